@@ -13,6 +13,8 @@ use domain::text::trimmed;
 use reqwest::header::HeaderValue;
 use reqwest::{Method, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -392,6 +394,26 @@ impl Client {
         serde_json::from_str(&text)
             .with_context(|| format!("the response of {} is not JSON", self.url))
     }
+}
+
+/// Reads an answer, or a part of one, as a type. Fields that the type lacks are ignored, so a newer service may send
+/// more; `--json` prints the answer itself.
+///
+/// # Errors
+/// A field is missing or has another type than in this version.
+pub fn read_as<T: DeserializeOwned>(answer: &Value) -> anyhow::Result<T> {
+    T::deserialize(answer)
+        .context("the response differs from that of this version's API: use --json")
+}
+
+/// Reads the value of an enum, for `deserialize_with`. `None` is null, or a value that only another version knows.
+///
+/// # Errors
+/// The answer is not JSON.
+pub fn known<'de, D: Deserializer<'de>, T: DeserializeOwned>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    Ok(T::deserialize(Value::deserialize(deserializer)?).ok())
 }
 
 /// Appends the parameters that are present to a URL's query.

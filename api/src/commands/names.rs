@@ -1,14 +1,17 @@
 //! Resolves ids and names: adds the name of a platform or destination to a list that has only its id, and finds the id
 //! of an app, platform, destination or key with a name, the purchase of a store's id, and the event of a delivery.
 
-use super::client::{Client, Refused, segment};
-use super::table::{self, Column};
+use super::client::{Client, Refused, known, read_as, segment};
+use super::table::Column;
 use crate::near::did_you_mean;
 use anyhow::bail;
 use domain::notification::SAMPLE_PREFIX;
-use domain::{CollapseKey, DeliveryId};
+use domain::{CollapseKey, DeliveryId, Timestamp};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
+use storage::{FoundKind, Paged};
 
 /// A kind of resource that has a name.
 #[derive(Debug, Clone, Copy)]
@@ -39,6 +42,59 @@ impl Named {
     pub fn is_in(&self, columns: &[Column<'_>]) -> bool {
         columns.iter().any(|(_, path)| *path == self.name)
     }
+}
+
+/// Id and name of a resource, the only fields that are read to resolve a name.
+#[derive(Debug, Clone, Deserialize)]
+pub struct NamedItem {
+    pub id: String,
+    pub name: String,
+    /// When the key was revoked; `None` for a valid key and for other resources.
+    revoked_at: Option<Timestamp>,
+}
+
+/// The app of a resource.
+#[derive(Debug, Deserialize)]
+struct OfApp {
+    app_id: String,
+}
+
+/// The purchase of a search for a receipt.
+#[derive(Debug, Deserialize)]
+struct FoundPurchase {
+    collapse_key: String,
+}
+
+/// The event of a delivery.
+#[derive(Debug, Deserialize)]
+struct DeliveredEvent {
+    event_id: String,
+}
+
+/// The ids by which an app and its stores know a customer.
+#[derive(Debug, Deserialize)]
+struct CustomerIds {
+    external_id: Option<String>,
+    app_user_ids: Vec<String>,
+}
+
+/// Search results.
+#[derive(Debug, Deserialize)]
+struct Found {
+    items: Vec<Hit>,
+    did_you_mean: Option<String>,
+}
+
+/// One search result.
+#[derive(Debug, Deserialize)]
+struct Hit {
+    /// `None` for a kind that only another version knows.
+    #[serde(default, deserialize_with = "known")]
+    kind: Option<FoundKind>,
+    id: String,
+    app_id: Option<String>,
+    collapse_key: Option<String>,
+    found_by: String,
 }
 
 /// A text that may be a name, and the app in which it is one.
@@ -100,31 +156,29 @@ async fn of_name(
     kind: &str,
     Text { text, app }: Text<'_>,
 ) -> anyhow::Result<String> {
-    let field = |one: &Value, name: &str| one[name].as_str().unwrap_or_default().to_owned();
-    let mut all = Vec::new();
+    let mut all: Vec<NamedItem> = Vec::new();
     if kind == "app" {
-        all = every(client, "/v1/apps").await?;
+        all = every_named(client, "/v1/apps").await?;
     } else if kind == "key" {
-        all = keys_named(every(client, "/v1/keys").await?, text);
+        all = keys_named(every_named(client, "/v1/keys").await?, text);
     } else {
         let apps = match app {
             Some(app) => vec![app.to_owned()],
-            None => every(client, "/v1/apps")
+            None => every_named(client, "/v1/apps")
                 .await?
-                .iter()
-                .map(|app| field(app, "id"))
+                .into_iter()
+                .map(|app| app.id)
                 .collect(),
         };
         for app in apps {
-            all.extend(every(client, &format!("/v1/apps/{}/{kind}s", segment(&app))).await?);
+            let path = format!("/v1/apps/{}/{kind}s", segment(&app));
+            all.extend(every_named(client, &path).await?);
         }
     }
-    let names: Vec<String> = all.iter().map(|one| field(one, "name")).collect();
     let mut found = all
         .iter()
-        .zip(&names)
-        .filter(|(_, name)| *name == text)
-        .map(|(one, _)| field(one, "id"));
+        .filter(|one| one.name == text)
+        .map(|one| one.id.clone());
     match (found.next(), found.next()) {
         (Some(id), None) => Ok(id),
         (Some(_), Some(_)) => match kind {
@@ -136,7 +190,7 @@ async fn of_name(
             }
         },
         (None, _) => {
-            let meant = did_you_mean(text, names.iter().map(String::as_str));
+            let meant = did_you_mean(text, all.iter().map(|one| one.name.as_str()));
             bail!("no {kind} has the id or name `{text}`{meant}")
         }
     }
@@ -144,9 +198,9 @@ async fn of_name(
 
 /// The keys among which a name is looked up. A key that took the place of a revoked one may have its name, and then is the
 /// one that is meant.
-fn keys_named(mut all: Vec<Value>, text: &str) -> Vec<Value> {
-    let is_in_use = |one: &Value| one["revoked_at"].is_null();
-    if all.iter().any(|one| is_in_use(one) && one["name"] == text) {
+fn keys_named(mut all: Vec<NamedItem>, text: &str) -> Vec<NamedItem> {
+    let is_in_use = |one: &NamedItem| one.revoked_at.is_none();
+    if all.iter().any(|one| is_in_use(one) && one.name == text) {
         all.retain(is_in_use);
     }
     all
@@ -161,22 +215,33 @@ pub const APP: &str = "app";
 /// pages: the tables let `--limit` and `--cursor` be typed only with an app.
 pub async fn of_all_apps(client: &Client, path: &str) -> anyhow::Result<Value> {
     let mut items = Vec::new();
-    let apps = every(client, "/v1/apps").await?;
+    let apps = every_named(client, "/v1/apps").await?;
     for app in &apps {
-        let id = table::field(app, "id");
-        let mut list = every(client, &path.replace(OF_APP, &segment(&id))).await?;
+        let path = path.replace(OF_APP, &segment(&app.id));
+        let mut list: Vec<Value> = every(client, &path).await?;
         let named = list
             .iter_mut()
             .filter_map(Value::as_object_mut)
             .filter(|_| !client.json && apps.len() > 1);
-        named.for_each(|item| drop(item.insert(APP.to_owned(), app["name"].clone())));
+        named.for_each(|item| drop(item.insert(APP.to_owned(), app.name.clone().into())));
         items.append(&mut list);
     }
     Ok(json!({ "items": items, "next_cursor": null }))
 }
 
+/// The ids and names of all items of a list.
+pub async fn every_named(client: &Client, path: &str) -> anyhow::Result<Vec<NamedItem>> {
+    every(client, path).await
+}
+
+/// The id of the app to which the resource at a path belongs.
+pub async fn app_of(client: &Client, path: &str) -> anyhow::Result<String> {
+    let OfApp { app_id } = read_as(&client.get(path, &[]).await?)?;
+    Ok(app_id)
+}
+
 /// All items of a list.
-pub async fn every(client: &Client, path: &str) -> anyhow::Result<Vec<Value>> {
+pub async fn every<T: DeserializeOwned>(client: &Client, path: &str) -> anyhow::Result<Vec<T>> {
     let (mut all, mut cursor) = (Vec::new(), None);
     loop {
         let page = client
@@ -185,8 +250,9 @@ pub async fn every(client: &Client, path: &str) -> anyhow::Result<Vec<Value>> {
                 &[("limit", Some("500".to_owned())), ("cursor", cursor)],
             )
             .await?;
-        all.extend(table::items(&page).iter().cloned());
-        cursor = page["next_cursor"].as_str().map(str::to_owned);
+        let page: Paged<T> = read_as(&page)?;
+        all.extend(page.items);
+        cursor = page.next_cursor;
         if cursor.is_none() {
             return Ok(all);
         }
@@ -224,7 +290,8 @@ async fn name(client: &Client, named: Named, id: &str) -> Option<String> {
         .get(&format!("{}/{}", named.path, segment(id)), &[])
         .await
         .ok()?;
-    Some(table::field(&found, "name")).filter(|name| !name.is_empty())
+    let NamedItem { name, .. } = read_as(&found).ok()?;
+    Some(name).filter(|name| !name.is_empty())
 }
 
 /// Resolves a collapse key, the store's id of a purchase, or the name of a sample to the collapse key.
@@ -235,8 +302,9 @@ pub async fn collapse_key(client: &Client, text: &str) -> anyhow::Result<String>
     let found = client
         .get("/v1/purchases", &[("receipt_id", Some(text.to_owned()))])
         .await?;
-    match table::items(&found) {
-        [one] => Ok(table::field(one, "collapse_key")),
+    let found: Paged<FoundPurchase> = read_as(&found)?;
+    match found.items.as_slice() {
+        [one] => Ok(one.collapse_key.clone()),
         [] => match of_sample(client, text).await? {
             Some(key) => Ok(key),
             None => bail!(
@@ -252,12 +320,13 @@ pub async fn collapse_key(client: &Client, text: &str) -> anyhow::Result<String>
 /// The collapse key of the only purchase of `settle sample --receipt NAME`: its id begins with the name.
 async fn of_sample(client: &Client, name: &str) -> anyhow::Result<Option<String>> {
     let wanted = json!({ "q": format!("{SAMPLE_PREFIX}{name}.") });
-    let found = client.post("/v1/search", &wanted).await?;
-    let mut keys = table::items(&found)
-        .iter()
-        .filter(|hit| hit["kind"] == "purchase");
+    let found = search(client, &wanted).await?;
+    let mut keys = found
+        .items
+        .into_iter()
+        .filter(|hit| hit.kind == Some(FoundKind::Purchase));
     let only = keys.next().filter(|_| keys.next().is_none());
-    Ok(only.map(|hit| table::field(hit, "collapse_key")))
+    Ok(only.and_then(|hit| hit.collapse_key))
 }
 
 /// Resolves the id of an event, or that of one of its deliveries (`webhook-id`), to the event's id.
@@ -269,7 +338,7 @@ pub async fn event_id(client: &Client, text: &str) -> anyhow::Result<String> {
         .get(&format!("/v1/deliveries/{}", segment(text)), &[])
         .await
     {
-        Ok(delivery) => Ok(table::field(&delivery, "event_id")),
+        Ok(delivery) => Ok(read_as::<DeliveredEvent>(&delivery)?.event_id),
         Err(error) if error.is::<Refused>() => Ok(text.to_owned()),
         Err(error) => Err(error),
     }
@@ -282,19 +351,25 @@ async fn user_id(client: &Client, Text { text, app }: Text<'_>) -> anyhow::Resul
     if let Some(app) = app {
         wanted["app_id"] = app.into();
     }
-    only_user(text, &client.post("/v1/search", &wanted).await?)
+    only_user(text, &search(client, &wanted).await?)
+}
+
+/// Searches by id.
+async fn search(client: &Client, wanted: &Value) -> anyhow::Result<Found> {
+    read_as(&client.post("/v1/search", wanted).await?)
 }
 
 /// settle's id of the only customer who was found by this id. A UUID that is such an id, or is unknown, is returned
 /// unchanged: the call then decides.
-fn only_user(text: &str, found: &Value) -> anyhow::Result<String> {
-    let is_user = |hit: &&Value| {
-        hit["kind"] == "customer" && ["id", "customer"].iter().any(|by| hit["found_by"] == *by)
+fn only_user(text: &str, found: &Found) -> anyhow::Result<String> {
+    let is_user = |hit: &&Hit| {
+        hit.kind == Some(FoundKind::Customer) && ["id", "customer"].contains(&hit.found_by.as_str())
     };
-    let mut users: Vec<String> = table::items(found)
+    let mut users: Vec<String> = found
+        .items
         .iter()
         .filter(is_user)
-        .map(|hit| table::field(hit, "id"))
+        .map(|hit| hit.id.clone())
         .collect();
     users.dedup();
     let is_own = text.parse::<CollapseKey>().is_ok()
@@ -306,7 +381,7 @@ fn only_user(text: &str, found: &Value) -> anyhow::Result<String> {
         (Some(_), Some(_)) => {
             bail!("several customers have the id `{text}`: use settle's id of one")
         }
-        (None, _) => bail!(no_customer(text, found["did_you_mean"].as_str())),
+        (None, _) => bail!(no_customer(text, found.did_you_mean.as_deref())),
     }
 }
 
@@ -333,28 +408,30 @@ pub async fn unknown_customer(
     if let Some(app) = text("app_id") {
         wanted["app_id"] = app_id(client, app).await?.into();
     }
-    let found = client.post("/v1/search", &wanted).await?;
-    let mut meant = found["did_you_mean"].as_str().map(str::to_owned);
-    for hit in table::items(&found) {
-        if hit["kind"] != "customer" || hit["found_by"] != "customer" {
+    let Found {
+        items,
+        did_you_mean: mut meant,
+    } = search(client, &wanted).await?;
+    for hit in items {
+        if hit.kind != Some(FoundKind::Customer) || hit.found_by != "customer" {
             continue;
         }
-        let of = |field: &str| segment(hit[field].as_str().unwrap_or_default());
-        let path = format!("/v1/apps/{}/customers/{}", of("app_id"), of("id"));
-        let customer = client.get(&path, &[]).await?;
-        let stores = customer["app_user_ids"].as_array().into_iter().flatten();
-        if customer["external_id"] == id || stores.into_iter().any(|one| one == id) {
+        let app = segment(hit.app_id.as_deref().unwrap_or_default());
+        let path = format!("/v1/apps/{app}/customers/{}", segment(&hit.id));
+        let customer: CustomerIds = read_as(&client.get(&path, &[]).await?)?;
+        let is_external = customer.external_id.as_deref() == Some(id);
+        if is_external || customer.app_user_ids.iter().any(|one| one == id) {
             return Ok(None);
         }
         // The search ignores the case.
-        meant = meant.or_else(|| customer["external_id"].as_str().map(str::to_owned));
+        meant = meant.or(customer.external_id);
     }
     Ok(Some(no_customer(id, meant.as_deref())))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{keys_named, only_user};
+    use super::{NamedItem, keys_named, only_user, read_as};
     use serde_json::json;
 
     const OWN: &str = "6b275a67-0bbb-4f3a-99b9-6600bf711993";
@@ -362,18 +439,19 @@ mod tests {
 
     #[test]
     fn a_name_means_the_key_in_use_and_else_the_revoked_one() {
-        let all = || {
-            vec![
-                json!({ "id": "1", "name": "desk", "revoked_at": "2026-01-31T12:00:00Z" }),
-                json!({ "id": "2", "name": "desk" }),
-                json!({ "id": "3", "name": "gone", "revoked_at": "2026-01-31T12:00:00Z" }),
-            ]
+        let all = || -> Vec<NamedItem> {
+            read_as(&json!([
+                { "id": "1", "name": "desk", "revoked_at": "2026-01-31T12:00:00Z" },
+                { "id": "2", "name": "desk", "role": "of another version" },
+                { "id": "3", "name": "gone", "revoked_at": "2026-01-31T12:00:00Z" },
+            ]))
+            .expect("keys")
         };
         let ids = |name: &str| -> Vec<String> {
             let named = keys_named(all(), name).into_iter();
             named
-                .filter(|one| one["name"] == name)
-                .map(|one| one["id"].as_str().unwrap_or_default().to_owned())
+                .filter(|one| one.name == name)
+                .map(|one| one.id)
                 .collect()
         };
         assert_eq!([ids("desk"), ids("gone")], [["2"], ["3"]]);
@@ -394,8 +472,14 @@ mod tests {
                 None,
             ),
             ("anna", vec![hit(OTHER, "beginning")], None),
+            (
+                "anna",
+                vec![json!({ "kind": "of another version", "id": OTHER, "found_by": "customer" })],
+                None,
+            ),
         ] {
-            let found = only_user(text, &json!({ "items": hits })).ok();
+            let found = read_as(&json!({ "items": hits })).expect("search results");
+            let found = only_user(text, &found).ok();
             assert_eq!(found.as_deref(), user, "{text}");
         }
     }

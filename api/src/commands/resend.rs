@@ -1,6 +1,6 @@
 //! `settle resend`: sends a selection again, page by page.
 
-use super::client::{Client, Refused, Remote, segment};
+use super::client::{Client, Refused, Remote, read_as, segment};
 use super::names::{self, Text};
 use super::progress::bar;
 use super::table;
@@ -8,7 +8,9 @@ use crate::{clock, times};
 use anyhow::ensure;
 use clap::Subcommand;
 use domain::Timestamp;
-use serde_json::{Map, Value, json};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use storage::Skipped;
 
@@ -200,9 +202,10 @@ pub async fn resend(options: Options) -> anyhow::Result<ExitCode> {
                 "interrupted: to continue without sending anything twice, add --run {run}{cursor}{flags}"
             ))
         })?;
-        done.add(&answer);
+        let page: ResentPage = read_as(&answer)?;
+        cursor = page.next_cursor.clone();
+        done.add(page);
         bar.set_position(done.checked);
-        cursor = answer["next_cursor"].as_str().map(str::to_owned);
         if cursor.is_none() {
             bar.finish_and_clear();
             return Ok(done.answer(&client, pages.dry_run));
@@ -300,15 +303,23 @@ async fn destination_id(client: &Client, text: &str, app: Option<&str>) -> anyho
     let id = names::id_of(client, "destination_id", Text { text, app }).await?;
     // A name was looked up in the app.
     if let Some(app) = app.filter(|_| id == text) {
-        let destination = client
-            .get(&format!("/v1/destinations/{}", segment(&id)), &[])
-            .await?;
+        let path = format!("/v1/destinations/{}", segment(&id));
         ensure!(
-            destination["app_id"] == app,
+            names::app_of(client, &path).await? == app,
             "the destination `{id}` is not one of the app `{app}`; nothing was sent"
         );
     }
     Ok(id)
+}
+
+/// The answer to one page. Its reasons are texts: another version may know more than [`storage::Skipped`].
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct ResentPage {
+    checked: u64,
+    pending: u64,
+    skipped: BTreeMap<String, u64>,
+    next_cursor: Option<String>,
 }
 
 /// The sum of the pages until now.
@@ -316,23 +327,15 @@ async fn destination_id(client: &Client, text: &str, app: Option<&str>) -> anyho
 struct Done {
     checked: u64,
     pending: u64,
-    skipped: Map<String, Value>,
+    skipped: BTreeMap<String, u64>,
 }
 
 impl Done {
-    fn add(&mut self, answer: &Value) {
-        self.checked += answer["checked"].as_u64().unwrap_or_default();
-        self.pending += answer["pending"].as_u64().unwrap_or_default();
-        for (why, count) in answer["skipped"].as_object().into_iter().flatten() {
-            let before = self
-                .skipped
-                .get(why)
-                .and_then(Value::as_u64)
-                .unwrap_or_default();
-            self.skipped.insert(
-                why.clone(),
-                json!(before + count.as_u64().unwrap_or_default()),
-            );
+    fn add(&mut self, page: ResentPage) {
+        self.checked += page.checked;
+        self.pending += page.pending;
+        for (why, count) in page.skipped {
+            *self.skipped.entry(why).or_default() += count;
         }
     }
 
@@ -369,7 +372,7 @@ fn reason(code: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use super::{Done, reason};
+    use super::{Done, read_as, reason};
     use serde_json::json;
     use storage::Skipped;
 
@@ -377,7 +380,8 @@ mod tests {
     fn pages_add_up() {
         let mut done = Done::default();
         for _ in 0..2 {
-            done.add(&json!({"pending": 3, "skipped": {"already_pending": 1, "pruned": 2}}));
+            let page = json!({"pending": 3, "skipped": {"already_pending": 1, "pruned": 2}});
+            done.add(read_as(&page).expect("a page"));
         }
         assert_eq!(done.pending, 6);
         assert_eq!(

@@ -1,6 +1,6 @@
 //! `settle sample`: signs notifications as the store would and sends them to a local service.
 
-use super::client::{self, Client, Remote, segment};
+use super::client::{self, Client, Remote, read_as, segment};
 use super::countdown::{self, Countdown};
 use super::names::{self, Text};
 use super::run::demo;
@@ -14,11 +14,13 @@ use anyhow::{Context, bail};
 use clap::Args;
 use domain::time::millis;
 use domain::{CollapseKey, Environment, PlatformId, Timestamp};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::Duration;
+use storage::Filter;
 use url::Url;
 
 /// The default window of a platform.
@@ -112,10 +114,32 @@ struct Target {
     platform: PlatformId,
     package_name: String,
     url: Url,
-    window: Value,
+    window_seconds: Option<f64>,
     receipt: String,
     related: Option<String>,
     signer: Box<dyn SampleSigner>,
+}
+
+/// A platform, as the service describes it.
+#[derive(Debug, Deserialize)]
+struct SamplePlatform {
+    id: PlatformId,
+    app_id: String,
+    name: String,
+    package_name: String,
+    /// `None` for a key that may not see it.
+    notification_url: Option<String>,
+    window_seconds: Option<f64>,
+}
+
+/// A destination, as the service describes it.
+#[derive(Debug, Deserialize)]
+struct Receiver {
+    name: String,
+    enabled: bool,
+    filter: Filter,
+    /// Whether it has a key for test purchases; `None` where its kind has none.
+    has_sandbox_api_key: Option<bool>,
 }
 
 /// Signs and sends the samples.
@@ -164,7 +188,7 @@ async fn conclude(
     key: CollapseKey,
     sent: Vec<Value>,
 ) -> anyhow::Result<Option<Timestamp>> {
-    let window = target.window.as_f64().map_or(WINDOW, |seconds| {
+    let window = target.window_seconds.map_or(WINDOW, |seconds| {
         Duration::try_from_secs_f64(seconds).unwrap_or(WINDOW)
     });
     let due = clock::now().plus_millis(millis(window));
@@ -228,32 +252,16 @@ struct Receivers {
 
 /// Finds who gets the events of a sample.
 async fn receivers(target: &Target) -> anyhow::Result<Receivers> {
-    let all = names::every(
-        &target.client,
-        &format!("/v1/apps/{}/destinations", segment(&target.app)),
-    )
-    .await?;
-    let wants = |list: &Value, one: &str| {
-        list.as_array()
-            .is_none_or(|list| list.is_empty() || list.iter().any(|wanted| *wanted == one))
-    };
-    let platform = target.platform.to_string();
-    let takes = |one: &&Value| {
-        let filter = &one["filter"];
-        wants(&filter["platforms"], &platform)
-            && wants(&filter["environments"], Environment::Sandbox.as_str())
-    };
-    let (without_key, able): (Vec<&Value>, Vec<&Value>) = all
+    let path = format!("/v1/apps/{}/destinations", segment(&target.app));
+    let all: Vec<Receiver> = names::every(&target.client, &path).await?;
+    let takes = |one: &&Receiver| one.filter.wants(target.platform, Environment::Sandbox);
+    let (without_key, able): (Vec<&Receiver>, Vec<&Receiver>) = all
         .iter()
         .filter(takes)
-        .partition(|one| one["has_sandbox_api_key"] == false);
-    let (enabled, disabled): (Vec<&Value>, Vec<&Value>) =
-        able.into_iter().partition(|one| one["enabled"] != false);
-    let names = |all: Vec<&Value>| {
-        all.into_iter()
-            .map(|one| table::field(one, "name"))
-            .collect()
-    };
+        .partition(|one| one.has_sandbox_api_key == Some(false));
+    let (enabled, disabled): (Vec<&Receiver>, Vec<&Receiver>) =
+        able.into_iter().partition(|one| one.enabled);
+    let names = |all: Vec<&Receiver>| all.into_iter().map(|one| table::shown(&one.name)).collect();
     Ok(Receivers {
         enabled: names(enabled),
         disabled: names(disabled),
@@ -292,7 +300,7 @@ async fn target(options: &Options) -> anyhow::Result<Target> {
     let remote = &options.remote;
     let (client, data) = (remote.client()?, remote.data()?);
     let platform = platform(&client, options).await?;
-    let url = table::field(&platform, "notification_url");
+    let url = platform.notification_url.as_deref().unwrap_or("-");
     let store = store().context("no store has samples")?;
     let signer = demo::signer(store, &data).with_context(|| {
         format!(
@@ -302,15 +310,13 @@ async fn target(options: &Options) -> anyhow::Result<Target> {
     })?;
     let mint = signer.mint()?;
     Ok(Target {
-        app: table::field(&platform, "app_id"),
-        platform: table::field(&platform, "id")
-            .parse()
-            .context("the service returned an invalid platform id")?,
-        package_name: table::field(&platform, "package_name"),
         url: url
             .parse()
             .with_context(|| format!("`{url}` is not a URL"))?,
-        window: platform.get("window_seconds").cloned().unwrap_or_default(),
+        app: platform.app_id,
+        platform: platform.id,
+        package_name: platform.package_name,
+        window_seconds: platform.window_seconds,
         receipt: sample_id(&mint, options.receipt.as_deref()),
         related: options
             .related
@@ -322,7 +328,7 @@ async fn target(options: &Options) -> anyhow::Result<Target> {
 }
 
 /// The platform that is named, the only one of the app that is named, or the demo's.
-async fn platform(client: &Client, options: &Options) -> anyhow::Result<Value> {
+async fn platform(client: &Client, options: &Options) -> anyhow::Result<SamplePlatform> {
     let app = match &options.app {
         Some(text) => Some(names::app_id(client, text).await?),
         None => None,
@@ -337,45 +343,44 @@ async fn platform(client: &Client, options: &Options) -> anyhow::Result<Value> {
             },
         )
         .await?;
-        return client
-            .get(&format!("/v1/platforms/{}", segment(&id)), &[])
-            .await;
+        let path = format!("/v1/platforms/{}", segment(&id));
+        return read_as(&client.get(&path, &[]).await?);
     }
     let Some(app) = app else {
         return demo_platform(client).await;
     };
-    let all = names::every(client, &format!("/v1/apps/{}/platforms", segment(&app))).await?;
-    match all.as_slice() {
-        [only] => Ok(only.clone()),
-        [] => bail!(
+    let path = format!("/v1/apps/{}/platforms", segment(&app));
+    let mut all: Vec<SamplePlatform> = names::every(client, &path).await?;
+    if all.len() > 1 {
+        let names: Vec<String> = all
+            .iter()
+            .map(|one| format!("`{}`", table::shown(&one.name)))
+            .collect();
+        bail!(
+            "the app has several platforms: choose one with --platform ({})",
+            names.join(", ")
+        )
+    }
+    all.pop().with_context(|| {
+        format!(
             "the app has no platform yet: `{}`",
             options.remote.command("platform create --help")
-        ),
-        several => {
-            let names: Vec<String> = several
-                .iter()
-                .map(|one| format!("`{}`", table::field(one, "name")))
-                .collect();
-            bail!(
-                "the app has several platforms: choose one with --platform ({})",
-                names.join(", ")
-            )
-        }
-    }
+        )
+    })
 }
 
-async fn demo_platform(client: &Client) -> anyhow::Result<Value> {
+async fn demo_platform(client: &Client) -> anyhow::Result<SamplePlatform> {
     let missing = "there is no demo app: start the service with `settle run`";
-    let apps = names::every(client, "/v1/apps").await?;
+    let apps = names::every_named(client, "/v1/apps").await?;
     let app = apps
         .iter()
-        .find(|app| app["name"] == demo::APP)
+        .find(|app| app.name == demo::APP)
         .context(missing)?;
-    let platforms = format!("/v1/apps/{}/platforms", segment(&table::field(app, "id")));
-    let platforms = names::every(client, &platforms).await?;
+    let path = format!("/v1/apps/{}/platforms", segment(&app.id));
+    let platforms: Vec<SamplePlatform> = names::every(client, &path).await?;
     platforms
         .into_iter()
-        .find(|platform| platform["package_name"] == demo::PACKAGE_NAME)
+        .find(|platform| platform.package_name == demo::PACKAGE_NAME)
         .context(missing)
 }
 

@@ -1,19 +1,20 @@
 //! `settle status`: the state of the inbox, Temporal, the sweep and the destinations, and the recent alarms.
 
-use super::client::{Client, Remote, segment};
+use super::client::{Client, Remote, known, read_as, segment};
 use super::destination::notable_state;
-use super::layout;
-use super::table::{self, field, items};
+use super::{layout, names, table};
 use crate::clock;
 use crate::resources::destinations::shown_state_for_people;
+use crate::resources::health::{Connection, Sweep};
 use crate::resources::overview;
 use crate::stores::name;
 use crate::times;
 use domain::Timestamp;
-use serde_json::{Value, json};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
 use std::process::ExitCode;
 use std::time::Duration;
-use storage::{RunningProcess, ShownState};
+use storage::{Alarm, RunningProcess, ShownState, SilentStore};
 
 /// An alarm is recent for 24 hours.
 const RECENT_MS: i64 = 24 * 3600 * 1000;
@@ -23,6 +24,8 @@ const MAX_ALARMS: usize = 20;
 const REFUSED: &str = "not allowed by the settings";
 const UNTRIED: &str = shown_state_for_people(ShownState::NotTried);
 const SKIPPING: &str = shown_state_for_people(ShownState::SkipsEverything);
+/// The state of a destination whose breaker is open.
+const OPEN: &str = ShownState::Open.as_str();
 /// Width of the section labels.
 const LABEL_WIDTH: usize = 12;
 
@@ -41,14 +44,66 @@ pub struct Options {
     remote: Remote,
 }
 
+/// The status: what `--json` prints, read for people.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Status {
+    /// `ok`, or why notifications are not accepted.
+    inbox: String,
+    #[serde(deserialize_with = "known")]
+    temporal: Option<Connection>,
+    workers: Option<u64>,
+    /// `None` if the service shows none to this key.
+    processes: Option<Vec<SeenProcess>>,
+    /// `None` if the service does not report them.
+    silent_stores: Option<Vec<SilentStore>>,
+    #[serde(deserialize_with = "known")]
+    sweep: Option<Sweep>,
+    last_sweep_at: Option<Timestamp>,
+    destinations: Vec<DestinationStatus>,
+    /// The alarms of the last 24 hours.
+    alarms: Vec<Alarm>,
+}
+
+/// A running process, and how long ago it was seen.
+#[derive(Debug, Deserialize)]
+struct SeenProcess {
+    #[serde(flatten)]
+    process: RunningProcess,
+    seen_seconds_ago: Option<u64>,
+}
+
+/// A destination with its health.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct DestinationStatus {
+    id: String,
+    name: String,
+    enabled: Option<bool>,
+    /// The state in the settings, also one that only another version knows.
+    state: String,
+    #[serde(deserialize_with = "known")]
+    shown_state: Option<ShownState>,
+    since: String,
+    reason: Option<String>,
+    refusal: Option<String>,
+    last_error: Option<String>,
+    pending: Option<i64>,
+    failed: Option<i64>,
+    skipped: Option<i64>,
+}
+
 /// Collects and prints the status.
 pub async fn status(options: Options) -> anyhow::Result<ExitCode> {
     let client = options.remote.client()?;
-    let found = collect(&client).await?;
+    let mut found = collect(&client).await?;
+    let status: Status = read_as(&found)?;
+    let is_ok = status.is_ok();
     if options.remote.json {
+        found["ok"] = is_ok.into();
         table::json(&found);
     } else {
-        for (name, text) in sentences(&found) {
+        for (name, text) in sentences(&status) {
             match (name.is_empty(), layout::width()) {
                 (true, Some(width)) => {
                     layout::wrap(&format!("  {text}"), width, 4)
@@ -60,14 +115,24 @@ pub async fn status(options: Options) -> anyhow::Result<ExitCode> {
             }
         }
     }
-    Ok(if found["ok"] == true {
+    Ok(if is_ok {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     })
 }
 
-/// The status as data.
+impl Status {
+    /// Whether all that the exit code covers works.
+    fn is_ok(&self) -> bool {
+        let is_running = self.temporal != Some(Connection::Unreachable)
+            && self.sweep != Some(Sweep::Late)
+            && self.workers != Some(0);
+        self.inbox == "ok" && is_running && !self.destinations.iter().any(is_in_trouble)
+    }
+}
+
+/// The status as data, with the fields as the service sent them.
 async fn collect(client: &Client) -> anyhow::Result<Value> {
     // The first request fails if no service answers, or if it does not accept the token.
     let destinations = destinations(client).await?;
@@ -75,37 +140,32 @@ async fn collect(client: &Client) -> anyhow::Result<Value> {
         .get("/v1/alarms", &[("limit", Some(MAX_ALARMS.to_string()))])
         .await?;
     let (inbox, ready) = match client.get("/readyz", &[]).await {
-        Ok(ready) => (json!("ok"), ready),
-        Err(error) => (json!(error.to_string()), Value::Null),
+        Ok(ready) => ("ok".to_owned(), ready),
+        Err(error) => (error.to_string(), Value::Null),
     };
     let overview = client.get("/v1/overview", &[]).await.unwrap_or_default();
-    let processes = processes(&overview);
-    let (temporal, sweep, workers) = (&ready["temporal"], &ready["sweep"], &ready["workers"]);
     let since = clock::now().plus_millis(-RECENT_MS);
-    let is_recent = |alarm: &&Value| {
-        alarm["last_at"]
-            .as_str()
-            .and_then(time)
-            .is_some_and(|at| at > since)
-    };
-    let recent: Vec<&Value> = items(&alarms).iter().filter(is_recent).collect();
-    let is_running = temporal != "unreachable" && sweep != "late" && *workers != 0;
-    let is_ok = inbox == "ok" && is_running && !destinations.iter().any(is_in_trouble);
-    Ok(json!({
-        "ok": is_ok,
-        "inbox": inbox,
-        "temporal": temporal,
-        "workers": workers,
-        "processes": processes,
-        "silent_stores": overview["silent_stores"],
-        "sweep": sweep,
-        "last_sweep_at": ready["last_sweep_at"],
-        "destinations": destinations,
-        "alarms": recent,
-    }))
+    let is_recent =
+        |alarm: &&Value| read_as::<Alarm>(alarm).is_ok_and(|alarm| alarm.last_at > since);
+    let recent: Vec<&Value> = table::items(&alarms).iter().filter(is_recent).collect();
+    let mut found = copied(&ready, &["temporal", "workers", "sweep", "last_sweep_at"]);
+    found.extend(copied(&overview, &["silent_stores"]));
+    found.insert("processes".to_owned(), processes(&overview));
+    found.insert("inbox".to_owned(), inbox.into());
+    found.insert("destinations".to_owned(), destinations.into());
+    found.insert("alarms".to_owned(), json!(recent));
+    Ok(Value::Object(found))
 }
 
-/// The running processes, each with how long ago it was seen; null if the service shows none.
+/// These fields of an answer as they were sent; null where one is missing.
+fn copied(answer: &Value, fields: &[&str]) -> Map<String, Value> {
+    let field = |name: &&str| {
+        let value = answer.get(*name).cloned().unwrap_or_default();
+        ((*name).to_owned(), value)
+    };
+    fields.iter().map(field).collect()
+
+/// The running processes as they were sent, each with how long ago it was seen; null if the service shows none.
 fn processes(overview: &Value) -> Value {
     let now = overview["now"].as_str().and_then(time);
     let mut processes = overview["processes"].clone();
@@ -126,106 +186,79 @@ fn time(text: &str) -> Option<Timestamp> {
 /// The destinations of all apps, each with its health.
 async fn destinations(client: &Client) -> anyhow::Result<Vec<Value>> {
     let mut found = Vec::new();
-    for app in all(client, "/v1/apps").await? {
-        for listed in all(
-            client,
-            &format!("/v1/apps/{}/destinations", segment(&field(&app, "id"))),
-        )
-        .await?
-        {
-            let shown = client
-                .get(
-                    &format!("/v1/destinations/{}", segment(&field(&listed, "id"))),
-                    &[],
-                )
-                .await?;
-            let health = &shown["health"];
-            let mut one = json!({ "app": app["name"], "pending": health["pending"], "failed": health["failed"] });
-            for name in [
-                "id",
-                "name",
-                "kind",
-                "enabled",
-                "state",
-                "shown_state",
-                "since",
-                "reason",
-                "refusal",
-            ] {
-                one[name] = shown[name].clone();
-            }
-            for name in ["last_error", "skipped"] {
-                one[name] = shown["health"][name].clone();
-            }
-            found.push(one);
+    for app in names::every_named(client, "/v1/apps").await? {
+        let listed = format!("/v1/apps/{}/destinations", segment(&app.id));
+        for listed in names::every_named(client, &listed).await? {
+            let path = format!("/v1/destinations/{}", segment(&listed.id));
+            let shown = client.get(&path, &[]).await?;
+            let mut one = copied(
+                &shown,
+                &[
+                    "id",
+                    "name",
+                    "kind",
+                    "enabled",
+                    "state",
+                    "shown_state",
+                    "since",
+                    "reason",
+                    "refusal",
+                ],
+            );
+            let health = shown.get("health").unwrap_or(&Value::Null);
+            one.extend(copied(
+                health,
+                &["pending", "failed", "last_error", "skipped"],
+            ));
+            one.insert("app".to_owned(), app.name.clone().into());
+            found.push(Value::Object(one));
         }
     }
     Ok(found)
 }
 
-/// All pages of a list.
-async fn all(client: &Client, path: &str) -> anyhow::Result<Vec<Value>> {
-    let (mut found, mut cursor) = (Vec::new(), None);
-    loop {
-        let page = client
-            .get(
-                path,
-                &[("cursor", cursor), ("limit", Some("500".to_owned()))],
-            )
-            .await?;
-        found.extend(items(&page).iter().cloned());
-        cursor = page["next_cursor"].as_str().map(str::to_owned);
-        if cursor.is_none() {
-            return Ok(found);
-        }
-    }
-}
-
 /// Whether the breaker of a destination is open, or the settings allow no request to one for which something is
 /// pending. A disabled destination is no trouble here: an admin disabled it, or an alarm reports that it was disabled
 /// automatically.
-fn is_in_trouble(destination: &Value) -> bool {
-    let is_pending = destination["pending"]
-        .as_i64()
-        .is_some_and(|pending| pending > 0);
-    destination["state"] == "open" || (is_pending && is_refused(destination))
+fn is_in_trouble(destination: &DestinationStatus) -> bool {
+    let is_pending = destination.pending.is_some_and(|pending| pending > 0);
+    destination.state == OPEN || (is_pending && is_refused(destination))
 }
 
 /// Whether it is enabled, and the settings allow no request to it.
-fn is_refused(destination: &Value) -> bool {
-    destination["enabled"] == true && destination["refusal"].is_string()
+fn is_refused(destination: &DestinationStatus) -> bool {
+    destination.enabled == Some(true) && destination.refusal.is_some()
 }
 
 /// The status as lines, each with the label of its section. A line with an empty label continues the section above it.
-fn sentences(found: &Value) -> Vec<(&'static str, String)> {
-    let inbox = match found["inbox"].as_str() {
-        Some("ok") => "accepts notifications".to_owned(),
-        why => format!("does not accept: {}", why.unwrap_or("it does not answer")),
+fn sentences(found: &Status) -> Vec<(&'static str, String)> {
+    let inbox = match found.inbox.as_str() {
+        "ok" => "accepts notifications".to_owned(),
+        why => format!("does not accept: {why}"),
     };
-    let temporal = match found["temporal"].as_str() {
-        Some("connected") => "connected",
-        Some(_) => "does not answer: notifications are accepted, and settled once it does",
+    let temporal = match found.temporal {
+        Some(Connection::Connected) => "connected",
+        Some(Connection::Unreachable) => {
+            "does not answer: notifications are accepted, and settled once it does"
+        }
         None => "unknown",
     };
     let mut lines = vec![("Inbox", inbox), ("Temporal", temporal.to_owned())];
-    if found["workers"] == 0 {
+    if found.workers == Some(0) {
         lines.push((
             "Workers",
             "none is running: nothing is settled or sent until `settle worker` is started"
                 .to_owned(),
         ));
     }
-    lines.extend(process_lines(&found["processes"]));
+    lines.extend(process_lines(found.processes.as_deref().unwrap_or_default()));
     lines.push(("Sweep", sweep(found)));
-    lines.extend(
-        items(&found["silent_stores"])
-            .iter()
-            .map(|one| ("Store", silent(one))),
-    );
-    let destinations = items(&found["destinations"]);
+    let silent_stores = found.silent_stores.iter().flatten();
+    lines.extend(silent_stores.map(|one| ("Store", silent(one))));
+    let destinations = found.destinations.as_slice();
     lines.push(("Destinations", counts_by_state(destinations)));
     lines.extend(destinations.iter().map(|one| ("", destination(one))));
-    let alarms = items(&found["alarms"]);
+    let alarms = found.alarms.as_slice();
     lines.push(match alarms.len() {
         0 => ("Alarms", "none in the last 24 hours".to_owned()),
         MAX_ALARMS => (
@@ -242,20 +275,19 @@ fn sentences(found: &Value) -> Vec<(&'static str, String)> {
 }
 
 /// The lines about the running processes; none without any.
-fn process_lines(found: &Value) -> Vec<(&'static str, String)> {
-    let running = serde_json::from_value::<Option<Vec<RunningProcess>>>(found.clone());
-    let running = running.ok().flatten().unwrap_or_default();
-    if running.is_empty() {
+fn process_lines(seen: &[SeenProcess]) -> Vec<(&'static str, String)> {
+    if seen.is_empty() {
         return Vec::new();
     }
+    let running: Vec<_> = seen.iter().map(|one| one.process.clone()).collect();
     let summary = overview::older(&running)
         .unwrap_or_else(|| format!("{} running, all of one release", running.len()));
-    let lines = running.iter().zip(items(found)).map(|(one, shown)| {
-        let ago = shown["seen_seconds_ago"]
-            .as_u64()
+    let lines = seen.iter().map(|one| {
+        let ago = one
+            .seen_seconds_ago
             .map(|seconds| times::compact(Duration::from_secs(seconds)));
-        let seen = ago.map_or_else(String::new, |ago| format!(", seen {ago} ago"));
-        ("", format!("{}{seen}", overview::process(one)))
+        let ago = ago.map_or_else(String::new, |ago| format!(", seen {ago} ago"));
+        ("", format!("{}{ago}", overview::process(&one.process)))
     });
     std::iter::once(("Processes", summary))
         .chain(lines)
@@ -263,24 +295,24 @@ fn process_lines(found: &Value) -> Vec<(&'static str, String)> {
 }
 
 /// The line about a store that does not answer, at all or about some purchases.
-fn silent(one: &Value) -> String {
-    let number = one["purchases"].as_i64().unwrap_or_default();
-    let (purchases, wait, have) = match number {
+fn silent(one: &SilentStore) -> String {
+    let (purchases, wait, have) = match one.purchases {
         1 => ("1 purchase".to_owned(), "waits", "has"),
-        _ => (format!("{number} purchases"), "wait", "have"),
+        number => (format!("{number} purchases"), "wait", "have"),
     };
-    let because = one["because"]
-        .as_str()
+    let because = one
+        .because
+        .as_ref()
         .map_or_else(String::new, |because| format!(" ({because})"));
-    let (store, platform) = (field(one, "store"), field(one, "platform"));
-    let (store, since) = (name(&store), field(one, "since"));
-    if one["answered_at"].is_null() {
+    let platform = table::shown(&one.platform);
+    let (store, since) = (name(&one.store), table::shown(&one.since));
+    if one.is_silent() {
         return format!(
             "{store} has not answered since {since}{because}; {purchases} {wait} for {platform}"
         );
     }
-    let next = one["next_at"].as_str().map_or_else(String::new, |_| {
-        format!("; the next query is at {}", field(one, "next_at"))
+    let next = one.next_at.map_or_else(String::new, |at| {
+        format!("; the next query is at {}", table::shown(&at))
     });
     format!(
         "{purchases} of {platform} {have} had no answer from {store} since {since}{because}{next}"
@@ -288,34 +320,34 @@ fn silent(one: &Value) -> String {
 }
 
 /// The line about the sweep.
-fn sweep(found: &Value) -> String {
-    let last = match found["last_sweep_at"].as_str() {
-        Some(_) => format!("the last one finished at {}", field(found, "last_sweep_at")),
+fn sweep(found: &Status) -> String {
+    let last = match found.last_sweep_at {
+        Some(at) => format!("the last one finished at {}", table::shown(&at)),
         None => "none has finished yet".to_owned(),
     };
-    match found["sweep"].as_str() {
-        Some("late") => format!(
+    match found.sweep {
+        Some(Sweep::Late) => format!(
             "late, {last}: lost signals are not repaired; it restarts by itself if a worker runs and Temporal \
              answers"
         ),
-        Some(_) => format!("repairs lost signals; {last}"),
+        Some(Sweep::OnTime) => format!("repairs lost signals; {last}"),
         None => "unknown".to_owned(),
     }
 }
 
 /// The number of destinations in each state.
-fn counts_by_state(destinations: &[Value]) -> String {
+fn counts_by_state(destinations: &[DestinationStatus]) -> String {
     if destinations.is_empty() {
         return "none: `settle destination create --help`".to_owned();
     }
     let of = |name: &str| destinations.iter().filter(|one| state(one) == name).count();
     let states = [
-        "healthy", UNTRIED, SKIPPING, "failing", "open", "disabled", REFUSED,
+        "healthy", UNTRIED, SKIPPING, "failing", OPEN, "disabled", REFUSED,
     ]
     .map(|state| (state, of(state)));
     let states = states.into_iter().filter(|(_, count)| *count > 0);
     let states = states.map(|(state, count)| match state {
-        "open" => format!("{count} with an open breaker"),
+        OPEN => format!("{count} with an open breaker"),
         SKIPPING => format!("{count} skipping everything"),
         state => format!("{count} {state}"),
     });
@@ -323,99 +355,107 @@ fn counts_by_state(destinations: &[Value]) -> String {
 }
 
 /// The state of a destination as people see it. One to which the settings allow no request has a name of its own.
-fn state(one: &Value) -> &str {
+fn state(one: &DestinationStatus) -> &str {
     if is_refused(one) {
         REFUSED
     } else {
-        notable_state(one)
-            .or(one["state"].as_str())
-            .unwrap_or_default()
+        notable_state(one.shown_state).unwrap_or(one.state.as_str())
     }
 }
 
 /// The line about one destination.
-fn destination(one: &Value) -> String {
-    let shown = if one["state"] == "open" {
-        "breaker open"
-    } else {
-        state(one)
-    };
-    let mut text = format!("{} {}: {shown}", field(one, "name"), field(one, "id"));
+fn destination(one: &DestinationStatus) -> String {
+    let is_open = one.state == OPEN;
+    let shown = if is_open { "breaker open" } else { state(one) };
+    let (id, name) = (table::shown(&one.id), table::shown(&one.name));
+    let mut text = format!("{name} {id}: {shown}");
     let is_healthy = ["healthy", UNTRIED, SKIPPING].contains(&shown);
     if !is_healthy && shown != REFUSED {
-        text.push_str(&format!(" since {}", field(one, "since")));
+        text.push_str(&format!(" since {}", table::shown(&one.since)));
     }
-    let refusal = if is_refused(one) {
-        &one["refusal"]
-    } else {
-        &Value::Null
-    };
-    let reasons = [refusal, &one["reason"], &one["last_error"]];
-    let reason = reasons
-        .into_iter()
-        .find_map(Value::as_str)
+    let refusal = one.refusal.as_ref().filter(|_| is_refused(one));
+    let reason = refusal
+        .or(one.reason.as_ref())
+        .or(one.last_error.as_ref())
         .filter(|_| !is_healthy);
     if let Some(reason) = reason {
         text.push_str(&format!(" ({reason})"));
     }
-    match one["pending"].as_i64().unwrap_or_default() {
+    match one.pending.unwrap_or_default() {
         0 => text.push_str(", nothing pending"),
         pending => text.push_str(&format!(", {pending} pending")),
     }
-    let failed = one["failed"].as_i64().unwrap_or_default();
+    let failed = one.failed.unwrap_or_default();
     if failed > 0 {
         text.push_str(&format!(", {failed} failed"));
     }
-    let skipped = one["skipped"].as_i64().unwrap_or_default();
+    let skipped = one.skipped.unwrap_or_default();
     if skipped > 0 {
         text.push_str(&format!(", {skipped} skipped"));
     }
     if shown == SKIPPING {
-        text.push_str(&format!(
-            "; `settle explain destination {}` shows why",
-            field(one, "id")
-        ));
+        text.push_str(&format!("; `settle explain destination {id}` shows why"));
     }
-    if one["state"] == "open" {
-        text.push_str(&format!(
-            "; `settle destination retry {}` retries now",
-            field(one, "id")
-        ));
+    if is_open {
+        text.push_str(&format!("; `settle destination retry {id}` retries now"));
     }
     text
 }
 
 /// The line about one alarm.
-fn alarm(one: &Value) -> String {
-    let count = match one["count"].as_i64() {
-        Some(count) if count > 1 => format!(", {count} times"),
+fn alarm(one: &Alarm) -> String {
+    let count = match one.count {
+        count if count > 1 => format!(", {count} times"),
         _ => String::new(),
     };
-    let customers = match one["customers"].as_i64() {
+    let customers = match one.customers {
         Some(1) => ", 1 customer now".to_owned(),
         Some(number) => format!(", {number} customers now"),
         None => String::new(),
     };
-    let detail = field(one, "detail");
-    let about = one["about"]
-        .as_str()
-        .filter(|about| !detail.contains(about));
+    let detail = table::shown(&one.detail);
+    let about = one
+        .about
+        .as_ref()
+        .filter(|about| !detail.contains(about.as_str()));
     let about = about.map_or_else(String::new, |about| format!(" of {about}"));
-    let closed = one["acknowledged_by"]
-        .as_str()
+    let closed = one
+        .acknowledged_by
+        .as_ref()
         .map_or_else(String::new, |by| format!(", acknowledged by {by}"));
     format!(
         "{} {}{about}{count}{customers}{closed}: {detail}",
-        field(one, "last_at"),
-        field(one, "kind")
+        table::shown(&one.last_at),
+        table::shown(&one.kind)
     )
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{counts_by_state, destination, is_in_trouble, sentences, sweep};
+    use super::{
+        DestinationStatus, SeenProcess, Status, counts_by_state, destination, is_in_trouble, read_as, sentences,
+        sweep,
+    };
     use crate::stores;
-    use serde_json::json;
+    use serde::de::DeserializeOwned;
+    use serde_json::{Value, json};
+
+    fn read<T: DeserializeOwned>(value: Value) -> T {
+        read_as(&value).expect("a part of a status")
+    }
+
+    /// An alarm, with these fields in place of its own.
+    fn alarm(fields: Value) -> Value {
+        let mut alarm = json!({
+            "id": "6b275a67-0bbb-4f3a-99b9-6600bf711993", "at": "2026-01-30T12:00:00Z",
+            "last_at": "2026-01-31T12:00:00.5Z", "count": 1, "customers": null, "app_id": null, "platform_id": null,
+            "destination_id": null, "acknowledged_at": null, "acknowledged_by": null, "note": null,
+        });
+        for (name, value) in fields.as_object().into_iter().flatten() {
+            alarm[name] = value.clone();
+        }
+        alarm
+    }
 
     #[test]
     fn every_part_of_the_status_is_a_sentence() {
@@ -431,15 +471,14 @@ mod tests {
                  "last_error": "old"},
             ],
             "alarms": [
-                {"last_at": "2026-01-31T12:00:00.5Z", "kind": "destination", "count": 3, "detail": "billing: it is off",
-                 "about": "billing"},
-                {"last_at": "2026-01-31T12:00:00.5Z", "kind": "destination_failing", "count": 1, "detail": "it fails",
-                 "about": "billing", "acknowledged_by": "settle"},
-                {"last_at": "2026-01-31T12:00:00.5Z", "kind": "product_unlisted", "count": 1, "detail": "it is missing",
-                 "about": "Fire TV", "customers": 2},
+                alarm(json!({"kind": "destination", "count": 3, "detail": "billing: it is off", "about": "billing"})),
+                alarm(json!({"kind": "destination_failing", "detail": "it fails", "about": "billing",
+                    "acknowledged_by": "settle"})),
+                alarm(json!({"kind": "product_unlisted", "detail": "it is missing", "about": "Fire TV",
+                    "customers": 2})),
             ],
         });
-        let lines: Vec<String> = sentences(&found)
+        let lines: Vec<String> = sentences(&read(found))
             .into_iter()
             .map(|(name, text)| format!("{name}|{text}"))
             .collect();
@@ -466,7 +505,7 @@ mod tests {
     fn a_missing_worker_is_named() {
         let named = |workers: serde_json::Value| {
             let found = json!({ "inbox": "ok", "temporal": "connected", "workers": workers });
-            sentences(&found)
+            sentences(&read(found))
                 .into_iter()
                 .find(|(name, _)| *name == "Workers")
                 .map(|(_, text)| text)
@@ -483,7 +522,8 @@ mod tests {
         };
         let lines = |all: &[serde_json::Value]| {
             let overview = json!({ "now": "2026-01-31T12:00:12Z", "processes": all });
-            super::process_lines(&super::processes(&overview))
+            let seen: Vec<SeenProcess> = read(super::processes(&overview));
+            super::process_lines(&seen)
         };
         let all = [
             process("serve", "0.2.0", false),
@@ -502,16 +542,18 @@ mod tests {
         let of_one = lines(&all[..1]);
         assert_eq!(of_one[0].1, "1 running, all of one release");
         assert!(lines(&[]).is_empty());
-        assert!(super::process_lines(&super::processes(&json!({}))).is_empty());
+        let unreported: Status = read(json!({ "processes": super::processes(&json!({})) }));
+        assert!(unreported.processes.is_none());
     }
 
     #[test]
     fn a_store_that_does_not_answer_is_named_with_what_waits() {
         let store = &stores::ALL[0];
-        let one = json!({ "store": store.name, "platform": "Fire TV", "since": "2026-01-31T06:53:00.5Z", "purchases": 8,
-            "because": "HTTP 500" });
+        let platform = "6b275a67-0bbb-4f3a-99b9-6600bf711993";
+        let one = json!({ "platform_id": platform, "store": store.name, "platform": "Fire TV",
+            "since": "2026-01-31T06:53:00.5Z", "purchases": 8, "because": "HTTP 500" });
         let found = json!({ "inbox": "ok", "temporal": "connected", "silent_stores": [one] });
-        let lines: Vec<_> = sentences(&found)
+        let lines: Vec<_> = sentences(&read(found))
             .into_iter()
             .filter(|(name, _)| *name == "Store")
             .collect();
@@ -520,27 +562,55 @@ mod tests {
             store.title
         );
         assert_eq!(lines, [("Store", sentence)]);
-        let answering = json!({ "store": store.name, "platform": "Fire TV", "since": "2026-01-31T06:53:00.5Z",
-            "purchases": 1, "because": "HTTP 500", "answered_at": "2026-01-31T06:55:00Z",
-            "next_at": "2026-01-31T06:56:00.5Z" });
+        let answering = json!({ "platform_id": platform, "store": store.name, "platform": "Fire TV",
+            "since": "2026-01-31T06:53:00.5Z", "purchases": 1, "because": "HTTP 500",
+            "answered_at": "2026-01-31T06:55:00Z", "next_at": "2026-01-31T06:56:00.5Z" });
         let sentence = format!(
             "1 purchase of Fire TV has had no answer from {} since 2026-01-31T06:53:00Z (HTTP 500); the next query is at \
              2026-01-31T06:56:00Z",
             store.title
         );
-        assert_eq!(super::silent(&answering), sentence);
+        assert_eq!(super::silent(&read(answering)), sentence);
+    }
+
+    #[test]
+    fn an_answer_of_0_1_0_and_one_of_a_newer_version_are_read() {
+        // 0.1.0 sends neither `workers` nor `silent_stores`.
+        let old = json!({ "inbox": "ok", "temporal": "connected", "workers": null, "silent_stores": null,
+            "sweep": "on_time", "last_sweep_at": null, "alarms": [], "destinations": [{
+                "app": "reader", "id": "d1", "name": "hook", "kind": "webhook", "enabled": true, "state": "healthy",
+                "shown_state": "healthy", "since": "2026-01-31T12:00:00.000000Z", "reason": null, "refusal": null,
+                "pending": 0, "failed": 0, "last_error": null, "skipped": 0,
+            }] });
+        let status: Status = read(old);
+        assert!(status.is_ok());
+        assert_eq!(
+            destination(&status.destinations[0]),
+            "hook d1: healthy, nothing pending"
+        );
+        let new = json!({ "inbox": "ok", "temporal": "connecting", "sweep": "early", "new": 1,
+            "destinations": [{ "id": "d1", "name": "hook", "state": "idle", "shown_state": "idle", "since": "noon" }] });
+        let status: Status = read(new);
+        assert!(status.is_ok());
+        assert_eq!(
+            destination(&status.destinations[0]),
+            "hook d1: idle since noon, nothing pending"
+        );
     }
 
     #[test]
     fn the_line_about_the_sweep_names_its_last_end() {
         let on_time = json!({ "sweep": "on_time", "last_sweep_at": "2026-01-31T11:00:00.5Z" });
         assert_eq!(
-            sweep(&on_time),
+            sweep(&read(on_time)),
             "repairs lost signals; the last one finished at 2026-01-31T11:00:00Z"
         );
         let new = json!({ "sweep": "on_time", "last_sweep_at": null });
-        assert_eq!(sweep(&new), "repairs lost signals; none has finished yet");
-        assert_eq!(sweep(&json!({})), "unknown");
+        assert_eq!(
+            sweep(&read(new)),
+            "repairs lost signals; none has finished yet"
+        );
+        assert_eq!(sweep(&Status::default()), "unknown");
     }
 
     #[test]
@@ -552,7 +622,7 @@ mod tests {
             ("disabled", false),
         ] {
             assert_eq!(
-                is_in_trouble(&json!({ "state": state })),
+                is_in_trouble(&read(json!({ "state": state }))),
                 trouble,
                 "{state}"
             );
@@ -561,11 +631,11 @@ mod tests {
 
     #[test]
     fn a_destination_that_the_settings_refuse_is_never_healthy() {
-        let refused = |pending: i64, enabled: bool| {
-            json!({
+        let refused = |pending: i64, enabled: bool| -> DestinationStatus {
+            read(json!({
                 "id": "d1", "name": "hook", "state": "healthy", "enabled": enabled, "pending": pending,
                 "refusal": "needs SETTLE_X",
-            })
+            }))
         };
         assert_eq!(
             destination(&refused(2, true)),

@@ -5,6 +5,7 @@ use super::layout::{self, short_times};
 use comfy_table::presets::NOTHING;
 use comfy_table::{ColumnConstraint, ContentArrangement, Table};
 use serde_json::Value;
+use std::fmt::Display;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -261,6 +262,15 @@ pub fn items(answer: &Value) -> &[Value] {
         .map_or(&[], Vec::as_slice)
 }
 
+/// The items of a list, to change them.
+pub fn items_mut(answer: &mut Value) -> &mut [Value] {
+    answer
+        .get_mut("items")
+        .and_then(Value::as_array_mut)
+        .map(Vec::as_mut_slice)
+        .unwrap_or_default()
+}
+
 /// Prints a list of warnings, one line each.
 pub fn warnings(list: &Value) {
     for warning in list.as_array().into_iter().flatten() {
@@ -280,6 +290,16 @@ pub fn raw(value: &Value) -> String {
     value
         .as_str()
         .map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// A text, an id or a time as readable text, as [`text`] shows the JSON of it.
+pub fn shown(value: &impl Display) -> String {
+    text(&Value::String(value.to_string()))
+}
+
+/// As [`shown`]; a dash in place of a value that is absent.
+pub fn shown_or_dash(value: Option<&impl Display>) -> String {
+    value.map_or_else(|| "-".to_owned(), shown)
 }
 
 /// A value as readable text.

@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use domain::Timestamp;
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -41,7 +41,7 @@ pub struct Ready {
 }
 
 /// Connection to Temporal.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Connection {
     /// Temporal responds.
@@ -51,7 +51,7 @@ pub enum Connection {
 }
 
 /// Punctuality of periodic sweeps.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Sweep {
     /// Sweeps are on time.

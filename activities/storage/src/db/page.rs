@@ -7,7 +7,7 @@ use diesel::deserialize::{self, QueryableByName};
 use diesel::row::NamedRow;
 use domain::CollapseKey;
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The SQL of the column `cursor` of a list that is ordered by `created_at` and `id`.
 pub const CREATED: &str = "CAST(created_at AS TEXT) || '_' || id";
@@ -31,7 +31,7 @@ impl Default for Page {
 }
 
 /// One page of a list.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(inline)]
 pub struct Paged<T> {
     /// Items of the page, in the order of the list.

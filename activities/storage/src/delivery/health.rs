@@ -23,11 +23,11 @@ use domain::health::{Assessment, Failure, Health, Notice, State, Subject};
 use domain::time::{HOUR, MINUTE};
 use domain::{DestinationId, Timestamp};
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// The health of a destination, as the API shows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HealthView {
     /// Failures and successes of the destination.
     #[serde(flatten)]

@@ -19,7 +19,7 @@ const COUNTED: usize = 20;
 
 row! {
     /// A condition that needs a person's attention.
-    #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
     pub struct Alarm {
         /// Id of the alarm, the same each time it is raised.
         pub id: AlarmId,

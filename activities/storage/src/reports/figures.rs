@@ -18,7 +18,7 @@ use crate::settling::profiles;
 use const_format::formatcp;
 use domain::{AppId, DestinationId, Timestamp};
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A delivery that can be skipped: it is pending or waiting, and its lane is not leased. Binds now.
 const FORGETTABLE: &str = formatcp!(
@@ -32,7 +32,7 @@ const FORGETTABLE: &str = formatcp!(
 const NEWEST_ONLY: &str = "an admin enabled the destination with the latest states only";
 
 /// Health of a destination, with counts of its pending, waiting and failed deliveries.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DestinationHealth {
     /// Health of the destination, and the number of its pending deliveries.
     #[serde(flatten)]

@@ -14,12 +14,12 @@ use const_format::formatcp;
 use domain::time::DAY;
 use domain::{DestinationId, Timestamp};
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::ops::Deref;
 
 stored! {
     /// Displayed state of a destination.
-    #[derive(Serialize, JsonSchema)]
+    #[derive(Serialize, Deserialize, JsonSchema)]
     #[serde(rename_all = "snake_case")]
     #[schemars(inline)]
     pub enum ShownState {

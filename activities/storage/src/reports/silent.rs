@@ -13,14 +13,14 @@ use crate::reports::listing::Filtered;
 use domain::notification::is_sample_purchase;
 use domain::{PlatformId, Timestamp};
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// A store is silent if a query failed this long ago and none was answered since. The first retries take a few seconds.
 const SILENT: Duration = Duration::from_secs(30);
 
 /// A store that does not answer about purchases of a platform, at all or about some.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SilentStore {
     /// Id of the platform.
     pub platform_id: PlatformId,

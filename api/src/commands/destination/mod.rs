@@ -7,15 +7,17 @@ mod shown;
 
 pub use shown::notable_state;
 
-use crate::commands::client::{Client, segment};
+use crate::commands::client::{Client, read_as, segment};
 use crate::commands::drawn::{Exchange, Hook};
 use crate::commands::names;
 use crate::commands::table;
 use crate::near::did_you_mean;
+use crate::resources::destinations::{Skipping, Tested};
 use crate::resources::forms::of_destinations;
 use clap::{Args, FromArgMatches};
 use domain::event::{PURCHASE_UPDATED, Wildcards, chooses};
 use flags::Fields;
+use serde::Deserialize;
 use serde_json::Value;
 use std::process::ExitCode;
 
@@ -38,7 +40,7 @@ pub const HOOKS: &[(&str, Hook)] = &[
     ("disable", Hook::Print(show_answer)),
     ("rotate-secret", Hook::Print(show_answer)),
     ("test", Hook::Sentence(verdict)),
-    ("test", Hook::Fails(|answer| answer["ok"] != true)),
+    ("test", Hook::Fails(|answer| !is_connected(answer))),
     (
         "retry",
         Hook::Own(Retry::augment_args, |matches, client| {
@@ -121,14 +123,21 @@ fn enabled(client: &Client, exchange: &Exchange) {
     if exchange.typed("dry_run").is_empty() {
         return show_answer(client, exchange);
     }
-    let skipped = table::field(&exchange.answer, "skipped");
+    let Ok(Skipping { skipped, .. }) = read_as(&exchange.answer) else {
+        return table::fields(&exchange.answer);
+    };
     table::line(&format!(
         "{skipped} deliveries of user.* events would be skipped."
     ));
 }
 
+/// Whether a test found that the connection works.
+fn is_connected(answer: &Value) -> bool {
+    read_as::<Tested>(answer).is_ok_and(|test| test.ok)
+}
+
 fn verdict(exchange: &Exchange) -> String {
-    let verdict = if exchange.answer["ok"] == true {
+    let verdict = if is_connected(&exchange.answer) {
         "Success"
     } else {
         "Failure"
@@ -164,22 +173,33 @@ async fn create(
         .await;
     let created = created.map_err(flags::in_flags)?;
     let code = show(client, &created);
-    if !client.json {
-        let id = table::field(&created, "id");
+    if !client.json
+        && let Ok(created) = read_as::<Created>(&created)
+    {
         if let Some(note) = revenue_left_out(&created) {
             table::line(&note);
         }
-        table::line(&next(&created, &id));
+        table::line(&next(&created));
     }
     Ok(code)
 }
 
+/// The fields of a new destination on which the next steps depend.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Created {
+    id: String,
+    events: Vec<String>,
+    /// Whether it has a key for test purchases; `None` where its kind has none.
+    has_sandbox_api_key: Option<bool>,
+}
+
 /// Next steps after a destination was created. Earlier purchases are sent only to one that is subscribed to
 /// `purchase.updated` or keeps profiles.
-fn next(created: &Value, id: &str) -> String {
+fn next(created: &Created) -> String {
+    let id = &created.id;
     let test = format!("Next: `settle destination test {id}`");
-    let events: Vec<String> = serde_json::from_value(created["events"].clone()).unwrap_or_default();
-    let gets_states = chooses(&events, Wildcards::Everything, PURCHASE_UPDATED);
+    let gets_states = chooses(&created.events, Wildcards::Everything, PURCHASE_UPDATED);
     if !gets_states && !counts_revenue(created) {
         return format!("{test}.");
     }
@@ -192,15 +212,13 @@ fn next(created: &Value, id: &str) -> String {
 const PLAN_CHANGED: &str = "user.subscription.sku_change";
 
 /// Whether a destination is an integration, which counts revenue and keeps profiles.
-fn counts_revenue(created: &Value) -> bool {
-    !created["has_sandbox_api_key"].is_null()
+fn counts_revenue(created: &Created) -> bool {
+    created.has_sandbox_api_key.is_some()
 }
 
 /// A warning that an integration receives no event of some payments; `None` for a destination that counts no revenue.
-fn revenue_left_out(created: &Value) -> Option<String> {
-    let is_chosen = created["events"]
-        .as_array()
-        .is_some_and(|events| events.iter().any(|one| *one == PLAN_CHANGED));
+fn revenue_left_out(created: &Created) -> Option<String> {
+    let is_chosen = created.events.iter().any(|one| one == PLAN_CHANGED);
     (counts_revenue(created) && !is_chosen).then(|| {
         format!(
             "Note: `{PLAN_CHANGED}` has the revenue of another plan's first payment, and no wildcard includes it. \
@@ -218,10 +236,8 @@ async fn update(
     }: Update,
 ) -> anyhow::Result<ExitCode> {
     let id = named.id(client).await?;
-    let app = client.get(&path(&id), &[]).await?["app_id"]
-        .as_str()
-        .map(str::to_owned);
-    let mut body = fields.body(client, app.as_deref()).await?;
+    let app = names::app_of(client, &path(&id)).await?;
+    let mut body = fields.body(client, Some(&app)).await?;
     flags::clear(&mut body, &clear)?;
     let changed = client
         .patch(&path(&id), &body)
@@ -240,24 +256,31 @@ fn path(id: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{PLAN_CHANGED, next, revenue_left_out};
-    use serde_json::json;
+    use super::{Created, PLAN_CHANGED, next, read_as, revenue_left_out};
+    use serde_json::{Value, json};
+
+    fn created(answer: &Value) -> Created {
+        read_as(answer).expect("a destination")
+    }
 
     #[test]
     fn only_a_destination_of_purchases_is_to_get_earlier_ones() {
-        let next = |created| next(&created, "ID");
+        let next = |mut answer: Value| {
+            answer["id"] = "ID".into();
+            next(&created(&answer))
+        };
         for events in [json!(["alarm.*"]), json!(["user.subscription.renewed"])] {
             assert_eq!(
                 next(json!({ "events": events })),
                 "Next: `settle destination test ID`."
             );
         }
-        for created in [
+        for answer in [
             json!({ "events": ["*"] }),
             json!({ "events": ["alarm.*", "purchase.updated"] }),
             json!({ "events": ["user.*"], "has_sandbox_api_key": true }),
         ] {
-            let text = next(created);
+            let text = next(answer);
             assert!(
                 text.contains("`settle resend missing --destination ID`"),
                 "{text}"
@@ -268,11 +291,12 @@ mod tests {
     #[test]
     fn an_integration_without_changes_of_plan_lacks_revenue() {
         let integration =
-            |events: &[&str]| json!({ "events": events, "has_sandbox_api_key": false });
+            |events: &[&str]| created(&json!({ "events": events, "has_sandbox_api_key": false }));
         assert!(
             revenue_left_out(&integration(&["*"])).is_some_and(|note| note.contains(PLAN_CHANGED))
         );
         assert_eq!(revenue_left_out(&integration(&["*", PLAN_CHANGED])), None);
-        assert_eq!(revenue_left_out(&json!({ "events": ["*"] })), None);
+        let webhook = created(&json!({ "events": ["*"] }));
+        assert_eq!(revenue_left_out(&webhook), None);
     }
 }

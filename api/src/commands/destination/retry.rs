@@ -1,14 +1,17 @@
 //! `settle destination retry`: sends what is pending now, and prints the result.
 
 use super::path;
-use crate::commands::client::Client;
+use crate::commands::client::{Client, read_as};
 use crate::commands::layout::short_times;
-use crate::commands::table::{self, field};
-use crate::resources::destinations::CHECKED;
+use crate::commands::table;
+use crate::resources::destinations::{CHECKED, Retrying};
 use domain::Timestamp;
-use serde_json::{Value, json};
+use domain::health::Health;
+use serde::Deserialize;
+use serde_json::json;
 use std::process::ExitCode;
 use std::time::Duration;
+use storage::{DestinationHealth, Paged};
 use tokio::time::{Instant, sleep};
 
 /// Maximum time to wait for the result.
@@ -29,13 +32,25 @@ enum Verdict {
     Underway,
 }
 
+/// The health in the answer about a destination.
+#[derive(Debug, Deserialize)]
+struct Recorded {
+    health: DestinationHealth,
+}
+
+/// The time of the next attempt in the answer about a delivery.
+#[derive(Debug, Deserialize)]
+struct PendingDelivery {
+    next_due_at: Option<Timestamp>,
+}
+
 /// Sends what is pending, and waits until nothing is pending, an attempt failed, or the time is up.
 pub async fn retry(client: &Client, id: &str, reason: Option<String>) -> anyhow::Result<ExitCode> {
-    let before = client.get(&path(id), &[]).await?;
+    let before = health(client, id).await?;
     let mut answer = client
         .post(&format!("{}/retry", path(id)), &json!({ "reason": reason }))
         .await?;
-    let pending = answer["pending"].as_i64().unwrap_or_default();
+    let Retrying { pending, .. } = read_as(&answer)?;
     if pending > 0 && !client.json {
         table::line(&format!("{} pending; sending now.", deliveries(pending)));
     }
@@ -44,9 +59,10 @@ pub async fn retry(client: &Client, id: &str, reason: Option<String>) -> anyhow:
     } else {
         result(client, id, &before).await?
     };
-    let left = now["health"]["pending"].as_i64().unwrap_or_default();
+    let left = now.health.pending;
+    let now = &now.health.health;
     let next_attempt_at = match &verdict {
-        Verdict::Failed(_) => next_attempt(client, id, &now).await?,
+        Verdict::Failed(_) => next_attempt(client, id, now).await?,
         _ => None,
     };
     if client.json {
@@ -60,7 +76,7 @@ pub async fn retry(client: &Client, id: &str, reason: Option<String>) -> anyhow:
             Verdict::NothingPending => table::line("Nothing is pending."),
             Verdict::Sent => table::line("All deliveries arrived."),
             Verdict::Failed(why) => {
-                let later = later(&now, next_attempt_at.as_deref());
+                let later = later(now, next_attempt_at.as_deref());
                 table::line(&format!(
                     "It failed again: {why}. {} still pending; {later}.",
                     deliveries(left)
@@ -79,11 +95,21 @@ pub async fn retry(client: &Client, id: &str, reason: Option<String>) -> anyhow:
     })
 }
 
-/// Waits for the result. Returns it with the destination as it was then.
-async fn result(client: &Client, id: &str, before: &Value) -> anyhow::Result<(Verdict, Value)> {
+/// The health of a destination.
+async fn health(client: &Client, id: &str) -> anyhow::Result<DestinationHealth> {
+    let Recorded { health } = read_as(&client.get(&path(id), &[]).await?)?;
+    Ok(health)
+}
+
+/// Waits for the result. Returns it with the destination's health as it was then.
+async fn result(
+    client: &Client,
+    id: &str,
+    before: &DestinationHealth,
+) -> anyhow::Result<(Verdict, DestinationHealth)> {
     let began = Instant::now();
     loop {
-        let now = client.get(&path(id), &[]).await?;
+        let now = health(client, id).await?;
         let verdict = verdict(before, &now);
         if verdict != Verdict::Underway || began.elapsed() >= TIMEOUT {
             return Ok((verdict, now));
@@ -93,8 +119,8 @@ async fn result(client: &Client, id: &str, before: &Value) -> anyhow::Result<(Ve
 }
 
 /// When the next attempt is due, if a delivery's own time says so: an open breaker is probed instead.
-async fn next_attempt(client: &Client, id: &str, now: &Value) -> anyhow::Result<Option<String>> {
-    if now["health"]["opened_at"].is_string() {
+async fn next_attempt(client: &Client, id: &str, now: &Health) -> anyhow::Result<Option<String>> {
+    if now.opened_at.is_some() {
         return Ok(None);
     }
     let filter = [
@@ -103,26 +129,20 @@ async fn next_attempt(client: &Client, id: &str, now: &Value) -> anyhow::Result<
         ("limit", "500"),
     ];
     let filter = filter.map(|(name, value)| (name, Some(value.to_owned())));
-    let pending = client.get("/v1/deliveries", &filter).await?;
-    let time = |value: &Value| {
-        value
-            .as_str()
-            .and_then(|text| text.parse::<Timestamp>().ok())
-    };
+    let pending: Paged<PendingDelivery> = read_as(&client.get("/v1/deliveries", &filter).await?)?;
     // What is due earlier is on its way at this moment.
-    let failed_at = time(&now["health"]["last_failure_at"]);
-    let due = table::items(&pending)
-        .iter()
-        .filter_map(|one| time(&one["next_due_at"]));
-    let earliest = due.filter(|at| Some(*at) > failed_at).min();
-    let paused_until = time(&now["health"]["paused_until"]);
-    Ok(earliest.map(|at| paused_until.map_or(at, |until| until.max(at)).to_string()))
+    let due = pending.items.iter().filter_map(|one| one.next_due_at);
+    let earliest = due.filter(|at| Some(*at) > now.last_failure_at).min();
+    Ok(earliest.map(|at| {
+        let paused_until = now.paused_until;
+        paused_until.map_or(at, |until| until.max(at)).to_string()
+    }))
 }
 
 /// When what is pending is tried again, as a phrase.
-fn later(now: &Value, next_attempt_at: Option<&str>) -> String {
+fn later(now: &Health, next_attempt_at: Option<&str>) -> String {
     match next_attempt_at {
-        _ if now["health"]["opened_at"].is_string() => CHECKED.to_owned(),
+        _ if now.opened_at.is_some() => CHECKED.to_owned(),
         Some(at) => format!("the next attempt will be at {}", short_times(at)),
         None => "it will be retried later".to_owned(),
     }
@@ -156,13 +176,13 @@ fn deliveries(count: i64) -> String {
 }
 
 /// The result until now: compares the destination's health with its health before the retry.
-fn verdict(before: &Value, now: &Value) -> Verdict {
-    let failed_at = |destination: &Value| field(destination, "health.last_failure_at");
-    let is_newer = now["health"]["last_failure_at"] != before["health"]["last_failure_at"];
-    if now["health"]["pending"] == 0 {
+fn verdict(before: &DestinationHealth, now: &DestinationHealth) -> Verdict {
+    let failed_at = |of: &DestinationHealth| of.health.health.last_failure_at;
+    if now.health.pending == 0 {
         Verdict::Sent
-    } else if is_newer && !failed_at(now).is_empty() {
-        Verdict::Failed(field(now, "health.last_error"))
+    } else if failed_at(now).is_some() && failed_at(now) != failed_at(before) {
+        let error = now.health.health.last_error.as_ref();
+        Verdict::Failed(table::shown_or_dash(error))
     } else {
         Verdict::Underway
     }
@@ -170,11 +190,17 @@ fn verdict(before: &Value, now: &Value) -> Verdict {
 
 #[cfg(test)]
 mod tests {
-    use super::{Verdict, later, verdict};
+    use super::{DestinationHealth, Recorded, Verdict, later, read_as, verdict};
     use serde_json::{Value, json};
 
-    fn destination(pending: i64, failed_at: &Value) -> Value {
-        json!({"health": {"pending": pending, "last_failure_at": failed_at, "last_error": "answered 503"}})
+    fn destination(pending: i64, failed_at: &Value) -> DestinationHealth {
+        let health = json!({
+            "pending": pending, "waiting": 0, "failed": 0, "skipped": 0, "failures": 1, "last_failure_at": failed_at,
+            "last_error": "answered 503",
+        });
+        let Recorded { health } =
+            read_as(&json!({ "id": "d1", "health": health })).expect("a destination");
+        health
     }
 
     #[test]
@@ -198,13 +224,13 @@ mod tests {
 
     #[test]
     fn the_next_attempt_has_a_time_or_a_reason() {
-        let mut now = destination(3, &Value::Null);
+        let mut now = destination(3, &Value::Null).health.health;
         assert_eq!(
             later(&now, Some("noon")),
             "the next attempt will be at noon"
         );
         assert_eq!(later(&now, None), "it will be retried later");
-        now["health"]["opened_at"] = json!("noon");
+        now.opened_at = "2026-01-31T12:00:00Z".parse().ok();
         assert!(later(&now, None).contains("every 30 s"));
     }
 }

@@ -1,13 +1,16 @@
 //! Prints one destination: its settings and its health.
 
-use crate::commands::layout::short_times;
+use crate::commands::client::{known, read_as};
 use crate::commands::table::{self, field, text};
 use crate::resources::destinations::{CHECKED, shown_state_for_people};
 use crate::times;
+use domain::Timestamp;
+use domain::health::Health;
 use protocols::destinations::shown_kind;
-use serde_json::Value;
+use serde::Deserialize;
+use serde_json::{Value, json};
 use std::time::Duration;
-use storage::ShownState;
+use storage::{DestinationHealth, Filter, ShownState};
 
 /// Fields that have a fixed place in the output, or are part of another line.
 const PLACED: [&str; 15] = [
@@ -31,9 +34,31 @@ const PLACED: [&str; 15] = [
 const SHOWN_ONCE: [&str; 2] = ["secret", "private_key"];
 const LAST: [&str; 2] = ["health", "created_at"];
 
-/// Prints a destination, one line per fact.
+/// The fields of a destination that are shown as sentences.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Described {
+    kind: String,
+    /// The state in the settings, also one that only another version knows.
+    state: String,
+    #[serde(deserialize_with = "known")]
+    shown_state: Option<ShownState>,
+    since: String,
+    reason: Option<String>,
+    refusal: Option<String>,
+    filter: Filter,
+    rate: Option<i64>,
+    /// The waits between attempts, in seconds; `None` for those of its kind.
+    schedule: Option<Vec<u64>>,
+    health: DestinationHealth,
+}
+
+/// Prints a destination, one line per fact; one that another version describes differently, field by field.
 pub fn show(destination: &Value) {
-    let lines = lines(destination);
+    let Ok(described) = read_as::<Described>(destination) else {
+        return table::fields(destination);
+    };
+    let lines = lines(destination, &described);
     let width = lines
         .iter()
         .map(|(name, _)| name.chars().count())
@@ -44,23 +69,25 @@ pub fn show(destination: &Value) {
     }
 }
 
-fn lines(destination: &Value) -> Vec<(String, String)> {
+/// The lines of a destination. What only its kind has is shown as it was sent.
+fn lines(destination: &Value, described: &Described) -> Vec<(String, String)> {
     let mut lines: Vec<(String, String)> = Vec::new();
     let mut put = |name: &str, value: String| lines.push((name.to_owned(), value));
     for name in ["id", "app_id", "name", "kind"] {
         put(name, field(destination, name));
     }
-    put("state", state(destination));
-    if let Some(why) = destination["refusal"].as_str() {
-        put("not allowed", why.to_owned());
+    put("state", state(described));
+    if let Some(why) = &described.refusal {
+        put("not allowed", why.clone());
     }
     put("events", field(destination, "events"));
-    put("platforms", all_or(&destination["filter"]["platforms"]));
-    put(
-        "environments",
-        all_or(&destination["filter"]["environments"]),
-    );
-    put("rate", rate(&destination["rate"]));
+    let Filter {
+        platforms,
+        environments,
+    } = &described.filter;
+    put("platforms", all_or(&json!(platforms)));
+    put("environments", all_or(&json!(environments)));
+    put("rate", rate(described.rate));
     put(
         "concurrency",
         format!(
@@ -68,7 +95,7 @@ fn lines(destination: &Value) -> Vec<(String, String)> {
             field(destination, "concurrency")
         ),
     );
-    put("schedule", schedule(destination));
+    put("schedule", schedule(described));
     // Where the secret itself is shown, its `has_` field is left out.
     let is_shown = |name: &str| {
         name.strip_prefix("has_")
@@ -97,62 +124,59 @@ fn lines(destination: &Value) -> Vec<(String, String)> {
             None => put(name, text(value)),
         }
     }
-    let health = &destination["health"];
-    put("pending", pending(health));
-    put("last success", at_or_never(health, "last_success_at"));
+    let health = &described.health.health.health;
+    put("pending", pending(&described.health));
+    put("last success", at_or_never(health.last_success_at));
     put("last failure", failure(health));
     put("created", field(destination, "created_at"));
     lines
 }
 
-fn shown_state(destination: &Value) -> Option<ShownState> {
-    destination["shown_state"].as_str()?.parse().ok()
-}
-
 /// The state of a healthy destination that is more than healthy or less.
-pub fn notable_state(destination: &Value) -> Option<&'static str> {
+pub fn notable_state(shown_state: Option<ShownState>) -> Option<&'static str> {
     let is_notable =
         |state: &ShownState| matches!(state, ShownState::NotTried | ShownState::SkipsEverything);
-    shown_state(destination)
-        .filter(is_notable)
-        .map(shown_state_for_people)
+    shown_state.filter(is_notable).map(shown_state_for_people)
 }
 
 /// Replaces the states in a list by their readable form.
 pub fn humanize_states(answer: &mut Value) {
-    for destination in answer["items"].as_array_mut().into_iter().flatten() {
-        if let Some(state) = shown_state(destination) {
-            destination["shown_state"] = shown_state_for_people(state).into();
+    let states = table::items_mut(answer)
+        .iter_mut()
+        .filter_map(|destination| destination.get_mut("shown_state"));
+    for state in states {
+        if let Some(named) = state.as_str().and_then(|name| name.parse().ok()) {
+            *state = shown_state_for_people(named).into();
         }
     }
 }
 
-fn state(destination: &Value) -> String {
-    let health = &destination["health"];
-    let is_open = health["opened_at"].is_string();
-    let mut text = match notable_state(destination) {
-        Some(state) => state.to_owned(),
-        None if is_open && health["first_failure_at"].is_string() => {
-            format!("failing since {}", field(health, "first_failure_at"))
-        }
-        None => format!(
-            "{} since {}",
-            if is_open {
+fn state(destination: &Described) -> String {
+    let health = &destination.health.health.health;
+    let is_open = health.opened_at.is_some();
+    let mut text = match (
+        notable_state(destination.shown_state),
+        health.first_failure_at,
+    ) {
+        (Some(state), _) => state.to_owned(),
+        (None, Some(at)) if is_open => format!("failing since {}", table::shown(&at)),
+        (None, _) => {
+            let state = if is_open {
                 "failing".to_owned()
             } else {
-                field(destination, "state")
-            },
-            field(destination, "since")
-        ),
+                table::shown(&destination.state)
+            };
+            format!("{state} since {}", table::shown(&destination.since))
+        }
     };
-    if let Some(reason) = destination["reason"].as_str() {
+    if let Some(reason) = &destination.reason {
         text.push_str(&format!(": {reason}"));
     }
     if is_open {
         text.push_str(&format!("; {CHECKED}"));
     }
-    if let Some(at) = health["paused_until"].as_str() {
-        text.push_str(&format!("; paused until {}", short_times(at)));
+    if let Some(at) = health.paused_until {
+        text.push_str(&format!("; paused until {}", table::shown(&at)));
     }
     text
 }
@@ -165,59 +189,55 @@ fn all_or(list: &Value) -> String {
     }
 }
 
-fn rate(rate: &Value) -> String {
-    rate.as_i64().map_or_else(
+fn rate(rate: Option<i64>) -> String {
+    rate.map_or_else(
         || "unlimited".to_owned(),
         |rate| format!("at most {rate} requests per second"),
     )
 }
 
-fn schedule(destination: &Value) -> String {
-    let kind = destination["kind"].as_str().unwrap_or_default();
-    let text = shown_kind(kind).schedule_text();
-    let Some(waits) = destination["schedule"].as_array() else {
+fn schedule(destination: &Described) -> String {
+    let text = shown_kind(&destination.kind).schedule_text();
+    let Some(waits) = &destination.schedule else {
         return text.usual.to_owned();
     };
     let waits: Vec<String> = waits
         .iter()
-        .filter_map(Value::as_u64)
-        .map(|seconds| times::compact(Duration::from_secs(seconds)))
+        .map(|seconds| times::compact(Duration::from_secs(*seconds)))
         .collect();
     format!("{}{}", waits.join(", "), text.end)
 }
 
-fn pending(health: &Value) -> String {
-    let count = |name: &str| health[name].as_i64().unwrap_or_default();
-    let mut text = match count("pending") {
+fn pending(health: &DestinationHealth) -> String {
+    let mut text = match health.health.pending {
         1 => "1 delivery".to_owned(),
         pending => format!("{pending} deliveries"),
     };
-    for (name, phrase) in [
-        ("waiting", "waiting for login"),
-        ("failed", "failed"),
-        ("skipped", "skipped"),
+    for (count, phrase) in [
+        (health.backlog.waiting, "waiting for login"),
+        (health.backlog.failed, "failed"),
+        (health.backlog.skipped, "skipped"),
     ] {
-        if count(name) > 0 {
-            text.push_str(&format!("; {} {phrase}", count(name)));
+        if count > 0 {
+            text.push_str(&format!("; {count} {phrase}"));
         }
     }
     text
 }
 
-fn at_or_never(health: &Value, name: &str) -> String {
-    short_times(health[name].as_str().unwrap_or("never"))
+fn at_or_never(at: Option<Timestamp>) -> String {
+    at.map_or_else(|| "never".to_owned(), |at| table::shown(&at))
 }
 
-fn failure(health: &Value) -> String {
-    let at = at_or_never(health, "last_failure_at");
-    let failures = health["failures"].as_i64().unwrap_or_default();
-    let mut text = at;
-    if failures > 0 {
+fn failure(health: &Health) -> String {
+    let mut text = at_or_never(health.last_failure_at);
+    if health.failures > 0 {
         text.push_str(&format!(
-            ", {failures} in a row, counting each purchase or device once"
+            ", {} in a row, counting each purchase or device once",
+            health.failures
         ));
     }
-    if let Some(why) = health["last_error"].as_str() {
+    if let Some(why) = &health.last_error {
         text.push_str(&format!(": {why}"));
     }
     text
@@ -225,11 +245,12 @@ fn failure(health: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{humanize_states, lines};
+    use super::{humanize_states, lines, read_as};
     use serde_json::json;
 
     fn line(destination: &serde_json::Value, name: &str) -> String {
-        let lines = lines(destination);
+        let described = read_as(destination).expect("a destination");
+        let lines = lines(destination, &described);
         lines
             .into_iter()
             .find(|(found, _)| found == name)
@@ -240,18 +261,20 @@ mod tests {
     #[test]
     fn a_destination_is_shown_with_its_limits_and_health() {
         let destination = json!({
-            "id": "d", "name": "hook", "kind": "k", "state": "open", "since": "noon", "reason": "503", "enabled": true,
+            "id": "d", "name": "hook", "kind": "k", "state": "open", "since": "2026-01-31T12:00:00Z",
+            "reason": "503", "enabled": true,
             "events": ["*"], "filter": {"platforms": [], "environments": ["sandbox"]}, "rate": 5, "concurrency": 32,
             "schedule": [5, 5400, 90061], "url": "https://example.com/", "has_secret": true, "has_other": false,
             "health": {
-                "pending": 3, "waiting": 1, "failed": 0, "failures": 11, "last_failure_at": "noon", "last_error": "503",
-                "last_success_at": null, "first_failure_at": "11:59", "opened_at": "noon", "paused_until": null,
+                "pending": 3, "waiting": 1, "failed": 0, "skipped": 0, "failures": 11,
+                "last_failure_at": "2026-01-31T12:00:00.5Z", "last_error": "503", "last_success_at": null,
+                "first_failure_at": "2026-01-31T11:59:00Z", "opened_at": "2026-01-31T12:00:00Z", "paused_until": null,
             },
         });
         for (name, text) in [
             (
                 "state",
-                "failing since 11:59: 503; settle checks it every 30 s and sends what waits by itself",
+                "failing since 2026-01-31T11:59:00Z: 503; settle checks it every 30 s and sends what waits by itself",
             ),
             ("platforms", "all"),
             ("environments", "sandbox"),
@@ -264,7 +287,7 @@ mod tests {
             ("last success", "never"),
             (
                 "last failure",
-                "noon, 11 in a row, counting each purchase or device once: 503",
+                "2026-01-31T12:00:00Z, 11 in a row, counting each purchase or device once: 503",
             ),
         ] {
             assert_eq!(line(&destination, name), text, "{name}");

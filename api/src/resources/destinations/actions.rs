@@ -27,21 +27,21 @@ pub struct SignaledDestination {
 }
 
 /// Result of a retry request.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Retrying {
     /// Id of the destination.
-    destination_id: DestinationId,
+    pub destination_id: DestinationId,
     /// Number of pending deliveries, counted up to 10,000.
-    pending: i64,
+    pub pending: i64,
 }
 
 /// Effect of `newest_only`.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Skipping {
     /// Id of the destination.
-    destination_id: DestinationId,
+    pub destination_id: DestinationId,
     /// Number of deliveries that would be skipped.
-    skipped: i64,
+    pub skipped: i64,
 }
 
 /// Options for enabling a destination.

@@ -7,7 +7,7 @@ mod shown;
 
 pub use fields::NewDestination;
 
-pub use actions::{disable, enable, probe, retry};
+pub use actions::{Retrying, Skipping, disable, enable, probe, retry};
 pub use secrets::{Tested, rotate, rotate_version, test};
 pub use shown::{CHECKED, CreatedDestination, DestinationStanding, shown_state_for_people};
 

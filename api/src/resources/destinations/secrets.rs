@@ -45,7 +45,7 @@ pub struct TestRequest {
 }
 
 /// Result of a test request.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Tested {
     /// Whether the connection works.
     pub ok: bool,

@@ -80,7 +80,7 @@ impl FromStr for State {
 }
 
 /// The recorded health of a destination. The API shows the serialized fields.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Health {
     /// Number of consecutive failures; consecutive failures of the same purchase or device count once.
     pub failures: i64,

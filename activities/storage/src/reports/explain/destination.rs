@@ -18,7 +18,7 @@ use crate::reports::unchosen::{self, UnchosenType};
 use crate::settings::destinations::Destination;
 use domain::{AppId, CollapseKey, DestinationId, Timestamp};
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
 /// Maximum number of pending, of failed and of skipped deliveries that are shown.
@@ -36,7 +36,7 @@ pub struct Addressee {
 }
 
 /// The numbers of waiting, failed and skipped deliveries of a destination, each counted up to 10,000.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Backlog {
     /// Number of deliveries that wait for the customer's external id.
     pub waiting: i64,

@@ -13,7 +13,7 @@ use crate::reports::listing::Filtered;
 use domain::{AppId, CollapseKey, PlatformId, Timestamp};
 use range::{Compared, Range};
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Maximum number of things that are found.
@@ -25,7 +25,7 @@ const WALKED: i64 = 100;
 
 stored! {
     /// Kind of a search result.
-    #[derive(PartialOrd, Ord, Serialize, JsonSchema)]
+    #[derive(PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
     #[serde(rename_all = "snake_case")]
     #[schemars(inline)]
     pub enum FoundKind {
