@@ -1,7 +1,9 @@
 //! `settle device`: what the table of its verbs cannot express.
 
+use super::client::read_as;
 use super::drawn::Hook;
 use super::{explain, table};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 pub const HOOKS: &[(&str, Hook)] = &[
@@ -9,24 +11,28 @@ pub const HOOKS: &[(&str, Hook)] = &[
     ("explain", Hook::Print(explain::print)),
 ];
 
+/// The deliveries of a device event.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct DeviceEvent {
+    deliveries: Vec<Delivery>,
+}
+
+/// The status of a delivery, also one that only another version knows.
+#[derive(Debug, Deserialize)]
+struct Delivery {
+    status: String,
+}
+
 fn add_all_statuses(answer: &mut Value) {
-    answer["items"]
-        .as_array_mut()
-        .into_iter()
-        .flatten()
-        .for_each(add_statuses);
+    table::items_mut(answer).iter_mut().for_each(add_statuses);
 }
 
 /// Adds how the deliveries of an event stand, such as `2 delivered, 1 pending`.
 fn add_statuses(event: &mut Value) {
-    let statuses: Vec<String> = event["deliveries"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .map(|one| table::field(one, "status"))
-        .collect();
+    let DeviceEvent { deliveries } = read_as(event).unwrap_or_default();
     let counts = ["delivered", "pending", "skipped", "failed"].map(|status| {
-        let count = statuses.iter().filter(|one| *one == status).count();
+        let count = deliveries.iter().filter(|one| one.status == status).count();
         (count > 0).then(|| format!("{count} {status}"))
     });
     let counted = counts.into_iter().flatten().collect::<Vec<_>>().join(", ");

@@ -1,18 +1,31 @@
 //! `settle payment`: what the table of its verbs cannot express.
 
+use super::client::read_as;
 use super::drawn::Hook;
+use super::table;
 use crate::resources::refunds::STATE;
+use serde::Deserialize;
 use serde_json::Value;
 
 pub const HOOKS: &[(&str, Hook)] = &[("payment", Hook::Humanize(humanize_sources))];
 
+/// The fields of a payment on which the name of its source depends.
+#[derive(Debug, Deserialize)]
+struct Amount {
+    source: Option<String>,
+    transaction_id: Option<String>,
+    is_corrected: Option<bool>,
+}
+
 /// Names the sources as the page does: a sales report where one has the amount, and an estimate where neither a store
 /// nor a report shows it. The price before a correction is that of its source.
 fn humanize_sources(answer: &mut Value) {
-    let items = answer.get_mut("items").and_then(Value::as_array_mut);
-    for one in items.into_iter().flatten() {
-        let is_confirmed = one["transaction_id"].is_string() && one["is_corrected"] != true;
-        let shown = match one["source"].as_str() {
+    for one in table::items_mut(answer) {
+        let Ok(amount) = read_as::<Amount>(one) else {
+            continue;
+        };
+        let is_confirmed = amount.transaction_id.is_some() && amount.is_corrected != Some(true);
+        let shown = match amount.source.as_deref() {
             Some(source) if source == "report" || is_confirmed => "sales report",
             Some(STATE) => "estimate",
             Some("catalogue") => "list price",

@@ -1,13 +1,15 @@
 //! `settle purchase`: what the table of its verbs cannot express.
 
-use super::client::Client;
+use super::client::{Client, read_as};
 use super::drawn::{Exchange, Hook, Planned};
 use super::{explain, table};
 use crate::clock;
 use crate::resources::purchases::state_for_people;
 use crate::shell::quoted;
 use domain::Timestamp;
+use serde::Deserialize;
 use serde_json::{Map, Value};
+use storage::Paged;
 
 pub const HOOKS: &[(&str, Hook)] = &[
     ("list", Hook::Shown("state", shown)),
@@ -35,18 +37,31 @@ fn shown(state: &str) -> Vec<&str> {
 }
 
 fn humanize_states(answer: &mut Value) {
-    answer["items"]
-        .as_array_mut()
-        .into_iter()
-        .flatten()
-        .for_each(humanize_state);
+    table::items_mut(answer).iter_mut().for_each(humanize_state);
 }
 
 /// Replaces the state of a purchase by its readable form.
 pub fn humanize_state(purchase: &mut Value) {
-    if let Some(state) = purchase["state"].as_str() {
-        purchase["state"] = state_for_people(state).into();
+    let Some(state) = purchase.get_mut("state") else {
+        return;
+    };
+    if let Some(name) = state.as_str() {
+        *state = state_for_people(name).into();
     }
+}
+
+/// The purchase and the outcome of a notification.
+#[derive(Debug, Deserialize)]
+struct Notified {
+    collapse_key: Option<String>,
+    /// `None` while the notification waits.
+    outcome: Option<String>,
+}
+
+/// The hold of a purchase.
+#[derive(Debug, Deserialize)]
+struct Held {
+    held_until: Option<Timestamp>,
 }
 
 /// Maximum number of notifications that are searched for one that waits.
@@ -67,11 +82,9 @@ async fn waiting(client: &Client, exchange: &Exchange) -> anyhow::Result<Option<
         ("platform_id", platform),
         ("limit", Some(NEWEST.to_owned())),
     ];
-    let newest = client.get("/v1/notifications", &newest).await?;
-    let mut waiting = table::items(&newest)
-        .iter()
-        .filter(|one| one["outcome"].is_null());
-    Ok(waiting.find_map(|one| one["collapse_key"].as_str()).map(|key| {
+    let newest: Paged<Notified> = read_as(&client.get("/v1/notifications", &newest).await?)?;
+    let mut waiting = newest.items.iter().filter(|one| one.outcome.is_none());
+    Ok(waiting.find_map(|one| one.collapse_key.as_ref()).map(|key| {
         format!(
             "Nothing is settled yet, but a notification is waiting: `settle explain purchase {key}` shows for what; \
              `settle notification list` shows all."
@@ -85,12 +98,9 @@ async fn note_earlier_hold(
     planned: &Planned<'_>,
 ) -> anyhow::Result<Map<String, Value>> {
     let path = planned.path.strip_suffix("/hold").unwrap_or(planned.path);
-    let until = match client.get(path, &[]).await {
-        Ok(purchase) => purchase["held_until"]
-            .as_str()
-            .and_then(|until| until.parse::<Timestamp>().ok()),
-        Err(_) => None,
-    };
+    let purchase = client.get(path, &[]).await;
+    let held = purchase.and_then(|purchase| read_as::<Held>(&purchase));
+    let until = held.ok().and_then(|held| held.held_until);
     if let Some(until) = until.filter(|until| *until > clock::now() && !client.json) {
         table::line(&format!(
             "It is already held until {until}; the new hold replaces that one."
@@ -133,7 +143,8 @@ mod tests {
             ),
         ] {
             let typed = typed.as_object().cloned().unwrap_or_default();
-            let purchase = crate::shell::quoted(typed["collapse_key"].as_str().unwrap_or_default());
+            let purchase = typed.get("collapse_key").and_then(Value::as_str);
+            let purchase = crate::shell::quoted(purchase.unwrap_or_default());
             let sentence = held(&Exchange {
                 answer: Value::Null,
                 typed,
