@@ -1,11 +1,11 @@
 //! `settle app import`: adopts purchases that were made before the platform was connected, at a limited rate.
 
-use super::client::{Client, segment};
+use super::client::{Client, read_as, segment};
 use super::names;
 use super::progress::{Pace, bar, complain};
 use super::rows::{self, ImportRow, Rows};
 use super::{settings, table};
-use crate::resources::import::{self, MAX_PURCHASES};
+use crate::resources::import::{self, ImportState, Imported, ImportedPurchase, MAX_PURCHASES};
 use anyhow::bail;
 use indicatif::ProgressBar;
 use serde_json::{Map, Value, json};
@@ -98,7 +98,7 @@ pub async fn import(client: &Client, options: &Import) -> anyhow::Result<ExitCod
         answer["wrong"] = json!(tally.wrong);
     }
     table::answer(client, &answer);
-    if !client.json && !options.wait && state["waiting"] != json!(0) {
+    if !client.json && !options.wait && waiting(&state)? != 0 {
         table::line(
             "They will be settled after the platform's window; the same command without a file shows the progress.",
         );
@@ -186,21 +186,18 @@ impl Importer<'_> {
             .post(self.path, &json!({ "purchases": purchases }))
             .await;
         let answer = rows::answer(sent, "purchases", &lines, "known purchases are skipped")?;
-        let count = |name: &str| answer[name].as_u64().unwrap_or_default();
-        self.tally.accepted += count("accepted");
-        self.tally.known += count("known");
-        self.tally.waiting += count("waiting");
-        for unnamed in table::items(&answer["unnamed"]) {
-            let place = unnamed["field"]
-                .as_str()
-                .and_then(|field| field.strip_prefix("purchases[")?.split(']').next());
+        let answer: Imported = read_as(&answer)?;
+        let accepted = u64::try_from(answer.accepted).unwrap_or(u64::MAX);
+        self.tally.accepted += accepted;
+        self.tally.known += answer.known.unsigned_abs();
+        self.tally.waiting += answer.waiting.unsigned_abs();
+        for unnamed in &answer.unnamed {
+            let place = unnamed.field.strip_prefix("purchases[");
             let line = place
-                .and_then(|place| place.parse::<usize>().ok())
+                .and_then(|place| place.split(']').next()?.parse::<usize>().ok())
                 .and_then(|at| lines.get(at));
-            let (line, why) = (
-                line.copied().unwrap_or_default(),
-                table::text(&unnamed["detail"]),
-            );
+            let line = line.copied().unwrap_or_default();
+            let why = table::shown(&unnamed.detail);
             self.tally.wrong += 1;
             complain(
                 &self.bar,
@@ -210,8 +207,14 @@ impl Importer<'_> {
             );
         }
         self.bar.inc(u64::try_from(lines.len()).unwrap_or_default());
-        Ok(count("accepted"))
+        Ok(accepted)
     }
+}
+
+/// The number of imported purchases that are not settled yet.
+fn waiting(state: &Value) -> anyhow::Result<u64> {
+    let ImportState { waiting, .. } = read_as(state)?;
+    Ok(waiting.unsigned_abs())
 }
 
 /// Waits until all imported purchases are settled.
@@ -219,7 +222,8 @@ async fn wait(client: &Client, path: &str) -> anyhow::Result<Value> {
     let mut shown = None;
     loop {
         let state = client.get(path, &[]).await?;
-        let waiting = state["waiting"].as_u64().unwrap_or_default();
+        let waiting = waiting(&state)?;
+        // Also the outcomes that only another version knows.
         let all = state
             .as_object()
             .into_iter()

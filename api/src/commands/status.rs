@@ -164,6 +164,7 @@ fn copied(answer: &Value, fields: &[&str]) -> Map<String, Value> {
         ((*name).to_owned(), value)
     };
     fields.iter().map(field).collect()
+}
 
 /// The running processes as they were sent, each with how long ago it was seen; null if the service shows none.
 fn processes(overview: &Value) -> Value {
@@ -251,7 +252,9 @@ fn sentences(found: &Status) -> Vec<(&'static str, String)> {
                 .to_owned(),
         ));
     }
-    lines.extend(process_lines(found.processes.as_deref().unwrap_or_default()));
+    lines.extend(process_lines(
+        found.processes.as_deref().unwrap_or_default(),
+    ));
     lines.push(("Sweep", sweep(found)));
     let silent_stores = found.silent_stores.iter().flatten();
     lines.extend(silent_stores.map(|one| ("Store", silent(one))));
@@ -433,8 +436,8 @@ fn alarm(one: &Alarm) -> String {
 #[cfg(test)]
 mod tests {
     use super::{
-        DestinationStatus, SeenProcess, Status, counts_by_state, destination, is_in_trouble, read_as, sentences,
-        sweep,
+        DestinationStatus, SeenProcess, Status, counts_by_state, destination, is_in_trouble,
+        read_as, sentences, sweep,
     };
     use crate::stores;
     use serde::de::DeserializeOwned;

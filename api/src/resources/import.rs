@@ -52,51 +52,51 @@ pub struct ImportedPurchase {
 }
 
 /// Result of an import.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Imported {
     /// Number of new purchases. Each is settled after its window.
-    accepted: usize,
+    pub accepted: usize,
     /// Number of purchases that were already known.
-    known: i64,
+    pub known: i64,
     /// Number of purchases imported earlier that are not settled yet.
-    waiting: i64,
+    pub waiting: i64,
     /// Purchases imported without naming their customer, because that was not possible.
-    unnamed: Vec<Unnamed>,
+    pub unnamed: Vec<Unnamed>,
 }
 
 /// A purchase imported without naming its customer.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Unnamed {
     /// Field of the request.
-    field: String,
+    pub field: String,
     /// Why the customer could not be named.
-    detail: String,
+    pub detail: String,
 }
 
 /// Progress of an import: the number of waiting purchases, and of the others by outcome.
-#[derive(Debug, Default, Serialize, JsonSchema)]
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct ImportState {
     /// Number of purchases waiting for their window or store.
-    waiting: i64,
+    pub waiting: i64,
     /// Number of settled purchases.
-    settled: i64,
+    pub settled: i64,
     /// Number of purchases settled without a change.
-    no_change: i64,
+    pub no_change: i64,
     /// Number of purchases given up because they could not be verified.
     #[serde(rename = "given_up")]
-    abandoned: i64,
+    pub abandoned: i64,
     /// Number of purchases discarded by an admin.
     #[serde(skip_serializing_if = "Option::is_none")]
-    discarded: Option<i64>,
+    pub discarded: Option<i64>,
     /// Number of duplicates of other notifications.
     #[serde(skip_serializing_if = "Option::is_none")]
-    duplicate: Option<i64>,
+    pub duplicate: Option<i64>,
     /// Number of refused purchases.
     #[serde(skip_serializing_if = "Option::is_none")]
-    refused: Option<i64>,
+    pub refused: Option<i64>,
     /// Number of purchases of an unknown type.
     #[serde(skip_serializing_if = "Option::is_none")]
-    unknown: Option<i64>,
+    pub unknown: Option<i64>,
 }
 
 impl From<ImportedPurchase> for Adoption {
