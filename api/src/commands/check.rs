@@ -1,11 +1,15 @@
 //! `settle check`: checks whether the tables agree with each other.
 
 use super::check_revenue::{self, Revenue};
-use super::client::{Client, Remote};
+use super::client::{Client, Remote, read_as};
 use super::progress::bar;
 use super::table;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
 use std::process::ExitCode;
+
+/// Maximum number of examples of a rule.
+const MAX_EXAMPLES: usize = 5;
 
 /// Check the tables for consistency: inputs and outcomes, revisions and events, events and deliveries.
 #[derive(Debug, clap::Args)]
@@ -38,6 +42,35 @@ enum Part {
     Revenue(Revenue),
 }
 
+/// A page of a check.
+#[derive(Debug, Deserialize)]
+struct CheckPage {
+    checked: i64,
+    rules: Vec<Rule>,
+    next_cursor: Option<String>,
+}
+
+/// The sum of all pages.
+#[derive(Debug, Default, Serialize)]
+struct Whole {
+    violations: i64,
+    checked: i64,
+    rules: Vec<Rule>,
+}
+
+/// A rule with its findings, as [`storage::RuleFindings`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Rule {
+    name: String,
+    of: String,
+    description: String,
+    violations: i64,
+    examples: Vec<String>,
+    /// Fields that only another version knows, for `--json`.
+    #[serde(flatten)]
+    others: Map<String, Value>,
+}
+
 /// Checks all tables and prints the findings.
 pub async fn check(options: Options) -> anyhow::Result<ExitCode> {
     let client = options.remote.client()?;
@@ -45,23 +78,18 @@ pub async fn check(options: Options) -> anyhow::Result<ExitCode> {
         return check_revenue::revenue(&client, &options.remote, wanted).await;
     }
     let whole = fetch_all(&client).await?;
-    let violations = whole["violations"].as_i64().unwrap_or_default();
     if options.remote.json {
-        table::json(&whole);
+        table::json(&json!(whole));
     } else {
-        let is_shown = |rule: &&Value| options.all || violations_of(rule) > 0;
-        table::items(&whole["rules"])
-            .iter()
-            .filter(is_shown)
-            .for_each(print_rule);
-        let rows = table::field(&whole, "checked");
-        let rules = table::items(&whole["rules"]).len();
-        match violations {
+        let is_shown = |rule: &&Rule| options.all || rule.violations > 0;
+        whole.rules.iter().filter(is_shown).for_each(print_rule);
+        let (rules, rows) = (whole.rules.len(), whole.checked);
+        match whole.violations {
             0 => table::line(&format!("Check passed: {rules} rules, {rows} rows.")),
             count => table::line(&format!("{count} violations in {rows} rows.")),
         }
     }
-    Ok(if violations > 0 {
+    Ok(if whole.violations > 0 {
         ExitCode::FAILURE
     } else {
         ExitCode::SUCCESS
@@ -69,55 +97,45 @@ pub async fn check(options: Options) -> anyhow::Result<ExitCode> {
 }
 
 /// Reads all pages and sums them up in one answer.
-async fn fetch_all(client: &Client) -> anyhow::Result<Value> {
+async fn fetch_all(client: &Client) -> anyhow::Result<Whole> {
     let bar = bar("rows checked", None);
-    let (mut checked, mut rules, mut cursor) = (0, Vec::<Value>::new(), None);
+    let (mut whole, mut cursor) = (Whole::default(), None);
     loop {
         let answer = client.get("/v1/check", &[("cursor", cursor)]).await?;
-        let rows = answer["checked"].as_i64().unwrap_or_default();
-        checked += rows;
-        bar.inc(rows.unsigned_abs());
-        add(&mut rules, table::items(&answer["rules"]));
-        cursor = answer["next_cursor"].as_str().map(str::to_owned);
+        let page: CheckPage = read_as(&answer)?;
+        whole.checked += page.checked;
+        bar.inc(page.checked.unsigned_abs());
+        add(&mut whole.rules, page.rules);
+        cursor = page.next_cursor;
         if cursor.is_none() {
             break;
         }
     }
     bar.finish_and_clear();
-    let violations: i64 = rules.iter().map(violations_of).sum();
-    Ok(json!({ "violations": violations, "checked": checked, "rules": rules }))
+    whole.violations = whole.rules.iter().map(|rule| rule.violations).sum();
+    Ok(whole)
 }
 
 /// Adds the findings of one answer to those of the earlier answers.
-fn add(rules: &mut Vec<Value>, more: &[Value]) {
+fn add(rules: &mut Vec<Rule>, more: Vec<Rule>) {
     for rule in more {
-        let Some(known) = rules.iter_mut().find(|known| known["name"] == rule["name"]) else {
-            rules.push(rule.clone());
+        let Some(known) = rules.iter_mut().find(|known| known.name == rule.name) else {
+            rules.push(rule);
             continue;
         };
-        known["violations"] = json!(violations_of(known) + violations_of(rule));
-        let mut examples = table::items(&known["examples"]).to_vec();
-        examples.extend(table::items(&rule["examples"]).iter().cloned());
-        examples.truncate(5);
-        known["examples"] = json!(examples);
+        known.violations += rule.violations;
+        known.examples.extend(rule.examples);
+        known.examples.truncate(MAX_EXAMPLES);
     }
 }
 
-fn violations_of(rule: &Value) -> i64 {
-    rule["violations"].as_i64().unwrap_or_default()
-}
-
-fn print_rule(rule: &Value) {
-    let [name, description, of] =
-        ["name", "description", "of"].map(|field| table::field(rule, field));
-    match violations_of(rule) {
+fn print_rule(rule: &Rule) {
+    let [name, description, of] = [&rule.name, &rule.description, &rule.of].map(table::shown);
+    match rule.violations {
         0 => table::line(&format!("ok  {name} ({of}): {description}")),
         count => {
-            let examples = table::items(&rule["examples"])
-                .iter()
-                .map(table::text)
-                .collect::<Vec<_>>()
-                .join(", ");
+            let examples: Vec<String> = rule.examples.iter().map(table::shown).collect();
+            let examples = examples.join(", ");
             table::line(&format!(
                 "{count} {of} violate the rule {name} ({description}): {examples}"
             ));
@@ -127,19 +145,29 @@ fn print_rule(rule: &Value) {
 
 #[cfg(test)]
 mod tests {
-    use super::add;
+    use super::{Rule, add, read_as};
     use serde_json::json;
 
     #[test]
     fn the_pages_of_a_check_add_up() {
         let mut rules = Vec::new();
-        let page = |violations: i64| json!([{"name": "a", "violations": violations, "examples": ["x", "y", "z"]}]);
+        let page = |violations: i64| -> Vec<Rule> {
+            let examples = ["x", "y", "z"];
+            let rule = json!({
+                "name": "a", "of": "events", "description": "A rule", "violations": violations, "examples": examples,
+                "new": 1,
+            });
+            read_as(&json!([rule])).expect("rules")
+        };
         for violations in [0, 3, 4] {
-            add(&mut rules, page(violations).as_array().unwrap());
+            add(&mut rules, page(violations));
         }
+        let examples = ["x", "y", "z", "x", "y"];
         assert_eq!(
-            rules,
-            [json!({"name": "a", "violations": 7, "examples": ["x", "y", "z", "x", "y"]})]
+            json!(rules),
+            json!([{
+                "name": "a", "of": "events", "description": "A rule", "violations": 7, "examples": examples, "new": 1,
+            }])
         );
     }
 }

@@ -1,10 +1,12 @@
 //! `settle check revenue`: compares the revenue that was sent to each integration with the ledger.
 
-use super::client::{Client, Remote};
+use super::client::{Client, Remote, read_as};
+use super::names::NamedItem;
 use super::progress::bar;
 use super::{names, table};
 use rust_decimal::Decimal;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
@@ -38,6 +40,37 @@ pub struct Revenue {
     month: Option<String>,
 }
 
+/// A page of the comparison.
+#[derive(Debug, Deserialize)]
+struct RevenuePage {
+    purchases: i64,
+    unexplained: i64,
+    #[serde(default)]
+    integrations: Vec<NamedItem>,
+    lines: Vec<Line>,
+    next_cursor: Option<String>,
+}
+
+/// A line of the comparison, as [`storage::RevenueLine`].
+#[derive(Debug, Serialize, Deserialize)]
+struct Line {
+    destination_id: String,
+    month: String,
+    environment: String,
+    sku: Option<String>,
+    collapse_key: String,
+    event_id: String,
+    kind: Option<String>,
+    ledger: Option<String>,
+    /// The amount in USD by status of the delivery.
+    sent: BTreeMap<String, String>,
+    /// Why it differs; `None` if it does not.
+    differs: Option<String>,
+    /// Fields that only another version knows, for `--json`.
+    #[serde(flatten)]
+    others: Map<String, Value>,
+}
+
 /// The sums of one integration, month, environment and SKU, in USD.
 #[derive(Debug, Default)]
 struct Sums {
@@ -59,7 +92,7 @@ struct Whole {
     /// Sums by id of the integration, month, environment and SKU.
     sums: BTreeMap<[String; 4], Sums>,
     /// Lines whose sent revenue differs from the ledger.
-    differs: Vec<Value>,
+    differs: Vec<Line>,
 }
 
 /// Reads and prints the comparison, page by page.
@@ -80,10 +113,10 @@ pub async fn revenue(
             ("month", options.month.clone()),
             ("cursor", cursor),
         ];
-        let page = client.get("/v1/check/revenue", &query).await?;
-        bar.inc(page["purchases"].as_u64().unwrap_or_default());
-        whole.add(&page);
-        cursor = page["next_cursor"].as_str().map(str::to_owned);
+        let page: RevenuePage = read_as(&client.get("/v1/check/revenue", &query).await?)?;
+        bar.inc(page.purchases.unsigned_abs());
+        cursor = page.next_cursor.clone();
+        whole.add(page);
         if cursor.is_none() {
             break;
         }
@@ -98,27 +131,28 @@ pub async fn revenue(
 }
 
 impl Whole {
-    fn add(&mut self, page: &Value) {
-        let count = |name: &str| page[name].as_i64().unwrap_or_default();
-        self.purchases += count("purchases");
-        self.unexplained += count("unexplained");
-        for one in table::items(&page["integrations"]) {
-            self.names
-                .insert(table::field(one, "id"), table::field(one, "name"));
+    fn add(&mut self, page: RevenuePage) {
+        self.purchases += page.purchases;
+        self.unexplained += page.unexplained;
+        for one in page.integrations {
+            self.names.insert(one.id, table::shown(&one.name));
         }
-        for line in table::items(&page["lines"]) {
-            let field = |name: &str| table::field(line, name);
-            let sums = self
-                .sums
-                .entry(["destination_id", "month", "environment", "sku"].map(field))
-                .or_default();
-            sums.ledger = sums.ledger.saturating_add(decimal(&line["ledger"]));
-            for (status, usd) in line["sent"].as_object().into_iter().flatten() {
+        for line in page.lines {
+            let key = [
+                table::shown(&line.destination_id),
+                table::shown(&line.month),
+                table::shown(&line.environment),
+                table::shown_or_dash(line.sku.as_ref()),
+            ];
+            let sums = self.sums.entry(key).or_default();
+            let ledger = line.ledger.as_deref().map(decimal).unwrap_or_default();
+            sums.ledger = sums.ledger.saturating_add(ledger);
+            for (status, usd) in &line.sent {
                 let sum = sums.sent.entry(status.clone()).or_default();
                 *sum = sum.saturating_add(decimal(usd));
             }
-            if !line["differs"].is_null() {
-                self.differs.push(line.clone());
+            if line.differs.is_some() {
+                self.differs.push(line);
             }
         }
     }
@@ -150,14 +184,13 @@ impl Whole {
             "No revenue for any integration.",
         );
         for line in self.differs.iter().take(MAX_LISTED) {
-            let field = |name: &str| table::field(line, name);
             table::line(&format!(
                 "{}: purchase {}, {} of {} USD, event {}",
-                field("differs"),
-                field("collapse_key"),
-                field("kind"),
-                field("ledger"),
-                field("event_id"),
+                table::shown_or_dash(line.differs.as_ref()),
+                table::shown(&line.collapse_key),
+                table::shown_or_dash(line.kind.as_ref()),
+                table::shown_or_dash(line.ledger.as_ref()),
+                table::shown(&line.event_id),
             ));
         }
         if self.differs.len() > MAX_LISTED {
@@ -176,33 +209,36 @@ impl Whole {
     }
 }
 
-fn decimal(value: &Value) -> Decimal {
-    value
-        .as_str()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or_default()
+fn decimal(text: &str) -> Decimal {
+    text.parse().unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Whole;
+    use super::{RevenuePage, Whole, read_as};
     use serde_json::json;
 
     #[test]
     fn pages_add_up_by_integration_month_and_sku() {
         let line = |ledger: &str, sent: &str, differs: serde_json::Value| {
             json!({"destination_id": "d", "month": "2026-11", "environment": "production", "sku": "gold", "ledger": ledger,
-                "sent": {"delivered": sent}, "differs": differs, "kind": "initial"})
+                "sent": {"delivered": sent}, "differs": differs, "kind": "initial", "collapse_key": "p", "event_id": "e",
+                "new": 1})
         };
+        let page = |page: serde_json::Value| -> RevenuePage { read_as(&page).expect("a page") };
         let mut whole = Whole::default();
         let lines = json!([
             line("9.99", "9.99", json!(null)),
             line("-9.99", "-9.99", json!(null))
         ]);
-        whole.add(
-            &json!({"purchases": 2, "unexplained": 0, "integrations": [{"id": "d", "name": "A"}], "lines": lines}),
-        );
-        whole.add(&json!({"purchases": 1, "unexplained": 1, "lines": [line("0.10", "0.20", json!("unequal"))]}));
+        whole.add(page(
+            json!({"purchases": 2, "unexplained": 0, "integrations": [{"id": "d", "name": "A"}], "lines": lines}),
+        ));
+        let unequal = line("0.10", "0.20", json!("unequal"));
+        whole.add(page(
+            json!({"purchases": 1, "unexplained": 1, "lines": [unequal]}),
+        ));
+        assert_eq!(json!(whole.differs), json!([unequal]), "as it was sent");
         let rows = whole.rows();
         assert_eq!(rows.len(), 1);
         let row = &rows[0];

@@ -1,12 +1,13 @@
 //! `settle app import-sales`: payments and refunds of a store's sales report.
 
-use super::client::{Client, segment};
+use super::client::{Client, read_as, segment};
 use super::progress::bar;
 use super::{names, rows, table};
 use crate::resources::sales::MAX_TRANSACTIONS;
 use crate::stores;
 use anyhow::{Context, bail};
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -26,6 +27,54 @@ pub struct Sales {
     /// Change nothing; only print what would be matched and corrected.
     #[arg(long)]
     dry_run: bool,
+}
+
+/// The result of the whole file.
+#[derive(Debug, Serialize)]
+struct Whole {
+    #[serde(flatten)]
+    sum: SalesPart,
+    trials: u64,
+    without_receipt: u64,
+    dry_run: bool,
+}
+
+/// The answer to a part, as [`storage::ImportedSales`]; the sum of several.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct SalesPart {
+    new: i64,
+    known: i64,
+    changed: i64,
+    matched: i64,
+    purchases: i64,
+    unmatched: Vec<Unmatched>,
+    differences: Vec<Difference>,
+}
+
+/// A transaction without a payment, as [`storage::Unmatched`].
+#[derive(Debug, Serialize, Deserialize)]
+struct Unmatched {
+    transaction_id: String,
+    kind: String,
+    why: String,
+    /// Fields that only another version knows, for `--json`.
+    #[serde(flatten)]
+    others: Map<String, Value>,
+}
+
+/// A difference between the report and the ledger, as [`storage::Difference`].
+#[derive(Debug, Serialize, Deserialize)]
+struct Difference {
+    transaction_id: Option<String>,
+    collapse_key: String,
+    number: i64,
+    what: String,
+    listed: Option<String>,
+    reported: Option<String>,
+    usd: Option<String>,
+    /// Fields that only another version knows, for `--json`.
+    #[serde(flatten)]
+    others: Map<String, Value>,
 }
 
 /// Checks the whole file, then sends it in parts. If a line is wrong, nothing is sent.
@@ -51,73 +100,69 @@ pub async fn sales(client: &Client, options: &Sales) -> anyhow::Result<ExitCode>
         "lines read",
         Some(u64::try_from(report.sales.len()).unwrap_or(u64::MAX)),
     );
-    let mut whole = json!({ "new": 0, "known": 0, "changed": 0, "matched": 0, "purchases": 0, "unmatched": [],
-        "differences": [], "trials": report.trials, "without_receipt": report.without_receipt,
-        "dry_run": options.dry_run });
+    let mut whole = Whole {
+        sum: SalesPart::default(),
+        trials: report.trials,
+        without_receipt: report.without_receipt,
+        dry_run: options.dry_run,
+    };
     for part in report.sales.chunks(PART) {
         let lines: Vec<u64> = part.iter().map(|(line, _)| *line).collect();
         let csv = stores::sales_part(part.iter().map(|(_, sale)| sale));
         let sent = client.post_csv(&path, csv).await;
         let answer = rows::answer(sent, "sales", &lines, "known transactions are skipped")?;
-        add(&mut whole, &answer);
+        whole.sum.add(read_as(&answer)?);
         bar.inc(u64::try_from(part.len()).unwrap_or_default());
     }
     bar.finish_and_clear();
     print(client, &whole);
-    let has_open = !table::items(&whole["unmatched"]).is_empty();
-    Ok(if has_open {
-        ExitCode::FAILURE
-    } else {
+    Ok(if whole.sum.unmatched.is_empty() {
         ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
     })
 }
 
-fn add(whole: &mut Value, part: &Value) {
-    for name in ["new", "known", "changed", "matched", "purchases"] {
-        let count = |value: &Value| value[name].as_i64().unwrap_or_default();
-        whole[name] = json!(count(whole) + count(part));
-    }
-    for name in ["unmatched", "differences"] {
-        let mut all = table::items(&whole[name]).to_vec();
-        all.extend(table::items(&part[name]).iter().cloned());
-        whole[name] = json!(all);
+impl SalesPart {
+    /// Adds the answer to another part.
+    fn add(&mut self, part: Self) {
+        self.new += part.new;
+        self.known += part.known;
+        self.changed += part.changed;
+        self.matched += part.matched;
+        self.purchases += part.purchases;
+        self.unmatched.extend(part.unmatched);
+        self.differences.extend(part.differences);
     }
 }
 
-fn print(client: &Client, whole: &Value) {
+fn print(client: &Client, whole: &Whole) {
     if client.json {
-        return table::json(whole);
+        return table::json(&json!(whole));
     }
-    let count = |name: &str| table::field(whole, name);
-    for one in table::items(&whole["differences"]) {
-        let field = |name: &str| table::field(one, name);
+    let sum = &whole.sum;
+    for one in &sum.differences {
         table::line(&format!(
             "{} for purchase {}, payment {}: listed {}, reported {}, adjusted by {} USD (transaction {})",
-            field("what"),
-            field("collapse_key"),
-            field("number"),
-            field("listed"),
-            field("reported"),
-            field("usd"),
-            field("transaction_id"),
+            table::shown(&one.what),
+            table::shown(&one.collapse_key),
+            one.number,
+            table::shown_or_dash(one.listed.as_ref()),
+            table::shown_or_dash(one.reported.as_ref()),
+            table::shown_or_dash(one.usd.as_ref()),
+            table::shown_or_dash(one.transaction_id.as_ref()),
         ));
     }
-    for one in table::items(&whole["unmatched"]) {
-        let field = |name: &str| table::field(one, name);
+    for one in &sum.unmatched {
         table::line(&format!(
             "{} {} is unmatched ({}) and kept until its payment is known",
-            field("kind"),
-            field("transaction_id"),
-            field("why"),
+            table::shown(&one.kind),
+            table::shown(&one.transaction_id),
+            table::shown(&one.why),
         ));
     }
     table::line(&format!(
         "{} new, {} known and {} changed transactions, {} matched; skipped {} trials and {} lines without a purchase id.",
-        count("new"),
-        count("known"),
-        count("changed"),
-        count("matched"),
-        count("trials"),
-        count("without_receipt"),
+        sum.new, sum.known, sum.changed, sum.matched, whole.trials, whole.without_receipt,
     ));
 }
