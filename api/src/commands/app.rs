@@ -1,6 +1,6 @@
 //! `settle app`: verbs that take more than one call.
 
-use super::client::Client;
+use super::client::{Client, read_as};
 use super::confirm::{Question, YES};
 use super::drawn::{Exchange, Hook, Planned};
 use super::import::{self, Import};
@@ -8,7 +8,9 @@ use super::rates::{self, Rates};
 use super::sales::{self, Sales};
 use super::table;
 use clap::{Args, FromArgMatches};
+use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
+use storage::{App, Paged};
 
 pub const HOOKS: &[(&str, Hook)] = &[
     ("create", Hook::Print(print_created)),
@@ -52,8 +54,8 @@ async fn confirm_deletion(
     if planned.is_confirmed {
         return Ok(Map::new());
     }
-    let app = client.get(planned.path, &[]).await?;
-    let id = app["id"].as_str().unwrap_or_default();
+    let app: App = read_as(&client.get(planned.path, &[]).await?)?;
+    let id = app.id.to_string();
     let platforms = count(
         client,
         &format!("{}/platforms", planned.path),
@@ -68,8 +70,8 @@ async fn confirm_deletion(
         "destination",
     )
     .await?;
-    let purchases = count(client, "/v1/purchases", Some(id), "purchase").await?;
-    let name = table::text(&app["name"]);
+    let purchases = count(client, "/v1/purchases", Some(&id), "purchase").await?;
+    let name = table::shown(&app.name);
     let text = format!("Delete app {name} ({platforms}, {destinations}, {purchases})? [y/N]");
     Question {
         text,
@@ -92,9 +94,9 @@ async fn count(
         ("limit", Some(MAX.to_owned())),
         ("app_id", app.map(str::to_owned)),
     ];
-    let list = client.get(path, &query).await?;
-    Ok(match table::items(&list).len() {
-        _ if list["next_cursor"].is_string() => format!("more than {MAX} {what}s"),
+    let list: Paged<IgnoredAny> = read_as(&client.get(path, &query).await?)?;
+    Ok(match list.items.len() {
+        _ if list.next_cursor.is_some() => format!("more than {MAX} {what}s"),
         1 => format!("1 {what}"),
         number => format!("{number} {what}s"),
     })

@@ -1,10 +1,11 @@
 //! A countdown on the terminal to the settling of a purchase.
 
-use super::client::Client;
+use super::client::{Client, read_as};
 use super::table;
 use crate::{clock, times};
 use domain::{CollapseKey, Timestamp};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Deserialize;
 use std::time::Duration;
 
 /// Time between two updates.
@@ -59,11 +60,15 @@ impl Countdown<'_> {
     }
 }
 
+/// The revision in the answer about a purchase.
+#[derive(Debug, Default, Deserialize)]
+struct Settled {
+    revision: i64,
+}
+
 /// The revision of a purchase; 0 when it is not settled yet, or when the service does not answer.
 pub async fn revision(client: &Client, key: CollapseKey) -> i64 {
-    let purchase = client
-        .get(&format!("/v1/purchases/{key}"), &[])
-        .await
-        .unwrap_or_default();
-    purchase["revision"].as_i64().unwrap_or_default()
+    let purchase = client.get(&format!("/v1/purchases/{key}"), &[]).await;
+    let settled = purchase.and_then(|purchase| read_as::<Settled>(&purchase));
+    settled.unwrap_or_default().revision
 }

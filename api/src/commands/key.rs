@@ -8,8 +8,9 @@ pub const HOOKS: &[(&str, Hook)] = &[("create", Hook::Humanize(note_secret))];
 
 /// Notes beside the new key that no other answer has it.
 fn note_secret(answer: &mut Value) {
-    let key = text(&answer["key"]);
-    answer["key"] = format!("{key}  (shown only here)").into();
+    if let Some(key) = answer.get_mut("key") {
+        *key = format!("{}  (shown only here)", text(key)).into();
+    }
 }
 
 #[cfg(test)]

@@ -1,11 +1,14 @@
 //! `settle open`: opens the dashboard, signed in.
 
-use super::client::Remote;
+use super::client::{Remote, read_as};
 use super::table;
 use crate::config;
-use serde_json::{Value, json};
+use crate::resources::keys::CallerView;
+use crate::resources::sign_ins::SignInLink;
+use serde_json::json;
 use std::path::Path;
 use std::process::{ExitCode, Stdio};
+use storage::Role;
 
 /// Open the dashboard in the browser, signed in.
 ///
@@ -27,8 +30,9 @@ pub struct Options {
 /// Opens the dashboard.
 pub async fn open(options: Options) -> anyhow::Result<ExitCode> {
     let client = options.remote.client()?;
-    let own = client.get("/v1/caller", &[]).await?;
-    if own["role"] != "admin" {
+    let own: Option<CallerView> = read_as(&client.get("/v1/caller", &[]).await?).ok();
+    // A role that only another version knows signs in with its key, too.
+    let Some(own) = own.filter(|own| own.role == Role::Admin) else {
         let page = client.address("/ui/sign-in");
         let shown = json!({ "link": page, "opened": false });
         return Ok(table::answer_line(
@@ -36,9 +40,10 @@ pub async fn open(options: Options) -> anyhow::Result<ExitCode> {
             &shown,
             &format!("Sign in with your key at {page}"),
         ));
-    }
-    let body = json!({ "name": own["name"], "role": "admin", "app_id": own["app_id"] });
-    let link = client.address(&path(&client.post("/v1/sign-in-links", &body).await?));
+    };
+    let body = json!({ "name": own.name, "role": own.role, "app_id": own.app_id });
+    let link: SignInLink = read_as(&client.post("/v1/sign-in-links", &body).await?)?;
+    let link = client.address(&link.path);
     let is_open = !options.print && browse(&link, &options.remote.data()?);
     let text = if is_open {
         "The dashboard opens in your browser.".to_owned()
@@ -50,11 +55,6 @@ pub async fn open(options: Options) -> anyhow::Result<ExitCode> {
         &json!({ "link": link, "opened": is_open }),
         &text,
     ))
-}
-
-/// The path of a link in an answer.
-pub fn path(answer: &Value) -> String {
-    answer["path"].as_str().unwrap_or_default().to_owned()
 }
 
 /// The file that leads to a link, in the data directory.

@@ -1,11 +1,12 @@
 //! `settle product` and `settle entitlement`: what the tables of their verbs cannot express.
 
-use super::client::{Client, segment};
+use super::client::{Client, read_as, segment};
 use super::drawn::{Exchange, Hook};
 use super::{names, table};
 use anyhow::Context;
 use clap::{Args, FromArgMatches};
 use domain::catalogue::Since;
+use serde::Deserialize;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -87,18 +88,28 @@ fn affected(exchange: &Exchange) -> String {
     affected_purchases(&exchange.answer, exchange.typed.contains_key("dry_run"))
 }
 
+/// The effect of a change of the catalogue.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Affected {
+    purchases: i64,
+    warnings: Vec<String>,
+}
+
 fn affected_purchases(answer: &Value, is_dry: bool) -> String {
-    let count = table::field(answer, "purchases");
-    let sentence = if count == "0" && !is_dry {
+    let Affected {
+        purchases: count,
+        warnings,
+    } = read_as(answer).unwrap_or_default();
+    let sentence = if count == 0 && !is_dry {
         "Done. This affects no purchases.".to_owned()
     } else if is_dry {
         format!("Nothing was changed. This would affect {count} purchases.")
     } else {
         format!("Done. This affects {count} purchases, which will be re-settled gradually.")
     };
-    let warnings = answer["warnings"].as_array().into_iter().flatten();
-    warnings.fold(sentence, |text, warning| {
-        format!("{text}\nWarning: {}.", table::raw(warning))
+    warnings.into_iter().fold(sentence, |text, warning| {
+        format!("{text}\nWarning: {warning}.")
     })
 }
 

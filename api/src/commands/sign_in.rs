@@ -1,19 +1,20 @@
 //! `settle sign-in`: what the table of its verbs cannot express.
 
-use super::client::Client;
+use super::client::{Client, read_as};
 use super::drawn::{Exchange, Hook};
-use super::{open, table};
+use super::table;
+use crate::resources::sign_ins::SignInLink;
 
 pub const HOOKS: &[(&str, Hook)] = &[("link", Hook::Print(print_link))];
 
 fn print_link(client: &Client, exchange: &Exchange) {
+    let Ok(SignInLink { path, url, .. }) = read_as(&exchange.answer) else {
+        return table::fields(&exchange.answer);
+    };
     table::line(&format!(
         "For {}, once and within ten minutes:",
         exchange.typed("name")
     ));
-    let link = exchange.answer["url"].as_str().map(str::to_owned);
-    table::plain(&format!(
-        "  {}",
-        link.unwrap_or_else(|| client.address(&open::path(&exchange.answer)))
-    ));
+    let link = url.unwrap_or_else(|| client.address(&path));
+    table::plain(&format!("  {link}"));
 }

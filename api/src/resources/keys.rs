@@ -110,14 +110,14 @@ pub async fn show(State(edge): State<Shared>, Id(id): Id<KeyId>) -> Result<Json<
 }
 
 /// The caller of a request.
-#[derive(Serialize, JsonSchema)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 pub struct CallerView {
     /// Name of the key; `admin token` for the configured token.
-    name: String,
+    pub name: String,
     /// Role of the caller.
-    role: Role,
+    pub role: Role,
     /// Id of the only app that the caller can access; null for all apps.
-    app_id: Option<AppId>,
+    pub app_id: Option<AppId>,
 }
 
 /// `GET /v1/caller`

@@ -39,15 +39,15 @@ pub struct NewSignInLink {
 }
 
 /// A newly created sign-in link.
-#[derive(Serialize, JsonSchema)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 pub struct SignInLink {
     /// Path of the link on the address of this API; returned in this response only. It works once.
-    path: String,
+    pub path: String,
     /// Complete link, if `ui.url` is set to the public address of the dashboard.
     #[serde(skip_serializing_if = "Option::is_none")]
-    url: Option<String>,
+    pub url: Option<String>,
     /// When the link expires.
-    expires_at: Timestamp,
+    pub expires_at: Timestamp,
 }
 
 /// `POST /v1/sign-in-links`
