@@ -1,13 +1,16 @@
 //! `settle customer`: what the table of its verbs cannot express.
 
-use super::client::{Client, present_fields, segment};
+use super::client::{Client, present_fields, read_as, segment};
 use super::confirm::{Confirm, Question, YES};
 use super::customer_shown::{ENTITLEMENTS, print_customer, print_day, print_explained};
 use super::drawn::{Exchange, Hook, Planned};
 use super::purchase::humanize_state;
 use super::{names, table};
-use crate::resources::naming::counted;
+use crate::resources::naming::{MergedCustomer, counted};
 use clap::{Args, FromArgMatches};
+use domain::Timestamp;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -120,6 +123,87 @@ struct MoveKey {
     receipt: Option<String>,
 }
 
+/// The preview of a move.
+#[derive(Debug, Deserialize)]
+struct PreviewedMove {
+    /// The customer who receives the purchases; `None` if the move would create one.
+    to: Option<IgnoredAny>,
+}
+
+/// A customer who would be named.
+#[derive(Debug, Deserialize)]
+struct PreviewedCustomer {
+    preview: Preview,
+}
+
+/// The preview of naming a customer.
+#[derive(Debug, Deserialize)]
+struct Preview {
+    id: Value,
+    merge: Option<PreviewedMerge>,
+    note: Option<String>,
+}
+
+/// The two customers of a merge.
+#[derive(Debug, Deserialize)]
+struct PreviewedMerge {
+    from: MergedCustomer,
+    to: MergedCustomer,
+}
+
+/// The stored data of a customer who is erased.
+#[derive(Debug, Deserialize)]
+struct StoredData {
+    purchases: i64,
+    events: i64,
+    devices: i64,
+    deletion_requests: i64,
+}
+
+/// The progress in a report about an erasure.
+#[derive(Debug, Deserialize)]
+struct ErasureProgress {
+    id: String,
+    removed_at: Option<Timestamp>,
+}
+
+/// A customer's state, as far as it decides what is printed.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct PrintedState {
+    user_id: String,
+    environment: String,
+    /// The past time of the state; `None` for the present one.
+    at: Option<Timestamp>,
+    /// The rows of a table; `None` where they are not known.
+    active_entitlements: Option<Vec<Value>>,
+    purchases: Vec<StatedPurchase>,
+    announcement: Option<NotedAnnouncement>,
+    why_empty: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct StatedPurchase {
+    state: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct NotedAnnouncement {
+    note: Option<String>,
+}
+
+/// Why a customer has no access, by environment.
+#[derive(Debug, Deserialize)]
+struct NoAccess {
+    production: NoAccessReason,
+    sandbox: NoAccessReason,
+}
+
+#[derive(Debug, Deserialize)]
+struct NoAccessReason {
+    no_access: Option<String>,
+}
+
 /// The path of an app's customers.
 async fn customers(client: &Client, app: &str) -> anyhow::Result<String> {
     Ok(format!(
@@ -148,7 +232,7 @@ async fn move_to(client: &Client, wanted: Move) -> anyhow::Result<ExitCode> {
     if dry_run {
         let body = json!({ "from": present_fields(from), "external_id": to });
         let answer = client.post(&format!("{path}/preview"), &body).await?;
-        if answer["to"].is_null() && !client.json {
+        if !client.json && read_as::<PreviewedMove>(&answer)?.to.is_none() {
             table::line(&format!(
                 "Nobody has the id `{to}`: the move would create a customer. Check its spelling."
             ));
@@ -181,40 +265,29 @@ async fn confirm_merge(
         return Ok(Map::new());
     }
     let body = Value::Object(planned.body.clone());
-    let mut shown = client
-        .put(&format!("{}?dry_run=true", planned.path), &body)
-        .await?;
-    if let Some(note) = shown["preview"]["note"].as_str().filter(|_| !client.json) {
-        table::line(note);
+    let path = format!("{}?dry_run=true", planned.path);
+    let PreviewedCustomer { preview } = read_as(&client.put(&path, &body).await?)?;
+    if let Some(note) = preview.note.filter(|_| !client.json) {
+        table::line(&note);
     }
-    let merge = &shown["preview"]["merge"];
-    if !merge.is_null() {
+    if let Some(merge) = preview.merge {
         Question {
-            text: format!("{} [y/N]", merge_question(merge)),
+            text: format!("{} [y/N]", merge_question(&merge)),
             answer: YES.to_owned(),
             flag: "--merge",
         }
         .require()?;
     }
-    Ok(Map::from_iter([(
-        "preview".to_owned(),
-        shown["preview"]["id"].take(),
-    )]))
+    Ok(Map::from_iter([("preview".to_owned(), preview.id)]))
 }
 
 /// The effects of a merge, as a question.
-fn merge_question(merge: &Value) -> String {
-    let number = |side: &str| {
-        merge[side]["purchases"]
-            .as_u64()
-            .and_then(|n| usize::try_from(n).ok())
-            .unwrap_or_default()
-    };
+fn merge_question(PreviewedMerge { from, to }: &PreviewedMerge) -> String {
     let (owned, all) = (
-        counted(number("to")),
-        counted(number("from") + number("to")),
+        counted(to.purchases),
+        counted(from.purchases + to.purchases),
     );
-    let id = table::field(merge, "to.external_id");
+    let id = table::shown_or_dash(to.external_id.as_ref());
     format!(
         "`{id}` is the id of another customer with {owned}. Merge the two customers, with {all} in all?"
     )
@@ -228,34 +301,41 @@ fn print_named(client: &Client, Exchange { answer, .. }: &Exchange) {
         .as_object_mut()
         .and_then(|fields| fields.remove("preview"));
     if let Some(preview) = &preview {
-        if let Some(note) = preview["note"].as_str() {
-            table::line(note);
-        }
-        match &preview["merge"] {
-            Value::Null => table::line("No other customer has this id. The customer would become:"),
-            merge => {
-                table::line(&merge_question(merge));
-                table::fields(merge);
-                table::line("");
-                table::line("The customer would become:");
-            }
-        }
+        print_preview(preview);
     }
     table::fields(&customer);
 }
 
+/// Prints what naming a customer would do; field by field what another version describes differently.
+fn print_preview(answer: &Value) {
+    let Ok(preview) = read_as::<Preview>(answer) else {
+        return table::fields(answer);
+    };
+    if let Some(note) = &preview.note {
+        table::line(note);
+    }
+    match (&preview.merge, answer.get("merge")) {
+        (Some(merge), Some(fields)) => {
+            table::line(&merge_question(merge));
+            table::fields(fields);
+            table::line("");
+            table::line("The customer would become:");
+        }
+        _ => table::line("No other customer has this id. The customer would become:"),
+    }
+}
+
 /// The stored data of a customer, in words.
-fn stored(preview: &Value) -> String {
-    let counted = |field: &str, what: &str| match preview[field].as_i64().unwrap_or_default() {
+fn stored(data: &StoredData) -> String {
+    let counted = |number: i64, what: &str| match number {
         1 => format!("1 {what}"),
         number => format!("{number} {what}s"),
     };
-    let requests = counted("deletion_requests", "deletion request");
     let counts = [
-        counted("purchases", "purchase"),
-        counted("events", "event"),
-        counted("devices", "device"),
-        requests,
+        counted(data.purchases, "purchase"),
+        counted(data.events, "event"),
+        counted(data.devices, "device"),
+        counted(data.deletion_requests, "deletion request"),
     ];
     counts.join(", ")
 }
@@ -288,7 +368,7 @@ async fn erase(client: &Client, erasure: Erasure) -> anyhow::Result<ExitCode> {
         let preview = client
             .post(&format!("{path}/erase?dry_run=true"), &body)
             .await?;
-        let stored = stored(&preview);
+        let stored = stored(&read_as(&preview)?);
         if dry_run {
             return Ok(table::answer_line(
                 client,
@@ -320,13 +400,13 @@ const BETWEEN_READS: Duration = Duration::from_secs(1);
 /// Reads the report until the names are removed, for a minute at most: the service goes on by itself.
 async fn until_removed(client: &Client, path: &str, mut report: Value) -> anyhow::Result<Value> {
     for _ in 0..READS {
-        if !report["removed_at"].is_null() {
+        let ErasureProgress { id, removed_at } = read_as(&report)?;
+        if removed_at.is_some() {
             break;
         }
         tokio::time::sleep(BETWEEN_READS).await;
-        let id = report["id"].as_str().unwrap_or_default();
         report = client
-            .get(&format!("{path}/erase/{}", segment(id)), &[])
+            .get(&format!("{path}/erase/{}", segment(&id)), &[])
             .await?;
     }
     Ok(report)
@@ -342,20 +422,20 @@ const DESTINATIONS: [table::Column; 4] = [
 
 /// Prints a report: what was done, the changed rows by table, and the destinations.
 fn print_report(report: &Value) {
-    table::line(if report["removed_at"].is_null() {
-        "The names are being removed; until then, pending events may still be sent with them."
-    } else {
-        "The names have been removed."
-    });
-    let mut about = report.clone();
-    if let Some(about) = about.as_object_mut() {
-        about.remove("destinations");
+    if let Ok(progress) = read_as::<ErasureProgress>(report) {
+        table::line(if progress.removed_at.is_none() {
+            "The names are being removed; until then, pending events may still be sent with them."
+        } else {
+            "The names have been removed."
+        });
     }
+    let mut about = report.clone();
+    let fields = about.as_object_mut();
+    let destinations = fields.and_then(|fields| fields.remove("destinations"));
     table::fields(&about);
     table::line("");
-    let destinations = json!({ "items": report["destinations"] });
     table::list(
-        &destinations,
+        &destinations.unwrap_or_default(),
         &DESTINATIONS,
         "No destination of the app stores users.",
     );
@@ -374,8 +454,8 @@ const PURCHASES: [table::Column; 6] = [
 /// The columns of the purchases of a state: at a time in the past, only announced records are known, without states.
 /// Whether a purchase is active is shown as it was announced, like the entitlements, never by a comparison of times.
 fn purchase_columns(state: &Value) -> Vec<table::Column<'static>> {
-    let mut purchases = state["purchases"].as_array().into_iter().flatten();
-    let has_states = purchases.any(|one| !one["state"].is_null());
+    let PrintedState { purchases, .. } = read_as(state).unwrap_or_default();
+    let has_states = purchases.iter().any(|one| one.state.is_some());
     PURCHASES
         .iter()
         .filter(|column| match column.1 {
@@ -391,55 +471,59 @@ fn purchase_columns(state: &Value) -> Vec<table::Column<'static>> {
 /// A state whose purchases have their states in the words of the page.
 fn humanized(state: &Value) -> Value {
     let mut state = state.clone();
-    for purchase in state["purchases"].as_array_mut().into_iter().flatten() {
-        humanize_state(purchase);
-    }
+    let purchases = state.get_mut("purchases").and_then(Value::as_array_mut);
+    purchases.into_iter().flatten().for_each(humanize_state);
     state
 }
 
 /// Why a customer has no active entitlement now, as their page has it; `None` of one who has, and of a past time.
 async fn no_access(client: &Client, exchange: &Exchange) -> anyhow::Result<Option<String>> {
-    let state = &exchange.answer;
-    let is_empty = state["active_entitlements"]
-        .as_array()
-        .is_some_and(Vec::is_empty);
-    let Some(user) = state["user_id"]
-        .as_str()
-        .filter(|_| is_empty && state["at"].is_null())
-    else {
+    let Ok(state) = read_as::<PrintedState>(&exchange.answer) else {
         return Ok(None);
     };
+    let is_empty = state.active_entitlements.is_some_and(|all| all.is_empty());
+    if !is_empty || state.at.is_some() {
+        return Ok(None);
+    }
     let path = customers(client, &exchange.typed("app_id")).await?;
-    let detail = client
-        .get(&format!("{path}/{}", segment(user)), &[])
-        .await?;
-    let environment = state["environment"].as_str().unwrap_or_default();
-    Ok(detail[environment]["no_access"].as_str().map(str::to_owned))
+    let path = format!("{path}/{}", segment(&state.user_id));
+    let detail: NoAccess = read_as(&client.get(&path, &[]).await?)?;
+    let reason = match state.environment.as_str() {
+        "sandbox" => detail.sandbox,
+        _ => detail.production,
+    };
+    Ok(reason.no_access)
 }
 
-/// Prints a state: the entitlements and the purchases, then where it is from and the customer.
+/// Prints a state: the entitlements and the purchases, then where it is from and the customer. One that another version
+/// describes differently is printed field by field.
 fn print_state(_: &Client, Exchange { answer: state, .. }: &Exchange) {
+    let Ok(shown) = read_as::<PrintedState>(state) else {
+        return table::fields(state);
+    };
     let state = &humanized(state);
-    if state["active_entitlements"].is_array() {
-        let items = json!({ "items": state["active_entitlements"] });
-        let why = state["why_empty"]
-            .as_str()
+    if let Some(entitlements) = shown.active_entitlements {
+        let why = shown
+            .why_empty
             .map_or_else(String::new, |why| format!(" {why}"));
         table::list(
-            &items,
+            &json!({ "items": entitlements }),
             &ENTITLEMENTS,
             &format!("No active entitlements.{why}"),
         );
         table::line("");
     }
     table::list(
-        &json!({ "items": state["purchases"] }),
+        &json!({ "items": state.get("purchases") }),
         &purchase_columns(state),
         "No purchases in this environment; `--environment sandbox` shows test purchases.",
     );
     table::line("");
-    if let Some(note) = state["announcement"]["note"].as_str() {
-        table::line(note);
+    if let Some(note) = shown
+        .announcement
+        .and_then(|announcement| announcement.note)
+    {
+        table::line(&note);
     }
     let mut about = state.clone();
     if let Some(about) = about.as_object_mut() {
@@ -487,11 +571,11 @@ mod tests {
     #[test]
     fn a_purchase_of_a_past_day_is_active_as_it_was_announced() {
         let purchase = json!({ "state": null, "is_active": true, "expires_at": "2026-10-15T18:30:00.000000Z" });
-        let past = json!({ "at": "2026-10-20T00:00:00Z", "purchases": [purchase] });
+        let past = json!({ "at": "2026-10-20T00:00:00Z", "purchases": [&purchase] });
         let shown = |field: &str| {
             let columns = purchase_columns(&past);
             let column = columns.iter().find(|column| column.1 == field);
-            column.map(|column| table::field(&past["purchases"][0], column.1))
+            column.map(|column| table::field(&purchase, column.1))
         };
         assert_eq!(shown("is_active").as_deref(), Some("yes"));
         assert!(

@@ -1,9 +1,17 @@
 //! How `settle customer show`, `access` and `explain` print a customer, in the words of the dashboard.
 
-use super::client::Client;
+use super::client::{Client, read_as};
 use super::drawn::Exchange;
 use super::table;
+use crate::resources::access::UnlistedProduct;
+use crate::resources::erasing::ErasureNotes;
+use crate::resources::explain::customer::ExplainedCustomer;
+use crate::resources::statement::PaidTotal;
+use crate::resources::undelivered::CustomerWarning;
 use crate::shell::quoted;
+use domain::Timestamp;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
 /// The columns of the active entitlements.
@@ -41,40 +49,130 @@ const SECTIONS: [&str; 11] = [
     "devices",
 ];
 
+/// A customer, as far as it is printed in sentences and tables. 0.1.0 sends neither warnings, payments nor transfers.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct ShownCustomer {
+    production: ShownAccess,
+    sandbox: ShownAccess,
+    /// `None` in an answer that has only the ids.
+    standings: Option<Vec<ShownPurchase>>,
+    warnings: Vec<CustomerWarning>,
+    paid: Option<PaidTotal>,
+    paid_before_moves: Option<PaidTotal>,
+    /// The rows of a table.
+    payments: Vec<Value>,
+    transfers: Vec<ShownTransfer>,
+    erasure: Option<ErasureNotes>,
+}
+
+/// The access in one environment.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct ShownAccess {
+    /// The rows of a table.
+    active_entitlements: Vec<Value>,
+    customer_journey_state: Option<IgnoredAny>,
+    no_access: Option<String>,
+    next_charge: Option<String>,
+    unlisted: Vec<UnlistedProduct>,
+}
+
+/// A purchase in sentences.
+#[derive(Debug, Deserialize)]
+struct ShownPurchase {
+    collapse_key: String,
+    product: String,
+    summary: String,
+    destinations: Vec<ReachedDestination>,
+}
+
+/// What a destination last received of a purchase.
+#[derive(Debug, Deserialize)]
+struct ReachedDestination {
+    destination: String,
+    summary: String,
+}
+
+/// A transfer with its products.
+#[derive(Debug, Deserialize)]
+struct ShownTransfer {
+    transfer_id: String,
+    created_at: Timestamp,
+    summary: String,
+    products: Vec<MovedProduct>,
+}
+
+#[derive(Debug, Deserialize)]
+struct MovedProduct {
+    product: String,
+}
+
+/// The access of a customer at the end of a day.
+#[derive(Debug, Deserialize)]
+struct ShownDay {
+    at: Timestamp,
+    is_over: bool,
+    environments: Vec<DayOfEnvironment>,
+}
+
+/// The access in one environment at the end of a day.
+#[derive(Debug, Deserialize)]
+struct DayOfEnvironment {
+    environment: String,
+    /// The rows of a table.
+    active_entitlements: Vec<Value>,
+    no_access: Option<String>,
+    changes: Option<String>,
+    purchases: Vec<DayOfPurchase>,
+    announcement: Option<String>,
+    late: Vec<String>,
+}
+
+/// A purchase on a day in sentences.
+#[derive(Debug, Deserialize)]
+struct DayOfPurchase {
+    collapse_key: String,
+    sku: Option<String>,
+    summary: String,
+}
+
 /// Prints a customer: warnings first, then access, purchases, payments and transfers; then the ids. A customer found by
-/// another id than settle's is shown by ids only.
+/// another id than settle's is shown by ids only, and one that another version describes differently field by field.
 pub fn print_customer(_: &Client, exchange: &Exchange) {
-    let customer = &exchange.answer;
-    if !customer["standings"].is_array() {
-        table::fields(customer);
+    let Ok(customer) = read_as::<ShownCustomer>(&exchange.answer) else {
+        return table::fields(&exchange.answer);
+    };
+    let Some(standings) = &customer.standings else {
+        table::fields(&exchange.answer);
         return table::line(&details(exchange));
+    };
+    for warning in &customer.warnings {
+        table::line(&format!("Warning: {}", table::shown(&warning.summary)));
     }
-    for warning in each(&customer["warnings"]) {
-        table::line(&format!("Warning: {}", text(warning, "summary")));
+    access("Access", &customer.production);
+    for total in [&customer.paid, &customer.paid_before_moves] {
+        sentence(total.as_ref().map(|total| &total.summary));
     }
-    access("Access", &customer["production"]);
-    for total in ["paid", "paid_before_moves"] {
-        sentence(&customer[total], "summary");
-    }
-    if !customer["sandbox"]["customer_journey_state"].is_null() {
-        access("Access from test purchases", &customer["sandbox"]);
+    if customer.sandbox.customer_journey_state.is_some() {
+        access("Access from test purchases", &customer.sandbox);
     }
     heading("Purchases");
-    purchases(&customer["standings"]);
+    purchases(standings);
     heading("Payments");
-    let payments = json!({ "items": customer["payments"] });
+    let payments = json!({ "items": customer.payments });
     table::list(&payments, &PAYMENTS, "No payments.");
-    if !each(&customer["transfers"]).is_empty() {
+    if !customer.transfers.is_empty() {
         heading("Transfers");
-        each(&customer["transfers"]).iter().for_each(transfer);
+        customer.transfers.iter().for_each(transfer);
     }
     heading("Erasing");
-    sentence(&customer["erasure"], "charged");
-    for one in each(&customer["erasure"]["destinations"]) {
-        table::line(&table::raw(one));
+    if let Some(erasure) = &customer.erasure {
+        sentence(erasure.charged.as_ref());
+        erasure.destinations.iter().for_each(|one| table::line(one));
     }
     heading("Ids");
-    let mut ids = customer.clone();
+    let mut ids = exchange.answer.clone();
     if let Some(fields) = ids.as_object_mut() {
         fields.retain(|name, _| !SECTIONS.contains(&name.as_str()));
     }
@@ -85,7 +183,7 @@ pub fn print_customer(_: &Client, exchange: &Exchange) {
 fn details(exchange: &Exchange) -> String {
     let (app, user) = (
         quoted(&exchange.typed("app_id")),
-        text(&exchange.answer, "user_id"),
+        table::field(&exchange.answer, "user_id"),
     );
     format!(
         "`settle customer show --app {app} --user-id {user}` also shows access, purchases and payments."
@@ -93,44 +191,46 @@ fn details(exchange: &Exchange) -> String {
 }
 
 /// Prints the customer's access in one environment.
-fn access(title: &str, of: &Value) {
+fn access(title: &str, of: &ShownAccess) {
     heading(title);
-    let entitlements = json!({ "items": of["active_entitlements"] });
-    let nothing = format!("No access. {}", text(of, "no_access"));
+    let entitlements = json!({ "items": of.active_entitlements });
+    let why = of.no_access.as_ref().map(table::shown);
+    let nothing = format!("No access. {}", why.unwrap_or_default());
     table::list(&entitlements, &ENTITLEMENTS, &nothing);
-    for one in each(&of["unlisted"]) {
-        table::line(&format!("{}.", text(one, "summary")));
+    for one in &of.unlisted {
+        table::line(&format!("{}.", table::shown(&one.summary)));
     }
-    sentence(of, "next_charge");
+    sentence(of.next_charge.as_ref());
 }
 
 /// Prints each purchase, and below it what each destination last received.
-fn purchases(standings: &Value) {
-    if each(standings).is_empty() {
+fn purchases(standings: &[ShownPurchase]) {
+    if standings.is_empty() {
         table::line("No purchases.");
     }
-    for one in each(standings) {
+    for one in standings {
         table::line(&format!(
             "{} ({}): {}",
-            text(one, "product"),
-            text(one, "collapse_key"),
-            text(one, "summary")
+            table::shown(&one.product),
+            table::shown(&one.collapse_key),
+            table::shown(&one.summary)
         ));
-        for reached in each(&one["destinations"]) {
+        for reached in &one.destinations {
             table::line(&format!(
                 "{}: {}",
-                text(reached, "destination"),
-                text(reached, "summary")
+                table::shown(&reached.destination),
+                table::shown(&reached.summary)
             ));
         }
     }
 }
 
 /// Prints a transfer, with the products that moved.
-fn transfer(one: &Value) {
-    let products: Vec<String> = each(&one["products"])
+fn transfer(one: &ShownTransfer) {
+    let products: Vec<String> = one
+        .products
         .iter()
-        .map(|product| text(product, "product"))
+        .map(|moved| table::shown(&moved.product))
         .collect();
     let products = match products.is_empty() {
         true => String::new(),
@@ -138,56 +238,70 @@ fn transfer(one: &Value) {
     };
     table::line(&format!(
         "{} {products}{} ({})",
-        text(one, "created_at"),
-        text(one, "summary"),
-        text(one, "transfer_id")
+        table::shown(&one.created_at),
+        table::shown(&one.summary),
+        table::shown(&one.transfer_id)
     ));
 }
 
 /// Prints a customer's access at the end of a day.
 pub fn print_day(_: &Client, exchange: &Exchange) {
-    let day = &exchange.answer;
-    let at = text(day, "at");
-    table::line(&match day["is_over"].as_bool() {
-        Some(true) => format!("As it was at {at}. Days and times are in UTC."),
-        _ => format!("As it is now, at {at}. Days and times are in UTC."),
+    let Ok(day) = read_as::<ShownDay>(&exchange.answer) else {
+        return table::fields(&exchange.answer);
+    };
+    let at = table::shown(&day.at);
+    table::line(&if day.is_over {
+        format!("As it was at {at}. Days and times are in UTC.")
+    } else {
+        format!("As it is now, at {at}. Days and times are in UTC.")
     });
-    for of in each(&day["environments"]) {
-        heading(match of["environment"].as_str() {
-            Some("sandbox") => "Access from test purchases",
+    for of in &day.environments {
+        heading(match of.environment.as_str() {
+            "sandbox" => "Access from test purchases",
             _ => "Access",
         });
-        sentence(of, "changes");
-        let entitlements = json!({ "items": of["active_entitlements"] });
-        table::list(&entitlements, &ENTITLEMENTS, &text(of, "no_access"));
-        for one in each(&of["purchases"]) {
-            let (sku, key) = (text(one, "sku"), text(one, "collapse_key"));
-            table::line(&format!("{sku} ({key}): {}.", text(one, "summary")));
+        sentence(of.changes.as_ref());
+        let entitlements = json!({ "items": of.active_entitlements });
+        let nothing = table::shown_or_dash(of.no_access.as_ref());
+        table::list(&entitlements, &ENTITLEMENTS, &nothing);
+        for one in &of.purchases {
+            let (sku, key) = (
+                table::shown_or_dash(one.sku.as_ref()),
+                table::shown(&one.collapse_key),
+            );
+            table::line(&format!("{sku} ({key}): {}.", table::shown(&one.summary)));
         }
-        sentence(of, "announcement");
-        for late in each(&of["late"]) {
-            table::line(&table::raw(late));
-        }
+        sentence(of.announcement.as_ref());
+        of.late.iter().for_each(|late| table::line(late));
     }
 }
 
 /// Prints why a destination received an event about a customer, or did not.
 pub fn print_explained(_: &Client, exchange: &Exchange) {
-    let found = &exchange.answer;
-    let (name, destination) = (text(found, "type"), text(found, "destination"));
-    table::line(&match found["is_recorded"].as_bool() {
-        Some(true) => format!("Delivery of the latest `{name}` to {destination}:"),
-        _ => format!(
+    let Ok(found) = read_as::<ExplainedCustomer>(&exchange.answer) else {
+        return table::fields(&exchange.answer);
+    };
+    let (name, destination) = (
+        table::shown(&found.event_type),
+        table::shown(&found.destination),
+    );
+    table::line(&if found.is_recorded {
+        format!("Delivery of the latest `{name}` to {destination}:")
+    } else {
+        format!(
             "No `{name}` was recorded for this customer, so {destination} could not receive one."
-        ),
+        )
     });
-    for item in each(&found["items"]) {
-        heading(&match item["event_id"].as_str() {
-            Some(id) => format!("Event {id} at {}", text(item, "recorded_at")),
-            None => format!("Purchase {}", text(item, "collapse_key")),
+    for item in &found.items {
+        heading(&match item.event_id {
+            Some(id) => {
+                let at = table::shown_or_dash(item.recorded_at.as_ref());
+                format!("Event {id} at {at}")
+            }
+            None => format!("Purchase {}", item.collapse_key),
         });
-        for one in each(&item["sentences"]) {
-            table::line(&format!("{}.", table::raw(one)));
+        for one in &item.sentences {
+            table::line(&format!("{one}."));
         }
     }
 }
@@ -199,16 +313,8 @@ fn heading(text: &str) {
 }
 
 /// Prints a sentence, if there is one.
-fn sentence(of: &Value, field: &str) {
-    if let Some(text) = of[field].as_str() {
+fn sentence(text: Option<&String>) {
+    if let Some(text) = text {
         table::line(text);
     }
-}
-
-fn each(list: &Value) -> &[Value] {
-    list.as_array().map_or(&[], Vec::as_slice)
-}
-
-fn text(of: &Value, field: &str) -> String {
-    table::field(of, field)
 }

@@ -4,7 +4,7 @@ use super::standing::{Record, last_end};
 use domain::user::CustomerPurchase;
 use domain::{CollapseKey, Environment};
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use storage::PurchaseView;
 
@@ -52,7 +52,7 @@ fn unlisted_product(view: &PurchaseView) -> Option<(String, String)> {
 }
 
 /// A bought product that gives no access because it is not in the catalogue.
-#[derive(Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct UnlistedProduct {
     /// SKU of the product.
     pub sku: String,

@@ -3,11 +3,11 @@
 use domain::event::is_for_operators;
 use domain::user::USER_ERASED;
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use storage::Destination;
 
 /// What erasing a customer does not end, and what the destinations receive.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ErasureNotes {
     /// Warning that the store continues to charge the customer; null if it does not.
     pub charged: Option<String>,

@@ -87,7 +87,7 @@ pub struct Merge {
 }
 
 /// A customer before a merge.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct MergedCustomer {
     /// settle's id for the customer.
     pub user_id: UserId,

@@ -6,12 +6,12 @@ use domain::event::{is_for_operators, types};
 use domain::health::{ALARM_AFTER, State};
 use domain::{DestinationId, Timestamp};
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use storage::{Destination, FailedDelivery, PendingDeliveries, Repair};
 
 /// A warning about a customer.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct CustomerWarning {
     /// Warning in sentences.
     pub summary: String,

@@ -29,7 +29,7 @@ pub struct CustomerEventQuery {
 }
 
 /// Why a destination received events of a type about a customer, or did not.
-#[derive(Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ExplainedCustomer {
     /// Id of the destination.
     pub destination_id: DestinationId,
@@ -45,7 +45,7 @@ pub struct ExplainedCustomer {
 }
 
 /// An event or a purchase, explained in sentences.
-#[derive(Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ExplainedItem {
     /// Key of the purchase.
     pub collapse_key: CollapseKey,

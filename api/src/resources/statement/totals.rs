@@ -5,11 +5,11 @@ use crate::resources::refunds::estimate;
 use domain::payment::{EntryKind, Total};
 use rust_decimal::Decimal;
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
 /// Total that a customer paid, in USD.
-#[derive(Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PaidTotal {
     /// Total in a sentence.
     pub summary: String,
