@@ -5,7 +5,7 @@ use axum::Json;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use storage::chain;
 
@@ -34,7 +34,7 @@ pub struct Problem {
 }
 
 /// An invalid field of the request.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Field {
     /// Name of the field; `body` for the whole body, and `…` for all fields after the first hundred.
     pub field: String,

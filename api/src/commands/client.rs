@@ -5,6 +5,7 @@
 use super::secret::Source;
 use super::settings::{self, PathFlags};
 use crate::config::{self, Config, Variables};
+use crate::error::Field;
 use crate::keys::REASON;
 use crate::resources::customers::UNKNOWN;
 use crate::shell::quoted;
@@ -406,7 +407,8 @@ pub fn read_as<T: DeserializeOwned>(answer: &Value) -> anyhow::Result<T> {
         .context("the response differs from that of this version's API: use --json")
 }
 
-/// Reads the value of an enum, for `deserialize_with`. `None` is null, or a value that only another version knows.
+/// Reads a value of an enum or another type, for `deserialize_with`. `None` is null, or a value that this version does
+/// not know.
 ///
 /// # Errors
 /// The answer is not JSON.
@@ -540,18 +542,29 @@ async fn received(
     Ok((status, text))
 }
 
-/// A problem document (RFC 9457) as one line; `None` where an answer is none.
+/// A problem document (RFC 9457), of settle or of what stands in front of it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct ReceivedProblem {
+    title: Option<String>,
+    detail: Option<String>,
+    /// The wrong fields, in settle's own form.
+    #[serde(deserialize_with = "known")]
+    errors: Option<Vec<Field>>,
+}
+
+/// A problem document as one line; `None` where an answer is none.
 pub fn problem_line(text: &str) -> Option<String> {
-    let problem: Value = serde_json::from_str(text).ok()?;
-    match (problem["title"].as_str(), problem["detail"].as_str()) {
+    let problem: ReceivedProblem = serde_json::from_str(text).ok()?;
+    match (problem.title, problem.detail) {
         (Some(title), Some(detail)) => Some(format!("{title}: {detail}")),
-        (line, other) => line.or(other).map(str::to_owned),
+        (title, detail) => title.or(detail),
     }
 }
 
 /// The error of a problem document, as one line. Its detail names each wrong field.
 fn refusal(service: &Url, status: StatusCode, text: &str) -> anyhow::Error {
-    let problem: Value = serde_json::from_str(text).unwrap_or_default();
+    let problem: ReceivedProblem = serde_json::from_str(text).unwrap_or_default();
     let mut line =
         problem_line(text).unwrap_or_else(|| format!("the service responded with {status}"));
     if status == StatusCode::UNAUTHORIZED {
@@ -564,15 +577,11 @@ fn refusal(service: &Url, status: StatusCode, text: &str) -> anyhow::Error {
     if !status.is_client_error() {
         return anyhow!(line);
     }
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let fields = problem["errors"].as_array().into_iter().flatten();
-    let fields = fields
-        .map(|one| (text(&one["field"]), text(&one["expected"])))
-        .collect();
+    let fields = problem.errors.into_iter().flatten();
     Refused {
         line,
-        title: text(&problem["title"]),
-        fields,
+        title: problem.title.unwrap_or_default(),
+        fields: fields.map(|one| (one.field, one.expected)).collect(),
     }
     .into()
 }

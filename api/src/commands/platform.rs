@@ -1,12 +1,13 @@
 //! `settle platform`: what the table of its verbs cannot express.
 
-use super::client::{Client, segment};
+use super::client::{Client, read_as, segment};
 use super::drawn::{Exchange, Hook, Planned};
 use super::names;
 use super::table;
 use crate::resources::forms::of_stores;
 use crate::stores;
 use clap::{Args, FromArgMatches};
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::process::ExitCode;
 use url::{Host, Url};
@@ -137,21 +138,22 @@ async fn sign_logins(
     Ok(table::answer(client, &answer))
 }
 
+/// The messages at a platform's notification URL, as rows of a table.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Arrivals {
+    accepted: Option<Map<String, Value>>,
+    refused: Vec<Map<String, Value>>,
+}
+
 /// Arrivals as a list: accepted messages, then refused ones.
 fn arrivals(answer: &Value) -> Value {
-    let accepted = answer["accepted"].as_object().map(|accepted| {
-        let mut accepted = accepted.clone();
-        accepted.insert("result".to_owned(), "accepted".into());
-        Value::Object(accepted)
-    });
-    let refused = answer["refused"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .map(|one| {
-            let mut one = one.clone();
-            one["result"] = "refused".into();
-            one
-        });
-    json!({ "items": accepted.into_iter().chain(refused).collect::<Vec<_>>() })
+    let Arrivals { accepted, refused } = read_as(answer).unwrap_or_default();
+    let row = |mut row: Map<String, Value>, result: &str| {
+        row.insert("result".to_owned(), result.into());
+        row
+    };
+    let accepted = accepted.into_iter().map(|one| row(one, "accepted"));
+    let refused = refused.into_iter().map(|one| row(one, "refused"));
+    json!({ "items": accepted.chain(refused).collect::<Vec<_>>() })
 }
