@@ -318,3 +318,32 @@ fn sentence(text: Option<&String>) {
         table::line(text);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{ShownCustomer, read_as};
+    use serde_json::json;
+
+    #[test]
+    fn a_customer_of_0_1_0_lacks_what_came_later() {
+        let access = json!({
+            "active_entitlements": [], "active_skus": [], "customer_journey_state": null, "paid_usd": null,
+        });
+        let id = "6b275a67-0bbb-4f3a-99b9-6600bf711993";
+        let answer = json!({
+            "user_id": id, "external_id": "4711", "type": "custom", "analytics_device_id": null, "app_user_ids": ["u1"],
+            "user_revision": 1, "production": access, "sandbox": access, "devices": [], "purchases": [],
+            "standings": [{
+                "collapse_key": id, "product": "Gold", "summary": "Access: no", "is_refunded": false,
+                "destinations": [{ "destination": "hook", "summary": "Nothing was sent yet" }],
+            }],
+        });
+        let customer: ShownCustomer = read_as(&answer).expect("a customer");
+        assert!(customer.warnings.is_empty() && customer.transfers.is_empty());
+        let standings = customer.standings.expect("the purchases in sentences");
+        assert_eq!(standings[0].destinations[0].destination, "hook");
+        let only_ids = json!({ "user_id": id, "app_user_ids": ["u1"] });
+        let customer: ShownCustomer = read_as(&only_ids).expect("a customer");
+        assert!(customer.standings.is_none());
+    }
+}
