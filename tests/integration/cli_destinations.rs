@@ -446,7 +446,8 @@ fn failing() -> String {
                     Value::Null
                 };
                 json!({ "health": {
-                    "pending": 1, "last_failure_at": failed_at, "last_error": "answered 503", "opened_at": opened_at,
+                    "pending": 1, "waiting": 0, "failed": 0, "skipped": 0, "failures": 1, "last_failure_at": failed_at,
+                    "last_error": "answered 503", "opened_at": opened_at,
                 }})
             };
             let (body, close) = (body.to_string(), "connection: close");

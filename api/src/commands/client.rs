@@ -403,8 +403,9 @@ impl Client {
 /// # Errors
 /// A field is missing or has another type than in this version.
 pub fn read_as<T: DeserializeOwned>(answer: &Value) -> anyhow::Result<T> {
-    T::deserialize(answer)
-        .context("the response differs from that of this version's API: use --json")
+    T::deserialize(answer).context(
+        "the service's response does not fit this version of settle: use the version of the service",
+    )
 }
 
 /// Reads a value of an enum or another type, for `deserialize_with`. `None` is null, or a value that this version does

@@ -8,6 +8,7 @@ use super::{settings, table};
 use crate::resources::import::{self, ImportState, Imported, ImportedPurchase, MAX_PURCHASES};
 use anyhow::bail;
 use indicatif::ProgressBar;
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -71,13 +72,13 @@ pub async fn import(client: &Client, options: &Import) -> anyhow::Result<ExitCod
     let path = format!("{platform}/import");
     let tally = match &options.file {
         Some(file) => {
-            let shown = client.get(&platform, &[]).await?;
-            check_verification(&shown)?;
+            let platform: VerifiedPlatform = read_as(&client.get(&platform, &[]).await?)?;
+            check_verification(&platform)?;
             let (rows, bar) = rows_of(file)?;
             let importer = Importer {
                 client,
                 path: &path,
-                store: table::field(&shown, "store"),
+                store: platform.store,
                 bar,
                 tally: Tally::default(),
                 lines: Vec::new(),
@@ -111,14 +112,28 @@ pub async fn import(client: &Client, options: &Import) -> anyhow::Result<ExitCod
     })
 }
 
+/// A platform with the state of its verification.
+#[derive(Debug, Deserialize)]
+struct VerifiedPlatform {
+    id: String,
+    store: String,
+    verification: VerificationState,
+}
+
+/// The state of a verification, also one that only another version knows.
+#[derive(Debug, Deserialize)]
+struct VerificationState {
+    state: String,
+}
+
 /// Refuses an import without credentials of the store, and warns when the store refused them: only the store knows the
 /// dates and the state of an adopted purchase. Without them each would end without a change, and be known to a later
 /// import.
-fn check_verification(platform: &Value) -> anyhow::Result<()> {
-    let state = table::field(platform, "verification.state");
+fn check_verification(platform: &VerifiedPlatform) -> anyhow::Result<()> {
+    let state = &platform.verification.state;
     let next = format!(
         "set them with `settle platform update {} --shared-secret @FILE`",
-        table::field(platform, "id")
+        platform.id
     );
     match state.as_str() {
         "on" => {}

@@ -297,7 +297,7 @@ pub fn shown(value: &impl Display) -> String {
     text(&Value::String(value.to_string()))
 }
 
-/// As [`shown`]; a dash in place of a value that is absent.
+/// Shows a value as [`shown`], and an absent one as a dash.
 pub fn shown_or_dash(value: Option<&impl Display>) -> String {
     value.map_or_else(|| "-".to_owned(), shown)
 }
