@@ -5,7 +5,7 @@ use super::names;
 use super::progress::{Pace, bar, complain};
 use super::rows::{self, ImportRow, Rows};
 use super::{settings, table};
-use crate::resources::import::{self, ImportState, Imported, ImportedPurchase, MAX_PURCHASES};
+use crate::resources::import::{self, ImportState, Imported, MAX_PURCHASES};
 use anyhow::bail;
 use indicatif::ProgressBar;
 use serde::Deserialize;

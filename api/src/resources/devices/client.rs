@@ -16,6 +16,9 @@ use tokio::time::Instant;
 /// The longest text that is looked up as a key.
 const MAX_KEY_BYTES: usize = 100;
 
+/// An address that has not sent too many requests, with this one.
+pub struct Address(pub IpAddr);
+
 /// The platform whose publishable key a request has as its bearer token, and the address that sends it.
 pub struct Client {
     pub platform: Platform,
@@ -32,7 +35,7 @@ impl Client {
     }
 }
 
-impl FromRequestParts<Shared> for Client {
+impl FromRequestParts<Shared> for Address {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, edge: &Shared) -> Result<Self, Error> {
@@ -50,6 +53,15 @@ impl FromRequestParts<Shared> for Client {
             .limits
             .check_address(address)
             .map_err(|wait| Gate::AddressRequests.refuse(wait))?;
+        Ok(Self(address))
+    }
+}
+
+impl FromRequestParts<Shared> for Client {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, edge: &Shared) -> Result<Self, Error> {
+        let Address(address) = Address::from_request_parts(parts, edge).await?;
         let shown = parts
             .headers
             .get(header::AUTHORIZATION)
@@ -59,12 +71,17 @@ impl FromRequestParts<Shared> for Client {
             scheme.eq_ignore_ascii_case("bearer") && key.len() <= MAX_KEY_BYTES
         });
         let (_, key) = key.ok_or(Error::PublishableKey)?;
-        let platform = devices
+        let platform = edge
+            .devices
             .publishable_keys
             .platform(&edge.store, key.trim())
             .await?;
         Ok(Self { platform, address })
     }
+}
+
+impl Input for Address {
+    fn describe(_: &mut Operation, _: &mut Schemas) {}
 }
 
 impl Input for Client {

@@ -194,6 +194,7 @@ impl OnDevice {
             at,
             customers,
             is_list,
+            unnamed: _,
         } = presence;
         for name in customers {
             // Who had no claim when the newest list was valid was not in it.
