@@ -3,7 +3,7 @@
 
 use crate::dependencies::Context;
 use crate::settling::store_rate::{Permit, Share, Throttle};
-use crate::settling::tokens::{Credential, Found};
+use crate::settling::tokens::{Credential, Found, Scope};
 use crate::spans;
 use domain::{Parked, PlatformId, Verification};
 use protocols::http::{Reply, Request};
@@ -119,7 +119,7 @@ impl Check<'_> {
                 return Ok(sent);
             }
             let tokens = &self.context.verifier.tokens;
-            tokens.discard(self.subject.platform, &token);
+            tokens.discard(self.scope(), &token);
             if std::mem::replace(&mut self.is_token_renewed, true) {
                 return Ok(sent);
             }
@@ -134,7 +134,7 @@ impl Check<'_> {
         let tokens = &self.context.verifier.tokens;
         let issued_for = self.subject.issued_for();
         let credential = Credential {
-            platform: self.subject.platform,
+            scope: self.scope(),
             issued_for: &issued_for,
         };
         let ends_at = *self
@@ -152,6 +152,14 @@ impl Check<'_> {
             Err(Some(Answer::Refused)) => Err(Some(Answer::Refused)),
             Err(not_issued) => flight.postpone(requested_at).ok_or(not_issued),
         })
+    }
+
+    /// What its access token is valid for.
+    fn scope(&self) -> Scope {
+        Scope {
+            platform: self.subject.platform,
+            environment: self.subject.environment,
+        }
     }
 
     /// Requests an access token. The error is the answer to the check.

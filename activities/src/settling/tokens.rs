@@ -1,9 +1,9 @@
-//! The access tokens of the platforms. Each platform has one, in memory alone. One flight at a time requests a token:
-//! others wait for it, or use the present token while it is renewed, also while it cannot be. A token is renewed after
-//! four fifths of its life, dropped at the store's first refusal, and never outlives the credential that it was issued
-//! for.
+//! The access tokens of the platforms. Each platform has one per environment of its store, in memory alone. One flight
+//! at a time requests a token: others wait for it, or use the present token while it is renewed, also while it cannot be.
+//! A token is renewed after four fifths of its life, dropped at the store's first refusal, and never outlives the
+//! credential that it was issued for.
 
-use domain::PlatformId;
+use domain::{Environment, PlatformId};
 use protocols::stores::AccessToken;
 use secrecy::{ExposeSecret, SecretString};
 use std::collections::HashMap;
@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::OwnedMutexGuard;
 use tokio::time::Instant;
 
-/// Number of platforms above which those without a valid token are dropped.
+/// Number of scopes above which those without a valid token are dropped.
 const SWEPT_FROM: usize = 256;
 /// How long until a renewal that failed is tried again.
 const RENEWED_AGAIN: Duration = Duration::from_secs(30);
@@ -22,19 +22,27 @@ const MAX_LIFETIME: Duration = Duration::from_secs(24 * 3600);
 /// The tokens of one process.
 #[derive(Debug, Default)]
 pub struct TokenSource {
-    platforms: Mutex<HashMap<PlatformId, Platform>>,
+    scopes: Mutex<HashMap<Scope, Place>>,
+}
+
+/// What a token is valid for. A platform that was switched to the other environment still has purchases in the former
+/// one, and both are checked in turn: with one token for both, each check would drop the token of the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Scope {
+    pub platform: PlatformId,
+    pub environment: Environment,
 }
 
 /// The credential for which a token is issued.
 #[derive(Clone, Copy)]
 pub struct Credential<'a> {
-    pub platform: PlatformId,
+    pub scope: Scope,
     pub issued_for: &'a SecretString,
 }
 
-/// A platform's token, and the lock of the flight that requests one.
+/// The token of a scope, and the lock of the flight that requests one.
 #[derive(Debug, Default)]
-struct Platform {
+struct Place {
     token: Option<Token>,
     flight: Arc<tokio::sync::Mutex<()>>,
 }
@@ -51,11 +59,11 @@ struct Token {
 /// Source of a check's token.
 pub enum Found<'a> {
     Valid(SecretString),
-    /// A new request, which no other check of the platform makes in the meantime.
+    /// A new request, which no other check of the scope makes in the meantime.
     Flight(Flight<'a>),
 }
 
-/// The only request of a token of a platform.
+/// The only request of a token of a scope.
 pub struct Flight<'a> {
     source: &'a TokenSource,
     credential: Credential<'a>,
@@ -69,10 +77,10 @@ impl TokenSource {
     /// token.
     pub async fn find<'a>(&'a self, credential: Credential<'a>, now: Instant) -> Found<'a> {
         let flight = {
-            let mut platforms = self.platforms();
-            let platform = platforms.entry(credential.platform).or_default();
-            let flight = Arc::clone(&platform.flight);
-            let valid = platform.valid(credential, now);
+            let mut scopes = self.scopes();
+            let place = scopes.entry(credential.scope).or_default();
+            let flight = Arc::clone(&place.flight);
+            let valid = place.valid(credential, now);
             match valid {
                 Some((token, Freshness::Fresh)) => return Found::Valid(token),
                 // Another check renews it.
@@ -87,9 +95,9 @@ impl TokenSource {
         };
         let guard = flight.lock_owned().await;
         let landed = {
-            let mut platforms = self.platforms();
-            let platform = platforms.entry(credential.platform).or_default();
-            platform.valid(credential, now)
+            let mut scopes = self.scopes();
+            let place = scopes.entry(credential.scope).or_default();
+            place.valid(credential, now)
         };
         match landed {
             Some((token, _)) => Found::Valid(token),
@@ -98,11 +106,11 @@ impl TokenSource {
     }
 
     /// Drops a token that the store refused, unless another one has taken its place.
-    pub fn discard(&self, platform: PlatformId, refused: &SecretString) {
-        if let Some(platform) = self.platforms().get_mut(&platform) {
+    pub fn discard(&self, scope: Scope, refused: &SecretString) {
+        if let Some(place) = self.scopes().get_mut(&scope) {
             let is_refused = |token: &Token| token.token.expose_secret() == refused.expose_secret();
-            if platform.token.as_ref().is_some_and(is_refused) {
-                platform.token = None;
+            if place.token.as_ref().is_some_and(is_refused) {
+                place.token = None;
             }
         }
     }
@@ -121,10 +129,8 @@ impl TokenSource {
         }
     }
 
-    fn platforms(&self) -> MutexGuard<'_, HashMap<PlatformId, Platform>> {
-        self.platforms
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    fn scopes(&self) -> MutexGuard<'_, HashMap<Scope, Place>> {
+        self.scopes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -135,7 +141,7 @@ enum Freshness {
     Due,
 }
 
-impl Platform {
+impl Place {
     /// The token, if it is valid. One of another credential is dropped.
     fn valid(
         &mut self,
@@ -160,10 +166,10 @@ impl Flight<'_> {
     /// No token was issued: the present one goes on serving, and is renewed a little later. `None` if there is none.
     pub fn postpone(self, now: Instant) -> Option<SecretString> {
         let present = self.present?;
-        let mut platforms = self.source.platforms();
-        let token = platforms
-            .get_mut(&self.credential.platform)
-            .and_then(|platform| platform.token.as_mut());
+        let mut scopes = self.source.scopes();
+        let token = scopes
+            .get_mut(&self.credential.scope)
+            .and_then(|place| place.token.as_mut());
         if let Some(token) = token {
             token.renewed_at = now + RENEWED_AGAIN;
         }
@@ -179,19 +185,19 @@ impl Flight<'_> {
             renewed_at: requested_at + lifetime * 4 / 5,
             ends_at: requested_at + lifetime,
         };
-        let mut platforms = self.source.platforms();
-        if platforms.len() >= SWEPT_FROM {
+        let mut scopes = self.source.scopes();
+        if scopes.len() >= SWEPT_FROM {
             let now = requested_at;
             // One that waits for a flight has the lock of the flight.
-            platforms.retain(|_, platform| {
-                Arc::strong_count(&platform.flight) > 1
-                    || platform
+            scopes.retain(|_, place| {
+                Arc::strong_count(&place.flight) > 1
+                    || place
                         .token
                         .as_ref()
                         .is_some_and(|token| now < token.ends_at)
             });
         }
-        platforms.entry(self.credential.platform).or_default().token = Some(token);
+        scopes.entry(self.credential.scope).or_default().token = Some(token);
         issued.token
     }
 }
@@ -204,13 +210,20 @@ mod tests {
 
     const HOUR: Duration = Duration::from_secs(3600);
 
-    fn platform(number: u8) -> PlatformId {
-        PlatformId::new(uuid::Uuid::from_bytes([number; 16]))
+    fn scope(id: [u8; 16], environment: Environment) -> Scope {
+        Scope {
+            platform: PlatformId::new(uuid::Uuid::from_bytes(id)),
+            environment,
+        }
+    }
+
+    fn production() -> Scope {
+        scope([1; 16], Environment::Production)
     }
 
     fn credential(secret: &SecretString) -> Credential<'_> {
         Credential {
-            platform: platform(1),
+            scope: production(),
             issued_for: secret,
         }
     }
@@ -234,8 +247,12 @@ mod tests {
 
         /// The token of a check so long after the beginning.
         async fn token(&self, secret: &SecretString, after: Duration) -> String {
+            self.token_of(credential(secret), after).await
+        }
+
+        async fn token_of(&self, credential: Credential<'_>, after: Duration) -> String {
             let now = self.began + after;
-            match self.source.find(credential(secret), now).await {
+            match self.source.find(credential, now).await {
                 Found::Valid(token) => token.expose_secret().to_owned(),
                 Found::Flight(flight) => {
                     // The request is under way, and other checks go on.
@@ -307,15 +324,38 @@ mod tests {
         let (checks, secret) = (Checks::new(), SecretString::from("a"));
         let now = Duration::ZERO;
         let first: SecretString = checks.token(&secret, now).await.into();
-        checks.source.discard(platform(1), &"another".into());
+        checks.source.discard(production(), &"another".into());
         assert_eq!(checks.token(&secret, now).await, "token 0");
-        checks.source.discard(platform(1), &first);
+        checks.source.discard(production(), &first);
         assert_eq!(checks.token(&secret, now).await, "token 1");
-        checks.source.discard(platform(1), &first);
+        checks.source.discard(production(), &first);
         assert_eq!(checks.token(&secret, now).await, "token 1");
         let other = SecretString::from("b");
         assert_eq!(checks.token(&other, now).await, "token 2");
         assert_eq!(checks.token(&secret, now).await, "token 3");
+    }
+
+    #[tokio::test]
+    async fn each_environment_of_a_platform_has_its_own_token() {
+        let checks = Checks::new();
+        let environments = [Environment::Production, Environment::Sandbox];
+        for _ in 0..3 {
+            for (number, environment) in environments.into_iter().enumerate() {
+                let secret = SecretString::from(environment.as_str());
+                let credential = Credential {
+                    scope: scope([1; 16], environment),
+                    issued_for: &secret,
+                };
+                let token = checks.token_of(credential, Duration::ZERO).await;
+                assert_eq!(token, format!("token {number}"), "{environment:?}");
+            }
+        }
+        // What one environment refuses is valid in the other.
+        let refused = SecretString::from("token 0");
+        let sandbox = scope([1; 16], Environment::Sandbox);
+        checks.source.discard(sandbox, &refused);
+        let secret = SecretString::from(Environment::Production.as_str());
+        assert_eq!(checks.token(&secret, Duration::ZERO).await, "token 0");
     }
 
     #[tokio::test]
@@ -326,7 +366,7 @@ mod tests {
             let mut id = [0; 16];
             id[..2].copy_from_slice(&number.to_be_bytes());
             let credential = Credential {
-                platform: PlatformId::new(uuid::Uuid::from_bytes(id)),
+                scope: scope(id, Environment::Production),
                 issued_for: &secret,
             };
             let now = began + HOUR * u32::from(number);
@@ -335,7 +375,7 @@ mod tests {
             };
             flight.land(issued("token"), now);
         }
-        assert!(source.platforms().len() <= SWEPT_FROM);
+        assert!(source.scopes().len() <= SWEPT_FROM);
     }
 
     #[test]
