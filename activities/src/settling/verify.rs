@@ -70,6 +70,8 @@ impl Query<'_> {
         count(label);
         tracing::info!(collapse_key = %self.key, platform.id = %platform, answer = label, "queried the store about a purchase");
         match answer {
+            // An answer without a customer removes none: a store may hide the account for a while, and the purchase must
+            // not lose its owner. Only an answer that names another customer replaces the stored one.
             Answer::Verification(verification) => self.answered(verification).await,
             // The run learns only that the store answered.
             Answer::Named(verification, CustomerName(name)) => {

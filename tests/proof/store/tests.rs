@@ -19,7 +19,7 @@ use system_tests::wait;
 use system_tests::world::{SOON, Setting, World};
 
 const PACKAGE: &str = "com.example.proof";
-/// The only purchase that the store knows.
+/// The store knows the purchases whose ids begin like this one's.
 const PURCHASE: &str = "purchase-1";
 /// What must be in no history and no log.
 const CUSTOMER: &str = "customer-of-the-proof-store";
@@ -29,6 +29,7 @@ const TOKEN: &str = "access-token-of-the-proof-store";
 /// What the store shows, and the requests that it counted.
 #[derive(Default)]
 struct Shown {
+    customer: Option<String>,
     expired_ms: Option<i64>,
     paid_until_ms: i64,
     /// Number of tokens that were issued. The first one is refused.
@@ -72,8 +73,11 @@ async fn issue(
 
 /// The first token is refused, as one that was revoked.
 fn check(headers: &HeaderMap) -> Result<(), StatusCode> {
-    let value = headers.get("authorization").map(|value| value.as_bytes());
-    let is_valid = value == Some(format!("Bearer {TOKEN}-2").as_bytes());
+    let value = headers
+        .get("authorization")
+        .and_then(|value| value.to_str().ok());
+    let number = value.and_then(|value| value.strip_prefix(&format!("Bearer {TOKEN}-")));
+    let is_valid = number.is_some_and(|number| number != "1");
     is_valid.then_some(()).ok_or(StatusCode::UNAUTHORIZED)
 }
 
@@ -83,13 +87,13 @@ async fn purchase(
     headers: HeaderMap,
 ) -> Result<Json<Value>, StatusCode> {
     check(&headers)?;
-    if purchase != PURCHASE {
+    if !purchase.starts_with("purchase-") {
         return Err(StatusCode::NOT_FOUND);
     }
-    let expired_ms = shown(&shared).expired_ms;
+    let shown = shown(&shared);
     Ok(Json(json!({
-        "order": "order-1", "customer": CUSTOMER, "sku": "monthly", "began_ms": 1_700_000_000_000_i64,
-        "expired_ms": expired_ms,
+        "order": "order-1", "customer": shown.customer, "sku": "monthly", "began_ms": 1_700_000_000_000_i64,
+        "expired_ms": shown.expired_ms,
     })))
 }
 
@@ -135,11 +139,15 @@ impl Proof {
         }
     }
 
-    /// The status of the answer to a message.
+    /// The status of the answer to a message about the purchase.
     async fn send(&self, happened: &str, at_ms: i64, sender: &str) -> u16 {
+        self.send_about(PURCHASE, happened, at_ms, sender).await
+    }
+
+    async fn send_about(&self, purchase: &str, happened: &str, at_ms: i64, sender: &str) -> u16 {
         let body = json!({
-            "id": format!("{happened}-{at_ms}"), "package": PACKAGE, "purchase": PURCHASE, "happened": happened,
-            "at_ms": at_ms,
+            "id": format!("{purchase}-{happened}-{at_ms}"), "package": PACKAGE, "purchase": purchase,
+            "happened": happened, "at_ms": at_ms,
         });
         let headers = [("proof-sender", sender.to_owned())];
         let body = body.to_string().into_bytes();
@@ -149,7 +157,11 @@ impl Proof {
 
     /// Waits for this state, and returns the purchase.
     async fn wait_state(&self, state: &str) -> Value {
-        let path = format!("/v1/purchases/{}", self.key);
+        self.wait_state_of(PURCHASE, state).await
+    }
+
+    async fn wait_state_of(&self, purchase: &str, state: &str) -> Value {
+        let path = format!("/v1/purchases/{}", CollapseKey::of(self.id, purchase));
         wait::until(SOON, &format!("the state {state}"), async || {
             let purchase = self.api.try_get(&path).await?.body;
             if purchase["state"] == state {
@@ -164,7 +176,11 @@ impl Proof {
 
 /// The installation, with the store that shows this.
 async fn start(backend: Backend, shared: &Shared) -> World {
-    shown(shared).paid_until_ms = in_days(20);
+    {
+        let mut shown = shown(shared);
+        shown.paid_until_ms = in_days(20);
+        shown.customer = Some(CUSTOMER.to_owned());
+    }
     let url = serve(Arc::clone(shared)).await;
     let mut added = variables();
     added.push(("SETTLE_PROOF_URL".to_owned(), url));
@@ -231,6 +247,39 @@ async fn a_store_of_the_tests_is_settled_on_sqlite() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_of_the_tests_is_settled_on_postgres() {
     is_settled_as_any_other(Backend::Postgres).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_names_no_customer_removes_none() {
+    let shared = Shared::default();
+    let world = start(Backend::Sqlite, &shared).await;
+    let proof = Proof::new(&world).await;
+    assert_eq!(
+        proof.send("BOUGHT", 1_700_000_000_000, "genuine").await,
+        204
+    );
+    let bought = proof.wait_state("active").await;
+    assert_eq!(bought["app_user_id"], CUSTOMER);
+
+    {
+        let mut shown = shown(&shared);
+        shown.customer = None;
+        shown.expired_ms = Some(in_days(-1));
+    }
+    assert_eq!(proof.send("ENDED", in_days(-1), "genuine").await, 204);
+    let hidden = proof.wait_state("expired").await;
+    assert_eq!(hidden["app_user_id"], CUSTOMER);
+
+    // An answer that names another one moves the purchase.
+    {
+        let mut shown = shown(&shared);
+        shown.customer = Some("another-customer".to_owned());
+        shown.expired_ms = None;
+    }
+    assert_eq!(proof.send("PAID", in_days(0), "genuine").await, 204);
+    let moved = proof.wait_state("active").await;
+    assert_eq!(moved["app_user_id"], "another-customer");
+    world.finish().await;
 }
 
 /// A claim of a purchase by its id alone.

@@ -238,7 +238,8 @@ const NOTE_ANSWERED_CUSTOMER: Sql = statement! {"
     WHERE collapse_key = ? AND (answered_customer IS NULL OR answered_customer <> ?)
 "};
 
-/// Stores the store's id for the customer in an answer. The next record assigns the purchase to this customer.
+/// Stores the store's id for the customer in an answer. The next record assigns the purchase to this customer. It stays
+/// until an answer names another one.
 pub fn note_answered_customer(
     write: &mut Write<'_>,
     key: CollapseKey,
