@@ -250,6 +250,36 @@ async fn a_store_of_the_tests_is_settled_on_postgres() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn both_environments_of_a_platform_have_their_tokens() {
+    let shared = Shared::default();
+    let mut world = start(Backend::Sqlite, &shared).await;
+    world.let_sweep_help("a change of the platform rechecks its purchases");
+    let proof = Proof::new(&world).await;
+    let second = "purchase-2";
+    assert_eq!(
+        proof.send("BOUGHT", 1_700_000_000_000, "genuine").await,
+        204
+    );
+    proof.wait_state("active").await;
+    let path = format!("/v1/platforms/{}", proof.id);
+    let sandbox = json!({ "environment": "sandbox" });
+    drop(world.api.call(Method::PATCH, &path, &sandbox).await.ok());
+
+    // The first purchase stays in its environment, and both are checked in turn.
+    let bought = proof.send_about(second, "BOUGHT", 1_700_000_000_000, "genuine");
+    assert_eq!(bought.await, 204);
+    proof.wait_state_of(second, "active").await;
+    shown(&shared).expired_ms = Some(in_days(-1));
+    for purchase in [PURCHASE, second] {
+        let ended = proof.send_about(purchase, "ENDED", in_days(-1), "genuine");
+        assert_eq!(ended.await, 204);
+        proof.wait_state_of(purchase, "expired").await;
+    }
+    assert_eq!(shown(&shared).issued, 3, "the first one was refused");
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_names_no_customer_removes_none() {
     let shared = Shared::default();
     let world = start(Backend::Sqlite, &shared).await;
