@@ -280,6 +280,50 @@ async fn a_stolen_or_invented_receipt_moves_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_receipt_with_many_customers_costs_five_queries() {
+    let world = world(&[]).await;
+    let devices = Devices::of(&world).await;
+    world.rvs().know(
+        "bought",
+        Receipt::subscription(api::clock::now().plus_millis(-3_600_000)),
+    );
+    for number in 1..=8 {
+        let device = Device(number);
+        let customer = format!("{CUSTOMER}.{number}");
+        let report = [transaction(device, "invented", &customer)];
+        drop(devices.report(device, &report).await.ok());
+    }
+    // The second customer who claims a receipt is as welcome as the first.
+    let (other, owner) = (Device(9), Device(10));
+    let wrong = [transaction(other, "bought", "amzn1.account.OTHER")];
+    drop(devices.report(other, &wrong).await.ok());
+    world.rvs().wait_queries("bought", 1, SOON).await;
+    let right = [transaction(owner, "bought", CUSTOMER)];
+    drop(devices.report(owner, &right).await.ok());
+    wait_access(&world, "bought", owner).await;
+
+    world.rvs().wait_queries("invented", 5, SOON).await;
+    wait::throughout(Duration::from_secs(8), "no query", async || {
+        let count = world.rvs().about("invented").len();
+        if count == 5 {
+            Ok(())
+        } else {
+            Err(format!("{count} queries"))
+        }
+    })
+    .await;
+    let path = format!("/v1/explain/purchases/{}", world.key("invented"));
+    let explained = world.api.get(&path).await.ok().to_string();
+    let results = ["refused (unknown_receipt)", "not confirmed yet"];
+    let counts = results.map(|result| {
+        let claim = format!("reported this purchase (purchased): {result}");
+        explained.matches(&claim).count()
+    });
+    assert_eq!(counts, [5, 3], "{explained}");
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_worker_killed_between_query_and_verification_loses_nothing() {
     let mut world = world(&[("FAILPOINTS", "claims.after_query=1*return")]).await;
     let devices = Devices::of(&world).await;

@@ -2,8 +2,9 @@
 //! page by page, until it has run for a while, or none is due soon.
 //!
 //! A claim of a known purchase costs no query; a claim of another one costs at most one, unless the store did not
-//! answer. The queries have a part of the platform's rate, so that anyone with the publishable key, who can claim any
-//! purchase, cannot delay the verification of purchases. Due claims exist in storage alone.
+//! answer, and few per purchase are refused in an hour. The queries have a part of the platform's rate, so that anyone
+//! with the publishable key, who can claim any purchase, cannot delay the verification of purchases. Due claims exist
+//! in storage alone.
 
 use crate::dependencies::Context;
 use crate::failing::Work;
@@ -205,7 +206,17 @@ impl Claim<'_> {
         let Some(known) = context.store.claim_query(place, key).await? else {
             return Ok(());
         };
-        let Some(answer) = self.query_store(&known).await? else {
+        let refusals = &context.verifier.claim_refusals;
+        if let Err(wait) = refusals.reserve(key, Instant::now()) {
+            let later = ClaimAnswer::Later(wait);
+            let finished = context.store.finish_claim(place, key, later).await;
+            return finished.map(drop);
+        }
+        let answer = self.query_store(&known).await;
+        if !matches!(&answer, Ok(Some(answer)) if is_refusal(answer)) {
+            refusals.release(key);
+        }
+        let Some(answer) = answer? else {
             return context
                 .store
                 .finish_claim(place, key, ClaimAnswer::Unanswered(BUSY_RETRY))
@@ -271,6 +282,16 @@ const fn notified(
         cap,
         count: 1,
     })
+}
+
+/// Whether the store refuses the claim.
+const fn is_refusal(answer: &Answer) -> bool {
+    match answer {
+        Answer::Verification(verification) | Answer::Named(verification, _) => {
+            matches!(verification, Verification::Gone | Verification::Parked(_))
+        }
+        Answer::Refused | Answer::Retry(_) => false,
+    }
 }
 
 /// What an answer means for a claim.

@@ -1,5 +1,6 @@
 //! Settling purchases, and querying stores about them and about the claims of devices.
 
+mod claim_refusals;
 pub mod claims;
 pub mod query;
 pub mod settle;

@@ -1,5 +1,6 @@
 //! The stores that this process verifies purchases with, and the limits of requests to them.
 
+use crate::settling::claim_refusals::ClaimRefusals;
 use crate::settling::store_rate::StoreRate;
 use crate::settling::tokens::TokenSource;
 use protocols::stores::Stores;
@@ -17,6 +18,8 @@ pub struct Verifier {
     pub(crate) rate: StoreRate,
     /// The access tokens of the platforms.
     pub(crate) tokens: TokenSource,
+    /// The bound on refused claims of one purchase.
+    pub(crate) claim_refusals: ClaimRefusals,
     /// Limits the number of concurrent requests.
     pub(crate) in_flight: Semaphore,
 }
@@ -27,6 +30,7 @@ impl Verifier {
             stores,
             rate: StoreRate::default(),
             tokens: TokenSource::default(),
+            claim_refusals: ClaimRefusals::default(),
             in_flight: Semaphore::new(MAX_IN_FLIGHT),
         }
     }

@@ -35,6 +35,8 @@ struct Shown {
     /// Number of tokens that were issued. The first one is refused.
     issued: usize,
     orders: usize,
+    /// Number of requests of purchases that the store does not know.
+    unknown: usize,
 }
 
 type Shared = Arc<Mutex<Shown>>;
@@ -87,10 +89,11 @@ async fn purchase(
     headers: HeaderMap,
 ) -> Result<Json<Value>, StatusCode> {
     check(&headers)?;
+    let mut shown = shown(&shared);
     if !purchase.starts_with("purchase-") {
+        shown.unknown += 1;
         return Err(StatusCode::NOT_FOUND);
     }
-    let shown = shown(&shared);
     Ok(Json(json!({
         "order": "order-1", "customer": shown.customer, "sku": "monthly", "began_ms": 1_700_000_000_000_i64,
         "expired_ms": shown.expired_ms,
@@ -375,12 +378,20 @@ async fn a_purchase_is_claimed_by_possession_of_its_id() {
     wait_access(&devices, owner).await;
     let invented = CollapseKey::of(proof.id, "invented");
     let path = format!("/v1/explain/purchases/{invented}");
-    wait::until(SOON, "the refusal of another id", async || {
-        let explained = world.api.try_get(&path).await?.body.to_string();
-        let is_refused = explained.contains("refused (invalid)");
-        is_refused.then_some(()).ok_or(explained)
-    })
-    .await;
+    let wait_refused = async |count: usize| {
+        wait::until(SOON, "the refusal of another id", async || {
+            let explained = world.api.try_get(&path).await?.body.to_string();
+            let is_refused = explained.matches("refused (invalid)").count() == count;
+            is_refused.then_some(()).ok_or(explained)
+        })
+        .await;
+    };
+    wait_refused(1).await;
+    // One answer refuses the id on all devices.
+    let again = [claim(guest, "2", "invented")];
+    assert_eq!(devices.report(guest, &again).await.ok()["accepted"], 1);
+    wait_refused(2).await;
+    assert_eq!(shown(&shared).unknown, 1);
 
     // A list without customers stands for the customer that the store named.
     let receipts = json!([{ "receipt_id": PURCHASE }]);

@@ -62,6 +62,8 @@ pub enum ClaimAnswer {
     Refused(ClaimReason),
     /// The store did not answer; it may be queried again after this time.
     Unanswered(Duration),
+    /// The store was not queried; it may be after this time.
+    Later(Duration),
 }
 
 /// The result of a claim after the store's answer.
@@ -141,6 +143,14 @@ const REFUSED: Sql = statement! {hot "claims_of_key", "
     LIMIT 1
 "};
 
+const REFUSED_PURCHASE: Sql = statement! {hot "claims_of_key", "
+    SELECT c.reason, c.due_at
+    FROM claims c
+    WHERE c.collapse_key = ? AND c.status = 'refused' AND c.reason NOT IN ('given_up', 'displaced') AND c.due_at > ?
+    ORDER BY c.due_at DESC
+    LIMIT 1
+"};
+
 row! {
     /// The store's answer about a purchase and a customer.
     struct RefusedRow {
@@ -215,6 +225,9 @@ impl Store {
                     let postponed = pending.postpone(write, Some(ClaimReason::Unanswered), *wait);
                     postponed.map(|_| ClaimResult::NotVerified)
                 }
+                ClaimAnswer::Later(wait) => pending
+                    .postpone(write, None, *wait)
+                    .map(|_| ClaimResult::NotVerified),
             }
         })
         .await
@@ -493,10 +506,14 @@ impl Pending {
         moves::lock_users(write, &BTreeSet::from([of_device, of_customer])).map(drop)
     }
 
-    /// Refuses the claim if the store refused the same purchase of the same customer on another device, as long as that
-    /// claim is stored: the key is public, and devices cost nothing.
+    /// Refuses the claim if the store refused the same purchase on another device, as long as that claim is stored: the
+    /// key is public, and devices cost nothing. Where the store proves pairs, only for the same customer.
     fn was_refused(&self, write: &mut Write<'_>) -> Result<bool, Error> {
-        let claim = sql(REFUSED).bind((self.key, self.row.app_user_id.as_str(), write.now()?));
+        let now = write.now()?;
+        let claim = match self.proof()? {
+            Proof::Pair => sql(REFUSED).bind((self.key, self.row.app_user_id.as_str(), now)),
+            Proof::Possession => sql(REFUSED_PURCHASE).bind((self.key, now)),
+        };
         let refused: Option<RefusedRow> = claim.first(write.connection)?;
         let Some(RefusedRow { reason, due_at }) = refused else {
             return Ok(false);
