@@ -316,6 +316,10 @@ impl From<storage::Error> for Error {
                 "the previous page's `next_cursor`; omit it for the first page",
             ),
             storage::Error::Unsuitable(detail) => Self::Unsuitable(detail),
+            storage::Error::WrongStore(stores) => Self::invalid(
+                "store",
+                format!("one of the app's stores: {}", stores.join(", ")),
+            ),
             storage::Error::Invalid { field, detail } => {
                 Self::invalid(field, format!("a storable value ({detail})"))
             }
@@ -382,6 +386,7 @@ mod tests {
             ),
             (storage::Error::Unproved(storage::Unproved::Missing), 403),
             (storage::Error::Cursor, 400),
+            (storage::Error::WrongStore(vec!["play".to_owned()]), 400),
             (
                 storage::Error::Invalid {
                     field: "entitlements",

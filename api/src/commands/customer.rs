@@ -89,6 +89,9 @@ struct Move {
     app: String,
     #[command(flatten)]
     key: MoveKey,
+    /// The store of --app-user-id, if the app has platforms of several.
+    #[arg(long, requires = "app_user_id")]
+    store: Option<String>,
     /// Your id for the customer who receives the purchases; a new id creates a customer.
     #[arg(long, value_name = "ID")]
     to: String,
@@ -216,6 +219,7 @@ async fn move_to(client: &Client, wanted: Move) -> anyhow::Result<ExitCode> {
     let Move {
         app,
         key,
+        store,
         to,
         dry_run,
         reason,
@@ -226,8 +230,9 @@ async fn move_to(client: &Client, wanted: Move) -> anyhow::Result<ExitCode> {
         app_user_id,
         receipt,
     } = key;
-    let from =
-        json!({ "external_id": external_id, "app_user_id": app_user_id, "receipt_id": receipt });
+    let from = json!({
+        "external_id": external_id, "app_user_id": app_user_id, "receipt_id": receipt, "store": store,
+    });
     let path = format!("{}/move", customers(client, &app).await?);
     if dry_run {
         let body = json!({ "from": present_fields(from), "external_id": to });

@@ -11,7 +11,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use storage::{App, CustomerKey, Owner};
 
-/// Which customer: exactly one of the three.
+/// What is expected of a store without a customer of it.
+pub const STORE_ALONE: &str = "to be absent without `app_user_id`";
+
+/// Which customer: exactly one of the three ids.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct CustomerQuery {
     /// The customer's external id.
@@ -23,10 +26,13 @@ pub struct CustomerQuery {
     /// The store's id of a purchase that the customer owns.
     #[schemars(length(min = 1, max = 512))]
     receipt_id: Option<String>,
+    /// Name of the store of `app_user_id`. Required if the app has platforms of several stores.
+    #[schemars(length(min = 1, max = 64))]
+    store: Option<String>,
 }
 
 /// A customer, by exactly one of `external_id`, `app_user_id` and `receipt_id`.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 pub struct CustomerChoice {
     /// The customer's external id.
     #[schemars(length(min = 1, max = 512))]
@@ -37,22 +43,29 @@ pub struct CustomerChoice {
     /// The store's id of a purchase that the customer owns.
     #[schemars(length(min = 1, max = 512))]
     receipt_id: Option<String>,
+    /// Name of the store of `app_user_id`. Required if the app has platforms of several stores.
+    #[schemars(length(min = 1, max = 64))]
+    store: Option<String>,
 }
 
 impl CustomerChoice {
-    /// The key, if exactly one of the three is there.
+    /// The key, if exactly one of the three ids is there, and a store only beside its id.
     pub fn key(&self) -> Option<CustomerKey> {
         let Self {
             external_id,
             app_user_id,
             receipt_id,
-        } = self;
-        let owner = app_user_id.clone().map(Owner::AppUser).into_iter();
+            store,
+        } = self.clone();
+        if store.is_some() && app_user_id.is_none() {
+            return None;
+        }
+        let owner = app_user_id.map(|name| Owner::of_store(store, name));
         let owner = owner
-            .chain(receipt_id.clone().map(Owner::Receipt))
+            .into_iter()
+            .chain(receipt_id.map(Owner::Receipt))
             .map(CustomerKey::Owner);
         let mut keys = external_id
-            .clone()
             .map(CustomerKey::ExternalId)
             .into_iter()
             .chain(owner);
@@ -96,13 +109,20 @@ pub async fn show(
     Stored(app): Stored<App>,
     Query(query): Query<CustomerQuery>,
 ) -> Result<Json<Customer>, Error> {
-    let owner = query
-        .app_user_id
-        .map(Owner::AppUser)
+    let CustomerQuery {
+        external_id,
+        app_user_id,
+        receipt_id,
+        store,
+    } = query;
+    if store.is_some() && app_user_id.is_none() {
+        return Err(Error::invalid("store", STORE_ALONE));
+    }
+    let owner = app_user_id
+        .map(|name| Owner::of_store(store, name))
         .into_iter()
-        .chain(query.receipt_id.map(Owner::Receipt));
-    let mut keys = query
-        .external_id
+        .chain(receipt_id.map(Owner::Receipt));
+    let mut keys = external_id
         .map(CustomerKey::ExternalId)
         .into_iter()
         .chain(owner.map(CustomerKey::Owner));

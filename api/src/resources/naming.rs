@@ -4,7 +4,7 @@
 //! A server that names its customers at their login knows who they are, so a merge needs no question there. A person can
 //! mistype an id: `dry_run` shows what would happen, and its `preview` lets exactly that happen.
 
-use super::customers::Customer;
+use super::customers::{Customer, STORE_ALONE};
 use super::sales::RunQuery;
 use crate::answer::short_digest;
 use crate::edge::Edge;
@@ -37,6 +37,9 @@ pub struct NamedCustomer {
     /// The store's id of a purchase that the customer owns.
     #[schemars(length(min = 1, max = 512), extend("x-trimmed" = true))]
     receipt_id: Option<String>,
+    /// Name of the store of `app_user_id`. Required if the app has platforms of several stores.
+    #[schemars(length(min = 1, max = 64))]
+    store: Option<String>,
     /// The app's own id for the customer's device in analytics; unchanged if absent.
     #[schemars(length(min = 1, max = 128))]
     analytics_device_id: Option<String>,
@@ -193,10 +196,15 @@ pub async fn name(
     let NamedCustomer {
         app_user_id,
         receipt_id,
+        store,
         ..
     } = &mut draft.body;
+    let (app_user_id, store) = (app_user_id.take(), store.take());
+    if store.is_some() && app_user_id.is_none() {
+        draft.wrong.add("store", STORE_ALONE);
+    }
     let owner = match (
-        app_user_id.take().map(Owner::AppUser),
+        app_user_id.map(|name| Owner::of_store(store, name)),
         receipt_id.take().map(Owner::Receipt),
     ) {
         (Some(owner), None) | (None, Some(owner)) => Some(owner),

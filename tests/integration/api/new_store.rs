@@ -120,6 +120,52 @@ async fn a_known_store_needs_no_confirmation() {
 }
 
 #[tokio::test]
+async fn a_customer_of_one_of_two_stores_is_named_with_the_store() {
+    let (service, path) = started("two-stores").await;
+    let customers = path.replace("/platforms", "/customers");
+    let name = async |external_id: &str, owner: Value| {
+        let mut body = owner;
+        body["external_id"] = json!(external_id);
+        service.send_json("PUT", &customers, &body).await
+    };
+    let create = async |body: Value| service.send_json("POST", &path, &body).await.status;
+    assert_eq!(create(platform("amazon", "fire")).await, 201);
+    let only = name("anna", json!({ "app_user_id": "u1" })).await;
+    assert_eq!(only.status, 200, "an app with one store: {}", only.body);
+
+    assert_eq!(create(confirmed("one")).await, 201);
+    let wrong = json!({ "app_user_id": "u1", "store": "other" });
+    for owner in [json!({ "app_user_id": "u1" }), wrong] {
+        let refused = name("otto", owner).await;
+        assert_eq!(refused.status, 400, "{}", refused.body);
+        let error = &refused.body["errors"][0];
+        assert_eq!(error["field"], "store");
+        let expected = error["expected"].as_str().expect("a text");
+        assert!(expected.contains("amazon, proof"), "{expected}");
+    }
+    let alone = name("otto", json!({ "receipt_id": "r1", "store": PROOF })).await;
+    assert_eq!(alone.body["errors"][0]["field"], "store", "{}", alone.body);
+
+    let otto = json!({ "app_user_id": "u1", "store": PROOF });
+    let named = name("otto", otto).await;
+    assert_eq!(named.status, 200, "{}", named.body);
+    for (store, external_id) in [("amazon", "anna"), (PROOF, "otto")] {
+        let query = format!("{customers}?app_user_id=u1&store={store}");
+        let found = service.get(&query).await.body;
+        assert_eq!(found["external_id"], external_id, "{found}");
+    }
+    let unclear = service.get(&format!("{customers}?app_user_id=u1")).await;
+    assert_eq!(
+        (unclear.status, &unclear.body["errors"][0]["field"]),
+        (400, &json!("store"))
+    );
+    let from = json!({ "from": { "app_user_id": "u1" }, "external_id": "clara" });
+    let preview = format!("{customers}/move/preview");
+    let unclear = service.send_json("POST", &preview, &from).await;
+    assert_eq!(unclear.status, 400, "{}", unclear.body);
+}
+
+#[tokio::test]
 async fn live_processes_that_do_not_know_the_store_are_named() {
     let (service, path) = started("old-process").await;
     let process = |number, role: &str, stores: &[&str]| Process {

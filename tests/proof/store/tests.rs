@@ -423,6 +423,27 @@ async fn a_purchase_is_claimed_by_possession_of_its_id() {
     world.finish().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_names_customers_of_its_platforms_store() {
+    let shared = Shared::default();
+    let world = start(Backend::Sqlite, &shared).await;
+    let proof = Proof::new(&world).await;
+    // The app's first platform is of another store.
+    let path = format!("/v1/platforms/{}/import", proof.id);
+    let named = json!({ "receipt_id": PURCHASE, "external_id": "anna" });
+    let import = json!({ "purchases": [named] });
+    let imported = world.api.post(&path, &import).await.ok();
+    assert_eq!(
+        (&imported["accepted"], &imported["unnamed"]),
+        (&json!(1), &json!([]))
+    );
+    proof.wait_state("active").await;
+    let path = format!("/v1/apps/{}/customers?external_id=anna", world.app_id);
+    let anna = world.api.get(&path).await.ok();
+    assert_eq!(anna["app_user_ids"], json!([CUSTOMER]));
+    world.finish().await;
+}
+
 /// The platform after a command about it, or the error of the command.
 fn call(world: &World, line: &str) -> Result<Value, String> {
     let arguments: Vec<&str> = line.split(' ').collect();

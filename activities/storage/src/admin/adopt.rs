@@ -179,13 +179,14 @@ impl Store {
         }
         let (app, installation, secrets) =
             (platform.app_id, self.installation, self.secrets.clone());
+        let store = platform.store.clone();
         self.write(move |write| {
             let mut unnamed = Vec::new();
             for (index, purchase) in purchases.iter().enumerate() {
                 let Some(external_id) = &purchase.external_id else {
                     continue;
                 };
-                let owner = purchase.owner();
+                let owner = purchase.owner(&store);
                 let owner = owner.or_tombstone(write.connection, &secrets, app)?;
                 let names = CustomerNames::from(external_id);
                 let order = NameOrder {
@@ -223,10 +224,14 @@ fn within<T: Field + 'static>(
 }
 
 impl Adoption {
-    /// The customer, or the key of the purchase: who is named by it is its customer once the store names one.
-    fn owner(&self) -> Owner {
+    /// The customer of the platform's store, or the key of the purchase: who is named by it is its customer once the
+    /// store names one.
+    fn owner(&self, store: &str) -> Owner {
         let name = self.app_user_id.clone();
-        Owner::AppUser(name.unwrap_or_else(|| unnamed(&self.receipt_id)))
+        Owner::StoreUser {
+            store: store.to_owned(),
+            app_user_id: name.unwrap_or_else(|| unnamed(&self.receipt_id)),
+        }
     }
 
     /// The notification of the purchase, after its adoption was abandoned this many times.

@@ -17,8 +17,13 @@ use domain::{AppId, UserId};
 /// How the user who owns a purchase is found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Owner {
-    /// The store's id for the customer.
+    /// The store's id for the customer, of the app's only store.
     AppUser(String),
+    /// The store's id for the customer, and the store.
+    StoreUser {
+        store: String,
+        app_user_id: String,
+    },
     Receipt(String),
 }
 
@@ -102,24 +107,39 @@ impl Store {
 }
 
 impl Owner {
-    /// The owner, by the tombstone if the customer was erased.
+    /// The store's id for the customer, of this store; without one, of the app's only store.
+    pub fn of_store(store: Option<String>, app_user_id: String) -> Self {
+        match store {
+            Some(store) => Self::StoreUser { store, app_user_id },
+            None => Self::AppUser(app_user_id),
+        }
+    }
+
+    /// The owner with the store, by the tombstone if the customer was erased.
+    ///
+    /// # Errors
+    /// [`Error::WrongStore`] if the owner is of no store of the app, or of none while the app has several.
     pub fn or_tombstone(
         self,
         connection: &mut AnyConnection,
         secrets: &Secrets,
         app: AppId,
     ) -> Result<Self, Error> {
-        let Self::AppUser(app_user_id) = &self else {
+        let (named, app_user_id) = match &self {
+            Self::AppUser(app_user_id) => (None, app_user_id),
+            Self::StoreUser { store, app_user_id } => (Some(store.as_str()), app_user_id),
+            Self::Receipt(_) => return Ok(self),
+        };
+        let Some(store) = store_of(connection, app, named)? else {
             return Ok(self);
         };
-        let store: Option<String> = sql(STORE_OF_APP).bind(app).value(connection)?;
-        let Some(store) = store else { return Ok(self) };
         let customer = ConcealedName {
             app,
             store: &store,
             app_user_id,
         };
-        tombstones::or_tombstone(connection, secrets, customer).map(Self::AppUser)
+        let app_user_id = tombstones::or_tombstone(connection, secrets, customer)?;
+        Ok(Self::StoreUser { store, app_user_id })
     }
 }
 
@@ -137,13 +157,45 @@ const ALIKE: Sql = statement! {hot "users_folded", "
     LIMIT 1
 "};
 
-const STORE_OF_APP: Sql = statement! {"
-    SELECT store AS value
+const STORES_OF_APP: Sql = statement! {"
+    SELECT store, COUNT(*) - COUNT(deleted_at) AS live
     FROM platforms
     WHERE app_id = ?
-    ORDER BY deleted_at IS NOT NULL, created_at
-    LIMIT 1
+    GROUP BY store
+    ORDER BY store
 "};
+
+row! {
+    /// A store of an app.
+    struct AppStore {
+        store: String,
+        /// Number of its platforms that are not deleted.
+        live: i64,
+    }
+}
+
+/// The store of an app with this name; without a name, its only one. Those whose platforms are all deleted count where
+/// there is no other. `None` if the app has no platform.
+fn store_of(
+    connection: &mut AnyConnection,
+    app: AppId,
+    named: Option<&str>,
+) -> Result<Option<String>, Error> {
+    let all: Vec<AppStore> = sql(STORES_OF_APP).bind(app).all(connection)?;
+    let has_live = all.iter().any(|one| one.live > 0);
+    let mut fitting = all.iter().filter(|one| match named {
+        Some(named) => one.store == named,
+        None => one.live > 0 || !has_live,
+    });
+    match (fitting.next(), fitting.next()) {
+        (Some(only), None) => Ok(Some(only.store.clone())),
+        (None, _) if all.is_empty() => Ok(None),
+        _ => {
+            let stores = all.into_iter().map(|one| one.store);
+            Err(Error::WrongStore(stores.collect()))
+        }
+    }
+}
 
 /// The customer of a store whose purchases the owner has; `None` if nothing is known of them.
 pub fn owner_of(
@@ -153,8 +205,17 @@ pub fn owner_of(
 ) -> Result<Option<users::StoreUser>, Error> {
     match owner {
         Owner::AppUser(name) => {
-            let store = sql(STORE_OF_APP).bind(app_id).value(connection)?;
+            let store = store_of(connection, app_id, None)?;
             let app_user_id = clean(name).into_owned();
+            Ok(store.map(|store| users::StoreUser {
+                app_id,
+                store,
+                app_user_id,
+            }))
+        }
+        Owner::StoreUser { store, app_user_id } => {
+            let store = store_of(connection, app_id, Some(store))?;
+            let app_user_id = clean(app_user_id).into_owned();
             Ok(store.map(|store| users::StoreUser {
                 app_id,
                 store,

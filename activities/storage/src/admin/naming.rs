@@ -359,7 +359,7 @@ fn called_otherwise(called: &str, wanted: &str) -> Error {
 
 fn unknown_customer(owner: &Owner) -> Error {
     match owner {
-        Owner::AppUser(_) => {
+        Owner::AppUser(_) | Owner::StoreUser { .. } => {
             let detail = "the app has no platform yet, so no store can know this customer: create a platform first";
             Error::Conflict {
                 what: "app_user_id",

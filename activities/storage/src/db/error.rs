@@ -58,6 +58,9 @@ pub enum Error {
     /// The settings of the named thing do not allow the call. The caller must change them first.
     #[error("{0}")]
     Unsuitable(String),
+    /// The app has platforms of several stores, and the request names none of these stores. The caller must name one.
+    #[error("`store` must be one of the app's: {}", .0.join(", "))]
+    WrongStore(Vec<String>),
     /// A value cannot be stored. The caller must repair it.
     #[error("`{field}` cannot be stored: {detail}")]
     Invalid {
@@ -187,6 +190,7 @@ impl Error {
             Self::Conflict { .. }
             | Self::Cursor
             | Self::Unsuitable(_)
+            | Self::WrongStore(_)
             | Self::Invalid { .. }
             | Self::Unproved(_) => true,
             Self::Unavailable(_)
