@@ -38,7 +38,7 @@ fn own_fields(fields: &Map<String, Value>) -> Result<StorePart, Vec<WrongOwnFiel
     })
 }
 
-static STORES: [StoreEntry; 2] = [
+pub static STORES: [StoreEntry; 2] = [
     amazon::ENTRY,
     StoreEntry {
         name: PROOF,
@@ -65,7 +65,7 @@ fn platform(store: &str, name: &str) -> Value {
     json!({ "store": store, "name": name, "package_name": format!("com.example.{name}") })
 }
 
-fn confirmed(name: &str) -> Value {
+pub fn confirmed(name: &str) -> Value {
     let mut body = platform(PROOF, name);
     body["no_older_process"] = json!(true);
     body

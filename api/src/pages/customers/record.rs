@@ -3,12 +3,16 @@
 use crate::edge::Edge;
 use crate::error::Error;
 use crate::resources::customer_detail::ReadCustomer;
-use crate::resources::{apps, events};
+use crate::resources::customers::Customer;
+use crate::resources::{apps, events, platforms};
 use domain::{AppId, UserId};
+use std::collections::BTreeSet;
 use storage::{App, EventView, Page, Paged};
 
 /// Maximum number of events of a customer that are shown.
 const SHOWN: i64 = 50;
+/// Maximum number of platforms among which different stores are noticed.
+const PLATFORMS: i64 = 100;
 
 /// A customer with the latest events about them.
 pub struct CustomerRecord {
@@ -16,6 +20,8 @@ pub struct CustomerRecord {
     pub read: ReadCustomer,
     /// Events, newest first.
     pub events: Paged<EventView>,
+    /// Whether the app has platforms of several stores.
+    has_several_stores: bool,
 }
 
 impl CustomerRecord {
@@ -29,11 +35,27 @@ impl CustomerRecord {
             cursor: None,
             limit: SHOWN,
         };
+        let platforms = platforms::of_apps(edge, vec![app], PLATFORMS).await?;
+        let stores: BTreeSet<&str> = platforms.iter().map(|one| one.store.as_str()).collect();
         Ok(Self {
+            has_several_stores: stores.len() > 1,
             app: apps::one(edge, app).await?,
             events: events::of_user(edge, app, user, page).await?,
             read,
         })
+    }
+
+    /// The customer as forms identify one. In an app with several stores that is by purchases: a store's id alone names no
+    /// customer there.
+    pub fn identified(&self) -> Customer {
+        let customer = self.read.detail.customer.clone();
+        if !self.has_several_stores || self.read.purchases.items.is_empty() {
+            return customer;
+        }
+        Customer {
+            app_user_ids: Vec::new(),
+            ..customer
+        }
     }
 
     pub fn user(&self) -> UserId {

@@ -314,11 +314,8 @@ impl<'a> CustomerPage<'a> {
         if !self.frame.may(Role::Support) {
             return self;
         }
-        let (app, customer, purchases) = (
-            of.app.id,
-            &of.read.detail.customer,
-            &of.read.purchases.items,
-        );
+        let customer = &of.identified();
+        let (app, purchases) = (of.app.id, &of.read.purchases.items);
         let named = forms::name(app, customer, purchases, mistakes);
         let moved = match purchases.is_empty() {
             true => forms::bring(app, customer, mistakes),

@@ -3,6 +3,7 @@
 use super::customers::{REASON, customer, has, hidden, signed_in};
 use super::visitor::{Answer, Visitor};
 use crate::api::edge::Service;
+use crate::api::new_store::{STORES, confirmed};
 use api::clock::random_uuid;
 use serde_json::json;
 use system_tests::rows;
@@ -141,6 +142,30 @@ async fn check_moved(service: &Service, visitor: &Visitor, page: &str) {
         "{}",
         shown.text
     );
+}
+
+#[tokio::test]
+async fn an_app_with_two_stores_moves_purchases_by_their_ids() {
+    let service = Service::knowing("customers-two-stores", &STORES).await;
+    let (app, anna) = customer(&service, "anna", "u1").await;
+    let platforms = format!("/v1/apps/{app}/platforms");
+    let created = service
+        .send_json("POST", &platforms, &confirmed("one"))
+        .await;
+    assert_eq!(created.status, 201, "{}", created.body);
+    let visitor = signed_in(&service).await;
+    let page = format!("/ui/customers/{app}/{anna}");
+    let shown = visitor.get(&service, &page).await;
+    has(&shown, &["value=\"receipt_id/receipt-1\""]);
+    assert_eq!(hidden(&shown, "receipt_id"), "receipt-1");
+    assert!(!shown.text.contains("app_user_id/u1"), "{}", shown.text);
+    let fields = [
+        ("from", "receipt_id/receipt-1"),
+        ("external_id", "otto"),
+        REASON,
+    ];
+    let moved = move_as_shown(&service, &visitor, &page, &fields).await;
+    assert_eq!(moved.status, 303, "{}", moved.text);
 }
 
 #[tokio::test]
