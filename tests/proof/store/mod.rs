@@ -10,7 +10,7 @@ use api::stores::inbox::Inbox;
 use api::stores::ingress::Ingress;
 use api::stores::samples::SampleKey;
 use api::stores::{StoreEntry, WrongOwnField};
-use domain::stores::{CustomerSource, Gone, Policy, Proof, Reports, Schedules, wake_by_dates};
+use domain::stores::{Answers, CustomerSource, Gone, Policy, Proof, Schedules, wake_by_dates};
 use domain::time::{DAY, MINUTE};
 use protocols::form::{Entry, Form, Input, NAME};
 use protocols::stores::{Simulated, StoreProtocol};
@@ -43,8 +43,7 @@ pub const POLICY: Policy = Policy {
     store: STORE,
     customer: CustomerSource::Answer,
     proof: Proof::Possession,
-    reports: Reports::Hints,
-    has_calendar_terms: false,
+    answers: Answers::BY_DATES,
     gone: Gone::LastKnown,
     can_leave_end: true,
     schedules: Schedules {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 /// Two reports that switch auto-renewal the same way are of one act if they are at most ten minutes apart; else a report
 /// of the opposite was lost between them. A cancellation this close to a switch-off is one act with it.
-pub(super) const REPEATED_WITHIN: Duration = MINUTE.saturating_mul(10);
+pub(crate) const REPEATED_WITHIN: Duration = MINUTE.saturating_mul(10);
 
 impl Walk<'_> {
     /// Announces a transition that a report of `time` names.

@@ -278,7 +278,8 @@ impl Walk<'_> {
     /// later time.
     fn term_began(&self) -> Option<Timestamp> {
         let number = self.stage.terms?.checked_sub(1)?;
-        self.calendar?.end(number).filter(|_| !self.stage.in_grace)
+        let end = self.known.rules().calendar_end(self.known, number);
+        end.filter(|_| !self.stage.in_grace)
     }
 
     /// The time of the newest report of these kinds that came too late to be walked.

@@ -3,12 +3,12 @@
 //! The state comes from the store if it answered. The reports name the transitions, and fill in what the store does not
 //! show yet. The transaction that records the decision adds ids, revisions and bodies.
 
-mod announce;
+pub(crate) mod announce;
+mod assessment;
 mod beginning;
 mod difference;
-mod lag;
 mod payment;
-mod successor;
+pub(crate) mod successor;
 mod truth;
 mod waiting;
 pub(crate) mod wake;
@@ -17,16 +17,18 @@ mod walk;
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub(crate) use assessment::{Assessment, Evidence};
+pub(crate) use difference::PaidAt;
+pub(crate) use walk::Walk;
+
 use crate::notification::{Notification, NotificationKind, Outcome};
 use crate::purchase::{Answer, Behind, Life, Moment, Purchase, Stage, Unconfirmed};
-use crate::stores::{Gone, Reports as StoreReports, StorePolicy};
+use crate::stores::{Gone, StorePolicy};
 use crate::time::Timestamp;
 use crate::transition::Transition;
 use crate::verification::{Parked, Verification};
-use lag::{Assessment, Evidence};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
-use walk::Walk;
 
 /// The input of a settling besides the notifications.
 #[derive(Debug, Clone, Copy)]
@@ -108,6 +110,9 @@ pub fn decide(
     notifications: &[(i64, Notification)],
     context: SettlingContext<'_>,
 ) -> Decision {
+    if purchase.policy != context.policy {
+        return decide(&purchase.of_store(context.policy), notifications, context);
+    }
     let is_claim = |(_, one): &&(i64, Notification)| one.kind == NotificationKind::Claimed;
     let claims: Vec<i64> = notifications
         .iter()
@@ -196,17 +201,15 @@ fn confirmed<'a>(
     ready: Vec<&'a (i64, Notification)>,
     context: SettlingContext<'_>,
 ) -> (Vec<&'a (i64, Notification)>, Option<Behind>) {
-    let Some(at) = context
-        .answered_at()
-        .filter(|_| context.policy.reports == StoreReports::Evidence)
-    else {
+    let Some(at) = context.answered_at() else {
         return (ready, None);
     };
+    let rules = purchase.rules();
     let moment =
         |(_, notification): &&(i64, Notification)| (notification.store_time, notification.kind);
     let (others, doubtful): (Vec<_>, Vec<_>) = ready
         .iter()
-        .partition(|one| !lag::may_wait(purchase, moment(one), at));
+        .partition(|one| !rules.may_wait(purchase, moment(one), at));
     if doubtful.is_empty() {
         return (ready, None);
     }
@@ -218,7 +221,7 @@ fn confirmed<'a>(
     let waiting: BTreeSet<Moment> = doubtful
         .iter()
         .map(moment)
-        .filter(|moment| evidence.must_wait(&assessment.stage, *moment))
+        .filter(|moment| rules.must_wait(&evidence, &assessment.stage, *moment))
         .collect();
     let late_store = waiting
         .iter()
@@ -320,14 +323,14 @@ impl Merged {
             reports,
             assessment: None,
         };
+        let rules = before.rules();
         match context.verification {
             Verification::Verified(snapshot) => {
-                let snapshot = context.policy.read(snapshot);
                 if let Some(time) = merged.begins_again(before) {
-                    merged.after.begin_again(time, &snapshot);
+                    rules.begin_terms(&mut merged.after, time, snapshot);
                 }
-                merged.after.apply_snapshot(&snapshot);
-                let shown = truth::shown(before, &merged.after, &snapshot, context.policy);
+                merged.after.apply_snapshot(snapshot);
+                let shown = rules.shown(before, &merged.after, snapshot);
                 merged.assessment = Some(merged.assess(before, context, shown));
             }
             // It says nothing of the state: the reports are walked, as without an answer.
@@ -347,7 +350,7 @@ impl Merged {
             | Verification::Unreachable { .. }
             | Verification::Parked(_) => {
                 if let (Some(time), Some(last)) = (merged.begins_again(before), &before.snapshot) {
-                    merged.after.begin_again(time, last);
+                    rules.begin_terms(&mut merged.after, time, last);
                 }
             }
         }
@@ -357,10 +360,8 @@ impl Merged {
 
     /// The stage by the answer, corrected by recent reports where the store's answers lag behind them.
     fn assess(&self, before: &Purchase, context: SettlingContext<'_>, shown: Stage) -> Assessment {
-        match context.policy.reports {
-            StoreReports::Evidence => self.evidence(before, context).assess(shown),
-            StoreReports::Hints => Assessment::exact(shown),
-        }
+        let evidence = self.evidence(before, context);
+        before.rules().assess(&evidence, shown)
     }
 
     fn evidence<'a>(&'a self, before: &'a Purchase, context: SettlingContext<'a>) -> Evidence<'a> {

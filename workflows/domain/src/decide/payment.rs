@@ -1,21 +1,11 @@
 //! What a report of a payment announces: a renewal, a recovery from a failed payment, or the conversion of a trial.
 //! Each payment is announced once, although several reports and snapshots can show it.
 
-use super::difference::PaidAt;
-use super::truth::SAME_PAYMENT;
 use super::walk::Walk;
 use crate::notification::NotificationKind;
 use crate::purchase::{Life, Moment};
-use crate::time::{DAY, HOUR, Timestamp};
+use crate::time::Timestamp;
 use crate::transition::TransitionKind;
-use std::time::Duration;
-
-/// Two reports of one recovery are at most a day apart.
-const ONE_RECOVERY: Duration = DAY;
-/// Two reports of different kinds about one payment are at most half a day apart. Two payments are at
-/// least a day apart: the shortest term is a week, and a failed payment is repaired at most six days into it. In the
-/// store's sandbox [`SAME_PAYMENT`] takes its place.
-const ONE_PAYMENT: Duration = HOUR.saturating_mul(12);
 
 impl Walk<'_> {
     /// Ends the trial because a payment was reported, even if the snapshot still shows the trial.
@@ -39,8 +29,10 @@ impl Walk<'_> {
         if matches!(self.stage.life, Life::Replaced | Life::Revoked) || reports_end {
             return;
         }
-        if kind == NotificationKind::TrialConverted && !self.stage.in_trial {
-            return self.convert(time, later_reports);
+        let rules = self.known.rules();
+        let is_unseen_trial = kind == NotificationKind::TrialConverted && !self.stage.in_trial;
+        if is_unseen_trial && rules.convert_unseen_trial(self, time, later_reports) {
+            return;
         }
         if self.is_payment_announced(time, kind) {
             return;
@@ -50,7 +42,7 @@ impl Walk<'_> {
         }
         self.resume_before_payment(later_reports);
         let is_recovery = kind == NotificationKind::OutOfGrace
-            || (kind == NotificationKind::Renewed && was_recovery(time, later_reports));
+            || (kind == NotificationKind::Renewed && rules.was_recovery(time, later_reports));
         if is_recovery && !self.stage.in_grace && !is_over {
             self.announce_unreported(TransitionKind::GraceBegan, None);
             self.stage.in_grace = true;
@@ -58,13 +50,11 @@ impl Walk<'_> {
         let next = self.stage.terms.map(|terms| terms.saturating_add(1));
         let shown = self.truth.as_ref().and_then(|truth| truth.terms);
         let is_regular = !self.stage.in_grace && !self.stage.in_trial;
-        let by_date = self
-            .calendar
-            .filter(|_| is_regular)
-            .map(|calendar| calendar.containing(time));
+        let by_date = is_regular.then(|| rules.paid_term(self.known, time));
         // The term by the date of the report, but at least the next one and at most the last one that the store shows.
         let number = next.map(|next| {
             by_date
+                .flatten()
                 .unwrap_or(next)
                 .clamp(next, shown.unwrap_or(next).max(next))
         });
@@ -78,106 +68,10 @@ impl Walk<'_> {
         }
     }
 
-    /// Announces the conversion of a trial that no snapshot showed. Its payment may have been announced as a renewal,
-    /// or may be counted in the terms already.
-    pub fn convert(&mut self, time: Timestamp, later_reports: &[Moment]) {
-        if self
-            .announced
-            .covered(TransitionKind::TrialConverted)
-            .is_some()
-        {
-            return;
-        }
-        if self.stage.is_over() {
-            self.run_again();
-        }
-        self.resume_before_payment(later_reports);
-        if self.is_announced_as_renewal(time) {
-            self.announce(TransitionKind::TrialConverted, time);
-        } else if let Some(number) = self.uncounted_term(time) {
-            self.stage.terms = number.checked_sub(1);
-            self.stage.in_trial = true;
-            self.pay(Some(number), Some(time));
-            self.change_plan_with_payment();
-        } else {
-            self.stage.in_trial = true;
-            self.renew(PaidAt::Reported(time));
-        }
-        if self.truth.is_none() {
-            self.stage.is_off = false;
-        }
-    }
-
-    /// The number of the term that a payment at `time` began; `None` if that term is among the counted ones.
-    fn uncounted_term(&self, time: Timestamp) -> Option<u64> {
-        let (calendar, terms) = (self.calendar?, self.stage.terms?);
-        let next = terms.saturating_add(1);
-        let shown = self.truth.as_ref().and_then(|truth| truth.terms);
-        let by_date = calendar.containing(time);
-        let is_counted =
-            shown.is_some_and(|shown| shown <= terms) || (!self.stage.in_grace && by_date <= terms);
-        (!is_counted).then(|| by_date.clamp(next, shown.unwrap_or(next).max(next)))
-    }
-
-    /// Whether the payment of a conversion at `time` was announced as a renewal or a recovery: the last one of these is
-    /// at most half a day away, or in the same term.
-    fn is_announced_as_renewal(&self, time: Timestamp) -> bool {
-        let term = |time| self.calendar.map(|calendar| calendar.containing(time));
-        let is_same = |announced: Timestamp| {
-            time.distance(announced) <= ONE_PAYMENT
-                || (term(announced).is_some() && term(announced) == term(time))
-        };
-        let announced = self
-            .announced
-            .last_covered(&[TransitionKind::Renewed, TransitionKind::Recovered]);
-        !self.stage.in_grace && announced.is_some_and(is_same)
-    }
-
-    /// Whether the payment of this report was announced already: some payment is covered up to that time, its term is
-    /// counted, or a report of another kind announced it a short time before.
+    /// Whether the payment of this report was announced already: some payment is covered up to that time, or the store's
+    /// rules count it among the announced ones.
     fn is_payment_announced(&self, time: Timestamp, kind: NotificationKind) -> bool {
-        if self.announced.last_covered(&TransitionKind::PAYMENTS) >= Some(time) {
-            return true;
-        }
-        // The trial is over: nothing was paid before this report, whatever the calendar counts.
-        let ends_trial = self.stage.in_trial
-            && self
-                .truth
-                .as_ref()
-                .is_some_and(|truth| truth.runs() && !truth.in_trial);
-        if self.stage.in_grace
-            || self.stage.is_over()
-            || ends_trial
-            || kind == NotificationKind::TrialConverted
-        {
-            return false;
-        }
-        if let (Some(calendar), Some(terms)) = (self.calendar, self.stage.terms) {
-            return calendar.containing(time) <= terms;
-        }
-        let others = match kind {
-            NotificationKind::Renewed => {
-                [TransitionKind::TrialConverted, TransitionKind::Recovered]
-            }
-            _ => [TransitionKind::Renewed, TransitionKind::Recovered],
-        };
-        let limit = if self.known.is_sandbox() {
-            SAME_PAYMENT
-        } else {
-            ONE_PAYMENT
-        };
-        self.announced
-            .last_covered(&others)
-            .is_some_and(|announced| time.since(announced) <= limit)
+        self.announced.last_covered(&TransitionKind::PAYMENTS) >= Some(time)
+            || self.known.rules().is_payment_counted(self, time, kind)
     }
-}
-
-/// Whether a reported renewal was a recovery: the next report about a payment is an `OutOfGrace` within a day.
-fn was_recovery(time: Timestamp, later_reports: &[Moment]) -> bool {
-    let next = later_reports
-        .iter()
-        .find(|(_, kind)| kind.is_payment() || *kind == NotificationKind::GraceBegan);
-    next.is_some_and(|(later, kind)| {
-        *kind == NotificationKind::OutOfGrace && later.since(time) <= ONE_RECOVERY
-    })
 }

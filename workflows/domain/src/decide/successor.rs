@@ -10,7 +10,7 @@ use std::time::Duration;
 const MAX_WAIT: Duration = DAY.saturating_mul(7);
 
 /// The next recheck of such a purchase: daily, and at the end of the week.
-pub(super) fn next_check(purchase: &Purchase, now: Timestamp) -> Option<Timestamp> {
+pub(crate) fn next_check(purchase: &Purchase, now: Timestamp) -> Option<Timestamp> {
     let until = purchase.successor_missing_since()?.plus(MAX_WAIT);
     (now < until).then(|| now.plus(DAY).min(until))
 }

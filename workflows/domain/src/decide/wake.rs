@@ -10,10 +10,10 @@ use crate::time::{DAY, HOUR, MINUTE, Timestamp};
 use crate::verification::{LAG, Product, Verification};
 use std::time::Duration;
 
-const WEEK: Duration = DAY.saturating_mul(7);
+pub(crate) const WEEK: Duration = DAY.saturating_mul(7);
 /// How long after an event a snapshot certainly shows it: the maximum lag, two hours, and a
 /// margin of five minutes.
-const CAUGHT_UP: Duration = LAG.saturating_add(MINUTE.saturating_mul(5));
+pub(crate) const CAUGHT_UP: Duration = LAG.saturating_add(MINUTE.saturating_mul(5));
 /// The first rechecks, counted from a date of the purchase or from a notification that the store does not show yet.
 const FIRST_RECHECKS: [Duration; 3] = [MINUTE.saturating_mul(10), HOUR, CAUGHT_UP];
 /// The time between two rechecks after the first ones.
@@ -36,42 +36,10 @@ pub(super) fn next(purchase: &Purchase, context: SettlingContext<'_>) -> Option<
     }
 }
 
-/// The next recheck where answers lag behind reports, and show some facts late: by the newest report, by the dates of the
-/// last answer, and by what it may not show yet.
-pub(crate) fn by_reports_and_dates(purchase: &Purchase, now: Timestamp) -> Option<Timestamp> {
-    let behind = purchase
-        .behind
-        .and_then(|behind| recheck(behind.since, now));
-    let regular = if purchase.stage.is_over() {
-        for_end_reason(purchase, now)
-    } else {
-        by_dates(purchase, now)
-    };
-    let rare = [for_promotion, for_refund, successor::next_check].map(|rare| rare(purchase, now));
-    [behind, regular].into_iter().chain(rare).flatten().min()
-}
-
 /// The next recheck by the dates of the last answer alone, and a week from now at the latest.
 pub(crate) fn by_dates(purchase: &Purchase, now: Timestamp) -> Option<Timestamp> {
     let dates = dates(purchase, now);
     dates.chain(weekly(purchase, now)).min()
-}
-
-/// When to recheck which promotion applied to the last payment, while the last snapshot may not show it yet.
-fn for_promotion(purchase: &Purchase, now: Timestamp) -> Option<Timestamp> {
-    let shown_at = purchase.unconfirmed_offer_at()?.plus(CAUGHT_UP);
-    Some(shown_at.max(now.plus(MINUTE.saturating_mul(10))))
-}
-
-/// When to recheck a purchase that the app did not deliver: the store refunds it, and shows the end a little later. For a
-/// day.
-fn for_refund(purchase: &Purchase, now: Timestamp) -> Option<Timestamp> {
-    let shown = purchase
-        .snapshot
-        .as_ref()
-        .filter(|shown| purchase.stage.runs() && shown.ends_at.is_none())?;
-    let since = shown.undelivered_at?;
-    recheck(since, now).filter(|wake| wake.since(since) <= DAY)
 }
 
 /// A week from now, for a running subscription and an owned entitlement: the notification of the end can be lost.
@@ -98,14 +66,6 @@ fn retry(passed: Duration, believed_after: Duration) -> Duration {
     }
 }
 
-/// When to recheck for the reason of the end, which the store may show later than the end itself: daily, until
-/// the eighth day.
-fn for_end_reason(purchase: &Purchase, now: Timestamp) -> Option<Timestamp> {
-    let end = purchase.awaits_reason()?;
-    let next = now.plus(DAY);
-    (!purchase.is_replaced() && next <= end.plus(WEEK + DAY)).then_some(next)
-}
-
 /// The next recheck for each date of a running subscription: renewal, end, scheduled change, end of the grace period
 /// and end of the trial.
 fn dates(purchase: &Purchase, now: Timestamp) -> impl Iterator<Item = Timestamp> {
@@ -113,7 +73,10 @@ fn dates(purchase: &Purchase, now: Timestamp) -> impl Iterator<Item = Timestamp>
     let snapshot = purchase.snapshot.as_ref().filter(|_| is_live);
     let dates = snapshot.map(|shown| {
         let trial = shown.trial_ends_at.filter(|_| purchase.stage.in_trial);
-        let counted = || purchase.terms()?.end(purchase.stage.terms?);
+        let counted = || {
+            let number = purchase.stage.terms?;
+            purchase.rules().counted_end(purchase, number)
+        };
         let renews_at = shown
             .renews_at
             .or_else(|| shown.ends_at.map_or_else(counted, |_| None));
@@ -133,7 +96,7 @@ fn dates(purchase: &Purchase, now: Timestamp) -> impl Iterator<Item = Timestamp>
 }
 
 /// The next recheck for one date; `None` when the date passed more than two days ago.
-fn recheck(date: Timestamp, now: Timestamp) -> Option<Timestamp> {
+pub(crate) fn recheck(date: Timestamp, now: Timestamp) -> Option<Timestamp> {
     let passed = now.since(date);
     let first = FIRST_RECHECKS.into_iter().find(|wait| *wait > passed);
     let later = || {

@@ -7,18 +7,16 @@
 
 use super::Reports;
 use crate::notification::NotificationKind;
-use crate::purchase::{Announced, Life, Moment, Purchase, Stage, Terms};
+use crate::purchase::{Announced, Life, Moment, Purchase, Stage};
 use crate::time::Timestamp;
 use crate::transition::{Transition, TransitionKind};
 
 #[derive(Debug)]
-pub(super) struct Walk<'a> {
+pub(crate) struct Walk<'a> {
     /// The purchase, with the reports and the snapshot of this settling.
     pub known: &'a Purchase,
     /// The stage by the store's answer and the reports that it may not show yet; `None` if the store did not answer.
     pub truth: Option<Stage>,
-    /// The purchase's terms, if its dates follow the calendar.
-    pub calendar: Option<Terms>,
     /// The reports to walk, in the order of the store's clock.
     pub reports: Vec<Moment>,
     /// New reports that are older than one that was settled before. They are not walked.
@@ -40,7 +38,7 @@ pub(super) struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     /// A walk that begins at the stage that was announced last. `truth` is the stage by the store, if it answered.
-    pub fn new(
+    pub(super) fn new(
         known: &'a Purchase,
         reports: &Reports,
         truth: Option<Stage>,
@@ -54,7 +52,6 @@ impl<'a> Walk<'a> {
         };
         Self {
             known,
-            calendar: known.calendar(),
             reports: reports.fresh.clone(),
             late: reports.late.clone(),
             clock: clock
@@ -148,12 +145,11 @@ impl<'a> Walk<'a> {
             return;
         }
         let shown = self.truth.as_ref().and_then(|truth| truth.terms);
-        let (Some(calendar), Some(shown), Some(announced)) =
-            (self.calendar, shown, self.stage.terms)
-        else {
+        let begun = self.known.rules().begun_term(self.known, time);
+        let (Some(begun), Some(shown), Some(announced)) = (begun, shown, self.stage.terms) else {
             return;
         };
-        let number = calendar.begun(time).min(shown);
+        let number = begun.min(shown);
         if number > announced {
             self.resume_before_payment(reports);
             self.pay(Some(number), None);

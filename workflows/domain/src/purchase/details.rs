@@ -1,10 +1,10 @@
 //! The fields of the record that settle adds to the documented ones.
 
-use super::{Life, Purchase, Seen};
+use super::{Life, Purchase};
 use crate::notification::NotificationKind;
 use crate::time::Timestamp;
 use crate::transition::TransitionKind;
-use crate::verification::{EndReason, LAG, Offer, Product};
+use crate::verification::{EndReason, Offer, Product};
 
 /// Kinds of notifications that only a consumable has.
 const CONSUMABLE: [NotificationKind; 2] = [
@@ -66,7 +66,8 @@ impl Purchase {
         let Some(shown) = self.snapshot.as_ref() else {
             return false;
         };
-        shown.at.since(paid_at) < LAG && (shown.has_queued_offer || self.offer().is_some())
+        shown.at.since(paid_at) < self.rules().lag()
+            && (shown.has_queued_offer || self.offer().is_some())
     }
 
     /// Whether the price of a payment of this time is not known for certain: a promotion may have held for it, or it
@@ -75,46 +76,9 @@ impl Purchase {
         self.is_offer_unconfirmed(paid_at) || self.may_have_been_trial()
     }
 
-    /// Whether it is unknowable if it was a trial: it ended within its first term, and no answer ever showed it
-    /// running. The store shows a trial only while it runs.
+    /// Whether it is unknowable if it was a trial.
     pub fn may_have_been_trial(&self) -> bool {
-        let subscription = self
-            .snapshot
-            .as_ref()
-            .filter(|_| !self.is_one_time() && !self.is_sandbox());
-        let period = subscription
-            .and_then(|shown| Some((shown.ends_at?, shown.term?.after(shown.purchased_at?, 1)?)));
-        let is_within_term = period.is_some_and(|(end, paid_end)| paid_end.since(end) > LAG);
-        let is_paid = self
-            .announced
-            .last_covered(&TransitionKind::PAYMENTS)
-            .is_some();
-        self.stage.is_over()
-            && is_within_term
-            && !is_paid
-            && self.is_beginning_known()
-            && !self.was_shown_running()
-    }
-
-    /// Whether an answer of the store ever showed it running.
-    fn was_shown_running(&self) -> bool {
-        let Seen {
-            trial_ends_at,
-            period_ends_at,
-            renewing_at,
-            paid_at,
-            grace_at,
-            ..
-        } = &self.seen;
-        [
-            trial_ends_at,
-            period_ends_at,
-            renewing_at,
-            paid_at,
-            grace_at,
-        ]
-        .into_iter()
-        .any(Option::is_some)
+        self.rules().may_have_been_trial(self)
     }
 
     /// When the last payment was made, if the last snapshot may not show its promotion yet.

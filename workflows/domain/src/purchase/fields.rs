@@ -1,6 +1,6 @@
 //! The documented fields of the record, computed from what is known.
 
-use super::{Life, NewestText, Purchase, ReportTimes, Stage, State, UNPAID_END_MARGIN};
+use super::{Life, NewestText, Purchase, ReportTimes, Stage, State, TAKEN_BACK, UNPAID_END_MARGIN};
 use crate::catalogue::ProductRef;
 use crate::environment::Environment;
 use crate::notification::NotificationKind;
@@ -60,6 +60,45 @@ impl Purchase {
         self.announced.is_unverified || is_behind || self.answered_at().is_none()
     }
 
+    /// When it was taken back: a one-time purchase, or a subscription before the end of what was paid. `None` while the
+    /// store does not know the reason.
+    pub fn revoked_at(&self) -> Option<Timestamp> {
+        let snapshot = self.snapshot.as_ref();
+        if self.is_one_time() {
+            if self.awaits_reason().is_some() {
+                return None;
+            }
+            // By reports alone it stays taken back, also where a late report of its purchase follows.
+            let taken_back = || {
+                self.first_after(None, &TAKEN_BACK)
+                    .filter(|_| self.stage.life == Life::Revoked)
+            };
+            let reported = || {
+                self.first_after(self.newest(&NotificationKind::BOUGHT), &TAKEN_BACK)
+                    .or_else(taken_back)
+            };
+            return snapshot
+                .and_then(|snapshot| snapshot.ends_at)
+                .or_else(reported)
+                .or(self.gone_at);
+        }
+        // The store may still show an end, while a newer payment or switch is believed that it does not show yet.
+        if self.stage.runs() {
+            return None;
+        }
+        self.rules().revoked_at(self)
+    }
+
+    /// Whether it was made in the store's sandbox, where periods can have any length.
+    pub(crate) fn is_sandbox(&self) -> bool {
+        let platform = self
+            .snapshot
+            .as_ref()
+            .map(|snapshot| snapshot.environment)
+            .unwrap_or_default();
+        self.environment(platform) == Environment::Sandbox
+    }
+
     /// The SKU that identifies the product, of the term or the parent; `None` before the store first showed the
     /// purchase. A one-time purchase has only one SKU.
     pub fn sku(&self, by: ProductRef) -> Option<&str> {
@@ -93,7 +132,7 @@ impl Purchase {
         let shown = self.snapshot.as_ref().and_then(|snapshot| {
             let renewed = || self.unverified_end(stage.terms.filter(|_| is_payment_in_order)?);
             let trial = || self.trial_end().filter(|_| stage.in_trial);
-            let counted = || self.terms()?.end(stage.terms?);
+            let counted = || self.rules().counted_end(self, stage.terms?);
             let is_stale = |end: &Timestamp| stage.runs() && *end <= snapshot.at;
             let end = snapshot.ends_at.filter(|end| !is_stale(end));
             // If the snapshot shows a grace period while no payment fails, a newer report repaired the payment.
@@ -217,8 +256,7 @@ impl Purchase {
             return None;
         }
         if let Some(snapshot) = &self.snapshot {
-            snapshot.term?;
-            return Some(self.stage.terms?.max(1));
+            return self.rules().billing_cycles(&self.stage, snapshot);
         }
         self.began_at()?;
         Some(
@@ -341,7 +379,7 @@ impl Purchase {
     }
 
     /// Whether its beginning was reported, and the store showed the purchase at least once.
-    pub(super) fn is_beginning_known(&self) -> bool {
+    pub(crate) fn is_beginning_known(&self) -> bool {
         self.snapshot.is_some()
             && NotificationKind::BEGINNINGS
                 .iter()
@@ -351,7 +389,8 @@ impl Purchase {
     /// The end of term `number`, if only reports since the last answer show that it began.
     fn unverified_end(&self, number: u64) -> Option<Timestamp> {
         let shown = self.verified.as_ref()?.shown_terms?;
-        self.calendar()?.end(number).filter(|_| number > shown)
+        let end = self.rules().calendar_end(self, number);
+        end.filter(|_| number > shown)
     }
 
     /// Whether auto-renewal is on, by the reports alone.

@@ -2,13 +2,11 @@
 //!
 //! `decide` brings the three together. Nothing is guessed: a value that is not known is `None`.
 
-mod anchor;
 mod announced;
 mod details;
 mod fields;
 mod plan;
 mod reports;
-mod revocation;
 mod state;
 mod successor;
 mod terms;
@@ -24,17 +22,16 @@ pub(crate) use state::{Life, Stage};
 pub(crate) use terms::{Origin, Terms};
 
 use crate::notification::{Notification, NotificationKind};
+use crate::stores::{AnswerRules, Occurrence, StorePolicy};
 use crate::time::{DAY, MINUTE, Timestamp};
 use crate::transition::TransitionKind;
-use crate::verification::{LAG, Product, SAME, Snapshot};
-use anchor::Occurrence;
+use crate::verification::{LAG, Product, Snapshot};
 use plan::PreviousPlan;
 use reports::{NewestText, ReportTimes};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
-use terms::TRIALS;
 
 /// What is known of one purchase. The default value is a purchase of which nothing is known.
 ///
@@ -51,10 +48,10 @@ pub struct Purchase {
     /// The last snapshot of the store.
     pub(crate) snapshot: Option<Snapshot>,
     /// When the store first answered that the purchase is no longer valid, unless it was over before.
-    gone_at: Option<Timestamp>,
+    pub(crate) gone_at: Option<Timestamp>,
     /// When the store last answered that the purchase is no longer valid.
     gone_again_at: Option<Timestamp>,
-    seen: Seen,
+    pub(crate) seen: Seen,
     /// The plan before the last change of plan.
     left_plan: Option<PreviousPlan>,
     pub(crate) stage: Stage,
@@ -72,6 +69,15 @@ pub struct Purchase {
     reported_end_at: Option<Timestamp>,
     /// When the store first showed that another purchase took its place, while that purchase is unknown.
     successor_missing_since: Option<Timestamp>,
+    /// The rules of its store, by the store's name. A store that this version does not know is read like the first one,
+    /// and not settled.
+    #[serde(
+        rename = "store",
+        deserialize_with = "StorePolicy::of_record",
+        skip_serializing_if = "StorePolicy::is_unnamed"
+    )]
+    #[schemars(skip)]
+    pub(crate) policy: StorePolicy,
 }
 
 /// A notification or an incomplete change that the store's answer contradicts, so that the purchase is rechecked soon.
@@ -117,27 +123,27 @@ pub(crate) struct Verified {
 /// Facts that snapshots showed over time. The last snapshot may not show them any more.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
-struct Seen {
-    trial_ends_at: Option<Timestamp>,
+pub(crate) struct Seen {
+    pub trial_ends_at: Option<Timestamp>,
     /// The present row of equal terms.
     #[serde(alias = "changed")]
-    terms: Option<Terms>,
+    pub terms: Option<Terms>,
     /// The last shown end of a period that ran and whose payment was in order.
-    period_ends_at: Option<Timestamp>,
+    pub period_ends_at: Option<Timestamp>,
     /// The time of the last answer that showed auto-renewal as on.
-    renewing_at: Option<Timestamp>,
+    pub renewing_at: Option<Timestamp>,
     /// The time of the first answer after that which showed it as off.
-    off_at: Option<Timestamp>,
+    pub off_at: Option<Timestamp>,
     /// The time of the last answer that showed no failed payment.
-    paid_at: Option<Timestamp>,
+    pub paid_at: Option<Timestamp>,
     /// The time of the first answer after that which showed a grace period.
-    grace_at: Option<Timestamp>,
+    pub grace_at: Option<Timestamp>,
     /// The last shown end of a grace period; `None` once the payment is repaired.
-    grace_ends_at: Option<Timestamp>,
+    pub grace_ends_at: Option<Timestamp>,
     /// The date of the change of plan that was last shown as scheduled.
-    change_at: Option<Timestamp>,
+    pub change_at: Option<Timestamp>,
     /// The time of the first snapshot that showed an incomplete change, while all later ones show it too.
-    incomplete_since: Option<Timestamp>,
+    pub incomplete_since: Option<Timestamp>,
 }
 
 /// Kinds of the cancellation of a one-time purchase.
@@ -162,6 +168,19 @@ const SWITCHED_OFF: [NotificationKind; 3] = [
 ];
 
 impl Purchase {
+    /// It, as a purchase of the store with this policy.
+    pub(crate) fn of_store(&self, policy: StorePolicy) -> Self {
+        Self {
+            policy,
+            ..self.clone()
+        }
+    }
+
+    /// How its store's answers are read.
+    pub(crate) fn rules(&self) -> &'static dyn AnswerRules {
+        self.policy.answers.rules()
+    }
+
     /// Adds the report of one notification. A notification of an unknown kind adds nothing.
     pub(crate) fn add_report(&mut self, notification: &Notification) {
         if notification.kind == NotificationKind::Unknown {
@@ -180,13 +199,8 @@ impl Purchase {
 
     /// Stores a snapshot, and updates what snapshots showed over time.
     pub(crate) fn apply_snapshot(&mut self, snapshot: &Snapshot) {
-        let changed = self.changed_terms(snapshot);
-        let is_new_trial = snapshot
-            .trial_ends_at
-            .is_some_and(|end| self.seen.trial_ends_at != Some(end));
-        if changed.is_some() || is_new_trial {
-            self.seen.terms = changed;
-        }
+        let rules = self.rules();
+        let has_new_terms = rules.change_terms(self, snapshot);
         // A scheduled change whose payment fails takes effect only when that payment is repaired.
         let was_scheduled = self
             .snapshot
@@ -195,7 +209,7 @@ impl Purchase {
         let is_new =
             |date: &Timestamp| was_scheduled || snapshot.at.since(*date) < CHANGE_REMEMBERED_FOR;
         let has_begun_early =
-            |date: &Timestamp| changed.is_some() && self.stage.in_grace && *date > snapshot.at;
+            |date: &Timestamp| has_new_terms && self.stage.in_grace && *date > snapshot.at;
         let known = self
             .seen
             .change_at
@@ -205,13 +219,14 @@ impl Purchase {
         self.seen.trial_ends_at = snapshot
             .trial_ends_at
             .or(self.seen.trial_ends_at)
-            .or_else(|| self.unshown_trial_end(snapshot));
+            .or_else(|| rules.unshown_trial_end(self, snapshot));
         let last = self.snapshot.replace(snapshot.clone());
-        self.store_terms(if last.is_some() {
+        let occurrence = if last.is_some() {
             Occurrence::Later
         } else {
             Occurrence::First
-        });
+        };
+        rules.count_terms(self, occurrence);
         if snapshot.ends_at.is_none_or(|end| end > snapshot.at) && self.grace_end().is_none() {
             self.seen.period_ends_at = self.period_end().or(self.seen.period_ends_at);
         }
@@ -230,18 +245,6 @@ impl Purchase {
     /// Records the answer that the purchase is no longer valid, while a newer notification reports that it runs.
     pub(crate) const fn invalidate_unconfirmed(&mut self, now: Timestamp) {
         self.gone_again_at = Some(now);
-    }
-
-    /// Begins a new row of terms with a payment that was made after the end.
-    pub(crate) fn begin_again(&mut self, time: Timestamp, snapshot: &Snapshot) {
-        if let Some(term) = snapshot.term.filter(|term| term.count > 0) {
-            self.seen.terms = Some(Terms {
-                anchor: time,
-                term,
-                before: self.stage.terms.unwrap_or(0),
-                origin: Origin::Seen,
-            });
-        }
     }
 
     /// Sets when it ended, by a notification that waits until the store shows that end; `None` if none waits.
@@ -339,7 +342,7 @@ impl Purchase {
             shown_terms,
         });
         self.stage = stage;
-        self.raise_to_announced(at);
+        self.rules().raise_terms(self, at);
     }
 
     /// Corrects when auto-renewal was last shown as on, and the payment as in order: a snapshot that was taken after
@@ -355,7 +358,7 @@ impl Purchase {
         }
     }
 
-    /// The time of an answer; moved just before the newest report of these kinds if that is less than two hours older.
+    /// The time of an answer; moved just before the newest report of these kinds if the answer may not show that one yet.
     fn before_newest(
         &self,
         seen_at: Option<Timestamp>,
@@ -363,7 +366,7 @@ impl Purchase {
     ) -> Option<Timestamp> {
         let newest = self.newest(kinds).map(|(time, _)| time);
         seen_at.map(|at| match newest {
-            Some(time) if time <= at && at.since(time) < LAG => time.plus_millis(-1),
+            Some(time) if time <= at && at.since(time) < self.rules().lag() => time.plus_millis(-1),
             _ => at,
         })
     }
@@ -427,19 +430,14 @@ impl Purchase {
         self.seen.trial_ends_at.or_else(converted)
     }
 
+    /// The end of its trial, if a snapshot showed one.
+    pub(crate) const fn shown_trial_end(&self) -> Option<Timestamp> {
+        self.seen.trial_ends_at
+    }
+
     /// Whether a snapshot ever showed a trial.
     pub(crate) const fn has_shown_trial(&self) -> bool {
         self.seen.trial_ends_at.is_some()
-    }
-
-    /// Terms of the purchase; `None` if the store's dates do not follow the calendar, as in an accelerated test.
-    pub(crate) fn calendar(&self) -> Option<Terms> {
-        let terms = self.terms()?;
-        let ends = self
-            .period_end()
-            .filter(|end| end.since(terms.anchor) > SAME);
-        ends.is_none_or(|end| terms.ending(end).is_some())
-            .then_some(terms)
     }
 
     /// When the present period ends, by the store.
@@ -453,33 +451,14 @@ impl Purchase {
         self.seen.period_ends_at
     }
 
-    /// The date that the store shows as the end of the grace period; `None` when no grace period runs.
-    ///
-    /// The sandbox shows the end of the trial, the renewal and the end of the grace period as one date
-    /// (<https://developer.amazon.com/docs/in-app-purchasing/iap-rvs-examples.html>). There only a date later than the
-    /// others is a grace period. In production the store shows the date only during a grace period; a past date before
-    /// the payment was due belongs to an earlier failed payment and is ignored.
+    /// The end of the running grace period, by the store; `None` when no grace period runs.
     pub(crate) fn grace_end(&self) -> Option<Timestamp> {
-        let snapshot = self.snapshot.as_ref()?;
-        let due = snapshot.renews_at.max(snapshot.trial_ends_at);
-        let is_test = self.is_sandbox();
-        snapshot.grace_ends_at.filter(|grace| match due {
-            Some(due) if is_test => *grace > due,
-            Some(due) => due.since(*grace) <= SAME || *grace > snapshot.at,
-            None => true,
-        })
+        self.rules().grace_end(self)
     }
 
-    /// Whether the store shows a grace period whose date is not later than the renewal, so that its true end is
-    /// unknown. The renewal date is then no sign of a payment: it is the date of the failed payment, or it moved with
-    /// the grace period.
+    /// Whether a grace period runs whose true end is unknown.
     pub(crate) fn has_grace_without_end(&self) -> bool {
-        let renews_at = self
-            .snapshot
-            .as_ref()
-            .and_then(|snapshot| snapshot.renews_at);
-        self.grace_end()
-            .is_some_and(|grace| renews_at.is_some_and(|due| grace.since(due) <= SAME))
+        self.rules().has_grace_without_end(self)
     }
 
     /// Whether it is a consumable or an entitlement. A purchase never changes between these and a subscription.
@@ -500,7 +479,7 @@ impl Purchase {
     }
 
     /// When it began, by the reports.
-    fn began_at(&self) -> Option<Timestamp> {
+    pub(crate) fn began_at(&self) -> Option<Timestamp> {
         let beginning: &[NotificationKind] = if self.is_one_time() {
             &NotificationKind::BOUGHT
         } else {

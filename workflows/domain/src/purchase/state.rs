@@ -72,8 +72,7 @@ pub struct Stage {
     /// Whether a trial is all that it had so far: nothing was paid.
     pub in_trial: bool,
     /// Whether a payment failed and a grace period runs. It begins by a report or by the store's grace date, and ends
-    /// by a payment, or two hours after that date if the store does not show more (`decide/truth.rs`; by reports:
-    /// `decide/walk.rs`).
+    /// by a payment, or after that date if the store does not show more (`stores`; by reports: `decide/walk.rs`).
     pub in_grace: bool,
     pub is_off: bool,
     /// The number of paid terms that have begun, 0 in a trial; `None` if terms cannot be counted.

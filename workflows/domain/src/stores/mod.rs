@@ -3,12 +3,17 @@
 //! A policy is stored nowhere. Rows and histories name a store only, so that its rules can change while runs are open.
 
 pub mod amazon;
+mod answers;
+mod dates;
 mod policy;
 
 #[cfg(test)]
 mod tests;
 
-pub use policy::{CustomerSource, Gone, Policy, Proof, Reports, Schedules, wake_by_dates};
+pub use answers::Answers;
+pub use policy::{CustomerSource, Gone, Policy, Proof, Schedules, wake_by_dates};
+
+pub(crate) use answers::{AnswerRules, Occurrence};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::ops::Deref;
@@ -49,6 +54,13 @@ impl StorePolicy {
         known
             .map(|policy| Self(policy))
             .ok_or_else(|| UnknownStore(store.to_owned()))
+    }
+
+    /// Reads the name of a store in a record. One that this version does not know is read as the first store: its
+    /// purchases can be listed, and are not settled.
+    pub(crate) fn of_record<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let store = String::deserialize(deserializer)?;
+        Ok(Self::of(&store).unwrap_or_default())
     }
 
     /// Whether records leave out the name of the store.

@@ -1,11 +1,11 @@
 //! The meaning of a store's answers and reports for a purchase.
 
+use super::answers::Answers;
 use crate::decide::wake;
 use crate::notification::NotificationKind;
 use crate::purchase::Purchase;
 use crate::time::Timestamp;
-use crate::verification::{Snapshot, Verification};
-use std::borrow::Cow;
+use crate::verification::Verification;
 use std::time::Duration;
 
 /// The rules of a store: constants and pure functions.
@@ -17,10 +17,8 @@ pub struct Policy {
     pub customer: CustomerSource,
     /// Proof that a device's user owns a purchase.
     pub proof: Proof,
-    /// Evidence of a report besides an answer.
-    pub reports: Reports,
-    /// Whether terms are counted by the calendar, from the length of one; else the dates of answers alone count.
-    pub has_calendar_terms: bool,
+    /// How answers are read.
+    pub answers: Answers,
     /// Meaning of an answer that the store no longer knows a purchase.
     pub gone: Gone,
     /// Whether a purchase runs again after its end as soon as an answer shows it running. Each end that is left so counts
@@ -36,17 +34,6 @@ impl Policy {
     pub fn is_answer(&self, verification: &Verification) -> bool {
         let is_lost = *verification == Verification::Gone && self.gone == Gone::LastKnown;
         verification.is_answer() && !is_lost
-    }
-
-    /// The relevant part of an answer: without the length of a term if terms are not counted by the calendar.
-    pub(crate) fn read<'a>(&self, snapshot: &'a Snapshot) -> Cow<'a, Snapshot> {
-        if self.has_calendar_terms || snapshot.term.is_none() {
-            return Cow::Borrowed(snapshot);
-        }
-        Cow::Owned(Snapshot {
-            term: None,
-            ..snapshot.clone()
-        })
     }
 }
 
@@ -66,15 +53,6 @@ pub enum Proof {
     Pair,
     /// The store knows the purchase: its id is a secret of its owner.
     Possession,
-}
-
-/// Evidence of a report besides an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reports {
-    /// Answers lag behind the store's own notifications: a recent report is believed over an answer.
-    Evidence,
-    /// Answers are exact: a report names a transition and its time, and never contradicts an answer.
-    Hints,
 }
 
 /// Meaning of an answer that the store no longer knows a purchase.

@@ -1,5 +1,5 @@
 use super::{
-    ALL, CustomerSource, Gone, Policy, Proof, Reports, Schedules, StorePolicy, wake_by_dates,
+    ALL, Answers, CustomerSource, Gone, Policy, Proof, Schedules, StorePolicy, wake_by_dates,
 };
 use crate::decide::tests::notification;
 use crate::decide::{Decision, SettlingContext, Waits, decide};
@@ -15,8 +15,7 @@ const EXACT: Policy = Policy {
     store: "exact",
     customer: CustomerSource::Answer,
     proof: Proof::Possession,
-    reports: Reports::Hints,
-    has_calendar_terms: false,
+    answers: Answers::BY_DATES,
     gone: Gone::LastKnown,
     can_leave_end: true,
     schedules: Schedules {
@@ -239,9 +238,137 @@ fn an_end_is_left_where_the_store_s_ends_can_be() {
 }
 
 #[test]
-fn the_length_of_a_term_counts_where_terms_follow_the_calendar() {
-    assert!(bought(first()).terms().is_some());
-    assert!(bought(exact()).terms().is_none());
+fn a_report_of_a_payment_counts_once_its_date_is_shown() {
+    let known = bought(exact());
+    let renewed = report(NotificationKind::Renewed, day(31));
+    let reported = std::slice::from_ref(&renewed);
+    let unpaid = Snapshot {
+        at: day(31),
+        ..monthly()
+    };
+    let early = settle(exact(), &known, reported, &shown(unpaid), day(31));
+    assert_eq!(kinds(&early), [], "the answer shows no payment");
+    let paid = Snapshot {
+        at: day(31).plus(MINUTE),
+        renews_at: Some(day(62)),
+        ..monthly()
+    };
+    let late = settle(exact(), &early.purchase, &[], &shown(paid.clone()), paid.at);
+    assert_eq!(kinds(&late), [TransitionKind::Renewed]);
+    let at_once = settle(exact(), &known, reported, &shown(paid.clone()), paid.at);
+    assert_eq!(kinds(&at_once), [TransitionKind::Renewed]);
+    assert_eq!(at_once.transitions[0].at, Some(day(31)));
+    // Without an answer the report is believed, and the answer that shows it later is about the same payment.
+    let nothing = Verification::Unreachable { since: day(31) };
+    let believed = settle(exact(), &known, reported, &nothing, day(32));
+    assert_eq!(kinds(&believed), [TransitionKind::Renewed]);
+    let confirmed = settle(exact(), &believed.purchase, &[], &shown(paid), day(32));
+    assert_eq!(kinds(&confirmed), []);
+}
+
+#[test]
+fn payments_minutes_apart_are_told_apart_by_dates() {
+    let after = |minutes: u32| day(0).plus(MINUTE * minutes);
+    let period = |at, renews_at| Snapshot {
+        at: after(at),
+        renews_at: Some(after(renews_at)),
+        ..monthly()
+    };
+    let begun = report(NotificationKind::SubscriptionPurchased, day(0));
+    let first = shown(period(0, 5));
+    let mut known = settle(exact(), &Purchase::default(), &[begun], &first, day(0)).purchase;
+    for term in 1..=6 {
+        let at = after(5 * term);
+        let renewed = report(NotificationKind::Renewed, at);
+        let answer = shown(period(5 * term, 5 * term + 5));
+        let decision = settle(exact(), &known, &[renewed], &answer, at);
+        assert_eq!(kinds(&decision), [TransitionKind::Renewed], "term {term}");
+        known = decision.purchase;
+    }
+    assert_eq!(known.stage.terms, Some(7));
+}
+
+#[test]
+fn a_grace_period_pays_nothing_until_it_is_repaired() {
+    let grace = Snapshot {
+        at: day(31),
+        renews_at: Some(day(38)),
+        grace_ends_at: Some(day(38)),
+        ..monthly()
+    };
+    let failed = settle(exact(), &bought(exact()), &[], &shown(grace), day(31));
+    assert_eq!(kinds(&failed), [TransitionKind::GraceBegan]);
+    let paid = Snapshot {
+        at: day(33),
+        renews_at: Some(day(62)),
+        ..monthly()
+    };
+    for kind in [NotificationKind::OutOfGrace, NotificationKind::Renewed] {
+        let repaired = report(kind, day(33));
+        let known = &failed.purchase;
+        let decision = settle(exact(), known, &[repaired], &shown(paid.clone()), day(33));
+        assert_eq!(kinds(&decision), [TransitionKind::Recovered], "{kind:?}");
+    }
+    let unpaid = Snapshot {
+        at: day(39),
+        renews_at: None,
+        ends_at: Some(day(38)),
+        ..monthly()
+    };
+    let over = settle(exact(), &failed.purchase, &[], &shown(unpaid), day(39));
+    assert_eq!(kinds(&over), [TransitionKind::Expired]);
+}
+
+#[test]
+fn a_trial_converts_when_time_beyond_it_is_paid() {
+    let trial = Snapshot {
+        renews_at: Some(day(7)),
+        trial_ends_at: Some(day(7)),
+        ..monthly()
+    };
+    let begun = report(NotificationKind::SubscriptionPurchased, day(0));
+    let nothing = Purchase::default();
+    let tried = settle(exact(), &nothing, &[begun], &shown(trial), day(0));
+    let began = [TransitionKind::TrialStarted, TransitionKind::Purchased];
+    assert_eq!(kinds(&tried), began);
+    let later = |snapshot: Snapshot| {
+        let now = snapshot.at;
+        kinds(&settle(
+            exact(),
+            &tried.purchase,
+            &[],
+            &shown(snapshot),
+            now,
+        ))
+    };
+    let paid = Snapshot {
+        at: day(8),
+        renews_at: Some(day(38)),
+        ..monthly()
+    };
+    let converted = [TransitionKind::TrialConverted, TransitionKind::Renewed];
+    assert_eq!(later(paid), converted);
+    // The end was postponed by a failed payment, and is beyond the trial.
+    for end in [day(7), day(8)] {
+        let over = Snapshot {
+            at: day(8),
+            renews_at: None,
+            ends_at: Some(end),
+            ..monthly()
+        };
+        let lost = [TransitionKind::TrialDidNotConvert, TransitionKind::Expired];
+        assert_eq!(later(over), lost, "{end}");
+    }
+}
+
+#[test]
+fn only_the_calendar_counts_cycles_and_infers_refunds() {
+    for (policy, cycles, revoked_at) in [(first(), Some(1), Some(day(10))), (exact(), None, None)] {
+        assert_eq!(bought(policy).billing_cycles(), cycles, "{}", policy.store);
+        assert_eq!(bought(policy).term_length().as_deref(), Some("P1M"));
+        assert_eq!(expired(policy).revoked_at(), revoked_at, "{}", policy.store);
+        assert_eq!(expired(policy).expires_at(), Some(day(10)));
+    }
 }
 
 #[test]
@@ -272,6 +399,16 @@ fn notifications_wait_as_long_as_the_policy_allows() {
 #[test]
 fn records_name_every_store_but_the_first() {
     let json = |policy| serde_json::to_value(policy).unwrap();
+    let stored = |policy| serde_json::to_value(bought(policy)).unwrap();
+    assert_eq!(stored(first()).get("store"), None);
+    assert_eq!(stored(exact())["store"], "exact");
+    for policy in [first(), exact()] {
+        let read: Purchase = serde_json::from_value(stored(policy)).unwrap();
+        assert_eq!(read, bought(policy));
+    }
+    let later = serde_json::json!({"store": "later"});
+    let unknown: Purchase = serde_json::from_value(later).unwrap();
+    assert_eq!(unknown, Purchase::default());
     assert_eq!(json(exact()), "exact");
     assert!(first().is_unnamed() && !exact().is_unnamed());
     assert_eq!(

@@ -5,6 +5,7 @@ use super::verification::{MINUTE, bought, day, kinds, monthly, read, report};
 use crate::decide::Decision;
 use crate::notification::{Notification, NotificationKind};
 use crate::purchase::{Purchase, State};
+use crate::stores::amazon::next_date;
 use crate::time::Timestamp;
 use crate::transition::TransitionKind;
 use crate::verification::{Snapshot, Term, Unit};
@@ -70,7 +71,7 @@ fn a_change_of_term_that_is_paid_in_grace_ends_the_grace_period() {
         let term = Term { unit, ..month };
         // Counted from the repair, or from the date on which the payment was due.
         for begins in [day(33), day(31)] {
-            let renews_at = term.after(begins, 1).unwrap();
+            let renews_at = next_date(term, begins).unwrap();
             for kinds_of_payment in paid {
                 let known = changing_in_grace("gold_other");
                 let reports: Vec<_> = (0..)
@@ -101,7 +102,7 @@ fn a_change_of_term_that_is_paid_in_grace_ends_the_grace_period() {
                     Snapshot {
                         term_sku: Some("gold_other".to_owned()),
                         term: Some(term),
-                        renews_at: term.after(renews_at, 1),
+                        renews_at: next_date(term, renews_at),
                         ..monthly(renews_at.plus_millis(HOUR))
                     },
                 );
@@ -127,7 +128,7 @@ fn an_unreported_payment_of_a_change_in_grace_ends_it_too() {
         &[],
         "gold_yearly",
         year,
-        year.after(day(33), 1).unwrap(),
+        next_date(year, day(33)).unwrap(),
     );
     let found = [kinds(&first), kinds(&later)].concat();
     assert_eq!(

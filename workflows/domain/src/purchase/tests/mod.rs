@@ -1,10 +1,7 @@
 //! The fields of a record by reports alone, and the bound of its size.
 
-mod anchor;
 mod fields;
 mod grace;
-mod revocation;
-mod terms;
 
 use super::reports::ReportTimes;
 use super::{Purchase, State};

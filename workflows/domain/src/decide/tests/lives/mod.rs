@@ -327,7 +327,7 @@ fn a_store_that_lags_in_each_field_changes_no_event_or_payment() {
 fn a_planted_fault_of_stale_grace_is_found_in_some_lives() {
     let seeds = || (0..400).filter(|seed| wrong(*seed).is_some()).count();
     assert_eq!(seeds(), 0);
-    let found = crate::decide::lag::believing_stale_grace(seeds);
+    let found = crate::stores::amazon::believing_stale_grace(seeds);
     println!("{found} of 400 lives are wrong");
     assert!(found >= 10, "{found}");
 }

@@ -4,9 +4,9 @@
 //! When a snapshot contradicts a notification that is younger than two hours:
 //!
 //! * a payment, a conversion, a grace period or a switch of auto-renewal is believed although the snapshot does not
-//!   show it ([`Evidence::assess`]);
+//!   show it ([`Evidence::correct`]);
 //! * an end, a scheduled change of plan or a grace period after the end waits until a snapshot shows it
-//!   ([`Evidence::must_wait`]).
+//!   ([`Evidence::is_unshown`]).
 //!
 //! The first snapshot that is taken two hours or more after the notification decides. Until then, nothing is announced
 //! that would undo what the notification reported. A change that no notification named, and that a snapshot shows only
@@ -14,12 +14,13 @@
 
 mod incomplete;
 
-use super::announce::REPEATED_WITHIN;
+use crate::decide::announce::REPEATED_WITHIN;
+use crate::decide::{Assessment, Evidence};
 use crate::notification::NotificationKind;
-use crate::purchase::{Behind, Life, Moment, Origin, Purchase, Stage, Terms, Unconfirmed};
+use crate::purchase::{Behind, Life, Moment, Origin, Purchase, Stage, Terms};
 use crate::time::{DAY, HOUR, MINUTE, Timestamp};
 use crate::transition::TransitionKind;
-use crate::verification::{EndReason, LAG, SAME, Snapshot};
+use crate::verification::{EndReason, LAG, SAME};
 use std::time::Duration;
 
 /// A notification that a snapshot contradicts is rechecked until it is two days old, even after the snapshot has
@@ -41,7 +42,7 @@ std::thread_local! {
 
 /// Runs `run` with the fault planted in this thread, and returns its result.
 #[cfg(test)]
-pub(in crate::decide) fn believing_stale_grace<T>(run: impl FnOnce() -> T) -> T {
+pub(crate) fn believing_stale_grace<T>(run: impl FnOnce() -> T) -> T {
     BELIEVES_STALE_GRACE.set(true);
     let result = run();
     BELIEVES_STALE_GRACE.set(false);
@@ -68,38 +69,9 @@ const CAN_WAIT: [NotificationKind; 6] = [
     NotificationKind::OutOfGrace,
 ];
 
-/// Input of [`Evidence::assess`]: the store's answer in one settling, and the notifications known by then.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::decide) struct Evidence<'a> {
-    pub before: &'a Purchase,
-    /// The purchase with the notifications and the answer of this settling.
-    pub after: &'a Purchase,
-    /// The reports of this settling that are newer than all reports that were settled before.
-    pub fresh: &'a [Moment],
-    /// The other new reports of this settling: a newer one was settled before them.
-    pub late: &'a [Moment],
-    /// The snapshot; `None` if the store answered that the purchase is no longer valid.
-    pub snapshot: Option<&'a Snapshot>,
-    pub at: Timestamp,
-}
-
-/// The state of a purchase by the store's answer and the newest notifications together.
-#[derive(Debug, Clone)]
-pub(in crate::decide) struct Assessment {
-    pub stage: Stage,
-    /// The number of paid terms that the answer alone shows.
-    pub shown_terms: Option<u64>,
-    /// The notification, or the incomplete change, that the answer contradicts.
-    pub behind: Option<Behind>,
-    /// The parts of `stage` that only notifications show.
-    pub unconfirmed: Unconfirmed,
-    /// The time of the first snapshot that showed the incomplete change; `None` if the answer shows none.
-    pub incomplete_since: Option<Timestamp>,
-}
-
-/// Whether a notification is recent, and of a kind that can wait: only then can [`Evidence::must_wait`] be true. A grace
+/// Whether a notification is recent, and of a kind that can wait: only then can [`Evidence::is_unshown`] be true. A grace
 /// period can wait only after the end of `before`. `at` is the time of the answer.
-pub(in crate::decide) fn may_wait(before: &Purchase, (time, kind): Moment, at: Timestamp) -> bool {
+pub(super) fn may_wait(before: &Purchase, (time, kind): Moment, at: Timestamp) -> bool {
     let is_after_end = kind == NotificationKind::GraceBegan && before.stage.life == Life::Expired;
     (CAN_WAIT.contains(&kind) || is_after_end) && is_recent(time, at)
 }
@@ -121,17 +93,6 @@ fn is_recent(time: Timestamp, at: Timestamp) -> bool {
 }
 
 impl Assessment {
-    /// The stage as the answer alone shows it.
-    pub fn exact(shown: Stage) -> Self {
-        Self {
-            shown_terms: shown.terms,
-            stage: shown,
-            behind: None,
-            unconfirmed: Unconfirmed::default(),
-            incomplete_since: None,
-        }
-    }
-
     /// Records that the answer contradicts a notification of `time`, and returns whether the notification is still
     /// believed. Of several contradictions, an undecided one is kept rather than a decided one, then the newest.
     fn record_contradiction(&mut self, time: Timestamp, at: Timestamp) -> bool {
@@ -150,7 +111,7 @@ impl Assessment {
 
 impl Evidence<'_> {
     /// Corrects `shown`, the stage by the answer alone, by the notifications that the answer may not show yet.
-    pub fn assess(&self, shown: Stage) -> Assessment {
+    pub(super) fn correct(&self, shown: Stage) -> Assessment {
         let mut assessment = Assessment::exact(shown);
         let is_subscription = !self.after.is_one_time();
         if !is_subscription || matches!(assessment.stage.life, Life::Replaced | Life::Revoked) {
@@ -529,7 +490,7 @@ impl Evidence<'_> {
 
     /// Whether this report of an end or a scheduled change must wait for a later snapshot: `stage`, the stage by the
     /// snapshot and all other reports, contradicts it, and no newer report shows that the purchase runs.
-    pub fn must_wait(&self, stage: &Stage, moment: Moment) -> bool {
+    pub(super) fn is_unshown(&self, stage: &Stage, moment: Moment) -> bool {
         let (time, kind) = moment;
         let is_newest = |kinds: &[NotificationKind]| self.after.newest(kinds) < Some(moment);
         let running = running_kinds();

@@ -4,7 +4,8 @@
 use crate::Decision;
 use crate::decide::tests::{notification, settle_with};
 use crate::notification::{Notification, NotificationKind};
-use crate::purchase::{Purchase, TRIALS};
+use crate::purchase::Purchase;
+use crate::stores::amazon::terms::TRIALS;
 use crate::time::Timestamp;
 use crate::transition::TransitionKind;
 use crate::verification::{Product, Snapshot, Term, Unit, Verification};

@@ -4,10 +4,12 @@
 //! and the first term and makes that date wrong. So every renewal date that the store shows is compared with the row of
 //! terms: a date that is no boundary of the row becomes the new anchor. The number of an announced term never falls.
 
-use super::{Origin, Purchase, TRIALS, Terms};
+use super::terms::TRIALS;
 use crate::notification::NotificationKind;
+use crate::purchase::{Origin, Purchase, Terms};
+use crate::stores::Occurrence;
 use crate::time::{HOUR, Timestamp};
-use crate::verification::{LAG, Snapshot};
+use crate::verification::{LAG, SAME, Snapshot};
 use std::time::Duration;
 
 /// Two dates of the store are the same if they are at most two hours apart.
@@ -17,22 +19,37 @@ const MAX_ACCELERATED: Duration = HOUR.saturating_mul(12);
 /// A term is never paid earlier than this before its date.
 const MAX_EARLY_PAYMENT: Duration = HOUR.saturating_mul(84);
 
-/// Whether a snapshot is the first one of its purchase.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Occurrence {
-    First,
-    Later,
-}
-
 impl Purchase {
     /// The row of its terms: the known row while the length of a term stays the same, else one from the beginning.
-    pub(crate) fn terms(&self) -> Option<Terms> {
+    pub(super) fn terms(&self) -> Option<Terms> {
         let shown = self.snapshot.as_ref()?.term.filter(|term| term.count > 0);
         let known = self
             .seen
             .terms
             .filter(|known| shown.is_none_or(|term| term == known.term));
         known.or_else(|| self.first_terms())
+    }
+
+    /// Terms of the purchase; `None` if the store's dates do not follow the calendar, as in an accelerated test.
+    pub(super) fn calendar(&self) -> Option<Terms> {
+        let terms = self.terms()?;
+        let ends = self
+            .period_end()
+            .filter(|end| end.since(terms.anchor) > SAME);
+        ends.is_none_or(|end| terms.ending(end).is_some())
+            .then_some(terms)
+    }
+
+    /// Begins a new row of terms with a payment that was made after the end.
+    pub(super) fn begin_row(&mut self, time: Timestamp, snapshot: &Snapshot) {
+        if let Some(term) = snapshot.term.filter(|term| term.count > 0) {
+            self.seen.terms = Some(Terms {
+                anchor: time,
+                term,
+                before: self.stage.terms.unwrap_or(0),
+                origin: Origin::Seen,
+            });
+        }
     }
 
     /// The row that begins with the end of the trial, or with the purchase.
@@ -63,7 +80,7 @@ impl Purchase {
     /// The end of a trial whose field the first snapshot lacks: within two hours of a purchase that the store
     /// did not know at first, it renews at the end of a trial that the store sells, and not at the end of a term. A
     /// store that lags shows each field on its own, so that a refunded trial can be gone before its end is shown.
-    pub(super) fn unshown_trial_end(&self, snapshot: &Snapshot) -> Option<Timestamp> {
+    pub(super) fn first_trial_end(&self, snapshot: &Snapshot) -> Option<Timestamp> {
         let (purchased_at, renews_at) = snapshot.purchased_at.zip(snapshot.renews_at)?;
         let term = snapshot.term.filter(|term| term.count > 0)?;
         let is_fresh = self.snapshot.is_none()
@@ -90,8 +107,20 @@ impl Purchase {
         (is_fresh && is_plain && !self.is_sandbox() && !is_term && is_trial()).then_some(renews_at)
     }
 
+    /// Takes up a new row of terms, or a new trial. Returns whether the length of a term changed.
+    pub(super) fn take_new_terms(&mut self, snapshot: &Snapshot) -> bool {
+        let changed = self.changed_terms(snapshot);
+        let is_new_trial = snapshot
+            .trial_ends_at
+            .is_some_and(|end| self.seen.trial_ends_at != Some(end));
+        if changed.is_some() || is_new_trial {
+            self.seen.terms = changed;
+        }
+        changed.is_some()
+    }
+
     /// The row that a change of the term's length begins, if this purchase shows one.
-    pub(super) fn changed_terms(&self, snapshot: &Snapshot) -> Option<Terms> {
+    fn changed_terms(&self, snapshot: &Snapshot) -> Option<Terms> {
         let old = self.terms().filter(|_| self.stage.runs())?;
         let term = snapshot
             .term

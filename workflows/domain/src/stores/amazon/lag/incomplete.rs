@@ -1,8 +1,7 @@
 //! Incomplete changes: a change that no notification named, and of which a snapshot shows only a part.
 
-use super::{
-    Assessment, Evidence, MAX_EARLY_REPORT, REASON_WAIT, RECHECKED_FOR, SWITCHES, is_recent,
-};
+use super::{MAX_EARLY_REPORT, REASON_WAIT, RECHECKED_FOR, SWITCHES, is_recent};
+use crate::decide::{Assessment, Evidence};
 use crate::notification::NotificationKind;
 use crate::purchase::{Life, Stage, Unconfirmed};
 use crate::time::Timestamp;

@@ -3,9 +3,8 @@
 //! The store shows a date and a reason of an end, but not whether money was returned. A purchase that ends before the
 //! end of the paid term counts as revoked, for any reason.
 
-use super::{Life, Purchase, TAKEN_BACK, TRIALS, Terms};
-use crate::environment::Environment;
-use crate::notification::NotificationKind;
+use super::terms::TRIALS;
+use crate::purchase::{Purchase, Terms};
 use crate::time::{DAY, HOUR, Timestamp};
 use crate::transition::TransitionKind;
 use crate::verification::{EndReason, SAME};
@@ -19,32 +18,10 @@ const SHORTEST: Duration = DAY.saturating_mul(7);
 const RENEWAL_LEAD: Duration = HOUR.saturating_mul(12);
 
 impl Purchase {
-    /// When it was taken back: a one-time purchase, or a subscription before the end of what was paid. `None` while the
-    /// store does not know the reason.
-    pub fn revoked_at(&self) -> Option<Timestamp> {
+    /// When a subscription that is over was taken back before the end of what was paid. `None` while the store does not
+    /// know the reason.
+    pub(super) fn cut_short_at(&self) -> Option<Timestamp> {
         let snapshot = self.snapshot.as_ref();
-        if self.is_one_time() {
-            if self.awaits_reason().is_some() {
-                return None;
-            }
-            // By reports alone it stays taken back, also where a late report of its purchase follows.
-            let taken_back = || {
-                self.first_after(None, &TAKEN_BACK)
-                    .filter(|_| self.stage.life == Life::Revoked)
-            };
-            let reported = || {
-                self.first_after(self.newest(&NotificationKind::BOUGHT), &TAKEN_BACK)
-                    .or_else(taken_back)
-            };
-            return snapshot
-                .and_then(|snapshot| snapshot.ends_at)
-                .or_else(reported)
-                .or(self.gone_at);
-        }
-        // The store may still show an end, while a newer payment or switch is believed that it does not show yet.
-        if self.stage.runs() {
-            return None;
-        }
         if let Some(gone_at) = self.gone_at {
             return self.is_gone_before_paid_end(gone_at).then_some(gone_at);
         }
@@ -141,16 +118,6 @@ impl Purchase {
         shown.is_some_and(|(end, terms)| {
             end.since(terms.anchor) > SAME && terms.ending(end).is_none()
         })
-    }
-
-    /// Whether it was made in the store's sandbox, where periods can have any length.
-    pub(crate) fn is_sandbox(&self) -> bool {
-        let platform = self
-            .snapshot
-            .as_ref()
-            .map(|snapshot| snapshot.environment)
-            .unwrap_or_default();
-        self.environment(platform) == Environment::Sandbox
     }
 }
 

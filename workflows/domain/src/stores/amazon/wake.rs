@@ -1,0 +1,46 @@
+//! When a purchase is rechecked: by the newest report, by the dates of the last answer, and by what it may not show yet.
+
+use crate::decide::successor;
+use crate::decide::wake::{CAUGHT_UP, WEEK, by_dates, recheck};
+use crate::purchase::Purchase;
+use crate::time::{DAY, MINUTE, Timestamp};
+
+/// The next recheck where answers lag behind reports, and show some facts late: by the newest report, by the dates of the
+/// last answer, and by what it may not show yet.
+pub(super) fn by_reports_and_dates(purchase: &Purchase, now: Timestamp) -> Option<Timestamp> {
+    let behind = purchase
+        .behind
+        .and_then(|behind| recheck(behind.since, now));
+    let regular = if purchase.stage.is_over() {
+        for_end_reason(purchase, now)
+    } else {
+        by_dates(purchase, now)
+    };
+    let rare = [for_promotion, for_refund, successor::next_check].map(|rare| rare(purchase, now));
+    [behind, regular].into_iter().chain(rare).flatten().min()
+}
+
+/// When to recheck which promotion applied to the last payment, while the last snapshot may not show it yet.
+fn for_promotion(purchase: &Purchase, now: Timestamp) -> Option<Timestamp> {
+    let shown_at = purchase.unconfirmed_offer_at()?.plus(CAUGHT_UP);
+    Some(shown_at.max(now.plus(MINUTE.saturating_mul(10))))
+}
+
+/// When to recheck a purchase that the app did not deliver: the store refunds it, and shows the end a little later. For a
+/// day.
+fn for_refund(purchase: &Purchase, now: Timestamp) -> Option<Timestamp> {
+    let shown = purchase
+        .snapshot
+        .as_ref()
+        .filter(|shown| purchase.stage.runs() && shown.ends_at.is_none())?;
+    let since = shown.undelivered_at?;
+    recheck(since, now).filter(|wake| wake.since(since) <= DAY)
+}
+
+/// When to recheck for the reason of the end, which the store may show later than the end itself: daily, until
+/// the eighth day.
+fn for_end_reason(purchase: &Purchase, now: Timestamp) -> Option<Timestamp> {
+    let end = purchase.awaits_reason()?;
+    let next = now.plus(DAY);
+    (!purchase.is_replaced() && next <= end.plus(WEEK + DAY)).then_some(next)
+}

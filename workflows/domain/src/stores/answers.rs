@@ -1,0 +1,158 @@
+//! How a store's answers are read: which terms their dates count, which stage they show, and which reports are believed
+//! beside them.
+//!
+//! By default the dates are exact, and nothing is computed. What computes is in the folder of the store that needs it.
+
+use super::dates;
+use crate::decide::{Assessment, Evidence, Walk};
+use crate::notification::NotificationKind;
+use crate::purchase::{Moment, Purchase, Stage};
+use crate::time::Timestamp;
+use crate::verification::Snapshot;
+use std::fmt::Debug;
+use std::time::Duration;
+
+/// How a store's answers are read.
+#[derive(Debug, Clone, Copy)]
+pub struct Answers(pub(super) &'static dyn AnswerRules);
+
+impl Answers {
+    /// By their dates, which are exact: paid time beyond the last paid end is a payment, and no end is inferred.
+    pub const BY_DATES: Self = Self(&ByDates);
+
+    pub(crate) const fn rules(self) -> &'static dyn AnswerRules {
+        self.0
+    }
+}
+
+#[derive(Debug)]
+struct ByDates;
+
+impl AnswerRules for ByDates {}
+
+/// Whether a snapshot is the first one of its purchase.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Occurrence {
+    First,
+    Later,
+}
+
+/// The rules by which answers are read.
+pub(crate) trait AnswerRules: Debug + Sync {
+    /// Maximum time by which an answer lags behind the store's own notifications.
+    fn lag(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    /// Takes up the terms of a snapshot that is not applied yet. Returns whether the length of a term changed.
+    fn change_terms(&self, _purchase: &mut Purchase, _snapshot: &Snapshot) -> bool {
+        false
+    }
+
+    /// The end of a trial that a snapshot, which is not applied yet, does not show.
+    fn unshown_trial_end(&self, _purchase: &Purchase, _snapshot: &Snapshot) -> Option<Timestamp> {
+        None
+    }
+
+    /// Counts the terms by the snapshot that was applied.
+    fn count_terms(&self, _purchase: &mut Purchase, _occurrence: Occurrence) {}
+
+    /// Begins a new row of terms with a payment that was made after the end.
+    fn begin_terms(&self, _purchase: &mut Purchase, _time: Timestamp, _snapshot: &Snapshot) {}
+
+    /// Raises the number of the running term after the stage was set by an answer of this time.
+    fn raise_terms(&self, _purchase: &mut Purchase, _at: Timestamp) {}
+
+    /// When the term with this number ends, counted from the beginning.
+    fn counted_end(&self, _purchase: &Purchase, _number: u64) -> Option<Timestamp> {
+        None
+    }
+
+    /// Like [`AnswerRules::counted_end`], if the shown dates follow the calendar.
+    fn calendar_end(&self, _purchase: &Purchase, _number: u64) -> Option<Timestamp> {
+        None
+    }
+
+    /// The number of the term that runs at this time.
+    fn begun_term(&self, _purchase: &Purchase, _time: Timestamp) -> Option<u64> {
+        None
+    }
+
+    /// The number of the term whose payment was reported at this time.
+    fn paid_term(&self, _purchase: &Purchase, _time: Timestamp) -> Option<u64> {
+        None
+    }
+
+    /// The number of terms that were paid or granted. Dates do not show how many there were before the first answer.
+    fn billing_cycles(&self, _stage: &Stage, _snapshot: &Snapshot) -> Option<u64> {
+        None
+    }
+
+    /// The end of the running grace period; `None` when none runs.
+    fn grace_end(&self, purchase: &Purchase) -> Option<Timestamp> {
+        purchase.snapshot.as_ref()?.grace_ends_at
+    }
+
+    /// Whether a grace period runs whose true end is unknown.
+    fn has_grace_without_end(&self, _purchase: &Purchase) -> bool {
+        false
+    }
+
+    /// When a subscription that is over was taken back. A date of an end does not tell it from any other end.
+    fn revoked_at(&self, _purchase: &Purchase) -> Option<Timestamp> {
+        None
+    }
+
+    /// Whether it is unknowable if a purchase that is over was a trial.
+    fn may_have_been_trial(&self, _purchase: &Purchase) -> bool {
+        false
+    }
+
+    /// The stage by a snapshot. `before` is the purchase before this settling; `after` includes its reports and this
+    /// snapshot.
+    fn shown(&self, before: &Purchase, after: &Purchase, snapshot: &Snapshot) -> Stage {
+        dates::shown(before, after, snapshot)
+    }
+
+    /// Whether a report can be of a kind and age that [`AnswerRules::must_wait`] holds back. `at` is the time of the answer.
+    fn may_wait(&self, _before: &Purchase, _report: Moment, _at: Timestamp) -> bool {
+        false
+    }
+
+    /// Whether a report must wait for a later answer, because `stage`, the stage by the answer and all other reports,
+    /// contradicts it.
+    fn must_wait(&self, _evidence: &Evidence<'_>, _stage: &Stage, _report: Moment) -> bool {
+        false
+    }
+
+    /// The stage by an answer, which is `shown`, and by the reports that it may not show yet.
+    fn assess(&self, _evidence: &Evidence<'_>, shown: Stage) -> Assessment {
+        Assessment::exact(shown)
+    }
+
+    /// Whether a reported payment is among the announced ones. The answer decides; without one a report does.
+    fn is_payment_counted(
+        &self,
+        walk: &Walk<'_>,
+        _time: Timestamp,
+        _kind: NotificationKind,
+    ) -> bool {
+        let shown = walk.truth.as_ref();
+        shown.is_some_and(|truth| truth.terms <= walk.stage.terms)
+    }
+
+    /// Announces the conversion of a trial that no answer showed. Returns false if it is a payment like any other.
+    fn convert_unseen_trial(
+        &self,
+        _walk: &mut Walk<'_>,
+        _time: Timestamp,
+        _later_reports: &[Moment],
+    ) -> bool {
+        false
+    }
+
+    /// Whether a reported renewal was the recovery of a payment whose failure no report named.
+    fn was_recovery(&self, _time: Timestamp, _later_reports: &[Moment]) -> bool {
+        false
+    }
+}
