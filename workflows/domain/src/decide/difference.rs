@@ -19,16 +19,20 @@ pub enum PaidAt {
 }
 
 impl Walk<'_> {
-    /// Runs again after an end with a payment, since the store shows it running.
+    /// Runs again after an end, since the store shows it running. Paid time beyond what was paid before the end is a
+    /// payment; without it, the subscription is resumed.
     pub fn leave_end(&mut self, goal: &Stage) {
         let is_over = matches!(self.stage.life, Life::Cut | Life::Expired);
-        if is_over && goal.runs() && !goal.in_grace && goal.terms <= self.stage.terms {
-            self.run_again();
-            self.announced.unannounced.remove(&TransitionKind::Expired);
-            self.announce_unreported(
-                TransitionKind::Renewed,
-                self.late_report_at(&[NotificationKind::Renewed]),
-            );
+        if !is_over || !goal.runs() || goal.in_grace {
+            return;
+        }
+        self.run_again();
+        self.stage.is_off = goal.is_off;
+        self.announced.unannounced.remove(&TransitionKind::Expired);
+        let is_paid = self.stage.terms.is_some() && goal.terms > self.stage.terms;
+        if !is_paid {
+            let time = self.late_report_at(&[NotificationKind::AutoRenewalOn]);
+            self.announce_unreported(TransitionKind::Resumed, time);
         }
     }
 

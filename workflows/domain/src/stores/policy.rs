@@ -21,8 +21,8 @@ pub struct Policy {
     pub answers: Answers,
     /// Meaning of an answer that the store no longer knows a purchase.
     pub gone: Gone,
-    /// Whether a purchase runs again after its end as soon as an answer shows it running. Each end that is left so counts
-    /// as a payment.
+    /// Whether a purchase runs again after its end as soon as an answer shows it running: with a payment if more time is
+    /// paid than before the end, else resumed.
     pub can_leave_end: bool,
     pub schedules: Schedules,
     /// When to recheck a purchase that the store answered about.

@@ -208,33 +208,44 @@ fn what_is_gone_is_over_or_stays_as_it_was() {
 
 #[test]
 fn an_end_is_left_where_the_store_s_ends_can_be() {
+    // What ended on day 10 was paid until day 31.
+    for (policy, renews_at, expected) in [
+        (first(), day(10), None),
+        (exact(), day(10), Some(TransitionKind::Resumed)),
+        (exact(), day(31), Some(TransitionKind::Resumed)),
+        (exact(), day(62), Some(TransitionKind::Renewed)),
+    ] {
+        let running = Snapshot {
+            at: day(13),
+            renews_at: Some(renews_at),
+            ..monthly()
+        };
+        let over = expired(policy);
+        let shown = shown(running);
+        let decision = settle(policy, &over, &[], &shown, day(13));
+        let expected: Vec<_> = expected.into_iter().collect();
+        assert_eq!(kinds(&decision), expected, "{} {renews_at}", policy.store);
+        assert_eq!(decision.purchase.state(), State::Active, "{}", policy.store);
+        let again = settle(policy, &decision.purchase, &[], &shown, day(13));
+        assert_eq!(kinds(&again), [], "{} {renews_at}", policy.store);
+    }
+}
+
+#[test]
+fn an_end_that_was_left_is_announced_again() {
     let running = Snapshot {
         at: day(13),
-        renews_at: Some(day(10)),
         ..monthly()
     };
-    for (policy, expected) in [
-        (first(), &[][..]),
-        (exact(), &[TransitionKind::Renewed][..]),
-    ] {
-        let decision = settle(
-            policy,
-            &expired(policy),
-            &[],
-            &shown(running.clone()),
-            day(13),
-        );
-        assert_eq!(kinds(&decision), expected, "{}", policy.store);
-        assert_eq!(decision.purchase.state(), State::Active, "{}", policy.store);
-        let again = settle(
-            policy,
-            &decision.purchase,
-            &[],
-            &shown(running.clone()),
-            day(13),
-        );
-        assert_eq!(kinds(&again), [], "{}", policy.store);
-    }
+    let left = settle(exact(), &expired(exact()), &[], &shown(running), day(13));
+    let over = Snapshot {
+        at: day(32),
+        renews_at: None,
+        ends_at: Some(day(31)),
+        ..monthly()
+    };
+    let over = settle(exact(), &left.purchase, &[], &shown(over), day(32));
+    assert_eq!(kinds(&over), [TransitionKind::Expired]);
 }
 
 #[test]
