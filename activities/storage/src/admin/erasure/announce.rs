@@ -1,6 +1,5 @@
 //! The events that announce an erasure, for receivers that should remove their data.
 
-use super::begin::Renamed;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
@@ -11,6 +10,14 @@ use crate::events::event::{StoredEvent, insert};
 use crate::settings::destinations::{self, Destination};
 use domain::user::{USER_ERASED, UserErased};
 use domain::{AppId, CollapseKey, Environment, EventId, PlatformId, UserId};
+
+/// A user who becomes another one.
+#[derive(Debug, Clone, Copy)]
+pub struct Renamed {
+    pub app: AppId,
+    pub user: UserId,
+    pub anonymous: UserId,
+}
 
 row! {
     struct PurchaseRow {

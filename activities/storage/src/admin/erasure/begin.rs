@@ -1,11 +1,12 @@
 //! The first transaction of an erasure: the customer becomes another, anonymous user, whose id is computed from a
 //! tombstone.
 
+use super::announce::{self, Renamed};
+use super::batches;
 use super::columns::{DEVICES, Erased, PURCHASES, RowTexts};
 use super::report::{
     DeletionState, DeletionStatus, Erasure, ErasureStage, SELECT, TABLE, json, seal,
 };
-use super::{announce, batches};
 use crate::admin::customers::OF_USER;
 use crate::db::error::Error;
 use crate::db::secrets::{Secrets, random_uuid};
@@ -152,14 +153,6 @@ fn request(secrets: &Secrets, erase: &Erase) -> String {
         CustomerName::User(user) => format!("user_id/{user}"),
     };
     secrets.tombstone(TABLE, &erase.app.to_string(), &name)
-}
-
-/// A user who becomes another one.
-#[derive(Debug, Clone, Copy)]
-pub struct Renamed {
-    pub app: AppId,
-    pub user: UserId,
-    pub anonymous: UserId,
 }
 
 const STORE_NAMES: Sql = statement!(

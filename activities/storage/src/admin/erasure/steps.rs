@@ -1,8 +1,9 @@
 //! The steps after the first transaction: each removes the names from one batch of one table, and records its progress.
 
+use super::announce::Renamed;
 use super::batch::ErasureBatch;
 use super::batches;
-use super::begin::{self, Renamed};
+use super::begin;
 use super::columns::Erased;
 use super::report::{ErasureRow, ErasureStage, SELECT, seal};
 use crate::db::error::Error;
