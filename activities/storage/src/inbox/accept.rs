@@ -15,13 +15,12 @@ use crate::db::writer::{Faults, JobKind, Write};
 use crate::inbox::acceptances;
 use crate::inbox::conceal;
 use crate::inbox::notifications::{Accepted, Handling, NewNotification, OpenRow};
+use crate::inbox::windows::{self, Window};
 use crate::purchases::replacements;
-use crate::settings::tombstones::HAS_ERASED;
 use domain::notification::MAX_ID_BYTES;
-use domain::{AppId, CollapseKey, Outcome, PlatformId, Timestamp, TopicId};
+use domain::{CollapseKey, Outcome, PlatformId, Timestamp, TopicId};
 use std::borrow::Cow;
-use std::collections::{BTreeSet, HashMap};
-use std::time::Duration;
+use std::collections::HashMap;
 use uuid::Uuid;
 
 /// Numbers of rows per statement. 512 rows of 17 values are below the limits of 32,766 values on SQLite and 65,535 on
@@ -35,9 +34,6 @@ const ACCEPT: Faults = Faults {
     early_answer: Some("accept.acknowledge_early"),
 };
 
-/// Maximum number of platforms whose statement is cached: each number has a text of its own.
-const FEW: usize = 8;
-
 const INSERT: Sql = statement! {"
     INSERT INTO notifications (platform_id, message_id, receipt_id, collapse_key, store_type, store_time,
         app_user_id, body, traceparent, accepted_at, due_at, cap_at, duplicate_key, waiting_topic_id, outcome,
@@ -46,19 +42,6 @@ const INSERT: Sql = statement! {"
     ON CONFLICT DO NOTHING
     RETURNING seq, message_id, receipt_id, store_type, platform_id
 "};
-
-row! {
-    /// The settings of a platform for the acceptance of its notifications.
-    pub struct Window {
-        id: PlatformId,
-        length: Duration,
-        max_wait: Option<Duration>,
-        pub app_id: AppId,
-        pub store: String,
-        /// Whether a customer of its app was erased.
-        pub has_erased: bool,
-    }
-}
 
 row! {
     /// What identifies a notification: the same identity again is a repeated message. The store type belongs to it,
@@ -125,7 +108,7 @@ pub fn insert(
     secrets: &Secrets,
     all: &[&NewNotification],
 ) -> Result<Vec<Accepted>, Error> {
-    let windows = windows(write, all)?;
+    let windows = windows::find(write, all)?;
     let concealed = conceal::conceal(write, secrets, &windows, all)?;
     let incoming = prepare(write, &concealed, &windows)?;
     let mut firsts = HashMap::with_capacity(incoming.len());
@@ -170,24 +153,6 @@ pub fn insert(
     Ok(accepted)
 }
 
-/// The settings of the platforms of these notifications.
-fn windows(
-    write: &mut Write<'_>,
-    all: &[&NewNotification],
-) -> Result<HashMap<PlatformId, Window>, Error> {
-    let platforms: BTreeSet<PlatformId> = all.iter().map(|one| one.platform_id).collect();
-    let statement = if platforms.len() > FEW {
-        sql(WINDOWS).uncached()
-    } else {
-        sql(WINDOWS)
-    };
-    let windows: Vec<Window> = statement.bind_list(platforms).all(write.connection)?;
-    Ok(windows
-        .into_iter()
-        .map(|window| (window.id, window))
-        .collect())
-}
-
 fn prepare<'n>(
     write: &mut Write<'_>,
     notifications: &'n [Cow<'_, NewNotification>],
@@ -226,12 +191,6 @@ fn check_lengths(notification: &NewNotification) -> Result<(), Error> {
     }
     Ok(())
 }
-
-const WINDOWS: Sql = statement! {"
-    SELECT id, window_ms AS length, max_wait_ms AS max_wait, app_id, store, {HAS_ERASED}
-    FROM platforms
-    WHERE id IN (?*)
-"};
 
 impl<'n> Incoming<'n> {
     fn of(notification: &'n NewNotification, window: &Window, now: Timestamp) -> Self {

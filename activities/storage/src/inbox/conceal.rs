@@ -4,8 +4,8 @@
 use crate::db::error::Error;
 use crate::db::secrets::Secrets;
 use crate::db::writer::Write;
-use crate::inbox::accept::Window;
 use crate::inbox::notifications::NewNotification;
+use crate::inbox::windows::Window;
 use crate::settings::tombstones::{self, ConcealedName};
 use domain::user::{ErasedAppUser, ErasedNames, shape};
 use domain::{PlatformId, UserId};

@@ -8,3 +8,4 @@ pub mod requests;
 pub mod topics;
 pub mod traces;
 pub mod waiting;
+mod windows;
