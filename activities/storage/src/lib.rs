@@ -81,9 +81,10 @@ pub use delivery::stream::finish::{
 pub use delivery::stream::start::{StreamStart, StreamStarted};
 pub use delivery::stream::{StreamBatch, StreamLease, StreamPage, StreamWait, StreamedEvent};
 pub use delivery::unnamed::LONGEST_WAIT;
-pub use devices::accept::{AcceptedReports, DeviceReport, DeviceRequest};
+pub use devices::accept::AcceptedReports;
 pub use devices::claims::accept::{ClaimCounts, Claiming};
 pub use devices::claims::due::ClaimPage;
+pub use devices::request::{DeviceReport, DeviceRequest};
 pub use devices::secret::SecretHash;
 pub use events::alarms::{STORE_SILENT, VERIFICATION_WAITS};
 pub use events::status::DeliveryStatus;

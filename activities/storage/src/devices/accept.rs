@@ -11,23 +11,20 @@ use crate::db::store::Store;
 use crate::db::writer::{Faults, Items, JobKind, Write};
 use crate::devices::admission::Admission;
 use crate::devices::claims::accept::{
-    self as claims, ClaimCounts, ClaimKey, ClaimSource, Claiming, ReportedClaim, StoredClaims,
+    self as claims, ClaimCounts, ClaimKey, ClaimSource, ReportedClaim, StoredClaims,
 };
 use crate::devices::claims::present::{self, Presence};
 use crate::devices::conceal;
 use crate::devices::events::{self, Identity, NewEvent, SESSION_BYTES};
+use crate::devices::request::{DeviceReport, DeviceRequest};
 use crate::devices::rows::{DescribedDevice, Origin, Origins};
-use crate::devices::secret::SecretHash;
 use crate::devices::sessions::{self, SessionKey};
 use domain::device::clock::DeviceClock;
 use domain::device::session::{Session, Step};
-use domain::device::{
-    Content, Device, DeviceEvent, DeviceEventKind, DeviceOwner, Happened, SessionMark,
-};
-use domain::{DestinationId, DevicePlace, EventId, OrgId, PlatformId, SessionId, Timestamp};
+use domain::device::{Content, DeviceEvent, DeviceEventKind, DeviceOwner, Happened, SessionMark};
+use domain::{DestinationId, DevicePlace, EventId, OrgId, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::AddAssign;
-use tokio::time::Instant;
 
 /// The fail points around the commit of reports.
 const ACCEPT: Faults = Faults {
@@ -38,37 +35,6 @@ const ACCEPT: Faults = Faults {
 
 /// The table of the networks, for their hashes.
 const CLAIMS: &str = "claims";
-
-/// The report in one request of a device.
-#[derive(Debug, Clone)]
-pub struct DeviceRequest {
-    /// The platform whose key it has.
-    pub platform: PlatformId,
-    /// The device, as it describes itself.
-    pub device: Device,
-    pub secret: Option<SecretHash>,
-    /// When it was sent, by the device's clock.
-    pub sent_at: Timestamp,
-    /// When it was received, by the monotonic clock of this process: it may wait before it is stored.
-    pub received_at: Instant,
-    /// The events, in the device's order.
-    pub reports: Vec<DeviceReport>,
-    /// Whether its new claims of purchases are stored.
-    pub claiming: Claiming,
-    /// The network that sent it, for the bounds of claims. Only a keyed hash of it is stored.
-    pub network: String,
-}
-
-/// One event that a device reports.
-#[derive(Debug, Clone)]
-pub struct DeviceReport {
-    /// The app's own id of it.
-    pub client_id: String,
-    /// When it happened, by the device's clock.
-    pub time: Timestamp,
-    pub session: Option<SessionId>,
-    pub content: Content,
-}
 
 /// How the events of a request were taken.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

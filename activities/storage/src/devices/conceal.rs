@@ -4,7 +4,7 @@
 use crate::db::error::Error;
 use crate::db::secrets::Secrets;
 use crate::db::writer::Write;
-use crate::devices::accept::DeviceRequest;
+use crate::devices::request::DeviceRequest;
 use crate::devices::rows::{Origin, Origins};
 use crate::settings::tombstones::{self, ConcealedName};
 use domain::user::{LONG_NAME_BYTES, REMOVED};

@@ -8,6 +8,7 @@ mod admission;
 pub mod claims;
 mod conceal;
 mod events;
+pub mod request;
 pub mod retention;
 mod rows;
 pub mod secret;
