@@ -14,7 +14,7 @@ use crate::db::writer::{JobKind, Write};
 use crate::devices::secret::{self, SecretHash};
 use crate::people::device_moves::{self, Order};
 use crate::people::device_users;
-use crate::people::login_context::{Found, LoginContext, LoginContextAhead};
+use crate::people::login_context::{Found, Login, LoginContext, LoginContextAhead};
 use crate::people::moves::{self, Cause, Merge, Moved};
 use crate::people::names;
 use crate::people::reviews;
@@ -24,18 +24,6 @@ use crate::settings::app_lock;
 use domain::device::Device;
 use domain::{AppId, DevicePlace, UserId};
 use std::collections::BTreeMap;
-
-#[derive(Debug, Clone)]
-pub struct Login {
-    /// The platform whose publishable key the request has, and the device.
-    pub place: DevicePlace,
-    /// The device as it describes itself.
-    pub device: Device,
-    pub secret: SecretHash,
-    pub external_id: String,
-    /// Whether the customer's own server signed it.
-    pub is_signed: bool,
-}
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoggedIn {

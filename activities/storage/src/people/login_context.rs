@@ -4,13 +4,26 @@ use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{Ahead, Single, row, sql};
-use crate::devices::secret;
+use crate::devices::secret::{self, SecretHash};
 use crate::people::device_users::{self, DeviceUser};
-use crate::people::login::Login;
 use crate::people::names;
 use crate::purchases::users::StoreCustomer;
-use domain::{AppId, UserId};
+use domain::device::Device;
+use domain::{AppId, DevicePlace, UserId};
 use std::collections::{BTreeMap, BTreeSet};
+
+/// A request to log a customer in on a device.
+#[derive(Debug, Clone)]
+pub struct Login {
+    /// The platform whose publishable key the request has, and the device.
+    pub place: DevicePlace,
+    /// The device as it describes itself.
+    pub device: Device,
+    pub secret: SecretHash,
+    pub external_id: String,
+    /// Whether the customer's own server signed it.
+    pub is_signed: bool,
+}
 
 /// Everything that the result of a login depends on.
 #[derive(PartialEq, Eq)]

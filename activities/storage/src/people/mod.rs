@@ -12,7 +12,7 @@ pub mod device_users;
 pub mod gathering;
 pub mod join;
 pub mod login;
-mod login_context;
+pub mod login_context;
 pub mod login_secret;
 pub mod moves;
 pub mod names;
