@@ -7,7 +7,7 @@
 //! server. The body of the answer names the refused recipients.
 
 use super::failure::{has_cause, is_tls};
-use super::smtp::{self, TooLong};
+use super::smtp::{self, Refusal, Server, TooLong};
 use lettre::transport::smtp::Error;
 use lettre::transport::smtp::authentication::{Credentials, Mechanism};
 use lettre::transport::smtp::client::AsyncSmtpConnection;
@@ -20,7 +20,6 @@ use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, RootCertStore};
 use secrecy::ExposeSecret as _;
 use std::error::Error as _;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,22 +30,6 @@ const LOGINS: [Mechanism; 2] = [Mechanism::Plain, Mechanism::Login];
 /// Maximum length of a recorded answer in characters; the rest is cut off.
 const TEXT_CAP: usize = 4096;
 
-/// Why a mail has no 2xx: what the server answered to a command, or that it did not.
-pub(super) enum Refusal {
-    Answer {
-        command: Command,
-        code: u16,
-        text: String,
-    },
-    Failure(Failure),
-}
-
-impl From<Failure> for Refusal {
-    fn from(failure: Failure) -> Self {
-        Self::Failure(failure)
-    }
-}
-
 /// TLS with these certificate authorities alone.
 pub fn trusting(authorities: Vec<CertificateDer<'static>>) -> ClientConfig {
     let mut roots = RootCertStore::empty();
@@ -54,13 +37,6 @@ pub fn trusting(authorities: Vec<CertificateDer<'static>>) -> ClientConfig {
     ClientConfig::builder()
         .with_root_certificates(roots)
         .with_no_client_auth()
-}
-
-/// A server at checked addresses.
-pub struct Server<'a> {
-    /// Host name of the server, as in its certificate.
-    pub host: &'a str,
-    pub addresses: &'a [SocketAddr],
 }
 
 /// Sends a message once. The answer is in `received` as soon as the server took or refused the mail.

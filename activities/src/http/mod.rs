@@ -143,7 +143,7 @@ impl Http {
                 .host_str()
                 .unwrap_or_default()
                 .trim_matches(['[', ']']);
-            let server = mail::Server {
+            let server = smtp::Server {
                 host,
                 addresses: &resolved.addresses,
             };

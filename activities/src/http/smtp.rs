@@ -4,7 +4,6 @@
 //! otherwise be taken for the reply to a command under TLS, closes the connection. Replies have a maximum length
 //! throughout, since `lettre` reads a line to its end before it checks its length.
 
-use super::mail::{Refusal, Server};
 use lettre::transport::smtp::client::AsyncTokioStream;
 use lettre::transport::smtp::extension::ClientId;
 use protocols::http::Failure;
@@ -30,6 +29,29 @@ const MAX_REPLY_BYTES: usize = 16 * 1024;
 const CHUNK_BYTES: usize = 1024;
 /// Stands for the greeting that was read before TLS: after STARTTLS a server sends none.
 const READ_ALREADY: &[u8] = b"220 ready\r\n";
+
+/// A server at checked addresses.
+pub struct Server<'a> {
+    /// Host name of the server, as in its certificate.
+    pub host: &'a str,
+    pub addresses: &'a [SocketAddr],
+}
+
+/// Why a mail has no 2xx: what the server answered to a command, or that it did not.
+pub(super) enum Refusal {
+    Answer {
+        command: Command,
+        code: u16,
+        text: String,
+    },
+    Failure(Failure),
+}
+
+impl From<Failure> for Refusal {
+    fn from(failure: Failure) -> Self {
+        Self::Failure(failure)
+    }
+}
 
 /// A reply has a line of more than [`MAX_LINE_BYTES`], or more than [`MAX_REPLY_BYTES`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
