@@ -1,7 +1,6 @@
 //! Resolves host names with the resolver of this machine.
 
-use super::slots::Slots;
-use domain::AppId;
+use super::slots::{LookupRequest, Slots};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use std::io;
@@ -9,14 +8,6 @@ use std::net::{IpAddr, ToSocketAddrs as _};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 use tokio::time::timeout;
-
-/// A name that is to be resolved.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LookupRequest {
-    pub name: String,
-    /// The app for whose request; `None` for one of settle's own.
-    pub app: Option<AppId>,
-}
 
 /// Resolves a name to all its addresses.
 pub type Lookup =

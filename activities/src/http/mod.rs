@@ -17,7 +17,8 @@ mod transport;
 #[cfg(test)]
 mod tests;
 
-pub use lookup::{Lookup, LookupRequest, of_this_machine};
+pub use lookup::{Lookup, of_this_machine};
+pub use slots::LookupRequest;
 pub use transport::{Transport, add, of_release};
 
 use clients::Clients;

@@ -2,7 +2,6 @@
 //! slow names it has, and a name at most an eighth. When all are taken, the next free slot goes to the app with the
 //! fewest slots, and of its names to the one with the fewest. So no app waits for the slow name servers of another.
 
-use super::lookup::LookupRequest;
 use domain::AppId;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,6 +10,14 @@ use tokio::sync::oneshot;
 /// The parts of all slots that one app and one name may have.
 const PART_OF_AN_APP: usize = 2;
 const PART_OF_A_NAME: usize = 8;
+
+/// A name that is to be resolved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LookupRequest {
+    pub name: String,
+    /// The app for whose request; `None` for one of settle's own.
+    pub app: Option<AppId>,
+}
 
 #[derive(Clone)]
 pub struct Slots(Arc<Mutex<Shares>>);
