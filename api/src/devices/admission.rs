@@ -6,7 +6,6 @@
 //! the duration of a request, which stores have too; and the bounds of claims, which are dropped while their events are
 //! stored.
 
-use super::quota::Kind;
 use crate::error::Error;
 use metrics::counter;
 use std::fmt::{self, Display, Formatter};
@@ -20,6 +19,16 @@ pub const PLACES_OF_NETWORK: [usize; 2] = [8, 32];
 pub const PLATFORM_USED: &str = "the devices of this platform used up their";
 
 const ADDRESS: &str = "address or IPv6 `/64`";
+
+/// What a quota of a day counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    Events,
+    /// Bytes that reports take in the database.
+    Bytes,
+    Devices,
+    Users,
+}
 
 /// A limit that a request passes, or at which it is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

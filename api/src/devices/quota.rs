@@ -9,7 +9,7 @@
 //! processes added: so together they may exceed a bound by what comes within that second, and after a start what was
 //! counted before is known a second after the first request.
 
-use super::admission::{Gate, PLATFORM_USED, Row};
+use super::admission::{Gate, Kind, PLATFORM_USED, Row};
 use crate::error::Error;
 use domain::time::DAY;
 use domain::{DevicePlace, PlatformId, Timestamp};
@@ -38,15 +38,6 @@ const LEAST: DeviceUsage = DeviceUsage {
 const RESERVED: i64 = 10;
 /// About how many bytes of the database a new device takes.
 pub const DEVICE_BYTES: i64 = 600;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
-    Events,
-    /// Bytes that reports take in the database.
-    Bytes,
-    Devices,
-    Users,
-}
 
 impl Kind {
     /// The share of one network in a bound.
