@@ -24,7 +24,7 @@ use protocols::destinations::{
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
-use shown::DestinationDetail;
+use shown::{DestinationDetail, RevealedSecrets};
 use storage::{
     Addressee, App, Destination, DestinationChange, DestinationSettings, Page, Paged, Platform,
     ShownDestination, SkippedEvents,
@@ -32,9 +32,6 @@ use storage::{
 
 /// Maximum number of `user.*` events that one request skips, so that it ends before the time limit.
 const SKIPPED_AT_ONCE: i64 = 50_000;
-
-/// Secrets that are shown once, by name.
-type RevealedSecrets = Vec<(&'static str, SecretString)>;
 
 /// `POST /v1/apps/{app_id}/destinations`. Only this answer shows the secrets.
 pub async fn create(

@@ -1,14 +1,16 @@
 //! A destination in answers: everything except its secrets.
 
-use super::RevealedSecrets;
 use crate::edge::Edge;
 use crate::error::Error;
 use domain::DestinationId;
 use protocols::destinations;
 use schemars::JsonSchema;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use storage::{Destination, DestinationHealth, ShownState};
+
+/// Secrets that are shown once, by name.
+pub type RevealedSecrets = Vec<(&'static str, SecretString)>;
 
 /// A destination with its health.
 #[derive(Debug, Serialize, JsonSchema)]
