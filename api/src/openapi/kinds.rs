@@ -1,7 +1,6 @@
 //! Adds the fields of each kind of destination to the schemas of destinations.
 
-use super::limits::NULL_IS_REFUSED;
-use super::rules::RULE;
+use super::limits::{NULL_IS_REFUSED, RULE};
 use crate::extract::admit_null;
 use protocols::destinations::KindSchemas;
 use serde_json::{Map, Value, json};

@@ -1,11 +1,12 @@
 //! The limits of requests in their schemas: of texts, of unknown fields, of formats that only settle knows, and which
 //! fields may be absent.
 
-use super::rules::RULE;
 use crate::extract::shape::{choices, is_required, present_mut, type_of};
 use crate::extract::{MAX_BYTES, admit_null, formats};
 use serde_json::{Value, json};
 
+/// Keyword of a field, parameter, body or operation for a rule that a schema cannot express.
+pub const RULE: &str = "x-rule";
 /// A text without control characters, in the syntax that all validators know.
 pub const PRINTABLE: &str = r"^[^\u0000-\u001f\u007f-\u009f]*$";
 /// Maximum number of bytes of a character.

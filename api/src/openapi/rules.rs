@@ -3,12 +3,10 @@
 //! `.ci/openapi` sends what the schemas allow. What is refused then has its rule here, or in the type of the body.
 
 use super::kinds::request_of;
+use super::limits::RULE;
 use crate::extract::shape::present_mut;
 use protocols::destinations;
 use serde_json::{Map, Value, json};
-
-/// Keyword of a field, parameter, body or operation for a rule that a schema cannot express.
-pub const RULE: &str = "x-rule";
 
 /// The rule of the parameter `cursor` of every list.
 const CURSOR: &str = "`next_cursor` of the previous page.";
