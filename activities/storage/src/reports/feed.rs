@@ -8,7 +8,7 @@ use crate::db::sql::{Clause, Sql, clause, statement};
 use crate::db::statement::{Value, row, sql};
 use crate::db::store::Store;
 use crate::db::time_limit;
-use crate::reports::listing::Filtered;
+use crate::reports::filtered::Filtered;
 use crate::reports::walk::{LIMIT, WALKED};
 use crate::settings::destinations::{self, Filter};
 use domain::{AppId, CollapseKey, DestinationId, Timestamp};

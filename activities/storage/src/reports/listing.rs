@@ -5,9 +5,10 @@ use crate::db::error::Error;
 use crate::db::page::{Page, Paged};
 use crate::db::partial::{PENDING_OF_LANE, PENDING_TRIED};
 use crate::db::sql::{Clause, Sql, clause, statement};
-use crate::db::statement::{Field, Statement, Value, clean, row, sql};
+use crate::db::statement::{Field, Value, clean, row, sql};
 use crate::db::store::Store;
 use crate::purchases::purchase::{self, WaitsFor};
+use crate::reports::filtered::Filtered;
 use crate::reports::scope::platforms;
 use crate::reports::walk::{Condition, Conditions, Dated, Indexed, Unordered, Walk, Walked};
 use diesel::deserialize;
@@ -237,55 +238,6 @@ const FAILING: Sql = statement! {hot "deliveries_pending_tried", "
     WHERE d.destination_id IN (?*) AND d.status {PENDING_TRIED} AND d.tried_at > 0
     LIMIT ?
 "};
-
-/// A statement with a place for optional conditions, and the values to bind.
-#[derive(Clone)]
-pub struct Filtered<'a> {
-    list: Sql,
-    conditions: Vec<&'static str>,
-    values: Vec<Value<'a>>,
-}
-
-impl<'a> Filtered<'a> {
-    /// A list whose own values are bound before those of the conditions.
-    pub fn new(list: Sql, values: impl IntoIterator<Item = Value<'a>>) -> Self {
-        Self {
-            list,
-            conditions: Vec::new(),
-            values: values.into_iter().collect(),
-        }
-    }
-
-    /// Adds a condition with a value, if there is a value.
-    pub fn and<V: Into<Value<'a>>>(mut self, condition: Clause, value: Option<V>) -> Self {
-        if let Some(value) = value {
-            self.conditions.push(condition.text);
-            self.values.push(value.into());
-        }
-        self
-    }
-
-    /// Adds a condition without a value.
-    pub fn when(mut self, condition: Option<Clause>) -> Self {
-        self.conditions
-            .extend(condition.map(|condition| condition.text));
-        self
-    }
-
-    /// The statement; the caller binds the limit.
-    pub fn statement(self) -> Statement<'a> {
-        let is_varied = self
-            .values
-            .iter()
-            .any(|value| matches!(value, Value::List(all) if all.len() > 1));
-        let statement = sql(self.list.with(&self.conditions)).bind_all(self.values);
-        if is_varied {
-            statement.uncached()
-        } else {
-            statement
-        }
-    }
-}
 
 const FIND_PURCHASE: Sql = statement!("SELECT {PURCHASE} WHERE p.collapse_key = ?");
 const FIND_PURCHASES: Sql = statement! {hot "purchases_pkey or sqlite_autoindex_purchases", "

@@ -7,7 +7,7 @@ use crate::db::sql::{Clause, Sql, clause, statement};
 use crate::db::statement::{Statement, Value, batches, row, sql};
 use crate::db::store::Store;
 use crate::db::writer::Write;
-use crate::reports::listing::Filtered;
+use crate::reports::filtered::Filtered;
 use domain::{AppId, DestinationId, Timestamp};
 use std::collections::BTreeMap;
 use std::time::Duration;

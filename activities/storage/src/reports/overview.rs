@@ -11,7 +11,7 @@ use crate::db::sql::{Clause, Sql, clause, statement};
 use crate::db::statement::{Field, Statement, row, sql};
 use crate::db::store::Store;
 use crate::events::deliveries::MAX_COUNTED;
-use crate::reports::listing::Filtered;
+use crate::reports::filtered::Filtered;
 use crate::reports::processes::{self, RunningProcess};
 use crate::reports::scope::platforms;
 use crate::reports::shown_state::{SHOWN_STATE, ShownState, since};

@@ -6,7 +6,7 @@ use crate::db::page::{Page, Paged};
 use crate::db::sql::{Clause, Sql, clause, statement};
 use crate::db::statement::{Value, row};
 use crate::db::store::Store;
-use crate::reports::listing::Filtered;
+use crate::reports::filtered::Filtered;
 use crate::settling::payments::{confirmed, paid_by};
 use crate::settling::unlisted;
 use domain::payment::{EntryKind, Total, UnknownPrice};

@@ -9,7 +9,7 @@ use crate::db::statement::{Value, row, sql};
 use crate::db::store::Store;
 use crate::events::deliveries::MAX_COUNTED;
 use crate::purchases::purchase;
-use crate::reports::listing::Filtered;
+use crate::reports::filtered::Filtered;
 use domain::notification::is_sample_purchase;
 use domain::{PlatformId, Timestamp};
 use schemars::JsonSchema;

@@ -5,7 +5,7 @@ use crate::db::partial::OPEN_OF_STORE_ID_N;
 use crate::db::sql::{Clause, Sql, clause, statement};
 use crate::db::statement::{clean, row, sql};
 use crate::db::store::Store;
-use crate::reports::listing::Filtered;
+use crate::reports::filtered::Filtered;
 use crate::settings::tombstones::ConcealedName;
 use crate::settings::unnamed::PURCHASE_PREFIX;
 use domain::{AppId, UserId};

@@ -14,7 +14,7 @@ use crate::db::page::{Listed, Page, Paged};
 use crate::db::sql::{Clause, Sql};
 use crate::db::statement::{Field, Value};
 use crate::db::time_limit;
-use crate::reports::listing::Filtered;
+use crate::reports::filtered::Filtered;
 use std::cmp::Reverse;
 use std::time::Duration;
 

@@ -9,7 +9,7 @@ use crate::db::partial::OPEN_OF_STORE_ID_N;
 use crate::db::sql::{Clause, Sql, clause, statement};
 use crate::db::statement::{clean, row, sql, stored};
 use crate::db::store::Store;
-use crate::reports::listing::Filtered;
+use crate::reports::filtered::Filtered;
 use domain::{AppId, CollapseKey, PlatformId, Timestamp};
 use range::{Compared, Range};
 use schemars::JsonSchema;
