@@ -11,9 +11,10 @@ use crate::db::store::Store;
 use crate::db::writer::{Faults, Items, JobKind, Write};
 use crate::devices::admission::Admission;
 use crate::devices::claims::accept::{
-    self as claims, ClaimCounts, ClaimKey, ClaimSource, ReportedClaim, StoredClaims,
+    self as claims, ClaimCounts, ClaimKey, ClaimSource, StoredClaims,
 };
 use crate::devices::claims::present::{self, Presence};
+use crate::devices::claims::reported::ReportedClaim;
 use crate::devices::conceal;
 use crate::devices::events::{self, Identity, NewEvent, SESSION_BYTES};
 use crate::devices::request::{DeviceReport, DeviceRequest};

@@ -1,6 +1,6 @@
 //! The request of a device, as the edge hands it over.
 
-use crate::devices::claims::accept::Claiming;
+use crate::devices::claims::reported::Claiming;
 use crate::devices::secret::SecretHash;
 use domain::device::{Content, Device};
 use domain::{PlatformId, SessionId, Timestamp};

@@ -3,6 +3,7 @@
 
 use super::bounds::{Admitted, Bounds};
 use super::known;
+use super::reported::{Claiming, ReportedClaim, Start, WaitingClaim};
 use crate::db::alarm::About;
 use crate::db::claim_backlogs::ClaimBacklogs;
 use crate::db::error::Error;
@@ -23,32 +24,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Maximum length in bytes of the ids in a claim: longer ones fit into no notification.
 const MAX_ID_BYTES: usize = 1000;
 
-/// Whether new claims of a request are stored whose purchases are not known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Claiming {
-    Stored,
-    /// Dropped: their address reported too many.
-    Dropped,
-}
-
 pub type ClaimKey = (DevicePlace, CollapseKey);
-
-#[derive(Debug, Clone, Copy)]
-pub struct ReportedClaim<'r> {
-    pub request: usize,
-    pub place: DevicePlace,
-    /// The network that it counts for, as it is stored; empty if it counts nowhere.
-    pub network: &'r str,
-    /// Whether it is stored if it is new.
-    pub claiming: Claiming,
-    receipt_id: &'r str,
-    /// The store's id of the customer, if the report names one: the store proves pairs of both.
-    app_user_id: Option<&'r str>,
-    kind: ClaimKind,
-    transaction: Option<&'r DeviceTransaction>,
-    /// When it happened, by our clock.
-    occurred_at: Timestamp,
-}
 
 /// The report that claims are read from.
 #[derive(Debug, Clone, Copy)]
@@ -85,22 +61,6 @@ pub struct StoredClaims {
 
 /// Results of storing claims, by the index of their request.
 pub type StoredByRequest = BTreeMap<usize, StoredClaims>;
-
-/// How a claim begins to wait.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Start {
-    New,
-    /// The claim's row was refused, for another customer of the store.
-    Renewed,
-    /// The claim's row had given way to that of another network.
-    Returned,
-}
-
-/// A claim that is to wait.
-pub struct WaitingClaim<'r> {
-    pub claim: ReportedClaim<'r>,
-    pub start: Start,
-}
 
 row! {
     struct KnownRow {

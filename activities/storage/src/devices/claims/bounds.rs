@@ -2,7 +2,7 @@
 //! of the network with the most claims gives way to one of a network with fewer, so that an attacker with few addresses
 //! cannot block the claims of others.
 
-use super::accept::{Claiming, ReportedClaim, Start, WaitingClaim};
+use super::reported::{Claiming, ReportedClaim, Start, WaitingClaim};
 use crate::db::alarm::About;
 use crate::db::claim_backlogs::{ClaimBacklog, ClaimBacklogs};
 use crate::db::error::Error;

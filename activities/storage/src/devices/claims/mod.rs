@@ -7,3 +7,4 @@ mod bounds;
 pub mod due;
 mod known;
 pub mod present;
+pub mod reported;
