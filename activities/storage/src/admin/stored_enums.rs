@@ -10,7 +10,7 @@ use crate::delivery::lanes::Mode;
 use crate::delivery::stream::finish::StreamStatus;
 use crate::events::status::DeliveryStatus;
 use crate::inbox::topics::TopicState;
-use crate::people::moves::Cause;
+use crate::people::movement::Cause;
 use crate::purchases::cause::CauseKind;
 use crate::purchases::purchase::{Urgency, WaitsFor};
 use crate::settling::payments::Source;

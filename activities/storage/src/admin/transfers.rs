@@ -9,7 +9,8 @@ use crate::db::error::Error;
 use crate::db::secrets::random_uuid;
 use crate::db::store::Store;
 use crate::db::writer::{JobKind, Write};
-use crate::people::moves::{self, Author, Cause, Move, Moved, MovedDevices};
+use crate::people::movement::{self, Author, Cause, Move, MovedDevices};
+use crate::people::moves::{self, Moved};
 use crate::people::names;
 use crate::people::transfers::{self, Transfer};
 use crate::purchases::cause::CauseKind;
@@ -305,5 +306,5 @@ fn still_owned(
     let Some(customers) = customers else {
         return Ok(true);
     };
-    Ok(customers.is_subset(&moves::customers(write.connection, user.id)?))
+    Ok(customers.is_subset(&movement::customers(write.connection, user.id)?))
 }

@@ -14,6 +14,7 @@ pub mod join;
 pub mod login;
 pub mod login_context;
 pub mod login_secret;
+pub mod movement;
 pub mod moves;
 pub mod names;
 pub mod reviews;

@@ -6,7 +6,7 @@ use crate::db::sql::{Sql, insert, statement};
 use crate::db::statement::{row, sql};
 use crate::db::store::Store;
 use crate::db::writer::Write;
-use crate::people::moves::{self, Author, Cause, Move};
+use crate::people::movement::{self, Author, Cause, Move};
 use crate::purchases::users::StoreCustomer;
 use crate::settings::unnamed::PURCHASE_PREFIX;
 use domain::{AppId, CollapseKey, DevicePlace, Timestamp, TransferId, UserId};
@@ -192,7 +192,7 @@ pub fn pending_to(
 
 pub fn find(connection: &mut AnyConnection, id: TransferId) -> Result<Transfer, Error> {
     let row: TransferRow = sql(FIND).bind(id).one(connection, "transfer")?;
-    let owned = moves::customers(connection, row.to_user_id)?;
+    let owned = movement::customers(connection, row.to_user_id)?;
     row.transfer(&owned)
 }
 
@@ -236,7 +236,7 @@ impl Store {
                 let owned = match owned.entry(row.to_user_id) {
                     Entry::Occupied(known) => known.into_mut(),
                     Entry::Vacant(unknown) => {
-                        unknown.insert(moves::customers(connection, row.to_user_id)?)
+                        unknown.insert(movement::customers(connection, row.to_user_id)?)
                     }
                 };
                 transfers.push(row.transfer(owned)?);
