@@ -348,9 +348,12 @@ pub fn announce_exhausted(
     }
     let destination = destination.destination();
     alarm(write, &destination, &reason)?;
+    let now = write.now()?;
+    let health = find(write.connection, id, now)?.health;
     operators::announce(
         write,
         &destination,
+        &health,
         &OperatorNotice {
             event_type: DESTINATION_EXHAUSTED,
             reason: Some(reason),
@@ -464,6 +467,8 @@ fn conclude(
             &format!("it is disabled: {}", reason.unwrap_or_default()),
         )?;
     }
+    let at = write.now()?;
+    let health = find(write.connection, now.id, at)?.health;
     for notice in &assessment.notices {
         let reason = reason.map(str::to_owned);
         let (event_type, reason) = match notice {
@@ -483,6 +488,7 @@ fn conclude(
         events.add(operators::announce(
             write,
             &now,
+            &health,
             &OperatorNotice { event_type, reason },
         )?);
     }

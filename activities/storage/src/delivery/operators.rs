@@ -6,11 +6,11 @@ use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
 use crate::db::writer::Write;
-use crate::delivery::health;
 use crate::events::deliveries::{self, Event};
 use crate::events::event::{StoredEvent, insert};
 use crate::settings::destinations::{self, Destination};
 use domain::event::DestinationEvent;
+use domain::health::Health;
 use domain::{CollapseKey, DestinationId, EventId, Timestamp};
 
 /// An event for operators that is to be recorded.
@@ -74,6 +74,7 @@ pub fn last(
 pub fn announce(
     write: &mut Write<'_>,
     concerned: &Destination,
+    health: &Health,
     notice: &OperatorNotice,
 ) -> Result<OperatorEvents, Error> {
     let key = lane_of(concerned.id);
@@ -86,7 +87,7 @@ pub fn announce(
         revision,
         traceparent: None,
     };
-    let body = body(write, concerned, &event, notice)?;
+    let body = body(write, concerned, health, &event, notice)?;
     insert(write, &event, StoredEvent::of(concerned.app_id, body))?;
     let mut events = OperatorEvents {
         events: vec![notice.event_type],
@@ -104,11 +105,11 @@ pub fn announce(
 fn body(
     write: &mut Write<'_>,
     concerned: &Destination,
+    health: &Health,
     event: &Event,
     notice: &OperatorNotice,
 ) -> Result<String, Error> {
     let now = write.now()?;
-    let health = health::find(write.connection, concerned.id, now)?.health;
     let event = DestinationEvent {
         id: event.id,
         event_type: notice.event_type,
