@@ -1,13 +1,14 @@
 //! The secret part of a platform's notification URL: how its platform is found, and how it is replaced. The previous
 //! one works until its overlap ends, because a person has to move the store's subscription to the new URL.
 
-use super::platforms::{INGRESS, PLATFORM, Platform, fields, find, lock};
+use super::platforms::{PLATFORM, Platform, fields, find, lock};
+use super::sealed_key::{INGRESS, OLD_INGRESS, seal};
 use crate::db::audit_log::AuditEntry;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::secrets::Secrets;
 use crate::db::sql::{Sql, statement};
-use crate::db::statement::{row, sql};
+use crate::db::statement::{padded, row, sql};
 use crate::db::store::Store;
 use crate::db::writer::Write;
 use crate::inbox::topics::{self, Topic};
@@ -16,9 +17,6 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
-
-/// The column `old_ingress_key`, for the encryption.
-pub const OLD_INGRESS: &str = "platforms.old_ingress_key";
 
 /// How old the time of the last use may be before it is written again.
 const LAST_USED_PRECISION: Duration = Duration::from_secs(60);
@@ -268,28 +266,4 @@ fn replace(
         ))
         .run(write.connection)
         .map(drop)
-}
-
-/// The values, the last one repeated up to a power of four: a list of any length has one of few texts, so that its
-/// statement is prepared once.
-pub fn padded<T: Clone>(mut values: Vec<T>) -> Vec<T> {
-    let mut length = 1;
-    while length < values.len() {
-        length *= 4;
-    }
-    if let Some(last) = values.last().cloned() {
-        values.resize(length, last);
-    }
-    values
-}
-
-/// The stored hash of an ingress key, and its stored form.
-pub fn seal(
-    write: &mut Write<'_>,
-    secrets: &Secrets,
-    id: PlatformId,
-    key: &SecretString,
-) -> Result<(String, String), Error> {
-    let sealed = secrets.seal(write, (INGRESS, &id.to_string()), key)?;
-    Ok((secrets.newest_hash(INGRESS, key.expose_secret()), sealed))
 }

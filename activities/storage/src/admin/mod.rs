@@ -22,6 +22,7 @@ pub mod rekey;
 pub mod retention;
 pub mod reviews;
 pub mod sales;
+mod sealed_key;
 pub mod sign_ins;
 pub mod stored_enums;
 pub mod stored_json;

@@ -1,15 +1,15 @@
 //! Platforms: an app on one store. A deleted platform is hidden; its purchases stay in the database.
 
 use super::device_quota::DeviceQuota;
-use super::ingress_key;
 use super::processes::{self, ShownProcesses};
+use super::sealed_key;
 use crate::db::audit_log::AuditEntry;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::page::{CREATED, Page, Paged};
 use crate::db::secrets::{Secrets, random_uuid};
 use crate::db::sql::{Sql, statement};
-use crate::db::statement::{row, sql, written_row};
+use crate::db::statement::{padded, row, sql, written_row};
 use crate::db::store::Store;
 use crate::db::writer::Write;
 use crate::inbox::topics;
@@ -205,9 +205,6 @@ pub const NO_SECRETS: &str = "
 const CLOSE_TOPICS: Sql =
     statement!("UPDATE topics SET subscribe_url = NULL WHERE platform_id = ?");
 
-/// The columns `ingress_key` and `ingress_hash`, for the encryption.
-pub const INGRESS: &str = "platforms.ingress_key";
-
 const FIND_BY_PUBLISHABLE_KEYS: Sql = statement! {hot "platforms_publishable_key", "
     SELECT {PLATFORM} AND publishable_key IN (?*)
 "};
@@ -373,7 +370,7 @@ impl Store {
         &self,
         keys: Vec<String>,
     ) -> Result<Vec<Platform>, Error> {
-        let keys = ingress_key::padded(keys.into_iter().map(|key| key.replace('\0', "")).collect());
+        let keys = padded(keys.into_iter().map(|key| key.replace('\0', "")).collect());
         self.read_for_devices(move |connection| {
             sql(FIND_BY_PUBLISHABLE_KEYS)
                 .bind_list(keys)
@@ -472,7 +469,7 @@ fn insert(
         part.credentials.as_ref(),
     )?;
     let credentials_at = credentials.is_some().then(|| write.now()).transpose()?;
-    let (ingress_hash, ingress_key) = ingress_key::seal(write, secrets, id, &new.ingress_key)?;
+    let (ingress_hash, ingress_key) = sealed_key::seal(write, secrets, id, &new.ingress_key)?;
     sql(INSERT)
         .bind((
             id,

@@ -4,8 +4,7 @@
 //! uses it.
 
 use super::erasure::TABLE as ERASURES;
-use super::ingress_key::OLD_INGRESS;
-use super::platforms::INGRESS;
+use super::sealed_key::{INGRESS, OLD_INGRESS};
 use crate::db::audit_log::AuditEntry;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;

@@ -315,6 +315,19 @@ pub fn batches<'r, T>(mut rows: &'r [T], sizes: &'static [usize]) -> impl Iterat
     })
 }
 
+/// The values, the last one repeated up to a power of four: a list of any length has one of few texts, so that its
+/// statement is prepared once.
+pub fn padded<T: Clone>(mut values: Vec<T>) -> Vec<T> {
+    let mut length = 1;
+    while length < values.len() {
+        length *= 4;
+    }
+    if let Some(last) = values.last().cloned() {
+        values.resize(length, last);
+    }
+    values
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
