@@ -1,12 +1,9 @@
 //! The next charge of a subscription and its amount, in sentences. Pure.
 
-use super::standing::{Record, renewing};
+use super::standing::{Record, WHO_CANCELS, renewing};
 use domain::user::CustomerPurchase;
 use domain::{Environment, State, Timestamp};
 use storage::{Paged, PurchaseView};
-
-/// Who can end the renewals of a subscription, without a full stop.
-pub const WHO_CANCELS: &str = "Only the customer can switch renewal off, at the store";
 
 /// The sentence about the next charge of money: at the first renewal after `now`, or that there is none because every
 /// active subscription has its renewal off; `None` where neither is known. `views` are the purchases that were settled

@@ -2,7 +2,6 @@
 //! when it runs or why it ended, whether it gives access and why not, and what each destination received about it.
 //! Pure.
 
-use super::charges::WHO_CANCELS;
 use super::reached::{self, Retries, Unchosen, UnsentRefund};
 use super::refunds::{estimate, is_unsent_refund, refund, refunded};
 use domain::payment::EntryKind;
@@ -12,6 +11,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use storage::{DeliveryView, Destination, PaymentView, PurchaseView, UnchosenPayment};
+
+/// Who can end the renewals of a subscription, without a full stop.
+pub const WHO_CANCELS: &str = "Only the customer can switch renewal off, at the store";
 
 /// State of a purchase in sentences.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
