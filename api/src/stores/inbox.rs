@@ -2,7 +2,7 @@
 //! passes them to the dispatcher, and counts and raises alarms. The store's folder authenticates and parses the
 //! request.
 
-use super::ingress::{Answer, Intake, StoreRequest};
+use super::ingress::{Answer, Intake, REFUSED_BY_DATABASE, StoreRequest, storage_failed};
 use super::recipient::{MISSING_KEY, NoRecipient, Recipients, UNKNOWN_KEY};
 use domain::time::millis;
 use domain::{PlatformId, Timestamp, TopicId};
@@ -24,8 +24,6 @@ const NOT_STORED: Alarm = Alarm {
              `serve` says why, and what to do",
 };
 const NOT_STORED_FOR: Duration = Duration::from_secs(60);
-/// Why such a message is not accepted.
-const REFUSED_BY_DATABASE: &str = "the database refuses the message";
 
 /// The state of an ingress. Shared by all requests.
 pub struct Inbox {
@@ -291,16 +289,5 @@ pub async fn raise(store: &Store, platform: PlatformId, kind: &'static str, deta
     tracing::warn!(alarm.kind = kind, platform.id = %platform, detail, "an alarm was raised");
     if let Err(error) = store.alarm(Some(platform), kind, detail).await {
         tracing::error!(error = chain(&error), alarm.kind = kind, platform.id = %platform, "an alarm could not be stored");
-    }
-}
-
-/// Logs an error of the database at the ingress of a store. Returns the reason of the answer, which is temporary: the
-/// store repeats the message.
-pub fn storage_failed(store: &str, error: &storage::Error) -> &'static str {
-    tracing::error!(error = chain(error), store, "storage failed at an ingress");
-    match () {
-        () if error.is_of_full_disk() => "the disk of the database is full",
-        () if error.is_permanent() => REFUSED_BY_DATABASE,
-        () => "storage is not available",
     }
 }

@@ -6,7 +6,10 @@ use axum::http::HeaderMap;
 use futures::future::BoxFuture;
 use secrecy::SecretString;
 use std::sync::Arc;
-use storage::Store;
+use storage::{Store, chain};
+
+/// Why a message is not accepted that the database refuses for good.
+pub const REFUSED_BY_DATABASE: &str = "the database refuses the message";
 
 /// The database that stores notifications, and the dispatcher that signals them.
 #[derive(Clone, Copy)]
@@ -95,5 +98,16 @@ impl Ingresses {
     pub fn of(&self, store: &str) -> Option<&dyn Ingress> {
         let found = self.0.iter().find(|ingress| ingress.name() == store);
         found.map(AsRef::as_ref)
+    }
+}
+
+/// Logs an error of the database at the ingress of a store. Returns the reason of the answer, which is temporary: the
+/// store repeats the message.
+pub fn storage_failed(store: &str, error: &storage::Error) -> &'static str {
+    tracing::error!(error = chain(error), store, "storage failed at an ingress");
+    match () {
+        () if error.is_of_full_disk() => "the disk of the database is full",
+        () if error.is_permanent() => REFUSED_BY_DATABASE,
+        () => "storage is not available",
     }
 }

@@ -384,5 +384,5 @@ impl Amazon {
 
 /// The refusal for an error of the database: temporary, so SNS repeats the message.
 fn storage_failed(error: &storage::Error) -> Refusal {
-    Refusal::TryAgain(inbox::storage_failed(STORE, error))
+    Refusal::TryAgain(crate::stores::ingress::storage_failed(STORE, error))
 }

@@ -6,8 +6,7 @@
 
 mod feed;
 
-use super::inbox::storage_failed;
-use super::ingress::Answer;
+use super::ingress::{Answer, storage_failed};
 use crate::lookups::{Found, Lookups};
 use domain::{PlatformId, Timestamp};
 use feed::{Changed, Feed, MOST};
