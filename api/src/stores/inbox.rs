@@ -2,7 +2,8 @@
 //! passes them to the dispatcher, and counts and raises alarms. The store's folder authenticates and parses the
 //! request.
 
-use super::ingress::{Answer, Intake, REFUSED_BY_DATABASE, StoreRequest, storage_failed};
+use super::ingress::{Answer, REFUSED_BY_DATABASE, StoreRequest, storage_failed};
+use super::intake::Intake;
 use super::recipient::{MISSING_KEY, NoRecipient, Recipients, UNKNOWN_KEY};
 use domain::time::millis;
 use domain::{PlatformId, Timestamp, TopicId};

@@ -1,22 +1,15 @@
 //! The ingress of a store: what each store's folder implements for the HTTP edge.
 
+use super::intake::Intake;
 use super::samples::Samples;
-use crate::dispatch::Dispatch;
 use axum::http::HeaderMap;
 use futures::future::BoxFuture;
 use secrecy::SecretString;
 use std::sync::Arc;
-use storage::{Store, chain};
+use storage::chain;
 
 /// Why a message is not accepted that the database refuses for good.
 pub const REFUSED_BY_DATABASE: &str = "the database refuses the message";
-
-/// The database that stores notifications, and the dispatcher that signals them.
-#[derive(Clone, Copy)]
-pub struct Intake<'a> {
-    pub store: &'a Store,
-    pub dispatch: &'a Dispatch,
-}
 
 /// A request of a store, with everything that it may be checked by.
 #[derive(Clone, Copy)]

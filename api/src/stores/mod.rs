@@ -5,6 +5,7 @@ pub mod command;
 pub mod config;
 pub mod inbox;
 pub mod ingress;
+pub mod intake;
 pub mod recipient;
 pub mod samples;
 

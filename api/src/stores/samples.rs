@@ -1,6 +1,6 @@
 //! Samples of a store: signed notifications of invented purchases.
 
-use super::ingress::Intake;
+use super::intake::Intake;
 use crate::clock;
 use axum::Router;
 use domain::{CollapseKey, Timestamp};

@@ -2,7 +2,8 @@
 
 use api::clock;
 use api::stores::inbox::{Inbox, Message};
-use api::stores::ingress::{Answer, Ingress, Intake, StoreRequest};
+use api::stores::ingress::{Answer, Ingress, StoreRequest};
+use api::stores::intake::Intake;
 use domain::{CollapseKey, Notification, NotificationKind, Timestamp};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;

@@ -2,7 +2,8 @@
 
 use super::topic::Arn;
 use super::{Amazon, STORE, sample};
-use crate::stores::ingress::{Answer, Ingress, Intake, StoreRequest, Topics};
+use crate::stores::ingress::{Answer, Ingress, StoreRequest, Topics};
+use crate::stores::intake::Intake;
 use crate::stores::samples::{NoSample, SampleSettings, Samples, SentSample};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;

@@ -32,7 +32,8 @@ pub use settings::{Invalid, Settings};
 
 use crate::stores::StoreEntry;
 use crate::stores::inbox::{self, Alarm, Inbox, Message};
-use crate::stores::ingress::{Answer, Intake};
+use crate::stores::ingress::Answer;
+use crate::stores::intake::Intake;
 use crate::stores::samples::SampleKey;
 use certificate::SigningKey;
 use domain::{Timestamp, TopicId};

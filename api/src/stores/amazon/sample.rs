@@ -7,7 +7,8 @@ use super::refusal::Refusal;
 use super::signer::{Header, Sample, Signer};
 use super::{Amazon, notification, signature, simulated};
 use crate::clock;
-use crate::stores::ingress::{Answer, Intake};
+use crate::stores::ingress::Answer;
+use crate::stores::intake::Intake;
 use crate::stores::samples::{
     DemoStore, KeyPem, NewSample, NoSample, SampleSettings, SampleSigner, SentSample, SignedSample,
     sample_id,
