@@ -1,11 +1,12 @@
 //! The record of a purchase: the field `data` of `purchase.updated`, with the 26 documented fields and settle's own
 //! (`details.rs`). Every field is always present, but for refunds.
 
-use super::access::{DeviceAccess, DeviceWithAccess, MAX_DEVICES, last_seen};
+use super::access::{DeviceWithAccess, MAX_DEVICES, last_seen};
 use super::details::Details;
-use super::price::{DevicePrice, in_usd, letters, price};
+use super::price::{in_usd, letters, price};
 use super::schema::additions_are_optional;
-use crate::catalogue::{Entitlement, Listing, ProductRef};
+use super::source::RecordSource;
+use crate::catalogue::Entitlement;
 use crate::environment::Environment;
 use crate::purchase::Purchase;
 use crate::time::Timestamp;
@@ -15,31 +16,6 @@ use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
-
-/// The input of the record of a purchase.
-#[derive(Debug, Clone, Copy)]
-pub struct RecordSource<'a> {
-    pub purchase: &'a Purchase,
-    /// The name of the store, as in `platforms.store`.
-    pub platform_type: &'a str,
-    /// The store's id of the purchase.
-    pub receipt_id: &'a str,
-    pub environment: Environment,
-    /// The buyer's id in the company's own system, if known.
-    pub external_id: Option<&'a str>,
-    /// The SKU that is the `product_ref_id`.
-    pub product_ref: ProductRef,
-    /// The catalogue's entry for its product.
-    pub listing: &'a Listing,
-    /// The rate of exchange to USD of the price's currency on the day of the purchase.
-    pub usd_rate: Option<Decimal>,
-    /// The SKU of the purchase that this one replaced in a change of plan, by `product_ref`.
-    pub replaced_sku: Option<&'a str>,
-    /// Devices with access, earliest claim first.
-    pub devices: &'a [DeviceAccess],
-    /// The price that the device reported on which the purchase was made, by the first verified claim with one.
-    pub device_price: Option<&'a DevicePrice>,
-}
 
 /// Everything known about the purchase. Unknown fields are null.
 #[derive(Debug, Clone, Serialize, JsonSchema)]

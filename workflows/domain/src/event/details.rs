@@ -1,7 +1,7 @@
 //! Additions to the documented fields of a purchase, equal in `data` and in the body of each `user.*`.
 
-use super::RecordSource;
 use super::price::price;
+use super::source::RecordSource;
 use crate::catalogue::PriceSource;
 use crate::environment::Environment;
 use crate::time::Timestamp;

@@ -15,6 +15,7 @@ mod operators;
 mod price;
 mod revenue;
 mod schema;
+mod source;
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -29,11 +30,12 @@ pub use choice::{
     chooses, device_types, is_for_operators, is_implied, is_of_all, listed, recorded_types, types,
     unsent_choices,
 };
-pub use data::{RecordSource, content_digest, data, state_digest};
+pub use data::{content_digest, data, state_digest};
 pub use details::Details;
 pub use operators::DestinationEvent;
-pub use price::{DevicePrice, PriceDoubt, listed_price, price_currency, price_doubt};
+pub use price::{PriceDoubt, listed_price, price_currency, price_doubt};
 pub use revenue::RevenueAdjusted;
+pub use source::{DevicePrice, RecordSource};
 
 pub(crate) use alarms::AlarmBody;
 pub(crate) use choice::{ABOUT_ALARMS, ABOUT_DESTINATIONS, NOT_YET};

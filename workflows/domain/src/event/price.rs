@@ -3,23 +3,12 @@
 //! catalogue. A device's price far from the catalogue's makes it unknown; one in a foreign currency, or that cannot be
 //! compared, leaves it to the catalogue. Stores show no prices.
 
-use super::RecordSource;
 use super::currency::currency_of;
+use super::source::RecordSource;
 use crate::catalogue::{Price, PriceSource, ProductRef};
 use crate::purchase::Purchase;
 use crate::time::Timestamp;
 use rust_decimal::{Decimal, RoundingStrategy};
-
-/// The price that a device showed when a purchase was made on it. The key with which devices report is public, so it
-/// counts only if it is plausible.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DevicePrice {
-    pub sku: String,
-    pub price: Decimal,
-    pub currency: String,
-    /// The country of the marketplace, if it was reported.
-    pub marketplace: Option<String>,
-}
 
 /// Why the price of a device does not count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
