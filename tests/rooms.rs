@@ -80,6 +80,7 @@ const API: House = House {
         "route",
         "openapi",
         "resources",
+        "fixtures",
         "pages",
         "routes",
         "router",

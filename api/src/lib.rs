@@ -12,6 +12,8 @@ pub mod edge;
 mod error;
 mod extract;
 pub mod figures;
+#[cfg(any(test, feature = "fixtures"))]
+pub mod fixtures;
 mod flags;
 pub mod keyring;
 pub mod keys;

@@ -36,8 +36,6 @@ pub struct Route {
     pub least: Role,
     /// Whether the public listener also serves it.
     pub is_public: bool,
-    /// Whether it is a page for people: then the key is that of a sign-in.
-    pub is_page: bool,
     /// Whether it changes nothing, although it is no GET.
     pub is_query: bool,
     /// The method and the path of the API that a page's change stands for.
@@ -72,7 +70,6 @@ impl Route {
             access: Access::Admin,
             least,
             is_public: false,
-            is_page: true,
             is_query: false,
             twin: None,
             // Each page limits itself to the app of the sign-in, by the handlers of the API.
@@ -138,7 +135,6 @@ impl Route {
         T: 'static,
     {
         Self {
-            is_page: false,
             describe: H::describe,
             ..Self::page(least, method, path, handler)
         }

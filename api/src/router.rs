@@ -1,22 +1,23 @@
-//! The whole service: its routes, their keys, and the body limit and time limit of every request. Forms of the
-//! dashboard have body limits of their own (`pages/guard.rs`).
+//! The whole service: its routes, their keys, and the body limit and time limit of every request. The dashboard is a
+//! value that the caller brings; its forms have body limits of their own (`pages/guard.rs`).
 
 use crate::devices;
 use crate::edge::Shared;
-use crate::edge::pages::PREFIX;
+use crate::edge::pages::{PREFIX, is_of_browser};
 use crate::error::Error;
 use crate::extract::BodyLimit;
 use crate::keys::guard::{Guard, authorize};
 use crate::openapi::Served;
-use crate::pages::{self, AppStatuses};
-use crate::route::{Access, Surface};
+use crate::route::{Access, Route, Surface};
 use crate::routes::{DOCUMENTS, routes};
 use crate::stores::max_body_bytes;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{Method, StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
+use axum::routing::MethodRouter;
 use axum::{Extension, Router};
+use futures::future::BoxFuture;
 use std::sync::Arc;
 use std::time::Duration;
 use tower_http::cors::{Any, CorsLayer};
@@ -29,37 +30,47 @@ const DEVICE_TIMEOUT: Duration = Duration::from_secs(5);
 
 const TIMEOUT: Duration = Duration::from_secs(25);
 
-pub fn router(edge: Shared) -> Router {
-    router_of(Surface::All, edge)
+/// The pages for people. They are another crate, which uses this one.
+#[derive(Debug)]
+pub struct Dashboard {
+    pub routes: fn() -> Vec<Route>,
+    /// Adds the layer of a page that needs no sign-in.
+    pub serve: fn(MethodRouter<Shared>, Shared) -> MethodRouter<Shared>,
+    /// Adds the layer of a page for sign-ins that the guard lets pass.
+    pub enter: fn(MethodRouter<Shared>, Guard) -> MethodRouter<Shared>,
+    /// Answers a request for a page that does not exist.
+    pub missing: fn(State<Shared>, Request) -> BoxFuture<'static, Response>,
+    /// Adds the layer with the state that all pages of a router share.
+    pub share: fn(Router<Shared>) -> Router<Shared>,
 }
 
-pub fn router_of(surface: Surface, edge: Shared) -> Router {
+pub fn router(edge: Shared, dashboard: &'static Dashboard) -> Router {
+    router_of(Surface::All, edge, dashboard)
+}
+
+pub fn router_of(surface: Surface, edge: Shared, dashboard: &'static Dashboard) -> Router {
     let (mut open, mut public, mut device, mut admin) =
         (Router::new(), Router::new(), Router::new(), Router::new());
     let all = routes();
     let documents = Arc::new(Served::new(&DOCUMENTS, &all, &edge));
     for route in all.into_iter().filter(|route| route.is_on(surface)) {
-        let guard = || Guard {
-            edge: edge.clone(),
-            least: route.least,
-            scope: route.scope(),
-        };
         match route.access {
-            Access::Open if route.is_page => {
-                let served = from_fn_with_state(edge.clone(), pages::serve);
-                open = open.route(route.path, route.handler.route_layer(served));
-            }
-            Access::Admin if route.is_page => {
-                let entered = from_fn_with_state(guard(), pages::enter);
-                admin = admin.route(route.path, route.handler.route_layer(entered));
-            }
             Access::Open if route.is_public => public = public.route(route.path, route.handler),
             Access::Open => open = open.route(route.path, route.handler),
             Access::Device => device = device.route(route.path, route.handler),
             Access::Admin => {
-                let authorized = from_fn_with_state(guard(), authorize);
+                let authorized = from_fn_with_state(guard(&edge, &route), authorize);
                 admin = admin.route(route.path, route.handler.route_layer(authorized));
             }
+        }
+    }
+    let pages = (dashboard.routes)().into_iter();
+    for page in pages.filter(|page| page.is_on(surface)) {
+        if page.access == Access::Open {
+            open = open.route(page.path, (dashboard.serve)(page.handler, edge.clone()));
+        } else {
+            let guard = guard(&edge, &page);
+            admin = admin.route(page.path, (dashboard.enter)(page.handler, guard));
         }
     }
     // 2 MiB, what the largest message of a store needs. That of a device is 1 MiB (`devices/mod.rs`), that of a form
@@ -81,21 +92,29 @@ pub fn router_of(surface: Surface, edge: Shared) -> Router {
         .layer(Extension(BodyLimit(devices::MAX_BODY_BYTES)))
         .layer(from_fn(in_short_time))
         .layer(any_origin());
-    others
+    let all = others
         .merge(device)
         .fallback(move |state: State<Shared>, request: Request| async move {
             if surface == Surface::All && request.uri().path().starts_with(PREFIX) {
-                return pages::missing(state, request).await;
+                return (dashboard.missing)(state, request).await;
             }
-            let is_lost = request.uri().path() == "/" && pages::is_of_browser(request.headers());
+            let is_lost = request.uri().path() == "/" && is_of_browser(request.headers());
             if surface == Surface::Public && is_lost {
                 return (StatusCode::NOT_FOUND, state.pages.whereabouts()).into_response();
             }
             Error::Missing(no_path(surface).to_owned()).into_response()
         })
-        .layer(Extension(documents))
-        .layer(Extension(AppStatuses::default()))
-        .with_state(edge)
+        .layer(Extension(documents));
+    (dashboard.share)(all).with_state(edge)
+}
+
+/// The guard of a route that needs a key, or the sign-in of a page.
+fn guard(edge: &Shared, route: &Route) -> Guard {
+    Guard {
+        edge: edge.clone(),
+        least: route.least,
+        scope: route.scope(),
+    }
 }
 
 /// Answers a request to a known host alone. One without a host is refused by the listener.

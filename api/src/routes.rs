@@ -1,9 +1,8 @@
-//! Every route of the service with its access, in one list.
+//! Every route of the API with its access, in one list. Those of the dashboard are in `pages`.
 
 use crate::edge::Shared;
 use crate::openapi::{self, Documents};
 use crate::operation::Described;
-use crate::pages;
 use crate::resources::{
     about, alarms, apps, arrivals, audit_log, catalogue, check, customer_day, customer_detail,
     customer_state, customers, deliveries, destinations, device_events, devices, document, erasure,
@@ -32,7 +31,6 @@ pub fn routes() -> Vec<Route> {
     all.extend(platform_routes());
     all.extend(ledger_routes());
     all.extend(accounting_routes());
-    all.extend(pages::routes());
     all
 }
 

@@ -68,6 +68,7 @@ mod worker;
 pub use additions::Additions;
 pub use serve::{allowed, sender};
 
+use crate::router::Dashboard;
 use crate::stores::StoreCommand;
 use crate::telemetry;
 use clap::error::ErrorKind;
@@ -149,13 +150,13 @@ impl Cli {
     }
 }
 
-/// Parses the command line, runs the command, and returns the exit code.
-pub fn main() -> ExitCode {
-    main_with(Additions::default())
+/// Parses the command line, runs the command, and returns the exit code. What serves HTTP has this dashboard.
+pub fn main(dashboard: &'static Dashboard) -> ExitCode {
+    main_with(Additions::default(), dashboard)
 }
 
 /// As [`main`], for a program with additions.
-pub fn main_with(additions: Additions) -> ExitCode {
+pub fn main_with(additions: Additions, dashboard: &'static Dashboard) -> ExitCode {
     if let Err(error) = additions.add() {
         return failed(&error);
     }
@@ -170,16 +171,16 @@ pub fn main_with(additions: Additions) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return failed(&anyhow::Error::new(error).context("cannot start threads")),
     };
-    let answer = runtime.block_on(answer(cli));
+    let answer = runtime.block_on(answer(cli, dashboard));
     telemetry::stop();
     runtime.shutdown_background();
     answer.unwrap_or_else(|error| failed(&error))
 }
 
-async fn answer(cli: Cli) -> anyhow::Result<ExitCode> {
+async fn answer(cli: Cli, dashboard: &'static Dashboard) -> anyhow::Result<ExitCode> {
     match cli.command.unwrap_or(Command::Run(cli.run)) {
-        Command::Run(options) => run::run(options).await,
-        Command::Serve(options) => serve::serve(options).await,
+        Command::Run(options) => run::run(options, dashboard).await,
+        Command::Serve(options) => serve::serve(options, dashboard).await,
         Command::Worker(options) => worker::worker(options).await,
         Command::Migrate(options) => migrate::migrate(options).await,
         Command::Sample(options) => sample::sample(options).await,

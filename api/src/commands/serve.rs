@@ -12,6 +12,7 @@ use crate::edge::{Edge, Sender};
 use crate::figures::Figures;
 use crate::keyring::{Keys, Refusals};
 use crate::metrics::Metrics;
+use crate::router::Dashboard;
 use crate::signs::SignOfLife;
 use crate::stores::ingress::Ingresses;
 use crate::workers::Workers;
@@ -56,7 +57,7 @@ pub struct Options {
 }
 
 /// Serves until the process is stopped.
-pub async fn serve(options: Options) -> anyhow::Result<ExitCode> {
+pub async fn serve(options: Options, dashboard: &'static Dashboard) -> anyhow::Result<ExitCode> {
     let flags = config::Flags {
         listen: options.listen.map(|listen| listen.to_string()),
         admin_listen: options.admin_listen.map(|listen| listen.to_string()),
@@ -78,7 +79,7 @@ pub async fn serve(options: Options) -> anyhow::Result<ExitCode> {
         sockets.addresses()?.text()
     ));
     tokio::select! {
-        () = sockets.serve(edge, stop) => {}
+        () = sockets.serve(edge, dashboard, stop) => {}
         taken = engine.taken_at_start() => return Err(taken.into()),
     }
     counting::finish(&store, &sign).await;
@@ -173,7 +174,7 @@ pub fn edge(
         waking: Default::default(),
         workers,
         pages,
-        dispatch: Dispatch::start(Arc::new(engine), store.clone()),
+        dispatch: Dispatch::start(Arc::new(Temporal(engine)), store.clone()),
         store,
         stores: ingresses,
         known: stores::all().collect(),
@@ -215,23 +216,26 @@ pub fn sender(config: &Config) -> Sender {
     })
 }
 
-impl Engine for engine::Engine {
+/// Temporal, as the HTTP edge signals it.
+struct Temporal(engine::Engine);
+
+impl Engine for Temporal {
     fn signal(&self, key: CollapseKey, signal: Signal) -> BoxFuture<'_, Result<(), EngineError>> {
-        async move { Self::signal(self, key, signal).await.map_err(translated) }.boxed()
+        async move { self.0.signal(key, signal).await.map_err(translated) }.boxed()
     }
 
     fn status(
         &self,
         key: CollapseKey,
     ) -> BoxFuture<'_, Result<Option<serde_json::Value>, EngineError>> {
-        async move { Self::status(self, key).await.map_err(translated) }.boxed()
+        async move { self.0.status(key).await.map_err(translated) }.boxed()
     }
 
     fn failing(
         &self,
         workflow_id: String,
     ) -> BoxFuture<'_, Result<Vec<FailingActivity>, EngineError>> {
-        async move { Self::failing(self, workflow_id).await.map_err(translated) }.boxed()
+        async move { self.0.failing(workflow_id).await.map_err(translated) }.boxed()
     }
 
     fn signal_destination(
@@ -239,30 +243,25 @@ impl Engine for engine::Engine {
         id: DestinationId,
         signal: DestinationSignal,
     ) -> BoxFuture<'_, Result<(), EngineError>> {
-        async move {
-            Self::destination(self, id, signal)
-                .await
-                .map_err(translated)
-        }
-        .boxed()
+        async move { self.0.destination(id, signal).await.map_err(translated) }.boxed()
     }
 
     fn supervise(&self, id: DestinationId) -> BoxFuture<'_, Result<(), EngineError>> {
         // Returns at once: a task of the engine repeats the call until Temporal takes it.
-        Self::supervise(self, id);
+        self.0.supervise(id);
         async { Ok(()) }.boxed()
     }
 
     fn stream(&self, id: DestinationId) {
-        Self::stream(self, id);
+        self.0.stream(id);
     }
 
     fn verify_claims(&self, id: PlatformId) {
-        Self::verify_claims(self, id);
+        self.0.verify_claims(id);
     }
 
     fn is_connected(&self) -> bool {
-        Self::connected(self)
+        self.0.connected()
     }
 }
 

@@ -6,7 +6,7 @@ use crate::edge::Shared;
 use crate::listener::Listener;
 use crate::listener::limits::{self, LimitSettings, Limits};
 use crate::route::Surface;
-use crate::router::router_of;
+use crate::router::{Dashboard, router_of};
 use anyhow::Context;
 use futures::future::join_all;
 use std::io::{self, ErrorKind};
@@ -98,19 +98,18 @@ impl Sockets {
     }
 
     /// Answers requests until `stop`, then finishes the running ones.
-    pub async fn serve(self, edge: Shared, stop: Stop) {
+    pub async fn serve(self, edge: Shared, dashboard: &'static Dashboard, stop: Stop) {
         let surface = if self.admin.is_some() {
             Surface::Public
         } else {
             Surface::All
         };
         let live = edge.pages.live.clone();
-        let public = self
-            .public
-            .serve(router_of(surface, edge.clone()), stop.clone().requested());
+        let router = |surface| router_of(surface, edge.clone(), dashboard);
+        let public = self.public.serve(router(surface), stop.clone().requested());
         let admin = self
             .admin
-            .map(|admin| admin.serve(router_of(Surface::All, edge), stop.clone().requested()));
+            .map(|admin| admin.serve(router(Surface::All), stop.clone().requested()));
         let stopped = stop.clone().requested();
         let streams = async move {
             stopped.await;

@@ -3,6 +3,7 @@
 use super::hosts::Hosts;
 use super::live::Live;
 use crate::config::{Config, Setting};
+use axum::http::{HeaderMap, header};
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,6 +12,15 @@ use url::Url;
 
 /// The path of the page; all of it is below.
 pub const PREFIX: &str = "/ui";
+
+/// Whether a request with these headers is that of a browser for a page.
+pub fn is_of_browser(headers: &HeaderMap) -> bool {
+    let accepted = headers
+        .get(header::ACCEPT)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    accepted.contains("text/html")
+}
 
 /// Finds the address of Temporal's own UI: it may be known only after the start.
 type TemporalUi = Arc<dyn Fn() -> Option<String> + Send + Sync>;

@@ -2,14 +2,12 @@
 
 use super::scope::Scope;
 use crate::keyring::{KeyText, Refusals};
-use crate::route::{Access, Route};
-use crate::routes::routes;
 use domain::KeyId;
 use secrecy::ExposeSecret;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::time::Duration;
-use storage::{Role, Subject};
+use storage::Subject;
 
 #[test]
 fn the_text_of_a_key_is_its_id_and_its_secret() {
@@ -100,56 +98,4 @@ fn an_address_guesses_a_few_times_and_its_own_key_still_works() {
         refusals.check(other, "guess").is_ok(),
         "wrong keys lock no token"
     );
-}
-
-#[test]
-fn the_documented_table_is_that_of_the_routes() {
-    let guarded = routes()
-        .into_iter()
-        .filter(|route| route.access == Access::Admin);
-    let row = |route: Route| {
-        let (least, scope) = (route.least.as_str(), route.scope().describe());
-        format!(
-            "| `{} {}` | {least} | {scope} |\n",
-            route.method, route.path
-        )
-    };
-    let table: String = guarded.map(row).collect();
-    let documented = include_str!("README.md")
-        .split("|---|---|---|\n")
-        .nth(1)
-        .unwrap_or_default();
-    assert_eq!(documented, table, "the table in api/src/keys/README.md");
-}
-
-#[test]
-fn every_route_that_names_a_thing_knows_its_app() {
-    for route in routes()
-        .into_iter()
-        .filter(|route| route.access == Access::Admin && route.path.contains('{'))
-    {
-        assert!(
-            matches!(route.scope(), Scope::Path(_)),
-            "{} {}",
-            route.method,
-            route.path
-        );
-    }
-}
-
-#[test]
-fn below_read_are_metrics_and_callers() {
-    for route in routes()
-        .into_iter()
-        .filter(|route| route.access == Access::Admin)
-    {
-        let is_below = ["/metrics", "/v1/caller"].contains(&route.path);
-        assert_eq!(route.least == Role::Metrics, is_below, "{}", route.path);
-        assert!(
-            route.method == "GET" || route.least > Role::Read || route.is_query,
-            "{} {}",
-            route.method,
-            route.path
-        );
-    }
 }

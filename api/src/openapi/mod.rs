@@ -28,7 +28,7 @@ use std::sync::LazyLock;
 /// The OpenAPI documents of a list of routes, without the addresses of a process ([`Served`]).
 #[derive(Debug)]
 pub struct Documents {
-    /// All routes, without the pages for people.
+    /// All routes.
     pub whole: LazyLock<Value>,
     /// The routes that apps on devices call, and nothing else.
     pub device: LazyLock<Value>,
@@ -39,7 +39,7 @@ pub fn document(routes: Vec<Route>) -> Value {
     let problem = schemas.responses.subschema_for::<Problem>();
     let mut paths = Map::new();
     let mut described: Vec<(Route, Operation)> = Vec::new();
-    for route in routes.into_iter().filter(|route| !route.is_page) {
+    for route in routes {
         let mut operation = Operation::default();
         (route.describe)(&mut operation, &mut schemas);
         described.push((route, operation));

@@ -1,21 +1,13 @@
 //! The document describes every route, and its references resolve.
 
 use super::{document, limits};
-use crate::route::{Access, Route};
-use crate::routes::{self, DOCUMENTS};
+use crate::route::Access;
+use crate::routes::{DOCUMENTS, routes};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
-/// The routes that the document describes: all but the pages for people.
-fn routes() -> Vec<Route> {
-    routes::routes()
-        .into_iter()
-        .filter(|route| !route.is_page)
-        .collect()
-}
-
 fn whole() -> Value {
-    document(routes::routes())
+    document(routes())
 }
 
 #[test]

@@ -42,16 +42,27 @@ mod team;
 mod text;
 mod visit;
 
-pub use guard::{enter, serve};
-pub use home::AppStatuses;
-
-use crate::edge::Shared;
+use crate::edge::pages::is_of_browser;
 use crate::error::{Error, Problem};
 use crate::route::Route;
-use axum::http::{HeaderMap, header};
+use crate::router::Dashboard;
+use axum::Extension;
+use axum::http::HeaderMap;
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Redirect, Response};
+use futures::FutureExt;
+use home::AppStatuses;
 use std::sync::LazyLock;
 use storage::Role;
+
+/// The dashboard, as the router serves it.
+pub static DASHBOARD: Dashboard = Dashboard {
+    routes,
+    serve: |page, edge| page.route_layer(from_fn_with_state(edge, guard::serve)),
+    enter: |page, guard| page.route_layer(from_fn_with_state(guard, guard::enter)),
+    missing: |state, request| failure::missing(state, request).boxed(),
+    share: |router| router.layer(Extension(AppStatuses::default())),
+};
 
 pub struct Screen {
     pub name: &'static str,
@@ -106,15 +117,6 @@ pub fn routes() -> Vec<Route> {
     all
 }
 
-/// Whether a request with these headers is that of a browser for a page.
-pub fn is_of_browser(headers: &HeaderMap) -> bool {
-    let accepted = headers
-        .get(header::ACCEPT)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
-    accepted.contains("text/html")
-}
-
 /// `GET /` of a browser. Others get the error that they got before.
 async fn root(headers: HeaderMap) -> Response {
     if is_of_browser(&headers) {
@@ -125,12 +127,4 @@ async fn root(headers: HeaderMap) -> Response {
     // Who is no browser gets no page of it.
     response.extensions_mut().remove::<Problem>();
     response
-}
-
-/// The answer for a path below `/ui` that no page has.
-pub async fn missing(
-    state: axum::extract::State<Shared>,
-    request: axum::extract::Request,
-) -> Response {
-    failure::missing(state, request).await
 }

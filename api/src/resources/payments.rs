@@ -91,37 +91,11 @@ pub const fn unknown(one: &PaymentView, why: UnknownPrice) -> &'static str {
 }
 
 #[cfg(test)]
-pub mod tests {
+mod tests {
     use super::{kind, not_known};
+    use crate::fixtures::entry;
     use domain::payment::{EntryKind, UnknownPrice};
-    use domain::{CollapseKey, Environment, EventId};
     use storage::PaymentView;
-    use uuid::Uuid;
-
-    /// A payment in USD by the list, or a change of it.
-    pub fn entry(number: i64, kind: EntryKind, usd: &str) -> PaymentView {
-        let price = kind.is_payment().then(|| usd.to_owned());
-        PaymentView {
-            event_id: EventId::new(Uuid::from_u128(1)),
-            collapse_key: CollapseKey::new(Uuid::from_u128(2)),
-            number,
-            kind,
-            occurred_at: "2026-11-03T16:20:01Z".parse().unwrap(),
-            sku: None,
-            currency: price.as_ref().map(|_| "USD".to_owned()),
-            price,
-            usd: Some(usd.to_owned()),
-            rate_day: None,
-            is_rate_carried: false,
-            unknown_because: None,
-            is_unlisted: false,
-            source: "catalogue".to_owned(),
-            transaction_id: None,
-            is_corrected: false,
-            environment: Environment::Production,
-            created_at: "2026-11-03T16:20:01Z".parse().unwrap(),
-        }
-    }
 
     #[test]
     fn a_new_plan_needs_no_change_of_the_former_one() {

@@ -15,7 +15,7 @@ use std::sync::LazyLock;
 static CHANGES: LazyLock<Vec<(&str, &str)>> = LazyLock::new(|| {
     let all = api::routes::routes()
         .into_iter()
-        .filter(|route| route.access == Access::Admin && !route.is_page);
+        .filter(|route| route.access == Access::Admin);
     // A DELETE has no body, and leaves nothing for the inputs after it.
     all.filter(|route| !matches!(route.method, "GET" | "DELETE"))
         .map(|route| (route.method, route.path))

@@ -11,7 +11,7 @@ use api::keyring::{Keys, Refusals};
 use api::metrics::Metrics;
 use api::stores::amazon::{Amazon, Fetch, FetchError, Settings};
 use api::stores::ingress::Ingresses;
-use api::{clock, router};
+use api::{clock, pages, router};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, header};
@@ -184,7 +184,8 @@ impl World {
         let store = runtime
             .block_on(Store::open(config))
             .expect("the database opens");
-        let router = runtime.block_on(async { router::router(edge(store.clone())) });
+        let router =
+            runtime.block_on(async { router::router(edge(store.clone()), &pages::DASHBOARD) });
         let mut world = Self {
             runtime,
             router,

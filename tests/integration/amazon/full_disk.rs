@@ -1,7 +1,7 @@
 //! What the service answers while the disk is full, and while less of it is free than the reserve.
 
 use super::{World, renewal};
-use api::router;
+use api::{pages, router};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, header};
@@ -84,7 +84,10 @@ async fn check_refused(router: &Router) {
 async fn a_full_disk_is_not_ready() {
     let world = World::following().await;
     let edge = world.edge(&[]);
-    let (router, room) = (router::router(edge.clone()), &edge.devices.room);
+    let (router, room) = (
+        router::router(edge.clone(), &pages::DASHBOARD),
+        &edge.devices.room,
+    );
     let point = format!(
         "storage.full/{}",
         world.folder.path().join("settle.db").display()
@@ -139,7 +142,7 @@ async fn a_full_disk_is_not_ready() {
 async fn a_flood_of_devices_leaves_the_reserve_of_the_disk() {
     let world = World::following().await;
     let edge = world.edge(&[("SETTLE_DEVICES_DISK_RESERVE", "16000000TiB")]);
-    let router = router::router(edge.clone());
+    let router = router::router(edge.clone(), &pages::DASHBOARD);
     let (status, _, body) = send(&router, "/v1/device/events", Some(&report("before"))).await;
     assert_eq!(status, 200, "before the first refresh: {body}");
     for number in 0..10 {
@@ -159,7 +162,7 @@ async fn a_flood_of_devices_leaves_the_reserve_of_the_disk() {
     let edge = world.edge(&[("SETTLE_DEVICES_DISK_RESERVE", "off")]);
     edge.devices.room.refresh(&world.store).await;
     let (status, _, body) = send(
-        &router::router(edge),
+        &router::router(edge, &pages::DASHBOARD),
         "/v1/device/events",
         Some(&report("after")),
     )

@@ -19,7 +19,7 @@ use api::stores::amazon::signer::{Header, Sample, Signer};
 use api::stores::amazon::{Amazon, Fetch, FetchError, Settings};
 use api::stores::ingress::Ingresses;
 use api::stores::intake::Intake;
-use api::{clock, router};
+use api::{clock, pages, router};
 use axum::Router;
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, SqliteConnection};
@@ -251,7 +251,7 @@ impl World {
 
     /// The whole HTTP service with this ingress.
     fn router(&self) -> Router {
-        router::router(self.edge(&[]))
+        router::router(self.edge(&[]), &pages::DASHBOARD)
     }
 
     /// The state of the service with these environment variables.

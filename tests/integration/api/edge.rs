@@ -13,7 +13,7 @@ use api::metrics::Metrics;
 use api::stores::amazon::{Amazon, Fetch, FetchError, Settings};
 use api::stores::ingress::Ingresses;
 use api::stores::{self, StoreEntry};
-use api::{clock, router};
+use api::{clock, pages, router};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderName, Request, header};
@@ -305,7 +305,7 @@ impl Service {
         };
         let edge = Arc::new(edge);
         Self {
-            router: router::router(edge.clone()),
+            router: router::router(edge.clone(), &pages::DASHBOARD),
             edge,
             engine,
             store,

@@ -1,20 +1,12 @@
 //! A client's mistake is answered with a 4xx that names it, never with a 500.
 
 use super::edge::{Answer, Service, TOKEN};
-use api::route::{Access, Route};
-use api::routes;
+use api::route::Access;
+use api::routes::routes;
 use serde_json::{Value, json};
 
 const UNKNOWN: &str = "6b275a67-0bbb-4f3a-99b9-6600bf711993";
 const EVENT: &str = "?destination_id=6b275a67-0bbb-4f3a-99b9-6600bf711993&type=user.erased";
-
-/// The routes of the API. The pages for people are in `pages`.
-fn routes() -> Vec<Route> {
-    routes::routes()
-        .into_iter()
-        .filter(|route| !route.is_page)
-        .collect()
-}
 
 /// The path of a route with `with` in place of each parameter.
 fn filled(path: &str, with: &str) -> String {

@@ -138,7 +138,7 @@ struct Fields {
 static ROUTES: LazyLock<BTreeMap<(&'static str, &'static str), Fields>> = LazyLock::new(|| {
     let mut all = Vec::new();
     let mut schemas = Schemas::default();
-    for route in routes().into_iter().filter(|route| !route.is_page) {
+    for route in routes() {
         let mut operation = Operation::default();
         (route.describe)(&mut operation, &mut schemas);
         all.push(((route.method, route.path), operation));

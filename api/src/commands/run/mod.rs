@@ -15,6 +15,7 @@ use super::{client, data, serve, settings, table, worker};
 use crate::clock;
 use crate::config::{Config, Flags, Variables, environment};
 use crate::edge::pages::Pages;
+use crate::router::Dashboard;
 use crate::signs::SignOfLife;
 use crate::{config, counting, telemetry};
 use activities::Actions;
@@ -103,7 +104,7 @@ impl Options {
 }
 
 /// Runs until the process is stopped.
-pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
+pub async fn run(options: Options, dashboard: &'static Dashboard) -> anyhow::Result<ExitCode> {
     let variables = environment();
     let dev_server = dev_server::is_needed(&variables).then(DevServer::default);
     let (mut config, data) = prepare(&options.flags(), variables.clone())?;
@@ -139,6 +140,7 @@ pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
         store: store.clone(),
         sign: sign.clone(),
         sockets,
+        dashboard,
         demo,
         data,
         log,
@@ -202,6 +204,7 @@ struct Runner {
     store: Store,
     sign: SignOfLife,
     sockets: Sockets,
+    dashboard: &'static Dashboard,
     demo: Option<Demo>,
     data: PathBuf,
     /// The file of the log; `None` on standard error.
@@ -246,7 +249,8 @@ impl Runner {
             Some(demo) => Some(demo.start(self.store.clone()).await?),
             None => None,
         };
-        let serving = self.sockets.serve(edge, stop.clone()).map(Ok);
+        let serving = self.sockets.serve(edge, self.dashboard, stop.clone());
+        let serving = serving.map(Ok);
         let parts = Parts {
             config: &self.config,
             store: self.store,

@@ -179,8 +179,8 @@ fn undoing(transfer: &Transfer, names: &[&str]) -> String {
 #[cfg(test)]
 mod tests {
     use super::{is_offered, undoing};
+    use crate::fixtures::transfer;
     use crate::resources::transfers::Transfer;
-    use crate::resources::transfers::moves::tests::transfer;
     use domain::TransferId;
     use storage::TransferCause;
     use uuid::Uuid;

@@ -130,7 +130,7 @@ fn source(one: &PaymentView) -> String {
 #[cfg(test)]
 mod tests {
     use super::source;
-    use crate::resources::payments::tests::entry;
+    use crate::fixtures::entry;
     use domain::payment::EntryKind;
     use storage::PaymentView;
 

@@ -97,8 +97,8 @@ pub fn undone<'a>(
 
 #[cfg(test)]
 mod tests {
+    use crate::fixtures::transfer;
     use crate::resources::transfers::Transfer;
-    use crate::resources::transfers::moves::tests::transfer;
     use domain::{Timestamp, TransferId};
     use storage::TransferCause;
     use uuid::Uuid;

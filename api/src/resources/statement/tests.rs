@@ -1,7 +1,7 @@
 //! The lines of a statement, and its totals.
 
 use super::{PaymentMove, PaymentRow, rows};
-use crate::resources::payments::tests::entry;
+use crate::fixtures::entry;
 use crate::resources::transfers::TransferSide;
 use domain::payment::{EntryKind, UnknownPrice};
 use domain::{AppId, Environment, UserId};

@@ -98,38 +98,13 @@ pub fn summary(one: &Transfer) -> String {
 }
 
 #[cfg(test)]
-pub mod tests {
+mod tests {
     use super::{away, keys, next, summary};
-    use crate::resources::transfers::{Transfer, TransferSide};
-    use domain::{AppId, CollapseKey, Timestamp, TransferId, UserId};
+    use crate::fixtures::transfer;
+    use crate::resources::transfers::Transfer;
+    use domain::{CollapseKey, Timestamp};
     use storage::{MAX_TRANSFERS, TransferCause};
     use uuid::Uuid;
-
-    /// A transfer to robin@example.com.
-    pub fn transfer(cause: TransferCause, from: Option<&str>) -> Transfer {
-        let side = |external_id: Option<&str>| TransferSide {
-            user_id: UserId::new(Uuid::from_u128(1)),
-            external_id: external_id.map(str::to_owned),
-        };
-        Transfer {
-            transfer_id: TransferId::new(Uuid::from_u128(2)),
-            app_id: AppId::new(Uuid::from_u128(3)),
-            from: side(from),
-            is_from_erased: false,
-            to: side(Some("robin@example.com")),
-            cause,
-            app_user_ids: Vec::new(),
-            announced: Vec::new(),
-            by: None,
-            reason: None,
-            undoes: None,
-            undone_by: None,
-            can_undo: true,
-            summary: String::new(),
-            created_at: "2026-11-25T10:00:00Z".parse::<Timestamp>().unwrap(),
-            warnings: Vec::new(),
-        }
-    }
 
     #[test]
     fn the_purchases_of_the_latest_transfer_are_in_front() {

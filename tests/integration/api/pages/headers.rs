@@ -2,8 +2,8 @@
 
 use super::visitor::{Visitor, send, unzipped};
 use crate::api::edge::{Service, TOKEN};
+use api::pages;
 use api::route::{Access, Surface};
-use api::routes::routes;
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
 use tower::ServiceExt;
@@ -134,7 +134,7 @@ async fn a_browser_is_sent_to_the_page_and_others_get_the_error() {
 
 #[test]
 fn no_page_is_served_to_everybody() {
-    let pages: Vec<_> = routes().into_iter().filter(|route| route.is_page).collect();
+    let pages = pages::routes();
     assert!(pages.len() > 20, "{}", pages.len());
     for route in pages {
         assert!(!route.is_on(Surface::Public), "{}", route.path);

@@ -4,6 +4,7 @@ mod platforms;
 mod topics;
 
 use super::edge::{Service, accept};
+use api::pages;
 use api::route::Surface;
 use api::router::router_of;
 use serde_json::{Value, json};
@@ -167,7 +168,7 @@ async fn metrics_show_the_inbox_age_and_the_schemas_are_listed() {
 #[tokio::test]
 async fn each_link_of_the_index_of_schemas_is_served_to_everybody() {
     let mut service = Service::start("links").await;
-    service.router = router_of(Surface::Public, service.edge.clone());
+    service.router = router_of(Surface::Public, service.edge.clone(), &pages::DASHBOARD);
     let index = service
         .send("GET", "/api/v1/events/schema/", None, Vec::new())
         .await;
