@@ -1,8 +1,8 @@
 //! Additions of a program to the stores and the kinds of destinations of a release, and to their protocols.
 
-use crate::stores::{self, StoreEntry};
 use activities::http::{self, Transport};
 use anyhow::{bail, ensure};
+use api::stores::{self, StoreEntry};
 use domain::stores::Policy;
 use protocols::destinations::{self, Kind};
 use std::collections::BTreeSet;

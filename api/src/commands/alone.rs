@@ -2,8 +2,8 @@
 //! does not respond.
 
 use super::sweeping::Late;
-use crate::workers::Workers;
 use activities::Context;
+use api::workers::Workers;
 use std::time::Duration;
 use storage::chain;
 

@@ -4,12 +4,12 @@
 
 use super::secret::Source;
 use super::settings::{self, PathFlags};
-use crate::config::{self, Config, Variables};
-use crate::error::Field;
-use crate::keys::REASON;
-use crate::resources::customers::UNKNOWN;
-use crate::shell::quoted;
 use anyhow::{Context, anyhow, bail};
+use api::config::{self, Config, Variables};
+use api::error::Field;
+use api::keys::REASON;
+use api::resources::customers::UNKNOWN;
+use api::shell::quoted;
 use domain::text::trimmed;
 use reqwest::header::HeaderValue;
 use reqwest::{Method, StatusCode};

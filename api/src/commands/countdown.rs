@@ -2,7 +2,7 @@
 
 use super::client::{Client, read_as};
 use super::table;
-use crate::{clock, times};
+use api::{clock, times};
 use domain::{CollapseKey, Timestamp};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Deserialize;

@@ -6,7 +6,7 @@ use super::customer_shown::{ENTITLEMENTS, print_customer, print_day, print_expla
 use super::drawn::{Exchange, Hook, Planned};
 use super::purchase::humanize_state;
 use super::{names, table};
-use crate::resources::naming::{MergedCustomer, counted};
+use api::resources::naming::{MergedCustomer, counted};
 use clap::{Args, FromArgMatches};
 use domain::Timestamp;
 use serde::Deserialize;

@@ -3,12 +3,12 @@
 use super::client::{Client, read_as};
 use super::drawn::Exchange;
 use super::table;
-use crate::resources::access::UnlistedProduct;
-use crate::resources::erasing::ErasureNotes;
-use crate::resources::explain::customer::ExplainedCustomer;
-use crate::resources::statement::PaidTotal;
-use crate::resources::undelivered::CustomerWarning;
-use crate::shell::quoted;
+use api::resources::access::UnlistedProduct;
+use api::resources::erasing::ErasureNotes;
+use api::resources::explain::customer::ExplainedCustomer;
+use api::resources::statement::PaidTotal;
+use api::resources::undelivered::CustomerWarning;
+use api::shell::quoted;
 use domain::Timestamp;
 use serde::Deserialize;
 use serde::de::IgnoredAny;

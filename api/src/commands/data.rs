@@ -1,7 +1,7 @@
 //! The data directory of `settle run` and its files, readable by their owner only.
 
-use crate::clock;
 use anyhow::{Context, bail};
+use api::clock;
 use domain::text::trimmed;
 use secrecy::SecretString;
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
@@ -177,7 +177,7 @@ mod tests {
     #[test]
     fn planted_links_lead_nowhere() {
         let folder =
-            std::env::temp_dir().join(format!("settle-links-{}", crate::clock::random_uuid()));
+            std::env::temp_dir().join(format!("settle-links-{}", api::clock::random_uuid()));
         let (data, other) = (folder.join("data"), folder.join("other"));
         std::fs::create_dir_all(&data).expect("a directory");
         std::fs::write(&other, "text").expect("a file");

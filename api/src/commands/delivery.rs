@@ -1,7 +1,7 @@
 //! `settle delivery`: what the table of its verbs cannot express.
 
 use super::drawn::Hook;
-use crate::resources::deliveries::status_for_people;
+use api::resources::deliveries::status_for_people;
 use storage::DeliveryStatus;
 
 pub const HOOKS: &[(&str, Hook)] = &[("list", Hook::Shown("status", shown))];

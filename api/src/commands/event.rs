@@ -1,7 +1,7 @@
 //! `settle event`: what the table of its verbs cannot express.
 
 use super::drawn::Hook;
-use crate::resources::events::chosen;
+use api::resources::events::chosen;
 use serde_json::Value;
 
 pub const HOOKS: &[(&str, Hook)] = &[("list", Hook::Parse("type", types))];

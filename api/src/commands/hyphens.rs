@@ -74,7 +74,7 @@ fn is_like_a_flag(text: &OsStr) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use crate::commands::Cli;
+    use crate::Cli;
 
     #[test]
     fn a_value_may_begin_with_a_hyphen_in_every_command() {

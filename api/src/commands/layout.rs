@@ -2,7 +2,7 @@
 //!
 //! Without a terminal, lines are not broken, unless `COLUMNS` is set.
 
-use crate::config;
+use api::config;
 use domain::text::is_commanding;
 use std::borrow::Cow;
 use std::io::IsTerminal;

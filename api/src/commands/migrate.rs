@@ -2,8 +2,8 @@
 //! else migrates.
 
 use super::{secret_urls, settings, table};
-use crate::config::{Config, Database};
 use anyhow::bail;
+use api::config::{Config, Database};
 use std::process::ExitCode;
 use storage::{Left, Planned, Store, TurnCursor};
 

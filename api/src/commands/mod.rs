@@ -68,9 +68,9 @@ mod worker;
 pub use additions::Additions;
 pub use serve::{allowed, sender};
 
-use crate::router::Dashboard;
-use crate::stores::StoreCommand;
-use crate::telemetry;
+use api::router::Dashboard;
+use api::stores::StoreCommand;
+use api::telemetry;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::ffi::OsString;

@@ -3,8 +3,8 @@
 
 use super::client::{Client, Refused, known, read_as, segment};
 use super::table::Column;
-use crate::near::did_you_mean;
 use anyhow::bail;
+use api::near::did_you_mean;
 use domain::notification::SAMPLE_PREFIX;
 use domain::{CollapseKey, DeliveryId, Timestamp};
 use serde::Deserialize;

@@ -2,9 +2,9 @@
 
 use super::client::{Remote, read_as};
 use super::table;
-use crate::config;
-use crate::resources::keys::CallerView;
-use crate::resources::sign_ins::SignInLink;
+use api::config;
+use api::resources::keys::CallerView;
+use api::resources::sign_ins::SignInLink;
 use serde_json::json;
 use std::path::Path;
 use std::process::{ExitCode, Stdio};
@@ -84,7 +84,7 @@ fn browse(link: &str, data: &Path) -> bool {
     if super::data::write(&file, page_to(link).as_bytes()).is_err() {
         return false;
     }
-    let mut command = crate::tools::command(program);
+    let mut command = api::tools::command(program);
     command
         .arg(&file)
         .stdin(Stdio::null())

@@ -3,7 +3,7 @@
 use super::client::read_as;
 use super::drawn::Hook;
 use super::table;
-use crate::resources::refunds::STATE;
+use api::resources::refunds::STATE;
 use serde::Deserialize;
 use serde_json::Value;
 

@@ -1,8 +1,8 @@
 //! Watches that workers poll Temporal: without one nothing is settled and no event is sent. Each serving process
 //! watches, since it may be the only one left.
 
-use crate::workers::Workers;
 use activities::engine::{Engine, Polls};
+use api::workers::Workers;
 use metrics::gauge;
 use std::time::Duration;
 use storage::{Store, chain};

@@ -3,9 +3,9 @@
 use super::client::{Client, read_as};
 use super::drawn::{Exchange, Hook, Planned};
 use super::{explain, table};
-use crate::clock;
-use crate::resources::purchases::state_for_people;
-use crate::shell::quoted;
+use api::clock;
+use api::resources::purchases::state_for_people;
+use api::shell::quoted;
 use domain::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -144,7 +144,7 @@ mod tests {
         ] {
             let typed = typed.as_object().cloned().unwrap_or_default();
             let purchase = typed.get("collapse_key").and_then(Value::as_str);
-            let purchase = crate::shell::quoted(purchase.unwrap_or_default());
+            let purchase = api::shell::quoted(purchase.unwrap_or_default());
             let sentence = held(&Exchange {
                 answer: Value::Null,
                 typed,

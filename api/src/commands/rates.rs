@@ -3,8 +3,8 @@
 use super::client::{Client, segment};
 use super::progress::{bar, complain};
 use super::{names, rows, table};
-use crate::clock;
-use crate::resources::rates::NewRate;
+use api::clock;
+use api::resources::rates::NewRate;
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -1,9 +1,9 @@
 //! Reads the rows of an input file: CSV, or one JSON object per line.
 
 use super::client::Refused;
-use crate::error::Error;
-use crate::extract::{Fields, checked};
 use anyhow::{Context, bail};
+use api::error::Error;
+use api::extract::{Fields, checked};
 use serde_json::{Map, Value};
 use std::path::Path;
 use std::sync::Arc;
@@ -209,13 +209,13 @@ fn line_of(position: &csv::Position, file: &[u8]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::{Rows, answer, check, header, in_line, read};
-    use crate::resources::rates::NewRate;
+    use api::resources::rates::NewRate;
 
     fn rows(text: &str) -> Rows {
         let name = format!(
             "settle-rows-{}-{}",
             std::process::id(),
-            crate::clock::random_uuid()
+            api::clock::random_uuid()
         );
         let path = std::env::temp_dir().join(name);
         std::fs::write(&path, text).unwrap();

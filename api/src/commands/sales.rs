@@ -3,9 +3,9 @@
 use super::client::{Client, read_as, segment};
 use super::progress::bar;
 use super::{names, rows, table};
-use crate::resources::sales::MAX_TRANSACTIONS;
-use crate::stores;
 use anyhow::{Context, bail};
+use api::resources::sales::MAX_TRANSACTIONS;
+use api::stores;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;

@@ -2,7 +2,7 @@
 
 use super::drawn::{Exchange, Hook};
 use super::table;
-use crate::shell::quoted;
+use api::shell::quoted;
 
 pub const HOOKS: &[(&str, Hook)] = &[(
     "search",
@@ -19,7 +19,7 @@ fn suggestion(exchange: &Exchange) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::suggestion;
-    use crate::commands::drawn::Exchange;
+    use crate::drawn::Exchange;
     use serde_json::{Map, Value, json};
 
     #[test]

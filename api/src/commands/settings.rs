@@ -1,10 +1,10 @@
 //! The settings of the long-running commands, and opening the database with them.
 
 use super::table;
-use crate::clock;
-use crate::config::{Config, Database, Flags, Variables, environment, load};
-use crate::shell::quoted;
 use anyhow::{Context, bail};
+use api::clock;
+use api::config::{Config, Database, Flags, Variables, environment, load};
+use api::shell::quoted;
 use clap::Args;
 use protocols::destinations::shown_settings;
 use std::net::SocketAddr;
@@ -234,13 +234,13 @@ pub fn make_room(config: &Config) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::make_room;
-    use crate::config::{Flags, Variables, load};
+    use api::config::{Flags, Variables, load};
     use std::os::unix::fs::chown;
 
     #[test]
     fn root_creates_no_database_in_the_directory_of_another_user() {
         let directory =
-            std::env::temp_dir().join(format!("settle-room-{}", crate::clock::random_uuid()));
+            std::env::temp_dir().join(format!("settle-room-{}", api::clock::random_uuid()));
         std::fs::create_dir(&directory).expect("a directory");
         let file = directory.join("settle.sqlite");
         let flags = Flags {

@@ -3,7 +3,7 @@
 use super::client::{Client, read_as};
 use super::drawn::{Exchange, Hook};
 use super::table;
-use crate::resources::sign_ins::SignInLink;
+use api::resources::sign_ins::SignInLink;
 
 pub const HOOKS: &[(&str, Hook)] = &[("link", Hook::Print(print_link))];
 

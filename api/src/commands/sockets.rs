@@ -1,13 +1,13 @@
 //! The addresses at which a process serves HTTP: one for stores and devices, one for the whole API.
 
 use super::stop::Stop;
-use crate::config::Config;
-use crate::edge::Shared;
-use crate::listener::Listener;
-use crate::listener::limits::{self, LimitSettings, Limits};
-use crate::route::Surface;
-use crate::router::{Dashboard, router_of};
 use anyhow::Context;
+use api::config::Config;
+use api::edge::Shared;
+use api::listener::Listener;
+use api::listener::limits::{self, LimitSettings, Limits};
+use api::route::Surface;
+use api::router::{Dashboard, router_of};
 use futures::future::join_all;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;

@@ -3,12 +3,12 @@
 use super::client::{Client, Remote, known, read_as, segment};
 use super::destination::notable_state;
 use super::{layout, names, table};
-use crate::clock;
-use crate::resources::destinations::shown_state_for_people;
-use crate::resources::health::{Connection, Sweep};
-use crate::resources::overview;
-use crate::stores::name;
-use crate::times;
+use api::clock;
+use api::resources::destinations::shown_state_for_people;
+use api::resources::health::{Connection, Sweep};
+use api::resources::overview;
+use api::stores::name;
+use api::times;
 use domain::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -439,7 +439,7 @@ mod tests {
         DestinationStatus, SeenProcess, Status, counts_by_state, destination, is_in_trouble,
         read_as, sentences, sweep,
     };
-    use crate::stores;
+    use api::stores;
     use serde::de::DeserializeOwned;
     use serde_json::{Value, json};
 

@@ -2,8 +2,8 @@
 //! in a way that no retry resolves, so the process that notices it terminates the run and starts another. If Temporal
 //! does not respond, nothing can be started, and the alarm is raised all the same.
 
-use crate::metrics;
 use activities::engine::Engine;
+use api::metrics;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;

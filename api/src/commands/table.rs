@@ -344,7 +344,7 @@ mod tests {
             "a\\u{1b}]52;c;Zm9v\\u{7}\\u{9b}2J\\nfaked: line\\u{202e}\\u{7f} b"
         );
         let json = serde_json::to_string_pretty(&answer).unwrap();
-        let json = crate::commands::layout::harmless_json(&json);
+        let json = crate::layout::harmless_json(&json);
         assert!(!json.chars().any(domain::text::is_commanding), "{json}");
         assert_eq!(
             serde_json::from_str::<serde_json::Value>(&json).unwrap(),

@@ -1,6 +1,6 @@
 use super::Cli;
 use super::secret::Source;
-use crate::times;
+use api::times;
 use clap::CommandFactory;
 use domain::Timestamp;
 use secrecy::ExposeSecret;

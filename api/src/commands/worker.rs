@@ -2,13 +2,6 @@
 
 use super::stop::Stop;
 use super::{serve, settings, sockets, sweeping, table};
-use crate::clock;
-use crate::config::{self, Config, Database, environment};
-use crate::counting;
-use crate::listener::Listener;
-use crate::metrics::{self, Metrics};
-use crate::resources::health;
-use crate::telemetry;
 use activities::engine::Engine;
 use activities::http::Http;
 use activities::worker::{self, Slots};
@@ -16,6 +9,13 @@ use activities::{
     DeliverySlots, InFlight, LocalAttempts, RaisedAlarms, RefusedLanes, Verifier, Volume,
 };
 use anyhow::Context;
+use api::clock;
+use api::config::{self, Config, Database, environment};
+use api::counting;
+use api::listener::Listener;
+use api::metrics::{self, Metrics};
+use api::resources::health;
+use api::telemetry;
 use axum::Router;
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
@@ -221,7 +221,7 @@ fn fraction() -> f64 {
 #[cfg(test)]
 mod tests {
     use super::place;
-    use crate::config::Database;
+    use api::config::Database;
 
     #[test]
     fn the_database_is_named_without_what_is_secret() {

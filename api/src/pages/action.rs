@@ -3,7 +3,7 @@
 use super::change::Mistakes;
 use super::form::Sent;
 use super::parts::Sentence;
-use crate::error::Field;
+use api::error::Field;
 
 pub struct Action {
     pub path: String,
@@ -230,9 +230,9 @@ pub fn labelled<'a>(
 #[cfg(test)]
 mod tests {
     use super::{Action, Input, Mistakes};
-    use crate::error::Field;
-    use crate::pages::change::Refused;
-    use crate::pages::form::Sent;
+    use crate::change::Refused;
+    use crate::form::Sent;
+    use api::error::Field;
 
     #[test]
     fn a_wrong_form_is_open_with_its_values_and_without_secrets() {

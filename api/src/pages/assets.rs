@@ -1,7 +1,7 @@
 //! The files of the dashboard, compiled in. Their addresses contain their hash, so a browser caches each forever and
 //! never uses an old one.
 
-use crate::error::Error;
+use api::error::Error;
 use axum::extract::Path;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};

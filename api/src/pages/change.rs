@@ -2,8 +2,8 @@
 
 use super::form::Sent;
 use super::visit::Visit;
-use crate::error::{Error, Field, Problem};
-use crate::extract::{Draft, Fields, drafted};
+use api::error::{Error, Field, Problem};
+use api::extract::{Draft, Fields, drafted};
 use axum::extract::FromRequestParts;
 use axum::http::StatusCode;
 use axum::http::request::Parts;

@@ -3,7 +3,7 @@
 
 use super::parts::Moment;
 use super::text::amount;
-use crate::resources::series::{Point, SeriesPoints};
+use api::resources::series::{Point, SeriesPoints};
 use askama::Template;
 use std::fmt::Write;
 

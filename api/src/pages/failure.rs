@@ -3,9 +3,9 @@
 use super::frame::{Files, Frame, PageAddress, html};
 use super::visit::Visit;
 use super::{SCREENS, deliveries, headers};
-use crate::edge::Shared;
-use crate::edge::pages::PREFIX;
-use crate::error::{Error, Problem};
+use api::edge::Shared;
+use api::edge::pages::PREFIX;
+use api::error::{Error, Problem};
 use askama::Template;
 use axum::extract::{Request, State};
 use axum::http::{Method, StatusCode, header};

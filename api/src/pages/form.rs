@@ -1,7 +1,7 @@
 //! The fields of a form, read by the same schemas as a body of the API.
 
-use crate::error::{Error, Field};
-use crate::extract::{Fields, MAX_BYTES, drafted, is_plain, typed};
+use api::error::{Error, Field};
+use api::extract::{Fields, MAX_BYTES, drafted, is_plain, typed};
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use serde_json::{Map, Value};

@@ -3,11 +3,11 @@
 use super::form::{Sent, TOKEN};
 use super::visit::{Visit, has_cookie};
 use super::{failure, headers, sign_in};
-use crate::edge::Shared;
-use crate::error::Error;
-use crate::keys::Reason;
-use crate::keys::guard::{Guard, refused};
-use crate::keys::scope::first_id;
+use api::edge::Shared;
+use api::error::Error;
+use api::keys::Reason;
+use api::keys::guard::{Guard, refused};
+use api::keys::scope::first_id;
 use axum::body::to_bytes;
 use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{RawPathParams, Request, State};

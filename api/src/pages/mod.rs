@@ -42,10 +42,10 @@ mod team;
 mod text;
 mod visit;
 
-use crate::edge::pages::is_of_browser;
-use crate::error::{Error, Problem};
-use crate::route::Route;
-use crate::router::Dashboard;
+use api::edge::pages::is_of_browser;
+use api::error::{Error, Problem};
+use api::route::Route;
+use api::router::Dashboard;
 use axum::Extension;
 use axum::http::HeaderMap;
 use axum::middleware::from_fn_with_state;

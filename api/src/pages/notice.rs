@@ -184,7 +184,7 @@ fn done(path: &str, name: &str) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::{DONE, Notice, done};
-    use crate::pages::parts::Tone;
+    use crate::parts::Tone;
     use std::collections::BTreeSet;
 
     #[test]

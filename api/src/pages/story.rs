@@ -1,11 +1,11 @@
 //! The timeline of a purchase or an event, from the tree of its explanation. The sentences are those of the
 //! explanation; here they are only arranged. Pure.
 
-use crate::pages::changed::Changed;
-use crate::pages::parts::{Badge, Code, Moment, Sentence, Tone};
-use crate::pages::text::{capital, delivery_status};
-use crate::pages::visit::Visit;
-use crate::resources::explain::node::Node;
+use crate::changed::Changed;
+use crate::parts::{Badge, Code, Moment, Sentence, Tone};
+use crate::text::{capital, delivery_status};
+use crate::visit::Visit;
+use api::resources::explain::node::Node;
 use domain::Timestamp;
 use domain::device::claim::CLAIM_STORE_TYPE;
 use serde_json::Value;

@@ -1,10 +1,10 @@
 //! Texts for display: sentences in parts, instants, states.
 
 use super::parts::{Badge, Tone};
-use crate::resources::deliveries::status_for_people;
-use crate::resources::destinations::shown_state_for_people;
-use crate::resources::purchases::state_for_people;
-use crate::times::to_second;
+use api::resources::deliveries::status_for_people;
+use api::resources::destinations::shown_state_for_people;
+use api::resources::purchases::state_for_people;
+use api::times::to_second;
 use domain::Timestamp;
 use std::time::Duration;
 use storage::{DeliveryStatus, ShownState};

@@ -1,10 +1,10 @@
 //! The visitor: the sign-in behind a cookie.
 
-use crate::edge::Edge;
-use crate::edge::pages::PREFIX;
-use crate::error::Error;
-use crate::keys::Caller;
-use crate::resources::{live, sign_ins};
+use api::edge::Edge;
+use api::edge::pages::PREFIX;
+use api::error::Error;
+use api::keys::Caller;
+use api::resources::{live, sign_ins};
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Uri, header};

@@ -2,14 +2,14 @@
 //! validates it.
 
 use super::kinds;
-use crate::commands::client::{Client, Refused};
-use crate::commands::drawn::{Argument, Flag, Parse};
-use crate::commands::names::{self, Text};
-use crate::commands::secret::Source;
-use crate::commands::table;
-use crate::resources::forms::{Field, Form, of_destinations, property};
-use crate::times;
+use crate::client::{Client, Refused};
+use crate::drawn::{Argument, Flag, Parse};
+use crate::names::{self, Text};
+use crate::secret::Source;
+use crate::table;
 use anyhow::bail;
+use api::resources::forms::{Field, Form, of_destinations, property};
+use api::times;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 use domain::Environment;
 use secrecy::ExposeSecret;

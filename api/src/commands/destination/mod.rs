@@ -7,13 +7,13 @@ mod shown;
 
 pub use shown::notable_state;
 
-use crate::commands::client::{Client, read_as, segment};
-use crate::commands::drawn::{Exchange, Hook};
-use crate::commands::names;
-use crate::commands::table;
-use crate::near::did_you_mean;
-use crate::resources::destinations::{Skipping, Tested};
-use crate::resources::forms::of_destinations;
+use crate::client::{Client, read_as, segment};
+use crate::drawn::{Exchange, Hook};
+use crate::names;
+use crate::table;
+use api::near::did_you_mean;
+use api::resources::destinations::{Skipping, Tested};
+use api::resources::forms::of_destinations;
 use clap::{Args, FromArgMatches};
 use domain::event::{PURCHASE_UPDATED, Wildcards, chooses};
 use flags::Fields;

@@ -1,10 +1,10 @@
 //! `settle destination retry`: sends what is pending now, and prints the result.
 
 use super::path;
-use crate::commands::client::{Client, read_as};
-use crate::commands::layout::short_times;
-use crate::commands::table;
-use crate::resources::destinations::{CHECKED, Retrying};
+use crate::client::{Client, read_as};
+use crate::layout::short_times;
+use crate::table;
+use api::resources::destinations::{CHECKED, Retrying};
 use domain::Timestamp;
 use domain::health::Health;
 use serde::Deserialize;

@@ -1,9 +1,9 @@
 //! Prints one destination: its settings and its health.
 
-use crate::commands::client::{known, read_as};
-use crate::commands::table::{self, field, text};
-use crate::resources::destinations::{CHECKED, shown_state_for_people};
-use crate::times;
+use crate::client::{known, read_as};
+use crate::table::{self, field, text};
+use api::resources::destinations::{CHECKED, shown_state_for_people};
+use api::times;
 use domain::Timestamp;
 use domain::health::Health;
 use protocols::destinations::shown_kind;

@@ -1,13 +1,13 @@
 //! The arguments of a command, derived from the description of its route.
 
 use super::pairs::{self, Pair};
-use crate::clock;
-use crate::commands::secret::Source;
-use crate::extract::shape::{admits_null, choices, is_required, present, type_of};
-use crate::flags;
-use crate::operation::{Operation, Schemas};
-use crate::routes::routes;
-use crate::times;
+use crate::secret::Source;
+use api::clock;
+use api::extract::shape::{admits_null, choices, is_required, present, type_of};
+use api::flags;
+use api::operation::{Operation, Schemas};
+use api::routes::routes;
+use api::times;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Arg, ArgAction, ArgMatches, value_parser};
 use domain::Timestamp;

@@ -18,7 +18,7 @@ use super::{
     app, customer, delivery, destination, device, event, explain, key, notification, payment,
     platform, product, purchase, search, sign_in,
 };
-use crate::flags::TABLES;
+use api::flags::TABLES;
 use clap::{ArgMatches, Args, Command, FromArgMatches, Subcommand};
 use serde::Deserialize;
 use std::fmt;

@@ -1,6 +1,6 @@
 //! Fields of an object whose names its store chooses, each typed as `NAME=VALUE`.
 
-use crate::commands::secret::Source;
+use crate::secret::Source;
 use anyhow::bail;
 use secrecy::ExposeSecret;
 use serde_json::{Map, Value};

@@ -1,10 +1,10 @@
 //! How the response of a call is printed. `--json` always prints it verbatim.
 
 use super::verb::{Hook, Verb};
-use crate::commands::client::Client;
-use crate::commands::names::{self, DESTINATION, PLATFORM};
-use crate::commands::table::{self, Column};
-use crate::shell::quoted;
+use crate::client::Client;
+use crate::names::{self, DESTINATION, PLATFORM};
+use crate::table::{self, Column};
+use api::shell::quoted;
 use serde_json::{Map, Value};
 use std::process::ExitCode;
 
@@ -186,7 +186,7 @@ mod tests {
                 .expect("a command")
                 .0;
             assert_eq!(
-                crate::shell::read(command),
+                api::shell::read(command),
                 ["settle", "destination", "show", name]
             );
             assert!(sentence.starts_with(&format!("Of {name}: ")), "{sentence}");

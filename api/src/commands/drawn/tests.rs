@@ -1,9 +1,9 @@
 use super::verb::{Hook, Verb};
 use super::{HOOKS, RESOURCES, argument, listing};
-use crate::commands::Cli;
-use crate::flags;
-use crate::operation::{Operation, Schemas};
-use crate::routes::routes;
+use crate::Cli;
+use api::flags;
+use api::operation::{Operation, Schemas};
+use api::routes::routes;
 use std::collections::BTreeMap;
 
 /// The verbs that are one call, with their resource.

@@ -3,11 +3,11 @@
 use super::argument::{self, Argument, Flag, Parse, Place, Shown, Stated};
 use super::listing;
 use super::print::Exchange;
-use crate::commands::client::{Client, Refused, segment};
-use crate::commands::confirm::Confirm;
-use crate::commands::{names, table};
-use crate::keys::REASON;
+use crate::client::{Client, Refused, segment};
+use crate::confirm::Confirm;
+use crate::{names, table};
 use anyhow::{Context, bail};
+use api::keys::REASON;
 use clap::builder::PossibleValuesParser;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;

@@ -4,14 +4,14 @@
 //! machine by plain `http`, for its own destination alone; and the certificate of samples and the simulated store, for
 //! samples alone.
 
-use crate::clock;
-use crate::commands::data;
-use crate::commands::receiver::{self, Receiver, Style};
-use crate::commands::stop::Stop;
-use crate::config;
-use crate::stores;
-use crate::stores::samples::{DemoStore, KeyPem, SampleKey, SampleSigner};
+use crate::data;
+use crate::receiver::{self, Receiver, Style};
+use crate::stop::Stop;
 use anyhow::Context;
+use api::clock;
+use api::config;
+use api::stores;
+use api::stores::samples::{DemoStore, KeyPem, SampleKey, SampleSigner};
 use domain::catalogue::Price;
 use domain::time::millis;
 use domain::{AppId, Environment};

@@ -1,9 +1,9 @@
 //! Whether `settle run` starts a Temporal dev server, and the ports of that server.
 
-use crate::commands::data;
-use crate::config::Variables;
+use crate::data;
 use activities::engine::Addresses;
 use anyhow::Context;
+use api::config::Variables;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 

@@ -11,9 +11,9 @@
 //! with the ports of the last one, so that bookmarks work.
 
 use super::dev_server::{self, Ports};
-use crate::tools;
 use activities::engine::{Addresses, DevServer};
 use anyhow::Context;
+use api::tools;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -334,7 +334,7 @@ mod tests {
     #[test]
     fn a_full_log_becomes_the_one_before_while_the_server_appends() {
         let folder =
-            std::env::temp_dir().join(format!("settle-temporal-{}", crate::clock::random_uuid()));
+            std::env::temp_dir().join(format!("settle-temporal-{}", api::clock::random_uuid()));
         std::fs::create_dir(&folder).expect("a folder");
         let path = folder.join("temporal.log");
         let mut server = OpenOptions::new()

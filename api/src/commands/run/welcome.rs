@@ -1,13 +1,13 @@
 //! What `settle run` prints once everything runs: the addresses, and the next command to try.
 
 use super::data;
-use crate::commands::client::program;
-use crate::commands::sockets::Addresses;
-use crate::edge::Shared;
-use crate::resources::sign_ins;
-use crate::shell::quoted;
-use crate::times;
+use crate::client::program;
+use crate::sockets::Addresses;
 use activities::engine::{DevServer, Engine};
+use api::edge::Shared;
+use api::resources::sign_ins;
+use api::shell::quoted;
+use api::times;
 use secrecy::{ExposeSecret, SecretString};
 use std::io::IsTerminal as _;
 use std::net::SocketAddr;

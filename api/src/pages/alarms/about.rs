@@ -1,9 +1,9 @@
 //! The subject of an alarm, with its page. Pure.
 
-use crate::pages::catalogue::product_path;
-use crate::pages::frame::Frame;
-use crate::pages::text::counted;
-use crate::pages::visit::Visit;
+use crate::catalogue::product_path;
+use crate::frame::Frame;
+use crate::text::counted;
+use crate::visit::Visit;
 use storage::{Alarm, Role};
 
 #[derive(Debug, Clone, PartialEq, Eq)]

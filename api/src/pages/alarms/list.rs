@@ -1,11 +1,11 @@
 //! The list of audit entries: its filters and columns. Pure.
 
 use super::SCREEN;
-use crate::pages::cell::{Cell, CellPart, FieldChange};
-use crate::pages::lists::{Column, Filter, FilterKind, List, ListHead};
-use crate::pages::parts::{Code, Moment, Tab, Tabs};
-use crate::pages::text::with_query;
-use crate::pages::visit::Visit;
+use crate::cell::{Cell, CellPart, FieldChange};
+use crate::lists::{Column, Filter, FilterKind, List, ListHead};
+use crate::parts::{Code, Moment, Tab, Tabs};
+use crate::text::with_query;
+use crate::visit::Visit;
 use domain::CollapseKey;
 use serde_json::Value;
 use std::collections::BTreeSet;

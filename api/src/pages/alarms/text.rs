@@ -1,6 +1,6 @@
 //! The detail of an alarm, separate from what only an operator can do. Pure.
 
-use crate::pages::parts::Sentence;
+use crate::parts::Sentence;
 
 /// How a command begins in a detail.
 const COMMAND: &str = "`settle ";

@@ -2,11 +2,11 @@
 
 use super::list::{ALL, tabs};
 use super::{About, AlarmText, SCREEN, customers, missing_product};
-use crate::pages::change::Mistakes;
-use crate::pages::frame::Frame;
-use crate::pages::parts::{Moment, Tabs};
-use crate::pages::text::{escaped, with_query};
-use crate::pages::visit::Visit;
+use crate::change::Mistakes;
+use crate::frame::Frame;
+use crate::parts::{Moment, Tabs};
+use crate::text::{escaped, with_query};
+use crate::visit::Visit;
 use askama::Template;
 use domain::AlarmId;
 use storage::{Alarm, Paged, Role};

@@ -1,7 +1,7 @@
 //! Products and entitlements as form fields, and back. Pure.
 
-use crate::error::Field;
-use crate::pages::form::Sent;
+use crate::form::Sent;
+use api::error::Field;
 use serde_json::{Map, Value, json};
 use storage::{EntitlementText, Product};
 

@@ -1,6 +1,6 @@
 //! What a change of the catalogue deletes, adds and changes, in sentences for the confirmation. Pure.
 
-use crate::pages::text::{capital, counted};
+use crate::text::{capital, counted};
 use std::collections::BTreeMap;
 use storage::{Catalogue, Change, Product};
 

@@ -13,13 +13,13 @@ use super::frame::{Frame, PageAddress, html, shown};
 use super::notice::Notice;
 use super::text::{counted, escaped};
 use super::visit::Visit;
-use crate::edge::{Edge, Shared};
-use crate::error::Error;
-use crate::extract::{Id, drafted};
-use crate::keys::{Acting, Caller};
-use crate::resources::apps;
-use crate::resources::catalogue::{self, Catalogue};
-use crate::route::Route;
+use api::edge::{Edge, Shared};
+use api::error::Error;
+use api::extract::{Id, drafted};
+use api::keys::{Acting, Caller};
+use api::resources::apps;
+use api::resources::catalogue::{self, Catalogue};
+use api::route::Route;
 use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
 use domain::AppId;
@@ -475,7 +475,7 @@ async fn product_removal(
 
 async fn entitlement(edge: Acting, parts: Parts, Id(app): Id<AppId>) -> Result<Response, Error> {
     let wanted = ChangeForm::new(edge, parts, app, Some(Kind::Entitlement));
-    let body = drafted(entered::entitlement(&wanted.sent)).and_then(crate::extract::Draft::finish);
+    let body = drafted(entered::entitlement(&wanted.sent)).and_then(api::extract::Draft::finish);
     let change = match (wanted.id(Kind::Entitlement), body) {
         (Ok(id), Ok(body)) => Ok(storage::Change::SetEntitlement(id, body)),
         (Err(error), _) | (_, Err(error)) => Err(error),

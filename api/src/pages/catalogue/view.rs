@@ -2,13 +2,13 @@
 
 use super::Kind;
 use super::entered::PRICES;
-use crate::error::Field;
-use crate::pages::described::BASED_ON;
-use crate::pages::form::{Sent, TOKEN};
-use crate::pages::frame::Frame;
-use crate::pages::text::{counted, escaped};
-use crate::pages::visit::Visit;
-use crate::resources::catalogue::{Catalogue as Listed, NEW_NAME};
+use crate::described::BASED_ON;
+use crate::form::{Sent, TOKEN};
+use crate::frame::Frame;
+use crate::text::{counted, escaped};
+use crate::visit::Visit;
+use api::error::Field;
+use api::resources::catalogue::{Catalogue as Listed, NEW_NAME};
 use askama::Template;
 use domain::AppId;
 use storage::{App, Catalogue, NEW_ENTITLEMENT, Role, UnmappedSku};

@@ -4,11 +4,11 @@ use super::listed::entered;
 use super::progress::Step;
 use super::steps::Connected;
 use super::view::Head;
-use crate::pages::cell::Fact;
-use crate::pages::change::{Mistakes, Refused};
-use crate::pages::described::Group;
-use crate::pages::frame::Frame;
-use crate::pages::visit::Visit;
+use crate::cell::Fact;
+use crate::change::{Mistakes, Refused};
+use crate::described::Group;
+use crate::frame::Frame;
+use crate::visit::Visit;
 use askama::Template;
 
 #[derive(Template)]
@@ -21,7 +21,7 @@ pub struct SettingsPage<'a> {
     groups: Vec<Group>,
     /// The values, for a person who may not change them.
     facts: Vec<Fact>,
-    mistakes: Vec<crate::error::Field>,
+    mistakes: Vec<api::error::Field>,
     refused: Refused,
     reason: String,
     wrong_reason: Option<String>,

@@ -1,12 +1,12 @@
 //! What the app on devices needs from its platform: the key, the address, and whether logins are signed. Pure.
 
 use super::steps::Connected;
-use crate::pages::action::Action;
-use crate::pages::change::Mistakes;
-use crate::pages::frame::Frame;
-use crate::pages::once::{Once, ShownOnce};
-use crate::pages::parts::{Badge, Sentence, Tone};
-use crate::pages::visit::Visit;
+use crate::action::Action;
+use crate::change::Mistakes;
+use crate::frame::Frame;
+use crate::once::{Once, ShownOnce};
+use crate::parts::{Badge, Sentence, Tone};
+use crate::visit::Visit;
 use serde_json::Value;
 use storage::Role;
 use url::Url;

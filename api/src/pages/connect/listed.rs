@@ -2,19 +2,19 @@
 
 use super::of_app;
 use super::progress::{Facts, Step};
-use crate::pages::cell::{Cell, CellPart};
-use crate::pages::change::{Mistakes, Refused};
-use crate::pages::described::Group;
-use crate::pages::destinations::{StateTimes, lasts_since, state};
-use crate::pages::form::Sent;
-use crate::pages::frame::Frame;
-use crate::pages::lists::{Column, Table};
-use crate::pages::parts::{Badge, Code, Tone};
-use crate::pages::text::{capital, escaped};
-use crate::pages::visit::Visit;
-use crate::resources::connections::ConnectedPlatform;
-use crate::resources::forms::Form;
-use crate::stores::LAST_WITHOUT_SIGNS;
+use crate::cell::{Cell, CellPart};
+use crate::change::{Mistakes, Refused};
+use crate::described::Group;
+use crate::destinations::{StateTimes, lasts_since, state};
+use crate::form::Sent;
+use crate::frame::Frame;
+use crate::lists::{Column, Table};
+use crate::parts::{Badge, Code, Tone};
+use crate::text::{capital, escaped};
+use crate::visit::Visit;
+use api::resources::connections::ConnectedPlatform;
+use api::resources::forms::Form;
+use api::stores::LAST_WITHOUT_SIGNS;
 use askama::Template;
 use storage::{App, Paged, Platform, Role, ShownDestination};
 
@@ -265,7 +265,7 @@ pub struct PlatformPage<'a> {
     /// Whether a person has to confirm that no process of a release without signs of life runs.
     needs_confirmation: bool,
     is_confirmed: bool,
-    mistakes: Vec<crate::error::Field>,
+    mistakes: Vec<api::error::Field>,
     refused: Refused,
     reason: String,
     wrong_reason: Option<String>,

@@ -1,8 +1,8 @@
 //! How far a platform is connected, and the progress of its first event. Pure.
 
-use crate::pages::parts::{Badge, Moment, Sentence, Tone};
-use crate::pages::text::delivery_status;
-use crate::resources::explain::waits;
+use crate::parts::{Badge, Moment, Sentence, Tone};
+use crate::text::delivery_status;
+use api::resources::explain::waits;
 use domain::Outcome;
 use storage::{
     ArrivalView, DeliveryStatus, PlatformProgress, PurchaseExplanation, PurchaseStatus,

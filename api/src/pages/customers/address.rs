@@ -1,6 +1,6 @@
 //! The addresses of the customer pages.
 
-use crate::pages::visit::Visit;
+use crate::visit::Visit;
 use domain::{AppId, CollapseKey, UserId};
 
 /// The search for a customer.

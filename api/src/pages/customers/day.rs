@@ -2,10 +2,10 @@
 
 use super::address::purchase_path;
 use super::environment::title;
-use crate::pages::parts::Sentence;
-use crate::pages::visit::Visit;
-use crate::resources::customer_day::{CustomerDay, DayAccess, DayPurchase};
-use crate::times::to_second;
+use crate::parts::Sentence;
+use crate::visit::Visit;
+use api::resources::customer_day::{CustomerDay, DayAccess, DayPurchase};
+use api::times::to_second;
 
 /// The entered day, and the announcements until its end.
 pub struct PastDay {

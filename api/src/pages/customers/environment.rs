@@ -1,12 +1,12 @@
 //! The view of a customer's access in an environment. Pure.
 
 use super::record::CustomerRecord;
-use crate::pages::catalogue::product_path;
-use crate::pages::frame::Frame;
-use crate::pages::parts::{Badge, Code, Moment, Sentence, Tone};
-use crate::pages::visit::Visit;
-use crate::resources::access::UnlistedProduct;
-use crate::resources::customer_detail::Access;
+use crate::catalogue::product_path;
+use crate::frame::Frame;
+use crate::parts::{Badge, Code, Moment, Sentence, Tone};
+use crate::visit::Visit;
+use api::resources::access::UnlistedProduct;
+use api::resources::customer_detail::Access;
 use domain::user::{ActiveEntitlement, Journey};
 use storage::Role;
 

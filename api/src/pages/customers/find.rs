@@ -2,16 +2,16 @@
 
 use super::address::{PATH, path};
 use super::view::SearchPage;
-use crate::edge::Shared;
-use crate::error::Error;
-use crate::keys::Caller;
-use crate::pages::change::Refused;
-use crate::pages::form::{Form, Sent};
-use crate::pages::frame::{Frame, PageAddress, shown};
-use crate::pages::search::{body, command, suggestion};
-use crate::pages::visit::Visit;
-use crate::resources::customers::Customer;
-use crate::resources::search::{Search, customers};
+use crate::change::Refused;
+use crate::form::{Form, Sent};
+use crate::frame::{Frame, PageAddress, shown};
+use crate::search::{body, command, suggestion};
+use crate::visit::Visit;
+use api::edge::Shared;
+use api::error::Error;
+use api::keys::Caller;
+use api::resources::customers::Customer;
+use api::resources::search::{Search, customers};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};

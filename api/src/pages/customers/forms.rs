@@ -2,14 +2,14 @@
 
 use super::address::path;
 use super::transfers::LOG_IN_AGAIN;
-use crate::pages::action::{Action, Input};
-use crate::pages::change::Mistakes;
-use crate::pages::text::PURCHASE_ID;
-use crate::pages::visit::Visit;
-use crate::resources::customers::Customer;
-use crate::resources::standing::product;
-use crate::resources::transfers::Transfer;
-use crate::resources::transfers::moves::called;
+use crate::action::{Action, Input};
+use crate::change::Mistakes;
+use crate::text::PURCHASE_ID;
+use crate::visit::Visit;
+use api::resources::customers::Customer;
+use api::resources::standing::product;
+use api::resources::transfers::Transfer;
+use api::resources::transfers::moves::called;
 use domain::{AppId, UserId};
 use storage::{PurchaseView, TransferCause};
 
@@ -179,8 +179,8 @@ fn undoing(transfer: &Transfer, names: &[&str]) -> String {
 #[cfg(test)]
 mod tests {
     use super::{is_offered, undoing};
-    use crate::fixtures::transfer;
-    use crate::resources::transfers::Transfer;
+    use api::fixtures::transfer;
+    use api::resources::transfers::Transfer;
     use domain::TransferId;
     use storage::TransferCause;
     use uuid::Uuid;

@@ -2,14 +2,14 @@
 
 use super::address::PATH;
 use super::statement::badge;
-use crate::pages::cell::{Cell, CellPart};
-use crate::pages::lists::{Column, Filter, FilterKind, List, ListHead};
-use crate::pages::parts::{Code, Moment};
-use crate::pages::text::capital;
-use crate::pages::visit::Visit;
-use crate::resources::payments::{kind, not_known, rate_of};
-use crate::resources::refunds::{STATE, estimate};
-use crate::resources::statement::NO_MONEY;
+use crate::cell::{Cell, CellPart};
+use crate::lists::{Column, Filter, FilterKind, List, ListHead};
+use crate::parts::{Code, Moment};
+use crate::text::capital;
+use crate::visit::Visit;
+use api::resources::payments::{kind, not_known, rate_of};
+use api::resources::refunds::{STATE, estimate};
+use api::resources::statement::NO_MONEY;
 use domain::Environment;
 use domain::payment::EntryKind;
 use storage::PaymentView;
@@ -130,7 +130,7 @@ fn source(one: &PaymentView) -> String {
 #[cfg(test)]
 mod tests {
     use super::source;
-    use crate::fixtures::entry;
+    use api::fixtures::entry;
     use domain::payment::EntryKind;
     use storage::PaymentView;
 

@@ -1,10 +1,10 @@
 //! The data of a customer's page.
 
-use crate::edge::Edge;
-use crate::error::Error;
-use crate::resources::customer_detail::ReadCustomer;
-use crate::resources::customers::Customer;
-use crate::resources::{apps, events, platforms};
+use api::edge::Edge;
+use api::error::Error;
+use api::resources::customer_detail::ReadCustomer;
+use api::resources::customers::Customer;
+use api::resources::{apps, events, platforms};
 use domain::{AppId, UserId};
 use std::collections::BTreeSet;
 use storage::{App, EventView, Page, Paged};

@@ -1,11 +1,11 @@
 //! The table of a customer's payments and refunds. Pure.
 
 use super::address::{path, purchase_path};
-use crate::pages::cell::{Cell, CellPart};
-use crate::pages::lists::{Column, Table};
-use crate::pages::parts::{Badge, Code, Moment, Tone};
-use crate::pages::visit::Visit;
-use crate::resources::statement::{PaymentMove, StatementLine};
+use crate::cell::{Cell, CellPart};
+use crate::lists::{Column, Table};
+use crate::parts::{Badge, Code, Moment, Tone};
+use crate::visit::Visit;
+use api::resources::statement::{PaymentMove, StatementLine};
 use domain::Environment;
 
 const COLUMNS: &[Column<StatementLine>] = &[

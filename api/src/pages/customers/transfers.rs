@@ -1,12 +1,12 @@
 //! The view of transfers on the page of a customer: what moved, and between which customers. Pure.
 
 use super::address::{path, purchase_path};
-use crate::pages::action::Action;
-use crate::pages::parts::{Badge, Code, Moment, Tone};
-use crate::pages::visit::Visit;
-use crate::resources::customer_detail::{CustomerTransfer, MovedPurchase};
-use crate::resources::transfers::moves::called;
-use crate::resources::transfers::{Transfer, TransferSide};
+use crate::action::Action;
+use crate::parts::{Badge, Code, Moment, Tone};
+use crate::visit::Visit;
+use api::resources::customer_detail::{CustomerTransfer, MovedPurchase};
+use api::resources::transfers::moves::called;
+use api::resources::transfers::{Transfer, TransferSide};
 use domain::{Timestamp, UserId};
 use std::time::Duration;
 use storage::TransferCause;
@@ -97,8 +97,8 @@ pub fn undone<'a>(
 
 #[cfg(test)]
 mod tests {
-    use crate::fixtures::transfer;
-    use crate::resources::transfers::Transfer;
+    use api::fixtures::transfer;
+    use api::resources::transfers::Transfer;
     use domain::{Timestamp, TransferId};
     use storage::TransferCause;
     use uuid::Uuid;

@@ -1,15 +1,15 @@
 //! The view of a delivery. Pure.
 
-use crate::pages::action::{Action, Input};
-use crate::pages::change::Mistakes;
-use crate::pages::frame::Frame;
-use crate::pages::parts::{Badge, Code, Moment};
-use crate::pages::requeued::{UNSENT, is_resent_alone};
-use crate::pages::story::{Sending, sending};
-use crate::pages::text::delivery_status;
-use crate::pages::visit::Visit;
-use crate::resources::deliveries::SentRequest;
-use crate::resources::explain::node::Node;
+use crate::action::{Action, Input};
+use crate::change::Mistakes;
+use crate::frame::Frame;
+use crate::parts::{Badge, Code, Moment};
+use crate::requeued::{UNSENT, is_resent_alone};
+use crate::story::{Sending, sending};
+use crate::text::delivery_status;
+use crate::visit::Visit;
+use api::resources::deliveries::SentRequest;
+use api::resources::explain::node::Node;
 use askama::Template;
 use domain::Timestamp;
 use domain::event::PURCHASE_UPDATED;

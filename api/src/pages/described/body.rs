@@ -2,9 +2,9 @@
 //! number stays a text. Pure.
 
 use super::view::{BASED_ON, digest, inside};
-use crate::error::{Error, Field as Wrong};
-use crate::pages::form::Sent;
-use crate::resources::forms::{Field, Form};
+use crate::form::Sent;
+use api::error::{Error, Field as Wrong};
+use api::resources::forms::{Field, Form};
 use serde_json::{Map, Value, json};
 
 /// The body of a request that creates something. Empty fields are left out.

@@ -1,10 +1,10 @@
 //! What a described form shows, and what it sends.
 
 use super::{Entered, Known, changes, creation, groups, wrong_lines};
-use crate::error::Field as Wrong;
-use crate::pages::form::Sent;
-use crate::resources::forms::{Form, of_destinations, of_stores};
-use crate::stores;
+use crate::form::Sent;
+use api::error::Field as Wrong;
+use api::resources::forms::{Form, of_destinations, of_stores};
+use api::stores;
 use serde_json::{Value, json};
 
 fn form(name: &str) -> Form {

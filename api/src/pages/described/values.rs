@@ -1,7 +1,7 @@
 //! The values of a described form, for visitors who may not change them. Pure.
 
-use crate::pages::cell::{Cell, CellPart, Fact};
-use crate::resources::forms::{Field, Form};
+use crate::cell::{Cell, CellPart, Fact};
+use api::resources::forms::{Field, Form};
 use serde_json::Value;
 
 /// The fields of a form with what is stored, as the API shows it. Of a secret only whether it is set; a field that the

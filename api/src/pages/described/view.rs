@@ -1,8 +1,8 @@
 //! The fields of a form, for a template. Pure.
 
-use crate::error::Field as Wrong;
-use crate::pages::form::Sent;
-use crate::resources::forms::{Choice, Field, Form};
+use crate::form::Sent;
+use api::error::Field as Wrong;
+use api::resources::forms::{Choice, Field, Form};
 use domain::event::{self, Wildcards};
 use serde_json::Value;
 

@@ -2,13 +2,13 @@
 
 use super::head::{Head, SETTINGS, Stands};
 use super::view::{Sheet, old_secret};
-use crate::pages::action::{Action, Input, Mistake, labelled};
-use crate::pages::change::Mistakes;
-use crate::pages::described::{BASED_ON, Group};
-use crate::pages::frame::Frame;
-use crate::pages::text::amount;
-use crate::pages::visit::Visit;
-use crate::resources::forms::Form;
+use crate::action::{Action, Input, Mistake, labelled};
+use crate::change::Mistakes;
+use crate::described::{BASED_ON, Group};
+use crate::frame::Frame;
+use crate::text::amount;
+use crate::visit::Visit;
+use api::resources::forms::Form;
 use askama::Template;
 use domain::Timestamp;
 use storage::{Destination, Role};

@@ -1,13 +1,13 @@
 //! The head of every page of a destination.
 
 use super::state::{SKIPPED, StateTimes, WHY_SKIPPED, lasts_since};
-use crate::edge::Edge;
-use crate::error::Error;
-use crate::pages::cell::CellPart;
-use crate::pages::parts::{Badge, Moment, Tab, Tabs};
-use crate::pages::text::destination_state;
-use crate::pages::visit::Visit;
-use crate::resources::destinations::DestinationStanding;
+use crate::cell::CellPart;
+use crate::parts::{Badge, Moment, Tab, Tabs};
+use crate::text::destination_state;
+use crate::visit::Visit;
+use api::edge::Edge;
+use api::error::Error;
+use api::resources::destinations::DestinationStanding;
 use domain::{DestinationId, Timestamp};
 use storage::{Destination, ShownState};
 

@@ -2,11 +2,11 @@
 
 use super::SCREEN;
 use super::head::{DELIVERIES, Head, RESEND, Stands};
-use crate::pages::cell::{Cell, CellPart};
-use crate::pages::lists::{Column, Filter, FilterKind, List, ListHead};
-use crate::pages::parts::{Code, Moment, Sentence};
-use crate::pages::text::delivery_status;
-use crate::pages::visit::Visit;
+use crate::cell::{Cell, CellPart};
+use crate::lists::{Column, Filter, FilterKind, List, ListHead};
+use crate::parts::{Code, Moment, Sentence};
+use crate::text::delivery_status;
+use crate::visit::Visit;
 use storage::{DeliveryStatus, DeliveryView, Destination};
 
 pub const FILTERS: &[Filter<DeliveryView>] =

@@ -1,14 +1,14 @@
 //! The views of resends. Pure.
 
 use super::head::{DELIVERIES, Head, RESEND, SETTINGS, Stands};
-use crate::pages::action::{Action, Input, Mistake, labelled};
-use crate::pages::change::Mistakes;
-use crate::pages::form::Sent;
-use crate::pages::frame::Frame;
-use crate::pages::parts::Sentence;
-use crate::pages::requeued::Requeued;
-use crate::pages::text::entered_instant;
-use crate::pages::visit::Visit;
+use crate::action::{Action, Input, Mistake, labelled};
+use crate::change::Mistakes;
+use crate::form::Sent;
+use crate::frame::Frame;
+use crate::parts::Sentence;
+use crate::requeued::Requeued;
+use crate::text::entered_instant;
+use crate::visit::Visit;
 use askama::Template;
 use domain::event::{PURCHASE_UPDATED, Wildcards};
 use storage::{Destination, Role};
@@ -309,7 +309,7 @@ impl<'a> ProgressPage<'a> {
 #[cfg(test)]
 mod tests {
     use super::{Filter, Progress};
-    use crate::pages::form::Sent;
+    use crate::form::Sent;
 
     #[test]
     fn a_step_goes_on_where_the_one_before_stopped() {

@@ -3,17 +3,17 @@
 use super::head::{DELIVERIES, Head, OVERVIEW, RESEND, Stands};
 use super::one::Answer;
 use super::view::test;
-use crate::pages::action::{Action, Input, Mistake, labelled};
-use crate::pages::cell::{Cell, Fact};
-use crate::pages::change::Mistakes;
-use crate::pages::chart::{Chart, Counted};
-use crate::pages::frame::Frame;
-use crate::pages::parts::{Moment, Sentence};
-use crate::pages::text::{amount, capital, with_query};
-use crate::pages::visit::Visit;
-use crate::resources::explain::node::Node;
-use crate::resources::schema;
-use crate::resources::series::{Point, SeriesPoints};
+use crate::action::{Action, Input, Mistake, labelled};
+use crate::cell::{Cell, Fact};
+use crate::change::Mistakes;
+use crate::chart::{Chart, Counted};
+use crate::frame::Frame;
+use crate::parts::{Moment, Sentence};
+use crate::text::{amount, capital, with_query};
+use crate::visit::Visit;
+use api::resources::explain::node::Node;
+use api::resources::schema;
+use api::resources::series::{Point, SeriesPoints};
 use askama::Template;
 use domain::Timestamp;
 use domain::health::State;
@@ -375,7 +375,7 @@ fn sample() -> Input {
 #[cfg(test)]
 mod tests {
     use super::{Rate, retried};
-    use crate::resources::series::{Point, SeriesPoints};
+    use api::resources::series::{Point, SeriesPoints};
     use domain::Timestamp;
     use domain::health::Health;
     use storage::{HealthView, Series};

@@ -1,8 +1,8 @@
 //! The state of a destination, as every screen shows it. Pure.
 
-use crate::pages::cell::{Cell, CellPart};
-use crate::pages::parts::Moment;
-use crate::pages::text::destination_state;
+use crate::cell::{Cell, CellPart};
+use crate::parts::Moment;
+use crate::text::destination_state;
 use domain::Timestamp;
 use storage::{DestinationOverview, ShownState};
 

@@ -1,18 +1,18 @@
 //! The views of the list of destinations, the form of a new one and the page with its secrets. Pure.
 
 use super::state::{lasts_since, state, times};
-use crate::error::Field;
-use crate::pages::action::Action;
-use crate::pages::cell::Cell;
-use crate::pages::change::Mistakes;
-use crate::pages::described::Group;
-use crate::pages::frame::Frame;
-use crate::pages::once::Once;
-use crate::pages::parts::{Moment, Sentence};
-use crate::pages::text::{amount, capital, with_query};
-use crate::pages::visit::Visit;
-use crate::resources::destinations::CreatedDestination;
-use crate::resources::forms::{Form, Step};
+use crate::action::Action;
+use crate::cell::Cell;
+use crate::change::Mistakes;
+use crate::described::Group;
+use crate::frame::Frame;
+use crate::once::Once;
+use crate::parts::{Moment, Sentence};
+use crate::text::{amount, capital, with_query};
+use crate::visit::Visit;
+use api::error::Field;
+use api::resources::destinations::CreatedDestination;
+use api::resources::forms::{Form, Step};
 use askama::Template;
 use domain::{AppId, Timestamp};
 use protocols::destinations::{TestNotes, shown_kind};

@@ -1,11 +1,11 @@
 //! The list of events: its filters and columns. Pure.
 
 use super::SCREEN;
-use crate::pages::cell::{Cell, CellPart};
-use crate::pages::customers;
-use crate::pages::lists::{Column, Filter, FilterKind, List, ListHead};
-use crate::pages::parts::{Code, Moment};
-use crate::pages::visit::Visit;
+use crate::cell::{Cell, CellPart};
+use crate::customers;
+use crate::lists::{Column, Filter, FilterKind, List, ListHead};
+use crate::parts::{Code, Moment};
+use crate::visit::Visit;
 use domain::event::{choices, group, is_for_operators, recorded_types};
 use serde_json::Value;
 use storage::EventView;

@@ -1,18 +1,18 @@
 //! The view of an event. Pure.
 
 use super::list::subject;
-use crate::pages::action::{Action, Input, Mistake, labelled};
-use crate::pages::cell::{CellPart, Fact};
-use crate::pages::change::Mistakes;
-use crate::pages::changed::Changed;
-use crate::pages::customers;
-use crate::pages::frame::Frame;
-use crate::pages::parts::{Code, Moment, Sentence};
-use crate::pages::requeued::{Requeued, UNSENT, is_resent_alone};
-use crate::pages::story::{Cause, Event, causes, event};
-use crate::pages::text::with_query;
-use crate::pages::visit::Visit;
-use crate::resources::explain::node::Node;
+use crate::action::{Action, Input, Mistake, labelled};
+use crate::cell::{CellPart, Fact};
+use crate::change::Mistakes;
+use crate::changed::Changed;
+use crate::customers;
+use crate::frame::Frame;
+use crate::parts::{Code, Moment, Sentence};
+use crate::requeued::{Requeued, UNSENT, is_resent_alone};
+use crate::story::{Cause, Event, causes, event};
+use crate::text::with_query;
+use crate::visit::Visit;
+use api::resources::explain::node::Node;
 use askama::Template;
 use domain::event::{PURCHASE_UPDATED, summary};
 use domain::{EventId, Timestamp, UserId};

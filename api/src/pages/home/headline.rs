@@ -1,10 +1,10 @@
 //! The headline of the home page: the overall state, the largest problem first. Pure.
 
-use crate::pages::parts::Tone;
-use crate::pages::text::{amount, capital, counted, lasting};
-use crate::resources::health::EngineHealth;
-use crate::resources::overview::older;
-use crate::stores::name;
+use crate::parts::Tone;
+use crate::text::{amount, capital, counted, lasting};
+use api::resources::health::EngineHealth;
+use api::resources::overview::older;
+use api::stores::name;
 use domain::Timestamp;
 use domain::health::State;
 use storage::{DestinationOverview, Overview, ShownState, SilentStore};

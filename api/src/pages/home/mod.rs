@@ -8,14 +8,14 @@ use super::Screen;
 use super::frame::{Frame, PageAddress, shown};
 use super::recent::Recent;
 use super::visit::Visit;
-use crate::edge::{Edge, Shared};
-use crate::error::Error;
-use crate::keys::Caller;
-use crate::resources::first_steps::FirstSteps;
-use crate::resources::health::EngineHealth;
-use crate::resources::series::{self, LastHour};
-use crate::resources::{alarms, overview};
-use crate::route::Route;
+use api::edge::{Edge, Shared};
+use api::error::Error;
+use api::keys::Caller;
+use api::resources::first_steps::FirstSteps;
+use api::resources::health::EngineHealth;
+use api::resources::series::{self, LastHour};
+use api::resources::{alarms, overview};
+use api::route::Route;
 use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
@@ -49,7 +49,7 @@ pub const SCREEN: Screen = Screen {
 fn routes() -> Vec<Route> {
     vec![
         Route::page(Role::Read, "GET", "/ui/", show).summary("How everything stands."),
-        Route::page(Role::Read, "GET", "/ui/live", crate::resources::live::show)
+        Route::page(Role::Read, "GET", "/ui/live", api::resources::live::show)
             .summary("Which things change."),
     ]
 }

@@ -2,16 +2,16 @@
 
 use super::AppStatus;
 use super::headline::{headline, waiting};
-use crate::pages::alarms::{About, AlarmText, customers, missing_product};
-use crate::pages::cell::Cell;
-use crate::pages::chart::{Chart, Counted, Spark, duration};
-use crate::pages::destinations::{lasts_since, state, times};
-use crate::pages::frame::Frame;
-use crate::pages::parts::{Badge, Code, Moment, Sentence, Tone};
-use crate::pages::text::{amount, exact};
-use crate::pages::visit::Visit;
-use crate::resources::first_steps::FirstSteps;
-use crate::resources::series::SeriesPoints;
+use crate::alarms::{About, AlarmText, customers, missing_product};
+use crate::cell::Cell;
+use crate::chart::{Chart, Counted, Spark, duration};
+use crate::destinations::{lasts_since, state, times};
+use crate::frame::Frame;
+use crate::parts::{Badge, Code, Moment, Sentence, Tone};
+use crate::text::{amount, exact};
+use crate::visit::Visit;
+use api::resources::first_steps::FirstSteps;
+use api::resources::series::SeriesPoints;
 use askama::Template;
 use storage::{Alarm, DestinationOverview, Overview};
 

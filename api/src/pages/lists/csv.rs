@@ -1,8 +1,8 @@
 //! A list as a file that spreadsheets open.
 
 use super::List;
-use crate::error::Error;
-use crate::pages::visit::Visit;
+use crate::visit::Visit;
+use api::error::Error;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;

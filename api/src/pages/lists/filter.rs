@@ -1,13 +1,13 @@
 //! The filter of a list: its inputs, derived from the query of the route, and the entered values.
 
-use crate::edge::Edge;
-use crate::error::{Error, Field};
-use crate::extract::shape::{choices, present, type_of};
-use crate::extract::{Fields, schema};
-use crate::pages::parts::Code;
-use crate::pages::text::{entered_instant, input_instant};
-use crate::pages::visit::Visit;
-use crate::resources::{apps, platforms};
+use crate::parts::Code;
+use crate::text::{entered_instant, input_instant};
+use crate::visit::Visit;
+use api::edge::Edge;
+use api::error::{Error, Field};
+use api::extract::shape::{choices, present, type_of};
+use api::extract::{Fields, schema};
+use api::resources::{apps, platforms};
 use serde_json::Value;
 use storage::{Page, Paged};
 

@@ -1,7 +1,7 @@
 //! The table of a list: on a page of its own, or among other things. Pure.
 
-use crate::pages::cell::Cell;
-use crate::pages::visit::Visit;
+use crate::cell::Cell;
+use crate::visit::Visit;
 use askama::Template;
 
 /// A column of a list.

@@ -3,10 +3,10 @@
 use super::csv::harmless;
 use super::filter::{kind, property};
 use super::{Filter, command};
-use crate::extract::{Fields, schema};
-use crate::pages::{alarms, destinations, events, purchases};
-use crate::resources::events::EventQuery;
-use crate::resources::query::Listed;
+use crate::{alarms, destinations, events, purchases};
+use api::extract::{Fields, schema};
+use api::resources::events::EventQuery;
+use api::resources::query::Listed;
 use storage::{AuditLogFilter, DeliveryFilter, PurchaseFilter};
 
 #[test]

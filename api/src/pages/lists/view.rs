@@ -3,11 +3,11 @@
 use super::List;
 use super::filter::FilterForm;
 use super::table::Table;
-use crate::pages::destinations::Head;
-use crate::pages::frame::Frame;
-use crate::pages::parts::Tabs;
-use crate::pages::text::with_query;
-use crate::pages::visit::Visit;
+use crate::destinations::Head;
+use crate::frame::Frame;
+use crate::parts::Tabs;
+use crate::text::with_query;
+use crate::visit::Visit;
 use askama::Template;
 use storage::Paged;
 

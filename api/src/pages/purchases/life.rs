@@ -1,7 +1,7 @@
 //! The lifetime of a purchase as a bar: its states in order, as wide as they lasted. Pure.
 
-use crate::pages::parts::{Badge, Moment};
-use crate::pages::text::purchase_state;
+use crate::parts::{Badge, Moment};
+use crate::text::purchase_state;
 use domain::transition::TransitionKind;
 use domain::{State, Timestamp};
 use storage::PurchaseExplanation;

@@ -2,13 +2,13 @@
 
 use super::SCREEN;
 use super::view::field;
-use crate::pages::cell::{Cell, CellPart};
-use crate::pages::customers;
-use crate::pages::lists::{Column, Filter, FilterKind, List, ListHead};
-use crate::pages::parts::{Badge, Code, Moment, Tone};
-use crate::pages::text::purchase_state;
-use crate::pages::visit::Visit;
-use crate::resources::purchases::state_for_people;
+use crate::cell::{Cell, CellPart};
+use crate::customers;
+use crate::lists::{Column, Filter, FilterKind, List, ListHead};
+use crate::parts::{Badge, Code, Moment, Tone};
+use crate::text::purchase_state;
+use crate::visit::Visit;
+use api::resources::purchases::state_for_people;
 use domain::{Environment, Timestamp};
 use serde_json::Value;
 use storage::PurchaseView;

@@ -1,21 +1,21 @@
 //! The view of a purchase. Pure.
 
 use super::life::{BarSegment, line};
-use crate::pages::action::{Action, Input, Mistake, labelled};
-use crate::pages::cell::{CellPart, Fact};
-use crate::pages::change::Mistakes;
-use crate::pages::customers::statement::table;
-use crate::pages::frame::Frame;
-use crate::pages::lists::Table;
-use crate::pages::parts::{Badge, Code, Moment, Sentence, Tone};
-use crate::pages::requeued::{Requeued, UNSENT, is_resent_alone};
-use crate::pages::story::{TimelineEntry, chapters};
-use crate::pages::text::{PURCHASE_ID, capital, purchase_state};
-use crate::pages::visit::Visit;
-use crate::resources::explain::node::Node;
-use crate::resources::standing::Standing;
-use crate::resources::statement::of_entries;
-use crate::stores::purchase_id;
+use crate::action::{Action, Input, Mistake, labelled};
+use crate::cell::{CellPart, Fact};
+use crate::change::Mistakes;
+use crate::customers::statement::table;
+use crate::frame::Frame;
+use crate::lists::Table;
+use crate::parts::{Badge, Code, Moment, Sentence, Tone};
+use crate::requeued::{Requeued, UNSENT, is_resent_alone};
+use crate::story::{TimelineEntry, chapters};
+use crate::text::{PURCHASE_ID, capital, purchase_state};
+use crate::visit::Visit;
+use api::resources::explain::node::Node;
+use api::resources::standing::Standing;
+use api::resources::statement::of_entries;
+use api::stores::purchase_id;
 use askama::Template;
 use domain::CollapseKey;
 use domain::event::PURCHASE_UPDATED;

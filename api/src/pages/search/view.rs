@@ -1,11 +1,11 @@
 //! The views of the search.
 
 use super::Suggestion;
-use crate::pages::frame::Frame;
-use crate::pages::parts::{Badge, Code, Moment, Tone};
-use crate::pages::text::{escaped, purchase_state};
-use crate::pages::visit::Visit;
-use crate::resources::search::{BEGINNING, is_beginning};
+use crate::frame::Frame;
+use crate::parts::{Badge, Code, Moment, Tone};
+use crate::text::{escaped, purchase_state};
+use crate::visit::Visit;
+use api::resources::search::{BEGINNING, is_beginning};
 use askama::Template;
 use serde_json::Value;
 use std::collections::BTreeMap;

@@ -1,10 +1,10 @@
 //! The view of the settings. Pure.
 
-use crate::config::Setting;
-use crate::pages::frame::Frame;
-use crate::pages::parts::Moment;
-use crate::pages::visit::Visit;
-use crate::resources::about::About;
+use crate::frame::Frame;
+use crate::parts::Moment;
+use crate::visit::Visit;
+use api::config::Setting;
+use api::resources::about::About;
 use askama::Template;
 
 /// A group of settings: those with the same first part of their names.

@@ -1,6 +1,6 @@
 //! The pages before a sign-in.
 
-use crate::pages::frame::Files;
+use crate::frame::Files;
 use askama::Template;
 use storage::{LinkEnd, Person};
 

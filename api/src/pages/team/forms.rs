@@ -1,11 +1,11 @@
 //! The forms of the team and of keys: their fields are those of the API. Pure.
 
 use super::{KEYS, SCREEN};
-use crate::pages::action::{Action, Input};
-use crate::pages::change::Mistakes;
-use crate::pages::frame::Frame;
-use crate::pages::visit::Visit;
-use crate::times::compact;
+use crate::action::{Action, Input};
+use crate::change::Mistakes;
+use crate::frame::Frame;
+use crate::visit::Visit;
+use api::times::compact;
 use domain::time::DAY;
 use std::time::Duration;
 use storage::{ApiKey, Role, SignIn};

@@ -2,13 +2,13 @@
 
 use super::forms::{create_key, invite, revoke, sign_out};
 use super::{KEYS, SCREEN};
-use crate::pages::action::{Action, Mistake, labelled};
-use crate::pages::cell::Cell;
-use crate::pages::change::Mistakes;
-use crate::pages::frame::Frame;
-use crate::pages::once::{Once, ShownOnce};
-use crate::pages::parts::{Badge, Moment, Sentence, Tab, Tabs, Tone};
-use crate::pages::visit::Visit;
+use crate::action::{Action, Mistake, labelled};
+use crate::cell::Cell;
+use crate::change::Mistakes;
+use crate::frame::Frame;
+use crate::once::{Once, ShownOnce};
+use crate::parts::{Badge, Moment, Sentence, Tab, Tabs, Tone};
+use crate::visit::Visit;
 use askama::Template;
 use domain::AppId;
 use std::time::Duration;
