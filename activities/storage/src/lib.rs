@@ -14,6 +14,7 @@ mod redelivery;
 mod reports;
 mod settings;
 mod settling;
+mod store;
 
 pub use admin::adopt::{Adopted, Adoption};
 pub use admin::apps::App;
@@ -64,7 +65,6 @@ pub use db::secrets::{hex, key_id};
 #[cfg(feature = "fail-points")]
 pub use db::sql::{Complete, all as statements, without_lock};
 pub use db::startup::{create_tables, migrate, planned};
-pub use db::store::{MAX_COUNTS, Store};
 pub use delivery::class::{AttemptClass, Repair};
 pub use delivery::destination_need::{DestinationNeed, LanesInBackoff};
 pub use delivery::health::HealthView;
@@ -151,6 +151,7 @@ pub use settings::destinations::{
 };
 pub use settling::payments::Earned;
 pub use settling::verification::{StoreQuery, Unanswered};
+pub use store::{MAX_COUNTS, Store};
 
 pub use domain::settling::{Loaded, Record, Recorded};
 pub use secrecy::{ExposeSecret, SecretString};

@@ -1,16 +1,14 @@
-//! The audit log: what a person, a key or a script changed. A change and its audit entry are one transaction:
-//! [`Store::change`] is the only way of a person's change, and it writes both. The log is listed in the room `reports`.
+//! The audit log: what a person, a key or a script changed. A change and its audit entry are one transaction. The log is
+//! listed in the room `reports` of storage.
 
 use crate::db::error::Error;
 use crate::db::secrets::random_uuid;
 use crate::db::sql::insert;
 use crate::db::statement::clean;
-use crate::db::store::Store;
-use crate::db::writer::{JobKind, Write};
+use crate::db::writer::Write;
 use domain::text::visible;
 use domain::{AppId, AuditEntryId, KeyId};
 use serde_json::{Map, Value};
-use std::sync::Arc;
 
 /// Maximum length of who it was and why, in characters.
 const MAX_TEXT_CHARS: usize = 1000;
@@ -39,7 +37,7 @@ impl Actor {
     }
 
     /// The name as it is stored.
-    fn stored_name(&self) -> String {
+    pub fn stored_name(&self) -> String {
         bounded(&visible(&self.name))
     }
 }
@@ -105,79 +103,6 @@ impl AuditEntry {
         )
         .run(write.connection)
         .map(drop)
-    }
-}
-
-impl Store {
-    /// A handle to the database whose changes leave audit entries of this actor.
-    pub fn by(&self, actor: Actor) -> Self {
-        Self {
-            actor: Arc::new(actor),
-            ..self.clone()
-        }
-    }
-
-    /// This handle, with the reason of its changes.
-    pub fn because(&self, reason: Option<String>) -> Self {
-        match reason {
-            Some(_) => self.by(Actor {
-                reason,
-                ..(*self.actor).clone()
-            }),
-            None => self.clone(),
-        }
-    }
-
-    /// Author of this handle's changes.
-    pub fn actor(&self) -> &Actor {
-        &self.actor
-    }
-
-    /// Records an audit entry of what changed no row here, such as a signal to a workflow.
-    pub async fn record_audit_entry(
-        &self,
-        operation: &'static str,
-        app: Option<AppId>,
-        subject: impl ToString + Send,
-    ) -> Result<(), Error> {
-        let entry = AuditEntry::on(app, subject.to_string());
-        self.change(operation, move |_| Ok(((), Some(entry.clone()))))
-            .await
-    }
-
-    /// Makes a change of a person in the writer's next transaction, together with its audit entry. `work` may run
-    /// more than once before it is committed. Without an audit entry it changed nothing.
-    pub(crate) async fn change<T, F>(&self, operation: &'static str, work: F) -> Result<T, Error>
-    where
-        T: Send + 'static,
-        F: FnMut(&mut Write<'_>) -> Result<(T, Option<AuditEntry>), Error> + Send + 'static,
-    {
-        self.change_in(JobKind::Other, operation, work).await
-    }
-
-    /// Like [`Self::change`], in a job of this kind.
-    pub(crate) async fn change_in<T, F>(
-        &self,
-        kind: JobKind,
-        operation: &'static str,
-        mut work: F,
-    ) -> Result<T, Error>
-    where
-        T: Send + 'static,
-        F: FnMut(&mut Write<'_>) -> Result<(T, Option<AuditEntry>), Error> + Send + 'static,
-    {
-        let actor = self.actor.clone();
-        let change = move |write: &mut Write<'_>| {
-            write.actor = Some(actor.stored_name());
-            let done = work(write);
-            write.actor = None;
-            let (answer, entry) = done?;
-            if let Some(entry) = entry {
-                entry.record(write, &actor, operation)?;
-            }
-            Ok(answer)
-        };
-        self.writer.write(kind, change).await
     }
 }
 

@@ -7,7 +7,8 @@ use diesel::deserialize::{self, FromSql};
 use diesel::query_builder::AstPass;
 use diesel::row::NamedRow;
 use diesel::sql_types::{BigInt, Bool, Nullable, SqlType, Text};
-use domain::catalogue::ProductRef;
+use domain::catalogue::{Price, ProductRef};
+use domain::device::Device;
 use domain::device::claim::{ClaimKind, ClaimReason, ClaimStatus};
 use domain::event::Wildcards;
 use domain::health::{State as Health, Subject};
@@ -16,11 +17,12 @@ use domain::time::millis;
 use domain::user::Attributes;
 use domain::{
     AlarmId, AppId, AuditEntryId, CollapseKey, DeliveryId, DestinationId, DeviceId, Environment,
-    EventId, KeyId, OrgId, Outcome, PlatformId, ReviewId, SessionId, SignInId, State, Timestamp,
-    TopicId, TransferId, TransferPolicy, UnknownReceipts, UserId,
+    EventId, KeyId, OrgId, Outcome, PlatformId, Purchase, ReviewId, SessionId, SignInId, State,
+    Timestamp, TopicId, TransferId, TransferPolicy, UnknownReceipts, UserId,
 };
 use rust_decimal::Decimal;
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -82,42 +84,48 @@ impl From<bool> for Value<'_> {
 
 impl<'a> From<&'a str> for Value<'a> {
     fn from(value: &'a str) -> Self {
-        Some(value).into()
-    }
-}
-
-impl<'a> From<Option<&'a str>> for Value<'a> {
-    fn from(value: Option<&'a str>) -> Self {
-        value.map(Cow::Borrowed).into()
+        Cow::Borrowed(value).into()
     }
 }
 
 impl From<String> for Value<'_> {
     fn from(value: String) -> Self {
-        Some(value).into()
-    }
-}
-
-impl From<Option<String>> for Value<'_> {
-    fn from(value: Option<String>) -> Self {
-        value.map(Cow::Owned).into()
+        Cow::<str>::Owned(value).into()
     }
 }
 
 impl<'a> From<Cow<'a, str>> for Value<'a> {
-    fn from(value: Cow<'a, str>) -> Self {
-        Some(value).into()
-    }
-}
-
-impl<'a> From<Option<Cow<'a, str>>> for Value<'a> {
     /// Every text passes here, so no statement is refused because of a NUL, wherever it came from.
-    fn from(value: Option<Cow<'a, str>>) -> Self {
-        Self::Text(value.map(|text| match text {
+    fn from(value: Cow<'a, str>) -> Self {
+        Self::Text(Some(match value {
             Cow::Borrowed(text) => clean(text),
             Cow::Owned(text) if text.contains('\0') => Cow::Owned(clean(&text).into_owned()),
             text @ Cow::Owned(_) => text,
         }))
+    }
+}
+
+/// A type whose values are bound as one kind of [`Value`], also where one is absent.
+pub trait Written<'a>: Into<Value<'a>> {
+    /// The NULL that stands for an absent one.
+    const ABSENT: Value<'a>;
+}
+
+impl<'a> Written<'a> for &'a str {
+    const ABSENT: Value<'a> = Value::Text(None);
+}
+
+impl<'a> Written<'a> for String {
+    const ABSENT: Value<'a> = Value::Text(None);
+}
+
+impl<'a> Written<'a> for Cow<'a, str> {
+    const ABSENT: Value<'a> = Value::Text(None);
+}
+
+impl<'a, T: Written<'a>> From<Option<T>> for Value<'a> {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(T::ABSENT, Into::into)
     }
 }
 
@@ -201,10 +209,8 @@ macro_rules! written_column {
             }
         }
 
-        impl From<Option<$name>> for $crate::db::column::Value<'_> {
-            fn from(value: Option<$name>) -> Self {
-                Self::$kind(value.map(|$value| $write))
-            }
+        impl<'a> $crate::db::column::Written<'a> for $name {
+            const ABSENT: $crate::db::column::Value<'a> = $crate::db::column::Value::$kind(None);
         }
     };
 }
@@ -324,7 +330,8 @@ domain_enum!(UnknownPrice {
     Implausible = "implausible"
 });
 
-json_columns!(serde_json::Value);
+json_columns!(serde_json::Value, Vec<i64>, Vec<String>, BTreeMap<String, u64>);
+json_columns!(Device, Purchase, Vec<Price>);
 written_column!(i64, |number| Int(number));
 read_column!(Timestamp, |micros: i64| Self::from_micros(micros));
 written_column!(Timestamp, |time| Int(time.micros()));
@@ -364,9 +371,18 @@ macro_rules! stored {
 }
 
 /// Declares a struct that is read from the columns with the names of its fields. A field that is such a struct itself
-/// is read from the columns with the names of its own fields.
+/// is read from the columns with the names of its own fields. One of another crate's type may name the function that
+/// reads it from the row: `field: Type = function,`.
 macro_rules! row {
-    ($(#[$meta:meta])* $vis:vis struct $name:ident { $($(#[$doc:meta])* $fvis:vis $field:ident: $type:ty,)* }) => {
+    (@read $row:ident, $field:ident, $type:ty) => {
+        <$type as $crate::db::column::Field>::read($row, stringify!($field))
+    };
+    (@read $row:ident, $field:ident, $type:ty, $read:path) => {
+        $read($row)
+    };
+    ($(#[$meta:meta])* $vis:vis struct $name:ident {
+        $($(#[$doc:meta])* $fvis:vis $field:ident: $type:ty $(= $read:path)?,)*
+    }) => {
         $(#[$meta])*
         $vis struct $name { $($(#[$doc])* $fvis $field: $type,)* }
 
@@ -375,7 +391,7 @@ macro_rules! row {
                 row: &impl diesel::row::NamedRow<'a, $crate::db::connection::MultiBackend>,
             ) -> diesel::deserialize::Result<Self> {
                 Ok(Self {
-                    $($field: <$type as $crate::db::column::Field>::read(row, stringify!($field))?,)*
+                    $($field: $crate::db::column::row!(@read row, $field, $type $(, $read)?)?,)*
                 })
             }
         }

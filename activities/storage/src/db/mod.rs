@@ -1,7 +1,6 @@
 //! The database itself: connections, statements, the writer, the readers, and the types that every room (a folder of
-//! `src`, see the README) uses. It uses no other room, and no table but `installation`, `encryption_keys`, `probes`
-//! and, to raise an alarm or record an audit entry, `alarms`, with the app of its platform or destination, and
-//! `audit_log`.
+//! `src`, see the README) uses. It uses no other room, and no table but `installation`, `encryption_keys` and, to raise an
+//! alarm or record an audit entry, `alarms`, with the app of its platform or destination, and `audit_log`.
 
 pub mod alarm;
 pub mod audit_log;
@@ -31,7 +30,6 @@ pub mod shared_lock;
 pub mod sql;
 pub mod startup;
 pub mod statement;
-pub mod store;
 pub mod time_limit;
 pub mod waits;
 pub mod watch;

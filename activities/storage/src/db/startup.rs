@@ -1,19 +1,16 @@
 //! Opening a database: lock, tables, installation, writer and readers.
 
-use crate::db::audit_log::Actor;
 use crate::db::config::{Config, Database, Installation};
 use crate::db::connection::AnyConnection;
 use crate::db::epoch;
 use crate::db::error::Error;
 use crate::db::keys;
-use crate::db::low_mark::LowMarks;
 use crate::db::preconditions;
 use crate::db::reader::{DEVICES, GENERAL, HEALTH, INGRESS, Readers};
 use crate::db::schema::{self, Planned, Progress};
 use crate::db::secrets::{SecretPlace, Secrets, random_names, random_uuid};
 use crate::db::sql::{Sql, insert, statement};
 use crate::db::statement::{row, sql};
-use crate::db::store::Store;
 use crate::db::waits::{Step, Waits};
 use crate::db::watch;
 use crate::db::writer::Writer;
@@ -37,25 +34,31 @@ row! {
     }
 }
 
-/// Author of changes that the process makes by itself, without a key.
-const PROCESS: &str = "settle";
+/// An open database: its writer, its readers by their purposes, and its installation.
+pub struct Opened {
+    pub writer: Writer,
+    pub readers: Readers,
+    pub ingress_readers: Readers,
+    pub device_readers: Readers,
+    pub health_readers: Readers,
+    pub secrets: Secrets,
+    pub installation: Installation,
+    pub clock: fn() -> Timestamp,
+}
 
-impl Store {
-    /// Opens the database and starts the writer. Brings the tables of SQLite up to date, and none of PostgreSQL, which
-    /// [`migrate`] does.
-    ///
-    /// # Errors
-    /// [`Error::Locked`] when another process has this SQLite file; [`Error::Corrupt`] when the tables
-    /// or the key do not fit.
-    pub async fn open(config: Config) -> Result<Self, Error> {
-        tokio::task::spawn_blocking(move || open(config))
-            .await
-            .map_err(Error::unavailable)?
-    }
+/// Opens the database and starts the writer. Brings the tables of SQLite up to date, and none of PostgreSQL, which
+/// [`migrate`] does.
+///
+/// # Errors
+/// [`Error::Locked`] when another process has this SQLite file; [`Error::Corrupt`] when the tables or the key do not fit.
+pub async fn open(config: Config) -> Result<Opened, Error> {
+    tokio::task::spawn_blocking(move || opened(&config))
+        .await
+        .map_err(Error::unavailable)?
 }
 
 /// Opens the database of `config`; blocking.
-fn open(config: Config) -> Result<Store, Error> {
+fn opened(config: &Config) -> Result<Opened, Error> {
     let lock = match &config.database {
         Database::Sqlite(path) => Some(lock(path)?),
         Database::Postgres(_) => None,
@@ -82,10 +85,7 @@ fn open(config: Config) -> Result<Store, Error> {
         (readers(HEALTH), readers(INGRESS), readers(DEVICES));
     let readers = readers(GENERAL);
     let writer = Writer::start(&config.database, connection, clock, &waits)?;
-    let actor = Arc::new(Actor::named(PROCESS));
-    let (counts, claims, low_marks) =
-        (Arc::default(), Arc::default(), Arc::new(LowMarks::unused()));
-    Ok(Store {
+    Ok(Opened {
         writer,
         readers,
         ingress_readers,
@@ -94,18 +94,13 @@ fn open(config: Config) -> Result<Store, Error> {
         secrets,
         installation,
         clock,
-        actor,
-        counts,
-        claims,
-        low_marks,
-        shown: |_, settings| settings.clone(),
     })
 }
 
 /// Brings the tables up to date, and calls `report` meanwhile. Of several processes one does so, and the others wait.
 ///
 /// # Errors
-/// As [`Store::open`]; [`Error::Unavailable`] also when other sessions hold locks for too long. What is applied remains
+/// As [`open`]; [`Error::Unavailable`] also when other sessions hold locks for too long. What is applied remains
 /// applied, and another call goes on.
 pub async fn migrate(
     database: Database,
@@ -138,7 +133,7 @@ pub async fn planned(database: Database) -> Result<Vec<Planned>, Error> {
 /// blocking.
 ///
 /// # Errors
-/// As [`Store::open`].
+/// As [`open`].
 pub fn create_tables(database: &Database) -> Result<(), Error> {
     schema::migrate(&mut connect(database)?, &mut |_| {})
 }

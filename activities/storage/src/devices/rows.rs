@@ -3,7 +3,7 @@
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
-use crate::db::statement::{Value, batches, json_columns, row, sql};
+use crate::db::statement::{Value, batches, row, sql};
 use crate::db::writer::Write;
 use crate::devices::secret::SecretHash;
 use crate::settings::credential::IS_USABLE;
@@ -26,8 +26,6 @@ row! {
         has_erased: bool,
     }
 }
-
-json_columns!(Device);
 
 /// A platform, and the destinations of its app.
 pub struct Origin {

@@ -4,7 +4,7 @@ use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::partial::OPEN_OF_KEY;
 use crate::db::sql::{Clause, Sql, clause, insert, statement};
-use crate::db::statement::{Ahead, Value, json_columns, row, sql, stored};
+use crate::db::statement::{Ahead, Value, row, sql, stored};
 use crate::db::writer::Write;
 use crate::purchases::cause::{self, ADD_CAUSE, CauseKind, RevisionCause, RevisionCauses};
 use crate::settings::app_lock;
@@ -96,8 +96,6 @@ impl PurchaseRow {
         read(&self.purchase)
     }
 }
-
-json_columns!(Purchase);
 
 const FIND: Sql = statement!("{SELECT}");
 

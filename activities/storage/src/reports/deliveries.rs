@@ -106,7 +106,7 @@ row! {
         /// Description of the error, for people.
         pub error: Option<String>,
         /// Recorded headers of the response.
-        pub headers: Vec<(String, String)>,
+        pub headers: Vec<(String, String)> = headers,
         /// Beginning of the response body.
         pub response: Option<String>,
         /// When the next attempt was due, as planned after this one.
@@ -378,12 +378,12 @@ pub fn newest_attempts(
     Ok(all)
 }
 
-/// Headers that are not valid JSON are left out.
-impl Field for Vec<(String, String)> {
-    fn read<'a>(row: &impl NamedRow<'a, MultiBackend>, name: &str) -> deserialize::Result<Self> {
-        let stored = Option::<String>::read(row, name)?;
-        Ok(stored
-            .and_then(|stored| serde_json::from_str(&stored).ok())
-            .unwrap_or_default())
-    }
+/// The headers of an attempt. Those that are not valid JSON are left out.
+fn headers<'a>(
+    row: &impl NamedRow<'a, MultiBackend>,
+) -> deserialize::Result<Vec<(String, String)>> {
+    let stored = Option::<String>::read(row, "headers")?;
+    Ok(stored
+        .and_then(|stored| serde_json::from_str(&stored).ok())
+        .unwrap_or_default())
 }

@@ -3,7 +3,7 @@
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
-use crate::db::statement::{Ahead, Single, clean, json_columns, row, sql};
+use crate::db::statement::{Ahead, Single, clean, row, sql};
 use domain::catalogue::{Auth, Entitlement, Listing, Price, ProductRef};
 use domain::payment::Day;
 use domain::{AppId, Purchase};
@@ -18,8 +18,6 @@ row! {
         name: String,
     }
 }
-
-json_columns!(Vec<Price>);
 
 /// Reads listings of one app in one transaction, each SKU once.
 pub struct Listings {

@@ -1,10 +1,13 @@
 //! The rows of requests to erase a customer, and the report of what was done.
 
+use crate::db::connection::MultiBackend;
 use crate::db::error::Error;
 use crate::db::secrets::Secrets;
 use crate::db::sql::{Sql, statement};
-use crate::db::statement::{json_columns, row, sql, stored};
+use crate::db::statement::{Field, row, sql, stored};
 use crate::db::writer::Write;
+use diesel::deserialize;
+use diesel::row::NamedRow;
 use domain::user::ErasedNames;
 use domain::{AppId, DestinationId, Timestamp, UserId};
 use schemars::JsonSchema;
@@ -69,8 +72,6 @@ pub struct DeletionState {
 /// Numbers of changed rows by table.
 pub type Counts = BTreeMap<String, u64>;
 
-json_columns!(Counts, Vec<DeletionState>);
-
 row! {
     /// Report of the erasure of a customer.
     #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
@@ -90,7 +91,7 @@ row! {
         /// Number of changed rows by table.
         pub counts: Counts,
         /// Destinations of the app that store users.
-        pub destinations: Vec<DeletionState>,
+        pub destinations: Vec<DeletionState> = destinations,
         /// When the erasure was requested. Data recorded later contains no names. Data recorded earlier and still to be
         /// sent contained names until `stage` was `notifications`.
         pub requested_at: Timestamp,
@@ -99,6 +100,12 @@ row! {
         /// When the erasure was completed; null until then.
         pub finished_at: Option<Timestamp>,
     }
+}
+
+fn destinations<'a>(
+    row: &impl NamedRow<'a, MultiBackend>,
+) -> deserialize::Result<Vec<DeletionState>> {
+    Ok(serde_json::from_str(&String::read(row, "destinations")?)?)
 }
 
 row! {

@@ -65,7 +65,7 @@ row! {
         /// When its body was removed because of its age.
         pub pruned_at: Option<Timestamp>,
         /// The app and platform of its purchase, and the environment when it was recorded. `None` if it is for operators.
-        pub origin: Option<Origin>,
+        pub origin: Option<Origin> = origin,
         /// The app whose destinations it was for.
         #[serde(skip)]
         pub own_app_id: Option<AppId>,
@@ -73,7 +73,7 @@ row! {
         #[serde(skip)]
         pub concerned: Concerned,
         /// The entry of the ledger that it announces.
-        pub payment: Option<PaymentFacts>,
+        pub payment: Option<PaymentFacts> = payment,
         /// Why its revision was settled, besides the notifications.
         pub causes: Option<RevisionCauses>,
     }
@@ -136,18 +136,16 @@ row! {
     }
 }
 
-impl Field for Option<Origin> {
-    fn read<'a>(row: &impl NamedRow<'a, MultiBackend>, _name: &str) -> deserialize::Result<Self> {
-        let (app, platform) = (
-            Option::read(row, "app_id")?,
-            Option::read(row, "platform_id")?,
-        );
-        let environment = Option::read(row, "environment")?;
-        Ok(app
-            .zip(platform)
-            .zip(environment)
-            .map(|((app, platform), environment)| (app, platform, environment)))
-    }
+fn origin<'a>(row: &impl NamedRow<'a, MultiBackend>) -> deserialize::Result<Option<Origin>> {
+    let (app, platform) = (
+        Option::read(row, "app_id")?,
+        Option::read(row, "platform_id")?,
+    );
+    let environment = Option::read(row, "environment")?;
+    Ok(app
+        .zip(platform)
+        .zip(environment)
+        .map(|((app, platform), environment)| (app, platform, environment)))
 }
 
 impl Field for Concerned {
@@ -166,11 +164,9 @@ impl Field for Concerned {
     }
 }
 
-impl Field for Option<PaymentFacts> {
-    fn read<'a>(row: &impl NamedRow<'a, MultiBackend>, name: &str) -> deserialize::Result<Self> {
-        let kind = Option::<String>::read(row, "kind")?;
-        kind.map(|_| PaymentFacts::read(row, name)).transpose()
-    }
+fn payment<'a>(row: &impl NamedRow<'a, MultiBackend>) -> deserialize::Result<Option<PaymentFacts>> {
+    let kind = Option::<String>::read(row, "kind")?;
+    kind.map(|_| PaymentFacts::read(row, "payment")).transpose()
 }
 
 const SELECT: &str = "

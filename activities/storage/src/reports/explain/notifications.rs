@@ -26,7 +26,7 @@ row! {
         pub store_time: Option<Timestamp>,
         /// The time that its message states, if that cannot be true: then `store_time` is when it was published.
         #[serde(skip_serializing_if = "Option::is_none")]
-        pub stated_time: Option<Stated>,
+        pub stated_time: Option<Stated> = stated_time,
         /// When it got its outcome.
         #[serde(rename = "ended_at")]
         pub finished_at: Option<Timestamp>,
@@ -35,7 +35,7 @@ row! {
         /// The end of its window, while it waits for that; a new notification restarts the window.
         pub window_ends_at: Option<Timestamp>,
         /// The hold of its purchase, while it waits for the end of that.
-        pub held: Option<Held>,
+        pub held: Option<Held> = held,
         /// When the store stopped answering, while it waits for the store.
         pub unverified_since: Option<Timestamp>,
         /// Why the last query had no answer, while it waits for the store.
@@ -57,28 +57,23 @@ pub const STATED_TIME: &str = "stated_time";
 #[serde(transparent)]
 pub struct Stated(pub String);
 
-impl Field for Option<Stated> {
-    fn read<'a>(row: &impl NamedRow<'a, MultiBackend>, _name: &str) -> deserialize::Result<Self> {
-        let body: String = Field::read(row, "body")?;
-        // Most bodies have none, and need not be parsed.
-        let body = Some(body).filter(|body| body.contains(STATED_TIME));
-        let fields: Option<serde_json::Value> =
-            body.and_then(|body| serde_json::from_str(&body).ok());
-        Ok(fields.and_then(|fields| Some(Stated(fields.get(STATED_TIME)?.as_str()?.to_owned()))))
-    }
+fn stated_time<'a>(row: &impl NamedRow<'a, MultiBackend>) -> deserialize::Result<Option<Stated>> {
+    let body = String::read(row, "body")?;
+    // Most bodies have none, and need not be parsed.
+    let body = Some(body).filter(|body| body.contains(STATED_TIME));
+    let fields: Option<serde_json::Value> = body.and_then(|body| serde_json::from_str(&body).ok());
+    Ok(fields.and_then(|fields| Some(Stated(fields.get(STATED_TIME)?.as_str()?.to_owned()))))
 }
 
-impl Field for Option<Held> {
-    fn read<'a>(row: &impl NamedRow<'a, MultiBackend>, _name: &str) -> deserialize::Result<Self> {
-        let Some(until) = Field::read(row, "held_until")? else {
-            return Ok(None);
-        };
-        Ok(Some((
-            until,
-            Field::read(row, "held_by")?,
-            Field::read(row, "held_reason")?,
-        )))
-    }
+fn held<'a>(row: &impl NamedRow<'a, MultiBackend>) -> deserialize::Result<Option<Held>> {
+    let Some(until) = Field::read(row, "held_until")? else {
+        return Ok(None);
+    };
+    Ok(Some((
+        until,
+        Field::read(row, "held_by")?,
+        Field::read(row, "held_reason")?,
+    )))
 }
 
 /// Binds now, and then the values of the condition that follows.

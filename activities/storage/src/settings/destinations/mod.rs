@@ -199,7 +199,7 @@ row! {
     }
 }
 
-json_columns!(Filter, Vec<String>, Vec<i64>);
+json_columns!(Filter);
 
 /// A change of what only some kinds of destinations have; `None` leaves a field as it is.
 #[derive(Debug, Clone, Default)]

@@ -1,8 +1,11 @@
 //! The handle to a database. Each room adds its methods to [`Store`].
+//!
+//! A change of a person and its audit entry are one transaction: [`Store::change`] is the only way of such a change, and it
+//! writes both.
 
 use crate::db::audit_log::{Actor, AuditEntry};
 use crate::db::claim_backlogs::ClaimBacklogs;
-use crate::db::config::Installation;
+use crate::db::config::{Config, Installation};
 use crate::db::connection::AnyConnection;
 use crate::db::counts::Counts;
 use crate::db::disk::{Disk, Space};
@@ -11,9 +14,10 @@ use crate::db::low_mark::LowMarks;
 use crate::db::reader::Readers;
 use crate::db::secrets::{Secrets, random_uuid};
 use crate::db::sql::{Sql, insert, statement};
+use crate::db::startup::{self, Opened};
 use crate::db::statement::sql;
 use crate::db::writer::{JobKind, Write, Writer};
-use domain::Timestamp;
+use domain::{AppId, Timestamp};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
@@ -67,7 +71,44 @@ const NO_INSTALLATION: i64 = 0;
 
 const TOUCH: Sql = statement!("UPDATE installation SET epoch = epoch WHERE id = ?");
 
+/// Author of changes that the process makes by itself, without a key.
+const PROCESS: &str = "settle";
+
 impl Store {
+    /// Opens the database and starts the writer. Brings the tables of SQLite up to date, and none of PostgreSQL, which
+    /// [`migrate`](startup::migrate) does.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] when another process has this SQLite file; [`Error::Corrupt`] when the tables
+    /// or the key do not fit.
+    pub async fn open(config: Config) -> Result<Self, Error> {
+        let Opened {
+            writer,
+            readers,
+            ingress_readers,
+            device_readers,
+            health_readers,
+            secrets,
+            installation,
+            clock,
+        } = startup::open(config).await?;
+        Ok(Self {
+            writer,
+            readers,
+            ingress_readers,
+            device_readers,
+            health_readers,
+            secrets,
+            installation,
+            clock,
+            actor: Arc::new(Actor::named(PROCESS)),
+            counts: Arc::default(),
+            claims: Arc::default(),
+            low_marks: Arc::new(LowMarks::unused()),
+            shown: |_, settings| settings.clone(),
+        })
+    }
+
     /// The installation, which was created when the database was opened for the first time.
     pub const fn installation(&self) -> Installation {
         self.installation
@@ -261,5 +302,76 @@ impl Store {
             read(connection, now)
         })
         .await
+    }
+
+    /// A handle to the database whose changes leave audit entries of this actor.
+    pub fn by(&self, actor: Actor) -> Self {
+        Self {
+            actor: Arc::new(actor),
+            ..self.clone()
+        }
+    }
+
+    /// This handle, with the reason of its changes.
+    pub fn because(&self, reason: Option<String>) -> Self {
+        match reason {
+            Some(_) => self.by(Actor {
+                reason,
+                ..(*self.actor).clone()
+            }),
+            None => self.clone(),
+        }
+    }
+
+    /// Author of this handle's changes.
+    pub fn actor(&self) -> &Actor {
+        &self.actor
+    }
+
+    /// Records an audit entry of what changed no row here, such as a signal to a workflow.
+    pub async fn record_audit_entry(
+        &self,
+        operation: &'static str,
+        app: Option<AppId>,
+        subject: impl ToString + Send,
+    ) -> Result<(), Error> {
+        let entry = AuditEntry::on(app, subject.to_string());
+        self.change(operation, move |_| Ok(((), Some(entry.clone()))))
+            .await
+    }
+
+    /// Makes a change of a person in the writer's next transaction, together with its audit entry. `work` may run
+    /// more than once before it is committed. Without an audit entry it changed nothing.
+    pub(crate) async fn change<T, F>(&self, operation: &'static str, work: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut Write<'_>) -> Result<(T, Option<AuditEntry>), Error> + Send + 'static,
+    {
+        self.change_in(JobKind::Other, operation, work).await
+    }
+
+    /// Like [`Self::change`], in a job of this kind.
+    pub(crate) async fn change_in<T, F>(
+        &self,
+        kind: JobKind,
+        operation: &'static str,
+        mut work: F,
+    ) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut Write<'_>) -> Result<(T, Option<AuditEntry>), Error> + Send + 'static,
+    {
+        let actor = self.actor.clone();
+        let change = move |write: &mut Write<'_>| {
+            write.actor = Some(actor.stored_name());
+            let done = work(write);
+            write.actor = None;
+            let (answer, entry) = done?;
+            if let Some(entry) = entry {
+                entry.record(write, &actor, operation)?;
+            }
+            Ok(answer)
+        };
+        self.writer.write(kind, change).await
     }
 }
