@@ -3,20 +3,20 @@
 //! A change of a person and its audit entry are one transaction: [`Store::change`] is the only way of such a change, and it
 //! writes both.
 
-use crate::db::audit_log::{Actor, AuditEntry};
-use crate::db::claim_backlogs::ClaimBacklogs;
-use crate::db::config::{Config, Installation};
-use crate::db::connection::AnyConnection;
-use crate::db::counts::Counts;
-use crate::db::disk::{Disk, Space};
-use crate::db::error::Error;
-use crate::db::low_mark::LowMarks;
-use crate::db::reader::Readers;
-use crate::db::secrets::{Secrets, random_uuid};
-use crate::db::sql::{Sql, insert, statement};
-use crate::db::startup::{self, Opened};
-use crate::db::statement::sql;
-use crate::db::writer::{JobKind, Write, Writer};
+use db::audit_log::{Actor, AuditEntry};
+use db::claim_backlogs::ClaimBacklogs;
+use db::config::{Config, Installation};
+use db::connection::AnyConnection;
+use db::counts::Counts;
+use db::disk::{Disk, Space};
+use db::error::Error;
+use db::low_mark::LowMarks;
+use db::reader::Readers;
+use db::secrets::{Secrets, random_uuid};
+use db::sql::{Sql, insert, statement};
+use db::startup::{self, Opened};
+use db::statement::sql;
+use db::writer::{JobKind, Write, Writer};
 use domain::{AppId, Timestamp};
 use serde_json::{Value, json};
 use std::sync::Arc;

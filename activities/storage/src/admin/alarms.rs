@@ -1,12 +1,12 @@
 //! Acknowledging alarms. An alarm that is raised again reopens, and a person who did not see that cannot close it.
 
-use crate::db::audit_log::AuditEntry;
-use crate::db::error::Error;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{clean, sql};
-use crate::db::store::Store;
-use crate::db::writer::Write;
 use crate::reports::alarms::{self, Alarm};
+use crate::store::Store;
+use db::audit_log::AuditEntry;
+use db::error::Error;
+use db::sql::{Sql, statement};
+use db::statement::{clean, sql};
+use db::writer::Write;
 use domain::{AlarmId, Timestamp};
 use serde_json::json;
 

@@ -2,14 +2,14 @@
 
 use crate::admin::destinations::remove_hidden;
 use crate::admin::platforms::NO_SECRETS;
-use crate::db::audit_log::AuditEntry;
-use crate::db::error::Error;
-use crate::db::page::{CREATED, Page, Paged};
-use crate::db::secrets::random_uuid;
-use crate::db::sql::{Sql, insert, statement};
-use crate::db::statement::{row, sql};
-use crate::db::store::Store;
 use crate::settings::{app_lock, destinations};
+use crate::store::Store;
+use db::audit_log::AuditEntry;
+use db::error::Error;
+use db::page::{CREATED, Page, Paged};
+use db::secrets::random_uuid;
+use db::sql::{Sql, insert, statement};
+use db::statement::{row, sql};
 use domain::{AppId, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

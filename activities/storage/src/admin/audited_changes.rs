@@ -1,10 +1,10 @@
 //! Recent changes according to the audit log: each change of an app, its platforms, their keys or topics leaves an
 //! entry in its transaction, whichever process makes it. A process that caches these follows the log.
 
-use crate::db::error::Error;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{row, sql};
-use crate::db::store::Store;
+use crate::store::Store;
+use db::error::Error;
+use db::sql::{Sql, statement};
+use db::statement::{row, sql};
 use domain::AppId;
 
 row! {

@@ -1,16 +1,16 @@
 //! Customers: the users who own purchases, and their external ids. The external id is the app's own id of a customer.
 
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::partial::OPEN_OF_STORE_ID_N;
-use crate::db::secrets::Secrets;
-use crate::db::sql::{Clause, Sql, clause, statement};
-use crate::db::statement::{clean, row, sql};
-use crate::db::store::Store;
 use crate::purchases::purchase;
 use crate::purchases::users;
 use crate::settings::tombstones::{self, ConcealedName, is_tombstone};
 use crate::settings::unnamed::{PURCHASE_PREFIX, unnamed};
+use crate::store::Store;
+use db::connection::AnyConnection;
+use db::error::Error;
+use db::partial::OPEN_OF_STORE_ID_N;
+use db::secrets::Secrets;
+use db::sql::{Clause, Sql, clause, statement};
+use db::statement::{clean, row, sql};
 use domain::text::spellings;
 use domain::{AppId, UserId};
 

@@ -1,14 +1,6 @@
 //! Creating, changing and deleting destinations. A deleted destination is hidden; its deliveries stay in the database.
 
 use crate::admin::platforms::require_app;
-use crate::db::audit_log::AuditEntry;
-use crate::db::error::Error;
-use crate::db::page::{CREATED, Page, Paged};
-use crate::db::secrets::{Secrets, random_uuid, sha256};
-use crate::db::sql::{Sql, insert, statement};
-use crate::db::statement::sql;
-use crate::db::store::{ShownSettings, Store};
-use crate::db::writer::Write;
 use crate::delivery::{health, places};
 use crate::events::deliveries;
 use crate::reports::check;
@@ -17,6 +9,14 @@ use crate::settings::destinations::rows::{COLUMNS, DestinationRow, SELECT, requi
 use crate::settings::destinations::{
     Destination, DestinationChange, DestinationSettings, NewDestination,
 };
+use crate::store::{ShownSettings, Store};
+use db::audit_log::AuditEntry;
+use db::error::Error;
+use db::page::{CREATED, Page, Paged};
+use db::secrets::{Secrets, random_uuid, sha256};
+use db::sql::{Sql, insert, statement};
+use db::statement::sql;
+use db::writer::Write;
 use domain::health::State;
 use domain::{AppId, DestinationId};
 use secrecy::SecretString;

@@ -1,13 +1,13 @@
 //! Daily (UTC) quota and usage of a platform's devices. A process counts in memory and adds its counts to one row for
 //! each platform and day; usage is never computed from events.
 
-use crate::db::error::Error;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{Value, batches, row, sql, written_row};
-use crate::db::store::Store;
-use crate::db::writer::{JobKind, Write};
 use crate::people::device_users;
 use crate::purchases::users;
+use crate::store::Store;
+use db::error::Error;
+use db::sql::{Sql, statement};
+use db::statement::{Value, batches, row, sql, written_row};
+use db::writer::{JobKind, Write};
 use domain::{AppId, DevicePlace, PlatformId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -120,7 +120,7 @@ row! {
 }
 
 impl Store {
-    /// Adds what devices used of at most [`MAX_COUNTS`](crate::db::store::MAX_COUNTS) days; returns what all processes
+    /// Adds what devices used of at most [`MAX_COUNTS`](crate::store::MAX_COUNTS) days; returns what all processes
     /// counted of these.
     pub async fn add_device_usage(
         &self,

@@ -3,15 +3,15 @@
 
 use super::platforms::{PLATFORM, Platform, fields, find, lock};
 use super::sealed_key::{INGRESS, OLD_INGRESS, seal};
-use crate::db::audit_log::AuditEntry;
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::secrets::Secrets;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{padded, row, sql};
-use crate::db::store::Store;
-use crate::db::writer::Write;
 use crate::inbox::topics::{self, Topic};
+use crate::store::Store;
+use db::audit_log::AuditEntry;
+use db::connection::AnyConnection;
+use db::error::Error;
+use db::secrets::Secrets;
+use db::sql::{Sql, statement};
+use db::statement::{padded, row, sql};
+use db::writer::Write;
 use domain::{PlatformId, Timestamp};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;

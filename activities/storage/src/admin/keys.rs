@@ -2,15 +2,15 @@
 //! search, and a slow hash would only slow requests down.
 
 use crate::admin::platforms::require_app;
-use crate::db::audit_log::AuditEntry;
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::page::{CREATED, Page, Paged};
-use crate::db::secrets::{random_uuid, sha256};
-use crate::db::sql::{Clause, Sql, clause, insert, statement};
-use crate::db::statement::{row, sql, stored};
-use crate::db::store::Store;
 use crate::reports::listing::Filtered;
+use crate::store::Store;
+use db::audit_log::AuditEntry;
+use db::connection::AnyConnection;
+use db::error::Error;
+use db::page::{CREATED, Page, Paged};
+use db::secrets::{random_uuid, sha256};
+use db::sql::{Clause, Sql, clause, insert, statement};
+use db::statement::{row, sql, stored};
 use domain::text::{alike, folded};
 use domain::{AppId, KeyId, Timestamp};
 use schemars::JsonSchema;

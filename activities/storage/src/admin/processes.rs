@@ -4,14 +4,14 @@
 //! A process stores its sign before it begins to work, renews it, and removes it when it stops. One that crashed is
 //! forgotten after a minute. Release 0.1.0 leaves no signs.
 
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::shared_lock;
-use crate::db::sql::{Sql, insert, statement};
-use crate::db::statement::sql;
-use crate::db::store::Store;
-use crate::db::writer::{JobKind, Write};
 use crate::reports::processes::{LIFE, Sign, signs};
+use crate::store::Store;
+use db::connection::AnyConnection;
+use db::error::Error;
+use db::shared_lock;
+use db::sql::{Sql, insert, statement};
+use db::statement::sql;
+use db::writer::{JobKind, Write};
 use domain::Timestamp;
 use domain::time::OVERLAP;
 use serde_json::json;

@@ -1,15 +1,15 @@
 //! Changes of one purchase by an admin: hold it, release it, discard its open notifications.
 
-use crate::db::audit_log::AuditEntry;
-use crate::db::error::Error;
-use crate::db::partial::OPEN_OF_KEY;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::sql;
-use crate::db::store::Store;
-use crate::db::writer::Write;
 use crate::inbox::notifications;
 use crate::purchases::cause::{self, CauseKind};
 use crate::purchases::purchase;
+use crate::store::Store;
+use db::audit_log::AuditEntry;
+use db::error::Error;
+use db::partial::OPEN_OF_KEY;
+use db::sql::{Sql, statement};
+use db::statement::sql;
+use db::writer::Write;
 use domain::{AppId, CollapseKey, Outcome, Timestamp};
 use serde_json::{Value, json};
 

@@ -3,17 +3,17 @@
 //! rechecked.
 
 use crate::admin::platforms::require_app;
-use crate::db::audit_log::AuditEntry;
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::page::{Page, Paged};
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{row, sql};
-use crate::db::store::Store;
 use crate::purchases::cause::CauseKind;
 use crate::purchases::purchase::{self, Urgency};
 use crate::settings::app_lock;
 use crate::settings::rates::{self, RateRow};
+use crate::store::Store;
+use db::audit_log::AuditEntry;
+use db::connection::AnyConnection;
+use db::error::Error;
+use db::page::{Page, Paged};
+use db::sql::{Sql, statement};
+use db::statement::{row, sql};
 use domain::payment::{self, Day};
 use domain::{AppId, CollapseKey};
 use rust_decimal::Decimal;

@@ -9,11 +9,11 @@
 //! event may still be needed: each call checks the next events, in order of their sequence numbers, and at the end
 //! starts again at the beginning.
 
-use crate::db::error::Error;
-use crate::db::sql::{Sql, insert, statement};
-use crate::db::statement::{row, sql};
-use crate::db::store::Store;
-use crate::db::writer::Write;
+use crate::store::Store;
+use db::error::Error;
+use db::sql::{Sql, insert, statement};
+use db::statement::{row, sql};
+use db::writer::Write;
 use domain::Timestamp;
 use serde_json::json;
 

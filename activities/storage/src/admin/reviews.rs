@@ -1,20 +1,20 @@
 //! Deciding whether purchases may move with a device from one named customer to another.
 
 use crate::admin::{alarms, transfers};
-use crate::db::audit_log::AuditEntry;
-use crate::db::config::Installation;
-use crate::db::error::Error;
-use crate::db::page::{Page, Paged};
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{row, sql};
-use crate::db::store::Store;
-use crate::db::writer::Write;
 use crate::people::movement::{Author, Cause, Move, MovedDevices};
 use crate::people::moves;
 use crate::people::reviews::{self, Review, SELECT};
 use crate::people::transfers::{self as stored, Transfer};
 use crate::purchases::users::StoreCustomer;
 use crate::settings::app_lock;
+use crate::store::Store;
+use db::audit_log::AuditEntry;
+use db::config::Installation;
+use db::error::Error;
+use db::page::{Page, Paged};
+use db::sql::{Sql, statement};
+use db::statement::{row, sql};
+use db::writer::Write;
 use domain::{AppId, ReviewId};
 use serde_json::json;
 use std::collections::BTreeSet;

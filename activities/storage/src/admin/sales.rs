@@ -2,18 +2,18 @@
 //! are rechecked. The settling that follows writes the entries of the ledger, not this module.
 
 use crate::admin::platforms::require_app;
-use crate::db::audit_log::AuditEntry;
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::run::Run;
-use crate::db::sql::{Sql, insert, statement};
-use crate::db::statement::{self, row, sql};
-use crate::db::store::Store;
-use crate::db::writer::Write;
 use crate::purchases::cause::CauseKind;
 use crate::purchases::purchase::{self, Urgency};
 use crate::settings::{app_lock, rates};
 use crate::settling::payments::{SaleRow, ledger_entries, sales_of};
+use crate::store::Store;
+use db::audit_log::AuditEntry;
+use db::connection::AnyConnection;
+use db::error::Error;
+use db::run::Run;
+use db::sql::{Sql, insert, statement};
+use db::statement::{self, row, sql};
+use db::writer::Write;
 use domain::payment::{self, Adjustment, Day, EntryKind, Sale, SaleKind};
 use domain::{AppId, CollapseKey, Timestamp};
 use schemars::JsonSchema;

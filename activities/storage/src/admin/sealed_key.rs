@@ -1,8 +1,8 @@
 //! How an ingress key is stored: encrypted, and hashed for the search.
 
-use crate::db::error::Error;
-use crate::db::secrets::Secrets;
-use crate::db::writer::Write;
+use db::error::Error;
+use db::secrets::Secrets;
+use db::writer::Write;
 use domain::PlatformId;
 use secrecy::{ExposeSecret, SecretString};
 

@@ -2,16 +2,16 @@
 //! they are as random as API keys. The admin token may not be, so its hash is keyed.
 
 use crate::admin::keys::Role;
-use crate::db::audit_log::{Actor, AuditEntry};
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::page::{CREATED, Page, Paged};
-use crate::db::secrets::{random_uuid, sha256};
-use crate::db::sql::{Clause, Sql, clause, insert, statement};
-use crate::db::statement::{row, sql};
-use crate::db::store::Store;
-use crate::db::writer::Write;
 use crate::reports::listing::Filtered;
+use crate::store::Store;
+use db::audit_log::{Actor, AuditEntry};
+use db::connection::AnyConnection;
+use db::error::Error;
+use db::page::{CREATED, Page, Paged};
+use db::secrets::{random_uuid, sha256};
+use db::sql::{Clause, Sql, clause, insert, statement};
+use db::statement::{row, sql};
+use db::writer::Write;
 use domain::time::DAY;
 use domain::{AppId, KeyId, SignInId, Timestamp};
 use schemars::JsonSchema;

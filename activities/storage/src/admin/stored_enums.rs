@@ -3,8 +3,6 @@
 
 use crate::admin::erasure::ErasureStage;
 use crate::admin::keys::Role;
-use crate::db::column::TextEnum;
-use crate::db::counts::Series;
 use crate::delivery::class::AttemptClass;
 use crate::delivery::lanes::Mode;
 use crate::delivery::stream::finish::StreamStatus;
@@ -16,6 +14,8 @@ use crate::purchases::purchase::{Urgency, WaitsFor};
 use crate::settling::payments::Source;
 use crate::settling::profiles::queued::Arrival;
 use crate::settling::rechecks::RecheckReason;
+use db::column::TextEnum;
+use db::counts::Series;
 use domain::catalogue::ProductRef;
 use domain::device::claim::{ClaimKind, ClaimReason, ClaimStatus};
 use domain::event::Wildcards;

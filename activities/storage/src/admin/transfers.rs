@@ -2,13 +2,6 @@
 
 use crate::admin::customers::{CustomerKey, owner_of};
 use crate::admin::naming::{CustomerPurchases, with_purchases};
-use crate::db::audit_log::AuditEntry;
-use crate::db::config::Installation;
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::secrets::random_uuid;
-use crate::db::store::Store;
-use crate::db::writer::{JobKind, Write};
 use crate::people::movement::{self, Author, Cause, Move, MovedDevices};
 use crate::people::moves::{self, Moved};
 use crate::people::names;
@@ -17,6 +10,13 @@ use crate::purchases::cause::CauseKind;
 use crate::purchases::users::{self, Raced, StoreCustomer, UserRow};
 use crate::settings::app_lock;
 use crate::settling::transferred;
+use crate::store::Store;
+use db::audit_log::AuditEntry;
+use db::config::Installation;
+use db::connection::AnyConnection;
+use db::error::Error;
+use db::secrets::random_uuid;
+use db::writer::{JobKind, Write};
 use domain::{AppId, CollapseKey, TransferId, UserId};
 use serde_json::json;
 use std::collections::BTreeSet;

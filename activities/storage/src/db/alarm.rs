@@ -1,9 +1,9 @@
 //! Raising an alarm. The room `events` defines the alarms.
 
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{Statement, clean, sql};
+use crate::connection::AnyConnection;
+use crate::error::Error;
+use crate::sql::{Sql, statement};
+use crate::statement::{Statement, clean, sql};
 use domain::{AlarmId, DestinationId, PlatformId, Timestamp};
 
 /// Maximum length of a detail in characters: it is indexed, and must fit into a page of the index.

@@ -1,11 +1,11 @@
 //! The audit log: what a person, a key or a script changed. A change and its audit entry are one transaction. The log is
 //! listed in the room `reports` of storage.
 
-use crate::db::error::Error;
-use crate::db::secrets::random_uuid;
-use crate::db::sql::insert;
-use crate::db::statement::clean;
-use crate::db::writer::Write;
+use crate::error::Error;
+use crate::secrets::random_uuid;
+use crate::sql::insert;
+use crate::statement::clean;
+use crate::writer::Write;
 use domain::text::visible;
 use domain::{AppId, AuditEntryId, KeyId};
 use serde_json::{Map, Value};

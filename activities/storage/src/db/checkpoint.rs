@@ -6,12 +6,12 @@
 //! copied, which may never happen while the writer keeps adding pages. So when the log is long, the writer copies the
 //! rest itself between two groups, when hardly anything is left.
 
-use crate::db::config::Database;
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{row, sql};
-use crate::db::waits::{Step, Waits};
+use crate::config::Database;
+use crate::connection::AnyConnection;
+use crate::error::Error;
+use crate::sql::{Sql, statement};
+use crate::statement::{row, sql};
+use crate::waits::{Step, Waits};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,10 +1,10 @@
 //! The clock that stamps rows: PostgreSQL's own, because several processes share that database; on SQLite the
 //! process's.
 
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{Ahead, Single, sql};
+use crate::connection::AnyConnection;
+use crate::error::Error;
+use crate::sql::{Sql, statement};
+use crate::statement::{Ahead, Single, sql};
 use domain::Timestamp;
 
 const NOW: Sql =

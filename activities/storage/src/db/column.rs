@@ -1,7 +1,7 @@
 //! Values of statements and columns of rows: how each type is stored. Instants are microseconds, durations
 //! milliseconds; ids, decimals and enums are texts.
 
-use crate::db::connection::MultiBackend;
+use crate::connection::MultiBackend;
 use diesel::QueryResult;
 use diesel::deserialize::{self, FromSql};
 use diesel::query_builder::AstPass;
@@ -177,22 +177,22 @@ impl Column for String {
 /// Implements reading a type from a column: the expression converts it from the Rust type `raw`.
 macro_rules! read_column {
     ($name:ty, |$stored:ident: $raw:ty| $read:expr) => {
-        impl $crate::db::column::Column for $name {
-            type Sql = <$raw as $crate::db::column::Column>::Sql;
+        impl $crate::column::Column for $name {
+            type Sql = <$raw as $crate::column::Column>::Sql;
         }
 
         impl
             diesel::deserialize::FromSql<
-                <$raw as $crate::db::column::Column>::Sql,
-                $crate::db::connection::MultiBackend,
+                <$raw as $crate::column::Column>::Sql,
+                $crate::connection::MultiBackend,
             > for $name
         {
             fn from_sql(
-                value: $crate::db::connection::MultiRawValue<'_>,
+                value: $crate::connection::MultiRawValue<'_>,
             ) -> diesel::deserialize::Result<Self> {
                 let $stored = <$raw as diesel::deserialize::FromSql<
-                    <$raw as $crate::db::column::Column>::Sql,
-                    $crate::db::connection::MultiBackend,
+                    <$raw as $crate::column::Column>::Sql,
+                    $crate::connection::MultiBackend,
                 >>::from_sql(value)?;
                 Ok($read)
             }
@@ -203,14 +203,14 @@ macro_rules! read_column {
 /// Implements writing a type as a variant of [`Value`].
 macro_rules! written_column {
     ($name:ty, |$value:ident| $kind:ident($write:expr)) => {
-        impl From<$name> for $crate::db::column::Value<'_> {
+        impl From<$name> for $crate::column::Value<'_> {
             fn from($value: $name) -> Self {
                 Self::$kind(Some($write))
             }
         }
 
-        impl<'a> $crate::db::column::Written<'a> for $name {
-            const ABSENT: $crate::db::column::Value<'a> = $crate::db::column::Value::$kind(None);
+        impl<'a> $crate::column::Written<'a> for $name {
+            const ABSENT: $crate::column::Value<'a> = $crate::column::Value::$kind(None);
         }
     };
 }
@@ -218,8 +218,8 @@ macro_rules! written_column {
 /// Implements reading and writing a type that is stored as text.
 macro_rules! text_column {
     ($name:ty, |$text:ident| $read:expr, |$value:ident| $write:expr) => {
-        $crate::db::column::read_column!($name, |$text: String| $read);
-        $crate::db::column::written_column!($name, |$value| Text(std::borrow::Cow::from($write)));
+        $crate::column::read_column!($name, |$text: String| $read);
+        $crate::column::written_column!($name, |$value| Text(std::borrow::Cow::from($write)));
     };
 }
 
@@ -235,7 +235,7 @@ pub trait TextEnum {
 /// Lists the texts of an enum.
 macro_rules! text_enum {
     ($name:ident, $texts:expr) => {
-        impl $crate::db::column::TextEnum for $name {
+        impl $crate::column::TextEnum for $name {
             const NAME: &'static str = stringify!($name);
 
             fn texts() -> Vec<&'static str> {
@@ -263,7 +263,7 @@ macro_rules! domain_enum {
 /// Implements reading types that are stored as JSON.
 macro_rules! json_columns {
     ($($name:ty),*) => {
-        $($crate::db::column::read_column!($name, |text: String| serde_json::from_str(&text)?);)*
+        $($crate::column::read_column!($name, |text: String| serde_json::from_str(&text)?);)*
     };
 }
 
@@ -365,8 +365,8 @@ macro_rules! stored {
             }
         }
 
-        $crate::db::column::text_column!($name, |text| text.parse()?, |value| value.as_str());
-        $crate::db::column::text_enum!($name, vec![$($text),*]);
+        $crate::column::text_column!($name, |text| text.parse()?, |value| value.as_str());
+        $crate::column::text_enum!($name, vec![$($text),*]);
     };
 }
 
@@ -375,7 +375,7 @@ macro_rules! stored {
 /// reads it from the row: `field: Type = function,`.
 macro_rules! row {
     (@read $row:ident, $field:ident, $type:ty) => {
-        <$type as $crate::db::column::Field>::read($row, stringify!($field))
+        <$type as $crate::column::Field>::read($row, stringify!($field))
     };
     (@read $row:ident, $field:ident, $type:ty, $read:path) => {
         $read($row)
@@ -386,19 +386,19 @@ macro_rules! row {
         $(#[$meta])*
         $vis struct $name { $($(#[$doc])* $fvis $field: $type,)* }
 
-        impl diesel::deserialize::QueryableByName<$crate::db::connection::MultiBackend> for $name {
+        impl diesel::deserialize::QueryableByName<$crate::connection::MultiBackend> for $name {
             fn build<'a>(
-                row: &impl diesel::row::NamedRow<'a, $crate::db::connection::MultiBackend>,
+                row: &impl diesel::row::NamedRow<'a, $crate::connection::MultiBackend>,
             ) -> diesel::deserialize::Result<Self> {
                 Ok(Self {
-                    $($field: $crate::db::column::row!(@read row, $field, $type $(, $read)?)?,)*
+                    $($field: $crate::column::row!(@read row, $field, $type $(, $read)?)?,)*
                 })
             }
         }
 
-        impl $crate::db::column::Field for $name {
+        impl $crate::column::Field for $name {
             fn read<'a>(
-                row: &impl diesel::row::NamedRow<'a, $crate::db::connection::MultiBackend>,
+                row: &impl diesel::row::NamedRow<'a, $crate::connection::MultiBackend>,
                 _name: &str,
             ) -> diesel::deserialize::Result<Self> {
                 diesel::deserialize::QueryableByName::build(row)
@@ -413,7 +413,7 @@ macro_rules! written_row {
     (@place $field:ident) => { ", ?" };
     ($(#[$meta:meta])* $vis:vis struct $name:ident { $($(#[$doc:meta])* $fvis:vis $field:ident: $type:ty,)*
         $(; $(#[$inner_doc:meta])* $inner_vis:vis $inner:ident: $inner_type:ident,)? }) => {
-        $crate::db::column::row! { $(#[$meta])* $vis struct $name {
+        $crate::column::row! { $(#[$meta])* $vis struct $name {
             $($(#[$doc])* $fvis $field: $type,)*
             $($(#[$inner_doc])* $inner_vis $inner: $inner_type,)?
         } }
@@ -424,11 +424,11 @@ macro_rules! written_row {
                 const_format::concatcp!($(", ", stringify!($field),)* $($inner_type::COLUMNS)?);
             /// A place for the value of each column, after a comma.
             pub(crate) const PLACES: &str = const_format::concatcp!(
-                $($crate::db::column::written_row!(@place $field),)* $($inner_type::PLACES)?
+                $($crate::column::written_row!(@place $field),)* $($inner_type::PLACES)?
             );
 
             /// The value of each column.
-            pub(crate) fn values(&self) -> Vec<$crate::db::column::Value<'static>> {
+            pub(crate) fn values(&self) -> Vec<$crate::column::Value<'static>> {
                 let values = vec![$(self.$field.clone().into()),*];
                 $(let values = [values, self.$inner.values()].concat();)?
                 values
@@ -437,6 +437,6 @@ macro_rules! written_row {
     };
 }
 
-pub(crate) use {
+pub use {
     json_columns, read_column, row, stored, text_column, text_enum, written_column, written_row,
 };

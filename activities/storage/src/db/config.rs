@@ -47,7 +47,7 @@ impl Key {
         }
     }
 
-    pub(crate) fn all(&self) -> impl Iterator<Item = &[u8; 32]> {
+    pub fn all(&self) -> impl Iterator<Item = &[u8; 32]> {
         std::iter::once(&self.newest).chain(&self.older)
     }
 }

@@ -1,10 +1,10 @@
 //! Connections to either database, and how each is set up.
 
-use crate::db::config::Database;
-use crate::db::error::Error;
-use crate::db::postgres::{PostgresConnection, QueuedQuery};
-use crate::db::time_limit;
-use crate::db::waits::{self, Step};
+use crate::config::Database;
+use crate::error::Error;
+use crate::postgres::{PostgresConnection, QueuedQuery};
+use crate::time_limit;
+use crate::waits::{self, Step};
 use diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionManager};
 use diesel::{Connection, ConnectionError, ConnectionResult, QueryResult, SqliteConnection};
 use std::panic::Location;
@@ -263,7 +263,7 @@ fn file_name(path: &Path) -> ConnectionResult<String> {
 
 /// WAL with FULL: a commit is on the disk when it returns (<https://sqlite.org/pragma.html#pragma_synchronous>).
 fn sqlite_settings() -> String {
-    let synchronous = if crate::db::fault::is_planted("storage.durability_off") {
+    let synchronous = if crate::fault::is_planted("storage.durability_off") {
         "OFF"
     } else {
         "FULL"
@@ -277,7 +277,7 @@ fn sqlite_settings() -> String {
 /// What must not depend on the role and its database. `synchronous_commit` is on even if the server's default is weaker:
 /// the API answers 200 only for durable writes. PostgreSQL has `transaction_timeout` since release 17.
 fn postgres_settings() -> String {
-    let commit = if crate::db::fault::is_planted("storage.durability_off") {
+    let commit = if crate::fault::is_planted("storage.durability_off") {
         "off"
     } else {
         "on"

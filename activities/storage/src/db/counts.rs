@@ -1,7 +1,7 @@
 //! What this process counted since its last write: minutes for charts, and responses to each platform's store. Counting
 //! locks a small map and never waits for the database. Counts that are not written yet are lost with the process.
 
-use crate::db::statement::stored;
+use crate::statement::stored;
 use domain::{AppId, DestinationId, PlatformId, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -1,10 +1,10 @@
 //! The disk of the database: whether it is full, as this process's writes found, and on SQLite how much of it is free.
 //! Callers read a flag in memory.
 
-use crate::db::config::Database;
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::fault;
+use crate::config::Database;
+use crate::connection::AnyConnection;
+use crate::error::Error;
+use crate::fault;
 use diesel::connection::SimpleConnection;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -10,11 +10,11 @@
 //! The new epoch is the present time in seconds. A counter would give the same epoch to two futures of one backup, and
 //! to two servers of which the second never got the first one's new epoch.
 
-use crate::db::alarm::{self, About, NewAlarm};
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{Ahead, row, sql};
+use crate::alarm::{self, About, NewAlarm};
+use crate::connection::AnyConnection;
+use crate::error::Error;
+use crate::sql::{Sql, statement};
+use crate::statement::{Ahead, row, sql};
 use domain::Timestamp;
 
 row! {

@@ -1,6 +1,6 @@
 //! Errors as decisions: who must act, and whether a retry can help.
 
-use crate::db::refusal::Refusal;
+use crate::refusal::Refusal;
 use diesel::result::DatabaseErrorInformation;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -131,18 +131,18 @@ pub fn chain(error: &dyn std::error::Error) -> String {
 }
 
 impl Error {
-    pub(crate) fn unavailable(cause: impl std::error::Error + Send + Sync + 'static) -> Self {
+    pub fn unavailable(cause: impl std::error::Error + Send + Sync + 'static) -> Self {
         Self::Unavailable(Arc::new(cause))
     }
 
-    pub(crate) fn corrupt(what: impl Into<String>) -> Self {
+    pub fn corrupt(what: impl Into<String>) -> Self {
         Self::Corrupt {
             what: what.into(),
             source: None,
         }
     }
 
-    pub(crate) fn corrupt_by(
+    pub fn corrupt_by(
         what: impl Into<String>,
         cause: impl std::error::Error + Send + Sync + 'static,
     ) -> Self {
@@ -154,7 +154,7 @@ impl Error {
 
     /// The error of a failed statement. A unique violation becomes [`Error::Raced`]: a caller that expects one recognizes
     /// it with [`Error::is_taken`]; any other comes from a race and goes away when tried again.
-    pub(crate) fn of_query(cause: diesel::result::Error) -> Self {
+    pub fn of_query(cause: diesel::result::Error) -> Self {
         use diesel::result::DatabaseErrorKind::{ForeignKeyViolation, UniqueViolation};
         match cause {
             diesel::result::Error::DatabaseError(ForeignKeyViolation, _) => {
@@ -213,17 +213,17 @@ impl Error {
     }
 
     /// Whether SQLite could not read or write a file.
-    pub(crate) fn is_of_disk(&self) -> bool {
+    pub fn is_of_disk(&self) -> bool {
         self.is_of(|message, _| message == SQLITE_IO)
     }
 
     /// Whether a statement of PostgreSQL waited for a lock as long as it may. Who holds it may do so for minutes.
-    pub(crate) fn is_of_lock(&self) -> bool {
+    pub fn is_of_lock(&self) -> bool {
         self.is_of(|_, hint| hint == Some(NO_LOCK))
     }
 
     /// Whether PostgreSQL ended a statement because of a deadlock. The other session goes on.
-    pub(crate) fn is_of_deadlock(&self) -> bool {
+    pub fn is_of_deadlock(&self) -> bool {
         self.is_of(|_, hint| hint == Some(DEADLOCK))
     }
 
@@ -245,7 +245,7 @@ impl Error {
     }
 
     /// [`Error::Conflict`] with the taken name if this is a unique violation, else this error.
-    pub(crate) fn or_taken(self, what: &'static str, name: &str) -> Self {
+    pub fn or_taken(self, what: &'static str, name: &str) -> Self {
         if self.is_taken() {
             Self::taken(what, name)
         } else {
@@ -254,7 +254,7 @@ impl Error {
     }
 
     /// [`Error::Conflict`] with the taken name.
-    pub(crate) fn taken(what: &'static str, name: &str) -> Self {
+    pub fn taken(what: &'static str, name: &str) -> Self {
         Self::Conflict {
             what,
             detail: format!("the name `{name}` is taken, choose another"),
@@ -262,7 +262,7 @@ impl Error {
     }
 
     /// Whether a statement failed with a unique violation: what it inserts exists already.
-    pub(crate) const fn is_taken(&self) -> bool {
+    pub const fn is_taken(&self) -> bool {
         matches!(self, Self::Raced(_))
     }
 }

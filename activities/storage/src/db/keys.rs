@@ -1,10 +1,10 @@
 //! The table of encryption keys. A key is registered by the first transaction that encrypts with it, so that a key that
 //! was only configured leaves nothing. A retired key keeps its row, so that it never encrypts again.
 
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::sql::{Sql, insert, statement};
-use crate::db::statement::{row, sql};
+use crate::connection::AnyConnection;
+use crate::error::Error;
+use crate::sql::{Sql, insert, statement};
+use crate::statement::{row, sql};
 use domain::Timestamp;
 
 row! {

@@ -7,7 +7,7 @@
 //! Nothing is lost below a mark. A read from the beginning finds what was put there, became free there or was committed
 //! late: the next one comes after [`SHARE`] times as long as the last one took, and after [`LONGEST`] at the latest.
 
-use crate::db::error::Error;
+use crate::error::Error;
 use domain::{DestinationId, Timestamp};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

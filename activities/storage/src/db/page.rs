@@ -1,8 +1,8 @@
 //! Pages of a list. A cursor is opaque to callers: it names the last row of the page before.
 
-use crate::db::connection::{AnyConnection, MultiBackend};
-use crate::db::error::Error;
-use crate::db::statement::{Field, Statement};
+use crate::connection::{AnyConnection, MultiBackend};
+use crate::error::Error;
+use crate::statement::{Field, Statement};
 use diesel::deserialize::{self, QueryableByName};
 use diesel::row::NamedRow;
 use domain::CollapseKey;
@@ -58,7 +58,7 @@ impl<T: Field> QueryableByName<MultiBackend> for Listed<T> {
 
 impl Page {
     /// Reads this page by a statement whose last `?` is its `LIMIT`, and whose rows have a column `cursor`.
-    pub(crate) fn read<T: Field + 'static>(
+    pub fn read<T: Field + 'static>(
         &self,
         connection: &mut AnyConnection,
         list: Statement<'_>,
@@ -73,19 +73,19 @@ impl Page {
     }
 
     /// Maximum number of items on the page.
-    pub(crate) fn size(&self) -> i64 {
+    pub fn size(&self) -> i64 {
         self.limit.clamp(1, 1000)
     }
 
     /// The number in the cursor of a list that is ordered by it; `first` without a cursor.
-    pub(crate) fn number_or(&self, first: i64) -> Result<i64, Error> {
+    pub fn number_or(&self, first: i64) -> Result<i64, Error> {
         self.cursor.as_deref().map_or(Ok(first), |cursor| {
             cursor.parse().map_err(|_| Error::Cursor)
         })
     }
 
     /// The cursor of a list of purchases in order of their keys; empty without a cursor.
-    pub(crate) fn key(&self) -> Result<String, Error> {
+    pub fn key(&self) -> Result<String, Error> {
         let Some(cursor) = &self.cursor else {
             return Ok(String::new());
         };
@@ -96,7 +96,7 @@ impl Page {
     }
 
     /// The number and the id in a cursor `<number>_<id>`; `first` and an empty id without a cursor.
-    pub(crate) fn pair_or(&self, first: i64) -> Result<(i64, String), Error> {
+    pub fn pair_or(&self, first: i64) -> Result<(i64, String), Error> {
         let Some(cursor) = &self.cursor else {
             return Ok((first, String::new()));
         };
@@ -105,7 +105,7 @@ impl Page {
     }
 
     /// The numbers in a cursor `<number>_<number>`; `first` for both without a cursor.
-    pub(crate) fn numbers_or(&self, first: i64) -> Result<(i64, i64), Error> {
+    pub fn numbers_or(&self, first: i64) -> Result<(i64, i64), Error> {
         let (number, second) = self.pair_or(first)?;
         if second.is_empty() {
             return Ok((number, first));
@@ -125,7 +125,7 @@ impl<T> Paged<T> {
 
     /// A page of at most `size` items from rows that were read with a limit of `size + 1`: the extra row only shows
     /// that there is a next page. `cursor` returns the cursor that names a row.
-    pub(crate) fn cut<R>(
+    pub fn cut<R>(
         mut rows: Vec<R>,
         size: i64,
         cursor: impl Fn(&R) -> String,

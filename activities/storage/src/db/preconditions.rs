@@ -2,11 +2,11 @@
 //! before the first write, because a missing requirement would otherwise show later, in the middle of the work, as
 //! another fault. Session settings of a role are no precondition: each session sets them, see `connection.rs`.
 
-use crate::db::config::Database;
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{row, sql};
+use crate::config::Database;
+use crate::connection::AnyConnection;
+use crate::error::Error;
+use crate::sql::{Sql, statement};
+use crate::statement::{row, sql};
 
 /// The oldest release of PostgreSQL. Older ones do not report that they accept no writes any more.
 const OLDEST: i64 = 14;

@@ -1,10 +1,10 @@
 //! The pool of reading connections. Their calls block, so they run on Tokio's blocking threads.
 
-use crate::db::config::Database;
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::time_limit;
-use crate::db::waits::{Step, Waits};
+use crate::config::Database;
+use crate::connection::AnyConnection;
+use crate::error::Error;
+use crate::time_limit;
+use crate::waits::{Step, Waits};
 use std::fs::File;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -163,8 +163,8 @@ impl Readers {
 #[cfg(test)]
 mod tests {
     use super::{GENERAL, Readers, taking_turns};
-    use crate::db::config::Database;
-    use crate::db::waits::Waits;
+    use crate::config::Database;
+    use crate::waits::Waits;
     use futures::FutureExt as _;
     use std::slice;
     use std::sync::{Arc, mpsc};

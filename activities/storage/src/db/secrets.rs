@@ -8,11 +8,11 @@
 //! The newest key encrypts, the others only decrypt; `admin/rekey.rs` turns them. What stands for a name that was
 //! removed (a tombstone) is in too many places to turn: it has a key of its own, which is stored encrypted.
 
-use crate::db::config::Key;
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::keys::{self, listed};
-use crate::db::writer::Write;
+use crate::config::Key;
+use crate::connection::AnyConnection;
+use crate::error::Error;
+use crate::keys::{self, listed};
+use crate::writer::Write;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};

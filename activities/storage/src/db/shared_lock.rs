@@ -7,10 +7,10 @@
 //!
 //! The callers define the order in which a transaction takes several of them.
 
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{Ahead, Number, sql};
+use crate::connection::AnyConnection;
+use crate::error::Error;
+use crate::sql::{Sql, statement};
+use crate::statement::{Ahead, Number, sql};
 use uuid::Uuid;
 
 const SHARE: Sql =

@@ -53,13 +53,13 @@ const LOCKS: [&str; 7] = [
 /// `statement!(hot "name_of_index", "SELECT …")`.
 macro_rules! statement {
     (hot $index:literal, $text:literal) => {
-        $crate::db::sql::statement!(@ Some($index), $text)
+        $crate::sql::statement!(@ Some($index), $text)
     };
     ($text:literal) => {
-        $crate::db::sql::statement!(@ None, $text)
+        $crate::sql::statement!(@ None, $text)
     };
     (@ $index:expr, $text:literal) => {{
-        const SQL: $crate::db::sql::Sql = $crate::db::sql::Sql {
+        const SQL: $crate::sql::Sql = $crate::sql::Sql {
             place: concat!(file!(), ":", line!()),
             text: const_format::formatcp!($text),
             index: $index,
@@ -73,13 +73,13 @@ macro_rules! statement {
 /// A condition of statements: `const OF_APP: Clause = clause!(LISTS, "app_id = ?");` completes each of `LISTS`.
 macro_rules! clause {
     ($completes:expr, hot $index:literal, $text:literal) => {
-        $crate::db::sql::clause!(@ $completes, Some($index), $text)
+        $crate::sql::clause!(@ $completes, Some($index), $text)
     };
     ($completes:expr, $text:literal) => {
-        $crate::db::sql::clause!(@ $completes, None, $text)
+        $crate::sql::clause!(@ $completes, None, $text)
     };
     (@ $completes:expr, $index:expr, $text:literal) => {{
-        const CLAUSE: $crate::db::sql::Clause = $crate::db::sql::Clause {
+        const CLAUSE: $crate::sql::Clause = $crate::sql::Clause {
             place: concat!(file!(), ":", line!()),
             text: const_format::formatcp!($text),
             index: $index,
@@ -96,8 +96,8 @@ macro_rules! clause {
 /// stands at the end.
 macro_rules! insert {
     ($table:ident { $first:ident $(: $first_value:expr)? $(, $column:ident $(: $value:expr)?)* $(,)? } $(, $end:literal)?) => {
-        $crate::db::statement::sql({
-            const SQL: $crate::db::sql::Sql = $crate::db::sql::Sql {
+        $crate::statement::sql({
+            const SQL: $crate::sql::Sql = $crate::sql::Sql {
                 place: concat!(file!(), ":", line!()),
                 text: const_format::concatcp!(
                     concat!("INSERT INTO ", stringify!($table), " (", stringify!($first), $(", ", stringify!($column),)*),
@@ -112,8 +112,8 @@ macro_rules! insert {
             inventory::submit! { SQL }
             SQL
         })
-        .bind($crate::db::sql::insert!(@ $first $(: $first_value)?))
-        $(.bind($crate::db::sql::insert!(@ $column $(: $value)?)))*
+        .bind($crate::sql::insert!(@ $first $(: $first_value)?))
+        $(.bind($crate::sql::insert!(@ $column $(: $value)?)))*
     };
     (@ $column:ident) => {
         $column
@@ -123,7 +123,7 @@ macro_rules! insert {
     };
 }
 
-pub(crate) use {clause, insert, statement};
+pub use {clause, insert, statement};
 
 impl Sql {
     /// This statement with a clause in place of `{which}`.

@@ -1,19 +1,19 @@
 //! Opening a database: lock, tables, installation, writer and readers.
 
-use crate::db::config::{Config, Database, Installation};
-use crate::db::connection::AnyConnection;
-use crate::db::epoch;
-use crate::db::error::Error;
-use crate::db::keys;
-use crate::db::preconditions;
-use crate::db::reader::{DEVICES, GENERAL, HEALTH, INGRESS, Readers};
-use crate::db::schema::{self, Planned, Progress};
-use crate::db::secrets::{SecretPlace, Secrets, random_names, random_uuid};
-use crate::db::sql::{Sql, insert, statement};
-use crate::db::statement::{row, sql};
-use crate::db::waits::{Step, Waits};
-use crate::db::watch;
-use crate::db::writer::Writer;
+use crate::config::{Config, Database, Installation};
+use crate::connection::AnyConnection;
+use crate::epoch;
+use crate::error::Error;
+use crate::keys;
+use crate::preconditions;
+use crate::reader::{DEVICES, GENERAL, HEALTH, INGRESS, Readers};
+use crate::schema::{self, Planned, Progress};
+use crate::secrets::{SecretPlace, Secrets, random_names, random_uuid};
+use crate::sql::{Sql, insert, statement};
+use crate::statement::{row, sql};
+use crate::waits::{Step, Waits};
+use crate::watch;
+use crate::writer::Writer;
 use diesel::ConnectionError;
 use domain::ids::FIRST_EPOCH;
 use domain::{OrgId, Timestamp};

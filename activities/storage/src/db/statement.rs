@@ -1,11 +1,11 @@
-//! Running statements: each is a [`Sql`](crate::db::sql::Sql) with a value for each `?`, prepared once per connection
+//! Running statements: each is a [`Sql`](crate::sql::Sql) with a value for each `?`, prepared once per connection
 //! and cached.
 
-use crate::db::connection::{AnyConnection, MultiBackend};
-use crate::db::error::Error;
-use crate::db::postgres::QueuedQuery;
-use crate::db::sql::without_lock;
-use crate::db::waits::{self, Step};
+use crate::connection::{AnyConnection, MultiBackend};
+use crate::error::Error;
+use crate::postgres::QueuedQuery;
+use crate::sql::without_lock;
+use crate::waits::{self, Step};
 use diesel::deserialize::{self, QueryableByName};
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::result::Error::QueryBuilderError;
@@ -16,8 +16,8 @@ use std::borrow::Cow;
 use std::marker::PhantomData;
 use std::panic::Location;
 
-pub use crate::db::column::{Field, Value, clean};
-pub(crate) use crate::db::column::{json_columns, row, stored, written_row};
+pub use crate::column::{Field, Value, clean};
+pub use crate::column::{json_columns, row, stored, written_row};
 
 #[derive(Debug, Clone)]
 pub struct Statement<'a> {
@@ -331,7 +331,7 @@ pub fn padded<T: Clone>(mut values: Vec<T>) -> Vec<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::db::config::Database;
+    use crate::config::Database;
 
     #[test]
     fn a_tuple_binds_each_of_its_values_in_order() {

@@ -5,7 +5,7 @@
 //! the handler on each connection that this process opens (<https://sqlite.org/c3ref/auto_extension.html>). It runs on
 //! the thread of the statement and checks that thread's limit: without one, as in the writer, it never aborts.
 
-use crate::db::waits;
+use crate::waits;
 use libsqlite3_sys::{
     SQLITE_OK, sqlite3, sqlite3_api_routines, sqlite3_auto_extension, sqlite3_progress_handler,
 };
@@ -94,11 +94,11 @@ extern "C" fn is_late(_: *mut c_void) -> c_int {
 #[cfg(test)]
 mod tests {
     use super::limit;
-    use crate::db::config::Database;
-    use crate::db::connection::AnyConnection;
-    use crate::db::error::{Error, chain};
-    use crate::db::statement::sql;
-    use crate::db::waits::{Step, WaitNote};
+    use crate::config::Database;
+    use crate::connection::AnyConnection;
+    use crate::error::{Error, chain};
+    use crate::statement::sql;
+    use crate::waits::{Step, WaitNote};
     use std::time::Duration;
 
     /// Takes a second or more where nothing ends it.

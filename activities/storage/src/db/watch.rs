@@ -1,12 +1,12 @@
 //! The thread that watches the calls in flight, and logs each that takes long while it still runs: what it waits for,
 //! and on PostgreSQL what the server says about it. It uses none of the connections that it watches.
 
-use crate::db::config::Database;
-use crate::db::connection::AnyConnection;
-use crate::db::error::{Error, chain};
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{row, sql};
-use crate::db::waits::{Calls, RunningCall, Step, Waits};
+use crate::config::Database;
+use crate::connection::AnyConnection;
+use crate::error::{Error, chain};
+use crate::sql::{Sql, statement};
+use crate::statement::{row, sql};
+use crate::waits::{Calls, RunningCall, Step, Waits};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, Weak};
 use std::thread::{Builder, sleep};

@@ -7,16 +7,16 @@
 //! events, which one statement finds; its events are recorded for a bounded number of apps at once, and its row is
 //! locked only to note the last of them: it may be raised in the meantime.
 
-use crate::db::error::Error;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{row, sql};
-use crate::db::store::Store;
-use crate::db::writer::Write;
 use crate::delivery::health::{self, HealthView};
 use crate::delivery::operators::{self, Last};
 use crate::events::deliveries::{self, Event};
 use crate::events::event::{StoredEvent, insert};
 use crate::settings::destinations::{self, Destination};
+use crate::store::Store;
+use db::error::Error;
+use db::sql::{Sql, statement};
+use db::statement::{row, sql};
+use db::writer::Write;
 use domain::event::{ALARM_CLOSED, ALARM_OPENED, AlarmEvent, Trouble};
 use domain::{AlarmId, AppId, CollapseKey, DestinationId, EventId, PlatformId, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,6 +1,6 @@
 //! The class of an attempt: how it went. The names are stored and shown, so they never change.
 
-use crate::db::statement::stored;
+use db::statement::stored;
 
 stored! {
     /// How an attempt went for one event.

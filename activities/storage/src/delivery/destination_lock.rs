@@ -1,9 +1,9 @@
 //! The lock of a destination on PostgreSQL. Leases of lanes share it and do not wait for each other. A change of the
 //! destination or its health holds it exclusively, so a lease happens before such a change or sees all of it.
 
-use crate::db::error::Error;
-use crate::db::shared_lock;
-use crate::db::writer::{NextTransaction, Write};
+use db::error::Error;
+use db::shared_lock;
+use db::writer::{NextTransaction, Write};
 use domain::DestinationId;
 
 /// Shares the lock until the end of the transaction, from the next statement on.

@@ -1,19 +1,19 @@
 //! What the run of a destination must do next: probe it, drain its backlog, wait or rest.
 
-use crate::db::audit_log::AuditEntry;
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::low_mark::{Beginning, LowMarks, Queue, QueueRead};
-use crate::db::partial::PENDING_TRIED;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::sql;
-use crate::db::store::Store;
 use crate::delivery::free_lanes::{
     DUE, FreeLane, Key, Lanes, TRIED_BEFORE, TRIED_SINCE, UNTRIED_SINCE,
 };
 use crate::delivery::health;
 use crate::events::deliveries;
 use crate::settings::destinations::{self, DestinationRow};
+use crate::store::Store;
+use db::audit_log::AuditEntry;
+use db::connection::AnyConnection;
+use db::error::Error;
+use db::low_mark::{Beginning, LowMarks, Queue, QueueRead};
+use db::partial::PENDING_TRIED;
+use db::sql::{Sql, statement};
+use db::statement::sql;
 use domain::time::OVERLAP;
 use domain::{AppId, CollapseKey, DestinationId, Timestamp};
 use std::collections::HashSet;

@@ -7,11 +7,6 @@
 //! the newest sequence number in it. The activity `deliver` returns that number, and the purchase's run forgets the
 //! lane, unless something newer was recorded.
 
-use crate::db::error::Error;
-use crate::db::partial::PENDING_BY_KEY;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{Ahead, clean, row, sql};
-use crate::db::writer::Write;
 use crate::delivery::class::AttemptClass;
 use crate::delivery::health::HealthRow;
 use crate::delivery::lanes::{EventResult, Finish, FinishResult, LaneState, Mode, Verdict};
@@ -26,6 +21,11 @@ use crate::events::user_leases;
 use crate::purchases::purchase;
 use crate::settings::destinations;
 use crate::settling::profiles::{self, Failure};
+use db::error::Error;
+use db::partial::PENDING_BY_KEY;
+use db::sql::{Sql, statement};
+use db::statement::{Ahead, clean, row, sql};
+use db::writer::Write;
 use domain::Timestamp;
 use domain::event::PURCHASE_UPDATED;
 use domain::health::{LONGEST_PAUSE, PROBE_EVERY, Subject, wait_until};

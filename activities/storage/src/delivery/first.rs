@@ -1,9 +1,9 @@
 //! When the first event of a platform was delivered, which completes its connection. Recorded once for each platform.
 
-use crate::db::error::Error;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::sql;
-use crate::db::writer::Write;
+use db::error::Error;
+use db::sql::{Sql, statement};
+use db::statement::sql;
+use db::writer::Write;
 use domain::CollapseKey;
 
 /// A row of its own and no column of the platform: so it waits for no change of the platform, and that for no delivery.

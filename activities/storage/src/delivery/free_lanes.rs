@@ -2,12 +2,12 @@
 //!
 //! `hot "index"` in a statement names the index that serves it; a test checks that both databases use it.
 
-use crate::db::partial::{PENDING_DUE, PENDING_OF_DESTINATION, PENDING_OF_LANE, PENDING_TRIED};
-use crate::db::sql::{Clause, Sql, clause, statement};
-use crate::db::statement::{Statement, row, sql};
 use crate::events::user_leases::{LIVE, PAUSED};
 use crate::purchases::owned::PRESENT_ENVIRONMENT;
 use const_format::formatcp;
+use db::partial::{PENDING_DUE, PENDING_OF_DESTINATION, PENDING_OF_LANE, PENDING_TRIED};
+use db::sql::{Clause, Sql, clause, statement};
+use db::statement::{Statement, row, sql};
 use domain::health::Health;
 use domain::{CollapseKey, DestinationId, Timestamp};
 

@@ -1,18 +1,18 @@
 //! The health of destinations: how it is stored, and how the result of a request changes it. The rules, such as when a
 //! destination is disabled, are in `domain::health`.
 
-use crate::db::alarm::{About, NewAlarm};
-use crate::db::connection::{AnyConnection, MultiBackend};
-use crate::db::error::Error;
-use crate::db::sql::{Sql, insert, statement};
-use crate::db::statement::{Ahead, clean, sql};
-use crate::db::store::Store;
-use crate::db::writer::Write;
 use crate::delivery::destination_lock;
 use crate::delivery::lanes::{DeliveryResult, EndpointSignal, Mode};
 use crate::delivery::operators::{self, OperatorEvents, OperatorNotice};
 use crate::events::{alarms, deliveries};
 use crate::settings::destinations::{self, Destination, DestinationRow};
+use crate::store::Store;
+use db::alarm::{About, NewAlarm};
+use db::connection::{AnyConnection, MultiBackend};
+use db::error::Error;
+use db::sql::{Sql, insert, statement};
+use db::statement::{Ahead, clean, sql};
+use db::writer::Write;
 use diesel::deserialize::{self, QueryableByName};
 use diesel::row::NamedRow;
 use diesel::sql_types::{BigInt, Bool, Nullable, Text};

@@ -1,10 +1,10 @@
 //! Lanes. A lane is what one purchase queues for one destination, on two tracks: the newest `purchase.updated`, and all
 //! other events in order. At most one request of a lane is in flight.
 
-use crate::db::statement::stored;
 use crate::delivery::class::AttemptClass;
 use crate::settings::destinations::Destination;
 use crate::settling::payments::Earned;
+use db::statement::stored;
 use domain::{CollapseKey, DeliveryId, DestinationId, Environment, EventId, Timestamp, UserId};
 use secrecy::SecretString;
 use std::sync::Arc;

@@ -1,12 +1,12 @@
 //! When the last sweep finished. Without sweeps nothing that was lost is repaired, so every process watches them. Also
 //! which run of the sweep's workflow swept: if Temporal does not know that run any more, it was emptied.
 
-use crate::db::alarm::{About, NewAlarm};
-use crate::db::error::Error;
-use crate::db::sql::{Sql, insert, statement};
-use crate::db::statement::{row, sql};
-use crate::db::store::Store;
 use crate::events::alarms;
+use crate::store::Store;
+use db::alarm::{About, NewAlarm};
+use db::error::Error;
+use db::sql::{Sql, insert, statement};
+use db::statement::{row, sql};
 use domain::Timestamp;
 use domain::time::{MINUTE, OVERLAP};
 use std::time::Duration;

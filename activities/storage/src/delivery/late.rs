@@ -1,14 +1,14 @@
 //! Late deliveries: they are found per destination, not per purchase, and all destinations by one statement.
 
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::fault;
-use crate::db::low_mark::{Beginning, LowMarks, Queue, QueueRead};
-use crate::db::partial::{PENDING_DUE, PENDING_OF_DESTINATION, PENDING_TRIED};
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::sql;
-use crate::db::store::Store;
 use crate::delivery::free_lanes::{HEAD, HEAD_END, LEASE};
+use crate::store::Store;
+use db::connection::AnyConnection;
+use db::error::Error;
+use db::fault;
+use db::low_mark::{Beginning, LowMarks, Queue, QueueRead};
+use db::partial::{PENDING_DUE, PENDING_OF_DESTINATION, PENDING_TRIED};
+use db::sql::{Sql, statement};
+use db::statement::sql;
 use domain::time::OVERLAP;
 use domain::{DestinationId, Timestamp};
 use std::sync::Arc;

@@ -1,13 +1,13 @@
 //! The lanes of a purchase for its run: when a delivery is due, the lease of a lane, its holder, and the finish.
 
-use crate::db::error::Error;
-use crate::db::fault;
-use crate::db::store::Store;
-use crate::db::writer::{JobKind, Write};
 use crate::delivery::lanes::{Finish, FinishResult, LaneKey, LaneState, Lease, LeaseResult};
 use crate::delivery::leasing::{self, tracks};
 use crate::delivery::{finish, health, places};
 use crate::events::{deliveries, lanes};
+use crate::store::Store;
+use db::error::Error;
+use db::fault;
+use db::writer::{JobKind, Write};
 use domain::health::wait_until;
 use domain::{CollapseKey, DestinationId, Lane};
 use std::time::Duration;

@@ -1,14 +1,14 @@
 //! Events for operators about a destination. They are queued for the other destinations of its app that chose them,
 //! never for the destination itself.
 
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{row, sql};
-use crate::db::writer::Write;
 use crate::events::deliveries::{self, Event};
 use crate::events::event::{StoredEvent, insert};
 use crate::settings::destinations::{self, Destination};
+use db::connection::AnyConnection;
+use db::error::Error;
+use db::sql::{Sql, statement};
+use db::statement::{row, sql};
+use db::writer::Write;
 use domain::event::DestinationEvent;
 use domain::health::Health;
 use domain::{CollapseKey, DestinationId, EventId, Timestamp};

@@ -7,14 +7,14 @@
 //! The stream of device events leases several places at once. While it waits because all are taken, the first one is kept
 //! for it.
 
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{Ahead, Number, row, sql};
-use crate::db::writer::Write;
 use crate::delivery::lanes::{LaneKey, Lease, Mode};
 use crate::events::user_leases::{FREE, LIVE};
 use const_format::formatcp;
+use db::connection::AnyConnection;
+use db::error::Error;
+use db::sql::{Sql, statement};
+use db::statement::{Ahead, Number, row, sql};
+use db::writer::Write;
 use domain::{CollapseKey, DestinationId, Timestamp, UserId};
 use std::ops::Range;
 

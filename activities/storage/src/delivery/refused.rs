@@ -1,16 +1,16 @@
 //! A lane whose lease, or whose request's result, the database permanently refuses. It is postponed, so that its events
 //! are not sent again and again without a result, and its place is free for another lane.
 
-use crate::db::error::Error;
-use crate::db::partial::PENDING_OF_LANE;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{clean, sql};
-use crate::db::store::Store;
-use crate::db::writer::{JobKind, Write};
 use crate::delivery::lanes::LaneKey;
 use crate::delivery::leasing::lane;
 use crate::delivery::{health, places, retry_after};
 use crate::events::user_leases;
+use crate::store::Store;
+use db::error::Error;
+use db::partial::PENDING_OF_LANE;
+use db::sql::{Sql, statement};
+use db::statement::{clean, sql};
+use db::writer::{JobKind, Write};
 use domain::health::RetryAfter;
 use domain::time::refused_wait;
 use domain::{CollapseKey, DestinationId, Timestamp};

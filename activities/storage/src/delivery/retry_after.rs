@@ -4,14 +4,14 @@
 //! A delivery that is held back is recorded as tried when the `Retry-After` was received, so that a retry by a person
 //! makes it due too.
 
-use crate::db::error::Error;
-use crate::db::partial::PENDING_OF_LANE;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::sql;
-use crate::db::writer::Write;
 use crate::delivery::health;
 use crate::delivery::lanes::{Finish, LaneKey, Verdict};
 use crate::delivery::leasing::lane::LaneRow;
+use db::error::Error;
+use db::partial::PENDING_OF_LANE;
+use db::sql::{Sql, statement};
+use db::statement::sql;
+use db::writer::Write;
 use domain::Timestamp;
 use domain::health::{Health, RetryAfter};
 use domain::time::OVERLAP;

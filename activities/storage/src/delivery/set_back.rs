@@ -2,12 +2,12 @@
 //! where it is used (`Timestamp::unless_ahead`). Here are those by which an index finds what is due: these rows would be
 //! found later by the step. A delivery that was tried is found by the time of its attempt.
 
-use crate::db::error::Error;
-use crate::db::partial::{OPEN_IN_ORDER, PENDING_IN_ORDER};
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::sql;
-use crate::db::store::Store;
-use crate::db::writer::Write;
+use crate::store::Store;
+use db::error::Error;
+use db::partial::{OPEN_IN_ORDER, PENDING_IN_ORDER};
+use db::sql::{Sql, statement};
+use db::statement::sql;
+use db::writer::Write;
 use domain::Timestamp;
 use domain::time::OVERLAP;
 use std::time::Duration;

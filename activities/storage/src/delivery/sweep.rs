@@ -5,12 +5,12 @@
 //! That a wake is to be sent is noted before it, and that Temporal accepted it after it. A process that dies in between
 //! has its wakes repeated by the next sweep, once; all else of the sweep is in the rows.
 
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::low_mark::LowMarks;
-use crate::db::store::Store;
 use crate::delivery::overdue::{Due, DueReason, Overdue, Quota};
 use crate::delivery::{unsettled, wakes};
+use crate::store::Store;
+use db::connection::AnyConnection;
+use db::error::Error;
+use db::low_mark::LowMarks;
 use domain::Timestamp;
 use std::sync::Arc;
 

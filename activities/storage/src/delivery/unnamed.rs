@@ -1,14 +1,14 @@
 //! Deliveries that wait for the external id of their customer. Each waits in its row alone: it is in no lane, and no run
 //! is open for it. The external id releases it (`events/deliveries.rs`); here it is given up.
 
-use crate::db::error::Error;
-use crate::db::partial::{WAITING_BY_KEY, WAITING_SINCE};
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::sql;
-use crate::db::store::Store;
-use crate::db::writer::Write;
 use crate::events::deliveries::{DeliveryRow, FREED, SELECT};
 use crate::settling::profiles::{self, Failure};
+use crate::store::Store;
+use db::error::Error;
+use db::partial::{WAITING_BY_KEY, WAITING_SINCE};
+use db::sql::{Sql, statement};
+use db::statement::sql;
+use db::writer::Write;
 use domain::time::{DAY, millis};
 use std::time::Duration;
 

@@ -7,15 +7,15 @@
 //!
 //! What is to be woken is noted before its signal, so that it never counts as settled by itself.
 
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::low_mark::{Beginning, LowMarks, Queue, QueueRead};
-use crate::db::partial::{OPEN_DUE, OPEN_WOKEN};
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{row, sql};
-use crate::db::writer::Write;
 use crate::delivery::overdue::{BACKOFF, Due, DueReason, Next, Overdue, OverduePage};
 use crate::inbox::notifications::{IS_OPEN, IS_OPEN_N};
+use db::connection::AnyConnection;
+use db::error::Error;
+use db::low_mark::{Beginning, LowMarks, Queue, QueueRead};
+use db::partial::{OPEN_DUE, OPEN_WOKEN};
+use db::sql::{Sql, statement};
+use db::statement::{row, sql};
+use db::writer::Write;
 use domain::time::MINUTE;
 use domain::{CollapseKey, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};

@@ -4,12 +4,12 @@
 //! A destination keeps the states of the two environments apart. Requests about one user are sent one after the other
 //! over both environments, because events of one platform may be of either.
 
-use crate::db::error::Error;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{Ahead, row, sql};
-use crate::db::writer::Write;
 use crate::events::deliveries::UNCLEAR;
 use crate::events::user_leases;
+use db::error::Error;
+use db::sql::{Sql, statement};
+use db::statement::{Ahead, row, sql};
+use db::writer::Write;
 use domain::{DeliveryId, DestinationId, Environment, Timestamp, UserId};
 
 /// A user at a destination, in an environment.

@@ -5,18 +5,18 @@
 //! Each category is read by two statements, whatever the number of platforms: one finds those with something due, and one
 //! reads of each a bounded number of purchases. Neither depends on how much is due.
 
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::low_mark::{Beginning, LowMarks, Queue, QueueRead};
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{row, sql};
-use crate::db::writer::Write;
 use crate::delivery::overdue::{
     BACKOFF, Due, DueReason, FIRST_BACKOFF, Next, Overdue, OverduePage, Quota,
 };
 use crate::inbox::notifications::IS_OPEN_N;
 use crate::settings::credential::IS_USABLE;
 use const_format::formatcp;
+use db::connection::AnyConnection;
+use db::error::Error;
+use db::low_mark::{Beginning, LowMarks, Queue, QueueRead};
+use db::sql::{Sql, statement};
+use db::statement::{row, sql};
+use db::writer::Write;
 use domain::{CollapseKey, PlatformId, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;

@@ -3,12 +3,6 @@
 //! A repeated report is recognized by the app's own id of it, and is not stored again. The end of a session that has ended
 //! counts as a repetition too: it was announced.
 
-use crate::db::claim_backlogs::ClaimBacklogs;
-use crate::db::error::{Error, Unproved};
-use crate::db::secrets::Secrets;
-use crate::db::statement::clean;
-use crate::db::store::Store;
-use crate::db::writer::{Faults, Items, JobKind, Write};
 use crate::devices::admission::Admission;
 use crate::devices::claims::accept::{
     self as claims, ClaimCounts, ClaimKey, ClaimSource, StoredClaims,
@@ -20,6 +14,12 @@ use crate::devices::events::{self, Identity, NewEvent, SESSION_BYTES};
 use crate::devices::request::{DeviceReport, DeviceRequest};
 use crate::devices::rows::{DescribedDevice, Origin, Origins};
 use crate::devices::sessions::{self, SessionKey};
+use crate::store::Store;
+use db::claim_backlogs::ClaimBacklogs;
+use db::error::{Error, Unproved};
+use db::secrets::Secrets;
+use db::statement::clean;
+use db::writer::{Faults, Items, JobKind, Write};
 use domain::device::clock::DeviceClock;
 use domain::device::session::{Session, Step};
 use domain::device::{Content, DeviceEvent, DeviceEventKind, DeviceOwner, Happened, SessionMark};

@@ -1,9 +1,9 @@
 //! Which requests of devices are accepted: those that prove their device, if it has a secret.
 
-use crate::db::error::{Error, Unproved};
-use crate::db::writer::Write;
 use crate::devices::rows::{self, DescribedDevice, KnownDevice};
 use crate::devices::secret;
+use db::error::{Error, Unproved};
+use db::writer::Write;
 use domain::DevicePlace;
 use std::collections::BTreeMap;
 

@@ -1,12 +1,12 @@
 //! Reports about customers of a store who were erased are stored with the tombstone in place of the store's id, and
 //! without the texts in which the app wrote it.
 
-use crate::db::error::Error;
-use crate::db::secrets::Secrets;
-use crate::db::writer::Write;
 use crate::devices::request::DeviceRequest;
 use crate::devices::rows::{Origin, Origins};
 use crate::settings::tombstones::{self, ConcealedName};
+use db::error::Error;
+use db::secrets::Secrets;
+use db::writer::Write;
 use domain::user::{LONG_NAME_BYTES, REMOVED};
 use std::borrow::Cow;
 use std::collections::BTreeSet;

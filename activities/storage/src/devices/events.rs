@@ -1,11 +1,11 @@
 //! The rows of events of devices, and of their deliveries to destinations.
 
-use crate::db::error::Error;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{Value, batches, clean, row, sql};
-use crate::db::writer::Write;
 use crate::devices::rows::{Origins, SIZES};
 use crate::settings::destinations::Destination;
+use db::error::Error;
+use db::sql::{Sql, statement};
+use db::statement::{Value, batches, clean, row, sql};
+use db::writer::Write;
 use domain::device::DeviceEventKind;
 use domain::{DeviceId, DevicePlace, Environment, EventId, PlatformId, SessionId, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};

@@ -2,11 +2,11 @@
 //! They belong to no ledger. With its last event and session a device is removed too, unless it belongs to a user, has
 //! logged out (its next report would make it the anonymous user of before) or has a claim.
 
-use crate::db::error::Error;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{row, sql};
-use crate::db::store::Store;
-use crate::db::writer::Write;
+use crate::store::Store;
+use db::error::Error;
+use db::sql::{Sql, statement};
+use db::statement::{row, sql};
+use db::writer::Write;
 use domain::{DeviceId, DevicePlace, PlatformId, SessionId, Timestamp};
 use std::collections::BTreeSet;
 

@@ -1,14 +1,14 @@
 //! The rows of platforms and devices, as reports need them.
 
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{Value, batches, row, sql};
-use crate::db::writer::Write;
 use crate::devices::secret::SecretHash;
 use crate::settings::credential::IS_USABLE;
 use crate::settings::destinations::{self, Destination};
 use crate::settings::tombstones::HAS_ERASED;
+use db::connection::AnyConnection;
+use db::error::Error;
+use db::sql::{Sql, statement};
+use db::statement::{Value, batches, row, sql};
+use db::writer::Write;
 use domain::device::{Device, DeviceOwner};
 use domain::{AppId, DeviceId, DevicePlace, Environment, PlatformId, Timestamp, UserId};
 use std::collections::BTreeMap;

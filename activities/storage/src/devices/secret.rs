@@ -3,11 +3,11 @@
 //!
 //! A device without a secret may report, and nothing else.
 
-use crate::db::connection::AnyConnection;
-use crate::db::error::{Error, Unproved};
-use crate::db::secrets::sha256;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{row, sql};
+use db::connection::AnyConnection;
+use db::error::{Error, Unproved};
+use db::secrets::sha256;
+use db::sql::{Sql, statement};
+use db::statement::{row, sql};
 use domain::DevicePlace;
 use secrecy::{ExposeSecret, SecretString};
 use std::fmt;

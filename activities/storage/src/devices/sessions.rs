@@ -1,10 +1,10 @@
 //! The rows of sessions. Writing one requires the lock of its device.
 
-use crate::db::error::Error;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{Value, batches, row, sql};
-use crate::db::writer::Write;
 use crate::devices::rows::SIZES;
+use db::error::Error;
+use db::sql::{Sql, statement};
+use db::statement::{Value, batches, row, sql};
+use db::writer::Write;
 use domain::device::session::Session;
 use domain::{DeviceId, DevicePlace, PlatformId, SessionId, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};

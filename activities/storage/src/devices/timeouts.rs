@@ -1,13 +1,13 @@
 //! Ends the sessions without an event for half an hour. A device that is reporting at the moment is left to the next
 //! sweep, so that its report does not wait: it may extend the session.
 
-use crate::db::error::Error;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{row, sql};
-use crate::db::store::Store;
-use crate::db::writer::Write;
 use crate::devices::events::{self, NewEvent};
 use crate::devices::rows::{self, KnownDevice, Origin, Origins};
+use crate::store::Store;
+use db::error::Error;
+use db::sql::{Sql, statement};
+use db::statement::{row, sql};
+use db::writer::Write;
 use domain::device::{Device, DeviceEvent, DeviceOwner, Happened, SessionMark};
 use domain::{DeviceId, DevicePlace, EventId, OrgId, PlatformId, SessionId, Timestamp};
 use std::collections::BTreeMap;

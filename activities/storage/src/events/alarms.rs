@@ -1,12 +1,12 @@
 //! Alarms: conditions that need a person's attention. An alarm that is raised again is counted in its row and reopens.
 //! The room `reports` lists them.
 
-use crate::db::alarm::{About, NewAlarm};
-use crate::db::error::Error;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::sql;
-use crate::db::store::Store;
-use crate::db::writer::Write;
+use crate::store::Store;
+use db::alarm::{About, NewAlarm};
+use db::error::Error;
+use db::sql::{Sql, statement};
+use db::statement::sql;
+use db::writer::Write;
 use domain::PlatformId;
 
 /// The detail of the alarms of an outage of a store: that it does not answer, and that notifications wait for it. It has

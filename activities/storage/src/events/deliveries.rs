@@ -1,15 +1,15 @@
 //! Deliveries: the events that are queued for destinations.
 
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::partial::{
-    PENDING_BY_KEY, PENDING_OF_DESTINATION, WAITING_OF_DESTINATION, WAITING_OF_LANE,
-};
-use crate::db::sql::{Clause, Sql, clause, insert, statement};
-use crate::db::statement::{Ahead, Number, row, sql};
-use crate::db::writer::Write;
 use crate::events::lanes;
 use crate::events::status::DeliveryStatus;
+use db::connection::AnyConnection;
+use db::error::Error;
+use db::partial::{
+    PENDING_BY_KEY, PENDING_OF_DESTINATION, WAITING_OF_DESTINATION, WAITING_OF_LANE,
+};
+use db::sql::{Clause, Sql, clause, insert, statement};
+use db::statement::{Ahead, Number, row, sql};
+use db::writer::Write;
 use domain::event::PURCHASE_UPDATED;
 use domain::{CollapseKey, DeliveryId, DestinationId, Environment, EventId, Timestamp, UserId};
 

@@ -1,9 +1,9 @@
 //! The row of an event. Storing an event queues it for no destination: that is `deliveries`.
 
-use crate::db::error::Error;
-use crate::db::sql::insert;
-use crate::db::writer::Write;
 use crate::events::deliveries::Event;
+use db::error::Error;
+use db::sql::insert;
+use db::writer::Write;
 use domain::{AppId, Environment, Timestamp, UserId};
 
 /// The columns of an event besides those that a delivery needs.

@@ -3,12 +3,12 @@
 //! A lane is open while it has a pending delivery and its destination is enabled. No column says so, and no code
 //! closes a lane: it counts as closed when nothing is pending, or when its destination is disabled or deleted.
 
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::partial::PENDING_OF_LANE;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{Ahead, row, sql};
-use crate::db::writer::Write;
+use db::connection::AnyConnection;
+use db::error::Error;
+use db::partial::PENDING_OF_LANE;
+use db::sql::{Sql, statement};
+use db::statement::{Ahead, row, sql};
+use db::writer::Write;
 use domain::{CollapseKey, DestinationId, Lane};
 
 /// A destination that does not exist has no lane.

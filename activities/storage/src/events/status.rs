@@ -1,6 +1,6 @@
 //! The status of a delivery, as it is stored.
 
-use crate::db::statement::stored;
+use db::statement::stored;
 use serde::{Deserialize, Serialize};
 
 stored! {

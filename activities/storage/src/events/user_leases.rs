@@ -1,11 +1,11 @@
 //! Which users a destination currently gets a request about, if it gets requests user by user; and the leases and
 //! pauses of a user whose purchases move to another user.
 
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::sql::{Sql, insert, statement};
-use crate::db::statement::{Ahead, Single, sql};
-use crate::db::writer::Write;
+use db::connection::AnyConnection;
+use db::error::Error;
+use db::sql::{Sql, insert, statement};
+use db::statement::{Ahead, Single, sql};
+use db::writer::Write;
 use domain::health::LONGEST_PAUSE;
 use domain::time::OVERLAP;
 use domain::{AppId, DestinationId, Environment, Timestamp, UserId};

@@ -6,17 +6,17 @@
 //! index `notifications_of_key` over `duplicate_key`) is stored with the outcome `duplicate`; it does not restart the
 //! window.
 
-use crate::db::error::Error;
-use crate::db::secrets::Secrets;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{Value, batches, clean, row, sql};
-use crate::db::store::Store;
-use crate::db::writer::{Faults, JobKind, Write};
 use crate::inbox::acceptances;
 use crate::inbox::conceal;
 use crate::inbox::notifications::{Accepted, Handling, NewNotification, OpenRow};
 use crate::inbox::windows::{self, Window};
 use crate::purchases::replacements;
+use crate::store::Store;
+use db::error::Error;
+use db::secrets::Secrets;
+use db::sql::{Sql, statement};
+use db::statement::{Value, batches, clean, row, sql};
+use db::writer::{Faults, JobKind, Write};
 use domain::notification::MAX_ID_BYTES;
 use domain::{CollapseKey, Outcome, PlatformId, Timestamp, TopicId};
 use std::borrow::Cow;

@@ -4,10 +4,10 @@
 //! It costs one more row for up to sixteen notifications, at the end of a table that has no index but its key. Only the
 //! check reads it.
 
-use crate::db::error::Error;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{Value, batches, row, sql};
-use crate::db::writer::Write;
+use db::error::Error;
+use db::sql::{Sql, statement};
+use db::statement::{Value, batches, row, sql};
+use db::writer::Write;
 use domain::CollapseKey;
 
 /// Maximum number of notifications in one row.

@@ -1,12 +1,12 @@
 //! Notifications about customers who were erased are stored with the tombstone in place of the store's id. A message
 //! that could not be read may name them anywhere: once a customer of the app was erased, its shape alone is stored.
 
-use crate::db::error::Error;
-use crate::db::secrets::Secrets;
-use crate::db::writer::Write;
 use crate::inbox::notifications::NewNotification;
 use crate::inbox::windows::Window;
 use crate::settings::tombstones::{self, ConcealedName};
+use db::error::Error;
+use db::secrets::Secrets;
+use db::writer::Write;
 use domain::user::{ErasedAppUser, ErasedNames, shape};
 use domain::{PlatformId, UserId};
 use std::borrow::Cow;

@@ -1,13 +1,11 @@
 //! The values of the inbox: what is accepted, with which result, and the open notifications.
 
-use crate::db::error::Error;
-use crate::db::partial::{
-    OPEN_IN_ORDER, OPEN_OF_KEY, OPEN_OF_KEY_M, OPEN_OF_KEY_N, OPEN_OF_STORE_ID,
-};
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{clean, row, sql};
-use crate::db::store::Store;
-use crate::db::writer::Write;
+use crate::store::Store;
+use db::error::Error;
+use db::partial::{OPEN_IN_ORDER, OPEN_OF_KEY, OPEN_OF_KEY_M, OPEN_OF_KEY_N, OPEN_OF_STORE_ID};
+use db::sql::{Sql, statement};
+use db::statement::{clean, row, sql};
+use db::writer::Write;
 use domain::{CollapseKey, Notification, Outcome, PlatformId, Timestamp, TopicId, TraceContext};
 use std::time::Duration;
 

@@ -1,15 +1,15 @@
 //! The requests of topics to send, which wait for an operator's approval. Their number is bounded, because they need no
 //! authentication.
 
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::partial::{OPEN_OF_TOPIC, PENDING_BY_KEY};
-use crate::db::secrets::random_uuid;
-use crate::db::sql::{Sql, insert, statement};
-use crate::db::statement::sql;
-use crate::db::store::Store;
-use crate::db::writer::Write;
 use crate::inbox::topics::{self, Topic, TopicState};
+use crate::store::Store;
+use db::connection::AnyConnection;
+use db::error::Error;
+use db::partial::{OPEN_OF_TOPIC, PENDING_BY_KEY};
+use db::secrets::random_uuid;
+use db::sql::{Sql, insert, statement};
+use db::statement::sql;
+use db::writer::Write;
 use domain::{PlatformId, Timestamp, TopicId};
 use secrecy::SecretString;
 use std::sync::Arc;

@@ -3,14 +3,14 @@
 //! A decision names the state that it was made for. It fails when the topic is in another state by now: so one of two
 //! concurrent decisions fails. Afterwards `waiting` releases or refuses the notifications that waited for the decision.
 
-use crate::db::audit_log::AuditEntry;
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::secrets::random_uuid;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{row, sql, stored};
-use crate::db::store::Store;
-use crate::db::writer::Write;
+use crate::store::Store;
+use db::audit_log::AuditEntry;
+use db::connection::AnyConnection;
+use db::error::Error;
+use db::secrets::random_uuid;
+use db::sql::{Sql, statement};
+use db::statement::{row, sql, stored};
+use db::writer::Write;
 use domain::{AppId, CollapseKey, PlatformId, Timestamp, TopicId};
 use schemars::JsonSchema;
 use secrecy::SecretString;

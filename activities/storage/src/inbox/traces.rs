@@ -1,10 +1,10 @@
 //! The trace contexts of open notifications, for the spans of the settling that ends them.
 
-use crate::db::error::Error;
-use crate::db::partial::OPEN_OF_KEY_N;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{row, sql};
-use crate::db::store::Store;
+use crate::store::Store;
+use db::error::Error;
+use db::partial::OPEN_OF_KEY_N;
+use db::sql::{Sql, statement};
+use db::statement::{row, sql};
 use domain::{CollapseKey, Timestamp, TraceContext};
 
 /// Maximum number of contexts of one settling; OpenTelemetry's limit for the links of a span is 128.

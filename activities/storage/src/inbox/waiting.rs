@@ -3,16 +3,16 @@
 //! They are released or refused in pages, so that accepting never waits for a long transaction. A process that dies
 //! between two pages leaves the rest to the sweep.
 
-use crate::db::error::Error;
-use crate::db::partial::{OPEN_BY_KEY, OPEN_OF_TOPIC};
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{row, sql};
-use crate::db::store::Store;
-use crate::db::writer::Write;
 use crate::inbox::accept::{duplicate_key, first_message};
 use crate::inbox::acceptances;
 use crate::inbox::topics::{self, Released, Topic, TopicState};
 use crate::purchases::replacements;
+use crate::store::Store;
+use db::error::Error;
+use db::partial::{OPEN_BY_KEY, OPEN_OF_TOPIC};
+use db::sql::{Sql, statement};
+use db::statement::{row, sql};
+use db::writer::Write;
 use domain::{CollapseKey, Outcome, PlatformId, Timestamp, TopicId};
 use std::collections::BTreeMap;
 

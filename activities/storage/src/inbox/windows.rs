@@ -1,11 +1,11 @@
 //! The windows in which the notifications of a platform wait for more, and what else its acceptance depends on.
 
-use crate::db::error::Error;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{row, sql};
-use crate::db::writer::Write;
 use crate::inbox::notifications::NewNotification;
 use crate::settings::tombstones::HAS_ERASED;
+use db::error::Error;
+use db::sql::{Sql, statement};
+use db::statement::{row, sql};
+use db::writer::Write;
 use domain::{AppId, PlatformId};
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;

@@ -5,13 +5,6 @@
 //! in a transaction of its own, with the states of both users at that moment. The transfers of a user are announced in
 //! their order: one from a user whose own is not announced yet waits for it, however small it is.
 
-use crate::db::config::Installation;
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{row, sql};
-use crate::db::store::Store;
-use crate::db::writer::{JobKind, Write};
 use crate::people::movement::Cause;
 use crate::people::moves;
 use crate::people::transfers::MovedRows;
@@ -19,6 +12,13 @@ use crate::purchases::cause::RevisionCause;
 use crate::purchases::users::{self, UserRow};
 use crate::settings::app_lock;
 use crate::settling::transferred::CompletedTransfer;
+use crate::store::Store;
+use db::config::Installation;
+use db::connection::AnyConnection;
+use db::error::Error;
+use db::sql::{Sql, statement};
+use db::statement::{row, sql};
+use db::writer::{JobKind, Write};
 use domain::{AppId, CollapseKey, TransferId, UserId};
 use std::collections::{BTreeMap, BTreeSet};
 

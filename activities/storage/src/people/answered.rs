@@ -13,13 +13,6 @@
 //! * A record that is `Moved` for another reason, such as a join that moved this very purchase: its claims stay verified,
 //!   since the answer holds, and the purchase is rechecked, so that the next settling announces them.
 
-use crate::db::config::Installation;
-use crate::db::error::Error;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{Ahead, Single, sql};
-use crate::db::store::Store;
-use crate::db::writer::order::{Order, Settled};
-use crate::db::writer::{JobKind, Write};
 use crate::devices::claims::due::AWAITS_ANSWER;
 use crate::people::device_users::{self, DeviceUser};
 use crate::people::join::join;
@@ -30,6 +23,13 @@ use crate::settings::app_lock;
 use crate::settling::known::Known;
 use crate::settling::owners::OWNERS;
 use crate::settling::record::{RECORD, record_once};
+use crate::store::Store;
+use db::config::Installation;
+use db::error::Error;
+use db::sql::{Sql, statement};
+use db::statement::{Ahead, Single, sql};
+use db::writer::order::{Order, Settled};
+use db::writer::{JobKind, Write};
 use domain::settling::{Record, Recorded};
 use domain::{DeviceId, DevicePlace};
 use std::collections::{BTreeMap, BTreeSet};

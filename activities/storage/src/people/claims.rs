@@ -6,15 +6,6 @@
 //! Locks are taken in the order of all transactions: the users, the device, the claim. A join locks purchases of these users
 //! after them; every other transaction locks their owner before.
 
-use crate::db::config::Installation;
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::partial::{OPEN_OF_KEY, PENDING_BY_KEY};
-use crate::db::secrets::Secrets;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{clean, row, sql};
-use crate::db::store::Store;
-use crate::db::writer::Write;
 use crate::inbox::accept;
 use crate::inbox::notifications::{Accepted, NewNotification, Open, OpenRow};
 use crate::people::join::join;
@@ -25,6 +16,15 @@ use crate::purchases::users::StoreUser;
 use crate::settings::app_lock;
 use crate::settings::tombstones::{self, ConcealedName};
 use crate::settings::unnamed::{PURCHASE_PREFIX, unnamed};
+use crate::store::Store;
+use db::config::Installation;
+use db::connection::AnyConnection;
+use db::error::Error;
+use db::partial::{OPEN_OF_KEY, PENDING_BY_KEY};
+use db::secrets::Secrets;
+use db::sql::{Sql, statement};
+use db::statement::{clean, row, sql};
+use db::writer::Write;
 use domain::device::claim::{
     self, CLAIM_STORE_TYPE, ClaimKind, ClaimReason, ClaimStatus, REFUSED_FOR,
 };

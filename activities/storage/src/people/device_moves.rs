@@ -1,18 +1,18 @@
 //! Moves by a device from one named customer to another, as far as the platform's policy allows. Each leaves an audit
 //! entry, and many in a day raise an alarm.
 
-use crate::db::alarm::About;
-use crate::db::audit_log::{Actor, AuditEntry};
-use crate::db::config::Installation;
-use crate::db::error::Error;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::sql;
-use crate::db::writer::Write;
 use crate::events::alarms;
 use crate::people::movement::{Cause, Move, MovedDevices};
 use crate::people::moves::{self, Moved};
 use crate::people::reviews;
 use crate::purchases::users::{StoreCustomer, UserRow};
+use db::alarm::About;
+use db::audit_log::{Actor, AuditEntry};
+use db::config::Installation;
+use db::error::Error;
+use db::sql::{Sql, statement};
+use db::statement::sql;
+use db::writer::Write;
 use domain::{AppId, DevicePlace};
 use serde_json::json;
 use std::collections::BTreeSet;

@@ -1,13 +1,13 @@
 //! The user of a device. Without a login and without a verified claim it belongs to an anonymous user of its own, who
 //! has no row: the id is computed from the device and the number of its logouts.
 
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::sql::{Sql, insert, statement};
-use crate::db::statement::{Ahead, row, sql};
-use crate::db::store::Store;
-use crate::db::writer::{JobKind, Write};
 use crate::devices::secret::{self, SecretHash};
+use crate::store::Store;
+use db::connection::AnyConnection;
+use db::error::Error;
+use db::sql::{Sql, insert, statement};
+use db::statement::{Ahead, row, sql};
+use db::writer::{JobKind, Write};
 use domain::device::Device;
 use domain::{AppId, DeviceId, DevicePlace, PlatformId, UserId};
 use serde_json::Value as Json;

@@ -4,13 +4,13 @@
 //!
 //! Moves by a person do not count.
 
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{Ahead, Single, sql};
-use crate::db::writer::Write;
 use crate::events::alarms;
 use crate::events::deliveries::MAX_COUNTED;
+use db::connection::AnyConnection;
+use db::error::Error;
+use db::sql::{Sql, statement};
+use db::statement::{Ahead, Single, sql};
+use db::writer::Write;
 use domain::time::DAY;
 use domain::{AppId, PlatformId, Timestamp, UserId};
 

@@ -1,8 +1,5 @@
 //! A verified claim shows that a device and a customer of the store are one person.
 
-use crate::db::config::Installation;
-use crate::db::error::Error;
-use crate::db::writer::Write;
 use crate::devices::claims::present;
 use crate::devices::secret;
 use crate::people::device_moves::{self, Order};
@@ -12,6 +9,9 @@ use crate::people::moves::{self, Merge};
 use crate::purchases::users::{Raced, StoreCustomer, StoreUser, UserRow};
 use crate::settings::app_lock;
 use crate::settings::tombstones::is_tombstone;
+use db::config::Installation;
+use db::error::Error;
+use db::writer::Write;
 use domain::{DevicePlace, UserId};
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -7,10 +7,6 @@
 //! person's answer. Both are announced, the former if a state of the anonymous user ever was. A claim that the store
 //! has not confirmed moves nothing, so the public key and another customer's purchase are not enough.
 
-use crate::db::config::Installation;
-use crate::db::error::Error;
-use crate::db::store::Store;
-use crate::db::writer::{JobKind, Write};
 use crate::devices::secret::{self, SecretHash};
 use crate::people::device_moves::{self, Order};
 use crate::people::device_users;
@@ -22,6 +18,10 @@ use crate::people::reviews;
 use crate::purchases::cause::CauseKind;
 use crate::purchases::users::{self, Raced, UserRow};
 use crate::settings::app_lock;
+use crate::store::Store;
+use db::config::Installation;
+use db::error::Error;
+use db::writer::{JobKind, Write};
 use domain::device::Device;
 use domain::{AppId, DevicePlace, UserId};
 use std::collections::BTreeMap;

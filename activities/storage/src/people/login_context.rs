@@ -1,13 +1,13 @@
 //! What a login depends on, read before and after its locks are taken.
 
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{Ahead, Single, row, sql};
 use crate::devices::secret::{self, SecretHash};
 use crate::people::device_users::{self, DeviceUser};
 use crate::people::names;
 use crate::purchases::users::StoreCustomer;
+use db::connection::AnyConnection;
+use db::error::Error;
+use db::sql::{Sql, statement};
+use db::statement::{Ahead, Single, row, sql};
 use domain::device::Device;
 use domain::{AppId, DevicePlace, UserId};
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,13 +1,13 @@
 //! The secret with which the customer's own server signs logins on a platform.
 
-use crate::db::audit_log::AuditEntry;
-use crate::db::error::Error;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{row, sql};
-use crate::db::store::Store;
-use crate::db::writer::{JobKind, Write};
 use crate::people::login_context::APP;
 use crate::settings::app_lock;
+use crate::store::Store;
+use db::audit_log::AuditEntry;
+use db::error::Error;
+use db::sql::{Sql, statement};
+use db::statement::{row, sql};
+use db::writer::{JobKind, Write};
 use domain::{AppId, PlatformId};
 use secrecy::SecretString;
 use serde_json::json;

@@ -1,11 +1,11 @@
 //! A move of customers that is to be carried out: between whom, why, and by whom.
 
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{row, sql, stored};
 use crate::purchases::cause::CauseKind;
 use crate::purchases::users::{StoreCustomer, UserRow};
+use db::connection::AnyConnection;
+use db::error::Error;
+use db::sql::{Sql, statement};
+use db::statement::{row, sql, stored};
 use domain::{AppId, DevicePlace, TransferId, UserId};
 use serde::Serialize;
 use std::collections::BTreeSet;

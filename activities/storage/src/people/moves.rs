@@ -1,12 +1,6 @@
 //! Moves customers of a store, with all their purchases, from one user to another. The purchases that give access are
 //! announced by the two events of a transfer, unless nothing of their former owner was ever announced.
 
-use crate::db::config::Installation;
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{Ahead, row, sql};
-use crate::db::writer::Write;
 use crate::events::{deliveries, user_leases};
 use crate::people::device_users;
 use crate::people::gathering::{Held, Parties};
@@ -17,6 +11,12 @@ use crate::purchases::purchase::{self, Urgency};
 use crate::purchases::users::{self, StoreCustomer, UserRow};
 use crate::settings::unnamed::unnamed;
 use crate::settling::transferred::{self, CompletedTransfer};
+use db::config::Installation;
+use db::connection::AnyConnection;
+use db::error::Error;
+use db::sql::{Sql, statement};
+use db::statement::{Ahead, row, sql};
+use db::writer::Write;
 use domain::{AppId, CollapseKey, TransferId, UserId};
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,14 +1,14 @@
 //! External ids: the customers' own ids in the app's system.
 
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::sql::{Clause, Sql, clause, statement};
-use crate::db::statement::sql;
-use crate::db::writer::Write;
 use crate::events::deliveries;
 use crate::purchases::cause::CauseKind;
 use crate::purchases::purchase::{self, Urgency};
 pub use crate::purchases::users::named;
+use db::connection::AnyConnection;
+use db::error::Error;
+use db::sql::{Clause, Sql, clause, statement};
+use db::statement::sql;
+use db::writer::Write;
 use domain::UserId;
 
 const NAME: Sql = statement!("SELECT external_id AS value FROM users WHERE id = ?");

@@ -1,13 +1,13 @@
 //! Transfer reviews: may a named customer's purchases follow a device to another customer? There is one review per pair of
 //! customers, which an alarm shows, and its answer is permanent.
 
-use crate::db::alarm::About;
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{row, sql};
-use crate::db::writer::Write;
 use crate::events::alarms;
+use db::alarm::About;
+use db::connection::AnyConnection;
+use db::error::Error;
+use db::sql::{Sql, statement};
+use db::statement::{row, sql};
+use db::writer::Write;
 use domain::{AlarmId, AppId, PlatformId, ReviewId, Timestamp, TransferPolicy, UserId};
 
 /// Maximum number of open reviews of one former owner. Beyond it nothing moves, and a later login requests the review

@@ -1,14 +1,14 @@
 //! The rows of transfers: what moved between which users, why, and what was undone.
 
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::sql::{Sql, insert, statement};
-use crate::db::statement::{row, sql};
-use crate::db::store::Store;
-use crate::db::writer::Write;
 use crate::people::movement::{self, Author, Cause, Move};
 use crate::purchases::users::StoreCustomer;
 use crate::settings::unnamed::PURCHASE_PREFIX;
+use crate::store::Store;
+use db::connection::AnyConnection;
+use db::error::Error;
+use db::sql::{Sql, insert, statement};
+use db::statement::{row, sql};
+use db::writer::Write;
 use domain::{AppId, CollapseKey, DevicePlace, Timestamp, TransferId, UserId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

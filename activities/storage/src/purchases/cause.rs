@@ -2,11 +2,11 @@
 //! rechecks, in its own transaction. The record of the settling that follows stores all noted causes with the events of
 //! the revision, if there is one, and removes them from the purchase.
 
-use crate::db::error::Error;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{Value, json_columns, sql, stored};
-use crate::db::writer::Write;
 use const_format::formatcp;
+use db::error::Error;
+use db::sql::{Sql, statement};
+use db::statement::{Value, json_columns, sql, stored};
+use db::writer::Write;
 use domain::CollapseKey;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

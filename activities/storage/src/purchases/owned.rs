@@ -1,13 +1,13 @@
 //! The purchases of a user, or those to which a device has access, from which a state is computed.
 
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::page::{Page, Paged};
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{Ahead, Statement, row, sql};
-use crate::db::writer::Write;
 use crate::settings::destinations::Destination;
 use crate::settings::listing::Listings;
+use db::connection::AnyConnection;
+use db::error::Error;
+use db::page::{Page, Paged};
+use db::sql::{Sql, statement};
+use db::statement::{Ahead, Statement, row, sql};
+use db::writer::Write;
 use domain::catalogue::ProductRef;
 use domain::user::{self, Attributes, OwnedPurchase};
 use domain::{AppId, CollapseKey, Environment, PlatformId, Purchase, Timestamp, UserId};

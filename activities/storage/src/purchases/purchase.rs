@@ -1,15 +1,15 @@
 //! The row of a purchase: every settling and every change of it locks it first.
 
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::partial::OPEN_OF_KEY;
-use crate::db::sql::{Clause, Sql, clause, insert, statement};
-use crate::db::statement::{Ahead, Value, row, sql, stored};
-use crate::db::writer::Write;
 use crate::purchases::cause::{self, ADD_CAUSE, CauseKind, RevisionCause, RevisionCauses};
 use crate::settings::app_lock;
 use crate::settings::credential::IS_USABLE_F;
 use const_format::formatcp;
+use db::connection::AnyConnection;
+use db::error::Error;
+use db::partial::OPEN_OF_KEY;
+use db::sql::{Clause, Sql, clause, insert, statement};
+use db::statement::{Ahead, Value, row, sql, stored};
+use db::writer::Write;
 use domain::catalogue::ProductRef;
 use domain::notification::SAMPLE_PREFIX;
 use domain::stores::CustomerSource;

@@ -3,15 +3,15 @@
 //! The link is stored with the notification that reports it, before either purchase is settled. It takes effect when
 //! the new purchase is known to be real. `domain` decides the state of a replaced purchase.
 
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::shared_lock;
-use crate::db::sql::{Clause, Sql, clause, statement};
-use crate::db::statement::{Ahead, Single, sql};
-use crate::db::writer::Write;
 use crate::purchases::cause::{self, CauseKind, RevisionCause};
 use crate::purchases::owned::note_changed;
 use crate::purchases::purchase::{self, RECHECKS, Urgency};
+use db::connection::AnyConnection;
+use db::error::Error;
+use db::shared_lock;
+use db::sql::{Clause, Sql, clause, statement};
+use db::statement::{Ahead, Single, sql};
+use db::writer::Write;
 use domain::{CollapseKey, Notification, NotificationKind, PlatformId, Purchase, Timestamp};
 
 /// A replaced purchase, and the one in its place.

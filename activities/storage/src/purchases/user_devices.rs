@@ -1,9 +1,9 @@
 //! The devices of a user, as events list them.
 
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{Ahead, row, sql};
+use db::connection::AnyConnection;
+use db::error::Error;
+use db::sql::{Sql, statement};
+use db::statement::{Ahead, row, sql};
 use domain::user::UserDevice;
 use domain::{DeviceId, PlatformId, UserId};
 

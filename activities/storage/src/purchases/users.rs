@@ -3,13 +3,13 @@
 //! Every announcement or change of a user locks the user's row, before any of the user's purchases. `domain` computes
 //! the state of a user.
 
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{Ahead, Single, Statement, row, sql};
-use crate::db::writer::Write;
 use crate::purchases::purchase::{Origin, PurchaseRow};
 use crate::settings::unnamed::unnamed;
+use db::connection::AnyConnection;
+use db::error::Error;
+use db::sql::{Sql, statement};
+use db::statement::{Ahead, Single, Statement, row, sql};
+use db::writer::Write;
 use domain::{AppId, UserId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -3,18 +3,18 @@
 //! of every user is queued too of which it has another version or none, and that of a former owner which another
 //! user's profile superseded.
 
-use crate::db::audit_log::AuditEntry;
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::sql;
-use crate::db::store::Store;
-use crate::db::writer::Write;
 use crate::purchases::{purchase, users};
 use crate::redelivery::candidates::suitable;
 use crate::redelivery::page::{Redelivered, Selected};
 use crate::redelivery::runs::{self, PageOfRun, RunMode};
 use crate::settling::profiles::{self, ProfileCheck, Subject, Trigger};
+use crate::store::Store;
+use db::audit_log::AuditEntry;
+use db::connection::AnyConnection;
+use db::error::Error;
+use db::sql::{Sql, statement};
+use db::statement::sql;
+use db::writer::Write;
 use domain::user::PROFILE_UPDATED;
 use domain::{CollapseKey, Selection, UserId};
 use serde_json::json;

@@ -1,14 +1,14 @@
 //! The candidates of a page: the events and purchases that a selector names, in order of its cursor.
 
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::page::{Page, Paged};
-use crate::db::partial::{FAILED_BY_KEY, FAILED_IN_ORDER, FAILED_OF_DESTINATION};
-use crate::db::sql::{Clause, Sql, clause, statement};
-use crate::db::statement::{Number, row, sql};
 use crate::events::deliveries::Event;
 use crate::purchases::purchase;
 use crate::settings::destinations::{self, Destination};
+use db::connection::AnyConnection;
+use db::error::Error;
+use db::page::{Page, Paged};
+use db::partial::{FAILED_BY_KEY, FAILED_IN_ORDER, FAILED_OF_DESTINATION};
+use db::sql::{Clause, Sql, clause, statement};
+use db::statement::{Number, row, sql};
 use domain::event::PURCHASE_UPDATED;
 use domain::{
     AppId, CollapseKey, DestinationId, EventId, Receivers, RedeliverySelector, Selection, Timestamp,

@@ -1,15 +1,6 @@
 //! A page of a redelivery: each candidate gets a verdict for each destination. By the verdict it is queued, or in a dry
 //! run only counted.
 
-use crate::db::audit_log::AuditEntry;
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::page::{Page, Paged};
-use crate::db::partial::{PENDING_BY_KEY, PENDING_OF_LANE};
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::sql;
-use crate::db::store::Store;
-use crate::db::writer::Write;
 use crate::delivery::lanes::LaneKey;
 use crate::delivery::{health, retry_after};
 use crate::events::deliveries::Event;
@@ -20,6 +11,15 @@ use crate::redelivery::policy::{DueNow, Policy};
 use crate::redelivery::runs::{self, PageOfRun, RunMode};
 use crate::redelivery::verdict::{self, Condition, DeliveryNumber, Resend, Skipped};
 use crate::settings::destinations::{self, Destination};
+use crate::store::Store;
+use db::audit_log::AuditEntry;
+use db::connection::AnyConnection;
+use db::error::Error;
+use db::page::{Page, Paged};
+use db::partial::{PENDING_BY_KEY, PENDING_OF_LANE};
+use db::sql::{Sql, statement};
+use db::statement::sql;
+use db::writer::Write;
 use domain::event::PURCHASE_UPDATED;
 use domain::{
     AppId, CollapseKey, DestinationId, EventId, Lane, Receivers, RedeliverySelector, Selection,

@@ -2,15 +2,15 @@
 //! Temporal run. Each page is carried out once, even if it is requested again because its answer was lost: its
 //! deliveries may have arrived, and would be sent twice.
 
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::page::Page;
-use crate::db::run::Run;
-use crate::db::secrets::{Secrets, sha256};
-use crate::db::sql::{Sql, insert, statement};
-use crate::db::statement::{Number, Value, row, sql};
-use crate::db::store::Store;
-use crate::db::writer::Write;
+use crate::store::Store;
+use db::connection::AnyConnection;
+use db::error::Error;
+use db::page::Page;
+use db::run::Run;
+use db::secrets::{Secrets, sha256};
+use db::sql::{Sql, insert, statement};
+use db::statement::{Number, Value, row, sql};
+use db::writer::Write;
 use domain::time::DAY;
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -5,15 +5,15 @@
 //! it would count it twice. An event that it may have without an acknowledgement is sent again until an hour before the
 //! end of these days.
 
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{row, sql};
-use crate::db::writer::Write;
 use crate::events::deliveries::{self, Event, UNCLEAR};
 use crate::purchases::purchase::Origin;
 use crate::settings::destinations::Destination;
 use crate::settling::payments;
+use db::connection::AnyConnection;
+use db::error::Error;
+use db::sql::{Sql, statement};
+use db::statement::{row, sql};
+use db::writer::Write;
 use domain::attempt::REPEATED;
 use domain::event::{PURCHASE_UPDATED, REVENUE_ADJUSTED};
 use domain::user::PROFILE_UPDATED;

@@ -1,15 +1,15 @@
 //! Alarms as the API lists them.
 
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::page::{Page, Paged};
-use crate::db::partial::LISTED_ALARM;
-use crate::db::sql::{Clause, Sql, clause, statement};
-use crate::db::statement::{Value, clean, row, sql};
-use crate::db::store::Store;
 use crate::people::gathering;
 use crate::reports::walk::{Condition, Indexed, Place, Walk};
 use crate::settling::unlisted;
+use crate::store::Store;
+use db::connection::AnyConnection;
+use db::error::Error;
+use db::page::{Page, Paged};
+use db::partial::LISTED_ALARM;
+use db::sql::{Clause, Sql, clause, statement};
+use db::statement::{Value, clean, row, sql};
 use domain::{AlarmId, AppId, DestinationId, PlatformId, Timestamp, UserId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

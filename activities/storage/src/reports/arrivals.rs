@@ -1,12 +1,12 @@
 //! The responses to a platform's store: what was last accepted and refused, why, and how often.
 
-use crate::db::connection::AnyConnection;
-use crate::db::counts::{Arrival, ArrivalKey};
-use crate::db::error::Error;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{Value, batches, row, sql};
-use crate::db::store::Store;
-use crate::db::writer::Write;
+use crate::store::Store;
+use db::connection::AnyConnection;
+use db::counts::{Arrival, ArrivalKey};
+use db::error::Error;
+use db::sql::{Sql, statement};
+use db::statement::{Value, batches, row, sql};
+use db::writer::Write;
 use domain::{PlatformId, Timestamp};
 
 /// Numbers of rows of one statement.

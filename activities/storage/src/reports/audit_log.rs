@@ -1,11 +1,11 @@
 //! The audit log as the API lists it: who changed what, when and why, and the fields before and after.
 
-use crate::db::error::Error;
-use crate::db::page::{Page, Paged};
-use crate::db::sql::{Clause, Sql, clause, statement};
-use crate::db::statement::{Value, clean, row};
-use crate::db::store::Store;
 use crate::reports::walk::{Indexed, Walk};
+use crate::store::Store;
+use db::error::Error;
+use db::page::{Page, Paged};
+use db::sql::{Clause, Sql, clause, statement};
+use db::statement::{Value, clean, row};
 use domain::{AppId, AuditEntryId, KeyId, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -1,12 +1,12 @@
 //! Destinations, with the time of their current subscription to events. No delivery can be expected of an event that
 //! was recorded before that time.
 
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{row, sql};
 use crate::settings::destinations::rows::COLUMNS;
 use crate::settings::destinations::{Destination, DestinationRow};
+use db::connection::AnyConnection;
+use db::error::Error;
+use db::sql::{Sql, statement};
+use db::statement::{row, sql};
 use domain::{AppId, Timestamp};
 use std::time::Duration;
 

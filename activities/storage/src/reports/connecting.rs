@@ -1,12 +1,12 @@
 //! Progress of connecting platforms. Data about many platforms is read at once.
 
-use crate::db::error::Error;
-use crate::db::partial::OPEN_IN_ORDER;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{row, sql};
-use crate::db::store::Store;
 use crate::inbox::topics::{self, Topic};
 use crate::reports::arrivals::{self, ArrivalView};
+use crate::store::Store;
+use db::error::Error;
+use db::partial::OPEN_IN_ORDER;
+use db::sql::{Sql, statement};
+use db::statement::{row, sql};
 use domain::{AppId, CollapseKey, PlatformId, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 

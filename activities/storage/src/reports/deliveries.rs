@@ -1,18 +1,18 @@
 //! Deliveries and their attempts, as the API shows them.
 
-use crate::db::connection::{AnyConnection, MultiBackend};
-use crate::db::error::Error;
-use crate::db::page::{Page, Paged};
-use crate::db::partial::{
-    FAILED_IN_ORDER, FAILED_OF_DESTINATION, LISTED, PENDING_IN_ORDER, PENDING_OF_DESTINATION,
-    SKIPPED_IN_ORDER, SKIPPED_OF_DESTINATION, WAITING_IN_ORDER, WAITING_OF_DESTINATION,
-};
-use crate::db::sql::{Clause, Sql, clause, statement};
-use crate::db::statement::{Field, Value, row, sql};
-use crate::db::store::Store;
 use crate::events::status::DeliveryStatus;
 use crate::reports::scope::destinations;
 use crate::reports::walk::{Condition, Conditions, Indexed, Unordered, Walk};
+use crate::store::Store;
+use db::connection::{AnyConnection, MultiBackend};
+use db::error::Error;
+use db::page::{Page, Paged};
+use db::partial::{
+    FAILED_IN_ORDER, FAILED_OF_DESTINATION, LISTED, PENDING_IN_ORDER, PENDING_OF_DESTINATION,
+    SKIPPED_IN_ORDER, SKIPPED_OF_DESTINATION, WAITING_IN_ORDER, WAITING_OF_DESTINATION,
+};
+use db::sql::{Clause, Sql, clause, statement};
+use db::statement::{Field, Value, row, sql};
 use diesel::deserialize;
 use diesel::row::NamedRow;
 use domain::{AppId, CollapseKey, DeliveryId, DestinationId, EventId, Timestamp};

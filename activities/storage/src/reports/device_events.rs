@@ -1,16 +1,16 @@
 //! The events of devices, as the API shows and explains them: each with its deliveries.
 
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::page::{Page, Paged};
-use crate::db::partial::LISTED_E;
-use crate::db::sql::{Clause, Sql, clause, statement};
-use crate::db::statement::{Value, clean, row, sql};
-use crate::db::store::Store;
 use crate::delivery::stream::finish::StreamStatus;
 use crate::reports::explain::{Addressee, of_app};
 use crate::reports::scope::{app_of_destination, platforms};
 use crate::reports::walk::{Conditions, Indexed, Unordered, Walk};
+use crate::store::Store;
+use db::connection::AnyConnection;
+use db::error::Error;
+use db::page::{Page, Paged};
+use db::partial::LISTED_E;
+use db::sql::{Clause, Sql, clause, statement};
+use db::statement::{Value, clean, row, sql};
 use domain::{
     AppId, DeliveryId, DestinationId, DeviceId, Environment, EventId, PlatformId, SessionId,
     Timestamp,

@@ -1,12 +1,12 @@
 //! Events as the API lists them.
 
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::page::{Page, Paged};
-use crate::db::sql::{Clause, Sql, clause, statement};
-use crate::db::statement::{Value, row, sql};
-use crate::db::store::Store;
 use crate::reports::walk::{Conditions, Indexed, Unordered, Walk};
+use crate::store::Store;
+use db::connection::AnyConnection;
+use db::error::Error;
+use db::page::{Page, Paged};
+use db::sql::{Clause, Sql, clause, statement};
+use db::statement::{Value, row, sql};
 use domain::{AppId, CollapseKey, Environment, EventId, PlatformId, Timestamp, UserId};
 use schemars::JsonSchema;
 use serde::Serialize;

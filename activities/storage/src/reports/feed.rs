@@ -1,16 +1,16 @@
 //! The feed: the purchases of an app with their newest revisions, page by page. With it a receiver can rebuild or check
 //! its own table.
 
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::page::{Page, Paged};
-use crate::db::sql::{Clause, Sql, clause, statement};
-use crate::db::statement::{Value, row, sql};
-use crate::db::store::Store;
-use crate::db::time_limit;
 use crate::reports::filtered::Filtered;
 use crate::reports::walk::{LIMIT, WALKED};
 use crate::settings::destinations::{self, Filter};
+use crate::store::Store;
+use db::connection::AnyConnection;
+use db::error::Error;
+use db::page::{Page, Paged};
+use db::sql::{Clause, Sql, clause, statement};
+use db::statement::{Value, row, sql};
+use db::time_limit;
 use domain::{AppId, CollapseKey, DestinationId, Timestamp};
 use schemars::JsonSchema;
 use serde::Serialize;

@@ -1,21 +1,21 @@
 //! The figures of destinations for metrics and the API: state, health and number of pending deliveries. Also skipping
 //! the pending `user.*` events of a disabled destination, before an admin enables it again.
 
-use crate::db::audit_log::AuditEntry;
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::partial::PENDING_OF_DESTINATION;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{Value, row, sql};
-use crate::db::store::Store;
-use crate::db::writer::Write;
 use crate::delivery::health::{self, HealthView};
 use crate::events::deliveries::{self, FREED, MAX_COUNTED, NEXT_OF_USERS};
 use crate::events::user_leases::LIVE;
 use crate::reports::explain::{self, Backlog};
 use crate::settings::destinations::{self, Destination};
 use crate::settling::profiles;
+use crate::store::Store;
 use const_format::formatcp;
+use db::audit_log::AuditEntry;
+use db::connection::AnyConnection;
+use db::error::Error;
+use db::partial::PENDING_OF_DESTINATION;
+use db::sql::{Sql, statement};
+use db::statement::{Value, row, sql};
+use db::writer::Write;
 use domain::{AppId, DestinationId, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

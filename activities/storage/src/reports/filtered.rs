@@ -1,7 +1,7 @@
 //! A statement with the conditions that a filter adds to it.
 
-use crate::db::sql::{Clause, Sql};
-use crate::db::statement::{Statement, Value, sql};
+use db::sql::{Clause, Sql};
+use db::statement::{Statement, Value, sql};
 
 /// A statement with a place for optional conditions, and the values to bind.
 #[derive(Clone)]

@@ -1,16 +1,16 @@
 //! Purchases as the API shows them.
 
-use crate::db::connection::{AnyConnection, MultiBackend};
-use crate::db::error::Error;
-use crate::db::page::{Page, Paged};
-use crate::db::partial::{PENDING_OF_LANE, PENDING_TRIED};
-use crate::db::sql::{Clause, Sql, clause, statement};
-use crate::db::statement::{Field, Value, clean, row, sql};
-use crate::db::store::Store;
 use crate::purchases::purchase::{self, WaitsFor};
 use crate::reports::filtered::Filtered;
 use crate::reports::scope::platforms;
 use crate::reports::walk::{Condition, Conditions, Dated, Indexed, Unordered, Walk, Walked};
+use crate::store::Store;
+use db::connection::{AnyConnection, MultiBackend};
+use db::error::Error;
+use db::page::{Page, Paged};
+use db::partial::{PENDING_OF_LANE, PENDING_TRIED};
+use db::sql::{Clause, Sql, clause, statement};
+use db::statement::{Field, Value, clean, row, sql};
 use diesel::deserialize;
 use diesel::row::NamedRow;
 use domain::{AppId, CollapseKey, DestinationId, PlatformId, State, Timestamp, UserId};

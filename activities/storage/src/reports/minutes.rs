@@ -1,13 +1,13 @@
 //! Counts of each minute, over all processes: each process writes once a minute, and charts read them. After a day they
 //! are stored by hour, see [`super::past_minutes`].
 
-use crate::db::counts::{Counted, MinuteKey, Series, Sum, minute};
-use crate::db::error::Error;
-use crate::db::sql::{Clause, Sql, clause, statement};
-use crate::db::statement::{Statement, Value, batches, row, sql};
-use crate::db::store::Store;
-use crate::db::writer::Write;
 use crate::reports::filtered::Filtered;
+use crate::store::Store;
+use db::counts::{Counted, MinuteKey, Series, Sum, minute};
+use db::error::Error;
+use db::sql::{Clause, Sql, clause, statement};
+use db::statement::{Statement, Value, batches, row, sql};
+use db::writer::Write;
 use domain::{AppId, DestinationId, Timestamp};
 use std::collections::BTreeMap;
 use std::time::Duration;

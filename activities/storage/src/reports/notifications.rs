@@ -1,14 +1,14 @@
 //! Notifications as the API shows them, with the reason why each of them waits.
 
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::page::{Page, Paged};
-use crate::db::partial::{LISTED_N, OPEN_BY_KEY};
-use crate::db::sql::{Clause, Sql, clause, statement};
-use crate::db::statement::{Value, row, sql, stored};
-use crate::db::store::Store;
 use crate::reports::scope::platforms;
 use crate::reports::walk::{Condition, Conditions, Indexed, Unordered, Walk};
+use crate::store::Store;
+use db::connection::AnyConnection;
+use db::error::Error;
+use db::page::{Page, Paged};
+use db::partial::{LISTED_N, OPEN_BY_KEY};
+use db::sql::{Clause, Sql, clause, statement};
+use db::statement::{Value, row, sql, stored};
 use domain::device::claim::CLAIM_STORE_TYPE;
 use domain::{AppId, CollapseKey, Outcome, PlatformId, Timestamp};
 use serde::Serialize;

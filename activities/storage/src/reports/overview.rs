@@ -1,22 +1,22 @@
 //! The overview: waiting, pending and failed work, counted up to a maximum by partial indexes, so that the cost does
 //! not grow with the tables.
 
-use crate::db::connection::{AnyConnection, MultiBackend};
-use crate::db::error::Error;
-use crate::db::partial::{
-    FAILED_IN_ORDER, FAILED_OF_DESTINATION, IS_HELD_OF_APP, LISTED_N, OPEN_DUE, OPEN_IN_ORDER,
-    OPEN_OF_KEY_M, PENDING_IN_ORDER, PENDING_OF_DESTINATION,
-};
-use crate::db::sql::{Clause, Sql, clause, statement};
-use crate::db::statement::{Field, Statement, row, sql};
-use crate::db::store::Store;
 use crate::events::deliveries::MAX_COUNTED;
 use crate::reports::filtered::Filtered;
 use crate::reports::processes::{self, RunningProcess};
 use crate::reports::scope::platforms;
 use crate::reports::shown_state::{SHOWN_STATE, ShownState, since};
 use crate::reports::silent::{self, SilentStore};
+use crate::store::Store;
 use const_format::formatcp;
+use db::connection::{AnyConnection, MultiBackend};
+use db::error::Error;
+use db::partial::{
+    FAILED_IN_ORDER, FAILED_OF_DESTINATION, IS_HELD_OF_APP, LISTED_N, OPEN_DUE, OPEN_IN_ORDER,
+    OPEN_OF_KEY_M, PENDING_IN_ORDER, PENDING_OF_DESTINATION,
+};
+use db::sql::{Clause, Sql, clause, statement};
+use db::statement::{Field, Statement, row, sql};
 use diesel::deserialize;
 use diesel::row::NamedRow;
 use domain::device::claim::CLAIM_STORE_TYPE;

@@ -4,13 +4,13 @@
 //! An hour is a row of the same table, at the beginning of the hour. Sums over hours or longer steps are the same
 //! before and after. A count that is written late to an hour that was rolled up is rolled up by a later call.
 
-use crate::db::counts::{MINUTE_MICROS, MinuteKey, SERIES, Series, Sum};
-use crate::db::error::Error;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{Value, row, sql};
-use crate::db::store::Store;
-use crate::db::writer::{JobKind, Write};
 use crate::reports::minutes::{self, TABLE};
+use crate::store::Store;
+use db::counts::{MINUTE_MICROS, MinuteKey, SERIES, Series, Sum};
+use db::error::Error;
+use db::sql::{Sql, statement};
+use db::statement::{Value, row, sql};
+use db::writer::{JobKind, Write};
 use domain::Timestamp;
 use std::collections::BTreeMap;
 

@@ -1,14 +1,14 @@
 //! The ledger for display: the payments of purchases or a customer, with the refunds and corrections of each.
 
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::page::{Page, Paged};
-use crate::db::sql::{Clause, Sql, clause, statement};
-use crate::db::statement::{Value, row};
-use crate::db::store::Store;
 use crate::reports::filtered::Filtered;
 use crate::settling::payments::{confirmed, paid_by};
 use crate::settling::unlisted;
+use crate::store::Store;
+use db::connection::AnyConnection;
+use db::error::Error;
+use db::page::{Page, Paged};
+use db::sql::{Clause, Sql, clause, statement};
+use db::statement::{Value, row};
 use domain::payment::{EntryKind, Total, UnknownPrice};
 use domain::{AppId, CollapseKey, Environment, EventId, Timestamp, UserId};
 use schemars::JsonSchema;

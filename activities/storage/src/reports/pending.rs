@@ -1,17 +1,17 @@
 //! The events of a customer that destinations do not have, for display: what is sent next, and why it was not accepted
 //! yet. An event belongs to the customer at its recording, regardless of the purchase's current owner.
 
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::partial::PENDING_OF_LANE;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{row, sql};
-use crate::db::store::Store;
 use crate::delivery::class::{AttemptClass, Repair};
 use crate::delivery::health;
 use crate::events::status::DeliveryStatus;
 use crate::reports::deliveries::DeliveryView;
+use crate::store::Store;
 use const_format::formatcp;
+use db::connection::AnyConnection;
+use db::error::Error;
+use db::partial::PENDING_OF_LANE;
+use db::sql::{Sql, statement};
+use db::statement::{row, sql};
 use domain::health::Health;
 use domain::user::TRANSFERRED_FROM;
 use domain::{CollapseKey, DeliveryId, DestinationId, Timestamp, UserId};

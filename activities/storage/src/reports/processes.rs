@@ -1,9 +1,9 @@
 //! The running processes, by their signs of life; `admin` stores these. Release 0.1.0 leaves none.
 
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{row, sql};
+use db::connection::AnyConnection;
+use db::error::Error;
+use db::sql::{Sql, statement};
+use db::statement::{row, sql};
 use domain::Timestamp;
 use domain::time::MINUTE;
 use schemars::JsonSchema;

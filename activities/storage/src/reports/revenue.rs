@@ -4,14 +4,14 @@
 //! One statement reads the entries of a page together with their deliveries, so that both are of the same moment.
 //! Another one reads the revenue that was sent without an entry in the ledger.
 
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::page::{Page, Paged};
-use crate::db::sql::{Clause, Sql, clause, statement};
-use crate::db::statement::{row, sql};
-use crate::db::store::Store;
 use crate::events::status::DeliveryStatus;
 use crate::reports::choosers::{self, Chooser};
+use crate::store::Store;
+use db::connection::AnyConnection;
+use db::error::Error;
+use db::page::{Page, Paged};
+use db::sql::{Clause, Sql, clause, statement};
+use db::statement::{row, sql};
 use domain::{AppId, CollapseKey, DestinationId, Environment, EventId, PlatformId, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -1,10 +1,10 @@
 //! The app to which a resource belongs, which decides whether a key of one app can access it.
 
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{clean, sql};
-use crate::db::store::Store;
+use crate::store::Store;
+use db::connection::AnyConnection;
+use db::error::Error;
+use db::sql::{Sql, statement};
+use db::statement::{clean, sql};
 use domain::{AppId, CollapseKey, DestinationId, PlatformId};
 
 /// The kinds of things that belong to an app, as they are named in a path.

@@ -1,16 +1,16 @@
 //! The displayed state of a destination: besides the stored one, whether it was ever tried, and whether it skips
 //! everything. It is one expression, which takes a few steps of indexes.
 
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::partial::{
+use crate::settings::destinations::Destination;
+use crate::store::Store;
+use const_format::formatcp;
+use db::connection::AnyConnection;
+use db::error::Error;
+use db::partial::{
     FAILED_OF_DESTINATION, PENDING_OF_DESTINATION, SKIPPED_OF_DESTINATION, WAITING_OF_DESTINATION,
 };
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{row, sql, stored};
-use crate::db::store::Store;
-use crate::settings::destinations::Destination;
-use const_format::formatcp;
+use db::sql::{Sql, statement};
+use db::statement::{row, sql, stored};
 use domain::time::DAY;
 use domain::{DestinationId, Timestamp};
 use schemars::JsonSchema;

@@ -2,14 +2,14 @@
 //! not only after the patience with a store ends. A store that answers about others is not silent, while some purchases
 //! still wait for their next query.
 
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::sql::{Clause, Sql, clause, statement};
-use crate::db::statement::{Value, row, sql};
-use crate::db::store::Store;
 use crate::events::deliveries::MAX_COUNTED;
 use crate::purchases::purchase;
 use crate::reports::filtered::Filtered;
+use crate::store::Store;
+use db::connection::AnyConnection;
+use db::error::Error;
+use db::sql::{Clause, Sql, clause, statement};
+use db::statement::{Value, row, sql};
 use domain::notification::is_sample_purchase;
 use domain::{PlatformId, Timestamp};
 use schemars::JsonSchema;

@@ -1,13 +1,13 @@
 //! Finds customers in all apps at once by the store's ids, or by one of their purchases.
 
-use crate::db::error::Error;
-use crate::db::partial::OPEN_OF_STORE_ID_N;
-use crate::db::sql::{Clause, Sql, clause, statement};
-use crate::db::statement::{clean, row, sql};
-use crate::db::store::Store;
 use crate::reports::filtered::Filtered;
 use crate::settings::tombstones::ConcealedName;
 use crate::settings::unnamed::PURCHASE_PREFIX;
+use crate::store::Store;
+use db::error::Error;
+use db::partial::OPEN_OF_STORE_ID_N;
+use db::sql::{Clause, Sql, clause, statement};
+use db::statement::{clean, row, sql};
 use domain::{AppId, UserId};
 
 row! {

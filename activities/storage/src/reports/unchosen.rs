@@ -1,13 +1,13 @@
 //! Payments that an integration does not receive, because it is not subscribed to the events that announce them. An
 //! integration is a destination that counts revenue.
 
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::sql::{Clause, Sql, clause, statement};
-use crate::db::statement::{row, sql};
-use crate::db::store::Store;
 use crate::reports::revenue::integrations_of;
 use crate::settings::destinations::Destination;
+use crate::store::Store;
+use db::connection::AnyConnection;
+use db::error::Error;
+use db::sql::{Clause, Sql, clause, statement};
+use db::statement::{row, sql};
 use domain::payment::{self, EntryKind, Total};
 use domain::{AppId, CollapseKey, DestinationId, Environment, PlatformId, Timestamp};
 use rust_decimal::Decimal;

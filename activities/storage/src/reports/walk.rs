@@ -8,13 +8,13 @@
 //! Of several indexes the one that ends first is walked. A filter names its app first, so that nothing else is read for an
 //! app without rows.
 
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::page::{Listed, Page, Paged};
-use crate::db::sql::{Clause, Sql};
-use crate::db::statement::{Field, Value};
-use crate::db::time_limit;
 use crate::reports::filtered::Filtered;
+use db::connection::AnyConnection;
+use db::error::Error;
+use db::page::{Listed, Page, Paged};
+use db::sql::{Clause, Sql};
+use db::statement::{Field, Value};
+use db::time_limit;
 use std::cmp::Reverse;
 use std::time::Duration;
 

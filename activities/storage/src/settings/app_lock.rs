@@ -6,10 +6,10 @@
 //! of their ids, and one that takes a lock exclusively is the only job of its transaction. So these locks cause no
 //! deadlock.
 
-use crate::db::error::Error;
-use crate::db::shared_lock;
-use crate::db::statement::{Ahead, Number};
-use crate::db::writer::{NextTransaction, Write};
+use db::error::Error;
+use db::shared_lock;
+use db::statement::{Ahead, Number};
+use db::writer::{NextTransaction, Write};
 use domain::AppId;
 use std::collections::BTreeSet;
 

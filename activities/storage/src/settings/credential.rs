@@ -1,8 +1,8 @@
 //! Credentials for queries of a platform's store: one secret, or those of the store's own form.
 
-use crate::db::error::Error;
-use crate::db::secrets::Secrets;
-use crate::db::statement::row;
+use db::error::Error;
+use db::secrets::Secrets;
+use db::statement::row;
 use domain::PlatformId;
 use secrecy::SecretString;
 use serde_json::Value;

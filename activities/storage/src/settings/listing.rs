@@ -1,9 +1,9 @@
 //! The catalogue's listing of a purchase's product, as a settling needs it. `admin` changes the catalogue.
 
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{Ahead, Single, clean, row, sql};
+use db::connection::AnyConnection;
+use db::error::Error;
+use db::sql::{Sql, statement};
+use db::statement::{Ahead, Single, clean, row, sql};
 use domain::catalogue::{Auth, Entitlement, Listing, Price, ProductRef};
 use domain::payment::Day;
 use domain::{AppId, Purchase};

@@ -1,9 +1,9 @@
 //! The exchange rate that converts an amount. `admin` stores rates.
 
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{row, sql};
+use db::connection::AnyConnection;
+use db::error::Error;
+use db::sql::{Sql, statement};
+use db::statement::{row, sql};
 use domain::AppId;
 use domain::payment::{Conversion, DailyRate, Day};
 use rust_decimal::Decimal;

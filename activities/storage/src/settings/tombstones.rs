@@ -2,12 +2,12 @@
 //! that bring the id again are stored with the tombstone. The id itself is sealed, for queries of the store alone:
 //! without it, a renewal or an end whose notification was lost would never be noticed.
 
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::secrets::Secrets;
-use crate::db::sql::{Sql, insert, statement};
-use crate::db::statement::{clean, sql};
-use crate::db::writer::Write;
+use db::connection::AnyConnection;
+use db::error::Error;
+use db::secrets::Secrets;
+use db::sql::{Sql, insert, statement};
+use db::statement::{clean, sql};
+use db::writer::Write;
 use domain::AppId;
 use secrecy::{ExposeSecret, SecretString};
 use std::collections::BTreeSet;

@@ -1,12 +1,12 @@
 //! What claims contribute to a purchase: the reported price, and the devices with access: those with a verified claim
 //! of it, in the order of the verification, and those of its user whose login the customer's own server signed.
 
-use crate::db::alarm::About;
-use crate::db::error::Error;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{Ahead, row, sql};
-use crate::db::writer::Write;
 use crate::events::alarms;
+use db::alarm::About;
+use db::error::Error;
+use db::sql::{Sql, statement};
+use db::statement::{Ahead, row, sql};
+use db::writer::Write;
 use domain::event::{ClaimType, DeviceAccess, DevicePrice, MAX_DEVICES, PriceDoubt};
 use domain::{CollapseKey, DeviceId, PlatformId, Timestamp, UserId};
 use rust_decimal::Decimal;

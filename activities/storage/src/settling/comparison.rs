@@ -1,9 +1,5 @@
 //! How a decision differs from what was announced before, and the outcome of its notifications.
 
-use crate::db::error::Error;
-use crate::db::sql::{Clause, Sql, clause, statement};
-use crate::db::statement::{Ahead, Single, sql};
-use crate::db::writer::Write;
 use crate::purchases::cause::{CauseKind, RevisionCause, RevisionCauses};
 use crate::purchases::purchase::PurchaseRow;
 use crate::settings::listing::{Listings, priced_on};
@@ -11,6 +7,10 @@ use crate::settings::rates;
 use crate::settling::access::Accesses;
 use crate::settling::payments::{Booking, Ledger};
 use crate::settling::revision::{Description, Settling};
+use db::error::Error;
+use db::sql::{Clause, Sql, clause, statement};
+use db::statement::{Ahead, Single, sql};
+use db::writer::Write;
 use domain::catalogue::Listing;
 use domain::event::{self, Details, RecordSource};
 use domain::settling::Record;

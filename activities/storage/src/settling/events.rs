@@ -4,9 +4,6 @@
 //! Bodies are completed here with the owner's purchases as they are in this transaction. `domain` defines the content
 //! of a body, and which events there are.
 
-use crate::db::error::Error;
-use crate::db::fault;
-use crate::db::writer::Write;
 use crate::events::deliveries::{self, Event};
 use crate::events::event::{StoredEvent, insert};
 use crate::purchases::owned::UserPurchases;
@@ -16,6 +13,9 @@ use crate::settings::tombstones::is_tombstone;
 use crate::settling::payments::Booking;
 use crate::settling::revision::{Announcement, Carried};
 use crate::settling::{profiles, views};
+use db::error::Error;
+use db::fault;
+use db::writer::Write;
 use domain::event::{PURCHASE_UPDATED, PurchaseUpdated};
 use domain::user::{Attributes, Customer, UserEvent, UserState};
 use domain::{AppId, DestinationId, EventId, Timestamp};

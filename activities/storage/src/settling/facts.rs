@@ -1,18 +1,18 @@
 //! What a record reads besides the rows that it locks. Everything is read under these locks and in one round trip,
 //! before the record writes any of it.
 
-use crate::db::epoch::EpochAhead;
-use crate::db::error::Error;
-use crate::db::partial::OPEN_BY_KEY;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{Ahead, Number, Single, sql};
-use crate::db::writer::Write;
 use crate::purchases::purchase::Origin;
 use crate::purchases::replacements;
 use crate::settings::destinations::{self, Destination};
 use crate::settings::listing::Listings;
 use crate::settling::access::Accesses;
 use crate::settling::payments::{self, Ledger};
+use db::epoch::EpochAhead;
+use db::error::Error;
+use db::partial::OPEN_BY_KEY;
+use db::sql::{Sql, statement};
+use db::statement::{Ahead, Number, Single, sql};
+use db::writer::Write;
 use domain::settling::Record;
 use domain::{Purchase, UserId};
 

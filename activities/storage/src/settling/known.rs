@@ -1,10 +1,10 @@
 //! What a record reads before it locks anything, in one round trip.
 
-use crate::db::error::Error;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{Ahead, Single, sql};
-use crate::db::writer::Write;
 use crate::purchases::purchase::{self, Origin, PurchaseRow};
+use db::error::Error;
+use db::sql::{Sql, statement};
+use db::statement::{Ahead, Single, sql};
+use db::writer::Write;
 use domain::Outcome;
 use domain::settling::Record;
 

@@ -1,18 +1,18 @@
 //! Loads what a settling needs to know of a purchase, as of one moment.
 
-use crate::db::clock::Now;
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::partial::{OPEN_OF_KEY, OPEN_OF_KEY_N};
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{Ahead, row, sql};
-use crate::db::store::Store;
-use crate::db::writer::order::{Order, Settled};
-use crate::db::writer::{Faults, JobKind, Write};
 use crate::events::lanes;
 use crate::purchases::purchase::{self, PurchaseRow};
 use crate::purchases::replacements;
 use crate::settling::owners::OWNERS;
+use crate::store::Store;
+use db::clock::Now;
+use db::connection::AnyConnection;
+use db::error::Error;
+use db::partial::{OPEN_OF_KEY, OPEN_OF_KEY_N};
+use db::sql::{Sql, statement};
+use db::statement::{Ahead, row, sql};
+use db::writer::order::{Order, Settled};
+use db::writer::{Faults, JobKind, Write};
 use domain::settling::Loaded;
 use domain::{CollapseKey, Notification, Purchase, StorePolicy, Timestamp};
 use std::time::Duration;

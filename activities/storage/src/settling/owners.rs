@@ -1,15 +1,15 @@
 //! The apps and users that settlings are about to lock, before any of them is locked: the writer orders settlings by
 //! them, and locks those of a group without waiting.
 
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{row, sql};
-use crate::db::writer::Write;
-use crate::db::writer::order::{Owner as AppUser, Owners, Settled};
 use crate::purchases::users::{self, StoreUser};
 use crate::settings::app_lock;
 use crate::settings::unnamed::{PURCHASE_PREFIX, unnamed};
+use db::connection::AnyConnection;
+use db::error::Error;
+use db::sql::{Sql, statement};
+use db::statement::{row, sql};
+use db::writer::Write;
+use db::writer::order::{Owner as AppUser, Owners, Settled};
 use domain::{AppId, CollapseKey, UserId};
 use std::collections::{BTreeSet, HashMap};
 

@@ -5,15 +5,15 @@
 //! A settling that is recorded between the note and its batch is treated as if it had been recorded before the change:
 //! the batch compares its condition with the row as that settling left it.
 
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::fault;
-use crate::db::sql::{Clause, Sql, clause, insert, statement};
-use crate::db::statement::{Value, row, sql, stored};
-use crate::db::store::Store;
-use crate::db::writer::Write;
 use crate::purchases::cause::{CauseKind, RevisionCause};
 use crate::purchases::purchase::{self, RECHECKS, RESETS, Urgency};
+use crate::store::Store;
+use db::connection::AnyConnection;
+use db::error::Error;
+use db::fault;
+use db::sql::{Clause, Sql, clause, insert, statement};
+use db::statement::{Value, row, sql, stored};
+use db::writer::Write;
 use domain::{AppId, CollapseKey, PlatformId, Timestamp};
 use std::collections::BTreeSet;
 

@@ -5,14 +5,6 @@
 //! its decision relied on has changed. All others are answered `Moved`. Locks are taken in this order: that of the
 //! app, the user, the purchase that replaced it, the purchase.
 
-use crate::db::alarm::About;
-use crate::db::config::Installation;
-use crate::db::error::Error;
-use crate::db::fault;
-use crate::db::secrets::sha256;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{Ahead, Number, clean, sql};
-use crate::db::writer::{Faults, Write};
 use crate::devices::claims::due;
 use crate::events::{alarms, deliveries, lanes, user_leases};
 use crate::inbox::notifications;
@@ -28,6 +20,14 @@ use crate::settling::known::Known;
 use crate::settling::profiles::{self, ProfileCheck, Subject, Trigger};
 use crate::settling::revision::{Announcement, Settling};
 use crate::settling::{events, succession, unlisted};
+use db::alarm::About;
+use db::config::Installation;
+use db::error::Error;
+use db::fault;
+use db::secrets::sha256;
+use db::sql::{Sql, statement};
+use db::statement::{Ahead, Number, clean, sql};
+use db::writer::{Faults, Write};
 use domain::catalogue::ProductRef;
 use domain::settling::{Record, Recorded};
 use domain::user::{self, OwnedPurchase};

@@ -1,11 +1,11 @@
 //! A settling in the transaction of its record, and the revision that it announces.
 
-use crate::db::config::Installation;
-use crate::db::fault;
 use crate::events::deliveries::Event;
 use crate::purchases::purchase::Origin;
 use crate::purchases::users::UserRow;
 use crate::settings::destinations::Destination;
+use db::config::Installation;
+use db::fault;
 use domain::event::{Details, PriceDoubt};
 use domain::payment::{Conversion, Day};
 use domain::settling::Record;

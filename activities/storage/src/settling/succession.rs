@@ -3,12 +3,6 @@
 //! Everything happens in the transaction of a record, with the owner of both purchases locked. `domain` decides which
 //! purchase succeeds which, and what is announced.
 
-use crate::db::alarm::About;
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{Ahead, row, sql};
-use crate::db::writer::Write;
 use crate::events::alarms;
 use crate::purchases::cause::CauseKind;
 use crate::purchases::owned::UNSPENT;
@@ -16,6 +10,12 @@ use crate::purchases::purchase::{self, PurchaseRow, Urgency};
 use crate::purchases::replacements;
 use crate::purchases::users::UserRow;
 use crate::settling::revision::Settling;
+use db::alarm::About;
+use db::connection::AnyConnection;
+use db::error::Error;
+use db::sql::{Sql, statement};
+use db::statement::{Ahead, row, sql};
+use db::writer::Write;
 use domain::{CollapseKey, Purchase, Timestamp, user};
 
 row! {

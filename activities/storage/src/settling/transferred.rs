@@ -2,12 +2,6 @@
 //! its former owner, `user.subscription.transferred.to` with that of the new one, and `purchase.updated`, in a revision of
 //! its own. All show the users as they are after the whole move, at the moment of the announcement.
 
-use crate::db::config::Installation;
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::sql;
-use crate::db::writer::Write;
 use crate::events::event::StoredEvent;
 use crate::purchases::cause::{self, ADD_CAUSE, RevisionCause};
 use crate::purchases::owned::{UserPurchases, owned};
@@ -21,6 +15,12 @@ use crate::settling::events;
 use crate::settling::facts::Facts;
 use crate::settling::profiles::{self, ProfileCheck, Subject, Trigger};
 use crate::settling::revision::{Announcement, Carried, Settling};
+use db::config::Installation;
+use db::connection::AnyConnection;
+use db::error::Error;
+use db::sql::{Sql, statement};
+use db::statement::sql;
+use db::writer::Write;
 use domain::event;
 use domain::settling::Record;
 use domain::user::{

@@ -3,18 +3,18 @@
 //!
 //! An app without entitlements gives no access by settle, so it gets no such alarm.
 
-use crate::db::alarm::{About, NewAlarm};
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{row, sql};
-use crate::db::store::Store;
-use crate::db::writer::Write;
 use crate::events::alarms;
 use crate::events::deliveries::MAX_COUNTED;
 use crate::settings::listing::Listings;
 use crate::settling::access;
 use crate::settling::revision::{Description, Settling};
+use crate::store::Store;
+use db::alarm::{About, NewAlarm};
+use db::connection::AnyConnection;
+use db::error::Error;
+use db::sql::{Sql, statement};
+use db::statement::{row, sql};
+use db::writer::Write;
 use domain::catalogue::ProductRef;
 use domain::{AppId, CollapseKey, Environment, PlatformId};
 use serde_json::Value;

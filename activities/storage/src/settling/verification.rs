@@ -2,13 +2,6 @@
 //!
 //! The one place where a credential is decrypted for a request. Nothing is sent here.
 
-use crate::db::alarm::About;
-use crate::db::audit_log::AuditEntry;
-use crate::db::error::Error;
-use crate::db::partial::{OPEN_OF_KEY, PENDING_BY_KEY};
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{clean, row, sql};
-use crate::db::store::Store;
 use crate::events::alarms;
 use crate::inbox::notifications;
 use crate::purchases::purchase::{self, PurchaseRow, QueriedCustomer};
@@ -17,6 +10,13 @@ use crate::settings::credential::{Credential, IS_USABLE_F, SealedCredential, Sto
 use crate::settings::tombstones::{self, ConcealedName};
 use crate::settings::unnamed::unnamed;
 use crate::settling::rechecks::{self, RecheckReason};
+use crate::store::Store;
+use db::alarm::About;
+use db::audit_log::AuditEntry;
+use db::error::Error;
+use db::partial::{OPEN_OF_KEY, PENDING_BY_KEY};
+use db::sql::{Sql, statement};
+use db::statement::{clean, row, sql};
 use domain::notification::is_sample_purchase;
 use domain::time::MINUTE;
 use domain::{

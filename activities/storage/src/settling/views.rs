@@ -5,11 +5,11 @@
 //! A view is computed when an event is recorded, once for each set of wanted platforms, and stored with the event. It
 //! has the state in the environment of the event, and that over both.
 
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
 use crate::purchases::owned::UserPurchases;
 use crate::settings::destinations::Destination;
 use crate::settling::profiles;
+use db::connection::AnyConnection;
+use db::error::Error;
 use domain::PlatformId;
 use domain::user::{self, Attributes};
 use schemars::JsonSchema;

@@ -2,11 +2,11 @@
 //! or is added or removed.
 
 use super::{Catalogue, EntitlementText, Product};
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{row, sql};
 use crate::settling::rechecks;
+use db::connection::AnyConnection;
+use db::error::Error;
+use db::sql::{Sql, statement};
+use db::statement::{row, sql};
 use domain::AppId;
 use domain::catalogue::Price;
 use std::collections::BTreeSet;

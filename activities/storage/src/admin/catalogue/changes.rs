@@ -2,14 +2,14 @@
 
 use super::{Catalogue, Change, affected, tables};
 use crate::admin::platforms::require_app;
-use crate::db::audit_log::AuditEntry;
-use crate::db::error::Error;
-use crate::db::run::Run;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{row, sql};
-use crate::db::store::Store;
 use crate::settings::app_lock;
 use crate::settling::{rechecks, unlisted};
+use crate::store::Store;
+use db::audit_log::AuditEntry;
+use db::error::Error;
+use db::run::Run;
+use db::sql::{Sql, statement};
+use db::statement::{row, sql};
 use domain::AppId;
 use schemars::JsonSchema;
 use serde::Serialize;

@@ -7,7 +7,7 @@ mod affected;
 pub mod changes;
 mod tables;
 
-use crate::db::error::Error;
+use db::error::Error;
 use domain::AppId;
 use domain::catalogue::{Auth, Entitlement, Price};
 use schemars::JsonSchema;

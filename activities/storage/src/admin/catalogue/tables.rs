@@ -1,11 +1,11 @@
 //! The tables of a catalogue. It is read as a whole; only the rows that differ are written.
 
 use super::{Catalogue, EntitlementText, Product, entitlement_id};
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::sql::{Sql, insert, statement};
-use crate::db::statement::{row, sql};
-use crate::db::writer::Write;
+use db::connection::AnyConnection;
+use db::error::Error;
+use db::sql::{Sql, insert, statement};
+use db::statement::{row, sql};
+use db::writer::Write;
 use domain::AppId;
 
 row! {

@@ -1,13 +1,13 @@
 //! The events that announce an erasure, for receivers that should remove their data.
 
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{row, sql};
-use crate::db::writer::Write;
 use crate::events::deliveries::{self, Event};
 use crate::events::event::{StoredEvent, insert};
 use crate::settings::destinations::{self, Destination};
+use db::connection::AnyConnection;
+use db::error::Error;
+use db::sql::{Sql, statement};
+use db::statement::{row, sql};
+use db::writer::Write;
 use domain::user::{USER_ERASED, UserErased};
 use domain::{AppId, CollapseKey, Environment, EventId, PlatformId, UserId};
 

@@ -1,9 +1,9 @@
 //! A batch of a table from which an erasure removes names, and its result.
 
 use super::columns::{Columns, Erased, RowTexts};
-use crate::db::error::Error;
-use crate::db::sql::Clause;
-use crate::db::writer::Write;
+use db::error::Error;
+use db::sql::Clause;
+use db::writer::Write;
 
 /// The batch of a table from which names are removed.
 #[derive(Clone, Copy)]

@@ -8,11 +8,6 @@ use super::report::{
     DeletionState, DeletionStatus, Erasure, ErasureStage, SELECT, TABLE, json, seal,
 };
 use crate::admin::customers::OF_USER;
-use crate::db::error::Error;
-use crate::db::secrets::{Secrets, random_uuid};
-use crate::db::sql::{Clause, Sql, clause, statement};
-use crate::db::statement::{row, sql};
-use crate::db::writer::Write;
 use crate::events::user_leases;
 use crate::people::announcing;
 use crate::purchases::cause::CauseKind;
@@ -22,6 +17,11 @@ use crate::reports::customer::{self, CustomerName};
 use crate::settings::destinations;
 use crate::settings::tombstones::{self, ConcealedName, is_tombstone};
 use crate::settings::unnamed::PURCHASE_PREFIX;
+use db::error::Error;
+use db::secrets::{Secrets, random_uuid};
+use db::sql::{Clause, Sql, clause, statement};
+use db::statement::{row, sql};
+use db::writer::Write;
 use domain::user::{ErasedAppUser, ErasedNames, REMOVED};
 use domain::{AppId, UserId};
 use serde_json::Value as Json;

@@ -6,11 +6,11 @@
 //! `alarms.detail`, `device_events.client_id` and `pages.run`, which are part of the identity of their rows.
 
 use super::author;
-use crate::db::connection::MultiBackend;
-use crate::db::error::Error;
-use crate::db::sql::{Clause, Sql, statement};
-use crate::db::statement::{Statement, sql};
-use crate::db::writer::Write;
+use db::connection::MultiBackend;
+use db::error::Error;
+use db::sql::{Clause, Sql, statement};
+use db::statement::{Statement, sql};
+use db::writer::Write;
 use diesel::deserialize::{self, QueryableByName};
 use diesel::row::NamedRow;
 use diesel::sql_types::{Nullable, Text};

@@ -3,11 +3,11 @@
 
 use super::batch::{ErasureBatch, Removed};
 use super::columns::{MESSAGES, NOTIFICATIONS};
-use crate::db::error::Error;
-use crate::db::partial::FINISHED_WITH_NAMES;
-use crate::db::sql::{Clause, Sql, clause, statement};
-use crate::db::statement::sql;
-use crate::db::writer::Write;
+use db::error::Error;
+use db::partial::FINISHED_WITH_NAMES;
+use db::sql::{Clause, Sql, clause, statement};
+use db::statement::sql;
+use db::writer::Write;
 
 const NEXT: Sql = statement! {hot "notifications_named", "
     SELECT seq AS value

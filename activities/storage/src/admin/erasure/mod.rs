@@ -30,11 +30,11 @@ pub use report::{DeletionState, DeletionStatus, Erasure, ErasureStage};
 pub use requests::{DeletionRequest, RequestOutcome};
 
 use crate::admin::platforms::require_app;
-use crate::db::audit_log::AuditEntry;
-use crate::db::error::Error;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::sql;
-use crate::db::store::Store;
+use crate::store::Store;
+use db::audit_log::AuditEntry;
+use db::error::Error;
+use db::sql::{Sql, statement};
+use db::statement::sql;
 use domain::AppId;
 use report::SELECT;
 use uuid::Uuid;

@@ -1,13 +1,13 @@
 //! Preview of the data that erasing a customer would change.
 
 use crate::admin::customers::{Customer, view};
-use crate::db::error::Error;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::sql;
-use crate::db::store::Store;
 use crate::purchases::users;
 use crate::reports::customer::{self, CustomerName};
 use crate::settings::destinations;
+use crate::store::Store;
+use db::error::Error;
+use db::sql::{Sql, statement};
+use db::statement::sql;
 use domain::AppId;
 
 /// Data stored about a customer.

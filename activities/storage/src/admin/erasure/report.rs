@@ -1,11 +1,11 @@
 //! The rows of requests to erase a customer, and the report of what was done.
 
-use crate::db::connection::MultiBackend;
-use crate::db::error::Error;
-use crate::db::secrets::Secrets;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{Field, row, sql, stored};
-use crate::db::writer::Write;
+use db::connection::MultiBackend;
+use db::error::Error;
+use db::secrets::Secrets;
+use db::sql::{Sql, statement};
+use db::statement::{Field, row, sql, stored};
+use db::writer::Write;
 use diesel::deserialize;
 use diesel::row::NamedRow;
 use domain::user::ErasedNames;

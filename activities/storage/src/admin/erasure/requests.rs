@@ -1,10 +1,10 @@
 //! Requests to destinations to delete a user, until each has accepted one or cannot get one.
 
 use super::report::{DeletionState, DeletionStatus, ErasureRow, SELECT};
-use crate::db::error::Error;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::sql;
-use crate::db::store::Store;
+use crate::store::Store;
+use db::error::Error;
+use db::sql::{Sql, statement};
+use db::statement::sql;
 use domain::time::{HOUR, MINUTE};
 use domain::user::{ErasedNames, REMOVED};
 use domain::{AppId, DestinationId};

@@ -6,12 +6,12 @@ use super::batches;
 use super::begin;
 use super::columns::Erased;
 use super::report::{ErasureRow, ErasureStage, SELECT, seal};
-use crate::db::error::Error;
-use crate::db::secrets::Secrets;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::sql;
-use crate::db::writer::Write;
 use crate::purchases::users::Raced;
+use db::error::Error;
+use db::secrets::Secrets;
+use db::sql::{Sql, statement};
+use db::statement::sql;
+use db::writer::Write;
 use domain::user::{ErasedAppUser, ErasedNames};
 
 const NEXT: Sql = statement! {"

@@ -4,12 +4,12 @@
 
 use super::batch::{ErasureBatch, Removed, pattern, seqs};
 use super::columns::{AUDIT_LOG, ERASURES, RowTexts};
-use crate::db::error::Error;
-use crate::db::secrets::Secrets;
-use crate::db::sql::{Clause, Sql, clause, statement};
-use crate::db::statement::{Value, sql};
-use crate::db::writer::Write;
 use crate::redelivery::runs;
+use db::error::Error;
+use db::secrets::Secrets;
+use db::sql::{Clause, Sql, clause, statement};
+use db::statement::{Value, sql};
+use db::writer::Write;
 
 /// Number of audit entries that one step searches.
 const SEARCHED_PER_STEP: i64 = 2000;

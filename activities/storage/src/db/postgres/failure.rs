@@ -1,7 +1,7 @@
 //! Errors of tokio-postgres, as diesel's.
 
-use crate::db::error::{DEADLOCK, FULL_DISK, NO_LOCK, OTHER_SCHEMA, chain};
-use crate::db::refusal::Refusal as Permanent;
+use crate::error::{DEADLOCK, FULL_DISK, NO_LOCK, OTHER_SCHEMA, chain};
+use crate::refusal::Refusal as Permanent;
 use diesel::ConnectionError;
 use diesel::result::{DatabaseErrorInformation, DatabaseErrorKind, Error};
 use tokio_postgres::error::{DbError, ErrorPosition, Severity, SqlState};

@@ -8,7 +8,7 @@
 use super::failure;
 use super::query::Query;
 use super::row::PgRow;
-use crate::db::waits::{self, Step};
+use crate::waits::{self, Step};
 use diesel::QueryResult;
 use diesel::result::Error;
 use futures::future::{MaybeDone, maybe_done};

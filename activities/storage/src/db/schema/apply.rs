@@ -2,13 +2,13 @@
 //!
 //! A statement that waits for a lock blocks all statements after it, so it gives up soon and is retried later.
 
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::fault;
-use crate::db::schema::migration::{Migration, Work};
-use crate::db::schema::progress::Progress;
-use crate::db::sql::{Sql, insert, statement};
-use crate::db::statement::sql;
+use crate::connection::AnyConnection;
+use crate::error::Error;
+use crate::fault;
+use crate::schema::migration::{Migration, Work};
+use crate::schema::progress::Progress;
+use crate::sql::{Sql, insert, statement};
+use crate::statement::sql;
 use diesel::connection::SimpleConnection;
 use std::time::Duration;
 use tokio::time::Instant;

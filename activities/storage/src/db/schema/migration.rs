@@ -12,8 +12,8 @@
 //!
 //! A line that begins with one of [`MARKS`] is for that database alone.
 
-use crate::db::error::Error;
-use crate::db::secrets::sha256;
+use crate::error::Error;
+use crate::secrets::sha256;
 use semver::Version;
 
 /// The name and the text of a file of `migrations/`.
@@ -255,7 +255,7 @@ fn index(create: &str, is_shared: bool) -> Option<Work> {
 /// Migrations of a later version, which a test has put into a folder as `VERSION_NAME.sql`.
 #[cfg(feature = "fail-points")]
 fn planted() -> Result<Vec<[String; 3]>, Error> {
-    let Some(folder) = crate::db::fault::text_at("migrate.planted") else {
+    let Some(folder) = crate::fault::text_at("migrate.planted") else {
         return Ok(Vec::new());
     };
     let entries =

@@ -10,11 +10,11 @@ mod apply;
 mod migration;
 mod progress;
 
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::preconditions;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{row, sql};
+use crate::connection::AnyConnection;
+use crate::error::Error;
+use crate::preconditions;
+use crate::sql::{Sql, statement};
+use crate::statement::{row, sql};
 pub use apply::Report;
 use diesel::connection::SimpleConnection;
 use migration::{Migration, Work, release};

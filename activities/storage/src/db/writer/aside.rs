@@ -6,7 +6,7 @@
 
 use super::job::{Job, MAX_QUEUED_JOBS};
 use super::order::Order;
-use crate::db::error::Error;
+use crate::error::Error;
 use domain::{AppId, CollapseKey, UserId};
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -169,10 +169,10 @@ impl Turns {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::db::writer::group::{is_aside, refuse};
-    use crate::db::writer::job::Work;
-    use crate::db::writer::order::{OrderedBy, Owners, Settled};
-    use crate::db::writer::purpose::{Faults, JobKind};
+    use crate::writer::group::{is_aside, refuse};
+    use crate::writer::job::Work;
+    use crate::writer::order::{OrderedBy, Owners, Settled};
+    use crate::writer::purpose::{Faults, JobKind};
     use domain::PlatformId;
     use std::collections::BTreeSet;
     use tokio::sync::oneshot;
@@ -202,7 +202,7 @@ mod tests {
             OWNERS,
         );
         order.owner = Some((AppId::new(Uuid::nil()), UserId::new(Uuid::from_u128(user))));
-        let work = |_: &mut crate::db::writer::Write<'_>| Ok(());
+        let work = |_: &mut crate::writer::Write<'_>| Ok(());
         let (kind, order) = (JobKind::Record(FAULTS), Some(order));
         (
             Box::new(Work {

@@ -1,6 +1,6 @@
 //! Failures of the writer itself, and not of a job's statements.
 
-use crate::db::error::Error;
+use crate::error::Error;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// The writer's thread ended, which only a bug can cause.

@@ -4,8 +4,8 @@ use super::aside::Aside;
 use super::job::Job;
 use super::order::{Owner, Owners, Settled};
 use super::write::Write;
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
+use crate::connection::AnyConnection;
+use crate::error::Error;
 use std::collections::BTreeSet;
 
 /// Finds the owners of the settlings in a group, where they are needed: where other processes write too, for several

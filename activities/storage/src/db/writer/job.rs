@@ -4,8 +4,8 @@ use super::failures::Stopped;
 use super::order::Order;
 use super::purpose::JobKind;
 use super::write::Write;
-use crate::db::error::Error;
-use crate::db::waits::Call;
+use crate::error::Error;
+use crate::waits::Call;
 use std::any::Any;
 use tokio::sync::oneshot;
 

@@ -12,12 +12,12 @@
 //! its error. A database that refuses everything fails the whole group after a few transactions, and one whose disk is
 //! full after the first. A panic in a job is such an error too: no thread ends by it, and no caller waits forever.
 
-use crate::db::checkpoint::Checkpoints;
-use crate::db::config::Database;
-use crate::db::connection::AnyConnection;
-use crate::db::disk::Disk;
-use crate::db::error::Error;
-use crate::db::waits::{Call, Step, WaitNote, Waits};
+use crate::checkpoint::Checkpoints;
+use crate::config::Database;
+use crate::connection::AnyConnection;
+use crate::disk::Disk;
+use crate::error::Error;
+use crate::waits::{Call, Step, WaitNote, Waits};
 use aside::Aside;
 use domain::{CollapseKey, Timestamp};
 pub use failures::NextTransaction;

@@ -3,8 +3,8 @@
 
 use super::purpose::JobKind;
 use super::write::Write;
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
+use crate::connection::AnyConnection;
+use crate::error::Error;
 use domain::{AppId, CollapseKey, UserId};
 use std::collections::{BTreeSet, HashMap};
 use tokio::time::Instant;

@@ -1,12 +1,12 @@
 //! The transaction of a group, with which its jobs work.
 
-use crate::db::alarm::NewAlarm;
-use crate::db::clock::Now;
-use crate::db::connection::AnyConnection;
-use crate::db::epoch::{self, EpochAhead};
-use crate::db::error::Error;
-use crate::db::statement::{Statement, Value};
-use crate::db::writer::failures::NextTransaction;
+use crate::alarm::NewAlarm;
+use crate::clock::Now;
+use crate::connection::AnyConnection;
+use crate::epoch::{self, EpochAhead};
+use crate::error::Error;
+use crate::statement::{Statement, Value};
+use crate::writer::failures::NextTransaction;
 use domain::{AppId, DestinationId, Timestamp};
 use std::any::Any;
 use std::collections::BTreeSet;

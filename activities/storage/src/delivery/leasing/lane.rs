@@ -1,14 +1,14 @@
 //! A lane: its row and its lock.
 
-use crate::db::error::Error;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{Ahead, row, sql};
-use crate::db::writer::Write;
 use crate::delivery::health::HealthRow;
 use crate::delivery::lanes::{Idle, LaneKey, Lease, LeaseResult};
 use crate::delivery::user_lanes::UserLane;
 use crate::events::{deliveries, lanes};
 use crate::settings::destinations::{Destination, DestinationRow};
+use db::error::Error;
+use db::sql::{Sql, statement};
+use db::statement::{Ahead, row, sql};
+use db::writer::Write;
 use domain::Timestamp;
 use std::time::Duration;
 

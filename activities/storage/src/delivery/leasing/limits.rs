@@ -2,11 +2,6 @@
 //! pause, rate and free places.
 
 use super::lane::{BUSY, Lane, Start};
-use crate::db::error::Error;
-use crate::db::fault;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{row, sql};
-use crate::db::writer::Write;
 use crate::delivery::health;
 use crate::delivery::lanes::{Idle, Lease, LeaseResult, Mode};
 use crate::delivery::leasing::tracks::SUBJECT;
@@ -15,6 +10,11 @@ use crate::events::user_leases::is_live;
 use crate::events::{deliveries, user_leases};
 use crate::purchases::owned::PRESENT_ENVIRONMENT;
 use crate::purchases::users;
+use db::error::Error;
+use db::fault;
+use db::sql::{Sql, statement};
+use db::statement::{row, sql};
+use db::writer::Write;
 use domain::health::{LONGEST_PAUSE, Slot, slot, wait_until};
 use domain::{Environment, EventId, UserId};
 use std::time::Duration;

@@ -1,11 +1,11 @@
 //! Which state of a user an event contains, and whether the destination may have a newer one.
 
 use super::lane::Lane;
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{row, sql};
 use crate::delivery::user_lanes::{UserLane, UserState};
+use db::connection::AnyConnection;
+use db::error::Error;
+use db::sql::{Sql, statement};
+use db::statement::{row, sql};
 use domain::{Environment, EventId, UserId};
 
 /// Whether an event carries a state of its user, and whether the destination may have a newer one.

@@ -1,16 +1,16 @@
 //! The next delivery of a lane. A lane has two tracks: one sends the newest `purchase.updated` only, the other all
 //! other events, oldest first.
 
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::fault;
-use crate::db::partial::{PENDING_BY_KEY, PENDING_OF_LANE, WAITING_OF_LANE};
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{Ahead, row, sql};
-use crate::db::writer::Write;
 use crate::delivery::lanes::{LaneKey, Lease};
 use crate::delivery::leasing::lane::Lane;
 use crate::events::deliveries::{DeliveryRow, FREED, SELECT};
+use db::connection::AnyConnection;
+use db::error::Error;
+use db::fault;
+use db::partial::{PENDING_BY_KEY, PENDING_OF_LANE, WAITING_OF_LANE};
+use db::sql::{Sql, statement};
+use db::statement::{Ahead, row, sql};
+use db::writer::Write;
 use domain::event::REVENUE_ADJUSTED;
 use domain::health::Health;
 use domain::user::PROFILE_UPDATED;

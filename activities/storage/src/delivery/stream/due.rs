@@ -1,12 +1,12 @@
 //! The events of a stream that are due, and the devices that have to wait.
 
 use super::{StreamLease, StreamWait, StreamedEvent};
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::partial::PENDING_OF_BATCH;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::sql;
 use crate::delivery::lanes::Mode;
+use db::connection::AnyConnection;
+use db::error::Error;
+use db::partial::PENDING_OF_BATCH;
+use db::sql::{Sql, statement};
+use db::statement::sql;
 use domain::health::Health;
 use domain::{DestinationId, DeviceId, Timestamp};
 use std::collections::BTreeSet;

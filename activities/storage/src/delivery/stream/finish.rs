@@ -1,17 +1,17 @@
 //! Records the results of a stream's requests, and what they show about the destination.
 
 use super::{CREATE, LOCK, PROBE, PROBE_EVERY, StreamLease, StreamRow};
-use crate::db::error::Error;
-use crate::db::partial::PENDING_BY_KEY;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{clean, sql, stored};
-use crate::db::store::Store;
-use crate::db::writer::{JobKind, Write};
 use crate::delivery::class::AttemptClass;
 use crate::delivery::health;
 use crate::delivery::lanes::{DeliveryResult, Mode};
 use crate::delivery::operators::OperatorEvents;
 use crate::settings::destinations;
+use crate::store::Store;
+use db::error::Error;
+use db::partial::PENDING_BY_KEY;
+use db::sql::{Sql, statement};
+use db::statement::{clean, sql, stored};
+use db::writer::{JobKind, Write};
 use domain::health::Subject;
 use domain::{DestinationId, DeviceId, Timestamp};
 use schemars::JsonSchema;

@@ -4,13 +4,13 @@ use super::due::{self, DuePage, Dues, find};
 use super::{
     CREATE, LOCK, PROBE_EVERY, StreamBatch, StreamLease, StreamPage, StreamRow, StreamWait, TAKE,
 };
-use crate::db::error::Error;
-use crate::db::statement::sql;
-use crate::db::store::Store;
-use crate::db::writer::{JobKind, Write};
 use crate::delivery::lanes::Mode;
 use crate::delivery::{destination_lock, health, places};
 use crate::settings::destinations;
+use crate::store::Store;
+use db::error::Error;
+use db::statement::sql;
+use db::writer::{JobKind, Write};
 use domain::Timestamp;
 use domain::health::State;
 use std::time::Duration;

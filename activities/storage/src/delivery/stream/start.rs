@@ -1,14 +1,14 @@
 //! Starting a request of a stream: its place under the destination's rate, and the batch that its events are from now on.
 
 use super::{LOCK, StreamLease, StreamRow};
-use crate::db::error::Error;
-use crate::db::partial::PENDING_BY_KEY;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::sql;
-use crate::db::store::Store;
-use crate::db::writer::{JobKind, Write};
 use crate::delivery::health;
 use crate::settings::destinations;
+use crate::store::Store;
+use db::error::Error;
+use db::partial::PENDING_BY_KEY;
+use db::sql::{Sql, statement};
+use db::statement::sql;
+use db::writer::{JobKind, Write};
 use domain::DeliveryId;
 use domain::health::{Slot, slot};
 use std::time::Duration;

@@ -3,15 +3,15 @@
 //! cannot block the claims of others.
 
 use super::reported::{Claiming, ReportedClaim, Start, WaitingClaim};
-use crate::db::alarm::About;
-use crate::db::claim_backlogs::{ClaimBacklog, ClaimBacklogs};
-use crate::db::error::Error;
-use crate::db::partial::{PENDING_BY_KEY, PENDING_OF_NETWORK};
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{batches, row, sql};
-use crate::db::writer::Write;
 use crate::devices::rows::SIZES;
 use crate::events::alarms;
+use db::alarm::About;
+use db::claim_backlogs::{ClaimBacklog, ClaimBacklogs};
+use db::error::Error;
+use db::partial::{PENDING_BY_KEY, PENDING_OF_NETWORK};
+use db::sql::{Sql, statement};
+use db::statement::{batches, row, sql};
+use db::writer::Write;
 use domain::device::claim::{ClaimReason, REFUSED_FOR};
 use domain::{CollapseKey, DeviceId, DevicePlace, PlatformId};
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,14 +1,14 @@
 //! Which claims are due, of which platforms, and which refused ones are old. The networks that reported claims take
 //! turns, so that one with many claims does not delay those with few.
 
-use crate::db::error::Error;
-use crate::db::partial::{PENDING_DUE, REFUSED_BY_KEY};
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{row, sql};
-use crate::db::store::Store;
-use crate::db::writer::Write;
 use crate::settings::credential::IS_USABLE;
+use crate::store::Store;
 use const_format::formatcp;
+use db::error::Error;
+use db::partial::{PENDING_DUE, REFUSED_BY_KEY};
+use db::sql::{Sql, statement};
+use db::statement::{row, sql};
+use db::writer::Write;
 use domain::{CollapseKey, DeviceId, DevicePlace, PlatformId, Timestamp};
 use std::time::Duration;
 

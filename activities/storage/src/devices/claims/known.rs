@@ -1,12 +1,12 @@
 //! Which purchases are known: the store has answered about them, or notified them. A claim of one of them costs no
 //! query, so it counts nowhere and is never dropped: a device cannot make a purchase known.
 
-use crate::db::error::Error;
-use crate::db::partial::OPEN_OF_KEY_N;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{batches, sql};
-use crate::db::writer::Write;
 use crate::devices::rows::SIZES;
+use db::error::Error;
+use db::partial::OPEN_OF_KEY_N;
+use db::sql::{Sql, statement};
+use db::statement::{batches, sql};
+use db::writer::Write;
 use domain::CollapseKey;
 use std::collections::BTreeSet;
 

@@ -6,14 +6,14 @@
 //! nothing. Receipts without a customer stand for those of the device's claims of them. Claims that release 0.1.0 stored
 //! are present until the next list.
 
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{batches, clean, row, sql};
-use crate::db::writer::Write;
 use crate::devices::claims::accept::ClaimKey;
 use crate::devices::rows::{KnownDevice, SIZES};
 use crate::settings::unnamed::unnamed;
+use db::connection::AnyConnection;
+use db::error::Error;
+use db::sql::{Sql, statement};
+use db::statement::{batches, clean, row, sql};
+use db::writer::Write;
 use domain::device::Content;
 use domain::{CollapseKey, DeviceId, DevicePlace, PlatformId, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};

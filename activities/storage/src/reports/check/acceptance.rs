@@ -4,11 +4,11 @@
 //! refused with an unapproved topic. So for each row of the one table there must be a row of the other.
 
 use super::range::{ACCEPTANCES, NOTIFICATIONS, Range};
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{row, sql};
 use crate::inbox::acceptances::{self, Entry, SPAN};
+use db::connection::AnyConnection;
+use db::error::Error;
+use db::sql::{Sql, statement};
+use db::statement::{row, sql};
 use std::collections::HashSet;
 
 /// Maximum number of notifications that one statement reads.

@@ -7,7 +7,7 @@ use super::range::{
     DELIVERIES, DESTINATIONS, DEVICE_EVENTS, EVENTS, Key, LANES, NOTIFICATIONS, PURCHASES, USERS,
 };
 use super::{By, Check, Table, acceptance, queued};
-use crate::db::sql::{Sql, clause, statement};
+use db::sql::{Sql, clause, statement};
 
 /// The rules of a table: `name: "the rule", "the condition of the rows that break it";`. The condition is `(hot
 /// "index", "…")` if a test checks that it uses this index, and `(by function)` if one statement for both databases is

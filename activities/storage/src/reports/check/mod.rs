@@ -10,13 +10,13 @@ mod range;
 
 pub use queued::{reset_choice, reset_choices_of_platform};
 
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::page::Page;
-use crate::db::sql::{Clause, Sql};
-use crate::db::statement::sql;
-use crate::db::store::Store;
+use crate::store::Store;
 use checks::TABLES;
+use db::connection::AnyConnection;
+use db::error::Error;
+use db::page::Page;
+use db::sql::{Clause, Sql};
+use db::statement::sql;
 use range::{Key, Range};
 use schemars::JsonSchema;
 use serde::Serialize;

@@ -2,12 +2,12 @@
 //! the destinations that an event had to be queued for.
 
 use super::range::{DELIVERIES, DEVICE_EVENTS, EVENTS, Range};
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{row, sql};
-use crate::db::writer::Write;
 use crate::reports::choosers::{self, Chooser, MARGIN};
+use db::connection::AnyConnection;
+use db::error::Error;
+use db::sql::{Sql, statement};
+use db::statement::{row, sql};
+use db::writer::Write;
 use domain::device::claim::CLAIM_STORE_TYPE;
 use domain::time::millis;
 use domain::{AppId, DestinationId, Environment, EventId, PlatformId, Timestamp};

@@ -1,6 +1,6 @@
 //! The rows of one page of a table: those after one key, up to and including another.
 
-use crate::db::statement::Value;
+use db::statement::Value;
 use domain::Timestamp;
 
 // The conditions of a range, with the alias that statements use for each table.

@@ -1,12 +1,12 @@
 //! What a device may use: the purchases of its own verified claims and, if the customer's server signed its login, all
 //! purchases of its user.
 
-use crate::db::error::Error;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::sql;
-use crate::db::store::Store;
 use crate::devices::secret::{self, SecretHash};
 use crate::purchases::owned::{OF_DEVICE, SHARED_WITH_DEVICE, owned_by};
+use crate::store::Store;
+use db::error::Error;
+use db::sql::{Sql, statement};
+use db::statement::sql;
 use domain::user::{ActiveEntitlement, CustomerState};
 use domain::{AppId, DevicePlace, UserId};
 use std::collections::BTreeMap;

@@ -7,18 +7,18 @@ mod past;
 pub use device::DeviceAccess;
 pub use past::{Announcement, AnnouncementStatus, MoveSince};
 
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::page::{Page, Paged};
-use crate::db::secrets::Secrets;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{clean, sql};
-use crate::db::store::Store;
 use crate::purchases::owned;
 use crate::purchases::user_devices;
 use crate::purchases::users;
 use crate::settings::tombstones::{self, ConcealedName, is_tombstone};
 use crate::settings::unnamed::PURCHASE_PREFIX;
+use crate::store::Store;
+use db::connection::AnyConnection;
+use db::error::Error;
+use db::page::{Page, Paged};
+use db::secrets::Secrets;
+use db::sql::{Sql, statement};
+use db::statement::{clean, sql};
 use domain::user::{CustomerDevice, CustomerPurchase, CustomerState, OwnedPurchase};
 use domain::{AppId, Environment, Timestamp, UserId};
 

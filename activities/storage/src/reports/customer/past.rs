@@ -3,11 +3,11 @@
 //! changed by a merge or a transfer.
 
 use super::{CustomerStatus, Past};
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::page::{Page, Paged};
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{clean, row, sql};
+use db::connection::AnyConnection;
+use db::error::Error;
+use db::page::{Page, Paged};
+use db::sql::{Sql, statement};
+use db::statement::{clean, row, sql};
 use domain::user::{AnnouncedRecord, CustomerState, USER_ERASED};
 use domain::{AppId, CollapseKey, Environment, EventId, Timestamp, UserId};
 use schemars::JsonSchema;

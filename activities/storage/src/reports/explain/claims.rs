@@ -1,10 +1,10 @@
 //! The claims of a purchase.
 
 use super::newest::MAX_ROWS;
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{row, sql};
+use db::connection::AnyConnection;
+use db::error::Error;
+use db::sql::{Sql, statement};
+use db::statement::{row, sql};
 use domain::{CollapseKey, DeviceId, PlatformId, Timestamp};
 use serde::Serialize;
 

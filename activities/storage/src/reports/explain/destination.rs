@@ -2,13 +2,6 @@
 //! it is not subscribed to.
 
 use super::events::{self, AnnouncedEvent, Sending};
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::partial::{
-    FAILED_OF_DESTINATION, PENDING_OF_DESTINATION, SKIPPED_OF_DESTINATION, WAITING_OF_DESTINATION,
-};
-use crate::db::sql::{Clause, Sql, clause, statement};
-use crate::db::statement::{row, sql};
 use crate::delivery::health::{self, HealthView};
 use crate::events::deliveries;
 use crate::reports::choosers::{self, Chooser};
@@ -16,6 +9,13 @@ use crate::reports::deliveries::DELIVERIES_WHERE;
 use crate::reports::shown_state::{self, ShownState};
 use crate::reports::unchosen::{self, UnchosenType};
 use crate::settings::destinations::Destination;
+use db::connection::AnyConnection;
+use db::error::Error;
+use db::partial::{
+    FAILED_OF_DESTINATION, PENDING_OF_DESTINATION, SKIPPED_OF_DESTINATION, WAITING_OF_DESTINATION,
+};
+use db::sql::{Clause, Sql, clause, statement};
+use db::statement::{row, sql};
 use domain::{AppId, CollapseKey, DestinationId, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -1,16 +1,16 @@
 //! The explanation of events: the deliveries of each, with their attempts.
 
 use super::newest::{MAX_ROWS, Newest};
-use crate::db::connection::{AnyConnection, MultiBackend};
-use crate::db::error::Error;
-use crate::db::sql::{Clause, Sql, clause, statement};
-use crate::db::statement::{Field, Statement, row, sql};
 use crate::events::status::DeliveryStatus;
 use crate::people::transfers::{self, Transfer};
 use crate::purchases::cause::RevisionCauses;
 use crate::redelivery::page;
 use crate::redelivery::verdict::Skipped;
 use crate::reports::deliveries::{self, AttemptView, DELIVERIES_WHERE, DeliveryView};
+use db::connection::{AnyConnection, MultiBackend};
+use db::error::Error;
+use db::sql::{Clause, Sql, clause, statement};
+use db::statement::{Field, Statement, row, sql};
 use diesel::deserialize;
 use diesel::row::NamedRow;
 use domain::event::{Change, PURCHASE_UPDATED, changes};

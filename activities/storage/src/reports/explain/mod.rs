@@ -12,10 +12,10 @@ pub use destination::{Addressee, Backlog, DestinationExplanation, backlog, of_ap
 pub use events::{AnnouncedEvent, Concerned, EventFacts, PaymentFacts, Sending, Successor};
 pub use notifications::{ReceivedNotification, STATED_TIME, Stated};
 
-use crate::db::error::Error;
-use crate::db::store::Store;
 use crate::purchases::purchase;
 use crate::reports::listing::PurchaseView;
+use crate::store::Store;
+use db::error::Error;
 use domain::{CollapseKey, DestinationId, EventId, PlatformId, Timestamp};
 use newest::Newest;
 

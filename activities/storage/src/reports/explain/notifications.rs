@@ -1,13 +1,13 @@
 //! Notifications, with the reasons why they wait.
 
 use super::newest::MAX_ROWS;
-use crate::db::connection::{AnyConnection, MultiBackend};
-use crate::db::error::Error;
-use crate::db::partial::OPEN_OF_KEY_M;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{Field, Statement, row, sql};
 use crate::reports::notifications::{NotificationView, VIEW, WITH_PURCHASE, WaitingFor};
 use const_format::formatcp;
+use db::connection::{AnyConnection, MultiBackend};
+use db::error::Error;
+use db::partial::OPEN_OF_KEY_M;
+use db::sql::{Sql, statement};
+use db::statement::{Field, Statement, row, sql};
 use diesel::deserialize;
 use diesel::row::NamedRow;
 use domain::{CollapseKey, Timestamp};

@@ -3,13 +3,13 @@
 
 mod range;
 
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::partial::OPEN_OF_STORE_ID_N;
-use crate::db::sql::{Clause, Sql, clause, statement};
-use crate::db::statement::{clean, row, sql, stored};
-use crate::db::store::Store;
 use crate::reports::filtered::Filtered;
+use crate::store::Store;
+use db::connection::AnyConnection;
+use db::error::Error;
+use db::partial::OPEN_OF_STORE_ID_N;
+use db::sql::{Clause, Sql, clause, statement};
+use db::statement::{clean, row, sql, stored};
 use domain::{AppId, CollapseKey, PlatformId, Timestamp};
 use range::{Compared, Range};
 use schemars::JsonSchema;

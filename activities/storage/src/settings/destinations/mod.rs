@@ -5,8 +5,8 @@ pub mod rows;
 
 pub use rows::{DestinationRow, find, find_ahead, of_app, of_app_ahead, of_events, set_state};
 
-use crate::db::statement::{json_columns, row};
 use crate::settings::without_default;
+use db::statement::{json_columns, row};
 use domain::event::{REVENUE_ADJUSTED, Wildcards, chooses};
 use domain::health::State;
 use domain::user::Attributes;

@@ -1,13 +1,13 @@
 //! The row of a destination.
 
 use super::Destination;
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::secrets::Secrets;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{Ahead, row, sql};
-use crate::db::writer::Write;
 use const_format::formatcp;
+use db::connection::AnyConnection;
+use db::error::Error;
+use db::secrets::Secrets;
+use db::sql::{Sql, statement};
+use db::statement::{Ahead, row, sql};
+use db::writer::Write;
 use domain::health::State;
 use domain::{AppId, DestinationId};
 use secrecy::{ExposeSecret, SecretString};

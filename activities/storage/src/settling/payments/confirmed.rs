@@ -2,11 +2,11 @@
 //! in the ledger.
 
 use super::ledger::{ENTRY, EntryRow, SALE, SaleRow};
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{row, sql};
 use crate::purchases::purchase;
+use db::connection::AnyConnection;
+use db::error::Error;
+use db::sql::{Sql, statement};
+use db::statement::{row, sql};
 use domain::CollapseKey;
 use domain::payment::{self, LedgerEntry, PriceReport, Sale};
 use std::collections::{BTreeMap, BTreeSet};

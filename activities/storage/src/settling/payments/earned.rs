@@ -1,13 +1,13 @@
 //! The revenue of an event, as a destination that counts receives it: the price of a payment, or the amount by which an
 //! adjustment changes it.
 
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{row, sql};
 use crate::events::deliveries::{DeliveryRow, Event};
 use crate::events::status::DeliveryStatus;
 use crate::settings::destinations::Destination;
+use db::connection::AnyConnection;
+use db::error::Error;
+use db::sql::{Sql, statement};
+use db::statement::{row, sql};
 use domain::payment::EntryKind;
 use domain::{DestinationId, EventId};
 

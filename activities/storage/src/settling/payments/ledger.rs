@@ -1,11 +1,11 @@
 //! The rows of the ledger and of sales reports, as read.
 
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{Ahead, row, sql, stored};
 use crate::purchases::purchase::Origin;
 use crate::settings::{listing, rates};
+use db::connection::AnyConnection;
+use db::error::Error;
+use db::sql::{Sql, statement};
+use db::statement::{Ahead, row, sql, stored};
 use domain::catalogue::PriceSource;
 use domain::payment::{
     self, Conversion, Day, EntryKind, LedgerEntry, RecordedPrice, Sale, SaleKind, UnknownPrice,

@@ -14,12 +14,12 @@ pub use earned::{Earned, changes, earned, is_implied};
 pub use ledger::{Ledger, SaleRow, Source, ledger_ahead, ledger_entries, sales_of};
 pub use paid::paid_by;
 
-use crate::db::error::Error;
-use crate::db::sql::insert;
-use crate::db::writer::Write;
 use crate::events::deliveries::{self, Event};
 use crate::events::event::{StoredEvent, insert};
 use crate::settling::revision::{Announcement, Description, Settling};
+use db::error::Error;
+use db::sql::insert;
+use db::writer::Write;
 use domain::catalogue::PriceSource;
 use domain::event::{PriceDoubt, REVENUE_ADJUSTED, RevenueAdjusted};
 use domain::payment::{

@@ -1,9 +1,9 @@
 //! The sum that a user paid, by the ledger.
 
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{row, sql};
+use db::connection::AnyConnection;
+use db::error::Error;
+use db::sql::{Sql, statement};
+use db::statement::{row, sql};
 use domain::payment::Total;
 use domain::{CollapseKey, Environment, UserId};
 use rust_decimal::Decimal;

@@ -2,12 +2,12 @@
 //! promotion applied, or another exchange rate.
 
 use super::ledger::{EntryRow, ForeignPrice, Source};
-use crate::db::error::Error;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::sql;
-use crate::db::writer::Write;
 use crate::settings::rates;
 use crate::settling::revision::{Description, Settling};
+use db::error::Error;
+use db::sql::{Sql, statement};
+use db::statement::sql;
+use db::writer::Write;
 use domain::payment::{
     self, Adjustment, Conversion, ConvertedPrice, Day, EntryKind, Sale, UnknownPrice,
 };

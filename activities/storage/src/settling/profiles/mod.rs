@@ -18,9 +18,6 @@ pub mod queued;
 
 pub use queued::{Failure, Trigger, note_all_lost, note_failure};
 
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::writer::Write;
 use crate::events::deliveries::{self, Event};
 use crate::events::event::{self, StoredEvent};
 use crate::purchases::owned::{UserPurchases, Which, owned, shared_ahead};
@@ -31,6 +28,9 @@ use crate::settings::destinations::Destination;
 use crate::settings::listing::Listings;
 use crate::settling::payments;
 use crate::settling::revision::Carried;
+use db::connection::AnyConnection;
+use db::error::Error;
+use db::writer::Write;
 use domain::ids::ProfileScope;
 use domain::user::{self, Attributes, OwnedPurchase, PROFILE_UPDATED, Profile, ProfileUpdated};
 use domain::{CollapseKey, DestinationId, Environment, EventId, PlatformId};

@@ -1,17 +1,17 @@
 //! The profile of a user (their attributes, which an Amplitude destination keeps up to date) that was queued last, and
 //! whether it arrived.
 
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::partial::PENDING_OF_LANE;
-use crate::db::sql::{Clause, Sql, clause, insert, statement};
-use crate::db::statement::{row, sql, stored};
-use crate::db::writer::Write;
 use crate::events::deliveries::{DeliveryRow, NEXT_OF_USERS};
 use crate::purchases::cause::CauseKind;
 use crate::purchases::purchase::{self, Urgency};
 use crate::settings::destinations::Destination;
 use const_format::formatcp;
+use db::connection::AnyConnection;
+use db::error::Error;
+use db::partial::PENDING_OF_LANE;
+use db::sql::{Clause, Sql, clause, insert, statement};
+use db::statement::{row, sql, stored};
+use db::writer::Write;
 use domain::time::{DAY, HOUR};
 use domain::user::{Attributes, PROFILE_UPDATED, Profile};
 use domain::{CollapseKey, DestinationId, Environment, UserId};

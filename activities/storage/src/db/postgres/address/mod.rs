@@ -115,7 +115,7 @@ impl Address {
         let url = format!("{base}?{}", parameters.rest.join("&"));
         let config: Config = url
             .parse()
-            .map_err(|error| Invalid(crate::db::error::chain(&error)))?;
+            .map_err(|error| Invalid(crate::error::chain(&error)))?;
         if parameters.hosts != 0 && parameters.hosts != config.get_hosts().len() {
             return Err(Invalid(
                 "it names hosts both in its parameters and before them".to_owned(),

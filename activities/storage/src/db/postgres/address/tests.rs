@@ -1,7 +1,7 @@
 //! What URLs mean.
 
 use super::{Address, Invalid};
-use crate::db::postgres::tls::Tls;
+use crate::postgres::tls::Tls;
 use std::net::IpAddr;
 use std::time::Duration;
 use tokio_postgres::config::{ChannelBinding, Host, SslMode, TargetSessionAttrs};

@@ -1,9 +1,9 @@
 //! What is counted of the alarms that jobs raise.
 
 use super::{Job, JobKind, Work, Write, passing, thread};
-use crate::db::alarm::{About, NewAlarm};
-use crate::db::error::Error;
-use crate::db::statement::sql;
+use crate::alarm::{About, NewAlarm};
+use crate::error::Error;
+use crate::statement::sql;
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,10 +1,10 @@
 //! Many items in one write.
 
 use super::{job, passing, stored, thread};
-use crate::db::error::Error;
-use crate::db::statement::sql;
-use crate::db::writer::thread::MAX_GROUP_JOBS;
-use crate::db::writer::{Batch, Job, JobKind, Write};
+use crate::error::Error;
+use crate::statement::sql;
+use crate::writer::thread::MAX_GROUP_JOBS;
+use crate::writer::{Batch, Job, JobKind, Write};
 use tokio::sync::oneshot;
 
 type Counts = Result<Vec<usize>, Error>;

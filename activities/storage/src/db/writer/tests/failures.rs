@@ -1,9 +1,9 @@
 //! A database that fails for a moment or for good, and a full disk.
 
 use super::{job, passing, stored, thread};
-use crate::db::error::Error;
-use crate::db::writer::thread::{MAX_GROUP_JOBS, MAX_UNDONE};
-use crate::db::writer::{Job, JobKind, Work, Write};
+use crate::error::Error;
+use crate::writer::thread::{MAX_GROUP_JOBS, MAX_UNDONE};
+use crate::writer::{Job, JobKind, Work, Write};
 use diesel::result::DatabaseErrorKind;
 use diesel::result::Error::DatabaseError;
 use std::sync::Arc;

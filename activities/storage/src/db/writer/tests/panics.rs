@@ -1,11 +1,11 @@
 //! Jobs that panic.
 
 use super::{job, passing, stored, thread};
-use crate::db::error::Error;
-use crate::db::statement::sql;
-use crate::db::writer::job::Reply;
-use crate::db::writer::order::Order;
-use crate::db::writer::{Job, JobKind, Work, Write};
+use crate::error::Error;
+use crate::statement::sql;
+use crate::writer::job::Reply;
+use crate::writer::order::Order;
+use crate::writer::{Job, JobKind, Work, Write};
 use tokio::sync::{mpsc, oneshot};
 
 /// A job that panics whenever it is run.

@@ -1,14 +1,14 @@
 //! The order of jobs, and whose turn is next.
 
 use super::{disk, job, passing, stamping, stored, thread};
-use crate::db::config::Database;
-use crate::db::error::Error;
-use crate::db::statement::{Number, sql};
-use crate::db::waits::{Step, WaitNote, Waits};
-use crate::db::writer::aside::Aside;
-use crate::db::writer::purpose::{Faults, Purpose};
-use crate::db::writer::thread::{Bounds, OWN, SHARED, Thread};
-use crate::db::writer::{Job, JobKind, Work, Write, Writer};
+use crate::config::Database;
+use crate::error::Error;
+use crate::statement::{Number, sql};
+use crate::waits::{Step, WaitNote, Waits};
+use crate::writer::aside::Aside;
+use crate::writer::purpose::{Faults, Purpose};
+use crate::writer::thread::{Bounds, OWN, SHARED, Thread};
+use crate::writer::{Job, JobKind, Work, Write, Writer};
 use domain::Timestamp;
 use futures::poll;
 use std::pin::pin;
