@@ -168,17 +168,6 @@ fn has_identifier(line: &str, identifier: &str) -> bool {
     })
 }
 
-#[test]
-fn only_the_commands_know_the_activities() {
-    let allowed = |source: &Source| {
-        !source.path.starts_with("api/") || source.path.starts_with("api/src/commands/")
-    };
-    none(
-        "only api/src/commands may use the activities",
-        outside(allowed, any_of(&["activities::"])),
-    );
-}
-
 /// Where code uses the database by itself: a call on the field `store` of the edge, or the type `Store`.
 fn uses_the_database(code: &str) -> Vec<usize> {
     let mut found = any_of(&[".store.", "edge.store"])(code);

@@ -116,9 +116,53 @@ fn storage_knows_neither_the_engine_nor_http() {
         name.starts_with("temporalio")
             || ["api", "axum", "reqwest", "anyhow"].contains(&name.as_str())
     };
-    none(
-        "`storage` may not depend on these",
-        dependencies("storage").into_iter().filter(is_foreign),
+    for package in ["storage", "storage-db"] {
+        none(
+            &format!("`{package}` may not depend on these"),
+            dependencies(package).into_iter().filter(is_foreign),
+        );
+    }
+}
+
+/// The packages of the work tree that a package depends on, without those of tests.
+fn own_dependencies(package: &str) -> BTreeSet<String> {
+    let all = packages().into_iter();
+    let all: BTreeSet<String> = all
+        .filter_map(|one| one["name"].as_str().map(str::to_owned))
+        .collect();
+    &dependencies(package) & &all
+}
+
+#[test]
+fn the_database_knows_no_room_of_storage() {
+    assert_eq!(
+        own_dependencies("storage-db"),
+        BTreeSet::from(["domain".to_owned()])
+    );
+}
+
+#[test]
+fn only_the_commands_know_the_activities() {
+    for package in ["api", "api-pages"] {
+        let own = own_dependencies(package);
+        assert!(!own.contains("activities"), "{package} depends on {own:?}");
+    }
+    assert!(own_dependencies("api-commands").contains("activities"));
+}
+
+#[test]
+fn commands_and_pages_are_compiled_beside_each_other() {
+    let [api, commands, pages] = ["api", "api-commands", "api-pages"].map(own_dependencies);
+    assert!(
+        !api.contains("api-pages") && !api.contains("api-commands"),
+        "{api:?}"
+    );
+    assert!(!commands.contains("api-pages"), "{commands:?}");
+    assert!(!pages.contains("api-commands"), "{pages:?}");
+    let settle = own_dependencies("settle");
+    assert_eq!(
+        settle,
+        ["api-commands", "api-pages"].map(str::to_owned).into()
     );
 }
 

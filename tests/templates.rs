@@ -4,7 +4,7 @@
 use super::{any_of, none, outside, root, sources};
 use std::path::{Path, PathBuf};
 
-const FOLDER: &str = "api/templates";
+const FOLDER: &str = "api/src/pages/templates";
 /// Maximum number of lines of a template.
 const MAX_LINES: usize = 200;
 
@@ -227,11 +227,14 @@ fn what_a_form_did_is_announced_by_one_template() {
 
 #[test]
 fn tabs_have_one_type_and_one_template() {
-    let is_outside = |place: &String| !place.starts_with("api/templates/parts/tabs.html");
+    let is_outside = |place: &String| !place.starts_with("api/src/pages/templates/parts/tabs.html");
     let drawn = places(|line| line.contains("class=\"tabs"))
         .into_iter()
         .filter(is_outside);
-    none("these belong to api/templates/parts/tabs.html", drawn);
+    none(
+        "these belong to api/src/pages/templates/parts/tabs.html",
+        drawn,
+    );
     none(
         "use that of parts.rs",
         outside(

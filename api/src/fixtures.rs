@@ -1,4 +1,4 @@
-//! A payment and a transfer with the plainest values, for the tests of this package and of the dashboard. Only in tests and
+//! A payment and a transfer with the plainest values, for the tests of this package and of others. Only in tests and
 //! with the feature `fixtures`.
 
 use crate::resources::transfers::{Transfer, TransferSide};

@@ -10,7 +10,7 @@ pub fn quoted(text: &str) -> String {
 }
 
 /// The arguments of a command as a shell reads them.
-#[cfg(test)]
+#[cfg(any(test, feature = "fixtures"))]
 pub fn read(command: &str) -> Vec<String> {
     let script = format!("printf '%s\\n' {command}");
     let output = std::process::Command::new("/bin/sh")

@@ -18,8 +18,8 @@ fn main() -> std::process::ExitCode {
     )]
     let is_added = std::env::var_os(ADDED).is_some();
     if is_added {
-        api::main_with(additions::ALL, &api::pages::DASHBOARD)
+        commands::main_with(additions::ALL, &pages::DASHBOARD)
     } else {
-        api::main(&api::pages::DASHBOARD)
+        commands::main(&pages::DASHBOARD)
     }
 }

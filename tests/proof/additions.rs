@@ -4,7 +4,7 @@
 mod destination;
 mod store;
 
-use api::Additions;
+use commands::Additions;
 
 pub const ALL: Additions = Additions {
     stores: &[store::ENTRY],

@@ -1,7 +1,6 @@
 #![doc = include_str!("../README.md")]
 
 mod admin;
-mod db;
 mod delivery;
 mod devices;
 mod events;

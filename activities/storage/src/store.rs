@@ -1,7 +1,7 @@
 //! The handle to a database. Each room adds its methods to [`Store`].
 //!
-//! A change of a person and its audit entry are one transaction: [`Store::change`] is the only way of such a change, and it
-//! writes both.
+//! A change of a person and its audit entry are one transaction: [`Store::change`] is the only way of such a change, and
+//! it writes both.
 
 use db::audit_log::{Actor, AuditEntry};
 use db::claim_backlogs::ClaimBacklogs;
@@ -14,7 +14,7 @@ use db::low_mark::LowMarks;
 use db::reader::Readers;
 use db::secrets::{Secrets, random_uuid};
 use db::sql::{Sql, insert, statement};
-use db::startup::{self, Opened};
+use db::startup::{self, OpenDatabase};
 use db::statement::sql;
 use db::writer::{JobKind, Write, Writer};
 use domain::{AppId, Timestamp};
@@ -82,7 +82,7 @@ impl Store {
     /// [`Error::Locked`] when another process has this SQLite file; [`Error::Corrupt`] when the tables
     /// or the key do not fit.
     pub async fn open(config: Config) -> Result<Self, Error> {
-        let Opened {
+        let OpenDatabase {
             writer,
             readers,
             ingress_readers,

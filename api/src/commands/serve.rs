@@ -174,7 +174,7 @@ pub fn edge(
         waking: Default::default(),
         workers,
         pages,
-        dispatch: Dispatch::start(Arc::new(Temporal(engine)), store.clone()),
+        dispatch: Dispatch::start(Arc::new(TemporalEngine(engine)), store.clone()),
         store,
         stores: ingresses,
         known: stores::all().collect(),
@@ -217,9 +217,9 @@ pub fn sender(config: &Config) -> Sender {
 }
 
 /// Temporal, as the HTTP edge signals it.
-struct Temporal(engine::Engine);
+struct TemporalEngine(engine::Engine);
 
-impl Engine for Temporal {
+impl Engine for TemporalEngine {
     fn signal(&self, key: CollapseKey, signal: Signal) -> BoxFuture<'_, Result<(), EngineError>> {
         async move { self.0.signal(key, signal).await.map_err(translated) }.boxed()
     }

@@ -411,7 +411,7 @@ fn every_documented_line_can_be_typed() {
 
     let (mut texts, mut count) = (Vec::new(), 0);
     read_documents(
-        &std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(".."),
+        &std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.."),
         &mut texts,
     );
     for text in texts {
@@ -441,7 +441,8 @@ fn every_documented_line_can_be_typed() {
 
 #[test]
 fn the_units_of_the_packages_start_known_commands() {
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging/systemd");
+    let folder =
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../packaging/systemd");
     for (name, expected) in [
         ("settle", "run"),
         ("settle-serve", "serve"),

@@ -1,6 +1,6 @@
 //! The dashboard: stored data as HTML for people.
 //!
-//! Each screen is a folder with the routes, the view and, in `api/templates`, the templates of the same name; its line
+//! Each screen is a folder with the routes, the view and, in `templates`, the templates of the same name; its line
 //! in [`SCREENS`] adds it to the navigation. It reads and changes data only through the handlers of `resources`, as the
 //! person who signed in: the dashboard can do nothing that the API cannot. Explanations are those of
 //! `resources::explain`.

@@ -19,8 +19,9 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
-/// The filter without `SETTLE_LOG`: settle's crates from `info`, others from `warn`. The retries of Temporal's client are
-/// left out: settle itself reports that Temporal does not answer, once.
+/// The filter without `SETTLE_LOG`: settle's crates from `info`, others from `warn`. A name stands for all crates that
+/// begin with it, such as `api` for `api_pages`. The retries of Temporal's client are left out: settle itself reports that
+/// Temporal does not answer, once.
 const DEFAULT_FILTER: &str = "warn,settle=info,api=info,activities=info,workflows=info,storage=info,traces=info,\
     temporalio_client::retry=off";
 
@@ -161,6 +162,27 @@ mod tests {
             settings(&variables("SETTLE_LOG", "api=loudest"))
                 .is_err_and(|m| m.contains("SETTLE_LOG"))
         );
+    }
+
+    #[test]
+    fn a_filter_of_a_package_is_that_of_the_crates_within() {
+        let logged = Logged::default();
+        let writer = logged.clone();
+        let filter = EnvFilter::try_new("warn,api=info").expect("a filter");
+        tracing::subscriber::with_default(
+            lines(Format::Human, filter, move || writer.clone()),
+            || {
+                tracing::info!(target: "api_commands::serve", "of the commands");
+                tracing::info!(target: "api_pages::visit", "of the pages");
+                tracing::info!(target: "storage_db::writer", "of the database");
+            },
+        );
+        let logged = String::from_utf8(logged.0.lock().expect("no panic").clone()).expect("text");
+        assert!(
+            logged.contains("of the commands") && logged.contains("of the pages"),
+            "{logged}"
+        );
+        assert!(!logged.contains("of the database"), "{logged}");
     }
 
     /// Log output of a test.

@@ -50,7 +50,7 @@ fn target_folder(executable: &Path) -> Option<PathBuf> {
 
 /// A command that gets none of settle's settings, some of which are secrets, and exports no traces. The program is
 /// searched for in the folders of `PATH` that are absolute: never in the working directory.
-pub(crate) fn command(program: &str) -> Command {
+pub fn command(program: &str) -> Command {
     let (mut command, variables) = (Command::new(program), environment());
     for name in variables.keys().filter(|name| {
         ["SETTLE_", "OTEL_"]

@@ -11,7 +11,7 @@ use api::keyring::{Keys, Refusals};
 use api::metrics::Metrics;
 use api::stores::amazon::{Amazon, Fetch, FetchError, Settings};
 use api::stores::ingress::Ingresses;
-use api::{clock, pages, router};
+use api::{clock, router};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, header};
@@ -464,7 +464,7 @@ fn edge(store: Store) -> Shared {
         )]),
         known: api::stores::all().collect(),
         devices: Devices::new(&config.devices),
-        allowed: api::allowed(&config),
+        allowed: commands::allowed(&config),
         send: Arc::new(move |_| async move { failed() }.boxed()),
         test_quota: Default::default(),
         admin_token: secrecy::SecretString::from(TOKEN),

@@ -1,7 +1,7 @@
 //! What the service answers while the disk is full, and while less of it is free than the reserve.
 
 use super::{World, renewal};
-use api::{pages, router};
+use api::router;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, header};

@@ -19,7 +19,7 @@ use api::stores::amazon::signer::{Header, Sample, Signer};
 use api::stores::amazon::{Amazon, Fetch, FetchError, Settings};
 use api::stores::ingress::Ingresses;
 use api::stores::intake::Intake;
-use api::{clock, pages, router};
+use api::{clock, router};
 use axum::Router;
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, SqliteConnection};
@@ -270,8 +270,8 @@ impl World {
             stores: Ingresses::new(vec![self.amazon.clone()]),
             known: api::stores::all().collect(),
             devices: Devices::new(&config.devices),
-            allowed: api::allowed(&config),
-            send: api::sender(&config),
+            allowed: commands::allowed(&config),
+            send: commands::sender(&config),
             test_quota: Default::default(),
             admin_token: SecretString::from("the-admin-token-of-the-tests"),
             keys: Keys::new(Refusals::new(

@@ -13,7 +13,7 @@ use api::metrics::Metrics;
 use api::stores::amazon::{Amazon, Fetch, FetchError, Settings};
 use api::stores::ingress::Ingresses;
 use api::stores::{self, StoreEntry};
-use api::{clock, pages, router};
+use api::{clock, router};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderName, Request, header};
@@ -291,8 +291,8 @@ impl Service {
             ))]),
             known: known.iter().collect(),
             devices: Devices::new(&config.devices),
-            allowed: api::allowed(&config),
-            send: api::sender(&config),
+            allowed: commands::allowed(&config),
+            send: commands::sender(&config),
             test_quota: Default::default(),
             admin_token: SecretString::from(TOKEN),
             keys: Keys::new(refusals),

@@ -3,7 +3,8 @@
 use super::edge::{Service, TOKEN};
 use super::pages::visitor::Visitor;
 use activities::engine::Polls;
-use api::{polls, silence, sweeping};
+use api::silence;
+use commands::{polls, sweeping};
 use futures::future::join_all;
 use serde_json::{Value, json};
 use std::time::Duration;

@@ -106,24 +106,24 @@ impl<'a> From<Cow<'a, str>> for Value<'a> {
 }
 
 /// A type whose values are bound as one kind of [`Value`], also where one is absent.
-pub trait Written<'a>: Into<Value<'a>> {
+pub trait Bindable<'a>: Into<Value<'a>> {
     /// The NULL that stands for an absent one.
     const ABSENT: Value<'a>;
 }
 
-impl<'a> Written<'a> for &'a str {
+impl<'a> Bindable<'a> for &'a str {
     const ABSENT: Value<'a> = Value::Text(None);
 }
 
-impl<'a> Written<'a> for String {
+impl<'a> Bindable<'a> for String {
     const ABSENT: Value<'a> = Value::Text(None);
 }
 
-impl<'a> Written<'a> for Cow<'a, str> {
+impl<'a> Bindable<'a> for Cow<'a, str> {
     const ABSENT: Value<'a> = Value::Text(None);
 }
 
-impl<'a, T: Written<'a>> From<Option<T>> for Value<'a> {
+impl<'a, T: Bindable<'a>> From<Option<T>> for Value<'a> {
     fn from(value: Option<T>) -> Self {
         value.map_or(T::ABSENT, Into::into)
     }
@@ -175,6 +175,7 @@ impl Column for String {
 }
 
 /// Implements reading a type from a column: the expression converts it from the Rust type `raw`.
+#[macro_export]
 macro_rules! read_column {
     ($name:ty, |$stored:ident: $raw:ty| $read:expr) => {
         impl $crate::column::Column for $name {
@@ -201,6 +202,7 @@ macro_rules! read_column {
 }
 
 /// Implements writing a type as a variant of [`Value`].
+#[macro_export]
 macro_rules! written_column {
     ($name:ty, |$value:ident| $kind:ident($write:expr)) => {
         impl From<$name> for $crate::column::Value<'_> {
@@ -209,13 +211,14 @@ macro_rules! written_column {
             }
         }
 
-        impl<'a> $crate::column::Written<'a> for $name {
+        impl<'a> $crate::column::Bindable<'a> for $name {
             const ABSENT: $crate::column::Value<'a> = $crate::column::Value::$kind(None);
         }
     };
 }
 
 /// Implements reading and writing a type that is stored as text.
+#[macro_export]
 macro_rules! text_column {
     ($name:ty, |$text:ident| $read:expr, |$value:ident| $write:expr) => {
         $crate::column::read_column!($name, |$text: String| $read);
@@ -233,6 +236,7 @@ pub trait TextEnum {
 }
 
 /// Lists the texts of an enum.
+#[macro_export]
 macro_rules! text_enum {
     ($name:ident, $texts:expr) => {
         impl $crate::column::TextEnum for $name {
@@ -261,6 +265,7 @@ macro_rules! domain_enum {
 }
 
 /// Implements reading types that are stored as JSON.
+#[macro_export]
 macro_rules! json_columns {
     ($($name:ty),*) => {
         $($crate::column::read_column!($name, |text: String| serde_json::from_str(&text)?);)*
@@ -341,6 +346,7 @@ read_column!(Duration, |milliseconds: i64| Self::from_millis(
 written_column!(Duration, |duration| Int(millis(duration)));
 
 /// Declares an enum, with the text that is stored for each variant.
+#[macro_export]
 macro_rules! stored {
     ($(#[$meta:meta])* $vis:vis enum $name:ident { $($(#[$doc:meta])* $variant:ident = $text:literal,)* }) => {
         $(#[$meta])*
@@ -373,6 +379,7 @@ macro_rules! stored {
 /// Declares a struct that is read from the columns with the names of its fields. A field that is such a struct itself
 /// is read from the columns with the names of its own fields. One of another crate's type may name the function that
 /// reads it from the row: `field: Type = function,`.
+#[macro_export]
 macro_rules! row {
     (@read $row:ident, $field:ident, $type:ty) => {
         <$type as $crate::column::Field>::read($row, stringify!($field))
@@ -409,6 +416,7 @@ macro_rules! row {
 
 /// Declares a struct like [`row!`] that is also written to its columns. A last field behind a `;` is such a struct
 /// itself.
+#[macro_export]
 macro_rules! written_row {
     (@place $field:ident) => { ", ?" };
     ($(#[$meta:meta])* $vis:vis struct $name:ident { $($(#[$doc:meta])* $fvis:vis $field:ident: $type:ty,)*

@@ -154,7 +154,7 @@ impl Error {
 
     /// The error of a failed statement. A unique violation becomes [`Error::Raced`]: a caller that expects one recognizes
     /// it with [`Error::is_taken`]; any other comes from a race and goes away when tried again.
-    pub fn of_query(cause: diesel::result::Error) -> Self {
+    pub(crate) fn of_query(cause: diesel::result::Error) -> Self {
         use diesel::result::DatabaseErrorKind::{ForeignKeyViolation, UniqueViolation};
         match cause {
             diesel::result::Error::DatabaseError(ForeignKeyViolation, _) => {
@@ -213,17 +213,17 @@ impl Error {
     }
 
     /// Whether SQLite could not read or write a file.
-    pub fn is_of_disk(&self) -> bool {
+    pub(crate) fn is_of_disk(&self) -> bool {
         self.is_of(|message, _| message == SQLITE_IO)
     }
 
     /// Whether a statement of PostgreSQL waited for a lock as long as it may. Who holds it may do so for minutes.
-    pub fn is_of_lock(&self) -> bool {
+    pub(crate) fn is_of_lock(&self) -> bool {
         self.is_of(|_, hint| hint == Some(NO_LOCK))
     }
 
     /// Whether PostgreSQL ended a statement because of a deadlock. The other session goes on.
-    pub fn is_of_deadlock(&self) -> bool {
+    pub(crate) fn is_of_deadlock(&self) -> bool {
         self.is_of(|_, hint| hint == Some(DEADLOCK))
     }
 

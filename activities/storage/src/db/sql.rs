@@ -51,6 +51,7 @@ const LOCKS: [&str; 7] = [
 
 /// A statement: `const FIND: Sql = statement!("SELECT …");`. A hot one names the index that must serve it:
 /// `statement!(hot "name_of_index", "SELECT …")`.
+#[macro_export]
 macro_rules! statement {
     (hot $index:literal, $text:literal) => {
         $crate::sql::statement!(@ Some($index), $text)
@@ -71,6 +72,7 @@ macro_rules! statement {
 }
 
 /// A condition of statements: `const OF_APP: Clause = clause!(LISTS, "app_id = ?");` completes each of `LISTS`.
+#[macro_export]
 macro_rules! clause {
     ($completes:expr, hot $index:literal, $text:literal) => {
         $crate::sql::clause!(@ $completes, Some($index), $text)
@@ -94,6 +96,7 @@ macro_rules! clause {
 /// A statement that inserts one row, with its values: `insert!(users { id, created_at: now })`. The value of a column is
 /// that of the variable with its name unless another one stands there. What follows the values, such as `ON CONFLICT`,
 /// stands at the end.
+#[macro_export]
 macro_rules! insert {
     ($table:ident { $first:ident $(: $first_value:expr)? $(, $column:ident $(: $value:expr)?)* $(,)? } $(, $end:literal)?) => {
         $crate::statement::sql({

@@ -35,7 +35,7 @@ row! {
 }
 
 /// An open database: its writer, its readers by their purposes, and its installation.
-pub struct Opened {
+pub struct OpenDatabase {
     pub writer: Writer,
     pub readers: Readers,
     pub ingress_readers: Readers,
@@ -50,15 +50,16 @@ pub struct Opened {
 /// [`migrate`] does.
 ///
 /// # Errors
-/// [`Error::Locked`] when another process has this SQLite file; [`Error::Corrupt`] when the tables or the key do not fit.
-pub async fn open(config: Config) -> Result<Opened, Error> {
+/// [`Error::Locked`] when another process has this SQLite file; [`Error::Corrupt`] when the tables or the key do not
+/// fit.
+pub async fn open(config: Config) -> Result<OpenDatabase, Error> {
     tokio::task::spawn_blocking(move || opened(&config))
         .await
         .map_err(Error::unavailable)?
 }
 
 /// Opens the database of `config`; blocking.
-fn opened(config: &Config) -> Result<Opened, Error> {
+fn opened(config: &Config) -> Result<OpenDatabase, Error> {
     let lock = match &config.database {
         Database::Sqlite(path) => Some(lock(path)?),
         Database::Postgres(_) => None,
@@ -85,7 +86,7 @@ fn opened(config: &Config) -> Result<Opened, Error> {
         (readers(HEALTH), readers(INGRESS), readers(DEVICES));
     let readers = readers(GENERAL);
     let writer = Writer::start(&config.database, connection, clock, &waits)?;
-    Ok(Opened {
+    Ok(OpenDatabase {
         writer,
         readers,
         ingress_readers,

@@ -307,7 +307,7 @@ async fn every_page_takes_its_roles_and_its_app_alone() {
     let callers = callers(&service, [&own, &other]).await;
     let is_guarded = |route: &Route| route.access == Access::Admin;
     let (mut requests, mut changes) = (0, 0);
-    for route in api::pages::routes().into_iter().filter(is_guarded) {
+    for route in pages::routes().into_iter().filter(is_guarded) {
         let path = own.path(&route);
         for caller in callers.iter().filter(|caller| caller.visitor.is_some()) {
             requests += 1;

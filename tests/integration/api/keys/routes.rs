@@ -1,7 +1,6 @@
 //! The role and the scope of each route, also of the dashboard.
 
 use api::keys::scope::Scope;
-use api::pages;
 use api::route::{Access, Route};
 use api::routes::routes;
 use storage::Role;

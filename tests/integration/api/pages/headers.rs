@@ -2,7 +2,6 @@
 
 use super::visitor::{Visitor, send, unzipped};
 use crate::api::edge::{Service, TOKEN};
-use api::pages;
 use api::route::{Access, Surface};
 use axum::body::{Body, to_bytes};
 use axum::http::Request;

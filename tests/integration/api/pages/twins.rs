@@ -1,6 +1,5 @@
 //! The page can do nothing that the API cannot.
 
-use api::pages;
 use api::route::Access;
 use api::routes::routes;
 

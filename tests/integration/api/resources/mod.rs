@@ -4,7 +4,6 @@ mod platforms;
 mod topics;
 
 use super::edge::{Service, accept};
-use api::pages;
 use api::route::Surface;
 use api::router::router_of;
 use serde_json::{Value, json};
