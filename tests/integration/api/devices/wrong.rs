@@ -183,9 +183,9 @@ async fn a_store_that_confirms_pairs_needs_the_customer() {
     fields.remove("app_user_id");
     let receipts = json!([{ "receipt_id": "r1" }, { "receipt_id": "r2", "app_user_id": "u1" }]);
     let listed = changed(start("b"), "/receipts", receipts);
-    let null = changed(transaction("c"), "/transaction/app_user_id", Value::Null);
+    let absent = changed(transaction("c"), "/transaction/app_user_id", Value::Null);
     let answer = service
-        .report(&key, &request(&json!([bought, listed, null])))
+        .report(&key, &request(&json!([bought, listed, absent])))
         .await;
     let wrong = |field: &str| json!([{ "field": field, "expected": "text of 1 to 1000 characters; it is required" }]);
     let expected = json!({
