@@ -227,7 +227,7 @@ fn unknown(expression: &str) -> Vec<String> {
     assert!(!names.is_empty(), "{expression} names no metric");
     let is_known = |name: &str| {
         METRICS.iter().any(|metric| {
-            let is_histogram = metric.kind == api::metrics::Kind::Histogram;
+            let is_histogram = metric.kind == api::metrics::MetricKind::Histogram;
             let samples = SUFFIXES.map(|suffix| format!("{}{suffix}", metric.name));
             if is_histogram {
                 samples.contains(&name.to_owned())

@@ -1,6 +1,6 @@
 //! `/metrics` after notifications were accepted, settled and delivered.
 
-use api::metrics::{Kind, METRICS, Metric};
+use api::metrics::{METRICS, Metric, MetricKind};
 use serde_json::json;
 use system_tests::receiver::Reply;
 use system_tests::sns::Rtn;
@@ -95,10 +95,10 @@ async fn check_page(world: &World) {
     {
         let name = line.split(['{', ' ']).next().unwrap_or_default();
         let of = |metric: &&Metric| match metric.kind {
-            Kind::Histogram => ["_bucket", "_sum", "_count"]
+            MetricKind::Histogram => ["_bucket", "_sum", "_count"]
                 .iter()
                 .any(|end| name.strip_suffix(end) == Some(metric.name)),
-            Kind::Counter | Kind::Gauge => metric.name == name,
+            MetricKind::Counter | MetricKind::Gauge => metric.name == name,
         };
         let metric = METRICS
             .iter()

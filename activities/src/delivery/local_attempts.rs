@@ -13,7 +13,7 @@ use workflows::activities::{Deliver, Delivered};
 /// Maximum latency of a prompt answer.
 const PROMPT: Duration = Duration::from_secs(1);
 
-type Lane = (domain::CollapseKey, DestinationId);
+type LaneId = (domain::CollapseKey, DestinationId);
 type Attempting = JoinHandle<Result<Delivered, Failed>>;
 
 /// This process's knowledge about the attempts it made. Clones share it.
@@ -25,7 +25,7 @@ struct LocalAttemptsState {
     /// The destinations whose last answer was a prompt success.
     destinations: BTreeSet<DestinationId>,
     /// The attempts that took longer than their workflow task could wait.
-    unfinished: HashMap<Lane, Attempting>,
+    unfinished: HashMap<LaneId, Attempting>,
 }
 
 impl LocalAttempts {

@@ -12,10 +12,10 @@ pub struct Addresses {
 /// A dev server that this process starts. Another program can take a port before the server does; then the server is
 /// started at other addresses. They no longer change once the engine has found the server. Clones share them.
 #[derive(Debug, Clone, Default)]
-pub struct DevServer(watch::Sender<State>);
+pub struct DevServer(watch::Sender<ServerState>);
 
 #[derive(Debug, Clone, Copy, Default)]
-struct State {
+struct ServerState {
     addresses: Option<Addresses>,
     is_found: bool,
 }

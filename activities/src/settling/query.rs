@@ -60,8 +60,8 @@ pub async fn send(
             check.request(request, bucket).await?
         };
         match sent {
-            Sent::Replied(replied) => replies.push(replied),
-            Sent::Not(answer) => return Ok(answer),
+            RequestResult::Replied(replied) => replies.push(replied),
+            RequestResult::Not(answer) => return Ok(answer),
         }
     }
 }
@@ -87,7 +87,7 @@ fn bearing(request: &Request, token: &SecretString) -> Request {
 }
 
 /// Outcome of a request to the store.
-enum Sent {
+enum RequestResult {
     Replied(Replied),
     /// Not sent: the answer to the check.
     Not(Option<Answer>),
@@ -101,16 +101,16 @@ impl Check<'_> {
         store: &dyn StoreProtocol,
         request: Request,
         bucket: Bucket,
-    ) -> Result<Sent, Error> {
+    ) -> Result<RequestResult, Error> {
         loop {
             let token = match self.token(store).await? {
                 Ok(token) => token,
-                Err(not_sent) => return Ok(Sent::Not(not_sent)),
+                Err(not_sent) => return Ok(RequestResult::Not(not_sent)),
             };
             let sent = self.request(bearing(&request, &token), bucket).await?;
             let is_refused = matches!(
                 &sent,
-                Sent::Replied(Replied {
+                RequestResult::Replied(Replied {
                     reply: Reply::Answer { status: 401, .. },
                     ..
                 })
@@ -173,14 +173,14 @@ impl Check<'_> {
             Err(answer) => return Ok(Err(Some(answer))),
         };
         let reply = match self.request(request, bucket).await? {
-            Sent::Replied(replied) => replied.reply,
-            Sent::Not(answer) => return Ok(Err(answer)),
+            RequestResult::Replied(replied) => replied.reply,
+            RequestResult::Not(answer) => return Ok(Err(answer)),
         };
         let issued = store.token(self.subject, &reply);
         Ok(issued.map_err(|answer| Some(self.finish(answer))))
     }
 
-    async fn request(&mut self, request: Request, bucket: Bucket) -> Result<Sent, Error> {
+    async fn request(&mut self, request: Request, bucket: Bucket) -> Result<RequestResult, Error> {
         let (context, verifier) = (self.context, &self.context.verifier);
         let share = Share {
             platform: self.subject.platform,
@@ -188,15 +188,17 @@ impl Check<'_> {
         };
         self.share = Some(share);
         let Ok(Ok(_slot)) = timeout(SLOT_TIMEOUT, verifier.in_flight.acquire()).await else {
-            return Ok(Sent::Not(None));
+            return Ok(RequestResult::Not(None));
         };
         match verifier.rate.reserve(share, Instant::now()) {
             Permit::At(at) if self.ends_at.is_some_and(|end| end < at) => {
-                return Ok(Sent::Not(None));
+                return Ok(RequestResult::Not(None));
             }
             Permit::At(at) => tokio::time::sleep_until(at).await,
-            Permit::Later => return Ok(Sent::Not(None)),
-            Permit::Paused(until) => return Ok(Sent::Not(Some(Answer::Retry(paused(until))))),
+            Permit::Later => return Ok(RequestResult::Not(None)),
+            Permit::Paused(until) => {
+                return Ok(RequestResult::Not(Some(Answer::Retry(paused(until)))));
+            }
         }
         // By the database's clock: it is compared with times in rows.
         let at = context.store.now().await?;
@@ -208,10 +210,10 @@ impl Check<'_> {
         metrics::histogram!("settle_verification_seconds").record(began.elapsed());
         let Ok(reply) = sent else {
             let late = Retry::new("timeout", format!("{host} did not respond in time"));
-            return Ok(Sent::Not(Some(Answer::Retry(late))));
+            return Ok(RequestResult::Not(Some(Answer::Retry(late))));
         };
         let reply = naming(&host, reply.http().into_owned());
-        Ok(Sent::Replied(Replied { reply, at }))
+        Ok(RequestResult::Replied(Replied { reply, at }))
     }
 
     /// The answer of the check: the share of its last request is paused if the store throttles it.

@@ -24,7 +24,7 @@ static EXPORTING: OnceLock<Exporting> = OnceLock::new();
 /// Settings of this process's export. The SDK itself reads the sampler, the endpoint, the headers of requests and the
 /// batches from the standard variables.
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub struct ExportSettings {
     /// `service.name`, unless the environment names one.
     pub service_name: Option<&'static str>,
     /// `service.instance.id`: an id of this process.
@@ -39,7 +39,7 @@ pub struct Settings {
 ///
 /// # Errors
 /// The endpoint cannot be used, for a reason in the text.
-pub fn start(settings: Settings) -> Result<(), String> {
+pub fn start(settings: ExportSettings) -> Result<(), String> {
     let sender = Sender::new(settings.timeout).map_err(|error| error.to_string())?;
     let exporter = SpanExporter::builder()
         .with_http()
@@ -78,7 +78,7 @@ pub fn tracer() -> Option<&'static SdkTracer> {
     EXPORTING.get().map(|exporting| &exporting.tracer)
 }
 
-fn resource(settings: &Settings) -> Resource {
+fn resource(settings: &ExportSettings) -> Resource {
     let own = [
         KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
         KeyValue::new("service.instance.id", settings.instance.clone()),

@@ -158,7 +158,7 @@ pub fn edge(
     let late = sweeping::watch(store.clone(), engine.clone());
     let workers = Workers::default();
     polls::watch(workers.clone(), store.clone(), engine.clone());
-    let parts = worker::Parts {
+    let parts = worker::WorkerParts {
         config,
         store: store.clone(),
         engine: engine.clone(),

@@ -73,7 +73,7 @@ pub async fn worker(options: Options) -> anyhow::Result<ExitCode> {
     counting::watch(store.clone(), sign.clone());
     announce(&engine, place(&config.database));
     work(
-        Parts {
+        WorkerParts {
             config: &config,
             store: store.clone(),
             engine,
@@ -132,7 +132,7 @@ fn show_metrics(socket: TcpListener, stop: Stop) {
 }
 
 /// The arguments of [`work`] and [`context`].
-pub struct Parts<'a> {
+pub struct WorkerParts<'a> {
     /// Settings of the process.
     pub config: &'a Config,
     /// Handle to the database.
@@ -144,7 +144,7 @@ pub struct Parts<'a> {
 }
 
 /// Works until `stop`, then finishes running tasks, for at most [`SHUTDOWN_TIMEOUT`].
-pub async fn work(parts: Parts<'_>, stop: Stop) -> anyhow::Result<()> {
+pub async fn work(parts: WorkerParts<'_>, stop: Stop) -> anyhow::Result<()> {
     let context = context(parts);
     let runtime = tokio::runtime::Handle::current();
     let stopping = stop.clone();
@@ -175,8 +175,8 @@ pub async fn work(parts: Parts<'_>, stop: Stop) -> anyhow::Result<()> {
 }
 
 /// The dependencies of activities.
-pub fn context(parts: Parts<'_>) -> activities::Context {
-    let Parts {
+pub fn context(parts: WorkerParts<'_>) -> activities::Context {
+    let WorkerParts {
         config,
         store,
         engine,

@@ -22,7 +22,7 @@ const ADDRESS: &str = "address or IPv6 `/64`";
 
 /// What a quota of a day counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
+pub enum QuotaKind {
     Events,
     /// Bytes that reports take in the database.
     Bytes,
@@ -35,7 +35,7 @@ pub enum Kind {
 pub enum Gate {
     AddressRequests,
     /// A platform's quota of a day.
-    Day(Kind),
+    Day(QuotaKind),
     Disk,
     AddressBytes,
     AddressPlaces,
@@ -47,16 +47,16 @@ pub enum Gate {
 /// All gates, in the order in which a request passes them.
 pub const GATES: [Gate; 11] = [
     Gate::AddressRequests,
-    Gate::Day(Kind::Events),
-    Gate::Day(Kind::Bytes),
+    Gate::Day(QuotaKind::Events),
+    Gate::Day(QuotaKind::Bytes),
     Gate::Disk,
     Gate::AddressBytes,
     Gate::AddressPlaces,
     Gate::SitePlaces,
     Gate::Places,
     Gate::DeviceRequests,
-    Gate::Day(Kind::Devices),
-    Gate::Day(Kind::Users),
+    Gate::Day(QuotaKind::Devices),
+    Gate::Day(QuotaKind::Users),
 ];
 
 /// A row of the table.
@@ -106,10 +106,10 @@ impl Gate {
                 denial: Denial::TooMany("this address"),
                 reason: None,
             },
-            Self::Day(Kind::Events) => day("events", "device_events_per_day"),
-            Self::Day(Kind::Bytes) => day("bytes", "device_bytes_per_day"),
-            Self::Day(Kind::Devices) => day("new devices", "new_devices_per_day"),
-            Self::Day(Kind::Users) => day("new customers", "new_users_per_day"),
+            Self::Day(QuotaKind::Events) => day("events", "device_events_per_day"),
+            Self::Day(QuotaKind::Bytes) => day("bytes", "device_bytes_per_day"),
+            Self::Day(QuotaKind::Devices) => day("new devices", "new_devices_per_day"),
+            Self::Day(QuotaKind::Users) => day("new customers", "new_users_per_day"),
             Self::Disk => Row {
                 what: "free space of the disk",
                 per: "database",

@@ -9,7 +9,7 @@
 //! processes added: so together they may exceed a bound by what comes within that second, and after a start what was
 //! counted before is known a second after the first request.
 
-use super::admission::{Gate, Kind, PLATFORM_USED, Row};
+use super::admission::{Gate, PLATFORM_USED, QuotaKind, Row};
 use crate::error::Error;
 use domain::time::DAY;
 use domain::{DevicePlace, PlatformId, Timestamp};
@@ -39,7 +39,7 @@ const RESERVED: i64 = 10;
 /// About how many bytes of the database a new device takes.
 pub const DEVICE_BYTES: i64 = 600;
 
-impl Kind {
+impl QuotaKind {
     /// The share of one network in a bound.
     fn share(self, bounds: &DeviceUsage) -> i64 {
         (self.of(bounds) / SHARE).max(self.of(&LEAST))
@@ -107,7 +107,7 @@ impl Holder {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Reached {
     holder: Holder,
-    kind: Kind,
+    kind: QuotaKind,
     bound: i64,
 }
 
@@ -147,7 +147,7 @@ impl Quotas {
     pub fn check(
         &self,
         reporter: Reporter<'_>,
-        kinds: &[Kind],
+        kinds: &[QuotaKind],
         now: Timestamp,
     ) -> Result<(), Error> {
         let reached = self.find_reached(reporter, kinds, Part::Whole, now);
@@ -167,8 +167,12 @@ impl Quotas {
         place: DevicePlace,
         now: Timestamp,
     ) -> Result<(), Error> {
-        let reached =
-            self.find_reached(reporter, &[Kind::Events, Kind::Bytes], Part::Anonymous, now);
+        let reached = self.find_reached(
+            reporter,
+            &[QuotaKind::Events, QuotaKind::Bytes],
+            Part::Anonymous,
+            now,
+        );
         match reached {
             Some(reached) if !store.has_customer(place).await? => {
                 Err(self.refuse(reporter.platform.id, reached, now))
@@ -181,7 +185,7 @@ impl Quotas {
     fn find_reached(
         &self,
         reporter: Reporter<'_>,
-        kinds: &[Kind],
+        kinds: &[QuotaKind],
         part: Part,
         now: Timestamp,
     ) -> Option<Reached> {
@@ -246,7 +250,7 @@ impl Quotas {
         }
         let is_new = !store.knows_device(place).await?;
         if is_new {
-            self.check(reporter, &[Kind::Devices], now)?;
+            self.check(reporter, &[QuotaKind::Devices], now)?;
         } else {
             self.remember(place);
         }
@@ -268,7 +272,7 @@ impl Quotas {
             .knows_external_id(reporter.platform.app_id, external_id.to_owned())
             .await?;
         if is_new {
-            self.check(reporter, &[Kind::Users], now)?;
+            self.check(reporter, &[QuotaKind::Users], now)?;
         }
         Ok(is_new)
     }

@@ -52,7 +52,7 @@ pub struct UnsentSignal {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
+pub enum PlannedAction {
     /// Send this signal and report the result.
     Signal(CollapseKey, Notified),
     /// Send a flush: the rows up to this sequence number are settled without waiting for the window.
@@ -216,7 +216,7 @@ impl Plan {
 
     /// Returns the next step. A returned signal is in flight until [`Plan::sent`], [`Plan::failed`] or
     /// [`Plan::refused`] reports its result.
-    pub fn next(&mut self, now: i64) -> Step {
+    pub fn next(&mut self, now: i64) -> PlannedAction {
         self.forget_rested(now);
         let due_at = self.due.first().map(|&(at, _)| at.max(self.paused_until));
         let next = match due_at {
@@ -231,19 +231,19 @@ impl Plan {
                 .chain(backlog_at)
                 .min()
                 .or(self.resting.first().map(|&(at, _)| at));
-            return wake.map_or(Step::Idle, Step::Sleep);
+            return wake.map_or(PlannedAction::Idle, PlannedAction::Sleep);
         };
         let Some(entry) = self.entries.get_mut(&key) else {
-            return Step::Sleep(now);
+            return PlannedAction::Sleep(now);
         };
         entry.place = KeyPlace::InFlight;
         entry.unsignalled.1 = entry.unsignalled.0;
         entry.flush.1 = entry.flush.0;
         entry.trace = (None, entry.trace.1.or(entry.trace.0));
         if entry.flush.0.is_some() {
-            Step::Flush(key, entry.newest)
+            PlannedAction::Flush(key, entry.newest)
         } else {
-            Step::Signal(key, entry.signal(now))
+            PlannedAction::Signal(key, entry.signal(now))
         }
     }
 

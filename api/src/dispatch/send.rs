@@ -1,7 +1,7 @@
 //! Sends the signals of the plan, as many calls at a time as the limit allows.
 
 use super::limit::{Call, Limit};
-use super::plan::Step;
+use super::plan::PlannedAction;
 use super::{EngineError, Shared};
 use domain::CollapseKey;
 use metrics::{counter, gauge};
@@ -41,30 +41,32 @@ pub(super) async fn run(shared: Arc<Shared>) {
     calls.show();
     loop {
         match calls.next() {
-            Step::Signal(key, notified) => {
+            PlannedAction::Signal(key, notified) => {
                 let through = notified.through;
                 calls.begin(key, Signal::Notified(notified), through);
             }
-            Step::Flush(key, through) => calls.begin(key, Signal::Flush(author()), through),
-            Step::Sleep(until) => {
+            PlannedAction::Flush(key, through) => {
+                calls.begin(key, Signal::Flush(author()), through)
+            }
+            PlannedAction::Sleep(until) => {
                 let until = calls.shared.began + Duration::from_millis(until.unsigned_abs());
                 tokio::select! {
                     () = sleep_until(until) => {}
                     () = calls.change() => {}
                 }
             }
-            Step::Idle => calls.change().await,
+            PlannedAction::Idle => calls.change().await,
         }
     }
 }
 
 impl Calls {
-    /// The next step of the plan; [`Step::Idle`] while as many calls are running as may.
-    fn next(&self) -> Step {
+    /// The next step of the plan; [`PlannedAction::Idle`] while as many calls are running as may.
+    fn next(&self) -> PlannedAction {
         if self.running.len() < self.limit.calls() {
             self.shared.plan().next(self.shared.now_ms())
         } else {
-            Step::Idle
+            PlannedAction::Idle
         }
     }
 

@@ -1,6 +1,6 @@
 //! Tests of the plan on a simulated clock.
 
-use super::plan::{Plan, Step, UnsentSignal};
+use super::plan::{Plan, PlannedAction, UnsentSignal};
 use domain::CollapseKey;
 use domain::time::duration;
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,7 +31,7 @@ fn plan(capacity: usize) -> Plan {
 /// Sends all signals that are due now, and returns them.
 fn flush(plan: &mut Plan, now: i64) -> Vec<(CollapseKey, Notified)> {
     let mut sent = Vec::new();
-    while let Step::Signal(key, notified) = plan.next(now) {
+    while let PlannedAction::Signal(key, notified) = plan.next(now) {
         plan.sent(now, key, notified.through);
         sent.push((key, notified));
     }
@@ -65,7 +65,7 @@ fn a_burst_is_two_signals_and_the_second_has_the_newest_row() {
         sent.extend(flush(&mut plan, seq));
     }
     assert_eq!(sent.len(), 1);
-    assert_eq!(plan.next(1000), Step::Sleep(1 + TWELFTH_MS));
+    assert_eq!(plan.next(1000), PlannedAction::Sleep(1 + TWELFTH_MS));
     let trailing = flush(&mut plan, 1 + TWELFTH_MS);
     let quiet = duration(WINDOW_MS - (1 + TWELFTH_MS - 1000));
     assert_eq!(
@@ -130,7 +130,7 @@ fn a_flush_in_a_crowd_waits_for_nothing() {
     }
     flush(&mut plan, 0);
     plan.flush(1, unsent(5_000, 5_000));
-    assert_eq!(plan.next(1), Step::Flush(key(5_000), 5_000));
+    assert_eq!(plan.next(1), PlannedAction::Flush(key(5_000), 5_000));
 }
 
 #[test]
@@ -149,8 +149,8 @@ fn a_key_is_forgotten_when_its_window_has_passed_without_news() {
     let mut plan = plan(10);
     plan.notify(0, unsent(1, 1));
     flush(&mut plan, 0);
-    assert_eq!(plan.next(1), Step::Sleep(WINDOW_MS));
-    assert_eq!(plan.next(WINDOW_MS), Step::Idle);
+    assert_eq!(plan.next(1), PlannedAction::Sleep(WINDOW_MS));
+    assert_eq!(plan.next(WINDOW_MS), PlannedAction::Idle);
 }
 
 #[test]
@@ -204,7 +204,7 @@ fn a_database_that_failed_over_numbers_new_rows_again() {
         )]
     );
     plan.notify(30_000, unsent(1, 5));
-    let Step::Signal(again, notified) = plan.next(30_000) else {
+    let PlannedAction::Signal(again, notified) = plan.next(30_000) else {
         panic!("a signal is due")
     };
     plan.notify(30_001, unsent(1, 6));
@@ -221,13 +221,17 @@ fn a_database_that_failed_over_numbers_new_rows_again() {
 fn news_that_come_while_a_call_runs_are_sent_after_it() {
     let mut plan = plan(10);
     plan.notify(0, unsent(1, 1));
-    let Step::Signal(first, notified) = plan.next(0) else {
+    let PlannedAction::Signal(first, notified) = plan.next(0) else {
         panic!("a signal is due")
     };
     plan.notify(5, unsent(1, 2));
-    assert_eq!(plan.next(5), Step::Idle, "one call per key at a time");
+    assert_eq!(
+        plan.next(5),
+        PlannedAction::Idle,
+        "one call per key at a time"
+    );
     plan.sent(10, first, notified.through);
-    assert_eq!(plan.next(10), Step::Sleep(10 + TWELFTH_MS));
+    assert_eq!(plan.next(10), PlannedAction::Sleep(10 + TWELFTH_MS));
     assert_eq!(flush(&mut plan, 10 + TWELFTH_MS).len(), 1);
 }
 
@@ -335,13 +339,13 @@ fn the_backlog_waits_while_the_engine_is_down() {
         plan.notify(0, unsent(number, 1));
     }
     for _ in 0..4 {
-        let Step::Signal(key, _) = plan.next(0) else {
+        let PlannedAction::Signal(key, _) = plan.next(0) else {
             panic!("a signal is due")
         };
         plan.failed(0, key);
     }
     assert!(
-        matches!(plan.next(0), Step::Sleep(until) if until > 0),
+        matches!(plan.next(0), PlannedAction::Sleep(until) if until > 0),
         "all keys pause"
     );
 }
@@ -353,11 +357,11 @@ fn a_failed_signal_is_sent_again_later_and_later() {
     let mut now = 0;
     let mut waits = Vec::new();
     for _ in 0..3 {
-        let Step::Signal(key, _) = plan.next(now) else {
+        let PlannedAction::Signal(key, _) = plan.next(now) else {
             panic!("a signal is due at {now}")
         };
         plan.failed(now, key);
-        let Step::Sleep(until) = plan.next(now) else {
+        let PlannedAction::Sleep(until) = plan.next(now) else {
             panic!("the key waits")
         };
         waits.push(until - now);
@@ -376,12 +380,12 @@ fn an_engine_that_is_down_is_left_in_peace_and_no_key_is_lost() {
     let (mut now, mut calls) = (0, 0);
     while now < 600_000 {
         match plan.next(now) {
-            Step::Signal(key, _) => {
+            PlannedAction::Signal(key, _) => {
                 calls += 1;
                 plan.failed(now, key);
             }
-            Step::Sleep(until) => now = until,
-            Step::Idle | Step::Flush(..) => panic!("keys are waiting"),
+            PlannedAction::Sleep(until) => now = until,
+            PlannedAction::Idle | PlannedAction::Flush(..) => panic!("keys are waiting"),
         }
     }
     assert!(calls < 300, "{calls} calls in ten minutes");
@@ -389,7 +393,7 @@ fn an_engine_that_is_down_is_left_in_peace_and_no_key_is_lost() {
     let mut reached = BTreeSet::new();
     for _ in 0..200 {
         reached.extend(flush(&mut plan, now).into_iter().map(|(key, _)| key));
-        if let Step::Sleep(until) = plan.next(now) {
+        if let PlannedAction::Sleep(until) = plan.next(now) {
             now = now.max(until.min(now + 10_000));
         }
     }
@@ -400,14 +404,14 @@ fn an_engine_that_is_down_is_left_in_peace_and_no_key_is_lost() {
 fn calls_that_fail_together_begin_one_short_pause() {
     let mut plan = plan(100);
     (0..64).for_each(|number| plan.notify(0, unsent(number, 1)));
-    let calls: Vec<Step> = (0..64).map(|_| plan.next(0)).collect();
+    let calls: Vec<PlannedAction> = (0..64).map(|_| plan.next(0)).collect();
     for call in calls {
-        let Step::Signal(key, _) = call else {
+        let PlannedAction::Signal(key, _) = call else {
             panic!("a signal is due")
         };
         plan.failed(1, key);
     }
-    assert_eq!(plan.next(1), Step::Sleep(101));
+    assert_eq!(plan.next(1), PlannedAction::Sleep(101));
 }
 
 #[test]
@@ -415,7 +419,7 @@ fn a_signal_that_is_due_is_seen_before_it_is_taken() {
     let mut plan = plan(10);
     plan.notify(0, unsent(1, 1));
     assert!(plan.has_due(0));
-    let Step::Signal(first, notified) = plan.next(0) else {
+    let PlannedAction::Signal(first, notified) = plan.next(0) else {
         panic!("a signal is due")
     };
     assert!(!plan.has_due(0), "it is in flight");
@@ -430,7 +434,7 @@ fn a_signal_that_is_due_is_seen_before_it_is_taken() {
 fn one_busy_purchase_does_not_stop_the_others() {
     let mut plan = plan(10);
     plan.notify(0, unsent(1, 1));
-    let Step::Signal(busy, _) = plan.next(0) else {
+    let PlannedAction::Signal(busy, _) = plan.next(0) else {
         panic!("a signal is due")
     };
     plan.failed(0, busy);
@@ -442,13 +446,13 @@ fn one_busy_purchase_does_not_stop_the_others() {
 fn a_refused_key_is_let_go() {
     let mut plan = plan(10);
     plan.notify(0, unsent(1, 1));
-    let Step::Signal(refused, _) = plan.next(0) else {
+    let PlannedAction::Signal(refused, _) = plan.next(0) else {
         panic!("a signal is due")
     };
     plan.refused(refused);
     assert_eq!(
         (plan.unsignalled_purchases(), plan.next(0)),
-        (0, Step::Idle)
+        (0, PlannedAction::Idle)
     );
 }
 
@@ -472,7 +476,7 @@ fn nothing_is_lost_in_any_order() {
             let row = unsent(u128::from(dice(8)), seq);
             newest.insert(row.key, seq);
             plan.notify(now, row);
-            if let Step::Signal(key, notified) = plan.next(now) {
+            if let PlannedAction::Signal(key, notified) = plan.next(now) {
                 assert!(
                     calls.iter().all(|(other, _)| *other != key),
                     "two calls for one key"
@@ -518,7 +522,7 @@ fn a_row_to_settle_at_once_is_a_flush_without_spacing() {
     plan.notify(0, unsent(1, 1));
     flush(&mut plan, 0);
     plan.notify(5, unsent(1, 2));
-    assert_eq!(plan.next(5), Step::Sleep(TWELFTH_MS));
+    assert_eq!(plan.next(5), PlannedAction::Sleep(TWELFTH_MS));
     plan.flush(
         6,
         UnsentSignal {
@@ -526,7 +530,7 @@ fn a_row_to_settle_at_once_is_a_flush_without_spacing() {
             ..unsent(1, 3)
         },
     );
-    assert_eq!(plan.next(6), Step::Flush(key(1), 3));
+    assert_eq!(plan.next(6), PlannedAction::Flush(key(1), 3));
     plan.sent(7, key(1), 3);
     assert_eq!(
         flush(&mut plan, 7 + TWELFTH_MS),
@@ -545,7 +549,7 @@ fn a_row_to_settle_at_once_is_a_flush_without_spacing() {
 fn a_flush_is_not_lost_to_a_call_that_runs_or_fails() {
     let mut plan = plan(10);
     plan.notify(0, unsent(1, 5));
-    let Step::Signal(first, notified) = plan.next(0) else {
+    let PlannedAction::Signal(first, notified) = plan.next(0) else {
         panic!("a signal is due")
     };
     plan.flush(
@@ -555,14 +559,18 @@ fn a_flush_is_not_lost_to_a_call_that_runs_or_fails() {
             ..unsent(1, 4)
         },
     );
-    assert_eq!(plan.next(1), Step::Idle, "one call per key at a time");
+    assert_eq!(
+        plan.next(1),
+        PlannedAction::Idle,
+        "one call per key at a time"
+    );
     plan.sent(2, first, notified.through);
-    assert_eq!(plan.next(2), Step::Flush(key(1), 5));
+    assert_eq!(plan.next(2), PlannedAction::Flush(key(1), 5));
     plan.failed(3, key(1));
-    let Step::Sleep(again) = plan.next(3) else {
+    let PlannedAction::Sleep(again) = plan.next(3) else {
         panic!("it backs off")
     };
-    assert_eq!(plan.next(again), Step::Flush(key(1), 5));
+    assert_eq!(plan.next(again), PlannedAction::Flush(key(1), 5));
     plan.sent(again, key(1), 5);
     assert_eq!(plan.unsignalled_purchases(), 0);
 }

@@ -65,19 +65,19 @@ impl Drop for Received {
 }
 
 /// The body of an answer. When it is dropped, the answer is written.
-pub struct Answer {
+pub struct ResponseBody {
     body: Body,
     slot: Arc<Slot>,
 }
 
-impl Answer {
+impl ResponseBody {
     /// The body of the answer to the last request.
     pub const fn new(body: Body, slot: Arc<Slot>) -> Self {
         Self { body, slot }
     }
 }
 
-impl HttpBody for Answer {
+impl HttpBody for ResponseBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -97,7 +97,7 @@ impl HttpBody for Answer {
     }
 }
 
-impl Drop for Answer {
+impl Drop for ResponseBody {
     fn drop(&mut self) {
         self.slot.enter(Phase::Idle);
     }

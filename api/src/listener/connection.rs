@@ -1,6 +1,6 @@
 //! One connection: HTTP/1.1 alone, until it ends, is closed for another, or the process stops.
 
-use super::body::{Answer, Received};
+use super::body::{Received, ResponseBody};
 use super::limits::{BUFFER_BYTES, HEAD_BYTES, HEALTH};
 use super::open::Slot;
 use super::table::Phase;
@@ -81,7 +81,7 @@ async fn answer(
     slot: Arc<Slot>,
     request: Request<Incoming>,
     peer: SocketAddr,
-) -> Result<Response<Answer>, Infallible> {
+) -> Result<Response<ResponseBody>, Infallible> {
     let mut request = request.map(|body| Body::new(Received::new(body, slot.clone())));
     request.extensions_mut().insert(ConnectInfo(peer));
     let response = if !has_one_host(&request) {
@@ -98,7 +98,7 @@ async fn answer(
     {
         slot.enter(Phase::Stream);
     }
-    Ok(response.map(|body| Answer::new(body, slot)))
+    Ok(response.map(|body| ResponseBody::new(body, slot)))
 }
 
 /// Error for a request on a connection that is reserved for health checks. The next connection may have another place.

@@ -2,7 +2,7 @@
 
 mod table;
 
-pub use table::{Kind, METRICS, Metric, help};
+pub use table::{METRICS, Metric, MetricKind, help};
 
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
@@ -85,9 +85,9 @@ fn describe() {
             _ => Unit::Count,
         };
         match metric.kind {
-            Kind::Counter => describe_counter!(metric.name, unit, metric.help),
-            Kind::Gauge => describe_gauge!(metric.name, unit, metric.help),
-            Kind::Histogram => describe_histogram!(metric.name, unit, metric.help),
+            MetricKind::Counter => describe_counter!(metric.name, unit, metric.help),
+            MetricKind::Gauge => describe_gauge!(metric.name, unit, metric.help),
+            MetricKind::Histogram => describe_histogram!(metric.name, unit, metric.help),
         }
     }
 }

@@ -4,7 +4,7 @@
 #[derive(Debug, Clone, Copy)]
 pub struct Metric {
     pub name: &'static str,
-    pub kind: Kind,
+    pub kind: MetricKind,
     /// Unit for display; empty for plain numbers.
     pub unit: &'static str,
     /// The names of its labels, in the order of the reference.
@@ -14,13 +14,13 @@ pub struct Metric {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum MetricKind {
     Counter,
     Gauge,
     Histogram,
 }
 
-impl Kind {
+impl MetricKind {
     /// The type in the line `# TYPE`.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -38,7 +38,7 @@ const fn counter(
 ) -> Metric {
     Metric {
         name,
-        kind: Kind::Counter,
+        kind: MetricKind::Counter,
         unit: "",
         labels,
         help,
@@ -48,7 +48,7 @@ const fn counter(
 const fn gauge(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Metric {
     Metric {
         name,
-        kind: Kind::Gauge,
+        kind: MetricKind::Gauge,
         unit: "",
         labels,
         help,
@@ -72,7 +72,7 @@ impl Metric {
 
     const fn samples(self) -> Self {
         Self {
-            kind: Kind::Histogram,
+            kind: MetricKind::Histogram,
             ..self
         }
     }

@@ -17,7 +17,7 @@ const GAP: i64 = 20;
 
 /// Entry of a series in the legend.
 #[derive(Debug, PartialEq, Eq)]
-struct Key {
+struct LegendEntry {
     tone: &'static str,
     name: &'static str,
 }
@@ -34,7 +34,7 @@ pub struct Chart {
     id: &'static str,
     title: &'static str,
     numbers: String,
-    legend: Vec<Key>,
+    legend: Vec<LegendEntry>,
     /// Value at the top of the chart; empty if there is nothing in it.
     most: String,
     shapes: Vec<Shape>,
@@ -81,7 +81,7 @@ impl Chart {
             numbers: sums(all),
             legend: all
                 .iter()
-                .map(|one| Key {
+                .map(|one| LegendEntry {
                     tone: one.tone,
                     name: one.name,
                 })
@@ -135,11 +135,11 @@ impl Chart {
             title,
             numbers,
             legend: vec![
-                Key {
+                LegendEntry {
                     tone: "busy",
                     name: "average",
                 },
-                Key {
+                LegendEntry {
                     tone: "longest",
                     name: "longest",
                 },

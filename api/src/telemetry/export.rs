@@ -3,7 +3,7 @@
 use crate::clock;
 use crate::config::Variables;
 use std::time::Duration;
-use traces::Settings;
+use traces::ExportSettings;
 use url::Url;
 
 const SAMPLERS: [&str; 6] = [
@@ -23,7 +23,7 @@ const QUEUE: u64 = 2_048;
 ///
 /// # Errors
 /// Names the variable that cannot be used, and the expected value. Never repeats a value.
-pub fn settings(variables: &Variables) -> Result<Option<Settings>, String> {
+pub fn settings(variables: &Variables) -> Result<Option<ExportSettings>, String> {
     let text = |name: &str| {
         variables
             .get(name)
@@ -79,7 +79,7 @@ pub fn settings(variables: &Variables) -> Result<Option<Settings>, String> {
         .map_or(Ok(QUEUE), |value| number("OTEL_BSP_MAX_QUEUE_SIZE", value))?;
     let attributes = text("OTEL_RESOURCE_ATTRIBUTES").unwrap_or_default();
     let is_named = text("OTEL_SERVICE_NAME").is_some() || attributes.contains("service.name=");
-    Ok(Some(Settings {
+    Ok(Some(ExportSettings {
         service_name: (!is_named).then_some("settle"),
         instance: clock::random_uuid().to_string(),
         timeout: Duration::from_millis(timeout),
@@ -96,7 +96,7 @@ fn number(name: &str, value: &str) -> Result<u64, String> {
 mod tests {
     use super::*;
 
-    fn read(variables: &[(&str, &str)]) -> Result<Option<Settings>, String> {
+    fn read(variables: &[(&str, &str)]) -> Result<Option<ExportSettings>, String> {
         settings(
             &variables
                 .iter()

@@ -1,7 +1,7 @@
 //! The quota of a platform's day over HTTP: what is refused beyond it, and what never is.
 
 use super::edge::{Answer, DEVICE_SECRET, Service};
-use api::devices::quota::{Kind, Quotas, Reporter};
+use api::devices::quota::{QuotaKind, Quotas, Reporter};
 use domain::{DeviceId, DevicePlace, PlatformId, Timestamp};
 use serde_json::{Value, json};
 use storage::{DeviceUsage, Handling, Page, Platform};
@@ -250,9 +250,9 @@ async fn one_network_has_a_hundredth_of_a_platforms_day() {
         quotas.count(place, reporter(&platform, 1).network, used, EVENING);
     };
     count(19_999, 9_999);
-    assert!(check(1, Kind::Devices).is_ok() && check(1, Kind::Users).is_ok());
+    assert!(check(1, QuotaKind::Devices).is_ok() && check(1, QuotaKind::Users).is_ok());
     count(1, 1);
-    for kind in [Kind::Devices, Kind::Users] {
+    for kind in [QuotaKind::Devices, QuotaKind::Users] {
         let refused = check(1, kind).expect_err("a hundredth, and ten thousand at least");
         assert!(
             refused
@@ -262,7 +262,7 @@ async fn one_network_has_a_hundredth_of_a_platforms_day() {
         );
         assert!(check(2, kind).is_ok(), "another network");
     }
-    assert!(check(1, Kind::Events).is_ok(), "each kind by itself");
+    assert!(check(1, QuotaKind::Events).is_ok(), "each kind by itself");
 }
 
 #[tokio::test]
@@ -288,7 +288,7 @@ async fn a_networks_share_raises_an_alarm() {
     for number in [1, 2] {
         assert!(
             quotas
-                .check(reporter(&platform, number), &[Kind::Events], EVENING)
+                .check(reporter(&platform, number), &[QuotaKind::Events], EVENING)
                 .is_ok()
         );
         quotas.count(place, reporter(&platform, number).network, used, EVENING);
@@ -299,7 +299,7 @@ async fn a_networks_share_raises_an_alarm() {
         );
         for _ in 0..2 {
             let _ = quotas
-                .check(reporter(&platform, number), &[Kind::Events], EVENING)
+                .check(reporter(&platform, number), &[QuotaKind::Events], EVENING)
                 .expect_err("a hundredth");
         }
         let alarms = setup.alarms_of(&quotas, EVENING).await;
@@ -387,13 +387,16 @@ async fn a_quota_is_of_one_day_and_of_all_processes() {
     };
     for quotas in [&one, &other] {
         quotas.count(place, own.network, events(5), EVENING);
-        assert!(quotas.check(own, &[Kind::Events], EVENING).is_ok());
+        assert!(quotas.check(own, &[QuotaKind::Events], EVENING).is_ok());
     }
     one.write(store, EVENING).await.expect("written");
-    assert!(one.check(own, &[Kind::Events], EVENING).is_ok(), "5 of 10");
+    assert!(
+        one.check(own, &[QuotaKind::Events], EVENING).is_ok(),
+        "5 of 10"
+    );
     other.write(store, EVENING).await.expect("written");
     let refused = other
-        .check(own, &[Kind::Bytes, Kind::Events], EVENING)
+        .check(own, &[QuotaKind::Bytes, QuotaKind::Events], EVENING)
         .expect_err("10 of 10");
     assert_eq!(
         format!("{refused:?}"),
@@ -401,7 +404,7 @@ async fn a_quota_is_of_one_day_and_of_all_processes() {
     );
     let morning = EVENING.plus_millis(3_600_000);
     assert!(
-        other.check(own, &[Kind::Events], morning).is_ok(),
+        other.check(own, &[QuotaKind::Events], morning).is_ok(),
         "another day"
     );
     one.count(place, own.network, events(1), EVENING);

@@ -19,7 +19,7 @@ pub struct Status {
     pub verification: Option<PendingVerification>,
     pub state: String,
     pub revision: i64,
-    pub lanes: Vec<Lane>,
+    pub lanes: Vec<LaneStatus>,
     /// The last signal that could not be read, or request that failed.
     pub noted: Option<String>,
     /// Number of runs before this one that it continues.
@@ -36,7 +36,7 @@ pub struct PendingVerification {
 
 /// A lane that has something pending.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Lane {
+pub struct LaneStatus {
     pub destination_id: DestinationId,
     pub failing: bool,
 }
@@ -60,7 +60,7 @@ impl Status {
             lanes: state
                 .lanes
                 .iter()
-                .map(|(id, lane)| Lane {
+                .map(|(id, lane)| LaneStatus {
                     destination_id: *id,
                     failing: lane.failing,
                 })

@@ -132,7 +132,7 @@ impl Clock {
 }
 
 /// The result of a request, before it is recorded.
-struct Sent {
+struct UnrecordedResult {
     result: DeliveryResult,
     /// `None` when no request was sent, or none was answered.
     answer: Option<AnswerRecord>,
@@ -315,7 +315,7 @@ async fn send(
     lease: &Lease,
     batch: &Batch,
     clock: Clock,
-) -> Result<Option<Sent>, Error> {
+) -> Result<Option<UnrecordedResult>, Error> {
     let ready = destinations::ready(
         &batch.destination,
         &batch.secret,
@@ -369,7 +369,7 @@ async fn send(
     };
     let mut result = connector.judge(exchange);
     result.events.extend(unsendable);
-    Ok(Some(Sent {
+    Ok(Some(UnrecordedResult {
         result,
         answer: reply.record(|text| connector.redact(text)),
         disable_after: connector.disable_after(),
@@ -452,7 +452,7 @@ fn lease_expired(attempt: &Attempt) -> EventResult {
 }
 
 /// The results of a request that cannot be built from the destination's settings.
-fn unusable(attempts: &[Attempt], invalid: &Invalid) -> Sent {
+fn unusable(attempts: &[Attempt], invalid: &Invalid) -> UnrecordedResult {
     let judge = |attempt: &Attempt| EventResult {
         delivery_id: attempt.delivery_id,
         class: AttemptClass::InvalidSettings,
@@ -466,7 +466,7 @@ fn unusable(attempts: &[Attempt], invalid: &Invalid) -> Sent {
 }
 
 /// The results of events that were not sent: they show nothing about the destination.
-fn unsent(events: Vec<EventResult>) -> Sent {
+fn unsent(events: Vec<EventResult>) -> UnrecordedResult {
     let (lane_pause, user_pause, at_most, alarm) = (None, None, None, None);
     let endpoint_signal = EndpointSignal::Neutral;
     let result = DeliveryResult {
@@ -477,7 +477,7 @@ fn unsent(events: Vec<EventResult>) -> Sent {
         at_most,
         alarm,
     };
-    Sent {
+    UnrecordedResult {
         result,
         answer: None,
         disable_after: Duration::MAX,
@@ -497,7 +497,12 @@ fn retry_reason(results: &[EventResult]) -> Option<String> {
     )
 }
 
-fn finish(lease: &Lease, sent: Sent, started_at: Timestamp, latency: Duration) -> Finish {
+fn finish(
+    lease: &Lease,
+    sent: UnrecordedResult,
+    started_at: Timestamp,
+    latency: Duration,
+) -> Finish {
     let (status, headers, response) = match sent.answer {
         Some(AnswerRecord {
             status,

@@ -60,7 +60,7 @@ impl fmt::Display for Step {
 
 /// The current activity of a thread, or of the thread that will run a call.
 #[derive(Debug, Clone, Copy)]
-pub struct State {
+pub struct ThreadState {
     pub step: Step,
     pub since: Instant,
     /// When it took what it works on: what was called later waits in its queue.
@@ -71,7 +71,7 @@ pub struct State {
 
 /// The note of what a thread waits for.
 #[derive(Debug)]
-pub struct WaitNote(Mutex<State>);
+pub struct WaitNote(Mutex<ThreadState>);
 
 thread_local! {
     static ENTERED: RefCell<Option<Arc<WaitNote>>> = const { RefCell::new(None) };
@@ -81,7 +81,7 @@ impl WaitNote {
     /// A place of a thread that has nothing to do yet.
     pub fn new(step: Step) -> Arc<Self> {
         let now = Instant::now();
-        Arc::new(Self(Mutex::new(State {
+        Arc::new(Self(Mutex::new(ThreadState {
             step,
             since: now,
             taken_at: now,
@@ -101,7 +101,7 @@ impl WaitNote {
         self.lock().taken_at = Instant::now();
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, ThreadState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -185,7 +185,7 @@ pub struct Call {
 pub struct RunningCall {
     pub purpose: &'static str,
     pub began: Instant,
-    pub state: State,
+    pub state: ThreadState,
 }
 
 impl Waits {

@@ -1,7 +1,7 @@
 //! What the run of a destination must do next: probe it, drain its backlog, wait or rest.
 
 use crate::delivery::free_lanes::{
-    DUE, FreeLane, Key, Lanes, TRIED_BEFORE, TRIED_SINCE, UNTRIED_SINCE,
+    CollapseKeyRow, DUE, FreeLane, Lanes, TRIED_BEFORE, TRIED_SINCE, UNTRIED_SINCE,
 };
 use crate::delivery::health;
 use crate::events::deliveries;
@@ -185,7 +185,7 @@ fn lanes_in_backoff(
     let Some(through) = tried.end_of_page(connection, limit)? else {
         return Ok(None);
     };
-    let keys: Vec<Key> = sql(IN_BACKOFF)
+    let keys: Vec<CollapseKeyRow> = sql(IN_BACKOFF)
         .bind((destination.id, after, through, now.plus(SOON)))
         .all(connection)?;
     Ok(Some(LanesInBackoff {
@@ -262,7 +262,7 @@ fn need(
             concurrency: destination.concurrency,
         });
     }
-    if lanes.taken().first::<Key>(connection)?.is_some() {
+    if lanes.taken().first::<CollapseKeyRow>(connection)?.is_some() {
         let wait = if destination.per_user {
             USER_TAKEN
         } else {
@@ -271,7 +271,10 @@ fn need(
         return Ok(DestinationNeed::Pause { wait });
     }
     // Its user is paused, or it became due between these statements.
-    let is_due = lanes.any_due().first::<Key>(connection)?.is_some();
+    let is_due = lanes
+        .any_due()
+        .first::<CollapseKeyRow>(connection)?
+        .is_some();
     Ok(if is_due {
         DestinationNeed::Pause { wait: USER_PAUSED }
     } else {
@@ -351,7 +354,8 @@ fn to_probe(
         (TRIED_SINCE, ahead),
         (TRIED_SINCE, opened_at),
     ] {
-        let lane: Option<Key> = free.matching(which).bind(since).bind(1).first(connection)?;
+        let lane: Option<CollapseKeyRow> =
+            free.matching(which).bind(since).bind(1).first(connection)?;
         if let Some(lane) = lane {
             return Ok(Some(lane.collapse_key));
         }

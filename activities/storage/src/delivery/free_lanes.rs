@@ -12,7 +12,7 @@ use domain::health::Health;
 use domain::{CollapseKey, DestinationId, Timestamp};
 
 row! {
-    pub struct Key {
+    pub struct CollapseKeyRow {
         pub collapse_key: CollapseKey,
     }
 }

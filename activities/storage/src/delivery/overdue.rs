@@ -90,7 +90,7 @@ pub struct Postponed {
 
 /// The sweep's action for a purchase.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Next {
+pub enum SweepAction {
     Wake {
         /// Number of wakes in a row that were not followed.
         unfollowed: i64,
@@ -101,7 +101,7 @@ pub enum Next {
 
 #[derive(Debug, Default)]
 pub struct OverduePage {
-    pub all: Vec<(CollapseKey, Next)>,
+    pub all: Vec<(CollapseKey, SweepAction)>,
     pub more: bool,
 }
 
@@ -124,14 +124,14 @@ impl Overdue {
         for (collapse_key, next) in category.all {
             let due = Due { collapse_key, why };
             match next {
-                Next::Postpone(until) => self.postponed.push(Postponed { due, until }),
-                Next::Wake { unfollowed } if seen.insert(collapse_key) => {
+                SweepAction::Postpone(until) => self.postponed.push(Postponed { due, until }),
+                SweepAction::Wake { unfollowed } if seen.insert(collapse_key) => {
                     self.found.push(due);
                     if unfollowed >= MAX_UNFOLLOWED {
                         self.unfollowed.push(collapse_key);
                     }
                 }
-                Next::Wake { .. } => {}
+                SweepAction::Wake { .. } => {}
             }
         }
     }

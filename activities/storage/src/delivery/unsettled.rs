@@ -7,7 +7,7 @@
 //!
 //! What is to be woken is noted before its signal, so that it never counts as settled by itself.
 
-use crate::delivery::overdue::{BACKOFF, Due, DueReason, Next, Overdue, OverduePage};
+use crate::delivery::overdue::{BACKOFF, Due, DueReason, Overdue, OverduePage, SweepAction};
 use crate::inbox::notifications::{IS_OPEN, IS_OPEN_N};
 use db::connection::AnyConnection;
 use db::error::Error;
@@ -257,24 +257,24 @@ fn is_full(rows: usize) -> bool {
 
 impl UnsettledPurchase {
     /// The next action. Windows that ended after `patience` may still be settled.
-    fn next(&self, now: Timestamp, patience: Timestamp) -> Next {
+    fn next(&self, now: Timestamp, patience: Timestamp) -> SweepAction {
         let ends_at = self
             .cap_at
             .map_or(self.window_at, |cap_at| cap_at.min(self.window_at));
         if let Some(until) = self.held_until.filter(|until| *until > now) {
-            return Next::Postpone(until);
+            return SweepAction::Postpone(until);
         }
         if ends_at > now.minus(TOLERANCE) {
-            return Next::Postpone(ends_at.plus(TOLERANCE));
+            return SweepAction::Postpone(ends_at.plus(TOLERANCE));
         }
         if let Some(again_at) = self.again_at.filter(|again_at| *again_at > now) {
-            return Next::Postpone(again_at);
+            return SweepAction::Postpone(again_at);
         }
         // A signal that was noted and that the engine did not accept is sent in any case.
         if ends_at > patience && self.wakes != Some(0) {
-            return Next::Postpone(now.plus(PATIENCE));
+            return SweepAction::Postpone(now.plus(PATIENCE));
         }
-        Next::Wake {
+        SweepAction::Wake {
             unfollowed: self.wakes.unwrap_or(0),
         }
     }

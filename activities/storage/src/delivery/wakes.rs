@@ -6,7 +6,7 @@
 //! reads of each a bounded number of purchases. Neither depends on how much is due.
 
 use crate::delivery::overdue::{
-    BACKOFF, Due, DueReason, FIRST_BACKOFF, Next, Overdue, OverduePage, Quota,
+    BACKOFF, Due, DueReason, FIRST_BACKOFF, Overdue, OverduePage, Quota, SweepAction,
 };
 use crate::inbox::notifications::IS_OPEN_N;
 use crate::settings::credential::IS_USABLE;
@@ -422,9 +422,9 @@ impl OverduePage {
             let past: Past = past.parse()?;
             let until = past.held_until.max(past.window_at);
             let next = if until > now {
-                Next::Postpone(until)
+                SweepAction::Postpone(until)
             } else {
-                Next::Wake {
+                SweepAction::Wake {
                     unfollowed: past.wakes,
                 }
             };

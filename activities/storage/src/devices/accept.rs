@@ -21,7 +21,7 @@ use db::secrets::Secrets;
 use db::statement::clean;
 use db::writer::{Faults, Items, JobKind, Write};
 use domain::device::clock::DeviceClock;
-use domain::device::session::{Session, Step};
+use domain::device::session::{Session, SessionEffect};
 use domain::device::{Content, DeviceEvent, DeviceEventKind, DeviceOwner, Happened, SessionMark};
 use domain::{DestinationId, DevicePlace, EventId, OrgId, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
@@ -444,11 +444,11 @@ impl<'r> Gathered<'r> {
     }
 }
 
-const fn step(kind: DeviceEventKind) -> Step {
+const fn step(kind: DeviceEventKind) -> SessionEffect {
     match kind {
-        DeviceEventKind::SessionStart => Step::Start,
-        DeviceEventKind::SessionEnd => Step::End,
-        DeviceEventKind::Impression | DeviceEventKind::Transaction => Step::Event,
+        DeviceEventKind::SessionStart => SessionEffect::Start,
+        DeviceEventKind::SessionEnd => SessionEffect::End,
+        DeviceEventKind::Impression | DeviceEventKind::Transaction => SessionEffect::Event,
     }
 }
 

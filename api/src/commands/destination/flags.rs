@@ -128,9 +128,9 @@ fn parse(input: &str) -> Option<Parse> {
 
 /// Flags of a destination, as typed.
 #[derive(Debug)]
-pub struct Fields(ArgMatches);
+pub struct TypedFields(ArgMatches);
 
-impl Args for Fields {
+impl Args for TypedFields {
     fn augment_args(command: Command) -> Command {
         let drawn = FLAGS
             .iter()
@@ -154,7 +154,7 @@ impl Args for Fields {
     }
 }
 
-impl FromArgMatches for Fields {
+impl FromArgMatches for TypedFields {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         Ok(Self(matches.clone()))
     }
@@ -165,7 +165,7 @@ impl FromArgMatches for Fields {
     }
 }
 
-impl Fields {
+impl TypedFields {
     /// The body of a request. What was not typed is absent. Names of platforms are those of the app, or of all.
     pub async fn body(&self, client: &Client, app: Option<&str>) -> anyhow::Result<Value> {
         self.check_input()?;
@@ -301,13 +301,13 @@ fn header(text: &str) -> Result<(String, Source), String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Fields, header, wait};
+    use super::{TypedFields, header, wait};
     use clap::{Args, Command};
     use serde_json::json;
 
     #[test]
     fn every_kind_has_its_flags_under_its_name() {
-        let command = Fields::augment_args(Command::new("create"));
+        let command = TypedFields::augment_args(Command::new("create"));
         let heading = |name: &str| {
             let arg = command
                 .get_arguments()
@@ -363,7 +363,7 @@ mod tests {
 
     #[test]
     fn the_help_states_what_is_typed() {
-        let command = Fields::augment_args(Command::new("create"));
+        let command = TypedFields::augment_args(Command::new("create"));
         let body = command
             .get_arguments()
             .find(|arg| arg.get_long() == Some("body"))

@@ -16,7 +16,7 @@ use api::resources::destinations::{Skipping, Tested};
 use api::resources::forms::of_destinations;
 use clap::{Args, FromArgMatches};
 use domain::event::{PURCHASE_UPDATED, Wildcards, chooses};
-use flags::Fields;
+use flags::TypedFields;
 use serde::Deserialize;
 use serde_json::Value;
 use std::process::ExitCode;
@@ -60,7 +60,7 @@ struct Create {
     #[arg(long)]
     disabled: bool,
     #[command(flatten)]
-    fields: Fields,
+    fields: TypedFields,
 }
 
 #[derive(Debug, clap::Args)]
@@ -72,7 +72,7 @@ struct Update {
     #[arg(long, value_name = "FLAG", value_delimiter = ',')]
     clear: Vec<String>,
     #[command(flatten)]
-    fields: Fields,
+    fields: TypedFields,
 }
 
 #[derive(Debug, clap::Args)]

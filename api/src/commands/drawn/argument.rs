@@ -127,7 +127,7 @@ const NULLABLE: &str = "x-nullable";
 const DEFAULT: &str = "default";
 
 /// The parameters of a route's query, and the schema of its body; both without references.
-struct Fields {
+struct RouteFields {
     query: Vec<Value>,
     body: Value,
     /// Whether a header has the reason of a change.
@@ -135,49 +135,51 @@ struct Fields {
 }
 
 /// The routes of the API by method and path.
-static ROUTES: LazyLock<BTreeMap<(&'static str, &'static str), Fields>> = LazyLock::new(|| {
-    let mut all = Vec::new();
-    let mut schemas = Schemas::default();
-    for route in routes() {
-        let mut operation = Operation::default();
-        (route.describe)(&mut operation, &mut schemas);
-        all.push(((route.method, route.path), operation));
-    }
-    let definitions = schemas.requests.take_definitions(true);
-    let described = all.into_iter().map(|(call, operation)| {
-        let (headers, mut query): (Vec<_>, Vec<_>) = operation
-            .query
-            .into_iter()
-            .partition(|parameter| parameter["in"] == "header");
-        for parameter in &mut query {
-            let mut schema = resolved(&parameter["schema"], &definitions);
-            schema["description"] = parameter["description"].take();
-            parameter["schema"] = schema;
+static ROUTES: LazyLock<BTreeMap<(&'static str, &'static str), RouteFields>> =
+    LazyLock::new(|| {
+        let mut all = Vec::new();
+        let mut schemas = Schemas::default();
+        for route in routes() {
+            let mut operation = Operation::default();
+            (route.describe)(&mut operation, &mut schemas);
+            all.push(((route.method, route.path), operation));
         }
-        let body = operation.body.unwrap_or_default();
-        let mut body = resolved(&body["content"]["application/json"]["schema"], &definitions);
-        let is_patch = call.0 == "PATCH";
-        for schema in body
-            .get_mut("properties")
-            .and_then(Value::as_object_mut)
-            .into_iter()
-            .flat_map(Map::values_mut)
-        {
-            let is_nullable = is_patch && admits_null(schema) && schema["x-nullIsAbsent"] != true;
-            *schema = resolved(schema, &definitions);
-            schema[NULLABLE] = is_nullable.into();
-        }
-        (
-            call,
-            Fields {
-                query,
-                body,
-                has_reason: !headers.is_empty(),
-            },
-        )
+        let definitions = schemas.requests.take_definitions(true);
+        let described = all.into_iter().map(|(call, operation)| {
+            let (headers, mut query): (Vec<_>, Vec<_>) = operation
+                .query
+                .into_iter()
+                .partition(|parameter| parameter["in"] == "header");
+            for parameter in &mut query {
+                let mut schema = resolved(&parameter["schema"], &definitions);
+                schema["description"] = parameter["description"].take();
+                parameter["schema"] = schema;
+            }
+            let body = operation.body.unwrap_or_default();
+            let mut body = resolved(&body["content"]["application/json"]["schema"], &definitions);
+            let is_patch = call.0 == "PATCH";
+            for schema in body
+                .get_mut("properties")
+                .and_then(Value::as_object_mut)
+                .into_iter()
+                .flat_map(Map::values_mut)
+            {
+                let is_nullable =
+                    is_patch && admits_null(schema) && schema["x-nullIsAbsent"] != true;
+                *schema = resolved(schema, &definitions);
+                schema[NULLABLE] = is_nullable.into();
+            }
+            (
+                call,
+                RouteFields {
+                    query,
+                    body,
+                    has_reason: !headers.is_empty(),
+                },
+            )
+        });
+        described.collect()
     });
-    described.collect()
-});
 
 /// The arguments of a route: those of the path, of the query and of the body, in this order.
 ///
@@ -189,7 +191,7 @@ pub fn of_route(
     flags: &BTreeMap<String, Flag>,
     stated: &dyn Fn(&str) -> Stated,
 ) -> Vec<Argument> {
-    let Fields { query, body, .. } = fields_of(method, path);
+    let RouteFields { query, body, .. } = fields_of(method, path);
     let drawn = |name: &str, place: Place, schema: &Value, is_required: bool| {
         let flag = flags.get(name).cloned().unwrap_or_default();
         Argument {
@@ -217,13 +219,13 @@ pub fn of_route(
 
 /// Whether a change by this route has its reason in a header, and not in its body.
 pub fn takes_reason(method: &str, path: &str) -> bool {
-    let Fields {
+    let RouteFields {
         body, has_reason, ..
     } = fields_of(method, path);
     *has_reason && body["properties"].get("reason").is_none()
 }
 
-fn fields_of<'a>(method: &'a str, path: &'a str) -> &'a Fields {
+fn fields_of<'a>(method: &'a str, path: &'a str) -> &'a RouteFields {
     ROUTES
         .get(&(method, path))
         .unwrap_or_else(|| panic!("no route {method} {path}"))

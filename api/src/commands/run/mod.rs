@@ -32,7 +32,7 @@ use std::time::Duration;
 use storage::Store;
 use temporal::{Server, Temporal};
 use welcome::Welcome;
-use worker::Parts;
+use worker::WorkerParts;
 
 /// After this time without an answer of Temporal, a warning is logged. Notifications are accepted in the meantime.
 const WARN_AFTER: Duration = Duration::from_secs(60);
@@ -251,7 +251,7 @@ impl Runner {
         };
         let serving = self.sockets.serve(edge, self.dashboard, stop.clone());
         let serving = serving.map(Ok);
-        let parts = Parts {
+        let parts = WorkerParts {
             config: &self.config,
             store: self.store,
             engine: engine.clone(),

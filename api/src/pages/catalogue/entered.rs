@@ -10,13 +10,13 @@ pub const PRICES: &str = "prices";
 /// Placeholder for the country in a line: all countries without a price of their own.
 const EVERYWHERE: &str = "*";
 
-pub type Fields = Vec<(String, String)>;
+pub type EnteredFields = Vec<(String, String)>;
 
 fn pair(name: &str, value: impl Into<String>) -> (String, String) {
     (name.to_owned(), value.into())
 }
 
-pub fn of_product(sku: &str, product: Option<&Product>) -> Fields {
+pub fn of_product(sku: &str, product: Option<&Product>) -> EnteredFields {
     let mut fields = vec![pair("sku", sku)];
     let Some(product) = product else {
         return fields;
@@ -43,7 +43,7 @@ pub fn of_product(sku: &str, product: Option<&Product>) -> Fields {
     fields
 }
 
-pub fn of_entitlement(id: &str, named: Option<&EntitlementText>) -> Fields {
+pub fn of_entitlement(id: &str, named: Option<&EntitlementText>) -> EnteredFields {
     let mut fields = vec![pair("ref", id)];
     if let Some(EntitlementText { name, description }) = named {
         fields.push(pair("name", name));

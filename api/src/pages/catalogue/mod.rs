@@ -190,10 +190,12 @@ async fn product_form(
     let catalogue = catalogue::of_app(&edge, app).await?;
     let change = stored(
         &catalogue,
-        Kind::Product,
-        &visit.query(Kind::Product.field()).unwrap_or_default(),
+        CatalogueKind::Product,
+        &visit
+            .query(CatalogueKind::Product.field())
+            .unwrap_or_default(),
     );
-    form_page(&edge, &visit, app, Kind::Product, change).await
+    form_page(&edge, &visit, app, CatalogueKind::Product, change).await
 }
 
 /// `GET /ui/apps/{app_id}/catalogue/entitlement`, with `?ref=` the form of that entitlement.
@@ -205,20 +207,22 @@ async fn entitlement_form(
     let catalogue = catalogue::of_app(&edge, app).await?;
     let change = stored(
         &catalogue,
-        Kind::Entitlement,
-        &visit.query(Kind::Entitlement.field()).unwrap_or_default(),
+        CatalogueKind::Entitlement,
+        &visit
+            .query(CatalogueKind::Entitlement.field())
+            .unwrap_or_default(),
     );
-    form_page(&edge, &visit, app, Kind::Entitlement, change).await
+    form_page(&edge, &visit, app, CatalogueKind::Entitlement, change).await
 }
 
 /// A product or an entitlement as it is, in its form.
-fn stored(catalogue: &storage::Catalogue, kind: Kind, id: &str) -> Change {
+fn stored(catalogue: &storage::Catalogue, kind: CatalogueKind, id: &str) -> Change {
     let (mut fields, is_new) = match kind {
-        Kind::Product => (
+        CatalogueKind::Product => (
             entered::of_product(id, catalogue.products.get(id)),
             !catalogue.products.contains_key(id),
         ),
-        Kind::Entitlement => (
+        CatalogueKind::Entitlement => (
             entered::of_entitlement(id, catalogue.entitlements.get(id)),
             !catalogue.entitlements.contains_key(id),
         ),
@@ -233,13 +237,13 @@ fn stored(catalogue: &storage::Catalogue, kind: Kind, id: &str) -> Change {
 
 /// Hash of the state on which a form of a product, an entitlement or the whole catalogue is based; empty if it does not
 /// exist.
-fn based_on(catalogue: &storage::Catalogue, kind: Option<Kind>, id: &str) -> String {
+fn based_on(catalogue: &storage::Catalogue, kind: Option<CatalogueKind>, id: &str) -> String {
     let value = match kind {
-        Some(Kind::Product) => catalogue
+        Some(CatalogueKind::Product) => catalogue
             .products
             .get(id)
             .map(|product| serde_json::json!(product)),
-        Some(Kind::Entitlement) => catalogue
+        Some(CatalogueKind::Entitlement) => catalogue
             .entitlements
             .get(id)
             .map(|named| serde_json::json!(named)),
@@ -249,12 +253,12 @@ fn based_on(catalogue: &storage::Catalogue, kind: Option<Kind>, id: &str) -> Str
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum CatalogueKind {
     Product,
     Entitlement,
 }
 
-impl Kind {
+impl CatalogueKind {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Product => "product",
@@ -274,7 +278,7 @@ async fn form_page(
     edge: &Edge,
     visit: &Visit,
     app: AppId,
-    kind: Kind,
+    kind: CatalogueKind,
     change: Change,
 ) -> Result<Response, Error> {
     let catalogue = catalogue::stored(edge, app).await?;
@@ -304,12 +308,12 @@ struct ChangeForm {
     visit: Visit,
     sent: Sent,
     app: AppId,
-    kind: Option<Kind>,
+    kind: Option<CatalogueKind>,
     is_removal: bool,
 }
 
 impl ChangeForm {
-    fn new(edge: Acting, (visit, sent): Parts, app: AppId, kind: Option<Kind>) -> Self {
+    fn new(edge: Acting, (visit, sent): Parts, app: AppId, kind: Option<CatalogueKind>) -> Self {
         let is_removal = visit.uri.path().ends_with("-removal");
         Self {
             edge,
@@ -349,7 +353,7 @@ impl ChangeForm {
     }
 
     /// The id in the form; an empty one is an error of its field.
-    fn id(&self, kind: Kind) -> Result<String, Error> {
+    fn id(&self, kind: CatalogueKind) -> Result<String, Error> {
         self.sent
             .reason()
             .map_err(|wrong| Error::Invalid(vec![wrong]))?;
@@ -445,9 +449,9 @@ impl ChangeForm {
 }
 
 async fn product(edge: Acting, parts: Parts, Id(app): Id<AppId>) -> Result<Response, Error> {
-    let wanted = ChangeForm::new(edge, parts, app, Some(Kind::Product));
+    let wanted = ChangeForm::new(edge, parts, app, Some(CatalogueKind::Product));
     let change = match (
-        wanted.id(Kind::Product),
+        wanted.id(CatalogueKind::Product),
         drafted(entered::product(&wanted.sent)),
     ) {
         (Ok(sku), Ok(draft)) => catalogue::product(sku, draft),
@@ -468,15 +472,17 @@ async fn product_removal(
     parts: Parts,
     Id(app): Id<AppId>,
 ) -> Result<Response, Error> {
-    let wanted = ChangeForm::new(edge, parts, app, Some(Kind::Product));
-    let change = wanted.id(Kind::Product).map(storage::Change::DeleteProduct);
+    let wanted = ChangeForm::new(edge, parts, app, Some(CatalogueKind::Product));
+    let change = wanted
+        .id(CatalogueKind::Product)
+        .map(storage::Change::DeleteProduct);
     wanted.answer(change).await
 }
 
 async fn entitlement(edge: Acting, parts: Parts, Id(app): Id<AppId>) -> Result<Response, Error> {
-    let wanted = ChangeForm::new(edge, parts, app, Some(Kind::Entitlement));
+    let wanted = ChangeForm::new(edge, parts, app, Some(CatalogueKind::Entitlement));
     let body = drafted(entered::entitlement(&wanted.sent)).and_then(api::extract::Draft::finish);
-    let change = match (wanted.id(Kind::Entitlement), body) {
+    let change = match (wanted.id(CatalogueKind::Entitlement), body) {
         (Ok(id), Ok(body)) => Ok(storage::Change::SetEntitlement(id, body)),
         (Err(error), _) | (_, Err(error)) => Err(error),
     };
@@ -488,9 +494,9 @@ async fn entitlement_removal(
     parts: Parts,
     Id(app): Id<AppId>,
 ) -> Result<Response, Error> {
-    let wanted = ChangeForm::new(edge, parts, app, Some(Kind::Entitlement));
+    let wanted = ChangeForm::new(edge, parts, app, Some(CatalogueKind::Entitlement));
     let change = wanted
-        .id(Kind::Entitlement)
+        .id(CatalogueKind::Entitlement)
         .map(storage::Change::DeleteEntitlement);
     wanted.answer(change).await
 }

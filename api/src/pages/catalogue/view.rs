@@ -1,6 +1,6 @@
 //! The views of the catalogue. Pure.
 
-use super::Kind;
+use super::CatalogueKind;
 use super::entered::PRICES;
 use crate::described::BASED_ON;
 use crate::form::{Sent, TOKEN};
@@ -138,7 +138,7 @@ impl<'a> CataloguePage<'a> {
             unmapped,
             has_more,
         } = of;
-        let path = |kind: Kind, id: &str| {
+        let path = |kind: CatalogueKind, id: &str| {
             visit.to(&format!(
                 "/ui/apps/{}/catalogue/{}?{}={}",
                 app.id,
@@ -149,7 +149,7 @@ impl<'a> CataloguePage<'a> {
         };
         let missing = unmapped.iter().map(|one| Unmapped {
             purchases: counted(one.purchases, "purchase"),
-            path: path(Kind::Product, &one.sku),
+            path: path(CatalogueKind::Product, &one.sku),
             sku: one.sku.clone(),
         });
         let products = catalogue.products.iter().map(|(sku, product)| {
@@ -166,7 +166,7 @@ impl<'a> CataloguePage<'a> {
                     .lines()
                     .map(str::to_owned)
                     .collect(),
-                path: path(Kind::Product, sku),
+                path: path(CatalogueKind::Product, sku),
                 sku: sku.clone(),
             }
         });
@@ -184,7 +184,7 @@ impl<'a> CataloguePage<'a> {
                 name: named.name.clone(),
                 description: named.description.clone().unwrap_or_default(),
                 products: uses(id),
-                path: path(Kind::Entitlement, id),
+                path: path(CatalogueKind::Entitlement, id),
                 id: id.clone(),
             });
         let (whole, sent) = (change.get("catalogue"), change.get(BASED_ON));
@@ -227,7 +227,7 @@ pub struct Choice {
 pub struct FormPage<'a> {
     frame: &'a Frame,
     app: AppId,
-    kind: Kind,
+    kind: CatalogueKind,
     back: String,
     own: String,
     id: String,
@@ -248,7 +248,7 @@ impl<'a> FormPage<'a> {
         frame: &'a Frame,
         visit: &Visit,
         app: AppId,
-        kind: Kind,
+        kind: CatalogueKind,
         catalogue: &Catalogue,
         change: Change,
     ) -> Self {
@@ -290,7 +290,7 @@ impl<'a> FormPage<'a> {
     }
 
     fn is_product(&self) -> bool {
-        self.kind == Kind::Product
+        self.kind == CatalogueKind::Product
     }
 }
 

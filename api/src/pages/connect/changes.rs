@@ -2,7 +2,7 @@
 
 use super::changes_view::SettingsPage;
 use super::of_app;
-use super::progress::Step;
+use super::progress::ConnectStep;
 use super::steps::{At, Connected, as_api, deletion};
 use crate::change::{Mistakes, reasoned};
 use crate::described::{Entered, Known, changes, groups, values};
@@ -60,7 +60,7 @@ pub async fn settings(
     let facts = form.map(|form| values(&form, &value)).unwrap_or_default();
     let place = PageAddress {
         is_answer,
-        ..of.place(Step::Platform, "", "update --help")
+        ..of.place(ConnectStep::Platform, "", "update --help")
     };
     let place = PageAddress {
         command: format!("settle platform show {}", of.platform.id),

@@ -1,7 +1,7 @@
 //! The views of a platform's settings and deletion. Pure.
 
 use super::listed::entered;
-use super::progress::Step;
+use super::progress::ConnectStep;
 use super::steps::Connected;
 use super::view::Head;
 use crate::cell::Fact;
@@ -31,7 +31,7 @@ impl<'a> SettingsPage<'a> {
     /// The page of a platform's settings.
     pub fn new(frame: &'a Frame, visit: &Visit, of: &Connected, mistakes: &Mistakes) -> Self {
         Self {
-            head: of.head(visit, Step::Platform),
+            head: of.head(visit, ConnectStep::Platform),
             path: of.path(visit, "/settings"),
             mistakes: mistakes.refused.fields.clone(),
             refused: Refused {
@@ -74,7 +74,7 @@ pub struct DeletePage<'a> {
 impl<'a> DeletePage<'a> {
     pub fn new(frame: &'a Frame, visit: &Visit, of: &Connected, mistakes: &Mistakes) -> Self {
         Self {
-            head: of.head(visit, Step::Platform),
+            head: of.head(visit, ConnectStep::Platform),
             path: of.path(visit, "/delete"),
             back: of.path(visit, ""),
             reason: entered(&mistakes.sent, "reason"),

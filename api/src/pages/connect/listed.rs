@@ -1,7 +1,7 @@
 //! The views of the lists of apps and platforms, and the form of a new platform. Pure.
 
 use super::of_app;
-use super::progress::{Facts, Step};
+use super::progress::{ConnectStep, Facts};
 use crate::cell::{Cell, CellPart};
 use crate::change::{Mistakes, Refused};
 use crate::described::Group;
@@ -59,7 +59,7 @@ impl Connecting {
     fn state(&self) -> Badge {
         match self.facts.next() {
             None => Badge::new(Tone::Good, "connected"),
-            Some(Step::Topic) if self.facts.pending() > 0 => {
+            Some(ConnectStep::Topic) if self.facts.pending() > 0 => {
                 Badge::new(Tone::Warn, "topic waiting for approval")
             }
             Some(_) => Badge::new(Tone::Busy, "not connected yet"),
@@ -82,8 +82,8 @@ const PLATFORMS: &[Column<Connecting>] = &[
     }),
     Column::new("Next", |one, visit| {
         let next = one.facts.next();
-        let path = one.page(visit, next.map_or("/first", Step::path));
-        CellPart::link(path, next.map_or("see the latest event", Step::next)).into()
+        let path = one.page(visit, next.map_or("/first", ConnectStep::path));
+        CellPart::link(path, next.map_or("see the latest event", ConnectStep::next)).into()
     }),
 ];
 

@@ -19,7 +19,7 @@ pub struct Facts {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
+pub enum ConnectStep {
     App,
     Platform,
     Console,
@@ -29,7 +29,7 @@ pub enum Step {
     First,
 }
 
-impl Step {
+impl ConnectStep {
     pub const fn title(self) -> &'static str {
         match self {
             Self::App => "App",
@@ -113,44 +113,44 @@ impl Facts {
     }
 
     /// The steps of this platform, in their order.
-    pub fn steps(&self) -> Vec<Step> {
+    pub fn steps(&self) -> Vec<ConnectStep> {
         let all = [
-            Step::App,
-            Step::Platform,
-            Step::Console,
-            Step::Topic,
-            Step::Destination,
-            Step::Sample,
-            Step::First,
+            ConnectStep::App,
+            ConnectStep::Platform,
+            ConnectStep::Console,
+            ConnectStep::Topic,
+            ConnectStep::Destination,
+            ConnectStep::Sample,
+            ConnectStep::First,
         ];
         all.into_iter()
-            .filter(|step| *step != Step::Sample || self.takes_samples)
+            .filter(|step| *step != ConnectStep::Sample || self.takes_samples)
             .collect()
     }
 
-    pub fn is_done(&self, step: Step) -> bool {
+    pub fn is_done(&self, step: ConnectStep) -> bool {
         let has_arrived = self.accepted().is_some();
         match step {
-            Step::App | Step::Platform => true,
+            ConnectStep::App | ConnectStep::Platform => true,
             // The demo follows a topic from the beginning. A sample needs neither console nor topic, so that its arrival
             // shows nothing about them.
-            Step::Console => {
+            ConnectStep::Console => {
                 self.has_requested() || (self.is_trusted() && (has_arrived || self.takes_samples))
             }
-            Step::Topic => self.is_trusted(),
-            Step::Sample => has_arrived,
-            Step::Destination => self.has_destination,
-            Step::First => self.progress.delivered_at.is_some(),
+            ConnectStep::Topic => self.is_trusted(),
+            ConnectStep::Sample => has_arrived,
+            ConnectStep::Destination => self.has_destination,
+            ConnectStep::First => self.progress.delivered_at.is_some(),
         }
     }
 
     /// The first step that is not done; `None` when all are.
-    pub fn next(&self) -> Option<Step> {
+    pub fn next(&self) -> Option<ConnectStep> {
         self.steps().into_iter().find(|step| !self.is_done(*step))
     }
 
     /// The first step after this one that is not done, else the first one before it.
-    pub fn next_after(&self, current: Step) -> Option<Step> {
+    pub fn next_after(&self, current: ConnectStep) -> Option<ConnectStep> {
         let mut later = self
             .steps()
             .into_iter()
@@ -424,39 +424,39 @@ mod tests {
     #[test]
     fn the_first_step_that_is_not_done_is_next() {
         let mut facts = Facts::default();
-        assert_eq!(facts.next(), Some(Step::Console));
+        assert_eq!(facts.next(), Some(ConnectStep::Console));
         facts.progress.arrivals = vec![arrival("wrong topic")];
         assert_eq!(
             facts.next(),
-            Some(Step::Console),
+            Some(ConnectStep::Console),
             "what was refused is no beginning"
         );
         facts.progress.topics = vec![topic(TopicState::Rejected), topic(TopicState::Pending)];
-        assert_eq!(facts.next(), Some(Step::Topic));
+        assert_eq!(facts.next(), Some(ConnectStep::Topic));
         facts.progress.topics.push(topic(TopicState::Confirmed));
         assert_eq!(
             facts.next(),
-            Some(Step::Destination),
+            Some(ConnectStep::Destination),
             "a stranger's topic that waits holds nobody up"
         );
         assert_eq!(facts.pending(), 1);
-        assert!(!facts.steps().contains(&Step::Sample));
+        assert!(!facts.steps().contains(&ConnectStep::Sample));
         facts.takes_samples = true;
         assert_eq!(
             facts.next(),
-            Some(Step::Destination),
+            Some(ConnectStep::Destination),
             "a sample without a destination goes nowhere"
         );
         facts.has_destination = true;
-        assert_eq!(facts.next(), Some(Step::Sample));
+        assert_eq!(facts.next(), Some(ConnectStep::Sample));
         facts.progress.arrivals.push(arrival(""));
         assert_eq!(
             (facts.next(), facts.refused().len()),
-            (Some(Step::First), 1)
+            (Some(ConnectStep::First), 1)
         );
-        assert!(!facts.is_done(Step::First));
+        assert!(!facts.is_done(ConnectStep::First));
         facts.progress.delivered_at = Some(Timestamp::from_micros(1));
-        assert!(facts.is_done(Step::First));
+        assert!(facts.is_done(ConnectStep::First));
     }
 
     #[test]
@@ -468,18 +468,21 @@ mod tests {
         };
         facts.progress.arrivals.push(arrival(""));
         assert!(
-            facts.is_done(Step::Sample)
-                && !facts.is_done(Step::Console)
-                && !facts.is_done(Step::Topic)
+            facts.is_done(ConnectStep::Sample)
+                && !facts.is_done(ConnectStep::Console)
+                && !facts.is_done(ConnectStep::Topic)
         );
-        assert_eq!(facts.next(), Some(Step::Console));
+        assert_eq!(facts.next(), Some(ConnectStep::Console));
         assert_eq!(
-            facts.next_after(Step::Destination),
-            Some(Step::First),
+            facts.next_after(ConnectStep::Destination),
+            Some(ConnectStep::First),
             "not back to the console"
         );
         facts.progress.delivered_at = Some(Timestamp::from_micros(1));
-        assert_eq!(facts.next_after(Step::Destination), Some(Step::Console));
+        assert_eq!(
+            facts.next_after(ConnectStep::Destination),
+            Some(ConnectStep::Console)
+        );
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The view of a sample. Pure.
 
 use super::listed::entered;
-use super::progress::Step;
+use super::progress::ConnectStep;
 use super::steps::Connected;
 use super::view::Head;
 use crate::change::{Mistakes, Refused};
@@ -58,7 +58,7 @@ impl<'a> SamplePage<'a> {
             is_chosen: false,
         };
         Self {
-            head: of.head(visit, Step::Sample),
+            head: of.head(visit, ConnectStep::Sample),
             path: of.path(visit, "/sample"),
             first_path: of.path(visit, "/first"),
             types: types.iter().map(of_type).collect(),

@@ -2,7 +2,7 @@
 
 use super::changes_view::DeletePage;
 use super::listed::Connecting;
-use super::progress::{Facts, Step};
+use super::progress::{ConnectStep, Facts};
 use super::sample_view::SamplePage;
 use super::view::{ConsolePage, DestinationsPage, FirstPage, Head, TopicsPage};
 use super::{SCREEN, of_app};
@@ -63,12 +63,12 @@ impl Connected {
     }
 
     /// The head of the page of a step.
-    pub fn head(&self, visit: &Visit, step: Step) -> Head {
+    pub fn head(&self, visit: &Visit, step: ConnectStep) -> Head {
         Head::new(visit, &self.app, &self.platform, &self.facts, step)
     }
 
     /// The address of a step's page, with the call and the command for the same data.
-    pub fn place(&self, step: Step, api: &str, command: &str) -> PageAddress {
+    pub fn place(&self, step: ConnectStep, api: &str, command: &str) -> PageAddress {
         let id = self.platform.id;
         PageAddress {
             screen: SCREEN.path,
@@ -116,7 +116,7 @@ pub async fn console(
         .find(|form| form.name == of.platform.store);
     let place = PageAddress {
         is_answer: mistakes.is_answer() || once.is_answer(),
-        ..of.place(Step::Console, "", "show")
+        ..of.place(ConnectStep::Console, "", "show")
     };
     let frame = Frame::of(edge, visit, place).await?;
     let page =
@@ -134,7 +134,7 @@ pub async fn topics(
     let of = Connected::of(edge, platform).await?;
     let place = PageAddress {
         is_answer: mistakes.is_answer(),
-        ..of.place(Step::Topic, "/topics", "topics")
+        ..of.place(ConnectStep::Topic, "/topics", "topics")
     };
     let frame = Frame::of(edge, visit, place).await?;
     let topics = edge.topics(&of.platform.store);
@@ -198,7 +198,7 @@ fn place_of_sample(of: &Connected, sent: &Sent) -> PageAddress {
     PageAddress {
         command,
         api,
-        ..of.place(Step::Sample, "", "")
+        ..of.place(ConnectStep::Sample, "", "")
     }
 }
 
@@ -219,7 +219,7 @@ pub async fn destinations(
     let place = PageAddress {
         api: format!("/v1/apps/{}/destinations", of.app.id),
         command: format!("settle destination list --app {}", of.app.id),
-        ..of.place(Step::Destination, "", "")
+        ..of.place(ConnectStep::Destination, "", "")
     };
     let frame = Frame::of(&edge, &visit, place).await?;
     html(&DestinationsPage::new(
@@ -250,7 +250,7 @@ pub async fn first(
     let place = PageAddress {
         api,
         command,
-        ..of.place(Step::First, "", "")
+        ..of.place(ConnectStep::First, "", "")
     };
     let frame = Frame::of(&edge, &visit, place).await?;
     let page = FirstPage::new(&frame, &visit, &of, newest.as_ref());
@@ -278,7 +278,7 @@ pub async fn deletion(
     let place = PageAddress {
         title: format!("Delete {}", of.platform.settings.name),
         is_answer: true,
-        ..of.place(Step::Platform, "", "delete")
+        ..of.place(ConnectStep::Platform, "", "delete")
     };
     let frame = Frame::of(edge, visit, place).await?;
     html(&DeletePage::new(&frame, visit, &of, &mistakes))

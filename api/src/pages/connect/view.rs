@@ -3,7 +3,7 @@
 use super::devices::Devices;
 use super::listed::destinations;
 use super::of_app;
-use super::progress::{Facts, Step, Tick, ticks, unreachable};
+use super::progress::{ConnectStep, Facts, Tick, ticks, unreachable};
 use super::steps::Connected;
 use crate::action::Action;
 use crate::change::{Mistakes, Refused};
@@ -43,13 +43,13 @@ impl Head {
         app: &App,
         platform: &Platform,
         facts: &Facts,
-        current: Step,
+        current: ConnectStep,
     ) -> Self {
         let next = facts.next();
-        let stage = |step: Step| Stage {
+        let stage = |step: ConnectStep| Stage {
             title: step.title(),
             path: match step {
-                Step::App => of_app(visit, app.id, &format!("/ui/connect/apps/{}", app.id)),
+                ConnectStep::App => of_app(visit, app.id, &format!("/ui/connect/apps/{}", app.id)),
                 step => of_app(
                     visit,
                     app.id,
@@ -172,9 +172,9 @@ impl<'a> ConsolePage<'a> {
             count: one.times,
         };
         let is_silent = accepted.is_none() && refused.is_empty();
-        let next = of.facts.next().filter(|next| *next != Step::Console);
+        let next = of.facts.next().filter(|next| *next != ConnectStep::Console);
         Self {
-            head: of.head(visit, Step::Console),
+            head: of.head(visit, ConnectStep::Console),
             url: text("notification_url"),
             old: OldUrl::of(&value["old_notification_url"]),
             warning: None,
@@ -340,7 +340,7 @@ impl<'a> TopicsPage<'a> {
         topics.sort_by_key(|topic| topic.state != TopicState::Pending);
         let next = of.facts.next().filter(|_| of.facts.is_trusted());
         Self {
-            head: of.head(visit, Step::Topic),
+            head: of.head(visit, ConnectStep::Topic),
             rows: topics.into_iter().map(row).collect(),
             pending: of.facts.pending(),
             console_path: of.path(visit, ""),
@@ -426,9 +426,9 @@ impl<'a> DestinationsPage<'a> {
             label: form.label,
             summary: form.summary,
         };
-        let next = of.facts.next_after(Step::Destination);
+        let next = of.facts.next_after(ConnectStep::Destination);
         Self {
-            head: of.head(visit, Step::Destination),
+            head: of.head(visit, ConnectStep::Destination),
             more: of
                 .destinations
                 .next_cursor
@@ -467,10 +467,10 @@ impl<'a> FirstPage<'a> {
         of: &Connected,
         newest: Option<&(CollapseKey, PurchaseExplanation)>,
     ) -> Self {
-        let next = of.facts.next().filter(|next| *next != Step::First);
+        let next = of.facts.next().filter(|next| *next != ConnectStep::First);
         let may_send = of.facts.takes_samples && frame.may(Role::Operator);
         Self {
-            head: of.head(visit, Step::First),
+            head: of.head(visit, ConnectStep::First),
             has_arrived: of.facts.accepted().is_some(),
             ticks: ticks(
                 &of.facts,

@@ -1,6 +1,6 @@
 //! The actions on one destination. Each is a call of the API, with a reason.
 
-use super::one::{Answer, overview, settings, show};
+use super::one::{ActionResult, overview, settings, show};
 use super::{form_of, once};
 use crate::act::act;
 use crate::change::{Mistakes, reasoned, texts};
@@ -106,16 +106,16 @@ async fn post_test(
     let (status, answer) = match result.await {
         Ok(Json(tested)) => (
             StatusCode::OK,
-            Answer {
+            ActionResult {
                 tested: Some(tested),
-                ..Answer::default()
+                ..ActionResult::default()
             },
         ),
         Err(Error::Conflict(detail)) => (
             StatusCode::CONFLICT,
-            Answer {
+            ActionResult {
                 tested: Some(Tested { ok: false, detail }),
-                ..Answer::default()
+                ..ActionResult::default()
             },
         ),
         Err(Error::TooMany { wait, .. }) => {
@@ -124,9 +124,9 @@ async fn post_test(
                 format!("nothing was sent; this destination can be tested again in {minutes} min");
             (
                 StatusCode::TOO_MANY_REQUESTS,
-                Answer {
+                ActionResult {
                     tested: Some(Tested { ok: false, detail }),
-                    ..Answer::default()
+                    ..ActionResult::default()
                 },
             )
         }
@@ -134,7 +134,7 @@ async fn post_test(
             let mistakes = Mistakes::of(&visit, sent, error)?;
             (
                 mistakes.refused.status,
-                Answer {
+                ActionResult {
                     mistakes,
                     tested: None,
                 },

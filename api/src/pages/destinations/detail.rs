@@ -14,7 +14,7 @@ use domain::Timestamp;
 use storage::{Destination, Role};
 
 /// The destination whose settings are shown.
-pub struct Subject<'d> {
+pub struct ViewedDestination<'d> {
     pub destination: &'d Destination,
     pub stands: Stands,
     /// Number of deliveries that are still pending for it.
@@ -41,7 +41,7 @@ impl<'a> SettingsPage<'a> {
     pub fn new(
         frame: &'a Frame,
         visit: &Visit,
-        subject: &Subject<'_>,
+        subject: &ViewedDestination<'_>,
         groups: Vec<Group>,
         form: Form,
         mistakes: Mistakes,
@@ -88,13 +88,13 @@ impl<'a> SettingsPage<'a> {
 
 /// The actions that rotate the secret, if requests are signed, and that delete the destination.
 fn finals(
-    Subject {
+    ViewedDestination {
         destination,
         pending,
         version,
         now,
         ..
-    }: &Subject<'_>,
+    }: &ViewedDestination<'_>,
     signs: bool,
     mistakes: &Mistakes,
 ) -> Vec<Action> {

@@ -1,6 +1,6 @@
 //! One destination: its state, its deliveries, and its settings.
 
-use super::detail::{SettingsPage, Subject};
+use super::detail::{SettingsPage, ViewedDestination};
 use super::head::Stands;
 use super::standing::{Detail, OverviewPage, Rate, hour};
 use super::{SCREEN, known, list};
@@ -56,7 +56,7 @@ pub fn routes() -> Vec<Route> {
 
 /// Data of the overview besides the stored data.
 #[derive(Default)]
-pub struct Answer {
+pub struct ActionResult {
     /// The wrong fields of a form.
     pub mistakes: Mistakes,
     pub tested: Option<Tested>,
@@ -73,7 +73,7 @@ pub async fn show(
         &state,
         &visit,
         id,
-        Answer {
+        ActionResult {
             mistakes,
             tested: None,
         },
@@ -89,7 +89,7 @@ pub async fn overview(
     state: &State<Shared>,
     visit: &Visit,
     id: DestinationId,
-    answer: Answer,
+    answer: ActionResult,
 ) -> Result<Response, Error> {
     let State(edge) = state;
     let Explained {
@@ -215,7 +215,7 @@ pub async fn settings(
     };
     let stands = Stands::read(edge, destination.id).await?;
     let pending = number("pending") + number("waiting");
-    let subject = Subject {
+    let subject = ViewedDestination {
         destination: &destination,
         stands,
         pending,

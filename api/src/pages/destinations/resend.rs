@@ -4,7 +4,7 @@
 use super::SCREEN;
 use super::head::{Head, RESEND, Stands};
 use super::resend_view::{
-    self as view, Filter, Progress, ProgressPage, RANGE, ResendPage, Stage, Step,
+    self as view, Filter, Progress, ProgressPage, RANGE, ResendPage, ResendStep, Stage,
 };
 use crate::change::Mistakes;
 use crate::form::Sent;
@@ -134,7 +134,7 @@ async fn post_resend(
                 &frame,
                 &visit,
                 head,
-                Step {
+                ResendStep {
                     stage,
                     sent: &sent,
                     run,

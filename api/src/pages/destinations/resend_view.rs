@@ -249,7 +249,7 @@ pub struct ProgressPage<'a> {
 }
 
 /// A step of a run, and what it came to.
-pub struct Step<'a> {
+pub struct ResendStep<'a> {
     pub stage: Stage,
     pub sent: &'a Sent,
     pub run: String,
@@ -258,8 +258,8 @@ pub struct Step<'a> {
 
 impl<'a> ProgressPage<'a> {
     /// The answer to a step of this run.
-    pub fn new(frame: &'a Frame, visit: &Visit, head: Head, step: Step<'_>) -> Self {
-        let Step {
+    pub fn new(frame: &'a Frame, visit: &Visit, head: Head, step: ResendStep<'_>) -> Self {
+        let ResendStep {
             stage,
             sent,
             run,

@@ -1,7 +1,7 @@
 //! The state of a destination: the sentences of its explanation, its recent responses, and its actions. Pure.
 
 use super::head::{DELIVERIES, Head, OVERVIEW, RESEND, Stands};
-use super::one::Answer;
+use super::one::ActionResult;
 use super::view::test;
 use crate::action::{Action, Input, Mistake, labelled};
 use crate::cell::{Cell, Fact};
@@ -117,7 +117,7 @@ pub struct OverviewPage<'a> {
 }
 
 impl<'a> OverviewPage<'a> {
-    pub fn new(frame: &'a Frame, visit: &Visit, detail: Detail<'_>, answer: Answer) -> Self {
+    pub fn new(frame: &'a Frame, visit: &Visit, detail: Detail<'_>, answer: ActionResult) -> Self {
         let Detail {
             explanation,
             tree,

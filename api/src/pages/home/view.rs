@@ -109,8 +109,8 @@ impl Requests {
 }
 
 /// The steps with their commands, in order.
-fn list(of: FirstSteps) -> Vec<Step> {
-    let step = |is_done, title, (what, command), path| Step {
+fn list(of: FirstSteps) -> Vec<FirstStep> {
+    let step = |is_done, title, (what, command), path| FirstStep {
         is_done,
         title,
         what,
@@ -157,7 +157,7 @@ fn list(of: FirstSteps) -> Vec<Step> {
     ]
 }
 
-pub struct Step {
+pub struct FirstStep {
     is_done: bool,
     title: &'static str,
     what: &'static str,
@@ -218,7 +218,7 @@ pub struct HomePage<'a> {
     charts: Vec<Chart>,
     rows: Vec<HealthListRow>,
     alarms: Vec<Raised>,
-    steps: Vec<Step>,
+    steps: Vec<FirstStep>,
     query: String,
 }
 

@@ -80,7 +80,7 @@ impl Output for Enabled {
     }
 }
 
-type Answer = Result<Accepted<SignaledDestination>, Error>;
+type ActionResponse = Result<Accepted<SignaledDestination>, Error>;
 
 /// `POST …/enable`: starts to send again, first what is pending; with `newest_only`, only the latest state of each
 /// purchase. With `dry_run` it only counts the events that would be skipped, and answers 200.
@@ -124,7 +124,7 @@ pub async fn disable(
     edge: Acting,
     Stored(destination): Stored<Destination>,
     Body(action): Body<Action>,
-) -> Answer {
+) -> ActionResponse {
     send(
         &edge,
         destination.id,
@@ -139,7 +139,7 @@ pub async fn probe(
     edge: Acting,
     Stored(destination): Stored<Destination>,
     Body(action): Body<Action>,
-) -> Answer {
+) -> ActionResponse {
     if !destination.enabled {
         return Err(Error::Conflict(
             "the destination is disabled: enable it to send its pending deliveries".to_owned(),

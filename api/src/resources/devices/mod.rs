@@ -11,7 +11,7 @@ pub use login::{login, logout};
 
 use crate::answer::{IfNoneMatch, Tagged};
 
-use crate::devices::quota::{DEVICE_BYTES, Kind};
+use crate::devices::quota::{DEVICE_BYTES, QuotaKind};
 
 use crate::edge::Shared;
 use crate::error::Error;
@@ -96,9 +96,11 @@ pub async fn report(
     body: Unread<DeviceEvents>,
 ) -> Result<Json<Receipt>, Error> {
     let (now, bytes) = ((edge.clock)(), body.bytes());
-    edge.devices
-        .quotas
-        .check(client.reporter(), &[Kind::Events, Kind::Bytes], now)?;
+    edge.devices.quotas.check(
+        client.reporter(),
+        &[QuotaKind::Events, QuotaKind::Bytes],
+        now,
+    )?;
     let _place = edge.devices.admit(&edge.store, client.address, bytes)?;
     let received_at = Instant::now();
     let platform = client.platform.id;

@@ -33,16 +33,24 @@ pub struct Hold {
     action: Action,
 }
 
-type Answer = Result<Accepted<SignaledPurchase>, Error>;
+type ActionResponse = Result<Accepted<SignaledPurchase>, Error>;
 
 /// `POST …/flush`: settle now, unless the purchase is held.
-pub async fn flush(edge: Acting, Id(key): Id<CollapseKey>, Body(action): Body<Action>) -> Answer {
+pub async fn flush(
+    edge: Acting,
+    Id(key): Id<CollapseKey>,
+    Body(action): Body<Action>,
+) -> ActionResponse {
     newest(&edge, key).await?;
     send(&edge, key, Signal::Flush(action.admin(&edge))).await
 }
 
 /// `POST …/hold`: stop settling until a time.
-pub async fn hold(edge: Acting, Id(key): Id<CollapseKey>, mut draft: Draft<Hold>) -> Answer {
+pub async fn hold(
+    edge: Acting,
+    Id(key): Id<CollapseKey>,
+    mut draft: Draft<Hold>,
+) -> ActionResponse {
     if draft
         .body
         .until
@@ -63,19 +71,27 @@ pub async fn hold(edge: Acting, Id(key): Id<CollapseKey>, mut draft: Draft<Hold>
 }
 
 /// `POST …/release`: end a hold.
-pub async fn release(edge: Acting, Id(key): Id<CollapseKey>, Body(action): Body<Action>) -> Answer {
+pub async fn release(
+    edge: Acting,
+    Id(key): Id<CollapseKey>,
+    Body(action): Body<Action>,
+) -> ActionResponse {
     newest(&edge, key).await?;
     send(&edge, key, Signal::Release(action.admin(&edge))).await
 }
 
 /// `POST …/discard`: give the notifications accepted until now the outcome `discarded`, without settling them.
-pub async fn discard(edge: Acting, Id(key): Id<CollapseKey>, Body(action): Body<Action>) -> Answer {
+pub async fn discard(
+    edge: Acting,
+    Id(key): Id<CollapseKey>,
+    Body(action): Body<Action>,
+) -> ActionResponse {
     let admin = action.admin(&edge);
     let through = Some(newest(&edge, key).await?);
     send(&edge, key, Signal::Discard(Discard { through, admin })).await
 }
 
-async fn send(edge: &Edge, collapse_key: CollapseKey, signal: Signal) -> Answer {
+async fn send(edge: &Edge, collapse_key: CollapseKey, signal: Signal) -> ActionResponse {
     let name = signal.name();
     taken(edge.dispatch.engine().signal(collapse_key, signal)).await?;
     Ok(Accepted(SignaledPurchase {

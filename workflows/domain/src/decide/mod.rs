@@ -22,7 +22,7 @@ pub(crate) use difference::PaidAt;
 pub(crate) use walk::Walk;
 
 use crate::notification::{Notification, NotificationKind, Outcome};
-use crate::purchase::{Answer, Behind, Life, Moment, Purchase, Stage, Unconfirmed};
+use crate::purchase::{AnsweredStage, Behind, Life, Moment, Purchase, Stage, Unconfirmed};
 use crate::stores::{Gone, StorePolicy};
 use crate::time::Timestamp;
 use crate::transition::Transition;
@@ -448,7 +448,7 @@ fn settle(
                 ..assessment.unconfirmed
             };
             after.record_plan_change(before, &stage, at);
-            after.set_stage(Answer {
+            after.set_stage(AnsweredStage {
                 at,
                 stage,
                 shown_terms: assessment.shown_terms,

@@ -19,7 +19,7 @@ pub struct Session {
 
 /// Effect of an event on its session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
+pub enum SessionEffect {
     Start,
     /// Another event of the session.
     Event,
@@ -27,7 +27,7 @@ pub enum Step {
 }
 
 impl Session {
-    pub const fn first(step: Step, at: Timestamp) -> Self {
+    pub const fn first(step: SessionEffect, at: Timestamp) -> Self {
         let mut session = Self {
             started_at: None,
             last_event_at: at,
@@ -38,17 +38,17 @@ impl Session {
     }
 
     /// Adds an event. Events come late and in any order: the result is the same for each order.
-    pub fn add(&mut self, step: Step, at: Timestamp) {
+    pub fn add(&mut self, step: SessionEffect, at: Timestamp) {
         self.last_event_at = self.last_event_at.max(at);
         self.set(step, at);
     }
 
-    const fn set(&mut self, step: Step, at: Timestamp) {
+    const fn set(&mut self, step: SessionEffect, at: Timestamp) {
         match step {
             // What was announced is never moved.
-            Step::Start if self.started_at.is_none() => self.started_at = Some(at),
-            Step::End if self.closed_at.is_none() => self.closed_at = Some(at),
-            Step::Start | Step::End | Step::Event => {}
+            SessionEffect::Start if self.started_at.is_none() => self.started_at = Some(at),
+            SessionEffect::End if self.closed_at.is_none() => self.closed_at = Some(at),
+            SessionEffect::Start | SessionEffect::End | SessionEffect::Event => {}
         }
     }
 
@@ -69,10 +69,10 @@ mod tests {
     #[test]
     fn the_order_of_arrival_does_not_matter() {
         let events = [
-            (Step::Start, at(1)),
-            (Step::Event, at(5)),
-            (Step::Event, at(3)),
-            (Step::End, at(9)),
+            (SessionEffect::Start, at(1)),
+            (SessionEffect::Event, at(5)),
+            (SessionEffect::Event, at(3)),
+            (SessionEffect::End, at(9)),
         ];
         let fold = |order: [usize; 4]| {
             let [first, rest @ ..] = order.map(|index| events[index]);
@@ -93,9 +93,9 @@ mod tests {
 
     #[test]
     fn an_announced_end_stays() {
-        let mut session = Session::first(Step::End, at(4));
-        session.add(Step::Event, at(6));
-        session.add(Step::End, at(8));
+        let mut session = Session::first(SessionEffect::End, at(4));
+        session.add(SessionEffect::Event, at(6));
+        session.add(SessionEffect::End, at(8));
         assert_eq!(
             (session.closed_at, session.last_event_at),
             (Some(at(4)), at(8))

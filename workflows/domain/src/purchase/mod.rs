@@ -101,7 +101,7 @@ pub(crate) struct Unconfirmed {
 
 /// The result of a settling with an answer of the store, for [`Purchase::set_stage`].
 #[derive(Debug, Clone)]
-pub(crate) struct Answer {
+pub(crate) struct AnsweredStage {
     pub at: Timestamp,
     pub stage: Stage,
     /// The number of paid terms that the answer alone shows.
@@ -305,8 +305,8 @@ impl Purchase {
     }
 
     /// Sets the stage after an answer of the store. The unconfirmed parts do not count as shown by that answer.
-    pub(crate) fn set_stage(&mut self, answer: Answer) {
-        let Answer {
+    pub(crate) fn set_stage(&mut self, answer: AnsweredStage) {
+        let AnsweredStage {
             at,
             stage,
             shown_terms,

@@ -35,7 +35,7 @@ const PURCHASES: Sql = statement! {hot "purchases_user", "
     ORDER BY collapse_key
 "};
 
-struct Lane {
+struct AnnouncedLane {
     app: AppId,
     key: CollapseKey,
     revision: i64,
@@ -69,7 +69,7 @@ pub fn announce(write: &mut Write<'_>, renamed: Renamed, users: &[UserId]) -> Re
         let environment = environment.unwrap_or_default();
         let wants = |one: &&Destination| one.filter.wants(platform_id, environment);
         if left.iter().any(|one| wants(&one)) {
-            let lane = Lane {
+            let lane = AnnouncedLane {
                 app,
                 key,
                 revision,
@@ -79,7 +79,7 @@ pub fn announce(write: &mut Write<'_>, renamed: Renamed, users: &[UserId]) -> Re
             left.retain(|one| !wants(&one));
         }
     }
-    let lane = Lane {
+    let lane = AnnouncedLane {
         app,
         key: CollapseKey::new(anonymous.uuid()),
         revision: 1,
@@ -119,7 +119,7 @@ const BEFORE: Sql = statement! {hot "events_of_key", "
     WHERE collapse_key = ? AND event_type = '{USER_ERASED}'
 "};
 
-impl Lane {
+impl AnnouncedLane {
     fn announce<'d>(
         &self,
         write: &mut Write<'_>,

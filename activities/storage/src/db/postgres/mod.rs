@@ -58,7 +58,7 @@ pub struct PostgresConnection {
     session: Box<Session>,
     transaction: AnsiTransactionManager,
     runtime: OwnRuntime,
-    next: Next,
+    next: NextStatement,
     /// How long an answer may take, if this process limits it.
     limit: Option<Duration>,
     instrumentation: DynInstrumentation,
@@ -66,7 +66,7 @@ pub struct PostgresConnection {
 
 /// How the next statement is run.
 #[derive(Default)]
-enum Next {
+enum NextStatement {
     #[default]
     Now,
     /// Sent with the next statement that is run now.
@@ -195,7 +195,7 @@ impl PostgresConnection {
             session,
             transaction: AnsiTransactionManager::default(),
             runtime,
-            next: Next::Now,
+            next: NextStatement::Now,
             limit: None,
             instrumentation: DynInstrumentation::default_instrumentation(),
         })
@@ -203,25 +203,25 @@ impl PostgresConnection {
 
     /// Sends the next statement with the one after it, if it is in a transaction. Its error is the error of that one.
     pub fn defer_next(&mut self) {
-        self.next = Next::Later;
+        self.next = NextStatement::Later;
     }
 
     /// Sends the next query, if it is in a transaction, with the statement after it; see [`Self::queued`].
     pub fn run_next_ahead(&mut self) {
-        self.next = Next::Ahead(None);
+        self.next = NextStatement::Ahead(None);
     }
 
     /// The query that was run ahead; `None` if it was not run.
     pub fn queued(&mut self) -> Option<QueuedQuery> {
         match mem::take(&mut self.next) {
-            Next::Ahead(queued) => queued,
-            Next::Now | Next::Later | Next::Fetched(_) => None,
+            NextStatement::Ahead(queued) => queued,
+            NextStatement::Now | NextStatement::Later | NextStatement::Fetched(_) => None,
         }
     }
 
     /// The next statement was run ahead as this one.
     pub fn fetch_next(&mut self, queued: QueuedQuery) {
-        self.next = Next::Fetched(queued);
+        self.next = NextStatement::Fetched(queued);
     }
 
     /// Whether the last request was sent with others of which the server refused one: then a `COMMIT` rolled back.
@@ -265,7 +265,7 @@ impl PostgresConnection {
 impl SimpleConnection for PostgresConnection {
     fn batch_execute(&mut self, query: &str) -> QueryResult<()> {
         if query.starts_with("ROLLBACK") {
-            if matches!(mem::take(&mut self.next), Next::Later) {
+            if matches!(mem::take(&mut self.next), NextStatement::Later) {
                 return self.wait(async |session| {
                     session.roll_back_later(query).await;
                     Ok(())
@@ -275,11 +275,11 @@ impl SimpleConnection for PostgresConnection {
         }
         let request = Request::Batch(query.to_owned());
         match mem::take(&mut self.next) {
-            Next::Later => {
+            NextStatement::Later => {
                 self.session.queue(request);
                 Ok(())
             }
-            Next::Now | Next::Ahead(_) | Next::Fetched(_) => {
+            NextStatement::Now | NextStatement::Ahead(_) | NextStatement::Fetched(_) => {
                 self.wait(async |session| session.answer(request).await)?;
                 // What was fetched in a transaction is used in it.
                 if query == "COMMIT" {
@@ -310,7 +310,7 @@ impl Connection for PostgresConnection {
     {
         let next = mem::take(&mut self.next);
         let request = Request::Query(Query::of(source)?);
-        if matches!(next, Next::Later) && self.is_in_transaction() {
+        if matches!(next, NextStatement::Later) && self.is_in_transaction() {
             self.session.queue(request);
             return Ok(0);
         }
@@ -346,17 +346,20 @@ impl LoadConnection for PostgresConnection {
         Pg: QueryMetadata<T::SqlType>,
     {
         let rows = match mem::take(&mut self.next) {
-            Next::Ahead(_) => {
+            NextStatement::Ahead(_) => {
                 let query = if self.is_in_transaction() {
                     Some(Query::of(&source)?)
                 } else {
                     None
                 };
-                self.next = Next::Ahead(query.map(|query| self.session.queue_query(query)));
+                self.next =
+                    NextStatement::Ahead(query.map(|query| self.session.queue_query(query)));
                 Vec::new()
             }
-            Next::Fetched(queued) => self.wait(async |session| session.fetch(queued).await)?,
-            Next::Now | Next::Later => {
+            NextStatement::Fetched(queued) => {
+                self.wait(async |session| session.fetch(queued).await)?
+            }
+            NextStatement::Now | NextStatement::Later => {
                 let request = Request::Query(Query::of(&source)?);
                 self.wait(async |session| session.answer(request).await)?
                     .rows

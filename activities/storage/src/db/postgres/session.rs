@@ -39,7 +39,7 @@ impl Request {
 
 /// The server's answer to a request.
 #[derive(Default)]
-pub struct Answer {
+pub struct PgResponse {
     pub rows: Vec<PgRow>,
     /// Number of rows that it changed.
     pub changed: usize,
@@ -85,9 +85,11 @@ pub struct Session {
     is_read_only: Arc<AtomicBool>,
 }
 
-type Sent<'s> = Pin<
+type PendingResponse<'s> = Pin<
     Box<
-        MaybeDone<Pin<Box<dyn Future<Output = Result<Answer, tokio_postgres::Error>> + Send + 's>>>,
+        MaybeDone<
+            Pin<Box<dyn Future<Output = Result<PgResponse, tokio_postgres::Error>> + Send + 's>>,
+        >,
     >,
 >;
 
@@ -150,7 +152,7 @@ impl Session {
     ///
     /// # Errors
     /// The first request that was refused.
-    pub async fn answer(&mut self, request: Request) -> QueryResult<Answer> {
+    pub async fn answer(&mut self, request: Request) -> QueryResult<PgResponse> {
         self.send(Some(request)).await
     }
 
@@ -200,13 +202,13 @@ impl Session {
         yield_now().await;
     }
 
-    async fn send(&mut self, last: Option<Request>) -> QueryResult<Answer> {
+    async fn send(&mut self, last: Option<Request>) -> QueryResult<PgResponse> {
         self.queue
             .extend(last.map(|request| PendingRequest::new(request, None)));
         self.is_undone = false;
         let queue = mem::take(&mut self.queue);
         let refused = self.prepare(&queue).await;
-        let mut newest = Answer::default();
+        let mut newest = PgResponse::default();
         for (index, (entry, answer)) in queue.iter().zip(self.exchange(&queue).await).enumerate() {
             let answer = match answer {
                 Ok(answer) => answer,
@@ -276,8 +278,8 @@ impl Session {
     async fn exchange(
         &self,
         queue: &[PendingRequest],
-    ) -> Vec<Result<Answer, tokio_postgres::Error>> {
-        let mut sent: Vec<Sent<'_>> = Vec::with_capacity(queue.len());
+    ) -> Vec<Result<PgResponse, tokio_postgres::Error>> {
+        let mut sent: Vec<PendingResponse<'_>> = Vec::with_capacity(queue.len());
         for entry in queue {
             let mut run = Box::pin(maybe_done(self.run(&entry.request)));
             // The client sends a request when it is polled for the first time.
@@ -297,7 +299,7 @@ impl Session {
     fn run<'s>(
         &'s self,
         request: &'s Request,
-    ) -> Pin<Box<dyn Future<Output = Result<Answer, tokio_postgres::Error>> + Send + 's>> {
+    ) -> Pin<Box<dyn Future<Output = Result<PgResponse, tokio_postgres::Error>> + Send + 's>> {
         Box::pin(async move {
             let query = match request {
                 Request::Batch(statements) => {
@@ -305,7 +307,7 @@ impl Session {
                         .client
                         .batch_execute(statements)
                         .await
-                        .map(|()| Answer::default());
+                        .map(|()| PgResponse::default());
                 }
                 Request::Query(query) => query,
             };
@@ -322,7 +324,7 @@ impl Session {
                 received.push(row);
             }
             let changed = rows.rows_affected().unwrap_or_default();
-            Ok(Answer {
+            Ok(PgResponse {
                 rows: PgRow::of_answer(received),
                 changed: usize::try_from(changed).unwrap_or(usize::MAX),
             })

@@ -27,7 +27,7 @@ pub struct Lane<'a> {
     /// The user of the next event, whose lane at the destination is locked: the owner of the purchase, or the one
     /// before a transfer. `None` if the destination does not get requests user by user, or if the purchase has no user.
     pub user: Option<UserLane>,
-    pub start: Start,
+    pub start: SlotWait,
     /// Whether the destination had a free place.
     pub has_room: bool,
     /// Whether an older `purchase.updated` than the newest is pending.
@@ -35,7 +35,7 @@ pub struct Lane<'a> {
 }
 
 #[derive(Clone, Copy, Default)]
-pub struct Start {
+pub struct SlotWait {
     pub wait: Duration,
     /// When the next request may start; `None` if the destination has no rate.
     pub next_slot_at: Option<Timestamp>,

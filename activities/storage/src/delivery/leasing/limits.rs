@@ -1,7 +1,7 @@
 //! The limits on leasing a lane: a request in flight about its user, the user's pause, and the destination's breaker,
 //! pause, rate and free places.
 
-use super::lane::{BUSY, Lane, Start};
+use super::lane::{BUSY, Lane, SlotWait};
 use crate::delivery::health;
 use crate::delivery::lanes::{Idle, Lease, LeaseResult, Mode};
 use crate::delivery::leasing::tracks::SUBJECT;
@@ -55,7 +55,7 @@ pub fn start(
     };
     match slot(lane.health.next_slot_at, rate, write.now()?) {
         Slot::Free { wait, next_at } => {
-            lane.start = Start {
+            lane.start = SlotWait {
                 wait,
                 next_slot_at: Some(next_at),
             }

@@ -25,9 +25,9 @@ use db::sql::{Sql, insert, statement};
 use db::statement::sql;
 use db::writer::Write;
 use domain::health::wait_until;
-use lane::{BUSY, Lane, Start, closed};
+use lane::{BUSY, Lane, SlotWait, closed};
 use render::{Frozen, FrozenBody, Stop, Tries};
-use state::State;
+use state::CarriedState;
 use tracks::{Heads, due_at};
 
 /// Leases a lane for one request. A lease with the same token is taken again: its result was lost, so nothing was sent.
@@ -85,7 +85,7 @@ pub fn lease(
         row,
         health,
         user: None,
-        start: Start::default(),
+        start: SlotWait::default(),
         has_room: room.has_room,
         has_outdated: false,
     };
@@ -207,7 +207,7 @@ impl Lane<'_> {
             .find_map(|one| one.body.nameless_device_id.clone());
         let mut attempts = Vec::with_capacity(frozen.len());
         for one in frozen {
-            if let State::New(state) = one.state {
+            if let CarriedState::New(state) = one.state {
                 state.note_sent(write)?;
             }
             attempts.push(begin(write, lease, one)?);
@@ -337,7 +337,7 @@ fn begin(write: &mut Write<'_>, lease: &Lease, frozen: Frozen) -> Result<Attempt
         number: tries.counted + 1,
         refusals: tries.refused,
         first_tried_at: Some(first_tried_at),
-        is_stale: matches!(state, State::Stale),
+        is_stale: matches!(state, CarriedState::Stale),
         body,
         traceparent: row.traceparent,
     })

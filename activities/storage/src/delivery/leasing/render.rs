@@ -2,7 +2,7 @@
 //! (`acked_revision` of the lane), and then frozen: every later attempt sends the same body.
 
 use super::lane::Lane;
-use super::state::{State, state};
+use super::state::{CarriedState, state};
 use super::tracks;
 use crate::delivery::health;
 use crate::delivery::lanes::{Mode, Rendered, Sibling, Unsent};
@@ -29,7 +29,7 @@ pub struct Frozen {
     pub row: DeliveryRow,
     pub body: FrozenBody,
     /// Whether it carries a state of its user, and whether the destination may have a newer one.
-    pub state: State,
+    pub state: CarriedState,
     /// Sequence number of a row if it is pending. The row is then locked, so that it cannot end before it is leased.
     pub pending: Ahead<'static, Number>,
     pub tries: Ahead<'static, Tries>,
@@ -146,7 +146,8 @@ pub fn batch(
         match prepared {
             Prepared::Body(body) => {
                 let state = state(write.connection, lane, row.event_id, body.environment)?;
-                let is_outdated = matches!(state, State::Stale) && body.joined_device_id.is_none();
+                let is_outdated =
+                    matches!(state, CarriedState::Stale) && body.joined_device_id.is_none();
                 if row.event_type == PROFILE_UPDATED && is_outdated {
                     tracks::supersede_profile(write, &row)?;
                     if removes {

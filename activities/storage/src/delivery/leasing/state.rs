@@ -10,7 +10,7 @@ use domain::{Environment, EventId, UserId};
 
 /// Whether an event carries a state of its user, and whether the destination may have a newer one.
 #[derive(Clone, Copy)]
-pub enum State {
+pub enum CarriedState {
     /// The event carries none, or the destination does not get requests user by user.
     None,
     /// Contains a state, and no newer one was sent.
@@ -51,10 +51,10 @@ pub fn state(
     lane: &Lane<'_>,
     event: EventId,
     environment: Environment,
-) -> Result<State, Error> {
+) -> Result<CarriedState, Error> {
     let destination = lane.lease.destination;
     if !lane.destination.per_user {
-        return Ok(State::None);
+        return Ok(CarriedState::None);
     }
     let owner = lane.user.map(|lane| lane.user);
     let revisions: Option<StateRevisions> = sql(AGE)
@@ -68,10 +68,10 @@ pub fn state(
         ))
         .first(connection)?;
     let Some(revisions) = revisions else {
-        return Ok(State::None);
+        return Ok(CarriedState::None);
     };
     let (Some(user), Some(revision)) = (revisions.user_id, revisions.user_revision) else {
-        return Ok(State::None);
+        return Ok(CarriedState::None);
     };
     let is_older = revisions
         .acked_revision
@@ -81,9 +81,9 @@ pub fn state(
         .owner_acked_revision
         .or(revisions.owner_sent_revision);
     if is_older || (owner != Some(user) && owners.is_some()) {
-        return Ok(State::Stale);
+        return Ok(CarriedState::Stale);
     }
-    Ok(State::New(UserState {
+    Ok(CarriedState::New(UserState {
         lane: UserLane {
             destination,
             user,

@@ -3,7 +3,7 @@
 
 use super::bounds::{Admitted, Bounds};
 use super::known;
-use super::reported::{Claiming, ReportedClaim, Start, WaitingClaim};
+use super::reported::{ClaimStart, Claiming, ReportedClaim, WaitingClaim};
 use crate::devices::rows::{Origins, SIZES};
 use crate::events::alarms;
 use crate::settings::unnamed::unnamed;
@@ -176,15 +176,15 @@ impl<'r> ReportedClaim<'r> {
     }
 
     /// How it begins to wait although its row is stored; `None` if it does not.
-    fn start(&self, row: &KnownRow) -> Option<Start> {
+    fn start(&self, row: &KnownRow) -> Option<ClaimStart> {
         if row.status != ClaimStatus::Refused {
             return None;
         }
         // Only what is refused takes another customer than before.
         if !self.is_of_customer(row) {
-            return Some(Start::Renewed);
+            return Some(ClaimStart::Renewed);
         }
-        (row.reason == Some(ClaimReason::Displaced)).then_some(Start::Returned)
+        (row.reason == Some(ClaimReason::Displaced)).then_some(ClaimStart::Returned)
     }
 
     fn values(&self, reason: Option<ClaimReason>, now: Timestamp) -> [Value<'_>; 17] {
@@ -249,7 +249,7 @@ pub fn store(
     for (key, claim) in by_key {
         let row = known.get(&key);
         wanted.extend(
-            row.map_or(Some(Start::New), |row| claim.start(row))
+            row.map_or(Some(ClaimStart::New), |row| claim.start(row))
                 .map(|start| WaitingClaim { claim, start }),
         );
         let is_filled = |row: &KnownRow| claim.outranks(row.kind) && claim.is_of_customer(row);
@@ -262,7 +262,7 @@ pub fn store(
     warn_without_secret(write, started.iter().map(|one| &one.claim), origins)?;
     let new = started
         .iter()
-        .filter(|one| one.start == Start::New)
+        .filter(|one| one.start == ClaimStart::New)
         .map(|one| one.claim);
     let mut inserted: Vec<ReportedClaim<'_>> = new.chain(filled).collect();
     inserted.sort_by_key(ReportedClaim::key);
@@ -270,9 +270,9 @@ pub fn store(
     started
         .iter()
         .try_for_each(|WaitingClaim { claim, start }| match start {
-            Start::New => Ok(()),
-            Start::Renewed => renew(write, claim, origins),
-            Start::Returned => take_back(write, claim, origins),
+            ClaimStart::New => Ok(()),
+            ClaimStart::Renewed => renew(write, claim, origins),
+            ClaimStart::Returned => take_back(write, claim, origins),
         })?;
     Ok(counts)
 }

@@ -2,7 +2,7 @@
 //! of the network with the most claims gives way to one of a network with fewer, so that an attacker with few addresses
 //! cannot block the claims of others.
 
-use super::reported::{Claiming, ReportedClaim, Start, WaitingClaim};
+use super::reported::{ClaimStart, Claiming, ReportedClaim, WaitingClaim};
 use crate::devices::rows::SIZES;
 use crate::events::alarms;
 use db::alarm::About;
@@ -185,7 +185,7 @@ impl Bounds {
         write: &mut Write<'_>,
         WaitingClaim { claim, start }: &WaitingClaim<'_>,
     ) -> Result<Room, Error> {
-        let is_new = *start == Start::New;
+        let is_new = *start == ClaimStart::New;
         let of_device = self.devices.entry(claim.place).or_default();
         let of_network = self.networks.entry(network(claim)).or_default();
         let room = match claim.claiming {

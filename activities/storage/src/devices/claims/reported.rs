@@ -31,7 +31,7 @@ pub struct ReportedClaim<'r> {
 
 /// How a claim begins to wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Start {
+pub enum ClaimStart {
     New,
     /// The claim's row was refused, for another customer of the store.
     Renewed,
@@ -42,5 +42,5 @@ pub enum Start {
 /// A claim that is to wait.
 pub struct WaitingClaim<'r> {
     pub claim: ReportedClaim<'r>,
-    pub start: Start,
+    pub start: ClaimStart,
 }

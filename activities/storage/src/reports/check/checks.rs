@@ -4,7 +4,8 @@
 //! never look broken.
 
 use super::range::{
-    DELIVERIES, DESTINATIONS, DEVICE_EVENTS, EVENTS, Key, LANES, NOTIFICATIONS, PURCHASES, USERS,
+    DELIVERIES, DESTINATIONS, DEVICE_EVENTS, EVENTS, KeyKind, LANES, NOTIFICATIONS, PURCHASES,
+    USERS,
 };
 use super::{By, Check, Table, acceptance, queued};
 use db::sql::{Sql, clause, statement};
@@ -27,7 +28,7 @@ macro_rules! checks {
 pub const TABLES: &[Table] = &[
     Table {
         name: "acceptances",
-        key: Key::Number,
+        key: KeyKind::Number,
         keys: statement!(
             "SELECT CAST(seq AS TEXT) AS value FROM acceptances WHERE seq > ? ORDER BY seq LIMIT ?"
         ),
@@ -35,7 +36,7 @@ pub const TABLES: &[Table] = &[
     },
     Table {
         name: "notifications",
-        key: Key::Number,
+        key: KeyKind::Number,
         keys: statement!(
             "SELECT CAST(seq AS TEXT) AS value FROM notifications WHERE seq > ? ORDER BY seq LIMIT ?"
         ),
@@ -43,7 +44,7 @@ pub const TABLES: &[Table] = &[
     },
     Table {
         name: "purchases",
-        key: Key::Text,
+        key: KeyKind::Text,
         keys: statement! {"
             SELECT collapse_key AS value FROM purchases WHERE collapse_key > ? ORDER BY collapse_key LIMIT ?
         "},
@@ -51,13 +52,13 @@ pub const TABLES: &[Table] = &[
     },
     Table {
         name: "users",
-        key: Key::Text,
+        key: KeyKind::Text,
         keys: statement!("SELECT id AS value FROM users WHERE id > ? ORDER BY id LIMIT ?"),
         checks: USERS_CHECKS,
     },
     Table {
         name: "events",
-        key: Key::Number,
+        key: KeyKind::Number,
         keys: statement!(
             "SELECT CAST(seq AS TEXT) AS value FROM events WHERE seq > ? ORDER BY seq LIMIT ?"
         ),
@@ -65,7 +66,7 @@ pub const TABLES: &[Table] = &[
     },
     Table {
         name: "deliveries",
-        key: Key::Number,
+        key: KeyKind::Number,
         keys: statement!(
             "SELECT CAST(seq AS TEXT) AS value FROM deliveries WHERE seq > ? ORDER BY seq LIMIT ?"
         ),
@@ -73,7 +74,7 @@ pub const TABLES: &[Table] = &[
     },
     Table {
         name: "lanes",
-        key: Key::Pair,
+        key: KeyKind::Pair,
         keys: statement! {"
             SELECT destination_id || '_' || collapse_key AS value
             FROM lanes
@@ -85,13 +86,13 @@ pub const TABLES: &[Table] = &[
     },
     Table {
         name: "destinations",
-        key: Key::Text,
+        key: KeyKind::Text,
         keys: statement!("SELECT id AS value FROM destinations WHERE id > ? ORDER BY id LIMIT ?"),
         checks: DESTINATIONS_CHECKS,
     },
     Table {
         name: "device_events",
-        key: Key::Number,
+        key: KeyKind::Number,
         keys: statement!(
             "SELECT CAST(seq AS TEXT) AS value FROM device_events WHERE seq > ? ORDER BY seq LIMIT ?"
         ),

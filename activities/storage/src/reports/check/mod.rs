@@ -17,7 +17,7 @@ use db::error::Error;
 use db::page::Page;
 use db::sql::{Clause, Sql};
 use db::statement::sql;
-use range::{Key, Range};
+use range::{KeyKind, Range};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -51,7 +51,7 @@ pub struct CheckedRows {
 
 struct Table {
     name: &'static str,
-    key: Key,
+    key: KeyKind,
     /// Selects the next keys after one, as texts.
     keys: Sql,
     checks: &'static [Check],

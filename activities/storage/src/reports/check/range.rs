@@ -17,7 +17,7 @@ pub const LANES: &str =
 
 /// The kind of a table's key, and its text form in a cursor.
 #[derive(Clone, Copy)]
-pub enum Key {
+pub enum KeyKind {
     /// A number. The empty text is the beginning of the table.
     Number,
     Text,
@@ -30,7 +30,7 @@ pub struct Range {
     pub now: Timestamp,
 }
 
-impl Key {
+impl KeyKind {
     /// Whether a text is a key of this kind, or empty for the beginning of the table.
     pub fn is(self, text: &str) -> bool {
         !matches!(self, Self::Number) || text.is_empty() || text.parse::<i64>().is_ok()
