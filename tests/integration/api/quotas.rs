@@ -1,7 +1,8 @@
 //! The quota of a platform's day over HTTP: what is refused beyond it, and what never is.
 
 use super::edge::{Answer, DEVICE_SECRET, Service};
-use api::devices::quota::{QuotaKind, Quotas, Reporter};
+use api::devices::admission::QuotaKind;
+use api::devices::quota::{Quotas, Reporter};
 use domain::{DeviceId, DevicePlace, PlatformId, Timestamp};
 use serde_json::{Value, json};
 use storage::{DeviceUsage, Handling, Page, Platform};

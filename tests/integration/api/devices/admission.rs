@@ -2,8 +2,7 @@
 
 use super::super::edge::{Answer, DEVICE_SECRET, Service};
 use super::{request, start};
-use api::devices::admission::{Bound, GATES, Gate};
-use api::devices::quota::Kind;
+use api::devices::admission::{Bound, GATES, Gate, QuotaKind};
 use axum::Extension;
 use axum::extract::ConnectInfo;
 use serde_json::{Value, json};
@@ -51,10 +50,10 @@ fn compose(gate: Gate, number: usize) -> (&'static str, Value) {
     let mut report = request(&json!([start(&number.to_string())]));
     match gate {
         Gate::AddressBytes => report = request(&json!(vec![json!(["x".repeat(1000)]); 490])),
-        Gate::Day(Kind::Devices) => {
+        Gate::Day(QuotaKind::Devices) => {
             report["device"]["id"] = json!(format!("2f0d2ef6-3b3f-4b9c-8a64-{number:012}"));
         }
-        Gate::Day(Kind::Users) => {
+        Gate::Day(QuotaKind::Users) => {
             let login =
                 json!({ "device": report["device"], "external_id": format!("anna-{number}") });
             return ("/v1/device/login", login);
