@@ -2,7 +2,7 @@
 //! search, and a slow hash would only slow requests down.
 
 use crate::admin::platforms::require_app;
-use crate::reports::listing::Filtered;
+use crate::reports::filtered::Filtered;
 use crate::store::Store;
 use db::audit_log::AuditEntry;
 use db::connection::AnyConnection;

@@ -2,7 +2,7 @@
 //! they are as random as API keys. The admin token may not be, so its hash is keyed.
 
 use crate::admin::keys::Role;
-use crate::reports::listing::Filtered;
+use crate::reports::filtered::Filtered;
 use crate::store::Store;
 use db::audit_log::{Actor, AuditEntry};
 use db::connection::AnyConnection;

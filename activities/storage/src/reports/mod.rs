@@ -15,7 +15,7 @@ pub mod events;
 pub mod explain;
 pub mod feed;
 pub mod figures;
-mod filtered;
+pub mod filtered;
 pub mod listing;
 pub mod minutes;
 pub mod notifications;
