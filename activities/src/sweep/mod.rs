@@ -20,7 +20,7 @@ use crate::failing::Work;
 use crate::failure::Failed;
 use crate::heartbeat::Heartbeats;
 use futures::FutureExt;
-use parts::Part;
+use parts::{Part, RETRY};
 use std::time::Duration;
 use storage::{Error, fault};
 use temporalio_sdk::activities::ActivityContext;
@@ -105,8 +105,6 @@ const TURNS: Duration = seconds(24);
 
 /// Time between two heartbeats to Temporal.
 const HEARTBEAT_INTERVAL: Duration = seconds(3);
-/// Time until Temporal runs a sweep again that did not finish.
-const RETRY: Duration = seconds(1);
 
 /// Whether Temporal was emptied, which decides what the wakes wait for.
 const fn emptied<'c>() -> Part<(&'c Context, &'c str)> {

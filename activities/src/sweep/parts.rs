@@ -1,7 +1,6 @@
 //! The parts of a sweep. Each has its own turn and time: a part that fails or takes too long ends alone, and stops no
 //! other. Its next turn finds unfinished work in the database.
 
-use super::RETRY;
 use crate::failure::Failed;
 use futures::future::BoxFuture;
 use std::collections::BTreeMap;
@@ -10,6 +9,9 @@ use std::time::Duration;
 use storage::{Error, fault};
 use tokio::time::{Instant, timeout};
 use workflows::activities::Swept;
+
+/// Time until Temporal runs a sweep again that did not finish.
+pub const RETRY: Duration = Duration::from_secs(1);
 
 /// A part of the sweep, which needs a context.
 pub struct Part<C> {

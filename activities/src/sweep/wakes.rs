@@ -4,7 +4,8 @@
 //! was missed, then changes of settings and the calendar, which may use four fifths of the rate at which a store may be
 //! queried by all workers: the rest is left to windows that end. A sweep that finds many missed windows raises an alarm.
 
-use super::{RETRY, stuck};
+use super::parts::RETRY;
+use super::stuck;
 use crate::dependencies::Context;
 use crate::engine::Engine;
 use crate::failure::Failed;
