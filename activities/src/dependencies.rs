@@ -2,13 +2,13 @@
 
 use crate::delivery::in_flight::InFlight;
 use crate::delivery::local_attempts::LocalAttempts;
-use crate::delivery::refused::RefusedLanes;
+use crate::delivery::refused_lanes::RefusedLanes;
 use crate::delivery::slots::DeliverySlots;
 use crate::delivery::volume::Volume;
 use crate::engine::Engine;
-use crate::failing::RaisedAlarms;
 use crate::heartbeat::Heartbeats;
 use crate::http::Http;
+use crate::raised::RaisedAlarms;
 use crate::settling::verifier::Verifier;
 use crate::sweep::parts::Streaks;
 use domain::Timestamp;

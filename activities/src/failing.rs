@@ -6,11 +6,9 @@
 
 use crate::dependencies::Context;
 use crate::failure::{self, Failed};
-use crate::streak::{Streak, Streaks};
+use crate::streak::Streak;
 use domain::{CollapseKey, DestinationId, PlatformId, TransferId};
-use std::collections::HashMap;
 use std::future::Future;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use storage::{About, Error, Refusal, chain};
 use temporalio_common::ActivityError;
@@ -28,11 +26,6 @@ const FAILING_FOR: Duration = Duration::from_secs(30);
 /// While nothing succeeds, the database is not available, which has alarms of its own: only each failure of this number
 /// raises one.
 const FAILURES_WITHOUT_DATABASE: u32 = 20;
-/// How long an alarm is not raised again by this process.
-const RAISED_FOR: Duration = Duration::from_secs(60);
-/// Maximum number of alarms that this process remembers.
-const MAX_RAISED: usize = 1_000;
-
 /// Work that an activity does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Work {
@@ -64,13 +57,6 @@ pub struct FailedAttempt<'a> {
     /// The failures in a row that it belongs to.
     pub streak: Streak,
     pub error: &'a Error,
-}
-
-/// The alarms that this process raised lately, so that thousands of purchases that fail alike write a row once a minute.
-#[derive(Debug, Clone, Default)]
-pub struct RaisedAlarms {
-    raised: Arc<Mutex<HashMap<String, Instant>>>,
-    streaks: Streaks,
 }
 
 impl Context {
@@ -206,28 +192,6 @@ impl Context {
     }
 }
 
-impl RaisedAlarms {
-    /// Whether an alarm is raised now.
-    fn is_due(&self, alarm: &str, now: Instant) -> bool {
-        let mut raised = self.raised();
-        raised.retain(|_, at| now.duration_since(*at) < RAISED_FOR);
-        if raised.len() >= MAX_RAISED || raised.contains_key(alarm) {
-            return false;
-        }
-        raised.insert(alarm.to_owned(), now);
-        true
-    }
-
-    /// Forgets an alarm that was not stored.
-    fn forget(&self, alarm: &str) {
-        self.raised().remove(alarm);
-    }
-
-    fn raised(&self) -> MutexGuard<'_, HashMap<String, Instant>> {
-        self.raised.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 impl Work {
     /// The kind of the alarm.
     const fn alarm(self) -> &'static str {
@@ -336,6 +300,7 @@ fn detail(work: Work, error: &Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
     use storage::Cause;
     use uuid::Uuid;
 
@@ -453,17 +418,5 @@ mod tests {
                 "{detail}"
             );
         }
-    }
-
-    #[tokio::test]
-    async fn an_alarm_is_raised_once_a_minute_by_a_process() {
-        let (raised, now) = (RaisedAlarms::default(), Instant::now());
-        let is_due =
-            |alarm: &str, seconds: u64| raised.is_due(alarm, now + Duration::from_secs(seconds));
-        assert_eq!(
-            [is_due("one", 0), is_due("one", 59), is_due("other", 59)],
-            [true, false, true]
-        );
-        assert_eq!([is_due("one", 60), is_due("other", 60)], [true, false]);
     }
 }

@@ -8,6 +8,7 @@ pub mod drain;
 pub mod in_flight;
 pub mod local_attempts;
 pub mod refused;
+pub mod refused_lanes;
 pub mod slots;
 pub mod stream;
 pub mod supervise;
