@@ -2,7 +2,6 @@
 //!
 //! Unlike libpq, `allow` is `prefer`, and a certificate names its server in its alternative names alone.
 
-use super::address::Invalid;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
@@ -17,6 +16,10 @@ use tokio_postgres::config::SslMode;
 
 /// The protocol's name, which a server requires when TLS begins without a request for it.
 const PROTOCOL: &[u8] = b"postgresql";
+
+/// A URL that cannot be used, and why. It repeats no value and no unknown name, which might be of a password.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invalid(pub String);
 
 /// Verification of a server's certificate. Each variant includes those before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,6 +1,8 @@
 //! Reads the URL of a PostgreSQL database. It means what it means to libpq, except that nothing is read from the
 //! environment or from files in the home folder.
 
+pub use super::tls::Invalid;
+
 use super::tls::{Tls, Verified};
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use std::collections::BTreeSet;
@@ -67,10 +69,6 @@ const WITHOUT_EFFECT: &[&str] = &[
     "fallback_application_name",
     "sslcompression",
 ];
-
-/// A URL that cannot be used, and why. It repeats no value and no unknown name, which might be of a password.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Invalid(pub String);
 
 /// The servers of one database, and how they are reached.
 pub struct Address {
