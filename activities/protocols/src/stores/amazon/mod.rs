@@ -4,10 +4,13 @@
 
 pub mod request;
 pub mod response;
+mod settings;
 mod term;
 
 #[cfg(test)]
 mod tests;
+
+pub use settings::Settings;
 
 use crate::http::Request;
 use crate::stores::{Answer, Bucket, CheckStep, Replied, Simulated, StoreProtocol, Subject};
@@ -15,35 +18,9 @@ use domain::notification::is_sample_purchase;
 use domain::{Environment, Parked, Verification};
 use std::time::Duration;
 use storage::StorePart;
-use url::Url;
 
 /// Name of the store in `platforms.store`.
 pub const STORE: &str = "amazon";
-
-/// The default of [`Settings::give_up_after`].
-const GIVE_UP_AFTER: Duration = Duration::from_secs(15 * 60);
-/// The default of [`Settings::per_second`]. Amazon publishes no rate limit.
-const PER_SECOND: u32 = 10;
-
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// Scheme, host and port that replace Amazon's; `None` for Amazon's.
-    pub base: Option<Url>,
-    /// `amazon.patience`: how long to retry after the first failure before the purchase is settled without the store.
-    pub give_up_after: Duration,
-    /// Maximum number of queries per second per platform.
-    pub per_second: u32,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            base: None,
-            give_up_after: GIVE_UP_AFTER,
-            per_second: PER_SECOND,
-        }
-    }
-}
 
 /// The verification with RVS: one request per check.
 #[derive(Debug, Clone)]

@@ -1,6 +1,6 @@
 //! The request about one receipt. Its path contains the shared secret, so the URL is never logged or stored.
 
-use super::Settings;
+use super::settings::Settings;
 use crate::http::{Method, Request};
 use crate::stores::{Answer, Retry, Subject};
 use domain::{Environment, Parked, Verification};
