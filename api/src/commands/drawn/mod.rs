@@ -3,6 +3,7 @@
 //! [`Hook`].
 
 mod argument;
+mod exchange;
 mod pairs;
 mod print;
 #[cfg(test)]
@@ -10,7 +11,7 @@ mod tests;
 mod verb;
 
 pub use argument::{Argument, Flag, Parse};
-pub use print::Exchange;
+pub use exchange::Exchange;
 pub use verb::{Hook, Planned};
 
 use super::client::{Client, Remote};

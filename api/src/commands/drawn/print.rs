@@ -1,48 +1,11 @@
 //! How the response of a call is printed. `--json` always prints it verbatim.
 
+use super::exchange::Exchange;
 use super::verb::{Hook, Verb};
 use crate::client::Client;
 use crate::names::{self, DESTINATION, PLATFORM};
 use crate::table::{self, Column};
-use api::shell::quoted;
-use serde_json::{Map, Value};
 use std::process::ExitCode;
-
-/// The typed arguments and the API's response. Typed secrets are left out.
-pub struct Exchange {
-    pub answer: Value,
-    /// The arguments by the names of their fields.
-    pub typed: Map<String, Value>,
-    /// Whether some of them select part of a list.
-    pub is_filtered: bool,
-}
-
-impl Exchange {
-    /// One argument as text; empty when it was not typed.
-    pub fn typed(&self, field: &str) -> String {
-        self.typed.get(field).map(table::raw).unwrap_or_default()
-    }
-
-    /// A text with each `{field}` replaced by what was typed, else by that field of the answer. Between backticks, where
-    /// a command stands, it is one argument of a shell.
-    fn filled(&self, text: &str) -> String {
-        let (mut filled, mut is_in_command) = (String::new(), false);
-        for (at, part) in text.split(['{', '}']).enumerate() {
-            if at % 2 == 0 {
-                is_in_command ^= part.matches('`').count() % 2 == 1;
-                filled.push_str(part);
-                continue;
-            }
-            let value = if self.typed.contains_key(part) {
-                self.typed(part)
-            } else {
-                table::field(&self.answer, part)
-            };
-            filled.push_str(&if is_in_command { quoted(&value) } else { value });
-        }
-        filled
-    }
-}
 
 impl Verb {
     /// Prints a response.
@@ -158,38 +121,4 @@ impl Verb {
 /// A column: `heading = path`, or one text for both.
 fn of_text(text: &str) -> Column<'_> {
     text.split_once(" = ").unwrap_or((text, text))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Exchange;
-    use serde_json::{Value, json};
-
-    #[test]
-    fn a_suggested_command_has_the_name_as_one_argument() {
-        for name in ["hook", "two words", "it's $(here)"] {
-            let typed = json!({ "destination_id": name })
-                .as_object()
-                .cloned()
-                .unwrap_or_default();
-            let exchange = Exchange {
-                answer: Value::Null,
-                typed,
-                is_filtered: false,
-            };
-            let sentence = exchange.filled(
-                "Of {destination_id}: `settle destination show {destination_id}` shows it.",
-            );
-            let command = sentence
-                .split_once('`')
-                .and_then(|(_, rest)| rest.rsplit_once('`'))
-                .expect("a command")
-                .0;
-            assert_eq!(
-                api::shell::read(command),
-                ["settle", "destination", "show", name]
-            );
-            assert!(sentence.starts_with(&format!("Of {name}: ")), "{sentence}");
-        }
-    }
 }

@@ -1,8 +1,8 @@
 //! One command: its entry in a table, the command line derived from it, and its call.
 
 use super::argument::{self, Argument, Flag, Parse, Place, Shown, Stated};
+use super::exchange::Exchange;
 use super::listing;
-use super::print::Exchange;
 use crate::client::{Client, Refused, segment};
 use crate::confirm::Confirm;
 use crate::{names, table};
