@@ -39,6 +39,7 @@ const PROTOCOLS: &[&str] = &[
     "lettre",
     "percent-encoding",
     "ring",
+    "rust_decimal",
     "schemars",
     "secrecy",
     "serde",

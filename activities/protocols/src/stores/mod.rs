@@ -5,6 +5,7 @@
 pub mod amazon;
 mod answer;
 mod check;
+pub mod google;
 mod mint;
 mod simulated;
 mod token;

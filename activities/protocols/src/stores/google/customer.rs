@@ -1,0 +1,45 @@
+//! The customer of a purchase: the id of the account that the app handed to Google. Google has no id of its own.
+
+use crate::stores::CustomerName;
+use domain::notification::MAX_ID_BYTES;
+use domain::text::is_plain;
+use serde::Deserialize;
+
+/// Maximum length of an id. Google's limit is 64 characters.
+const MAX_CHARS: usize = 200;
+
+/// The customer's accounts, of which only the one that the app named is read. It has no debug output.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Accounts {
+    obfuscated_external_account_id: Option<String>,
+}
+
+impl Accounts {
+    pub fn customer(&self) -> Option<CustomerName> {
+        named(self.obfuscated_external_account_id.as_deref())
+    }
+}
+
+/// The customer with the id of this account; `None` if it is absent or no id.
+pub(super) fn named(account: Option<&str>) -> Option<CustomerName> {
+    let id = account.filter(|id| is_plain(id, MAX_CHARS) && id.len() <= MAX_ID_BYTES)?;
+    (!id.trim().is_empty()).then(|| CustomerName(id.to_owned()))
+}
+
+/// Where the customer of a purchase was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CustomerOrigin {
+    Purchase,
+    /// A purchase that this one continues.
+    Chain,
+    /// A purchase that had ended before this one was made outside the app.
+    OutOfApp,
+}
+
+/// The customer of a purchase. It enters no history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedCustomer {
+    pub name: CustomerName,
+    pub origin: CustomerOrigin,
+}

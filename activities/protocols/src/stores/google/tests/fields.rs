@@ -1,0 +1,207 @@
+//! The fields that are read, against Google's machine-readable description of the API: `androidpublisher.json` has the
+//! members and types of the resources, from the discovery document of revision 20261026.
+
+use super::at;
+use crate::stores::google::customer::Accounts;
+use crate::stores::google::order::Order;
+use crate::stores::google::product::Product;
+use crate::stores::google::subscription::Subscription;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+const DESCRIPTION: &str = include_str!("androidpublisher.json");
+/// Members of which a resource has one at a time, and how deep they lie in others of these: their choices are independent.
+const EXCLUSIVE: &[(usize, &[&str])] = &[
+    (
+        0,
+        &[
+            "basePrice",
+            "freeTrial",
+            "introductoryPrice",
+            "prorationPeriod",
+        ],
+    ),
+    (
+        0,
+        &[
+            "userInitiatedCancellation",
+            "systemInitiatedCancellation",
+            "developerInitiatedCancellation",
+            "replacementCancellation",
+        ],
+    ),
+    (0, &["autoRenewingPlan", "prepaidPlan"]),
+    (0, &["deferredItemReplacement", "deferredItemRemoval"]),
+    (0, &["onHoldStateContext", "inGracePeriodStateContext"]),
+    (0, &["processTime", "createTime"]),
+    (0, &["subscriptionDetails", "oneTimePurchaseDetails"]),
+    (1, &["offerPhaseDetails", "offerPhase"]),
+    (
+        2,
+        &[
+            "baseDetails",
+            "freeTrialDetails",
+            "introductoryPriceDetails",
+            "prorationPeriodDetails",
+        ],
+    ),
+];
+/// Number of samples after which each exclusive member was in one.
+const SAMPLES: usize = 16;
+
+/// A sample of a resource with all its members. `pick` chooses among exclusive members and names.
+fn sample(description: &Map<String, Value>, name: &str, pick: usize) -> Value {
+    let members = description[name].as_object().expect("a resource");
+    let is_chosen = |member: &str| {
+        let groups = EXCLUSIVE
+            .iter()
+            .filter(|(_, group)| group.contains(&member));
+        groups.into_iter().all(|(depth, group)| {
+            let present = group.iter().filter(|one| members.contains_key(**one));
+            let present: Vec<&&str> = present.collect();
+            *present[(pick >> depth) % present.len()] == member
+        })
+    };
+    let chosen = members.iter().filter(|(member, _)| is_chosen(member));
+    let sampled = chosen.map(|(member, kind)| {
+        let (kind, is_list) = match kind {
+            Value::Array(list) => (&list[0], true),
+            one => (one, false),
+        };
+        let value = value(description, member, kind.as_str().expect("a type"), pick);
+        let value = if is_list {
+            Value::Array(vec![value])
+        } else {
+            value
+        };
+        (member.clone(), value)
+    });
+    Value::Object(sampled.collect())
+}
+
+fn value(description: &Map<String, Value>, member: &str, kind: &str, pick: usize) -> Value {
+    if let Some(name) = kind.strip_prefix('$') {
+        return sample(description, name, pick);
+    }
+    let names: Vec<&str> = kind.split('|').collect();
+    match kind {
+        "boolean" => true.into(),
+        "int32" => 7.into(),
+        "int64" => "7".into(),
+        "google-datetime" => "2026-09-01T10:00:00.123456789Z".into(),
+        "string" if member.ends_with("Country") || member == "regionCode" => "DE".into(),
+        "string" if member == "currencyCode" => "EUR".into(),
+        "string" => format!("{member}-1").into(),
+        // The first name of an enumeration stands for none.
+        _ => names[1 + pick % (names.len() - 1)].into(),
+    }
+}
+
+/// The paths of all members of a sample.
+fn paths(value: &Value, path: &str, found: &mut Vec<String>) {
+    match value {
+        Value::Object(members) => {
+            for (name, value) in members {
+                let path = format!("{path}/{name}");
+                found.push(path.clone());
+                paths(value, &path, found);
+            }
+        }
+        Value::Array(list) => paths(&list[0], &format!("{path}/0"), found),
+        _ => {}
+    }
+}
+
+fn without(mut sample: Value, path: &str) -> Value {
+    let (parent, name) = path.rsplit_once('/').expect("a path");
+    let parent = sample.pointer_mut(parent).and_then(Value::as_object_mut);
+    parent.expect("a parent").remove(name);
+    sample
+}
+
+/// The paths of the members without which a resource is read differently.
+fn read(name: &str, reads: fn(&Value) -> String) -> BTreeSet<String> {
+    let description: Map<String, Value> = serde_json::from_str(DESCRIPTION).expect("JSON");
+    let mut read = BTreeSet::new();
+    for pick in 0..SAMPLES {
+        let sample = sample(&description, name, pick);
+        let whole = reads(&sample);
+        assert!(!whole.contains("no resource"), "{whole}: {sample}");
+        let mut all = Vec::new();
+        paths(&sample, "", &mut all);
+        let changing = all
+            .into_iter()
+            .filter(|path| reads(&without(sample.clone(), path)) != whole);
+        read.extend(changing.map(|path| path.replace("/0/", "[]/")));
+    }
+    read
+}
+
+fn parsed<T: DeserializeOwned>(sample: &Value) -> Option<T> {
+    T::deserialize(sample).ok()
+}
+
+fn subscription(sample: &Value) -> String {
+    let Some(read) = parsed::<Subscription>(sample) else {
+        return "no resource".to_owned();
+    };
+    let accounts = read
+        .accounts()
+        .map(|one| one.and_then(Accounts::customer).map(|name| name.0));
+    let Some(shown) = read.shown(at()) else {
+        return "no resource".to_owned();
+    };
+    format!("{accounts:?} {shown:?}")
+}
+
+fn product(sample: &Value) -> String {
+    let Some(read) = parsed::<Product>(sample) else {
+        return "no resource".to_owned();
+    };
+    let account = read.customer().map(|name| name.0);
+    let Some(shown) = read.shown(at()) else {
+        return "no resource".to_owned();
+    };
+    format!("{account:?} {shown:?}")
+}
+
+fn order(sample: &Value) -> String {
+    let shown = parsed::<Order>(sample).and_then(Order::shown);
+    shown.map_or_else(|| "no resource".to_owned(), |shown| format!("{shown:?}"))
+}
+
+#[test]
+fn every_field_that_is_read_is_described_by_google() {
+    let mut text = String::new();
+    let mut all = BTreeSet::new();
+    for (name, reads) in [
+        (
+            "SubscriptionPurchaseV2",
+            subscription as fn(&Value) -> String,
+        ),
+        ("ProductPurchaseV2", product),
+        ("Order", order),
+    ] {
+        let read = read(name, reads);
+        writeln!(text, "{name}").expect("a text");
+        for path in &read {
+            writeln!(text, "  {path}").expect("a text");
+        }
+        all.extend(read);
+    }
+    for personal in [
+        "subscribeWithGoogleInfo",
+        "cancelSurveyResult",
+        "buyerState",
+        "buyerPostcode",
+        "obfuscatedExternalProfileId",
+        "externalAccountId",
+        "promotionCode",
+    ] {
+        let is_part = |path: &String| path.split('/').any(|part| part == personal);
+        assert!(!all.iter().any(is_part), "{personal}");
+    }
+    insta::assert_snapshot!("fields", text);
+}
