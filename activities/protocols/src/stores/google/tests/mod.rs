@@ -1,9 +1,180 @@
-//! The fields that are read.
+//! The requests, every class of error, and bodies: documented, strange and broken.
 
+mod accounts;
+mod bodies;
+mod checks;
 mod fields;
+mod orders;
+mod refusals;
 
-use domain::Timestamp;
+use super::check::{CheckOutcome, KnownPurchase, NextStep, next};
+use super::request::Query;
+use super::shown::{PurchaseKind, PurchaseToken, ShownPurchase};
+use super::{Google, PACKAGE_NAME, Settings};
+use crate::http::Reply;
+use crate::stores::{Replied, Subject};
+use domain::{Environment, PlatformId, Timestamp, Verification};
+use rsa::RsaPrivateKey;
+use rsa::pkcs8::{EncodePrivateKey as _, LineEnding};
+use rsa::rand_core::OsRng;
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use std::sync::OnceLock;
+use storage::StorePart;
+
+const PACKAGE: &str = "com.example.app";
+const TOKEN: &str = "opaque-token-of-the-purchase.AO-J1Oz";
+const OLD: &str = "token-of-the-purchase-before";
+const OLDEST: &str = "token-of-the-first-purchase";
+const ORDER: &str = "GPA.1234-5678-9012-12345";
+const EMAIL: &str = "reader@project.iam.gserviceaccount.com";
+const KEY_ID: &str = "0123456789abcdef";
 
 fn at() -> Timestamp {
     Timestamp::from_millis(1_790_000_000_000)
+}
+
+fn time(text: &str) -> Option<Timestamp> {
+    Some(text.parse().unwrap())
+}
+
+fn token(text: &str) -> PurchaseToken {
+    PurchaseToken::try_from(text.to_owned()).unwrap()
+}
+
+/// A new RSA key of so many bits in PKCS #8.
+fn rsa_pem(bits: usize) -> String {
+    let key = RsaPrivateKey::new(&mut OsRng, bits).unwrap();
+    key.to_pkcs8_pem(LineEnding::LF).unwrap().to_string()
+}
+
+/// The key of the tests.
+fn pem() -> &'static str {
+    static PEM: OnceLock<String> = OnceLock::new();
+    PEM.get_or_init(|| rsa_pem(2048))
+}
+
+/// The key file of a service account, as Google creates it.
+fn key_file() -> Value {
+    json!({
+        "type": "service_account", "project_id": "project", "private_key_id": KEY_ID, "private_key": pem(),
+        "client_email": EMAIL, "client_id": "123456789012345678901",
+        "auth_uri": "https://accounts.google.com/o/oauth2/auth", "token_uri": "https://attacker.example/token",
+        "auth_provider_x509_cert_url": "https://www.googleapis.com/oauth2/v1/certs",
+        "universe_domain": "googleapis.com",
+    })
+}
+
+fn subject(receipt_id: &str) -> Subject {
+    let credentials = json!({ "service_account": key_file().to_string() });
+    Subject {
+        platform: PlatformId::new(uuid::Uuid::from_u128(2)),
+        environment: Environment::Production,
+        app_user_id: None,
+        receipt_id: receipt_id.to_owned(),
+        secret: SecretString::from(""),
+        own: StorePart {
+            settings: Some(json!({ PACKAGE_NAME: PACKAGE })),
+            credentials: Some(credentials.to_string().into()),
+        },
+    }
+}
+
+fn google() -> Google {
+    Google::new(Settings::default(), |_| Verification::Unverifiable)
+}
+
+fn answered(status: u16, body: impl ToString) -> Replied {
+    Replied {
+        reply: Reply::Answer {
+            status,
+            retry_after: None,
+            headers: Vec::new(),
+            body: body.to_string(),
+        },
+        at: at(),
+    }
+}
+
+/// An error as the API writes it.
+fn error(status: u16, reason: &str) -> Replied {
+    let body = json!({ "error": {
+        "code": status, "message": "a text of the store", "errors": [
+            { "message": "a text of the store", "domain": "androidpublisher", "reason": reason },
+        ],
+    } });
+    answered(status, body)
+}
+
+/// A subscription with these members besides an item, or in their place.
+fn subscription(members: Value) -> Value {
+    let base = json!({
+        "kind": "androidpublisher#subscriptionPurchaseV2", "startTime": "2026-09-01T10:00:00Z",
+        "regionCode": "DE", "subscriptionState": "SUBSCRIPTION_STATE_ACTIVE",
+        "acknowledgementState": "ACKNOWLEDGEMENT_STATE_ACKNOWLEDGED",
+        "lineItems": [item("monthly", json!({}))],
+    });
+    merged(base, members)
+}
+
+/// An item of a subscription, with these members besides or in place of the usual ones.
+fn item(plan: &str, members: Value) -> Value {
+    let base = json!({
+        "productId": "premium", "expiryTime": "2026-10-01T10:00:00Z", "latestSuccessfulOrderId": ORDER,
+        "autoRenewingPlan": { "autoRenewEnabled": true },
+        "offerDetails": { "basePlanId": plan },
+    });
+    merged(base, members)
+}
+
+fn order(id: &str, members: Value) -> Value {
+    let base = json!({
+        "orderId": id, "purchaseToken": TOKEN, "state": "PROCESSED", "createTime": "2026-09-01T10:00:00Z",
+        "total": { "currencyCode": "EUR", "units": "4", "nanos": 990_000_000 },
+    });
+    merged(base, members)
+}
+
+fn merged(mut base: Value, members: Value) -> Value {
+    if let (Some(base), Value::Object(members)) = (base.as_object_mut(), members) {
+        base.extend(members);
+    }
+    base
+}
+
+/// The purchase and its customer, as the replies show them.
+fn check(known: KnownPurchase, replies: &[Replied]) -> NextStep {
+    next(&token(TOKEN), known, replies)
+}
+
+fn outcome(replies: &[Replied]) -> CheckOutcome {
+    match check(KnownPurchase::default(), replies) {
+        NextStep::Done(outcome) => outcome,
+        NextStep::Send(query) => panic!("another request: {query:?}"),
+    }
+}
+
+/// The purchase that the replies show.
+fn shown(replies: &[Replied]) -> ShownPurchase {
+    match outcome(replies) {
+        CheckOutcome::Shown(shown, _) => *shown,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The subscription that a body shows; its order is not known to the store.
+fn read(members: Value) -> ShownPurchase {
+    let replies = [
+        answered(200, subscription(members)),
+        error(404, "notFound"),
+        error(404, "notFound"),
+        error(404, "notFound"),
+    ];
+    let steps = (1..=replies.len()).map(|count| check(KnownPurchase::default(), &replies[..count]));
+    let done = steps.into_iter().find_map(|step| match step {
+        NextStep::Done(CheckOutcome::Shown(shown, _)) => Some(*shown),
+        NextStep::Send(Query::Order(_) | Query::Purchase(PurchaseKind::Subscription, _)) => None,
+        other => panic!("{other:?}"),
+    });
+    done.expect("a purchase")
 }

@@ -1,0 +1,235 @@
+//! The check of a purchase: the purchase, the orders that it names, and, if it names no customer, the purchases that it
+//! continues. A pure step machine: it is walked from its beginning with each reply that was added.
+
+use super::customer::{Accounts, CustomerOrigin, NamedCustomer};
+use super::order::Order;
+use super::product::Product;
+use super::request::{Query, is_order_id};
+use super::response::{AccessProblem, ReadError, resource, unknown_value, unreadable};
+use super::shown::{PurchaseKind, PurchaseToken, ShownOrder, ShownPurchase};
+use super::subscription::Subscription;
+use crate::http::Reply;
+use crate::stores::{CustomerName, Replied, Retry};
+use domain::Timestamp;
+use domain::time::HOUR;
+use std::slice::Iter;
+use std::time::Duration;
+
+/// Maximum number of orders that a check reads: items of one purchase are mostly paid by one.
+const MAX_ORDERS: usize = 3;
+/// Maximum number of purchases of a chain that a check reads behind its own.
+const MAX_LINKS: usize = 2;
+/// How long a purchase is new: the store has answered 410 about purchases that were minutes old.
+const NEW: Duration = HOUR;
+
+/// What is known of a purchase before its check.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct KnownPurchase {
+    /// The kind that a notification or an earlier answer names. Without it, both are tried.
+    pub kind: Option<PurchaseKind>,
+    /// When the purchase was first reported.
+    pub reported_at: Option<Timestamp>,
+    /// Whether the store showed the purchase before.
+    pub is_confirmed: bool,
+}
+
+/// The next step of a check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NextStep {
+    Send(Query),
+    Done(CheckOutcome),
+}
+
+/// Result of a check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CheckOutcome {
+    Shown(Box<ShownPurchase>, Option<NamedCustomer>),
+    /// The store does not know the purchase, and never showed it.
+    Unknown,
+    /// The store no longer shows the purchase: its last known state stays.
+    Gone,
+    Refused(AccessProblem),
+    Retry(Retry),
+}
+
+/// What to do next, given the replies to the queries that this check sent before, the first one first.
+pub fn next(token: &PurchaseToken, known: KnownPurchase, replies: &[Replied]) -> NextStep {
+    let mut walk = Walk {
+        replies: replies.iter(),
+    };
+    let found = walk.check(token, known);
+    found.map_or_else(NextStep::from, |(shown, customer)| {
+        NextStep::Done(CheckOutcome::Shown(Box::new(shown), customer))
+    })
+}
+
+/// Why a walk stops before the purchase is read.
+enum Halt {
+    /// The reply to this query is not there yet.
+    Missing(Query),
+    Finished(CheckOutcome),
+}
+
+impl From<Halt> for NextStep {
+    fn from(halt: Halt) -> Self {
+        match halt {
+            Halt::Missing(query) => Self::Send(query),
+            Halt::Finished(outcome) => Self::Done(outcome),
+        }
+    }
+}
+
+/// The purchase of a reply, with what leads to its customer.
+struct Answered {
+    shown: ShownPurchase,
+    own: Option<CustomerName>,
+    /// The customer of the purchase that had ended before.
+    former: Option<CustomerName>,
+}
+
+/// A walk along the replies.
+struct Walk<'a> {
+    replies: Iter<'a, Replied>,
+}
+
+impl<'a> Walk<'a> {
+    fn check(
+        &mut self,
+        token: &PurchaseToken,
+        known: KnownPurchase,
+    ) -> Result<(ShownPurchase, Option<NamedCustomer>), Halt> {
+        let Answered {
+            mut shown,
+            own,
+            former,
+        } = self.purchase(token, known)?;
+        self.orders(&mut shown)?;
+        let of = |origin| move |name| NamedCustomer { name, origin };
+        let mut customer = own.map(of(CustomerOrigin::Purchase));
+        if customer.is_none() {
+            let chain = self.chain(token, shown.linked.as_ref())?;
+            customer = chain.map(of(CustomerOrigin::Chain));
+        }
+        Ok((
+            shown,
+            customer.or_else(|| former.map(of(CustomerOrigin::OutOfApp))),
+        ))
+    }
+
+    /// The reply to a query, which is the next one.
+    fn replied(&mut self, query: Query) -> Result<&'a Replied, Halt> {
+        self.replies.next().ok_or(Halt::Missing(query))
+    }
+
+    fn purchase(&mut self, token: &PurchaseToken, known: KnownPurchase) -> Result<Answered, Halt> {
+        let kinds: &[PurchaseKind] = match known.kind {
+            Some(PurchaseKind::Subscription) => &[PurchaseKind::Subscription],
+            Some(PurchaseKind::OneTime) => &[PurchaseKind::OneTime],
+            None => &[PurchaseKind::Subscription, PurchaseKind::OneTime],
+        };
+        for kind in kinds {
+            let replied = self.replied(Query::Purchase(*kind, token.clone()))?;
+            let read = answered(*kind, replied);
+            if matches!(read, Err(ReadError::Gone)) {
+                return Err(Halt::Finished(gone(known, replied.at)));
+            }
+            if let Some(answered) = if_known(read)? {
+                return Ok(answered);
+            }
+        }
+        Err(Halt::Finished(if known.is_confirmed {
+            CheckOutcome::Gone
+        } else {
+            CheckOutcome::Unknown
+        }))
+    }
+
+    /// Adds the orders of a purchase. One that the store does not know is left out: its price stays unknown.
+    fn orders(&mut self, shown: &mut ShownPurchase) -> Result<(), Halt> {
+        let ids = shown.order_ids().into_iter();
+        let ids: Vec<String> = ids
+            .filter(|id| is_order_id(id))
+            .take(MAX_ORDERS)
+            .map(str::to_owned)
+            .collect();
+        for id in ids {
+            let replied = self.replied(Query::Order(id.clone()))?;
+            let order = if_known(order(&replied.reply, &id))?;
+            shown.orders.extend(order);
+        }
+        Ok(())
+    }
+
+    /// The customer of the nearest purchase of the chain that names one.
+    fn chain(
+        &mut self,
+        token: &PurchaseToken,
+        linked: Option<&PurchaseToken>,
+    ) -> Result<Option<CustomerName>, Halt> {
+        let mut seen = vec![token.clone()];
+        let mut linked = linked.cloned();
+        while let Some(next) = linked.take() {
+            if seen.len() > MAX_LINKS || seen.contains(&next) {
+                break;
+            }
+            let query = Query::Purchase(PurchaseKind::Subscription, next.clone());
+            let replied = self.replied(query)?;
+            seen.push(next);
+            match if_known(answered(PurchaseKind::Subscription, replied))? {
+                Some(answered) if answered.own.is_some() => return Ok(answered.own),
+                Some(answered) => linked = answered.shown.linked,
+                None => {}
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// What was read; `None` if the store does not know it.
+fn if_known<T>(read: Result<T, ReadError>) -> Result<Option<T>, Halt> {
+    match read {
+        Ok(found) => Ok(Some(found)),
+        Err(ReadError::Malformed | ReadError::Unknown | ReadError::Gone) => Ok(None),
+        Err(ReadError::Refused(problem)) => Err(Halt::Finished(CheckOutcome::Refused(problem))),
+        Err(ReadError::Retry(retry)) => Err(Halt::Finished(CheckOutcome::Retry(retry))),
+    }
+}
+
+fn answered(kind: PurchaseKind, replied: &Replied) -> Result<Answered, ReadError> {
+    let unknown = || unknown_value("it shows the purchase in a state that is not known");
+    match kind {
+        PurchaseKind::Subscription => {
+            let read: Subscription = resource(&replied.reply)?;
+            let [own, former] = read.accounts().map(|one| one.and_then(Accounts::customer));
+            let shown = read.shown(replied.at).ok_or_else(unknown)?;
+            Ok(Answered { shown, own, former })
+        }
+        PurchaseKind::OneTime => {
+            let read: Product = resource(&replied.reply)?;
+            let own = read.customer();
+            let shown = read.shown(replied.at).ok_or_else(unknown)?;
+            let former = None;
+            Ok(Answered { shown, own, former })
+        }
+    }
+}
+
+fn order(reply: &Reply, id: &str) -> Result<ShownOrder, ReadError> {
+    let shown = resource::<Order>(reply)?.shown();
+    let shown =
+        shown.ok_or_else(|| unknown_value("it shows an order in a state that is not known"))?;
+    if shown.id != id {
+        return Err(unreadable("it is about another order"));
+    }
+    Ok(shown)
+}
+
+/// The outcome for a purchase that the store no longer shows. One that is new is checked again.
+fn gone(known: KnownPurchase, at: Timestamp) -> CheckOutcome {
+    let age = known.reported_at.map(|reported_at| at.since(reported_at));
+    if age.is_some_and(|age| age < NEW) {
+        let why = "the store does not show this new purchase yet (HTTP 410)";
+        return CheckOutcome::Retry(Retry::new("new_purchase", why));
+    }
+    CheckOutcome::Gone
+}

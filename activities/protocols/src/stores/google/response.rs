@@ -1,0 +1,191 @@
+//! Interprets replies of the Google Play Developer API. Texts of the API are compared with fixed names, and never
+//! repeated.
+
+use crate::http::Reply;
+use crate::stores::Retry;
+use domain::text::readable_json;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use std::time::Duration;
+
+/// Reasons of an error that the API throttles us, also with the status 403.
+const THROTTLED: [&str; 6] = [
+    "rateLimitExceeded",
+    "userRateLimitExceeded",
+    "quotaExceeded",
+    "dailyLimitExceeded",
+    "RATE_LIMIT_EXCEEDED",
+    "RESOURCE_EXHAUSTED",
+];
+/// Reasons of an error that the API is not enabled in the account's project.
+const API_DISABLED: [&str; 2] = ["accessNotConfigured", "SERVICE_DISABLED"];
+/// The reason of a 401 for an account that has no right, where other interfaces of Google answer 403.
+const NO_RIGHT: &str = "permissionDenied";
+/// The reason of a 404 for a package that the account's developer does not have.
+const NO_APP: &str = "applicationNotFound";
+
+/// The class of a failure to read an answer with the status 200.
+const UNREADABLE: &str = "unreadable";
+
+/// Why a request gave no resource.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReadError {
+    /// The API takes the id for none (HTTP 400).
+    Malformed,
+    /// The API does not know the id (HTTP 404).
+    Unknown,
+    /// The API knew the id (HTTP 410): a subscription 60 days after its end.
+    Gone,
+    /// No read of the platform can succeed until an admin acts.
+    Refused(AccessProblem),
+    /// The request has to be repeated.
+    Retry(Retry),
+}
+
+/// Why no read of a platform can succeed. The messages repeat nothing of a credential or an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AccessProblem {
+    #[error("Google refuses the key of the service account: upload a new key file")]
+    Credential,
+    #[error(
+        "the service account may not read purchases: grant it \"View financial data, orders, and cancellation survey \
+         responses\" in the Play Console, which can take a day to work"
+    )]
+    Right,
+    #[error(
+        "the Google Play Android Developer API is not enabled in the service account's project"
+    )]
+    ApiDisabled,
+    #[error("the service account's developer has no app with the platform's package name")]
+    App,
+}
+
+/// The error of an answer.
+#[derive(Deserialize)]
+struct ErrorBody {
+    error: ErrorObject,
+}
+
+#[derive(Deserialize)]
+struct ErrorObject {
+    code: u16,
+    status: Option<String>,
+    #[serde(default)]
+    errors: Vec<Reason>,
+    #[serde(default)]
+    details: Vec<Reason>,
+}
+
+#[derive(Deserialize)]
+struct Reason {
+    reason: Option<String>,
+}
+
+impl ErrorObject {
+    fn has(&self, names: &[&str]) -> bool {
+        let reasons = self.errors.iter().chain(&self.details);
+        let mut reasons = reasons.filter_map(|one| one.reason.as_deref());
+        let is_listed = |name: &str| names.contains(&name);
+        self.status.as_deref().is_some_and(is_listed) || reasons.any(is_listed)
+    }
+}
+
+/// Reads the resource that a request is about.
+///
+/// # Errors
+/// [`ReadError`] if there is none in the reply.
+pub fn resource<T: DeserializeOwned>(reply: &Reply) -> Result<T, ReadError> {
+    let (status, retry_after, body) = match reply {
+        Reply::Answer {
+            status,
+            retry_after,
+            body,
+            ..
+        } => (*status, retry_after.as_deref(), body.as_str()),
+        Reply::Failure { class, message } => {
+            return Err(Retry::new(class.as_str(), message.clone()).into());
+        }
+    };
+    if status == 200 {
+        return json(body).ok_or_else(|| unreadable("its answer is cut off, or of another form"));
+    }
+    Err(refusal(status, retry_after, body))
+}
+
+/// A JSON text as a value. A half of a surrogate pair, as in a text of a customer, spoils no other field.
+pub(super) fn json<T: DeserializeOwned>(body: &str) -> Option<T> {
+    let read = serde_json::from_str(body).or_else(|_| serde_json::from_str(&readable_json(body)));
+    read.ok()
+}
+
+/// An answer with the status 200 that cannot be read. `why` continues the sentence.
+pub(super) fn unreadable(why: &str) -> ReadError {
+    Retry::new(UNREADABLE, format!("HTTP 200, but {why}")).into()
+}
+
+/// An answer that shows something that this version does not know.
+pub(super) fn unknown_value(why: &str) -> ReadError {
+    let retry = Retry::new("unknown_value", format!("HTTP 200, but {why}"));
+    ReadError::Retry(Retry {
+        is_strange: true,
+        ..retry
+    })
+}
+
+/// The class of an answer with another status than 200.
+fn refusal(status: u16, retry_after: Option<&str>, body: &str) -> ReadError {
+    // The API's own errors have a body with their status. That of a proxy does not end what is known of a purchase.
+    let error = json::<ErrorBody>(body).map(|body| body.error);
+    let error = error.filter(|error| error.code == status);
+    let has = |names: &[&str]| error.as_ref().is_some_and(|error| error.has(names));
+    match status {
+        400 if error.is_some() => ReadError::Malformed,
+        401 if has(&[NO_RIGHT]) => ReadError::Refused(AccessProblem::Right),
+        401 => ReadError::Refused(AccessProblem::Credential),
+        403 if has(&THROTTLED) => throttled(status, retry_after),
+        403 if has(&API_DISABLED) => ReadError::Refused(AccessProblem::ApiDisabled),
+        403 if error.is_some() => ReadError::Refused(AccessProblem::Right),
+        404 if has(&[NO_APP]) => ReadError::Refused(AccessProblem::App),
+        404 if error.is_some() => ReadError::Unknown,
+        410 if error.is_some() => ReadError::Gone,
+        _ => unusual(status, retry_after),
+    }
+}
+
+/// The class of a status that says nothing of what was requested.
+pub(super) fn unusual(status: u16, retry_after: Option<&str>) -> ReadError {
+    match status {
+        429 => throttled(status, retry_after),
+        500..=599 => ReadError::Retry(Retry {
+            retry_after: retry_after.and_then(seconds),
+            ..Retry::new("server_error", format!("HTTP {status}"))
+        }),
+        _ => ReadError::Retry(Retry {
+            is_strange: true,
+            ..Retry::new(
+                "unexpected_status",
+                format!("HTTP {status} without an error of the API"),
+            )
+        }),
+    }
+}
+
+pub(super) fn throttled(status: u16, retry_after: Option<&str>) -> ReadError {
+    let why = format!("the store throttles our requests (HTTP {status})");
+    ReadError::Retry(Retry {
+        is_throttled: true,
+        retry_after: retry_after.and_then(seconds),
+        ..Retry::new("throttled", why)
+    })
+}
+
+/// A `Retry-After` in seconds. Its other form, a date, is ignored.
+fn seconds(text: &str) -> Option<Duration> {
+    text.trim().parse().ok().map(Duration::from_secs)
+}
+
+impl From<Retry> for ReadError {
+    fn from(retry: Retry) -> Self {
+        Self::Retry(retry)
+    }
+}

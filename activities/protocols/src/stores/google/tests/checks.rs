@@ -1,0 +1,300 @@
+//! The requests of a check and their order, and the customer that they lead to.
+
+use super::{
+    OLD, OLDEST, ORDER, PACKAGE, TOKEN, answered, check, error, google, item, order, outcome,
+    shown, subject, subscription, token,
+};
+use crate::http::Method;
+use crate::stores::google::check::{CheckOutcome, KnownPurchase, NextStep};
+use crate::stores::google::customer::CustomerOrigin;
+use crate::stores::google::request::{PackageName, Query, request};
+use crate::stores::google::shown::PurchaseKind;
+use crate::stores::google::{Google, PACKAGE_NAME, STORE, Settings};
+use crate::stores::{Answer, CheckStep, CustomerName, Replied, StoreProtocol as _};
+use domain::Verification;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+const OTHER: &str = "GPA.9999-5678-9012-12345..3";
+
+fn package() -> PackageName {
+    PackageName::new(PACKAGE).unwrap()
+}
+
+/// The path of the next request after these replies.
+fn sent(replies: &[Replied]) -> String {
+    match google().next(&subject(TOKEN), replies) {
+        CheckStep::Send(request, bucket) => format!("{} {}", bucket.name, request.url),
+        CheckStep::Done(answer) => panic!("{answer:?}"),
+    }
+}
+
+fn account(id: &str) -> Value {
+    json!({ "obfuscatedExternalAccountId": id, "externalAccountId": "linked", "obfuscatedExternalProfileId": "profile" })
+}
+
+fn customer(replies: &[Replied]) -> Option<(String, CustomerOrigin)> {
+    match outcome(replies) {
+        CheckOutcome::Shown(_, customer) => customer.map(|one| (one.name.0, one.origin)),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_subscription_takes_two_requests() {
+    let base =
+        "https://androidpublisher.googleapis.com/androidpublisher/v3/applications/com.example.app";
+    assert_eq!(
+        sent(&[]),
+        format!("subscriptions {base}/purchases/subscriptionsv2/tokens/{TOKEN}")
+    );
+    let replies = [answered(200, subscription(json!({})))];
+    assert_eq!(sent(&replies), format!("orders {base}/orders/{ORDER}"));
+    let replies = [
+        answered(200, subscription(json!({}))),
+        answered(200, order(ORDER, json!({}))),
+    ];
+    assert_eq!(shown(&replies).orders.len(), 1);
+}
+
+#[test]
+fn a_one_time_purchase_is_tried_after_a_subscription() {
+    let unknown = error(404, "purchaseTokenNotFound");
+    let body = json!({
+        "purchaseStateContext": { "purchaseState": "PURCHASED" }, "orderId": ORDER,
+        "productLineItem": [{ "productId": "coins" }],
+    });
+    let replies = [
+        unknown,
+        answered(200, body),
+        answered(200, order(ORDER, json!({}))),
+    ];
+    assert!(sent(&replies[..1]).starts_with("one_time https://"));
+    assert!(sent(&replies[..1]).contains("/purchases/productsv2/tokens/"));
+    assert!(sent(&replies[..2]).starts_with("orders https://"));
+    assert_eq!(shown(&replies).kind, PurchaseKind::OneTime);
+}
+
+#[test]
+fn a_kind_that_is_known_spares_a_request() {
+    for (kind, other) in [
+        (PurchaseKind::Subscription, PurchaseKind::OneTime),
+        (PurchaseKind::OneTime, PurchaseKind::Subscription),
+    ] {
+        let known = KnownPurchase {
+            kind: Some(kind),
+            ..KnownPurchase::default()
+        };
+        let first = NextStep::Send(Query::Purchase(kind, token(TOKEN)));
+        assert_eq!(check(known, &[]), first);
+        let unknown = [error(404, "purchaseTokenNotFound")];
+        assert_eq!(
+            check(known, &unknown),
+            NextStep::Done(CheckOutcome::Unknown),
+            "{other:?}"
+        );
+    }
+}
+
+#[test]
+fn a_purchase_without_an_order_takes_one_request() {
+    let pending = json!({
+        "subscriptionState": "SUBSCRIPTION_STATE_PENDING",
+        "lineItems": [{ "productId": "premium" }],
+    });
+    assert_eq!(shown(&[answered(200, subscription(pending))]).orders, []);
+}
+
+#[test]
+fn each_order_is_requested_once_and_few_are() {
+    let of = |ids: &[&str]| {
+        let items: Vec<Value> = ids
+            .iter()
+            .map(|id| item("monthly", json!({ "latestSuccessfulOrderId": id })))
+            .collect();
+        answered(200, subscription(json!({ "lineItems": items })))
+    };
+    let replies = [
+        of(&[ORDER, OTHER, ORDER]),
+        answered(200, order(ORDER, json!({}))),
+        answered(200, order(OTHER, json!({}))),
+    ];
+    let shown_orders = shown(&replies).orders;
+    let ids: Vec<&str> = shown_orders.iter().map(|order| order.id.as_str()).collect();
+    assert_eq!(ids, [ORDER, OTHER]);
+    let unknown = || error(404, "notFound");
+    let many = [
+        of(&["1", "2", "3", "4", "5", ".."]),
+        unknown(),
+        unknown(),
+        unknown(),
+    ];
+    assert_eq!(shown(&many).orders, [], "at most three");
+    let mismatched = [of(&[ORDER]), answered(200, order(OTHER, json!({})))];
+    assert!(matches!(outcome(&mismatched), CheckOutcome::Retry(_)));
+}
+
+#[test]
+fn the_purchases_own_account_comes_first() {
+    let members = json!({
+        "externalAccountIdentifiers": account("own"), "linkedPurchaseToken": OLD,
+        "outOfAppPurchaseContext": { "expiredExternalAccountIdentifiers": account("former") },
+    });
+    let replies = [answered(200, subscription(members)), error(404, "notFound")];
+    assert_eq!(
+        customer(&replies),
+        Some(("own".to_owned(), CustomerOrigin::Purchase))
+    );
+}
+
+#[test]
+fn the_chain_names_the_customer_of_a_purchase_that_does_not() {
+    let linked = |members: Value| answered(200, subscription(members));
+    let unknown = || error(404, "notFound");
+    let first = || linked(json!({ "linkedPurchaseToken": OLD }));
+    let replies = [
+        first(),
+        unknown(),
+        linked(json!({ "linkedPurchaseToken": OLDEST })),
+        linked(json!({ "externalAccountIdentifiers": account("first") })),
+    ];
+    assert!(sent(&replies[..2]).ends_with(&format!("/subscriptionsv2/tokens/{OLD}")));
+    assert!(sent(&replies[..3]).ends_with(&format!("/subscriptionsv2/tokens/{OLDEST}")));
+    assert_eq!(
+        customer(&replies),
+        Some(("first".to_owned(), CustomerOrigin::Chain))
+    );
+    let dead = [first(), unknown(), error(410, "purchaseTokenNoLongerValid")];
+    assert_eq!(customer(&dead), None, "one per token");
+    let round = [
+        first(),
+        unknown(),
+        linked(json!({ "linkedPurchaseToken": TOKEN })),
+    ];
+    assert_eq!(customer(&round), None, "a chain that bites its tail");
+    let long = [
+        first(),
+        unknown(),
+        linked(json!({ "linkedPurchaseToken": OLDEST })),
+        linked(json!({ "linkedPurchaseToken": "and-so-on" })),
+    ];
+    assert_eq!(customer(&long), None, "at most two");
+    let away = [first(), unknown(), answered(503, "")];
+    assert!(matches!(outcome(&away), CheckOutcome::Retry(_)));
+}
+
+/// G05: bought again in Play after the end, which is no link.
+#[test]
+fn g05_the_context_names_the_customer_outside_the_app() {
+    let context = json!({
+        "expiredPurchaseToken": OLD, "expiredExternalAccountIdentifiers": account("former"),
+    });
+    let body = subscription(json!({
+        "outOfAppPurchaseContext": context, "acknowledgementState": "ACKNOWLEDGEMENT_STATE_PENDING",
+    }));
+    let replies = [answered(200, body), error(404, "notFound")];
+    assert_eq!(
+        customer(&replies),
+        Some(("former".to_owned(), CustomerOrigin::OutOfApp))
+    );
+    let shown = shown(&replies);
+    assert_eq!((shown.linked, shown.former), (None, Some(token(OLD))));
+    assert_eq!(shown.is_acknowledged, Some(false));
+}
+
+#[test]
+fn a_text_that_is_no_account_names_no_customer() {
+    let long = "x".repeat(201);
+    for id in ["", " ", "a\nb", &long] {
+        let body = subscription(json!({ "externalAccountIdentifiers": account(id) }));
+        assert_eq!(
+            customer(&[answered(200, body), error(404, "notFound")]),
+            None,
+            "{id}"
+        );
+    }
+}
+
+#[test]
+fn an_answer_has_the_meaning_and_the_customer_apart() {
+    let google = Google::new(Settings::default(), |shown| {
+        assert_eq!(shown.items.len(), 1);
+        Verification::Unverifiable
+    });
+    let body = subscription(json!({ "externalAccountIdentifiers": account("own") }));
+    let step = google.next(
+        &subject(TOKEN),
+        &[answered(200, body), error(404, "notFound")],
+    );
+    let CheckStep::Done(answer) = step else {
+        panic!("{step:?}");
+    };
+    let named = Answer::Named(Verification::Unverifiable, CustomerName("own".to_owned()));
+    assert_eq!(answer, named);
+    assert!(!format!("{answer:?}").contains("own\""), "{answer:?}");
+}
+
+#[test]
+fn a_request_is_guarded_unless_the_operator_chose_the_address() {
+    let query = Query::Purchase(PurchaseKind::Subscription, token("a/b+c=d:e"));
+    let (sent, bucket) = request(&Settings::default(), &package(), &query).unwrap();
+    assert_eq!((sent.method, sent.body.len()), (Method::Get, 0));
+    assert!(
+        sent.url.path().ends_with("/tokens/a%2Fb%2Bc%3Dd%3Ae"),
+        "{}",
+        sent.url
+    );
+    assert!(!sent.is_operator_url);
+    assert_eq!((bucket.name, bucket.per_second), ("subscriptions", 40));
+    let settings = Settings {
+        base: Some("http://127.0.0.1:9000/".parse().unwrap()),
+        per_second: 7,
+        ..Settings::default()
+    };
+    let (sent, bucket) = request(&settings, &package(), &Query::Order(ORDER.to_owned())).unwrap();
+    assert!(
+        sent.url
+            .as_str()
+            .starts_with("http://127.0.0.1:9000/androidpublisher/v3/")
+    );
+    assert!(sent.is_operator_url);
+    assert_eq!(bucket.per_second, 7);
+    assert!(
+        !format!("{sent:?} {query:?}").contains("a/b"),
+        "no token in a log"
+    );
+}
+
+#[test]
+fn the_package_is_the_platforms_setting() {
+    for name in ["com.example.app", "a.b", "Com.Example_1.A2"] {
+        assert!(PackageName::new(name).is_some(), "{name}");
+    }
+    let long = format!("a.{}", "b".repeat(200));
+    for name in [
+        "", "app", "com..app", ".a.b", "a.b.", "a/b.c", "com.1app", "a.ü", &long,
+    ] {
+        assert!(PackageName::new(name).is_none(), "{name}");
+    }
+    for settings in [
+        None,
+        Some(json!({})),
+        Some(json!({ PACKAGE_NAME: 7 })),
+        Some(json!({ PACKAGE_NAME: "../x" })),
+    ] {
+        let mut of = subject(TOKEN);
+        of.own.settings = settings;
+        assert!(matches!(
+            google().next(&of, &[]),
+            CheckStep::Done(Answer::Refused)
+        ));
+    }
+}
+
+#[test]
+fn the_store_has_its_name_and_limits() {
+    let google = google();
+    assert_eq!((google.name(), google.per_second()), (STORE, 40));
+    assert_eq!(google.give_up_after(), Duration::from_secs(900));
+    assert!(google.issues_tokens());
+}

@@ -1,0 +1,128 @@
+//! The exchange of a service account's signature for an access token
+//! (<https://developers.google.com/identity/protocols/oauth2/service-account#httprest>).
+
+use super::Settings;
+use super::account::ServiceAccount;
+use super::request::{USER_AGENT, encoded};
+use super::response::{AccessProblem, ReadError, json, throttled, unreadable, unusual};
+use crate::http::{Method, Reply, Request};
+use crate::stores::{AccessToken, Bucket, Retry};
+use domain::Timestamp;
+use secrecy::ExposeSecret as _;
+use serde::Deserialize;
+use std::time::Duration;
+
+/// Where Google issues access tokens. A key file names an address too, which is not read.
+const TOKEN_URL: &str = "https://oauth2.googleapis.com/token";
+/// The path at an address that replaces Google's.
+const TOKEN_PATH: &str = "/token";
+/// The right to use the Google Play Developer API.
+const SCOPE: &str = "https://www.googleapis.com/auth/androidpublisher";
+const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+/// Maximum length of an access token. Google's have about 1 KiB, and Google reserves up to 2 KiB.
+const MAX_TOKEN_BYTES: usize = 4096;
+/// Errors of RFC 6749 and of Google that a new credential alone mends.
+const REFUSED: [&str; 5] = [
+    "invalid_grant",
+    "invalid_client",
+    "unauthorized_client",
+    "access_denied",
+    "invalid_scope",
+];
+const THROTTLED: [&str; 2] = ["rate_limit_exceeded", "slow_down"];
+/// A token is requested about once an hour.
+const BUCKET: Bucket = Bucket {
+    name: "token",
+    per_second: 2,
+};
+
+#[derive(Deserialize)]
+struct Issued {
+    access_token: String,
+    expires_in: u64,
+    token_type: String,
+}
+
+#[derive(Deserialize)]
+struct TokenError {
+    error: String,
+}
+
+/// The request of an access token, signed at `now`.
+///
+/// # Errors
+/// The key cannot sign, or the address is no URL.
+pub fn request(
+    settings: &Settings,
+    account: &ServiceAccount,
+    now: Timestamp,
+) -> Result<(Request, Bucket), ReadError> {
+    let credential = ReadError::Refused(AccessProblem::Credential);
+    let assertion = account.assertion(TOKEN_URL, SCOPE, now).ok_or(credential)?;
+    let url = match &settings.base {
+        None => TOKEN_URL.parse(),
+        Some(base) => base.join(TOKEN_PATH),
+    };
+    let url = url.map_err(|_| Retry::new("invalid_url", "the store's address is not a URL"))?;
+    let grant = encoded(GRANT_TYPE);
+    let body = format!("grant_type={grant}&assertion={}", assertion.expose_secret());
+    let headers = [
+        ("accept", "application/json"),
+        ("content-type", "application/x-www-form-urlencoded"),
+        ("user-agent", USER_AGENT),
+    ];
+    let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let request = Request {
+        method: Method::Post,
+        url,
+        headers: headers.into(),
+        body: body.into_bytes(),
+        is_operator_url: settings.base.is_some(),
+        app: None,
+    };
+    Ok((request, BUCKET))
+}
+
+/// Reads the reply to [`request`].
+///
+/// # Errors
+/// [`ReadError`] if no token is issued.
+pub fn issued(reply: &Reply) -> Result<AccessToken, ReadError> {
+    let (status, retry_after, body) = match reply {
+        Reply::Answer {
+            status,
+            retry_after,
+            body,
+            ..
+        } => (*status, retry_after.as_deref(), body.as_str()),
+        Reply::Failure { class, message } => {
+            return Err(Retry::new(class.as_str(), message.clone()).into());
+        }
+    };
+    if status == 200 {
+        return json::<Issued>(body)
+            .and_then(Issued::token)
+            .ok_or_else(|| unreadable("it issues no access token"));
+    }
+    let error = json::<TokenError>(body).map(|body| body.error);
+    let is_one_of = |names: &[&str]| error.as_deref().is_some_and(|error| names.contains(&error));
+    Err(match status {
+        400..=403 if is_one_of(&THROTTLED) => throttled(status, retry_after),
+        400 | 401 | 403 if is_one_of(&REFUSED) => ReadError::Refused(AccessProblem::Credential),
+        _ => unusual(status, retry_after),
+    })
+}
+
+impl Issued {
+    /// The token, if it can be sent in a header and is valid for a while.
+    fn token(self) -> Option<AccessToken> {
+        let token = &self.access_token;
+        let is_visible = token.bytes().all(|byte| byte.is_ascii_graphic());
+        let is_token = !token.is_empty() && token.len() <= MAX_TOKEN_BYTES && is_visible;
+        let is_bearer = self.token_type.eq_ignore_ascii_case("bearer");
+        (is_token && is_bearer && self.expires_in > 0).then(|| AccessToken {
+            token: self.access_token.into(),
+            lifetime: Duration::from_secs(self.expires_in),
+        })
+    }
+}
