@@ -5,6 +5,7 @@
 //! built with.
 
 pub mod account;
+pub mod batch;
 pub mod check;
 pub mod customer;
 pub mod money;
@@ -15,6 +16,7 @@ pub mod response;
 pub mod shown;
 pub mod subscription;
 pub mod token;
+pub mod voided;
 
 #[cfg(test)]
 mod tests;

@@ -25,7 +25,7 @@ const NO_RIGHT: &str = "permissionDenied";
 const NO_APP: &str = "applicationNotFound";
 
 /// The class of a failure to read an answer with the status 200.
-const UNREADABLE: &str = "unreadable";
+pub(super) const UNREADABLE: &str = "unreadable";
 
 /// Why a request gave no resource.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,10 +2,13 @@
 //! members and types of the resources, from the discovery document of revision 20261026.
 
 use super::at;
+use crate::http::Reply;
+use crate::stores::google::batch::OrderBatches;
 use crate::stores::google::customer::Accounts;
 use crate::stores::google::order::Order;
 use crate::stores::google::product::Product;
 use crate::stores::google::subscription::Subscription;
+use crate::stores::google::voided::page;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
@@ -172,6 +175,20 @@ fn order(sample: &Value) -> String {
     shown.map_or_else(|| "no resource".to_owned(), |shown| format!("{shown:?}"))
 }
 
+fn reply(sample: &Value) -> Reply {
+    super::answered(200, sample).reply
+}
+
+fn orders(sample: &Value) -> String {
+    let mut batches = OrderBatches::new(["orderId-1".to_owned()]);
+    batches.read(&reply(sample)).expect("an answer");
+    format!("{:?} {:?}", batches.found.len(), batches.unknown)
+}
+
+fn voided(sample: &Value) -> String {
+    format!("{:?}", page(&reply(sample)))
+}
+
 #[test]
 fn every_field_that_is_read_is_described_by_google() {
     let mut text = String::new();
@@ -183,6 +200,8 @@ fn every_field_that_is_read_is_described_by_google() {
         ),
         ("ProductPurchaseV2", product),
         ("Order", order),
+        ("BatchGetOrdersResponse", orders),
+        ("VoidedPurchasesListResponse", voided),
     ] {
         let read = read(name, reads);
         writeln!(text, "{name}").expect("a text");

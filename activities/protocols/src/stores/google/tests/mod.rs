@@ -6,6 +6,7 @@ mod checks;
 mod fields;
 mod orders;
 mod refusals;
+mod sweeps;
 
 use super::check::{CheckOutcome, KnownPurchase, NextStep, next};
 use super::request::Query;

@@ -1,0 +1,109 @@
+//! Reads many orders with few requests, `orders:batchGet`
+//! (<https://developers.google.com/android-publisher/api-ref/rest/v3/orders/batchget>). One bad id fails a whole batch:
+//! such a batch is halved until the id is alone.
+
+use super::Settings;
+use super::order::Order;
+use super::request::{PackageName, get, is_order_id};
+use super::response::{ReadError, UNREADABLE, resource};
+use super::shown::ShownOrder;
+use crate::http::{Reply, Request};
+use crate::stores::Bucket;
+use serde::Deserialize;
+use std::collections::BTreeSet;
+
+/// Maximum number of orders of a batch, so that it fits into the first 64 KiB of a body, of which no more is read. Google
+/// takes up to 1,000.
+const BATCH: usize = 16;
+
+/// Orders that are read in batches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OrderBatches {
+    /// The batches that are not read yet, the next one last.
+    pending: Vec<Vec<String>>,
+    pub found: Vec<ShownOrder>,
+    /// Ids that the store does not know, or takes for none.
+    pub unknown: Vec<String>,
+    /// Ids of orders whose answer cannot be read.
+    pub unreadable: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Orders {
+    #[serde(default)]
+    orders: Vec<Order>,
+}
+
+impl OrderBatches {
+    /// Batches of these orders, each once: Google takes distinct ids only.
+    pub fn new(ids: impl IntoIterator<Item = String>) -> Self {
+        let ids: BTreeSet<String> = ids.into_iter().collect();
+        let (ids, unknown): (Vec<_>, Vec<_>) = ids.into_iter().partition(|id| is_order_id(id));
+        let batches = ids.chunks(BATCH).map(<[String]>::to_vec);
+        Self {
+            pending: batches.rev().collect(),
+            found: Vec::new(),
+            unknown,
+            unreadable: Vec::new(),
+        }
+    }
+
+    /// Whether every order is read.
+    pub const fn is_done(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    /// The request of the next batch; `None` after the last one, or if its address is no URL.
+    pub fn request(&self, settings: &Settings, package: &PackageName) -> Option<(Request, Bucket)> {
+        let ids = self.pending.last()?.iter();
+        let parameters: Vec<(&str, &str)> = ids.map(|id| ("orderIds", id.as_str())).collect();
+        let request = get(settings, package, "orders:batchGet", &parameters)?;
+        Some((request, settings.bucket("orders")))
+    }
+
+    /// Reads the reply to [`Self::request`].
+    ///
+    /// # Errors
+    /// [`ReadError::Refused`] or [`ReadError::Retry`]: the batch is still the next one.
+    pub fn read(&mut self, reply: &Reply) -> Result<(), ReadError> {
+        let read = resource::<Orders>(reply).map(|read| {
+            let orders = read.orders.into_iter().map(Order::shown);
+            orders.collect::<Option<Vec<ShownOrder>>>()
+        });
+        match read {
+            Ok(Some(orders)) => self.add(orders),
+            Ok(None) => self.halve(|batches| &mut batches.unreadable),
+            Err(ReadError::Malformed | ReadError::Unknown | ReadError::Gone) => {
+                self.halve(|batches| &mut batches.unknown);
+            }
+            Err(ReadError::Retry(retry)) if retry.class == UNREADABLE => {
+                self.halve(|batches| &mut batches.unreadable);
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// Adds the orders of the present batch. Others do not belong to it.
+    fn add(&mut self, orders: Vec<ShownOrder>) {
+        let mut missing = self.pending.pop().unwrap_or_default();
+        for order in orders {
+            if let Some(at) = missing.iter().position(|id| *id == order.id) {
+                missing.swap_remove(at);
+                self.found.push(order);
+            }
+        }
+        self.unknown.append(&mut missing);
+    }
+
+    /// Halves the present batch. A single order goes to `rest`.
+    fn halve(&mut self, rest: fn(&mut Self) -> &mut Vec<String>) {
+        let mut first = self.pending.pop().unwrap_or_default();
+        if first.len() < 2 {
+            rest(self).append(&mut first);
+            return;
+        }
+        let second = first.split_off(first.len().div_ceil(2));
+        self.pending.extend([second, first]);
+    }
+}
