@@ -4,7 +4,7 @@
 
 use super::Settings;
 use super::order::Order;
-use super::request::{PackageName, get, is_order_id};
+use super::request::{PackageName, get, is_path_id};
 use super::response::{ReadError, UNREADABLE, resource};
 use super::shown::ShownOrder;
 use crate::http::{Reply, Request};
@@ -38,7 +38,7 @@ impl OrderBatches {
     /// Batches of these orders, each once: Google takes distinct ids only.
     pub fn new(ids: impl IntoIterator<Item = String>) -> Self {
         let ids: BTreeSet<String> = ids.into_iter().collect();
-        let (ids, unknown): (Vec<_>, Vec<_>) = ids.into_iter().partition(|id| is_order_id(id));
+        let (ids, unknown): (Vec<_>, Vec<_>) = ids.into_iter().partition(|id| is_path_id(id));
         let batches = ids.chunks(BATCH).map(<[String]>::to_vec);
         Self {
             pending: batches.rev().collect(),

@@ -4,7 +4,7 @@
 use super::customer::{Accounts, CustomerOrigin, NamedCustomer};
 use super::order::Order;
 use super::product::Product;
-use super::request::{Query, is_order_id};
+use super::request::{Query, is_path_id};
 use super::response::{AccessProblem, ReadError, resource, unknown_value, unreadable};
 use super::shown::{PurchaseKind, PurchaseToken, ShownOrder, ShownPurchase};
 use super::subscription::Subscription;
@@ -148,7 +148,7 @@ impl<'a> Walk<'a> {
     fn orders(&mut self, shown: &mut ShownPurchase) -> Result<(), Halt> {
         let ids = shown.order_ids().into_iter();
         let ids: Vec<String> = ids
-            .filter(|id| is_order_id(id))
+            .filter(|id| is_path_id(id))
             .take(MAX_ORDERS)
             .map(str::to_owned)
             .collect();

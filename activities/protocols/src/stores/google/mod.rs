@@ -10,6 +10,7 @@ pub mod check;
 pub mod customer;
 pub mod money;
 pub mod order;
+pub mod plans;
 pub mod product;
 pub mod request;
 pub mod response;

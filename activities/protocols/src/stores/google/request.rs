@@ -11,7 +11,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 const API_URL: &str = "https://androidpublisher.googleapis.com";
 pub(super) const USER_AGENT: &str = concat!("settle/", env!("CARGO_PKG_VERSION"));
-/// Maximum length of an order's id and of a package's name.
+/// Maximum length of an id and of a package's name.
 const MAX_CHARS: usize = 200;
 
 /// The characters to percent-encode: all except RFC 3986's unreserved ones.
@@ -102,9 +102,9 @@ pub(super) fn get(
     })
 }
 
-/// Whether a text can be the id of an order, such as `GPA.1234-5678-9012-12345..0`. URL parsers remove `.` and `..` from
-/// a path even when they are percent-encoded.
-pub(super) fn is_order_id(id: &str) -> bool {
+/// Whether a text can be the id of a product or an order, such as `GPA.1234-5678-9012-12345..0`. URL parsers remove `.`
+/// and `..` from a path even when they are percent-encoded.
+pub(super) fn is_path_id(id: &str) -> bool {
     let is_visible = id.bytes().all(|byte| byte.is_ascii_graphic());
     is_plain(id, MAX_CHARS) && is_visible && !matches!(id, "." | "..")
 }

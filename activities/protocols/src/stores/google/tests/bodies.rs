@@ -430,6 +430,21 @@ fn g22_the_answer_and_not_the_notification_shows_a_hold() {
     }
 }
 
+/// G16, G18: a recovery, whichever notification announces it.
+#[test]
+fn g18_a_recovery_has_its_own_dates_and_a_new_order() {
+    let renewed = format!("{ORDER}..0");
+    let held = read(json!({ "subscriptionState": "SUBSCRIPTION_STATE_ON_HOLD" }));
+    let paid = json!({ "expiryTime": "2026-12-15T10:00:00Z", "latestSuccessfulOrderId": renewed });
+    let back = read(json!({ "lineItems": [item("monthly", paid)] }));
+    assert_eq!((held.is_running(), held.order_ids()), (false, vec![ORDER]));
+    assert_eq!(
+        (back.is_running(), back.order_ids()),
+        (true, vec![renewed.as_str()])
+    );
+    assert_eq!(back.expires_at(), time("2026-12-15T10:00:00Z"));
+}
+
 /// G39: cancelled in month 5 of 12.
 #[test]
 fn g39_a_commitment_that_ends_later_is_shown() {

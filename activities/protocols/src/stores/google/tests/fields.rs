@@ -6,6 +6,7 @@ use crate::http::Reply;
 use crate::stores::google::batch::OrderBatches;
 use crate::stores::google::customer::Accounts;
 use crate::stores::google::order::Order;
+use crate::stores::google::plans::plans;
 use crate::stores::google::product::Product;
 use crate::stores::google::subscription::Subscription;
 use crate::stores::google::voided::page;
@@ -39,6 +40,14 @@ const EXCLUSIVE: &[(usize, &[&str])] = &[
     (0, &["deferredItemReplacement", "deferredItemRemoval"]),
     (0, &["onHoldStateContext", "inGracePeriodStateContext"]),
     (0, &["processTime", "createTime"]),
+    (
+        0,
+        &[
+            "autoRenewingBasePlanType",
+            "installmentsBasePlanType",
+            "prepaidBasePlanType",
+        ],
+    ),
     (0, &["subscriptionDetails", "oneTimePurchaseDetails"]),
     (1, &["offerPhaseDetails", "offerPhase"]),
     (
@@ -91,10 +100,12 @@ fn value(description: &Map<String, Value>, member: &str, kind: &str, pick: usize
     let names: Vec<&str> = kind.split('|').collect();
     match kind {
         "boolean" => true.into(),
+        "object" => Map::new().into(),
         "int32" => 7.into(),
         "int64" => "7".into(),
         "google-datetime" => "2026-09-01T10:00:00.123456789Z".into(),
         "string" if member.ends_with("Country") || member == "regionCode" => "DE".into(),
+        "string" if member.ends_with("Duration") => "P7D".into(),
         "string" if member == "currencyCode" => "EUR".into(),
         "string" => format!("{member}-1").into(),
         // The first name of an enumeration stands for none.
@@ -189,6 +200,10 @@ fn voided(sample: &Value) -> String {
     format!("{:?}", page(&reply(sample)))
 }
 
+fn base_plans(sample: &Value) -> String {
+    format!("{:?}", plans(&reply(sample)))
+}
+
 #[test]
 fn every_field_that_is_read_is_described_by_google() {
     let mut text = String::new();
@@ -202,6 +217,7 @@ fn every_field_that_is_read_is_described_by_google() {
         ("Order", order),
         ("BatchGetOrdersResponse", orders),
         ("VoidedPurchasesListResponse", voided),
+        ("Subscription", base_plans),
     ] {
         let read = read(name, reads);
         writeln!(text, "{name}").expect("a text");

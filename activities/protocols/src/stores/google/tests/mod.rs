@@ -5,6 +5,7 @@ mod bodies;
 mod checks;
 mod fields;
 mod orders;
+mod plans;
 mod refusals;
 mod sweeps;
 

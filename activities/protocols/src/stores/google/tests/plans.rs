@@ -1,0 +1,83 @@
+//! Base plans: their request, and every form of a duration.
+
+use super::{PACKAGE, answered, error};
+use crate::stores::google::Settings;
+use crate::stores::google::plans::{BasePlan, plans, request};
+use crate::stores::google::request::PackageName;
+use crate::stores::google::response::ReadError;
+use domain::verification::Term;
+use serde_json::{Value, json};
+
+fn read(plan: Value) -> BasePlan {
+    let body = json!({ "basePlans": [super::merged(json!({ "basePlanId": "monthly" }), plan)] });
+    plans(&answered(200, body).reply).unwrap().remove(0)
+}
+
+#[test]
+fn the_request_leaves_out_the_prices_of_all_countries() {
+    let package = PackageName::new(PACKAGE).unwrap();
+    let settings = Settings::default();
+    let (sent, bucket) = request(&settings, &package, "premium").unwrap();
+    assert_eq!(bucket.name, "publishing");
+    assert!(
+        sent.url
+            .path()
+            .ends_with("/com.example.app/subscriptions/premium")
+    );
+    let fields = "basePlans(basePlanId,autoRenewingBasePlanType,installmentsBasePlanType,prepaidBasePlanType)";
+    let parameters: Vec<_> = sent.url.query_pairs().into_owned().collect();
+    assert_eq!(parameters, [("fields".to_owned(), fields.to_owned())]);
+    for id in ["", ".", "..", "a b"] {
+        assert!(request(&settings, &package, id).is_none(), "{id}");
+    }
+}
+
+#[test]
+fn the_lengths_of_a_plan_are_read() {
+    let plan = read(json!({ "autoRenewingBasePlanType": {
+        "billingPeriodDuration": "P1M", "gracePeriodDuration": "P7D", "accountHoldDuration": "P0D",
+        "prorationMode": "SUBSCRIPTION_PRORATION_MODE_CHARGE_FULL_PRICE_IMMEDIATELY",
+    } }));
+    assert_eq!(
+        (plan.id.as_str(), plan.term.map(Term::iso).as_deref()),
+        ("monthly", Some("P1M"))
+    );
+    assert_eq!((plan.grace_days, plan.hold_days), (Some(7), Some(0)));
+    for kind in ["installmentsBasePlanType", "prepaidBasePlanType"] {
+        let plan = read(json!({ kind: { "billingPeriodDuration": "P1W" } }));
+        assert_eq!(
+            (
+                plan.term.map(Term::iso).as_deref(),
+                plan.grace_days,
+                plan.hold_days
+            ),
+            (Some("P1W"), None, None)
+        );
+    }
+    assert_eq!(read(json!({})).term, None);
+}
+
+#[test]
+fn a_duration_of_another_form_is_absent() {
+    let term = |text: &str| {
+        let plan = read(json!({ "prepaidBasePlanType": { "billingPeriodDuration": text } }));
+        plan.term.map(Term::iso)
+    };
+    for text in ["P3D", "P4W", "P6M", "P1Y"] {
+        assert_eq!(term(text).as_deref(), Some(text));
+    }
+    for text in [
+        "", "P", "1M", "P0M", "PT1H", "P1M2D", "P-1M", "P99999D", "P1",
+    ] {
+        assert_eq!(term(text), None, "{text}");
+    }
+}
+
+#[test]
+fn a_product_that_is_not_known_has_no_plans() {
+    assert_eq!(
+        plans(&error(404, "notFound").reply),
+        Err(ReadError::Unknown)
+    );
+    assert_eq!(plans(&answered(200, "{}").reply), Ok(Vec::new()));
+}
