@@ -66,13 +66,8 @@ impl OrderBatches {
     /// # Errors
     /// [`ReadError::Refused`] or [`ReadError::Retry`]: the batch is still the next one.
     pub fn read(&mut self, reply: &Reply) -> Result<(), ReadError> {
-        let read = resource::<Orders>(reply).map(|read| {
-            let orders = read.orders.into_iter().map(Order::shown);
-            orders.collect::<Option<Vec<ShownOrder>>>()
-        });
-        match read {
-            Ok(Some(orders)) => self.add(orders),
-            Ok(None) => self.halve(|batches| &mut batches.unreadable),
+        match resource::<Orders>(reply) {
+            Ok(read) => self.add(read.orders.into_iter().map(Order::shown)),
             Err(ReadError::Malformed | ReadError::Unknown | ReadError::Gone) => {
                 self.halve(|batches| &mut batches.unknown);
             }
@@ -85,7 +80,7 @@ impl OrderBatches {
     }
 
     /// Adds the orders of the present batch. Others do not belong to it.
-    fn add(&mut self, orders: Vec<ShownOrder>) {
+    fn add(&mut self, orders: impl Iterator<Item = ShownOrder>) {
         let mut missing = self.pending.pop().unwrap_or_default();
         for order in orders {
             if let Some(at) = missing.iter().position(|id| *id == order.id) {

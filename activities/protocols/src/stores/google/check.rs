@@ -216,8 +216,6 @@ fn answered(kind: PurchaseKind, replied: &Replied) -> Result<Answered, ReadError
 
 fn order(reply: &Reply, id: &str) -> Result<ShownOrder, ReadError> {
     let shown = resource::<Order>(reply)?.shown();
-    let shown =
-        shown.ok_or_else(|| unknown_value("it shows an order in a state that is not known"))?;
     if shown.id != id {
         return Err(unreadable("it is about another order"));
     }

@@ -122,16 +122,15 @@ struct RefundDetails {
 }
 
 impl Order {
-    /// The order. `None`: its state is not known to this version.
-    pub fn shown(self) -> Option<ShownOrder> {
+    pub fn shown(self) -> ShownOrder {
         let history = self.order_history;
         let partial = history.partial_refund_events.into_iter();
         let refunds = partial
             .map(PartialRefund::shown)
             .chain(history.refund_event.map(Refund::shown));
-        Some(ShownOrder {
+        ShownOrder {
             id: self.order_id,
-            state: state(&self.state)?,
+            state: state(&self.state),
             token: self.purchase_token,
             created_at: self.create_time,
             changed_at: self.last_event_time,
@@ -146,20 +145,20 @@ impl Order {
             tax: self.tax,
             lines: self.line_items.into_iter().map(Line::shown).collect(),
             refunds: refunds.collect(),
-        })
+        }
     }
 }
 
-fn state(name: &str) -> Option<OrderState> {
-    Some(match name {
+fn state(name: &str) -> OrderState {
+    match name {
         "PENDING" => OrderState::Pending,
         "PROCESSED" => OrderState::Processed,
         "CANCELED" => OrderState::Canceled,
         "PENDING_REFUND" => OrderState::PendingRefund,
         "PARTIALLY_REFUNDED" => OrderState::PartiallyRefunded,
         "REFUNDED" => OrderState::Refunded,
-        _ => return None,
-    })
+        _ => OrderState::Unknown,
+    }
 }
 
 impl SubscriptionDetails {

@@ -245,6 +245,8 @@ pub enum OrderState {
     PendingRefund,
     PartiallyRefunded,
     Refunded,
+    /// A state that this version does not know: it says nothing about the money.
+    Unknown,
 }
 
 /// A line of an order.
@@ -292,7 +294,7 @@ impl ShownPurchase {
         self.items.iter().filter_map(|item| item.expires_at).max()
     }
 
-    /// The end of the latest period that an order of this purchase paid.
+    /// The end of the latest period that one of the orders paid.
     pub fn paid_until(&self) -> Option<Timestamp> {
         let lines = self.orders.iter().flat_map(|order| &order.lines);
         lines.filter_map(|line| line.period_until).max()
@@ -330,7 +332,11 @@ impl ShownOrder {
     pub fn number(&self) -> Option<u32> {
         match self.id.split_once("..") {
             None => Some(1),
-            Some((_, renewal)) => renewal.parse::<u32>().ok()?.checked_add(2),
+            Some((_, renewal)) => {
+                let is_number = renewal.bytes().all(|byte| byte.is_ascii_digit());
+                let renewal = renewal.parse::<u32>().ok().filter(|_| is_number)?;
+                renewal.checked_add(2)
+            }
         }
     }
 }

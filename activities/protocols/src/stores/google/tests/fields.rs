@@ -182,7 +182,7 @@ fn product(sample: &Value) -> String {
 }
 
 fn order(sample: &Value) -> String {
-    let shown = parsed::<Order>(sample).and_then(Order::shown);
+    let shown = parsed::<Order>(sample).map(Order::shown);
     shown.map_or_else(|| "no resource".to_owned(), |shown| format!("{shown:?}"))
 }
 

@@ -119,6 +119,8 @@ fn every_state_of_an_order_is_read() {
         ("PENDING_REFUND", OrderState::PendingRefund),
         ("PARTIALLY_REFUNDED", OrderState::PartiallyRefunded),
         ("REFUNDED", OrderState::Refunded),
+        ("STATE_UNSPECIFIED", OrderState::Unknown),
+        ("ANOTHER", OrderState::Unknown),
     ] {
         assert_eq!(read(json!({ "state": name })).state, state);
     }
@@ -174,6 +176,7 @@ fn g34_the_id_of_an_order_has_its_number() {
         ("..5", Some(7)),
         ("..4294967295", None),
         ("..x", None),
+        ("..+1", None),
         ("..", None),
     ] {
         assert_eq!(number(&format!("{ORDER}{suffix}")), expected, "{suffix}");

@@ -1,6 +1,6 @@
 //! Every class of error of the API.
 
-use super::{TOKEN, answered, at, check, error, google, order, outcome, subject, subscription};
+use super::{TOKEN, answered, at, check, error, google, outcome, subject, subscription};
 use crate::http::Reply;
 use crate::stores::google::check::{CheckOutcome, KnownPurchase, NextStep};
 use crate::stores::google::response::AccessProblem;
@@ -259,12 +259,4 @@ fn an_unknown_state_is_an_alarm_and_no_end() {
         ));
         assert_eq!((retry.class, retry.is_strange), ("unknown_value", true));
     }
-    let replies = [
-        answered(200, subscription(json!({}))),
-        answered(
-            200,
-            order(super::ORDER, json!({ "state": "STATE_UNSPECIFIED" })),
-        ),
-    ];
-    assert!(matches!(outcome(&replies), CheckOutcome::Retry(retry) if retry.is_strange));
 }

@@ -202,7 +202,7 @@ fn an_order_that_cannot_be_read_is_set_apart() {
         .read(&answered(200, "{\"orders\": [{").reply)
         .unwrap();
     assert!(!batches.is_done());
-    let strange = order("GPA.0", json!({ "state": "STATE_UNSPECIFIED" }));
+    let strange = order("GPA.0", json!({ "createTime": "yesterday" }));
     batches
         .read(&answered(200, json!({ "orders": [strange] })).reply)
         .unwrap();
