@@ -15,6 +15,7 @@ use crate::stores::ingress::{Answer, Ingresses, StoreRequest, Topics};
 use crate::stores::intake::Intake;
 use crate::stores::samples::{NoSample, SampleSettings, Samples, SentSample};
 use crate::workers::Workers;
+use axum::http::HeaderMap;
 use domain::Timestamp;
 use futures::future::BoxFuture;
 use pages::Pages;
@@ -147,17 +148,19 @@ impl Edge {
         }
     }
 
-    /// Checks the ingress key of a message before its body is read; `None` when there is no such store.
+    /// Checks ingress key and headers of a message before its body is read; `None` when there is no such store.
     ///
     /// # Errors
-    /// No platform has the key, or the database does not answer.
+    /// No platform has the key, the store did not send the message, or the database does not answer.
     pub async fn check_ingress(
         &self,
         store: &str,
         ingress_key: &str,
+        headers: &HeaderMap,
     ) -> Option<Result<(), Answer>> {
         let ingress = self.stores.of(store)?;
-        Some(ingress.check_key(self.intake(), ingress_key).await)
+        let checked = ingress.check_headers(self.intake(), ingress_key, headers);
+        Some(checked.await)
     }
 
     /// Passes a message to the ingress of its store; `None` when there is no such store.

@@ -12,8 +12,8 @@ use storage::chain;
 use tokio::task::JoinError;
 use traces::{Span, SpanKind};
 
-/// A store's message to an ingress key of a platform. The key is checked before the body is read, because a body costs
-/// memory and time and needs no other authentication.
+/// A store's message to an ingress key of a platform. Key and headers are checked before the body is read, because a body
+/// costs memory and time.
 pub struct Delivered {
     store: String,
     ingress_key: String,
@@ -29,7 +29,9 @@ impl FromRequest<Shared> for Delivered {
         let (mut parts, body) = request.into_parts();
         let Ids(store, ingress_key) =
             Ids::<String, String>::from_request_parts(&mut parts, edge).await?;
-        let checked = edge.check_ingress(&store, &ingress_key).await;
+        let checked = edge
+            .check_ingress(&store, &ingress_key, &parts.headers)
+            .await;
         checked
             .ok_or_else(|| Error::missing("store", &store))?
             .map_err(refused)?;

@@ -42,6 +42,19 @@ pub trait Ingress: Send + Sync {
         ingress_key: &'a str,
     ) -> BoxFuture<'a, Result<(), Answer>>;
 
+    /// Checks a request before its body is read: its ingress key, and what the store proves itself by in the headers.
+    ///
+    /// # Errors
+    /// The answer to a message with this key and these headers.
+    fn check_headers<'a>(
+        &'a self,
+        intake: Intake<'a>,
+        ingress_key: &'a str,
+        _: &'a HeaderMap,
+    ) -> BoxFuture<'a, Result<(), Answer>> {
+        self.check_key(intake, ingress_key)
+    }
+
     /// Checks a request, and stores its notifications.
     fn receive<'a>(
         &'a self,
