@@ -3,6 +3,7 @@
 pub mod amazon;
 pub mod command;
 pub mod config;
+pub mod google;
 pub mod inbox;
 pub mod ingress;
 pub mod intake;

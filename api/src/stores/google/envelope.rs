@@ -1,0 +1,53 @@
+//! The body of a Pub/Sub push: the wrapper around a message.
+//! <https://cloud.google.com/pubsub/docs/push#receive_push>
+//!
+//! Each field of a message comes in two spellings; either alone is enough.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use domain::Timestamp;
+use domain::text::is_plain;
+use serde_json::{Map, Value};
+
+/// The body limit: 64 KiB. A notification of Google has about 500 bytes.
+pub const MAX_BODY_BYTES: usize = 64 * 1024;
+const MAX_ID_CHARS: usize = 255;
+
+/// A message of Pub/Sub.
+pub struct Envelope {
+    /// `messageId`, the same on every retry.
+    pub message_id: Option<String>,
+    /// `publishTime`
+    pub published_at: Option<Timestamp>,
+    /// Name of the subscription that pushed it.
+    pub subscription: Option<String>,
+    /// `data`, in base64.
+    data: Option<String>,
+}
+
+/// Parses a body; `None` without the wrapper: the subscription is set up to push the bare data.
+pub fn parse(body: &[u8]) -> Option<Envelope> {
+    let wrapper: Map<String, Value> = serde_json::from_slice(body).ok()?;
+    let message = wrapper.get("message")?.as_object()?;
+    let text = |name: &str| message.get(name).and_then(Value::as_str);
+    let message_id = text("messageId").or_else(|| text("message_id"));
+    let published_at = text("publishTime").or_else(|| text("publish_time"));
+    Some(Envelope {
+        message_id: message_id
+            .filter(|id| is_plain(id, MAX_ID_CHARS))
+            .map(str::to_owned),
+        published_at: published_at.and_then(|time| time.parse().ok()),
+        subscription: wrapper
+            .get("subscription")
+            .and_then(Value::as_str)
+            .map(str::to_owned),
+        data: text("data").map(str::to_owned),
+    })
+}
+
+impl Envelope {
+    /// The data of the message; `None` if there is none, or it is not base64.
+    pub fn data(&self) -> Option<Vec<u8>> {
+        STANDARD.decode(self.data.as_ref()?).ok()
+    }
+}

@@ -1,0 +1,179 @@
+//! Google's keys: fetched once for all messages, cached as long as the answer allows, and kept while a later fetch
+//! fails.
+//!
+//! Whatever arrives, one fetch begins per interval at most: an unknown key id costs no more than that.
+
+use super::STORE;
+use super::fetch::Fetch;
+use super::keyset::{self, KeySet, PublicKey};
+use super::refusal::PushRefusal;
+use domain::Timestamp;
+use futures::FutureExt as _;
+use futures::future::{BoxFuture, Shared};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Minimum time between the beginnings of two fetches.
+pub(super) const INTERVAL_MS: i64 = 30_000;
+/// How long keys are cached if the answer says nothing, and the bounds of what it says.
+const DEFAULT_AGE_MS: i64 = 3_600_000;
+const MIN_AGE_MS: i64 = 60_000;
+const MAX_AGE_MS: i64 = 24 * 3_600_000;
+
+const NEVER_LOADED: PushRefusal = PushRefusal::TryAgain("no key of the store was loaded yet");
+const UNKNOWN_KEY: PushRefusal = PushRefusal::NotGenuine("bearer token names an unknown key");
+
+/// A running fetch, which several messages can await.
+type SharedFetch = Shared<BoxFuture<'static, ()>>;
+
+/// The keys. Clones share them.
+#[derive(Clone)]
+pub struct Keyring {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    fetch: Arc<dyn Fetch>,
+    cached: Mutex<CachedKeys>,
+}
+
+#[derive(Default)]
+struct CachedKeys {
+    /// The keys of the last answer; empty until one was read.
+    keys: KeySet,
+    /// When they were fetched, and how long they may be cached.
+    loaded_at: Timestamp,
+    max_age_ms: i64,
+    /// When the last fetch began.
+    attempted_at: Option<Timestamp>,
+    /// Whether the last fetch failed.
+    has_failed: bool,
+    running: Option<SharedFetch>,
+}
+
+/// The age of the cached keys.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum KeyAge {
+    Fresh,
+    /// In the last fifth of its time: a fetch is due, for which no message waits.
+    Ageing,
+    Stale,
+}
+
+impl Keyring {
+    /// A keyring without keys. The first message fetches them.
+    pub fn new(fetch: Arc<dyn Fetch>) -> Self {
+        let inner = Inner {
+            fetch,
+            cached: Mutex::default(),
+        };
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+
+    /// The key with this id.
+    ///
+    /// # Errors
+    /// [`PushRefusal::NotGenuine`] when Google has no such key, as far as is known; [`PushRefusal::TryAgain`] when no key
+    /// was ever loaded.
+    pub async fn key(&self, id: &str, now: Timestamp) -> Result<Arc<PublicKey>, PushRefusal> {
+        let running = self.inner.running_fetch(id, now);
+        if let Some(fetch) = running {
+            fetch.await;
+        }
+        self.inner.cached().key(id)
+    }
+}
+
+impl Inner {
+    fn cached(&self) -> MutexGuard<'_, CachedKeys> {
+        self.cached.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins a fetch if one is due, and returns the running one if the message with this key id must wait for it. It
+    /// runs as a task of its own: a sender that disconnects does not cancel it for the others.
+    fn running_fetch(self: &Arc<Self>, id: &str, now: Timestamp) -> Option<SharedFetch> {
+        let mut cached = self.cached();
+        let is_known = cached.keys.contains_key(id);
+        let age = cached.age(now);
+        if is_known && age == KeyAge::Fresh {
+            return None;
+        }
+        if cached.running.is_none() && cached.may_fetch(now) {
+            cached.attempted_at = Some(now);
+            let task = tokio::spawn(self.clone().load(now));
+            cached.running = Some(task.map(drop).boxed().shared());
+        }
+        // While fetches fail, messages with known keys do not wait for the next failure.
+        let must_wait = !is_known || (age == KeyAge::Stale && !cached.has_failed);
+        cached.running.clone().filter(|_| must_wait)
+    }
+
+    /// Fetches the keys and caches them. After a failure the cached ones stay.
+    async fn load(self: Arc<Self>, now: Timestamp) {
+        let running = RunningFetch(&self);
+        let fetched = self.fetch.get().await;
+        let read = fetched
+            .map_err(|error| error.to_string())
+            .and_then(|fetched| {
+                let keys = keyset::read(&fetched.body).map_err(str::to_owned)?;
+                Ok((keys, fetched.max_age))
+            });
+        let mut cached = self.cached();
+        match read {
+            Ok((keys, max_age)) => {
+                cached.keys = keys;
+                cached.loaded_at = now;
+                cached.max_age_ms = max_age
+                    .map_or(DEFAULT_AGE_MS, domain::time::millis)
+                    .clamp(MIN_AGE_MS, MAX_AGE_MS);
+                cached.has_failed = false;
+            }
+            Err(error) => {
+                cached.has_failed = true;
+                tracing::warn!(
+                    store = STORE,
+                    error,
+                    "the keys of a store could not be fetched; known ones stay"
+                );
+            }
+        }
+        drop(cached);
+        drop(running);
+    }
+}
+
+impl CachedKeys {
+    fn key(&self, id: &str) -> Result<Arc<PublicKey>, PushRefusal> {
+        if self.keys.is_empty() {
+            return Err(NEVER_LOADED);
+        }
+        self.keys.get(id).cloned().ok_or(UNKNOWN_KEY)
+    }
+
+    /// The age of the keys. If the clock was set back, it is not known.
+    fn age(&self, now: Timestamp) -> KeyAge {
+        let age_ms = now.millis_since(self.loaded_at);
+        if (0..self.max_age_ms / 5 * 4).contains(&age_ms) {
+            KeyAge::Fresh
+        } else if (0..self.max_age_ms).contains(&age_ms) {
+            KeyAge::Ageing
+        } else {
+            KeyAge::Stale
+        }
+    }
+
+    fn may_fetch(&self, now: Timestamp) -> bool {
+        self.attempted_at
+            .is_none_or(|at| !(0..INTERVAL_MS).contains(&now.millis_since(at)))
+    }
+}
+
+/// Removes a fetch when it ends, also by a panic.
+struct RunningFetch<'a>(&'a Inner);
+
+impl Drop for RunningFetch<'_> {
+    fn drop(&mut self) {
+        self.0.cached().running = None;
+    }
+}

@@ -1,0 +1,297 @@
+//! Maps a genuine push to its row of the inbox and its answer.
+//!
+//! What can never be right is stored as refused, and acknowledged: Pub/Sub would repeat it for days, and slow the others
+//! of its subscription meanwhile.
+
+use super::envelope::{self, Envelope, MAX_BODY_BYTES};
+use super::notification::{self, Content, DeveloperNotification, RefundReview, VoidedOrder};
+use super::settings::PushTarget;
+use crate::stores::inbox::Alarm;
+use domain::{CollapseKey, Notification, Outcome, Timestamp};
+use ring::digest::{SHA256, digest};
+use serde_json::{Map, Value, json};
+use storage::{Handling, NewNotification, Platform, STATED_TIME, hex};
+
+/// How many bytes of data that cannot be read are stored.
+const MAX_RAW_BYTES: usize = 16 * 1024;
+/// How far the time of an event may be ahead of this machine's clock.
+const MAX_AHEAD_MS: i64 = 15 * 60 * 1000;
+/// The beginning of 2012: Google's subscriptions are younger.
+const EARLIEST: Timestamp = Timestamp::from_millis(1_325_376_000_000);
+
+/// The field of a stored notification with the voided order.
+pub const VOIDED_ORDER: &str = "voided_order";
+
+/// The alarm about a subscription that pushes the bare data.
+pub const WITHOUT_WRAPPER: Alarm = Alarm {
+    kind: "push_without_wrapper",
+    detail: "the Pub/Sub subscription pushes without its wrapper, so nothing is accepted: turn payload unwrapping off in its \
+             settings; Pub/Sub repeats what waits",
+};
+/// The alarm about a question that an operator answers. Each question raises it.
+const REFUND_REVIEW: Alarm = Alarm {
+    kind: "refund_review",
+    detail: "Google Play asks about a refund, and expects the answer within 24 hours: `settle notification list` shows the \
+             order; answer it in the Play Console or by orders.reviewrefund",
+};
+
+/// The result of a push whose token is genuine.
+pub enum PushOutcome {
+    /// A notification, and the alarm that it is cause for.
+    Accepted(Box<NewNotification>, Option<Alarm>),
+    /// A message that can never be right.
+    Declined(Box<NewNotification>, Declined),
+    /// No message of Pub/Sub, so that it cannot be stored.
+    WithoutWrapper,
+}
+
+/// Why a message is stored as refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Declined {
+    /// The stable reason, as a metric's label.
+    pub reason: &'static str,
+    /// The alarm about it, once an hour.
+    pub alarm: Alarm,
+}
+
+/// Declined because of its size.
+pub const TOO_LARGE: Declined = Declined {
+    reason: "body larger than 64 KiB",
+    alarm: Alarm {
+        kind: "push_too_large",
+        detail: "a message of the Pub/Sub topic is larger than any notification of Google Play: see who may publish to it",
+    },
+};
+/// Declined because another subscription pushed it.
+pub const FOREIGN_SUBSCRIPTION: Declined = Declined {
+    reason: "message of another subscription",
+    alarm: Alarm {
+        kind: "foreign_subscription",
+        detail: "another Pub/Sub subscription than the platform's pushes to it: compare the subscription in the settings of the \
+                 platform, or remove the other one's endpoint",
+    },
+};
+/// Declined because it is about another app.
+pub const FOREIGN_PACKAGE: Declined = Declined {
+    reason: "message of another app",
+    alarm: Alarm {
+        kind: "foreign_package",
+        detail: "a notification belongs to another app than the platform's: `settle notification show MESSAGE_ID` shows its \
+                 package name",
+    },
+};
+/// Declined because its data is no notification.
+pub const UNREADABLE: Declined = Declined {
+    reason: "data is not a notification",
+    alarm: Alarm {
+        kind: "unreadable_notification",
+        detail: "a message of the Pub/Sub topic is no notification of Google Play: see who may publish to it",
+    },
+};
+
+/// Reads the body of a push whose token is genuine. `now` is the time of acceptance.
+pub fn outcome(
+    platform: &Platform,
+    target: &PushTarget<'_>,
+    body: &[u8],
+    now: Timestamp,
+) -> PushOutcome {
+    let hash = || hex(digest(&SHA256, body).as_ref());
+    if body.len() > MAX_BODY_BYTES {
+        let hash = hash();
+        let reason = format!("body of {} bytes with SHA-256 {hash}", body.len());
+        let row = closed_row(platform, format!("sha256:{hash}"), Outcome::Refused, reason);
+        return declined(row, TOO_LARGE);
+    }
+    let Some(envelope) = envelope::parse(body) else {
+        return PushOutcome::WithoutWrapper;
+    };
+    let message_id = envelope.message_id.clone();
+    let message_id = message_id.unwrap_or_else(|| format!("sha256:{}", hash()));
+    let refused =
+        |reason: String| closed_row(platform, message_id.clone(), Outcome::Refused, reason);
+    if envelope.subscription.as_deref() != Some(target.subscription) {
+        let reason = FOREIGN_SUBSCRIPTION.reason.to_owned();
+        return declined(refused(reason), FOREIGN_SUBSCRIPTION);
+    }
+    let Some(data) = envelope.data() else {
+        let row = refused("data is missing or not base64".to_owned());
+        return declined(row, UNREADABLE);
+    };
+    let notification = match notification::read(&data) {
+        Ok(notification) => notification,
+        Err(reason) => {
+            let row = NewNotification {
+                body: beginning(&data),
+                ..refused(reason.to_owned())
+            };
+            return declined(row, UNREADABLE);
+        }
+    };
+    let expected = &platform.settings.package_name;
+    if notification.package_name != *expected {
+        let found = &notification.package_name;
+        let row = NewNotification {
+            store_type: notification.store_type.clone(),
+            ..refused(format!("packageName is `{found}`, expected `{expected}`"))
+        };
+        return declined(row, FOREIGN_PACKAGE);
+    }
+    let received = Received {
+        platform,
+        envelope: &envelope,
+        message_id,
+        now,
+    };
+    received.accepted(notification)
+}
+
+fn declined(row: NewNotification, why: Declined) -> PushOutcome {
+    PushOutcome::Declined(Box::new(row), why)
+}
+
+/// The beginning of data that could not be read.
+fn beginning(data: &[u8]) -> String {
+    let beginning = data
+        .get(..data.len().min(MAX_RAW_BYTES))
+        .unwrap_or_default();
+    // PostgreSQL cannot store NUL in a text.
+    String::from_utf8_lossy(beginning).replace('\0', "\u{fffd}")
+}
+
+/// A message of the platform's own app.
+struct Received<'a> {
+    platform: &'a Platform,
+    envelope: &'a Envelope,
+    message_id: String,
+    now: Timestamp,
+}
+
+impl Received<'_> {
+    fn accepted(self, notification: DeveloperNotification) -> PushOutcome {
+        let DeveloperNotification {
+            at,
+            store_type,
+            content,
+            ..
+        } = notification;
+        let (reason, body, alarm) = match content {
+            Content::Purchase {
+                token,
+                kind,
+                voided,
+            } => {
+                let notification = Notification {
+                    message_id: self.message_id.clone(),
+                    collapse_key: CollapseKey::of(self.platform.id, &token),
+                    receipt_id: token,
+                    kind,
+                    store_type,
+                    store_time: self.store_time(at),
+                    app_user_id: None,
+                    related_receipt_id: None,
+                    // Only a read shows whether it is a tester's.
+                    is_test: false,
+                };
+                let row = self.open_row(notification, at, voided);
+                return PushOutcome::Accepted(Box::new(row), None);
+            }
+            Content::RefundReview(review) => {
+                let reason = "a question about a refund, whose answer is due within 24 hours";
+                (reason, review.to_json(), Some(REFUND_REVIEW))
+            }
+            Content::Test => ("a test notification of the Play Console", json!({}), None),
+            Content::Other => ("it names no purchase", json!({}), None),
+        };
+        let closed = closed_row(
+            self.platform,
+            self.message_id.clone(),
+            Outcome::Unknown,
+            reason.to_owned(),
+        );
+        let row = NewNotification {
+            store_type,
+            body: body.to_string(),
+            ..closed
+        };
+        PushOutcome::Accepted(Box::new(row), alarm)
+    }
+
+    /// The row of a purchase. Its body also has a voided order, and a time that cannot be true.
+    fn open_row(
+        &self,
+        notification: Notification,
+        at: Option<Timestamp>,
+        voided: Option<VoidedOrder>,
+    ) -> NewNotification {
+        let stated = at.filter(|at| !self.can_be_true(*at));
+        let stated = stated.map(|at| (STATED_TIME, Value::from(at.to_string())));
+        let voided = voided.map(|voided| (VOIDED_ORDER, voided.to_json()));
+        let additions: Vec<_> = stated.into_iter().chain(voided).collect();
+        let mut row = NewNotification::of(self.platform.id, notification);
+        if !additions.is_empty() {
+            let body: Option<Map<String, Value>> = serde_json::from_str(&row.body).ok();
+            let mut body = body.unwrap_or_default();
+            body.extend(
+                additions
+                    .into_iter()
+                    .map(|(name, value)| (name.to_owned(), value)),
+            );
+            row.body = Value::Object(body).to_string();
+        }
+        row
+    }
+
+    /// The time of the event. Without one that can be true, the time of publishing, and else that of acceptance.
+    fn store_time(&self, at: Option<Timestamp>) -> Timestamp {
+        let stated = [at, self.envelope.published_at].into_iter().flatten();
+        let mut possible = stated.filter(|at| self.can_be_true(*at));
+        possible.next().unwrap_or(self.now)
+    }
+
+    fn can_be_true(&self, at: Timestamp) -> bool {
+        (EARLIEST..=self.now.plus_millis(MAX_AHEAD_MS)).contains(&at)
+    }
+}
+
+impl VoidedOrder {
+    fn to_json(&self) -> Value {
+        json!({
+            "order_id": self.order_id,
+            "product_type": self.product_type,
+            "refund_type": self.refund_type,
+        })
+    }
+}
+
+impl RefundReview {
+    fn to_json(&self) -> Value {
+        json!({
+            "order_id": self.order_id,
+            "refund_token": self.refund_token,
+            "refund_reason": self.refund_reason,
+        })
+    }
+}
+
+/// A row without a body that already has its outcome and belongs to no purchase. It has no store time: it must make no
+/// notification a duplicate.
+fn closed_row(
+    platform: &Platform,
+    message_id: String,
+    outcome: Outcome,
+    reason: String,
+) -> NewNotification {
+    NewNotification {
+        platform_id: platform.id,
+        message_id,
+        receipt_id: String::new(),
+        collapse_key: None,
+        store_type: String::new(),
+        store_time: None,
+        app_user_id: None,
+        body: "{}".to_owned(),
+        handling: Handling::Final(outcome, reason),
+        traceparent: None,
+    }
+}

@@ -1,0 +1,233 @@
+//! The ingress of Google Play: real-time developer notifications, which arrive by pushes of Pub/Sub.
+//!
+//! token → keyset → envelope → notification → mapping → inbox. Only this file, `keyring` and `fetch` do I/O; all others
+//! are pure. The token of a push is checked before its body is read. No address is taken from a request.
+//!
+//! Pub/Sub repeats what is not answered with success: 401 and 403 are for requests of others, 503 for failures that
+//! pass. Everything else that is genuine is stored and answered 204.
+
+mod alarms;
+pub mod envelope;
+mod fetch;
+mod ingress;
+mod keyring;
+pub mod keyset;
+pub mod mapping;
+pub mod notification;
+mod refusal;
+mod settings;
+#[cfg(test)]
+mod tests;
+pub mod token;
+mod verdicts;
+
+pub use fetch::{Fetch, FetchError, Fetched, Https};
+pub use refusal::PushRefusal;
+pub use settings::{KEYS_URL, PUSH_ACCOUNT, PUSH_AUDIENCE, PushTarget, SUBSCRIPTION, Settings};
+
+use crate::stores::inbox::{self, Alarm, Inbox, Message};
+use crate::stores::ingress::{Answer, StoreRequest};
+use crate::stores::intake::Intake;
+use alarms::HourlyAlarms;
+use axum::http::HeaderMap;
+use domain::Timestamp;
+use keyring::Keyring;
+use mapping::PushOutcome;
+use std::sync::Arc;
+use storage::{NewNotification, Platform, Recipient};
+use token::UnverifiedToken;
+use verdicts::Verdicts;
+
+/// This store's name on a platform.
+pub const STORE: &str = "google";
+
+/// The answer to a message that is stored.
+const ACCEPTED: Answer = Answer {
+    status: 204,
+    reason: "accepted",
+};
+const NO_TARGET: PushRefusal =
+    PushRefusal::TryAgain("settings of the push subscription are missing");
+const WITHOUT_WRAPPER: PushRefusal = PushRefusal::TryAgain("message without the wrapper");
+
+/// The state of the ingress. Shared by all requests.
+pub struct Google {
+    settings: Settings,
+    keyring: Keyring,
+    verdicts: Verdicts,
+    inbox: Inbox,
+    alarms: HourlyAlarms,
+}
+
+impl Google {
+    /// An ingress that fetches Google's keys from the address in the settings. The process must have installed its TLS
+    /// provider before.
+    ///
+    /// # Errors
+    /// The machine's root certificates cannot be read.
+    pub fn new(settings: Settings) -> Result<Self, FetchError> {
+        let fetch = Https::new(settings.keys_url.clone())?;
+        Ok(Self::with_fetch(settings, Arc::new(fetch)))
+    }
+
+    /// An ingress with another `Fetch`, for tests.
+    pub fn with_fetch(settings: Settings, fetch: Arc<dyn Fetch>) -> Self {
+        Self {
+            settings,
+            keyring: Keyring::new(fetch),
+            verdicts: Verdicts::default(),
+            inbox: Inbox::new(STORE),
+            alarms: HourlyAlarms::default(),
+        }
+    }
+
+    /// The platform of a request whose token is genuine. Anything else is counted by its reason, and leaves nothing else.
+    async fn admit(
+        &self,
+        intake: Intake<'_>,
+        ingress_key: &str,
+        headers: &HeaderMap,
+        now: Timestamp,
+    ) -> Result<Arc<Recipient>, Answer> {
+        let found = self.inbox.find(intake.store, ingress_key, now).await;
+        let recipient = found.map_err(|missing| inbox::refused(STORE, missing.into()))?;
+        let checked = self.authenticate(&recipient.platform, headers, now).await;
+        match checked {
+            Ok(()) => Ok(recipient),
+            Err(refusal) => Err(self.refused(intake, &recipient, refusal.into()).await),
+        }
+    }
+
+    /// Checks the bearer token of a request to a platform.
+    ///
+    /// # Errors
+    /// The refusal with its stable reason.
+    async fn authenticate(
+        &self,
+        platform: &Platform,
+        headers: &HeaderMap,
+        now: Timestamp,
+    ) -> Result<(), PushRefusal> {
+        let token = token::bearer(headers)?;
+        let target = PushTarget::of(platform).ok_or(NO_TARGET)?;
+        if let Some(claims) = self.verdicts.find(token, now) {
+            return claims.check_target(&target);
+        }
+        let unverified = UnverifiedToken::parse(token)?;
+        let key = self.keyring.key(&unverified.key_id, now).await?;
+        let claims = unverified.verify(&key, now)?;
+        claims.check_target(&target)?;
+        // A token for another audience or account is not remembered: it would displace the others.
+        self.verdicts.remember(token, Arc::new(claims), now);
+        Ok(())
+    }
+
+    /// Stores the message of a request whose token is genuine. The answer of success means that it is durably stored.
+    async fn accept(
+        &self,
+        intake: Intake<'_>,
+        recipient: &Recipient,
+        body: &[u8],
+        now: Timestamp,
+    ) -> Answer {
+        let platform = &recipient.platform;
+        let Some(target) = PushTarget::of(platform) else {
+            return self.refused(intake, recipient, NO_TARGET.into()).await;
+        };
+        match mapping::outcome(platform, &target, body, now) {
+            PushOutcome::Accepted(row, alarm) => {
+                match self.store(intake, platform, *row, alarm).await {
+                    Ok(_) => {
+                        self.inbox.count_accepted(intake.store, recipient, now);
+                        ACCEPTED
+                    }
+                    Err(refusal) => self.refused(intake, recipient, refusal.into()).await,
+                }
+            }
+            PushOutcome::Declined(row, why) => {
+                let stored = self.store(intake, platform, *row, None).await;
+                let answer = match stored {
+                    Ok(is_new) => {
+                        if is_new {
+                            self.raise(intake, platform, why.alarm, now).await;
+                        }
+                        Answer {
+                            status: 204,
+                            reason: why.reason,
+                        }
+                    }
+                    Err(refusal) => refusal.into(),
+                };
+                self.refused(intake, recipient, answer).await
+            }
+            PushOutcome::WithoutWrapper => {
+                self.raise(intake, platform, mapping::WITHOUT_WRAPPER, now)
+                    .await;
+                self.refused(intake, recipient, WITHOUT_WRAPPER.into())
+                    .await
+            }
+        }
+    }
+
+    /// Stores a row. Returns whether it is new.
+    async fn store(
+        &self,
+        intake: Intake<'_>,
+        platform: &Platform,
+        row: NewNotification,
+        alarm: Option<Alarm>,
+    ) -> Result<bool, PushRefusal> {
+        let message = Message {
+            id: row.message_id.clone(),
+            notifications: vec![row],
+            alarm,
+        };
+        let stored = self.inbox.accept(intake, platform, message).await;
+        stored
+            .map(|stored| stored.is_new)
+            .map_err(PushRefusal::TryAgain)
+    }
+
+    /// Raises an alarm of a platform, unless one of its kind was raised within the hour.
+    async fn raise(&self, intake: Intake<'_>, platform: &Platform, alarm: Alarm, now: Timestamp) {
+        if self.alarms.is_due(platform.id, alarm.kind, now) {
+            inbox::raise(intake.store, platform.id, alarm.kind, alarm.detail).await;
+        }
+    }
+
+    /// Counts and logs the answer to a request that is refused.
+    async fn refused(&self, intake: Intake<'_>, recipient: &Recipient, answer: Answer) -> Answer {
+        self.inbox
+            .count_refused(intake.store, &recipient.platform, answer.reason)
+            .await;
+        inbox::refused(STORE, answer)
+    }
+
+    /// Receives one request, whose headers are checked once more: the token may be another one by now.
+    async fn take(&self, intake: Intake<'_>, request: StoreRequest<'_>) -> Answer {
+        let now = (self.settings.clock)();
+        let StoreRequest {
+            ingress_key,
+            headers,
+            body,
+        } = request;
+        match self.admit(intake, ingress_key, headers, now).await {
+            Ok(recipient) => self.accept(intake, &recipient, body, now).await,
+            Err(answer) => answer,
+        }
+    }
+
+    /// Checks ingress key and token of a request whose body is not read yet.
+    async fn check(
+        &self,
+        intake: Intake<'_>,
+        ingress_key: &str,
+        headers: &HeaderMap,
+    ) -> Result<(), Answer> {
+        let now = (self.settings.clock)();
+        self.inbox.check_key(intake.store, ingress_key, now).await?;
+        self.admit(intake, ingress_key, headers, now)
+            .await
+            .map(drop)
+    }
+}

@@ -1,0 +1,456 @@
+//! The body of a push: what is stored of it, and how it is answered.
+
+use super::super::alarms::HourlyAlarms;
+use super::super::mapping::{
+    self, Declined, FOREIGN_PACKAGE, FOREIGN_SUBSCRIPTION, PushOutcome, TOO_LARGE, UNREADABLE,
+};
+use super::super::{PushTarget, envelope};
+use super::{PACKAGE, QUEUE, at, now, platform};
+use crate::stores::inbox::Alarm;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use domain::{CollapseKey, Notification, NotificationKind, Outcome, PlatformId, Timestamp};
+use serde_json::{Value, json};
+use storage::{Handling, NewNotification};
+use uuid::Uuid;
+
+const TOKEN: &str = "opaque-token-up-to-150-characters";
+/// The time of all notifications here, and its text.
+const HAPPENED_MS: i64 = 1_780_315_190_123;
+
+fn happened() -> Timestamp {
+    Timestamp::from_millis(HAPPENED_MS)
+}
+
+/// The body of a push with this data, in the form that Pub/Sub sends.
+fn push_bytes(message_id: &str, data: &[u8]) -> Vec<u8> {
+    let published = "2026-06-01T11:59:58.123Z";
+    let message = json!({
+        "attributes": {},
+        "data": STANDARD.encode(data),
+        "messageId": message_id, "message_id": message_id,
+        "publishTime": published, "publish_time": published,
+    });
+    let body = json!({ "message": message, "subscription": QUEUE });
+    body.to_string().into_bytes()
+}
+
+fn push(data: &Value) -> Vec<u8> {
+    push_bytes("136969346945", data.to_string().as_bytes())
+}
+
+/// A notification of the app with this member.
+fn data(member: &str, content: Value) -> Value {
+    json!({
+        "version": "1.0", "packageName": PACKAGE, "eventTimeMillis": HAPPENED_MS.to_string(),
+        member: content,
+    })
+}
+
+fn subscription(number: i64) -> Value {
+    let content = json!({ "version": "1.0", "notificationType": number, "purchaseToken": TOKEN });
+    data("subscriptionNotification", content)
+}
+
+fn outcome(body: &[u8]) -> PushOutcome {
+    let target = PushTarget {
+        audience: super::AUDIENCE,
+        account: super::ACCOUNT,
+        subscription: QUEUE,
+    };
+    mapping::outcome(&platform(), &target, body, now())
+}
+
+fn accepted(body: &[u8]) -> (NewNotification, Option<Alarm>) {
+    match outcome(body) {
+        PushOutcome::Accepted(row, alarm) => (*row, alarm),
+        PushOutcome::Declined(_, why) => panic!("declined: {}", why.reason),
+        PushOutcome::WithoutWrapper => panic!("without the wrapper"),
+    }
+}
+
+fn declined(body: &[u8]) -> (NewNotification, Declined) {
+    match outcome(body) {
+        PushOutcome::Declined(row, why) => (*row, why),
+        PushOutcome::Accepted(row, _) => panic!("accepted: {}", row.store_type),
+        PushOutcome::WithoutWrapper => panic!("without the wrapper"),
+    }
+}
+
+/// The row of a notification of the app.
+fn row(data: &Value) -> NewNotification {
+    accepted(&push(data)).0
+}
+
+fn notification(row: &NewNotification) -> Notification {
+    serde_json::from_str(&row.body).expect("a notification")
+}
+
+fn of_outcome(outcome: Outcome, reason: &str) -> Handling {
+    Handling::Final(outcome, reason.to_owned())
+}
+
+#[test]
+fn a_notification_is_mapped_to_its_purchase() {
+    let row = row(&subscription(4));
+    let expected = Notification {
+        message_id: "136969346945".to_owned(),
+        collapse_key: CollapseKey::of(platform().id, TOKEN),
+        receipt_id: TOKEN.to_owned(),
+        kind: NotificationKind::SubscriptionPurchased,
+        store_type: "SUBSCRIPTION_PURCHASED".to_owned(),
+        store_time: happened(),
+        app_user_id: None,
+        related_receipt_id: None,
+        is_test: false,
+    };
+    assert_eq!(notification(&row), expected);
+    assert_eq!(row, NewNotification::of(platform().id, expected));
+    assert_eq!(row.handling, Handling::Open);
+}
+
+#[test]
+fn each_type_has_googles_name_and_its_kind() {
+    use NotificationKind::{
+        AutoRenewalOff, AutoRenewalOn, Expired, GraceBegan, Renewed, SubscriptionCancelled,
+        SubscriptionPurchased, Unknown,
+    };
+    let types = [
+        (1, "SUBSCRIPTION_RECOVERED", Renewed),
+        (2, "SUBSCRIPTION_RENEWED", Renewed),
+        (3, "SUBSCRIPTION_CANCELED", AutoRenewalOff),
+        (4, "SUBSCRIPTION_PURCHASED", SubscriptionPurchased),
+        (5, "SUBSCRIPTION_ON_HOLD", Unknown),
+        (6, "SUBSCRIPTION_IN_GRACE_PERIOD", GraceBegan),
+        (7, "SUBSCRIPTION_RESTARTED", AutoRenewalOn),
+        (8, "SUBSCRIPTION_PRICE_CHANGE_CONFIRMED", Unknown),
+        (9, "SUBSCRIPTION_DEFERRED", Unknown),
+        (10, "SUBSCRIPTION_PAUSED", Unknown),
+        (11, "SUBSCRIPTION_PAUSE_SCHEDULE_CHANGED", Unknown),
+        (12, "SUBSCRIPTION_REVOKED", SubscriptionCancelled),
+        (13, "SUBSCRIPTION_EXPIRED", Expired),
+        (14, "SUBSCRIPTION_NOTIFICATION_14", Unknown),
+        (15, "SUBSCRIPTION_NOTIFICATION_15", Unknown),
+        (16, "SUBSCRIPTION_NOTIFICATION_16", Unknown),
+        (17, "SUBSCRIPTION_ITEMS_CHANGED", Unknown),
+        (18, "SUBSCRIPTION_CANCELLATION_SCHEDULED", AutoRenewalOff),
+        (19, "SUBSCRIPTION_PRICE_CHANGE_UPDATED", Unknown),
+        (20, "SUBSCRIPTION_PENDING_PURCHASE_CANCELED", Unknown),
+        (21, "SUBSCRIPTION_NOTIFICATION_21", Unknown),
+        (22, "SUBSCRIPTION_PRICE_STEP_UP_CONSENT_UPDATED", Unknown),
+        (-1, "SUBSCRIPTION_NOTIFICATION_-1", Unknown),
+    ];
+    for (number, name, kind) in types {
+        let row = row(&subscription(number));
+        assert_eq!(
+            (row.store_type.as_str(), notification(&row).kind),
+            (name, kind)
+        );
+        assert_eq!(row.handling, Handling::Open, "{name}");
+    }
+}
+
+#[test]
+fn one_time_purchases_are_named_by_their_type() {
+    use NotificationKind::{EntitlementCancelled, EntitlementPurchased, Unknown};
+    for (number, name, kind) in [
+        (1, "ONE_TIME_PRODUCT_PURCHASED", EntitlementPurchased),
+        (2, "ONE_TIME_PRODUCT_CANCELED", EntitlementCancelled),
+        (3, "ONE_TIME_PRODUCT_NOTIFICATION_3", Unknown),
+    ] {
+        let content = json!({
+            "version": "1.0", "notificationType": number, "purchaseToken": TOKEN, "sku": "coins",
+        });
+        let row = row(&data("oneTimeProductNotification", content));
+        assert_eq!(
+            (row.store_type.as_str(), notification(&row).kind),
+            (name, kind)
+        );
+        assert_eq!(row.receipt_id, TOKEN);
+    }
+}
+
+#[test]
+fn either_spelling_alone_is_enough() {
+    let encoded = STANDARD.encode(subscription(2).to_string());
+    let camel = json!({ "data": encoded, "messageId": "7", "publishTime": "2026-06-01T11:00:00Z" });
+    let snake =
+        json!({ "data": encoded, "message_id": "7", "publish_time": "2026-06-01T11:00:00Z" });
+    for message in [camel, snake] {
+        let body = json!({ "message": message, "subscription": QUEUE, "deliveryAttempt": 3 });
+        let body = body.to_string();
+        let parsed = envelope::parse(body.as_bytes()).expect("a message");
+        assert_eq!(parsed.published_at, Some(at("2026-06-01T11:00:00Z")));
+        let (row, alarm) = accepted(body.as_bytes());
+        assert_eq!((row.message_id.as_str(), alarm), ("7", None));
+    }
+}
+
+#[test]
+fn a_message_without_an_id_is_named_by_its_hash() {
+    let message = json!({ "data": STANDARD.encode(subscription(2).to_string()) });
+    let body = json!({ "message": message, "subscription": QUEUE }).to_string();
+    let (row, _) = accepted(body.as_bytes());
+    assert_eq!(row.message_id.len(), "sha256:".len() + 64);
+    assert_eq!(accepted(body.as_bytes()).0, row);
+}
+
+#[test]
+fn the_time_of_an_event_is_a_number_or_a_text() {
+    let with = |time: Value| {
+        let mut data = subscription(2);
+        data["eventTimeMillis"] = time;
+        let row = row(&data);
+        (row.store_time, row.body.contains("stated_time"))
+    };
+    assert_eq!(with(json!(HAPPENED_MS)), (Some(happened()), false));
+    assert_eq!(
+        with(json!(HAPPENED_MS.to_string())),
+        (Some(happened()), false)
+    );
+    // Otherwise the time of publishing counts, and a time that cannot be true is shown.
+    let published = Some(at("2026-06-01T11:59:58.123Z"));
+    for time in [Value::Null, json!("soon"), json!(1.5), json!([])] {
+        assert_eq!(with(time), (published, false));
+    }
+    let ahead = now().plus_millis(15 * 60 * 1000 + 1).micros() / 1000;
+    for time in [json!(0), json!("-1"), json!(i64::MAX), json!(ahead)] {
+        assert_eq!(with(time), (published, true));
+    }
+}
+
+#[test]
+fn a_voided_order_is_stored_beside_its_notification() {
+    let content = json!({
+        "purchaseToken": TOKEN, "orderId": "GPA.3345-0000-0000-00000..0", "productType": 1, "refundType": 1,
+    });
+    let row = row(&data("voidedPurchaseNotification", content));
+    assert_eq!(row.store_type, "VOIDED_PURCHASE");
+    assert_eq!(notification(&row).kind, NotificationKind::Unknown);
+    let body: Value = serde_json::from_str(&row.body).expect("JSON");
+    let expected = json!({
+        "order_id": "GPA.3345-0000-0000-00000..0", "product_type": 1, "refund_type": 1,
+    });
+    assert_eq!(body["voided_order"], expected);
+}
+
+#[test]
+fn a_refund_review_is_an_alarm_and_names_no_customer() {
+    let content = json!({
+        "version": "1.0", "pendingRefundToken": "refund-token", "orderId": "GPA.1", "refundReason": 7,
+        "obfuscatedAccountId": "account-of-a-customer", "obfuscatedProfileId": "profile-of-a-customer",
+    });
+    let body = push(&data("pendingRefundReviewNotification", content));
+    let (row, alarm) = accepted(&body);
+    assert_eq!(alarm.map(|alarm| alarm.kind), Some("refund_review"));
+    assert_eq!(row.collapse_key, None);
+    let expected =
+        json!({ "order_id": "GPA.1", "refund_token": "refund-token", "refund_reason": 7 });
+    assert_eq!(row.body, expected.to_string());
+    assert!(!format!("{row:?}").contains("customer"));
+}
+
+#[test]
+fn a_test_notification_is_recorded_and_belongs_to_no_purchase() {
+    let content = json!({ "version": "1.0" });
+    let (row, alarm) = accepted(&push(&data("testNotification", content)));
+    assert_eq!((row.store_type.as_str(), alarm), ("TEST", None));
+    let reason = "a test notification of the Play Console";
+    assert_eq!(row.handling, of_outcome(Outcome::Unknown, reason));
+}
+
+#[test]
+fn an_unknown_member_is_stored_and_its_purchase_read() {
+    let known = row(&data("newNotification", json!({ "purchaseToken": TOKEN })));
+    assert_eq!(known.store_type, "newNotification");
+    assert_eq!(known.receipt_id, TOKEN);
+    assert_eq!(known.handling, Handling::Open);
+    for (member, content) in [
+        ("newNotification", json!({ "number": 1 })),
+        ("subscriptionNotification", json!({ "notificationType": 2 })),
+        (
+            "newNotification",
+            json!({ "purchaseToken": "a".repeat(1001) }),
+        ),
+        ("newNotification", json!({ "purchaseToken": "a\u{0}b" })),
+        (
+            "newNotification",
+            json!({ "purchaseToken": "é".repeat(501) }),
+        ),
+        ("newField", json!("text")),
+    ] {
+        let row = row(&data(member, content));
+        let reason = "it names no purchase";
+        assert_eq!(
+            row.handling,
+            of_outcome(Outcome::Unknown, reason),
+            "{member}"
+        );
+        assert_eq!((row.collapse_key, row.body.as_str()), (None, "{}"));
+    }
+}
+
+#[test]
+fn data_that_is_no_notification_is_stored_as_refused() {
+    // As on Google's page, whose example is a sketch of types.
+    let sketch = br#"{"version": string, "packageName": string, "eventTimeMillis": long}"#;
+    let cases: [(&[u8], &str); 7] = [
+        (sketch, "data is not a JSON object"),
+        (b"[]", "data is not a JSON object"),
+        (b"hello\0world", "data is not a JSON object"),
+        (b"\xff\xfe", "data is not UTF-8"),
+        (b"{}", "packageName is not a string of 1 to 255 characters"),
+        (
+            br#"{"packageName":""}"#,
+            "packageName is not a string of 1 to 255 characters",
+        ),
+        (
+            br#"{"packageName":1}"#,
+            "packageName is not a string of 1 to 255 characters",
+        ),
+    ];
+    for (data, reason) in cases {
+        let (row, why) = declined(&push_bytes("1", data));
+        assert_eq!(why, UNREADABLE);
+        assert_eq!(row.handling, of_outcome(Outcome::Refused, reason));
+        assert!(!row.body.contains('\0') && !row.body.is_empty());
+    }
+    let message = json!({ "messageId": "1", "attributes": {} });
+    let with = |data: Value| {
+        let mut message = message.clone();
+        message["data"] = data;
+        json!({ "message": message, "subscription": QUEUE }).to_string()
+    };
+    for data in [Value::Null, json!("no base64!"), json!(1)] {
+        let (row, why) = declined(with(data).as_bytes());
+        assert_eq!(why, UNREADABLE);
+        let reason = "data is missing or not base64";
+        assert_eq!(row.handling, of_outcome(Outcome::Refused, reason));
+    }
+}
+
+#[test]
+fn messages_of_other_apps_and_subscriptions_are_refused() {
+    let mut foreign = subscription(2);
+    foreign["packageName"] = json!("com.example.other");
+    let (row, why) = declined(&push(&foreign));
+    assert_eq!(why, FOREIGN_PACKAGE);
+    let reason = "packageName is `com.example.other`, expected `com.example.app`";
+    assert_eq!(row.handling, of_outcome(Outcome::Refused, reason));
+    assert_eq!(
+        (row.collapse_key, row.store_time, row.body.as_str()),
+        (None, None, "{}")
+    );
+    assert_eq!(row.store_type, "SUBSCRIPTION_RENEWED");
+
+    let body = String::from_utf8(push(&subscription(2))).expect("a text");
+    for other in ["projects/example-project/subscriptions/other", ""] {
+        let (row, why) = declined(body.replace(QUEUE, other).as_bytes());
+        assert_eq!(why, FOREIGN_SUBSCRIPTION);
+        assert_eq!(row.message_id, "136969346945");
+        assert!(!row.body.contains(TOKEN));
+    }
+}
+
+#[test]
+fn a_body_that_is_too_large_leaves_its_size_and_hash() {
+    let filled = |bytes: usize| {
+        let mut body = push(&subscription(2));
+        body.resize(bytes, b' ');
+        body
+    };
+    accepted(&filled(64 * 1024));
+    let large = filled(64 * 1024 + 1);
+    let (row, why) = declined(&large);
+    assert_eq!(why, TOO_LARGE);
+    let hash = row.message_id.strip_prefix("sha256:").expect("a hash");
+    assert_eq!(hash.len(), 64);
+    let reason = format!("body of 65537 bytes with SHA-256 {hash}");
+    assert_eq!(row.handling, of_outcome(Outcome::Refused, &reason));
+    assert_eq!(row.body, "{}");
+    assert_eq!(declined(&large).0, row, "a repetition is the same");
+}
+
+#[test]
+fn bare_data_is_without_the_wrapper() {
+    let bare = subscription(2).to_string();
+    for body in [
+        bare.as_str(),
+        "",
+        "[]",
+        "{}",
+        "hello",
+        r#"{"message":"text"}"#,
+    ] {
+        let found = outcome(body.as_bytes());
+        assert!(matches!(found, PushOutcome::WithoutWrapper), "{body}");
+    }
+}
+
+#[test]
+fn no_field_that_cannot_be_read_takes_the_others_with_it() {
+    let text = format!(
+        r#"{{"packageName":"{PACKAGE}","eventTimeMillis":{HAPPENED_MS},"emoji":"\ud83d","number":1e999,
+            "subscriptionNotification":{{"notificationType":"13","purchaseToken":"{TOKEN}"}}}}"#
+    );
+    let (row, _) = accepted(&push_bytes("1", text.as_bytes()));
+    assert_eq!(row.store_type, "SUBSCRIPTION_EXPIRED");
+    assert_eq!(row.receipt_id, TOKEN);
+}
+
+/// What makes a notification the duplicate of another one.
+fn fact(row: &NewNotification) -> (Option<CollapseKey>, &str, Option<Timestamp>) {
+    (row.collapse_key, &row.store_type, row.store_time)
+}
+
+#[test]
+fn g10_two_purchased_two_days_apart_are_no_duplicates() {
+    let pending = row(&subscription(4));
+    let mut paid = subscription(4);
+    paid["eventTimeMillis"] = json!(HAPPENED_MS + 1);
+    let paid = row(&paid);
+    assert_eq!(paid.collapse_key, pending.collapse_key);
+    assert_ne!(fact(&paid), fact(&pending));
+}
+
+#[test]
+fn g16_recovery_is_the_same_kind_by_either_type() {
+    let [recovered, renewed] = [1, 2].map(|number| notification(&row(&subscription(number))).kind);
+    assert_eq!(recovered, renewed);
+}
+
+#[test]
+fn g29_a_voided_older_order_ends_nothing_by_itself() {
+    let content =
+        json!({ "purchaseToken": TOKEN, "orderId": "GPA.1..0", "productType": 1, "refundType": 1 });
+    let row = row(&data("voidedPurchaseNotification", content));
+    assert_eq!(notification(&row).kind, NotificationKind::Unknown);
+    assert_eq!(row.handling, Handling::Open, "the purchase is read");
+}
+
+#[test]
+fn g33_a_repeated_message_and_a_repeated_fact_are_known() {
+    let content =
+        json!({ "purchaseToken": TOKEN, "orderId": "GPA.1", "productType": 2, "refundType": 2 });
+    let data = data("voidedPurchaseNotification", content).to_string();
+    let first = accepted(&push_bytes("1", data.as_bytes())).0;
+    assert_eq!(accepted(&push_bytes("1", data.as_bytes())).0, first);
+    let again = accepted(&push_bytes("2", data.as_bytes())).0;
+    assert_ne!(again.message_id, first.message_id);
+    assert_eq!(fact(&again), fact(&first));
+}
+
+#[test]
+fn an_alarm_is_raised_once_per_platform_kind_and_hour() {
+    let alarms = HourlyAlarms::default();
+    let [one, other] = [1, 2].map(|id| PlatformId::new(Uuid::from_u128(id)));
+    let hour = 3_600_000;
+    let is_due = |platform, kind, ms| alarms.is_due(platform, kind, now().plus_millis(ms));
+    assert!(is_due(one, "foreign_package", 0));
+    assert!(!is_due(one, "foreign_package", hour - 1));
+    assert!(is_due(other, "foreign_package", 1));
+    assert!(is_due(one, "push_too_large", 1));
+    assert!(is_due(one, "foreign_package", hour));
+    assert!(!is_due(one, "foreign_package", hour + 1));
+    assert!(is_due(one, "foreign_package", 0), "the clock was set back");
+}
