@@ -16,6 +16,7 @@ pub mod mapping;
 pub mod notification;
 mod refusal;
 mod settings;
+pub mod signer;
 #[cfg(test)]
 mod tests;
 pub mod token;

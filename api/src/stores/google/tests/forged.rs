@@ -1,13 +1,12 @@
 //! Forged tokens, each refused for its own reason.
 
 use super::{
-    ACCOUNT, AUDIENCE, Certs, KEY, KEY_ID, OTHER_KEY, Refused, claims, header, ingress, jwk, now,
+    ACCOUNT, AUDIENCE, Certs, KEY, KEY_ID, OTHER_KEY, Refused, claims, header, ingress, now,
     seconds, signed, token, verdict,
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use ring::hmac;
-use rsa::traits::PublicKeyParts as _;
 use serde_json::{Value, json};
 
 const SIGNATURE: Refused = (401, "signature of the bearer token is wrong");
@@ -64,7 +63,9 @@ fn symmetric() -> String {
     let header = with(header(), "alg", json!("HS256")).to_string();
     let [header, claims] = [header, claims().to_string()].map(|part| URL_SAFE_NO_PAD.encode(part));
     let text = format!("{header}.{claims}");
-    let secret = hmac::Key::new(hmac::HMAC_SHA256, &KEY.n().to_bytes_be());
+    let modulus = KEY.jwk(KEY_ID)["n"].to_string();
+    let modulus = URL_SAFE_NO_PAD.decode(modulus.trim_matches('"'));
+    let secret = hmac::Key::new(hmac::HMAC_SHA256, &modulus.expect("base64"));
     let tag = hmac::sign(&secret, text.as_bytes());
     format!("{text}.{}", URL_SAFE_NO_PAD.encode(tag.as_ref()))
 }
@@ -104,7 +105,7 @@ fn of_algorithm() -> Vec<Forged> {
 fn of_key() -> Vec<Forged> {
     let named = |id: Value| headed(&with(header(), "kid", id));
     let by_other = |header: &Value| signed(&OTHER_KEY, &header.to_string(), &claims().to_string());
-    let own = jwk(KEY_ID, &OTHER_KEY);
+    let own = OTHER_KEY.jwk(KEY_ID);
     let url = json!("https://attacker.example/keys");
     vec![
         ("no key id", headed(&without(header(), "kid")), NO_KEY),

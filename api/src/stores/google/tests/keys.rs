@@ -4,9 +4,8 @@ use super::super::PushRefusal;
 use super::super::fetch::{Fetched, max_age};
 use super::super::keyring::{INTERVAL_MS, Keyring};
 use super::super::keyset;
-use super::{
-    Certs, KEY, KEY_ID, OTHER_KEY, Refused, answer, generated, jwk, now, shown, unavailable,
-};
+use super::super::signer::Signer;
+use super::{Certs, KEY, KEY_ID, OTHER_KEY, Refused, answer, now, shown, unavailable};
 use domain::Timestamp;
 use futures::future::{join, join_all};
 use serde_json::{Value, json};
@@ -87,7 +86,7 @@ async fn a_new_key_of_the_store_is_found() {
     let certs = Certs::working();
     let keyring = Keyring::new(certs.clone());
     assert_eq!(found(&keyring, "new", now()).await, UNKNOWN);
-    certs.answer(Ok(answer(&[jwk(KEY_ID, &KEY), jwk("new", &OTHER_KEY)])));
+    certs.answer(Ok(answer(&[KEY.jwk(KEY_ID), OTHER_KEY.jwk("new")])));
     let before = after(INTERVAL_MS - 1);
     assert_eq!(found(&keyring, "new", before).await, UNKNOWN);
     assert_eq!(found(&keyring, "new", after(INTERVAL_MS)).await, Ok(()));
@@ -104,7 +103,7 @@ async fn keys_are_cached_as_long_as_their_answer_allows() {
     }
     assert_eq!(certs.requests(), 1);
     // The key was withdrawn: the next answer does not have it.
-    certs.answer(Ok(answer(&[jwk("new", &OTHER_KEY)])));
+    certs.answer(Ok(answer(&[OTHER_KEY.jwk("new")])));
     assert_eq!(found(&keyring, KEY_ID, after(hour)).await, UNKNOWN);
     assert_eq!(certs.requests(), 2);
 }
@@ -162,7 +161,7 @@ async fn without_any_key_the_store_repeats_its_message() {
         assert_eq!(found(&keyring, KEY_ID, after(at)).await, NEVER_LOADED);
     }
     assert_eq!(certs.requests(), 1);
-    certs.answer(Ok(answer(&[jwk(KEY_ID, &KEY)])));
+    certs.answer(Ok(answer(&[KEY.jwk(KEY_ID)])));
     assert_eq!(found(&keyring, KEY_ID, after(INTERVAL_MS)).await, Ok(()));
     assert_eq!(
         found(&keyring, "unknown", after(INTERVAL_MS)).await,
@@ -183,16 +182,17 @@ async fn a_clock_that_was_set_back_holds_no_fetch_up() {
 #[test]
 fn a_key_set_is_read_without_keys_of_other_kinds() {
     let with = |field: &str, value: Value| {
-        let mut entry = jwk(field, &KEY);
+        let mut entry = KEY.jwk(field);
         entry[field] = value;
         entry
     };
-    let mut bare = jwk("bare", &OTHER_KEY);
+    let mut bare = OTHER_KEY.jwk("bare");
     let fields = bare.as_object_mut().expect("an object");
     fields.remove("alg");
     fields.remove("use");
+    let short = Signer::with_bits(1024).expect("a key");
     let entries = [
-        jwk(KEY_ID, &KEY),
+        KEY.jwk(KEY_ID),
         bare,
         with("kty", json!("EC")),
         with("alg", json!("RS512")),
@@ -203,14 +203,14 @@ fn a_key_set_is_read_without_keys_of_other_kinds() {
         with("kid", json!(1)),
         json!({ "kid": "empty" }),
         json!("text"),
-        jwk("short", &generated(1024)),
+        short.jwk("short"),
     ];
     let keys = keyset::read(&answer(&entries).body).expect("keys");
     let mut ids: Vec<&str> = keys.keys().map(String::as_str).collect();
     ids.sort_unstable();
     assert_eq!(ids, [KEY_ID, "bare"]);
 
-    let mut padded = jwk(KEY_ID, &KEY);
+    let mut padded = KEY.jwk(KEY_ID);
     padded["e"] = json!("AAEAAQ");
     let again = keyset::read(&answer(&[padded]).body).expect("keys");
     assert_eq!(again[KEY_ID], keys[KEY_ID]);
@@ -249,7 +249,7 @@ fn the_age_of_an_answer_is_read_from_its_headers() {
 async fn an_answer_without_an_age_is_cached_for_an_hour() {
     let certs = Certs::new(Ok(Fetched {
         max_age: None,
-        ..answer(&[jwk(KEY_ID, &KEY)])
+        ..answer(&[KEY.jwk(KEY_ID)])
     }));
     let keyring = Keyring::new(certs.clone());
     assert_eq!(found(&keyring, KEY_ID, now()).await, Ok(()));

@@ -7,19 +7,12 @@ mod published;
 mod tokens;
 
 use super::fetch::{Fetch, FetchError, Fetched};
+use super::signer::{self, Signer};
 use super::{Google, KEYS_URL, PUSH_ACCOUNT, PUSH_AUDIENCE, PushRefusal, SUBSCRIPTION, Settings};
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use domain::{AppId, PlatformId, Timestamp};
 use futures::future::BoxFuture;
-use rsa::pkcs1v15::SigningKey;
-use rsa::rand_core::OsRng;
-use rsa::sha2::Sha256;
-use rsa::signature::{SignatureEncoding as _, Signer as _};
-use rsa::traits::PublicKeyParts as _;
-use rsa::{BigUint, RsaPrivateKey};
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
@@ -36,12 +29,8 @@ const PACKAGE: &str = "com.example.app";
 const KEY_ID: &str = "28b741e8de984a47159f19e6d7783e9d4fa810db";
 
 /// Two keys for all tests: generating one takes a moment.
-static KEY: LazyLock<RsaPrivateKey> = LazyLock::new(|| generated(2048));
-static OTHER_KEY: LazyLock<RsaPrivateKey> = LazyLock::new(|| generated(2048));
-
-fn generated(bits: usize) -> RsaPrivateKey {
-    RsaPrivateKey::new(&mut OsRng, bits).expect("a key")
-}
+static KEY: LazyLock<Signer> = LazyLock::new(|| Signer::generate().expect("a key"));
+static OTHER_KEY: LazyLock<Signer> = LazyLock::new(|| Signer::generate().expect("a key"));
 
 fn at(text: &str) -> Timestamp {
     text.parse().expect("a time")
@@ -81,31 +70,17 @@ fn platform() -> Platform {
     platform_with(Some(own_settings()))
 }
 
-/// The claims of a push token that is valid from now on for an hour.
 fn claims() -> Value {
-    json!({
-        "iss": "https://accounts.google.com",
-        "aud": AUDIENCE,
-        "azp": "113774264463038321964",
-        "sub": "113774264463038321964",
-        "email": ACCOUNT,
-        "email_verified": true,
-        "iat": seconds(now()),
-        "exp": seconds(now()) + 3600,
-    })
+    signer::claims(AUDIENCE, ACCOUNT, now())
 }
 
 fn header() -> Value {
-    json!({ "alg": "RS256", "kid": KEY_ID, "typ": "JWT" })
+    signer::header(KEY_ID)
 }
 
-/// A token with these texts as header and claims, signed with RS256 whatever they say.
-fn signed(key: &RsaPrivateKey, header: &str, claims: &str) -> String {
-    let [header, claims] = [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part));
-    let text = format!("{header}.{claims}");
-    let signer = SigningKey::<Sha256>::new(key.clone());
-    let signature = signer.try_sign(text.as_bytes()).expect("a signature");
-    format!("{text}.{}", URL_SAFE_NO_PAD.encode(signature.to_bytes()))
+/// A token with these texts as header and claims.
+fn signed(key: &Signer, header: &str, claims: &str) -> String {
+    key.sign(header, claims).expect("a signature")
 }
 
 /// A token of Google with these claims.
@@ -118,14 +93,6 @@ fn headers(token: &str) -> HeaderMap {
     let value = format!("Bearer {token}").parse().expect("a header");
     headers.insert(AUTHORIZATION, value);
     headers
-}
-
-/// An entry of a key set.
-fn jwk(id: &str, key: &RsaPrivateKey) -> Value {
-    let number = |number: &BigUint| URL_SAFE_NO_PAD.encode(number.to_bytes_be());
-    json!({
-        "kid": id, "kty": "RSA", "alg": "RS256", "use": "sig", "n": number(key.n()), "e": number(key.e()),
-    })
 }
 
 /// An answer with these keys, which may be cached for an hour.
@@ -154,7 +121,7 @@ impl Certs {
 
     /// A fake with [`KEY`].
     fn working() -> Arc<Self> {
-        Self::new(Ok(answer(&[jwk(KEY_ID, &KEY)])))
+        Self::new(Ok(answer(&[KEY.jwk(KEY_ID)])))
     }
 
     /// Changes the answer to later requests.

@@ -5,7 +5,7 @@ use super::super::token::UnverifiedToken;
 use super::super::verdicts::Verdicts;
 use super::{
     ACCOUNT, AUDIENCE, Certs, KEY, KEY_ID, PUSH_ACCOUNT, PUSH_AUDIENCE, answer, claims, headers,
-    ingress, jwk, now, own_settings, platform, platform_with, shown, token, verdict,
+    ingress, now, own_settings, platform, platform_with, shown, token, verdict,
 };
 use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, HeaderValue};
@@ -71,7 +71,7 @@ async fn a_token_for_others_is_not_remembered() {
 
 #[test]
 fn no_more_than_64_tokens_are_remembered() {
-    let keys = keyset::read(&answer(&[jwk(KEY_ID, &KEY)]).body).expect("keys");
+    let keys = keyset::read(&answer(&[KEY.jwk(KEY_ID)]).body).expect("keys");
     let read = |seconds: i64| {
         let mut claims = claims();
         claims["exp"] = json!(super::seconds(now()) + seconds);
