@@ -19,6 +19,7 @@ mod compose;
 #[path = "../fuzz/corpora.rs"]
 mod corpora;
 mod faults;
+mod google;
 mod harness_amplitude;
 mod harness_chaos;
 mod harness_postgres;

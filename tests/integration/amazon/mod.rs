@@ -17,7 +17,7 @@ use api::metrics::Metrics;
 use api::stores::amazon::envelope::Version;
 use api::stores::amazon::signer::{Header, Sample, Signer};
 use api::stores::amazon::{Amazon, Fetch, FetchError, Settings};
-use api::stores::ingress::Ingresses;
+use api::stores::ingress::{Ingress, Ingresses};
 use api::stores::intake::Intake;
 use api::{clock, router};
 use axum::Router;
@@ -114,7 +114,7 @@ impl Fetch for Sns {
 
 /// An engine (the interface to Temporal) that records its signals.
 #[derive(Default)]
-struct Recording(Mutex<Vec<(CollapseKey, &'static str)>>);
+pub struct Recording(pub Mutex<Vec<(CollapseKey, &'static str)>>);
 
 impl Engine for Recording {
     fn signal(&self, key: CollapseKey, signal: Signal) -> BoxFuture<'_, Result<(), EngineError>> {
@@ -256,35 +256,7 @@ impl World {
 
     /// The state of the service with these environment variables.
     fn edge(&self, variables: &[(&str, &str)]) -> Arc<Edge> {
-        let variables = variables
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-            .collect();
-        let config = load(&Flags::default(), &variables).expect("valid settings");
-        Arc::new(Edge {
-            workers: Default::default(),
-            waking: Default::default(),
-            pages: api::edge::pages::Pages::new(&config),
-            dispatch: self.dispatch.clone(),
-            store: self.store.clone(),
-            stores: Ingresses::new(vec![self.amazon.clone()]),
-            known: api::stores::all().collect(),
-            devices: Devices::new(&config.devices),
-            allowed: commands::allowed(&config),
-            send: commands::sender(&config),
-            test_quota: Default::default(),
-            admin_token: SecretString::from("the-admin-token-of-the-tests"),
-            keys: Keys::new(Refusals::new(
-                NonZeroU32::MAX,
-                std::time::Duration::from_nanos(1),
-            )),
-            public_url: "https://settle.example.com/".parse().expect("a URL"),
-            default_window: Duration::from_secs(120),
-            metrics: Metrics::install(),
-            figures: Figures::default(),
-            clock: now,
-            random: clock::random_bytes,
-        })
+        edge(self.amazon.clone(), self.intake(), variables)
     }
 
     /// A connection that keeps all others from writing, until it is dropped.
@@ -348,6 +320,43 @@ impl World {
         })
         .await
     }
+}
+
+/// The state of the service with this ingress and these environment variables.
+pub fn edge(
+    ingress: Arc<dyn Ingress>,
+    intake: Intake<'_>,
+    variables: &[(&str, &str)],
+) -> Arc<Edge> {
+    let variables = variables
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect();
+    let config = load(&Flags::default(), &variables).expect("valid settings");
+    Arc::new(Edge {
+        workers: Default::default(),
+        waking: Default::default(),
+        pages: api::edge::pages::Pages::new(&config),
+        dispatch: intake.dispatch.clone(),
+        store: intake.store.clone(),
+        stores: Ingresses::new(vec![ingress]),
+        known: api::stores::all().collect(),
+        devices: Devices::new(&config.devices),
+        allowed: commands::allowed(&config),
+        send: commands::sender(&config),
+        test_quota: Default::default(),
+        admin_token: SecretString::from("the-admin-token-of-the-tests"),
+        keys: Keys::new(Refusals::new(
+            NonZeroU32::MAX,
+            std::time::Duration::from_nanos(1),
+        )),
+        public_url: "https://settle.example.com/".parse().expect("a URL"),
+        default_window: Duration::from_secs(120),
+        metrics: Metrics::install(),
+        figures: Figures::default(),
+        clock: now,
+        random: clock::random_bytes,
+    })
 }
 
 fn new_platform(app_id: domain::AppId, topic: Option<&str>) -> NewPlatform {
