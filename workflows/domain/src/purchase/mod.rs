@@ -168,7 +168,7 @@ const SWITCHED_OFF: [NotificationKind; 3] = [
 ];
 
 impl Purchase {
-    /// It, as a purchase of the store with this policy.
+    /// This purchase, under the policy of a store.
     pub(crate) fn of_store(&self, policy: StorePolicy) -> Self {
         Self {
             policy,

@@ -4,9 +4,13 @@ mod anchor;
 mod revocation;
 mod terms;
 
-use crate::purchase::{Origin, Terms};
+use crate::purchase::{Origin, Purchase, Terms};
 use crate::time::Timestamp;
 use crate::verification::{Term, Unit};
+
+/// Purchases that 0.1.0 stored.
+const STORED: &str =
+    include_str!("../../../../../../tests/released/0.1.0/samples/purchases.purchase.jsonl");
 
 fn time(date: &str) -> Timestamp {
     format!("{date}T00:00:00Z").parse().unwrap()
@@ -52,4 +56,13 @@ fn a_missing_day_becomes_the_last_of_the_month_from_the_anchor() {
         monthly.containing(time("2027-02-28").plus_millis(-13 * 3_600_000)),
         1
     );
+}
+
+#[test]
+fn a_purchase_that_a_release_stored_is_stored_the_same() {
+    for stored in STORED.lines() {
+        let purchase: Purchase = serde_json::from_str(stored).unwrap();
+        assert_eq!(serde_json::to_string(&purchase).unwrap(), stored);
+    }
+    assert!(STORED.lines().count() > 10);
 }
