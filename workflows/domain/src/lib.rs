@@ -21,6 +21,7 @@ pub mod lane;
 mod names;
 pub mod notification;
 pub mod payment;
+pub mod period;
 pub mod placeholder;
 pub mod purchase;
 pub mod redelivery;

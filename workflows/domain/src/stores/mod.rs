@@ -5,6 +5,7 @@
 pub mod amazon;
 mod answers;
 mod dates;
+pub mod google;
 mod policy;
 
 #[cfg(test)]

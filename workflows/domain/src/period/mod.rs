@@ -1,0 +1,179 @@
+//! The periods of a purchase: what each payment was for, and how much of it was returned.
+//!
+//! Only stores that show every payment have periods. A purchase keeps a bounded number of them. The ledger has the entries
+//! of all: what is recorded there is not recorded again (`ledger.rs`). The store's transaction identifies a payment, never
+//! the time between two.
+
+mod ledger;
+
+#[cfg(test)]
+mod tests;
+
+pub use ledger::{PeriodEntry, missing_entries};
+
+use crate::time::Timestamp;
+use rust_decimal::Decimal;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Maximum number of periods of a purchase: the newest ones.
+pub const MAX_PERIODS: usize = 16;
+
+/// A period of a subscription, or a one-time purchase, with its payment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Period {
+    /// The store's id of the transaction that paid for it.
+    pub transaction_id: String,
+    /// When an answer showed it.
+    pub as_of: Timestamp,
+    pub product: String,
+    /// The plan of the product, if the store sells several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<String>,
+    pub begins_at: Timestamp,
+    /// When it ends; `None` for a one-time purchase.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ends_at: Option<Timestamp>,
+    pub phase: OfferPhase,
+    /// The price of all units, tax included; `None` while it is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price: Option<Decimal>,
+    /// ISO 4217.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub currency: Option<String>,
+    /// The number of units or seats.
+    pub quantity: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refund: Option<PeriodRefund>,
+}
+
+/// The phase of an offer in which a period lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OfferPhase {
+    /// Without an offer.
+    Base,
+    /// Free, for new customers.
+    Trial,
+    /// At a lower price, for new customers.
+    Introductory,
+    /// Of any other offer.
+    Other,
+}
+
+/// The last refund of a period, or its reversal.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+pub struct PeriodRefund {
+    /// When the store returned the money, or took the refund back.
+    pub at: Timestamp,
+    pub extent: RefundExtent,
+}
+
+/// How much of a payment is returned, in all.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum RefundExtent {
+    /// The refund was taken back.
+    Reversed,
+    /// A part, which the store does not show.
+    Unknown,
+    /// The number of units that were returned.
+    Units(u32),
+    /// Thousandths of the price.
+    Mille(u16),
+    /// An amount in the currency of the period.
+    Amount(Decimal),
+    Full,
+}
+
+impl Period {
+    /// The amount that was returned; `None` if it is not known.
+    pub fn refunded(&self) -> Option<Decimal> {
+        let Some(refund) = self.refund else {
+            return Some(Decimal::ZERO);
+        };
+        let share = |part: u32, whole: u32| {
+            let part = self.price?.checked_mul(Decimal::from(part))?;
+            part.checked_div(Decimal::from(whole))
+        };
+        let refunded = match refund.extent {
+            RefundExtent::Reversed => return Some(Decimal::ZERO),
+            RefundExtent::Unknown => return None,
+            RefundExtent::Units(units) => share(units, self.quantity),
+            RefundExtent::Mille(mille) => share(u32::from(mille), 1000),
+            RefundExtent::Amount(amount) => Some(amount),
+            RefundExtent::Full => self.price,
+        };
+        let price = self.price?;
+        refunded.map(|refunded| refunded.clamp(Decimal::ZERO, price.max(Decimal::ZERO)))
+    }
+
+    /// Takes over what another answer shows of this period. The later answer wins, but unknown values replace no known
+    /// ones. Of refunds the newest one wins, whichever answer showed it.
+    fn merge(&mut self, other: &Self) {
+        let refund = self.refund.max(other.refund);
+        let (newer, older) = if other.as_of > self.as_of {
+            (other, &*self)
+        } else {
+            (&*self, other)
+        };
+        *self = Self {
+            plan: newer.plan.clone().or_else(|| older.plan.clone()),
+            ends_at: newer.ends_at.or(older.ends_at),
+            price: newer.price.or(older.price),
+            currency: newer.currency.clone().or_else(|| older.currency.clone()),
+            refund,
+            ..newer.clone()
+        };
+    }
+}
+
+/// The newest periods of a purchase, by their beginning.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct Periods(Vec<Period>);
+
+impl Periods {
+    /// Adds what an answer shows of a period. Neither order nor repetition changes the result, except for a period that
+    /// is older than the newest [`MAX_PERIODS`].
+    pub fn add(&mut self, shown: &Period) {
+        let is_same = |one: &&mut Period| one.transaction_id == shown.transaction_id;
+        match self.0.iter_mut().find(is_same) {
+            Some(known) => known.merge(shown),
+            None => self.0.push(shown.clone()),
+        }
+        let key = |one: &Period| (one.begins_at, one.transaction_id.clone());
+        self.0.sort_by_cached_key(key);
+        let excess = self.0.len().saturating_sub(MAX_PERIODS);
+        self.0.drain(..excess);
+    }
+
+    /// Records a refund that names a transaction alone. Returns whether the period is among the newest ones.
+    pub fn refund(&mut self, transaction_id: &str, refund: PeriodRefund) -> bool {
+        let found = self
+            .0
+            .iter_mut()
+            .find(|one| one.transaction_id == transaction_id);
+        let Some(period) = found else { return false };
+        period.refund = period.refund.max(Some(refund));
+        true
+    }
+
+    /// All of them, the oldest first.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Period> {
+        self.0.iter()
+    }
+
+    /// The newest one.
+    pub fn newest(&self) -> Option<&Period> {
+        self.0.last()
+    }
+
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
