@@ -28,7 +28,7 @@ use crate::stores::{
 };
 use account::ServiceAccount;
 use check::{CheckOutcome, KnownPurchase, NextStep};
-use domain::notification::is_sample_receipt;
+use domain::notification::is_sample_purchase;
 use domain::{Parked, Timestamp, Verification};
 use request::PackageName;
 use response::ReadError;
@@ -142,7 +142,7 @@ impl Google {
     /// The next step of a check, or its answer.
     fn step(&self, subject: &Subject, replies: &[Replied]) -> Result<(Request, Bucket), Answer> {
         // The sample of another data directory, or of one that is under `serve` now: no store knows it.
-        let is_sample = is_sample_receipt(&subject.receipt_id);
+        let is_sample = is_sample_purchase(&subject.receipt_id);
         let token = PurchaseToken::try_from(subject.receipt_id.clone());
         let token = token.ok().filter(|_| !is_sample).ok_or_else(unknown)?;
         let package = package(subject).ok_or(Answer::Refused)?;
