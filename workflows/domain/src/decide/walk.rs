@@ -145,8 +145,13 @@ impl<'a> Walk<'a> {
             return;
         }
         let shown = self.truth.as_ref().and_then(|truth| truth.terms);
-        let begun = self.known.rules().begun_term(self.known, time);
-        let (Some(begun), Some(shown), Some(announced)) = (begun, shown, self.stage.terms) else {
+        let (Some(shown), Some(announced)) = (shown, self.stage.terms) else {
+            return;
+        };
+        if shown <= announced {
+            return;
+        }
+        let Some(begun) = self.known.rules().begun_term(self.known, time) else {
             return;
         };
         let number = begun.min(shown);
