@@ -1,7 +1,7 @@
 //! The guard of every page: the sign-in, the role, the origin of a change, and the headers of the response.
 
 use super::form::{Sent, TOKEN};
-use super::visit::{Visit, has_cookie};
+use super::visit::Visit;
 use super::{failure, headers, sign_in};
 use api::edge::Shared;
 use api::error::Error;
@@ -164,14 +164,6 @@ fn is_of_this_origin(headers: &HeaderMap) -> bool {
             origin.is_some_and(|(_, authority)| Some(authority) == text(header::HOST.as_str()))
         }
     }
-}
-
-/// Whether a request is a link from a page of another site, which a browser sends without the cookie.
-pub fn is_link_from_elsewhere(headers: &HeaderMap) -> bool {
-    let site = headers
-        .get("sec-fetch-site")
-        .and_then(|value| value.to_str().ok());
-    site == Some("cross-site") && !has_cookie(headers)
 }
 
 #[cfg(test)]

@@ -196,6 +196,14 @@ pub fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
         .map(|(_, value)| value)
 }
 
+/// Whether a request is a link from a page of another site, which a browser sends without the cookie.
+pub fn is_link_from_elsewhere(headers: &HeaderMap) -> bool {
+    let site = headers
+        .get("sec-fetch-site")
+        .and_then(|value| value.to_str().ok());
+    site == Some("cross-site") && !has_cookie(headers)
+}
+
 /// Whether a request has the cookie of a sign-in, whatever that is worth.
 pub fn has_cookie(headers: &HeaderMap) -> bool {
     cookie(headers, COOKIE).is_some()

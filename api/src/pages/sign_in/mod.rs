@@ -5,8 +5,8 @@ mod view;
 
 use super::form::{Form, Sent};
 use super::frame::{Files, html};
+use super::text;
 use super::visit::{self, Visit};
-use super::{guard, text};
 use api::devices::address::Peer;
 use api::edge::{Edge, Shared};
 use api::error::Error;
@@ -54,7 +54,7 @@ pub fn required(request: &Request) -> Response {
     if *request.method() != Method::GET || headers.contains_key(HTMX) || uri.path() == "/ui/live" {
         return Error::SignedOut.into_response();
     }
-    if guard::is_link_from_elsewhere(headers) {
+    if visit::is_link_from_elsewhere(headers) {
         // The cookie is not sent with a link of another site. The page that refreshes itself sends it.
         return html(&Elsewhere {
             files: Files::all(),
