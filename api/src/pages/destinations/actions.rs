@@ -1,6 +1,7 @@
 //! The actions on one destination. Each is a call of the API, with a reason.
 
-use super::one::{ActionResult, overview, settings, show};
+use super::one::{overview, settings, show};
+use super::standing::Answer;
 use super::{form_of, once};
 use crate::act::act;
 use crate::change::{Mistakes, reasoned, texts};

@@ -2,7 +2,7 @@
 
 use super::detail::{SettingsPage, ViewedDestination};
 use super::head::Stands;
-use super::standing::{Detail, OverviewPage, Rate, hour};
+use super::standing::{Answer, Detail, OverviewPage, Rate, hour};
 use super::{SCREEN, known, list};
 use crate::change::Mistakes;
 use crate::chart::Chart;
@@ -15,7 +15,7 @@ use api::edge::Shared;
 use api::error::Error;
 use api::extract::{Id, Query, Stored, checked};
 use api::keys::Caller;
-use api::resources::destinations::{self, Tested};
+use api::resources::destinations;
 use api::resources::explain::{self, Explained};
 use api::resources::forms::of_change;
 use api::resources::{deliveries, series};
@@ -52,14 +52,6 @@ pub fn routes() -> Vec<Route> {
         )
         .summary("The settings of a destination, without secrets."),
     ]
-}
-
-/// Data of the overview besides the stored data.
-#[derive(Default)]
-pub struct ActionResult {
-    /// The wrong fields of a form.
-    pub mistakes: Mistakes,
-    pub tested: Option<Tested>,
 }
 
 /// `GET /ui/destinations/{destination_id}`

@@ -1,7 +1,6 @@
 //! The state of a destination: the sentences of its explanation, its recent responses, and its actions. Pure.
 
 use super::head::{DELIVERIES, Head, OVERVIEW, RESEND, Stands};
-use super::one::ActionResult;
 use super::view::test;
 use crate::action::{Action, Input, Mistake, labelled};
 use crate::cell::{Cell, Fact};
@@ -11,6 +10,7 @@ use crate::frame::Frame;
 use crate::parts::{Moment, Sentence};
 use crate::text::{amount, capital, with_query};
 use crate::visit::Visit;
+use api::resources::destinations::Tested;
 use api::resources::explain::node::Node;
 use api::resources::schema;
 use api::resources::series::{Point, SeriesPoints};
@@ -20,6 +20,14 @@ use domain::health::State;
 use protocols::destinations::shown_kind;
 use serde_json::Value;
 use storage::{Addressee, DestinationExplanation, HealthView, Role};
+
+/// Data of the overview besides the stored data.
+#[derive(Default)]
+pub struct Answer {
+    /// The wrong fields of a form.
+    pub mistakes: Mistakes,
+    pub tested: Option<Tested>,
+}
 
 /// Counts of delivered and failed requests in a span of time.
 pub struct Rate {
