@@ -1,7 +1,7 @@
 //! The actions on one destination. Each is a call of the API, with a reason.
 
 use super::one::{overview, settings, show};
-use super::standing::Answer;
+use super::standing::ActionResult;
 use super::{form_of, once};
 use crate::act::act;
 use crate::change::{Mistakes, reasoned, texts};

@@ -2,7 +2,7 @@
 
 use super::detail::{SettingsPage, ViewedDestination};
 use super::head::Stands;
-use super::standing::{Answer, Detail, OverviewPage, Rate, hour};
+use super::standing::{ActionResult, Detail, OverviewPage, Rate, hour};
 use super::{SCREEN, known, list};
 use crate::change::Mistakes;
 use crate::chart::Chart;

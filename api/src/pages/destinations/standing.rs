@@ -23,7 +23,7 @@ use storage::{Addressee, DestinationExplanation, HealthView, Role};
 
 /// Data of the overview besides the stored data.
 #[derive(Default)]
-pub struct Answer {
+pub struct ActionResult {
     /// The wrong fields of a form.
     pub mistakes: Mistakes,
     pub tested: Option<Tested>,
