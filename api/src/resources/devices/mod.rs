@@ -10,9 +10,8 @@ pub mod secret;
 pub use login::{login, logout};
 
 use crate::answer::{IfNoneMatch, Tagged};
-
-use crate::devices::quota::{DEVICE_BYTES, QuotaKind};
-
+use crate::devices::admission::QuotaKind;
+use crate::devices::quota::DEVICE_BYTES;
 use crate::edge::Shared;
 use crate::error::Error;
 use crate::extract::{Query, Unread};
