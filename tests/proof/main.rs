@@ -9,8 +9,8 @@ mod server;
 #[path = "store/tests.rs"]
 mod store;
 
-use api::Additions;
 use api::stores::StoreEntry;
+use commands::Additions;
 use std::process::{Command, Output};
 use std::sync::Once;
 use system_tests::process::program;
