@@ -147,10 +147,31 @@ fn full(from: UserId) -> String {
     )
 }
 
-/// The text of the alarm: ids alone, since names may be erased.
+/// The text of the alarm: ids alone, since names may be erased. The id of the alarm is a hash of it, and an answer
+/// acknowledges the alarm by that id: another text would leave the alarms of 0.1.0 open, and 0.1.0 those of this release.
 fn detail(id: ReviewId, from: UserId, to: UserId) -> String {
     format!(
-        "the user {to} logged in on a device with purchases of the user {from}: `settle customer approve {id} --reason \
-         WHY` moves them, `settle customer refuse {id} --reason WHY` does not; nothing moves until you decide"
+        "the user {to} logged in on a device with receipts of the user {from}: `settle customer approve {id} --reason \
+         WHY` moves what those receipts bought, `settle customer refuse {id} --reason WHY` does not; nothing moves \
+         until you decide"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::detail;
+    use domain::{ReviewId, UserId};
+    use uuid::Uuid;
+
+    #[test]
+    fn the_alarm_of_a_review_has_the_text_of_0_1_0() {
+        let [from, to] = [1, 2].map(|number| UserId::new(Uuid::from_u128(number)));
+        let id = ReviewId::of(from, to);
+        let released = format!(
+            "the user {to} logged in on a device with receipts of the user {from}: `settle customer approve {id} \
+             --reason WHY` moves what those receipts bought, `settle customer refuse {id} --reason WHY` does not; \
+             nothing moves until you decide"
+        );
+        assert_eq!(detail(id, from, to), released);
+    }
 }
