@@ -42,7 +42,8 @@ pub struct ImportedPurchase {
     #[schemars(length(min = 1, max = 1000))]
     #[schemars(extend("x-maxBytes" = MAX_ID_BYTES, "x-identifies" = true, "x-trimmed" = true))]
     receipt_id: String,
-    /// The store's id for the customer. Required unless the platform's store identifies a purchase by its receipt alone.
+    /// The store's id for the customer. Required unless the platform's store identifies a purchase by its receipt
+    /// alone.
     #[schemars(length(min = 1, max = 1000))]
     #[schemars(extend("x-maxBytes" = MAX_ID_BYTES, "x-identifies" = true, "x-trimmed" = true))]
     app_user_id: Option<String>,

@@ -148,7 +148,8 @@ fn full(from: UserId) -> String {
 }
 
 /// The text of the alarm: ids alone, since names may be erased. The id of the alarm is a hash of it, and an answer
-/// acknowledges the alarm by that id: another text would leave the alarms of 0.1.0 open, and 0.1.0 those of this release.
+/// acknowledges the alarm by that id: with another text an answer would leave the alarms of 0.1.0 open, and one by
+/// 0.1.0 those of this release.
 fn detail(id: ReviewId, from: UserId, to: UserId) -> String {
     format!(
         "the user {to} logged in on a device with receipts of the user {from}: `settle customer approve {id} --reason \

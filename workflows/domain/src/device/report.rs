@@ -105,8 +105,8 @@ pub struct DeviceReceipt {
     #[schemars(length(min = 1, max = 1000))]
     #[schemars(extend("x-maxBytes" = MAX_ID_BYTES, "x-identifies" = true, "x-trimmed" = true))]
     pub receipt_id: String,
-    /// The store's id for the customer who is signed in to the store on the device. Required unless the platform's store
-    /// identifies a purchase by its receipt alone.
+    /// The store's id for the customer who is signed in to the store on the device. Required unless the platform's
+    /// store identifies a purchase by its receipt alone.
     #[serde(default)]
     #[schemars(length(min = 1, max = 1000))]
     #[schemars(extend("x-maxBytes" = MAX_ID_BYTES, "x-identifies" = true, "x-trimmed" = true))]
@@ -165,7 +165,8 @@ pub struct DeviceTransaction {
     #[schemars(length(min = 1, max = 1000))]
     #[schemars(extend("x-maxBytes" = MAX_ID_BYTES, "x-identifies" = true, "x-trimmed" = true))]
     pub receipt_id: String,
-    /// The store's id of the customer. Required unless the platform's store identifies a purchase by its receipt alone.
+    /// The store's id of the customer. Required unless the platform's store identifies a purchase by its receipt
+    /// alone.
     #[serde(default)]
     #[schemars(length(min = 1, max = 1000))]
     #[schemars(extend("x-maxBytes" = MAX_ID_BYTES, "x-identifies" = true, "x-trimmed" = true))]
