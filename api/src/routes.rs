@@ -1,4 +1,4 @@
-//! Every route of the API with its access, in one list. Those of the dashboard are in `pages`.
+//! Every route of the API with its access, in one list. The dashboard's routes are in `pages`.
 
 use crate::edge::Shared;
 use crate::openapi::{self, Documents};
@@ -15,7 +15,7 @@ use axum::handler::Handler;
 use std::sync::LazyLock;
 use storage::Role::{self, Admin, Metrics, Operator, Read, Support};
 
-/// The OpenAPI documents of all routes. Each is generated on first use.
+/// The OpenAPI documents: of all routes, and of those for devices. Each is generated on first use.
 pub static DOCUMENTS: Documents = Documents {
     whole: LazyLock::new(|| openapi::document(routes())),
     device: LazyLock::new(|| openapi::part(&DOCUMENTS.whole, &routes(), Access::Device)),
@@ -24,13 +24,13 @@ pub static DOCUMENTS: Documents = Documents {
 pub fn routes() -> Vec<Route> {
     let mut all = service_routes();
     all.extend(app_routes());
-    all.extend(key_routes());
+    all.extend(installation_routes());
     all.extend(destination_routes());
     all.extend(customer_routes());
     all.extend(catalogue_routes());
     all.extend(platform_routes());
     all.extend(ledger_routes());
-    all.extend(accounting_routes());
+    all.extend(diagnostic_routes());
     all
 }
 
@@ -85,11 +85,11 @@ fn app_routes() -> Vec<Route> {
         key(Operator, "POST", "/v1/apps/{app_id}/destinations", destinations::create)
             .summary("Create a destination. Its secret is returned in this response only."),
         key(Read, "GET", "/v1/apps/{app_id}/feed", feed::list)
-            .summary("List every purchase with its revision and the digest of its latest state, by collapse key."),
+            .summary("List purchases, each with its revision and the digest of its latest state, by collapse key."),
     ]
 }
 
-fn key_routes() -> Vec<Route> {
+fn installation_routes() -> Vec<Route> {
     vec![
         key(Read, "GET", "/v1/about", about::show)
             .summary("Get the version and, for admin keys that reach all apps, the settings without secrets."),
@@ -98,7 +98,7 @@ fn key_routes() -> Vec<Route> {
         ),
         key(Read, "POST", "/v1/search", search::find)
             .as_query()
-            .summary("Search by an id of settle, a store or a customer. Changes nothing."),
+            .summary("Search by an id: settle's, a store's or the app's own for a customer. Changes nothing."),
         key(Read, "GET", "/v1/live", live::show).summary(
             "Stream changes as server-sent events: one event for each kind of resource that changed, without data.",
         ),
@@ -107,7 +107,7 @@ fn key_routes() -> Vec<Route> {
         key(Admin, "DELETE", "/v1/sign-ins/{sign_in_id}", sign_ins::finish)
             .summary("Sign a person out of the dashboard."),
         key(Admin, "POST", "/v1/sign-in-links", sign_ins::link)
-            .summary("Create a link that signs a person in to the dashboard, once and within ten minutes."),
+            .summary("Create a link that signs a person in to the dashboard. It works once, within ten minutes."),
         key(Metrics, "GET", "/v1/caller", keys::caller)
             .summary("Get the name, role and app of the API key that sent the request."),
         key(Admin, "GET", "/v1/keys", keys::list).summary("List API keys without their secrets, oldest first."),
@@ -123,7 +123,7 @@ fn key_routes() -> Vec<Route> {
 fn destination_routes() -> Vec<Route> {
     vec![
         key(Read, "GET", "/v1/destinations/kinds", forms::destinations).summary(
-            "Get the form of each kind of destination: its fields in display order, and the steps at the receiver.",
+            "Get the form of each kind of destination: fields in display order, and setup steps at the receiver.",
         ),
         key(Read, "GET", "/v1/destinations/{destination_id}", destinations::show)
             .summary("Get a destination with its health and delivery counts."),
@@ -132,15 +132,16 @@ fn destination_routes() -> Vec<Route> {
         key(Operator, "DELETE", "/v1/destinations/{destination_id}", destinations::delete)
             .summary("Delete a destination. Its records stay in the ledger."),
         key(Operator, "POST", "/v1/destinations/{destination_id}/rotate-secret", destinations::rotate).summary(
-            "Rotate the signing secret, which is returned in this response only. 422 if this kind of destination \
-             signs nothing.",
+            "Rotate the signing secret. The new one is returned in this response only. 422 if this kind of destination \
+             does not sign its requests.",
         ),
         key(Support, "POST", "/v1/destinations/{destination_id}/test", destinations::test).summary(
-            "Send a test request without an event, or with a sample event. 200 whether or not the test succeeds; 409 \
-             if a requirement is missing and nothing was sent; 429 after too many tests that people receive.",
+            "Send a test request without an event, or with a sample event. 200 even if the test fails; 409 if the \
+             destination is not ready, so that nothing was sent; 429 after too many tests that reach people.",
         ),
         key(Operator, "POST", "/v1/destinations/{destination_id}/enable", destinations::enable).summary(
-            "Resume sending, by a signal to the destination's workflow. 409 for `newest_only` if it is enabled.",
+            "Resume sending, by a signal to the destination's workflow. 409 if `newest_only` is true and the \
+             destination is already enabled.",
         ),
         key(Operator, "POST", "/v1/destinations/{destination_id}/disable", destinations::disable)
             .summary("Stop sending, by a signal to the destination's workflow. Pending deliveries stay pending."),
@@ -158,12 +159,13 @@ fn customer_routes() -> Vec<Route> {
         key(Read, "GET", "/v1/apps/{app_id}/customers", customers::show)
             .summary("Get a customer by exactly one of `external_id`, `app_user_id` and `receipt_id`."),
         key(Support, "PUT", "/v1/apps/{app_id}/customers", naming::name).summary(
-            "Set a customer's external id, by the store's id of the customer or a purchase, and merge with the customer \
-             who already has it. 409 if the customer has another external id, or if `merge` or `preview` rules the change out.",
+            "Set the external id of a customer, identified by the store's id of the customer or of a purchase. If \
+             another customer already has that external id, the two are merged. 409 if this customer has a different \
+             one, or if `merge` or `preview` forbids the change.",
         ),
         key(Support, "POST", "/v1/apps/{app_id}/customers/move", transfers::move_customer).summary(
             "Move a customer's purchases to the user with another external id. 409 if that user already owns them, or \
-             if `create` or `preview` rules the move out.",
+             if `create` or `preview` forbids the move.",
         ),
         key(Support, "POST", "/v1/apps/{app_id}/customers/move/preview", transfers::preview_move)
             .as_query()
@@ -172,33 +174,33 @@ fn customer_routes() -> Vec<Route> {
             .summary("List the 100 latest transfers from or to a user, newest first."),
         key(Read, "GET", "/v1/transfers/{transfer_id}", transfers::show).summary("Get a transfer."),
         key(Support, "POST", "/v1/transfers/{transfer_id}/undo", transfers::undo).summary(
-            "Undo a transfer by a new transfer. 409 if it is already undone, or if a customer was moved again since.",
+            "Undo a transfer with a new transfer. 409 if it is already undone, or if a customer has moved again since.",
         ),
         key(Read, "GET", "/v1/apps/{app_id}/transfer-reviews", reviews::list).summary(
             "List the logins that await a decision because the device has another customer's purchases, oldest first.",
         ),
         key(Read, "GET", "/v1/transfer-reviews/{review_id}", reviews::show)
-            .summary("Get a transfer review, decided or not."),
+            .summary("Get a transfer review, pending or decided."),
         key(Support, "POST", "/v1/transfer-reviews/{review_id}/approve", reviews::approve).summary(
             "Approve a transfer review: the purchases move to the customer who logged in, now and at later logins. 409 \
-             if already approved.",
+             if it is already approved.",
         ),
         key(Support, "POST", "/v1/transfer-reviews/{review_id}/refuse", reviews::refuse).summary(
-            "Refuse a transfer review: the purchases stay with their owner, now and at later logins. 409 if already \
-             refused.",
+            "Refuse a transfer review: the purchases stay with their owner, now and at later logins. 409 if it is \
+             already refused.",
         ),
         key(Read, "GET", "/v1/apps/{app_id}/customers/state", customer_state::show)
-            .summary("Get what a customer may use now or, with `at`, what had been announced by that time."),
+            .summary("Get a customer's current access or, with `at`, the access that had been announced by that time."),
         key(Read, "GET", "/v1/apps/{app_id}/customers/{user_id}", customer_detail::detail).summary(
-            "Get a customer with names, devices, access, purchases, payments, transfers and warnings, as data and in \
+            "Get a customer with names, devices, access, purchases, payments, transfers and warnings, as data and as \
              sentences.",
         ),
         key(Read, "GET", "/v1/apps/{app_id}/customers/{user_id}/access", customer_day::show)
             .summary("Get a customer's access at the end of a day (UTC), and the destinations that received it late."),
         key(Read, "GET", "/v1/apps/{app_id}/customers/{user_id}/explain", explain::customer::show)
-            .summary("Explain why a destination received the latest events of a type about a customer, or did not."),
+            .summary("Explain why a destination did or did not receive the latest events of a type about a customer."),
         key(Admin, "POST", "/v1/apps/{app_id}/customers/erase", erasure::erase).summary(
-            "Erase a customer: remove the names and send destinations a request to delete the user. The ledger stays.",
+            "Erase a customer: remove the names, and request deletion of the user from destinations. The ledger stays.",
         ),
         key(Read, "GET", "/v1/apps/{app_id}/customers/erase/{erasure_id}", erasure::show)
             .summary("Get the report of an erasure."),
@@ -223,15 +225,15 @@ fn catalogue_routes() -> Vec<Route> {
         key(Read, "GET", "/v1/apps/{app_id}/catalogue", catalogue::show)
             .summary("Get all entitlements and products, in the format that PUT accepts."),
         key(Operator, "PUT", "/v1/apps/{app_id}/catalogue", catalogue::replace)
-            .summary("Replace all entitlements and products. Entitlements keep their ids by reference id."),
+            .summary("Replace all entitlements and products. An entitlement whose reference id stays keeps its id."),
         key(Read, "GET", "/v1/apps/{app_id}/catalogue/unmapped", catalogue::unmapped)
-            .summary("List the SKUs that were bought but are not in the catalogue, most bought first."),
+            .summary("List the SKUs that were purchased but are not in the catalogue, most purchased first."),
         key(Read, "GET", "/v1/apps/{app_id}/rates", rates::list)
             .summary("List a currency's exchange rates, oldest day first."),
         key(Operator, "PUT", "/v1/apps/{app_id}/rates", rates::put)
             .summary("Add exchange rates, replacing those of the same day and currency."),
         key(Operator, "POST", "/v1/apps/{app_id}/sales", sales::import).summary(
-            "Import a store's sales report, or a part of it with the header line. All lines are imported or none.",
+            "Import a store's sales report, or a part with the header line. Either all lines are imported or none.",
         ),
     ]
 }
@@ -239,7 +241,7 @@ fn catalogue_routes() -> Vec<Route> {
 fn platform_routes() -> Vec<Route> {
     vec![
         key(Read, "GET", "/v1/stores", forms::stores)
-            .summary("Get the form of a platform for each store, and the steps in the store's console."),
+            .summary("Get the form of a platform for each store, and the setup steps in the store's console."),
         key(Read, "GET", "/v1/platforms/{platform_id}", platforms::show).summary("Get a platform."),
         key(Operator, "PATCH", "/v1/platforms/{platform_id}", platforms::update)
             .summary("Change the given fields of a platform."),
@@ -265,13 +267,13 @@ fn platform_routes() -> Vec<Route> {
              this platform.",
         ),
         key(Read, "GET", "/v1/platforms/{platform_id}/import", import::show)
-            .summary("Get the progress of an import: the number of waiting purchases, and of the others by outcome."),
+            .summary("Get the progress of an import: number of waiting purchases, and of finished ones by outcome."),
         key(Operator, "POST", "/v1/platforms/{platform_id}/import", import::start)
             .summary("Import purchases from before the platform was connected. Known purchases do not change."),
         key(Read, "GET", "/v1/platforms/{platform_id}/arrivals", arrivals::show)
             .summary("Get how often, when and why the store's messages were accepted or refused."),
         key(Read, "GET", "/v1/platforms/{platform_id}/topics", topics::list)
-            .summary("List the topics that may send or await approval."),
+            .summary("List a platform's topics with their states, oldest first."),
         key(Operator, "POST", "/v1/platforms/{platform_id}/topics/{topic_id}/approve", topics::approve).summary(
             "Approve a topic: confirm its subscription and release its waiting notifications. 409 if the topic is not \
              pending.",
@@ -286,7 +288,7 @@ fn platform_routes() -> Vec<Route> {
 fn ledger_routes() -> Vec<Route> {
     vec![
         key(Read, "GET", "/v1/purchases", purchases::list).summary(
-            "List purchases, most recently settled first. A page may have fewer than `limit` items and still a \
+            "List purchases, most recently settled first. A page may have fewer than `limit` items and still have a \
              `next_cursor`.",
         ),
         key(Read, "GET", "/v1/purchases/{collapse_key}", purchases::show)
@@ -296,30 +298,33 @@ fn ledger_routes() -> Vec<Route> {
         key(Support, "POST", "/v1/purchases/{collapse_key}/flush", purchases::flush)
             .summary("Settle a purchase without waiting for its window to end. A hold still applies."),
         key(Support, "POST", "/v1/purchases/{collapse_key}/hold", purchases::hold)
-            .summary("Stop settling a purchase for a while. Deliveries continue."),
+            .summary("Hold a purchase: stop settling it until the hold expires or is released. Deliveries continue."),
         key(Support, "POST", "/v1/purchases/{collapse_key}/release", purchases::release)
             .summary("End the hold on a purchase."),
         key(Operator, "POST", "/v1/purchases/{collapse_key}/discard", purchases::discard)
-            .summary("Discard the notifications of a purchase that are not settled yet."),
+            .summary("Discard a purchase's notifications that are not settled yet."),
         key(Read, "GET", "/v1/payments", payments::list)
             .summary("List the payments of a purchase or a customer, with refunds and corrections, newest first."),
         key(Read, "GET", "/v1/notifications", notifications::list).summary(
-            "List notifications, newest first. A page may have fewer than `limit` items and still a `next_cursor`.",
+            "List notifications, newest first. A page may have fewer than `limit` items and still have a \
+             `next_cursor`.",
         ),
         key(Read, "GET", "/v1/notifications/{message_id}", notifications::show)
             .summary("Get a store's message with the outcome of its notifications."),
         key(Read, "GET", "/v1/alarms", alarms::list).summary(
             "List alarms, most recently raised first. Repeated alarms are counted. A page may have fewer than `limit` \
-             items and still a `next_cursor`.",
+             items and still have a `next_cursor`.",
         ),
         key(Read, "GET", "/v1/alarms/{alarm_id}", alarms::show).summary("Get an alarm."),
         key(Support, "POST", "/v1/alarms/{alarm_id}/acknowledge", alarms::acknowledge)
             .summary("Acknowledge an alarm. It reopens if it is raised again."),
-        key(Read, "GET", "/v1/events", events::list)
-            .summary("List events, newest first. A page may have fewer than `limit` items and still a `next_cursor`."),
+        key(Read, "GET", "/v1/events", events::list).summary(
+            "List events, newest first. A page may have fewer than `limit` items and still have a `next_cursor`.",
+        ),
         key(Read, "GET", "/v1/events/{event_id}", events::show).summary("Get an event with its body."),
         key(Read, "GET", "/v1/deliveries", deliveries::list).summary(
-            "List deliveries, newest first. A page may have fewer than `limit` items and still a `next_cursor`.",
+            "List deliveries, newest first. A page may have fewer than `limit` items and still have a \
+             `next_cursor`.",
         ),
         key(Read, "GET", "/v1/deliveries/{delivery_id}", deliveries::show).summary("Get a delivery."),
         key(Read, "GET", "/v1/deliveries/{delivery_id}/attempts", deliveries::attempts)
@@ -329,14 +334,14 @@ fn ledger_routes() -> Vec<Route> {
         ),
         key(Read, "GET", "/v1/device-events", device_events::list).summary(
             "List the events that devices reported, newest first, with their deliveries. A page may have fewer than \
-             `limit` items and still a `next_cursor`.",
+             `limit` items and still have a `next_cursor`.",
         ),
         key(Read, "GET", "/v1/device-events/{event_id}", device_events::show)
             .summary("Get an event that a device reported, with its body."),
     ]
 }
 
-fn accounting_routes() -> Vec<Route> {
+fn diagnostic_routes() -> Vec<Route> {
     vec![
         key(Read, "GET", "/v1/explain/notifications/{message_id}", explain::notification)
             .summary("Explain a store's message: its outcome and the events that followed, as sentences and as data."),
@@ -349,20 +354,19 @@ fn accounting_routes() -> Vec<Route> {
         key(Read, "GET", "/v1/explain/destinations/{destination_id}", explain::destination)
             .summary("Explain a destination: the results of its requests, and its pending and failed deliveries."),
         key(Read, "GET", "/v1/series", series::list)
-            .summary("Get counts per minute over all processes. The latest minute may be incomplete."),
+            .summary("Get counts per minute across all processes. The latest minute may be incomplete."),
         key(Read, "GET", "/v1/audit-log", audit_log::list).summary(
             "List changes by people, keys and scripts, newest first. A page may have fewer than `limit` items and \
-             still a `next_cursor`.",
+             still have a `next_cursor`.",
         ),
         key(Read, "GET", "/v1/check", check::show).summary(
-            "Check whether the tables are consistent: as many rows as fit in a few seconds, or `limit` rows of one \
-             table.",
+            "Check the tables for consistency: as many rows as fit in a few seconds, or `limit` rows of one table.",
         ),
         key(Read, "GET", "/v1/check/revenue", check::revenue)
             .summary("Compare the revenue sent to each integration with the ledger, for one page of purchases."),
         key(Support, "POST", "/v1/resends", resends::create).summary(
-            "Queue a page of the selection again; for the states of a purchase, only the latest. 422 for states to a \
-             destination that is not subscribed to purchase.updated, except `missing` to a destination that maintains \
+            "Queue one page of a selection again. Of a purchase's states, only the latest is queued. 422 if states are \
+             selected but the destination is not subscribed to purchase.updated, except for `missing` if it maintains \
              profiles. A page may select nothing and still have a `next_cursor`.",
         ),
     ]
