@@ -1,5 +1,5 @@
-//! Notifications that ended without a purchase of the customer: about another package, refused with their topic, not
-//! understood, or unreadable.
+//! Finished notifications that belong to no purchase of the customer: about another package, refused with their topic,
+//! of an unknown type, or unreadable.
 
 use super::batch::{ErasureBatch, Removed};
 use super::columns::{MESSAGES, NOTIFICATIONS};
@@ -18,7 +18,7 @@ const NEXT: Sql = statement! {hot "notifications_named", "
 "};
 const OF_APP: &str =
     "seq IN (?*) AND platform_id IN (SELECT f.id FROM platforms f WHERE f.app_id = ?)";
-// `|| ''` keeps the planner from using the index of unreadable ones.
+// `|| ''` keeps the planner from using `notifications_unreadable`.
 const WITH_PURCHASE: Clause = clause! {&[NOTIFICATIONS.select], "
     {OF_APP} AND collapse_key || '' IS NOT NULL
     ORDER BY seq
@@ -30,7 +30,7 @@ const WITHOUT_PURCHASE: Clause = clause! {&[MESSAGES.select], "
     FOR UPDATE
 "};
 
-/// Removes the names from a batch. A message that could not be read may have them in any form, so its shape alone stays.
+/// Removes the names from a batch. An unreadable message may contain them in any form, so it is reduced to its shape.
 pub fn remove(write: &mut Write<'_>, batch: ErasureBatch<'_>) -> Result<Removed, Error> {
     let seqs: Vec<i64> = sql(NEXT)
         .bind(batch.after)
@@ -38,9 +38,9 @@ pub fn remove(write: &mut Write<'_>, batch: ErasureBatch<'_>) -> Result<Removed,
         .values(write.connection)?;
     let mut changed = 0;
     if !seqs.is_empty() {
-        for (columns, which) in [(NOTIFICATIONS, WITH_PURCHASE), (MESSAGES, WITHOUT_PURCHASE)] {
+        for (columns, condition) in [(NOTIFICATIONS, WITH_PURCHASE), (MESSAGES, WITHOUT_PURCHASE)] {
             let select = columns
-                .of(which)
+                .of(condition)
                 .uncached()
                 .bind_list(seqs.iter().copied())
                 .bind(batch.who.app);
