@@ -1,4 +1,4 @@
-//! Signals of an admin to a workflow: author, reason, and the error when Temporal does not accept the signal.
+//! Signals from an admin to a workflow: their author and reason, and the errors if Temporal does not accept them.
 
 use crate::dispatch::EngineError;
 use crate::error::Error;
@@ -10,10 +10,10 @@ use std::time::Duration;
 use tokio::time::timeout;
 use workflows::signal::Admin;
 
-/// Maximum time to wait until Temporal takes a signal.
+/// Maximum time to wait until Temporal accepts a signal.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Author of an action and reason.
+/// Author and reason of an action.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(extend("examples" = [{ "by": "anna", "reason": "ticket 4711" }]))]
 pub struct Action {
@@ -26,7 +26,7 @@ pub struct Action {
 }
 
 impl Action {
-    /// The author and the reason as a signal has them.
+    /// The author and the reason, as a part of a signal.
     pub fn admin(self, edge: &Acting) -> Admin {
         let reason = self.reason.or_else(|| edge.store.actor().reason.clone());
         Admin {
@@ -42,7 +42,7 @@ impl Action {
 #[schemars(extend("properties" = {}, "examples" = [{}]))]
 pub struct Nothing {}
 
-/// Waits until Temporal took a signal, and not for its effect.
+/// Waits until Temporal has accepted a signal, but not for its effect.
 ///
 /// # Errors
 /// 503 when Temporal does not answer, 502 when it rejects the signal.
@@ -50,7 +50,7 @@ pub async fn taken(call: impl Future<Output = Result<(), EngineError>>) -> Resul
     match timeout(TIMEOUT, call).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(EngineError::Rejected(reason))) => Err(Error::Upstream(format!(
-            "the workflow engine refused it: {reason}"
+            "the workflow engine refused the signal: {reason}"
         ))),
         Ok(Err(EngineError::Unavailable(_) | EngineError::Exhausted(_))) | Err(_) => Err(
             Error::Unavailable("the workflow engine is not responding; try again".to_owned()),
