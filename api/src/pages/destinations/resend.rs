@@ -143,7 +143,7 @@ async fn post_resend(
             ))
         }
         Err(error) => {
-            let path = view::place(visit.uri.path(), Filter::of(&sent).name);
+            let path = view::form_path(visit.uri.path(), Filter::of(&sent).name);
             let mistakes = Mistakes {
                 path,
                 ..Mistakes::of(&visit, sent, error)?

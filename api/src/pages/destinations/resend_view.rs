@@ -1,4 +1,4 @@
-//! The views of resends. Pure.
+//! Views of the page that starts resends and of the page that shows their progress. Pure.
 
 use super::head::{DELIVERIES, Head, RESEND, SETTINGS, Stands};
 use crate::action::{Action, Input, Mistake, labelled};
@@ -13,16 +13,16 @@ use askama::Template;
 use domain::event::{PURCHASE_UPDATED, Wildcards};
 use storage::{Destination, Role};
 
-/// The fields of a filter, which each step hands on.
+/// The fields of a filter, which each step passes on to the next.
 const FIELDS: [&str; 3] = ["which", "from", "until"];
 /// The name of the filter with a time range.
 pub const RANGE: &str = "range";
-/// Advice if no states are sent to a destination.
-const LOST: &str = "If the receiver lost data, resend all purchases.";
+/// Advice if there are no states to send.
+const LOST_DATA_ADVICE: &str = "If the receiver lost data, resend all purchases.";
 
-/// A selection of the API to send again.
+/// A selection that `POST /v1/resends` can send again.
 pub struct Filter {
-    /// The subcommand, and but for [`RANGE`] the field of the API.
+    /// Name of the subcommand and, except for [`RANGE`], of the API's field.
     pub name: &'static str,
     title: &'static str,
     what: &'static str,
@@ -30,7 +30,7 @@ pub struct Filter {
     when: &'static str,
     /// Name of the checked items, singular and plural.
     unit: [&'static str; 2],
-    /// Advice if nothing of the selection is sent.
+    /// Advice if the selection has nothing to send.
     advice: &'static str,
 }
 
@@ -54,18 +54,18 @@ static FILTERS: [Filter; 5] = [
     Filter {
         name: "behind",
         title: "Resend latest states…",
-        what: "The latest states that it did not acknowledge, one event for each purchase",
+        what: "The latest states that this destination has not acknowledged, one event for each purchase",
         when: "Choose this to let the receiver catch up without the events in between.",
         unit: ["purchase", "purchases"],
-        advice: LOST,
+        advice: LOST_DATA_ADVICE,
     },
     Filter {
         name: "missing",
         title: "Send missing…",
-        what: "The latest state of each purchase that was never queued for it",
+        what: "The latest state of each purchase, if it was never queued for this destination",
         when: "Choose this for a new destination.",
         unit: ["purchase", "purchases"],
-        advice: LOST,
+        advice: LOST_DATA_ADVICE,
     },
     Filter {
         name: "all",
@@ -78,7 +78,7 @@ static FILTERS: [Filter; 5] = [
 ];
 
 impl Filter {
-    /// The filter that a form names; the first one without a known name.
+    /// The filter that a form names; the first one if the name is missing or unknown.
     pub fn of(sent: &Sent) -> &'static Self {
         let [first, ..] = &FILTERS;
         FILTERS
@@ -87,8 +87,8 @@ impl Filter {
             .unwrap_or(first)
     }
 
-    /// Whether it finds something for a destination: states need `purchase.updated`, and what was never queued may be
-    /// profiles.
+    /// Whether the filter can find something for a destination: states require a subscription to `purchase.updated`,
+    /// except that `missing` also finds profiles.
     fn suits(&self, destination: &Destination) -> bool {
         let has_states = destination.chose(PURCHASE_UPDATED);
         match self.name {
@@ -98,10 +98,10 @@ impl Filter {
         }
     }
 
-    /// Name of the selection for a destination: without states, only profiles can be missing.
+    /// Description of the selection for a destination: one that receives no states can lack only profiles.
     fn what(&self, destination: &Destination) -> &'static str {
-        let is_of_profiles = self.name == "missing" && !destination.chose(PURCHASE_UPDATED);
-        if is_of_profiles {
+        let has_only_profiles = self.name == "missing" && !destination.chose(PURCHASE_UPDATED);
+        if has_only_profiles {
             "Every customer profile that this destination does not have yet"
         } else {
             self.what
@@ -123,7 +123,7 @@ impl Filter {
 }
 
 /// Path of a filter's form, separate from those of the other filters.
-pub fn place(path: &str, filter: &str) -> String {
+pub fn form_path(path: &str, filter: &str) -> String {
     format!("{path}#{filter}")
 }
 
@@ -134,14 +134,15 @@ pub struct ResendPage<'a> {
     head: Head,
     actions: Vec<Action>,
     missing: Option<&'static str>,
-    /// The page where it is subscribed to what is missing; none where that is no event that it usually receives.
+    /// Path of the page where the destination can subscribe to `purchase.updated`; `None` for a kind that does not
+    /// usually receive it.
     settings: Option<String>,
     mistakes: Vec<Mistake>,
     detail: Option<String>,
 }
 
 impl<'a> ResendPage<'a> {
-    /// The forms for what the person may send again, and the destination takes.
+    /// The forms for the selections that suit the destination; none if the person may not resend.
     pub fn new(
         frame: &'a Frame,
         visit: &Visit,
@@ -157,7 +158,7 @@ impl<'a> ResendPage<'a> {
             } = *filter;
             let what = format!("{}. {when}", filter.what(destination));
             let mut action = Action::new(
-                place(&head.action("resend"), name),
+                form_path(&head.action("resend"), name),
                 name,
                 title,
                 &what,
@@ -202,7 +203,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// How far the steps before this one were.
+    /// The progress of the previous steps, from the form; none in a dry run.
     pub fn before(sent: &Sent, is_real: bool) -> Self {
         if !is_real {
             return Self::default();
@@ -248,7 +249,7 @@ pub struct ProgressPage<'a> {
     deliveries: String,
 }
 
-/// A step of a run, and what it came to.
+/// A step of a run, and its result.
 pub struct ResendStep<'a> {
     pub stage: Stage,
     pub sent: &'a Sent,
@@ -257,7 +258,7 @@ pub struct ResendStep<'a> {
 }
 
 impl<'a> ProgressPage<'a> {
-    /// The answer to a step of this run.
+    /// The page that answers a step.
     pub fn new(frame: &'a Frame, visit: &Visit, head: Head, step: ResendStep<'_>) -> Self {
         let ResendStep {
             stage,
@@ -312,7 +313,7 @@ mod tests {
     use crate::form::Sent;
 
     #[test]
-    fn a_step_goes_on_where_the_one_before_stopped() {
+    fn a_step_continues_where_the_previous_one_stopped() {
         let sent = Sent::parse(
             b"checked=400&pending=3.pruned-1&cursor=c&which=range&from=2026-01-31T12:00&until=x",
         );
@@ -323,7 +324,7 @@ mod tests {
         assert_eq!(
             (first.checked, first.next_cursor),
             (0, None),
-            "a count begins at the beginning"
+            "a dry run starts from zero"
         );
         let what = Filter::of(&sent).describe(&sent);
         assert_eq!(what, "Events recorded from 2026-01-31T12:00:00Z until x");
