@@ -1,11 +1,11 @@
-//! The SMTP server of emails and their sender: both or neither.
+//! The settings of emails: their SMTP server and sender, which are set together or not at all, and the allowed domains.
 
 use super::Invalid;
 use crate::setting::invalid;
 use protocols::smtp::Server;
 use serde::Deserialize;
 
-/// The section `mail` of the file.
+/// The section `mail` of the configuration file.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Raw {

@@ -1,7 +1,7 @@
 //! Enums whose variants have names in storage and the API.
 
-/// Gives each variant of an enum its name, and parses names where it says what they are: `names!(Color, "a color" { …
-/// })`.
+/// Implements `ALL` and `as_str` for an enum from the names of its variants. With a description for errors, as in
+/// `names!(Color, "a color" { … })`, it also implements `FromStr`.
 macro_rules! names {
     ($type:ident { $($variant:ident = $name:literal,)* }) => {
         impl $type {

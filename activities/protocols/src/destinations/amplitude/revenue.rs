@@ -12,7 +12,7 @@ pub struct Revenue {
     pub kind: &'static str,
 }
 
-/// The revenue of an event that carries a payment with a known price, or an adjustment; else `None`.
+/// The revenue of an event that carries a payment with a known price, or an adjustment; `None` otherwise.
 pub fn of(unsent: &Unsent) -> Option<Revenue> {
     let earned = unsent.earned.as_ref()?;
     let amount: f64 = earned.revenue()?.parse().ok()?;
@@ -36,9 +36,9 @@ pub fn not_counted_because(unsent: &Unsent) -> Option<&'static str> {
     unsent.earned.as_ref()?.not_counted_because
 }
 
-/// The SKU of the payment: the ledger's, else that of the purchase.
+/// The SKU of the payment: the ledger's or, if it has none, the purchase's.
 pub fn sku(unsent: &Unsent) -> Option<&str> {
-    let listed = || {
+    let of_purchase = || {
         unsent
             .data
             .get("product_ref_id")
@@ -48,10 +48,10 @@ pub fn sku(unsent: &Unsent) -> Option<&str> {
         .earned
         .as_ref()
         .and_then(|Earned { sku, .. }| sku.as_deref())
-        .or_else(listed)
+        .or_else(of_purchase)
 }
 
-/// Parses an amount of money from a text (as in `data`) or a number.
+/// Parses an amount of money: a text, as in `data`, or a number.
 pub fn money(value: &serde_json::Value) -> Option<f64> {
     let amount = value
         .as_str()
