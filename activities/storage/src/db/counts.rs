@@ -1,5 +1,6 @@
-//! What this process counted since its last write: minutes for charts, and responses to each platform's store. Counting
-//! locks a small map and never waits for the database. Counts that are not written yet are lost with the process.
+//! Counts of this process since its last write: per minute, for charts, and of the answers to each platform's store.
+//! Counting locks a small map and never waits for the database. Counts that are not written yet are lost if the process
+//! ends.
 
 use crate::statement::stored;
 use domain::{AppId, DestinationId, PlatformId, Timestamp};
@@ -11,9 +12,9 @@ use std::time::Duration;
 
 /// The length of a minute, in microseconds.
 pub const MINUTE_MICROS: i64 = 60_000_000;
-/// Maximum number of entries that wait to be written: what comes beyond, while the database does not answer, is not
-/// counted.
-const MAX_WAITING: usize = 10_000;
+/// Maximum number of entries in memory. Counts that would need another one, because the database does not respond, are
+/// dropped.
+const MAX_UNWRITTEN: usize = 10_000;
 
 stored! {
     /// Kinds of counts per minute.
@@ -51,7 +52,7 @@ pub const SERIES: [Series; 8] = [
     Series::PurchaseActions,
 ];
 
-/// Key of a count. Empty texts stand for no app and no destination.
+/// Key of a count: what was counted, in which minute, and for which app and destination.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct MinuteKey {
     pub series: Series,
@@ -62,7 +63,7 @@ pub struct MinuteKey {
     pub destination: Option<DestinationId>,
 }
 
-/// A number of things, and how long they took.
+/// Number of occurrences, with their total and longest duration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Sum {
     pub times: i64,
@@ -71,7 +72,7 @@ pub struct Sum {
 }
 
 impl Sum {
-    /// One that took this long; zero for what takes no time.
+    /// One occurrence of this duration; zero for an occurrence without a duration.
     pub fn one(took: Duration) -> Self {
         let milliseconds = i64::try_from(took.as_millis()).unwrap_or(i64::MAX);
         Self {
@@ -88,17 +89,17 @@ impl Sum {
     }
 }
 
-/// The answers of one kind to a platform's store.
+/// Equal answers to a platform's store: their number and times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Arrival {
     pub times: i64,
-    /// The first and the last of them.
+    /// Time of the first of them.
     pub first_at: Timestamp,
-    /// See `first_at`.
+    /// Time of the last of them.
     pub last_at: Timestamp,
 }
 
-/// A platform and the reason of a refusal; empty for what was accepted.
+/// A platform, and the reason why a message was refused; an empty reason if it was accepted.
 pub type ArrivalKey = (PlatformId, &'static str);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -122,23 +123,22 @@ impl From<AppId> for Counted {
 pub struct Counts {
     minutes: Mutex<BTreeMap<MinuteKey, Sum>>,
     arrivals: Mutex<BTreeMap<ArrivalKey, Arrival>>,
-    /// For each series, the end of the counts to be rolled up to hours, and until when this process found all rolled
-    /// up.
+    /// For each series: the end of the latest roll-up into hours, and the time before which nothing was left to do.
     rolled_up: Mutex<BTreeMap<Series, (Timestamp, Timestamp)>>,
 }
 
 impl Counts {
     pub fn add(&self, key: MinuteKey, sum: Sum) {
         let mut minutes = self.minutes.lock().unwrap_or_else(PoisonError::into_inner);
-        if minutes.len() < MAX_WAITING || minutes.contains_key(&key) {
+        if minutes.len() < MAX_UNWRITTEN || minutes.contains_key(&key) {
             minutes.entry(key).or_default().add(sum);
         }
     }
 
-    /// Adds to the answers of one kind.
+    /// Adds answers to the equal ones that were counted before.
     pub fn add_arrival(&self, key: ArrivalKey, arrival: Arrival) {
         let mut arrivals = self.arrivals.lock().unwrap_or_else(PoisonError::into_inner);
-        if arrivals.len() < MAX_WAITING || arrivals.contains_key(&key) {
+        if arrivals.len() < MAX_UNWRITTEN || arrivals.contains_key(&key) {
             let known = arrivals.entry(key).or_insert(Arrival {
                 times: 0,
                 ..arrival
@@ -149,18 +149,18 @@ impl Counts {
         }
     }
 
-    /// Takes the minutes out, in order of their keys.
+    /// Removes and returns the minutes, in order of their keys.
     pub fn take_minutes(&self) -> BTreeMap<MinuteKey, Sum> {
         std::mem::take(&mut *self.minutes.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Takes the answers out, in order of their keys.
+    /// Removes and returns the answers, in order of their keys.
     pub fn take_arrivals(&self) -> BTreeMap<ArrivalKey, Arrival> {
         std::mem::take(&mut *self.arrivals.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Until when a series is rolled up as far as this process knows, if all before `end` is to be. For another end it
-    /// looks again from the beginning: something may have been counted late.
+    /// The time before which a series is known to be rolled up, for a roll-up of everything before `end`. With a new
+    /// `end`, nothing is known, because earlier minutes may have been counted late.
     pub fn rolled_up(&self, series: Series, end: Timestamp) -> Timestamp {
         let rolled_up = self
             .rolled_up
@@ -179,7 +179,7 @@ impl Counts {
             .insert(series, (end, until));
     }
 
-    /// The minutes that wait, without taking them out.
+    /// The minutes that are not written yet, without removing them.
     pub fn minutes(&self) -> BTreeMap<MinuteKey, Sum> {
         self.minutes
             .lock()
@@ -188,7 +188,7 @@ impl Counts {
     }
 }
 
-/// The beginning of the minute of a time.
+/// The beginning of the minute that contains a time.
 pub fn minute(at: Timestamp) -> Timestamp {
     Timestamp::from_micros(at.micros().div_euclid(MINUTE_MICROS) * MINUTE_MICROS)
 }
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_counted_in_one_minute_is_one_entry() {
+    fn counts_of_one_minute_share_one_entry() {
         let counts = Counts::default();
         for took in [5, 20, 10] {
             counts.add(key(1), Sum::one(Duration::from_millis(took)));
@@ -230,13 +230,13 @@ mod tests {
     #[test]
     fn memory_is_bounded_while_nothing_is_written() {
         let counts = Counts::default();
-        let most = i64::try_from(MAX_WAITING).unwrap();
+        let most = i64::try_from(MAX_UNWRITTEN).unwrap();
         for number in 0..most + 5 {
             counts.add(key(number), Sum::one(Duration::ZERO));
         }
         counts.add(key(0), Sum::one(Duration::ZERO));
         let minutes = counts.take_minutes();
-        assert_eq!((minutes.len(), minutes[&key(0)].times), (MAX_WAITING, 2));
+        assert_eq!((minutes.len(), minutes[&key(0)].times), (MAX_UNWRITTEN, 2));
     }
 
     #[test]
