@@ -45,7 +45,7 @@ pub async fn list(
 }
 
 /// `POST /v1/platforms/{platform_id}/topics/{topic_id}/approve`: confirms the subscription at the store, then releases
-/// the notifications that waited for the approval. A topic that is not pending is answered with 409 and its state.
+/// the notifications that waited for the approval. 409 with the topic's state if it is not pending.
 pub async fn approve(
     edge: Acting,
     Ids(platform, id): Ids<PlatformId, TopicId>,
@@ -57,7 +57,8 @@ pub async fn approve(
     }
     let Some(url) = edge.store.subscribe_url(id).await? else {
         return Err(Error::Conflict(
-            "the topic's confirmation URL is gone; ask the store to send it again".to_owned(),
+            "the topic's confirmation URL is no longer stored; ask the store to send it again"
+                .to_owned(),
         ));
     };
     let store = edge.store.platform(platform).await?.store;
@@ -82,8 +83,8 @@ pub async fn approve(
     Ok(Json(edge.store.topic(id).await?))
 }
 
-/// `POST /v1/platforms/{platform_id}/topics/{topic_id}/reject`: refuses the notifications that waited. A topic that may
-/// already send can be rejected too.
+/// `POST /v1/platforms/{platform_id}/topics/{topic_id}/reject`: refuses the topic's waiting notifications. A topic that
+/// may already send can be rejected too.
 pub async fn reject(
     edge: Acting,
     Ids(platform, id): Ids<PlatformId, TopicId>,
@@ -140,7 +141,7 @@ fn not_pending(state: TopicState) -> Error {
     Error::Conflict(format!("the topic is {} now: {why}", state.as_str()))
 }
 
-/// The error when another request decided about the topic at the same time.
+/// The error if another request decided on the topic at the same time.
 fn already_decided(error: storage::Error) -> Error {
     match error {
         storage::Error::Conflict { detail, .. } => {
