@@ -1,7 +1,7 @@
 //! Forms: how the fields of a request are presented. Each kind of destination and each store describes its own form;
 //! types, choices, limits and help come from the schema of the request, so that a form always matches what is accepted.
 
-/// The group of the fields that a form folds away.
+/// The group of the fields that a form collapses by default.
 pub const MORE: &str = "More";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,14 +14,14 @@ pub enum Input {
     Switch,
     Select,
     Events,
-    /// Platforms of the app; none for all.
+    /// Platforms of the app; if none is selected, all.
     Platforms,
-    /// Environments; none for all.
+    /// Environments; if none is selected, all.
     Environments,
     Headers,
     /// Texts, separated by commas.
     List,
-    /// Waits in seconds.
+    /// Waits in seconds, separated by commas.
     Waits,
 }
 
@@ -46,17 +46,17 @@ impl Input {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Entry {
-    /// The field of the request; a field inside another one after a dot.
+    /// Name of the request's field; for a nested field, its path with dots, such as `filter.platforms`.
     pub name: &'static str,
     pub label: &'static str,
     pub input: Input,
     /// Help for the field, if the schema's description is not suitable for a form.
     pub help: Option<&'static str>,
-    /// The choices with their labels; those of the schema without labels when empty.
+    /// The choices with their labels; if empty, the schema's choices without labels.
     pub choices: &'static [(&'static str, &'static str)],
-    /// The group of fields in which it is; empty for those that are always shown.
+    /// Name of the group that contains the field; empty if the field is always shown.
     pub group: &'static str,
-    /// Whether it or another field is needed, so that neither is called optional.
+    /// Whether the field is one of several of which one is required, so that none of them is marked as optional.
     pub is_alternative: bool,
 }
 
@@ -87,7 +87,7 @@ impl Entry {
         Self { choices, ..self }
     }
 
-    /// The field as one of several, of which one is needed.
+    /// Marks the field as one of several of which one is required.
     #[must_use]
     pub const fn alternative(self) -> Self {
         Self {
@@ -96,7 +96,7 @@ impl Entry {
         }
     }
 
-    /// The field among those that are folded away.
+    /// Puts the field into the collapsed group [`MORE`].
     #[must_use]
     pub const fn folded(self) -> Self {
         Self {
@@ -112,9 +112,9 @@ pub struct Step {
     pub text: &'static str,
     /// Where to do the step: `settle`, or the name of the other system.
     pub place: &'static str,
-    /// The field of the created resource that is copied in this step, if one is.
+    /// The field of the created resource that is copied in this step, if any.
     pub copy: Option<&'static str>,
-    /// The page of the other side, if it has a fixed address.
+    /// URL of the other system's page, if it is fixed.
     pub url: Option<&'static str>,
 }
 
@@ -126,26 +126,26 @@ pub struct Form {
     /// Description in one sentence.
     pub summary: &'static str,
     pub entries: Vec<Entry>,
-    /// The types of events that are offered first; the others are offered by name. All of them when empty.
+    /// Event types that are offered first; the others can be chosen by name. If empty, all are offered.
     pub events: &'static [&'static str],
-    /// Setup steps on the other side, in order.
+    /// Setup steps, in order.
     pub guide: Vec<Step>,
 }
 
-/// The name that people give to something.
+/// The display name of a destination.
 pub const NAME: Entry = Entry::new("name", "Name", Input::Text)
-    .help("A display name, such as the team or system behind it.");
+    .help("A display name, such as the team or system that receives the events.");
 pub const ENABLED: Entry = Entry::new("enabled", "Enable", Input::Switch)
-    .help("While it is off, events are stored; they are sent when you turn it on again.");
+    .help("While this is off, events are stored; they are sent once you turn it on again.");
 pub const EVENTS: Entry = Entry::new("events", "Events", Input::Events).help("The events to send.");
 
-/// The fields that every kind of destination has behind its own.
+/// The fields of every kind of destination, which follow its own fields.
 pub const LIMITS: [Entry; 6] = [
     Entry::new("filter.platforms", "Platforms", Input::Platforms)
-        .help("Only events from these. Select none for all.")
+        .help("Only events from these platforms. Select none for all.")
         .folded(),
     Entry::new("filter.environments", "Environments", Input::Environments)
-        .help("Only events of purchases in these. Select none for both.")
+        .help("Only events of purchases in these environments. Select none for both.")
         .choices(&[("production", "Production"), ("sandbox", "Sandbox")])
         .folded(),
     Entry::new(
@@ -153,7 +153,7 @@ pub const LIMITS: [Entry; 6] = [
         "Combine production and sandbox in the user's state",
         Input::Switch,
     )
-    .help("As before 0.1.1. Off: only purchases in the event's environment count.")
+    .help("On: purchases in both count, as before 0.1.1. Off: only those in the event's environment count.")
     .folded(),
     Entry::new("rate", "Requests per second", Input::Number)
         .help("Leave empty for the default of this type of destination.")
