@@ -7,16 +7,16 @@ use axum::http::request::Parts;
 use serde_json::Value;
 use std::convert::Infallible;
 
-/// The resource that a form created, and the form; empty on a page that answers none. Without `Debug`, since it
-/// contains secrets.
+/// A form that created a resource, and the API's response to it; empty on a page that does not answer such a form.
+/// Without `Debug`, because it contains secrets.
 #[derive(Clone, Default)]
 pub struct ShownOnce {
     pub sent: Sent,
-    /// Response of the API.
+    /// The API's response.
     pub answer: Value,
 }
 
-/// A value that is shown once, with its label and what to know of it.
+/// A value that is shown once, with its label and a note on how to use it.
 pub struct Once {
     pub label: String,
     pub value: String,
@@ -29,7 +29,7 @@ impl ShownOnce {
         !self.answer.is_null()
     }
 
-    /// A text of the answer, if it has that field.
+    /// A text field of the response, if present.
     pub fn text(&self, name: &str) -> Option<&str> {
         self.answer[name].as_str()
     }
