@@ -12,64 +12,68 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Mutex, PoisonError};
 use tokio::time::Instant;
 
-/// The header in which each proxy adds the address that it was called from
+/// The header to which each proxy appends the address of its caller
 /// (<https://developer.mozilla.org/docs/Web/HTTP/Reference/Headers/X-Forwarded-For>).
 const FORWARDED: &str = "x-forwarded-for";
 
-/// The lengths of the prefixes of the networks that one customer of a provider may have: with IPv6 a network of devices, and
-/// as many of these as a whole site has.
-const OF_SIX: [u8; 2] = [64, 48];
-const OF_FOUR: [u8; 1] = [32];
+/// Prefix lengths of the networks that a provider may assign to one customer: with IPv6, one subnet or a whole site.
+const IPV6_PREFIXES: [u8; 2] = [64, 48];
+const IPV4_PREFIXES: [u8; 1] = [32];
 
-/// The networks of an address that one customer of a provider may have, smallest first.
+/// The networks around an address that a provider may assign to one customer, smallest first.
 pub fn networks(address: IpAddr) -> impl Iterator<Item = IpNet> {
-    let lengths: &[u8] = if address.is_ipv4() { &OF_FOUR } else { &OF_SIX };
+    let lengths: &[u8] = if address.is_ipv4() {
+        &IPV4_PREFIXES
+    } else {
+        &IPV6_PREFIXES
+    };
     lengths
         .iter()
         .filter_map(move |length| Some(IpNet::new(address, *length).ok()?.trunc()))
 }
 
-/// The largest of these networks: an address with IPv4.
+/// The largest of the [`networks`] of an address; with IPv4, the address alone.
 pub fn site(address: IpAddr) -> IpNet {
     networks(address)
         .last()
         .unwrap_or_else(|| IpNet::from(address))
 }
 
-/// The networks of proxies whose word on a client's address counts. Others could claim any address.
+/// The networks of the proxies that are trusted to report a client's address. Other callers could report any address.
 #[derive(Debug, Clone, Default)]
 pub struct TrustedProxies(pub Vec<IpNet>);
 
 impl TrustedProxies {
-    /// The address of the client of a request: the last one in the way of the request that is no trusted proxy.
+    /// The address of a request's client: the first one that is not a trusted proxy's, from the connection back along
+    /// `X-Forwarded-For`. If a proxy reports no valid address, the proxy's own.
     pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let mut client = peer.to_canonical();
         let lines = headers
             .get_all(FORWARDED)
             .into_iter()
             .filter_map(|line| line.to_str().ok());
-        let way: Vec<&str> = lines
+        let hops: Vec<&str> = lines
             .flat_map(|line| line.split(','))
             .map(str::trim)
             .collect();
-        for text in way.into_iter().rev() {
+        for text in hops.into_iter().rev() {
             if !self.0.iter().any(|network| network.contains(&client)) {
                 break;
             }
-            let Some(before) = address(text) else { break };
-            client = before.to_canonical();
+            let Some(previous) = address(text) else { break };
+            client = previous.to_canonical();
         }
         client
     }
 
-    /// Whether a request was forwarded by a proxy that is not configured: all its clients then count as one.
+    /// Whether a request was forwarded by a proxy that is not configured: all clients of that proxy then count as one.
     pub fn is_unknown_proxy(&self, peer: IpAddr, headers: &HeaderMap) -> bool {
         let peer = peer.to_canonical();
         headers.contains_key(FORWARDED) && !self.0.iter().any(|network| network.contains(&peer))
     }
 }
 
-/// An address as proxies write it: some add the port, and then put an IPv6 address in brackets.
+/// Parses an address as proxies write it: some add the port, and put an IPv6 address in brackets.
 fn address(text: &str) -> Option<IpAddr> {
     let in_brackets = || text.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
     text.parse()
@@ -85,7 +89,7 @@ pub struct UnknownProxies {
 }
 
 impl UnknownProxies {
-    /// Counts a request of an unknown proxy. Returns whether to warn of it: the first time, and then once an hour.
+    /// Counts a request from an unknown proxy. Returns whether to warn about it: the first time, then once an hour.
     pub fn note(&self, now: Instant) -> bool {
         metrics::counter!("settle_unknown_proxy_requests_total").increment(1);
         let mut warned_at = self
@@ -108,7 +112,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Peer {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        // Without a connection, as in tests that call the router itself, all clients are one.
+        // Without a connection, as in tests that call the router itself, all clients share one address.
         let known = parts
             .extensions
             .get::<ConnectInfo<SocketAddr>>()
@@ -148,7 +152,7 @@ mod tests {
         assert_eq!(
             client("203.0.113.9", &["198.51.100.1"]),
             "203.0.113.9",
-            "anybody can send the header"
+            "any client can send the header"
         );
         assert_eq!(client("10.0.0.1", &["198.51.100.1"]), "198.51.100.1");
         assert_eq!(client("::ffff:10.0.0.1", &["198.51.100.1"]), "198.51.100.1");
@@ -177,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proxy_that_nobody_named_is_noticed() {
+    fn a_proxy_that_is_not_configured_is_detected() {
         let proxies = TrustedProxies(vec!["10.0.0.0/8".parse().expect("a network")]);
         let mut headers = HeaderMap::new();
         let is_unknown = |peer: &str, headers: &HeaderMap| {
@@ -189,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_warned_of_once_an_hour() {
+    fn an_unknown_proxy_is_warned_about_once_an_hour() {
         let (proxies, now) = (UnknownProxies::default(), Instant::now());
         let is_due: Vec<bool> = [0, 1, 59, 60, 61, 120]
             .map(|minute| proxies.note(now + minute * HOUR / 60))
@@ -198,14 +202,14 @@ mod tests {
     }
 
     #[test]
-    fn a_site_is_an_address_or_a_whole_customer() {
+    fn a_site_is_an_ipv4_address_or_an_ipv6_prefix_of_48_bits() {
         let site = |text: &str| site(text.parse().expect("an address")).to_string();
         assert_eq!(site("203.0.113.9"), "203.0.113.9/32");
         assert_eq!(site("2001:db8:1:2:3::4"), "2001:db8:1::/48");
     }
 
     #[test]
-    fn what_a_client_claims_of_itself_is_left_out() {
+    fn an_address_that_a_client_claims_is_ignored() {
         assert_eq!(
             client("10.0.0.1", &["192.0.2.66, 198.51.100.1, 10.0.0.7"]),
             "198.51.100.1"
