@@ -1,4 +1,4 @@
-//! The rules for the addresses of requests, and whether one may go to a URL: its scheme, port and addresses.
+//! Rules for where requests may go, and the checks of a URL by them: its scheme, port and addresses.
 
 use super::failure::Failure;
 use crate::address;
@@ -18,7 +18,7 @@ const LOCALHOST: &str = "localhost";
 pub struct Rules {
     /// Networks that are allowed although they are not public, on any port.
     pub allowed_networks: Vec<IpNet>,
-    /// Networks that are refused although they are public or allowed.
+    /// Networks that are refused even if they are public or allowed.
     pub denied_networks: Vec<IpNet>,
     /// Whether plain `http` is allowed, and with it port 80 of public servers.
     pub allow_http: bool,
@@ -47,23 +47,23 @@ impl Rules {
 /// 127.0.0.1), and a port that is not public unless some network is allowed.
 ///
 /// # Errors
-/// What is expected instead, as a sentence for people: with the variables that allow the URL where settings can, else with
-/// all reasons.
+/// The expected URL, as a text for people. It names the variables that would allow this URL or, if no setting can, all
+/// reasons against it.
 pub fn check_url(url: &Url, rules: &Rules) -> Result<(), String> {
-    let (mut reasons, mut variables, mut wider) = (Vec::new(), Vec::new(), rules.clone());
+    let (mut reasons, mut variables, mut relaxed) = (Vec::new(), Vec::new(), rules.clone());
     let mut purpose = "for plain HTTP";
     if url.scheme() == "http" && !rules.allow_http {
         reasons.push(Failure::Scheme.to_string());
         variables.push("SETTLE_DESTINATIONS_ALLOW_HTTP=true".to_owned());
-        wider.allow_http = true;
+        relaxed.allow_http = true;
     }
-    if let Err(failure) = check_unresolved(url, &wider) {
+    if let Err(failure) = check_unresolved(url, &relaxed) {
         reasons.push(failure.to_string());
         let network = network(url);
-        wider.allowed_networks.extend(network);
+        relaxed.allowed_networks.extend(network);
         match network {
-            Some(network) if check_unresolved(url, &wider).is_ok() => {
-                // What is already allowed concerns the operator only.
+            Some(network) if check_unresolved(url, &relaxed).is_ok() => {
+                // The networks that are already allowed are not disclosed: they concern the operator only.
                 let others = if rules.allowed_networks.is_empty() {
                     ""
                 } else {
@@ -95,8 +95,8 @@ pub fn check_url(url: &Url, rules: &Rules) -> Result<(), String> {
     }
 }
 
-/// The network to allow for the host of a URL: all of the loopback network, else one address. `None` for a name that must
-/// be resolved.
+/// The network to allow for the host of a URL: the whole loopback network for a loopback address, otherwise the address
+/// alone. `None` for a name that must be resolved.
 fn network(url: &Url) -> Option<IpNet> {
     let address = match url.host()? {
         Host::Ipv4(address) => address.into(),
@@ -146,7 +146,7 @@ pub fn host_and_port<'a>(url: &'a Url, rules: &Rules) -> Result<(Host<&'a str>, 
         .ok_or(Failure::Url)
 }
 
-/// Checks the addresses of a host. One forbidden address refuses the whole host, since the connection could go to it.
+/// Checks the addresses of a host. One forbidden address refuses the whole host, since the connection could go there.
 ///
 /// # Errors
 /// There is no address, one is forbidden, or the port is not allowed.
@@ -160,7 +160,7 @@ pub fn check_addresses(addresses: &[IpAddr], port: u16, rules: &Rules) -> Result
             .iter()
             .any(|network| network.contains(ip))
     };
-    // A network that is denied is also denied by NAT64.
+    // A denied network is also denied if it is reached through NAT64.
     let is_denied = |ip: &IpAddr| {
         let target = address::target(*ip);
         rules
@@ -181,7 +181,7 @@ pub fn check_addresses(addresses: &[IpAddr], port: u16, rules: &Rules) -> Result
     }
 }
 
-/// Checks the addresses of a server that the operator chose: any is allowed, unless a denied network has it.
+/// Checks the addresses of a server that the operator chose: any is allowed, unless a denied network contains it.
 ///
 /// # Errors
 /// There is no address, or one is denied.
