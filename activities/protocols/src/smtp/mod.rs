@@ -1,4 +1,5 @@
-//! Emails as values: the operator's server, what is passed to it, and its replies. `activities::http` sends them.
+//! Emails as data: the operator's server, the emails that are passed to it, and its replies. `activities::http` sends
+//! them.
 
 mod envelope;
 mod mail;

@@ -16,9 +16,9 @@ use super::notes::VolumeAlarm;
 
 /// The name of this kind of destination, in the API and in the database.
 pub const KIND: &str = "email";
-/// Requests a second of a destination that sets none.
+/// Requests per second to a destination without a rate of its own.
 pub const RATE: i64 = 1;
-/// The alarm about too many mails of an app in a day.
+/// The alarm that an app has sent too many emails in a day.
 pub const ALARM: VolumeAlarm = VolumeAlarm {
     alarm: "many_emails",
     bound: 1000,

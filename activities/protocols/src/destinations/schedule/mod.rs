@@ -1,6 +1,6 @@
-//! The time of the next attempt after a failed one: by the destination's schedule, or by the answer's `Retry-After`.
+//! The time of the next attempt after a failed one: by the destination's schedule, or by the response's `Retry-After`.
 //!
-//! Pure: random numbers and the time are arguments. Each kind of destination decides what an answer's status means.
+//! Pure: random numbers and the time are arguments. Each kind of destination decides what a response's status means.
 
 use super::invalid::Invalid;
 use domain::Timestamp;
@@ -12,7 +12,8 @@ mod tests;
 
 const SECOND_MS: i64 = 1000;
 const HOUR_MS: i64 = 3600 * SECOND_MS;
-/// Maximum pause of a whole destination without a `Retry-After`, and the maximum lower bound of one with it.
+/// Maximum length of the default pause of a whole destination: the pause without a `Retry-After`, and the shortest pause
+/// with one.
 const MAX_DEFAULT_PAUSE_MS: i64 = 30 * SECOND_MS;
 /// Maximum length of a schedule, in days.
 pub const LONGEST_DAYS: u32 = 8;
@@ -38,10 +39,10 @@ pub fn check_schedule(seconds: &[i64]) -> Result<(), Invalid> {
     let total = seconds
         .iter()
         .try_fold(0_i64, |sum, wait| sum.checked_add(*wait));
-    let is_short = total.is_some_and(|total| total <= MAX_SECONDS);
-    let is_counted =
+    let is_within_limit = total.is_some_and(|total| total <= MAX_SECONDS);
+    let has_valid_waits =
         (1..=MAX_WAITS).contains(&seconds.len()) && seconds.iter().all(|wait| *wait >= 1);
-    if is_short && is_counted {
+    if is_within_limit && has_valid_waits {
         Ok(())
     } else {
         Err(Invalid::new(
@@ -80,6 +81,7 @@ pub struct Step {
     pub number: i64,
     /// The time of the first attempt; `None` when this is the first.
     pub first_tried_at: Option<Timestamp>,
+    /// The time of the failed attempt.
     pub at: Timestamp,
 }
 
@@ -107,12 +109,14 @@ impl Schedule {
     /// How long to wait after a failed attempt, in milliseconds; `None` when it was the last one.
     ///
     /// Without `retry_after_ms`, the result is the step's wait, spread by up to 20 % either way; `jitter` is between 0
-    /// and 1. With it, the result is `retry_after_ms`, limited in three ways: at least the step's wait; at most twice the
-    /// step's wait or an hour, whichever is longer; and not past the end of the schedule, counted from the first
-    /// attempt, unless the step's wait itself ends later.
+    /// and 1. With it, the result is `retry_after_ms`, limited in three ways:
+    ///
+    /// - at least the step's wait
+    /// - at most twice the step's wait or an hour, whichever is longer
+    /// - not past the end of the schedule, counted from the first attempt, unless the step's wait itself ends later
     pub fn wait_ms(&self, step: Step, retry_after_ms: Option<i64>, jitter: f64) -> Option<i64> {
-        let place = usize::try_from(step.number.saturating_sub(1)).unwrap_or(0);
-        let base_ms = *self.waits_ms.get(place)?;
+        let index = usize::try_from(step.number.saturating_sub(1)).unwrap_or(0);
+        let base_ms = *self.waits_ms.get(index)?;
         Some(match retry_after_ms {
             Some(retry_after_ms) => self.bounded_ms(step, retry_after_ms, base_ms),
             None => spread(base_ms, jitter),
@@ -163,7 +167,7 @@ pub fn retry_after_ms(text: &str, at: Timestamp) -> Option<i64> {
     Some(then.millis_since(at).max(0))
 }
 
-/// Spreads a wait by up to 20 % either way. A jitter outside 0 to 1 spreads nothing.
+/// Spreads a wait by up to 20 % either way. With a jitter outside 0 to 1, the wait stays as it is.
 fn spread(wait_ms: i64, jitter: f64) -> i64 {
     let jitter = if (0.0..=1.0).contains(&jitter) {
         jitter
