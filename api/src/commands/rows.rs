@@ -16,9 +16,9 @@ pub struct ImportRow {
     pub fields: Result<Map<String, Value>, String>,
 }
 
-/// A file's rows, and how many lines it has.
+/// A file's rows and their number.
 pub struct Rows {
-    /// The rows in order; empty lines are left out.
+    /// The rows in order, without empty lines.
     pub rows: Box<dyn Iterator<Item = ImportRow>>,
     /// Number of lines that are not empty, without the CSV header.
     pub count: u64,
@@ -58,7 +58,7 @@ pub fn check<T: Fields>(row: &Map<String, Value>) -> Result<T, String> {
     explained(checked(row.clone()))
 }
 
-/// The error of a row as a text.
+/// Turns the error of a row into text.
 pub fn explained<T>(checked: Result<T, Error>) -> Result<T, String> {
     checked.map_err(|error| match error {
         Error::Invalid(wrong) => {
@@ -71,20 +71,20 @@ pub fn explained<T>(checked: Result<T, Error>) -> Result<T, String> {
     })
 }
 
-/// The answer to rows that were sent as the list `list`. A refusal names the lines that it is about; after another error
-/// the same command goes on where this one stopped, and `harmless` says why.
+/// The API's response to rows that were sent as the list `list`. A refusal names lines in place of indices. Any other
+/// error advises to run the same command again; `assurance` states why repeating rows does no harm.
 pub fn answer(
     sent: anyhow::Result<Value>,
     list: &str,
     lines: &[u64],
-    harmless: &str,
+    assurance: &str,
 ) -> anyhow::Result<Value> {
     sent.map_err(|error| match error.downcast::<Refused>() {
         Ok(refused) => refused.rename(|field| in_line(field, list, lines)).into(),
         Err(error) => {
             let first = lines.first().copied().unwrap_or_default();
             error.context(format!(
-                "stopped at line {first}: run the same command again to continue; {harmless}"
+                "stopped at line {first}: run the same command again to continue; {assurance}"
             ))
         }
     })
@@ -120,8 +120,8 @@ fn json_lines(text: &str) -> Vec<ImportRow> {
     lines.map(row).collect()
 }
 
-/// The columns in the first line. A first line with an unknown column is refused: it is probably data, and the header
-/// is missing.
+/// The columns in the first line. A first line with an unknown column is refused, since it is probably data without a
+/// header.
 fn header(
     first: Option<Result<csv::StringRecord, csv::Error>>,
     columns: &[&str],
@@ -138,12 +138,12 @@ fn header(
     {
         bail!(
             "the first line has only one cell, `{only}`: separate cells by commas; the first line \
-             names columns of {known}"
+             must name columns from {known}"
         );
     }
     if let Some(wrong) = names.iter().find(|name| !columns.contains(&name.as_str())) {
         bail!(
-            "the first line has the unknown column `{wrong}`: name columns of {known}, in any order"
+            "the first line has the unknown column `{wrong}`: use columns from {known}, in any order"
         );
     }
     Ok(names)
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn csv_in_any_order_of_columns_and_json_lines_are_the_same() {
+    fn csv_with_columns_in_any_order_equals_json_lines() {
         let expected = [
             (2, Ok("2026-01-31 EUR 1.08".to_owned())),
             (3, Ok("2026-02-01 EUR 1.1".to_owned())),
@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_pass_later_is_repeated() {
+    fn a_temporary_error_advises_to_repeat_the_command() {
         let error = answer(
             Err(anyhow::anyhow!("no response")),
             "rates",

@@ -99,7 +99,7 @@ fn an_import_names_bad_lines_and_resumes_where_it_stopped() {
     desk.write("strange.csv", "receipt_id,customer\nr1,u1\n");
     let strange = desk.run(&["app", "import", "strange.csv", "--platform", &desk.platform]);
     assert!(
-        stderr_of(&strange).contains("unknown column `customer`: name columns of receipt_id"),
+        stderr_of(&strange).contains("unknown column `customer`: use columns from receipt_id"),
         "{}",
         stderr_of(&strange)
     );
