@@ -39,26 +39,26 @@ pub enum Form {
     List,
 }
 
-/// A table of the settings that another folder reads, gathered from file and environment.
+/// A section of the settings that the code of another folder reads, gathered from the file and the environment.
 pub struct Section<'a> {
     /// Name of the section in the file.
     pub name: &'static str,
-    /// `None` if no setting of it is given.
+    /// The section's settings; `None` if none is set.
     pub table: Option<Value>,
     /// Path of the file, for errors.
     pub file: Option<&'a Path>,
 }
 
 impl Section<'_> {
-    /// Reads the settings; the defaults if none is given.
+    /// Reads the settings; the defaults if none is set.
     ///
     /// # Errors
-    /// A name is unknown, or a value has another type.
+    /// A name is unknown, or a value has the wrong type.
     pub fn read<T: DeserializeOwned + Default>(self) -> Result<T, Invalid> {
         let Some(table) = self.table else {
             return Ok(T::default());
         };
-        // Under its name, so that an error has the whole name of a setting.
+        // Nested under the section's name, so that an error has the full name of a setting.
         let named = Value::new(None, Map::from_iter([(self.name.to_owned(), table)]));
         let read: Result<Map<String, T>, _> = named.try_deserialize();
         let mut read = read.map_err(|error| unreadable(self.file, &error, &[]))?;
@@ -66,8 +66,8 @@ impl Section<'_> {
     }
 }
 
-/// The error for settings that cannot be read. It names the setting and never contains a value. A wrong name may also
-/// mean one of `others`.
+/// The error for settings that cannot be read. It names the setting and never contains a value. An unknown name may
+/// also be a misspelling of one of `others`.
 pub fn unreadable(file: Option<&Path>, error: &config::ConfigError, others: &[&str]) -> Invalid {
     match error {
         config::ConfigError::Type {
@@ -86,16 +86,19 @@ pub fn unreadable(file: Option<&Path>, error: &config::ConfigError, others: &[&s
         }
         other => {
             let other = other.to_string();
-            let meant = unknown_name(&other, others).unwrap_or_default();
+            let suggestion = suggestion(&other, others).unwrap_or_default();
             let name = file.map_or_else(String::new, |path| format!(" in {}", path.display()));
-            invalid("config", format!("valid settings{name} ({other}){meant}"))
+            invalid(
+                "config",
+                format!("valid settings{name} ({other}){suggestion}"),
+            )
         }
     }
 }
 
-/// The setting that an unknown one probably means, at the end of its error; `None` for another error. Serde lists the
-/// known ones in it.
-fn unknown_name(error: &str, others: &[&str]) -> Option<String> {
+/// The suggestion to append to the error about an unknown setting, from the known ones that Serde lists in it; `None`
+/// for any other error.
+fn suggestion(error: &str, others: &[&str]) -> Option<String> {
     let mut quoted = error
         .split_once("unknown field ")?
         .1
