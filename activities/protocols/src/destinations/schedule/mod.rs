@@ -12,8 +12,8 @@ mod tests;
 
 const SECOND_MS: i64 = 1000;
 const HOUR_MS: i64 = 3600 * SECOND_MS;
-/// Maximum length of the default pause of a whole destination: the pause without a `Retry-After`, and the shortest pause
-/// with one.
+/// Maximum length of the default pause of a whole destination: the pause without a `Retry-After`, and the minimum with
+/// one.
 const MAX_DEFAULT_PAUSE_MS: i64 = 30 * SECOND_MS;
 /// Maximum length of a schedule, in days.
 pub const LONGEST_DAYS: u32 = 8;
