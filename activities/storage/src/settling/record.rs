@@ -1,9 +1,9 @@
 //! Records a decision once, in the transaction of [`Store::record`](crate::Store::record).
 //!
-//! The purchase's row has the number of its last settling, and a fingerprint of the notifications that it settled. A
-//! record with both is a repeated one and gets the same answer. One with the next number is written, unless something that
-//! its decision relied on has changed. All others are answered `Moved`. Locks are taken in this order: that of the
-//! app, the user, the purchase that replaced it, the purchase.
+//! The purchase's row has the number of its last settling and a fingerprint of the notifications that it settled. A
+//! record that matches both is a repetition and gets the same answer. A record with the next number is written,
+//! unless something that its decision relied on has changed. Any other record is answered with `Moved`. Locks are
+//! taken in this order: the app, the user, the link to the purchase that replaced this one, the purchase.
 
 use crate::devices::claims::due;
 use crate::events::{alarms, deliveries, lanes, user_leases};
@@ -42,10 +42,10 @@ pub const RECORD: Faults = Faults {
     early_answer: None,
 };
 
-/// Maximum length in bytes of a SKU in an indexed column; a longer one is left out there.
+/// Maximum length in bytes of a SKU in an indexed column; a longer SKU is stored as NULL there.
 const MAX_INDEXED_BYTES: usize = 1000;
 
-/// Records a decision, unless it is recorded, or the purchase moved since it was loaded.
+/// Records a decision, unless it is already recorded or the purchase has changed since it was loaded.
 pub fn record_once(
     write: &mut Write<'_>,
     record: &Record,
@@ -70,7 +70,7 @@ pub fn record_once(
     } else {
         None
     };
-    // The server runs these in order, and only the first one that is fetched waits for them.
+    // The server runs these statements in order, and only the first fetch waits for them.
     let locked = purchase::lock_origin(write, key, &origin)?;
     let owner = user
         .map(|user| customer.lock_ahead(write, user))
@@ -98,7 +98,7 @@ pub fn record_once(
             prompt: BTreeSet::new(),
         });
     }
-    // A worker that was suspended since it loaded does not record through a hold.
+    // A worker that was suspended after loading must not record a purchase that is on hold by now.
     let now = write.now()?;
     if row.held_until.is_some_and(|until| until > now) {
         return Ok(Recorded::Moved);
@@ -119,7 +119,7 @@ pub fn record_once(
     }) {
         return Err(Error::unavailable(Raced));
     }
-    // The decision was made without a query, because the platform had no secret or no customer was known; now it can be.
+    // No query was sent, because the platform had no secret or the customer was unknown; now a query is possible.
     if !record.is_queried
         && origin
             .queried_customer(write.connection, key, Some(&row))?
@@ -144,8 +144,8 @@ pub fn record_once(
     settling.write(write, &row, facts)
 }
 
-/// Announces a beginning as a change of plan if it is one beside another subscription of the user. The user is locked,
-/// so that their other purchases do not change in the meantime.
+/// Announces the beginning of a subscription as a change of plan, if the user's other subscriptions show that it is
+/// one. The user is locked, so their other purchases do not change in the meantime.
 fn announce_change(
     write: &mut Write<'_>,
     settling: &mut Settling<'_>,
@@ -289,7 +289,7 @@ impl Settling<'_> {
         })
     }
 
-    /// The owner, whose profile may have changed with this record.
+    /// The subject of the profile check: the owner, whose profile this record may have changed.
     fn subject<'s>(&'s self, owner: &'s UserRow, revision: i64) -> Subject<'s> {
         Subject {
             check: ProfileCheck {
@@ -304,9 +304,9 @@ impl Settling<'_> {
         }
     }
 
-    /// Updates the row of the purchase. The next wake is the one that this decision computes. `app_user_id` comes from
-    /// the notifications, since a decision does not have it. If the owner changed, deliveries that waited for the id of
-    /// the former one become due. Notifications that the decision leaves open are hidden from the sweep and the
+    /// Updates the purchase's row. The next wake is the one that this decision computes; `app_user_id` comes from the
+    /// notifications, because a decision has none. If the owner changed, deliveries that waited for the former
+    /// owner's id become due. Notifications that the decision leaves open are hidden from the sweep and the
     /// dispatcher only if a wake will settle them.
     fn update(&self, write: &mut Write<'_>, found: &Comparison<'_>) -> Result<(), Error> {
         let (record, decision) = (&*self.record, &self.record.decision);
@@ -365,8 +365,8 @@ impl Settling<'_> {
         Ok(())
     }
 
-    /// Notes which notifications wait for the next wake. What this record settled keeps its note: it was not settled
-    /// late by the engine.
+    /// Marks the notifications that wait for the next wake. Those that this record settled keep their mark: the
+    /// engine did not settle them late.
     fn note_waits(&self, write: &mut Write<'_>, before: &PurchaseRow) -> Result<(), Error> {
         let waiting = self.waiting();
         if !waiting.is_empty() || before.waits_through.is_some() {
@@ -386,8 +386,8 @@ impl Settling<'_> {
             .unwrap_or_default()
     }
 
-    /// Raises the alarms of a record: notifications begin to wait for a store that does not answer; notifications are
-    /// given up; or the successor of a replaced purchase is unknown.
+    /// Raises an alarm if notifications begin to wait for a store that does not answer, if notifications are given
+    /// up, or if the successor of a replaced purchase is unknown.
     fn alarm(&self, write: &mut Write<'_>, before: &PurchaseRow) -> Result<(), Error> {
         let decision = &self.record.decision;
         let begins = decision.waits == Some(Waits::Verification)
@@ -414,8 +414,7 @@ impl Settling<'_> {
     }
 }
 
-/// The reason of the outcome `abandoned`: the notification was given up.
-/// The stored form of what notifications wait for.
+/// The value of the column `waits_for`.
 const fn waits_for(waits: Waits) -> WaitsFor {
     match waits {
         Waits::Verification => WaitsFor::Verification,
@@ -459,7 +458,7 @@ const NOTE_LAG: Sql = statement! {"
         AND (outcome IS NULL OR outcome IN ('settled', 'no_change'))
 "};
 
-/// Stores how the store's answer related to a notification, as its reason; `settle explain` shows it.
+/// Stores how the store's answer relates to a notification, as the notification's reason; `settle explain` shows it.
 fn note_lag(write: &mut Write<'_>, record: &Record) -> Result<(), Error> {
     let Some((since, lag)) = record.decision.lag else {
         return Ok(());
