@@ -1,5 +1,6 @@
-//! The secret part of a platform's notification URL: how its platform is found, and how it is replaced. The previous
-//! one works until its overlap ends, because a person has to move the store's subscription to the new URL.
+//! The ingress key, the secret part of a platform's notification URL: how it leads to its platform, and how it is
+//! rotated. The old key works until its overlap ends, because a person has to move the store's subscription to the
+//! new URL.
 
 use super::platforms::{PLATFORM, Platform, fields, find, lock};
 use super::sealed_key::{INGRESS, OLD_INGRESS, seal};
@@ -18,15 +19,15 @@ use serde_json::json;
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-/// How old the time of the last use may be before it is written again.
+/// Minimum time between two updates of the time of last use.
 const LAST_USED_PRECISION: Duration = Duration::from_secs(60);
 
 row! {
-    /// The key before the present one.
+    /// A platform's old ingress key: the one that the current key replaced.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub struct OldIngressKey {
         pub until: Timestamp,
-        /// When a message came by it last, up to a minute before the last one; `None` if none did.
+        /// When the old key was last used, up to a minute too early; `None` if it was not used since the rotation.
         pub used_at: Option<Timestamp>,
     }
 }
@@ -36,17 +37,17 @@ row! {
 pub struct Recipient {
     pub platform: Platform,
     pub topics: Vec<Topic>,
-    /// When the key ends, if it is the one before the platform's present one.
+    /// When the key expires, if it is the platform's old one.
     pub ends_at: Option<Timestamp>,
 }
 
 /// The recipients of several ingress keys.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Recipients {
-    /// Recipients by ingress key, including retired keys.
+    /// Recipients by ingress key, including old keys whose overlap has ended.
     pub found: HashMap<String, Recipient>,
-    /// The ids of the encryption keys that this process lacks: the other ingress keys may be hashed with one of them. Not
-    /// looked up if all were found.
+    /// The ids of the encryption keys that this process lacks: ingress keys that were not found may be hashed with
+    /// one of them. Empty if all were found.
     pub missing_keys: Vec<String>,
 }
 
@@ -99,7 +100,7 @@ const USE_OLD: Sql = statement! {"
 "};
 
 impl Store {
-    /// The recipients of these ingress keys, looked up together.
+    /// Finds the recipients of these ingress keys in one read.
     pub async fn recipients(&self, keys: Vec<String>) -> Result<Recipients, Error> {
         let secrets = self.secrets.clone();
         self.read_for_ingress(move |connection| recipients(connection, &secrets, &keys))
@@ -117,13 +118,13 @@ impl Store {
         .await
     }
 
-    /// The key before the present one, if it has not ended yet.
+    /// The old ingress key, if it has not expired yet.
     pub async fn old_ingress_key(&self, id: PlatformId) -> Result<Option<OldIngressKey>, Error> {
         self.read_now(move |connection, now| sql(OLD).bind(id).bind(now).first(connection))
             .await
     }
 
-    /// Replaces the ingress key. The present one works for `overlap` from now on; one before it ends at once.
+    /// Replaces the ingress key. The current key works for `overlap` from now on; the old one, if any, stops at once.
     pub async fn rotate_ingress_key(
         &self,
         id: PlatformId,
@@ -146,7 +147,7 @@ impl Store {
         .await
     }
 
-    /// Ends the ingress key before the present one. Without one nothing is changed.
+    /// Retires the old ingress key. Changes nothing if there is none.
     pub async fn retire_old_ingress_key(&self, id: PlatformId) -> Result<Platform, Error> {
         self.change("platform.retire-old-ingress-key", move |write| {
             let changed = sql(END_OLD).bind(id).run(write.connection)?;
@@ -158,7 +159,7 @@ impl Store {
         .await
     }
 
-    /// Notes that a message came by the key before the present one, unless that was noted within the last minute.
+    /// Records that the old ingress key was used, unless a use within the last minute is already recorded.
     pub async fn note_old_ingress_key_used(&self, id: PlatformId) -> Result<(), Error> {
         self.write(move |write| {
             let noted = write.now()?.minus(LAST_USED_PRECISION);
@@ -176,7 +177,7 @@ fn recipients(
     secrets: &Secrets,
     keys: &[String],
 ) -> Result<Recipients, Error> {
-    // While keys are turned, a platform has the hash of the newest key or of one before.
+    // During a rotation of the encryption key, a platform's hash is made with the newest key or an earlier one.
     let hashes = keys.iter().flat_map(|key| {
         secrets
             .hashes(INGRESS, key)
@@ -204,7 +205,7 @@ fn recipients(
         found.insert((*key).clone(), recipient);
     }
     let is_complete = keys.iter().all(|key| found.contains_key(key));
-    // After the search: a hash is stored after its key, so one that was stored meanwhile is noticed.
+    // Checked after the search: an encryption key is stored before its hashes, so one added meanwhile is noticed.
     let checked = if is_complete {
         Ok(())
     } else {
