@@ -1,4 +1,4 @@
-//! Pages of a list. A cursor is opaque to callers: it names the last row of the page before.
+//! Pages of a list. A cursor is opaque to callers; it names the last row of the previous page.
 
 use crate::connection::{AnyConnection, MultiBackend};
 use crate::error::Error;
@@ -15,7 +15,7 @@ pub const CREATED: &str = "CAST(created_at AS TEXT) || '_' || id";
 /// Which part of a list is returned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
-    /// `next_cursor` of the page before; `None` for the first page.
+    /// `next_cursor` of the previous page; `None` for the first page.
     pub cursor: Option<String>,
     /// Maximum number of items, 1 to 1000; clamped.
     pub limit: i64,
@@ -57,7 +57,7 @@ impl<T: Field> QueryableByName<MultiBackend> for Listed<T> {
 }
 
 impl Page {
-    /// Reads this page by a statement whose last `?` is its `LIMIT`, and whose rows have a column `cursor`.
+    /// Reads this page with a statement whose last `?` is its `LIMIT`, and whose rows have a column `cursor`.
     pub fn read<T: Field + 'static>(
         &self,
         connection: &mut AnyConnection,
@@ -77,14 +77,14 @@ impl Page {
         self.limit.clamp(1, 1000)
     }
 
-    /// The number in the cursor of a list that is ordered by it; `first` without a cursor.
+    /// The number in the cursor of a list that is ordered by that number; `first` without a cursor.
     pub fn number_or(&self, first: i64) -> Result<i64, Error> {
         self.cursor.as_deref().map_or(Ok(first), |cursor| {
             cursor.parse().map_err(|_| Error::Cursor)
         })
     }
 
-    /// The cursor of a list of purchases in order of their keys; empty without a cursor.
+    /// The collapse key in the cursor of a list that is ordered by collapse key; empty without a cursor.
     pub fn key(&self) -> Result<String, Error> {
         let Some(cursor) = &self.cursor else {
             return Ok(String::new());
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_strange_cursor_is_refused() {
+    fn an_invalid_cursor_is_refused() {
         let page = Page {
             cursor: Some("x".to_owned()),
             limit: 1,

@@ -17,17 +17,17 @@ pub struct Pool {
     connections: usize,
 }
 
-/// For pages, lists and the rest.
+/// For pages, lists and all other reads.
 pub const GENERAL: Pool = Pool {
     purpose: "read",
     connections: 6,
 };
-/// Only ingress uses these: no other reader stands before a notification.
+/// For ingress alone: no other read delays a notification.
 pub const INGRESS: Pool = Pool {
     purpose: "read_ingress",
     connections: 2,
 };
-/// Only requests of devices use these: they stand before no page, and no page before them.
+/// For device requests alone: they delay no page, and no page delays them.
 pub const DEVICES: Pool = Pool {
     purpose: "read_devices",
     connections: 2,
@@ -38,20 +38,20 @@ pub const HEALTH: Pool = Pool {
     connections: 1,
 };
 
-/// Maximum duration of a statement of a reader on SQLite, as PostgreSQL's `statement_timeout`. That of a list is shorter.
+/// Maximum duration of a reader's statement on SQLite, like PostgreSQL's `statement_timeout`. Lists have a shorter one.
 const LIMIT: Duration = Duration::from_secs(15);
 
 tokio::task_local! {
     static TURNS: Vec<Arc<Semaphore>>;
 }
 
-/// Runs `work`, each of whose reads takes a permit of each of these semaphores, in order. A read holds its permits
-/// until it finishes, even after its caller has stopped waiting. Tasks that `work` spawns take none.
+/// Runs `work`, in which each read first takes a permit from each of these semaphores, in order. A read holds its
+/// permits until it finishes, even after its caller has stopped waiting. Tasks that `work` spawns take no permits.
 pub async fn taking_turns<T>(turns: Vec<Arc<Semaphore>>, work: impl Future<Output = T>) -> T {
     TURNS.scope(turns, work).await
 }
 
-/// Waits for the permits of a read of this task.
+/// Waits for the permits that a read of this task needs.
 async fn turn() -> Result<Vec<OwnedSemaphorePermit>, Error> {
     let mut permits = Vec::new();
     for one in TURNS.try_with(Clone::clone).unwrap_or_default() {
@@ -72,13 +72,13 @@ pub struct Readers {
     /// The lock file of an SQLite database: the lock is held as long as a handle exists.
     lock: Option<Arc<File>>,
     waits: Waits,
-    /// Number of progress calls (10,000 SQLite steps each), for tests of what a read costs.
+    /// Number of progress calls (10,000 SQLite steps each), for tests of the cost of reads.
     #[cfg(feature = "fail-points")]
     pub ticks: Arc<std::sync::atomic::AtomicU64>,
 }
 
 impl Readers {
-    /// Whether other processes use the database, too: it is PostgreSQL.
+    /// Whether other processes may use the database too: true for PostgreSQL.
     pub const fn is_shared(&self) -> bool {
         self.lock.is_none()
     }
@@ -133,7 +133,7 @@ impl Readers {
             .map_err(Error::unavailable)?
     }
 
-    /// An open connection that was not lost since it was used last, or a new one.
+    /// An idle connection that is not lost, or a new one.
     fn connection(&self) -> Result<AnyConnection, Error> {
         loop {
             let newest = self
@@ -171,7 +171,7 @@ mod tests {
     use tokio::sync::Semaphore;
 
     #[tokio::test]
-    async fn a_read_that_nobody_waits_for_has_its_turn_until_its_end() {
+    async fn a_cancelled_read_holds_its_permits_until_it_finishes() {
         let path = std::env::temp_dir().join(format!("settle-turns-{}.db", std::process::id()));
         let readers = Readers::new(
             Database::Sqlite(path.clone()),
@@ -194,7 +194,7 @@ mod tests {
         readers
             .read(|_| Ok(()))
             .await
-            .expect("a read of nobody takes no turn");
+            .expect("a read outside of `taking_turns` takes no permit");
         go_on.send(()).expect("the first one");
         next.await.expect("its turn");
         std::fs::remove_file(path).expect("its file");
