@@ -65,7 +65,7 @@ impl ToSql for Bound {
         Ok(IsNull::No)
     }
 
-    /// The query was prepared with the type of the value.
+    /// Accepts any type: the query was prepared with the value's own type.
     fn accepts(_: &Type) -> bool {
         true
     }

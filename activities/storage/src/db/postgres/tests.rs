@@ -1,5 +1,5 @@
-//! Which servers are reached, by a server that speaks the beginning of the protocol and then refuses every user; and
-//! what is sent in transactions, to one that accepts every user.
+//! Which servers are reached, tested with a fake server that speaks the beginning of the protocol and then refuses
+//! every user; and what transactions send, tested with one that accepts every user.
 
 use super::PostgresConnection;
 use diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionManager};
@@ -32,8 +32,8 @@ fn server(manner: Manner) -> u16 {
         for mut stream in listener.incoming().flatten() {
             match &manner {
                 Manner::Silent => silent.push(stream),
-                Manner::Plain => drop(encryption(&mut stream, b"N").and_then(|()| refuse(stream))),
-                Manner::Tls(config) => drop(encryption(&mut stream, b"S").and_then(|()| {
+                Manner::Plain => drop(negotiate(&mut stream, b"N").and_then(|()| refuse(stream))),
+                Manner::Tls(config) => drop(negotiate(&mut stream, b"S").and_then(|()| {
                     refuse(StreamOwned::new(
                         ServerConnection::new(config.clone()).unwrap(),
                         stream,
@@ -45,7 +45,8 @@ fn server(manner: Manner) -> u16 {
     port
 }
 
-fn encryption(stream: &mut TcpStream, answer: &[u8]) -> std::io::Result<()> {
+/// Reads the client's request for TLS and answers it: `S` accepts, `N` refuses.
+fn negotiate(stream: &mut TcpStream, answer: &[u8]) -> std::io::Result<()> {
     stream.read_exact(&mut [0; 8])?;
     stream.write_all(answer)
 }
@@ -60,7 +61,7 @@ fn refuse(mut stream: impl Read + Write) -> std::io::Result<()> {
     stream.flush()
 }
 
-/// A PEM file in the folder for temporary files, which is removed when it is dropped.
+/// A PEM file in the folder for temporary files, removed on drop.
 struct PemFile(PathBuf);
 
 impl PemFile {
@@ -71,7 +72,7 @@ impl PemFile {
         Self(path)
     }
 
-    fn show(&self) -> String {
+    fn url_path(&self) -> String {
         self.0.display().to_string().replace('/', "%2F")
     }
 }
@@ -82,7 +83,7 @@ impl Drop for PemFile {
     }
 }
 
-/// An authority in PEM, and a server with a certificate that it issued for `localhost`.
+/// A certificate authority in PEM, and the settings of a server with a certificate that it issued for `localhost`.
 fn identity() -> (String, ServerConfig) {
     let (authority_key, key) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
     let mut authority = CertificateParams::new(Vec::new()).unwrap();
@@ -96,7 +97,7 @@ fn identity() -> (String, ServerConfig) {
     (pem, serving(certificate.der(), &key))
 }
 
-/// A certificate that is its own authority, as `openssl req -x509` makes it, and a server with it.
+/// A certificate that is its own authority, as by `openssl req -x509`, and the settings of a server that uses it.
 fn own_authority() -> (String, ServerConfig) {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
@@ -120,10 +121,10 @@ fn serving(certificate: &CertificateDer<'_>, key: &KeyPair) -> ServerConfig {
         .unwrap()
 }
 
-/// Whether the server of this URL answered the user; else why not.
+/// Whether a connection to this URL got as far as the refusal of the user; if not, why.
 fn reached(url: &str) -> Result<(), String> {
     let Err(error) = PostgresConnection::establish(url) else {
-        panic!("{url}: no server lets anybody in")
+        panic!("{url}: the server accepted the user")
     };
     let reason = error.to_string();
     if reason.contains("reached") {
@@ -142,7 +143,7 @@ fn a_server_is_trusted_as_far_as_the_url_requires() {
         PemFile::new("own", &own),
         PemFile::new("foreign", &foreign),
     ];
-    let [authority, own, foreign] = file.each_ref().map(PemFile::show);
+    let [authority, own, foreign] = file.each_ref().map(PemFile::url_path);
     let (theirs, alone) = (
         server(Manner::Tls(Arc::new(theirs))),
         server(Manner::Tls(Arc::new(alone))),
@@ -266,7 +267,7 @@ fn the_next_host_is_tried_after_a_closed_port_and_a_silent_one() {
     );
 }
 
-/// The refusal of a request with this SQLSTATE, whose session goes on.
+/// The refusal of a request with this SQLSTATE, after which the session goes on.
 fn refusal(code: &str) -> Vec<u8> {
     [b"E\0\0\0\x1cSERROR\0VERROR\0C", code.as_bytes(), b"\0M\0\0"].concat()
 }
@@ -280,7 +281,7 @@ async fn a_connection_may_be_dropped_in_an_async_context() {
     drop(runtime);
 }
 
-/// The message that `default_transaction_read_only` changed.
+/// The server's message that `default_transaction_read_only` now has this value.
 fn report(value: &str) -> Vec<u8> {
     let text = format!("default_transaction_read_only\0{value}\0");
     let length = u32::try_from(text.len() + 4).unwrap().to_be_bytes();
@@ -292,8 +293,8 @@ const DONE: &[u8] = b"C\0\0\0\x08SET\0";
 /// The server's message that it waits for a request.
 const READY: &[u8] = b"Z\0\0\0\x05I";
 
-/// A connection to a server that runs nothing and refuses requests that begin with `WRONG`, with the SQLSTATE that
-/// follows; and the requests that it received.
+/// A connection to a server that runs nothing, and the requests that the server received. It refuses `WRONG` with the
+/// SQLSTATE that follows, and answers `REPORT` with a [`report`] of the value that follows.
 fn connection() -> (PostgresConnection, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let (port, received) = (
@@ -367,15 +368,15 @@ fn a_commit_of_an_aborted_transaction_is_an_error() {
 }
 
 #[test]
-fn a_refusal_that_another_session_may_not_get_ends_a_session() {
+fn an_error_that_another_session_may_avoid_ends_the_session() {
     let table = [
-        // A connection that fails, rights to connect, an operator's end of sessions.
+        // Failed connection; no right to connect; session ended by an operator.
         ("08006", true),
         ("28000", true),
         ("28P01", true),
         ("57P01", true),
         ("57P03", true),
-        // A read-only server; rights; a prepared statement that is lost, doubled or of other types; another search path.
+        // Read-only server; no right; prepared statement missing, duplicate or of other types; other search path.
         ("25006", true),
         ("42501", true),
         ("26000", true),
@@ -385,10 +386,10 @@ fn a_refusal_that_another_session_may_not_get_ends_a_session() {
         ("42P01", true),
         ("42703", true),
         ("42883", true),
-        // No transaction where there should be one; an error inside of the server.
+        // Missing transaction; internal error of the server.
         ("25P01", true),
         ("XX000", true),
-        // A value, a constraint, a race, a time-out, a lock, room: any session gets the same.
+        // Value, constraint, conflict, syntax, disk or memory, lock, time-out: any session gets the same error.
         ("22021", false),
         ("22P05", false),
         ("22001", false),
@@ -426,7 +427,7 @@ fn a_session_is_over_while_its_server_accepts_no_writes() {
 }
 
 #[test]
-fn a_rollback_sends_nothing_that_waited() {
+fn a_rollback_sends_no_deferred_request() {
     let (mut connection, received) = connection();
     let later = |connection: &mut PostgresConnection| {
         connection.defer_next();
@@ -454,7 +455,7 @@ fn a_rollback_sends_nothing_that_waited() {
 fn a_connection_runs_on_the_thread_that_uses_it() {
     let this = std::thread::current().id();
     let runtime = super::OwnRuntime::new().unwrap();
-    // What drives the connection is spawned.
+    // The task that drives a connection is spawned.
     let spawned = async {
         tokio::spawn(async { std::thread::current().id() })
             .await

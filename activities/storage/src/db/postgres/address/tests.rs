@@ -1,4 +1,4 @@
-//! What URLs mean.
+//! What the parts of a database URL mean.
 
 use super::{Address, Invalid};
 use crate::postgres::tls::Tls;
@@ -29,7 +29,7 @@ fn a_silent_server_gets_three_seconds() {
 }
 
 #[test]
-fn an_operators_limits_stay() {
+fn limits_in_the_url_replace_the_defaults() {
     let address =
         parsed("postgres://h/db?connect_timeout=9&keepalives_count=7&tcp_user_timeout=800");
     assert_eq!(address.timeout, Some(Duration::from_secs(9)));
@@ -44,7 +44,7 @@ fn an_operators_limits_stay() {
 }
 
 #[test]
-fn every_part_of_a_url_arrives() {
+fn every_part_of_a_url_is_honoured() {
     let url = "postgresql://us%40er:p%3Fa%2Fss@h1:5433,h2/d%20b?application_name=a%20b&options=-c%20geqo%3Doff";
     let address = parsed(url);
     assert_eq!(address.hosts.len(), 2);
@@ -111,7 +111,7 @@ fn a_host_is_a_name_an_address_or_a_socket() {
 }
 
 #[test]
-fn a_mode_of_tls_is_at_least_as_strict_as_in_libpq() {
+fn a_tls_mode_is_at_least_as_strict_as_in_libpq() {
     for (query, mode) in [
         ("", SslMode::Prefer),
         ("sslmode=disable", SslMode::Disable),
@@ -175,7 +175,7 @@ fn a_url_that_cannot_be_honoured_is_refused_without_its_values() {
 }
 
 #[test]
-fn a_host_that_accepts_no_writes_is_taken_only_alone() {
+fn a_read_only_host_is_accepted_only_if_it_is_the_only_one() {
     for (url, expected) in [
         ("postgres://h/db", TargetSessionAttrs::ReadWrite),
         ("postgres://a,b/db", TargetSessionAttrs::ReadWrite),
@@ -214,7 +214,7 @@ fn a_host_that_accepts_no_writes_is_taken_only_alone() {
 }
 
 #[test]
-fn a_password_that_is_not_encoded_is_in_no_error() {
+fn an_unencoded_password_appears_in_no_error() {
     for url in [
         "postgres://u:12/cret?hunter2=x@h/db",
         "postgres://u:12/cret?hunter2=%ff@h/db",
@@ -227,7 +227,7 @@ fn a_password_that_is_not_encoded_is_in_no_error() {
     }
     assert!(
         refused("postgres://u:p@ss@h/db").contains("%40"),
-        "it shows the remedy"
+        "the error shows the remedy"
     );
     assert_eq!(
         parsed("postgres://u:p%40ss@h/d%40b?options=a@b").hosts[0].get_dbname(),
