@@ -18,12 +18,12 @@ fn secret_urls() -> impl Iterator<Item = &'static dyn SecretUrl> {
     kinds().filter_map(|kind| kind.secret_url())
 }
 
-/// The settings of a destination of the named kind as people see them. A URL that is a secret is cut off after its host.
+/// Settings of a destination of the named kind, for display. A URL that is a secret is cut off after its host.
 pub fn shown_settings(kind: &str, settings: &Value) -> Value {
     secret_url(kind).map_or_else(|| settings.clone(), |hides| hides.shown(settings))
 }
 
-/// A destination with [`shown_settings`].
+/// A destination for display, with [`shown_settings`].
 pub fn shown(destination: Destination) -> Destination {
     let settings = shown_settings(&destination.kind, &destination.settings);
     Destination {
@@ -32,8 +32,8 @@ pub fn shown(destination: Destination) -> Destination {
     }
 }
 
-/// The fields of an audit entry about a destination as people see them: no URL has a path or a query, since it may be a
-/// secret by now or have been one, also where the destination is deleted. An entry without a kind can be of any.
+/// The fields of an audit entry about a destination, for display. Each URL is cut off after its host, because it may
+/// be or have been a secret, even if the destination is deleted. An entry without a kind may be of any kind.
 pub fn shown_entry(fields: &Value) -> Value {
     let mut shown = fields.clone();
     let Some(settings) = shown
@@ -42,17 +42,18 @@ pub fn shown_entry(fields: &Value) -> Value {
     else {
         return shown;
     };
-    let hides: Vec<_> = match fields["kind"].as_str() {
+    let rules: Vec<_> = match fields["kind"].as_str() {
         Some(kind) => secret_url(kind).into_iter().collect(),
         None => secret_urls().collect(),
     };
-    for kind in hides {
-        *settings = kind.without_target(settings);
+    for rule in rules {
+        *settings = rule.without_target(settings);
     }
     shown
 }
 
-/// Whether an audit entry about a destination has a URL in the clear that is a secret, by the entry or by the destination.
+/// Whether an audit entry about a destination shows a secret URL in full. Either the entry's settings or the
+/// destination's may say that it is a secret.
 pub fn has_secret_url(fields: &Value, destination: &Destination) -> bool {
     let is_secret_now =
         secret_url(&destination.kind).is_some_and(|kind| kind.is_secret(&destination.settings));
@@ -60,7 +61,7 @@ pub fn has_secret_url(fields: &Value, destination: &Destination) -> bool {
         && shown_entry(fields) != *fields
 }
 
-/// Encrypts what a stored destination shows of its secrets; `None` where that is nothing.
+/// Encrypts the secret URLs that a stored destination has in the clear; `None` if there are none.
 ///
 /// # Errors
 /// The stored settings or secrets cannot be read.

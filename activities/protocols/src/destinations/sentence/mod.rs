@@ -13,31 +13,31 @@ use domain::event::{
 use domain::text::visible;
 use serde_json::Value;
 
-/// Maximum length of a title in characters. What is longer ends with an ellipsis, as a value does.
+/// Maximum length of a title in characters. A longer title is cut off and ends with an ellipsis, as a value does.
 pub const MAX_TITLE_CHARS: usize = 150;
 /// Maximum length of a value in characters.
 pub const MAX_VALUE_CHARS: usize = 300;
 /// Maximum number of items that a value lists.
 const MAX_ITEMS: usize = 5;
-/// `pending` of a `destination.*` stands for any number from here on.
+/// Where the count in `pending` stops: this number stands for itself and any larger one.
 const MANY_PENDING: i64 = 100_000;
 
-/// An event as people read it. No text in it has a line break or an invisible character.
+/// An event in readable form. None of its texts has a line break or an invisible character.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Sentence {
     /// What happened, in at most [`MAX_TITLE_CHARS`] characters and without a full stop.
     pub title: String,
-    /// Labels and values of at most [`MAX_VALUE_CHARS`] characters. What is not known has no line.
+    /// Labels and values of at most [`MAX_VALUE_CHARS`] characters. An unknown value has no line.
     pub lines: Vec<(&'static str, String)>,
-    /// A page of this installation's dashboard, as settle recorded its address in the event.
+    /// Address of a page of this installation's dashboard, as recorded in the event.
     pub link: Option<String>,
 }
 
-/// Describes an event by its type and its body as a destination gets it. Of a type that it does not know, it has the name
+/// Describes an event by its type and the body that a destination receives. An unknown type is described by its name
 /// alone.
 pub fn sentence(event_type: &str, body: &Value) -> Sentence {
-    let of_type = event_type.split('.').next().unwrap_or_default();
-    match of_type {
+    let family = event_type.split('.').next().unwrap_or_default();
+    match family {
         "destination" => destination(event_type, body),
         "alarm" => alarm(event_type, body),
         "purchase" => purchase(event_type, body),
@@ -60,7 +60,7 @@ impl Sentence {
         }
     }
 
-    /// The summary of the type as its title, or the type's name. A title of the sandbox names it.
+    /// A sentence whose title is the type's summary, or else the type's name. A sandbox event's title says so.
     fn about(event_type: &str, environment: Option<&str>) -> Self {
         let summary = summary(event_type);
         let summary = summary
@@ -133,13 +133,13 @@ fn alarm(event_type: &str, body: &Value) -> Sentence {
     let count = text(body, "/alarm/count").filter(|count| count != "1");
     let last = time(body, "/alarm/last_at").filter(|_| count.is_some());
     let alarm = body.get("alarm").unwrap_or(&Value::Null);
-    let of_all = || {
+    let all_apps = || {
         text(body, "/alarm/about")
             .is_none()
             .then(|| "all".to_owned())
     };
     let sentence = Sentence::new(&format!("{title}: {about}"))
-        .line("App", text(body, "/app_name").or_else(of_all))
+        .line("App", text(body, "/app_name").or_else(all_apps))
         .line("Detail", text(body, "/alarm/detail"))
         .line("Cause", text(alarm, "/cause"))
         .line("Failures in a row", failures(alarm))
@@ -156,7 +156,7 @@ fn alarm(event_type: &str, body: &Value) -> Sentence {
     }
 }
 
-/// The link of an alarm's event: one address on one line.
+/// The link of an alarm's event; `None` unless it is a web address without spaces, `<`, `>` and `|`.
 fn link(alarm: &Value) -> Option<String> {
     let url = alarm.get("url").and_then(Value::as_str)?;
     let is_address = url.starts_with("https://") || url.starts_with("http://");
@@ -275,7 +275,7 @@ fn device(event_type: &str, body: &Value) -> Sentence {
         .line("Verified", Some("no, the app reported it".to_owned()))
 }
 
-/// A purchase's state, by its record; `None` when it is not known.
+/// A purchase's state according to its record; `None` if the state is unknown.
 fn state(data: &Value) -> Option<String> {
     if let Some(at) = time(data, "/revoked_at") {
         return Some(format!("revoked {at}"));
@@ -360,7 +360,7 @@ fn flag(body: &Value, path: &str) -> Option<bool> {
     body.pointer(path).and_then(Value::as_bool)
 }
 
-/// A text or a number as a reader sees it; `None` for anything else, and when nothing of it is visible.
+/// The visible text of a string or a number; `None` for anything else, and if nothing is visible.
 fn text(body: &Value, path: &str) -> Option<String> {
     let text = match body.pointer(path)? {
         Value::String(text) => visible(text),
@@ -370,7 +370,7 @@ fn text(body: &Value, path: &str) -> Option<String> {
     (!text.is_empty()).then(|| within(text, MAX_VALUE_CHARS))
 }
 
-/// An instant to the minute, in UTC; a text that is none stays as it is.
+/// An instant to the minute, in UTC; any other text is returned unchanged.
 fn time(body: &Value, path: &str) -> Option<String> {
     let text = text(body, path)?;
     let Ok(at) = text.parse::<Timestamp>() else {
@@ -383,11 +383,11 @@ fn time(body: &Value, path: &str) -> Option<String> {
     ))
 }
 
-/// A text of at most this many characters; what is cut off is replaced by an ellipsis.
-fn within(text: String, most: usize) -> String {
-    if text.chars().count() <= most {
+/// Shortens a text to this number of characters: an ellipsis replaces what is cut off.
+fn within(text: String, max_chars: usize) -> String {
+    if text.chars().count() <= max_chars {
         return text;
     }
-    let cut: String = text.chars().take(most.saturating_sub(1)).collect();
+    let cut: String = text.chars().take(max_chars.saturating_sub(1)).collect();
     format!("{}…", cut.trim_end())
 }

@@ -1,6 +1,6 @@
-//! The body of an event: the stored body. In `purchase.updated`, fields that differ per destination are added; in a
-//! `user.*` event that waited for the customer's external id, that id is added. A setting turns it into a chat message
-//! instead.
+//! The body of a webhook: the event's stored body. `purchase.updated` also gets the fields that differ per
+//! destination, and a `user.*` event that waited for the customer's external id gets that id. A setting sends a chat
+//! message instead.
 
 use super::config;
 use super::settings::BodyShape;
@@ -12,11 +12,11 @@ use domain::user::with_external_id;
 use serde_json::{Value, json};
 use storage::{Destination, Rendered, StreamedEvent, Unsent};
 
-/// Renders the body, which every attempt sends, or returns the reason for which the event is not sent now or ever.
+/// Renders the body that every attempt sends, or returns the reason why the event is not sent now or ever.
 ///
-/// Only a webhook that does not get events of customers without an external id gets the id that became known after the
-/// recording: otherwise events are sent as they were recorded. The record of a purchase is never changed, because its
-/// digest proves it; the next revision has the id.
+/// An external id that became known after the recording is added only for a webhook that gets no events of customers
+/// without one: any other webhook gets events as they were recorded. A purchase's record is never changed, because
+/// its digest proves it; the next revision has the id.
 pub fn render(destination: &Destination, unsent: &Unsent) -> Rendered {
     let setting = config::without_external_id(&destination.settings);
     let is_state = unsent.event_type == PURCHASE_UPDATED;
@@ -47,7 +47,7 @@ pub fn render(destination: &Destination, unsent: &Unsent) -> Rendered {
     )
 }
 
-/// Renders the body of an event of a device, which every attempt sends: without the store's ids, unless a setting wants
+/// Renders the body of a device event, which every attempt sends. It has the store's ids only if a setting includes
 /// them.
 pub fn render_streamed(destination: &Destination, event: &StreamedEvent) -> Rendered {
     match serde_json::from_str(&event.body) {
@@ -76,7 +76,7 @@ pub fn shaped(shape: BodyShape, event_type: &str, event: Value) -> Value {
     }
 }
 
-/// A made-up event in this shape. A chat shows no header, so a message begins with what it is.
+/// A sample event in this shape. A chat shows no headers, so the message begins with `Test:`.
 pub fn sample(shape: BodyShape, event: &Value) -> Value {
     match shape {
         BodyShape::Event => event.clone(),
@@ -90,8 +90,8 @@ pub fn sample(shape: BodyShape, event: &Value) -> Value {
     }
 }
 
-/// The body of a request with several bodies in this shape: an array, or one message. Messages are in a batch only when it
-/// was sent before the setting was changed.
+/// The body of a batch in this shape: an array of the bodies, or one message. A batch has messages only if it was
+/// sent before the setting was changed.
 pub fn batch(shape: BodyShape, bodies: &[&str]) -> String {
     match shape {
         BodyShape::Event => format!("[{}]", bodies.join(",")),
@@ -126,12 +126,12 @@ fn message(sentence: &Sentence) -> Value {
     json!({ "text": format!("*{}*{}{link}", escaped(&sentence.title), lines.collect::<String>()) })
 }
 
-/// Breaks what a chat would read as a link or a mention, and is invisible: a space of no width.
+/// Zero-width space: invisible, and breaks what a chat would read as a link or a mention.
 const BREAK: char = '\u{200b}';
 
-/// A text that a chat shows as it is: no mention of Slack's (`<!channel>`), and none of those that Mattermost and
-/// Discord read without brackets (`@channel`). No link in Slack's brackets, in Markdown (`[text](URL)`), or of a URL
-/// alone.
+/// Escapes a text so that a chat shows it literally. It has no mentions, neither Slack's (`<!channel>`) nor those
+/// without brackets of Mattermost and Discord (`@channel`), and no links: in Slack's brackets, in Markdown
+/// (`[text](URL)`), or as a bare URL.
 fn escaped(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for (at, letter) in text.char_indices() {
@@ -152,7 +152,8 @@ fn is_link(text: &str, at: usize) -> bool {
         .is_some_and(|rest| rest.starts_with("://") || rest.starts_with("]("))
 }
 
-/// Whether an `@` at this place begins a name, or one that stands for many people. That of an e-mail address does not.
+/// Whether an `@` at this place begins a mention: of a name or, even after a letter, of a group such as `@all`. The
+/// `@` of an e-mail address does not.
 fn is_mention(text: &str, at: usize) -> bool {
     let (before, rest) = text.split_at_checked(at).unwrap_or_default();
     if !rest.starts_with('@') {
@@ -163,8 +164,8 @@ fn is_mention(text: &str, at: usize) -> bool {
         .split(|letter: char| !letter.is_alphanumeric())
         .next()
         .unwrap_or_default();
-    let is_crowd = ["all", "channel", "everyone", "here"]
+    let is_group = ["all", "channel", "everyone", "here"]
         .iter()
-        .any(|crowd| name.eq_ignore_ascii_case(crowd));
-    is_crowd || !before.ends_with(char::is_alphanumeric)
+        .any(|group| name.eq_ignore_ascii_case(group));
+    is_group || !before.ends_with(char::is_alphanumeric)
 }

@@ -47,11 +47,11 @@ const METADATA_PREFIXES: [&str; 5] = [
 /// Header values by their names in lower case.
 pub type Headers = BTreeMap<String, String>;
 
-/// Changes the headers as the field `headers` of an API request says. In an object, a text sets a header and null
-/// removes it. Null instead of an object removes all headers.
+/// Applies the field `headers` of an API request. In an object, a string sets a header and null removes it. Null
+/// instead of an object removes all headers.
 ///
 /// # Errors
-/// All invalid headers, also names that occur more than once.
+/// Lists all invalid headers, including names that occur more than once.
 pub fn change(headers: &mut Headers, value: &Value) -> Result<(), Vec<Invalid>> {
     let fields = match value {
         Value::Null => {
@@ -117,7 +117,7 @@ pub fn check(name: &str, value: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether a name can be one of a header (RFC 9110 5.6.2), and is not too long.
+/// Whether a name is a token (RFC 9110 5.6.2) and not too long.
 fn is_token(name: &str) -> bool {
     let is_token_char =
         |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
@@ -136,7 +136,7 @@ fn duplicates(fields: &Map<String, Value>) -> Vec<Invalid> {
         .collect()
 }
 
-/// A header in an error. An invalid name may be a misplaced secret, so it is never echoed.
+/// The name of a header in an error. An invalid name may be a misplaced secret, so it is never echoed.
 fn field(at: usize, name: &str) -> String {
     if is_token(name) {
         format!("headers.{name}")

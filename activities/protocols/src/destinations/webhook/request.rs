@@ -1,4 +1,4 @@
-//! The request of one attempt: the frozen body, and the headers with its signature.
+//! The request of one attempt: the body, which is the same in all attempts, and the headers with its signature.
 
 use super::body;
 use super::config::Config;
@@ -41,8 +41,8 @@ pub fn request(config: &Config, at: Timestamp, attempts: &[Attempt]) -> Result<R
     sign(config, at, &attempt.delivery_id.to_string(), &attempt.body)
 }
 
-/// The signed request with events of devices: one as an object, or, for a destination with batches, all of them in one
-/// body, with a `webhook-id` that follows from its events.
+/// The signed request with device events: one event as an object or, for a destination with batches, all events in
+/// one body with the [`batch_id`] as its `webhook-id`.
 ///
 /// # Errors
 /// There is no event, or a key cannot sign.
@@ -62,8 +62,8 @@ pub fn streamed(config: &Config, at: Timestamp, attempts: &[Attempt]) -> Result<
     )
 }
 
-/// The `webhook-id` of a batch; `None` for a destination that gets events by themselves. Several events, such as those of a
-/// batch that was sent before the setting was changed, are always a batch.
+/// The `webhook-id` of a batch, computed from its deliveries; `None` for one event to a destination without batches.
+/// Several events are always a batch, even if the setting has changed since it was first sent.
 pub fn batch_id(config: &Config, attempts: &[Attempt]) -> Option<DeliveryId> {
     if attempts.is_empty() || (config.device_batch <= 1 && attempts.len() == 1) {
         return None;
@@ -72,8 +72,8 @@ pub fn batch_id(config: &Config, attempts: &[Attempt]) -> Option<DeliveryId> {
     Some(DeliveryId::of_batch(&members))
 }
 
-/// A signed request without a customer's event: its body is `sample`, or otherwise of the type `test`. Its `webhook-id`
-/// begins with `test_`, and its header `webhook-test` is `true`.
+/// A signed request without a customer's event: its body is `sample` or, without one, of the type `test`. Its
+/// `webhook-id` begins with `test_`, and its header `webhook-test` is `true`.
 ///
 /// # Errors
 /// The id is empty or has a dot or an invisible character, or a key cannot sign.
@@ -129,14 +129,14 @@ fn sign(config: &Config, at: Timestamp, id: &str, body: &str) -> Result<Request,
         timestamp,
     ];
     let standard = STANDARD.into_iter().zip(values);
-    let owners = config
+    let additional = config
         .headers
         .iter()
         .map(|(name, value)| (name.clone(), value.expose_secret().to_owned()));
     let headers = standard
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value))
-        .chain(owners)
+        .chain(additional)
         .collect();
     let (url, body) = (config.url.clone(), body.as_bytes().to_vec());
     Ok(Request {
