@@ -1,6 +1,6 @@
-//! The workflow `claims`: a run verifies what the devices of one platform report of purchases, for as long as claims are
-//! due soon. No claim has a workflow or a signal of its own: one long activity takes those that are due from storage, and the
-//! signal `pending` stands for any number of them.
+//! The workflow `claims`: verifies the claims of one platform's devices. A run lasts as long as claims are due soon.
+//! No claim has a workflow or a signal of its own: one long activity takes due claims from storage, and the signal
+//! `pending` stands for any number of them.
 
 use crate::activities::{Activities, VerifiedClaims, VerifyClaims};
 use crate::contract;
@@ -50,7 +50,7 @@ impl Claims {
             };
             let options = Interruptible::only_by_end_of_run(options::verify_claims);
             match execute_regular(ctx, || Activities::verify_claims, input, options).await {
-                // A signal that arrived meanwhile may announce claims that the activity had missed.
+                // A signal that arrived meanwhile may announce claims that the activity missed.
                 Ok(Some(VerifiedClaims { is_idle: true, .. }))
                     if ctx.state(|claims| claims.signals) == seen =>
                 {
@@ -74,7 +74,7 @@ impl Claims {
         Ok(())
     }
 
-    /// There may be something new to take from storage. The payload is ignored.
+    /// Announces that storage may have new claims. The payload is ignored.
     #[signal(name = contract::PENDING)]
     pub fn pending(&mut self, _ctx: &mut SyncWorkflowContext<Self>, _payload: Lenient<Admin>) {
         self.signals = self.signals.saturating_add(1);
