@@ -12,7 +12,7 @@ use temporalio_common::protos::temporal::api::enums::v1::WorkflowExecutionStatus
 /// How long the list of workflows may lag behind the workflows themselves.
 const VISIBLE: Duration = Duration::from_secs(300);
 
-/// Waits until a query finds exactly one run, that of a receipt's purchase, with this status.
+/// Waits until a query finds exactly one run: that of this receipt's purchase, with the wanted status.
 async fn wait_found(world: &World, receipt_id: &str, query: &str, wanted: WorkflowExecutionStatus) {
     let workflow = world.workflow(receipt_id);
     wait::until(VISIBLE, query, async || {
@@ -152,7 +152,7 @@ async fn a_held_purchase_with_a_failing_destination_is_found_as_such() {
 #[tokio::test(flavor = "multi_thread")]
 async fn attributes_that_temporal_does_not_take_are_left_out() {
     let temporal = Temporal::start(Memory::Volatile).await;
-    // A namespace on SQLite has room for ten of this type.
+    // On SQLite, a namespace has room for ten attributes of this type.
     let others: String = (0..10)
         .map(|number| format!(" --name Other{number} --type Keyword"))
         .collect();
@@ -187,7 +187,7 @@ async fn attributes_that_temporal_does_not_take_are_left_out() {
     .await;
     wait::until(
         VISIBLE,
-        "a run that is found by an attribute that fits",
+        "a run that is found by an accepted attribute",
         async || {
             let found = temporal
                 .list("SettleRevision = 1 AND WorkflowType = 'purchase'")

@@ -1,4 +1,4 @@
-//! What is stuck forever is noticed and started again: a sweep that hangs, the sweep's workflow, the run of a purchase.
+//! Stuck work is noticed and restarted: a sweep that hangs, the sweep's workflow, the run of a purchase.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -12,11 +12,11 @@ use system_tests::{ports, postgres};
 /// Time limit until a process notices a late sweep.
 const NOTICED: Duration = Duration::from_secs(300);
 
-/// As if the last sweep had finished ten minutes earlier, until its workflow is started again.
+/// Moves the end of the last sweep ten minutes back, unless the sweep's workflow has been restarted.
 const EARLIER: &str =
     "UPDATE sweeps SET finished_at = finished_at - 600000000 WHERE restarted_at IS NULL";
 
-/// A line that replaces the run of the sweep by one that does not begin for an hour.
+/// The command that replaces the sweep's run with one that does not begin for an hour.
 fn stuck(installation: &str) -> String {
     format!(
         "temporal workflow start --type sweep --workflow-id sweep --task-queue settle --start-delay 1h \
@@ -33,7 +33,7 @@ async fn alarms(world: &World, kind: &str) -> Result<Vec<Value>, String> {
         .collect())
 }
 
-/// Waits for a state of the sweep after a sweep has finished.
+/// Waits until a sweep has finished and `/readyz` shows this state of the sweep.
 async fn wait_sweep(world: &World, state: &str) {
     wait::until(SOON, &format!("a sweep that is {state}"), async || {
         let ready = world.api.try_get("/readyz").await?.body;
@@ -63,7 +63,8 @@ async fn a_stuck_sweep_is_started_again_once() {
         .as_str()
         .expect("the id of the installation")
         .to_owned();
-    // The first sweep hangs, ends by itself and is repeated. Parts that hang and fail do not stop the next ones.
+    // The first sweep hangs, ends by itself and is repeated. Parts that hang or fail do not stop the parts after
+    // them.
     wait_sweep(&world, "on_time").await;
     world.temporal.run_line(&stuck(&installation)).await;
     let database = world.installation.database();
@@ -78,7 +79,7 @@ async fn a_stuck_sweep_is_started_again_once() {
     })
     .await;
     wait_sweep(&world, "on_time").await;
-    // Both processes watch, and one acted. The sweep that finished closes the alarm.
+    // Both processes watch, but only one acted. The sweep that finished closes the alarm.
     assert_eq!(
         found
             .iter()
@@ -105,12 +106,12 @@ async fn a_stuck_sweep_is_started_again_once() {
     world.finish().await;
 }
 
-/// As if the window had ended twenty minutes earlier, and three wakes had not been followed.
+/// Moves the end of the window twenty minutes back, and counts three wakes that had no effect.
 const LATE: &str = "UPDATE notifications SET due_at = due_at - 1200000000, sweep_at = due_at - 1200000000, wakes = 3 \
                     WHERE outcome IS NULL";
 
-/// Starts a run for the purchase `r1` whose workflow tasks all fail, because no worker has this type, and sends a
-/// notification. Returns the workflow's id and the message's.
+/// Starts a run for the purchase `r1` whose workflow tasks all fail, because no worker knows its workflow type, and
+/// sends a notification. Returns the ids of the workflow and of the message.
 async fn keep_failing(world: &mut World, signal: Option<&str>) -> (String, String) {
     let workflow = world.workflow("r1");
     let line = format!(
@@ -126,7 +127,7 @@ async fn keep_failing(world: &mut World, signal: Option<&str>) -> (String, Strin
     let message = world.send("SUBSCRIPTION_PURCHASED", "r1").await;
     wait::until(
         NOTICED,
-        "a workflow task that fails again and again",
+        "a workflow task that fails repeatedly",
         async || {
             let task = world
                 .temporal
@@ -161,7 +162,7 @@ async fn wait_settled(world: &World, message: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failing_run_with_a_signal_of_an_admin_stays() {
+async fn a_failing_run_with_an_admins_signal_is_not_terminated() {
     let setting = Setting {
         backend: Backend::Postgres,
         window_seconds: 1,
@@ -183,9 +184,9 @@ async fn a_failing_run_with_a_signal_of_an_admin_stays() {
     );
     assert!(
         world.receiver.all().is_empty(),
-        "the run goes on failing, and has the signal"
+        "the run still fails, and still has the signal"
     );
-    // A person ends it, and starts another by a signal.
+    // An operator terminates the run, and starts another by a signal.
     world
         .temporal
         .run_line(&format!(
@@ -221,7 +222,7 @@ async fn a_purchase_whose_run_keeps_failing_is_settled_by_another() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_named_customer_waits_for_no_sweep() {
+async fn naming_a_customer_takes_effect_without_a_sweep() {
     let hangs = ("FAILPOINTS".to_owned(), "sweep.hang=return".to_owned());
     let setting = Setting {
         window_seconds: 1,
@@ -239,7 +240,7 @@ async fn a_named_customer_waits_for_no_sweep() {
     world.finish().await;
 }
 
-/// The figure on the page of metrics of the worker that swept.
+/// The metric of the worker that ran the sweep.
 const WORKERS: &str = "settle_workers ";
 
 #[tokio::test(flavor = "multi_thread")]
@@ -258,7 +259,7 @@ async fn the_sweep_counts_the_workers_whose_rates_add_up() {
         world.join(process);
         pages.push(Api::new(&format!("http://{address}"), ""));
     }
-    // The first worker, which has no such page.
+    // Kills the first worker, which has no page of metrics.
     world.processes()[1].kill9();
     wait::until(SOON, "a sweep that counts workers", async || {
         let mut figures = Vec::new();
@@ -271,7 +272,7 @@ async fn the_sweep_counts_the_workers_whose_rates_add_up() {
                     .map(str::to_owned),
             );
         }
-        // Temporal knows the one that was killed for a while.
+        // For a while, Temporal still counts the worker that was killed.
         if figures
             .iter()
             .any(|figure| ["2", "3"].contains(&figure.as_str()))

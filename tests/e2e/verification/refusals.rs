@@ -83,7 +83,7 @@ async fn a_refused_secret_is_used_once_and_the_right_one_verifies() {
     assert_eq!(
         world.rvs().all().len(),
         1,
-        "it was queried again with a secret that was refused"
+        "a refused secret is not used again"
     );
 
     world.rvs().know("another", bought());
