@@ -1,4 +1,4 @@
-//! An app for Fire TV in a JVM of its own: `App.java` with the client, compiled once for all tests.
+//! A Fire TV app in its own JVM: `App.java` with the client, compiled once for all tests.
 
 use serde_json::Value;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -16,7 +16,7 @@ pub const CLIENT: &str = concat!(
 );
 const APP: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fire/App.java");
 
-/// Arguments of a shell under which a file has 64 or 128 KiB at most.
+/// Arguments of a shell that limits each file to 128 blocks: 64 or 128 KiB, depending on the shell.
 const SMALL_DISK: [&str; 4] = ["-c", "ulimit -S -f 128; exec \"$@\"", "sh", "java"];
 
 /// Maximum duration of a command on a busy machine.
@@ -48,7 +48,7 @@ pub fn classes() -> &'static Path {
     })
 }
 
-/// A command line that ends with that of an app.
+/// Completes a command with the arguments of an app.
 fn java(mut command: Command, address: [&str; 2], folder: &Path, more: &[&str]) -> Command {
     command
         .args(["-XX:-UsePerfData", "-XX:TieredStopAtLevel=1", "-cp"])
@@ -71,19 +71,19 @@ impl App {
         Self::with(url, key, folder, &["1000"])
     }
 
-    /// As [`App::start`], with the length of the queue and the receipts on the device.
+    /// As [`App::start`]; `more` has the maximum length of the queue, then the receipts on the device.
     pub fn with(url: &str, key: &str, folder: &Path, more: &[&str]) -> Self {
         Self::spawn(&mut java(Command::new("java"), [url, key], folder, more)).started()
     }
 
-    /// As [`App::start`], whose requests take this time at most.
+    /// As [`App::start`], with a time limit for each request.
     pub fn with_limit(url: &str, folder: &Path, limit: Duration) -> Self {
         let mut command = Command::new("java");
         command.arg(format!("-DrequestTimeout={}", limit.as_millis()));
         Self::spawn(&mut java(command, [url, "pk_test"], folder, &["1000"])).started()
     }
 
-    /// Whether the client of another process may use this folder.
+    /// Whether another process's client is refused this folder.
     pub fn is_refused(url: &str, folder: &Path) -> bool {
         let app = Self::spawn(&mut java(
             Command::new("java"),
@@ -94,14 +94,15 @@ impl App {
         app.answer("start") == "refused"
     }
 
-    /// As [`App::start`], where a file can have 64 or 128 KiB: a longer one is a full disk.
+    /// As [`App::start`], with a limit on the size of files: a write beyond it fails as on a full disk.
     pub fn without_room(url: &str, key: &str, folder: &Path) -> Self {
         let mut shell = Command::new("sh");
         shell.args(SMALL_DISK);
         Self::spawn(&mut java(shell, [url, key], folder, &["1000"])).started()
     }
 
-    /// As [`App::without_room`], whose writes and syncs go to a file, until [`App::free_disk`] and after it.
+    /// As [`App::without_room`], with each write and sync recorded in the file `trace`, also after
+    /// [`App::free_disk`].
     pub fn traced_without_room(url: &str, folder: &Path, trace: &Path) -> Self {
         let mut strace = Command::new("strace");
         strace
@@ -120,7 +121,7 @@ impl App {
         Self::spawn(&mut java(strace, [url, "pk_test"], folder, &["1000"])).started()
     }
 
-    /// Ends the limit of [`App::without_room`].
+    /// Lifts the limit of [`App::without_room`].
     pub fn free_disk(&self) {
         let process = self.process.id().to_string();
         let freed = Command::new("prlimit")
@@ -162,7 +163,7 @@ impl App {
         writeln!(self.commands, "{command}").expect("the app reads");
     }
 
-    /// The answer to the command that was begun first, if there is one already.
+    /// The next answer, in the order of the commands, if it has arrived.
     pub fn answered(&self) -> Option<Value> {
         self.answers
             .try_recv()

@@ -1,4 +1,4 @@
-//! How long the app waits: for requests that take their time, or never end.
+//! How long the app waits for requests that are slow or never end.
 
 use super::app::App;
 use super::people::{ENTITLEMENTS, LOGIN, entitled, logged_in, ok, taken, taking};
@@ -15,7 +15,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 
-/// Waits until this number of requests of a path came.
+/// Waits until this number of requests to a path have arrived.
 async fn wait_seen(gate: &Gate, path: &str, number: usize) {
     wait::until(SOON, path, async || {
         let seen = gate
@@ -67,7 +67,7 @@ async fn entitlements_and_close_wait_for_no_report() {
     assert_eq!(
         reports(&gate).last().map(paywalls),
         Some(vec!["one".to_owned()]),
-        "what waited is in the folder"
+        "the unsent report is in the folder"
     );
     assert_eq!(queued(&mut app), 0);
 }
@@ -86,9 +86,9 @@ async fn a_request_ends_at_its_limit_while_the_answer_still_comes() {
     connection
         .write_all(b"HTTP/1.1 200 OK\r\nX-Long: ")
         .await
-        .expect("the answer's begin");
+        .expect("the beginning of the answer");
     let flushed = wait::until(SOON, "the end of the request", async || {
-        // A letter at each check: no read of the client waits long.
+        // One letter per check, so that no single read of the client waits long.
         drop(connection.write_all(b"x").await);
         app.answered().ok_or_else(|| "still waiting".to_owned())
     });
@@ -111,7 +111,7 @@ async fn entitlements_that_come_after_a_login_are_not_stored() {
     assert_eq!(
         app.run("joined")["is_current"],
         json!(true),
-        "they were current before"
+        "they were current before the login"
     );
     gate.set(Way::Closed);
     assert_eq!(
@@ -170,7 +170,7 @@ async fn a_client_that_is_closed_during_reports_loses_nothing() {
     wait_seen(&gate, EVENTS, 1).await;
     app.run("impression second");
     app.run("close");
-    assert_eq!(app.run("joined"), json!(null), "its flush ends with it");
+    assert_eq!(app.run("joined"), json!(null), "the flush ends, too");
     app.run("impression late");
     app.kill();
     gate.release(EVENTS);
