@@ -1,5 +1,5 @@
-//! A store that sends at a fixed rate to several processes in turn, and repeats a message until it is accepted, as SNS
-//! does; and the figures of a time.
+//! A simulated store that sends at a fixed rate to several processes in turn, and repeats a message until it is
+//! accepted, as SNS does; and a table of the results per phase.
 
 use super::{Pace, quantile};
 use crate::http::post_as_sns;
@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-/// The notifications of one change of a purchase, which come together.
+/// Types of the notifications of one change of a purchase, sent one after the other.
 const KINDS: [&str; 3] = [
     "SUBSCRIPTION_AUTO_RENEWAL_OFF",
     "SUBSCRIPTION_AUTO_RENEWAL_ON",
@@ -22,13 +22,13 @@ const KINDS: [&str; 3] = [
 ];
 /// How long a sender waits for an answer, as SNS does.
 const TIMEOUT: Duration = Duration::from_secs(15);
-/// Time limit for deliveries to go on after a disturbance. An attempt that died is repeated after half a minute.
+/// Time limit for deliveries to resume after a disturbance. An interrupted attempt is repeated after half a minute.
 pub const RECOVERED: Duration = Duration::from_secs(180);
-/// Number of messages and of webhooks that show that all goes on.
+/// Number of messages, and of webhooks, that show that deliveries have resumed.
 const ENOUGH: usize = 20;
-/// How long a message is repeated; more means that it is not accepted at all.
+/// Time limit for a message to be accepted, with all repetitions.
 const ACCEPTED: Duration = Duration::from_secs(300);
-/// The pause before a message is repeated. SNS pauses longer; then fewer would be sent in an outage.
+/// Pause before a message is repeated: shorter than that of SNS, so that an outage meets more requests.
 const PAUSE: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Clone)]
@@ -36,11 +36,11 @@ pub struct Accepted {
     /// `MessageId` of the message.
     pub message_id: String,
     pub receipt_id: String,
-    /// When it was to be sent.
+    /// When the message was due to be sent.
     pub due: Instant,
-    /// When it was answered with 200.
+    /// When the message was answered with 200.
     pub accepted_at: Instant,
-    /// Why it was repeated, once for each time.
+    /// Reason for each repetition, in order.
     pub failures: Vec<String>,
 }
 
@@ -60,7 +60,8 @@ pub struct Store {
 }
 
 impl Store {
-    /// Sends about so many purchases, `receipt-0` and on, whose turns come again and again, to these notification URLs.
+    /// Starts to send `per_second` messages to these notification URLs, about `purchases` purchases in rotation:
+    /// `receipt-0` and up.
     pub fn start(urls: Vec<String>, sns: Sns, per_second: f64, purchases: usize) -> Self {
         let (accepted, begun, is_over) = (
             Mutex::default(),
@@ -79,7 +80,7 @@ impl Store {
         Self { shared, sending }
     }
 
-    /// Number of messages that were accepted so far.
+    /// Number of messages accepted so far.
     pub fn count(&self) -> usize {
         self.shared
             .accepted
@@ -91,7 +92,7 @@ impl Store {
     /// Waits until messages are accepted and webhooks arrive at their receiver.
     ///
     /// # Panics
-    /// When they do not for [`RECOVERED`].
+    /// If they do not within [`RECOVERED`].
     pub async fn flows(&self, receiver: &Receiver) {
         let began = Instant::now();
         let (accepted, received) = (self.count() + ENOUGH, receiver.count() + ENOUGH);
@@ -113,10 +114,10 @@ impl Store {
         );
     }
 
-    /// Ends the sending; every message that was begun is repeated until it is accepted.
+    /// Sends no new messages, and waits until every message sent so far is accepted.
     ///
     /// # Panics
-    /// When one is not accepted.
+    /// If a message is not accepted.
     pub async fn finish(self) -> Vec<Accepted> {
         self.shared.is_over.store(true, Ordering::Relaxed);
         self.sending.await.expect("the senders");
@@ -129,7 +130,7 @@ impl Store {
         assert_eq!(
             accepted.len(),
             self.shared.begun.load(Ordering::Relaxed),
-            "all that was sent is accepted"
+            "every message that was sent is accepted"
         );
         accepted
     }
@@ -186,21 +187,21 @@ async fn send(shared: Arc<Shared>, number: usize, due: Instant) {
         .push(one);
 }
 
-/// A part of a story: its name, when it began and how long it took.
+/// A phase of a story: its name, when it began and how long it took.
 pub type Phase = (String, Instant, Duration);
 
-/// The figures of the messages that were due in a time.
+/// Figures of the messages that were due in one phase.
 struct Figures {
     count: usize,
     repeated: usize,
-    /// Time from when a message was due until it was accepted, the shortest first.
+    /// Times from when a message was due until it was accepted, shortest first.
     latencies: Vec<Duration>,
-    /// Time from the end of a quiet window until the webhook arrived, the shortest first.
+    /// Times from the end of a quiet window until the webhook arrived, shortest first.
     lags: Vec<Duration>,
 }
 
 impl Figures {
-    /// As one line of a table.
+    /// Formats the figures as one line of a table.
     fn line(&self, name: &str, length: Duration) -> String {
         #[expect(clippy::cast_precision_loss, reason = "far below 2^52 messages")]
         let rate = self.count as f64 / length.as_secs_f64();
@@ -224,8 +225,8 @@ impl Figures {
 const HEADING: &str = "| | s | accepted | /s | p50 ms | p99 ms | worst ms | repeated | lag p50 s | lag worst s |\n\
                            |---|---|---|---|---|---|---|---|---|---|";
 
-/// For each message that was the last one of a quiet window: when it was due, and the time from the end of that window
-/// until the next webhook about its purchase.
+/// For the last message of each quiet window: when it was due, and the time from the end of that window until the
+/// next webhook about its purchase.
 fn arrivals(accepted: &[Accepted], of: Arrivals<'_>) -> Vec<(Instant, Duration)> {
     let Arrivals {
         receiver,
@@ -258,7 +259,7 @@ fn arrivals(accepted: &[Accepted], of: Arrivals<'_>) -> Vec<(Instant, Duration)>
             {
                 continue;
             }
-            // One that comes earlier is of the window before.
+            // A webhook that arrives earlier belongs to the previous window.
             let earliest = message.accepted_at + window / 2;
             let next = webhooks
                 .get(&key)
@@ -272,7 +273,7 @@ fn arrivals(accepted: &[Accepted], of: Arrivals<'_>) -> Vec<(Instant, Duration)>
     found
 }
 
-/// What is needed to find when webhooks about accepted messages came.
+/// Input for finding when webhooks about accepted messages arrived.
 #[derive(Clone, Copy)]
 pub struct Arrivals<'a> {
     pub receiver: &'a Receiver,
@@ -280,7 +281,7 @@ pub struct Arrivals<'a> {
     pub window: Duration,
 }
 
-/// Prints a table with a line for each part of a story.
+/// Prints a table with a line for each phase.
 pub fn print_figures(phases: &[Phase], accepted: &[Accepted], of: Arrivals<'_>) {
     let lags = arrivals(accepted, of);
     println!("{HEADING}");
