@@ -1,4 +1,4 @@
-//! What devices report over HTTP: the key, CORS, limits, and a wrong event among right ones.
+//! Reports of devices over HTTP: the publishable key, CORS, limits, and invalid events among valid ones.
 
 mod admission;
 mod limits;
@@ -13,7 +13,7 @@ use tower::ServiceExt;
 const DEVICE: &str = "2f0d2ef6-3b3f-4b9c-8a64-0a1d4f7c9e11";
 const SESSION: &str = "b4f6c7a2-94d1-4c5e-9a41-6f1f6a6f2d10";
 
-/// A service, and the publishable key of its platform.
+/// A service and its platform's publishable key.
 async fn service(name: &str, variables: &[(&str, &str)]) -> (Service, String) {
     let service = Service::with(name, variables).await;
     let (_, platform) = service.platform().await;
@@ -87,7 +87,7 @@ async fn events_are_stored_once() {
 }
 
 #[tokio::test]
-async fn only_the_publishable_key_opens_the_api_of_devices() {
+async fn only_the_publishable_key_opens_the_device_api() {
     let (service, key) = service("device-key", &[]).await;
     let body = request(&json!([start("a")]));
     for wrong in [
@@ -110,7 +110,7 @@ async fn only_the_publishable_key_opens_the_api_of_devices() {
     assert!(
         without.body["detail"]
             .as_str()
-            .expect("a text")
+            .expect("a string")
             .contains("pk_"),
         "{}",
         without.body
@@ -123,7 +123,7 @@ async fn only_the_publishable_key_opens_the_api_of_devices() {
             Vec::new(),
         )
         .await;
-    assert_eq!(admin.status, 401, "the key is public");
+    assert_eq!(admin.status, 401, "a publishable key is no API key");
     let apps = service.get("/v1/apps").await.body;
     let app = apps["items"][0]["id"].as_str().expect("an id");
     let platforms = service.get(&format!("/v1/apps/{app}/platforms")).await.body;
@@ -136,7 +136,7 @@ async fn only_the_publishable_key_opens_the_api_of_devices() {
     assert_eq!(
         service.report(&key, &body).await.status,
         401,
-        "the old key ended"
+        "the old key no longer works"
     );
     assert_eq!(service.report(new, &body).await.status, 200);
 }
@@ -167,7 +167,7 @@ async fn a_page_of_any_origin_may_report() {
     let shown = |name: header::HeaderName| {
         allowed.headers()[name]
             .to_str()
-            .expect("a text")
+            .expect("a string")
             .to_lowercase()
     };
     assert_eq!(shown(header::ACCESS_CONTROL_ALLOW_ORIGIN), "*");
@@ -196,7 +196,7 @@ async fn a_page_of_any_origin_may_report() {
         assert_eq!(
             answer.headers()[header::ACCESS_CONTROL_ALLOW_ORIGIN],
             "*",
-            "a page may read the error, too"
+            "a page can read the error, too"
         );
         assert_eq!(
             answer.headers()[header::ACCESS_CONTROL_EXPOSE_HEADERS],
@@ -250,7 +250,7 @@ async fn an_event_is_found_and_explained() {
     assert_eq!(
         explained["then"].as_array().map(Vec::len),
         Some(2),
-        "its cause, and that there is no destination"
+        "the cause, and that there is no destination"
     );
     assert_eq!(
         service
