@@ -12,7 +12,7 @@ use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-/// A refusal with the message `reached`.
+/// An `ErrorResponse` with the message `reached`.
 const REFUSAL: &[u8] = b"E\0\0\0\x23SFATAL\0VFATAL\0C28000\0Mreached\0\0";
 
 /// How a server treats a connection.
@@ -45,7 +45,7 @@ fn server(manner: Manner) -> u16 {
     port
 }
 
-/// Reads the client's request for TLS and answers it: `S` accepts, `N` refuses.
+/// Reads the client's `SSLRequest` and answers it: `S` accepts, `N` refuses.
 fn negotiate(stream: &mut TcpStream, answer: &[u8]) -> std::io::Result<()> {
     stream.read_exact(&mut [0; 8])?;
     stream.write_all(answer)
@@ -84,7 +84,7 @@ impl Drop for PemFile {
 }
 
 /// A certificate authority in PEM, and the settings of a server with a certificate that it issued for `localhost`.
-fn identity() -> (String, ServerConfig) {
+fn issued_certificate() -> (String, ServerConfig) {
     let (authority_key, key) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
     let mut authority = CertificateParams::new(Vec::new()).unwrap();
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -98,7 +98,7 @@ fn identity() -> (String, ServerConfig) {
 }
 
 /// A certificate that is its own authority, as by `openssl req -x509`, and the settings of a server that uses it.
-fn own_authority() -> (String, ServerConfig) {
+fn self_signed_certificate() -> (String, ServerConfig) {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -136,8 +136,11 @@ fn reached(url: &str) -> Result<(), String> {
 
 #[test]
 fn a_server_is_trusted_as_far_as_the_url_requires() {
-    let ((authority, theirs), (own, alone), (foreign, _)) =
-        (identity(), own_authority(), identity());
+    let ((authority, theirs), (own, alone), (foreign, _)) = (
+        issued_certificate(),
+        self_signed_certificate(),
+        issued_certificate(),
+    );
     let file = [
         PemFile::new("authority", &authority),
         PemFile::new("own", &own),
@@ -267,7 +270,7 @@ fn the_next_host_is_tried_after_a_closed_port_and_a_silent_one() {
     );
 }
 
-/// The refusal of a request with this SQLSTATE, after which the session goes on.
+/// An `ErrorResponse` with this SQLSTATE, after which the session goes on.
 fn refusal(code: &str) -> Vec<u8> {
     [b"E\0\0\0\x1cSERROR\0VERROR\0C", code.as_bytes(), b"\0M\0\0"].concat()
 }
@@ -281,20 +284,20 @@ async fn a_connection_may_be_dropped_in_an_async_context() {
     drop(runtime);
 }
 
-/// The server's message that `default_transaction_read_only` now has this value.
-fn report(value: &str) -> Vec<u8> {
+/// A `ParameterStatus`: `default_transaction_read_only` now has this value.
+fn parameter_status(value: &str) -> Vec<u8> {
     let text = format!("default_transaction_read_only\0{value}\0");
     let length = u32::try_from(text.len() + 4).unwrap().to_be_bytes();
     [&b"S"[..], &length[..], text.as_bytes()].concat()
 }
 
-/// The server's message that it ran a request.
+/// `CommandComplete`: the server ran a request.
 const DONE: &[u8] = b"C\0\0\0\x08SET\0";
-/// The server's message that it waits for a request.
+/// `ReadyForQuery`: the server waits for a request.
 const READY: &[u8] = b"Z\0\0\0\x05I";
 
 /// A connection to a server that runs nothing, and the requests that the server received. It refuses `WRONG` with the
-/// SQLSTATE that follows, and answers `REPORT` with a [`report`] of the value that follows.
+/// SQLSTATE that follows, and answers `REPORT` with a [`parameter_status`] of the value that follows.
 fn connection() -> (PostgresConnection, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let (port, received) = (
@@ -334,7 +337,7 @@ fn serve(mut stream: TcpStream, requests: &Mutex<Vec<String>>) -> std::io::Resul
             request.strip_prefix("REPORT "),
         ) {
             (Some(code), _) => refusal(code),
-            (None, Some(value)) => [&report(value)[..], DONE].concat(),
+            (None, Some(value)) => [&parameter_status(value)[..], DONE].concat(),
             (None, None) => DONE.to_vec(),
         };
         requests.lock().unwrap().push(request);
