@@ -17,7 +17,7 @@ const EARLIER: &str =
     "UPDATE sweeps SET finished_at = finished_at - 600000000 WHERE restarted_at IS NULL";
 
 /// The command that replaces the sweep's run with one that does not begin for an hour.
-fn stuck(installation: &str) -> String {
+fn stuck_run_command(installation: &str) -> String {
     format!(
         "temporal workflow start --type sweep --workflow-id sweep --task-queue settle --start-delay 1h \
          --memo 'installation=\"{installation}\"' --id-conflict-policy TerminateExisting"
@@ -66,7 +66,10 @@ async fn a_stuck_sweep_is_started_again_once() {
     // The first sweep hangs, ends by itself and is repeated. Parts that hang or fail do not stop the parts after
     // them.
     wait_sweep(&world, "on_time").await;
-    world.temporal.run_line(&stuck(&installation)).await;
+    world
+        .temporal
+        .run_line(&stuck_run_command(&installation))
+        .await;
     let database = world.installation.database();
     let found = wait::until(NOTICED, "the alarm", async || {
         postgres::execute(database, EARLIER).map_err(|error| error.to_string())?;
@@ -112,7 +115,7 @@ const LATE: &str = "UPDATE notifications SET due_at = due_at - 1200000000, sweep
 
 /// Starts a run for the purchase `r1` whose workflow tasks all fail, because no worker knows its workflow type, and
 /// sends a notification. Returns the ids of the workflow and of the message.
-async fn keep_failing(world: &mut World, signal: Option<&str>) -> (String, String) {
+async fn start_failing_run(world: &mut World, signal: Option<&str>) -> (String, String) {
     let workflow = world.workflow("r1");
     let line = format!(
         "temporal workflow start --type unknown --workflow-id {workflow} --task-queue settle"
@@ -170,7 +173,7 @@ async fn a_failing_run_with_an_admins_signal_is_not_terminated() {
     };
     let mut world = World::start(setting).await;
     world.let_sweep_help("it wakes the run in vain");
-    let (workflow, message) = keep_failing(&mut world, Some("redeliver")).await;
+    let (workflow, message) = start_failing_run(&mut world, Some("redeliver")).await;
     let found = wait::until(NOTICED, "the alarm", async || {
         let found = alarms(&world, "stuck").await?;
         found.first().cloned().ok_or("none".to_owned())
@@ -208,7 +211,7 @@ async fn a_purchase_whose_run_keeps_failing_is_settled_by_another() {
         ..Setting::default()
     };
     let mut world = World::start(setting).await;
-    let (_, message) = keep_failing(&mut world, None).await;
+    let (_, message) = start_failing_run(&mut world, None).await;
     wait_settled(&world, &message).await;
     let found = alarms(&world, "stuck").await.expect("the alarms");
     assert_eq!(
