@@ -227,12 +227,12 @@ const HEADING: &str = "| | s | accepted | /s | p50 ms | p99 ms | worst ms | repe
 
 /// For the last message of each quiet window: when it was due, and the time from the end of that window until the
 /// next webhook about its purchase.
-fn arrivals(accepted: &[Accepted], of: Arrivals<'_>) -> Vec<(Instant, Duration)> {
+fn arrivals(accepted: &[Accepted], input: Arrivals<'_>) -> Vec<(Instant, Duration)> {
     let Arrivals {
         receiver,
         platform_id,
         window,
-    } = of;
+    } = input;
     let mut webhooks = BTreeMap::<String, Vec<Instant>>::new();
     for request in receiver.all().iter().filter(|request| request.is_acked()) {
         webhooks
@@ -282,8 +282,8 @@ pub struct Arrivals<'a> {
 }
 
 /// Prints a table with a line for each phase.
-pub fn print_figures(phases: &[Phase], accepted: &[Accepted], of: Arrivals<'_>) {
-    let lags = arrivals(accepted, of);
+pub fn print_figures(phases: &[Phase], accepted: &[Accepted], input: Arrivals<'_>) {
+    let lags = arrivals(accepted, input);
     println!("{HEADING}");
     let figures = |began: Instant, length: Duration| {
         let is_in = |due: Instant| due >= began && due < began + length;
