@@ -39,6 +39,7 @@ mod open;
 mod payment;
 mod platform;
 pub mod polls;
+mod processes;
 mod product;
 mod progress;
 mod purchase;

@@ -80,7 +80,7 @@ struct CustomerIds {
 
 /// Search results.
 #[derive(Debug, Deserialize)]
-struct Found {
+struct FoundItems {
     items: Vec<Hit>,
     did_you_mean: Option<String>,
 }
@@ -355,13 +355,13 @@ async fn user_id(client: &Client, Text { text, app }: Text<'_>) -> anyhow::Resul
 }
 
 /// Searches by id.
-async fn search(client: &Client, wanted: &Value) -> anyhow::Result<Found> {
+async fn search(client: &Client, wanted: &Value) -> anyhow::Result<FoundItems> {
     read_as(&client.post("/v1/search", wanted).await?)
 }
 
 /// settle's id of the only customer who was found by this id. A UUID that is such an id, or is unknown, is returned
 /// unchanged: the call then decides.
-fn only_user(text: &str, found: &Found) -> anyhow::Result<String> {
+fn only_user(text: &str, found: &FoundItems) -> anyhow::Result<String> {
     let is_user = |hit: &&Hit| {
         hit.kind == Some(FoundKind::Customer) && ["id", "customer"].contains(&hit.found_by.as_str())
     };
@@ -408,7 +408,7 @@ pub async fn unknown_customer(
     if let Some(app) = text("app_id") {
         wanted["app_id"] = app_id(client, app).await?.into();
     }
-    let Found {
+    let FoundItems {
         items,
         did_you_mean: mut meant,
     } = search(client, &wanted).await?;

@@ -2,19 +2,16 @@
 
 use super::client::{Client, Remote, known, read_as, segment};
 use super::destination::notable_state;
-use super::{layout, names, table};
+use super::{layout, names, processes, table};
 use api::clock;
 use api::resources::destinations::shown_state_for_people;
 use api::resources::health::{Connection, Sweep};
-use api::resources::overview;
 use api::stores::name;
-use api::times;
 use domain::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::process::ExitCode;
-use std::time::Duration;
-use storage::{Alarm, RunningProcess, ShownState, SilentStore};
+use storage::{Alarm, ShownState, SilentStore};
 
 /// An alarm is recent for 24 hours.
 const RECENT_MS: i64 = 24 * 3600 * 1000;
@@ -54,7 +51,7 @@ struct Status {
     temporal: Option<Connection>,
     workers: Option<u64>,
     /// `None` if the service shows none to this key.
-    processes: Option<Vec<SeenProcess>>,
+    processes: Option<Vec<processes::SeenProcess>>,
     /// `None` if the service does not report them.
     silent_stores: Option<Vec<SilentStore>>,
     #[serde(deserialize_with = "known")]
@@ -63,14 +60,6 @@ struct Status {
     destinations: Vec<DestinationStatus>,
     /// The alarms of the last 24 hours.
     alarms: Vec<Alarm>,
-}
-
-/// A running process, and how long ago it was seen.
-#[derive(Debug, Deserialize)]
-struct SeenProcess {
-    #[serde(flatten)]
-    process: RunningProcess,
-    seen_seconds_ago: Option<u64>,
 }
 
 /// A destination with its health.
@@ -150,7 +139,7 @@ async fn collect(client: &Client) -> anyhow::Result<Value> {
     let recent: Vec<&Value> = table::items(&alarms).iter().filter(is_recent).collect();
     let mut found = copied(&ready, &["temporal", "workers", "sweep", "last_sweep_at"]);
     found.extend(copied(&overview, &["silent_stores"]));
-    found.insert("processes".to_owned(), processes(&overview));
+    found.insert("processes".to_owned(), processes::seen(&overview));
     found.insert("inbox".to_owned(), inbox.into());
     found.insert("destinations".to_owned(), destinations.into());
     found.insert("alarms".to_owned(), json!(recent));
@@ -164,24 +153,6 @@ fn copied(answer: &Value, fields: &[&str]) -> Map<String, Value> {
         ((*name).to_owned(), value)
     };
     fields.iter().map(field).collect()
-}
-
-/// The running processes as they were sent, each with how long ago it was seen; null if the service shows none.
-fn processes(overview: &Value) -> Value {
-    let now = overview["now"].as_str().and_then(time);
-    let mut processes = overview["processes"].clone();
-    for one in processes.as_array_mut().into_iter().flatten() {
-        let seen_at = one["seen_at"].as_str().and_then(time);
-        let ago = now
-            .zip(seen_at)
-            .map(|(now, seen_at)| now.since(seen_at).as_secs());
-        one["seen_seconds_ago"] = json!(ago);
-    }
-    processes
-}
-
-fn time(text: &str) -> Option<Timestamp> {
-    text.parse().ok()
 }
 
 /// The destinations of all apps, each with its health.
@@ -275,26 +246,6 @@ fn sentences(found: &Status) -> Vec<(&'static str, String)> {
     });
     lines.extend(alarms.iter().map(|one| ("", alarm(one))));
     lines
-}
-
-/// The lines about the running processes; none without any.
-fn process_lines(seen: &[SeenProcess]) -> Vec<(&'static str, String)> {
-    if seen.is_empty() {
-        return Vec::new();
-    }
-    let running: Vec<_> = seen.iter().map(|one| one.process.clone()).collect();
-    let summary = overview::older(&running)
-        .unwrap_or_else(|| format!("{} running, all of one release", running.len()));
-    let lines = seen.iter().map(|one| {
-        let ago = one
-            .seen_seconds_ago
-            .map(|seconds| times::compact(Duration::from_secs(seconds)));
-        let ago = ago.map_or_else(String::new, |ago| format!(", seen {ago} ago"));
-        ("", format!("{}{ago}", overview::process(&one.process)))
-    });
-    std::iter::once(("Processes", summary))
-        .chain(lines)
-        .collect()
 }
 
 /// The line about a store that does not answer, at all or about some purchases.
@@ -436,8 +387,8 @@ fn alarm(one: &Alarm) -> String {
 #[cfg(test)]
 mod tests {
     use super::{
-        DestinationStatus, SeenProcess, Status, counts_by_state, destination, is_in_trouble,
-        read_as, sentences, sweep,
+        DestinationStatus, Status, counts_by_state, destination, is_in_trouble, read_as, sentences,
+        sweep,
     };
     use api::stores;
     use serde::de::DeserializeOwned;
@@ -515,38 +466,6 @@ mod tests {
         };
         assert!(named(json!(0)).is_some_and(|text| text.contains("none is running")));
         assert_eq!((named(json!(1)), named(json!(null))), (None, None));
-    }
-
-    #[test]
-    fn the_running_processes_are_listed_and_an_older_one_is_named() {
-        let process = |role: &str, version: &str, is_older: bool| {
-            json!({ "role": role, "version": version, "host": "a", "pid": 7, "seen_at": "2026-01-31T12:00:00Z",
-                "is_older": is_older })
-        };
-        let lines = |all: &[serde_json::Value]| {
-            let overview = json!({ "now": "2026-01-31T12:00:12Z", "processes": all });
-            let seen: Vec<SeenProcess> = read(super::processes(&overview));
-            super::process_lines(&seen)
-        };
-        let all = [
-            process("serve", "0.2.0", false),
-            process("worker", "0.1.1", true),
-        ];
-        let line = |name, text: &str| (name, text.to_owned());
-        let expected = [
-            line(
-                "Processes",
-                "an older process runs: worker 0.1.1 at a (process 7); upgrade or stop it",
-            ),
-            line("", "serve 0.2.0 at a (process 7), seen 12s ago"),
-            line("", "worker 0.1.1 at a (process 7), seen 12s ago"),
-        ];
-        assert_eq!(lines(&all), expected);
-        let of_one = lines(&all[..1]);
-        assert_eq!(of_one[0].1, "1 running, all of one release");
-        assert!(lines(&[]).is_empty());
-        let unreported: Status = read(json!({ "processes": super::processes(&json!({})) }));
-        assert!(unreported.processes.is_none());
     }
 
     #[test]

@@ -68,7 +68,7 @@ const TEXTS: [(&str, &str); 55] = [
     ("state", "active"),
     (
         "state_digest",
-        "762496b2dd21d79281756e4836a77ffea802c0d951013a36a4cd45e9e1210930",
+        "421c2a5d963f847777a3655d374770d70181915ac641dcdf009c2f62a908fc4b",
     ),
     ("status", "delivered"),
     ("subject", "6b275a67-0bbb-4f3a-99b9-6600bf711993"),

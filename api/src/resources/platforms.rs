@@ -27,6 +27,9 @@ use storage::{
 /// Maximum number of platforms of an app among which one for the same package is looked for.
 const TWINS: i64 = 100;
 
+/// Maximum number of platforms among which several stores are noticed.
+const MAX_COMPARED: i64 = 100;
+
 /// The request field for fields that only one store has.
 const OWN_FIELDS: &str = "store_settings";
 
@@ -238,6 +241,17 @@ pub async fn of_apps(
     most: i64,
 ) -> Result<Vec<storage::Platform>, Error> {
     Ok(edge.store.platforms_of(apps, most).await?)
+}
+
+/// Whether the app has platforms of several stores, among its first [`MAX_COMPARED`].
+///
+/// # Errors
+/// 503 when the database does not answer.
+pub async fn has_several_stores(edge: &Edge, app: AppId) -> Result<bool, Error> {
+    let platforms = of_apps(edge, vec![app], MAX_COMPARED).await?;
+    let mut stores = platforms.iter().map(|one| &one.store);
+    let first = stores.next();
+    Ok(stores.any(|store| Some(store) != first))
 }
 
 /// A platform as it is stored; `None` for one that was deleted.

@@ -274,8 +274,8 @@ async fn both_environments_of_a_platform_have_their_tokens() {
     proof.wait_state_of(second, "active").await;
     shown(&shared).expired_ms = Some(in_days(-1));
     for purchase in [PURCHASE, second] {
-        let ended = proof.send_about(purchase, "ENDED", in_days(-1), "genuine");
-        assert_eq!(ended.await, 204);
+        let end = proof.send_about(purchase, "ENDED", in_days(-1), "genuine");
+        assert_eq!(end.await, 204);
         proof.wait_state_of(purchase, "expired").await;
     }
     assert_eq!(shown(&shared).issued, 3, "the first one was refused");
@@ -464,10 +464,10 @@ fn call(world: &World, line: &str) -> Result<Value, String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn own_fields_of_a_store_are_typed_by_their_names() {
     let world = start(Backend::Sqlite, &Shared::default()).await;
-    std::fs::write(world.installation.folder().join("key.txt"), SECRET).expect("a file");
+    std::fs::write(world.installation.folder().join("secret-key.txt"), SECRET).expect("a file");
     let create = format!(
         "platform create --store proof --app {} --name own --package-name {PACKAGE} --no-older-process --json \
-         --store-setting region=eu --store-setting key=@key.txt",
+         --store-setting region=eu --store-setting key=@secret-key.txt",
         world.app_id
     );
     let created = call(&world, &create).expect("a platform");
@@ -483,7 +483,7 @@ async fn own_fields_of_a_store_are_typed_by_their_names() {
     for (pair, expected) in [
         ("colour=red", "--store-setting region: expected a region"),
         ("region", "expected NAME=VALUE"),
-        ("key=@none.txt", "cannot read --store-setting key"),
+        ("key=@password.txt", "cannot read --store-setting key"),
     ] {
         let refused = call(&world, &format!("{update} --store-setting {pair}"));
         let refused = refused.expect_err("an error");

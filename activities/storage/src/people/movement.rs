@@ -1,4 +1,4 @@
-//! A move of customers that is to be carried out: between whom, why, and by whom.
+//! A move of customers that is to be carried out: its two users, its reason and its author.
 
 use crate::purchases::cause::CauseKind;
 use crate::purchases::users::{StoreCustomer, UserRow};

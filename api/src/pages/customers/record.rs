@@ -6,13 +6,10 @@ use api::resources::customer_detail::ReadCustomer;
 use api::resources::customers::Customer;
 use api::resources::{apps, events, platforms};
 use domain::{AppId, UserId};
-use std::collections::BTreeSet;
 use storage::{App, EventView, Page, Paged};
 
 /// Maximum number of events of a customer that are shown.
 const SHOWN: i64 = 50;
-/// Maximum number of platforms among which different stores are noticed.
-const PLATFORMS: i64 = 100;
 
 /// A customer with the latest events about them.
 pub struct CustomerRecord {
@@ -35,10 +32,8 @@ impl CustomerRecord {
             cursor: None,
             limit: SHOWN,
         };
-        let platforms = platforms::of_apps(edge, vec![app], PLATFORMS).await?;
-        let stores: BTreeSet<&str> = platforms.iter().map(|one| one.store.as_str()).collect();
         Ok(Self {
-            has_several_stores: stores.len() > 1,
+            has_several_stores: platforms::has_several_stores(edge, app).await?,
             app: apps::one(edge, app).await?,
             events: events::of_user(edge, app, user, page).await?,
             read,

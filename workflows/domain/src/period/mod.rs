@@ -164,7 +164,7 @@ impl Periods {
     }
 
     /// All of them, the oldest first.
-    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Period> {
+    pub fn iter(&self) -> std::slice::Iter<'_, Period> {
         self.0.iter()
     }
 

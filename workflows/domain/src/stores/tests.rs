@@ -278,7 +278,7 @@ fn a_report_of_a_payment_counts_once_its_date_is_shown() {
 }
 
 #[test]
-fn payments_minutes_apart_are_told_apart_by_dates() {
+fn payments_minutes_apart_are_distinguished_by_dates() {
     let after = |minutes: u32| day(0).plus(MINUTE * minutes);
     let period = |at, renews_at| Snapshot {
         at: after(at),

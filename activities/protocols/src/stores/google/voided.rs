@@ -78,7 +78,7 @@ struct Pagination {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Entry {
+struct VoidedEntry {
     purchase_token: PurchaseToken,
     order_id: Option<String>,
     purchase_time_millis: Option<Whole>,
@@ -130,7 +130,7 @@ pub fn page(reply: &Reply) -> Result<VoidedPage, ReadError> {
 }
 
 fn read(entry: Value) -> Option<VoidedPurchase> {
-    let entry: Entry = serde_json::from_value(entry).ok()?;
+    let entry: VoidedEntry = serde_json::from_value(entry).ok()?;
     let time = |millis: Whole| millis.value().map(Timestamp::from_millis);
     Some(VoidedPurchase {
         token: entry.purchase_token,

@@ -1,4 +1,4 @@
-//! Payments that are told apart by the calendar, and by the time between two reports.
+//! Payments that are distinguished by the calendar, and by the time between two reports.
 
 use super::shown::SAME_PAYMENT;
 use crate::decide::{PaidAt, Walk};
