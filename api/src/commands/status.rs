@@ -223,7 +223,7 @@ fn sentences(found: &Status) -> Vec<(&'static str, String)> {
                 .to_owned(),
         ));
     }
-    lines.extend(process_lines(
+    lines.extend(processes::lines(
         found.processes.as_deref().unwrap_or_default(),
     ));
     lines.push(("Sweep", sweep(found)));
