@@ -204,6 +204,15 @@ fn the_page_reads_and_changes_through_resources_alone() {
     );
 }
 
+/// Each store with how code and texts name it. Headers of a cloud are not the store of the same company.
+const STORES: [(&str, &[&str]); 2] = [
+    ("amazon", &["amazon", "Amazon", "AMAZON"]),
+    (
+        "google",
+        &["google::", "\"google\"", "Google Play", "GOOGLE"],
+    ),
+];
+
 #[test]
 fn a_store_is_named_in_its_own_folders_only() {
     let lists = [
@@ -211,14 +220,26 @@ fn a_store_is_named_in_its_own_folders_only() {
         "activities/protocols/src/stores/mod.rs",
         "workflows/domain/src/stores/mod.rs",
     ];
-    let allowed = |source: &Source| {
-        let path = source.path.as_str();
-        source.is_test() || path.contains("/stores/amazon/") || lists.contains(&path)
-    };
-    none(
-        "this store is named outside its folders",
-        outside(allowed, any_of(&["amazon", "Amazon", "AMAZON"])),
-    );
+    let folders = std::fs::read_dir(root().join("api/src/stores")).expect("the stores");
+    let folders = folders.filter_map(|entry| {
+        let path = entry.expect("an entry").path();
+        let name = path.file_name()?.to_str()?.to_owned();
+        path.join("ingress.rs").exists().then_some(name)
+    });
+    let mut named: Vec<_> = folders.collect();
+    named.sort();
+    assert_eq!(named, STORES.map(|(name, _)| name), "stores with a folder");
+    for (name, names) in STORES {
+        let folder = format!("/stores/{name}/");
+        let allowed = |source: &Source| {
+            let path = source.path.as_str();
+            source.is_test() || path.contains(&folder) || lists.contains(&path)
+        };
+        none(
+            &format!("{name} is named outside its folders"),
+            outside(allowed, any_of(names)),
+        );
+    }
 }
 
 /// The kinds of destinations whose names are also ordinary English, or words of a standard.
