@@ -243,7 +243,7 @@ pub async fn of_apps(
     Ok(edge.store.platforms_of(apps, most).await?)
 }
 
-/// Whether the app has platforms of several stores, among its first [`MAX_COMPARED`].
+/// Whether the app has platforms of several stores, among its first `MAX_COMPARED`.
 ///
 /// # Errors
 /// 503 when the database does not answer.

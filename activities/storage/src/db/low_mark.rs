@@ -2,10 +2,10 @@
 //!
 //! The rows of a queue are read in the order of a time, and leave it. While a transaction holds an old snapshot, as a dump
 //! does, PostgreSQL removes none of those that left, and a read from the beginning walks all of them. So while such reads
-//! are slow, most begin at a low mark: the first row that the last read could take, and at most [`LAG`] before that read.
+//! are slow, most begin at a low mark: the first row that the last read could take, and at most `LAG` before that read.
 //!
 //! Nothing is lost below a mark. A read from the beginning finds what was put there, became free there or was committed
-//! late: the next one comes after [`SHARE`] times as long as the last one took, and after [`LONGEST`] at the latest.
+//! late: the next one comes after `SHARE` times as long as the last one took, and after `LONGEST` at the latest.
 
 use crate::error::Error;
 use domain::{DestinationId, Timestamp};
