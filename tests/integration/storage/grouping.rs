@@ -254,7 +254,8 @@ story! {
         let (refused, _) = tokio::join!(stuck, join_all(after_it));
         assert!(matches!(refused, Err(Error::Unavailable(_))), "{refused:?}");
         let elapsed = began.elapsed();
-        assert!(elapsed < 2 * LOCK_TIMEOUT, "the others waited {elapsed:?} for a purchase that somebody else locked");
+        // One after another they would wait 24 times as long; a busy machine adds its own seconds to the one wait.
+        assert!(elapsed < 6 * LOCK_TIMEOUT, "the others waited {elapsed:?} for a purchase that another transaction locked");
         held.run("COMMIT");
         settle_after_all(&world.store, next(&world, "stuck").await).await;
     }
