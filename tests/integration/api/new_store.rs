@@ -166,6 +166,54 @@ async fn a_customer_of_one_of_two_stores_is_named_with_the_store() {
 }
 
 #[tokio::test]
+async fn an_id_of_customers_of_two_stores_needs_the_store() {
+    let (service, path) = started("same-ids").await;
+    let customers = path.replace("/platforms", "/customers");
+    for body in [platform("amazon", "fire"), confirmed("one")] {
+        assert_eq!(service.send_json("POST", &path, &body).await.status, 201);
+    }
+    let name = async |external_id: &str, store: &str| {
+        let body = json!({ "external_id": external_id, "app_user_id": "u1", "store": store });
+        service.send_json("PUT", &customers, &body).await.status
+    };
+    let state = async |query: &str| service.get(&format!("{customers}/state?{query}")).await;
+    let erase = async |customer: Value| {
+        let mut body = customer;
+        body["by"] = json!("support");
+        body["reason"] = json!("request 17");
+        let path = format!("{customers}/erase");
+        service.send_json("POST", &path, &body).await
+    };
+    assert_eq!(name("anna", "amazon").await, 200);
+    let only = state("app_user_id=u1").await;
+    assert_eq!(only.status, 200, "one store has it: {}", only.body);
+    assert_eq!(name("otto", PROOF).await, 200);
+
+    for refused in [
+        state("app_user_id=u1").await,
+        state("app_user_id=u1&store=other").await,
+        state("external_id=anna&store=amazon").await,
+        erase(json!({ "app_user_id": "u1" })).await,
+        erase(json!({ "app_user_id": "u1", "store": "other" })).await,
+        erase(json!({ "external_id": "anna", "store": "amazon" })).await,
+    ] {
+        assert_eq!(refused.status, 400, "{}", refused.body);
+        assert_eq!(refused.wrong_fields(), ["store"]);
+    }
+    for (store, external_id) in [("amazon", "anna"), (PROOF, "otto")] {
+        let found = state(&format!("app_user_id=u1&store={store}")).await.body;
+        assert_eq!(found["external_ids"][0]["value"], external_id, "{found}");
+    }
+
+    let begun = erase(json!({ "app_user_id": "u1", "store": PROOF })).await;
+    assert_eq!(begun.status, 202, "{}", begun.body);
+    for (external_id, status) in [("anna", 200), ("otto", 404)] {
+        let query = format!("{customers}?external_id={external_id}");
+        assert_eq!(service.get(&query).await.status, status, "{external_id}");
+    }
+}
+
+#[tokio::test]
 async fn live_processes_that_do_not_know_the_store_are_named() {
     let (service, path) = started("old-process").await;
     let process = |number, role: &str, stores: &[&str]| Process {

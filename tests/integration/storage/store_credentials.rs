@@ -1,8 +1,8 @@
 //! What a platform has of its store alone: settings, and credentials that are encrypted and used as a shared secret is.
 
 use super::world::{World, key_of_all_ones, new_platform, renewal, story};
-use domain::CollapseKey;
 use domain::stores::{Policy, amazon};
+use domain::{CollapseKey, PlatformId};
 use serde_json::json;
 use storage::{
     Accepted, AuditLogFilter, Config, ExposeSecret, Key, NewPlatform, Page, Platform,
@@ -24,6 +24,16 @@ fn part(project: &str, credentials: Option<&str>) -> StorePart {
         settings: Some(json!({ "project": project })),
         credentials: credentials.map(Into::into),
     }
+}
+
+/// Creates a platform of another store than that of the world's own one.
+pub async fn another_store(world: &World) -> PlatformId {
+    domain::stores::add(&[&POLICY]);
+    let new = NewPlatform {
+        store: POLICY.store.to_owned(),
+        ..new_platform(&world.app, "another store")
+    };
+    world.store.new_platform(new).await.unwrap().id
 }
 
 /// A platform without a shared secret, with a purchase.

@@ -46,8 +46,8 @@ impl Store {
     /// sent with names until [`Store::continue_erasure`] came to it. A repeated request gets the report of the first one.
     ///
     /// # Errors
-    /// [`Error::Missing`] when the app has no such customer and never erased one; [`Error::Unavailable`] when the customer
-    /// was merged or moved at the same moment.
+    /// [`Error::Missing`] when the app has no such customer and never erased one; [`Error::WrongStore`] when the store of
+    /// the customer is not clear; [`Error::Unavailable`] when the customer was merged or moved at the same moment.
     pub async fn erase_customer(&self, erase: Erase) -> Result<Erasure, Error> {
         let secrets = self.secrets.clone();
         self.change("customer.erase", move |write| {
