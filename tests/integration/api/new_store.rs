@@ -19,10 +19,10 @@ fn proof_form() -> Form {
     }
 }
 
-/// A region, which is shown, and a key, which is not.
+/// A region and an account, which are shown, and a key, which is not.
 fn own_fields(fields: &Map<String, Value>) -> Result<StorePart, Vec<WrongOwnField>> {
     let text = |name: &str| fields.get(name).and_then(Value::as_str);
-    let is_known = |name: &str| matches!(name, "region" | "key");
+    let is_known = |name: &str| matches!(name, "region" | "account" | "key");
     if !fields
         .iter()
         .all(|(name, value)| is_known(name) && value.is_string())
@@ -32,8 +32,10 @@ fn own_fields(fields: &Map<String, Value>) -> Result<StorePart, Vec<WrongOwnFiel
             expected: "a region".to_owned(),
         }]);
     }
+    let mut settings = fields.clone();
+    settings.remove("key");
     Ok(StorePart {
-        settings: text("region").map(|region| json!({ "region": region })),
+        settings: (!settings.is_empty()).then(|| settings.into()),
         credentials: text("key").map(Into::into),
     })
 }
@@ -368,6 +370,18 @@ async fn a_store_has_own_fields_and_never_shows_its_credentials() {
             "{text}"
         );
     }
+    let change = async |fields: Value| {
+        let body = json!({ "store_settings": fields });
+        service.send_json("PATCH", &one, &body).await.body["store_settings"].clone()
+    };
+    tokio::join!(
+        change(json!({ "region": "ap" })),
+        change(json!({ "account": "a1" }))
+    );
+    let both = service.get(&one).await.body["store_settings"].clone();
+    assert_eq!(both, json!({ "region": "ap", "account": "a1" }));
+    let removed = change(json!({ "region": null, "unset": null })).await;
+    assert_eq!(removed, json!({ "account": "a1" }));
     let wrong = json!({ "store_settings": { "region": 5 } });
     let refused = service.send_json("PATCH", &one, &wrong).await;
     assert_eq!(refused.wrong_fields(), ["store_settings.region"]);

@@ -6,7 +6,7 @@ use domain::{CollapseKey, PlatformId};
 use serde_json::json;
 use storage::{
     Accepted, AuditLogFilter, Config, ExposeSecret, Key, NewPlatform, Page, Platform,
-    PlatformChange, Store, StorePart, StoreQuery, TurnCursor,
+    PlatformChange, Store, StorePart, StorePartChange, StoreQuery, TurnCursor,
 };
 
 const RECEIPT: &str = "r1";
@@ -63,9 +63,13 @@ fn credentials(query: &StoreQuery) -> &str {
     credentials.map_or("", |credentials| credentials.expose_secret())
 }
 
+/// Changes what the platform had when it was read to this.
 async fn change(store: &Store, platform: &Platform, part: StorePart) -> Platform {
     let change = PlatformChange {
-        of_store: Some(part),
+        of_store: Some(StorePartChange::between(
+            platform.store_settings.as_ref(),
+            part,
+        )),
         ..PlatformChange::default()
     };
     store
@@ -102,6 +106,27 @@ story! {
         let found = query(&world.store, &platform).await.expect("it can be queried");
         assert_eq!(credentials(&found), OTHERS);
         assert!(!world.store.refuse_secret(&refused).await.unwrap(), "the others are not refused");
+    }
+}
+
+story! {
+    async fn two_changes_of_a_stores_settings_at_once_both_stay(world: World) {
+        let platform = connected(&world).await;
+        let second = world.second_process().await;
+        let part = |settings| StorePart { settings: Some(settings), credentials: None };
+        let region = part(json!({ "project": "one", "region": "eu" }));
+        let account = part(json!({ "project": "one", "account": "a1" }));
+        tokio::join!(change(&world.store, &platform, region), change(&second, &platform, account));
+        let after = world.store.platform(platform.id).await.unwrap();
+        let all = json!({ "project": "one", "region": "eu", "account": "a1" });
+        assert_eq!(after.store_settings, Some(all));
+        let no_project = part(json!({ "region": "eu", "account": "a1" }));
+        let no_region = part(json!({ "project": "one", "account": "a1" }));
+        tokio::join!(change(&world.store, &after, no_project), change(&second, &after, no_region));
+        let last = world.store.platform(platform.id).await.unwrap();
+        assert_eq!(last.store_settings, Some(json!({ "account": "a1" })), "both are removed");
+        assert_eq!(last.store_credentials_at, platform.store_credentials_at);
+        assert_eq!(change(&second, &last, StorePart::default()).await.store_settings, None);
     }
 }
 
