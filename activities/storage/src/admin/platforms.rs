@@ -244,7 +244,7 @@ impl Store {
         shown: ShownProcesses,
     ) -> Result<Platform, Error> {
         let id = PlatformId::new(random_uuid()?);
-        let secrets = self.secrets.clone();
+        let secrets = self.database.secrets.clone();
         self.change("platform.create", move |write| {
             require_app(write, new.app_id)?;
             app_lock::take(write, new.app_id)?;
@@ -299,7 +299,7 @@ impl Store {
         change: PlatformChange,
         mut set: impl FnMut(&mut PlatformSettings) + Send + 'static,
     ) -> Result<Platform, Error> {
-        let secrets = self.secrets.clone();
+        let secrets = self.database.secrets.clone();
         self.change("platform.update", move |write| {
             let app = find(write.connection, id)?.app_id;
             app_lock::take(write, app)?;
@@ -381,7 +381,7 @@ impl Store {
 
     /// The credential of a platform whose store has one secret.
     pub async fn platform_secret(&self, id: PlatformId) -> Result<Option<SecretString>, Error> {
-        let secrets = self.secrets.clone();
+        let secrets = self.database.secrets.clone();
         self.read(move |connection| {
             let Sealed { shared_secret } = sql(SECRET).bind(id).one(connection, "platform")?;
             shared_secret

@@ -107,7 +107,7 @@ impl Store {
         environment: Environment,
         page: Option<Page>,
     ) -> Result<CustomerStatus, Error> {
-        let secrets = self.secrets.clone();
+        let secrets = self.database.secrets.clone();
         self.read(move |connection| {
             let user = find(connection, &secrets, app, &name)?
                 .ok_or(Error::Missing { what: "customer" })?;
@@ -147,7 +147,7 @@ impl Store {
         seen: Past,
         page: Page,
     ) -> Result<CustomerStatus, Error> {
-        let secrets = self.secrets.clone();
+        let secrets = self.database.secrets.clone();
         self.read(move |connection| {
             let user = find_at(connection, &secrets, app, &name, Some(seen.at))?
                 .ok_or(Error::Missing { what: "customer" })?;
