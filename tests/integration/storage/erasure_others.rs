@@ -80,7 +80,7 @@ story! {
         let there = CollapseKey::of(second, "r2");
         world.done(happened(record(there, &world.load(there).await), &[TransitionKind::Renewed])).await;
         let of_store = |store: &str| CustomerName::of_store(Some(store.to_owned()), STORE_ID.to_owned());
-        let erase = async |name| world.store.erase_customer(by(&world, name)).await;
+        let erase = async |name: CustomerName| world.store.erase_customer(by(&world, name)).await;
         let unclear = erase(CustomerName::AppUser(STORE_ID.to_owned())).await;
         assert!(matches!(unclear, Err(Error::WrongStore(stores)) if stores == ["amazon", "proof"]));
 

@@ -55,7 +55,7 @@ impl StorePartChange {
         }
     }
 
-    /// These settings, changed.
+    /// Applies the change to these settings; an empty object is no settings.
     pub fn applied(&self, settings: Option<&Value>) -> Map<String, Value> {
         let mut all = fields(settings);
         for (name, value) in &self.settings {
