@@ -3,8 +3,10 @@
 //! cost one more query.
 //!
 //! At the bound a claim waits for the next period, and is not refused: it may be the customer's own. Once the store
-//! confirms one, the purchase is known, and its claims cost no query. The networks take turns at that time too. Like
-//! the rate, the bound holds per process.
+//! confirms one, the purchase is known, and its claims cost no query. The networks take turns at that time too.
+//!
+//! The counts are in the memory of one process, as the rate is: several processes allow the bound each, and a restart
+//! begins anew. A stored count would cost a write per query, to save a few queries.
 
 use domain::CollapseKey;
 use domain::time::HOUR;
@@ -17,13 +19,20 @@ use tokio::time::Instant;
 /// for the customers who share a device.
 const MAX_REFUSALS: u32 = 5;
 const PERIOD: Duration = HOUR;
-/// Number of purchases above which those whose period is over are dropped.
-const SWEPT_FROM: usize = 1024;
+/// Time after which the purchases whose period is over are dropped. No purchase is visited by more than five sweeps,
+/// so a query costs the same however many purchases there are.
+const SWEEP_INTERVAL: Duration = Duration::from_mins(15);
 
 /// The refused claims of the purchases that a process queries.
 #[derive(Debug, Default)]
 pub struct ClaimRefusals {
-    purchases: Mutex<HashMap<CollapseKey, Period>>,
+    counts: Mutex<Counts>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    purchases: HashMap<CollapseKey, Period>,
+    swept_at: Option<Instant>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -33,21 +42,26 @@ struct Period {
     queries: u32,
 }
 
+/// One of a purchase's queries, taken from the period that began at that time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reservation {
+    key: CollapseKey,
+    period_began_at: Instant,
+}
+
 impl ClaimRefusals {
     /// Takes one of the purchase's queries of this period.
     ///
     /// # Errors
     /// How long until the next period: there is none left.
-    pub fn reserve(&self, key: CollapseKey, now: Instant) -> Result<(), Duration> {
-        let mut purchases = self.purchases();
-        if purchases.len() >= SWEPT_FROM {
-            purchases.retain(|_, period| period.left(now) > Duration::ZERO);
-        }
+    pub fn reserve(&self, key: CollapseKey, now: Instant) -> Result<Reservation, Duration> {
+        let mut counts = self.counts();
+        counts.sweep(now);
         let new = Period {
             began_at: now,
             queries: 0,
         };
-        let period = purchases.entry(key).or_insert(new);
+        let period = counts.purchases.entry(key).or_insert(new);
         if period.left(now).is_zero() {
             *period = new;
         }
@@ -55,20 +69,38 @@ impl ClaimRefusals {
             return Err(period.left(now));
         }
         period.queries += 1;
-        Ok(())
+        Ok(Reservation {
+            key,
+            period_began_at: period.began_at,
+        })
     }
 
-    /// Gives a query back whose claim the store did not refuse.
-    pub fn release(&self, key: CollapseKey) {
-        if let Some(period) = self.purchases().get_mut(&key) {
+    /// Gives a query back whose claim the store did not refuse. If another period began since, its count stays: the
+    /// query is none of it.
+    pub fn release(&self, reservation: Reservation) {
+        let mut counts = self.counts();
+        let period = counts.purchases.get_mut(&reservation.key);
+        if let Some(period) = period.filter(|it| it.began_at == reservation.period_began_at) {
             period.queries = period.queries.saturating_sub(1);
         }
     }
 
-    fn purchases(&self) -> MutexGuard<'_, HashMap<CollapseKey, Period>> {
-        self.purchases
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Counts {
+    /// Drops the purchases whose period is over, once per [`SWEEP_INTERVAL`].
+    fn sweep(&mut self, now: Instant) {
+        let is_due = self
+            .swept_at
+            .is_none_or(|at| now.duration_since(at) >= SWEEP_INTERVAL);
+        if is_due {
+            self.purchases
+                .retain(|_, period| period.left(now) > Duration::ZERO);
+            self.swept_at = Some(now);
+        }
     }
 }
 
@@ -88,36 +120,66 @@ mod tests {
         CollapseKey::of(PlatformId::new(uuid::Uuid::nil()), purchase)
     }
 
+    fn reserve(refusals: &ClaimRefusals, purchase: &str, now: Instant) -> Reservation {
+        let reserved = refusals.reserve(key(purchase), now);
+        reserved.expect("the purchase has a query left")
+    }
+
     #[test]
     fn a_purchase_costs_a_few_refused_queries_per_hour() {
         let (refusals, began) = (ClaimRefusals::default(), Instant::now());
         for _ in 0..MAX_REFUSALS {
-            assert_eq!(refusals.reserve(key("invented"), began), Ok(()));
+            reserve(&refusals, "invented", began);
         }
         let later = began + PERIOD / 4;
         let refused = refusals.reserve(key("invented"), later);
         assert_eq!(refused, Err(PERIOD * 3 / 4));
-        assert_eq!(refusals.reserve(key("another"), later), Ok(()));
-        assert_eq!(refusals.reserve(key("invented"), began + PERIOD), Ok(()));
+        reserve(&refusals, "another", later);
+        reserve(&refusals, "invented", began + PERIOD);
     }
 
     #[test]
     fn a_query_that_is_not_refused_does_not_count() {
         let (refusals, now) = (ClaimRefusals::default(), Instant::now());
         for _ in 0..MAX_REFUSALS * 2 {
-            assert_eq!(refusals.reserve(key("unanswered"), now), Ok(()));
-            refusals.release(key("unanswered"));
+            refusals.release(reserve(&refusals, "unanswered", now));
         }
+    }
+
+    #[test]
+    fn a_late_answer_returns_no_query_of_the_next_hour() {
+        let (refusals, began) = (ClaimRefusals::default(), Instant::now());
+        let early = reserve(&refusals, "slow", began);
+        let next = began + PERIOD;
+        for _ in 0..MAX_REFUSALS {
+            reserve(&refusals, "slow", next);
+        }
+        refusals.release(early);
+        assert_eq!(refusals.reserve(key("slow"), next), Err(PERIOD));
     }
 
     #[test]
     fn purchases_whose_period_is_over_are_dropped() {
         let (refusals, began) = (ClaimRefusals::default(), Instant::now());
-        for number in 0..SWEPT_FROM {
-            let reserved = refusals.reserve(key(&number.to_string()), began);
-            assert_eq!(reserved, Ok(()));
+        for number in 0..1024 {
+            reserve(&refusals, &number.to_string(), began);
         }
-        assert_eq!(refusals.reserve(key("later"), began + PERIOD), Ok(()));
-        assert_eq!(refusals.purchases().len(), 1);
+        reserve(&refusals, "later", began + PERIOD);
+        assert_eq!(refusals.counts().purchases.len(), 1);
+    }
+
+    #[test]
+    fn purchases_are_visited_once_per_interval_of_sweeps() {
+        let (refusals, began) = (ClaimRefusals::default(), Instant::now());
+        let count_after = |purchase: &str, now: Instant| {
+            reserve(&refusals, purchase, now);
+            refusals.counts().purchases.len()
+        };
+        assert_eq!(count_after("first", began), 1);
+        let swept = began + PERIOD - SWEEP_INTERVAL / 2;
+        assert_eq!(count_after("second", swept), 2);
+        // The first period is over, and no sweep is due yet.
+        assert_eq!(count_after("third", began + PERIOD), 3);
+        assert_eq!(count_after("fourth", swept + SWEEP_INTERVAL), 3);
     }
 }

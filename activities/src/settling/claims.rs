@@ -207,14 +207,17 @@ impl Claim<'_> {
             return Ok(());
         };
         let refusals = &context.verifier.claim_refusals;
-        if let Err(wait) = refusals.reserve(key, Instant::now()) {
-            let later = ClaimAnswer::Later(wait);
-            let finished = context.store.finish_claim(place, key, later).await;
-            return finished.map(drop);
-        }
+        let reservation = match refusals.reserve(key, Instant::now()) {
+            Ok(reservation) => reservation,
+            Err(wait) => {
+                let later = ClaimAnswer::Later(wait);
+                let finished = context.store.finish_claim(place, key, later).await;
+                return finished.map(drop);
+            }
+        };
         let answer = self.query_store(&known).await;
         if !matches!(&answer, Ok(Some(answer)) if is_refusal(answer)) {
-            refusals.release(key);
+            refusals.release(reservation);
         }
         let Some(answer) = answer? else {
             return context

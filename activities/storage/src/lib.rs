@@ -144,7 +144,7 @@ pub use reports::shown_state::{ShownDestination, ShownState};
 pub use reports::silent::SilentStore;
 pub use reports::store_names::FoundCustomer;
 pub use reports::unchosen::{UnchosenPayment, UnchosenType};
-pub use settings::credential::StorePart;
+pub use settings::credential::{StorePart, StorePartChange};
 pub use settings::destinations::{
     Destination, DestinationChange, DestinationSettings, Filter, NewDestination, Traits,
 };

@@ -11,12 +11,11 @@ use db::counts::Counts;
 use db::disk::{Disk, Space};
 use db::error::Error;
 use db::low_mark::LowMarks;
-use db::reader::Readers;
-use db::secrets::{Secrets, random_uuid};
+use db::secrets::random_uuid;
 use db::sql::{Sql, insert, statement};
 use db::startup::{self, OpenDatabase};
 use db::statement::sql;
-use db::writer::{JobKind, Write, Writer};
+use db::writer::{JobKind, Write};
 use domain::{AppId, Timestamp};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -28,16 +27,7 @@ pub type ShownSettings = fn(&str, &Value) -> Value;
 /// The database of one installation. Clones share it.
 #[derive(Clone)]
 pub struct Store {
-    pub(crate) writer: Writer,
-    pub(crate) readers: Readers,
-    pub(crate) ingress_readers: Readers,
-    /// Readers for requests of devices only.
-    pub(crate) device_readers: Readers,
-    /// For `/readyz` and the time of the last sweep.
-    pub(crate) health_readers: Readers,
-    pub(crate) secrets: Secrets,
-    pub(crate) installation: Installation,
-    pub(crate) clock: fn() -> Timestamp,
+    pub(crate) database: OpenDatabase,
     /// Author of this handle's changes.
     pub(crate) actor: Arc<Actor>,
     /// Counts of this process that are not written yet.
@@ -53,7 +43,7 @@ pub struct Store {
 impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Store")
-            .field("installation", &self.installation)
+            .field("installation", &self.database.installation)
             .finish_non_exhaustive()
     }
 }
@@ -82,25 +72,8 @@ impl Store {
     /// [`Error::Locked`] when another process has this SQLite file; [`Error::Corrupt`] when the tables
     /// or the key do not fit.
     pub async fn open(config: Config) -> Result<Self, Error> {
-        let OpenDatabase {
-            writer,
-            readers,
-            ingress_readers,
-            device_readers,
-            health_readers,
-            secrets,
-            installation,
-            clock,
-        } = startup::open(config).await?;
         Ok(Self {
-            writer,
-            readers,
-            ingress_readers,
-            device_readers,
-            health_readers,
-            secrets,
-            installation,
-            clock,
+            database: startup::open(config).await?,
             actor: Arc::new(Actor::named(PROCESS)),
             counts: Arc::default(),
             claims: Arc::default(),
@@ -111,7 +84,7 @@ impl Store {
 
     /// The installation, which was created when the database was opened for the first time.
     pub const fn installation(&self) -> Installation {
-        self.installation
+        self.database.installation
     }
 
     /// This handle, whose audit entries have the settings of destinations as `shown` returns them; as stored otherwise.
@@ -123,14 +96,15 @@ impl Store {
     /// Number of progress calls (10,000 SQLite steps each) of reads so far, without those of ingress and devices.
     #[cfg(feature = "fail-points")]
     pub fn cost_of_reads(&self) -> u64 {
-        self.readers
+        self.database
+            .readers
             .ticks
             .load(std::sync::atomic::Ordering::Relaxed)
     }
 
     /// The name of the database system, as OpenTelemetry's `db.system.name` has it.
     pub const fn system(&self) -> &'static str {
-        if self.readers.is_shared() {
+        if self.database.readers.is_shared() {
             "postgresql"
         } else {
             "sqlite"
@@ -158,8 +132,9 @@ impl Store {
 
     /// The present time by the clock that stamps rows.
     pub async fn now(&self) -> Result<Timestamp, Error> {
-        let clock = self.clock;
-        self.readers
+        let clock = self.database.clock;
+        self.database
+            .readers
             .read(move |connection| connection.now(clock))
             .await
     }
@@ -172,17 +147,17 @@ impl Store {
                 .run(write.connection)
                 .map(drop)
         };
-        self.writer.write(JobKind::Check, touch).await
+        self.database.writer.write(JobKind::Check, touch).await
     }
 
     /// This process's knowledge of the database's disk.
     pub fn disk(&self) -> &Disk {
-        self.writer.disk()
+        self.database.writer.disk()
     }
 
     /// The room on the disk of the database, where this process can see it.
     pub async fn free_space(&self) -> Option<Space> {
-        let disk = self.writer.disk().clone();
+        let disk = self.database.writer.disk().clone();
         tokio::task::spawn_blocking(move || disk.space())
             .await
             .ok()
@@ -201,7 +176,7 @@ impl Store {
             .run(write.connection)
             .map(drop)
         };
-        self.writer.write(JobKind::Probe, add).await?;
+        self.database.writer.write(JobKind::Probe, add).await?;
         self.write(|write| sql(REMOVE_PROBES).run(write.connection).map(drop))
             .await
     }
@@ -211,8 +186,9 @@ impl Store {
     /// # Errors
     /// [`Error::MissingKeys`] with the ids of the keys that it lacks.
     pub async fn check_keys(&self) -> Result<(), Error> {
-        let secrets = self.secrets.clone();
-        self.health_readers
+        let secrets = self.database.secrets.clone();
+        self.database
+            .health_readers
             .read(move |connection| secrets.check(connection))
             .await
     }
@@ -223,7 +199,7 @@ impl Store {
         T: Send + 'static,
         F: FnMut(&mut Write<'_>) -> Result<T, Error> + Send + 'static,
     {
-        self.writer.write(JobKind::Other, work).await
+        self.database.writer.write(JobKind::Other, work).await
     }
 
     /// Adds these rows to counts of a table, a few in each transaction, since other processes wait for their locks. The
@@ -244,6 +220,7 @@ impl Store {
         for batch in rows.chunks(MAX_COUNTS) {
             let (length, batch) = (batch.len(), batch.to_vec());
             let added = self
+                .database
                 .writer
                 .write(JobKind::Count(table), move |write| add(write, &batch))
                 .await;
@@ -259,7 +236,7 @@ impl Store {
         T: Send + 'static,
         F: FnOnce(&mut AnyConnection) -> Result<T, Error> + Send + 'static,
     {
-        self.readers.read(read).await
+        self.database.readers.read(read).await
     }
 
     /// Runs `read` on a reading connection of ingress, for what is needed before a store's message is accepted.
@@ -268,7 +245,7 @@ impl Store {
         T: Send + 'static,
         F: FnOnce(&mut AnyConnection) -> Result<T, Error> + Send + 'static,
     {
-        self.ingress_readers.read(read).await
+        self.database.ingress_readers.read(read).await
     }
 
     /// Runs `read` on a reading connection of devices, for what their requests need.
@@ -277,7 +254,7 @@ impl Store {
         T: Send + 'static,
         F: FnOnce(&mut AnyConnection) -> Result<T, Error> + Send + 'static,
     {
-        self.device_readers.read(read).await
+        self.database.device_readers.read(read).await
     }
 
     /// Reads queues from low marks while reads from their beginnings take this long: beside an old snapshot on PostgreSQL,
@@ -296,7 +273,7 @@ impl Store {
         T: Send + 'static,
         F: FnOnce(&mut AnyConnection, Timestamp) -> Result<T, Error> + Send + 'static,
     {
-        let clock = self.clock;
+        let clock = self.database.clock;
         self.read(move |connection| {
             let now = connection.now(clock)?;
             read(connection, now)
@@ -372,6 +349,6 @@ impl Store {
             }
             Ok(answer)
         };
-        self.writer.write(kind, change).await
+        self.database.writer.write(kind, change).await
     }
 }

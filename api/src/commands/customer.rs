@@ -54,6 +54,9 @@ struct Erasure {
     app: String,
     #[command(flatten)]
     key: ErasureKey,
+    /// The store of --app-user-id, if customers of several stores have this id.
+    #[arg(long, requires = "app_user_id")]
+    store: Option<String>,
     /// The reason. It is stored, so it must not name the customer.
     #[arg(long)]
     reason: String,
@@ -349,6 +352,7 @@ async fn erase(client: &Client, erasure: Erasure) -> anyhow::Result<ExitCode> {
     let Erasure {
         app,
         key,
+        store,
         reason,
         by,
         dry_run,
@@ -366,7 +370,8 @@ async fn erase(client: &Client, erasure: Erasure) -> anyhow::Result<ExitCode> {
         .cloned()
         .unwrap_or_default();
     let body = present_fields(json!({
-        "external_id": external_id, "app_user_id": app_user_id, "user_id": user_id, "reason": reason, "by": by,
+        "external_id": external_id, "app_user_id": app_user_id, "user_id": user_id, "store": store,
+        "reason": reason, "by": by,
     }));
     let path = customers(client, &app).await?;
     if dry_run || !confirm.yes {

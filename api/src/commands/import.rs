@@ -7,6 +7,7 @@ use super::rows::{self, ImportRow, Rows};
 use super::{settings, table};
 use anyhow::bail;
 use api::resources::import::{self, ImportState, Imported, MAX_PURCHASES};
+use api::stores;
 use indicatif::ProgressBar;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -131,8 +132,11 @@ struct VerificationState {
 /// import.
 fn check_verification(platform: &VerifiedPlatform) -> anyhow::Result<()> {
     let state = &platform.verification.state;
+    let flags = stores::credential_flags(&platform.store)
+        .map(|flags| format!(" {flags}"))
+        .unwrap_or_default();
     let next = format!(
-        "set them with `settle platform update {} --shared-secret @FILE`",
+        "set them with `settle platform update {}{flags}`",
         platform.id
     );
     match state.as_str() {

@@ -1,7 +1,7 @@
 //! `settle platform`: what the table of its verbs cannot express.
 
 use super::client::{Client, read_as, segment};
-use super::drawn::{Exchange, Hook, Planned};
+use super::drawn::{Exchange, Hook};
 use super::names;
 use super::table;
 use api::resources::forms::of_stores;
@@ -15,15 +15,7 @@ use url::{Host, Url};
 pub const HOOKS: &[(&str, Hook)] = &[
     ("create", Hook::Order(order)),
     ("create", Hook::Print(print_created)),
-    (
-        "create",
-        Hook::Before(|client, planned| Box::pin(complete_settings(client, planned))),
-    ),
     ("update", Hook::Order(order)),
-    (
-        "update",
-        Hook::Before(|client, planned| Box::pin(complete_settings(client, planned))),
-    ),
     (
         "arrivals",
         Hook::Humanize(|answer| *answer = arrivals(answer)),
@@ -35,37 +27,6 @@ pub const HOOKS: &[(&str, Hook)] = &[
         }),
     ),
 ];
-
-/// The field with the settings of the platform's store, which a request contains completely.
-const STORE_SETTINGS: &str = "store_settings";
-
-/// Completes the settings of the platform's store that are typed: a known platform keeps its others.
-async fn complete_settings(
-    client: &Client,
-    planned: &Planned<'_>,
-) -> anyhow::Result<Map<String, Value>> {
-    let Some(Value::Object(typed)) = planned.body.get(STORE_SETTINGS) else {
-        return Ok(Map::new());
-    };
-    let stored = if planned.path.starts_with("/v1/platforms/") {
-        let shown = client.get(planned.path, &[]).await?;
-        shown.get(STORE_SETTINGS).cloned().unwrap_or_default()
-    } else {
-        Value::Null
-    };
-    let mut all = match stored {
-        Value::Object(stored) => stored,
-        _ => Map::new(),
-    };
-    for (name, value) in typed {
-        if value.is_null() {
-            all.remove(name);
-        } else {
-            all.insert(name.clone(), value.clone());
-        }
-    }
-    Ok(Map::from_iter([(STORE_SETTINGS.to_owned(), all.into())]))
-}
 
 /// The fields in the order of the form.
 fn order() -> Vec<&'static str> {

@@ -1,7 +1,7 @@
 //! `/v1/apps/{app_id}/customers/state`: what a customer may use now, for servers, and what was known and announced
 //! about them at an earlier time, for support.
 
-use super::customers::unknown_customer;
+use super::customers::{STORE_ALONE, unknown_customer};
 use crate::answer::{IfNoneMatch, Tagged};
 use crate::edge::Shared;
 use crate::error::Error;
@@ -28,6 +28,9 @@ pub struct StateQuery {
     app_user_id: Option<String>,
     /// settle's id for the customer.
     user_id: Option<UserId>,
+    /// Name of the store of `app_user_id`. Required if customers of several stores have this id.
+    #[schemars(length(min = 1, max = 64))]
+    store: Option<String>,
     /// Environment of the purchases to count; `production` by default.
     environment: Option<Environment>,
     /// Past time. Shows what had been announced by then.
@@ -84,16 +87,22 @@ pub struct AnnouncementShown {
     note: &'static str,
 }
 
-/// `GET /v1/apps/{app_id}/customers/state?external_id=`, or by `app_user_id` or `user_id`.
+/// `GET /v1/apps/{app_id}/customers/state?external_id=`, or by `app_user_id` or `user_id`. Without `store`, an
+/// `app_user_id` that two stores gave to two users is refused.
 pub async fn show(
     State(edge): State<Shared>,
     Stored(app): Stored<App>,
     Query(query): Query<StateQuery>,
     known: IfNoneMatch,
 ) -> Result<Tagged<CustomerStateShown>, Error> {
+    let store = query.store;
+    if store.is_some() && query.app_user_id.is_none() {
+        return Err(Error::invalid("store", STORE_ALONE));
+    }
+    let of_store = |app_user_id| CustomerName::of_store(store, app_user_id);
     let external = query.external_id.map(CustomerName::ExternalId).into_iter();
     let mut names = external
-        .chain(query.app_user_id.map(CustomerName::AppUser))
+        .chain(query.app_user_id.map(of_store))
         .chain(query.user_id.map(CustomerName::User));
     let (Some(name), None) = (names.next(), names.next()) else {
         return Err(Error::invalid(

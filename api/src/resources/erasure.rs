@@ -1,6 +1,6 @@
 //! `/v1/apps/{app_id}/customers/erase`: erasing a customer, and the report of what was done.
 
-use super::customers::{Customer, unknown_customer};
+use super::customers::{Customer, STORE_ALONE, unknown_customer};
 use super::sales::RunQuery;
 use crate::answer::Accepted;
 use crate::edge::Shared;
@@ -36,6 +36,9 @@ pub struct ErasedCustomer {
     app_user_id: Option<String>,
     /// settle's id for the customer.
     user_id: Option<UserId>,
+    /// Name of the store of `app_user_id`. Required if customers of several stores have this id.
+    #[schemars(length(min = 1, max = 64))]
+    store: Option<String>,
     /// Name of the person who requests the erasure. Stored in the report, so it must not identify the customer.
     #[schemars(length(min = 1, max = 200))]
     by: String,
@@ -105,6 +108,10 @@ impl Output for Erased {
 /// before is removed in the meantime, what waits to be sent first, and the rest at the latest by the sweeps: until then
 /// it is sent with names. A repeated request gets the report of the first one. With `?dry_run=true` it only says what
 /// is stored.
+///
+/// An `app_user_id` is an id that a store gave, not the app's own: two stores may have given the same one to two people.
+/// If it is that of two users, the request needs `store`, and nothing is erased without it. One user, although known to
+/// several stores, is erased as a whole.
 pub async fn erase(
     edge: Acting,
     Stored(app): Stored<App>,
@@ -115,11 +122,17 @@ pub async fn erase(
         external_id,
         app_user_id,
         user_id,
+        store,
         ..
     } = &mut draft.body;
+    let (app_user_id, store) = (app_user_id.take(), store.take());
+    if store.is_some() && app_user_id.is_none() {
+        draft.wrong.add("store", STORE_ALONE);
+    }
+    let of_store = |app_user_id| CustomerName::of_store(store, app_user_id);
     let external = external_id.take().map(CustomerName::ExternalId).into_iter();
     let mut names = external
-        .chain(app_user_id.take().map(CustomerName::AppUser))
+        .chain(app_user_id.map(of_store))
         .chain(user_id.map(CustomerName::User));
     let (first, second) = (names.next(), names.next());
     drop(names);

@@ -22,6 +22,7 @@ use serde_json::{Map, Value};
 use std::time::Duration;
 use storage::{
     App, Page, Paged, PlatformChange, PlatformSettings, Role, ShownProcesses, StorePart,
+    StorePartChange,
 };
 
 /// Maximum number of platforms of an app among which one for the same package is looked for.
@@ -70,7 +71,7 @@ pub struct PlatformPatch {
     /// ARN of another topic that may send to the platform.
     #[schemars(extend("x-nullIsAbsent" = true))]
     topic_arn: Option<String>,
-    /// Fields that only the platform's store has, complete. The stored credentials stay if none are included.
+    /// Fields that only the platform's store has; null removes one. Other fields and the stored credentials stay.
     #[schemars(extend("x-nullIsAbsent" = true))]
     store_settings: Option<Map<String, Value>>,
     #[serde(flatten)]
@@ -166,6 +167,7 @@ pub async fn create(
     check_package(wrong, &new.settings.package_name);
     check_topic(&edge, wrong, &new.store, new.topic_arn.as_deref());
     let own = new.store_settings.take();
+    let own = own.map(|fields| changed_fields(None, fields));
     let own = match store_entry(&edge, &new.store) {
         Some(entry) if entry.own_fields.is_some() => Some(own.unwrap_or_default()),
         _ => own,
@@ -299,8 +301,10 @@ pub async fn update(
         check_package(wrong, &settings.package_name);
     }
     check_topic(&edge, wrong, &before.store, patch.topic_arn.as_deref());
-    let own = patch.store_settings.take();
-    let of_store = store_part(&edge, wrong, &before.store, own.as_ref());
+    let (own, stored) = (patch.store_settings.take(), before.store_settings.as_ref());
+    let own = own.map(|fields| changed_fields(stored, fields));
+    let of_store = store_part(&edge, wrong, &before.store, own.as_ref())
+        .map(|part| StorePartChange::between(stored, part));
     let patch = draft.finish()?;
     let change = PlatformChange {
         shared_secret: patch
@@ -451,6 +455,15 @@ async fn view(
         created_at: platform.created_at,
         warnings: Vec::new(),
     })
+}
+
+/// The fields that only a platform's store has, after a change of these; null removes one.
+fn changed_fields(stored: Option<&Value>, settings: Map<String, Value>) -> Map<String, Value> {
+    let change = StorePartChange {
+        settings,
+        credentials: None,
+    };
+    change.applied(stored)
 }
 
 /// Settings and credentials from the fields of a store's own form; `None` without any, or if some are wrong.

@@ -50,6 +50,8 @@ pub struct StoreEntry {
     pub form: fn() -> Form,
     /// Reads the fields of platforms that only this store has, if there are any.
     pub own_fields: Option<ReadOwnFields>,
+    /// Flags of `settle platform update` that set the credentials, for texts that advise to.
+    pub credential_flags: &'static str,
     /// Maximum size of a message, in bytes.
     pub max_body_bytes: usize,
     /// Reads the transactions of its sales report.
@@ -108,6 +110,12 @@ pub fn name(store: &str) -> &str {
 pub fn purchase_id(store: &str) -> Option<&'static str> {
     let known = all().find(|known| known.name == store);
     known.map(|known| known.purchase_id)
+}
+
+/// Flags of `settle platform update` that set a store's credentials; `None` for a store that this program does not know.
+pub fn credential_flags(store: &str) -> Option<&'static str> {
+    let known = all().find(|known| known.name == store);
+    known.map(|known| known.credential_flags)
 }
 
 /// Maximum size of a message of any store, in bytes.

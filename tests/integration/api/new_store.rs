@@ -19,10 +19,10 @@ fn proof_form() -> Form {
     }
 }
 
-/// A region, which is shown, and a key, which is not.
+/// A region and an account, which are shown, and a key, which is not.
 fn own_fields(fields: &Map<String, Value>) -> Result<StorePart, Vec<WrongOwnField>> {
     let text = |name: &str| fields.get(name).and_then(Value::as_str);
-    let is_known = |name: &str| matches!(name, "region" | "key");
+    let is_known = |name: &str| matches!(name, "region" | "account" | "key");
     if !fields
         .iter()
         .all(|(name, value)| is_known(name) && value.is_string())
@@ -32,8 +32,10 @@ fn own_fields(fields: &Map<String, Value>) -> Result<StorePart, Vec<WrongOwnFiel
             expected: "a region".to_owned(),
         }]);
     }
+    let mut settings = fields.clone();
+    settings.remove("key");
     Ok(StorePart {
-        settings: text("region").map(|region| json!({ "region": region })),
+        settings: (!settings.is_empty()).then(|| settings.into()),
         credentials: text("key").map(Into::into),
     })
 }
@@ -163,6 +165,54 @@ async fn a_customer_of_one_of_two_stores_is_named_with_the_store() {
     let preview = format!("{customers}/move/preview");
     let unclear = service.send_json("POST", &preview, &from).await;
     assert_eq!(unclear.status, 400, "{}", unclear.body);
+}
+
+#[tokio::test]
+async fn an_id_of_customers_of_two_stores_needs_the_store() {
+    let (service, path) = started("same-ids").await;
+    let customers = path.replace("/platforms", "/customers");
+    for body in [platform("amazon", "fire"), confirmed("one")] {
+        assert_eq!(service.send_json("POST", &path, &body).await.status, 201);
+    }
+    let name = async |external_id: &str, store: &str| {
+        let body = json!({ "external_id": external_id, "app_user_id": "u1", "store": store });
+        service.send_json("PUT", &customers, &body).await.status
+    };
+    let state = async |query: &str| service.get(&format!("{customers}/state?{query}")).await;
+    let erase = async |customer: Value| {
+        let mut body = customer;
+        body["by"] = json!("support");
+        body["reason"] = json!("request 17");
+        let path = format!("{customers}/erase");
+        service.send_json("POST", &path, &body).await
+    };
+    assert_eq!(name("anna", "amazon").await, 200);
+    let only = state("app_user_id=u1").await;
+    assert_eq!(only.status, 200, "one store has it: {}", only.body);
+    assert_eq!(name("otto", PROOF).await, 200);
+
+    for refused in [
+        state("app_user_id=u1").await,
+        state("app_user_id=u1&store=other").await,
+        state("external_id=anna&store=amazon").await,
+        erase(json!({ "app_user_id": "u1" })).await,
+        erase(json!({ "app_user_id": "u1", "store": "other" })).await,
+        erase(json!({ "external_id": "anna", "store": "amazon" })).await,
+    ] {
+        assert_eq!(refused.status, 400, "{}", refused.body);
+        assert_eq!(refused.wrong_fields(), ["store"]);
+    }
+    for (store, external_id) in [("amazon", "anna"), (PROOF, "otto")] {
+        let found = state(&format!("app_user_id=u1&store={store}")).await.body;
+        assert_eq!(found["external_ids"][0]["value"], external_id, "{found}");
+    }
+
+    let begun = erase(json!({ "app_user_id": "u1", "store": PROOF })).await;
+    assert_eq!(begun.status, 202, "{}", begun.body);
+    for (external_id, status) in [("anna", 200), ("otto", 404)] {
+        let query = format!("{customers}?external_id={external_id}");
+        assert_eq!(service.get(&query).await.status, status, "{external_id}");
+    }
 }
 
 #[tokio::test]
@@ -320,6 +370,18 @@ async fn a_store_has_own_fields_and_never_shows_its_credentials() {
             "{text}"
         );
     }
+    let change = async |fields: Value| {
+        let body = json!({ "store_settings": fields });
+        service.send_json("PATCH", &one, &body).await.body["store_settings"].clone()
+    };
+    tokio::join!(
+        change(json!({ "region": "ap" })),
+        change(json!({ "account": "a1" }))
+    );
+    let both = service.get(&one).await.body["store_settings"].clone();
+    assert_eq!(both, json!({ "region": "ap", "account": "a1" }));
+    let removed = change(json!({ "region": null, "unset": null })).await;
+    assert_eq!(removed, json!({ "account": "a1" }));
     let wrong = json!({ "store_settings": { "region": 5 } });
     let refused = service.send_json("PATCH", &one, &wrong).await;
     assert_eq!(refused.wrong_fields(), ["store_settings.region"]);

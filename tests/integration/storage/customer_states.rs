@@ -1,13 +1,14 @@
 //! What a customer and a device may use: now, and as it was announced until a time.
 
 use super::environments::{buy, list, sandbox};
+use super::store_credentials::another_store;
 use super::world::{Report, World, happened, is_missing, record, reported, secret, story};
 use domain::{
-    CollapseKey, DeviceId, DevicePlace, Environment, NotificationKind, Timestamp, TransitionKind,
-    UserId,
+    CollapseKey, DeviceId, DevicePlace, Environment, NotificationKind, PlatformId, Timestamp,
+    TransitionKind, UserId,
 };
 use storage::{
-    AnnouncementStatus, CustomerName, CustomerStatus, EventFilter, Owner, Page, Past,
+    AnnouncementStatus, CustomerName, CustomerStatus, Error, EventFilter, Owner, Page, Past,
     PurchaseFilter,
 };
 use system_tests::rows;
@@ -76,6 +77,17 @@ async fn newest(world: &World) -> Timestamp {
 
 /// A customer of the store buys; returns when that was announced.
 async fn bought_by(world: &World, receipt: &str, customer: &str, number: i64) -> Timestamp {
+    bought_on(world, world.platform.id, receipt, customer, number).await
+}
+
+/// A customer of the platform's store buys; returns when that was announced.
+async fn bought_on(
+    world: &World,
+    platform: PlatformId,
+    receipt: &str,
+    customer: &str,
+    number: i64,
+) -> Timestamp {
     // PostgreSQL has a clock of its own.
     if !world.is_postgres() {
         world.pass(1000);
@@ -88,15 +100,9 @@ async fn bought_by(world: &World, receipt: &str, customer: &str, number: i64) ->
     };
     let message = format!("{receipt}-{number}");
     world
-        .accept(reported(
-            world.platform.id,
-            &message,
-            receipt,
-            number * 1000,
-            report,
-        ))
+        .accept(reported(platform, &message, receipt, number * 1000, report))
         .await;
-    let key = world.key(receipt);
+    let key = CollapseKey::of(platform, receipt);
     let settled = record(key, &world.load(key).await);
     world
         .done(happened(settled, &[TransitionKind::Purchased]))
@@ -129,6 +135,36 @@ story! {
         for (app, name) in [(world.app.id, app_user("nobody")), (other.id, CustomerName::User(user))] {
             assert!(is_missing(&world.store.customer_state(app, name, PRODUCTION).await.unwrap_err()));
         }
+    }
+}
+
+story! {
+    async fn customers_of_two_stores_with_one_id_are_found_by_the_store(world: World) {
+        let second = another_store(&world).await;
+        bought_by(&world, "r1", "u1", 1).await;
+        let (amazon, proof) = ("amazon", "proof");
+        let user = |store| UserId::anonymous(world.app.id, store, "u1");
+        assert_eq!(now(&world, app_user("u1")).await.user_id, user(amazon), "one store has the customer");
+        let at = bought_on(&world, second, "r2", "u1", 2).await;
+        let of_store = |store: &str| CustomerName::of_store(Some(store.to_owned()), "u1".to_owned());
+        for (store, key) in [(amazon, world.key("r1")), (proof, CollapseKey::of(second, "r2"))] {
+            for standing in [now(&world, of_store(store)).await, then(&world, of_store(store), at).await] {
+                assert_eq!((standing.user_id, keys(&standing)), (user(store), vec![key]));
+            }
+        }
+        let past = Past { at, environment: PRODUCTION };
+        for name in [app_user("u1"), of_store("other")] {
+            let present = world.store.customer_state(world.app.id, name.clone(), PRODUCTION).await;
+            let former = world.store.customer_state_at(world.app.id, name, past, Page::default()).await;
+            for result in [present, former] {
+                assert!(matches!(result, Err(Error::WrongStore(stores)) if stores == [amazon, proof]));
+            }
+        }
+        let owner = |store: &str| Owner::of_store(Some(store.to_owned()), "u1".to_owned());
+        for store in [amazon, proof] {
+            world.store.name_customer(world.app.id, owner(store), "anna", None).await.unwrap();
+        }
+        assert_eq!(now(&world, app_user("u1")).await.external_id.as_deref(), Some("anna"), "one user");
     }
 }
 

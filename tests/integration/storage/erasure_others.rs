@@ -4,11 +4,14 @@
 use super::erasure::{OWN_ID, STORE_ID, by, by_own_id, finish, left, renew, webhook};
 use super::people::{log_in, place};
 use super::sending::{RETRY, lease, must_send};
-use super::world::{Raw, Report, World, new_platform, reported, story};
+use super::store_credentials::another_store;
+use super::world::{Raw, Report, World, happened, new_platform, record, reported, story};
 use domain::user::{TRANSFERRED_FROM, USER_ERASED};
 use domain::{CollapseKey, Environment, NotificationKind, TransitionKind, UserId};
 use serde_json::Value;
-use storage::{Author, CustomerKey, CustomerMove, CustomerName, ErasureStage, Filter, Owner, Page};
+use storage::{
+    Author, CustomerKey, CustomerMove, CustomerName, ErasureStage, Error, Filter, Owner, Page,
+};
 
 fn author(reason: &str) -> Author {
     Author {
@@ -65,6 +68,40 @@ story! {
         assert_eq!(informed.len(), 4);
         world.set_environment(keys[0], "production");
         assert_eq!(world.broken(1000).await, []);
+    }
+}
+
+story! {
+    async fn the_same_id_in_another_store_is_left_alone(world: World) {
+        let second = another_store(&world).await;
+        let here = renew(&world, "r1", 1).await;
+        let report = Report { kind: NotificationKind::Renewed, customer: Some(STORE_ID), related: None };
+        world.accept(reported(second, "elsewhere", "r2", 2000, report)).await;
+        let there = CollapseKey::of(second, "r2");
+        world.done(happened(record(there, &world.load(there).await), &[TransitionKind::Renewed])).await;
+        let of_store = |store: &str| CustomerName::of_store(Some(store.to_owned()), STORE_ID.to_owned());
+        let erase = async |name: CustomerName| world.store.erase_customer(by(&world, name)).await;
+        let unclear = erase(CustomerName::AppUser(STORE_ID.to_owned())).await;
+        assert!(matches!(unclear, Err(Error::WrongStore(stores)) if stores == ["amazon", "proof"]));
+
+        let begun = erase(of_store("proof")).await.unwrap();
+        finish(&world, &begun).await;
+        let customer = |key: CollapseKey| {
+            let select = format!("SELECT app_user_id AS value FROM purchases WHERE collapse_key = '{key}'");
+            world.raw().texts(&select).remove(0)
+        };
+        assert_eq!(customer(here), STORE_ID);
+        assert!(customer(there).starts_with("erased-"), "{}", customer(there));
+        let state = world.store.customer_state(world.app.id, of_store("amazon"), Environment::Production);
+        assert_eq!(state.await.unwrap().app_user_ids, [STORE_ID]);
+
+        let other = erase(of_store("amazon")).await.unwrap();
+        finish(&world, &other).await;
+        assert_ne!(other.id, begun.id);
+        for (store, report) in [("proof", begun), ("amazon", other)] {
+            assert_eq!(erase(of_store(store)).await.unwrap().id, report.id, "a repeated request for {store}");
+        }
+        assert_eq!(left(&world, &[STORE_ID]), [""; 0]);
     }
 }
 

@@ -1,12 +1,12 @@
 //! What a platform has of its store alone: settings, and credentials that are encrypted and used as a shared secret is.
 
 use super::world::{World, key_of_all_ones, new_platform, renewal, story};
-use domain::CollapseKey;
 use domain::stores::{Policy, amazon};
+use domain::{CollapseKey, PlatformId};
 use serde_json::json;
 use storage::{
     Accepted, AuditLogFilter, Config, ExposeSecret, Key, NewPlatform, Page, Platform,
-    PlatformChange, Store, StorePart, StoreQuery, TurnCursor,
+    PlatformChange, Store, StorePart, StorePartChange, StoreQuery, TurnCursor,
 };
 
 const RECEIPT: &str = "r1";
@@ -24,6 +24,16 @@ fn part(project: &str, credentials: Option<&str>) -> StorePart {
         settings: Some(json!({ "project": project })),
         credentials: credentials.map(Into::into),
     }
+}
+
+/// Creates a platform of another store than that of the world's own one.
+pub async fn another_store(world: &World) -> PlatformId {
+    domain::stores::add(&[&POLICY]);
+    let new = NewPlatform {
+        store: POLICY.store.to_owned(),
+        ..new_platform(&world.app, "another store")
+    };
+    world.store.new_platform(new).await.unwrap().id
 }
 
 /// A platform without a shared secret, with a purchase.
@@ -53,9 +63,13 @@ fn credentials(query: &StoreQuery) -> &str {
     credentials.map_or("", |credentials| credentials.expose_secret())
 }
 
+/// Changes what the platform had when it was read to this.
 async fn change(store: &Store, platform: &Platform, part: StorePart) -> Platform {
     let change = PlatformChange {
-        of_store: Some(part),
+        of_store: Some(StorePartChange::between(
+            platform.store_settings.as_ref(),
+            part,
+        )),
         ..PlatformChange::default()
     };
     store
@@ -92,6 +106,27 @@ story! {
         let found = query(&world.store, &platform).await.expect("it can be queried");
         assert_eq!(credentials(&found), OTHERS);
         assert!(!world.store.refuse_secret(&refused).await.unwrap(), "the others are not refused");
+    }
+}
+
+story! {
+    async fn two_changes_of_a_stores_settings_at_once_both_stay(world: World) {
+        let platform = connected(&world).await;
+        let second = world.second_process().await;
+        let part = |settings| StorePart { settings: Some(settings), credentials: None };
+        let region = part(json!({ "project": "one", "region": "eu" }));
+        let account = part(json!({ "project": "one", "account": "a1" }));
+        tokio::join!(change(&world.store, &platform, region), change(&second, &platform, account));
+        let after = world.store.platform(platform.id).await.unwrap();
+        let all = json!({ "project": "one", "region": "eu", "account": "a1" });
+        assert_eq!(after.store_settings, Some(all));
+        let no_project = part(json!({ "region": "eu", "account": "a1" }));
+        let no_region = part(json!({ "project": "one", "account": "a1" }));
+        tokio::join!(change(&world.store, &after, no_project), change(&second, &after, no_region));
+        let last = world.store.platform(platform.id).await.unwrap();
+        assert_eq!(last.store_settings, Some(json!({ "account": "a1" })), "both are removed");
+        assert_eq!(last.store_credentials_at, platform.store_credentials_at);
+        assert_eq!(change(&second, &last, StorePart::default()).await.store_settings, None);
     }
 }
 

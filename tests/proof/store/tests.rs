@@ -444,6 +444,24 @@ async fn an_import_names_customers_of_its_platforms_store() {
     world.finish().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_without_credentials_names_the_flags_of_the_store() {
+    let world = start(Backend::Sqlite, &Shared::default()).await;
+    let create = format!(
+        "platform create --store proof --app {} --name own --package-name {PACKAGE} --no-older-process --json",
+        world.app_id
+    );
+    let created = call(&world, &create).expect("a platform");
+    let file = world.installation.folder().join("purchases.csv");
+    std::fs::write(file, format!("receipt_id\n{PURCHASE}\n")).expect("a file");
+    let id = text(&created, "id");
+    let import = format!("app import purchases.csv --platform {id}");
+    let refused = call(&world, &import).expect_err("an error");
+    let expected = format!("`settle platform update {id} --store-setting key=@FILE`");
+    assert!(refused.contains(&expected), "{refused}");
+    world.finish().await;
+}
+
 /// The platform after a command about it, or the error of the command.
 fn call(world: &World, line: &str) -> Result<Value, String> {
     let arguments: Vec<&str> = line.split(' ').collect();

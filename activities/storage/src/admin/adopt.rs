@@ -177,8 +177,11 @@ impl Store {
         {
             return Ok(Vec::new());
         }
-        let (app, installation, secrets) =
-            (platform.app_id, self.installation, self.secrets.clone());
+        let (app, installation, secrets) = (
+            platform.app_id,
+            self.database.installation,
+            self.database.secrets.clone(),
+        );
         let store = platform.store.clone();
         self.write(move |write| {
             let mut unnamed = Vec::new();

@@ -85,7 +85,7 @@ impl Store {
     }
 
     pub async fn customer(&self, app: AppId, by: CustomerKey) -> Result<Customer, Error> {
-        let secrets = self.secrets.clone();
+        let secrets = self.database.secrets.clone();
         self.read(move |connection| {
             let by = match by {
                 CustomerKey::Owner(owner) => {

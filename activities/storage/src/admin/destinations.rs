@@ -73,7 +73,7 @@ fn check_number(write: &mut Write<'_>, new: &NewDestination) -> Result<(), Error
 impl Store {
     pub async fn new_destination(&self, new: NewDestination) -> Result<Destination, Error> {
         let id = DestinationId::new(random_uuid()?);
-        let (secrets, shown) = (self.secrets.clone(), self.shown);
+        let (secrets, shown) = (self.database.secrets.clone(), self.shown);
         self.change("destination.create", move |write| {
             require_app(write, new.app_id)?;
             insert(write, &secrets, id, &new)?;
@@ -116,7 +116,7 @@ impl Store {
         change: DestinationChange,
         mut set: impl FnMut(&mut DestinationSettings) + Send + 'static,
     ) -> Result<Destination, Error> {
-        let (secrets, shown) = (self.secrets.clone(), self.shown);
+        let (secrets, shown) = (self.database.secrets.clone(), self.shown);
         let has_settings = change.settings.is_some();
         let changed = self
             .change("destination.update", move |write| {
@@ -264,7 +264,7 @@ impl Store {
 
     /// The decrypted secret of a destination.
     pub async fn destination_secret(&self, id: DestinationId) -> Result<SecretString, Error> {
-        let secrets = self.secrets.clone();
+        let secrets = self.database.secrets.clone();
         self.read(move |connection| require(connection, id)?.open_secret(&secrets))
             .await
     }

@@ -137,7 +137,10 @@ impl Store {
             }
             Ok(totals)
         };
-        self.writer.write(JobKind::Count("device_days"), add).await
+        self.database
+            .writer
+            .write(JobKind::Count("device_days"), add)
+            .await
     }
 
     /// Whether a device has reported or logged in.

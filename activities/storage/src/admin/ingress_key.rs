@@ -102,14 +102,14 @@ const USE_OLD: Sql = statement! {"
 impl Store {
     /// Finds the recipients of these ingress keys in one read.
     pub async fn recipients(&self, keys: Vec<String>) -> Result<Recipients, Error> {
-        let secrets = self.secrets.clone();
+        let secrets = self.database.secrets.clone();
         self.read_for_ingress(move |connection| recipients(connection, &secrets, &keys))
             .await
     }
 
     /// The secret part of the URL that a platform's notifications are sent to.
     pub async fn ingress_key(&self, id: PlatformId) -> Result<SecretString, Error> {
-        let secrets = self.secrets.clone();
+        let secrets = self.database.secrets.clone();
         self.read(move |connection| {
             let sealed: Option<String> = sql(KEY).bind(id).value(connection)?;
             let sealed = sealed.ok_or(Error::Missing { what: "platform" })?;
@@ -131,7 +131,7 @@ impl Store {
         key: SecretString,
         overlap: Duration,
     ) -> Result<Platform, Error> {
-        let secrets = self.secrets.clone();
+        let secrets = self.database.secrets.clone();
         self.change("platform.rotate-ingress-key", move |write| {
             let platform = lock(write, id)?;
             let until = write.now()?.plus(overlap);

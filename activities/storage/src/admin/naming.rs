@@ -108,8 +108,11 @@ impl Store {
         names: impl Into<CustomerNames>,
         condition: Option<NamingCondition>,
     ) -> Result<Customer, Error> {
-        let (secrets, installation, names) =
-            (self.secrets.clone(), self.installation, names.into());
+        let (secrets, installation, names) = (
+            self.database.secrets.clone(),
+            self.database.installation,
+            names.into(),
+        );
         let author = Author {
             by: self.actor().name.clone(),
             reason: self.actor().reason.clone(),
@@ -157,7 +160,7 @@ impl Store {
         owner: Owner,
         names: impl Into<CustomerNames>,
     ) -> Result<Naming, Error> {
-        let (secrets, names) = (self.secrets.clone(), names.into());
+        let (secrets, names) = (self.database.secrets.clone(), names.into());
         self.read(move |connection| {
             let owner = owner.or_tombstone(connection, &secrets, app)?;
             let known =

@@ -5,7 +5,7 @@ use super::processes::{self, ShownProcesses};
 use super::sealed_key;
 use crate::inbox::topics;
 use crate::reports::check;
-use crate::settings::credential::{SHARED_SECRET, STORE_CREDENTIALS, StorePart};
+use crate::settings::credential::{SHARED_SECRET, STORE_CREDENTIALS, StorePart, StorePartChange};
 use crate::settings::{app_lock, without_default};
 use crate::settling::rechecks::{self, RecheckReason};
 use crate::store::Store;
@@ -152,8 +152,8 @@ pub struct PlatformChange {
     pub publishable_key: Option<String>,
     /// One more topic that may send. Its subscription is confirmed when it requests that.
     pub topic_arn: Option<String>,
-    /// New settings of the store's own form. Without credentials the stored ones stay.
-    pub of_store: Option<StorePart>,
+    /// Changed fields of the store's own form.
+    pub of_store: Option<StorePartChange>,
 }
 
 impl Platform {
@@ -244,7 +244,7 @@ impl Store {
         shown: ShownProcesses,
     ) -> Result<Platform, Error> {
         let id = PlatformId::new(random_uuid()?);
-        let secrets = self.secrets.clone();
+        let secrets = self.database.secrets.clone();
         self.change("platform.create", move |write| {
             require_app(write, new.app_id)?;
             app_lock::take(write, new.app_id)?;
@@ -299,7 +299,7 @@ impl Store {
         change: PlatformChange,
         mut set: impl FnMut(&mut PlatformSettings) + Send + 'static,
     ) -> Result<Platform, Error> {
-        let secrets = self.secrets.clone();
+        let secrets = self.database.secrets.clone();
         self.change("platform.update", move |write| {
             let app = find(write.connection, id)?.app_id;
             app_lock::take(write, app)?;
@@ -326,7 +326,7 @@ impl Store {
             if after != before || change.shared_secret.is_some() {
                 sql(RAISE_VERSION).bind(id).run(write.connection)?;
             }
-            let has_credentials = |part: &StorePart| part.credentials.is_some();
+            let has_credentials = |part: &StorePartChange| part.credentials.is_some();
             let mut changed = fields(&after);
             // Of a secret, an audit entry has that it was replaced, and nothing of it.
             if change.shared_secret.is_some() {
@@ -381,7 +381,7 @@ impl Store {
 
     /// The credential of a platform whose store has one secret.
     pub async fn platform_secret(&self, id: PlatformId) -> Result<Option<SecretString>, Error> {
-        let secrets = self.secrets.clone();
+        let secrets = self.database.secrets.clone();
         self.read(move |connection| {
             let Sealed { shared_secret } = sql(SECRET).bind(id).one(connection, "platform")?;
             shared_secret
@@ -604,21 +604,25 @@ const SET_STORE_CREDENTIALS: Sql = statement! {"
 
 const USE_AGAIN: Sql = statement!("UPDATE platforms SET secret_refused_at = NULL WHERE id = ?");
 
-/// Replaces the settings of a platform's store alone and, if there are others, its credentials, and notes a recheck then.
+/// Changes the settings of a platform's store alone and, if there are others, its credentials, and notes a recheck then.
+/// `before` is locked: it has what changes before this one left.
 fn set_store_part(
     write: &mut Write<'_>,
     secrets: &Secrets,
     before: &Platform,
-    part: &StorePart,
+    part: &StorePartChange,
 ) -> Result<(), Error> {
+    let settings = Some(part.applied(before.store_settings.as_ref()))
+        .filter(|settings| !settings.is_empty())
+        .map(Value::Object);
     sql(SET_STORE_SETTINGS)
-        .bind(part.settings.as_ref().map(Value::to_string))
+        .bind(settings.as_ref().map(Value::to_string))
         .bind(before.id)
         .run(write.connection)?;
     let credentials = part.credentials.as_ref();
     let Some(sealed) = seal(write, secrets, STORE_CREDENTIALS, before.id, credentials)? else {
         // What the store refused may have been wrong by a setting alone.
-        if part.settings != before.store_settings {
+        if settings != before.store_settings {
             sql(USE_AGAIN).bind(before.id).run(write.connection)?;
             rechecks::recheck_secret(write, before.id, before.secret_refused_at)?;
         }

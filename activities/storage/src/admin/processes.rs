@@ -78,7 +78,7 @@ impl Store {
             .run(write.connection)
             .map(drop)
         };
-        self.writer.write(kind, sign).await
+        self.database.writer.write(kind, sign).await
     }
 
     /// Removes the sign of life of a process that stops.
@@ -86,7 +86,7 @@ impl Store {
         let kind = JobKind::Count("processes");
         let remove =
             move |write: &mut Write<'_>| sql(REMOVE).bind(id).run(write.connection).map(drop);
-        self.writer.write(kind, remove).await
+        self.database.writer.write(kind, remove).await
     }
 
     /// Removes the signs of life that count no longer; returns their number.

@@ -189,19 +189,19 @@ pub struct Turned {
 impl Store {
     /// The id of the key that encrypts.
     pub fn key_id(&self) -> &str {
-        self.secrets.newest_id()
+        self.database.secrets.newest_id()
     }
 
     /// The ids of other keys that something may still be encrypted with.
     pub async fn older_keys(&self) -> Result<Vec<String>, Error> {
-        let secrets = self.secrets.clone();
+        let secrets = self.database.secrets.clone();
         self.read(move |connection| older(connection, &secrets))
             .await
     }
 
     /// Counts the values that older keys encrypted or hashed. Columns without such values are left out.
     pub async fn left_of_older_keys(&self) -> Result<Vec<Left>, Error> {
-        let secrets = self.secrets.clone();
+        let secrets = self.database.secrets.clone();
         self.read(move |connection| left(connection, &secrets))
             .await
     }
@@ -209,7 +209,7 @@ impl Store {
     /// Encrypts and hashes the next values again. The first page that finds one leaves the audit entry of the whole
     /// turn.
     pub async fn turn_page(&self, from: TurnCursor) -> Result<Turned, Error> {
-        let secrets = self.secrets.clone();
+        let secrets = self.database.secrets.clone();
         let turned = self
             .change("key.turn", move |write| {
                 let turned = turn(write, &secrets, &from)?;
@@ -232,7 +232,7 @@ impl Store {
     /// # Errors
     /// [`Error::Conflict`] when something is left of them; [`Error::Corrupt`] when the key of this process was turned out.
     pub async fn turn_out_older_keys(&self) -> Result<Vec<String>, Error> {
-        let secrets = self.secrets.clone();
+        let secrets = self.database.secrets.clone();
         self.change("key.turn-out", move |write| {
             keys::check_newest(write.connection, secrets.newest_id())?;
             // A transaction that encrypts with one of the keys holds a shared lock on it until its commit.

@@ -72,7 +72,7 @@ impl Store {
     /// # Errors
     /// [`Error::Conflict`] if they may go already.
     pub async fn approve_transfer(&self, id: ReviewId, author: Author) -> Result<Answered, Error> {
-        let installation = self.installation;
+        let installation = self.database.installation;
         self.change("transfer.approve", move |write| {
             let review = answer(write, id, true, &author)?;
             let transfer = move_claimed(write, installation, &review, &author)?;

@@ -216,7 +216,8 @@ impl Store {
     /// The hash under which sign-ins and links of the admin token have it. It may be a phrase, which is tried out where
     /// its hash needs no key.
     pub fn token_hash(&self, token: &SecretString) -> String {
-        self.secrets
+        self.database
+            .secrets
             .phrase_hash("sign_ins.token_hash", token.expose_secret())
     }
 

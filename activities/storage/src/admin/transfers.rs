@@ -89,7 +89,7 @@ impl Store {
         wanted: CustomerMove,
         condition: Option<MoveCondition>,
     ) -> Result<Transfer, Error> {
-        let (installation, new) = (self.installation, UserId::new(random_uuid()?));
+        let (installation, new) = (self.database.installation, UserId::new(random_uuid()?));
         self.change_in(
             JobKind::People(wanted.app, None),
             "customer.move",
@@ -109,7 +109,7 @@ impl Store {
     /// # Errors
     /// [`Error::Conflict`] if it was taken back before, or if one of its customers has moved on since.
     pub async fn undo_transfer(&self, id: TransferId, author: Author) -> Result<Transfer, Error> {
-        let installation = self.installation;
+        let installation = self.database.installation;
         self.change("transfer.undo", move |write| {
             let moved = undo(write, installation, id, &author)?;
             let transfer = transfers::find(write.connection, moved.id)?;

@@ -34,12 +34,15 @@ row! {
     }
 }
 
-/// An open database: its writer, its readers by their purposes, and its installation.
+/// An open database: its writer, its readers by their purposes, and its installation. Clones share it.
+#[derive(Clone)]
 pub struct OpenDatabase {
     pub writer: Writer,
     pub readers: Readers,
     pub ingress_readers: Readers,
+    /// Readers for requests of devices only.
     pub device_readers: Readers,
+    /// For `/readyz` and the time of the last sweep.
     pub health_readers: Readers,
     pub secrets: Secrets,
     pub installation: Installation,

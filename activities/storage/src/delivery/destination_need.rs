@@ -108,7 +108,7 @@ impl Store {
         id: DestinationId,
         limit: i64,
     ) -> Result<Option<LanesInBackoff>, Error> {
-        let clock = self.clock;
+        let clock = self.database.clock;
         self.read(move |connection| {
             let now = connection.now(clock)?;
             let Some(destination) = destinations::find(connection, id)? else {

@@ -128,8 +128,9 @@ impl Store {
     }
 
     pub async fn last_sweep(&self) -> Result<LastSweep, Error> {
-        let clock = self.clock;
-        self.health_readers
+        let clock = self.database.clock;
+        self.database
+            .health_readers
             .read(move |connection| {
                 let now = connection.now(clock)?;
                 let Times {

@@ -36,7 +36,7 @@ impl Store {
         key: CollapseKey,
         destination: DestinationId,
     ) -> Result<Option<(Duration, Option<String>)>, Error> {
-        let clock = self.clock;
+        let clock = self.database.clock;
         self.read(move |connection| {
             let now = connection.now(clock)?;
             let health = health::find(connection, destination, now)?.health;
@@ -54,9 +54,10 @@ impl Store {
     /// Leases a lane for one request, if one of its deliveries is due, the lane is free, and the destination can take
     /// the request.
     pub async fn lease(&self, lease: Lease) -> Result<LeaseResult, Error> {
-        let secrets = self.secrets.clone();
+        let secrets = self.database.secrets.clone();
         let kind = JobKind::Lane(lease.destination, lease.key);
-        self.writer
+        self.database
+            .writer
             .write(kind, move |write| leasing::lease(write, &secrets, &lease))
             .await
     }
@@ -64,7 +65,8 @@ impl Store {
     /// Records how a request went, and returns what is left in the lane, in one transaction.
     pub async fn finish(&self, finish: Finish) -> Result<FinishResult, Error> {
         let kind = JobKind::Lane(finish.destination, finish.key);
-        self.writer
+        self.database
+            .writer
             .write(kind, move |write| finish::finish(write, &finish))
             .await
     }
@@ -78,7 +80,7 @@ impl Store {
         finish: Finish,
         next: Lease,
     ) -> Result<(FinishResult, Option<LeaseResult>), Error> {
-        let secrets = self.secrets.clone();
+        let secrets = self.database.secrets.clone();
         let kind = JobKind::Lane(finish.destination, finish.key);
         let work = move |write: &mut Write<'_>| {
             let finished = finish::finish(write, &finish)?;
@@ -88,7 +90,7 @@ impl Store {
                 .transpose()?;
             Ok((finished, leased))
         };
-        self.writer.write(kind, work).await
+        self.database.writer.write(kind, work).await
     }
 
     /// Whether the holder with this token still holds an unexpired lease.
@@ -98,7 +100,7 @@ impl Store {
         destination: DestinationId,
         token: &str,
     ) -> Result<bool, Error> {
-        let (clock, token) = (self.clock, token.to_owned());
+        let (clock, token) = (self.database.clock, token.to_owned());
         self.read(move |connection| {
             let now = connection.now(clock)?;
             let is_held = places::is_held(connection, LaneKey { key, destination }, &token, now)?;

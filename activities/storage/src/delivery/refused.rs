@@ -34,7 +34,8 @@ impl Store {
     ) -> Result<Option<Duration>, Error> {
         let (token, error) = (token.to_owned(), clean(error).into_owned());
         let kind = JobKind::Lane(destination, key);
-        self.writer
+        self.database
+            .writer
             .write(kind, move |write| {
                 set_back(write, LaneKey { key, destination }, &token, &error)
             })

@@ -88,9 +88,11 @@ impl Store {
     /// events may be stored: the app sends all of them again. An unknown device is created with the secret of its first
     /// request; then one with another secret is refused with [`Error::Unproved`].
     pub async fn accept_reports(&self, request: DeviceRequest) -> Result<AcceptedReports, Error> {
-        let network =
-            self.secrets
-                .tombstone(CLAIMS, &request.platform.to_string(), &request.network);
+        let network = self.database.secrets.tombstone(
+            CLAIMS,
+            &request.platform.to_string(),
+            &request.network,
+        );
         let mut request = DeviceRequest { network, ..request };
         let mut accepted = AcceptedReports::default();
         while request.reports.len() > MAX_WRITTEN {
@@ -110,7 +112,7 @@ impl Store {
     async fn accept_some(&self, request: DeviceRequest) -> Result<AcceptedReports, Error> {
         let (org, secrets, backlogs) = (
             self.installation().org_id,
-            self.secrets.clone(),
+            self.database.secrets.clone(),
             self.claims.clone(),
         );
         let work = move |write: &mut Write<'_>, requests: &[&DeviceRequest]| {
@@ -122,6 +124,7 @@ impl Store {
             weight,
         };
         let accepted = self
+            .database
             .writer
             .write_items(JobKind::Device(ACCEPT), items, work)
             .await?;

@@ -48,7 +48,7 @@ row! {
 impl Store {
     /// Ends at most `limit` sessions that had no event for half an hour, and records that. Returns their number.
     pub async fn end_idle_sessions(&self, limit: i64) -> Result<usize, Error> {
-        let clock = self.clock;
+        let clock = self.database.clock;
         let idle: Vec<Idle> = self
             .read(move |connection| {
                 let now = connection.now(clock)?;

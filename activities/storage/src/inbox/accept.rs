@@ -84,10 +84,11 @@ impl Store {
         if notifications.is_empty() {
             return Ok(Vec::new());
         }
-        let secrets = self.secrets.clone();
+        let secrets = self.database.secrets.clone();
         let work =
             move |write: &mut Write<'_>, all: &[&NewNotification]| insert(write, &secrets, all);
-        self.writer
+        self.database
+            .writer
             .write_items(JobKind::Accept(ACCEPT), notifications.into(), work)
             .await
     }

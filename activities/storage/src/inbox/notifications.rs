@@ -165,7 +165,7 @@ impl Store {
     /// Open notifications with a sequence number above `seq`, in that order. Without those that a settling left open:
     /// these are settled at the purchase's next wake.
     pub async fn open_after(&self, seq: i64, limit: i64) -> Result<Vec<Open>, Error> {
-        let clock = self.clock;
+        let clock = self.database.clock;
         self.read(move |connection| {
             let now = connection.now(clock)?;
             let rows: Vec<OpenRow> = sql(OPEN_AFTER).bind(seq).bind(limit).all(connection)?;
@@ -177,7 +177,7 @@ impl Store {
     /// The newest open notification of each purchase, with a sequence number below `seq`, newest first. Without
     /// purchases that are held, and without notifications that a settling left open.
     pub async fn newest_open_before(&self, seq: i64, limit: i64) -> Result<Vec<Open>, Error> {
-        let clock = self.clock;
+        let clock = self.database.clock;
         self.read(move |connection| {
             let now = connection.now(clock)?;
             let rows: Vec<OpenRow> = sql(NEWEST_OPEN).bind((seq, now, limit)).all(connection)?;
@@ -188,7 +188,7 @@ impl Store {
 
     /// How long ago the oldest open notification was accepted that no settling left open; `None` when there is none.
     pub async fn inbox_age(&self) -> Result<Option<Duration>, Error> {
-        let clock = self.clock;
+        let clock = self.database.clock;
         self.read(move |connection| {
             let now = connection.now(clock)?;
             let oldest: Option<Timestamp> = sql(OLDEST_OPEN).value(connection)?;

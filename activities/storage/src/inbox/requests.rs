@@ -94,7 +94,7 @@ impl Store {
     /// another one takes the place of the topic that gives way, whose waiting notifications are refused. A decided topic
     /// stays as it is, unless it expired or was unsubscribed. A pending one that requests again does not wait longer.
     pub async fn add_pending_topic(&self, request: TopicRequest) -> Result<PendingTopic, Error> {
-        let (new_id, secrets) = (TopicId::new(random_uuid()?), self.secrets.clone());
+        let (new_id, secrets) = (TopicId::new(random_uuid()?), self.database.secrets.clone());
         let (pending, displaced) = self
             .write(move |write| {
                 lock_platform(write, request.platform_id)?;

@@ -131,7 +131,7 @@ impl Store {
 
     /// The URL that confirms the subscription of a pending topic.
     pub async fn subscribe_url(&self, id: TopicId) -> Result<Option<SecretString>, Error> {
-        let secrets = self.secrets.clone();
+        let secrets = self.database.secrets.clone();
         self.read(move |connection| {
             let sealed: Option<Option<String>> = sql(SUBSCRIBE_URL).bind(id).value(connection)?;
             let sealed = sealed.ok_or(Error::Missing { what: "topic" })?;

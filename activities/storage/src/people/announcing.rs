@@ -131,8 +131,9 @@ impl Store {
             if !is_first_from || !is_first_to {
                 continue;
             }
-            let (installation, kind) = (self.installation, JobKind::People(app_id, None));
+            let (installation, kind) = (self.database.installation, JobKind::People(app_id, None));
             match self
+                .database
                 .writer
                 .write(kind, move |write| announce(write, installation, id))
                 .await

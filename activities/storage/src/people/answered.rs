@@ -62,7 +62,7 @@ const VERIFY: Sql = statement! {"
 impl Store {
     /// Records a decision in one transaction. It is idempotent by the settling number and the notifications.
     pub async fn record(&self, record: Record) -> Result<Recorded, Error> {
-        let installation = self.installation;
+        let installation = self.database.installation;
         let settled = Settled {
             key: record.collapse_key,
             newest: record.seqs.iter().max().copied(),
@@ -91,7 +91,8 @@ impl Store {
             }
             Ok(recorded)
         };
-        self.writer
+        self.database
+            .writer
             .write_ordered(JobKind::Record(RECORD), order, work)
             .await
     }

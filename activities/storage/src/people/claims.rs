@@ -166,7 +166,7 @@ impl Store {
         place: DevicePlace,
         key: CollapseKey,
     ) -> Result<ClaimStep, Error> {
-        let (installation, secrets) = (self.installation(), self.secrets.clone());
+        let (installation, secrets) = (self.installation(), self.database.secrets.clone());
         self.write_of_device(place, move |write| {
             let Some(pending) = Pending::find(write.connection, &secrets, place, key)? else {
                 return Ok(ClaimStep::Done(ClaimStatus::Verified));
@@ -208,7 +208,7 @@ impl Store {
         key: CollapseKey,
         answer: ClaimAnswer,
     ) -> Result<ClaimResult, Error> {
-        let (installation, secrets) = (self.installation(), self.secrets.clone());
+        let (installation, secrets) = (self.installation(), self.database.secrets.clone());
         self.write_of_device(place, move |write| {
             let Some(pending) = Pending::find(write.connection, &secrets, place, key)? else {
                 return Ok(ClaimResult::NotVerified);
@@ -241,7 +241,7 @@ impl Store {
         key: CollapseKey,
         why: &str,
     ) -> Result<(), Error> {
-        let (secrets, why) = (self.secrets.clone(), clean(why).into_owned());
+        let (secrets, why) = (self.database.secrets.clone(), clean(why).into_owned());
         self.write_of_device(place, move |write| {
             let Some(pending) = Pending::find(write.connection, &secrets, place, key)? else {
                 return Ok(());

@@ -97,7 +97,8 @@ impl Store {
         F: FnMut(&mut Write<'_>) -> Result<T, Error> + Send + 'static,
     {
         let app = self.read(move |connection| app(connection, place)).await?;
-        self.writer
+        self.database
+            .writer
             .write(
                 app.map_or(JobKind::Other, |app| JobKind::People(app, None)),
                 work,

@@ -40,7 +40,7 @@ impl Store {
     /// Logs a customer in on a device. A repetition changes nothing: it stores that the device was seen. A device with
     /// another secret, or without one, is refused with [`Error::Unproved`].
     pub async fn login(&self, login: Login) -> Result<LoggedIn, Error> {
-        let installation = self.installation;
+        let installation = self.database.installation;
         let (found, login) = self
             .read_for_devices(move |connection| {
                 let found = connection.at_one_moment(|connection| {
@@ -61,7 +61,7 @@ impl Store {
                 device_users::note_seen(write, login.place);
                 Ok(())
             };
-            self.writer.write(kind, seen).await?;
+            self.database.writer.write(kind, seen).await?;
             return Ok(LoggedIn {
                 user_id,
                 device_user_id,
@@ -69,7 +69,8 @@ impl Store {
             });
         }
         let (app, logouts) = (*app, context.device.logouts);
-        self.writer
+        self.database
+            .writer
             .write(kind, move |write| {
                 log_in(write, installation, app, logouts, &login)
             })
@@ -91,7 +92,8 @@ impl Store {
         let Some(app) = app else {
             return Ok(UserId::of_device(place, 0));
         };
-        self.writer
+        self.database
+            .writer
             .write(JobKind::People(app, None), move |write| {
                 if !device_users::is_known(write.connection, place)? {
                     return Ok(UserId::of_device(place, 0));

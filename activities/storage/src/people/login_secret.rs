@@ -46,12 +46,15 @@ impl Store {
                 .run(write.connection)
                 .map(drop)
         };
-        self.writer.write(JobKind::People(app, None), note).await
+        self.database
+            .writer
+            .write(JobKind::People(app, None), note)
+            .await
     }
 
     /// The login secret of a platform; `None` where logins need no token.
     pub async fn login_secret(&self, id: PlatformId) -> Result<Option<SecretString>, Error> {
-        let secrets = self.secrets.clone();
+        let secrets = self.database.secrets.clone();
         self.read_for_devices(move |connection| {
             let Sealed { login_secret } = sql(FIND).bind(id).one(connection, "platform")?;
             login_secret
@@ -67,7 +70,7 @@ impl Store {
         id: PlatformId,
         secret: Option<SecretString>,
     ) -> Result<(), Error> {
-        let secrets = self.secrets.clone();
+        let secrets = self.database.secrets.clone();
         self.change("platform.login-secret", move |write| {
             let app: Option<AppId> = sql(APP).bind(id).value(write.connection)?;
             let app = app.ok_or(Error::Missing { what: "platform" })?;

@@ -33,7 +33,7 @@ impl Store {
         mode: RunMode,
         place: Option<PageOfRun>,
     ) -> Result<Redelivered, Error> {
-        let (clock, selection) = (self.clock, selected.selection.clone());
+        let (clock, selection) = (self.database.clock, selected.selection.clone());
         let keys: Vec<CollapseKey> = selected
             .candidates
             .items

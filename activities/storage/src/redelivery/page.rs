@@ -77,7 +77,7 @@ impl Store {
         mode: impl Into<RunMode> + Send,
     ) -> Result<Redelivered, Error> {
         let mode = mode.into();
-        let place = mode.place(&page, &json!(selection), &self.secrets);
+        let place = mode.place(&page, &json!(selection), &self.database.secrets);
         if let Some(done) = self.answered(place.clone()).await? {
             return Ok(done);
         }
@@ -102,7 +102,7 @@ impl Store {
         let place = once.map_or(RunMode::Anew, RunMode::Once).place(
             &Page::default(),
             &json!(selection),
-            &self.secrets,
+            &self.database.secrets,
         );
         self.change("purchase.redeliver", move |write| {
             let mut entry = None;
@@ -144,7 +144,7 @@ impl Store {
         place: Option<PageOfRun>,
     ) -> Result<Redelivered, Error> {
         if mode == RunMode::Dry {
-            let clock = self.clock;
+            let clock = self.database.clock;
             return self
                 .read(move |connection| {
                     let now = connection.now(clock)?;

@@ -69,7 +69,7 @@ impl Store {
     /// Counts an answer to a platform's store. The reasons of refusals are few, and empty for what was accepted. It waits
     /// for nothing: [`Self::write_arrivals`] writes it.
     pub fn count_arrival(&self, platform: PlatformId, reason: &'static str) {
-        let now = (self.clock)();
+        let now = (self.database.clock)();
         self.counts.add_arrival(
             (platform, reason),
             Arrival {

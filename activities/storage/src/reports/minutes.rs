@@ -127,7 +127,7 @@ impl Store {
 
     /// Counts something that took this long, and ended now.
     pub fn count_timed(&self, series: Series, counted: impl Into<Counted>, took: Duration) {
-        let (Counted { app, destination }, now) = (counted.into(), (self.clock)());
+        let (Counted { app, destination }, now) = (counted.into(), (self.database.clock)());
         self.counts.add(
             MinuteKey {
                 series,

@@ -82,7 +82,11 @@ impl Store {
                     .bind((series, before, MAX_ROWS))
                     .run(write.connection)
             };
-            removed += self.writer.write(JobKind::Count(TABLE), remove).await?;
+            removed += self
+                .database
+                .writer
+                .write(JobKind::Count(TABLE), remove)
+                .await?;
         }
         Ok(removed)
     }
@@ -109,7 +113,11 @@ impl Store {
                 .note_rolled_up(series, end, first.map_or(end, hour));
             let Some(first) = first else { continue };
             let roll_up = move |write: &mut Write<'_>| roll_up(write, series, hour(first));
-            rolled += self.writer.write(JobKind::Count(TABLE), roll_up).await?;
+            rolled += self
+                .database
+                .writer
+                .write(JobKind::Count(TABLE), roll_up)
+                .await?;
         }
         Ok(rolled)
     }

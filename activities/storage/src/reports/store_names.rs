@@ -61,7 +61,10 @@ impl Store {
         text: &str,
         app: Option<AppId>,
     ) -> Result<Vec<FoundCustomer>, Error> {
-        let (text, secrets) = (clean(text.trim()).into_owned(), self.secrets.clone());
+        let (text, secrets) = (
+            clean(text.trim()).into_owned(),
+            self.database.secrets.clone(),
+        );
         self.read(move |connection| {
             let stores: Vec<StoreOfApp> = Filtered::new(STORES, [])
                 .and(OF_APP, app)

@@ -5,7 +5,7 @@ use db::secrets::Secrets;
 use db::statement::row;
 use domain::PlatformId;
 use secrecy::SecretString;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// Purpose of the encryption of a store's one secret, besides the platform.
 pub const SHARED_SECRET: &str = "platforms";
@@ -26,6 +26,52 @@ pub struct StorePart {
     pub settings: Option<Value>,
     /// Credentials of the store's own form, which are never shown again.
     pub credentials: Option<SecretString>,
+}
+
+/// A change of a platform's [`StorePart`]. It has what is changed alone, so that two changes at once both stay.
+#[derive(Debug, Clone, Default)]
+pub struct StorePartChange {
+    /// New values of settings; null removes a setting. The others stay.
+    pub settings: Map<String, Value>,
+    /// New credentials; without any the stored ones stay.
+    pub credentials: Option<SecretString>,
+}
+
+impl StorePartChange {
+    /// The change from these settings to that part.
+    pub fn between(before: Option<&Value>, after: StorePart) -> Self {
+        let (before, after_settings) = (fields(before), fields(after.settings.as_ref()));
+        let removed = before
+            .keys()
+            .filter(|name| !after_settings.contains_key(*name))
+            .map(|name| (name.clone(), Value::Null));
+        let set = after_settings
+            .iter()
+            .filter(|(name, value)| before.get(*name) != Some(*value))
+            .map(|(name, value)| (name.clone(), value.clone()));
+        Self {
+            settings: set.chain(removed).collect(),
+            credentials: after.credentials,
+        }
+    }
+
+    /// Applies the change to these settings; an empty object is no settings.
+    pub fn applied(&self, settings: Option<&Value>) -> Map<String, Value> {
+        let mut all = fields(settings);
+        for (name, value) in &self.settings {
+            if value.is_null() {
+                all.remove(name);
+            } else {
+                all.insert(name.clone(), value.clone());
+            }
+        }
+        all
+    }
+}
+
+fn fields(settings: Option<&Value>) -> Map<String, Value> {
+    let fields = settings.and_then(Value::as_object);
+    fields.cloned().unwrap_or_default()
 }
 
 /// The credential for queries of a platform's store.

@@ -51,7 +51,7 @@ impl Store {
     /// Loads a purchase for settling. The window of open notifications at or below `through` is over; only those above
     /// it are waited for.
     pub async fn load(&self, key: CollapseKey, through: i64, limit: i64) -> Result<Loaded, Error> {
-        let clock = self.clock;
+        let clock = self.database.clock;
         self.read(move |connection| {
             connection.at_one_moment(|connection| {
                 let now = connection.now_ahead(clock)?;
@@ -96,7 +96,8 @@ impl Store {
                 },
             )
         };
-        self.writer
+        self.database
+            .writer
             .write_ordered(JobKind::Record(NO_FAULTS), order, work)
             .await
     }

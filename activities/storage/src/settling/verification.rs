@@ -143,7 +143,7 @@ impl Store {
     /// The parameters to query the store of a purchase; `None` when it cannot be queried: the platform has no usable
     /// secret, or the customer is unknown.
     pub async fn store_query(&self, key: CollapseKey) -> Result<Option<StoreQuery>, Error> {
-        let secrets = self.secrets.clone();
+        let secrets = self.database.secrets.clone();
         self.read(move |connection| {
             // Before the settings: what changes after it raises the number.
             let row = purchase::find(connection, key)?;
@@ -196,7 +196,7 @@ impl Store {
         place: DevicePlace,
         key: CollapseKey,
     ) -> Result<Option<StoreQuery>, Error> {
-        let secrets = self.secrets.clone();
+        let secrets = self.database.secrets.clone();
         self.read(move |connection| {
             let claimed = sql(CLAIMED).bind((place.platform, place.device, key));
             let Some(row) = claimed.first::<ClaimedRow>(connection)? else {
@@ -278,7 +278,10 @@ impl Store {
         key: CollapseKey,
         app_user_id: &str,
     ) -> Result<(), Error> {
-        let (secrets, name) = (self.secrets.clone(), clean(app_user_id).into_owned());
+        let (secrets, name) = (
+            self.database.secrets.clone(),
+            clean(app_user_id).into_owned(),
+        );
         self.write(move |write| {
             let Some(origin) = purchase::origin(write.connection, key)? else {
                 return Ok(());

@@ -150,6 +150,9 @@ fn request(secrets: &Secrets, erase: &Erase) -> String {
     let name = match &erase.name {
         CustomerName::ExternalId(name) => format!("external_id/{name}"),
         CustomerName::AppUser(name) => format!("app_user_id/{name}"),
+        CustomerName::StoreUser { store, app_user_id } => {
+            format!("store_user/{store}/{app_user_id}")
+        }
         CustomerName::User(user) => format!("user_id/{user}"),
     };
     secrets.tombstone(TABLE, &erase.app.to_string(), &name)
@@ -254,13 +257,16 @@ const RAISE: Sql = statement! {"
     SET revision = (SELECT MAX(f.revision) FROM users f WHERE f.id IN (?*))
     WHERE id = ?
 "};
+/// Whether a purchase is of this store: customers of two stores may have the same id.
+const IN_STORE: &str =
+    "(SELECT 1 FROM platforms f WHERE f.id = purchases.platform_id AND f.store = ?) IS NOT NULL";
 /// `|| ''` keeps SQLite, which has no statistics, from reading all purchases of the app.
 const MOVE_CUSTOMER: Sql = statement! {"
-    UPDATE purchases SET app_user_id = ? WHERE app_user_id = ? AND app_id || '' = ?
+    UPDATE purchases SET app_user_id = ? WHERE app_user_id = ? AND app_id || '' = ? AND {IN_STORE}
 "};
 /// An answer may have named the customer of a purchase whose record does not yet.
 const MOVE_ANSWERED: Sql = statement! {hot "purchases_of_answered_customer", "
-    UPDATE purchases SET answered_customer = ? WHERE answered_customer = ? AND app_id || '' = ?
+    UPDATE purchases SET answered_customer = ? WHERE answered_customer = ? AND app_id || '' = ? AND {IN_STORE}
 "};
 const LEAVE_LANES: Sql = statement! {"
     DELETE FROM user_lanes
@@ -389,7 +395,7 @@ pub fn rename(
             .run(write.connection)?;
         for statement in [MOVE_CUSTOMER, MOVE_ANSWERED] {
             sql(statement)
-                .bind((name.tombstone.as_str(), app_user_id, app))
+                .bind((name.tombstone.as_str(), app_user_id, app, store))
                 .later(write.connection)?;
         }
     }

@@ -46,10 +46,10 @@ impl Store {
     /// sent with names until [`Store::continue_erasure`] came to it. A repeated request gets the report of the first one.
     ///
     /// # Errors
-    /// [`Error::Missing`] when the app has no such customer and never erased one; [`Error::Unavailable`] when the customer
-    /// was merged or moved at the same moment.
+    /// [`Error::Missing`] when the app has no such customer and never erased one; [`Error::WrongStore`] when the store of
+    /// the customer is not clear; [`Error::Unavailable`] when the customer was merged or moved at the same moment.
     pub async fn erase_customer(&self, erase: Erase) -> Result<Erasure, Error> {
-        let secrets = self.secrets.clone();
+        let secrets = self.database.secrets.clone();
         self.change("customer.erase", move |write| {
             require_app(write, erase.app)?;
             let report = begin::begin(write, &secrets, &erase)?;
@@ -71,7 +71,7 @@ impl Store {
     /// Takes one step of the requests to erase a customer, which changes at most `limit` rows of a table. Returns
     /// whether more steps remain, besides those of destinations.
     pub async fn continue_erasure(&self, limit: i64) -> Result<bool, Error> {
-        let secrets = self.secrets.clone();
+        let secrets = self.database.secrets.clone();
         self.write(move |write| steps::step(write, &secrets, limit))
             .await
     }

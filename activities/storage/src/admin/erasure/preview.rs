@@ -47,7 +47,7 @@ impl Store {
         app: AppId,
         name: CustomerName,
     ) -> Result<ErasurePreview, Error> {
-        let secrets = self.secrets.clone();
+        let secrets = self.database.secrets.clone();
         self.read(move |connection| {
             let missing = Error::Missing { what: "customer" };
             let user =

@@ -76,7 +76,7 @@ const LOCK: Sql = statement!("{SELECT} WHERE id = ? AND stage = 'destinations' F
 impl Store {
     /// The users whose deletion is to be requested now.
     pub async fn due_deletions(&self) -> Result<Vec<DeletionRequest>, Error> {
-        let secrets = self.secrets.clone();
+        let secrets = self.database.secrets.clone();
         self.read_now(move |connection, now| {
             let rows: Vec<ErasureRow> = sql(DUE).bind(now).bind(AT_ONCE).all(connection)?;
             let requests = rows.into_iter().map(|row| {
@@ -100,7 +100,7 @@ impl Store {
         id: Uuid,
         outcomes: Vec<(DestinationId, RequestOutcome)>,
     ) -> Result<(), Error> {
-        let secrets = self.secrets.clone();
+        let secrets = self.database.secrets.clone();
         self.write(move |write| {
             let row: Option<ErasureRow> = sql(LOCK).bind(id).first(write.connection)?;
             let Some(mut row) = row else { return Ok(()) };

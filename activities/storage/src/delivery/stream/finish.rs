@@ -166,7 +166,7 @@ impl Store {
                 queued_for,
             })
         };
-        self.writer.write(kind, work).await
+        self.database.writer.write(kind, work).await
     }
 }
 

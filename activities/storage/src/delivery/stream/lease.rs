@@ -33,7 +33,10 @@ enum Room {
 impl Store {
     /// Leases the stream of a destination, and reads what may be sent now.
     pub async fn lease_stream(&self, lease: StreamLease) -> Result<StreamPage, Error> {
-        let (secrets, kind) = (self.secrets.clone(), JobKind::Stream(lease.destination));
+        let (secrets, kind) = (
+            self.database.secrets.clone(),
+            JobKind::Stream(lease.destination),
+        );
         let work = move |write: &mut Write<'_>| {
             let id = lease.destination;
             destination_lock::share(write, id)?;
@@ -91,7 +94,7 @@ impl Store {
                 mode,
             })))
         };
-        self.writer.write(kind, work).await
+        self.database.writer.write(kind, work).await
     }
 }
 

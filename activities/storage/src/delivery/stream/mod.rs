@@ -176,7 +176,8 @@ impl Store {
                 .run(write.connection)
                 .map(drop)
         };
-        self.writer
+        self.database
+            .writer
             .write(JobKind::Stream(destination), release)
             .await
     }

@@ -82,6 +82,6 @@ impl Store {
             }
             Ok(StreamStarted::In(wait))
         };
-        self.writer.write(kind, work).await
+        self.database.writer.write(kind, work).await
     }
 }

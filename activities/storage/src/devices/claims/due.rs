@@ -118,7 +118,7 @@ pub fn take_up(
 impl Store {
     /// The platforms with claims that are due, and whose store can be queried.
     pub async fn platforms_with_due_claims(&self) -> Result<Vec<PlatformId>, Error> {
-        let clock = self.clock;
+        let clock = self.database.clock;
         self.read(move |connection| {
             let now = connection.now(clock)?;
             sql(PLATFORMS_DUE).bind(now).values(connection)
@@ -170,7 +170,7 @@ impl Store {
     /// Removes at most `limit` refused claims whose time is over: their purchases may be claimed again. Returns their
     /// number.
     pub async fn forget_refused_claims(&self, limit: i64) -> Result<usize, Error> {
-        let clock = self.clock;
+        let clock = self.database.clock;
         let old: Vec<OldRow> = self
             .read(move |connection| {
                 let now = connection.now(clock)?;

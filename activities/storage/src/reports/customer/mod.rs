@@ -9,7 +9,7 @@ pub use past::{Announcement, AnnouncementStatus, MoveSince};
 
 use crate::purchases::owned;
 use crate::purchases::user_devices;
-use crate::purchases::users;
+use crate::purchases::users::{self, StoreUser};
 use crate::settings::tombstones::{self, ConcealedName, is_tombstone};
 use crate::settings::unnamed::PURCHASE_PREFIX;
 use crate::store::Store;
@@ -21,6 +21,7 @@ use db::sql::{Sql, statement};
 use db::statement::{clean, sql};
 use domain::user::{CustomerDevice, CustomerPurchase, CustomerState, OwnedPurchase};
 use domain::{AppId, Environment, Timestamp, UserId};
+use std::collections::BTreeSet;
 
 /// Maximum number of purchases that are shown with a state.
 const MAX_SHOWN: i64 = 1000;
@@ -29,10 +30,22 @@ const MAX_SHOWN: i64 = 1000;
 pub enum CustomerName {
     /// The app's own id for the customer.
     ExternalId(String),
-    /// The store's id for the customer.
+    /// The store's id for the customer, if customers of one store alone have it.
     AppUser(String),
+    /// The store's id for the customer, and the store.
+    StoreUser { store: String, app_user_id: String },
     /// settle's id for the user.
     User(UserId),
+}
+
+impl CustomerName {
+    /// The store's id for the customer, of this store; without one, of the only store that knows it.
+    pub fn of_store(store: Option<String>, app_user_id: String) -> Self {
+        match store {
+            Some(store) => Self::StoreUser { store, app_user_id },
+            None => Self::AppUser(app_user_id),
+        }
+    }
 }
 
 /// A customer with the state over their purchases in one environment.
@@ -61,7 +74,8 @@ impl Store {
     /// What a customer may use now, by their purchases in one environment, with those that were settled last.
     ///
     /// # Errors
-    /// [`Error::Missing`] when the app has no such customer.
+    /// [`Error::Missing`] when the app has no such customer, [`Error::WrongStore`] when the store of the customer is not
+    /// clear.
     pub async fn customer_state(
         &self,
         app: AppId,
@@ -93,7 +107,7 @@ impl Store {
         environment: Environment,
         page: Option<Page>,
     ) -> Result<CustomerStatus, Error> {
-        let secrets = self.secrets.clone();
+        let secrets = self.database.secrets.clone();
         self.read(move |connection| {
             let user = find(connection, &secrets, app, &name)?
                 .ok_or(Error::Missing { what: "customer" })?;
@@ -133,20 +147,10 @@ impl Store {
         seen: Past,
         page: Page,
     ) -> Result<CustomerStatus, Error> {
-        let secrets = self.secrets.clone();
+        let secrets = self.database.secrets.clone();
         self.read(move |connection| {
-            let then = match &name {
-                CustomerName::AppUser(name) => {
-                    let name = app_user(connection, &secrets, app, name)?;
-                    past::user_of_app_user(connection, app, &name, seen.at)?
-                }
-                CustomerName::ExternalId(_) | CustomerName::User(_) => None,
-            };
-            let user = then.map_or_else(
-                || find(connection, &secrets, app, &name),
-                |user| Ok(Some(user)),
-            )?;
-            let user = user.ok_or(Error::Missing { what: "customer" })?;
+            let user = find_at(connection, &secrets, app, &name, Some(seen.at))?
+                .ok_or(Error::Missing { what: "customer" })?;
             let now = status(connection, app, user)?;
             past::status(connection, now, seen, &page)
         })
@@ -161,55 +165,89 @@ pub struct Past {
     pub environment: Environment,
 }
 
-const OF_APP_USER: Sql = statement! {"
-    SELECT user_id AS value
-    FROM store_users
-    WHERE app_id = ? AND store IN (SELECT store FROM platforms WHERE app_id = ?) AND app_user_id = ?
-    ORDER BY store
-    LIMIT 1
-"};
-
 /// The user of a name, as it is now. A customer who was erased is found by the store's id, and is anonymous.
+///
+/// # Errors
+/// [`Error::WrongStore`] when the name has a store that the app does not have, or has none while the store's id is that
+/// of several users in the app's stores.
 pub fn find(
     connection: &mut AnyConnection,
     secrets: &Secrets,
     app: AppId,
     name: &CustomerName,
 ) -> Result<Option<UserId>, Error> {
-    match name {
-        CustomerName::ExternalId(name) => users::named(connection, app, &clean(name)),
-        CustomerName::AppUser(name) => {
-            let name = app_user(connection, secrets, app, name)?;
-            sql(OF_APP_USER).bind((app, app, name)).value(connection)
-        }
-        CustomerName::User(user) => Ok(Some(*user)),
+    find_at(connection, secrets, app, name, None)
+}
+
+/// The user of a name; of a store's id the one who the customer was at that time, if an event of then says so.
+fn find_at(
+    connection: &mut AnyConnection,
+    secrets: &Secrets,
+    app: AppId,
+    name: &CustomerName,
+    at: Option<Timestamp>,
+) -> Result<Option<UserId>, Error> {
+    let (store, app_user_id) = match name {
+        CustomerName::ExternalId(name) => return users::named(connection, app, &clean(name)),
+        CustomerName::User(user) => return Ok(Some(*user)),
+        CustomerName::AppUser(app_user_id) => (None, app_user_id),
+        CustomerName::StoreUser { store, app_user_id } => (Some(store), app_user_id),
+    };
+    let stores: Vec<String> = sql(STORES).bind(app).values(connection)?;
+    if !stores.is_empty() && store.is_some_and(|store| !stores.contains(store)) {
+        return Err(Error::WrongStore(stores));
     }
+    let chosen = stores
+        .iter()
+        .filter(|one| store.is_none_or(|store| store == *one));
+    let mut users: BTreeSet<UserId> = BTreeSet::new();
+    for customer in store_users(connection, secrets, app, chosen, app_user_id)? {
+        let then = match at {
+            Some(at) => past::user_of_customer(connection, &customer, at)?,
+            None => None,
+        };
+        users.extend(match then {
+            Some(user) => Some(user),
+            None => customer.find(connection)?,
+        });
+    }
+    if users.len() > 1 {
+        return Err(Error::WrongStore(stores));
+    }
+    Ok(users.pop_first())
 }
 
 const STORES: Sql =
     statement!("SELECT DISTINCT store AS value FROM platforms WHERE app_id = ? ORDER BY store");
 
-/// A store's id of a customer, or its tombstone if the customer was erased.
-fn app_user(
+/// The customers with this id in these stores, each by the tombstone if the customer was erased.
+fn store_users<'s>(
     connection: &mut AnyConnection,
     secrets: &Secrets,
     app: AppId,
-    name: &str,
-) -> Result<String, Error> {
-    let stores: Vec<String> = sql(STORES).bind(app).values(connection)?;
-    let tombstone = |store: &String| {
-        ConcealedName {
+    stores: impl Iterator<Item = &'s String>,
+    app_user_id: &str,
+) -> Result<Vec<StoreUser>, Error> {
+    let conceal = |store: &'s String| {
+        let name = ConcealedName {
             app,
             store,
-            app_user_id: name,
-        }
-        .tombstone(secrets)
+            app_user_id,
+        };
+        (store, name.tombstone(secrets))
     };
-    let known = tombstones::known(connection, stores.iter().map(tombstone))?;
-    Ok(known
-        .into_iter()
-        .next()
-        .unwrap_or_else(|| clean(name).into_owned()))
+    let concealed: Vec<(&String, String)> = stores.map(conceal).collect();
+    let erased = tombstones::known(connection, concealed.iter().map(|(_, one)| one.clone()))?;
+    let customers = concealed.into_iter().map(|(store, tombstone)| StoreUser {
+        app_id: app,
+        store: store.clone(),
+        app_user_id: if erased.contains(&tombstone) {
+            tombstone
+        } else {
+            clean(app_user_id).into_owned()
+        },
+    });
+    Ok(customers.collect())
 }
 
 fn status(

@@ -3,13 +3,14 @@
 //! changed by a merge or a transfer.
 
 use super::{CustomerStatus, Past};
+use crate::purchases::users::StoreUser;
 use db::connection::AnyConnection;
 use db::error::Error;
 use db::page::{Page, Paged};
 use db::sql::{Sql, statement};
-use db::statement::{clean, row, sql};
+use db::statement::{row, sql};
 use domain::user::{AnnouncedRecord, CustomerState, USER_ERASED};
-use domain::{AppId, CollapseKey, Environment, EventId, Timestamp, UserId};
+use domain::{CollapseKey, Environment, EventId, Timestamp, UserId};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
@@ -87,20 +88,26 @@ const USER_THEN: Sql = statement! {hot "purchases_customer", "
     SELECT e.user_id AS value
     FROM purchases p
     JOIN events e ON e.collapse_key = p.collapse_key
-    WHERE p.app_user_id = ? AND p.app_id || '' = ? AND e.user_id IS NOT NULL AND e.created_at <= ?
+    WHERE p.app_user_id = ? AND p.app_id || '' = ?
+        AND (SELECT 1 FROM platforms f WHERE f.id = p.platform_id AND f.store = ?) IS NOT NULL
+        AND e.user_id IS NOT NULL AND e.created_at <= ?
     ORDER BY e.created_at DESC, e.seq DESC
     LIMIT 1
 "};
 
 /// The user who a customer of the store was at a time; `None` when no event of that time says so.
-pub fn user_of_app_user(
+pub fn user_of_customer(
     connection: &mut AnyConnection,
-    app: AppId,
-    app_user_id: &str,
+    customer: &StoreUser,
     at: Timestamp,
 ) -> Result<Option<UserId>, Error> {
+    let StoreUser {
+        app_id,
+        store,
+        app_user_id,
+    } = customer;
     sql(USER_THEN)
-        .bind((&*clean(app_user_id), app, at))
+        .bind((app_user_id.as_str(), *app_id, store.as_str(), at))
         .value(connection)
 }
 
