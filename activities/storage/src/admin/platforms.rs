@@ -292,8 +292,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Error::Conflict`] if `topic_arn` is a topic that awaits approval, or if the package and environment become those
-    /// of another platform of the app, and it may not share them. Then nothing is changed.
+    /// [`Error::Conflict`] if `topic_arn` is a topic that awaits approval, or if the package and environment become
+    /// those of another platform of the app and this one may not share them. Nothing is changed then.
     pub async fn update_platform(
         &self,
         id: PlatformId,
