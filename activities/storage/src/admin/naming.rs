@@ -309,7 +309,7 @@ pub fn with_purchases(
     })
 }
 
-/// Builds a customer of whom nothing is stored yet.
+/// Builds a customer without stored data.
 fn unknown(known: &StoreUser) -> CustomerPurchases {
     let customer = Customer {
         user_id: known.anonymous(),

@@ -208,7 +208,7 @@ const REMOVE_CLIENT_IDS: Sql = statement! {"
 "};
 const DEVICE_DELIVERIES_OF: Clause = clause!(&[DEVICE_DELIVERIES.select], "event_seq IN (?*)");
 
-/// Removes the names from the reports of the app's devices, whoever their users are, and from the errors of
+/// Removes the names from the reports of the app's devices, whichever users they have, and from the errors of
 /// destinations that repeat a report.
 fn device_events(write: &mut Write<'_>, batch: ErasureBatch<'_>) -> Result<Removed, Error> {
     let end: Option<i64> = sql(END_OF_SEARCH)
