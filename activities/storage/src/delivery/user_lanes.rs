@@ -56,8 +56,8 @@ pub struct Locked {
     pub leases: Vec<Timestamp>,
 }
 
-/// Locks the rows of a user in both environments until the end of the transaction, inserts them if they are missing, and
-/// then reads the leases. `None` if another process has a row locked.
+/// Locks the rows of a user in both environments until the end of the transaction, inserts them if they are missing,
+/// and then reads the leases. `None` if another process has locked a row.
 pub fn lock_free(write: &mut Write<'_>, lane: UserLane) -> Result<Option<Locked>, Error> {
     let mut lock = |environment: Environment| -> Result<Ahead<'static, UserLaneRow>, Error> {
         let of_user = |text: Sql| sql(text).bind((lane.destination, lane.user, environment));

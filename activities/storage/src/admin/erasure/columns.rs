@@ -2,8 +2,8 @@
 //! steps (`batches.rs`) and the first transaction (`begin.rs`) iterate over it.
 //!
 //! The list excludes columns that the first transaction changes by the customer's ids: `users.external_id`,
-//! `users.analytics_device_id`, `store_users`, and purchases of others with a store's id of the customer. It also excludes
-//! `alarms.detail`, `device_events.client_id` and `pages.run`, which are part of the identity of their rows.
+//! `users.analytics_device_id`, `store_users`, and other users' purchases with a store's id of the customer. It also
+//! excludes `alarms.detail`, `device_events.client_id` and `pages.run`, which are part of the identity of their rows.
 
 use super::author;
 use db::connection::MultiBackend;
