@@ -34,7 +34,7 @@ pub struct Process {
     pub role: String,
     /// The release of its program.
     pub version: String,
-    /// Id of the operating system's process, and its host.
+    /// Process id and host name, such as `1@a`.
     pub host: String,
     /// The names of the stores that it knows.
     pub stores: Vec<String>,
