@@ -31,7 +31,7 @@ pub enum Owner {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CustomerKey {
     ExternalId(String),
-    /// An id of the store.
+    /// A store's id of the customer or of a purchase.
     Owner(Owner),
 }
 

@@ -158,8 +158,8 @@ impl Store {
         Ok(changed)
     }
 
-    /// Reconsiders about `limit` waiting deliveries of destinations whose settings changed. Returns the number. There
-    /// are such deliveries only during a change, or after one that was interrupted.
+    /// Reconsiders about `limit` waiting deliveries of destinations whose settings changed. Returns their number. Such
+    /// deliveries exist only during a change, or after one that was interrupted.
     pub async fn reconsider_left(&self, limit: i64) -> Result<i64, Error> {
         let mut reconsidered = 0;
         for id in self
@@ -229,8 +229,8 @@ impl Store {
         .await
     }
 
-    /// Ends about `limit` pending deliveries of deleted destinations. Returns the number. There are such deliveries
-    /// only after a deletion that was interrupted, or that happened while an event was recorded.
+    /// Ends about `limit` pending deliveries of deleted destinations. Returns their number. Such deliveries exist only
+    /// after a deletion that was interrupted, or that happened while an event was recorded.
     pub async fn end_deleted_pending(&self, limit: i64) -> Result<i64, Error> {
         let mut finished = 0;
         for id in self

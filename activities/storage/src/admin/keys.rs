@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// How old the time of the last use may be before it is written again.
+/// Minimum time between two updates of a key's time of last use.
 const LAST_USED_PRECISION: Duration = Duration::from_secs(60);
 
 stored! {

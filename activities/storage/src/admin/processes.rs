@@ -43,7 +43,7 @@ pub struct Process {
 /// What a refusal shows of the processes that cause it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ShownProcesses {
-    /// The command, release, number and host of each.
+    /// The command, release, process id and host of each.
     Named,
     /// Their number and releases, for a caller with access to one app only.
     Counted,

@@ -1,9 +1,9 @@
-//! The class of an attempt: how it went. The names are stored and shown, so they never change.
+//! The class of an attempt: its result. The names are stored and shown, so they never change.
 
 use db::statement::stored;
 
 stored! {
-    /// How an attempt went for one event.
+    /// The result of an attempt for one event.
     pub enum AttemptClass {
         Success = "success",
         Redirect = "redirect",
@@ -47,7 +47,7 @@ stored! {
         /// No TLS connection could be made.
         Tls = "tls",
         Timeout = "timeout",
-        /// The connection ended before an answer came.
+        /// The connection ended before a response was received.
         Reset = "reset",
         /// Nothing was sent: no request can be built with the destination's settings.
         InvalidSettings = "invalid_settings",

@@ -327,8 +327,8 @@ impl Finished<'_> {
             .later(write.connection)
     }
 
-    /// Ends the time in which the lane's events carry the device id of its unnamed events: the delivered event carried
-    /// both that id and a name.
+    /// Stops adding the device id of the lane's earlier events, which had no external id: the delivered event contained
+    /// both that device id and an external id.
     fn join(&self, write: &mut Write<'_>) -> Result<(), Error> {
         let delivery = &self.delivery;
         let Some(device) = &delivery.joined_device_id else {

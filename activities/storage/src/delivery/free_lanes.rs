@@ -61,8 +61,8 @@ const FREE: Sql = statement! {"
 "};
 
 /// Free lanes of a destination that gets requests user by user: the lane's user, too, must be neither leased nor paused
-/// in this environment. The condition is a subquery that returns a value instead of a `NOT EXISTS`, because a planner
-/// would start with all leased or paused users, because it expects few.
+/// in this environment. The condition is a subquery that returns a value instead of a `NOT EXISTS`: a planner expects
+/// few leased or paused users, and would start with all of them.
 const FREE_OF_USERS: Sql = statement! {"
     SELECT d.collapse_key, d.next_due_at, d.tried_at
     FROM deliveries d

@@ -506,18 +506,18 @@ pub fn alarm(write: &mut Write<'_>, destination: &Destination, what: &str) -> Re
     )
 }
 
-/// The kind of the alarm that a destination fails; there is one for each destination.
+/// The kind of the alarm about a failing destination; each destination has at most one.
 pub const FAILING: &str = "destination_failing";
 
-/// Returns the detail of that alarm. It contains neither cause nor name, because they change, and the alarm must stay
-/// the same.
+/// Returns the detail of the alarm about a failing destination. It contains neither cause nor name, because they
+/// change, and the alarm must stay the same.
 fn keeps_failing(id: DestinationId) -> String {
     format!(
         "requests to this destination keep failing; `settle explain destination {id}` shows why"
     )
 }
 
-/// Closes the alarm that a destination fails, if that alarm is open.
+/// Closes the alarm about a failing destination, if it is open.
 pub fn close_alarm(write: &mut Write<'_>, id: DestinationId, why: &str) -> Result<(), Error> {
     let detail = keeps_failing(id);
     alarms::close(

@@ -34,7 +34,7 @@ row! {
 pub struct LastSweep {
     /// When the last sweep finished; `None` before the first.
     pub finished_at: Option<Timestamp>,
-    /// Time since then, or since the installation was created.
+    /// Time since the last sweep finished, or since the installation was created.
     pub age: Duration,
     /// When a sweep found that Temporal had been emptied.
     pub emptied_at: Option<Timestamp>,

@@ -41,8 +41,8 @@ impl Store {
         .await
     }
 
-    /// Records that the overdue purchases are about to be woken: from now on, a settling of one whose window ended does
-    /// not count as its own. Must be called before the first signal.
+    /// Records that the overdue purchases are about to be woken: from now on, a settling of one whose window ended no
+    /// longer counts as one that happened by itself. Must be called before the first signal.
     pub async fn note_waking(&self, overdue: Overdue) -> Result<(), Error> {
         if Overdue::of(DueReason::Unsettled, &overdue.found)
             .next()

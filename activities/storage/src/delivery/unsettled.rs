@@ -50,10 +50,10 @@ row! {
     /// The open notifications of a purchase, except waiting ones.
     struct UnsettledPurchase {
         collapse_key: CollapseKey,
-        /// The largest number of wakes without a settling, and below it the latest time of the next wake.
+        /// The largest number of wakes without a settling; `again_at` is the latest time of the next wake.
         wakes: Option<i64>,
         again_at: Option<Timestamp>,
-        /// When the window ends, and below it when `max_wait` ends it at the latest.
+        /// When the window ends; `cap_at` is when `max_wait` ends it at the latest.
         window_at: Timestamp,
         cap_at: Option<Timestamp>,
         held_until: Option<Timestamp>,
@@ -319,8 +319,8 @@ const BACKOFF_OF_FIRST: u128 = crate::delivery::overdue::FIRST_BACKOFF.as_micros
 
 const POSTPONE: Sql = statement!("UPDATE notifications SET sweep_at = ? WHERE seq IN (?*)");
 
-/// Records that purchases are about to be woken: from now on, their settlings do not count as their own. Each stays due
-/// until its wake is recorded too.
+/// Records that purchases are about to be woken: from now on, their settlings no longer count as ones that happened by
+/// themselves. Each purchase stays due until its wake is recorded too.
 pub fn note_waking(write: &mut Write<'_>, overdue: &Overdue) -> Result<(), Error> {
     let keys: Vec<CollapseKey> = Overdue::of(DueReason::Unsettled, &overdue.found).collect();
     for keys in keys.chunks(BATCH) {

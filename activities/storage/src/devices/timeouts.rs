@@ -46,8 +46,8 @@ row! {
 }
 
 impl Store {
-    /// Ends at most `limit` sessions that had no event for half an hour, and records events about it. Returns their
-    /// number.
+    /// Ends at most `limit` sessions that had no event for half an hour, and records these ends as events. Returns the
+    /// number of sessions.
     pub async fn end_idle_sessions(&self, limit: i64) -> Result<usize, Error> {
         let clock = self.clock;
         let idle: Vec<Idle> = self

@@ -52,8 +52,8 @@ pub const SELECT: &str = "
         first_tried_at, tried_at, body, environment, last_error, traceparent, joined_device_id
     FROM deliveries";
 
-/// The next pending `user.*` deliveries of a destination after a sequence number. It repeats the condition of the index
-/// `deliveries_news`, so that pending deliveries of `purchase.updated` are not read.
+/// The next open `user.*` deliveries of a destination after a sequence number. Repeats the condition of the index
+/// `deliveries_news`, so that deliveries of `purchase.updated` are not read.
 pub const NEXT_OF_USERS: &str = "
     SELECT seq
     FROM deliveries

@@ -202,8 +202,7 @@ fn queue_one(write: &mut Write<'_>, resend: Resend<'_>) -> Result<DeliveryNumber
 const RECORDED_ENVIRONMENT: Sql =
     statement!("SELECT environment AS value FROM events WHERE id = ?");
 
-/// Returns the environment in which an event of a purchase was recorded, which filters of destinations are matched
-/// with.
+/// Returns the environment in which an event of a purchase was recorded. Filters of destinations are compared with it.
 fn recorded_environment(
     connection: &mut AnyConnection,
     event: EventId,
@@ -283,8 +282,8 @@ const SET_FIRST_TRY: Sql = statement! {"
     WHERE event_id = ? AND destination_id = ? AND n = ?
 "};
 
-/// Copies the earliest time at which the destination may have received the event to the new delivery: it recognizes the
-/// event's id for seven days from then.
+/// Copies the earliest time at which the destination may have received the event to the new delivery: the destination
+/// recognizes the event's id for seven days from then.
 fn copy_first_try(write: &mut Write<'_>, resend: Resend<'_>, n: u32) -> Result<(), Error> {
     let Resend {
         event, destination, ..

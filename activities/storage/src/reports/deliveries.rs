@@ -321,7 +321,7 @@ fn conditions(filter: &DeliveryFilter, to: Option<Vec<DestinationId>>) -> Condit
         }
         (None, None) => {}
     }
-    // The index of a status is walked, unless that of the purchase is.
+    // The index of a status is scanned, unless that of the purchase is.
     let is_walked = of_status.is_some() && filter.collapse_key.is_none();
     indexed.extend(
         filter

@@ -56,7 +56,8 @@ row! {
         platform_id: PlatformId,
         platform: String,
         store: String,
-        /// When the first query failed for the purchase that has waited longest, and below it for the newest one.
+        /// When the first query failed for the purchase that has waited longest; `newest` is the same for the newest
+        /// purchase.
         since: Timestamp,
         newest: Timestamp,
         purchases: i64,

@@ -39,7 +39,7 @@ stored! {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tried {
-    /// How it went for the event.
+    /// The result of the attempt for the event.
     pub class: AttemptClass,
     /// HTTP status of the response, if there was one.
     pub status: Option<i64>,

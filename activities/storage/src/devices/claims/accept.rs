@@ -35,7 +35,7 @@ pub struct ClaimSource<'r> {
     pub network: &'r str,
     /// Whether new claims of unknown purchases are stored.
     pub claiming: Claiming,
-    /// When the report happened, by settle's clock.
+    /// When the reported event happened, by settle's clock.
     pub occurred_at: Timestamp,
 }
 

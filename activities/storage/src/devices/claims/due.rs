@@ -40,7 +40,7 @@ row! {
     }
 }
 
-/// A platform whose store can be queried: it is not deleted, and has a usable credential.
+/// The condition for a platform whose store can be queried: it is not deleted, and has a usable credential.
 const CAN_VERIFY: &str = formatcp!("{IS_USABLE} AND deleted_at IS NULL");
 
 /// The platforms whose store can be queried and that have due claims. Takes one index step per platform, however many

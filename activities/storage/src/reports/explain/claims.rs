@@ -9,7 +9,7 @@ use domain::{CollapseKey, DeviceId, PlatformId, Timestamp};
 use serde::Serialize;
 
 row! {
-    /// A claim of a device to a purchase.
+    /// A device's claim of a purchase.
     #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
     pub struct ClaimView {
         pub device_id: DeviceId,
@@ -17,7 +17,7 @@ row! {
         pub kind: String,
         /// `pending`, `verified` or `refused`.
         pub status: String,
-        /// Why it is refused or still pending.
+        /// Why the claim is refused or still pending.
         pub reason: Option<String>,
         /// Why the database refused the last step of the claim's verification, which is retried; `None` if it did not.
         pub failure: Option<String>,

@@ -283,7 +283,7 @@ impl Store {
     }
 }
 
-/// Returns the ids that match, for each way to compare.
+/// A function that returns the ids that match, for each way to compare.
 type Wanted<'a> = &'a dyn Fn(Compared) -> Option<Range>;
 
 /// Finds resources for which an index exists by this id alone.
