@@ -1,6 +1,6 @@
-//! Adopting purchases from before their platform was connected; the API and the CLI call it an import. For each new
-//! purchase this module inserts a notification with the store type `IMPORTED`, which is verified and settled like any
-//! other. An adopted purchase announces nothing at its first settling.
+//! Adopting purchases that were made before their platform was connected; the API and the CLI call it an import. For
+//! each new purchase this module inserts a notification with the store type `IMPORTED`, which is verified and settled
+//! like any other. An adopted purchase announces nothing at its first settling.
 
 use crate::admin::customers::Owner;
 use crate::admin::naming::{self, CustomerNames, NameOrder};
@@ -19,7 +19,7 @@ use domain::{CollapseKey, Notification, NotificationKind, Outcome, PlatformId, T
 use serde_json::json;
 use std::collections::HashSet;
 
-/// The store type of the notification of an adopted purchase. An index of the migration `ledger` names it too.
+/// The store type of an adopted purchase's notification. An index in the migration `ledger` repeats it.
 const STORE_TYPE: &str = "IMPORTED";
 
 /// A purchase that is to be adopted.
@@ -41,8 +41,8 @@ pub struct Adopted {
     pub known: i64,
     /// Number of purchases that were adopted before and are not settled yet.
     pub waiting: i64,
-    /// The purchases whose external id conflicts with another one: their index in the list, and the reason. They are
-    /// adopted without it.
+    /// Index in the list and reason, for each purchase whose external id conflicts with an existing one. These
+    /// purchases are adopted without their external id.
     pub unnamed: Vec<(usize, String)>,
 }
 
@@ -149,7 +149,7 @@ impl Store {
         Ok(adopted)
     }
 
-    /// The number of adopted purchases by outcome; those without an outcome wait.
+    /// Counts the adopted purchases by outcome; `None` counts those that are still waiting.
     pub async fn count_adopted(
         &self,
         platform: PlatformId,
@@ -211,7 +211,7 @@ impl Store {
     }
 }
 
-/// Runs a statement that has a list of collapse keys as its only value. Without keys, the result is empty.
+/// Runs a statement whose only parameter is a list of collapse keys. Without keys, the result is empty.
 fn within<T: Field + 'static>(
     connection: &mut AnyConnection,
     which: Sql,
@@ -227,8 +227,8 @@ fn within<T: Field + 'static>(
 }
 
 impl Adoption {
-    /// The customer of the platform's store, or the key of the purchase: who is named by it is its customer once the
-    /// store names one.
+    /// Returns the customer by the store's id or, without one, a stand-in derived from the receipt. An external id set
+    /// for the stand-in passes to the customer once the store reports one.
     fn owner(&self, store: &str) -> Owner {
         let name = self.app_user_id.clone();
         Owner::StoreUser {
@@ -237,7 +237,7 @@ impl Adoption {
         }
     }
 
-    /// The notification of the purchase, after its adoption was abandoned this many times.
+    /// Builds the purchase's notification. `abandoned` is how many earlier adoptions of the purchase were given up.
     fn notification(&self, key: CollapseKey, at: Timestamp, abandoned: usize) -> Notification {
         Notification {
             message_id: message_id(&self.receipt_id, key, abandoned),
@@ -253,7 +253,8 @@ impl Adoption {
     }
 }
 
-/// The id of the message that adopts a purchase. It has the store's id, or where an index has no room for that, the key.
+/// Returns the id of the message that adopts a purchase. It contains the store's id of the purchase, or the collapse
+/// key if the result would be longer than [`MAX_ID_BYTES`].
 fn message_id(receipt_id: &str, key: CollapseKey, abandoned: usize) -> String {
     let of = |name: &str| match abandoned {
         0 => format!("import/{name}"),

@@ -1,4 +1,5 @@
-//! Acknowledging alarms. An alarm that is raised again reopens, and a person who did not see that cannot close it.
+//! Acknowledging alarms. An alarm that is raised again reopens, and an acknowledgement that refers to its earlier state
+//! is refused.
 
 use crate::reports::alarms::{self, Alarm};
 use crate::store::Store;
@@ -20,11 +21,12 @@ const ACKNOWLEDGE: Sql = statement! {"
 "};
 
 impl Store {
-    /// Notes that the actor of this handle knows of an alarm, as it was raised last at the time `seen`.
+    /// Acknowledges an alarm as this handle's actor. `seen` is the alarm's `last_at` when the actor read it; without
+    /// it, nothing is compared.
     ///
     /// # Errors
-    /// [`Error::Missing`] when there is none with this id; [`Error::Conflict`] when it was raised again since `seen`,
-    /// or was acknowledged since.
+    /// [`Error::Missing`] if no alarm has this id; [`Error::Conflict`] if the alarm was raised again since `seen`, or
+    /// is already acknowledged.
     pub async fn acknowledge_alarm(
         &self,
         id: AlarmId,
@@ -60,7 +62,7 @@ impl Store {
     }
 }
 
-/// Acknowledges an alarm, if it was raised.
+/// Acknowledges an alarm; does nothing if it was never raised.
 pub fn acknowledge(write: &mut Write<'_>, id: AlarmId, by: &str, note: &str) -> Result<(), Error> {
     let note: String = clean(note).chars().take(MAX_NOTE_CHARS).collect();
     sql(ACKNOWLEDGE)
@@ -69,7 +71,7 @@ pub fn acknowledge(write: &mut Write<'_>, id: AlarmId, by: &str, note: &str) -> 
         .map(drop)
 }
 
-/// How an alarm differs from what a person saw, who saw it as it was raised at the time `seen`.
+/// Describes how an alarm changed since it was read with `last_at` equal to `seen`; `None` if it did not.
 fn changed(alarm: &Alarm, seen: Timestamp) -> Option<String> {
     let Alarm {
         last_at,

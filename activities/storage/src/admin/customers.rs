@@ -17,9 +17,9 @@ use domain::{AppId, UserId};
 /// How the user who owns a purchase is found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Owner {
-    /// The store's id for the customer, of the app's only store.
+    /// The customer's id at the app's only store.
     AppUser(String),
-    /// The store's id for the customer, and the store.
+    /// The customer's id at the named store.
     StoreUser {
         store: String,
         app_user_id: String,
@@ -31,7 +31,7 @@ pub enum Owner {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CustomerKey {
     ExternalId(String),
-    /// An id of the store.
+    /// A store's id of the customer or of a purchase.
     Owner(Owner),
 }
 
@@ -41,8 +41,8 @@ pub struct Customer {
     pub user_id: UserId,
     /// The app's own id of the customer, if it was set.
     pub external_id: Option<String>,
-    /// The id of the customer's device in the app's analytics: the one that was set, else that of the device with the first
-    /// verified claim before the customer's first event.
+    /// The id of the customer's device in the app's analytics: the one that was set explicitly, or else that of the
+    /// device with the first verified claim before the customer's first event.
     pub analytics_device_id: Option<String>,
     /// The stores' ids of the customer.
     pub app_user_ids: Vec<String>,
@@ -56,7 +56,7 @@ row! {
 }
 
 impl Store {
-    /// The customer of an app who is this user.
+    /// Returns a user of an app as a customer.
     ///
     /// # Errors
     /// [`Error::Missing`] when the app has no such user.
@@ -69,8 +69,9 @@ impl Store {
         .await
     }
 
-    /// The external id of another customer of the app that a reader takes for this one: it differs by the case of ASCII
-    /// letters, by what is hidden in it, by how its letters are composed, or by letters that look like ASCII.
+    /// Finds another customer of the app whose external id a reader may take for this one, and returns that id. It
+    /// differs only in the case of ASCII letters, in invisible characters, in how letters are composed, or in letters
+    /// that look like ASCII.
     ///
     /// # Errors
     /// [`Error::Unavailable`] when the database cannot be read.
@@ -107,7 +108,7 @@ impl Store {
 }
 
 impl Owner {
-    /// The store's id for the customer, of this store; without one, of the app's only store.
+    /// Builds an owner from a customer's id at a store; without a store, at the app's only store.
     pub fn of_store(store: Option<String>, app_user_id: String) -> Self {
         match store {
             Some(store) => Self::StoreUser { store, app_user_id },
@@ -115,10 +116,10 @@ impl Owner {
         }
     }
 
-    /// The owner with the store, by the tombstone if the customer was erased.
+    /// Adds the store to the owner, and replaces the id by its tombstone if the customer was erased.
     ///
     /// # Errors
-    /// [`Error::WrongStore`] if the owner is of no store of the app, or of none while the app has several.
+    /// [`Error::WrongStore`] if the app has no such store, or if the owner names no store and the app has several.
     pub fn or_tombstone(
         self,
         connection: &mut AnyConnection,
@@ -174,8 +175,8 @@ row! {
     }
 }
 
-/// The store of an app with this name; without a name, its only one. Those whose platforms are all deleted count where
-/// there is no other. `None` if the app has no platform.
+/// Returns the store of an app with this name; without a name, the app's only store. Without a name, stores whose
+/// platforms are all deleted count only if there is no other. `None` if the app has no platform.
 fn store_of(
     connection: &mut AnyConnection,
     app: AppId,
@@ -197,7 +198,7 @@ fn store_of(
     }
 }
 
-/// The customer of a store whose purchases the owner has; `None` if nothing is known of them.
+/// Resolves an owner to a customer of a store; `None` if the customer is unknown.
 pub fn owner_of(
     connection: &mut AnyConnection,
     app_id: AppId,
@@ -252,7 +253,7 @@ const OWNER_BY_NOTIFICATION: Sql = statement! {"
     LIMIT 1
 "};
 
-/// The owner of a purchase by the store's id, by its record or else by an open notification.
+/// Finds the owner of a purchase by the store's id of the purchase: in its record, or else in an open notification.
 fn of_store_id(
     connection: &mut AnyConnection,
     app: AppId,
@@ -283,7 +284,7 @@ row! {
 const NAMES_OF_USER: Sql =
     statement!("SELECT external_id, analytics_device_id FROM users WHERE id = ?");
 
-/// The customer view of a user.
+/// Returns a user as a customer.
 pub fn view(connection: &mut AnyConnection, user: UserId) -> Result<Customer, Error> {
     let NamesRow {
         external_id,
@@ -298,7 +299,7 @@ pub fn view(connection: &mut AnyConnection, user: UserId) -> Result<Customer, Er
     })
 }
 
-/// The stores' ids of a customer, without what stands for a purchase or an erased one.
+/// Returns the stores' ids of a customer, without stand-ins for purchases and without tombstones.
 pub fn shown_ids(mut app_user_ids: Vec<String>) -> Vec<String> {
     app_user_ids.retain(|name| !name.starts_with(PURCHASE_PREFIX) && !is_tombstone(name));
     app_user_ids

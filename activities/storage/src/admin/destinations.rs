@@ -23,12 +23,12 @@ use secrecy::SecretString;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-/// Without its secret: nothing needs it any more.
+/// Also clears the secret, which nothing needs any more.
 const DELETE: Sql = statement!(
     "UPDATE destinations SET deleted_at = ?, secret = NULL WHERE id = ? AND deleted_at IS NULL"
 );
 
-/// Hidden settings are of no more use than the secret.
+/// Replaces the settings by their visible part: after a deletion, nothing needs the hidden part.
 const SHOW_ALL: Sql = statement!("UPDATE destinations SET settings = ? WHERE id = ?");
 
 const DELETED: Sql = statement!(
@@ -48,7 +48,7 @@ const COUNT_OF_KIND: Sql = statement! {"
     SELECT count(*) AS value FROM destinations WHERE app_id = ? AND kind = ? AND deleted_at IS NULL
 "};
 
-/// Refuses one destination too many of its kind.
+/// Refuses a destination beyond the maximum number of its kind in the app.
 fn check_number(write: &mut Write<'_>, new: &NewDestination) -> Result<(), Error> {
     let Some(most) = new.traits.per_app else {
         return Ok(());
@@ -90,7 +90,7 @@ impl Store {
             .await
     }
 
-    /// The destinations of an app, oldest first.
+    /// Lists the destinations of an app, oldest first.
     pub async fn destinations(
         &self,
         app: AppId,
@@ -106,10 +106,10 @@ impl Store {
         .await
     }
 
-    /// Changes a destination. `set` changes the settings that every kind has, and may run more than once. Its pending
-    /// deliveries stay pending. If it is enabled, they are due at once, its state is `healthy` again, and its failures are
-    /// forgotten. If the settings of its kind change, its waiting deliveries are reconsidered in batches; after an error
-    /// [`Store::reconsider_left`] continues.
+    /// Changes a destination. `set` changes the settings that every kind has, and may run more than once. Pending
+    /// deliveries stay pending. Enabling the destination makes them due at once, sets the state to `healthy` and resets
+    /// the failures. If the settings of its kind change, its waiting deliveries are reconsidered in batches; after an
+    /// error [`Store::reconsider_left`] continues.
     pub async fn update_destination(
         &self,
         id: DestinationId,
@@ -135,7 +135,7 @@ impl Store {
                 }
                 let destination = require(write.connection, id)?.destination();
                 let (mut before, mut after) = (fields(&row, shown), fields(&destination, shown));
-                // What people do not see of the settings is a secret too.
+                // The hidden part of the settings counts as a secret too.
                 let is_hidden =
                     row.settings != destination.settings && before["settings"] == after["settings"];
                 if change.secret.is_some() || is_hidden {
@@ -158,8 +158,8 @@ impl Store {
         Ok(changed)
     }
 
-    /// Reconsiders about `limit` waiting deliveries of destinations whose settings changed. Returns the number. There
-    /// are such deliveries only during a change, or after one that was interrupted.
+    /// Reconsiders about `limit` waiting deliveries of destinations whose settings changed. Returns their number. Such
+    /// deliveries exist only during a change, or after one that was interrupted.
     pub async fn reconsider_left(&self, limit: i64) -> Result<i64, Error> {
         let mut reconsidered = 0;
         for id in self
@@ -211,13 +211,13 @@ impl Store {
         self.end_deleted(id, i64::MAX).await.map(drop)
     }
 
-    /// The deleted destinations of all apps.
+    /// Returns the deleted destinations of all apps.
     pub async fn deleted_destinations(&self) -> Result<Vec<Destination>, Error> {
         self.read(|connection| sql(DELETED).all(connection)).await
     }
 
-    /// Removes from the settings of a deleted destination what people do not see of them, which a release before 0.1.1
-    /// left; returns whether there was something.
+    /// Removes the hidden settings of a deleted destination, which releases before 0.1.1 kept; returns whether there
+    /// were any.
     pub async fn strip_deleted_destination(&self, destination: Destination) -> Result<bool, Error> {
         let shown = self.shown;
         self.change("destination.update", move |write| {
@@ -229,8 +229,8 @@ impl Store {
         .await
     }
 
-    /// Ends about `limit` pending deliveries of deleted destinations. Returns the number. There are such deliveries
-    /// only after a deletion that was interrupted, or that happened while an event was recorded.
+    /// Ends about `limit` pending deliveries of deleted destinations. Returns their number. Such deliveries exist only
+    /// after a deletion that was interrupted, or that happened while an event was recorded.
     pub async fn end_deleted_pending(&self, limit: i64) -> Result<i64, Error> {
         let mut finished = 0;
         for id in self
@@ -245,7 +245,7 @@ impl Store {
         Ok(finished)
     }
 
-    /// Ends about `limit` deliveries that are pending for a deleted destination.
+    /// Ends about `limit` pending deliveries of a deleted destination.
     async fn end_deleted(&self, id: DestinationId, limit: i64) -> Result<i64, Error> {
         let mut finished = 0;
         for status in deliveries::OPEN {
@@ -262,15 +262,15 @@ impl Store {
         Ok(finished)
     }
 
-    /// The decrypted secret of a destination.
+    /// Returns the decrypted secret of a destination.
     pub async fn destination_secret(&self, id: DestinationId) -> Result<SecretString, Error> {
         let secrets = self.database.secrets.clone();
         self.read(move |connection| require(connection, id)?.open_secret(&secrets))
             .await
     }
 
-    /// A version that changes whenever the secret of a destination is stored: a hash of the encrypted secret, which
-    /// reveals nothing about the secret.
+    /// Returns a version that changes whenever the destination's secret is stored: a hash of the encrypted secret,
+    /// which reveals nothing about the secret.
     pub async fn destination_secret_version(&self, id: DestinationId) -> Result<String, Error> {
         self.read(move |connection| {
             Ok(sha256(
@@ -284,7 +284,7 @@ impl Store {
     }
 }
 
-/// The fields of a destination in the audit log: its settings as people see them, and how it is used.
+/// Returns a destination's fields for the audit log: its common settings, kind, visible settings and state.
 fn fields(destination: &Destination, shown: ShownSettings) -> Value {
     let mut fields = json!(destination.common);
     fields["kind"] = json!(destination.kind);
@@ -293,8 +293,7 @@ fn fields(destination: &Destination, shown: ShownSettings) -> Value {
     fields
 }
 
-/// Removes from the settings of a destination that is deleted what people do not see of them; returns whether there was
-/// something.
+/// Removes the hidden settings of a deleted destination; returns whether there were any.
 pub fn remove_hidden(
     write: &mut Write<'_>,
     destination: &Destination,
@@ -311,7 +310,7 @@ pub fn remove_hidden(
     Ok(true)
 }
 
-/// Leaves out of the former settings what people do not see of the new ones: it is a secret from now on.
+/// Redacts the former value of each setting that is hidden in the new settings: it is a secret from now on.
 fn redact_what_becomes_secret(before: &mut Value, shown: &Value, settings: &Value) {
     for (name, former) in before.as_object_mut().into_iter().flatten() {
         if shown.get(name) != settings.get(name) && shown.get(name) != Some(former) {

@@ -15,14 +15,14 @@ use std::collections::BTreeMap;
 use std::ops::{AddAssign, SubAssign};
 
 row! {
-    /// Usage of a day by devices.
+    /// Usage by a platform's devices on one day.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
     pub struct DeviceUsage {
         pub events: i64,
-        /// About how many bytes of the database its reports take.
+        /// Approximate size of the devices' reports in the database, in bytes.
         pub bytes: i64,
         pub devices: i64,
-        /// Number of customers who were named first by a login.
+        /// Number of customers that device logins created.
         pub users: i64,
     }
 }
@@ -50,7 +50,7 @@ written_row! {
     }
 }
 
-/// An app that a million devices use each day reports 50 events of a kibibyte from each, and may be new on all of them.
+/// Enough for an app with a million devices a day, all of them new, and 50 events of 1 KiB from each.
 impl Default for DeviceQuota {
     fn default() -> Self {
         Self {
@@ -63,7 +63,7 @@ impl Default for DeviceQuota {
 }
 
 impl DeviceQuota {
-    /// The bounds of what devices use.
+    /// Returns the bounds as the highest usage that they allow.
     pub const fn bounds(self) -> DeviceUsage {
         DeviceUsage {
             events: self.device_events_per_day,
@@ -95,10 +95,10 @@ impl SubAssign for DeviceUsage {
 /// A platform, and a day by its number since 1970-01-01 (UTC).
 pub type PlatformDay = (PlatformId, i64);
 
-/// Numbers of rows of one statement.
+/// Numbers of rows that one statement inserts.
 const SIZES: &[usize] = &[100, 10, 1];
 
-// Rows that two processes write at once are locked in one order.
+// The rows are sorted, so that two processes lock the same rows in the same order.
 const ADD: Sql = statement! {"
     INSERT INTO device_days (platform_id, day, events, bytes, devices, users)
     VALUES ?*
@@ -120,8 +120,8 @@ row! {
 }
 
 impl Store {
-    /// Adds what devices used of at most [`MAX_COUNTS`](crate::store::MAX_COUNTS) days; returns what all processes
-    /// counted of these.
+    /// Adds the usage on at most [`MAX_COUNTS`](crate::store::MAX_COUNTS) platform days; returns the new totals of
+    /// these, summed over all processes.
     pub async fn add_device_usage(
         &self,
         used: BTreeMap<PlatformDay, DeviceUsage>,
@@ -149,7 +149,8 @@ impl Store {
             .await
     }
 
-    /// Whether a device belongs to a customer: one is logged in on it, or the store confirmed one of its purchases.
+    /// Whether a device belongs to a customer: a customer is logged in on it, or the store confirmed one of its
+    /// purchases.
     pub async fn has_customer(&self, place: DevicePlace) -> Result<bool, Error> {
         self.read_for_devices(move |connection| device_users::has_customer(connection, place))
             .await

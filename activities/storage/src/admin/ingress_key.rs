@@ -1,6 +1,6 @@
-//! The ingress key, the secret part of a platform's notification URL: how it leads to its platform, and how it is
-//! rotated. The old key works until its overlap ends, because a person has to move the store's subscription to the
-//! new URL.
+//! The ingress key, the secret part of a platform's notification URL: how the platform is found by it, and how it is
+//! rotated. The old key works until its overlap ends, because an admin has to move the store's subscription to the new
+//! URL.
 
 use super::platforms::{PLATFORM, Platform, fields, find, lock};
 use super::sealed_key::{INGRESS, OLD_INGRESS, seal};
@@ -107,7 +107,7 @@ impl Store {
             .await
     }
 
-    /// The secret part of the URL that a platform's notifications are sent to.
+    /// Returns the secret part of the URL to which a platform's notifications are sent.
     pub async fn ingress_key(&self, id: PlatformId) -> Result<SecretString, Error> {
         let secrets = self.database.secrets.clone();
         self.read(move |connection| {
@@ -118,7 +118,7 @@ impl Store {
         .await
     }
 
-    /// The old ingress key, if it has not expired yet.
+    /// Returns the old ingress key, if it has not expired yet.
     pub async fn old_ingress_key(&self, id: PlatformId) -> Result<Option<OldIngressKey>, Error> {
         self.read_now(move |connection, now| sql(OLD).bind(id).bind(now).first(connection))
             .await
@@ -221,7 +221,7 @@ fn recipients(
     })
 }
 
-/// The platforms with these ids, each with its topics.
+/// Loads the platforms with these ids, each with its topics.
 fn of_ids(
     connection: &mut AnyConnection,
     ids: Vec<PlatformId>,

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// How old the time of the last use may be before it is written again.
+/// Minimum time between two updates of a key's time of last use.
 const LAST_USED_PRECISION: Duration = Duration::from_secs(60);
 
 stored! {
@@ -42,7 +42,7 @@ stored! {
 }
 
 impl Role {
-    /// All roles, the least one first.
+    /// All roles, the least privileged first.
     pub const ALL: [Self; 5] = [
         Self::Metrics,
         Self::Read,
@@ -58,9 +58,9 @@ pub struct NewKey {
     /// Name of the key, unique among keys that are not revoked. Names that look alike count as equal.
     pub name: String,
     pub role: Role,
-    /// The only app that it reaches; `None` for all.
+    /// The only app that the key can access; `None` for all apps.
     pub app_id: Option<AppId>,
-    /// When it ends by itself; `None` for never.
+    /// When the key expires; `None` if it never does.
     pub expires_at: Option<Timestamp>,
     pub secret: SecretString,
 }
@@ -93,7 +93,7 @@ row! {
     #[derive(Clone)]
     pub struct HashedKey {
         pub key: ApiKey,
-        /// The SHA-256 of its secret part, in lower-case hex.
+        /// The SHA-256 of the key's secret part, in lower-case hex.
         pub hash: String,
     }
 }
@@ -123,7 +123,7 @@ const USE: Sql = statement! {"
     WHERE id = ? AND (last_used_at IS NULL OR last_used_at <= ?)
 "};
 
-/// The hash under which the secret part of a key is stored.
+/// Returns the hash under which the secret part of a key is stored.
 pub fn key_hash(secret: &str) -> String {
     sha256(secret)
 }
@@ -136,7 +136,7 @@ impl Store {
             if let Some(app) = new.app_id {
                 require_app(write, app)?;
             }
-            // A key of an earlier release is stored by the case of its name alone.
+            // Earlier releases stored names with only their case folded.
             let earlier: Option<KeyId> =
                 sql(NAMED).bind(folded(&new.name)).value(write.connection)?;
             if earlier.is_some() {
@@ -161,7 +161,7 @@ impl Store {
         .await
     }
 
-    /// The keys, oldest first; only those of an app, if one is named.
+    /// Lists the keys, oldest first; only those of `app`, if there is one.
     pub async fn keys(&self, app: Option<AppId>, page: Page) -> Result<Paged<ApiKey>, Error> {
         let (after, id) = page.pair_or(i64::MIN)?;
         self.read(move |connection| {
@@ -171,12 +171,12 @@ impl Store {
         .await
     }
 
-    /// One key, with the hash of its secret.
+    /// Returns a key with the hash of its secret.
     pub async fn key(&self, id: KeyId) -> Result<HashedKey, Error> {
         self.read(move |connection| find(connection, id)).await
     }
 
-    /// Revokes a key. One that was revoked before stays as it is.
+    /// Revokes a key. A key that is already revoked does not change.
     pub async fn revoke_key(&self, id: KeyId) -> Result<ApiKey, Error> {
         self.change("key.revoke", move |write| {
             let before = find(write.connection, id)?.key;
@@ -193,7 +193,7 @@ impl Store {
         .await
     }
 
-    /// Notes that a key was used now, unless that was noted within the last minute.
+    /// Records that a key was used now, unless a use within the last minute is already recorded.
     pub async fn note_key_used(&self, id: KeyId) -> Result<(), Error> {
         self.write(move |write| {
             let noted = write.now()?.minus(LAST_USED_PRECISION);

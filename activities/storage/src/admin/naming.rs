@@ -1,5 +1,5 @@
 //! Naming customers: giving a purchase's owner an external id. If another user of the app has that id, the two are
-//! merged, unless a condition rules the effect out.
+//! merged, unless the caller's condition refuses the effects.
 //!
 //! Naming announces nothing by itself: the user's purchases are rechecked, and their next settling announces the id.
 
@@ -29,7 +29,7 @@ use std::sync::Arc;
 pub struct CustomerNames {
     /// The app's own id of the customer.
     pub external_id: String,
-    /// The app's own id of the customer's device in its analytics; `None` leaves it as it is.
+    /// The app's own id of the customer's device in its analytics; `None` keeps the stored one.
     pub analytics_device_id: Option<String>,
 }
 
@@ -45,11 +45,11 @@ impl<T: AsRef<str> + ?Sized> From<&T> for CustomerNames {
 /// Effects of naming a customer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Naming {
-    /// The customer who is named, before it.
+    /// The customer who is named, as stored before the naming.
     pub named: CustomerPurchases,
-    /// The other customer, who has the id already: the two are merged into this one.
+    /// The other customer, if one already has the id: the named customer is merged into it.
     pub other: Option<CustomerPurchases>,
-    /// The moved purchases that are announced by two events, in order of their keys.
+    /// Keys of the moved purchases that are announced by two events, in order.
     pub announced: Vec<CollapseKey>,
     /// The customer after naming.
     pub after: Customer,
@@ -63,7 +63,7 @@ pub struct CustomerPurchases {
     pub purchases: Vec<CollapseKey>,
 }
 
-/// Refuses what naming would do, in a sentence.
+/// A condition on the effects of naming. Its error is a sentence that says why they are refused.
 pub type NamingCondition = Arc<dyn Fn(&Naming) -> Result<(), String> + Send + Sync>;
 
 /// A name for a customer, and the condition under which it is set.
@@ -76,13 +76,13 @@ pub struct NameOrder<'a> {
     pub condition: Option<&'a NamingCondition>,
 }
 
-/// The user who is the owner from now on, and the transfer of a merge.
+/// The user who owns the purchases after naming, and the transfer if two users were merged.
 pub struct NamedUser {
     pub user: UserId,
     pub merged: Option<TransferId>,
 }
 
-/// The user is locked, since it was named in the same transaction.
+/// The user's row is already locked, since the user was named in the same transaction.
 const SET_DEVICE: Sql = statement!("UPDATE users SET analytics_device_id = ? WHERE id = ?");
 
 const PURCHASES: Sql = statement! {hot "purchases_user", "
@@ -94,8 +94,7 @@ const PURCHASES: Sql = statement! {hot "purchases_user", "
 
 impl Store {
     /// Sets the external id of the user who owns a purchase. If another user of the app has that id already, the user
-    /// is merged into that one. Events that are sent for the first time from then on have the id of the device, if
-    /// `names` has one.
+    /// is merged into that one. If `names` has a device id, every event that is first sent after this contains it.
     ///
     /// # Errors
     ///
@@ -137,7 +136,7 @@ impl Store {
                     .bind(user)
                     .run(write.connection)?;
             }
-            // No audit entry has a name of a customer: it would outlive a request to erase them.
+            // Audit entries contain no names of customers, which would outlive a request to erase them.
             let mut after = json!({ "analytics_device": names.analytics_device_id.is_some() });
             if let Some(transfer) = merged {
                 after["transfer_id"] = json!(transfer);
@@ -195,7 +194,8 @@ pub fn name(
     if known.find(write.connection)? != Some(user) || taken != other {
         return Err(Error::unavailable(Raced));
     }
-    // Without a name it is changed by this; with that name it was done before, and with another one it is refused.
+    // The condition counts only if the user has no external id yet: if it has this one, there is nothing to do, and
+    // another one is refused below.
     if let Some(condition) = condition.filter(|_| row.external_id.is_none()) {
         let naming = naming(write.connection, &known, names)?;
         condition(&naming).map_err(|detail| Error::Conflict {
@@ -278,7 +278,7 @@ fn naming(
         .app_user_ids
         .extend(own.customer.app_user_ids.iter().cloned());
     after.app_user_ids.sort_unstable();
-    // The device of the one moves to the other who has none and was not announced yet.
+    // The named customer's device moves to the other customer if that one has none and was not announced yet.
     let moved = after.analytics_device_id.is_none() && is_new;
     let device = own.customer.analytics_device_id.clone().filter(|_| moved);
     let after = after.with_device(names.analytics_device_id.clone().or(device));
@@ -291,7 +291,7 @@ fn naming(
 }
 
 impl Customer {
-    /// This, with another device in analytics if there is one.
+    /// Returns the customer with this device in analytics; `None` keeps the current one.
     fn with_device(self, device: Option<String>) -> Self {
         Self {
             analytics_device_id: device.or(self.analytics_device_id),
@@ -312,7 +312,7 @@ pub fn with_purchases(
     })
 }
 
-/// A customer without anything stored yet.
+/// Builds a customer without stored data.
 fn unknown(known: &StoreUser) -> CustomerPurchases {
     let customer = Customer {
         user_id: known.anonymous(),
@@ -342,7 +342,7 @@ fn lock_both(
     ))
 }
 
-/// The user of an owner. Creates an anonymous user if there is none.
+/// Returns the user of an owner, after creating an anonymous one if there is none.
 fn known_or_new(write: &mut Write<'_>, known: &StoreUser) -> Result<UserId, Error> {
     match known.find(write.connection)? {
         Some(user) => Ok(user),

@@ -89,7 +89,7 @@ fn of_some_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<
 }
 
 impl PlatformSettings {
-    /// The settings of a platform for which only these were chosen.
+    /// Creates settings with these values, and defaults for all others.
     pub fn new(name: &str, package_name: &str, window_ms: i64) -> Self {
         Self {
             name: name.to_owned(),
@@ -113,7 +113,7 @@ pub struct NewPlatform {
     pub topic_arn: Option<String>,
     /// The secret part of the URL that notifications are sent to.
     pub ingress_key: SecretString,
-    /// The key with which its devices report; it is no secret.
+    /// The key with which the platform's devices report; it is not a secret.
     pub publishable_key: String,
     /// Settings and credentials of the store's own form.
     pub of_store: StorePart,
@@ -126,38 +126,38 @@ row! {
         pub app_id: AppId,
         pub store: String,
         pub settings: PlatformSettings,
-        /// Whether that credential is stored.
+        /// Whether a shared secret is stored.
         pub has_shared_secret: bool,
-        /// Whether logins on its devices need a token of the customer's own server.
+        /// Whether device logins need a token from the app's own server.
         pub has_login_secret: bool,
-        /// When a login without a token was stored first.
+        /// When a login without a token was first stored.
         pub unsigned_login_at: Option<Timestamp>,
         /// When the store began to refuse the credentials; `None` while it accepts them.
         pub secret_refused_at: Option<Timestamp>,
-        /// The key with which its devices report; it is no secret.
+        /// The key with which the platform's devices report; it is not a secret.
         pub publishable_key: String,
         /// The settings of its store's own form.
         pub store_settings: Option<Value>,
-        /// When the credentials of that form were set; `None` without any.
+        /// When the credentials of the store's own form were set; `None` if there are none.
         pub store_credentials_at: Option<Timestamp>,
         pub created_at: Timestamp,
     }
 }
 
-/// A change of what is no setting of a platform; `None` leaves a field as it is.
+/// Changes to a platform other than those of its settings; `None` keeps the stored value.
 #[derive(Debug, Clone, Default)]
 pub struct PlatformChange {
     /// A new credential of a store that has one secret; `Some(None)` removes it.
     pub shared_secret: Option<Option<SecretString>>,
     pub publishable_key: Option<String>,
-    /// One more topic that may send. Its subscription is confirmed when it requests that.
+    /// An additional topic that may send. Its subscription is confirmed when the topic requests it.
     pub topic_arn: Option<String>,
     /// Changed fields of the store's own form.
     pub of_store: Option<StorePartChange>,
 }
 
 impl Platform {
-    /// Whether it has what its store is queried with.
+    /// Whether credentials for querying its store are stored.
     pub const fn has_credential(&self) -> bool {
         self.has_shared_secret || self.store_credentials_at.is_some()
     }
@@ -167,7 +167,7 @@ impl Platform {
         self.has_credential() && self.secret_refused_at.is_none()
     }
 
-    /// Policy for moving another named customer's purchases by a device.
+    /// Returns the policy for device logins that take over another named customer's purchases.
     pub fn transfers(&self) -> TransferPolicy {
         self.settings
             .transfers
@@ -178,7 +178,7 @@ impl Platform {
 const SETTINGS: &str = PlatformSettings::COLUMNS;
 const PLACES: &str = PlatformSettings::PLACES;
 
-/// The columns of [`Platform`], of those that were not deleted.
+/// The columns of [`Platform`], its table, and the condition that the platform is not deleted.
 pub const PLATFORM: &str = formatcp!(
     "
     id, app_id, store{SETTINGS}, (shared_secret IS NOT NULL) AS has_shared_secret,
@@ -188,14 +188,14 @@ pub const PLATFORM: &str = formatcp!(
     WHERE deleted_at IS NULL"
 );
 
-/// Without its secrets: nothing needs them any more.
+/// Also clears the secrets, which nothing needs any more.
 const DELETE: Sql = statement! {"
     UPDATE platforms
     SET deleted_at = ?, {NO_SECRETS}
     WHERE id = ? AND deleted_at IS NULL
 "};
 
-/// Settings of a platform that its deletion removes.
+/// Assignments that clear a platform's keys and secrets on deletion.
 pub const NO_SECRETS: &str = "
     settings_version = settings_version + 1, shared_secret = NULL, store_credentials = NULL,
         store_credentials_at = NULL, login_secret = NULL, ingress_hash = NULL,
@@ -228,13 +228,14 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Error::Conflict`] if another platform of the app has its package and environment, and it may not share them, or if
-    /// it is the first one of its store and a running process does not know that store.
+    /// [`Error::Conflict`] if another platform of the app has the same package and environment and this one may not
+    /// share them, or if it is the first platform of its store and a running process does not know that store.
     pub async fn new_platform(&self, new: NewPlatform) -> Result<Platform, Error> {
         self.new_platform_for(new, ShownProcesses::Named).await
     }
 
-    /// Creates a platform, as [`Self::new_platform`]. A refusal shows this of the processes.
+    /// Creates a platform as [`Self::new_platform`] does. `shown` is what a refusal shows of the processes that cause
+    /// it.
     ///
     /// # Errors
     /// Those of [`Self::new_platform`].
@@ -265,14 +266,14 @@ impl Store {
         self.read(move |connection| find(connection, id)).await
     }
 
-    /// The platforms of an app, oldest first.
+    /// Lists the platforms of an app, oldest first.
     pub async fn platforms(&self, app: AppId, page: Page) -> Result<Paged<Platform>, Error> {
         let (after, id) = page.pair_or(i64::MIN)?;
         self.read(move |connection| page.read(connection, sql(LIST).bind((app, after, id))))
             .await
     }
 
-    /// The oldest platforms of several apps, at most `most` of each.
+    /// Returns the oldest platforms of several apps, at most `most` of each.
     pub async fn platforms_of(&self, apps: Vec<AppId>, most: i64) -> Result<Vec<Platform>, Error> {
         if apps.is_empty() {
             return Ok(Vec::new());
@@ -291,8 +292,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Error::Conflict`] if `topic_arn` is a topic that awaits approval, or if the package and environment become those
-    /// of another platform of the app, and it may not share them. Then nothing is changed.
+    /// [`Error::Conflict`] if `topic_arn` is a topic that awaits approval, or if the package and environment become
+    /// those of another platform of the app and this one may not share them. Nothing is changed then.
     pub async fn update_platform(
         &self,
         id: PlatformId,
@@ -328,7 +329,7 @@ impl Store {
             }
             let has_credentials = |part: &StorePartChange| part.credentials.is_some();
             let mut changed = fields(&after);
-            // Of a secret, an audit entry has that it was replaced, and nothing of it.
+            // The audit entry records only that a secret was replaced.
             if change.shared_secret.is_some() {
                 changed["shared_secret"] = json!("replaced");
             }
@@ -349,7 +350,7 @@ impl Store {
         .await
     }
 
-    /// Deletes a platform: it is hidden, its ingress key no longer works, and its secrets are gone.
+    /// Deletes a platform: hides it, disables its ingress key and removes its secrets.
     pub async fn delete_platform(&self, id: PlatformId) -> Result<(), Error> {
         self.change("platform.delete", move |write| {
             let platform = find(write.connection, id)?;
@@ -365,7 +366,7 @@ impl Store {
         .await
     }
 
-    /// The platforms that these publishable keys belong to, looked up together.
+    /// Finds the platforms of these publishable keys in one query.
     pub async fn platforms_by_publishable_keys(
         &self,
         keys: Vec<String>,
@@ -379,7 +380,7 @@ impl Store {
         .await
     }
 
-    /// The credential of a platform whose store has one secret.
+    /// Returns the decrypted credential of a platform whose store has one secret.
     pub async fn platform_secret(&self, id: PlatformId) -> Result<Option<SecretString>, Error> {
         let secrets = self.database.secrets.clone();
         self.read(move |connection| {
@@ -392,7 +393,7 @@ impl Store {
     }
 }
 
-/// The fields of a platform in the audit log: all but its keys and secrets.
+/// Returns a platform's fields for the audit log: all but its keys and secrets.
 pub fn fields(platform: &Platform) -> Value {
     let mut fields = json!(platform.settings);
     fields["transfers"] = json!(platform.transfers());
@@ -423,7 +424,7 @@ const LOCK: Sql = statement! {"
     FOR NO KEY UPDATE
 "};
 
-/// Reads a platform and locks it: a change writes the columns that it does not change as they were read.
+/// Reads and locks a platform, because a change also writes back the columns that it leaves unchanged.
 pub fn lock(write: &mut Write<'_>, id: PlatformId) -> Result<Platform, Error> {
     sql(LOCK).bind(id).one(write.connection, "platform")
 }
@@ -498,7 +499,8 @@ const TWIN: Sql = statement! {"
     LIMIT 1
 "};
 
-/// Refuses a platform whose package another one of the app has in the same environment, unless it may share it.
+/// Refuses a platform if another one of the app has its package in the same environment, unless it may share the
+/// package.
 fn check_package(connection: &mut AnyConnection, platform: &Platform) -> Result<(), Error> {
     let PlatformSettings {
         package_name,
@@ -544,16 +546,16 @@ const RAISE_VERSION: Sql =
 const SET_SECRET: Sql =
     statement!("UPDATE platforms SET shared_secret = ?, secret_refused_at = NULL WHERE id = ?");
 
-/// Writes a platform, and notes a recheck of the purchases that the change affects; the sweep settles them at its own
-/// pace.
+/// Writes a platform, and schedules a recheck of the purchases that the change affects; the sweep settles them at its
+/// own pace.
 ///
-/// The lock of the app is taken first. A settling that is creating a purchase shares it, so the change waits for that, and
-/// the recheck sees the purchase.
+/// The app's lock is taken first. A settling that is creating a purchase shares that lock, so the change waits for it,
+/// and the recheck includes the new purchase.
 fn update(write: &mut Write<'_>, before: &Platform, after: &Platform) -> Result<(), Error> {
     let (was, is) = (&before.settings, &after.settings);
     let package =
         |of: &PlatformSettings| (of.package_name.clone(), of.environment, of.shares_package);
-    // Those of earlier releases stay as they are.
+    // Earlier releases did not check this, so unchanged packages are accepted.
     if package(was) != package(is) {
         check_package(write.connection, after)?;
     }
@@ -574,8 +576,8 @@ fn update(write: &mut Write<'_>, before: &Platform, after: &Platform) -> Result<
     Ok(())
 }
 
-/// Replaces or removes the credential, and notes a recheck. Without it the store cannot be queried, so removing
-/// it rechecks none: it only sets their counts of failed queries back to 0.
+/// Replaces or removes the credential. A new one schedules a recheck of the purchases whose queries failed. Removing it
+/// rechecks nothing, since the store cannot be queried without it, and only resets the counts of failed queries to 0.
 fn set_secret(
     write: &mut Write<'_>,
     secrets: &Secrets,
@@ -588,7 +590,7 @@ fn set_secret(
         .bind(before.id)
         .run(write.connection)?;
     match secret {
-        // Those that failed since the store began to refuse the old one.
+        // Affects the purchases whose queries failed since the store began to refuse the old credential.
         Some(_) => rechecks::recheck_secret(write, before.id, before.secret_refused_at),
         None => rechecks::recheck_platform(write, before.id, RecheckReason::NoUsableSecret),
     }

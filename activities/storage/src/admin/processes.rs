@@ -1,8 +1,9 @@
-//! The signs of life of the processes that use the database, with the stores that each of them knows. The first platform
-//! of a store is refused while a process lives that does not know the store: it would not settle its purchases.
+//! Signs of life (heartbeats) of the processes that use the database, each with the stores that the process knows. The
+//! first platform of a store is refused while a running process does not know that store, because that process would
+//! not settle its purchases.
 //!
-//! A process stores its sign before it begins to work, renews it, and removes it when it stops. One that crashed is
-//! forgotten after a minute. Release 0.1.0 leaves no signs.
+//! A process stores its sign before it begins to work, renews it, and removes it when it stops. The sign of a process
+//! that crashed expires after a minute. Release 0.1.0 stores no signs.
 
 use crate::reports::processes::{LIFE, Sign, signs};
 use crate::store::Store;
@@ -20,11 +21,11 @@ use uuid::Uuid;
 
 /// Maximum number of processes that an error names.
 const MAX_NAMED: usize = 10;
-/// The lock of the signs on PostgreSQL. Who stores a sign shares it, and the first platform of a store takes it alone: a
-/// sign is committed before the platform is checked, or stored after the platform.
+/// The lock of the signs on PostgreSQL. Storing a sign takes it shared, creating the first platform of a store takes it
+/// exclusively. So each sign is either committed before the platform is checked, or stored after the platform.
 const LOCK: Uuid = Uuid::from_u128(0x7b0c_5f0e_93d1_4a52_8c36_e1d4_0f2a_9b67);
 
-/// A process, as its sign of life names it.
+/// A process, as described by its sign of life.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Process {
     /// A random id.
@@ -33,7 +34,7 @@ pub struct Process {
     pub role: String,
     /// The release of its program.
     pub version: String,
-    /// Number of the process, and its host.
+    /// Process id and host name, such as `1@a`.
     pub host: String,
     /// The names of the stores that it knows.
     pub stores: Vec<String>,
@@ -42,9 +43,9 @@ pub struct Process {
 /// What a refusal shows of the processes that cause it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ShownProcesses {
-    /// The command, release, number and host of each.
+    /// The command, release, process id and host of each.
     Named,
-    /// Their number and their releases: the caller reaches one app alone.
+    /// Their number and releases, for a caller with access to one app only.
     Counted,
 }
 
@@ -60,7 +61,8 @@ impl Store {
     pub async fn sign_of_life(&self, process: Process) -> Result<(), Error> {
         let kind = JobKind::Count("processes");
         let sign = move |write: &mut Write<'_>| {
-            // Beside other jobs it could wait for the first platform of a store, which waits for these.
+            // In a transaction with other jobs it could deadlock: it may wait for the creation of a store's first
+            // platform, which waits for those jobs.
             write.run_alone()?;
             shared_lock::share(write.connection, LOCK)?;
             insert!(
@@ -89,7 +91,7 @@ impl Store {
         self.database.writer.write(kind, remove).await
     }
 
-    /// Removes the signs of life that count no longer; returns their number.
+    /// Removes expired signs of life; returns their number.
     pub async fn forget_processes(&self) -> Result<usize, Error> {
         self.write(|write| {
             let now = write.now()?;
@@ -114,8 +116,8 @@ fn has_platform(connection: &mut AnyConnection, store: &str) -> Result<bool, Err
     Ok(first.is_some())
 }
 
-/// Refuses the first platform of a store while a process lives that does not know the store. Another one of the same
-/// store waits for nothing. The job must be the only one of its transaction.
+/// Refuses the first platform of a store while a running process does not know that store. Further platforms of a store
+/// are not checked. The job must be the only one of its transaction.
 pub fn check_store(write: &mut Write<'_>, store: &str, shown: ShownProcesses) -> Result<(), Error> {
     if has_platform(write.connection, store)? {
         return Ok(());
@@ -136,7 +138,8 @@ pub fn check_store(write: &mut Write<'_>, store: &str, shown: ShownProcesses) ->
     }
 }
 
-/// Why a store can have no platform while these processes run, and what to do; `None` without any.
+/// Says why a store can have no platform while these processes run, and what to do; `None` if there are no such
+/// processes.
 fn refusal(unaware: &[&Sign], store: &str, shown: ShownProcesses) -> Option<String> {
     if unaware.is_empty() {
         return None;

@@ -32,7 +32,8 @@ const DISCARD: Sql = statement! {"
 "};
 
 impl Store {
-    /// Holds a purchase: its notifications are not settled until a time. Sets its count of failed queries back to 0.
+    /// Holds a purchase: its notifications are not settled until the given time. Resets its count of failed queries to
+    /// 0.
     pub async fn hold(
         &self,
         key: CollapseKey,
@@ -54,7 +55,7 @@ impl Store {
         .await
     }
 
-    /// Ends the hold of a purchase. Sets its count of failed queries back to 0, also without a hold.
+    /// Ends the hold of a purchase, if there is one. Always resets its count of failed queries to 0.
     pub async fn release(&self, key: CollapseKey) -> Result<(), Error> {
         self.change("purchase.release", move |write| {
             let before = held(write, key)?;
@@ -66,7 +67,7 @@ impl Store {
         .await
     }
 
-    /// Notes that a person requested to settle a purchase now, as a cause of the settling that follows.
+    /// Records an admin's request to settle a purchase now, as a cause of the settling that follows.
     pub async fn note_flush(&self, app: Option<AppId>, key: CollapseKey) -> Result<(), Error> {
         self.change("purchase.flush", move |write| {
             cause::note(write, key, CauseKind::Flush)?;
@@ -109,13 +110,13 @@ const APP: Sql = statement!("SELECT app_id AS value FROM purchases WHERE collaps
 
 const HELD: Sql = statement!("SELECT held_until AS value FROM purchases WHERE collapse_key = ?");
 
-/// Until when a purchase is held, for its audit entry.
+/// Returns until when a purchase is held, for its audit entry.
 fn held(write: &mut Write<'_>, key: CollapseKey) -> Result<Value, Error> {
     let until: Option<Option<Timestamp>> = sql(HELD).bind(key).value(write.connection)?;
     Ok(json!({ "held_until": until.flatten() }))
 }
 
-/// The audit entry of a hold or its end.
+/// Builds the audit entry of a hold or its end.
 fn entry(write: &mut Write<'_>, key: CollapseKey, before: Value) -> Result<AuditEntry, Error> {
     let app: Option<AppId> = sql(APP).bind(key).value(write.connection)?;
     Ok(AuditEntry::on(app, key)

@@ -1,6 +1,5 @@
 //! Exchange rates: the value of one unit of a currency in USD on a day. `domain` decides on which days a rate applies.
-//! New rates apply to later settlings; purchases with an amount of a day to which another rate applies now are
-//! rechecked.
+//! New rates apply to later settlings, and rechecks convert earlier amounts to which a different rate applies now.
 
 use crate::admin::platforms::require_app;
 use crate::purchases::cause::CauseKind;
@@ -26,8 +25,8 @@ use std::sync::Arc;
 
 /// Maximum number of rows per statement.
 const ROWS: usize = 500;
-/// Maximum number of purchases that one transaction rechecks, unless a single rate affects more: records of the app
-/// wait for it.
+/// Maximum number of purchases that one transaction rechecks, unless a single rate affects more: settlings of the app
+/// wait for this transaction.
 const RECHECKED: i64 = 500;
 
 row! {
@@ -74,8 +73,8 @@ const PURCHASES_WITH_PRICES: Sql = statement! {hot "payments_priced_on", "
     WHERE m.priced_on IS NOT NULL AND m.app_id = ? AND m.currency = ? AND m.priced_on >= ? AND m.priced_on <= ?
     LIMIT ?
 "};
-/// Purchases with payments that no rate has converted yet: a worker of release 0.1.0 may have taken their recheck
-/// without recording anything.
+/// Purchases with payments that have not been converted yet: a worker of release 0.1.0 may have taken their recheck
+/// without recording a conversion.
 const PURCHASES_WITHOUT_RATE: Sql = statement! {hot "payments_unrated", "
     SELECT DISTINCT m.collapse_key AS value
     FROM payments m
@@ -84,7 +83,7 @@ const PURCHASES_WITHOUT_RATE: Sql = statement! {hot "payments_unrated", "
         AND (SELECT MAX(n.entry) FROM payments n WHERE n.collapse_key = m.collapse_key AND n.number = m.number) = 0
     LIMIT ?
 "};
-/// Purchases recorded by release 0.1.0 and not settled since.
+/// Purchases that release 0.1.0 recorded, and that have not been settled since.
 const UNDATED: Sql = statement! {hot "payments_unrated", "
     SELECT collapse_key AS value
     FROM payments
@@ -94,7 +93,7 @@ const UNDATED: Sql = statement! {hot "payments_unrated", "
     LIMIT ?
 "};
 
-/// How far an import has come.
+/// Progress of an import.
 #[derive(Debug, Clone, Copy)]
 struct Progress {
     /// The number of rates that are not stored yet.
@@ -112,11 +111,12 @@ struct Portion<'r> {
 
 impl Store {
     /// Stores rates and replaces those of the same day and currency. If the list has two for the same day and currency,
-    /// the later one is stored. Purchases with an amount that another rate converts now are rechecked, and those with
-    /// one that none has converted yet.
+    /// the later one is stored. Purchases with an amount that is now converted by a different rate are rechecked, as
+    /// are purchases with an amount that has not been converted yet.
     ///
-    /// Rates that affect many purchases are stored in several transactions, the newest days first: so none is carried
-    /// forward to the days of those that follow. After an error the same import again stores the rest.
+    /// Rates that affect many purchases are stored in several transactions, the newest days first, so that no new rate
+    /// is carried forward to days whose own new rate is not stored yet. After an error, repeating the import stores the
+    /// rest.
     pub async fn put_rates(&self, app: AppId, new: Vec<Rate>) -> Result<(), Error> {
         let latest: BTreeMap<_, Rate> = new
             .into_iter()
@@ -140,7 +140,7 @@ impl Store {
         Ok(())
     }
 
-    /// Stores a portion of the rates, which are sorted by currency and day, from their end.
+    /// Stores the last portion of the remaining rates, which are sorted by currency and day.
     async fn put_newest(
         &self,
         app: AppId,
@@ -185,8 +185,8 @@ impl Store {
         .await
     }
 
-    /// Rechecks the purchases with payments of release 0.1.0 in this currency that have no rate. Their next settling
-    /// converts them if a rate counts on their day, and notes that day.
+    /// Rechecks the purchases with unconverted payments in this currency that release 0.1.0 recorded. Their next
+    /// settling converts a payment if a rate applies on its day, and records that day.
     async fn recheck_undated(&self, app: AppId, currency: &str) -> Result<(), Error> {
         let mut after = String::new();
         loop {
@@ -211,7 +211,7 @@ impl Store {
         }
     }
 
-    /// The rates of a currency, the oldest day first.
+    /// Lists the rates of a currency, the oldest day first.
     pub async fn rates(
         &self,
         app: AppId,
@@ -228,7 +228,7 @@ impl Store {
 }
 
 impl<'r> Portion<'r> {
-    /// The last of these rates: at most this many, and so few that they affect a bounded number of purchases.
+    /// Takes at most `most` rates from the end of the list, and so few that they affect a bounded number of purchases.
     fn of(
         connection: &mut AnyConnection,
         app: AppId,
@@ -249,8 +249,8 @@ impl<'r> Portion<'r> {
     }
 }
 
-/// The purchases to recheck once these rates are stored: with amounts of days on which another one counts then, and
-/// with amounts that none has converted yet. `None` when there are more than `max`.
+/// Returns the purchases to recheck once these rates are stored: those with an amount to which a different rate then
+/// applies, and those with an amount that has not been converted yet. `None` if there are more than `max`.
 fn purchases_of(
     connection: &mut AnyConnection,
     app: AppId,

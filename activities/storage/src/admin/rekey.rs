@@ -1,7 +1,7 @@
 //! Rotating the encryption key: everything that an older key encrypted or hashed is encrypted and hashed with the
-//! newest, in pages. A value names its key, so an interrupted rotation continues where it was, and values that other
-//! processes store in the meantime count too. An older key is retired in one transaction, which verifies that no value
-//! uses it.
+//! newest key, in pages. Each value contains its key's id, so an interrupted rotation continues where it stopped, and
+//! values that other processes store in the meantime are included. The older keys are retired in one transaction, which
+//! verifies that no value uses them.
 
 use super::erasure::TABLE as ERASURES;
 use super::sealed_key::{INGRESS, OLD_INGRESS};
@@ -26,20 +26,20 @@ use serde_json::json;
 #[derive(Clone, Copy)]
 struct Column {
     what: &'static str,
-    /// The names of its table and of itself.
+    /// The names of the table and of the column.
     #[cfg(feature = "fail-points")]
     name: (&'static str, &'static str),
-    /// Purpose of the encryption, besides the row.
+    /// Purpose of the encryption, which the encryption authenticates together with the row's id.
     purpose: &'static str,
-    /// Reads the next values of older keys, and locks their rows.
+    /// Reads the next values that older keys encrypted, and locks their rows.
     page: Sql,
-    /// Replaces a value that is still the one that was read.
+    /// Replaces a value, unless it changed since it was read.
     replace: Sql,
-    /// Counts the values of older keys.
+    /// Counts the values that older keys encrypted.
     count: Sql,
 }
 
-/// A column of this table, whose rows have this id.
+/// Builds the [`Column`] of a table whose rows have this id column.
 macro_rules! column {
     ($what:literal, $purpose:expr, $table:literal, $id:literal, $column:literal) => {{
         const TABLE: &str = $table;
@@ -133,7 +133,7 @@ const COLUMNS: [Column; 10] = [
     ),
 ];
 
-/// The tables and columns with secrets, for tests that search for these.
+/// Returns the tables and columns with secrets, for tests that search for these.
 #[cfg(feature = "fail-points")]
 pub fn secret_columns() -> Vec<(&'static str, &'static str)> {
     COLUMNS.iter().map(|column| column.name).collect()
@@ -167,19 +167,19 @@ pub struct Left {
     pub count: i64,
 }
 
-/// Where a rotation continues. The default is the beginning.
+/// The position from which a rotation continues. The default is the beginning.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TurnCursor {
     column: usize,
     after: String,
-    /// Whether a page before it left the audit entry of the turn.
+    /// Whether an earlier page recorded the audit entry of the rotation.
     is_recorded: bool,
 }
 
 /// Result of one page of a rotation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Turned {
-    /// Number of values that have the newest key now.
+    /// Number of values that are now encrypted with the newest key.
     pub count: i64,
     pub what: &'static str,
     /// Where the next page begins; `None` after the last.
@@ -187,12 +187,12 @@ pub struct Turned {
 }
 
 impl Store {
-    /// The id of the key that encrypts.
+    /// Returns the id of the key that encrypts.
     pub fn key_id(&self) -> &str {
         self.database.secrets.newest_id()
     }
 
-    /// The ids of other keys that something may still be encrypted with.
+    /// Returns the ids of the other keys that stored values may still be encrypted with.
     pub async fn older_keys(&self) -> Result<Vec<String>, Error> {
         let secrets = self.database.secrets.clone();
         self.read(move |connection| older(connection, &secrets))
@@ -206,8 +206,8 @@ impl Store {
             .await
     }
 
-    /// Encrypts and hashes the next values again. The first page that finds one leaves the audit entry of the whole
-    /// turn.
+    /// Encrypts and hashes the next page of values with the newest key. The first page that changes a value records the
+    /// audit entry of the whole rotation.
     pub async fn turn_page(&self, from: TurnCursor) -> Result<Turned, Error> {
         let secrets = self.database.secrets.clone();
         let turned = self
@@ -226,11 +226,12 @@ impl Store {
         turned
     }
 
-    /// Turns the older keys out if nothing is left of them; returns their ids. From then on no process can encrypt with
-    /// one, and the database is opened without them.
+    /// Retires the older keys if no value uses them; returns their ids. From then on no process can encrypt with them,
+    /// and the database can be opened without them.
     ///
     /// # Errors
-    /// [`Error::Conflict`] when something is left of them; [`Error::Corrupt`] when the key of this process was turned out.
+    /// [`Error::Conflict`] if a value still uses one of them; [`Error::Corrupt`] if the key of this process was
+    /// retired.
     pub async fn turn_out_older_keys(&self) -> Result<Vec<String>, Error> {
         let secrets = self.database.secrets.clone();
         self.change("key.turn-out", move |write| {
@@ -253,7 +254,7 @@ impl Store {
             if older.is_empty() {
                 return Ok((older, None));
             }
-            // Only those that are locked: another one may have been registered since.
+            // Only the locked ones: another process may have registered a new key in the meantime.
             sql(RETIRE)
                 .uncached()
                 .bind(write.now()?)
@@ -279,7 +280,7 @@ fn older(connection: &mut AnyConnection, secrets: &Secrets) -> Result<Vec<String
     sql(OLDER).bind(secrets.newest_id()).values(connection)
 }
 
-/// The audit entry of a rotation: the ids of the keys before and after it.
+/// Builds the audit entry of a rotation, with the ids of the keys before and after it.
 fn entry(older: Vec<String>, secrets: &Secrets) -> AuditEntry {
     AuditEntry::on(None, "installation")
         .before(json!({ "keys": older }))
@@ -310,7 +311,7 @@ fn left(connection: &mut AnyConnection, secrets: &Secrets) -> Result<Vec<Left>, 
     Ok(all)
 }
 
-/// Turns the next values of one column.
+/// Encrypts the next page of one column's values with the newest key.
 fn turn(write: &mut Write<'_>, secrets: &Secrets, from: &TurnCursor) -> Result<Turned, Error> {
     let Some(column) = COLUMNS.get(from.column) else {
         return Ok(Turned {
@@ -350,7 +351,8 @@ fn turn(write: &mut Write<'_>, secrets: &Secrets, from: &TurnCursor) -> Result<T
     })
 }
 
-/// Turns one value, and with an ingress key its hash; returns the number of changed values.
+/// Encrypts one value with the newest key and, for an ingress key, replaces its hash; returns the number of changed
+/// values.
 fn turn_one(
     write: &mut Write<'_>,
     secrets: &Secrets,

@@ -1,13 +1,14 @@
 //! Retention: removes bodies and attempts that are older than the operator's limit. The ledger stays forever:
 //! notifications, events and deliveries without their bodies.
 //!
-//! A settled notification and an ended delivery lost their body when they ended, because nothing reads it any more. So
-//! of notifications only those are left here that were not settled, and of deliveries their attempts.
+//! The body of a notification is removed when it is settled, and that of a delivery when it ends, because nothing reads
+//! them any more. So this module only has to remove the bodies of notifications that ended without being settled, the
+//! attempts of deliveries, and the bodies of events.
 //!
-//! Partial indexes contain the rows that are not pruned, so that no call reads a row that was pruned before. Those of
-//! notifications and deliveries contain the rows that ended, in order of their ends: each old row is pruned. An old
-//! event may still be needed: each call checks the next events, in order of their sequence numbers, and at the end
-//! starts again at the beginning.
+//! Partial indexes contain only the rows that are not pruned, so that no call reads a pruned row again. The indexes of
+//! notifications and deliveries contain only ended rows, in order of their ends, so every old row in them can be
+//! pruned. An old event may still be needed: each call checks the next events, in order of their sequence numbers, and
+//! starts again from the beginning after the last one.
 
 use crate::store::Store;
 use db::error::Error;
@@ -20,9 +21,9 @@ use serde_json::json;
 /// Number of bodies that are removed in one transaction.
 const BATCH: usize = 200;
 
-/// No pending or waiting delivery needs the event `e`: none of its own, and for a `purchase.updated` none of its
-/// revision. The conditions are subqueries with a value and not `NOT EXISTS`, because a planner would read all pending
-/// deliveries.
+/// The condition that no pending or waiting delivery needs the event `e`: neither a delivery of the event itself nor,
+/// for a `purchase.updated`, one of the same revision. The conditions are subqueries that return a value instead of
+/// `NOT EXISTS`, for which a planner would read all pending deliveries.
 const UNNEEDED: &str = "
     (SELECT 1 FROM deliveries d WHERE d.event_id = e.id AND d.status IN ('pending', 'waiting') LIMIT 1) IS NULL
         AND (e.event_type <> 'purchase.updated' OR (SELECT 1 FROM deliveries d
@@ -44,10 +45,10 @@ row! {
     }
 }
 
-/// Removes the bodies of these rows. Checks the conditions again that may have changed since the selection.
+/// Removes the bodies of these rows. Repeats the conditions that may have changed since the rows were selected.
 type Remove = fn(&mut Write<'_>, &[i64]) -> Result<usize, Error>;
 
-/// The body of an open notification is needed for its settling.
+/// Skips open notifications, whose bodies are needed for their settling.
 const SPENT_NOTIFICATIONS: Sql = statement! {hot "notifications_unpruned", "
     SELECT seq AS value
     FROM notifications
@@ -56,7 +57,7 @@ const SPENT_NOTIFICATIONS: Sql = statement! {hot "notifications_unpruned", "
     LIMIT ?
 "};
 
-/// A delivery that has ended has no further attempt: a redelivery is a new delivery.
+/// A delivery that has ended has no further attempts: a redelivery is a new delivery.
 const SPENT_DELIVERIES: Sql = statement! {hot "deliveries_unpruned", "
     SELECT seq AS value
     FROM deliveries
@@ -65,8 +66,8 @@ const SPENT_DELIVERIES: Sql = statement! {hot "deliveries_unpruned", "
     LIMIT ?
 "};
 
-/// A delivery is rendered from its event and from the `purchase.updated` of the same revision. The API shows the newest
-/// `purchase.updated` of a purchase.
+/// Keeps the bodies that are still needed: a delivery is rendered from its event and from the `purchase.updated` of the
+/// same revision, and the API shows the latest `purchase.updated` of each purchase.
 const NEXT_EVENTS: Sql = statement! {hot "events_unpruned", "
     SELECT e.seq, e.created_at AS at,
         (e.created_at < ? AND {UNNEEDED}
@@ -80,10 +81,10 @@ const NEXT_EVENTS: Sql = statement! {hot "events_unpruned", "
 "};
 
 impl Store {
-    /// Removes what is older than `before`, at most `limit` of each table: the bodies of notifications and the attempts
-    /// of deliveries that ended before it, and the bodies of events that were recorded before it, of which the next
-    /// `limit` are checked. Open notifications, pending deliveries with their events, and the newest `purchase.updated`
-    /// of a purchase keep everything. Returns the number of pruned rows.
+    /// Prunes what is older than `before`, at most `limit` rows of each table. Removes the bodies of notifications and
+    /// the attempts of deliveries that ended before it, and the bodies of events that were recorded before it; only the
+    /// next `limit` events are checked. Open notifications, pending deliveries with their events, and the latest
+    /// `purchase.updated` of a purchase are kept unchanged. Returns the number of pruned rows.
     pub async fn prune(&self, before: Timestamp, limit: i64) -> Result<usize, Error> {
         let spent = move |which: Sql| {
             self.read(move |connection| {
@@ -175,8 +176,8 @@ const REDUCE_EVENT: Sql = statement! {"
     WHERE e.seq = ? AND {UNNEEDED}
 "};
 
-/// Locks the events first. A redelivery locks them too, and then checks that the body is still there: so no delivery of
-/// an event is recorded while its body is removed.
+/// Reduces the bodies of events, after locking them. A redelivery locks its event too and then checks that the body is
+/// still there, so no delivery of an event is recorded while its body is removed.
 fn remove_events(write: &mut Write<'_>, seqs: &[i64]) -> Result<usize, Error> {
     let events: Vec<EventBody> = sql(LOCK_EVENTS)
         .uncached()
@@ -191,7 +192,7 @@ fn remove_events(write: &mut Write<'_>, seqs: &[i64]) -> Result<usize, Error> {
     Ok(removed)
 }
 
-/// Reduces an event's body to the fields that the check and receivers need: `coalesced` and `state_digest`.
+/// Reduces an event's body to the fields that the consistency check and receivers need: `coalesced` and `state_digest`.
 fn reduced(body: &str) -> String {
     let body: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
     match body.get("attributes") {
@@ -203,9 +204,9 @@ fn reduced(body: &str) -> String {
     .to_string()
 }
 
-/// Attempts that still decide something stay, without the answers: those of a delivery that did not arrive at a
-/// destination that counts, which must not get an event twice, and one that succeeded after its delivery had ended
-/// otherwise, because the lane acknowledged it.
+/// Removes the attempts that no later decision needs. Two kinds stay, without their responses: attempts of an
+/// undelivered delivery to a destination with `per_user`, which must not receive an event twice, and a successful
+/// attempt whose delivery ended with another status, because the lane acknowledged it.
 const REMOVE_ATTEMPTS: Sql = statement! {"
     DELETE FROM attempts
     WHERE delivery_id IN (SELECT d.id FROM deliveries d JOIN destinations x ON x.id = d.destination_id

@@ -42,7 +42,8 @@ const LIST: Sql = statement! {"
 const ANSWER: Sql =
     statement!("UPDATE transfer_reviews SET is_approved = ?, answered_at = ? WHERE id = ?");
 
-/// The owner's customers whose purchases the devices of the other user have, on platforms where something may move.
+/// The store customers of the current owner whose purchases are on the other user's devices, on platforms that allow
+/// transfers.
 const HELD: Sql = statement! {"
     SELECT DISTINCT f.store, c.app_user_id
     FROM devices d
@@ -55,7 +56,7 @@ const HELD: Sql = statement! {"
 "};
 
 impl Store {
-    /// The open reviews of an app, oldest first.
+    /// Lists the open reviews of an app, oldest first.
     pub async fn reviews(&self, app: AppId, page: Page) -> Result<Paged<Review>, Error> {
         let (after, id) = page.pair_or(i64::MIN)?;
         self.read(move |connection| page.read(connection, sql(LIST).bind((app, after, id))))
@@ -67,10 +68,10 @@ impl Store {
             .await
     }
 
-    /// Lets the purchases go, now and at each later login of the same user.
+    /// Approves the transfer: moves the purchases now and at each later login of the same user.
     ///
     /// # Errors
-    /// [`Error::Conflict`] if they may go already.
+    /// [`Error::Conflict`] if the transfer is already approved.
     pub async fn approve_transfer(&self, id: ReviewId, author: Author) -> Result<Answered, Error> {
         let installation = self.database.installation;
         self.change("transfer.approve", move |write| {
@@ -84,10 +85,11 @@ impl Store {
         .await
     }
 
-    /// Leaves the purchases, now and at each later login of the same user, under every policy. What moved before stays moved.
+    /// Refuses the transfer now and at each later login of the same user, under every policy. Purchases that already
+    /// moved stay moved.
     ///
     /// # Errors
-    /// [`Error::Conflict`] if it was already refused.
+    /// [`Error::Conflict`] if the transfer is already refused.
     pub async fn refuse_transfer(&self, id: ReviewId, author: Author) -> Result<Answered, Error> {
         self.change("transfer.refuse", move |write| {
             let review = answer(write, id, false, &author)?;
@@ -104,7 +106,7 @@ impl Store {
     }
 }
 
-/// The audit entry of an answer, with the ids of the users and none of their names.
+/// Builds the audit entry of an answer, with the ids of the users and without their names.
 fn entry(review: &Review) -> AuditEntry {
     AuditEntry::on(review.app_id, review.id)
         .before(json!({ "from": review.from_user_id, "to": review.to_user_id }))
@@ -151,7 +153,7 @@ fn answer(
     reviews::find(write.connection, id)
 }
 
-/// Moves what the devices of the new owner have purchases of. Both users are locked.
+/// Moves the store customers whose purchases are on the new owner's devices. Both users must be locked.
 fn move_claimed(
     write: &mut Write<'_>,
     installation: Installation,

@@ -1,5 +1,5 @@
 //! Import of a store's sales report. Its lines are stored by transaction, and the purchases whose ledger they change
-//! are rechecked. The settling that follows writes the entries of the ledger, not this module.
+//! are rechecked. The ledger entries are written by the settling that follows, not by this module.
 
 use crate::admin::platforms::require_app;
 use crate::purchases::cause::CauseKind;
@@ -31,11 +31,11 @@ pub struct NewSale {
     /// The store's id of the purchase.
     pub receipt_id: String,
     pub sku: String,
-    /// The amount: a decimal, never below 0.
+    /// The amount: a non-negative decimal, as text.
     pub price: String,
-    /// The currency by ISO 4217: three capital letters.
+    /// The ISO 4217 code of the currency: three capital letters.
     pub currency: String,
-    /// The time of the charge, refund or chargeback, by the store.
+    /// The time of the charge, refund or chargeback, by the store's clock.
     pub at: Timestamp,
 }
 
@@ -112,19 +112,19 @@ type Identity<'a> = (&'a str, SaleKind, i64);
 #[derive(Default)]
 struct Lines<'a> {
     all: Vec<&'a NewSale>,
-    /// Whether one of them is new or changed.
+    /// Whether a line is new or changed.
     has_news: bool,
 }
 
-/// The sales of a purchase, each with the number of its payment in the ledger of one purchase; `None` without one.
+/// The sales of a purchase, each with the number of its payment in the purchase's ledger; `None` if no payment matches.
 struct Matched<'a> {
     sales: &'a [Sale],
     numbers: Vec<Option<i64>>,
 }
 
 impl Store {
-    /// Imports lines of a sales report, all or none. A line that is stored already changes nothing; other content of
-    /// the same transaction replaces it.
+    /// Imports the lines of a sales report, all or none. A line that is already stored changes nothing; a line with
+    /// other content of the same transaction replaces the stored one.
     pub async fn import_sales(
         &self,
         app: AppId,
@@ -147,8 +147,8 @@ fn import(
     sales: &[NewSale],
     run: Run,
 ) -> Result<ImportedSales, Error> {
-    // A settling shares the lock of the app until its commit. So either it sees these lines, or the comparison below sees
-    // what it wrote.
+    // A settling holds the app's lock shared until its commit. So either it reads these lines, or the comparison below
+    // reads what it wrote.
     if run == Run::Real {
         app_lock::take(write, app)?;
     }
@@ -309,7 +309,7 @@ fn compare(
     Ok(affected)
 }
 
-/// The stored sales, with these lines added. A line replaces the sale with the same identity.
+/// Returns the stored sales with these lines added. A line replaces the sale with the same identity.
 fn with_lines(
     connection: &mut AnyConnection,
     app: AppId,
@@ -343,7 +343,7 @@ const PAYMENTS_OF_PURCHASE: Sql = statement! {"
     WHERE collapse_key = ? AND entry = 0
 "};
 
-/// The adjustments of a purchase's ledger, and the sales without an exchange rate.
+/// Lists the adjustments of a purchase's ledger, and the sales without an exchange rate.
 fn differences(
     connection: &mut AnyConnection,
     collapse_key: CollapseKey,
@@ -392,8 +392,8 @@ impl Matched<'_> {
         self.sales.iter().zip(self.numbers.iter().copied())
     }
 
-    /// The amount of the sale that an adjustment follows from. A refund may have the transaction of its charge, and several
-    /// parts.
+    /// Returns the amount of the sale that caused an adjustment. A refund may have the transaction id of its charge,
+    /// and may consist of several parts.
     fn reported(&self, adjustment: &Adjustment) -> Option<String> {
         let id = adjustment.transaction_id.as_ref();
         let is_source = |sale: &Sale| match adjustment.kind {
@@ -431,7 +431,8 @@ fn identity(sale: &Sale) -> Identity<'_> {
     )
 }
 
-/// The time of a refund or chargeback, and 0 for a charge. A transaction is charged once, and may be refunded in parts.
+/// Returns the time of a refund or chargeback, and 0 for a charge: a transaction is charged once, but may be refunded
+/// in parts.
 fn returned_at(kind: SaleKind, at: Timestamp) -> i64 {
     if kind == SaleKind::Charge {
         0

@@ -1,4 +1,4 @@
-//! How an ingress key is stored: encrypted, and hashed for the search.
+//! The stored form of an ingress key: encrypted, and hashed for look-ups.
 
 use db::error::Error;
 use db::secrets::Secrets;
@@ -6,12 +6,12 @@ use db::writer::Write;
 use domain::PlatformId;
 use secrecy::{ExposeSecret, SecretString};
 
-/// The columns `ingress_key` and `ingress_hash`, for the encryption.
+/// The purpose under which `ingress_key` is encrypted and `ingress_hash` is computed.
 pub const INGRESS: &str = "platforms.ingress_key";
-/// The column `old_ingress_key`, for the encryption.
+/// The purpose under which `old_ingress_key` is encrypted.
 pub const OLD_INGRESS: &str = "platforms.old_ingress_key";
 
-/// The stored hash of an ingress key, and its stored form.
+/// Returns the hash and the encrypted form of an ingress key.
 pub fn seal(
     write: &mut Write<'_>,
     secrets: &Secrets,

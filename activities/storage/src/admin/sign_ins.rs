@@ -1,5 +1,5 @@
-//! Sign-ins of people to the dashboard, and the links that sign in once. Their secrets are stored as SHA-256, because
-//! they are as random as API keys. The admin token may not be, so its hash is keyed.
+//! Sign-ins to the dashboard, and one-time sign-in links. Their secrets are stored as SHA-256, because they are as
+//! random as API keys. The admin token may be less random, so its hash is keyed.
 
 use crate::admin::keys::Role;
 use crate::reports::filtered::Filtered;
@@ -20,35 +20,35 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// How old the time of the last use may be before it is written again.
+/// Minimum time between two updates of a sign-in's time of last use.
 const LAST_USED_PRECISION: Duration = Duration::from_secs(60);
-/// How long a sign-in or a link is stored after its end.
+/// How long a sign-in or a link stays stored after it ended.
 const STORED: Duration = DAY.saturating_mul(30);
 
 row! {
     /// A person who signs in, with the role.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct Person {
-        /// The name, for people. The audit log shows it.
+        /// The person's name, which the audit log shows.
         pub name: String,
         pub role: Role,
-        /// The only app that they reach; `None` for all.
+        /// The only app that the person can access; `None` for all apps.
         pub app_id: Option<AppId>,
-        /// The key that they sign in with; `None` for the admin token.
+        /// The API key behind the sign-in; `None` for the admin token.
         pub key_id: Option<KeyId>,
-        /// The hash of the admin token, if it is that: [`Store::token_hash`].
+        /// The hash of the admin token, from [`Store::token_hash`]; `None` for an API key.
         pub token_hash: Option<String>,
     }
 }
 
-/// A link that is to be stored.
+/// A link to be stored.
 #[derive(Debug, Clone)]
 pub struct NewLink {
     pub person: Person,
     pub code: SecretString,
-    /// How long it can be used.
+    /// How long the link can be used.
     pub valid: Duration,
-    /// How long the sign-in may last.
+    /// Maximum duration of the sign-in.
     pub lifetime: Duration,
 }
 
@@ -78,11 +78,11 @@ row! {
 }
 
 row! {
-    /// A sign-in, with what decides whether it still holds.
+    /// A sign-in, with the data that decides whether it is still valid.
     #[derive(Debug, Clone)]
     pub struct FoundSignIn {
         pub sign_in: SignIn,
-        /// The hash of the admin token that it stands for, if it is that.
+        /// The hash of the admin token behind the sign-in; `None` for an API key.
         pub token_hash: Option<String>,
         pub key_revoked_at: Option<Timestamp>,
         pub key_expires_at: Option<Timestamp>,
@@ -147,13 +147,13 @@ row! {
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct Link {
         pub person: Person,
-        /// How long the sign-in may last.
+        /// Maximum duration of the sign-in.
         pub lifetime: Duration,
     }
 }
 
 row! {
-    /// A link, with what decides whether it can be used.
+    /// A link, with the data that decides whether it can be used.
     struct FoundLink {
         link: Link,
         taken_at: Option<Timestamp>,
@@ -166,18 +166,18 @@ row! {
 /// Why a link cannot be used to sign in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LinkEnd {
-    /// There is none with this code, or it ended long ago.
+    /// No link with this code exists, or it ended long ago.
     Unknown,
     Taken,
     Expired,
-    /// The key of its maker was revoked or has expired.
+    /// The key of the link's creator was revoked or has expired.
     KeyRevoked,
-    /// The admin token of its maker was replaced.
+    /// The admin token of the link's creator was replaced.
     TokenReplaced,
 }
 
 impl FoundLink {
-    /// The link, if it can be used now. `token_hash` is that of the present admin token.
+    /// Returns the link if it can be used now. `token_hash` is the hash of the current admin token.
     fn usable(self, now: Timestamp, token_hash: &str) -> Result<Link, LinkEnd> {
         let Person {
             token_hash: of_maker,
@@ -199,7 +199,7 @@ impl FoundLink {
     }
 }
 
-/// The link of this hash, if it can be used now.
+/// Returns the link with this hash if it can be used now.
 fn usable(
     connection: &mut AnyConnection,
     hash: &str,
@@ -213,15 +213,15 @@ fn usable(
 }
 
 impl Store {
-    /// The hash under which sign-ins and links of the admin token have it. It may be a phrase, which is tried out where
-    /// its hash needs no key.
+    /// Returns the hash of the admin token that is stored with its sign-ins and links. It is keyed, because the token
+    /// may be a phrase, and an unkeyed hash of a phrase can be found by trial.
     pub fn token_hash(&self, token: &SecretString) -> String {
         self.database
             .secrets
             .phrase_hash("sign_ins.token_hash", token.expose_secret())
     }
 
-    /// Stores a link that signs in once. Returns when it ends.
+    /// Stores a one-time sign-in link. Returns when it expires.
     pub async fn new_sign_in_link(&self, new: NewLink) -> Result<Timestamp, Error> {
         let hash = sha256(new.code.expose_secret());
         self.change("sign_in.link", move |write| {
@@ -254,7 +254,7 @@ impl Store {
         .await
     }
 
-    /// A link that can still be used, or why it cannot. `token_hash` is that of the present admin token.
+    /// Returns a link that can still be used, or why it cannot. `token_hash` is the hash of the current admin token.
     pub async fn sign_in_link(
         &self,
         code: &SecretString,
@@ -265,7 +265,7 @@ impl Store {
             .await
     }
 
-    /// Uses a link: it begins a sign-in that `secret` opens. A link that cannot be used stays as it is.
+    /// Uses a link to begin a sign-in whose secret is `secret`. A link that cannot be used does not change.
     pub async fn take_sign_in_link(
         &self,
         code: &SecretString,
@@ -291,7 +291,7 @@ impl Store {
         .await
     }
 
-    /// Begins a sign-in that `secret` opens.
+    /// Begins a sign-in whose secret is `secret`.
     pub async fn new_sign_in(
         &self,
         person: Person,
@@ -302,20 +302,20 @@ impl Store {
             .await
     }
 
-    /// The sign-in that `secret` opens, if there ever was one; whether it still holds is decided by the caller.
+    /// Finds the sign-in with this secret, valid or not; the caller decides whether it is still valid.
     pub async fn sign_in_of(&self, secret: &SecretString) -> Result<Option<FoundSignIn>, Error> {
         let hash = sha256(secret.expose_secret());
         self.read(move |connection| sql(FIND_BY_HASH).bind(hash).first(connection))
             .await
     }
 
-    /// A sign-in with what decides whether it still holds; `None` if it was forgotten.
+    /// Returns a sign-in with the data that decides whether it is still valid; `None` if it is no longer stored.
     pub async fn found_sign_in(&self, id: SignInId) -> Result<Option<FoundSignIn>, Error> {
         self.read(move |connection| sql(FIND_FOUND).bind(id).first(connection))
             .await
     }
 
-    /// The sign-ins, oldest first; only those of an app, if one is named.
+    /// Lists the sign-ins, oldest first; only those of `app`, if there is one.
     pub async fn sign_ins(&self, app: Option<AppId>, page: Page) -> Result<Paged<SignIn>, Error> {
         let (after, id) = page.pair_or(i64::MIN)?;
         self.read(move |connection| {
@@ -325,7 +325,7 @@ impl Store {
         .await
     }
 
-    /// Ends a sign-in. One that ended before stays as it is.
+    /// Ends a sign-in. A sign-in that already ended does not change.
     pub async fn finish_sign_in(&self, id: SignInId) -> Result<(), Error> {
         self.change("sign_in.end", move |write| {
             let sign_in: SignIn = find(write.connection, id)?;
@@ -340,7 +340,7 @@ impl Store {
         .await
     }
 
-    /// Notes that a sign-in was used now, unless that was noted within the last minute.
+    /// Records that a sign-in was used now, unless a use within the last minute is already recorded.
     pub async fn note_sign_in_used(&self, id: SignInId) -> Result<(), Error> {
         self.write(move |write| {
             let noted = write.now()?.minus(LAST_USED_PRECISION);
@@ -353,7 +353,7 @@ impl Store {
     }
 }
 
-/// Begins a sign-in, with an audit entry of the person.
+/// Begins a sign-in, with an audit entry in the person's name.
 fn begin(
     write: &mut Write<'_>,
     person: &Person,

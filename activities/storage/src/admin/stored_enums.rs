@@ -1,5 +1,5 @@
-//! The enums that are stored as text, with the text of each variant. With it, tests check that the latest release reads
-//! what this version stores.
+//! The enums that are stored as text, with the text of each variant. Tests use this list to check that the latest
+//! release reads what this version stores.
 
 use crate::admin::erasure::ErasureStage;
 use crate::admin::keys::Role;
@@ -27,7 +27,7 @@ use domain::{Environment, Outcome, State, TransferPolicy, UnknownReceipts};
 /// The name of an enum, and the texts of its variants.
 type Texts = (&'static str, Vec<&'static str>);
 
-/// All enums that are stored as text, with their values.
+/// Lists all enums that are stored as text, with their values.
 pub fn stored_enums() -> Vec<Texts> {
     vec![
         of::<Arrival>(),

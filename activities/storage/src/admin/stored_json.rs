@@ -1,6 +1,6 @@
-//! The columns that hold JSON, whether the types of this version read a stored text, and the JSON Schemas of the types.
-//! With it, tests check that this version reads what each release stored, and that the latest release reads what this
-//! version stores.
+//! The columns that contain JSON: whether this version's types can read a stored text, and the JSON Schemas of these
+//! types. Tests use this list to check that this version reads what each release stored, and that the latest release
+//! reads what this version stores.
 
 use crate::admin::erasure::DeletionState;
 use crate::inbox::acceptances::Entry;
@@ -26,7 +26,7 @@ pub struct JsonColumn {
     schema: fn() -> Value,
 }
 
-/// All of them, without encrypted ones.
+/// All columns that contain JSON, except encrypted ones.
 pub const JSON_COLUMNS: [JsonColumn; 26] = [
     of::<Vec<Entry>>("acceptances", "notifications"),
     of::<Vec<(String, String)>>("attempts", "headers"),
@@ -60,23 +60,23 @@ pub const JSON_COLUMNS: [JsonColumn; 26] = [
 ];
 
 impl JsonColumn {
-    /// Reads a stored text.
+    /// Checks that the column's type can read a stored text.
     ///
     /// # Errors
-    /// Why the column's type cannot read it.
+    /// The reason why the column's type cannot read the text.
     pub fn check(&self, stored: &str) -> Result<()> {
         self.read_back(stored).map(drop)
     }
 
-    /// Reads a stored text, and returns what this version would store of it.
+    /// Reads a stored text, and returns the text as this version would store it.
     ///
     /// # Errors
-    /// Why the column's type cannot read it.
+    /// The reason why the column's type cannot read the text.
     pub fn read_back(&self, stored: &str) -> Result<Value> {
         (self.parse)(stored)
     }
 
-    /// The JSON Schema of the column's type.
+    /// Returns the JSON Schema of the column's type.
     pub fn schema(&self) -> Value {
         (self.schema)()
     }
@@ -102,7 +102,7 @@ fn parse<T: DeserializeOwned + Serialize>(stored: &str) -> Result<Value> {
     to_value(from_str::<T>(stored)?)
 }
 
-/// A settled one is `{}`, and never read.
+/// Parses a stored notification. The body of a settled one is `{}` and is never parsed as a notification.
 fn parse_notification(stored: &str) -> Result<Value> {
     if stored == "{}" {
         Ok(json!({}))

@@ -1,4 +1,4 @@
-//! Moves of customers by a person, and undoing a transfer.
+//! Moves of customers by an admin, and undoing a transfer.
 
 use crate::admin::customers::{CustomerKey, owner_of};
 use crate::admin::naming::{CustomerPurchases, with_purchases};
@@ -22,13 +22,13 @@ use serde_json::json;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// A move that a person requests.
+/// A move requested by an admin.
 #[derive(Debug, Clone)]
 pub struct CustomerMove {
     pub app: AppId,
-    /// The customer: all of a user's, or one of a store.
+    /// The customer who moves: all of a user's store customers, or only one.
     pub customer: CustomerKey,
-    /// The external id of the new owner, who need not exist.
+    /// The external id of the new owner, who is created if there is none.
     pub to: String,
     pub author: Author,
 }
@@ -47,7 +47,7 @@ pub struct PlannedMove {
     pub announced: Vec<CollapseKey>,
 }
 
-/// Refuses what a move would do, in a sentence.
+/// A condition on the effects of a move. Its error is a sentence that says why they are refused.
 pub type MoveCondition = Arc<dyn Fn(&PlannedMove) -> Result<(), String> + Send + Sync>;
 
 impl Store {
@@ -72,18 +72,19 @@ impl Store {
         .await
     }
 
-    /// Moves a customer with their purchases to the user with another external id.
+    /// Moves a customer with all purchases to the user with another external id.
     ///
     /// # Errors
-    /// [`Error::Missing`] if there is no such customer; [`Error::Conflict`] if they belong to that user already.
+    /// [`Error::Missing`] if there is no such customer; [`Error::Conflict`] if the customer already belongs to that
+    /// user.
     pub async fn move_customer(&self, wanted: CustomerMove) -> Result<Transfer, Error> {
         self.move_customer_if(wanted, None).await
     }
 
-    /// As [`Store::move_customer`], if the condition does not refuse what it would do.
+    /// Moves a customer like [`Store::move_customer`], unless the condition refuses the effects.
     ///
     /// # Errors
-    /// Also [`Error::Conflict`] if the condition refuses it. Then nothing is changed.
+    /// Also [`Error::Conflict`] if the condition refuses them; nothing is changed then.
     pub async fn move_customer_if(
         &self,
         wanted: CustomerMove,
@@ -103,11 +104,11 @@ impl Store {
         .await
     }
 
-    /// Takes a transfer back: its customers, and the devices that a merge moved, belong to their former owner again, as a
-    /// transfer of its own.
+    /// Undoes a transfer, by a new transfer: its customers, and the devices that a merge moved, belong to their former
+    /// owner again.
     ///
     /// # Errors
-    /// [`Error::Conflict`] if it was taken back before, or if one of its customers has moved on since.
+    /// [`Error::Conflict`] if the transfer was already undone, or if one of its customers moved again since.
     pub async fn undo_transfer(&self, id: TransferId, author: Author) -> Result<Transfer, Error> {
         let installation = self.database.installation;
         self.change("transfer.undo", move |write| {
@@ -120,7 +121,7 @@ impl Store {
     }
 }
 
-/// The audit entry of a transfer, with the ids of the users and none of their names.
+/// Builds the audit entry of a transfer, with the ids of the users and without their names.
 fn entry(transfer: &Transfer) -> AuditEntry {
     AuditEntry::on(transfer.app_id, transfer.id)
         .before(json!({ "user_id": transfer.from }))
@@ -157,7 +158,8 @@ fn move_customer(
     {
         return Err(Error::unavailable(Raced));
     }
-    // Behind the locks: a purchase of either that is recorded meanwhile belongs to what the condition sees.
+    // Checked after both users are locked: purchases of either that are recorded meanwhile are included in what the
+    // condition checks.
     if let Some(condition) = condition {
         let planned = planned(write.connection, *app, from.id, customers.as_ref(), named)?;
         condition(&planned).map_err(|detail| Error::Conflict {
@@ -187,7 +189,7 @@ fn move_customer(
 /// The user whose purchases move.
 struct Source {
     user: UserId,
-    /// The customers of a store; `None` for all of the user's.
+    /// The store customers to move; `None` for all of the user's.
     customers: Option<BTreeSet<StoreCustomer>>,
 }
 
@@ -281,7 +283,7 @@ fn undo(
     moves::carry_out(write, installation, &request)
 }
 
-/// Locks two users in order of their ids, and returns them as they were named.
+/// Locks two users in order of their ids, and returns them in the order of the arguments.
 pub fn lock_both(
     write: &mut Write<'_>,
     one: UserId,
@@ -297,7 +299,7 @@ pub fn lock_both(
     Ok((row(one)?, row(other)?))
 }
 
-/// Whether these customers of stores belong to a user.
+/// Whether these store customers still belong to the user.
 fn still_owned(
     write: &mut Write<'_>,
     user: &UserRow,

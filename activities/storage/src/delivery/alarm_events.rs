@@ -1,11 +1,11 @@
-//! Events about alarms. What raises or closes an alarm only changes its row; the sweep records what the last event of
-//! the alarm does not say. So an alarm that is raised again while it is open, or closed before the sweep, makes no
-//! event, and an event is recorded once, whatever dies. Where another transaction holds the row of an alarm, the next
-//! sweep records it.
+//! Events about alarms. Raising or closing an alarm only changes its row; the sweep then records an event for each
+//! alarm whose state differs from the one in its last event. So an alarm that is raised again while it is open, or
+//! closed before the sweep, causes no event, and each event is recorded once, even after a crash. If another
+//! transaction has locked an alarm's row, the next sweep records the event.
 //!
-//! Each alarm has transactions of its own. An alarm of no app concerns the destinations of all apps that chose such
-//! events, which one statement finds; its events are recorded for a bounded number of apps at once, and its row is
-//! locked only to note the last of them: it may be raised in the meantime.
+//! Each alarm is announced in transactions of its own. An alarm of no app concerns the destinations of all apps that
+//! chose such events, which one statement finds. Its events are recorded for a bounded number of apps per transaction,
+//! and its row is locked only to record the last of these apps, so the alarm may be raised in the meantime.
 
 use crate::delivery::health::{self, HealthView};
 use crate::delivery::operators::{self, Last};
@@ -38,16 +38,16 @@ row! {
         detail: String,
         acknowledged_by: Option<String>,
         note: Option<String>,
-        /// Whether its next event is that it was opened.
+        /// Whether the next event says that the alarm was opened.
         is_open: bool,
-        /// The last app of those that have this event; `None` before the first.
+        /// The last app, in order of ids, for which this event was recorded; `None` before the first.
         announced_through: Option<AppId>,
     }
 }
 
 /// Maximum number of apps for which one transaction records events.
 const APPS_AT_ONCE: usize = 100;
-/// How the types of these events begin.
+/// The common prefix of the types of these events.
 const ALARMS: &str = "alarm.";
 
 const COLUMNS: &str = "
@@ -57,7 +57,7 @@ const COLUMNS: &str = "
             (SELECT d.name FROM destinations d WHERE d.id = alarms.destination_id)
         ) AS about";
 
-/// Alarms whose last event does not reflect their state.
+/// Alarms whose state differs from the one in their last event.
 const UNANNOUNCED: Sql = statement! {hot "alarms_unannounced", "
     SELECT {COLUMNS}, (acknowledged_at IS NULL) AS is_open
     FROM alarms
@@ -65,7 +65,7 @@ const UNANNOUNCED: Sql = statement! {hot "alarms_unannounced", "
     ORDER BY seq
     LIMIT ?
 "};
-/// Alarms whose event was recorded for some apps only.
+/// Alarms whose event was recorded for only some of the apps.
 const ANNOUNCING: Sql = statement! {hot "alarms_announcing", "
     SELECT {COLUMNS}, announced_open AS is_open
     FROM alarms
@@ -73,8 +73,8 @@ const ANNOUNCING: Sql = statement! {hot "alarms_announcing", "
     ORDER BY seq
     LIMIT ?
 "};
-/// Locks the alarm. The operator differs from the predicate of the index of unannounced alarms, so that this index
-/// cannot serve the statement.
+/// Locks the alarm. The operator differs from that in the predicate of the index of unannounced alarms, so that the
+/// statement cannot use this index.
 const LOCK: Sql = statement! {"
     SELECT {COLUMNS}, (acknowledged_at IS NULL) AS is_open
     FROM alarms
@@ -82,10 +82,10 @@ const LOCK: Sql = statement! {"
     FOR UPDATE SKIP LOCKED
 "};
 const ANNOUNCED: Sql = statement!("UPDATE alarms SET announced_open = ? WHERE id = ?");
-/// Marks events of no app that no destination subscribes to.
+/// Marks alarms of no app as announced if no destination subscribes to their events.
 const UNWANTED: Sql =
     statement!("UPDATE alarms SET announced_open = (acknowledged_at IS NULL) WHERE id IN (?*)");
-/// Notes the last app that has the event, or that all have it, unless another process did.
+/// Records the last app that has the event, or that all apps have it, unless another process already did.
 const ANNOUNCED_THROUGH: Sql = statement! {"
     UPDATE alarms
     SET announced_open = ?, announced_through = ?
@@ -94,7 +94,7 @@ const ANNOUNCED_THROUGH: Sql = statement! {"
 
 impl Store {
     /// Records the events of at most `limit` alarms that were opened or closed since their last event, and returns the
-    /// destinations for which they are queued. The events link to this public address of the dashboard.
+    /// destinations for which these are queued. The events link to `dashboard`, the public address of the dashboard.
     pub async fn announce_alarms(
         &self,
         limit: i64,
@@ -146,7 +146,7 @@ impl Store {
         Ok(queued_for)
     }
 
-    /// Records the event of an alarm of no app for the apps that have none yet, some at once.
+    /// Records the event of an alarm of no app for the apps that do not have it yet, a bounded number per transaction.
     async fn announce_to_all(
         &self,
         mut alarm: Unannounced,
@@ -191,7 +191,7 @@ impl Unannounced {
         }
     }
 
-    /// The health of the destination whose failures are what is wrong.
+    /// Returns the health of the destination if the alarm is about its failures.
     fn failing(&self, write: &mut Write<'_>) -> Result<Option<HealthView>, Error> {
         let id = self
             .destination_id
@@ -199,7 +199,8 @@ impl Unannounced {
         id.map(|id| health::view(write.connection, id)).transpose()
     }
 
-    /// The destinations that want its event, by app. A destination gets none about itself: it could not take it.
+    /// Returns the destinations that chose the event, by app. The destination that the alarm is about is left out: it
+    /// could not receive the event.
     fn wanted_by(&self, destinations: &[Destination]) -> BTreeMap<AppId, Vec<DestinationId>> {
         let mut chose: BTreeMap<AppId, Vec<DestinationId>> = BTreeMap::new();
         for one in destinations
@@ -214,7 +215,7 @@ impl Unannounced {
     }
 }
 
-/// Records the event of an app's alarm, even without a subscriber.
+/// Records the event of an app's alarm, even if no destination subscribes to it.
 fn announce_own(
     write: &mut Write<'_>,
     id: AlarmId,
@@ -234,7 +235,7 @@ fn announce_own(
     Ok(chose)
 }
 
-/// Records the event of an alarm of no app for some apps. The row of the alarm is locked at last.
+/// Records the event of an alarm of no app for some apps. The alarm's row is locked last.
 fn announce_some(
     write: &mut Write<'_>,
     alarm: &Unannounced,
@@ -265,7 +266,8 @@ fn announce_some(
     Ok(())
 }
 
-/// Records the event of an alarm for an app; that of an alarm of no app without who closed it, which is not for every app.
+/// Records the event of an alarm for an app. For an alarm of no app, the event does not say who closed it: not every
+/// app may know.
 fn announce(
     write: &mut Write<'_>,
     alarm: &Unannounced,

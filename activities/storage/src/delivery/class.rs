@@ -1,9 +1,9 @@
-//! The class of an attempt: how it went. The names are stored and shown, so they never change.
+//! The class of an attempt: its result. The names are stored and shown, so they never change.
 
 use db::statement::stored;
 
 stored! {
-    /// How an attempt went for one event.
+    /// The result of an attempt for one event.
     pub enum AttemptClass {
         Success = "success",
         Redirect = "redirect",
@@ -47,7 +47,7 @@ stored! {
         /// No TLS connection could be made.
         Tls = "tls",
         Timeout = "timeout",
-        /// The connection ended before an answer came.
+        /// The connection ended before a response was received.
         Reset = "reset",
         /// Nothing was sent: no request can be built with the destination's settings.
         InvalidSettings = "invalid_settings",
@@ -60,7 +60,7 @@ stored! {
     }
 }
 
-/// Where a person can repair the cause of a failing delivery.
+/// Where the cause of a failing delivery can be repaired.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Repair {
     /// At the destination, by the team that runs it.
@@ -70,8 +70,8 @@ pub enum Repair {
 }
 
 impl AttemptClass {
-    /// Where to repair what would make the same request fail again. `None` where waiting can help, as for a destination
-    /// that is unreachable or busy, and for the classes that end a delivery.
+    /// Returns where the cause must be repaired before the same request can succeed. `None` if waiting can help, as for
+    /// a destination that is unreachable or busy, and for the classes that end a delivery.
     pub const fn repair(self) -> Option<Repair> {
         match self {
             Self::Redirect | Self::Gone | Self::Refused => Some(Repair::AtDestination),
@@ -81,7 +81,7 @@ impl AttemptClass {
             | Self::InvalidUrl
             | Self::ForbiddenAddress
             | Self::InvalidSettings => Some(Repair::InSettle),
-            // Each of the first four ends the delivery; a large request with several events is sent in halves.
+            // The first four end the delivery, except that a large request with several events is sent again in halves.
             Self::Defect
             | Self::TooLate
             | Self::NoKey

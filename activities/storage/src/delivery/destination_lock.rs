@@ -1,5 +1,5 @@
 //! The lock of a destination on PostgreSQL. Leases of lanes share it and do not wait for each other. A change of the
-//! destination or its health holds it exclusively, so a lease happens before such a change or sees all of it.
+//! destination or its health takes it exclusively, so a lease either precedes such a change or sees all of it.
 
 use db::error::Error;
 use db::shared_lock;
@@ -14,16 +14,16 @@ pub fn share(write: &mut Write<'_>, destination: DestinationId) -> Result<(), Er
     shared_lock::share(write.connection, destination.uuid())
 }
 
-/// Whether the transaction shares the lock. Then it must not wait for having it alone: another one that shares it could do
-/// the same.
+/// Whether the transaction shares the lock. If so, it must not wait to take the lock exclusively: another transaction
+/// that shares it could do the same, which is a deadlock.
 pub fn is_shared(write: &Write<'_>, destination: DestinationId) -> bool {
     write.shared_destinations.contains(&destination)
 }
 
-/// Takes the lock alone until the end of the transaction, from the next statement on.
+/// Takes the lock exclusively until the end of the transaction, from the next statement on.
 ///
 /// # Errors
-/// The transaction shares the lock for an earlier job, so this job is run in the next transaction.
+/// Fails if the transaction shares the lock for an earlier job; the job then runs in the next transaction.
 pub fn take(write: &mut Write<'_>, destination: DestinationId) -> Result<(), Error> {
     if !write.is_first && is_shared(write, destination) {
         return Err(Error::unavailable(NextTransaction));

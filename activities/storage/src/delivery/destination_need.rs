@@ -47,12 +47,12 @@ pub enum DestinationNeed {
     },
 }
 
-/// Purchases whose runs may wait for a back-off that must be cancelled.
+/// Purchases whose runs may be waiting for a back-off that must be cancelled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LanesInBackoff {
-    /// The purchases whose next attempt is further ahead than 30 seconds.
+    /// The purchases whose next attempt is more than 30 seconds ahead.
     pub keys: Vec<CollapseKey>,
-    /// This page covers the deliveries that were tried until this time; see [`Store::backoff_cancelled`].
+    /// This page covers the deliveries that were last tried up to this time; see [`Store::backoff_cancelled`].
     pub through: Timestamp,
 }
 
@@ -63,7 +63,7 @@ const DELIVERIES_PER_LANE: i64 = 8;
 const SOON: Duration = Duration::from_secs(30);
 /// How soon to check again when all lanes with due deliveries are leased.
 const TAKEN: Duration = Duration::from_secs(5);
-/// How soon to check again at a destination that gets requests user by user, when all lanes are leased: the user's next
+/// How soon to check again if all lanes are leased and the destination gets requests user by user: a user's next
 /// request can start when the one in flight completes.
 const USER_TAKEN: Duration = Duration::from_secs(1);
 /// How soon to check again when the users of all due deliveries are paused.
@@ -100,9 +100,9 @@ impl Store {
         .await
     }
 
-    /// A page of the purchases whose back-off must be cancelled. While the destination is disabled or its breaker open,
-    /// these are all purchases with a tried delivery; else those tried before the last recovery, or the last retry by a
-    /// person. `None` when no page is left.
+    /// Returns a page of the purchases whose back-off must be cancelled; `None` if no page is left. While the
+    /// destination is disabled or its breaker is open, these are all purchases with a tried delivery; otherwise those
+    /// last tried before the latest recovery or the latest retry requested by an admin.
     pub async fn lanes_in_backoff(
         &self,
         id: DestinationId,
@@ -119,7 +119,7 @@ impl Store {
         .await
     }
 
-    /// Notes that the back-off was cancelled for the deliveries that were tried until `through`.
+    /// Records that the back-off was cancelled for the deliveries that were last tried up to `through`.
     pub async fn backoff_cancelled(
         &self,
         id: DestinationId,
@@ -135,8 +135,8 @@ impl Store {
         .await
     }
 
-    /// Makes all pending deliveries of a destination due that were tried before, whatever their back-off, and ends the
-    /// destination's pause. An open breaker stays open.
+    /// Makes all pending deliveries of a destination that were tried before due now, despite their back-off, and ends
+    /// the destination's pause. An open breaker stays open.
     pub async fn retry_now(&self, id: DestinationId) -> Result<(), Error> {
         self.change("destination.retry", move |write| {
             sql(REQUEST_RETRY)
@@ -194,7 +194,7 @@ fn lanes_in_backoff(
     }))
 }
 
-/// The pending deliveries of a destination that were last tried after one time, until another.
+/// The pending deliveries of a destination that were last tried after one time and up to another.
 pub struct Tried {
     pub destination: DestinationId,
     pub after: Timestamp,
@@ -210,7 +210,7 @@ const TRIED: Sql = statement! {hot "deliveries_pending_tried", "
 "};
 
 impl Tried {
-    /// When the last of the next `limit` deliveries was tried; `None` when there is none.
+    /// Returns when the last of the next `limit` deliveries was tried; `None` if there are none.
     pub fn end_of_page(
         &self,
         connection: &mut AnyConnection,
@@ -270,7 +270,7 @@ fn need(
         };
         return Ok(DestinationNeed::Pause { wait });
     }
-    // Its user is paused, or it became due between these statements.
+    // Either the user of the due delivery is paused, or the delivery became due between these statements.
     let is_due = lanes
         .any_due()
         .first::<CollapseKeyRow>(connection)?
@@ -282,8 +282,8 @@ fn need(
     })
 }
 
-/// The free lanes of a destination with a due delivery, the one that has waited longest first; last those that were tried
-/// before the clock was set back.
+/// Returns the free lanes of a destination with a due delivery, the one that has waited longest first. Lanes that were
+/// tried before the clock was set back come last.
 fn due_lanes(
     connection: &mut AnyConnection,
     free: Lanes,
@@ -340,9 +340,9 @@ fn due_lanes(
     Ok(keys.take(usize::try_from(limit).unwrap_or(0)).collect())
 }
 
-/// The lane to probe: the one with the newest delivery of those not tried since the breaker opened, so that one
-/// delivery that always fails cannot keep the breaker open. If all were tried, the one tried longest ago: first those that
-/// were tried before the clock was set back.
+/// Returns the lane to probe: the one with the newest delivery of those not tried since the breaker opened, so that one
+/// delivery that always fails cannot keep the breaker open. If all were tried, the lane that was tried longest ago;
+/// lanes that were tried before the clock was set back come first.
 fn to_probe(
     connection: &mut AnyConnection,
     free: Lanes,

@@ -1,11 +1,11 @@
-//! Finishing a request: records the results for its events and its destination, and returns what is left in the lane.
+//! Finishing a request: records the results for its events and its destination, and returns the state of the lane.
 //!
-//! If the lease was lost, the attempts are still recorded, and a success still ends a pending delivery. Everything else
-//! about the deliveries is left to the current holder of the lease.
+//! If the lease was lost, the attempts are still recorded, and a success still ends a pending delivery. All other
+//! changes to the deliveries are left to the lease's current holder.
 //!
-//! Who closes a lane: `events/lanes.rs` has the rule. `lane_state` here and `leasing` return that it is closed, with
+//! The rule for closing a lane is in `events/lanes.rs`. If the lane is closed, `lane_state` here and `leasing` return
 //! the newest sequence number in it. The activity `deliver` returns that number, and the purchase's run forgets the
-//! lane, unless something newer was recorded.
+//! lane unless a newer delivery was recorded.
 
 use crate::delivery::class::AttemptClass;
 use crate::delivery::health::HealthRow;
@@ -39,19 +39,19 @@ row! {
     }
 }
 
-/// The result of a request for one of its deliveries, which is being recorded.
+/// The result that a request had for one of its deliveries, while it is recorded.
 struct Finished<'a> {
     finish: &'a Finish,
     result: &'a EventResult,
     delivery: DeliveryRow,
-    /// The state of a user that it carried to a destination that gets requests user by user.
+    /// The user's state that the delivery carried, at a destination that gets requests user by user.
     state: Option<UserState>,
     attempt: AttemptRow,
-    /// Whether the lane's lease is still that of the request.
+    /// Whether the request still holds the lane's lease.
     holds_lease: bool,
 }
 
-/// Records how a request went and reads the lane again.
+/// Records the result of a request and reads the lane again.
 pub fn finish(write: &mut Write<'_>, finish: &Finish) -> Result<FinishResult, Error> {
     // A delivery that fails for good may cause a recheck of its purchase. A purchase is locked before a lane.
     if finish
@@ -89,7 +89,7 @@ pub fn finish(write: &mut Write<'_>, finish: &Finish) -> Result<FinishResult, Er
         let delivery = delivery
             .first(write.connection)?
             .ok_or(Error::Missing { what: "delivery" })?;
-        // The result was recorded before, and the answer to that call was lost. Nothing is recorded twice.
+        // The result is already recorded, and only the response to that call was lost.
         if attempt.finished_at.is_some() {
             continue;
         }
@@ -154,7 +154,7 @@ const ATTEMPT: Sql = statement! {hot "sqlite_autoindex_attempts or attempts_pkey
     LIMIT 1
 "};
 
-/// The attempt of the lease with this token.
+/// Loads the attempt that belongs to this lease token.
 fn attempt<'f>(
     write: &mut Write<'_>,
     finish: &'f Finish,
@@ -185,7 +185,7 @@ const END: Sql = statement! {hot "deliveries_id", "
     WHERE id = ? AND status {PENDING_BY_KEY}
 "};
 
-/// The next body has it as `previous_acked_revision` (`leasing/render.rs`).
+/// The next body contains this revision as `previous_acked_revision` (`leasing/render.rs`).
 const ACKNOWLEDGE: Sql = statement! {"
     UPDATE lanes
     SET acked_revision = ?
@@ -210,8 +210,8 @@ impl Finished<'_> {
         self.finish.mode == Mode::Probe || self.delivery.next_due_at > self.attempt.started_at
     }
 
-    /// The verdict to apply. An attempt outside the schedule uses up no step, so it cannot be the last one: a delivery
-    /// that it would end as failed is retried.
+    /// Returns the verdict to apply. An attempt outside the schedule uses up no step of it, so it cannot be the last
+    /// one: if it would end the delivery as failed, the delivery is retried.
     fn verdict(&self) -> Verdict {
         match self.result.verdict {
             Verdict::Failed if self.result.counts && self.is_extra() => {
@@ -221,8 +221,8 @@ impl Finished<'_> {
         }
     }
 
-    /// When the next attempt is due, if it is due at `planned` by the schedule. A retry by a person that fails before
-    /// the delivery's own time does not put that off, unless the destination requested a pause.
+    /// Returns when the next attempt is due, where `planned` is the schedule's time. If a retry requested by an admin
+    /// fails before the delivery's own time, that time stays, unless the destination requested a pause.
     fn next_due_at(&self, planned: Timestamp) -> Timestamp {
         let result = &self.finish.result;
         let is_paused = result.lane_pause.is_some() || result.user_pause.is_some();
@@ -298,7 +298,7 @@ impl Finished<'_> {
         }
     }
 
-    /// Ends the delivery, unless it has ended before.
+    /// Ends the delivery, unless it has already ended.
     fn end(
         &self,
         write: &mut Write<'_>,
@@ -327,8 +327,8 @@ impl Finished<'_> {
             .later(write.connection)
     }
 
-    /// Ends the time in which the events of the lane have the device id of those without a name: one that has both
-    /// arrived.
+    /// Stops adding the device id of the lane's earlier events, which had no external id: the delivered event contained
+    /// both that device id and an external id.
     fn join(&self, write: &mut Write<'_>) -> Result<(), Error> {
         let delivery = &self.delivery;
         let Some(device) = &delivery.joined_device_id else {
@@ -343,9 +343,9 @@ impl Finished<'_> {
             .later(write.connection)
     }
 
-    /// Clears `first_tried_at` if this was the first attempt and it sent no request: the time counts from the first
-    /// request. A request that was too late and lost its lease leaves it, because the next holder may have sent
-    /// already.
+    /// Clears `first_tried_at` if this was the first attempt and it sent no request, because that time must be the time
+    /// of the first request. A request that was too late and lost its lease does not clear it, because the next holder
+    /// may already have sent a request.
     fn correct_first_try(&self, write: &mut Write<'_>) -> Result<(), Error> {
         let was_sent = match self.result.class {
             AttemptClass::InvalidSettings => false,
@@ -361,7 +361,7 @@ impl Finished<'_> {
     }
 }
 
-/// Why the attempt failed, for people.
+/// Returns the attempt's error as text for people.
 fn error(result: &EventResult) -> String {
     clean(result.error.as_deref().unwrap_or(result.class.as_str())).into_owned()
 }
@@ -371,7 +371,7 @@ struct Before {
     /// The health before the request is recorded.
     health: HealthRow,
     began: Timestamp,
-    /// The error of the first delivery that the request ended as failed.
+    /// The error of the first delivery that this request ended as failed.
     failed: Option<String>,
 }
 
@@ -414,7 +414,7 @@ fn update_health(
     Ok(operator_events)
 }
 
-/// The rest of a lane. It is closed if no delivery is pending, or if the destination is disabled or deleted.
+/// Returns the state of the lane. It is closed if no delivery is pending, or if the destination is disabled or deleted.
 fn lane_state(
     write: &mut Write<'_>,
     finish: &Finish,

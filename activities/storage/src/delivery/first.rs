@@ -1,4 +1,4 @@
-//! When the first event of a platform was delivered, which completes its connection. Recorded once for each platform.
+//! The time of a platform's first delivery, which completes the platform's connection. Recorded once for each platform.
 
 use db::error::Error;
 use db::sql::{Sql, statement};
@@ -6,7 +6,8 @@ use db::statement::sql;
 use db::writer::Write;
 use domain::CollapseKey;
 
-/// A row of its own and no column of the platform: so it waits for no change of the platform, and that for no delivery.
+/// Uses a separate table instead of a column of the platform, so that deliveries and changes of the platform never wait
+/// for each other.
 const NOTE: Sql = statement! {"
     INSERT INTO first_deliveries (platform_id, delivered_at)
     SELECT p.platform_id, CAST(? AS BIGINT)
@@ -16,8 +17,8 @@ const NOTE: Sql = statement! {"
     ON CONFLICT DO NOTHING
 "};
 
-/// Notes that an event of a purchase was delivered, if it is the first one of its platform. The last lock of a
-/// transaction: another first one of the platform waits for its end.
+/// Records that an event of a purchase was delivered, if it is the first one of its platform. Must be the transaction's
+/// last lock: a concurrent first delivery of the platform waits for the transaction's end.
 pub fn note(write: &mut Write<'_>, key: CollapseKey) -> Result<(), Error> {
     sql(NOTE)
         .bind(write.now()?)

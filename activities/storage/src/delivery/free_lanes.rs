@@ -18,7 +18,7 @@ row! {
 }
 
 row! {
-    /// A lane that a delivery was found in, and the times of the delivery.
+    /// A lane in which a delivery was found, and the times of the delivery.
     pub struct FreeLane {
         pub collapse_key: CollapseKey,
         pub next_due_at: Timestamp,
@@ -26,9 +26,9 @@ row! {
     }
 }
 
-/// The delivery is first in its track: a `purchase.updated`, or an event with no earlier event of the lane that is not
-/// due yet. Events of a lane are sent in order, so an event behind one that is not due is not due either. Binds now; the
-/// time follows before which a delivery was last tried that is due whatever its back-off, and [`HEAD_END`].
+/// The condition that the delivery is first in its track: it is a `purchase.updated`, or the lane has no earlier event
+/// that is not due yet. Events of a lane are sent in order, so an event behind one that is not due is not due either.
+/// Binds now. The time before which a tried delivery is due despite its back-off follows, and then [`HEAD_END`].
 pub const HEAD: &str = formatcp!(
     "(d.event_type = 'purchase.updated' OR NOT EXISTS (
         SELECT 1
@@ -42,8 +42,8 @@ pub const HEAD_END: &str = ")))";
 /// [`HEAD`] with the values of [`Lanes::head`].
 const IS_HEAD: &str = formatcp!("{HEAD}?{HEAD_END}");
 
-/// The lease of its lane, at most one row: a subquery with a value, because a planner that expects no delivery would join
-/// all that are pending with all leases. Binds now.
+/// The live lease of the delivery's lane, at most one row. It is used as a subquery that returns a value, because a
+/// planner that expects no delivery would join all pending deliveries with all leases. Binds now.
 pub const LEASE: &str = formatcp!(
     "
         SELECT 1
@@ -60,9 +60,9 @@ const FREE: Sql = statement! {"
     LIMIT ?
 "};
 
-/// Free lanes of a destination with requests user by user: the user, too, must be neither leased nor paused in this
-/// environment. The condition is a subquery with a value and not a `NOT EXISTS`, because a planner would start with all
-/// users who are leased or paused, of which it expects few.
+/// Free lanes of a destination that gets requests user by user: the lane's user, too, must be neither leased nor paused
+/// in this environment. The condition is a subquery that returns a value instead of a `NOT EXISTS`: a planner expects
+/// few leased or paused users, and would start with all of them.
 const FREE_OF_USERS: Sql = statement! {"
     SELECT d.collapse_key, d.next_due_at, d.tried_at
     FROM deliveries d
@@ -83,14 +83,15 @@ const FREE_OF_USERS: Sql = statement! {"
 
 const ALL: &[Sql] = &[FREE, FREE_OF_USERS];
 
-/// Lanes with a delivery that is due by its own time, from a low mark on. Binds now, the mark and the values of [`Lanes::head`].
+/// Lanes with a delivery that is due by its own time, from a low mark on. Binds now, the mark and the values of
+/// [`Lanes::head`].
 pub const DUE: Clause = clause! {ALL, hot "deliveries_pending_due", "
     d.status {PENDING_DUE} AND d.next_due_at <= ? AND d.next_due_at >= ? AND {IS_HEAD}
     ORDER BY d.next_due_at
 "};
 
-/// Lanes with a delivery that was last tried before [`Lanes::due_since`], and so is due, from a low mark on. Binds that
-/// time, the mark and the values of [`Lanes::head`].
+/// Lanes with a delivery that is due because it was last tried before [`Lanes::due_since`], from a low mark on. Binds
+/// that time, the mark and the values of [`Lanes::head`].
 pub const TRIED_BEFORE: Clause = clause! {ALL, hot "deliveries_pending_tried", "
     d.status {PENDING_TRIED} AND d.tried_at < ? AND d.tried_at >= ? AND {IS_HEAD}
     ORDER BY d.tried_at
@@ -113,7 +114,7 @@ pub const TRIED_SINCE: Clause = clause! {ALL, hot "deliveries_pending_tried", "
     ORDER BY d.tried_at
 "};
 
-/// A leased lane with a due delivery. Its worker may have died.
+/// A leased lane with a due delivery. The worker that leased it may have crashed.
 const TAKEN: Sql = statement! {hot "deliveries_pending_of_lane", "
     SELECT l.collapse_key
     FROM leases l
@@ -135,7 +136,7 @@ const ANY_DUE: Sql = statement! {hot "deliveries_pending_due", "
     LIMIT 1
 "};
 
-/// The lanes of a destination, as they are now.
+/// The lanes of a destination, as of `now`.
 #[derive(Clone, Copy)]
 pub struct Lanes {
     pub destination: DestinationId,
@@ -156,7 +157,8 @@ impl Lanes {
         }
     }
 
-    /// Only the lanes whose user is neither leased nor paused, for a destination with requests user by user.
+    /// Restricts the lanes to those whose user is neither leased nor paused, for a destination that gets requests user
+    /// by user.
     pub const fn of_free_users(self) -> Self {
         Self {
             per_user: true,
@@ -190,7 +192,7 @@ impl Lanes {
             .bind_all(self.head())
     }
 
-    /// The values that [`IS_HEAD`] binds.
+    /// Returns the values that [`IS_HEAD`] binds.
     pub fn head(self) -> [Timestamp; 2] {
         [self.now, self.due_since.unwrap_or(Timestamp::EARLIEST)]
     }

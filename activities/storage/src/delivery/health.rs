@@ -36,20 +36,20 @@ pub struct HealthView {
     pub pending: i64,
 }
 
-/// The health of a destination as of a time.
+/// The health of a destination as of a point in time.
 pub struct HealthRow {
     pub health: Health,
     /// When the next request may be made under the destination's rate.
     pub next_slot_at: Timestamp,
-    /// For deliveries whose last attempt began until this time, the back-off in the purchases' runs was cancelled.
+    /// The back-off in purchases' runs has been cancelled for deliveries whose last attempt began up to this time.
     pub backoff_cancelled_through: Option<Timestamp>,
 }
 
-/// The health of a destination as its row has it, also with times of a clock that was set back since.
+/// The health of a destination as stored, possibly with times from before the clock was set back.
 pub struct StoredHealth(HealthRow);
 
 impl StoredHealth {
-    /// The health that decisions are made from.
+    /// Returns the health on which decisions are based.
     pub fn as_of(&self, now: Timestamp) -> HealthRow {
         let Self(row) = self;
         HealthRow {
@@ -100,7 +100,7 @@ impl Store {
     }
 }
 
-/// The health of a destination, with the number of its pending deliveries.
+/// Returns the health of a destination, with the number of its pending deliveries.
 pub fn view(connection: &mut AnyConnection, id: DestinationId) -> Result<HealthView, Error> {
     let pending = deliveries::pending(connection, id)?;
     let StoredHealth(row) = stored(connection, id)?;
@@ -146,7 +146,7 @@ fn stored(connection: &mut AnyConnection, id: DestinationId) -> Result<StoredHea
     })
 }
 
-/// Like [`find`], and the row is fetched later.
+/// Starts the query of [`find`]; the row is fetched later.
 pub fn find_ahead(
     connection: &mut AnyConnection,
     id: DestinationId,
@@ -156,20 +156,20 @@ pub fn find_ahead(
 
 const LOCK: Sql = statement!("{SELECT} FOR UPDATE");
 
-/// Locks the health of a destination until the end of the transaction, against leases too. The order of locks is lane,
-/// user, that of the destination, health, destination's row.
+/// Locks the health of a destination until the end of the transaction, and keeps out leases too. Locks are taken in the
+/// order lane, user, destination lock, health, destination's row.
 pub fn lock(write: &mut Write<'_>, id: DestinationId) -> Result<HealthRow, Error> {
     destination_lock::take(write, id)?;
     lock_row(write, id)
 }
 
-/// Locks the health alone: for leasing, which shares the lock of the destination.
+/// Locks only the health row: for leasing, which shares the destination lock.
 pub fn lock_row(write: &mut Write<'_>, id: DestinationId) -> Result<HealthRow, Error> {
     let stored: StoredHealth = sql(LOCK).bind(id).one(write.connection, "destination")?;
     Ok(stored.as_of(write.now()?))
 }
 
-/// Forgets the failures, because a person enabled the destination.
+/// Resets the failures after an admin enabled the destination.
 pub fn reset(write: &mut Write<'_>, id: DestinationId) -> Result<(), Error> {
     let health = lock(write, id)?.health.enabled(write.now()?);
     store(write, id, &health)
@@ -177,7 +177,7 @@ pub fn reset(write: &mut Write<'_>, id: DestinationId) -> Result<(), Error> {
 
 const CHANGED: Sql = statement!("UPDATE health SET changed_at = ? WHERE destination_id = ?");
 
-/// Notes that the settings or the secret of the destination changed: a failure of an earlier request no longer counts.
+/// Records that the settings or the secret of the destination changed: failures of earlier requests no longer count.
 pub fn changed(write: &mut Write<'_>, id: DestinationId) -> Result<(), Error> {
     sql(CHANGED)
         .bind(write.now()?)
@@ -194,7 +194,7 @@ pub fn end_pause(write: &mut Write<'_>, id: DestinationId) -> Result<(), Error> 
 
 const NOTE_PROBE: Sql = statement!("UPDATE health SET probed_at = ? WHERE destination_id = ?");
 
-/// Notes the time of a probe.
+/// Records the time of a probe.
 pub fn note_probe(write: &mut Write<'_>, id: DestinationId) -> Result<(), Error> {
     sql(NOTE_PROBE)
         .bind(write.now()?)
@@ -204,7 +204,7 @@ pub fn note_probe(write: &mut Write<'_>, id: DestinationId) -> Result<(), Error>
 
 const NOTE_SLOT: Sql = statement!("UPDATE health SET next_slot_at = ? WHERE destination_id = ?");
 
-/// Notes when the next request may be made under the destination's rate.
+/// Records when the next request may be made under the destination's rate.
 pub fn note_slot(
     write: &mut Write<'_>,
     id: DestinationId,
@@ -227,7 +227,7 @@ pub struct Request<'a> {
     pub disable_after: Duration,
 }
 
-/// Updates the health of a destination after a request, and notifies operators. `seen` is its health as it was read last,
+/// Updates the health of a destination after a request, and notifies operators. `seen` is the health as last read,
 /// without a lock.
 pub fn update(
     write: &mut Write<'_>,
@@ -247,7 +247,7 @@ pub fn update(
             } else {
                 began
             };
-            // Most requests succeed at a healthy destination. For these, no row is locked and none is written.
+            // Most requests succeed at a healthy destination. For these, no row is locked or written.
             let is_news = seen.succeeded(began, write.now()?).is_some();
             if is_news {
                 succeeded(write, id, began)
@@ -325,13 +325,13 @@ fn disable(
     conclude(write, destination, &health.refused_all(), Some(reason))
 }
 
-/// Notifies operators that a delivery failed, and why; at most once per [`EXHAUSTED_EVERY`] for one destination.
+/// Notifies operators that a delivery failed, and why, at most once per [`EXHAUSTED_EVERY`] and destination.
 pub fn announce_exhausted(
     write: &mut Write<'_>,
     id: DestinationId,
     reason: String,
 ) -> Result<OperatorEvents, Error> {
-    // Most are not the first ones, and no transaction waits for these.
+    // Usually the event was announced recently, and then no transaction has to wait for the locks.
     if is_announced(write, id)? {
         return Ok(OperatorEvents::default());
     }
@@ -383,7 +383,7 @@ fn locked(
     Ok(destination.map(|destination| (health, destination)))
 }
 
-/// The error of a failed request, for people: that of its first event with an error.
+/// Returns the error of a failed request, for people: the error of the first event that has one.
 fn error(result: &DeliveryResult) -> String {
     let failed = result
         .events
@@ -495,7 +495,7 @@ fn conclude(
     Ok(events)
 }
 
-/// Raises an alarm for people. Alarms do not depend on which destinations chose events for operators.
+/// Raises an alarm about a destination. Alarms do not depend on which destinations chose operator events.
 pub fn alarm(write: &mut Write<'_>, destination: &Destination, what: &str) -> Result<(), Error> {
     let (id, name) = (destination.id, &destination.name);
     alarms::raise(
@@ -506,17 +506,18 @@ pub fn alarm(write: &mut Write<'_>, destination: &Destination, what: &str) -> Re
     )
 }
 
-/// The kind of the one alarm of a destination that fails.
+/// The kind of the alarm about a failing destination; each destination has at most one.
 pub const FAILING: &str = "destination_failing";
 
-/// The detail of that alarm. It has no cause and no name: these change, and the alarm stays the same.
+/// Returns the detail of the alarm about a failing destination. It contains neither cause nor name, because they
+/// change, and the alarm must stay the same.
 fn keeps_failing(id: DestinationId) -> String {
     format!(
         "requests to this destination keep failing; `settle explain destination {id}` shows why"
     )
 }
 
-/// Closes the alarm that a destination fails, if it is open.
+/// Closes the alarm about a failing destination, if it is open.
 pub fn close_alarm(write: &mut Write<'_>, id: DestinationId, why: &str) -> Result<(), Error> {
     let detail = keeps_failing(id);
     alarms::close(
@@ -530,7 +531,7 @@ pub fn close_alarm(write: &mut Write<'_>, id: DestinationId, why: &str) -> Resul
     )
 }
 
-/// The time since the last success, for people.
+/// Returns the time since the last success as text for people.
 fn time_without_success(health: &Health, now: Timestamp) -> String {
     let seconds = health.well_at().map_or(0, |at| now.since(at).as_secs());
     let (hours, rest) = (seconds / HOUR.as_secs(), seconds % HOUR.as_secs());

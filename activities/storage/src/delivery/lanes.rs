@@ -1,5 +1,5 @@
-//! Lanes. A lane is what one purchase queues for one destination, on two tracks: the newest `purchase.updated`, and all
-//! other events in order. At most one request of a lane is in flight.
+//! Lanes. A lane is the queue of one purchase for one destination, with two tracks: the latest `purchase.updated`, and
+//! all other events in order. At most one request of a lane is in flight.
 
 use crate::delivery::class::AttemptClass;
 use crate::settings::destinations::Destination;
@@ -18,7 +18,7 @@ pub struct LaneKey {
 }
 
 stored! {
-    /// The run that makes an attempt, and what for.
+    /// The run that makes an attempt, and for which purpose.
     pub enum Mode {
         /// The purchase's run. It sends nothing while the breaker is open, and when the rate or concurrency is
         /// exhausted.
@@ -31,7 +31,7 @@ stored! {
     }
 }
 
-/// Renders an event for a destination, when it is first sent; the body is frozen then.
+/// Renders an event for a destination when it is first sent; later attempts reuse this body.
 pub type Render = Arc<dyn Fn(&Destination, &Unsent) -> Rendered + Send + Sync>;
 
 /// A lease of a lane, for one request.
@@ -47,7 +47,7 @@ pub struct Lease {
     pub mode: Mode,
     /// Maximum number of events in the request; the destination's own maximum applies too.
     pub at_most: i64,
-    /// Renders the bodies that are not frozen yet.
+    /// Renders the bodies of events that are sent for the first time.
     pub render: Render,
 }
 
@@ -66,10 +66,10 @@ pub struct Unsent {
     pub event_id: EventId,
     pub event_type: String,
     pub collapse_key: CollapseKey,
-    /// The purchase's revision that it announces.
+    /// The purchase's revision that the event announces.
     pub revision: i64,
     pub created_at: Timestamp,
-    /// When it happened by the store's clock, if known.
+    /// When the change happened by the store's clock, if known.
     pub occurred_at: Option<Timestamp>,
     /// Stored body of the event, with the user's state that the destination's filter selects.
     pub body: serde_json::Value,
@@ -80,15 +80,16 @@ pub struct Unsent {
     pub first_user_id: Option<UserId>,
     /// The revision of the user's state in the event; `None` without a state.
     pub user_revision: Option<i64>,
-    /// The user's state over their purchases in this environment, with the fields of a `user.*` event's body. Null for
-    /// an event without a state, and if the event was recorded in another environment.
+    /// The user's state over all purchases in this environment, with the fields of a `user.*` event's body. Null for an
+    /// event without a state, and if the event was recorded in another environment.
     pub user_state: serde_json::Value,
     /// More attributes of the user in this environment, by name. Null if `user_state` is null, and if none were stored.
     pub user_profile: serde_json::Value,
-    /// The customer's external id, as it is known now.
+    /// The customer's external id as currently known.
     pub external_id: Option<String>,
     /// The app's own id of the customer's device in its analytics. It is the same in all deliveries of the event to the
-    /// destination, whatever is known later. `None` if the destination does not get requests user by user.
+    /// destination, even if another id becomes known later. `None` if the destination does not get requests user by
+    /// user.
     pub analytics_device_id: Option<String>,
     /// The `data` of the purchase in this revision; null for an event that is not about a purchase.
     pub data: serde_json::Value,
@@ -98,9 +99,9 @@ pub struct Unsent {
     pub environment: Environment,
     /// All `user.*` events of the same revision in order, this one included, whether the destination chose them or not.
     pub siblings: Vec<Sibling>,
-    /// The newest revision of the purchase that the destination acknowledged.
+    /// The latest revision of the purchase that the destination acknowledged.
     pub acked_revision: Option<i64>,
-    /// The entry of the ledger that it announces. `None` for all other events, and if the destination does not get
+    /// The ledger entry that the event announces. `None` for all other events, and if the destination does not get
     /// requests user by user.
     pub earned: Option<Earned>,
 }
@@ -110,8 +111,8 @@ pub struct Unsent {
 pub struct Sibling {
     pub event_id: EventId,
     pub event_type: String,
-    /// The sequence number of its first delivery to the destination; `None` if it was never queued for it. It never
-    /// changes once it is set.
+    /// The sequence number of the event's first delivery to the destination; `None` if it was never queued for it.
+    /// Never changes once set.
     pub queued_seq: Option<i64>,
 }
 
@@ -133,7 +134,7 @@ pub enum Rendered {
     Skip {
         why: String,
     },
-    /// Cannot be sent, because a setting that a person entered is wrong.
+    /// The event cannot be sent, because a setting that an operator entered is wrong.
     Refuse {
         /// The error, without the value of the setting.
         why: String,
@@ -145,8 +146,8 @@ pub enum LeaseResult {
     /// The request to send; the lane is leased.
     Send(Box<Batch>),
     Idle(Idle),
-    /// A delivery can never be sent and has failed now, and events for operators were recorded. Lease again to continue
-    /// with the next delivery.
+    /// A delivery that can never be sent was ended as failed, and operator events were recorded. Lease again to
+    /// continue with the next delivery.
     Undeliverable {
         /// The types of the events about the destination that were recorded, even if no destination gets them.
         events: Vec<&'static str>,
@@ -162,11 +163,11 @@ pub enum Idle {
     Wait {
         /// How long until a delivery is due, or until the pause ends.
         wait: Duration,
-        /// The last error of the waiting delivery, or that the user is paused.
+        /// The last error of the waiting delivery, or the information that the user is paused.
         last_error: Option<String>,
     },
     Leased {
-        /// How long until its lease ends; a short time if the lane is only locked.
+        /// How long until the current lease ends; a short time if the lane is only locked.
         wait: Duration,
     },
     /// A request about the lane's user is in flight for another purchase.
@@ -195,15 +196,15 @@ pub enum Idle {
 /// One request of a lane, ready to be sent, with one event or several.
 #[derive(Debug)]
 pub struct Batch {
-    /// When its lease began, by the clock of this process.
+    /// When the lease began, by the clock of this process.
     pub leased_at: Instant,
     pub destination: Destination,
     pub secret: SecretString,
     /// Attempts of the request's events, in order; at least one.
     pub attempts: Vec<Attempt>,
-    /// The user that it is about; `None` if the destination does not get requests user by user.
+    /// The user of all events in the request; `None` if the destination does not get requests user by user.
     pub user: Option<UserId>,
-    /// How long to wait before it is sent, to keep the destination's rate; at most two seconds.
+    /// How long to wait before sending the request, to keep the destination's rate; at most two seconds.
     pub start_in: Duration,
     /// When the lease ends, by the database's clock.
     pub lease_until: Timestamp,
@@ -218,21 +219,20 @@ pub struct Attempt {
     pub event_type: String,
     /// The purchase's revision that the event announces.
     pub revision: i64,
-    /// The step of the retry schedule, from 1: one more than the number of counted attempts. These attempts are not
-    /// counted: probes; attempts before their time, after a recovery or a retry by a person; those with unusable
-    /// settings, or with a lease that was lost before the request; those whose failure was not about this event; and
-    /// those whose worker died, even after its request. So the schedule may grant an attempt too many, and never loses
-    /// one.
+    /// The step of the retry schedule, from 1: one more than the number of counted attempts. Not counted are: probes;
+    /// attempts before their time, after a recovery or a retry requested by an admin; attempts with unusable settings,
+    /// or whose lease was lost before the request; attempts whose failure was not about this event; and attempts whose
+    /// worker crashed, even after the request. So the schedule may grant one attempt too many, but never loses one.
     pub number: i64,
     /// Number of counted attempts in which the destination refused this event: [`AttemptClass::Refused`].
     pub refusals: i64,
     pub first_tried_at: Option<Timestamp>,
-    /// Whether the destination may have a newer state of the user than this event carries: a newer one was sent,
-    /// answered or not, or any state of another user who owns the purchase now.
+    /// Whether the destination may have a newer state of the user than this event carries: a newer state was sent, with
+    /// or without a response, or any state of another user who owns the purchase now.
     pub is_stale: bool,
-    /// The body, the same in every attempt.
+    /// The body, identical in every attempt.
     pub body: String,
-    /// The W3C trace context that it belongs to.
+    /// The W3C trace context of the event.
     pub traceparent: Option<String>,
 }
 
@@ -240,19 +240,19 @@ pub struct Attempt {
 pub struct Finish {
     pub key: CollapseKey,
     pub destination: DestinationId,
-    /// The token that the lane was leased with.
+    /// The token of the lane's lease.
     pub token: String,
     /// The run that made the request.
     pub mode: Mode,
     pub started_at: Timestamp,
     pub latency: Duration,
-    /// The status of the answer, when there was one.
+    /// The status of the response, if there was one.
     pub status: Option<i32>,
-    /// The headers of the answer that are recorded.
+    /// The recorded headers of the response.
     pub headers: Vec<(String, String)>,
-    /// The beginning of the answer's body.
+    /// The beginning of the response's body.
     pub response: Option<String>,
-    /// The verdicts for the events, and what the request shows of the destination.
+    /// The verdicts on the events, and the effect on the destination.
     pub result: DeliveryResult,
     /// The destination is disabled after this time without a success.
     pub disable_after: Duration,
@@ -270,13 +270,13 @@ impl Finish {
 /// The result of a request, independent of the destination's kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeliveryResult {
-    /// One for each event of the request, in its order.
+    /// Results of the request's events, in the request's order.
     pub events: Vec<EventResult>,
     /// Effect of the request on the health of the destination.
     pub endpoint_signal: EndpointSignal,
-    /// How long the destination wants no request of this lane.
+    /// How long the destination wants no further request of this lane.
     pub lane_pause: Option<Duration>,
-    /// How long the destination wants no request about this user.
+    /// How long the destination wants no further request about this user.
     pub user_pause: Option<Duration>,
     /// Maximum number of events in the next request of this lane.
     pub at_most: Option<i64>,
@@ -285,8 +285,8 @@ pub struct DeliveryResult {
 }
 
 impl DeliveryResult {
-    /// Adds the destination's `Retry-After`: the lane pauses for that time, but only until the first retry of an event.
-    /// Without an event to retry, it does not pause.
+    /// Adds the destination's `Retry-After`: the lane pauses for that time, but no longer than until the first retry of
+    /// an event. Without an event to retry, the lane does not pause.
     #[must_use]
     pub fn with_retry_after(self, retry_after: Option<Duration>) -> Self {
         let delay = |one: &EventResult| match one.verdict {
@@ -310,7 +310,7 @@ pub struct EventResult {
     pub delivery_id: DeliveryId,
     pub verdict: Verdict,
     pub class: AttemptClass,
-    /// Why it failed, for people and without secrets.
+    /// Why the attempt failed, for people and without secrets.
     pub error: Option<String>,
     /// Whether the attempt counts as a step of the retry schedule.
     pub counts: bool,
@@ -324,16 +324,16 @@ pub enum Verdict {
     Failed,
 }
 
-/// The result of one request for the health of its endpoint.
+/// What the result of a request shows about the health of the destination's endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EndpointSignal {
     Success,
-    /// The endpoint did not answer successfully.
+    /// The endpoint did not respond successfully.
     Failure {
-        /// How long the endpoint wants no requests, if it set a `Retry-After` for all.
+        /// How long the endpoint wants no requests at all, if its `Retry-After` applies to all.
         pause: Option<Duration>,
     },
-    /// Shows nothing about the endpoint.
+    /// The result shows nothing about the endpoint.
     Neutral,
     /// The endpoint refused all further requests, by a 410 or because it does not know the API key: the destination is
     /// disabled.
@@ -342,13 +342,13 @@ pub enum EndpointSignal {
     },
 }
 
-/// The rest of a lane after an attempt.
+/// The state of a lane after an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LaneState {
     More,
     /// The next delivery is due later.
     Wait {
-        /// How long from now, at least a millisecond.
+        /// Time from now, at least a millisecond.
         wait: Duration,
     },
     /// A delivery is pending that the destination cannot take now. The destination's own run will deliver it.
@@ -363,7 +363,7 @@ pub enum LaneState {
     },
 }
 
-/// The rest of a lane, and the recorded operator events.
+/// The state of a lane after a request, and the recorded operator events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FinishResult {
     pub lane: LaneState,

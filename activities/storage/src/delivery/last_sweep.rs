@@ -1,5 +1,6 @@
-//! When the last sweep finished. Without sweeps nothing that was lost is repaired, so every process watches them. Also
-//! which run of the sweep's workflow swept: if Temporal does not know that run any more, it was emptied.
+//! When the last sweep finished. Without sweeps, lost signals are not repaired, so every process watches for late
+//! sweeps. Also which run of the sweep's workflow swept last: if Temporal no longer knows that run, Temporal was
+//! emptied.
 
 use crate::events::alarms;
 use crate::store::Store;
@@ -11,13 +12,13 @@ use domain::Timestamp;
 use domain::time::{MINUTE, OVERLAP};
 use std::time::Duration;
 
-/// Time without a finished sweep after which sweeps are late.
+/// Sweeps are late if none finished for this time.
 const LATE: Duration = MINUTE.saturating_mul(5);
 const KIND: &str = "sweep";
-/// The detail of the alarm. It names no time, so that there is one such alarm, which is counted.
+/// The detail of the alarm. It contains no time, so that all occurrences count as one alarm.
 const ALARM: &str = "no sweep finished for five minutes: lost signals are not repaired. settle restarts the sweep's \
      workflow where Temporal answers; check that it does, and that a worker is running and can reach the database";
-/// The detail in 0.1.0, whose processes may still raise it.
+/// The detail in release 0.1.0, whose processes may still raise this alarm.
 const FORMER_ALARM: &str = "no sweep finished for five minutes, so settle restarted the sweep workflow; if it happens again, \
      check that a worker is running and can reach the database";
 
@@ -31,16 +32,16 @@ row! {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LastSweep {
-    /// When it finished; `None` before the first.
+    /// When the last sweep finished; `None` before the first.
     pub finished_at: Option<Timestamp>,
-    /// Time since then, or since the installation was created.
+    /// Time since the last sweep finished, or since the installation was created.
     pub age: Duration,
     /// When a sweep found that Temporal had been emptied.
     pub emptied_at: Option<Timestamp>,
 }
 
 impl LastSweep {
-    /// Whether another one should have finished since.
+    /// Whether another sweep should have finished by now.
     pub fn is_late(&self) -> bool {
         self.age >= LATE
     }
@@ -62,7 +63,7 @@ const TAKE_RESTART: Sql = statement! {"
         AND (restarted_at IS NULL OR restarted_at <= ? OR restarted_at > ?)
 "};
 
-/// Serializes several processes that raise the alarm.
+/// Serializes processes that raise the alarm at the same time.
 const LOCK: Sql = statement!("SELECT id AS value FROM sweeps WHERE id = 1 FOR UPDATE");
 
 const IS_OPEN: Sql =
@@ -77,12 +78,12 @@ const fn alarm(detail: &'static str) -> NewAlarm<'static> {
 }
 
 impl Store {
-    /// The run of the sweep's workflow that swept last.
+    /// Returns the run of the sweep's workflow that swept last.
     pub async fn sweep_run(&self) -> Result<Option<String>, Error> {
         self.read(|connection| sql(RUN).value(connection)).await
     }
 
-    /// Notes which run of the sweep's workflow sweeps.
+    /// Records which run of the sweep's workflow sweeps.
     pub async fn set_sweep_run(&self, run_id: String) -> Result<(), Error> {
         self.write(move |write| {
             insert!(
@@ -99,8 +100,8 @@ impl Store {
         .await
     }
 
-    /// Notes that Temporal was emptied: it does not know the run that swept before this one. Returns false if another
-    /// process has noted that.
+    /// Records that Temporal was emptied: it does not know the run that swept before this one. Returns false if another
+    /// process already recorded that.
     pub async fn engine_emptied(&self, before: String, run_id: String) -> Result<bool, Error> {
         self.write(move |write| {
             let emptied = sql(EMPTIED).bind((run_id.clone(), write.now()?, before.clone()));
@@ -109,7 +110,7 @@ impl Store {
         .await
     }
 
-    /// Notes that a sweep finished now, which closes the alarm that none did.
+    /// Records that a sweep finished now, and closes the alarm that sweeps are late.
     pub async fn sweep_finished(&self) -> Result<(), Error> {
         self.write(|write| {
             insert!(
@@ -148,7 +149,7 @@ impl Store {
             .await
     }
 
-    /// Raises the alarm that sweeps are late, unless it is open.
+    /// Raises the alarm that sweeps are late, unless it is already open.
     pub async fn sweeps_are_late(&self) -> Result<(), Error> {
         self.write(|write| {
             insert!(sweeps { id: 1_i64 }, "ON CONFLICT DO NOTHING").run(write.connection)?;
@@ -164,8 +165,8 @@ impl Store {
         .await
     }
 
-    /// Whether the caller must start the sweep's workflow again: sweeps are late, and no process did so within five
-    /// minutes. Of several processes one gets `true`.
+    /// Returns whether the caller must restart the sweep's workflow: sweeps are late, and no process restarted it
+    /// within the last five minutes. If several processes call this, only one gets `true`.
     pub async fn take_sweep_restart(&self) -> Result<bool, Error> {
         self.write(|write| {
             insert!(sweeps { id: 1_i64 }, "ON CONFLICT DO NOTHING").run(write.connection)?;

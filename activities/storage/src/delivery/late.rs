@@ -1,4 +1,5 @@
-//! Late deliveries: they are found per destination, not per purchase, and all destinations by one statement.
+//! Late deliveries. They are searched per destination instead of per purchase, and for all destinations in one
+//! statement.
 
 use crate::delivery::free_lanes::{HEAD, HEAD_END, LEASE};
 use crate::store::Store;
@@ -22,14 +23,14 @@ const LANE_TOLERANCE: Duration = Duration::from_secs(45);
 pub struct LateDestinations {
     /// Destinations with a late delivery, or that must be probed.
     pub destinations: Vec<DestinationId>,
-    /// The disabled destinations whose lanes may wait for a back-off in a purchase's run, which must be cancelled.
+    /// Disabled destinations whose lanes may be in a back-off that must be cancelled in the purchases' runs.
     pub in_backoff: Vec<DestinationId>,
-    /// The time of the reading, by the database's clock.
+    /// When this was read, by the database's clock.
     pub at: Timestamp,
 }
 
 impl Store {
-    /// The destinations whose runs must be signalled.
+    /// Returns the destinations whose runs must be signalled.
     pub async fn late_destinations(&self) -> Result<LateDestinations, Error> {
         let marks = Arc::clone(&self.low_marks);
         self.read_now(move |connection, now| {
@@ -47,10 +48,10 @@ impl Store {
     }
 }
 
-/// The enabled destinations with a free lane that has a delivery past its time, or one that was last tried before the
-/// destination recovered; and those that must be probed. Those that were late before are read from the beginning, the
-/// others from a low mark on. A subquery with a value in place of `EXISTS`: a planner would read
-/// all deliveries that are pending.
+/// The enabled destinations with a free lane whose delivery is past its time or was last tried before the destination
+/// recovered, and those that must be probed. Destinations that were late before are read from the beginning, the others
+/// from a low mark on. The condition is a subquery that returns a value instead of `EXISTS`, for which a planner would
+/// read all pending deliveries.
 const LATE: Sql = statement! {hot "deliveries_pending_due", "
     SELECT t.id AS value
     FROM (
@@ -116,7 +117,7 @@ fn late(
     })
 }
 
-/// The disabled destinations whose lanes may wait for a back-off in a purchase's run, which must be cancelled.
+/// The disabled destinations whose lanes may be in a back-off that must be cancelled in the purchases' runs.
 const IN_BACKOFF: Sql = statement! {hot "deliveries_pending_tried", "
     SELECT id AS value
     FROM destinations

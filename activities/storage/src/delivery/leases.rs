@@ -1,4 +1,5 @@
-//! The lanes of a purchase for its run: when a delivery is due, the lease of a lane, its holder, and the finish.
+//! The lanes of a purchase, for its run: when a delivery is due, leasing a lane, checking the lease, and finishing a
+//! request.
 
 use crate::delivery::lanes::{Finish, FinishResult, LaneKey, LaneState, Lease, LeaseResult};
 use crate::delivery::leasing::{self, tracks};
@@ -13,13 +14,13 @@ use domain::{CollapseKey, DestinationId, Lane};
 use std::time::Duration;
 
 impl Store {
-    /// The open lanes of a purchase, of enabled destinations.
+    /// Returns the open lanes of a purchase, of enabled destinations only.
     pub async fn lanes(&self, key: CollapseKey) -> Result<Vec<Lane>, Error> {
         self.read(move |connection| lanes::open(connection, key))
             .await
     }
 
-    /// The newest sequence number ever recorded in a lane, or 0.
+    /// Returns the newest sequence number ever recorded in a lane, or 0.
     pub async fn last_seq(
         &self,
         key: CollapseKey,
@@ -29,8 +30,8 @@ impl Store {
             .await
     }
 
-    /// How long until the next delivery of a lane is due, and its last error. `None` if a delivery is due, if none is
-    /// pending, and while the destination's own run delivers them.
+    /// Returns how long until the next delivery of a lane is due, and its last error. `None` if a delivery is due, if
+    /// none is pending, and while the destination's own run delivers the lane.
     pub async fn lane_wait(
         &self,
         key: CollapseKey,
@@ -62,7 +63,7 @@ impl Store {
             .await
     }
 
-    /// Records how a request went, and returns what is left in the lane, in one transaction.
+    /// Records the result of a request, and returns the state of the lane, in one transaction.
     pub async fn finish(&self, finish: Finish) -> Result<FinishResult, Error> {
         let kind = JobKind::Lane(finish.destination, finish.key);
         self.database
@@ -71,10 +72,11 @@ impl Store {
             .await
     }
 
-    /// Records how a request went, and if more of its lane is due, leases that too, in one transaction.
+    /// Records the result of a request and, if another delivery of its lane is due, leases the lane again, in one
+    /// transaction.
     ///
     /// # Errors
-    /// Nothing is recorded, also where leasing alone failed: [`Self::finish`] then records the request.
+    /// Nothing is recorded, even if only leasing failed. [`Self::finish`] must then record the request.
     pub async fn finish_and_lease(
         &self,
         finish: Finish,

@@ -13,23 +13,23 @@ use domain::event::DestinationEvent;
 use domain::health::Health;
 use domain::{CollapseKey, DestinationId, EventId, Timestamp};
 
-/// An event for operators that is to be recorded.
+/// An operator event to be recorded.
 pub struct OperatorNotice {
     pub event_type: &'static str,
     pub reason: Option<String>,
 }
 
-/// The events for operators that were recorded, and the destinations for which they were queued.
+/// The recorded operator events, and the destinations for which they were queued.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OperatorEvents {
     /// The types of the events, in the order of recording.
     pub events: Vec<&'static str>,
-    /// The destinations for which they were queued, each once.
+    /// The destinations for which the events were queued, each once.
     pub queued_for: Vec<DestinationId>,
 }
 
 row! {
-    /// The last event of one type for operators, with one collapse key.
+    /// The last operator event of one type with one collapse key.
     pub struct Last {
         pub revision: i64,
         pub created_at: Timestamp,
@@ -48,7 +48,7 @@ impl OperatorEvents {
     }
 }
 
-/// The collapse key of the events about a destination: the destination's id.
+/// Returns the collapse key of the events about a destination: the destination's id.
 pub const fn lane_of(id: DestinationId) -> CollapseKey {
     CollapseKey::new(id.uuid())
 }
@@ -61,7 +61,7 @@ const LAST: Sql = statement! {hot "events_of_key", "
     LIMIT 1
 "};
 
-/// The last event of a type with this collapse key.
+/// Returns the last event of a type with this collapse key.
 pub fn last(
     connection: &mut AnyConnection,
     key: CollapseKey,
@@ -70,7 +70,8 @@ pub fn last(
     sql(LAST).bind(key).bind(event_type).first(connection)
 }
 
-/// Records an event about a destination, whose health is locked. Its revision counts the events of one type.
+/// Records an event about a destination, whose health must be locked. The event's revision counts the destination's
+/// events of this type.
 pub fn announce(
     write: &mut Write<'_>,
     concerned: &Destination,

@@ -1,4 +1,4 @@
-//! Overdue purchases: how the sweep finds and records them, and how their wakes are repeated.
+//! Overdue purchases: how the sweep finds and records them, and when it wakes them again.
 
 use const_format::formatcp;
 use domain::time::MINUTE;
@@ -6,28 +6,30 @@ use domain::{CollapseKey, Timestamp};
 use std::collections::HashSet;
 use std::time::Duration;
 
-/// Number of wakes in a row that no settling followed, after which the purchase's run is ended.
+/// Number of consecutive wakes without a following settling after which the purchase's run is ended.
 pub const MAX_UNFOLLOWED: i64 = 3;
-/// Time until a purchase is woken again that did not follow its first wake; it doubles with each further wake.
+/// Time until a purchase that did not settle after its first wake is woken again; it doubles with each further wake.
 pub const FIRST_BACKOFF: Duration = MINUTE;
 /// Number of doublings: the longest time is about an hour.
 const DOUBLINGS: i64 = 6;
 
-/// The back-off after another wake, in microseconds, by the number of `wakes` that were not followed before it.
+/// SQL for the back-off after another wake, in microseconds, from `wakes`, the number of earlier wakes without a
+/// settling.
 pub const BACKOFF: &str = formatcp!(
     "CAST({} AS BIGINT) << CAST(CASE WHEN wakes > {DOUBLINGS} THEN {DOUBLINGS} ELSE wakes END AS INTEGER)",
     FIRST_BACKOFF.as_micros()
 );
 
-/// Maximum numbers of purchases that are found at once.
+/// Maximum numbers of purchases that one sweep finds.
 #[derive(Debug, Clone, Copy)]
 pub struct Quota {
     /// Limit per platform whose store is queried, for the calendar and changes of settings.
     pub per_store: i64,
-    /// Of each platform whose store is queried: those that were woken within the last minute, or whose query that was
-    /// put off is due, and that did not settle yet. While there are so many, its changes of settings and its calendar wait.
+    /// Limit per platform whose store is queried for purchases that have not settled although they were woken within
+    /// the last minute, or although their postponed query is due. At this limit, the platform's changes of settings and
+    /// its calendar wait.
     pub unfollowed: i64,
-    /// Limit for each other category; a fifth of it for windows that ended, while the engine is only late.
+    /// Limit for each other category; a fifth of it for ended windows while the engine is only late.
     pub others: i64,
 }
 
@@ -43,15 +45,15 @@ impl Quota {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Overdue {
-    /// The purchases to wake; those that a person waits for first.
+    /// The purchases to wake, those for which a person waits first.
     pub found: Vec<Due>,
-    /// Purchases that did not follow several wakes: their runs may make no progress.
+    /// Purchases that did not settle after several wakes: their runs may make no progress.
     pub unfollowed: Vec<CollapseKey>,
     /// Purchases that must not be woken before a time.
     pub postponed: Vec<Postponed>,
     /// Whether more may be due than are in `found`.
     pub more: bool,
-    /// The time of the reading, by the database's clock.
+    /// When this was read, by the database's clock.
     pub at: Timestamp,
 }
 
@@ -72,7 +74,7 @@ pub enum DueReason {
 }
 
 impl DueReason {
-    /// The name in metrics and the log.
+    /// Returns the name in metrics and the log.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Unsettled => "unsettled",
@@ -81,7 +83,7 @@ impl DueReason {
     }
 }
 
-/// A purchase that is past its time, and that the sweep must leave alone until another.
+/// An overdue purchase that the sweep must not wake before a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Postponed {
     pub due: Due,
@@ -92,10 +94,10 @@ pub struct Postponed {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SweepAction {
     Wake {
-        /// Number of wakes in a row that were not followed.
+        /// Number of consecutive wakes that no settling followed.
         unfollowed: i64,
     },
-    /// Left alone until this time.
+    /// Do nothing until this time.
     Postpone(Timestamp),
 }
 
@@ -116,7 +118,7 @@ impl Overdue {
         }
     }
 
-    /// Adds a category, each purchase once.
+    /// Adds the purchases of a category; a purchase that is already in the list is not added again.
     pub fn add(&mut self, why: DueReason, category: OverduePage) {
         let mut seen: HashSet<CollapseKey> =
             self.found.iter().map(|due| due.collapse_key).collect();
@@ -136,12 +138,12 @@ impl Overdue {
         }
     }
 
-    /// Number of the purchases to wake whose window ended without a settling.
+    /// Returns the number of purchases to wake whose window ended without a settling.
     pub fn missed(&self) -> usize {
         Self::of(DueReason::Unsettled, &self.found).count()
     }
 
-    /// The purchases of a category that were woken.
+    /// Returns those of the woken purchases that are in a category.
     pub fn of(why: DueReason, woken: &[Due]) -> impl Iterator<Item = CollapseKey> {
         woken
             .iter()
@@ -149,7 +151,7 @@ impl Overdue {
             .map(|due| due.collapse_key)
     }
 
-    /// The purchases of a category that are postponed, each with its time.
+    /// Returns the postponed purchases of a category, each with its time.
     pub fn postponed(&self, why: DueReason) -> impl Iterator<Item = (CollapseKey, Timestamp)> {
         let of_it = self
             .postponed

@@ -1,11 +1,12 @@
-//! The places of a destination: as many as requests that it takes at once, and one for its probe. A request leases a place
-//! until it is finished, or for the time of its lease if its worker dies. So the destination's concurrency needs no count.
+//! The places of a destination: one for each request that it may take at once, and one for its probe. A request leases
+//! a place until it is finished, or until its lease expires if its worker crashed. So requests in flight need not be
+//! counted to limit concurrency.
 //!
-//! A lease takes a free place that no other transaction has locked, and waits for none. After the concurrency was lowered,
-//! no place is given until all above the new one are free.
+//! A lease takes a free place that no other transaction has locked, without waiting. After the concurrency was lowered,
+//! no place is leased until all places above the new limit are free.
 //!
-//! The stream of device events leases several places at once. While it waits because all are taken, the first one is kept
-//! for it.
+//! The stream of device events leases several places at once. While it waits because all are taken, the first place is
+//! reserved for it.
 
 use crate::delivery::lanes::{LaneKey, Lease, Mode};
 use crate::events::user_leases::{FREE, LIVE};
@@ -18,7 +19,7 @@ use db::writer::Write;
 use domain::{CollapseKey, DestinationId, Timestamp, UserId};
 use std::ops::Range;
 
-/// The place of probes: the concurrency does not hold them back.
+/// The place of probes, which the concurrency does not limit.
 const OF_PROBE: i64 = -1;
 
 const PROVIDE: Sql = statement! {"
@@ -47,16 +48,16 @@ pub fn provide(
 }
 
 row! {
-    /// The state that leasing a lane finds before it picks deliveries.
+    /// What leasing a lane reads before it picks deliveries.
     pub struct Room {
-        /// When the lease of the lane ends or ended; `None` if its last request was finished. In the past if it is one with
-        /// the same token, whose result was lost.
+        /// When the lane's lease ends or ended; `None` if its last request was finished. 0 if the lease has the same
+        /// token, because the result of that leasing was lost.
         pub lease_until: Option<Timestamp>,
         pub has_room: bool,
     }
 }
 
-/// The places that are kept for a stream that waits, unless it is the one with this token. Binds now and the token.
+/// Number of places reserved for a waiting stream, unless it is the stream with this token. Binds now and the token.
 const RESERVED: &str = formatcp!(
     "
     SELECT COUNT(*)
@@ -64,7 +65,7 @@ const RESERVED: &str = formatcp!(
     WHERE s.destination_id = l.destination_id AND s.is_waiting AND s.{LIVE} AND s.lease_token <> ?"
 );
 
-/// A place above the concurrency that is still leased. Binds now; the concurrency follows.
+/// A place above the concurrency that is still leased. Binds now; the concurrency must follow.
 const LOWERED: &str = formatcp!(
     "
     SELECT 1
@@ -87,7 +88,8 @@ const ROOM: Sql = statement! {hot "leases_pkey or sqlite_autoindex_leases", "
     WHERE d.id = ?
 "};
 
-/// Reads the lease of a lane, and whether its destination has a free place. Nothing if there is no such destination.
+/// Reads the lease of a lane, and whether its destination has a free place. The result is empty if there is no such
+/// destination.
 pub fn room_ahead<'c>(write: &mut Write<'_>, lease: &'c Lease) -> Result<Ahead<'c, Room>, Error> {
     let now = write.now_value();
     sql(ROOM)
@@ -122,7 +124,7 @@ struct PlaceRequest<'a> {
 }
 
 impl<'a> PlaceRequest<'a> {
-    /// Locks them until the end of the transaction; fetched later.
+    /// Locks the places until the end of the transaction; the result is fetched later.
     fn take_ahead(self, write: &mut Write<'_>) -> Result<Ahead<'a, Number>, Error> {
         let now = write.now_value();
         sql(TAKE)
@@ -141,13 +143,13 @@ impl<'a> PlaceRequest<'a> {
     }
 }
 
-/// A place that a lease is to take.
+/// A place that is being locked for a lease.
 pub struct PlaceAhead<'c> {
     destination: DestinationId,
     place: Ahead<'c, Number>,
 }
 
-/// A free place that a lease has locked.
+/// A free place that is locked for a lease.
 pub struct FreePlace {
     destination: DestinationId,
     number: i64,
@@ -176,7 +178,7 @@ pub fn take_ahead<'c>(
 }
 
 impl PlaceAhead<'_> {
-    /// The place; `None` if none is free any more.
+    /// Fetches the place; `None` if none is free any more.
     pub fn fetch(self, write: &mut Write<'_>) -> Result<Option<FreePlace>, Error> {
         let place = self.place.first(write.connection)?;
         Ok(place.map(|number| FreePlace {
@@ -186,13 +188,13 @@ impl PlaceAhead<'_> {
     }
 }
 
-/// Purpose of a place's lease.
+/// The request for which a place is leased.
 pub struct PlaceLease<'a> {
     pub key: CollapseKey,
     /// The user, if the destination gets requests user by user.
     pub user: Option<UserId>,
     pub token: &'a str,
-    /// When the lease ends, if the request is not finished before.
+    /// When the lease ends if the request is not finished before.
     pub until: Timestamp,
 }
 
@@ -203,7 +205,7 @@ const LEASE: Sql = statement! {"
 "};
 
 impl FreePlace {
-    /// Leases it to a lane that is locked and has no lease.
+    /// Leases the place to a lane that is locked and has no lease.
     pub fn lease(self, write: &mut Write<'_>, lease: &PlaceLease<'_>) -> Result<(), Error> {
         sql(LEASE)
             .bind((
@@ -224,7 +226,7 @@ const FORGET: Sql = statement! {hot "leases_of_lane", "
     WHERE destination_id = ? AND collapse_key = ?
 "};
 
-/// Forgets the lease of a lane that was not finished in its time: its request will not find it any more. The lane is
+/// Removes the expired lease of a lane, so that its request no longer holds the lane when it finishes. The lane must be
 /// locked.
 pub fn forget(write: &mut Write<'_>, lane: LaneKey) -> Result<(), Error> {
     sql(FORGET)
@@ -234,9 +236,9 @@ pub fn forget(write: &mut Write<'_>, lane: LaneKey) -> Result<(), Error> {
 }
 
 row! {
-    /// The user of a lease that was ended.
+    /// The user of an ended lease.
     pub struct LeaseUser {
-        /// The user that it was about.
+        /// The user of the request.
         pub user_id: Option<UserId>,
     }
 }
@@ -248,7 +250,7 @@ const END: Sql = statement! {hot "leases_of_lane", "
     RETURNING user_id
 "};
 
-/// Ends the lease of a lane with this token, unless it is lost; fetched later.
+/// Ends the lease of a lane with this token, unless it was lost; the result is fetched later.
 pub fn end_ahead<'t>(
     write: &mut Write<'_>,
     lane: LaneKey,
@@ -265,7 +267,7 @@ const LIVE_UNTIL: Sql = statement! {hot "leases_of_lane", "
     WHERE destination_id = ? AND collapse_key = ? AND {LIVE}
 "};
 
-/// When the lease of a lane ends; `None` if the lane is free.
+/// Returns when the lease of a lane ends; `None` if the lane is free.
 pub fn live_until(
     connection: &mut AnyConnection,
     lane: LaneKey,
@@ -317,7 +319,7 @@ const LEASE_SEVERAL: Sql = statement! {"
     WHERE destination_id = ? AND place IN (?*)
 "};
 
-/// Leases up to a number of free places to the stream of a destination with this token; returns how many.
+/// Leases at most `at_most` free places to the stream of a destination with this token; returns their number.
 pub fn lease_several(
     write: &mut Write<'_>,
     destination: DestinationId,

@@ -1,5 +1,5 @@
-//! A lane whose lease, or whose request's result, the database permanently refuses. It is postponed, so that its events
-//! are not sent again and again without a result, and its place is free for another lane.
+//! Lanes whose lease or request's result the database permanently refuses. Such a lane is postponed, so that its events
+//! are not sent over and over without a recorded result, and its place becomes free for another lane.
 
 use crate::delivery::lanes::LaneKey;
 use crate::delivery::leasing::lane;
@@ -23,8 +23,8 @@ const OLDEST: Sql = statement! {hot "deliveries_pending_of_lane", "
 "};
 
 impl Store {
-    /// Ends the lease with this token, and sets the due deliveries of its lane back with this error. Returns how long they
-    /// wait; `None` if none is due, or if another request has leased the lane.
+    /// Ends the lease with this token, and postpones the due deliveries of its lane with this error. Returns how long
+    /// they wait; `None` if none is due, or if another request has leased the lane.
     pub async fn set_lane_back(
         &self,
         key: CollapseKey,

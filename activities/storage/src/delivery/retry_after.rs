@@ -1,8 +1,8 @@
-//! The `Retry-After` of a destination for one lane: nothing of the lane is sent until its time, including deliveries
-//! that are recorded in the meantime. These are held back when the lane is leased.
+//! A destination's `Retry-After` for one lane: nothing of the lane is sent before that time, including deliveries that
+//! are recorded in the meantime. Those are held back when the lane is leased.
 //!
-//! A delivery that is held back is recorded as tried when the `Retry-After` was received, so that a retry by a person
-//! makes it due too.
+//! A delivery that is held back counts as tried when the `Retry-After` was received, so that a retry requested by an
+//! admin makes it due too.
 
 use crate::delivery::health;
 use crate::delivery::lanes::{Finish, LaneKey, Verdict};
@@ -26,7 +26,8 @@ const BEGIN: Sql = statement! {"
     WHERE destination_id = ? AND collapse_key = ?
 "};
 
-/// Records the `Retry-After` of an answer. A success or a new `Retry-After` ends the earlier one. The lane is locked.
+/// Records the `Retry-After` of a response. A success or a new `Retry-After` ends the earlier one. The lane must be
+/// locked.
 pub fn note_answer(write: &mut Write<'_>, finish: &Finish, row: &LaneRow) -> Result<(), Error> {
     let pause = finish.result.lane_pause.filter(|pause| !pause.is_zero());
     let is_success = finish
@@ -59,8 +60,8 @@ pub fn note_answer(write: &mut Write<'_>, finish: &Finish, row: &LaneRow) -> Res
     hold_back(write, finish.lane(), retry_after, &health, None).map(drop)
 }
 
-/// Holds back the lane's deliveries if a `Retry-After` is in force; returns whether it is. Runs before a delivery is
-/// picked. The lane is locked.
+/// Holds back the lane's deliveries if a `Retry-After` is in force; returns whether one is. Must run before a delivery
+/// is picked, and with the lane locked.
 pub fn apply(
     write: &mut Write<'_>,
     lane: LaneKey,
@@ -119,7 +120,7 @@ pub fn end(write: &mut Write<'_>, lane: LaneKey) -> Result<usize, Error> {
     Ok(released)
 }
 
-/// `+ 0` keeps the planner from walking all deliveries to the destination instead of those of the lane.
+/// `+ 0` keeps the planner from scanning all deliveries to the destination instead of those of the lane.
 const HOLD_BACK: Sql = statement! {hot "deliveries_pending_of_lane", "
     UPDATE deliveries
     SET next_due_at = ?, tried_at = ?, last_error = COALESCE(CAST(? AS TEXT), last_error, CAST(? AS TEXT))
@@ -127,8 +128,8 @@ const HOLD_BACK: Sql = statement! {hot "deliveries_pending_of_lane", "
         AND (next_due_at + 0 <= ? OR tried_at + 0 < ? OR tried_at + 0 > ?)
 "};
 
-/// Holds back all deliveries that are due: by their own time, because the destination recovered, or because the clock was
-/// set back since they were tried. Their error is this one, if there is one. Returns their number.
+/// Holds back all deliveries that are due: by their own time, because the destination recovered, or because the clock
+/// was set back since they were tried. Sets their error to `error`, if there is one. Returns their number.
 pub fn hold_back(
     write: &mut Write<'_>,
     lane: LaneKey,

@@ -1,6 +1,7 @@
-//! A clock that was set back, as the sweep notices it: the last sweep ended in the future. A time that is read is judged
-//! where it is used (`Timestamp::unless_ahead`). Here are those by which an index finds what is due: these rows would be
-//! found later by the step. A delivery that was tried is found by the time of its attempt.
+//! Repairs after the clock was set back, which the sweep notices because the last sweep finished in the future. Most
+//! times are checked where they are used (`Timestamp::unless_ahead`). This module handles the times by which an index
+//! finds due rows: without it, those rows would be found late by as much as the clock was set back. A delivery that was
+//! already tried is found by the time of its attempt.
 
 use crate::store::Store;
 use db::error::Error;
@@ -18,7 +19,8 @@ const PAGE: i64 = 500;
 const FINISHED_AT: Sql =
     statement!("SELECT finished_at AS value FROM sweeps WHERE finished_at IS NOT NULL");
 
-/// The queues: the last row of the next page, and what makes its rows due that the earlier clock stored.
+/// The queues: a statement that finds the last row of the next page, and one that makes the page's rows due if they
+/// were stored by the earlier clock.
 const QUEUES: [(Sql, Sql); 2] = [
     (LAST_DELIVERY, MAKE_DELIVERIES_DUE),
     (LAST_NOTIFICATION, END_WINDOWS),
@@ -47,8 +49,8 @@ const END_WINDOWS: Sql = statement! {"
 "};
 
 impl Store {
-    /// If the clock was set back since the last sweep, makes due what was stored before and never tried. Returns the number
-    /// of rows.
+    /// If the clock was set back since the last sweep, makes the rows due that were stored before and never tried.
+    /// Returns their number.
     pub async fn make_stored_ahead_due(&self) -> Result<usize, Error> {
         let is_set_back = self.read_now(|connection, now| {
             let finished_at: Option<Timestamp> = sql(FINISHED_AT).value(connection)?;
@@ -75,7 +77,7 @@ impl Store {
     }
 }
 
-/// Makes a page of a queue due. Returns its last row and the number of those that changed; `None` behind the last page.
+/// Makes a page of a queue due. Returns its last row and the number of changed rows; `None` after the last page.
 fn page(
     write: &mut Write<'_>,
     last: Sql,

@@ -1,9 +1,9 @@
-//! What is overdue: purchases whose window has ended without a settling (`unsettled`), or whose next wake has passed
-//! (`wakes`). Nothing that waits is read, and what was found is noted, so that it is found again only after a back-off:
-//! the cost of a sweep is that of what is due.
+//! Finds overdue purchases: those whose window has ended without a settling (`unsettled`), and those whose next wake
+//! has passed (`wakes`). No purchase that is not due is read, and each one that was found is recorded, so that it is
+//! found again only after a back-off: the cost of a sweep depends only on the number of due purchases.
 //!
-//! That a wake is to be sent is noted before it, and that Temporal accepted it after it. A process that dies in between
-//! has its wakes repeated by the next sweep, once; all else of the sweep is in the rows.
+//! A wake is recorded before its signal is sent, and again after Temporal accepted it. If a process crashes in between,
+//! the next sweep repeats its wakes once; the sweep has no other state outside the database.
 
 use crate::delivery::overdue::{Due, DueReason, Overdue, Quota};
 use crate::delivery::{unsettled, wakes};
@@ -15,19 +15,19 @@ use domain::Timestamp;
 use std::sync::Arc;
 
 impl Store {
-    /// At most `limit` purchases of each category that are overdue.
+    /// Returns at most `limit` overdue purchases of each category.
     pub async fn due(&self, limit: i64) -> Result<Vec<Due>, Error> {
         Ok(self.overdue(Quota::of(limit)).await?.found)
     }
 
-    /// The overdue purchases, within a quota.
+    /// Returns the overdue purchases, within a quota.
     pub async fn overdue(&self, quota: Quota) -> Result<Overdue, Error> {
         let marks = Arc::clone(&self.low_marks);
         self.read_now(move |connection, now| overdue(connection, &marks, now, quota))
             .await
     }
 
-    /// The purchases that a person waits for and whose next wake has passed, at most so many of each platform.
+    /// Returns the purchases for which a person waits and whose next wake has passed, at most `limit` of each platform.
     pub async fn overdue_for_persons(&self, limit: i64) -> Result<Overdue, Error> {
         let marks = Arc::clone(&self.low_marks);
         self.read_now(move |connection, now| {
@@ -41,8 +41,8 @@ impl Store {
         .await
     }
 
-    /// Notes that the overdue purchases are about to be woken: from now on, one whose window ended does not settle by
-    /// itself. To be called before the first signal.
+    /// Records that the overdue purchases are about to be woken: from now on, a settling of one whose window ended no
+    /// longer counts as one that happened by itself. Must be called before the first signal.
     pub async fn note_waking(&self, overdue: Overdue) -> Result<(), Error> {
         if Overdue::of(DueReason::Unsettled, &overdue.found)
             .next()
@@ -54,8 +54,8 @@ impl Store {
             .await
     }
 
-    /// Notes which of the overdue purchases were woken, and until when others are postponed. A purchase that is being
-    /// settled is left out, and so is one whose next wake was set to a later time.
+    /// Records which of the overdue purchases were woken, and until when others are postponed. Purchases that are being
+    /// settled are left out, as are those whose next wake was set to a later time.
     pub async fn note_woken(&self, overdue: Overdue, woken: Vec<Due>) -> Result<(), Error> {
         if woken.is_empty() && overdue.postponed.is_empty() {
             return Ok(());

@@ -1,5 +1,6 @@
-//! Deliveries that wait for the external id of their customer. Each waits in its row alone: it is in no lane, and no run
-//! is open for it. The external id releases it (`events/deliveries.rs`); here it is given up.
+//! Deliveries that wait for their customer's external id. Such a delivery exists only as its row: it is in no lane, and
+//! no run waits for it. The external id releases it (`events/deliveries.rs`); this module gives up those that waited
+//! too long.
 
 use crate::events::deliveries::{DeliveryRow, FREED, SELECT};
 use crate::settling::profiles::{self, Failure};
@@ -12,10 +13,10 @@ use db::writer::Write;
 use domain::time::{DAY, millis};
 use std::time::Duration;
 
-/// How long a delivery waits for the external id of its customer, from the time when it was recorded.
+/// How long a delivery waits for its customer's external id, counted from when the delivery was recorded.
 pub const LONGEST_WAIT: Duration = DAY.saturating_mul(30);
 
-/// Why a delivery that waited too long is skipped. Its first word is for programs.
+/// Why a delivery that waited too long is skipped. The word before the colon is for programs.
 const NO_LOGIN: &str = "no_login: the customer got no external id within 30 days";
 
 const ANY_EXPIRED: Sql = statement! {hot "deliveries_unnamed_in_time", "
@@ -40,8 +41,8 @@ const GIVE_UP: Sql = statement! {"
 "};
 
 impl Store {
-    /// Gives up at most `limit` deliveries that waited for the external id of their customer longer than
-    /// [`LONGEST_WAIT`]: they end as `skipped`. Returns their number. One that is released at this moment is left.
+    /// Gives up at most `limit` deliveries that waited for their customer's external id longer than [`LONGEST_WAIT`]:
+    /// they end as `skipped`. Returns their number. A delivery that is being released is left out.
     pub async fn give_up_unnamed(&self, limit: i64) -> Result<usize, Error> {
         let any: Option<i64> = self
             .read_now(|connection, now| {

@@ -1,11 +1,11 @@
 //! Purchases whose window has ended without a settling: a wake-up was lost, or the engine is late.
 //!
-//! While many purchases that are just as late settle by themselves, the engine is only late, and few are woken: a
-//! signal for each of them would make it later. Those few are the oldest, since some may be lost all the same. A purchase
-//! that was overtaken by younger ones is woken, and all are when hardly any late one has settled for a minute. A window
-//! that had ended when the engine was emptied is not waited for.
+//! While many purchases that are just as late settle by themselves, the engine is only late, and only a few are woken:
+//! a signal for each would delay the engine further. Those few are the oldest, since some wake-ups may be lost all the
+//! same. A purchase is also woken if younger ones were settled before it, and all are woken if hardly any late one has
+//! settled for a minute. Windows that had ended when the engine was emptied are woken without waiting.
 //!
-//! What is to be woken is noted before its signal, so that it never counts as settled by itself.
+//! A wake is recorded before its signal, so that the settling it causes never counts as one that happened by itself.
 
 use crate::delivery::overdue::{BACKOFF, Due, DueReason, Overdue, OverduePage, SweepAction};
 use crate::inbox::notifications::{IS_OPEN, IS_OPEN_N};
@@ -24,36 +24,36 @@ use std::time::Duration;
 /// How long after its end a window may stay unsettled before the sweep wakes the purchase.
 const TOLERANCE: Duration = Duration::from_secs(15);
 const TOLERANCE_MICROS: u128 = TOLERANCE.as_micros();
-/// Within this time something late must have settled by itself, if the engine is only late.
+/// If the engine is only late, late purchases must have settled by themselves within this time.
 const PROGRESS: Duration = MINUTE;
-/// Number of purchases that must have done so.
+/// Number of late purchases that must have settled by themselves.
 const ENOUGH: usize = 50;
-/// The part of what may be woken that is woken in any case, oldest first: a fifth.
+/// Divisor of the limit: a fifth of the purchases that may be woken are woken in any case, oldest first.
 const OLDEST: usize = 5;
-/// How much later than others that settle by themselves a purchase may be.
+/// How much later a purchase may be than others that settle by themselves.
 const MARGIN: Duration = Duration::from_secs(15);
-/// A purchase that is this late is woken in any case.
+/// A purchase that is later than this is woken in any case.
 const MAX_PATIENCE: Duration = MINUTE.saturating_mul(60);
-/// How long a purchase is postponed that was woken before, while the engine is only late.
+/// How long a purchase that was woken before is postponed while the engine is only late.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Number of the last settled purchases that may show that the engine is late.
+/// Number of recently settled purchases that are checked for signs that the engine is late.
 const SAMPLES: i64 = 500;
-/// Maximum number of rows of one reading: a purchase can have many.
+/// Maximum number of rows of one read: a purchase can have many.
 const ROWS: i64 = 500;
 /// Maximum number of rows per statement.
 const BATCH: usize = 500;
 
-/// When the sweep takes an open notification: at first at the end of its window.
+/// SQL for the time when the sweep next handles an open notification; initially the end of its window.
 const SWEEP_AT: &str = "COALESCE(sweep_at, CASE WHEN cap_at < due_at THEN cap_at ELSE due_at END)";
 
 row! {
-    /// The open notifications of a purchase, except those that wait.
+    /// The open notifications of a purchase, except waiting ones.
     struct UnsettledPurchase {
         collapse_key: CollapseKey,
-        /// The largest number of wakes that were not followed, and the latest time of the next.
+        /// The largest number of wakes without a settling; `again_at` is the latest time of the next wake.
         wakes: Option<i64>,
         again_at: Option<Timestamp>,
-        /// When the window ends, and when `max_wait` ends it anyway.
+        /// When the window ends; `cap_at` is when `max_wait` ends it at the latest.
         window_at: Timestamp,
         cap_at: Option<Timestamp>,
         held_until: Option<Timestamp>,
@@ -100,8 +100,8 @@ const STANDINGS: Sql = statement! {hot "notifications_open_of_key", "
     GROUP BY n.collapse_key
 "};
 
-/// The ends of the windows of those of the last settled purchases that were settled late, and by themselves. A record
-/// stamps its purchase and its notifications with one time.
+/// The ends of windows among recently settled purchases that settled late and by themselves. Settling stores the same
+/// time in a purchase and its notifications.
 const LATELY_SETTLED: Sql = statement! {hot "purchases_order", "
     SELECT MAX(n.due_at) AS value
     FROM (SELECT collapse_key, updated_at
@@ -119,7 +119,7 @@ const LATELY_SETTLED: Sql = statement! {hot "purchases_order", "
 const EMPTIED_AT: Sql =
     statement!("SELECT emptied_at AS value FROM sweeps WHERE emptied_at IS NOT NULL");
 
-/// The overdue purchases, at most `limit` that were not woken before and as many that were.
+/// Returns the overdue purchases: at most `limit` that were not woken before, and as many that were.
 pub fn find(
     connection: &mut AnyConnection,
     marks: &LowMarks,
@@ -189,15 +189,15 @@ pub fn find(
     })
 }
 
-/// A queue of waiting notifications.
+/// A queue of unsettled notifications.
 struct Waiting {
     name: &'static str,
-    /// Selects those that are due by a time, from a low mark on.
+    /// Selects the rows that are due by a time, from a low mark on.
     rows: Sql,
     due_by: Timestamp,
 }
 
-/// The first rows of a queue.
+/// Reads the first rows of a queue.
 fn first_of(
     connection: &mut AnyConnection,
     marks: &LowMarks,
@@ -219,12 +219,12 @@ fn first_of(
 #[derive(Debug, Clone, Copy)]
 struct Limits {
     now: Timestamp,
-    /// A window that ended later may yet be settled by itself.
+    /// A window that ended later than this may still be settled by itself.
     patience: Timestamp,
     limit: usize,
 }
 
-/// The purchases to wake, the oldest in any case; each with the time before which its window must have ended.
+/// Returns the purchases to wake, the oldest in any case; each with the time by which its window must have ended.
 fn choose(
     fresh: &[Fresh],
     Limits {
@@ -256,7 +256,7 @@ fn is_full(rows: usize) -> bool {
 }
 
 impl UnsettledPurchase {
-    /// The next action. Windows that ended after `patience` may still be settled.
+    /// Returns the next action. Windows that ended after `patience` may still be settled by themselves.
     fn next(&self, now: Timestamp, patience: Timestamp) -> SweepAction {
         let ends_at = self
             .cap_at
@@ -270,7 +270,7 @@ impl UnsettledPurchase {
         if let Some(again_at) = self.again_at.filter(|again_at| *again_at > now) {
             return SweepAction::Postpone(again_at);
         }
-        // A signal that was noted and that the engine did not accept is sent in any case.
+        // A signal that was recorded but not accepted by the engine is sent in any case.
         if ends_at > patience && self.wakes != Some(0) {
             return SweepAction::Postpone(now.plus(PATIENCE));
         }
@@ -280,7 +280,7 @@ impl UnsettledPurchase {
     }
 }
 
-/// A window that ended after this time may yet be settled by itself.
+/// Returns the time after which an ended window may still be settled by itself.
 fn patience(connection: &mut AnyConnection, now: Timestamp) -> Result<Timestamp, Error> {
     let overdue = now.minus(TOLERANCE);
     let settled: Vec<Timestamp> = sql(LATELY_SETTLED)
@@ -289,7 +289,7 @@ fn patience(connection: &mut AnyConnection, now: Timestamp) -> Result<Timestamp,
     if settled.len() < ENOUGH {
         return Ok(overdue);
     }
-    // A few may have been held, or flushed by hand.
+    // Skips the oldest tenth: a few purchases may have been held, or settled on request.
     let oldest = settled
         .get(settled.len() / 10)
         .map_or(overdue, |window_at| window_at.minus(MARGIN));
@@ -298,7 +298,7 @@ fn patience(connection: &mut AnyConnection, now: Timestamp) -> Result<Timestamp,
     Ok(lost.max(now.minus(MAX_PATIENCE)).min(overdue))
 }
 
-/// Locks what is due of purchases. A row that is being settled is left out, so that this waits for no settling.
+/// Locks the due rows of purchases. Rows that are being settled are skipped, so that this never waits for a settling.
 const LOCK: Sql = statement! {hot "notifications_open_of_key", "
     SELECT seq, collapse_key
     FROM notifications
@@ -319,8 +319,8 @@ const BACKOFF_OF_FIRST: u128 = crate::delivery::overdue::FIRST_BACKOFF.as_micros
 
 const POSTPONE: Sql = statement!("UPDATE notifications SET sweep_at = ? WHERE seq IN (?*)");
 
-/// Notes that purchases are about to be woken: from now on none of them settles by itself. Each stays due until its wake
-/// is noted, too.
+/// Records that purchases are about to be woken: from now on, their settlings no longer count as ones that happened by
+/// themselves. Each purchase stays due until its wake is recorded too.
 pub fn note_waking(write: &mut Write<'_>, overdue: &Overdue) -> Result<(), Error> {
     let keys: Vec<CollapseKey> = Overdue::of(DueReason::Unsettled, &overdue.found).collect();
     for keys in keys.chunks(BATCH) {
@@ -341,7 +341,7 @@ pub fn note_waking(write: &mut Write<'_>, overdue: &Overdue) -> Result<(), Error
     Ok(())
 }
 
-/// Notes which purchases were woken, and until when others are postponed.
+/// Records which purchases were woken, and until when others are postponed.
 pub fn note(write: &mut Write<'_>, overdue: &Overdue, woken: &[Due]) -> Result<(), Error> {
     let mut postponed: BTreeMap<CollapseKey, Timestamp> =
         overdue.postponed(DueReason::Unsettled).collect();

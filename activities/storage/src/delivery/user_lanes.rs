@@ -49,15 +49,15 @@ const LOCK_FREE: Sql = statement! {hot "sqlite_autoindex_user_lanes or user_lane
     FOR UPDATE SKIP LOCKED
 "};
 
-/// The state of a user that leasing a lane finds at a destination.
+/// A user's rows and leases at a destination, as read while a lane is leased.
 pub struct Locked {
     pub rows: [UserLaneRow; 2],
-    /// When the leases of the user end, or ended without a finish.
+    /// When the user's leases end, including expired leases of requests that were never finished.
     pub leases: Vec<Timestamp>,
 }
 
-/// Locks the rows of a user in both environments until the end of the transaction, inserts them if they are missing, and
-/// then reads the leases. `None` if another process has a row locked.
+/// Locks the rows of a user in both environments until the end of the transaction, inserts them if they are missing,
+/// and then reads the leases. `None` if another process has locked a row.
 pub fn lock_free(write: &mut Write<'_>, lane: UserLane) -> Result<Option<Locked>, Error> {
     let mut lock = |environment: Environment| -> Result<Ahead<'static, UserLaneRow>, Error> {
         let of_user = |text: Sql| sql(text).bind((lane.destination, lane.user, environment));
@@ -120,7 +120,7 @@ const FORGET_SENT: Sql = statement! {hot "events_of_user", "
 "};
 
 impl UserState {
-    /// Notes that the state is being sent.
+    /// Records that the state is being sent.
     pub fn note_sent(self, write: &mut Write<'_>) -> Result<(), Error> {
         self.run(write, NOTE_SENT)
     }
@@ -136,14 +136,14 @@ impl UserState {
             .later(write.connection)
     }
 
-    /// Notes that the destination acknowledged the state. The acknowledged revision never decreases.
+    /// Records that the destination acknowledged the state. The acknowledged revision never decreases.
     pub fn acknowledge(self, write: &mut Write<'_>) -> Result<(), Error> {
         self.run(write, ACKNOWLEDGE)
     }
 
-    /// Lowers the newest sent revision after the delivery of the state failed, if the destination surely did not get
-    /// it. The new value is the highest revision between the acknowledged one and this one that was delivered, or sent
-    /// without a clear refusal; else the acknowledged one.
+    /// Lowers the latest sent revision after the delivery of the state failed, if the destination certainly did not
+    /// receive it. The new value is the highest revision between the acknowledged one and this one that was delivered,
+    /// or sent without a clear refusal; if there is none, it is the acknowledged one.
     pub fn forget_sent(self, write: &mut Write<'_>) -> Result<(), Error> {
         self.run(write, FORGET_SENT)
     }
@@ -157,13 +157,13 @@ const ABOUT: Sql = statement! {hot "deliveries_id", "
     WHERE y.id = ?
 "};
 
-/// The state of a user that a delivery carried, which is fetched later.
+/// The user's state that a delivery carried; it is fetched later.
 pub struct StateAhead {
     destination: DestinationId,
     about: Ahead<'static, EventAbout>,
 }
 
-/// Reads the state of a user that a delivery carried.
+/// Starts reading the user's state that a delivery carried.
 pub fn state_ahead(
     write: &mut Write<'_>,
     destination: DestinationId,
@@ -176,7 +176,8 @@ pub fn state_ahead(
 }
 
 impl StateAhead {
-    /// The state; `None` if the delivery carried none, or if its destination does not get requests user by user.
+    /// Fetches the state; `None` if the delivery carried none, or if its destination does not get requests user by
+    /// user.
     pub fn fetch(self, write: &mut Write<'_>) -> Result<Option<UserState>, Error> {
         let about = self.about.first(write.connection)?;
         let Some(EventAbout {

@@ -1,9 +1,10 @@
-//! Purchases whose next wake has passed. What a person waits for comes first, then changes of settings, then the
-//! calendar. A purchase that was woken and did not settle is woken again with a back-off, apart from the others, so that
-//! it stands before none of them.
+//! Purchases whose next wake has passed. Those for which a person waits come first, then changes of settings, then the
+//! calendar. A purchase that was woken and did not settle is woken again with a back-off, in a separate category, so
+//! that it never delays the others.
 //!
-//! Each category is read by two statements, whatever the number of platforms: one finds those with something due, and one
-//! reads of each a bounded number of purchases. Neither depends on how much is due.
+//! Each category is read by two statements, whatever the number of platforms: the first finds the platforms with due
+//! purchases, the second reads a bounded number of purchases of each. The cost of neither depends on how many purchases
+//! are due.
 
 use crate::delivery::overdue::{
     BACKOFF, Due, DueReason, FIRST_BACKOFF, Overdue, OverduePage, Quota, SweepAction,
@@ -22,15 +23,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 use std::time::Duration;
 
-/// Maximum number of platforms of which a category is read at once: those that wait longest.
+/// Maximum number of platforms of which one category is read at once; those whose purchases have waited longest come
+/// first.
 const MAX_PLATFORMS: usize = 5_000;
-/// Approximate maximum number of purchases of a category that are found at once, in equal parts of each platform.
+/// Approximate maximum number of purchases of one category that are found at once, shared equally between platforms.
 const MAX_FOUND: i64 = 5_000;
 /// Maximum number of purchases per statement.
 const BATCH: usize = 500;
 
 row! {
-    /// The purchases of a platform that are due, as texts of [`Past`].
+    /// The due purchases of a platform, as text that is parsed into [`Past`].
     struct Found {
         id: PlatformId,
         is_queried: bool,
@@ -42,42 +44,43 @@ row! {
     struct Planned {
         id: PlatformId,
         is_queried: bool,
-        /// Number of purchases that were woken once and may yet follow, or whose run queries the store soon.
+        /// Number of purchases that were woken once and may still settle, or whose run will soon query the store.
         in_progress: i64,
         setting: String,
         calendar: String,
-        /// Notifications of a deleted platform.
+        /// The purchases of a deleted platform whose notifications still wait.
         waiting: String,
     }
 }
 
-/// A purchase that is due, as a statement returns it in a text: four fields, of which `0` stands for none.
+/// A due purchase. A statement returns it as text with four fields, in which `0` stands for an absent value.
 struct Past {
     collapse_key: CollapseKey,
     held_until: Timestamp,
-    /// Number of wakes in a row that were not followed.
+    /// Number of consecutive wakes that no settling followed.
     wakes: i64,
-    /// When its window ends, which is settled then anyway.
+    /// When the purchase's window ends; the purchase is settled then anyway.
     window_at: Timestamp,
 }
 
-/// The purchase `p` as a text.
+/// The purchase `p` as text for [`Past`].
 const PAST: &str = "p.collapse_key || ' ' || COALESCE(p.held_until, 0) || ' 0 0'";
-/// The purchases of `each_platform` whose next wake has passed, and that were not woken for it.
+/// The condition for purchases of `each_platform` whose next wake has passed, and that were not woken for it yet.
 const PAST_WAKE: &str =
     "platform_id = each_platform.id AND next_wake_at <= ? AND next_wake_at IS NOT NULL
     AND woken_for IS DISTINCT FROM next_wake_at";
-/// Purchases of a deleted platform: only those with notifications that wait for the store, so that these end.
+/// The condition for purchases of a deleted platform. Only those with notifications that wait for the store are woken,
+/// so that these notifications end.
 const LAST_WAKE: &str =
     "platform_id = each_platform.id AND (waits_for IS NOT NULL OR waits_through IS NOT NULL)
     AND next_wake_at <= ? AND woken_for IS DISTINCT FROM next_wake_at";
 
-/// The low mark of `each_platform`: those that had something due before are read from the beginning. Binds their ids and
-/// the mark.
+/// The low mark of `each_platform`. Platforms that had due purchases before are read from the beginning. Binds the ids
+/// of these platforms and the mark.
 const FROM: &str = formatcp!("CASE WHEN each_platform.id IN (?*) THEN {EARLIEST} ELSE ? END");
 const EARLIEST: i64 = Timestamp::EARLIEST.micros();
 
-/// The platforms with purchases that a person waits for, each with the time of the first one.
+/// The platforms with purchases for which a person waits, each with the earliest time of a wake.
 const WITH_PERSONS: Sql = statement! {hot "purchases_wake", "
     SELECT COALESCE(string_agg(id || ' ' || (
             SELECT next_wake_at
@@ -89,7 +92,8 @@ const WITH_PERSONS: Sql = statement! {hot "purchases_wake", "
     WHERE deleted_at IS NULL
 "};
 
-/// The purchases of platforms that a person waits for, the last request first: a large import does not stand before it.
+/// The purchases of platforms for which a person waits, the latest request first, so that a large import does not delay
+/// it.
 const FOR_PERSONS: Sql = statement! {hot "purchases_wake", "
     SELECT id, {IS_USABLE} AS is_queried, COALESCE((
             SELECT string_agg({PAST}, ',' ORDER BY p.next_wake_at DESC)
@@ -102,7 +106,8 @@ const FOR_PERSONS: Sql = statement! {hot "purchases_wake", "
     WHERE id IN (?*)
 "};
 
-/// The platforms with purchases that were woken and did not settle, when the first back-off of each is over.
+/// The platforms with purchases that were woken and did not settle, each with the earliest end of a back-off that is
+/// over.
 const WITH_UNFOLLOWED: Sql = statement! {hot "purchases_woken", "
     SELECT COALESCE(string_agg(id || ' ' || (
             SELECT sweep_at
@@ -113,7 +118,7 @@ const WITH_UNFOLLOWED: Sql = statement! {hot "purchases_woken", "
     FROM platforms each_platform
 "};
 
-/// The purchases of platforms that were woken and did not settle, when their back-off is over.
+/// The purchases of platforms that were woken and did not settle, and whose back-off is over.
 const UNFOLLOWED: Sql = statement! {hot "purchases_woken", "
     SELECT id, {IS_USABLE} AS is_queried, COALESCE((
             SELECT string_agg(
@@ -131,8 +136,8 @@ const UNFOLLOWED: Sql = statement! {hot "purchases_woken", "
     WHERE id IN (?*)
 "};
 
-/// The platforms with purchases that are due by a change of settings or by the calendar, or that were deleted and have
-/// some whose notifications wait.
+/// The platforms with purchases that are due because of a change of settings or the calendar, and deleted platforms
+/// with purchases whose notifications wait.
 const WITH_PLANNED: Sql = statement! {hot "purchases_wake", "
     SELECT COALESCE(string_agg(id || ' ' || CASE WHEN deleted_at IS NULL THEN COALESCE((
                 SELECT next_wake_at
@@ -154,11 +159,11 @@ const WITH_PLANNED: Sql = statement! {hot "purchases_wake", "
     FROM platforms each_platform
 "};
 
-/// How long before a query that was put off its purchase counts as woken: its run needs the store's rate then. A later
-/// one does not count, so that purchases which the store does not know for days never stop the calendar.
+/// How long before a postponed query its purchase counts as woken, because its run will then need the store's rate.
+/// Queries further ahead do not count, so that purchases that the store does not know for days never stop the calendar.
 const AHEAD: Duration = Duration::from_secs(10);
 
-/// The purchases of platforms that are due by a change of settings and by the calendar.
+/// The purchases of platforms that are due because of a change of settings or the calendar.
 const PLANNED: Sql = statement! {hot "purchases_wake", "
     SELECT id, {IS_USABLE} AS is_queried, (
             SELECT COUNT(*)
@@ -192,7 +197,7 @@ const PLANNED: Sql = statement! {hot "purchases_wake", "
     WHERE id IN (?*)
 "};
 
-/// The purchases that a person waits for, at most so many of each platform, one of each in turn.
+/// Returns the purchases for which a person waits, a limited number of each platform, alternating between platforms.
 pub fn for_persons(
     connection: &mut AnyConnection,
     marks: &LowMarks,
@@ -236,7 +241,8 @@ pub fn for_persons(
     )
 }
 
-/// The purchases that did not follow their wakes, at most so many of each platform, one of each in turn.
+/// Returns the purchases that did not settle after a wake, at most `limit` of each platform, alternating between
+/// platforms.
 pub fn again(
     connection: &mut AnyConnection,
     marks: &LowMarks,
@@ -267,7 +273,7 @@ pub fn again(
     })
 }
 
-/// The purchases of all platforms for changes of settings and the calendar, one of each platform in turn.
+/// Returns the purchases that are due because of changes of settings or the calendar, alternating between platforms.
 pub fn by_platform(
     connection: &mut AnyConnection,
     marks: &LowMarks,
@@ -319,18 +325,18 @@ pub fn by_platform(
     )
 }
 
-/// The platforms with something due, those first that wait longest.
+/// The platforms with due purchases, those that have waited longest first.
 struct Platforms {
     ids: Vec<PlatformId>,
     more: bool,
 }
 
-/// Purchases that wake for one reason.
+/// A category of due purchases.
 struct Waking {
     name: &'static str,
-    /// Selects the platforms that have some.
+    /// Selects the platforms with purchases of this category.
     platforms: Sql,
-    /// Number of queues in which `platforms` looks, each from a low mark on.
+    /// Number of queues that `platforms` searches, each from a low mark on.
     queues: usize,
 }
 
@@ -374,13 +380,13 @@ impl Platforms {
         })
     }
 
-    /// How many purchases of each platform are read, at most `limit`.
+    /// Returns how many purchases of each platform are read, at most `limit`.
     fn share(&self, limit: i64) -> i64 {
         let count = i64::try_from(self.ids.len()).unwrap_or(i64::MAX).max(1);
         limit.min((MAX_FOUND / count).max(1))
     }
 
-    /// Reads rows of them, if there are any.
+    /// Reads rows of the platforms, if there are any platforms.
     fn read<T>(
         &self,
         read: impl FnOnce(Vec<PlatformId>) -> Result<Vec<T>, Error>,
@@ -392,7 +398,7 @@ impl Platforms {
         }
     }
 
-    /// One purchase of each platform in turn.
+    /// Merges the platforms' pages, taking one purchase of each platform in turn.
     fn in_turn<T>(
         &self,
         rows: Vec<T>,
@@ -414,7 +420,7 @@ impl Platforms {
 }
 
 impl OverduePage {
-    /// Adds purchases that another statement finds, in total at most `limit`.
+    /// Adds the purchases in another statement's text, up to `limit` purchases in total.
     fn with(mut self, text: &str, now: Timestamp, limit: i64) -> Result<Self, Error> {
         let limit = usize::try_from(limit).unwrap_or(0);
         let mut found = text.split(',').filter(|one| !one.is_empty());
@@ -466,8 +472,8 @@ fn unreadable(text: &str) -> Error {
     ))
 }
 
-/// Locks purchases whose next wake has passed and was not noted by another process. Purchases that are being settled
-/// are left out, so that this never waits for one.
+/// Locks purchases whose next wake has passed and was not recorded by another process. Purchases that are being settled
+/// are skipped, so that this never waits for a settling.
 const LOCK: Sql = statement! {"
     SELECT collapse_key AS value
     FROM purchases
@@ -489,7 +495,7 @@ const POSTPONE: Sql = statement! {"
     WHERE collapse_key IN (?*)
 "};
 
-/// Notes which purchases were woken, and until when others are postponed.
+/// Records which purchases were woken, and until when others are postponed.
 pub fn note(write: &mut Write<'_>, overdue: &Overdue, woken: &[Due]) -> Result<(), Error> {
     let woken: BTreeSet<CollapseKey> = Overdue::of(DueReason::Wake, woken).collect();
     let mut postponed: BTreeMap<CollapseKey, Timestamp> =

@@ -1,7 +1,7 @@
 //! The hot path of devices: stores the reports of many requests with few statements.
 //!
-//! A repeated report is recognized by the app's own id of it, and is not stored again. The end of a session that has ended
-//! counts as a repetition too: it was announced.
+//! A repeated report is recognized by the app's own id of the report, and is not stored again. The end of a session
+//! that has already ended also counts as a repetition, because that end was announced.
 
 use crate::devices::admission::Admission;
 use crate::devices::claims::accept::{
@@ -34,23 +34,23 @@ const ACCEPT: Faults = Faults {
     early_answer: Some("device.acknowledge_early"),
 };
 
-/// The table of the networks, for their hashes.
+/// The purpose of the hashes of networks: the table that contains them.
 const CLAIMS: &str = "claims";
 
-/// How the events of a request were taken.
+/// How many events of a request were accepted, and the effects of storing them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AcceptedReports {
-    /// Number of events that are stored now.
+    /// Number of events that are now stored for the first time.
     pub accepted: usize,
-    /// Number of events that were stored before.
+    /// Number of events that were already stored.
     pub repeated: usize,
-    /// About how many bytes of the database the new events take, with their deliveries and sessions.
+    /// Approximate number of bytes that the new events take in the database, with their deliveries and sessions.
     pub stored_bytes: usize,
-    /// The enabled destinations for which some of the new events were queued.
+    /// The enabled destinations for which new events were queued.
     pub queued_for: BTreeSet<DestinationId>,
     /// The claims of purchases in the new events.
     pub claims: ClaimCounts,
-    /// Claims of known purchases: `examine_claim` decides them at once.
+    /// Claims of known purchases, which `examine_claim` can decide at once.
     pub known: Vec<ClaimKey>,
 }
 
@@ -80,13 +80,13 @@ impl AddAssign for AcceptedReports {
     }
 }
 
-/// Maximum number of events that are written at once: on SQLite notifications wait for them.
+/// Maximum number of events that are written at once: on SQLite, notifications wait for the write.
 const MAX_WRITTEN: usize = 64;
 
 impl Store {
-    /// Accepts what devices report. When this returns, it is durable: it survives a power cut. If it fails, a part of the
-    /// events may be stored: the app sends all of them again. An unknown device is created with the secret of its first
-    /// request; then one with another secret is refused with [`Error::Unproved`].
+    /// Accepts the reports of devices. When this returns, they are durable and survive a power failure. If it fails,
+    /// some of the events may be stored, and the app sends all of them again. An unknown device is created with the
+    /// secret of its first request; later requests with another secret are refused with [`Error::Unproved`].
     pub async fn accept_reports(&self, request: DeviceRequest) -> Result<AcceptedReports, Error> {
         let network = self.database.secrets.tombstone(
             CLAIMS,
@@ -136,11 +136,11 @@ impl Store {
     }
 }
 
-/// The reports of a group of requests, each once.
+/// The reports of a group of requests, without repetitions.
 struct Gathered<'r> {
-    /// The sessions of its events, as they are stored.
+    /// The stored sessions of the events.
     known: BTreeMap<SessionKey, Session>,
-    /// The ends of sessions in this group.
+    /// The sessions that end in this group.
     closed: BTreeSet<SessionKey>,
     seen: BTreeSet<Identity>,
     /// Events to store, with the index of their request.
@@ -192,7 +192,7 @@ fn conceal_and_accept(
     checks.into_iter().map(result).collect()
 }
 
-/// Data that all requests of a write share.
+/// Values that all requests of one write share.
 struct WriteContext<'a> {
     org: OrgId,
     epoch: i64,
@@ -200,7 +200,7 @@ struct WriteContext<'a> {
     backlogs: &'a ClaimBacklogs,
 }
 
-/// Accepts requests that prove their devices.
+/// Accepts requests whose devices are proved.
 fn accept(
     write: &mut Write<'_>,
     context: &WriteContext<'_>,
@@ -296,14 +296,14 @@ fn accept(
     Ok(accepted)
 }
 
-/// The indexes of the requests, ordered by device; those of one device stay in the order in which they came.
+/// Returns the indexes of the requests, ordered by device; those of one device stay in order of arrival.
 fn in_order(requests: &[&DeviceRequest]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..requests.len()).collect();
     order.sort_by_key(|index| requests[*index].place());
     order
 }
 
-/// The sessions that the events of these requests name.
+/// Returns the sessions that the events of these requests name.
 fn sessions_of(requests: &[&DeviceRequest]) -> BTreeSet<SessionKey> {
     let of = |request: &&DeviceRequest| {
         let place = request.place();
@@ -317,8 +317,8 @@ fn sessions_of(requests: &[&DeviceRequest]) -> BTreeSet<SessionKey> {
 }
 
 impl<'r> Gathered<'r> {
-    /// Adds the events of a request, without those that are repeated in the group, and without the ends of sessions that
-    /// have ended.
+    /// Adds the events of a request, without those that are repeated in the group, and without ends of sessions that
+    /// have already ended.
     fn add(&mut self, index: usize, request: &'r DeviceRequest) {
         for report in &request.reports {
             let key = report.session.map(|session| (request.place(), session));
@@ -344,7 +344,7 @@ impl<'r> Gathered<'r> {
         }
     }
 
-    /// The claims of the new events.
+    /// Returns the claims in the new events.
     fn claims(
         &self,
         requests: &[&'r DeviceRequest],
@@ -371,7 +371,7 @@ impl<'r> Gathered<'r> {
         claims
     }
 
-    /// The customers of the store on the devices, according to the new events, in order.
+    /// Returns the store's customers on the devices, according to the new events, in order.
     fn presences(
         &self,
         events: &[NewEvent],
@@ -391,7 +391,7 @@ impl<'r> Gathered<'r> {
         new.filter_map(presence).collect()
     }
 
-    /// When each session began: what is known never changes; else by the first start in the group.
+    /// Returns when each session began: a known beginning never changes; otherwise the first start in the group counts.
     fn beginnings(
         &self,
         requests: &[&DeviceRequest],
@@ -412,7 +412,7 @@ impl<'r> Gathered<'r> {
         began
     }
 
-    /// The sessions of these events that are not stored yet.
+    /// Returns the sessions of these events that are not stored yet.
     fn new_sessions(&self, events: &[NewEvent]) -> BTreeSet<SessionKey> {
         let named = events
             .iter()
@@ -455,7 +455,7 @@ const fn step(kind: DeviceEventKind) -> SessionEffect {
     }
 }
 
-/// The data of an event's body besides its report.
+/// The data from which an event's body is built, besides the report.
 struct BodyContext<'a> {
     origin: &'a Origin,
     owner: &'a DeviceOwner,
@@ -481,14 +481,14 @@ impl DeviceRequest {
         }
     }
 
-    /// When it was received, by the clock that stamps rows.
+    /// Returns when the request was received, by the clock that stamps rows.
     fn received_at(&self, write: &mut Write<'_>) -> Result<Timestamp, Error> {
         Ok(write
             .now()?
             .minus(write.began.saturating_duration_since(self.received_at)))
     }
 
-    /// The device's clock, as this request shows it.
+    /// Returns the device's clock according to this request.
     const fn clock(&self, received_at: Timestamp) -> DeviceClock {
         DeviceClock {
             sent_at: self.sent_at,

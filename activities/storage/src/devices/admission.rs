@@ -1,4 +1,4 @@
-//! Which requests of devices are accepted: those that prove their device, if it has a secret.
+//! Which device requests are accepted: if a device has a secret, only those that present it.
 
 use crate::devices::rows::{self, DescribedDevice, KnownDevice};
 use crate::devices::secret;
@@ -7,16 +7,16 @@ use db::writer::Write;
 use domain::DevicePlace;
 use std::collections::BTreeMap;
 
-/// The devices of requests, which are locked.
+/// The devices of requests; their rows are locked.
 pub struct Admission(pub BTreeMap<DevicePlace, KnownDevice>);
 
 impl Admission {
-    /// Locks the devices of requests, in order of their ids, and stores how they describe themselves now. An unknown
-    /// one is created with the secret of its first request.
+    /// Locks the devices of requests, in order of their ids, and stores their current descriptions. An unknown device
+    /// is created with the secret of its first request.
     pub fn read(write: &mut Write<'_>, requests: &[DescribedDevice<'_>]) -> Result<Self, Error> {
         let mut described = BTreeMap::<DevicePlace, DescribedDevice<'_>>::new();
         for request in requests {
-            // Of two requests of a device the later one describes it.
+            // Of several requests with the same secret, the latest describes the device.
             let newest = described.entry(request.place).or_insert(*request);
             if newest.secret == request.secret {
                 *newest = *request;
@@ -24,7 +24,7 @@ impl Admission {
         }
         rows::lock(write, &described)?;
         let admission = Self(rows::known(write.connection, described.keys().copied())?);
-        // The first request of a device may be forged, in which case it describes nothing.
+        // If the first request of a device was forged, it describes nothing, and a later one may still be accepted.
         described.retain(|_, request| admission.check(request).is_err());
         let proved = requests
             .iter()

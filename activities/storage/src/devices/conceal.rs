@@ -1,5 +1,5 @@
-//! Reports about customers of a store who were erased are stored with the tombstone in place of the store's id, and
-//! without the texts in which the app wrote it.
+//! Reports that name an erased customer: they are stored with the tombstone in place of the store's id, and without the
+//! app's texts that contain the id.
 
 use crate::devices::request::DeviceRequest;
 use crate::devices::rows::{Origin, Origins};
@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 /// Namespace of the tombstones that replace client ids.
 const EVENTS: &str = "device_events";
 
-/// The requests as they are stored. Where no customer of an app was erased, nothing is read.
+/// Returns the requests as they are to be stored. Reads nothing for an app that never erased a customer.
 pub fn conceal<'r>(
     write: &mut Write<'_>,
     secrets: &Secrets,
@@ -45,7 +45,7 @@ pub fn conceal<'r>(
     Ok(stored)
 }
 
-/// The tombstones of a request's names that stand for a customer.
+/// The names of erased customers in a request, by their tombstones.
 struct ConcealedNames<'a> {
     secrets: &'a Secrets,
     origin: &'a Origin,
@@ -62,7 +62,7 @@ impl ConcealedNames<'_> {
         .tombstone(self.secrets)
     }
 
-    /// The tombstone for each text that may be a store's id.
+    /// Returns the tombstone of each text in the request that may be a store's id.
     fn sought(&self, request: &mut DeviceRequest) -> BTreeSet<String> {
         let mut sought = BTreeSet::new();
         for report in &mut request.reports {
@@ -82,7 +82,7 @@ impl ConcealedNames<'_> {
 
     fn conceal(&self, request: &mut DeviceRequest) {
         let device = request.device.id.to_string();
-        // The same for the same id: a repeated report is recognized by it.
+        // Equal ids get equal replacements, because a repeated report is recognized by its id.
         let client_id = |id: &mut String| {
             if self.is_named_in(id) {
                 *id = self.secrets.tombstone(EVENTS, &device, id);
@@ -116,7 +116,7 @@ impl ConcealedNames<'_> {
     }
 }
 
-/// The text itself and its pieces, as far as they are long enough for a store's id.
+/// Returns the text itself and its pieces, if they are long enough for a store's id.
 fn parts(text: &str) -> impl Iterator<Item = &str> {
     let is_between = |one: char| !one.is_alphanumeric() && !"-_=+/.@".contains(one);
     let pieces = text.split(is_between).filter(move |piece| *piece != text);

@@ -1,4 +1,4 @@
-//! The rows of events of devices, and of their deliveries to destinations.
+//! The rows of device events, and of their deliveries to destinations.
 
 use crate::devices::rows::{Origins, SIZES};
 use crate::settings::destinations::Destination;
@@ -10,27 +10,27 @@ use domain::device::DeviceEventKind;
 use domain::{DeviceId, DevicePlace, Environment, EventId, PlatformId, SessionId, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// An event that is to be stored.
+/// An event to be stored.
 pub struct NewEvent {
     pub id: EventId,
     pub place: DevicePlace,
-    /// The app's own id of it.
+    /// The app's own id of the event.
     pub client_id: String,
     pub kind: DeviceEventKind,
     pub session: Option<SessionId>,
     pub environment: Environment,
-    /// When it happened, by our clock.
+    /// When the event happened, by settle's clock.
     pub occurred_at: Timestamp,
     pub body: String,
 }
 
-/// Sizes of rows in bytes, with their parts of indexes and without what is counted by itself, as SQLite and PostgreSQL
-/// store them: those of an event without its body, of one delivery of it, and of a session.
+/// Sizes of rows in bytes, as SQLite and PostgreSQL store them, with their index entries and without the texts that are
+/// counted separately: of an event, of one of its deliveries, and of a session.
 const EVENT_BYTES: usize = 450;
 const DELIVERY_BYTES: usize = 270;
 pub const SESSION_BYTES: usize = 300;
 
-/// The identity of an event: a device uses each id of its own once.
+/// The identity of an event: a device uses each of its own ids once.
 pub type Identity = (DevicePlace, String);
 
 row! {
@@ -50,7 +50,8 @@ const INSERT: Sql = statement! {"
     RETURNING seq, platform_id, device_id, client_id
 "};
 
-/// Stores events, in this order, and queues each for the destinations that chose its type. Returns which were new.
+/// Stores events in this order, and queues each for the destinations that chose its type. Returns the identities of the
+/// new ones.
 pub fn insert(
     write: &mut Write<'_>,
     events: &[NewEvent],
@@ -89,12 +90,12 @@ pub fn insert(
 }
 
 impl NewEvent {
-    /// Identity of the event, as stored.
+    /// Returns the event's identity, as stored.
     pub fn identity(&self) -> Identity {
         (self.place, clean(&self.client_id).into_owned())
     }
 
-    /// The destinations that chose its type.
+    /// Returns the destinations that chose the event's type.
     pub fn choosers<'o>(&self, origins: &'o Origins) -> impl Iterator<Item = &'o Destination> {
         let kind = self.kind.as_str();
         let all = origins
@@ -104,7 +105,7 @@ impl NewEvent {
         all.filter(move |one| one.chose(kind))
     }
 
-    /// About how many bytes of the database it takes, with its deliveries.
+    /// Returns the approximate number of bytes that the event takes in the database, with its deliveries.
     pub fn stored_bytes(&self, origins: &Origins) -> usize {
         let ids = 2 * self.client_id.len();
         EVENT_BYTES + ids + self.body.len() + DELIVERY_BYTES * self.choosers(origins).count()

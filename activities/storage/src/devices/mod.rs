@@ -1,5 +1,5 @@
-//! What devices report: their descriptions, sessions and events, and the destinations for which these are queued; and
-//! the claims of purchases in it.
+//! What devices report: their descriptions, sessions, events and claims of purchases, and the destinations for which
+//! the events are queued.
 //!
 //! Nothing here starts a workflow for an event: the run of a destination's stream takes pending events in batches.
 

@@ -1,6 +1,7 @@
-//! Retention: events of devices and sessions that are older than the operator keeps bodies are removed, delivered or not.
-//! They belong to no ledger. With its last event and session a device is removed too, unless it belongs to a user, has
-//! logged out (its next report would make it the anonymous user of before) or has a claim.
+//! Retention: removes device events and sessions that are older than the operator's limit for bodies, delivered or not.
+//! They are not part of the ledger. A device is removed together with its last event and session, unless it belongs to
+//! a user, has a claim, or has logged out: a removed device would, with its next report, belong to the anonymous user
+//! it had before the logout.
 
 use crate::store::Store;
 use db::error::Error;
@@ -31,7 +32,7 @@ const OLDEST: Sql = statement! {"
     SELECT seq, platform_id, device_id, created_at FROM device_events ORDER BY seq LIMIT ?
 "};
 
-/// Old sessions by the time of receipt, because devices have clocks of their own.
+/// Old sessions by time of receipt, because devices have clocks of their own.
 const OLD_SESSIONS: Sql = statement! {hot "device_sessions_ended", "
     SELECT platform_id, device_id, id
     FROM device_sessions
@@ -48,7 +49,8 @@ const REMOVE_SESSION: Sql = statement! {"
     DELETE FROM device_sessions WHERE platform_id = ? AND device_id = ? AND id = ? AND closed_at + 0 IS NOT NULL
 "};
 
-// A report that is being stored writes the device first: then it was seen later than that, and stays.
+// A report that is being stored writes the device first, so `seen_at` is then later than this time, and the device
+// stays.
 const REMOVE_DEVICE: Sql = statement! {"
     DELETE FROM devices
     WHERE platform_id = ? AND id = ? AND seen_at < ? AND user_id IS NULL AND logouts = 0
@@ -61,8 +63,8 @@ const REMOVE_DEVICE: Sql = statement! {"
 "};
 
 impl Store {
-    /// Removes at most `limit` events of devices, and as many sessions, that were received before `before`, and the devices
-    /// that have nothing else. Returns the number of events and sessions.
+    /// Removes at most `limit` device events, and as many sessions, that were received before `before`, and the devices
+    /// that have nothing else left. Returns the number of removed events and sessions.
     pub async fn forget_reports(&self, before: Timestamp, limit: i64) -> Result<usize, Error> {
         let (events, sessions) = self
             .read(move |connection| {

@@ -1,4 +1,4 @@
-//! The rows of platforms and devices, as reports need them.
+//! The rows of platforms and devices that reports need.
 
 use crate::devices::secret::SecretHash;
 use crate::settings::credential::IS_USABLE;
@@ -36,7 +36,7 @@ pub struct Origin {
     pub has_secret: bool,
     /// Whether a customer of the app was erased.
     pub has_erased: bool,
-    /// Destinations that want events of this platform.
+    /// Destinations that receive events of this platform.
     pub destinations: Vec<Destination>,
 }
 
@@ -47,11 +47,11 @@ const PLATFORM: Sql = statement! {"
     WHERE id = ?
 "};
 
-/// The platforms that were read in a transaction.
+/// The platforms that a transaction has read.
 pub type Origins = BTreeMap<PlatformId, Origin>;
 
 impl Origin {
-    /// Reads a platform, unless it was read.
+    /// Reads a platform, unless the transaction has already read it.
     pub fn read_once<'o>(
         origins: &'o mut Origins,
         connection: &mut AnyConnection,
@@ -85,7 +85,7 @@ impl Origin {
     }
 }
 
-// `seen_at` is written although nothing changed: that locks the device until the end of the transaction.
+// `seen_at` is written even if nothing changed, because that locks the device until the end of the transaction.
 const UPSERT: Sql = statement! {"
     INSERT INTO devices (platform_id, id, device, secret_hash, created_at, seen_at)
     VALUES ?*
@@ -94,7 +94,7 @@ const UPSERT: Sql = statement! {"
         seen_at = CASE WHEN {MAY_REPORT} THEN excluded.seen_at ELSE devices.seen_at END
 "};
 
-/// The condition of `secret::may_report`, by which the request is refused.
+/// The condition of `secret::may_report` in SQL.
 const MAY_REPORT: &str =
     "devices.secret_hash IS NULL OR devices.secret_hash = excluded.secret_hash";
 
@@ -103,12 +103,12 @@ const MAY_REPORT: &str =
 pub struct DescribedDevice<'r> {
     pub place: DevicePlace,
     pub device: &'r Device,
-    /// The secret that the request shows.
+    /// The secret that the request presents.
     pub secret: Option<&'r SecretHash>,
 }
 
-/// Stores devices as requests describe them, and locks them, in order of their ids. Creates unknown ones with the
-/// secrets of the requests. A request with another secret than that of its device changes nothing.
+/// Stores devices as requests describe them, and locks them, in order of their ids. Creates unknown devices with the
+/// secrets of their requests. A request with another secret than that of its device changes nothing.
 pub fn lock(
     write: &mut Write<'_>,
     devices: &BTreeMap<DevicePlace, DescribedDevice<'_>>,
@@ -140,9 +140,9 @@ pub fn lock(
 
 pub struct KnownDevice {
     pub owner: DeviceOwner,
-    /// The secret with which it was created.
+    /// The secret with which the device was created.
     pub secret: Option<SecretHash>,
-    /// When the newest list of its purchases was valid.
+    /// When the newest list of the device's purchases was valid.
     pub listed_at: Option<Timestamp>,
 }
 
@@ -165,7 +165,7 @@ const KNOWN: Sql = statement! {"
     WHERE (d.platform_id, d.id) IN (VALUES ?*)
 "};
 
-/// The users and secrets of devices. The devices are locked.
+/// Returns the users and secrets of devices, which must be locked.
 pub fn known(
     connection: &mut AnyConnection,
     devices: impl IntoIterator<Item = DevicePlace>,
@@ -211,7 +211,7 @@ const FIND: Sql = statement! {"
     FOR UPDATE SKIP LOCKED
 "};
 
-/// Locks a device and reads its description; `None` also if another transaction has locked it.
+/// Locks a device and reads its description; `None` if it is unknown, or if another transaction has locked it.
 pub fn locked(
     write: &mut Write<'_>,
     platform: PlatformId,

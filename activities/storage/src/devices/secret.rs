@@ -1,7 +1,8 @@
-//! How a device proves itself: with a secret that it generated. Its hash is stored in the transaction that creates the
-//! device, and never later, so that knowing the id of a device without a secret is not enough to take it over.
+//! How a device proves its identity: with a secret that it generated. The secret's hash is stored in the transaction
+//! that creates the device, and never later, so that knowing the id of a device without a secret is not enough to take
+//! it over.
 //!
-//! A device without a secret may report, and nothing else.
+//! A device without a secret may only report.
 
 use db::connection::AnyConnection;
 use db::error::{Error, Unproved};
@@ -14,7 +15,7 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use subtle::ConstantTimeEq;
 
-/// The SHA-256 of a device's secret, in lower-case hex. Two are compared in constant time.
+/// The SHA-256 of a device's secret, in lower-case hex. Hashes are compared in constant time.
 #[derive(Clone)]
 pub struct SecretHash(String);
 
@@ -27,7 +28,7 @@ impl SecretHash {
         Self(hex)
     }
 
-    /// The hash in hex, as stored.
+    /// Returns the hash in hex, as stored.
     pub fn hex(&self) -> &str {
         &self.0
     }
@@ -53,7 +54,8 @@ impl fmt::Debug for SecretHash {
     }
 }
 
-/// Checks that a request with this secret, if any, may report on a device that was created with that one.
+/// Checks that a request with the secret `shown`, if any, may report on a device that was created with `created`, if
+/// any.
 pub fn may_report(
     shown: Option<&SecretHash>,
     created: Option<&SecretHash>,
@@ -74,7 +76,7 @@ row! {
 
 const CREATED: Sql = statement!("SELECT secret_hash FROM devices WHERE platform_id = ? AND id = ?");
 
-/// Checks that this is the secret of the device. An unknown device has none yet.
+/// Checks that `shown` is the secret of the device. An unknown device has no secret yet and passes the check.
 pub fn prove(
     connection: &mut AnyConnection,
     place: DevicePlace,
@@ -83,7 +85,7 @@ pub fn prove(
     find(connection, place)?.map_or(Ok(()), |created| prove_created(created.secret_hash, shown))
 }
 
-/// Checks that this is the secret of a device that was created with that one, if any.
+/// Checks that `shown` is the secret with which a device was created. Fails if it was created without one.
 pub fn prove_created(created: Option<String>, shown: &SecretHash) -> Result<(), Error> {
     let created = created
         .map(SecretHash::stored)

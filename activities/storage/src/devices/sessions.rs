@@ -75,7 +75,7 @@ const UPSERT: Sql = statement! {"
         closed_at = excluded.closed_at
 "};
 
-/// Stores sessions of which events were received now.
+/// Stores sessions for which events have just been received.
 pub fn store(write: &mut Write<'_>, sessions: &BTreeMap<SessionKey, Session>) -> Result<(), Error> {
     let due_at = Session::times_out_at(write.now()?);
     let rows: Vec<[Value<'_>; 7]> = sessions

@@ -1,5 +1,5 @@
-//! Ends the sessions without an event for half an hour. A device that is reporting at the moment is left to the next
-//! sweep, so that its report does not wait: it may extend the session.
+//! Ends sessions that had no event for half an hour. A device that is currently reporting is left to the next sweep:
+//! its report may extend the session, and must not wait.
 
 use crate::devices::events::{self, NewEvent};
 use crate::devices::rows::{self, KnownDevice, Origin, Origins};
@@ -30,7 +30,7 @@ const IDLE: Sql = statement! {hot "device_sessions_open", "
     LIMIT ?
 "};
 
-// It had no event until now, under the lock of its device.
+// Checks again, under the lock of the session's device, that there has been no event.
 const END: Sql = statement! {"
     UPDATE device_sessions
     SET closed_at = last_event_at
@@ -46,7 +46,8 @@ row! {
 }
 
 impl Store {
-    /// Ends at most `limit` sessions that had no event for half an hour, and records that. Returns their number.
+    /// Ends at most `limit` sessions that had no event for half an hour, and records these ends as events. Returns the
+    /// number of sessions.
     pub async fn end_idle_sessions(&self, limit: i64) -> Result<usize, Error> {
         let clock = self.database.clock;
         let idle: Vec<Idle> = self
@@ -114,7 +115,7 @@ fn end(
     Ok(new.len())
 }
 
-/// The end of a session by a timeout.
+/// The end of a session by a timeout, with the data for its event.
 struct Timeout {
     place: DevicePlace,
     session: SessionId,
@@ -134,7 +135,7 @@ fn timed_out(timeout: Timeout, origin: &Origin, device: &Device, owner: &DeviceO
         epoch,
         org,
     } = timeout;
-    // No app has such an id: a slash is refused.
+    // No app can use such an id, because ids with a slash are refused.
     let client_id = format!("session/{session}");
     let event = DeviceEvent {
         org_id: org,

@@ -1,5 +1,5 @@
 //! Alarms: conditions that need a person's attention. An alarm that is raised again is counted in its row and reopens.
-//! The room `reports` lists them.
+//! The folder `reports` lists alarms.
 
 use crate::store::Store;
 use db::alarm::{About, NewAlarm};
@@ -9,8 +9,8 @@ use db::statement::sql;
 use db::writer::Write;
 use domain::PlatformId;
 
-/// The detail of the alarms of an outage of a store: that it does not answer, and that notifications wait for it. It has
-/// neither a time nor a number, so that there is one such alarm of a platform.
+/// The detail of the two alarms about a store's outage: that the store does not answer, and that notifications wait for
+/// it. It contains no time or number, so that each platform has only one alarm of each kind.
 pub const STORE_SILENT: &str = "the store does not answer: purchases wait until it does. When the patience with it ends, \
      what is certain without it is announced unverified, and the rest waits for at most a day; `settle status` shows \
      since when, and how many wait";
@@ -18,7 +18,7 @@ pub const STORE_SILENT: &str = "the store does not answer: purchases wait until 
 pub const VERIFICATION_WAITS: &str = "verification_waits";
 
 impl Store {
-    /// Raises an alarm. If one about the same with the same kind and detail exists, its count is raised instead.
+    /// Raises an alarm. If one with the same subject, kind and detail exists, its count is increased instead.
     pub async fn alarm(
         &self,
         about: impl Into<About>,
@@ -31,7 +31,7 @@ impl Store {
             .await
     }
 
-    /// Closes an alarm, if it is open, because its cause is gone.
+    /// Closes an alarm whose cause is gone, if it is open.
     pub async fn close_alarm(
         &self,
         about: impl Into<About>,
@@ -56,7 +56,8 @@ impl Store {
     }
 }
 
-/// Raises an alarm at the end of the caller's transaction: one alarm may be raised by settlings of many purchases.
+/// Raises an alarm at the end of the caller's transaction, since settlings of many purchases may raise the same alarm
+/// and would wait for its row.
 pub fn raise(write: &mut Write<'_>, about: About, kind: &str, detail: &str) -> Result<(), Error> {
     write.raise(NewAlarm {
         about,
@@ -65,8 +66,8 @@ pub fn raise(write: &mut Write<'_>, about: About, kind: &str, detail: &str) -> R
     })
 }
 
-/// Closes an alarm at the end of the caller's transaction, because its cause is gone. One that a person acknowledged
-/// stays as it is.
+/// Closes an alarm whose cause is gone, at the end of the caller's transaction. An alarm that a person acknowledged
+/// does not change.
 pub fn close(write: &mut Write<'_>, alarm: NewAlarm<'_>, why: &str) -> Result<(), Error> {
     let statement = alarm.closing(write.now()?, why);
     write.run_last(alarm.order(), statement);
@@ -79,7 +80,7 @@ const RAISED: Sql = statement! {"
     WHERE kind = ? AND detail = ? AND platform_id IS NOT NULL
 "};
 
-/// Closes an alarm as [`close`] does, about each platform about which it was raised.
+/// Closes an alarm as [`close`] does, for each platform about which it was raised.
 pub fn close_everywhere(
     write: &mut Write<'_>,
     kind: &str,

@@ -25,7 +25,7 @@ row! {
 }
 
 row! {
-    /// A delivery as a lane needs it.
+    /// A delivery, with the columns that a lane needs.
     pub struct DeliveryRow {
         pub seq: i64,
         pub id: DeliveryId,
@@ -52,8 +52,8 @@ pub const SELECT: &str = "
         first_tried_at, tried_at, body, environment, last_error, traceparent, joined_device_id
     FROM deliveries";
 
-/// The next pending `user.*` deliveries of a destination after a sequence number. It repeats the condition of the index
-/// `deliveries_news`, so that pending deliveries of `purchase.updated` are not read.
+/// The next open `user.*` deliveries of a destination after a sequence number. Repeats the condition of the index
+/// `deliveries_news`, so that deliveries of `purchase.updated` are not read.
 pub const NEXT_OF_USERS: &str = "
     SELECT seq
     FROM deliveries
@@ -70,7 +70,7 @@ pub const FREED: &str = "body = NULL, traceparent = NULL";
 pub const BATCH: i64 = 2000;
 /// Number of purchases whose waiting deliveries one statement releases.
 const RELEASED_AT_ONCE: usize = 500;
-/// The statuses of deliveries that have not ended: pending, or waiting for the user's own id.
+/// The statuses of deliveries that have not ended: pending, or waiting for the user's external id.
 pub const OPEN: [DeliveryStatus; 2] = [DeliveryStatus::Pending, DeliveryStatus::Waiting];
 /// The error of a delivery to a deleted destination.
 const DELETED: &str = "the destination was deleted";
@@ -78,7 +78,7 @@ const DELETED: &str = "the destination was deleted";
 /// Maximum number of deliveries of a destination that are counted.
 pub const MAX_COUNTED: i64 = 10_000;
 
-/// A delivery that is to be recorded.
+/// A delivery to be recorded.
 struct NewDelivery<'a> {
     id: DeliveryId,
     event: &'a Event,
@@ -103,8 +103,8 @@ pub fn queue(
     .insert(write)
 }
 
-/// Queues for a destination an event that was recorded earlier, perhaps in an earlier epoch. `n` is the number of its
-/// deliveries of the event so far.
+/// Queues an event for a destination again that was recorded earlier, perhaps in an earlier epoch. `n` is the number of
+/// deliveries of the event that the destination already has.
 pub fn queue_again(
     write: &mut Write<'_>,
     event: &Event,
@@ -124,7 +124,7 @@ pub fn queue_again(
 impl NewDelivery<'_> {
     fn insert(&self, write: &mut Write<'_>) -> Result<(), Error> {
         let event = self.event;
-        // Each revision has one of these: so most of them find the row of their lane.
+        // Each revision has one `purchase.updated`, so with this most lanes have a row before they are leased.
         if event.event_type == PURCHASE_UPDATED {
             lanes::insert_later(write, event.collapse_key, self.destination)?;
         }
@@ -148,8 +148,8 @@ impl NewDelivery<'_> {
 
 const SET_ENVIRONMENT: Sql = statement!("UPDATE deliveries SET environment = ? WHERE id = ?");
 
-/// Like [`queue`], and freezes the environment of the delivery: it stays this one even if its purchase
-/// changes.
+/// Queues an event like [`queue`], and freezes the environment of the delivery, so that it stays the same even if its
+/// purchase's changes.
 pub fn queue_in(
     write: &mut Write<'_>,
     event: &Event,
@@ -165,7 +165,7 @@ pub fn queue_in(
 
 const FIND: Sql = statement!("{SELECT} WHERE id = ?");
 
-/// One delivery. Its row is fetched later.
+/// Starts reading a delivery; its row is fetched later.
 pub fn find_ahead(
     connection: &mut AnyConnection,
     id: DeliveryId,
@@ -203,13 +203,13 @@ const OF_BATCH: Clause = clause! {&[RELEASE], hot "deliveries_unnamed_of_destina
     status {WAITING_OF_DESTINATION} AND destination_id = ? AND seq > ? AND seq <= ?
 "};
 
-/// Makes due the deliveries of a user's purchases that waited for the user's own id.
+/// Makes the deliveries of a user's purchases due that waited for the user's external id.
 pub fn release(write: &mut Write<'_>, user: UserId) -> Result<(), Error> {
     let waiting: Vec<CollapseKey> = sql(WAITING_OF_USER).bind(user).values(write.connection)?;
     release_purchases(write, &waiting)
 }
 
-/// Makes due the waiting deliveries of purchases, which another user owns from now on, or whose user has an id now.
+/// Makes the waiting deliveries of purchases due, because they have a new owner, or because their user now has an id.
 pub fn release_purchases(write: &mut Write<'_>, keys: &[CollapseKey]) -> Result<(), Error> {
     for keys in keys.chunks(RELEASED_AT_ONCE) {
         let release = sql(RELEASE.of(OF_PURCHASES)).uncached().bind(write.now()?);
@@ -220,7 +220,7 @@ pub fn release_purchases(write: &mut Write<'_>, keys: &[CollapseKey]) -> Result<
     Ok(())
 }
 
-/// Makes due the waiting deliveries of one purchase, which another user owns from now on.
+/// Makes the waiting deliveries of one purchase due, because it has a new owner.
 pub fn release_purchase(write: &mut Write<'_>, key: CollapseKey) -> Result<(), Error> {
     sql(RELEASE.of(OF_PURCHASE))
         .bind(write.now()?)
@@ -228,8 +228,8 @@ pub fn release_purchase(write: &mut Write<'_>, key: CollapseKey) -> Result<(), E
         .later(write.connection)
 }
 
-/// The purchases of a user that have a waiting delivery, in a statement of its own: a planner would begin with all that
-/// waits.
+/// The purchases of a user that have a waiting delivery. They are read by a separate statement: in a combined one, a
+/// planner would begin with all waiting deliveries.
 const WAITING_OF_USER: Sql = statement! {hot "deliveries_unnamed_of_lane", "
     SELECT p.collapse_key AS value
     FROM purchases p
@@ -247,7 +247,7 @@ const END_OF_BATCH: Sql = statement! {"
     HAVING MAX(seq) IS NOT NULL
 "};
 
-// A partial index of one status serves only a statement that has this status as a literal.
+// A partial index for one status is used only by a statement that contains this status as a literal.
 const PENDING: Clause = clause! {&[END_OF_BATCH, END_BATCH], hot "deliveries_pending_of_destination", "
     status {PENDING_OF_DESTINATION}
 "};
@@ -264,8 +264,8 @@ const fn in_status(status: DeliveryStatus) -> Clause {
     }
 }
 
-/// The last sequence number of the next batch of a destination's deliveries in a status; the batch begins after
-/// `after`. `None` when there is none.
+/// Returns the last sequence number of the next batch of a destination's deliveries in a status; `None` if there are
+/// none. The batch begins after `after`.
 fn end_of_batch(
     connection: &mut AnyConnection,
     destination: DestinationId,
@@ -280,8 +280,8 @@ fn end_of_batch(
 const REQUEST_RECONSIDERATION: Sql =
     statement!("UPDATE destinations SET reconsider_after = 0 WHERE id = ?");
 
-/// Notes that all deliveries of a destination that wait for a user's own id are to be reconsidered, which means to
-/// become due, because its settings changed.
+/// Marks a destination whose settings changed: all its deliveries that wait for a user's external id are to be
+/// reconsidered, which makes them due.
 pub fn request_reconsideration(
     write: &mut Write<'_>,
     destination: DestinationId,
@@ -302,8 +302,9 @@ const LOCK_RECONSIDERATION: Sql = statement! {"
 const NOTE_RECONSIDERED: Sql =
     statement!("UPDATE destinations SET reconsider_after = ? WHERE id = ?");
 
-/// Makes due the next batch of a destination's waiting deliveries and notes the end of the batch; returns how many
-/// became due, or `None` when nothing is left. The note is locked in the meantime, so that a new one is not lost.
+/// Makes the next batch of a destination's waiting deliveries due, and records the end of the batch. Returns how many
+/// became due, or `None` if none is left. The destination's mark is locked in the meantime, so that a new request for
+/// reconsideration is not lost.
 pub fn reconsider(write: &mut Write<'_>, destination: DestinationId) -> Result<Option<i64>, Error> {
     let noted: Option<i64> = sql(LOCK_RECONSIDERATION)
         .bind(destination)
@@ -333,7 +334,7 @@ const UNRECONSIDERED: Sql = statement! {"
     LIMIT ?
 "};
 
-/// The destinations with waiting deliveries that are still to be reconsidered, at most `limit`.
+/// Returns at most `limit` destinations whose waiting deliveries are still to be reconsidered.
 pub fn unreconsidered(
     connection: &mut AnyConnection,
     limit: i64,
@@ -349,7 +350,7 @@ const LAST_SEQ: Sql = statement! {hot "deliveries_of_key", "
     LIMIT 1
 "};
 
-/// The newest sequence number ever recorded in a lane, or 0.
+/// Returns the newest sequence number ever recorded in a lane, or 0.
 pub fn last_seq(
     connection: &mut AnyConnection,
     key: CollapseKey,
@@ -359,7 +360,7 @@ pub fn last_seq(
     Ok(last.map_or(0, |last| last.value))
 }
 
-/// Like [`last_seq`], and the number is fetched later; without a row it is 0.
+/// Starts the query of [`last_seq`]; the number is fetched later, and a missing row means 0.
 pub fn last_seq_ahead(
     connection: &mut AnyConnection,
     key: CollapseKey,
@@ -375,7 +376,7 @@ const COUNT_PENDING: Sql = statement! {
         AND status {PENDING_OF_DESTINATION} LIMIT {MAX_COUNTED}) AS pending
 "};
 
-/// Number of the pending deliveries of a destination, counted up to [`MAX_COUNTED`].
+/// Counts the pending deliveries of a destination, up to [`MAX_COUNTED`].
 pub fn pending(connection: &mut AnyConnection, destination: DestinationId) -> Result<i64, Error> {
     Ok(sql(COUNT_PENDING)
         .bind(destination)
@@ -392,7 +393,7 @@ const ANY_PENDING: Sql = statement! {
     LIMIT 1
 "};
 
-/// Whether anything is pending for a destination.
+/// Whether a destination has a pending delivery.
 pub fn is_pending(
     connection: &mut AnyConnection,
     destination: DestinationId,
@@ -409,8 +410,8 @@ const END_BATCH: Sql = statement! {"
     WHERE destination_id = ? AND seq > ? AND seq <= ? AND {{which}}
 "};
 
-/// Ends, as failed, one batch of the deliveries in a status that are still to be sent to a deleted destination. Returns
-/// the last sequence number of the batch and the number of ended deliveries; `None` when nothing is left.
+/// Ends a batch of a deleted destination's open deliveries in a status as failed. Returns the last sequence number of
+/// the batch and the number of ended deliveries; `None` if none is left.
 pub fn end_deleted(
     write: &mut Write<'_>,
     destination: DestinationId,
@@ -432,7 +433,7 @@ const END_LANE: Sql = statement! {"
     WHERE collapse_key = ? AND destination_id = ? AND status IN ('pending', 'waiting')
 "};
 
-/// Ends, as failed, the deliveries that are still to be sent in one lane of a deleted destination.
+/// Ends the open deliveries in one lane of a deleted destination as failed.
 pub fn end_deleted_lane(
     write: &mut Write<'_>,
     key: CollapseKey,
@@ -456,7 +457,7 @@ const DELETED_PENDING: Sql = statement! {"
     LIMIT ?
 "};
 
-/// The deleted destinations to which something is still to be sent, at most `limit`.
+/// Returns at most `limit` deleted destinations that still have open deliveries.
 pub fn deleted_pending(
     connection: &mut AnyConnection,
     limit: i64,
@@ -464,8 +465,8 @@ pub fn deleted_pending(
     sql(DELETED_PENDING).bind(limit).values(connection)
 }
 
-/// The condition that the destination may have the event after attempt `a`, although it did not acknowledge it. An
-/// answer of 4xx is a clear refusal, and the listed classes are of attempts without a request.
+/// The condition that the destination may have received the event in attempt `a`, although it did not acknowledge it. A
+/// 4xx response is a clear refusal, and attempts of the listed classes sent no request.
 pub const UNCLEAR: &str = "
     (a.status IS NULL OR a.status >= 500 OR (a.status < 400 AND COALESCE(a.class, '') <> 'success'))
         AND COALESCE(a.class, '') NOT IN ('invalid_settings', 'late', 'too_late', 'no_key', 'postponed')";

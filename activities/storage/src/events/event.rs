@@ -1,4 +1,4 @@
-//! The row of an event. Storing an event queues it for no destination: that is `deliveries`.
+//! The row of an event. Storing an event does not queue it for a destination: `deliveries` does that.
 
 use crate::events::deliveries::Event;
 use db::error::Error;
@@ -6,33 +6,33 @@ use db::sql::insert;
 use db::writer::Write;
 use domain::{AppId, Environment, Timestamp, UserId};
 
-/// The columns of an event besides those that a delivery needs.
+/// The columns of an event, without those that its deliveries contain too.
 #[derive(Clone)]
 pub struct StoredEvent {
-    /// The app of its purchase, its destination or its user.
+    /// The app of the event's purchase, destination or user.
     pub app_id: AppId,
     /// The user who owned the purchase when the event was recorded; never changed later.
     pub user_id: Option<UserId>,
-    /// The revision of the user whose state it carries; `None` when it carries no state.
+    /// The revision of the user's state that the event carries; `None` if it carries no state.
     pub user_revision: Option<i64>,
-    /// When it happened, by the store's clock.
+    /// When the change happened, by the store's clock.
     pub occurred_at: Option<Timestamp>,
     /// Body of the event, from which the body for each destination is rendered.
     pub body: String,
-    /// The environment of its purchase, which decides the destinations it is queued for; none for an event about a
-    /// destination.
+    /// The environment of the purchase, which decides for which destinations the event is queued; `None` for an event
+    /// about a destination.
     pub environment: Option<Environment>,
-    /// The extended attributes of the user in that environment; `None` when no destination keeps them.
+    /// The extended attributes of the user in that environment; `None` if no destination stores them.
     pub profile: Option<String>,
-    /// State and attributes for destinations that want certain platforms only, or both environments, see
+    /// State and attributes for destinations that receive only certain platforms, or both environments; see
     /// [`crate::settling::views`].
     pub views: Option<String>,
-    /// Why its revision was settled, besides the notifications: see [`crate::purchases::cause`].
+    /// Causes of the revision besides notifications; see [`crate::purchases::cause`].
     pub causes: Option<String>,
 }
 
 impl StoredEvent {
-    /// An event of an app with nothing but this body.
+    /// Builds an event of an app that has nothing but this body.
     pub fn of(app_id: AppId, body: String) -> Self {
         Self {
             app_id,

@@ -11,7 +11,7 @@ use db::statement::{Ahead, row, sql};
 use db::writer::Write;
 use domain::{CollapseKey, DestinationId, Lane};
 
-/// A destination that does not exist has no lane.
+/// Inserts nothing if the destination does not exist.
 const INSERT: Sql = statement! {"
     INSERT INTO lanes (destination_id, collapse_key)
     SELECT d.id, CAST(? AS TEXT)
@@ -33,7 +33,7 @@ pub fn insert(
         > 0)
 }
 
-/// Inserts the row of a lane if there is none, with the statements that follow.
+/// Inserts the row of a lane if there is none, together with the statements that follow.
 pub fn insert_later(
     write: &mut Write<'_>,
     key: CollapseKey,
@@ -62,17 +62,17 @@ const OPEN: Sql = statement! {hot "deliveries_pending_of_lane", "
     ORDER BY d.destination_id
 "};
 
-/// The open lanes of a purchase, of enabled destinations.
+/// Returns the open lanes of a purchase.
 pub fn open(connection: &mut AnyConnection, key: CollapseKey) -> Result<Vec<Lane>, Error> {
     open_ahead(connection, key)?.fetch(connection)
 }
 
-/// Like [`open`], and the lanes are fetched later.
+/// Starts the query of [`open`]; the lanes are fetched later.
 pub fn open_ahead(connection: &mut AnyConnection, key: CollapseKey) -> Result<OpenLanes, Error> {
     sql(OPEN).bind(key).ahead(connection).map(OpenLanes)
 }
 
-/// The open lanes of a purchase, which are fetched later.
+/// The open lanes of a purchase; they are fetched later.
 pub struct OpenLanes(Ahead<'static, OpenLane>);
 
 impl OpenLanes {

@@ -1,4 +1,4 @@
-//! The status of a delivery, as it is stored.
+//! The stored status of a delivery.
 
 use db::statement::stored;
 use serde::{Deserialize, Serialize};
@@ -16,7 +16,7 @@ stored! {
         Superseded = "superseded",
         /// A setting of the destination ended it before it was sent.
         Skipped = "skipped",
-        /// Given up. An admin can resend the event by another delivery.
+        /// Given up. An admin can resend the event in a new delivery.
         Failed = "failed",
     }
 }

@@ -1,5 +1,5 @@
-//! Which users a destination currently gets a request about, if it gets requests user by user; and the leases and
-//! pauses of a user whose purchases move to another user.
+//! Leases of users at destinations that get requests user by user: a lease shows that a request about the user is in
+//! flight. Also what happens to a user's leases and pauses when purchases move to another user.
 
 use db::connection::AnyConnection;
 use db::error::Error;
@@ -11,24 +11,25 @@ use domain::time::OVERLAP;
 use domain::{AppId, DestinationId, Environment, Timestamp, UserId};
 use std::time::Duration;
 
-/// No lease is longer. One that ends later than this from now was taken before the clock was put back, and has ended. The
-/// conditions here are [`Timestamp::unless_ahead`] in SQL.
+/// Maximum duration of a lease. A lease that ends later than this from now was taken before the clock was set back, and
+/// counts as ended. The conditions here are [`Timestamp::unless_ahead`] in SQL.
 const LONGEST: Duration = Duration::from_secs(60);
 const LONGEST_MICROS: u128 = LONGEST.saturating_add(OVERLAP).as_micros();
 
 /// Condition for a live lease. Binds now.
 pub const LIVE: &str = const_format::formatcp!("lease_until - ? BETWEEN 1 AND {LONGEST_MICROS}");
-/// A lease has ended. Binds now.
+/// Condition for an ended lease. Binds now.
 pub const FREE: &str =
     const_format::formatcp!("lease_until - ? NOT BETWEEN 1 AND {LONGEST_MICROS}");
 
 const LONGEST_PAUSE_MICROS: u128 = LONGEST_PAUSE.saturating_add(OVERLAP).as_micros();
 
-/// A pause of a user holds: one that ends later was stored before the clock was put back. Binds now.
+/// Condition for a user's pause that is in force. A pause that ends later than the maximum from now was stored before
+/// the clock was set back, and counts as ended. Binds now.
 pub const PAUSED: &str =
     const_format::formatcp!("paused_until - ? BETWEEN 1 AND {LONGEST_PAUSE_MICROS}");
 
-/// Whether a lease that ends at this time holds.
+/// Whether a lease that ends at this time is live.
 pub fn is_live(until: Timestamp, now: Timestamp) -> bool {
     until > now && until.unless_ahead(LONGEST, now).is_some()
 }
@@ -39,7 +40,7 @@ const UNTIL: Sql = statement! {hot "sqlite_autoindex_user_leases or user_leases_
     WHERE destination_id = ? AND user_id = ?
 "};
 
-/// When the leases of a user end, also of those that have ended without a finish. Fetched later.
+/// Starts reading when the leases of a user end, including expired leases of requests that were never finished.
 pub fn all_ahead(
     connection: &mut AnyConnection,
     destination: DestinationId,
@@ -56,7 +57,7 @@ const FORGET: Sql = statement! {hot "sqlite_autoindex_user_leases or user_leases
     WHERE destination_id = ? AND user_id = ?
 "};
 
-/// Forgets leases of a user that ended without a finish. The user is locked at the destination.
+/// Removes expired leases of a user whose requests were never finished. The user must be locked at the destination.
 pub fn forget(
     write: &mut Write<'_>,
     destination: DestinationId,
@@ -68,7 +69,7 @@ pub fn forget(
         .later(write.connection)
 }
 
-/// Leases a user to the request with this token. The user is locked at the destination.
+/// Leases a user to the request with this token. The user must be locked at the destination.
 pub fn lease(
     write: &mut Write<'_>,
     destination: DestinationId,
@@ -92,7 +93,7 @@ const PAUSE: Sql = statement! {"
     WHERE COALESCE(user_lanes.paused_until, 0) < excluded.paused_until OR NOT user_lanes.{PAUSED}
 "};
 
-/// Pauses requests about the users of a request, in an environment.
+/// Pauses requests about the users of a request, in one environment.
 pub fn pause(
     write: &mut Write<'_>,
     destination: DestinationId,
@@ -111,7 +112,7 @@ const END: Sql = statement! {hot "user_leases_of_request", "
     WHERE destination_id = ? AND lease_token = ?
 "};
 
-/// Ends the leases of a request, also of the user who got the purchase in the meantime.
+/// Ends the leases of a request, including that of a user who received the purchase in the meantime.
 pub fn end(write: &mut Write<'_>, destination: DestinationId, token: &str) -> Result<(), Error> {
     sql(END)
         .bind(destination)
@@ -119,7 +120,7 @@ pub fn end(write: &mut Write<'_>, destination: DestinationId, token: &str) -> Re
         .later(write.connection)
 }
 
-/// Waits for a request that leases the user at this moment.
+/// Waits for a transaction that is leasing the user at this moment.
 const LOCK: Sql = statement! {"
     SELECT environment AS value
     FROM user_lanes
@@ -148,9 +149,9 @@ const HAND_PAUSES_OVER: Sql = statement! {"
     WHERE COALESCE(user_lanes.paused_until, 0) < excluded.paused_until OR NOT user_lanes.{PAUSED}
 "};
 
-/// Applies the leases of a user to another one, who gets purchases of theirs: a request about these may be in flight.
-/// The pauses too, if the user is anonymous: another user's stay about them. If no request may lease the user in the
-/// meantime, the caller has locked both users.
+/// Extends the leases of a user to another user who receives purchases of the first one, because a request about these
+/// purchases may be in flight. Also extends the pauses if the first user is anonymous; the pauses of a named user apply
+/// only to that user. The caller must have locked both users if no request may lease the first one in the meantime.
 pub fn hand_over(write: &mut Write<'_>, app: AppId, from: UserId, to: UserId) -> Result<(), Error> {
     let now = write.now()?;
     sql(LOCK)

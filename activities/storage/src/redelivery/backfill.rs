@@ -1,7 +1,7 @@
-//! The backfill of a destination: what was never queued for it. It queues the newest `purchase.updated` of every
-//! purchase of the destination's app, if that was never queued for it. If the destination keeps profiles, the profile
-//! of every user is queued too of which it has another version or none, and that of a former owner which another
-//! user's profile superseded.
+//! The backfill of a destination. It queues the latest `purchase.updated` of each purchase of the destination's app,
+//! unless that event was already queued for it. If the destination keeps profiles, it also queues each user's profile
+//! that the destination lacks or has in another version, and the profile of a former owner that another user's profile
+//! superseded.
 
 use crate::purchases::{purchase, users};
 use crate::redelivery::candidates::suitable;
@@ -21,8 +21,8 @@ use serde_json::json;
 use std::collections::BTreeSet;
 
 impl Store {
-    /// Queues for a destination, of a page of purchases, each newest `purchase.updated` that was never queued for it,
-    /// and the profiles of their users that it does not have. A dry run only counts.
+    /// Queues for a destination, from a page of purchases, each latest `purchase.updated` that was never queued for it,
+    /// and the profiles of the purchases' users that it lacks. A dry run only counts.
     ///
     /// # Errors
     ///
@@ -40,7 +40,7 @@ impl Store {
             .iter()
             .map(|one| one.collapse_key)
             .collect();
-        // Only the purchases with something to queue are locked: a repeated backfill blocks no settling.
+        // Only the purchases with something to queue are locked, so that a repeated backfill blocks no settling.
         let (mut done, missing) = self
             .read(move |connection| {
                 let now = connection.now(clock)?;
@@ -62,10 +62,10 @@ impl Store {
         }
         let receivers = selection.receivers;
         done.requeued.pending += self.queue_profiles(selection, keys).await?;
-        // Always: what an interrupted request queued, or one at the same time, waits for a signal too.
+        // Always set: deliveries that an interrupted or concurrent request queued need a signal too.
         done.requeued.destinations = receivers.destination().into_iter().collect();
-        // Stored at the end: an interrupted page is carried out again, and queues what was not queued before. Of two
-        // requests at once each counts what it queued.
+        // Stored at the end: an interrupted page is carried out again, and then queues only what is still missing. Of
+        // two concurrent requests, each counts what it queued itself.
         if let Some(place) = place {
             let answer = done.clone();
             self.write(move |write| runs::once(write, Some(&place), |_| Ok(answer.clone())))
@@ -74,7 +74,7 @@ impl Store {
         Ok(done)
     }
 
-    /// Queues the profiles of the purchases' users, each in a transaction of its own, which locks one user. Returns the
+    /// Queues the profiles of the purchases' users, each in a separate transaction that locks one user. Returns the
     /// number of new deliveries.
     async fn queue_profiles(
         &self,
@@ -89,7 +89,7 @@ impl Store {
         let mut pending = 0;
         for (key, user) in users {
             let selection = selection.clone();
-            // The first profile has the audit entry of all.
+            // The audit entry of the first queued profile stands for all.
             let is_first = pending == 0;
             let work = move |write: &mut Write<'_>| {
                 let is_queued = queue(write, key, user, &selection)?;
@@ -106,7 +106,7 @@ impl Store {
     }
 }
 
-/// The audit entry of the profiles that a page queues.
+/// Builds the audit entry of the profiles that a page queues.
 fn profiles_entry(
     write: &mut Write<'_>,
     key: CollapseKey,
@@ -126,8 +126,9 @@ const FORMER_OWNERS: Sql = statement! {hot "deliveries_of_key", "
     ORDER BY e.user_id
 "};
 
-/// The users whose profiles are compared, each with a purchase in whose lane it would be sent: the owners, and former owners
-/// whose profile was superseded in the lane of a purchase that moved from them. An anonymous one became the owner.
+/// Returns the users whose profiles are compared, each with a purchase in whose lane the profile would be sent: the
+/// owners, and former owners whose profile was superseded in the lane of a purchase that moved away from them.
+/// Anonymous former owners are left out, because they became the owner.
 fn users_of(
     connection: &mut AnyConnection,
     selection: &Selection,
@@ -136,7 +137,7 @@ fn users_of(
     let destination = suitable(connection, selection)?;
     let mut users = Vec::new();
     for key in keys.into_iter().filter(|_| destination.profile.is_some()) {
-        // No event of the purchase was announced yet.
+        // Without a revision, no event of the purchase has been announced yet.
         let Some(row) = purchase::find(connection, key)?.filter(|row| row.revision > 0) else {
             continue;
         };
@@ -149,7 +150,7 @@ fn users_of(
     Ok(users)
 }
 
-/// The number of profiles that would be queued, one per user.
+/// Counts the profiles that would be queued, one per user.
 fn due(
     connection: &mut AnyConnection,
     selection: &Selection,
@@ -175,8 +176,8 @@ fn due(
     Ok(due)
 }
 
-/// Queues the profile of a user in the lane of a purchase, if the destination keeps profiles and has another version or
-/// none. Returns whether it did.
+/// Queues a user's profile in the lane of a purchase, if the destination keeps profiles and lacks this one or has
+/// another version of it. Returns whether it was queued.
 fn queue(
     write: &mut Write<'_>,
     key: CollapseKey,

@@ -15,17 +15,17 @@ use domain::{
 };
 use std::ops::Range;
 
-/// An event that may be queued again, or the newest state of a purchase.
+/// An event that may be queued again, or the latest state of a purchase.
 #[derive(Clone)]
 pub struct Candidate {
     pub collapse_key: CollapseKey,
-    /// The event; `None` for the newest `purchase.updated`.
+    /// The event; `None` for the latest `purchase.updated`.
     pub event: Option<Event>,
     /// The destination of a failed delivery; `None` for other candidates.
     pub only_to: Option<DestinationId>,
-    /// Whether no later `purchase.updated` of the selection replaces it; true for all other events.
+    /// False for a `purchase.updated` that a later one of the selection replaces; true for all other candidates.
     pub is_last: bool,
-    /// Position among the candidates of the purchase.
+    /// Position among the candidates of the same purchase.
     seq: i64,
 }
 
@@ -92,8 +92,8 @@ impl From<CollapseKey> for Candidate {
     }
 }
 
-/// A page of candidates, sorted by purchase, so that purchases are locked in order of their keys; within a purchase
-/// in the order of recording. `app` limits [`RedeliverySelector::Range`] to one app.
+/// Returns a page of candidates, sorted by purchase, so that purchases are locked in order of their keys, and within a
+/// purchase in the order of recording. `app` limits [`RedeliverySelector::Range`] to one app.
 pub fn candidates(
     connection: &mut AnyConnection,
     selection: &Selection,
@@ -124,7 +124,7 @@ pub fn candidates(
     Ok(found)
 }
 
-/// A single page with all rows.
+/// Puts all rows into a single page.
 fn single_page<R: Into<Candidate>>(rows: Vec<R>) -> Paged<Candidate> {
     Paged {
         items: rows.into_iter().map(Into::into).collect(),
@@ -132,7 +132,7 @@ fn single_page<R: Into<Candidate>>(rows: Vec<R>) -> Paged<Candidate> {
     }
 }
 
-/// A page of the rows, of which there is one more than fits when another page follows.
+/// Builds a page from rows. One row more than fits shows that another page follows.
 fn cut<R: Into<Candidate>>(
     rows: Vec<R>,
     page: &Page,
@@ -141,12 +141,12 @@ fn cut<R: Into<Candidate>>(
     Paged::cut(rows, page.size(), cursor, |row| Ok(row.into()))
 }
 
-/// The one destination of a selector that names states of purchases.
+/// Returns the one destination of a selector that names states of purchases.
 ///
 /// # Errors
 ///
-/// [`Error::Unsuitable`] if no destination is named, or it did not choose `purchase.updated`. A backfill also accepts a
-/// destination that keeps profiles.
+/// [`Error::Unsuitable`] if the selection names no destination, or if the destination did not choose
+/// `purchase.updated`. A backfill also accepts a destination that keeps profiles.
 pub fn suitable(
     connection: &mut AnyConnection,
     selection: &Selection,
@@ -203,7 +203,7 @@ fn event(connection: &mut AnyConnection, id: EventId) -> Result<Paged<Candidate>
     ]))
 }
 
-/// A purchase's events. Of its `purchase.updated` events only the last is sent.
+/// A purchase's events. Of its `purchase.updated` events, only the last is sent.
 const OF_PURCHASE: Sql = statement! {hot "events_of_key", "
     SELECT e.seq, e.created_at AS at, e.id, e.event_type, e.collapse_key, e.revision, e.traceparent,
         CAST(NULL AS TEXT) AS only_to,
@@ -251,8 +251,8 @@ const OF_ALL: Clause = clause!(&[IN_RANGE], hot "events_created", "TRUE");
 /// `|| ''` keeps the planner from using the index of the app's purchases instead of the one by time.
 const OF_APP: Clause = clause!(&[IN_RANGE], hot "events_created", "p.app_id || '' = ? AND (e.created_at, e.seq) <= (?, ?)");
 
-/// Maximum number of rows of all apps that a page of one app walks. It may have fewer candidates than its limit, or none,
-/// and still a next page.
+/// Maximum number of rows of all apps that a page of one app scans. The page may then have fewer candidates than its
+/// limit, or none, even if another page follows.
 const WALKED: i64 = 20_000;
 
 row! {
@@ -262,7 +262,7 @@ row! {
     }
 }
 
-/// The last row that a page of one app walks.
+/// The last row that a page of one app scans.
 const END_OF_RANGE: Sql = statement! {hot "events_created", "
     SELECT e.created_at AS at, e.seq
     FROM events e
@@ -277,7 +277,7 @@ fn in_range(
     app: Option<AppId>,
     page: &Page,
 ) -> Result<Paged<Candidate>, Error> {
-    // The rows after the last one of the page before. On the first page, those from the beginning of the range.
+    // Reads the rows after the last one of the previous page; on the first page, from the beginning of the range.
     let (at, seq) = match page.cursor {
         Some(_) => page.numbers_or(0)?,
         None => (range.start.micros().saturating_sub(1), i64::MAX),
@@ -306,7 +306,7 @@ fn in_range(
     Ok(found)
 }
 
-/// The failed deliveries up to the one that was the newest at the first page.
+/// The failed deliveries up to the one that was the newest when the first page was read.
 const FAILED: Sql = statement! {"
     SELECT d.seq, d.created_at AS at, d.event_id AS id, d.event_type, d.collapse_key, d.revision,
         (SELECT e.traceparent FROM events e WHERE e.id = d.event_id) AS traceparent, d.destination_id AS only_to,
@@ -331,7 +331,7 @@ const TO_DESTINATION: Clause = clause! {&[FAILED], hot "deliveries_failed_to_des
     d.status {FAILED_OF_DESTINATION} AND d.destination_id = ?
 "};
 
-/// The last failed delivery that a page of one app walks.
+/// The last failed delivery that a page of one app scans.
 const END_OF_FAILED: Sql = statement! {hot "deliveries_failed_in_order", "
     SELECT d.seq AS value
     FROM deliveries d
@@ -348,7 +348,7 @@ const NEWEST_FAILED: Sql = statement! {hot "deliveries_failed_in_order", "
     LIMIT 1
 "};
 
-/// The failed deliveries. Redeliveries of this run that fail in turn are left out.
+/// Returns the failed deliveries. Redeliveries of this run that fail again are left out.
 fn failed(
     connection: &mut AnyConnection,
     receivers: Receivers,
@@ -396,8 +396,8 @@ const FAILED_IN_LANE: Sql = statement! {hot "deliveries_of_key", "
     ORDER BY seq
 "};
 
-/// The failed deliveries of a purchase's lanes, except those of `purchase.updated`, and then the newest state. An event
-/// with two failed deliveries appears twice.
+/// Returns the failed deliveries of a purchase's lanes, except those of `purchase.updated`, followed by the latest
+/// state. An event with two failed deliveries appears twice.
 fn of_lanes(
     connection: &mut AnyConnection,
     key: CollapseKey,

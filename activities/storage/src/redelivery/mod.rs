@@ -1,5 +1,5 @@
-//! Redelivery: records again, page by page, deliveries of the events that a selector names. Each page has candidates;
-//! each candidate gets a verdict per destination; an accepted one becomes a new delivery.
+//! Redelivery: records new deliveries of the events that a selector names, page by page. Each page has candidates; each
+//! candidate gets a verdict per destination; an accepted one becomes a new delivery.
 
 pub mod backfill;
 pub mod candidates;

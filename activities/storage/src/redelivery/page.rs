@@ -1,5 +1,5 @@
-//! A page of a redelivery: each candidate gets a verdict for each destination. By the verdict it is queued, or in a dry
-//! run only counted.
+//! A page of a redelivery: each candidate gets a verdict for each destination. By the verdict it is queued or skipped;
+//! a dry run only counts.
 
 use crate::delivery::lanes::LaneKey;
 use crate::delivery::{health, retry_after};
@@ -49,12 +49,12 @@ pub struct Requeued {
     pub skipped: BTreeMap<Skipped, i64>,
     /// The destinations with a new delivery, or with a delivery that became due.
     pub destinations: Vec<DestinationId>,
-    /// The purchases with a delivery that waited and became due: their runs may wait for it.
+    /// The purchases with a waiting delivery that became due: their runs may be waiting for it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub waited: Vec<CollapseKey>,
 }
 
-/// A page whose candidates were read, before it is carried out.
+/// A page whose candidates were read, but which is not carried out yet.
 #[derive(Clone)]
 pub struct Selected {
     pub selection: Selection,
@@ -63,8 +63,8 @@ pub struct Selected {
 
 impl Store {
     /// Resends one page of a selection: records a new delivery for each event that may be queued again. A dry run only
-    /// counts. The cursor is the end of the page before; without one, the first page is read. With
-    /// [`RunMode::Once`] a page that is requested twice records nothing twice.
+    /// counts. The cursor is the end of the previous page; without one, the first page is read. With [`RunMode::Once`],
+    /// requesting a page twice records nothing twice.
     ///
     /// # Errors
     ///
@@ -88,10 +88,10 @@ impl Store {
         self.carry_out(selected, mode, place).await
     }
 
-    /// Queues the newest `purchase.updated` and the failed events of a purchase again, for one destination or for all,
-    /// as far as each may be queued again. Ends the back-off of those lanes, and returns the open lanes. `once` is an
-    /// idempotency key: with the same key it is carried out once, because its deliveries may have arrived before the
-    /// request is repeated.
+    /// Queues the latest `purchase.updated` and the failed events of a purchase again, for one destination or for all,
+    /// if their verdicts allow it. Ends the back-off of those lanes, and returns the open lanes. `once` is an
+    /// idempotency key: requests with the same key are carried out once, because the deliveries of the first request
+    /// may already have arrived.
     pub async fn redeliver(
         &self,
         key: CollapseKey,
@@ -110,7 +110,7 @@ impl Store {
                 let app: Option<AppId> = sql(APP).bind(key).value(write.connection)?;
                 entry =
                     Some(AuditEntry::on(app, key).after(json!({ "destination_id": destination })));
-                // No event of the purchase fails between its selection and its new delivery.
+                // With the purchase locked, no event of it can fail between its selection and its new delivery.
                 if purchase::find(write.connection, key)?.is_some() {
                     purchase::lock(write, key)?;
                 }
@@ -157,7 +157,7 @@ impl Store {
             let done = runs::once(write, place.as_ref(), |write| {
                 let done = PageStep::Queue(write).carry_out(&selected)?;
                 if selected.selection.ends_pauses() {
-                    // In one order in all processes, so that two do not deadlock.
+                    // All processes update them in the same order, so that two of them cannot deadlock.
                     let destinations: BTreeSet<_> =
                         done.requeued.destinations.iter().copied().collect();
                     destinations
@@ -175,7 +175,8 @@ impl Store {
 
 const APP: Sql = statement!("SELECT app_id AS value FROM purchases WHERE collapse_key = ?");
 
-/// The audit entry of a page that was carried out: on its purchase, its destination, its app, or all.
+/// Builds the audit entry of a page that was carried out. Its subject is the purchase, the destination, the app, or
+/// all.
 fn entry(
     write: &mut Write<'_>,
     selected: &Selected,
@@ -208,7 +209,7 @@ fn entry(
     Ok(AuditEntry::on(app, subject).after(after))
 }
 
-/// Why [`RedeliverySelector::Event`] would not record a new delivery of an event; `None` if it would.
+/// Returns why [`RedeliverySelector::Event`] would not record a new delivery of an event; `None` if it would.
 pub fn refused(
     connection: &mut AnyConnection,
     event: EventId,
@@ -224,7 +225,7 @@ pub fn refused(
     Ok(done.requeued.skipped.into_keys().next())
 }
 
-/// The app whose purchases are selected; `None` for all apps.
+/// Returns the app whose purchases are selected; `None` for all apps.
 fn app_of(connection: &mut AnyConnection, receivers: Receivers) -> Result<Option<AppId>, Error> {
     match receivers {
         Receivers::All => Ok(None),
@@ -243,7 +244,8 @@ fn app_of(connection: &mut AnyConnection, receivers: Receivers) -> Result<Option
 }
 
 impl Selected {
-    /// Leaves out the candidates of which nothing would be recorded, and counts all. Each is a purchase of its own.
+    /// Removes the candidates for which nothing would be recorded, and counts all. Each candidate must be of another
+    /// purchase.
     pub fn narrow(
         &mut self,
         connection: &mut AnyConnection,
@@ -272,9 +274,9 @@ impl Selected {
     }
 }
 
-/// The use of a verdict.
+/// What is done with the verdicts.
 enum PageStep<'s, 'c> {
-    /// The deliveries are only counted, with the state of this time.
+    /// Deliveries are only counted, as of this time.
     Dry(&'s mut AnyConnection, Timestamp),
     Queue(&'s mut Write<'c>),
 }
@@ -294,7 +296,7 @@ impl PageStep<'_, '_> {
         })
     }
 
-    /// Gives the candidates of one purchase their verdicts.
+    /// Decides about the candidates of one purchase, and applies the verdicts.
     fn resend(
         &mut self,
         of_purchase: &[Candidate],
@@ -363,8 +365,8 @@ impl PageStep<'_, '_> {
         }
     }
 
-    /// The app, platform and environment of a purchase; `None` if there is no such purchase. Locks the purchase before
-    /// a delivery of it is recorded.
+    /// Returns the app, platform and environment of a purchase; `None` if there is no such purchase. Locks the purchase
+    /// if deliveries may be recorded.
     fn origin(&mut self, key: CollapseKey) -> Result<Option<Origin>, Error> {
         let origin = purchase::origin(self.connection(), key)?;
         let Self::Queue(write) = self else {
@@ -384,7 +386,7 @@ impl PageStep<'_, '_> {
         }
     }
 
-    /// Makes due what the policy makes due. Returns whether some of it waited.
+    /// Makes pending deliveries due, according to the policy. Returns whether one of them was still waiting.
     fn make_due(
         &mut self,
         resend: Resend<'_>,
@@ -419,7 +421,7 @@ impl Requeued {
         }
     }
 
-    /// Notes a lane in which something waited that is due now.
+    /// Records a lane in which a waiting delivery became due.
     fn add_waited(&mut self, resend: Resend<'_>) {
         add(&mut self.destinations, resend.destination.id);
         add(&mut self.waited, resend.event.collapse_key);
@@ -440,7 +442,7 @@ const NEWEST_EVENT: Sql = statement! {hot "events_of_key", "
     LIMIT 1
 "};
 
-/// The latest `purchase.updated` of a purchase.
+/// Returns the latest `purchase.updated` of a purchase.
 fn newest_event(connection: &mut AnyConnection, key: CollapseKey) -> Result<Option<Event>, Error> {
     sql(NEWEST_EVENT)
         .bind(key)
@@ -460,8 +462,8 @@ const MAKE_LANE_DUE: Sql = statement! {hot "deliveries_pending_of_lane", "
     WHERE collapse_key = ? AND destination_id = ? AND status {PENDING_OF_LANE} AND next_due_at + 0 > ?
 "};
 
-/// Makes the selected event due, or all pending deliveries of its lane, and ends the lane's `Retry-After`. Returns
-/// whether one of them waited.
+/// Makes the selected event's pending delivery due, or all pending deliveries of its lane, and ends the lane's
+/// `Retry-After`. Returns whether one of them was still waiting.
 fn make_due(write: &mut Write<'_>, resend: Resend<'_>, due: DueNow) -> Result<bool, Error> {
     let Resend {
         event, destination, ..

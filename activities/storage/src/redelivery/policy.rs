@@ -1,4 +1,4 @@
-//! The policy of each selector: on which condition an event is queued again, and what becomes due at once.
+//! The policy of each selector: on which condition an event is queued again, and which deliveries become due at once.
 
 use crate::redelivery::verdict::{Condition, Skipped};
 use domain::RedeliverySelector::{
@@ -13,13 +13,13 @@ pub struct Policy {
     pub condition: Condition,
     /// Which pending deliveries become due at once.
     pub due: DueNow,
-    /// Why a candidate is skipped whose purchase does not exist.
+    /// Why a candidate is skipped if its purchase does not exist.
     pub absent: Skipped,
-    /// Why a candidate is skipped whose destination does not belong to the purchase's app, or was deleted.
+    /// Why a candidate is skipped if its destination does not belong to the purchase's app, or was deleted.
     pub elsewhere: Skipped,
 }
 
-/// Which pending deliveries become due at once, whatever their back-off.
+/// Which pending deliveries become due at once, despite their back-off.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum DueNow {
     /// No pending delivery.

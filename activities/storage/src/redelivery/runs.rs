@@ -1,6 +1,6 @@
 //! Runs of a redelivery. A run is the series of page requests under one name that the caller chose; it is not a
-//! Temporal run. Each page is carried out once, even if it is requested again because its answer was lost: its
-//! deliveries may have arrived, and would be sent twice.
+//! Temporal run. Each page is carried out once, even if it is requested again because its response was lost. Its
+//! deliveries may already have arrived, and would otherwise be sent twice.
 
 use crate::store::Store;
 use db::connection::AnyConnection;
@@ -36,7 +36,7 @@ pub enum RunMode {
 #[derive(Debug, Clone)]
 pub struct PageOfRun {
     run: String,
-    /// The tombstone that replaces the run's name if that names an erased customer.
+    /// The tombstone that replaces the run's name if it contains a name of an erased customer.
     tombstone: String,
     cursor: String,
     request_digest: String,
@@ -60,8 +60,8 @@ impl From<Run> for RunMode {
 }
 
 impl RunMode {
-    /// The place of a page in its run; `None` for a request without a run. `request` is everything that must be the
-    /// same in all requests of the run.
+    /// Returns the place of a page in its run; `None` for a request without a run. `request` contains everything that
+    /// must be equal in all requests of the run.
     pub(crate) fn place(
         &self,
         page: &Page,
@@ -83,11 +83,11 @@ impl RunMode {
 }
 
 impl Store {
-    /// The stored answer of a page; `None` if it was not carried out yet.
+    /// Returns the stored answer of a page; `None` if the page was not carried out yet.
     ///
     /// # Errors
     ///
-    /// [`Error::Conflict`] if the run of this name had another request.
+    /// [`Error::Conflict`] if the run of this name has another request.
     pub(crate) async fn answered<T>(&self, place: Option<PageOfRun>) -> Result<Option<T>, Error>
     where
         T: DeserializeOwned + Send + 'static,
@@ -125,7 +125,8 @@ const FORGET: Sql = statement! {hot "pages_at", "
     WHERE (run, cursor) IN (SELECT run, cursor FROM pages WHERE at < ? ORDER BY at LIMIT ?)
 "};
 
-/// The tombstone of a run whose earlier pages named a customer who is erased: it stands for the name in the later ones.
+/// Finds the tombstone of a run whose earlier pages were renamed when a customer was erased: the later pages use it
+/// too.
 const CONCEALED: Sql = statement!("SELECT run AS value FROM pages WHERE run = ? LIMIT 1");
 
 const FINISH: Sql = statement!("UPDATE pages SET answer = ? WHERE run = ? AND cursor = ?");
@@ -203,7 +204,7 @@ fn answered<T: DeserializeOwned>(
         .map_err(|error| Error::corrupt_by("the answer of a page cannot be read", error))
 }
 
-/// Replacement for the name of a run.
+/// Returns the replacement for a run's name.
 fn tombstone(secrets: &Secrets, run: &str) -> String {
     secrets.tombstone(TABLE, "run", run)
 }
@@ -214,7 +215,7 @@ const NAMED: Sql = statement! {"
     WHERE EXISTS (WITH names (pattern) AS (VALUES ?*) SELECT 1 FROM names WHERE run LIKE pattern ESCAPE '\\')
     ORDER BY run
 "};
-// A page that a process of 0.1.0 carried out once more has both names.
+// A page that a process of release 0.1.0 carried out again has a row under either name.
 const RENAME: Sql = statement! {"
     UPDATE pages
     SET run = ?
@@ -222,8 +223,8 @@ const RENAME: Sql = statement! {"
 "};
 const REMOVE: Sql = statement!("DELETE FROM pages WHERE run = ?");
 
-/// Replaces the names of the runs that name a customer who is erased, by patterns and then by `is_named`. Their pages are
-/// still carried out once. Returns the number of pages.
+/// Replaces the names of the runs that contain a name of an erased customer: those that match a pattern, and then
+/// `is_named`. Their pages are still carried out only once. Returns the number of renamed pages.
 pub fn conceal(
     write: &mut Write<'_>,
     secrets: &Secrets,

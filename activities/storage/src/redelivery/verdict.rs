@@ -1,9 +1,9 @@
-//! Whether an event may be queued for a destination again, and the only function that records it.
+//! Whether an event may be queued for a destination again, and the only function that records such a delivery.
 //!
 //! A destination that gets requests user by user (`per_user`) counts events, and recognizes a repeated id for seven
-//! days. So an event that it acknowledged is never sent to it again: within seven days it would drop the event, later
-//! it would count it twice. An event that it may have without an acknowledgement is sent again until an hour before the
-//! end of these days.
+//! days. So an event that it acknowledged is never sent to it again: within seven days it would ignore the event, later
+//! it would count it twice. An event that it may have received without acknowledging it is sent again until an hour
+//! before the seven days end.
 
 use crate::events::deliveries::{self, Event, UNCLEAR};
 use crate::purchases::purchase::Origin;
@@ -22,8 +22,8 @@ use schemars::JsonSchema;
 use serde::de::{IntoDeserializer, value};
 use serde::{Deserialize, Serialize};
 
-/// Declares the reasons, each with its text. The text stands after a number of events, after `cannot be resent`, and in
-/// the API's description.
+/// Declares the reasons, each with its text. The text is shown after a number of events, after `cannot be resent`, and
+/// in the API's description.
 macro_rules! reasons {
     ($($reason:ident: $text:literal,)*) => {
         /// Why an event was not queued again.
@@ -79,7 +79,7 @@ pub enum Condition {
 #[derive(Clone, Copy)]
 pub struct Resend<'a> {
     pub event: &'a Event,
-    /// The app, platform and environment of its purchase.
+    /// The app, platform and environment of the event's purchase.
     pub origin: &'a Origin,
     pub destination: &'a Destination,
     pub condition: Condition,
@@ -89,7 +89,7 @@ pub struct Resend<'a> {
 pub type DeliveryNumber = Result<u32, Skipped>;
 
 row! {
-    /// The earlier deliveries of an event to a destination: numbers by status, and the next number `n`.
+    /// The earlier deliveries of an event to a destination: how many are open and delivered, and the next number `n`.
     struct PastDeliveries {
         open: i64,
         delivered: i64,
@@ -103,7 +103,7 @@ row! {
     }
 }
 
-/// Whether an event of a purchase may be queued for a destination again.
+/// Decides whether an event of a purchase may be queued for a destination again.
 pub fn verdict(
     connection: &mut AnyConnection,
     resend: Resend<'_>,
@@ -147,9 +147,9 @@ pub fn verdict(
     Ok(Ok(u32::try_from(past.next_n).unwrap_or(u32::MAX)))
 }
 
-/// Whether a destination gets an event. Its filter must match the platform and the environment. It must have chosen the
-/// type, or keep profiles for a `profile.updated`. A destination that counts revenue gets the
-/// `revenue.adjusted` of its payments, whatever its filter.
+/// Whether a destination gets an event. Its filter must match the platform and the environment, and it must have chosen
+/// the type, or keep profiles for a `profile.updated`. A destination that counts revenue gets the `revenue.adjusted` of
+/// its payments regardless of its filter.
 fn is_for(connection: &mut AnyConnection, resend: Resend<'_>) -> Result<bool, Error> {
     let Resend {
         event,
@@ -168,8 +168,8 @@ fn is_for(connection: &mut AnyConnection, resend: Resend<'_>) -> Result<bool, Er
     Ok(is_for && destination.filter.wants(origin.platform_id, environment))
 }
 
-/// Records a new delivery, if the verdict allows it. The purchase is locked. With a payment its changes are queued
-/// again too, because they are not sent to a destination that does not have the payment.
+/// Records a new delivery, if the verdict allows it. The purchase must be locked. When a payment is queued again, its
+/// changes are too, because they are not sent to a destination that does not have the payment.
 pub fn queue(write: &mut Write<'_>, resend: Resend<'_>) -> Result<DeliveryNumber, Error> {
     let verdict = queue_one(write, resend)?;
     if verdict.is_ok() && resend.destination.per_user {
@@ -187,7 +187,8 @@ pub fn queue(write: &mut Write<'_>, resend: Resend<'_>) -> Result<DeliveryNumber
 }
 
 fn queue_one(write: &mut Write<'_>, resend: Resend<'_>) -> Result<DeliveryNumber, Error> {
-    // Retention locks the rows too before it prunes them. So either it sees the new delivery, or this sees the pruning.
+    // Retention locks these rows too before it prunes them, so either it sees the new delivery, or the verdict sees the
+    // pruning.
     sources(write.connection, resend.event, LOCK_SOURCES)?;
     let now = write.now()?;
     let verdict = verdict(write.connection, resend, now)?;
@@ -201,7 +202,7 @@ fn queue_one(write: &mut Write<'_>, resend: Resend<'_>) -> Result<DeliveryNumber
 const RECORDED_ENVIRONMENT: Sql =
     statement!("SELECT environment AS value FROM events WHERE id = ?");
 
-/// The environment in which an event of a purchase was recorded. Filters of destinations are matched with it.
+/// Returns the environment in which an event of a purchase was recorded. Filters of destinations are compared with it.
 fn recorded_environment(
     connection: &mut AnyConnection,
     event: EventId,
@@ -263,7 +264,7 @@ const FIRST_UNCLEAR: Sql = statement! {hot "deliveries_event", "
     LIMIT 1
 "};
 
-/// When the first attempt began after which the destination may have the event without having acknowledged it.
+/// Returns when the first attempt began by which the destination may have received the event without acknowledging it.
 fn unclear_since(
     connection: &mut AnyConnection,
     event: EventId,
@@ -281,8 +282,8 @@ const SET_FIRST_TRY: Sql = statement! {"
     WHERE event_id = ? AND destination_id = ? AND n = ?
 "};
 
-/// Copies the earliest time at which the destination may have received the event to the new delivery: it recognizes the
-/// event's id for seven days from then.
+/// Copies the earliest time at which the destination may have received the event to the new delivery: the destination
+/// recognizes the event's id for seven days from then.
 fn copy_first_try(write: &mut Write<'_>, resend: Resend<'_>, n: u32) -> Result<(), Error> {
     let Resend {
         event, destination, ..
@@ -310,7 +311,7 @@ const LOCK_SOURCES: Sql = statement! {hot "events_of_key", "
     FOR UPDATE
 "};
 
-/// The rows that a body is rendered from: the event, and the `purchase.updated` of the same revision.
+/// Reads the rows from which a body is rendered: the event, and the `purchase.updated` of the same revision.
 fn sources(
     connection: &mut AnyConnection,
     event: &Event,

@@ -14,7 +14,7 @@ use domain::{AlarmId, AppId, DestinationId, PlatformId, Timestamp, UserId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Maximum number of alarms of a page whose customers are counted.
+/// Maximum number of alarms per page for which affected customers are counted.
 const COUNTED: usize = 20;
 
 row! {
@@ -101,11 +101,11 @@ const FLOOR_OF_APP: Sql = statement! {hot "alarms_of_app", "
     LIMIT 1 OFFSET ?
 "};
 const LISTS: &[Sql] = &[LIST, LIST_OF_APP];
-/// `last_at >= 0`: always true; the walk must bind a value.
+/// `last_at >= 0` is always true; it is there because the walk must bind a value.
 const OPEN: Clause = clause! {
     &[LIST, FLOOR], hot "alarms_open or alarms_order", "acknowledged_at IS NULL AND last_at >= ?"
 };
-// The same conditions in a form that no index serves, and conditions without an index.
+// Conditions that no index serves: those of indexed lists in another form, and further ones.
 const HAS_APP: Clause = clause!(LISTS, "app_id || '' IN (?*)");
 const IS_OPEN: Clause = clause!(LISTS, "COALESCE(acknowledged_at, 0) IN (?*)");
 const OF_PLATFORM: Clause = clause!(LISTS, "platform_id = ?");
@@ -116,27 +116,27 @@ const FIND: Sql = statement!("SELECT {ALARM} WHERE id = ?");
 const LOCK: Sql = statement!("SELECT {ALARM} WHERE id = ? FOR UPDATE");
 
 impl Alarm {
-    /// The product that is missing in the catalogue, if the alarm is about one.
+    /// Returns the SKU that is missing in the catalogue, if the alarm is about one.
     pub fn unlisted_sku(&self) -> Option<&str> {
         unlisted::sku(&self.kind, &self.detail)
     }
 
-    /// The customer who gathers customers of stores, if the alarm is about one.
+    /// Returns the user who gathered many store customers, if the alarm is about one.
     pub fn gathering_user(&self) -> Option<UserId> {
         gathering::user(&self.kind, &self.detail)
     }
 }
 
 impl Store {
-    /// All alarms, the last raised one first.
+    /// Lists all alarms, the last raised one first.
     pub async fn alarms(&self, page: Page) -> Result<Paged<Alarm>, Error> {
         self.alarms_of(AlarmFilter::default(), page).await
     }
 
-    /// One alarm.
+    /// Returns one alarm.
     ///
     /// # Errors
-    /// [`Error::Missing`] when there is none with this id.
+    /// [`Error::Missing`] if no alarm has this id.
     pub async fn one_alarm(&self, id: AlarmId) -> Result<Alarm, Error> {
         self.read(move |connection| {
             let mut found = sql(FIND).bind(id).one(connection, "alarm")?;
@@ -146,7 +146,8 @@ impl Store {
         .await
     }
 
-    /// Alarms, the last raised one first. A page may have fewer items than its limit and still a next page.
+    /// Lists alarms, the last raised one first. A page can have fewer items than its limit even if another page
+    /// follows.
     pub async fn alarms_of(&self, filter: AlarmFilter, page: Page) -> Result<Paged<Alarm>, Error> {
         let of_app = filter
             .app_id
@@ -194,7 +195,7 @@ impl Store {
     }
 }
 
-/// The place of an alarm in the list.
+/// The position of an alarm in the list.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Raised {
     at: i64,
@@ -219,7 +220,7 @@ impl Place for Raised {
     }
 }
 
-/// Counts the customers of the product, or of the customer, that an open alarm is about.
+/// Counts the customers that an open alarm affects: those of the missing product, or the store customers of the user.
 fn count_customers(connection: &mut AnyConnection, alarm: &mut Alarm) -> Result<(), Error> {
     if alarm.acknowledged_at.is_some() {
         return Ok(());
@@ -233,7 +234,7 @@ fn count_customers(connection: &mut AnyConnection, alarm: &mut Alarm) -> Result<
     Ok(())
 }
 
-/// One alarm, whose row is locked.
+/// Locks the row of an alarm and returns the alarm.
 pub fn lock(connection: &mut AnyConnection, id: AlarmId) -> Result<Alarm, Error> {
     sql(LOCK).bind(id).one(connection, "alarm")
 }

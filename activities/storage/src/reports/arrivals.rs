@@ -9,14 +9,14 @@ use db::statement::{Value, batches, row, sql};
 use db::writer::Write;
 use domain::{PlatformId, Timestamp};
 
-/// Numbers of rows of one statement.
+/// Numbers of rows that one statement inserts.
 const SIZES: &[usize] = &[100, 10, 1];
 
 row! {
-    /// The answers of one kind to a platform's store.
+    /// The responses of one kind to a platform's store.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct ArrivalView {
-        /// Why messages were refused; empty for those that were accepted.
+        /// Why messages were refused; empty for accepted messages.
         pub reason: String,
         pub times: i64,
         pub first_at: Timestamp,
@@ -47,14 +47,14 @@ const OF_PLATFORMS: Sql = statement! {hot "arrivals_of_platform", "
 "};
 
 row! {
-    /// The answers of one kind, with the platform.
+    /// The responses of one kind, with the platform.
     pub struct ArrivalOf {
         pub platform_id: PlatformId,
         pub view: ArrivalView,
     }
 }
 
-/// The answers to the stores of several platforms.
+/// Returns the responses to the stores of several platforms.
 pub fn of_platforms(
     connection: &mut AnyConnection,
     platforms: &[PlatformId],
@@ -66,8 +66,8 @@ pub fn of_platforms(
 }
 
 impl Store {
-    /// Counts an answer to a platform's store. The reasons of refusals are few, and empty for what was accepted. It waits
-    /// for nothing: [`Self::write_arrivals`] writes it.
+    /// Counts a response to a platform's store. `reason` is one of a few texts, and empty for an accepted message. The
+    /// count is kept in memory until [`Self::write_arrivals`] writes it.
     pub fn count_arrival(&self, platform: PlatformId, reason: &'static str) {
         let now = (self.database.clock)();
         self.counts.add_arrival(
@@ -80,7 +80,7 @@ impl Store {
         );
     }
 
-    /// Writes the answers that this process counted. After an error they wait in memory for the next call.
+    /// Writes the counts of this process. After an error, those that were not written stay in memory for the next call.
     pub async fn write_arrivals(&self) -> Result<(), Error> {
         let rows: Vec<_> = self.counts.take_arrivals().into_iter().collect();
         self.add_counts("arrivals", &rows, add)
@@ -93,7 +93,7 @@ impl Store {
             })
     }
 
-    /// The answers to a platform's store, as they are written; up to a second is missing.
+    /// Returns the responses to a platform's store as written so far, which may lack those of the last second.
     pub async fn arrivals(&self, platform: PlatformId) -> Result<Vec<ArrivalView>, Error> {
         self.read(move |connection| sql(OF_PLATFORM).bind(platform).all(connection))
             .await

@@ -96,14 +96,15 @@ const FLOOR_OF_SUBJECT: Sql = statement! {"
     LIMIT 1 OFFSET ?
 "};
 const LISTS: &[Sql] = &[LIST, LIST_OF_APP, LIST_OF_SUBJECT];
-// The same conditions in a form that no index serves, and conditions without an index.
+// Conditions that no index serves: those of indexed lists in another form, and further ones.
 const HAS_APP: Clause = clause!(LISTS, "COALESCE(app_id, '') IN (?*)");
 const HAS_SUBJECT: Clause = clause!(LISTS, "subject || '' IN (?*)");
 const OF_KEY: Clause = clause!(LISTS, "key_id = ?");
 const OF_OPERATION: Clause = clause!(LISTS, "operation || '' = ?");
 
 impl Store {
-    /// The audit log, the newest entry first. A page may have fewer items than its limit and still a next page.
+    /// Lists the audit log, the newest entry first. A page can have fewer items than its limit even if another page
+    /// follows.
     pub async fn audit_log(
         &self,
         filter: AuditLogFilter,

@@ -1,5 +1,5 @@
-//! Destinations, with the time of their current subscription to events. No delivery can be expected of an event that
-//! was recorded before that time.
+//! Destinations, with the time of their current subscription to events. For an event that was recorded before that
+//! time, no delivery can be expected.
 
 use crate::settings::destinations::rows::COLUMNS;
 use crate::settings::destinations::{Destination, DestinationRow};
@@ -10,15 +10,15 @@ use db::statement::{row, sql};
 use domain::{AppId, Timestamp};
 use std::time::Duration;
 
-/// A change of a choice and an event that is recorded at the same moment may not see each other. So events this close
-/// to a change are not judged.
+/// If an event is recorded while a subscription changes, either transaction may miss the other. So events this close to
+/// a change are not checked.
 pub const MARGIN: Duration = Duration::from_secs(60);
 
-/// A destination, also a deleted one, with the time of its present choice.
+/// A destination, possibly deleted, with the time of its current subscription.
 #[derive(Debug)]
 pub struct Chooser {
     pub destination: Destination,
-    /// When it got its present choice; `None` if it has had it since its creation.
+    /// When its subscription last changed; `None` if it is unchanged since the destination's creation.
     pub chosen_at: Option<Timestamp>,
     pub deleted_at: Option<Timestamp>,
 }
@@ -38,7 +38,7 @@ const OF_APP: Sql = statement! {"
     ORDER BY created_at, id
 "};
 
-/// All destinations that an app ever had.
+/// Returns all destinations that an app has or had.
 pub fn of_app(connection: &mut AnyConnection, app: AppId) -> Result<Vec<Chooser>, Error> {
     let rows: Vec<ChooserRow> = sql(OF_APP).bind(app).all(connection)?;
     rows.into_iter().map(ChooserRow::chooser).collect()
@@ -56,7 +56,8 @@ impl ChooserRow {
 }
 
 impl Chooser {
-    /// The time from which its choice is surely the present one: [`MARGIN`] after the change or the creation.
+    /// Returns the time from which the current subscription certainly applies: [`MARGIN`] after its change, or after
+    /// the creation.
     pub fn known_from(&self) -> Timestamp {
         self.chosen_at
             .unwrap_or(self.destination.created_at)

@@ -1,4 +1,4 @@
-//! Progress of connecting platforms. Data about many platforms is read at once.
+//! Progress of connecting platforms. Many platforms are read at once.
 
 use crate::inbox::topics::{self, Topic};
 use crate::reports::arrivals::{self, ArrivalView};
@@ -16,7 +16,7 @@ pub struct PlatformProgress {
     /// Responses to the platform's store; those without a reason are acceptances.
     pub arrivals: Vec<ArrivalView>,
     pub topics: Vec<Topic>,
-    /// When an event of one of its purchases was delivered first.
+    /// When an event of one of its purchases was first delivered.
     pub delivered_at: Option<Timestamp>,
 }
 
@@ -43,7 +43,8 @@ const WITH_DESTINATION: Sql = statement! {"
     WHERE deleted_at IS NULL AND app_id IN (?*)
 "};
 
-/// A range of one platform, which no index that is ordered by time alone serves: a quiet platform is at its far end.
+/// The last changed purchase of one platform. The condition is written as a range, so that no index that is ordered
+/// only by time is used, in which the purchases of a quiet platform come last.
 const SETTLED: Sql = statement! {hot "purchases_platform", "
     SELECT collapse_key, updated_at AS at
     FROM purchases
@@ -52,7 +53,7 @@ const SETTLED: Sql = statement! {hot "purchases_platform", "
     LIMIT 1
 "};
 
-/// Among the newest notifications whose window is open, of whatever platform.
+/// The newest notification of a platform among the newest 1000 with an open window, of all platforms.
 const OPEN: Sql = statement! {hot "notifications_open_in_order", "
     SELECT n.collapse_key, n.accepted_at AS at
     FROM (SELECT n.seq, n.platform_id, n.collapse_key, n.accepted_at
@@ -66,7 +67,7 @@ const OPEN: Sql = statement! {hot "notifications_open_in_order", "
 "};
 
 impl Store {
-    /// How far these platforms are connected.
+    /// Returns how far these platforms are connected.
     pub async fn progress(
         &self,
         platforms: Vec<PlatformId>,
@@ -106,7 +107,7 @@ impl Store {
         .await
     }
 
-    /// Which of these apps have a destination.
+    /// Returns which of these apps have a destination.
     pub async fn apps_with_destination(&self, apps: Vec<AppId>) -> Result<BTreeSet<AppId>, Error> {
         if apps.is_empty() {
             return Ok(BTreeSet::new());
@@ -121,8 +122,8 @@ impl Store {
         .await
     }
 
-    /// The newest purchase of a platform: that of the newest notification whose window is open, or the one that changed
-    /// last.
+    /// Returns the newest purchase of a platform: that of the newest notification with an open window, or the one that
+    /// changed last.
     pub async fn newest_purchase(
         &self,
         platform: PlatformId,

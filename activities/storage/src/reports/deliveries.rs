@@ -115,7 +115,7 @@ row! {
 }
 
 row! {
-    /// The body of a delivery as it is sent, and what its headers are made of.
+    /// The body of a delivery as it is sent, and the values from which its headers are built.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct SentBody {
         pub id: DeliveryId,
@@ -125,7 +125,7 @@ row! {
         /// Revision of the purchase that the event announces.
         pub revision: i64,
         pub status: DeliveryStatus,
-        /// The body, once it was rendered and until the delivery ended.
+        /// The body, which is stored from its rendering until the delivery ends.
         pub body: Option<String>,
         /// When the first request was made.
         pub first_tried_at: Option<Timestamp>,
@@ -163,8 +163,8 @@ const FLOOR: Sql = statement! {"
     ORDER BY seq DESC
     LIMIT 1 OFFSET ?
 "};
-// A partial index serves only a statement that has its condition as a literal. The value of a walk, the state, is bound
-// beside it.
+// A partial index is used only by a statement that contains its condition as a literal. The status is also bound as a
+// value, because each walk binds one.
 const FAILED: Clause = clause! {
     &[LIST, FLOOR], hot "deliveries_failed_in_order", "status {FAILED_IN_ORDER} AND CAST(? AS TEXT) IS NOT NULL"
 };
@@ -218,7 +218,7 @@ const FLOOR_TO_DESTINATION: Sql = statement! {hot "deliveries_to_destination", "
     LIMIT 1 OFFSET ?
 "};
 const LISTS: &[Sql] = &[LIST, LIST_TO_DESTINATION, LIST_UNORDERED];
-// The same conditions in a form that no index serves.
+// The same conditions as above, in a form that no index serves.
 const IN_STATUS: Clause = clause!(LISTS, "status || '' IN (?*)");
 const HAS_KEY: Clause = clause!(LISTS, "collapse_key || '' IN (?*)");
 const TO_DESTINATIONS: Clause = clause!(LISTS, "destination_id || '' IN (?*)");
@@ -234,7 +234,7 @@ const SENT: Sql = statement! {hot "deliveries_id", "
 const ATTEMPTS_OF_DELIVERY: Sql = statement!("{ATTEMPT} WHERE a.delivery_id = ? ORDER BY a.number");
 
 impl Store {
-    /// Deliveries, newest first. A page may have fewer items than its limit and still a next page.
+    /// Lists deliveries, newest first. A page can have fewer items than its limit even if another page follows.
     pub async fn deliveries(
         &self,
         filter: DeliveryFilter,
@@ -262,7 +262,7 @@ impl Store {
             .await
     }
 
-    /// The newest delivery of each type of event of these purchases to each destination, oldest first.
+    /// Returns the newest delivery of each event type of these purchases to each destination, oldest first.
     pub async fn newest_deliveries(
         &self,
         keys: Vec<CollapseKey>,
@@ -279,22 +279,22 @@ impl Store {
         self.read(newest).await
     }
 
-    /// The body of a delivery as it is sent.
+    /// Returns the body of a delivery as it is sent.
     pub async fn sent_body(&self, id: DeliveryId) -> Result<SentBody, Error> {
         self.read(move |connection| sql(SENT).bind(id).one(connection, "delivery"))
             .await
     }
 
-    /// The attempts of a delivery, oldest first. An attempt that is in flight, or whose worker died, has the class
-    /// `unfinished`.
+    /// Returns the attempts of a delivery, oldest first. An attempt that is in flight, or whose worker crashed, has the
+    /// class `unfinished`.
     pub async fn attempts(&self, id: DeliveryId) -> Result<Vec<AttemptView>, Error> {
         self.read(move |connection| sql(ATTEMPTS_OF_DELIVERY).bind(id).all(connection))
             .await
     }
 }
 
-/// The conditions of a filter: those with an index, and the others. `to` are the destinations that it names, if it names
-/// any.
+/// Returns the conditions of a filter: those with an index, and the others. `to` are the destinations to which the
+/// filter restricts deliveries, if any.
 fn conditions(filter: &DeliveryFilter, to: Option<Vec<DestinationId>>) -> Conditions {
     let of_status = match filter.status {
         Some(DeliveryStatus::Failed) => Some((FAILED, FAILED_TO)),
@@ -321,7 +321,7 @@ fn conditions(filter: &DeliveryFilter, to: Option<Vec<DestinationId>>) -> Condit
         }
         (None, None) => {}
     }
-    // An index of a status is walked for it, unless that of the purchase is.
+    // The index of a status is scanned, unless that of the purchase is.
     let is_walked = of_status.is_some() && filter.collapse_key.is_none();
     indexed.extend(
         filter
@@ -357,7 +357,7 @@ const NEWEST_ATTEMPTS: Sql = statement! {"
     ORDER BY a.delivery_id, a.number
 "};
 
-/// The newest attempts of each of these deliveries, at most `limit` per delivery, oldest first.
+/// Returns the newest attempts of each of these deliveries, at most `limit` per delivery, oldest first.
 pub fn newest_attempts(
     connection: &mut AnyConnection,
     deliveries: &[DeliveryId],
@@ -378,7 +378,7 @@ pub fn newest_attempts(
     Ok(all)
 }
 
-/// The headers of an attempt. Those that are not valid JSON are left out.
+/// Reads the headers of an attempt; none if they are not valid JSON.
 fn headers<'a>(
     row: &impl NamedRow<'a, MultiBackend>,
 ) -> deserialize::Result<Vec<(String, String)>> {

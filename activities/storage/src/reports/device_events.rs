@@ -1,4 +1,4 @@
-//! The events of devices, as the API shows and explains them: each with its deliveries.
+//! Device events, as the API lists and explains them: each with its deliveries.
 
 use crate::delivery::stream::finish::StreamStatus;
 use crate::reports::explain::{Addressee, of_app};
@@ -118,7 +118,7 @@ pub struct DeviceEventFull {
     pub body: serde_json::Value,
 }
 
-/// The explanation of an event of a device.
+/// The explanation of a device event.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DeviceEventExplanation {
     pub event: DeviceEventView,
@@ -191,7 +191,7 @@ const FLOOR_OF_PLATFORM: Sql = statement! {hot "device_events_of_platform", "
     ORDER BY e.platform_id DESC, e.seq DESC
     LIMIT 1 OFFSET ?
 "};
-// A partial index of one status serves only a statement that has this status as a literal.
+// A partial index for one status is used only by a statement that contains this status as a literal.
 const LIST_OF_FAILED: Sql = statement! {"
     SELECT CAST(e.seq AS TEXT) AS cursor, {EVENT}
     FROM device_events e
@@ -253,7 +253,7 @@ const LISTS: &[Sql] = &[
     LIST_OF_SKIPPED,
     LIST_UNORDERED,
 ];
-// The same conditions in a form that no index serves, and conditions without an index.
+// Conditions that no index serves: those of indexed lists in another form, and further ones.
 const ON_PLATFORMS: Clause = clause!(LISTS, "e.platform_id || '' IN (?*)");
 const BY_DEVICE: Clause = clause!(LISTS, "e.device_id || '' IN (?*)");
 const IN_STATUS: Clause = clause! {LISTS, "
@@ -285,7 +285,7 @@ const DELIVERIES: Sql = statement! {"
 "};
 
 impl Store {
-    /// Events of devices, newest first. A page may have fewer items than its limit and still a next page.
+    /// Lists device events, newest first. A page can have fewer items than its limit even if another page follows.
     pub async fn device_events(
         &self,
         filter: DeviceEventFilter,
@@ -312,7 +312,7 @@ impl Store {
         .await
     }
 
-    /// One event of a device, with its body.
+    /// Returns a device event with its body.
     pub async fn device_event(&self, id: EventId) -> Result<DeviceEventFull, Error> {
         self.read(move |connection| {
             let (event, body, _) = find(connection, id)?;
@@ -321,7 +321,7 @@ impl Store {
         .await
     }
 
-    /// Explains an event of a device: how each destination of its app stands to it.
+    /// Explains a device event by the destinations of its app.
     pub async fn explain_device_event(&self, id: EventId) -> Result<DeviceEventExplanation, Error> {
         self.read_now(move |connection, now| {
             let (event, _, app_id) = find(connection, id)?;
@@ -337,7 +337,8 @@ impl Store {
 }
 
 impl DeviceEventFilter {
-    /// The platforms whose events are wanted; `None` for all. A destination gets those of its app only.
+    /// Returns the platforms to which the filter restricts events; `None` for all. A destination only gets events of
+    /// its app.
     fn platforms(&self, connection: &mut AnyConnection) -> Result<Option<Vec<PlatformId>>, Error> {
         let app = match (self.app_id, self.platform_id, self.destination_id) {
             (None, None, Some(destination)) => match app_of_destination(connection, destination)? {
@@ -349,7 +350,7 @@ impl DeviceEventFilter {
         platforms(connection, app, self.platform_id)
     }
 
-    /// The conditions: those with an index, and the others.
+    /// Returns the filter's conditions: those with an index, and the others.
     fn conditions(self, platforms: Option<Vec<PlatformId>>) -> Conditions {
         let storable = |text: String| Value::from(clean(&text).into_owned());
         let both = self

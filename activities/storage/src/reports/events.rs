@@ -1,4 +1,4 @@
-//! Events as the API lists them.
+//! Events, as the API lists them.
 
 use crate::reports::walk::{Conditions, Indexed, Unordered, Walk};
 use crate::store::Store;
@@ -18,13 +18,13 @@ pub struct EventFilter {
     pub app_id: Option<AppId>,
     /// Only events about purchases of this platform.
     pub platform_id: Option<PlatformId>,
-    /// Only those of this purchase, or about this destination.
+    /// Only events about this purchase or this destination.
     pub collapse_key: Option<CollapseKey>,
-    /// Only those of this user: about purchases that the user owned when they were recorded.
+    /// Only events about purchases that this user owned when the events were recorded.
     pub user_id: Option<UserId>,
-    /// Only those of these types; an empty list means all.
+    /// Only events of these types; an empty list means all.
     pub types: Vec<String>,
-    /// Only those recorded in this environment.
+    /// Only events recorded in this environment.
     pub environment: Option<Environment>,
     /// Only events recorded at or after this time.
     pub from: Option<Timestamp>,
@@ -135,7 +135,7 @@ const BY_INDEX: &[Sql] = &[EVENTS_UNORDERED, COUNT];
 const OF_ID: Clause = clause!(BY_INDEX, hot "events_id", "id = ?");
 const OF_KEY: Clause = clause!(BY_INDEX, hot "events_of_key", "collapse_key = ?");
 const OF_USER: Clause = clause!(BY_INDEX, hot "events_of_user", "user_id = ?");
-// The same conditions in a form that no index serves, and conditions without an index.
+// Conditions that no index serves: those of indexed lists in another form, and further ones.
 const LISTS: &[Sql] = &[
     EVENTS,
     EVENTS_OF_APP,
@@ -160,7 +160,7 @@ const OF_PLATFORM: Clause = clause! {LISTS, "
 const SINCE: Clause = clause!(LISTS, "created_at + 0 >= ?");
 const BEFORE: Clause = clause!(LISTS, "created_at + 0 < ?");
 
-/// Sequence numbers follow the time but for transactions that overlap: far fewer than these rows do.
+/// Sequence numbers follow the time, except where transactions overlap; far fewer than these 1000 rows overlap.
 const HIGHEST: Sql = statement! {hot "events_created", "
     SELECT MAX(w.seq) AS value
     FROM (SELECT seq FROM events WHERE created_at < ? ORDER BY created_at DESC, seq DESC LIMIT 1000) w
@@ -180,7 +180,7 @@ impl Store {
             .await
     }
 
-    /// Events, newest first. A page may have fewer items than its limit and still a next page.
+    /// Lists events, newest first. A page can have fewer items than its limit even if another page follows.
     pub async fn events(&self, filter: EventFilter, page: Page) -> Result<Paged<EventView>, Error> {
         self.read(move |connection| list(connection, filter, &page))
             .await
@@ -224,7 +224,7 @@ fn list(
     .page(connection, page)
 }
 
-/// The conditions of a filter: those with an index, and the others.
+/// Returns the filter's conditions: those with an index, and the others.
 fn conditions(filter: EventFilter) -> Conditions {
     let EventFilter {
         id,

@@ -1,5 +1,5 @@
-//! The feed: the purchases of an app with their newest revisions, page by page. With it a receiver can rebuild or check
-//! its own table.
+//! The feed: the purchases of an app with their latest revisions, page by page. A receiver can use it to rebuild or
+//! check its own table.
 
 use crate::reports::filtered::Filtered;
 use crate::reports::walk::{LIMIT, WALKED};
@@ -44,7 +44,7 @@ const FEED: Sql = statement! {"
 "};
 const ON_PLATFORMS: Clause = clause!(&[FEED], "p.platform_id IN (?*)");
 const UP_TO: Clause = clause!(&[FEED], "p.collapse_key <= ?");
-/// The last purchase of a page whose filter few of the app's purchases may fit.
+/// The last purchase that a page scans if its filter may match few of the app's purchases.
 const FLOOR: Sql = statement! {"
     SELECT collapse_key AS value
     FROM purchases
@@ -55,9 +55,9 @@ const FLOOR: Sql = statement! {"
 const IN_ENVIRONMENT: Clause = clause!(&[FEED], hot "purchases_environment", "p.environment = ?");
 
 impl Store {
-    /// The announced purchases of an app, in order of their keys. For a destination, only those whose platform and
-    /// environment its filter matches. A page of a filter with platforms walks a bounded number of the app's purchases,
-    /// so it may have fewer entries than its limit, or none, and yet a next one.
+    /// Lists the announced purchases of an app, in order of their keys. For a destination, only those whose platform
+    /// and environment its filter matches. If the filter names platforms, a page scans a bounded number of the app's
+    /// purchases. It may then have fewer entries than its limit, or none, even if another page follows.
     pub async fn feed(
         &self,
         app: AppId,
@@ -70,7 +70,7 @@ impl Store {
                 .map(|id| wanted(connection, app, id))
                 .transpose()?
                 .unwrap_or_default();
-            // Every announced purchase has one of the two environments, so a filter with both needs no condition.
+            // Every announced purchase is in one of the two environments, so a filter with both needs no condition.
             let environment = wanted
                 .environments
                 .first()
@@ -99,8 +99,8 @@ impl Store {
     }
 }
 
-/// The filter of a destination. The statement applies it, as [`Filter::wants`] does, to the newest record of each
-/// purchase.
+/// Returns the filter of a destination. The statement applies it to the latest record of each purchase, as
+/// [`Filter::wants`] does.
 fn wanted(connection: &mut AnyConnection, app: AppId, id: DestinationId) -> Result<Filter, Error> {
     let missing = Error::Missing {
         what: "destination of this app",

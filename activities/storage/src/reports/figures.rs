@@ -1,5 +1,5 @@
-//! The figures of destinations for metrics and the API: state, health and number of pending deliveries. Also skipping
-//! the pending `user.*` events of a disabled destination, before an admin enables it again.
+//! The figures of destinations for metrics and the API: state, health and number of pending deliveries. Also skips the
+//! pending `user.*` events of a disabled destination, before an admin enables it again.
 
 use crate::delivery::health::{self, HealthView};
 use crate::events::deliveries::{self, FREED, MAX_COUNTED, NEXT_OF_USERS};
@@ -20,7 +20,7 @@ use domain::{AppId, DestinationId, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A delivery that can be skipped: it is pending or waiting, and its lane is not leased. Binds now.
+/// The condition for a delivery that can be skipped: it is pending or waiting, and its lane is not leased. Binds now.
 const FORGETTABLE: &str = formatcp!(
     "
     status IN ('pending', 'waiting')
@@ -48,17 +48,17 @@ pub struct Figures {
     pub id: DestinationId,
     /// `healthy`, `failing`, `open` or `disabled`.
     pub state: String,
-    /// Number of its pending deliveries, counted up to 10,000: a scrape costs no more however many there are.
+    /// Number of its pending deliveries, counted up to 10,000 to bound the cost of a scrape.
     pub pending: i64,
-    /// The age of the oldest of them, in milliseconds; 0 when there is none.
+    /// The age of the oldest pending delivery in milliseconds; 0 if there is none.
     pub oldest_pending_ms: i64,
 }
 
-/// The result of skipping the `user.*` events that are pending for a destination.
+/// The result of skipping a destination's pending `user.*` events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SkippedEvents {
     pub skipped: i64,
-    /// Whether more deliveries may be left to skip.
+    /// Whether more deliveries may remain to be skipped.
     pub more: bool,
 }
 
@@ -71,7 +71,7 @@ row! {
     }
 }
 
-/// Number of destinations in one statement: the longest one counts ten million deliveries.
+/// Number of destinations in one statement, which counts at most ten million deliveries.
 const PAGE: usize = 1000;
 
 const PAGE_OF_FIGURES: Sql = statement! {
@@ -90,7 +90,7 @@ const PAGE_OF_FIGURES: Sql = statement! {
 const APP: Sql = statement!("SELECT app_id AS value FROM destinations WHERE id = ?");
 
 impl Store {
-    /// The figures of all destinations that were not deleted.
+    /// Returns the figures of all destinations that are not deleted.
     pub async fn figures(&self) -> Result<Vec<Figures>, Error> {
         let (mut all, mut after) = (Vec::new(), String::new());
         loop {
@@ -106,7 +106,7 @@ impl Store {
         }
     }
 
-    /// The health of a destination, with the numbers of its deliveries, which are counted up to a maximum.
+    /// Returns the health of a destination, with the numbers of its deliveries, which are counted up to a maximum.
     pub async fn destination_health(&self, id: DestinationId) -> Result<DestinationHealth, Error> {
         self.read(move |connection| {
             let health = health::view(connection, id)?;
@@ -118,8 +118,8 @@ impl Store {
         .await
     }
 
-    /// Ends the pending `user.*` deliveries of a disabled destination as `skipped`, in batches and at most `limit`.
-    /// Call it again for the rest. A delivery that is being sent at this moment is left to its attempt.
+    /// Ends at most `limit` pending `user.*` deliveries of a disabled destination as `skipped`, in batches. Call it
+    /// again for the rest. A delivery that is currently being sent is left to its attempt.
     ///
     /// # Errors
     ///
@@ -138,7 +138,7 @@ impl Store {
             };
             let skip = move |write: &mut Write<'_>| {
                 let passed = batch.skip(write)?;
-                // The first batch has the audit entry of all.
+                // The audit entry of the first batch stands for all.
                 let has_entry =
                     after == 0 && passed.as_ref().is_some_and(|passed| passed.count > 0);
                 let app = if has_entry {
@@ -163,7 +163,7 @@ impl Store {
         })
     }
 
-    /// The number of deliveries that [`Store::skip_user_events`] would skip now. Has the same errors.
+    /// Counts the deliveries that [`Store::skip_user_events`] would skip now. Fails in the same cases.
     pub async fn count_user_events(&self, id: DestinationId) -> Result<i64, Error> {
         let (mut after, mut counted) = (0, 0);
         loop {
@@ -184,7 +184,7 @@ impl Store {
     }
 }
 
-/// The figures of the next destinations, after this id.
+/// Returns the figures of the next destinations after this id.
 fn page_of_figures(
     connection: &mut AnyConnection,
     after: String,
@@ -215,15 +215,15 @@ fn page_of_figures(
 #[derive(Clone, Copy)]
 struct Batch {
     id: DestinationId,
-    /// Only those with a higher sequence number.
+    /// Only deliveries with a higher sequence number.
     after: i64,
     at_most: i64,
 }
 
 struct Passed {
-    /// The last sequence number in it.
+    /// The last sequence number in the batch.
     last: i64,
-    /// Number of deliveries that were skipped, or would be.
+    /// Number of deliveries that were or would be skipped.
     count: i64,
 }
 
@@ -244,7 +244,7 @@ const END_OF_BATCH: Sql = statement! {hot "deliveries_news", "
 "};
 
 impl Batch {
-    /// Skips the batch; `None` when it is empty.
+    /// Skips the deliveries of the batch; `None` if the batch is empty.
     fn skip(self, write: &mut Write<'_>) -> Result<Option<Passed>, Error> {
         let destination = check_disabled(write.connection, self.id)?;
         let Some(last) = self.end(write.connection)? else {
@@ -263,7 +263,7 @@ impl Batch {
         }))
     }
 
-    /// Counts the deliveries of the batch that would be skipped; `None` when it is empty.
+    /// Counts the deliveries of the batch that would be skipped; `None` if the batch is empty.
     fn count(
         self,
         connection: &mut AnyConnection,
@@ -287,7 +287,7 @@ impl Batch {
         sql(END_OF_BATCH).bind_all(self.values()).value(connection)
     }
 
-    /// The values of [`NEXT_OF_USERS`].
+    /// Returns the values that [`NEXT_OF_USERS`] binds.
     fn values(self) -> [Value<'static>; 3] {
         [self.id.into(), self.after.into(), self.at_most.into()]
     }

@@ -1,4 +1,4 @@
-//! A statement with the conditions that a filter adds to it.
+//! Statements with the conditions that a filter adds to them.
 
 use db::sql::{Clause, Sql};
 use db::statement::{Statement, Value, sql};
@@ -12,7 +12,7 @@ pub struct Filtered<'a> {
 }
 
 impl<'a> Filtered<'a> {
-    /// A list whose own values are bound before those of the conditions.
+    /// Creates a list whose own values are bound before those of the conditions.
     pub fn new(list: Sql, values: impl IntoIterator<Item = Value<'a>>) -> Self {
         Self {
             list,
@@ -37,7 +37,7 @@ impl<'a> Filtered<'a> {
         self
     }
 
-    /// The statement; the caller binds the limit.
+    /// Returns the statement; the caller must bind the limit.
     pub fn statement(self) -> Statement<'a> {
         let is_varied = self
             .values

@@ -1,4 +1,4 @@
-//! Purchases as the API shows them.
+//! Purchases, as the API shows them.
 
 use crate::purchases::purchase::{self, WaitsFor};
 use crate::reports::filtered::Filtered;
@@ -42,7 +42,7 @@ pub struct PurchaseFilter {
     pub failing: Option<bool>,
 }
 
-/// The states of a purchase, by name.
+/// Returns the names of the states of a purchase.
 fn states() -> Vec<&'static str> {
     State::ALL.iter().map(|state| state.as_str()).collect()
 }
@@ -198,7 +198,7 @@ const OF_USER: Clause = clause!(BY_INDEX, hot "purchases_user", "p.user_id = ?")
 const HELD: Clause = clause!(BY_INDEX, hot "purchases_held", "p.held_until > ?");
 const OF_KEYS: Clause =
     clause!(BY_INDEX, hot "purchases_pkey or sqlite_autoindex_purchases", "p.collapse_key IN (?*)");
-// The same conditions in a form that no index serves, and conditions without an index.
+// Conditions that no index serves: those of indexed lists in another form, and further ones.
 const ORDERED: &[Sql] = &[PURCHASES, PURCHASES_OF_PLATFORM, PURCHASES_IN_STATE];
 const LISTS: &[Sql] = &[
     PURCHASES,
@@ -225,9 +225,9 @@ const NOT_FAILING: Clause = clause! {ORDERED, hot "deliveries_pending_of_lane", 
         WHERE d.collapse_key = p.collapse_key AND d.status {PENDING_OF_LANE} AND d.tried_at > 0 LIMIT 1) IS NULL
 "};
 
-/// Maximum number of destinations whose failing deliveries are looked for at once.
+/// Maximum number of destinations whose failing deliveries are searched at once.
 const MAX_DESTINATIONS: usize = 1_000;
-/// Maximum number of their failing deliveries.
+/// Maximum number of failing deliveries of these destinations.
 const MAX_FAILING: usize = 5_000;
 const DESTINATIONS: Sql =
     statement!("SELECT id AS value FROM destinations WHERE {{which}} LIMIT ?");
@@ -247,8 +247,8 @@ const FIND_PURCHASES: Sql = statement! {hot "purchases_pkey or sqlite_autoindex_
 "};
 
 impl Store {
-    /// Purchases, the one that was settled last first. A page may have fewer items than its limit and still a next
-    /// page.
+    /// Lists purchases, the last settled one first. A page can have fewer items than its limit even if another page
+    /// follows.
     pub async fn purchases(
         &self,
         filter: PurchaseFilter,
@@ -284,7 +284,7 @@ impl Store {
             .await
     }
 
-    /// The purchases with these keys, in their order; those that do not exist are left out.
+    /// Returns the purchases with these keys, in order of the keys; those that do not exist are left out.
     pub async fn purchases_of(&self, keys: Vec<CollapseKey>) -> Result<Vec<PurchaseView>, Error> {
         if keys.is_empty() {
             return Ok(Vec::new());
@@ -300,7 +300,7 @@ impl Store {
 }
 
 impl PurchaseFilter {
-    /// The conditions: those with an index, and the others.
+    /// Returns the filter's conditions: those with an index, and the others.
     fn conditions(
         self,
         connection: &mut AnyConnection,
@@ -345,7 +345,7 @@ impl PurchaseFilter {
     }
 }
 
-/// The purchases with failing deliveries, by their keys; `None` where there are too many.
+/// Returns the condition for purchases with failing deliveries, by their keys; `None` if there are too many.
 fn failing(
     connection: &mut AnyConnection,
     app: Option<AppId>,

@@ -1,5 +1,5 @@
-//! Counts of each minute, over all processes: each process writes once a minute, and charts read them. After a day they
-//! are stored by hour, see [`super::past_minutes`].
+//! Counts per minute over all processes: each process writes its counts once a minute, and charts read them. After a
+//! day they are stored by hour; see [`super::past_minutes`].
 
 use crate::reports::filtered::Filtered;
 use crate::store::Store;
@@ -14,7 +14,7 @@ use std::time::Duration;
 
 pub(super) const TABLE: &str = "minutes";
 
-/// Numbers of rows of one statement.
+/// Numbers of rows that one statement inserts.
 const SIZES: &[usize] = &[100, 10, 1];
 
 /// Selection of minutes to read.
@@ -22,16 +22,16 @@ const SIZES: &[usize] = &[100, 10, 1];
 pub struct SeriesFilter {
     pub series: Vec<Series>,
     pub app: Option<AppId>,
-    /// Only that of these destinations, each by itself; of all together when empty.
+    /// Only these destinations, each counted separately; if empty, all together.
     pub destinations: Vec<DestinationId>,
     pub from: Timestamp,
     pub until: Timestamp,
 }
 
-/// A count, of one destination or of all together.
+/// What is counted: a series, of one destination or of all together.
 pub type Counting = (Series, Option<DestinationId>);
 
-/// The minutes in which something was counted.
+/// The sums by minute, without minutes in which nothing was counted.
 pub type Minutes = BTreeMap<Timestamp, Sum>;
 
 row! {
@@ -52,7 +52,7 @@ row! {
     }
 }
 
-/// Minutes that two processes write at once are locked in one order.
+/// The rows are sorted, so that two processes lock the same minutes in the same order.
 const ADD: Sql = statement! {"
     INSERT INTO minutes (series, at, app_id, destination_id, times, total_ms, longest_ms)
     VALUES ?*
@@ -120,12 +120,12 @@ impl SeriesFilter {
 }
 
 impl Store {
-    /// Counts something that happens now. It waits for nothing: [`Self::write_minutes`] writes it.
+    /// Counts something that happens now. The count is kept in memory until [`Self::write_minutes`] writes it.
     pub fn count(&self, series: Series, counted: impl Into<Counted>) {
         self.count_timed(series, counted, Duration::ZERO);
     }
 
-    /// Counts something that took this long, and ended now.
+    /// Counts something that took the time `took` and ended now.
     pub fn count_timed(&self, series: Series, counted: impl Into<Counted>, took: Duration) {
         let (Counted { app, destination }, now) = (counted.into(), (self.database.clock)());
         self.counts.add(
@@ -139,8 +139,8 @@ impl Store {
         );
     }
 
-    /// Writes what this process counted by minutes. After an error it waits in memory for the next call; where the commit
-    /// had an unknown result, it may count twice.
+    /// Writes the counts of this process. After an error, those that were not written stay in memory for the next call;
+    /// if the result of the commit is unknown, they may be counted twice.
     pub async fn write_minutes(&self) -> Result<(), Error> {
         let rows: Vec<_> = self.counts.take_minutes().into_iter().collect();
         self.add_counts(TABLE, &rows, add)
@@ -153,7 +153,7 @@ impl Store {
             })
     }
 
-    /// The minutes in which something was counted, with what this process has not written yet.
+    /// Returns the sums by minute, including what this process has not written yet.
     pub async fn minutes(
         &self,
         filter: SeriesFilter,
@@ -199,11 +199,11 @@ impl Store {
         Ok(found)
     }
 
-    /// How often each of these happened since the minute of a time, for all apps and destinations together, with what
-    /// this process has not written yet.
+    /// Returns how often each of these happened since the minute of a time, for all apps and destinations together,
+    /// including what this process has not written yet.
     ///
     /// # Errors
-    /// The database does not answer.
+    /// If the database does not respond.
     pub async fn totals(
         &self,
         series: &[Series],
@@ -229,7 +229,7 @@ impl Store {
     }
 }
 
-/// Adds to minutes, which are in order of their keys.
+/// Adds to the sums of minutes. The rows must be sorted by key.
 pub(super) fn add(write: &mut Write<'_>, rows: &[(MinuteKey, Sum)]) -> Result<(), Error> {
     for batch in batches(rows, SIZES) {
         sql(ADD)

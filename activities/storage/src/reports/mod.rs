@@ -1,4 +1,4 @@
-//! Stored data, read for people and programs: lists of rows, explanations, states of customers, the consistency check,
+//! Stored data for display and for programs: lists of rows, explanations, states of customers, the consistency check,
 //! the progress of connecting platforms, the feed of purchases, device events, figures of destinations, payments,
 //! payments that an integration does not receive, and the comparison of sent revenue with the ledger.
 

@@ -1,4 +1,4 @@
-//! Notifications as the API shows them, with the reason why each of them waits.
+//! Notifications, as the API shows them, each with the reason why it waits.
 
 use crate::reports::scope::platforms;
 use crate::reports::walk::{Condition, Conditions, Indexed, Unordered, Walk};
@@ -14,7 +14,7 @@ use domain::{AppId, CollapseKey, Outcome, PlatformId, Timestamp};
 use serde::Serialize;
 use std::time::Duration;
 
-/// Rows this close to a time may not be in order of their times: transactions overlap.
+/// Transactions overlap: rows within this time of each other may not be in the order of their times.
 const MARGIN: Duration = Duration::from_secs(60);
 
 stored! {
@@ -28,9 +28,9 @@ stored! {
         #[serde(rename = "topic approval")]
         TopicApproval = "topic approval",
         Verification = "verification",
-        /// A later answer of the store, which confirms what the last one does not show yet.
+        /// A later response of the store that confirms what the last one did not show yet.
         Confirmation = "confirmation",
-        /// A person: the store does not know the purchase.
+        /// A person's decision: the store does not know the purchase.
         Parked = "parked",
     }
 }
@@ -49,30 +49,30 @@ pub enum OutcomeFilter {
 pub struct NotificationFilter {
     pub app: Option<AppId>,
     pub platform: Option<PlatformId>,
-    /// Only those with this outcome, or without one.
+    /// Only notifications with this outcome, or without one.
     pub outcome: Option<OutcomeFilter>,
-    /// Only those accepted at this time or later.
+    /// Only notifications accepted at or after this time.
     pub from: Option<Timestamp>,
-    /// Only those accepted before this time.
+    /// Only notifications accepted before this time.
     pub until: Option<Timestamp>,
 }
 
 impl NotificationView {
-    /// Whether a device reported it, and not the store.
+    /// Whether a device reported the purchase, instead of the store.
     pub fn is_of_device(&self) -> bool {
         self.store_type == CLAIM_STORE_TYPE
     }
 }
 
 impl WaitingFor {
-    /// Whether it waits for the store.
+    /// Whether the notification waits for the store.
     pub const fn is_of_store(self) -> bool {
         matches!(self, Self::Verification | Self::Confirmation | Self::Parked)
     }
 }
 
 row! {
-    /// A notification as the API shows it.
+    /// A notification, as the API shows it.
     #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
     pub struct NotificationView {
         pub seq: i64,
@@ -84,14 +84,14 @@ row! {
         pub collapse_key: Option<CollapseKey>,
         /// The store's id of the purchase.
         pub receipt_id: String,
-        /// The store's own type of the notification; [`CLAIM_STORE_TYPE`] where a device reported it.
+        /// The store's own type of the notification; [`CLAIM_STORE_TYPE`] if a device reported the purchase.
         pub store_type: String,
         pub accepted_at: Timestamp,
         /// Outcome of the notification; `None` while it is open.
         pub outcome: Option<Outcome>,
-        /// The reason why it is open; `None` once it has an outcome.
+        /// Why the notification is open; `None` once it has an outcome.
         pub waiting_for: Option<WaitingFor>,
-        /// The revision of the purchase in which it was settled.
+        /// The revision of the purchase in which the notification was settled.
         pub revision: Option<i64>,
         /// Reason for the outcome.
         pub reason: Option<String>,
@@ -125,7 +125,7 @@ const FLOOR: Sql = statement! {"
     ORDER BY n.seq DESC
     LIMIT 1 OFFSET ?
 "};
-/// The first row at or after a time, where sequence numbers follow the time: it is searched by halves.
+/// The first row from a sequence number on, for a binary search by time: sequence numbers follow the time.
 const AT: Sql = statement!(
     "SELECT n.accepted_at AS value FROM notifications n WHERE n.seq >= ? ORDER BY n.seq LIMIT 1"
 );
@@ -145,7 +145,7 @@ const FLOOR_OF_PLATFORM: Sql = statement! {hot "notifications_of_platform", "
     ORDER BY n.platform_id DESC, n.seq DESC
     LIMIT 1 OFFSET ?
 "};
-/// Unsettled notifications, with the condition of the partial index, which a value alone does not imply.
+/// Unsettled notifications. Repeats the condition of the partial index, which a bound value alone does not imply.
 const LIST_NOT_SETTLED: Sql = statement! {"
     SELECT CAST(n.seq AS TEXT) AS cursor, {VIEW}
     FROM {WITH_PURCHASE}
@@ -177,12 +177,12 @@ const COUNT: Sql = statement! {"
 "};
 const OF_PURCHASE: Clause =
     clause!(&[LIST_UNORDERED, COUNT], hot "notifications_of_key", "n.collapse_key = ?");
-// The same conditions in a form that no index serves, and conditions without an index.
+// Conditions that no index serves: those of indexed lists in another form, and further ones.
 const LISTS: &[Sql] = &[LIST, LIST_OF_PLATFORM, LIST_NOT_SETTLED, LIST_UNORDERED];
 const ON_PLATFORMS: Clause = clause!(LISTS, "n.platform_id || '' IN (?*)");
 const HAS_PURCHASE: Clause = clause!(LISTS, "n.collapse_key || '' IN (?*)");
 const HAS_OUTCOME: Clause = clause!(LISTS, "n.outcome || '' IN (?*)");
-/// The filter `open` of the API: no outcome yet, including what waits, unlike `OPEN` of the inbox.
+/// The API's filter `open`: no outcome yet, including waiting notifications, which `OPEN` of the inbox excludes.
 const OPEN: Clause = clause!(LISTS, "n.outcome {OPEN_BY_KEY}");
 const SINCE: Clause = clause!(LISTS, "n.accepted_at + 0 >= ?");
 const BEFORE: Clause = clause!(LISTS, "n.accepted_at + 0 < ?");
@@ -191,7 +191,7 @@ const OF_MESSAGE: Sql =
     statement!("SELECT {VIEW} FROM {WITH_PURCHASE} WHERE n.message_id = ? ORDER BY n.seq");
 
 impl Store {
-    /// The notifications of one message of a store.
+    /// Returns the notifications of one message of a store.
     pub async fn notifications_of(&self, message_id: &str) -> Result<Vec<NotificationView>, Error> {
         let message_id = message_id.to_owned();
         self.read_now(move |connection, now| {
@@ -200,7 +200,7 @@ impl Store {
         .await
     }
 
-    /// The notifications of a purchase, newest first.
+    /// Lists the notifications of a purchase, newest first.
     pub async fn notifications_of_purchase(
         &self,
         key: CollapseKey,
@@ -218,7 +218,7 @@ impl Store {
         .await
     }
 
-    /// Notifications, newest first. A page may have fewer items than its limit and still a next page.
+    /// Lists notifications, newest first. A page can have fewer items than its limit even if another page follows.
     pub async fn notifications(
         &self,
         filter: NotificationFilter,
@@ -260,7 +260,8 @@ fn walk<'a>(
     }
 }
 
-/// The conditions of a filter: those with an index, and the others. `platforms` are those that it names, if it names any.
+/// Returns the filter's conditions: those with an index, and the others. `platforms` are those to which the filter
+/// restricts notifications, if any.
 fn conditions(filter: NotificationFilter, platforms: Option<Vec<PlatformId>>) -> Conditions {
     let NotificationFilter {
         outcome,
@@ -297,8 +298,8 @@ fn conditions(filter: NotificationFilter, platforms: Option<Vec<PlatformId>>) ->
     (indexed, others)
 }
 
-/// The sequence number of the first row that was accepted at a time or later, where the rows are in the order of their
-/// times. No row has it if all are older.
+/// Returns the sequence number of the first row that was accepted at or after a time, assuming that the rows are in
+/// order of their times. If all rows are older, it is the number after the newest one.
 fn first_at(connection: &mut AnyConnection, at: Timestamp) -> Result<i64, Error> {
     let newest: i64 = sql(NEWEST).value(connection)?.unwrap_or(0);
     let (mut low, mut high) = (1, newest.saturating_add(1));

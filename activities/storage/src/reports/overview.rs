@@ -30,7 +30,7 @@ use std::collections::BTreeMap;
 const MAX_DESTINATIONS: i64 = 50;
 /// Maximum number of open windows that are shown: the next ones to end.
 const MAX_WINDOWS: usize = 5;
-/// Number of notifications in which those windows are searched: a burst has many of one purchase.
+/// Number of notifications in which these windows are searched: in a burst, many are of one purchase.
 const SEARCHED: i64 = 50;
 /// Number of an app's newest notifications in which its open windows are searched.
 const SEARCHED_OF_APP: i64 = 5_000;
@@ -140,7 +140,8 @@ impl Field for NamedDestination {
     }
 }
 
-/// The store's newest notification: among the newest ones, which devices report too, else by what stores were answered.
+/// When a store last sent a notification: among the newest notifications, some of which devices reported, or else
+/// according to the counted responses to stores.
 const LAST_ACCEPTED: Sql = statement! {"
     SELECT COALESCE((SELECT n.accepted_at
             FROM (SELECT m.seq, m.accepted_at, m.store_type FROM notifications m ORDER BY m.seq DESC LIMIT 1000) n
@@ -149,15 +150,15 @@ const LAST_ACCEPTED: Sql = statement! {"
             LIMIT 1),
         (SELECT MAX(a.last_at) FROM arrivals a WHERE a.reason = '')) AS value
 "};
-/// The newest notification of an app: what its platforms' stores were answered knows it without a walk over those of
-/// other apps.
+/// When a store last sent a notification to an app, according to the counted responses to its platforms' stores. This
+/// needs no scan over the notifications of other apps.
 const LAST_ACCEPTED_BY: Sql = statement! {"
     SELECT MAX(a.last_at) AS value
     FROM arrivals a
     WHERE a.reason = '' AND a.platform_id IN (SELECT f.id FROM platforms f WHERE f.app_id = ?)
 "};
 
-/// The purchase of an open notification is not held: its window has not ended.
+/// The condition that the purchase of an open notification is not held, so that only its window is open.
 const IN_WINDOW: &str = "(p.held_until IS NULL OR p.held_until <= ?)";
 
 const WINDOWS: Sql = statement! {"
@@ -186,8 +187,8 @@ const NEXT_WINDOWS: Sql = statement! {"
     LIMIT {SEARCHED}
 "};
 
-/// The newest notifications of a platform, which is bound twice. The order of all columns of its index says which one it
-/// is; the notifications of other platforms are not read.
+/// The newest notifications of a platform, which is bound twice. Because the order contains all columns of the index,
+/// the planner uses that index, and reads no notifications of other platforms.
 const NEWEST_ON: &str = formatcp!(
     "
     SELECT n.seq, n.collapse_key, n.outcome, n.waiting_topic_id, n.waits_since, n.wakes, n.sweep_at, n.cap_at, n.due_at
@@ -230,8 +231,8 @@ const WAITING: Sql = statement! {"
 "};
 const ON_PLATFORMS: Clause = clause!(&[WAITING], hot "purchases_waiting", "p.platform_id IN (?*)");
 
-/// What is pending for the destination `t`. As in [`NEWEST_ON`], a range and the order of all columns say which index it
-/// is, also when the statistics are of a time in which the destination had many rows.
+/// The pending deliveries to the destination `t`. As in [`NEWEST_ON`], a range and an order by all columns make the
+/// planner use this index, even if its statistics are from a time when the destination had many rows.
 const PENDING_TO: &str = formatcp!(
     "d.destination_id >= t.id AND d.destination_id <= t.id AND d.status {PENDING_OF_DESTINATION}
             ORDER BY d.destination_id, d.seq"
@@ -286,7 +287,7 @@ const FAILED_BY: Sql = statement! {"
     WHERE t.app_id = ?
 "};
 
-/// Each destination with what is pending for it: one statement, however many there are.
+/// Each destination with its pending deliveries, in one statement for all destinations.
 const DESTINATIONS: Sql = statement! {"
     SELECT t.id, t.app_id, t.kind, t.name, t.state, t.since, t.created_at, t.reason,
         (SELECT COUNT(*) FROM (SELECT 1 FROM deliveries d
@@ -308,7 +309,7 @@ const TROUBLE: &str = "CASE t.state WHEN 'open' THEN 0 WHEN 'failing' THEN 1 WHE
 const OWNED: Clause = clause!(&[DESTINATIONS], "t.app_id = ?");
 
 impl Store {
-    /// How an app stands, or all apps.
+    /// Returns the overview of an app, or of all apps.
     pub async fn overview(&self, app: Option<AppId>) -> Result<Overview, Error> {
         self.read_now(move |connection, now| {
             let platforms = platforms(connection, app, None)?;
@@ -352,7 +353,7 @@ fn number(connection: &mut AnyConnection, count: Statement<'_>) -> Result<i64, E
     Ok(count.value(connection)?.unwrap_or(0))
 }
 
-/// How many purchases have an open window, and the next ones to end: of these platforms, or of all.
+/// Counts the purchases with an open window, and returns the next windows to end: of these platforms, or of all.
 fn windows(
     connection: &mut AnyConnection,
     platforms: Option<&[PlatformId]>,
@@ -392,7 +393,7 @@ fn waiting(connection: &mut AnyConnection, platforms: Option<&[PlatformId]>) -> 
     }
 }
 
-/// Each purchase once, earliest end first.
+/// Removes duplicate purchases, and sorts by the end of the window, earliest first.
 fn next_windows(found: Vec<OpenWindow>) -> Vec<OpenWindow> {
     let by_key: BTreeMap<CollapseKey, Timestamp> = found
         .into_iter()
@@ -426,8 +427,8 @@ const LATEST: Sql = statement! {"
 "};
 
 row! {
-    /// The newest of each kind of thing, by which a change is noticed. It is no watermark: on PostgreSQL a lower number
-    /// can be committed after a higher one, and then only the next change is noticed.
+    /// The newest row of each kind, by which a change is noticed. It is not a watermark: on PostgreSQL, a lower number
+    /// can be committed after a higher one, and is then only noticed together with the next change.
     #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
     pub struct LatestChanges {
         pub notifications: Option<i64>,
@@ -446,7 +447,7 @@ row! {
 }
 
 impl LatestChanges {
-    /// Each kind of thing, with what changes when such a thing does.
+    /// Returns each kind of change, with the values that change with it.
     pub const fn kinds(&self) -> [(&'static str, [Option<i64>; 3]); 10] {
         [
             ("notifications", [self.notifications, None, None]),
@@ -464,7 +465,7 @@ impl LatestChanges {
 }
 
 impl Store {
-    /// The newest of each kind of thing.
+    /// Returns the newest row of each kind.
     pub async fn latest_changes(&self) -> Result<LatestChanges, Error> {
         self.read(|connection| sql(LATEST).one(connection, "installation"))
             .await

@@ -1,8 +1,8 @@
-//! The past of `minutes`: rows of a day ago are rolled up to hours, and those of eight days ago are removed, a bounded
-//! number in each transaction.
+//! The past of `minutes`: rows older than a day are rolled up to hours, and rows older than eight days are removed, a
+//! bounded number in each transaction.
 //!
-//! An hour is a row of the same table, at the beginning of the hour. Sums over hours or longer steps are the same
-//! before and after. A count that is written late to an hour that was rolled up is rolled up by a later call.
+//! An hour is a row of the same table, at the beginning of the hour. Sums over hours or longer steps stay the same. A
+//! count that is written late, into an hour that is already rolled up, is rolled up by a later call.
 
 use crate::reports::minutes::{self, TABLE};
 use crate::store::Store;
@@ -17,10 +17,10 @@ use std::collections::BTreeMap;
 const HOUR_MICROS: i64 = 60 * MINUTE_MICROS;
 /// Maximum number of rows that one statement removes.
 const MAX_ROWS: i64 = 5_000;
-/// Maximum number of rows of which a transaction takes the apps, whose hour it rolls up.
+/// Maximum number of rows from which a transaction collects the apps whose hour it rolls up.
 const MAX_FOUND: i64 = 30;
 
-/// The first minute of a series that is not rolled up: it looks up one row for each hour before that.
+/// The first minute of a series that is not rolled up. Reads one row for each rolled-up hour before it.
 const FIRST: Sql = statement! {hot "minutes_of_series", "
     WITH RECURSIVE next (at) AS (
         SELECT MIN(at) FROM minutes WHERE series = ? AND at >= ?
@@ -43,14 +43,15 @@ const REMOVE: Sql = statement! {hot "minutes_of_series", "
         LIMIT ?)
 "};
 
-/// The apps of the first minutes of an hour that are not rolled up.
+/// The apps of the first minutes in an hour that are not rolled up.
 const APPS: Sql = statement! {hot "minutes_of_series", "
     SELECT DISTINCT app_id AS value
     FROM (SELECT app_id FROM minutes WHERE series = ? AND at > ? AND at < ? ORDER BY at, app_id LIMIT ?) first
     ORDER BY app_id
 "};
 
-/// Each row is returned to one process alone, and with what was added until it was removed.
+/// Deletes and returns rows: each row is returned to only one process, with everything that was added until its
+/// deletion.
 const TAKE: Sql = statement! {hot "minutes_of_series or minutes_of_app", "
     DELETE FROM minutes
     WHERE (series, at, app_id, destination_id) IN (
@@ -73,7 +74,7 @@ row! {
 }
 
 impl Store {
-    /// Removes rows before a time, a bounded number of each series. Returns how many: 0 when none is left.
+    /// Removes rows before a time, a bounded number of each series. Returns their number, which is 0 when none is left.
     pub async fn forget_minutes(&self, before: Timestamp) -> Result<usize, Error> {
         let mut removed = 0;
         for series in SERIES {
@@ -91,8 +92,8 @@ impl Store {
         Ok(removed)
     }
 
-    /// Rolls up minutes of hours that ended before a time, of each series a bounded number. Returns how many rows it
-    /// rolled up: 0 when none is left.
+    /// Rolls up minutes of hours that ended before a time, a bounded number of each series. Returns the number of rows
+    /// that it rolled up, which is 0 when none is left.
     pub async fn roll_up_minutes(&self, before: Timestamp) -> Result<usize, Error> {
         let (mut rolled, end) = (0, hour(before));
         for series in SERIES {
@@ -161,7 +162,7 @@ fn roll_up(write: &mut Write<'_>, series: Series, hour: Timestamp) -> Result<usi
     Ok(rows)
 }
 
-/// The beginning of the hour of a time.
+/// Returns the beginning of the hour that contains a time.
 fn hour(at: Timestamp) -> Timestamp {
     Timestamp::from_micros(at.micros().div_euclid(HOUR_MICROS) * HOUR_MICROS)
 }

@@ -72,12 +72,12 @@ row! {
     }
 }
 
-/// The kinds of entries, by name.
+/// Returns the names of the kinds of entries.
 fn kinds() -> Vec<&'static str> {
     EntryKind::ALL.iter().map(|kind| kind.as_str()).collect()
 }
 
-/// Entries of one time are in order of their numbers: a correction has the time of its payment.
+/// Entries with the same time are sorted by entry number, because a correction has the time of its payment.
 const PAYMENTS: Sql = statement! {"
     SELECT CAST(m.occurred_at AS TEXT) || '_' || CAST(m.entry + 100000 AS TEXT) || m.event_id AS cursor,
         m.event_id, m.collapse_key, m.number, m.kind, m.occurred_at, m.sku, m.price, m.currency, m.usd,
@@ -96,7 +96,7 @@ const OF_USER: Clause = clause! {&[PAYMENTS], hot "purchases_user", "
 "};
 
 impl Store {
-    /// Total that a user paid in an environment in USD, less refunds; `None` if no amount is known.
+    /// Returns the total in USD that a user paid in an environment, less refunds; `None` if no amount is known.
     pub async fn paid_usd(
         &self,
         user: UserId,
@@ -112,7 +112,8 @@ impl Store {
         .await
     }
 
-    /// The payments of purchases or a user with their changes, newest first; of one app alone, if there is one.
+    /// Lists the payments of purchases or of a user with their changes, newest first; only those of one app, if there
+    /// is one.
     pub async fn payments(
         &self,
         app: Option<AppId>,
@@ -142,8 +143,8 @@ impl Store {
     }
 }
 
-/// Adds the transactions that confirm or correct amounts from elsewhere: of payments, of prices that were added later, and
-/// of refunds that follow from an early end.
+/// Adds the ids of transactions that confirm or correct amounts from other sources: of payments, of prices that were
+/// added later, and of refunds inferred from an early end.
 fn confirm(connection: &mut AnyConnection, payments: &mut [PaymentView]) -> Result<(), Error> {
     let is_price = |one: &PaymentView| one.kind.is_payment() || one.kind == EntryKind::Correction;
     let is_amount = |one: &PaymentView| is_price(one) || one.kind == EntryKind::Refund;
@@ -167,7 +168,7 @@ fn confirm(connection: &mut AnyConnection, payments: &mut [PaymentView]) -> Resu
     Ok(())
 }
 
-/// Marks the amounts that are not known because the product of the purchase is not in the catalogue.
+/// Marks the amounts that are unknown because the product of the purchase is not in the catalogue.
 fn mark_unlisted(
     connection: &mut AnyConnection,
     payments: &mut [PaymentView],

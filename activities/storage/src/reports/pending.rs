@@ -1,5 +1,6 @@
-//! The events of a customer that destinations do not have, for display: what is sent next, and why it was not accepted
-//! yet. An event belongs to the customer at its recording, regardless of the purchase's current owner.
+//! The events of a customer that destinations have not received, for display: what is sent next, and why it was not
+//! accepted yet. An event belongs to the customer at the time of its recording, regardless of the purchase's current
+//! owner.
 
 use crate::delivery::class::{AttemptClass, Repair};
 use crate::delivery::health;
@@ -23,19 +24,19 @@ pub struct PendingDeliveries {
     pub destination_id: DestinationId,
     /// Number of events.
     pub events: i64,
-    /// Number of those with a failed attempt.
+    /// Number of these events with a failed attempt.
     pub failing: i64,
     /// When the oldest of these events was recorded.
     pub since: Timestamp,
-    /// When the next attempt is due. Only the first delivery of a track is attempted, so the others do not count.
+    /// When the next attempt is due. Only the first delivery of each track counts, because only it is attempted.
     pub next_due_at: Timestamp,
     /// Why the last attempt at the first delivery of a track failed, or why none was made.
     pub error: Option<String>,
-    /// Where to repair the cause that would make the attempt fail again; see [`AttemptClass::repair`].
+    /// Where to repair the cause before another attempt can succeed; see [`AttemptClass::repair`].
     pub repair: Option<Repair>,
 }
 
-/// A delivery of a customer's event that failed for good.
+/// A delivery of a customer's event that ended as failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FailedDelivery {
     pub delivery: DeliveryView,
@@ -55,7 +56,7 @@ row! {
 }
 
 row! {
-    /// The first delivery of a track, and how its last finished attempt went.
+    /// The first delivery of a track, and the result of its last finished attempt.
     struct HeadRow {
         destination_id: DestinationId,
         collapse_key: CollapseKey,
@@ -74,8 +75,8 @@ row! {
     }
 }
 
-/// Whether an event `e` is of a customer. A state of a purchase that announces a transfer is of both its owners.
-/// An event without a customer is of the present owner.
+/// The condition that an event `e` belongs to a customer. A purchase's state that announces a transfer belongs to both
+/// owners. An event without a customer belongs to the current owner.
 const OF_CUSTOMER: &str = formatcp!(
     "(e.user_id = ?
         OR e.user_id IS NULL AND (
@@ -105,7 +106,7 @@ const RECORDED: Sql = statement! {hot "deliveries_id", "
     WHERE d.id IN (?*) AND {OF_CUSTOMER}
 "};
 
-/// The newest state and the oldest other event of each lane.
+/// The latest state and the oldest other event of each lane.
 const HEADS_OF_KEYS: Sql = statement! {hot "deliveries_pending_of_lane", "
     SELECT d.destination_id, d.collapse_key, d.seq, d.next_due_at, d.tried_at, d.last_error, (
             SELECT a.class
@@ -124,7 +125,7 @@ const HEADS_OF_KEYS: Sql = statement! {hot "deliveries_pending_of_lane", "
 "};
 
 impl Store {
-    /// The pending deliveries of a customer's events about these purchases by destination.
+    /// Returns the pending deliveries of a customer's events about these purchases, by destination.
     pub async fn pending_deliveries(
         &self,
         user: UserId,
@@ -137,7 +138,7 @@ impl Store {
             .await
     }
 
-    /// Failed deliveries among these that are of a customer's events.
+    /// Returns those of the deliveries that failed and are of a customer's events.
     pub async fn failed_deliveries(
         &self,
         user: UserId,
@@ -211,8 +212,8 @@ fn pending(
 }
 
 impl PendingDeliveries {
-    /// Pending deliveries to a destination with this health, with the first deliveries of the tracks; `None` if nothing
-    /// is pending any more.
+    /// Summarizes the pending deliveries to a destination with this health, from the first deliveries of the tracks;
+    /// `None` if nothing is pending any more.
     fn of(
         rows: &[PendingRow],
         heads: &[&HeadRow],

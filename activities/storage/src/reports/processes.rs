@@ -1,4 +1,4 @@
-//! The running processes, by their signs of life; `admin` stores these. Release 0.1.0 leaves none.
+//! The running processes, according to their signs of life, which `admin` stores. Release 0.1.0 stores none.
 
 use db::connection::AnyConnection;
 use db::error::Error;
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::time::Duration;
 
-/// How long a sign counts after its renewal.
+/// How long a sign of life is valid after its renewal.
 pub const LIFE: Duration = MINUTE;
 
 row! {
@@ -20,7 +20,7 @@ row! {
     pub struct Sign {
         pub role: String,
         pub version: String,
-        /// Number of the process, and its host.
+        /// Process id and host name, such as `1@a`.
         pub host: String,
         pub stores: Value,
         pub seen_at: Timestamp,
@@ -51,7 +51,7 @@ const ALL: Sql = statement! {"
 "};
 
 impl Sign {
-    /// Whether it counts. One that is ahead of the clock does not: the clock was set back since.
+    /// Whether the sign is valid. A sign that is ahead of the clock is not, because the clock was set back since.
     pub fn is_live(&self, now: Timestamp) -> bool {
         let seen_at = self.seen_at.unless_ahead(Duration::ZERO, now);
         seen_at.is_some_and(|at| now.since(at) < LIFE)
@@ -63,12 +63,12 @@ impl Sign {
     }
 }
 
-/// All signs of life, those of one command together.
+/// Returns all signs of life, sorted by command.
 pub fn signs(connection: &mut AnyConnection) -> Result<Vec<Sign>, Error> {
     sql(ALL).all(connection)
 }
 
-/// The processes whose signs count.
+/// Returns the processes with valid signs of life.
 pub fn running(signs: Vec<Sign>, now: Timestamp) -> Vec<RunningProcess> {
     let mut live = signs;
     live.retain(|sign| sign.is_live(now));
@@ -90,7 +90,7 @@ pub fn running(signs: Vec<Sign>, now: Timestamp) -> Vec<RunningProcess> {
     live.into_iter().map(running).collect()
 }
 
-/// The numbers of a release, which order releases.
+/// Parses the numbers of a release, by which releases are ordered.
 fn release(version: &str) -> Vec<u64> {
     let parts = version.split(['.', '-', '+']);
     parts.map_while(|part| part.parse().ok()).collect()

@@ -1,8 +1,8 @@
-//! Compares the revenue that was sent to each integration with the ledger, by pages of purchases. An integration is a
+//! Compares the revenue that was sent to each integration with the ledger, in pages of purchases. An integration is a
 //! destination that gets requests user by user and counts revenue.
 //!
-//! One statement reads the entries of a page together with their deliveries, so that both are of the same moment.
-//! Another one reads the revenue that was sent without an entry in the ledger.
+//! One statement reads the entries of a page together with their deliveries, so that both are from the same moment.
+//! Another statement reads the revenue that was sent without an entry in the ledger.
 
 use crate::events::status::DeliveryStatus;
 use crate::reports::choosers::{self, Chooser};
@@ -93,7 +93,8 @@ pub enum Differs {
 }
 
 impl Differs {
-    /// Whether the difference is expected: it follows from the choice of the integration or the status of the delivery.
+    /// Whether the difference is expected: it results from the integration's subscription or the status of the
+    /// delivery.
     pub const fn is_explained(self) -> bool {
         !matches!(self, Self::Unequal | Self::Missing | Self::NotInLedger)
     }
@@ -122,7 +123,7 @@ row! {
 }
 
 row! {
-    /// An entry of the ledger, joined with one of its deliveries, if there is one.
+    /// A ledger entry, joined with one of its deliveries, if there is one.
     struct EntryRow {
         collapse_key: CollapseKey,
         number: i64,
@@ -177,7 +178,8 @@ const ENTRIES: Sql = statement! {"
     WHERE {{which}}
     ORDER BY p.collapse_key, p.number, p.entry, d.seq
 "};
-/// The purchases of all apps that are read at once are all between two keys; those of one app are among many others.
+/// The purchases of a page over all apps are all those between two keys; the purchases of one app are scattered among
+/// others.
 const ENTRIES_BETWEEN: Clause = clause!(&[ENTRIES], "p.collapse_key > ? AND p.collapse_key <= ?");
 const ENTRIES_OF: Clause =
     clause!(&[ENTRIES], hot "payments_pkey or sqlite_autoindex_payments", "p.collapse_key IN (?*)");
@@ -294,7 +296,7 @@ impl Store {
     }
 }
 
-/// The integrations of an app, with the times of their choices.
+/// Returns the integrations of an app, with the times of their current subscriptions.
 pub fn integrations_of(connection: &mut AnyConnection, app: AppId) -> Result<Vec<Chooser>, Error> {
     let mut all = choosers::of_app(connection, app)?;
     all.retain(|one| one.destination.per_user && one.deleted_at.is_none());
@@ -332,8 +334,7 @@ fn compare(integrations: &BTreeMap<AppId, Vec<Chooser>>, rows: &[EntryRow]) -> V
     lines
 }
 
-/// Compares an entry with an integration. `paid` are the deliveries of its payment: the entry is that payment or
-/// changes it.
+/// Compares an entry with an integration. `paid` are the deliveries of the payment that the entry is or changes.
 fn line(chooser: &Chooser, entry: &[EntryRow], paid: &Paid) -> Option<RevenueLine> {
     let first = entry.first()?;
     let id = chooser.destination.id;
@@ -342,7 +343,7 @@ fn line(chooser: &Chooser, entry: &[EntryRow], paid: &Paid) -> Option<RevenueLin
         .filter(|row| row.destination_id == Some(id))
         .collect();
     let mut sent: BTreeMap<&'static str, String> = BTreeMap::new();
-    // Of several deliveries of one event, the integration accepted one at most: the delivered one, or else the last.
+    // Of several deliveries of one event, the integration accepted at most one: the delivered one, or else the last.
     let with_revenue = || own.iter().filter(|row| row.revenue.is_some());
     let compared = with_revenue()
         .find(|row| row.is(DeliveryStatus::Delivered))
@@ -360,7 +361,7 @@ fn line(chooser: &Chooser, entry: &[EntryRow], paid: &Paid) -> Option<RevenueLin
         None if first.is_nothing() => None,
         None => Some(own.last().map_or(Differs::Missing, |row| row.unfinished())),
     };
-    // The change was skipped because the payment was not delivered then. The payment is delivered now.
+    // The change was skipped because the payment was not delivered at that time, but it has been delivered since.
     let is_counted = first.entry > 0 && paid.delivered.contains(&id);
     let differs = differs.map(|why| {
         if why == Differs::Skipped && is_counted {
@@ -383,7 +384,7 @@ fn line(chooser: &Chooser, entry: &[EntryRow], paid: &Paid) -> Option<RevenueLin
     })
 }
 
-/// Why there is no delivery of an entry; `None` if there must be none.
+/// Returns why there is no delivery of an entry; `None` if there should be none.
 fn without_delivery(chooser: &Chooser, entry: &EntryRow, paid: &Paid) -> Option<Differs> {
     let Chooser { destination, .. } = chooser;
     let chooses = [Some(&entry.event_type), entry.other_event_type.as_ref()]
@@ -416,21 +417,21 @@ impl EntryRow {
         self.status == Some(status)
     }
 
-    /// Whether its amount is 0 or not known.
+    /// Whether the entry's amount is 0 or unknown.
     fn is_nothing(&self) -> bool {
         self.usd
             .as_deref()
             .is_none_or(|usd| !usd.bytes().any(|digit| matches!(digit, b'1'..=b'9')))
     }
 
-    /// Why the entry was not delivered, by the status of its delivery.
+    /// Returns why the entry was not delivered, from the status of its delivery.
     fn unfinished(&self) -> Differs {
         match self.status {
             Some(DeliveryStatus::Pending) => Differs::Pending,
             Some(DeliveryStatus::Waiting) => Differs::WaitingForName,
             Some(DeliveryStatus::Failed) => Differs::Failed,
             Some(DeliveryStatus::Skipped) => Differs::Skipped,
-            // It was delivered without the amount that the ledger has.
+            // It was delivered without the ledger's amount.
             _ => Differs::Unequal,
         }
     }
@@ -453,7 +454,7 @@ impl StrayRow {
     }
 }
 
-/// The key of an amount in [`RevenueLine::sent`], by the status of its delivery.
+/// Returns the key of an amount in [`RevenueLine::sent`], from the status of its delivery.
 const fn status_name(status: Option<DeliveryStatus>) -> &'static str {
     match status {
         Some(DeliveryStatus::Delivered) => "delivered",

@@ -7,13 +7,13 @@ use db::sql::{Sql, statement};
 use db::statement::{clean, sql};
 use domain::{AppId, CollapseKey, DestinationId, PlatformId};
 
-/// The kinds of things that belong to an app, as they are named in a path.
+/// The kinds of resources that belong to an app, as named in a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Subject {
     App,
     Platform,
     Destination,
-    /// A purchase, also one that only has notifications yet.
+    /// A purchase, even if it only has notifications yet.
     Purchase,
     Message,
     /// An event of a purchase, a destination or a device.
@@ -23,7 +23,7 @@ pub enum Subject {
     /// A transfer review: whether purchases may move.
     Review,
     Key,
-    /// A sign-in of a person at the page.
+    /// A person's sign-in to the dashboard.
     SignIn,
     /// An alarm about a platform or a destination.
     Alarm,
@@ -78,7 +78,7 @@ const PLATFORMS: Sql = statement!("SELECT id AS value FROM platforms WHERE app_i
 const DESTINATIONS: Sql =
     statement!("SELECT id AS value FROM destinations WHERE app_id = ? ORDER BY id");
 
-/// The platforms whose rows a filter wants; `None` for all.
+/// Returns the platforms to which a filter restricts rows; `None` for all.
 pub fn platforms(
     connection: &mut AnyConnection,
     app: Option<AppId>,
@@ -92,7 +92,7 @@ pub fn platforms(
     Ok(Some(all))
 }
 
-/// The destinations whose rows a filter wants; `None` for all.
+/// Returns the destinations to which a filter restricts rows; `None` for all.
 pub fn destinations(
     connection: &mut AnyConnection,
     app: Option<AppId>,
@@ -115,7 +115,7 @@ pub fn app_of_destination(
 }
 
 impl Store {
-    /// The platform of a purchase, also of one that only has notifications yet.
+    /// Returns the platform of a purchase, even if the purchase only has notifications yet.
     pub async fn platform_of(&self, key: CollapseKey) -> Result<Option<PlatformId>, Error> {
         self.read(move |connection| {
             sql(PLATFORM_OF_PURCHASE)
@@ -126,10 +126,10 @@ impl Store {
         .await
     }
 
-    /// The app that a thing belongs to, by its id as a text. `None` when there is no such thing, or when it does not
-    /// belong to exactly one app.
+    /// Returns the app to which a resource belongs, by the resource's id as text. `None` if there is no such resource,
+    /// or if it does not belong to exactly one app.
     pub async fn app_of(&self, subject: Subject, id: &str) -> Result<Option<AppId>, Error> {
-        // Ids are stored in lower case; those of messages are the store's own.
+        // Ids are stored in lower case, except those of messages, which the store chose.
         let id = if subject == Subject::Message {
             id.to_owned()
         } else {

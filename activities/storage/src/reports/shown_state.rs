@@ -1,5 +1,5 @@
-//! The displayed state of a destination: besides the stored one, whether it was ever tried, and whether it skips
-//! everything. It is one expression, which takes a few steps of indexes.
+//! The displayed state of a destination: besides the stored state, whether it was ever tried, and whether it skips
+//! everything. One SQL expression computes it with a few index look-ups.
 
 use crate::settings::destinations::Destination;
 use crate::store::Store;
@@ -55,7 +55,7 @@ row! {
 }
 
 impl ShownDestination {
-    /// The destination, whose state lasts since the first failure where it fails.
+    /// Returns the destination; if it is failing, its state begins with the first failure.
     pub fn since_first_failure(self) -> Destination {
         let is_failing = matches!(self.shown_state, ShownState::Failing | ShownState::Open);
         let failing_since = self.first_failure_at.filter(|_| is_failing);
@@ -74,8 +74,8 @@ impl Deref for ShownDestination {
     }
 }
 
-/// The state of a destination `t` with the health `h`, with the values of [`since`]. Of its skipped and failed deliveries
-/// the newest ones count; a request of the time has left its result in the health.
+/// The displayed state of a destination `t` with the health `h`. Binds the values of [`since`]. Only the newest skipped
+/// and the newest failed delivery count; `h` contains the results of recent requests.
 pub const SHOWN_STATE: &str = formatcp!(
     "
     CASE
@@ -102,12 +102,12 @@ const FIND: Sql = statement! {"
     WHERE t.id = ?
 "};
 
-/// Since when events count, for each place in [`SHOWN_STATE`].
+/// Returns the time since which events count, once for each `?` in [`SHOWN_STATE`].
 pub fn since(now: Timestamp) -> [Timestamp; 4] {
     [now.minus(DAY); 4]
 }
 
-/// The state of a destination, also of a deleted one.
+/// Returns the displayed state of a destination, which may be deleted.
 pub fn of(
     connection: &mut AnyConnection,
     id: DestinationId,
@@ -120,7 +120,7 @@ pub fn of(
 }
 
 impl Store {
-    /// The state of a destination as people see it.
+    /// Returns the displayed state of a destination.
     pub async fn shown_state(&self, id: DestinationId) -> Result<ShownState, Error> {
         self.read_now(move |connection, now| of(connection, id, now))
             .await

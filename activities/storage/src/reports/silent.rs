@@ -1,6 +1,6 @@
-//! Stores that do not answer: since when, and how many purchases wait for them. Known from the first failed query on,
-//! not only after the patience with a store ends. A store that answers about others is not silent, while some purchases
-//! still wait for their next query.
+//! Stores that do not respond: since when, and how many purchases wait for them. Such a store is reported from the
+//! first failed query on, not only after the patience with it ends. A store that responds about other purchases is not
+//! silent, although some purchases still wait for their next query.
 
 use crate::events::deliveries::MAX_COUNTED;
 use crate::purchases::purchase;
@@ -16,10 +16,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// A store is silent if a query failed this long ago and none was answered since. The first retries take a few seconds.
+/// A store is silent if a query failed at least this long ago and none was answered since. The first retries take a few
+/// seconds.
 const SILENT: Duration = Duration::from_secs(30);
 
-/// A store that does not answer about purchases of a platform, at all or about some.
+/// A store that does not respond about purchases of a platform, either at all or about some of them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SilentStore {
     /// Id of the platform.
@@ -28,33 +29,35 @@ pub struct SilentStore {
     pub platform: String,
     /// Name of the store.
     pub store: String,
-    /// Since when it has not answered: since its last answer, or about the purchase that waits longest.
+    /// When the store stopped responding: the first failed query for the purchase that has waited longest, or the
+    /// store's last response if it has not responded about any purchase since.
     pub since: Timestamp,
     /// Number of purchases without a response from the store.
     pub purchases: i64,
     /// Error of the query for one of the purchases.
     pub because: Option<String>,
-    /// When the next query about the first of them is due.
+    /// When the next query for one of these purchases is due.
     pub next_at: Option<Timestamp>,
-    /// When it answered about another purchase, after the first query about each of these failed; null while it answers
-    /// about none.
+    /// When the store responded about another purchase after the first failed query for each of these; null if it
+    /// responds about no purchase.
     pub answered_at: Option<Timestamp>,
 }
 
 impl SilentStore {
-    /// Whether it answers about no purchase.
+    /// Whether the store responds about no purchase at all.
     pub const fn is_silent(&self) -> bool {
         self.answered_at.is_none()
     }
 }
 
 row! {
-    /// The purchases of a platform about which its store did not answer.
+    /// The purchases of a platform for which the store did not respond.
     struct FailingQueries {
         platform_id: PlatformId,
         platform: String,
         store: String,
-        /// When the first query failed about the one that waits longest, and about the newest one.
+        /// When the first query failed for the purchase that has waited longest; `newest` is the same for the newest
+        /// purchase.
         since: Timestamp,
         newest: Timestamp,
         purchases: i64,
@@ -64,8 +67,8 @@ row! {
 }
 
 impl FailingQueries {
-    /// The verdict if the store last answered at `answered` about a purchase of the platform; `None` before [`SILENT`]
-    /// has passed.
+    /// Returns the result if the store last responded about a purchase of the platform at `answered`; `None` before
+    /// [`SILENT`] has passed.
     fn judge(self, answered: Option<Timestamp>, now: Timestamp) -> Option<SilentStore> {
         let is_answering = answered.is_some_and(|at| at >= self.newest);
         let since = match answered {
@@ -101,7 +104,8 @@ const SILENT_STORES: Sql = statement! {"
 const ON_PLATFORMS: Clause =
     clause!(&[SILENT_STORES], hot "purchases_waiting", "p.platform_id IN (?*)");
 
-/// Maximum number of platforms whose last answer is looked up. In an outage of a store all platforms seem silent, and are.
+/// Maximum number of platforms whose last response is looked up. In a store's outage, all platforms seem silent, and
+/// are.
 const MAX_EXAMINED: usize = 20;
 
 row! {
@@ -111,8 +115,8 @@ row! {
     }
 }
 
-/// The newest records of a platform; those that record an answer have its time. Read only for a store that seems silent.
-/// A range of one platform, which no index that is ordered by time alone serves.
+/// The latest records of a platform; those that record a response contain its time. Read only for a store that seems
+/// silent. The condition is written as a range, so that no index that is ordered only by time is used.
 const RECORDED: Sql = statement! {hot "purchases_platform", "
     SELECT receipt_id, purchase
     FROM purchases
@@ -122,14 +126,14 @@ const RECORDED: Sql = statement! {hot "purchases_platform", "
 "};
 
 impl Store {
-    /// The stores that do not answer, at all or about some purchases, by platform.
+    /// Returns the stores that do not respond, at all or about some purchases, by platform.
     pub async fn silent_stores(&self) -> Result<Vec<SilentStore>, Error> {
         self.read_now(|connection, now| of(connection, None, now))
             .await
     }
 }
 
-/// The stores of these platforms that do not answer, or of all; among the first 10,000 purchases that wait.
+/// Returns the stores of these platforms, or of all, that do not respond; considers the first 10,000 waiting purchases.
 pub fn of(
     connection: &mut AnyConnection,
     platforms: Option<&[PlatformId]>,
@@ -157,7 +161,8 @@ pub fn of(
     Ok(found)
 }
 
-/// The last answer about a purchase of a platform, if it was after `since`. settle itself answers about samples.
+/// Returns when the store last responded about a purchase of a platform, if that was after `since`. Samples do not
+/// count, since settle itself responds about them.
 fn last_answer(
     connection: &mut AnyConnection,
     platform: PlatformId,
@@ -184,7 +189,7 @@ mod tests {
         Timestamp::from_millis(1_700_000_000_000 + seconds * 1_000)
     }
 
-    /// Since when the store is silent, and when it answered about others.
+    /// Returns since when the store is silent, and when it responded about other purchases.
     fn judged(answered: Option<i64>, now: i64) -> Option<(Timestamp, Option<Timestamp>)> {
         let failing = FailingQueries {
             platform_id: PlatformId::new(uuid::Uuid::nil()),

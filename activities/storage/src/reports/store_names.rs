@@ -1,4 +1,4 @@
-//! Finds customers in all apps at once by the store's ids, or by one of their purchases.
+//! Finds customers by a store's id, or by that of one of their purchases, in all apps at once.
 
 use crate::reports::filtered::Filtered;
 use crate::settings::tombstones::ConcealedName;
@@ -54,8 +54,8 @@ const IN_APP: Clause = clause!(&[FOUND], "x.app_id = ?");
 const OF_APP: Clause = clause!(&[STORES], "f.app_id = ?");
 
 impl Store {
-    /// The customers with this id at a store, erased ones too, and the owners of this purchase: in an app or in all, at
-    /// most 50.
+    /// Finds the customers with this id at a store, including erased ones, and the owners of the purchase with this id,
+    /// in one app or in all. Returns at most 50.
     pub async fn customers_of_store_id(
         &self,
         text: &str,

@@ -12,18 +12,18 @@ use domain::payment::{self, EntryKind, Total};
 use domain::{AppId, CollapseKey, DestinationId, Environment, PlatformId, Timestamp};
 use rust_decimal::Decimal;
 
-/// Maximum number of events that are searched for the payments of a type: the newest ones of the type in all apps, and
-/// as many of the app, so that a busy app does not hide the payments of a quiet one.
+/// Maximum number of events that are searched for the payments of a type: the newest ones of this type in all apps, and
+/// as many of the app itself, so that a busy app does not hide the payments of a quiet one.
 const MAX_COUNTED: i64 = 1_000;
-/// Maximum number of payments of a type that are named.
+/// Maximum number of payments of a type that are listed.
 const MAX_NAMED: usize = 5;
 
-/// A payment with money that an integration did not get, since it did not choose its event.
+/// A payment of real money that an integration did not receive, because it did not choose the event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnchosenPayment {
     pub destination_id: DestinationId,
     pub collapse_key: CollapseKey,
-    /// The type of the event that announces it.
+    /// The type of the event that announces the payment.
     pub event_type: String,
     pub kind: EntryKind,
     pub occurred_at: Timestamp,
@@ -31,7 +31,7 @@ pub struct UnchosenPayment {
     pub usd: Option<Decimal>,
 }
 
-/// The payments of a type of event that an integration did not get since its creation, as it did not choose the type.
+/// The payments that an integration did not receive since its creation, because it did not choose their type of event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnchosenType {
     pub event_type: String,
@@ -39,16 +39,16 @@ pub struct UnchosenType {
     pub payments: usize,
     /// Sum of the known amounts in USD; `None` if none is known.
     pub usd: Option<Decimal>,
-    /// Whether there may be more: not all events were counted.
+    /// Whether there may be more, because not all events were searched.
     pub is_least: bool,
-    /// Whether the sum is only a part: the amount of a payment is not known.
+    /// Whether the sum is incomplete, because the amount of a payment is not known.
     pub is_part: bool,
-    /// The latest of them, at most five.
+    /// The latest of these payments, at most five.
     pub latest: Vec<UnchosenPayment>,
 }
 
 row! {
-    /// A payment beside one of its corrections, if it has one.
+    /// A payment, joined with one of its corrections, if it has any.
     struct UnchosenRow {
         collapse_key: CollapseKey,
         number: i64,
@@ -63,7 +63,8 @@ row! {
     }
 }
 
-/// Payments for money that events since a time announce, with the number of their deliveries to a destination.
+/// Payments of real money that are announced by events since a time, with the number of their deliveries to a
+/// destination.
 const PAYMENTS: Sql = statement! {"
     SELECT m.collapse_key, m.number, m.kind, m.occurred_at, m.usd, k.usd AS correction, e.event_type,
         o.event_type AS other_event_type, c.platform_id,
@@ -93,7 +94,8 @@ const COUNTED_OF_APP: Clause = clause!(&[COUNTED], hot "events_of_app", "app_id 
 const COUNTED_OF_TYPE: Clause = clause!(&[COUNTED], hot "events_of_type", "event_type = ?");
 
 impl Store {
-    /// The payments of purchases of an app that its integrations did not choose, newest first for each.
+    /// Returns the payments of these purchases whose events the app's integrations did not choose, newest first for
+    /// each integration.
     pub async fn unchosen_payments(
         &self,
         app: AppId,
@@ -120,8 +122,8 @@ impl Store {
     }
 }
 
-/// Payments that an integration did not receive by type of event, each counted up to a maximum; none for another
-/// destination.
+/// Returns the payments that an integration did not receive, by type of event, each type counted up to a maximum. Empty
+/// for other destinations.
 pub fn by_type(
     connection: &mut AnyConnection,
     destination: &Destination,
@@ -167,7 +169,7 @@ pub fn by_type(
     Ok(all)
 }
 
-/// The payments that an integration did not get, since it chose none of the events that announce them.
+/// Returns the payments that an integration did not receive because it chose none of the events that announce them.
 fn unchosen(rows: &[UnchosenRow], destination: &Destination) -> Vec<UnchosenPayment> {
     let payments = rows.chunk_by(|a, b| (a.collapse_key, a.number) == (b.collapse_key, b.number));
     let payment = |all: &[UnchosenRow]| {

@@ -1,12 +1,12 @@
-//! Lists of large tables with any filter at a bounded cost. A page walks one index, newest first, over at most 20,000
-//! rows, and the other conditions are checked on these. So a page may have fewer items than its limit, or none, and still
-//! a next page.
+//! Lists of large tables with any filter, at a bounded cost. A page scans one index, newest first, over at most 20,000
+//! rows, and checks the other conditions on these rows. So a page can have fewer items than its limit, or none, even if
+//! another page follows.
 //!
-//! An index that begins with the platform or destination serves an app, too: it is walked once for each of the app's
-//! platforms or destinations, and what these walks find is merged. So a list of an app reads rows of that app only.
+//! An index that begins with the platform or destination also serves an app: it is scanned once for each of the app's
+//! platforms or destinations, and the results are merged. So a list of an app reads only rows of that app.
 //!
-//! Of several indexes the one that ends first is walked. A filter names its app first, so that nothing else is read for an
-//! app without rows.
+//! If a filter could use several indexes, the one whose scan ends first is used. A filter names its app first, so that
+//! nothing else is read for an app without rows.
 
 use crate::reports::filtered::Filtered;
 use db::connection::AnyConnection;
@@ -18,14 +18,14 @@ use db::time_limit;
 use std::cmp::Reverse;
 use std::time::Duration;
 
-/// Maximum number of rows that a page walks.
+/// Maximum number of rows that a page scans.
 pub const WALKED: i64 = 20_000;
 
-/// Number of rows that each of several indexes is tried with first: most filters fit fewer by one of them.
+/// Number of rows with which each of several indexes is tried first: by one of them, most filters match fewer rows.
 const FEW: i64 = 500;
 
-/// Maximum duration of each of its statements on SQLite. On PostgreSQL it would cost round trips: there it is that of every
-/// statement.
+/// Maximum duration of each statement of a page on SQLite. On PostgreSQL, setting a limit would cost round trips;
+/// there, the limit of all statements applies.
 pub const LIMIT: Duration = Duration::from_secs(2);
 
 /// A condition, with its value if it has one.
@@ -34,16 +34,16 @@ pub type Condition<'a> = (Clause, Option<Value<'a>>);
 /// The conditions of a filter: those with an index, and the others.
 pub type Conditions = (Vec<Indexed<'static>>, Vec<Condition<'static>>);
 
-/// The place of a row in order of its list, as cursors name it.
+/// The position of a row in its list, as cursors contain it.
 pub trait Place: Clone + Ord {
-    /// Reads a cursor; `None` for what is no cursor of this list.
+    /// Parses a cursor; `None` if the text is not a cursor of this list.
     fn parse(cursor: &str) -> Option<Self>;
     fn cursor(&self) -> String;
-    /// The values that a statement binds to compare a row with this place.
+    /// Returns the values that a statement binds to compare a row with this position.
     fn values(&self) -> Vec<Value<'static>>;
 }
 
-/// The place in a list that is ordered by a sequence number.
+/// The position in a list that is ordered by a sequence number.
 impl Place for i64 {
     fn parse(cursor: &str) -> Option<Self> {
         cursor.parse().ok()
@@ -58,7 +58,7 @@ impl Place for i64 {
     }
 }
 
-/// The place in a list that is ordered by a time and an id.
+/// The position in a list that is ordered by a time and an id.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Dated {
     pub at: i64,
@@ -83,44 +83,44 @@ impl Place for Dated {
     }
 }
 
-/// How an index is walked.
+/// How an index is scanned.
 #[derive(Clone, Copy)]
 pub enum Walked {
-    /// In the order of the list, by one of its conditions.
+    /// In the order of the list, with one of its conditions.
     Clause(Clause),
-    /// By its own statements, as [`Walk::list`] and [`Walk::floor`]. Each binds the value before each place, and the
-    /// floor also before a lowest place. They compare and order by all columns of one index, so that PostgreSQL cannot
-    /// choose another.
+    /// With its own statements in place of [`Walk::list`] and [`Walk::floor`]. Each binds the value before each
+    /// position, and the floor also before a lowest position. They compare and order by all columns of one index, so
+    /// that PostgreSQL cannot choose another one.
     Lists {
         list: Sql,
         floor: Sql,
-        /// Whether the list reads all rows between its places, however few it returns.
+        /// Whether the list reads all rows between its positions, however few it returns.
         is_of_range: bool,
     },
-    /// In another order than the list's, so that all rows with a value are read and sorted. Where there are more of them
-    /// than a page walks, the index is of no use.
+    /// In another order than the list's: all rows with the value are read and sorted. If there are more of them than a
+    /// page scans, the index is not used.
     Unordered(Unordered, Clause),
 }
 
-/// The statements of a table for its indexes in another order. No index has the order that `list` asks for.
+/// The statements of a table for indexes with another order than the list. No index has the order that `list` needs.
 #[derive(Clone, Copy)]
 pub struct Unordered {
     pub list: Sql,
-    /// The number of rows that fulfil a condition, as `value`; binds the maximum that is counted.
+    /// Counts the rows that meet a condition, as `value`; binds the maximum to count.
     pub count: Sql,
 }
 
-/// A condition that has an index: as it uses the index, for one of the values, and as it does not.
+/// A condition that has an index, in two forms: one that uses the index for one value, and one that does not use it.
 #[derive(Clone)]
 pub struct Indexed<'a> {
     pub walked: Walked,
-    /// A row has one of them. The index is walked once for each.
+    /// The values, one of which a row must have. The index is scanned once for each.
     pub values: Vec<Value<'a>>,
     pub checked: Condition<'a>,
 }
 
 impl<'a> Indexed<'a> {
-    /// Creates a list with a condition. `checked` binds the list of values.
+    /// Creates a condition that scans by a clause. `checked` binds the list of values.
     pub fn new(
         walked: Clause,
         checked: Clause,
@@ -129,7 +129,7 @@ impl<'a> Indexed<'a> {
         Self::walked(Walked::Clause(walked), checked, values)
     }
 
-    /// Creates a list with its own statements: the list, and the row that ends a walk.
+    /// Creates a condition with its own statements: the list, and the floor that ends a scan.
     pub fn by(
         lists: [Sql; 2],
         checked: Clause,
@@ -147,7 +147,7 @@ impl<'a> Indexed<'a> {
         )
     }
 
-    /// Like [`Self::by`], with a list that reads all rows between its places.
+    /// Creates a condition like [`Self::by`], whose list reads all rows between its positions.
     pub fn by_range(lists: [Sql; 2], checked: Clause, value: impl Into<Value<'a>>) -> Self {
         let ([list, floor], is_of_range) = (lists, true);
         Self::walked(
@@ -161,7 +161,7 @@ impl<'a> Indexed<'a> {
         )
     }
 
-    /// Creates a list with an index in another order.
+    /// Creates a condition whose index has another order than the list.
     pub fn unordered(
         of: Unordered,
         walked: Clause,
@@ -184,7 +184,7 @@ impl<'a> Indexed<'a> {
         }
     }
 
-    /// Whether its list alone reads no more rows than it returns.
+    /// Whether its list without further conditions reads no more rows than it returns.
     const fn is_short(&self) -> bool {
         matches!(
             self.walked,
@@ -197,28 +197,29 @@ impl<'a> Indexed<'a> {
     }
 }
 
-/// Where a walk over a number of rows ends.
+/// Where a scan over a number of rows ends.
 enum End<P> {
     /// At the end of the list.
     Last,
-    /// At this row, before others.
+    /// At this row, before the end of the list.
     Before(P),
-    /// Nowhere: the index is of no use.
+    /// Nowhere: the index cannot be used.
     TooMany,
 }
 
-/// A list with the newest first.
+/// A list, newest first.
 pub struct Walk<'a, P> {
-    /// The list. After `first` it binds the place that its rows are below, and the one that they are not below.
+    /// The list. After `first`, it binds the position below which its rows are, and the lowest position that they may
+    /// have.
     pub list: Sql,
-    /// The cursor, as `value`, of the row that ends a walk: it binds the place that it is below, and how many rows it
-    /// leaves out.
+    /// Selects the cursor, as `value`, of the row that ends a scan: binds the position below which the scan begins, and
+    /// the number of rows to skip.
     pub floor: Sql,
     pub first: Vec<Value<'a>>,
-    /// Conditions with an index: that of one of them is walked, or the whole table if there are none.
+    /// Conditions with an index. The index of one of them is scanned, or the whole table if there are none.
     pub indexed: Vec<Indexed<'a>>,
     pub others: Vec<Condition<'a>>,
-    /// The range in which all wanted rows are: from the first place, and below the second.
+    /// The range that contains all wanted rows: from the first position on, and below the second.
     pub range: (P, P),
 }
 
@@ -263,8 +264,8 @@ impl<'a, P: Place> Walk<'a, P> {
         Ok(found)
     }
 
-    /// The first rows below a place and not below another one, in the list's order: enough for the page, of each value of
-    /// the index, or of the table.
+    /// Returns the first rows below one position and not below another, in the list's order: for each value of the
+    /// index, or for the table, as many as the page needs.
     fn rows<T: Field + 'static>(
         self,
         connection: &mut AnyConnection,
@@ -336,8 +337,8 @@ impl<'a, P: Place> Walk<'a, P> {
         Ok(rows)
     }
 
-    /// The index whose walk reaches the end or the lowest row, and that row; `None` for a walk that reaches the end, and for
-    /// a walk over the table.
+    /// Returns the index whose scan reaches the end of the list or else the lowest row, and that row. The row is `None`
+    /// if the scan reaches the end; the index is `None` for a scan of the table.
     fn longest(
         &self,
         connection: &mut AnyConnection,
@@ -376,7 +377,7 @@ impl<'a, P: Place> Walk<'a, P> {
         }
     }
 
-    /// Where the walk of an index over this many rows ends.
+    /// Returns where the scan of an index over this many rows ends.
     fn end(
         &self,
         connection: &mut AnyConnection,
@@ -412,14 +413,14 @@ impl<'a, P: Place> Walk<'a, P> {
                     Filtered::new(floor, [value(), below.values(), value()].concat())
                 }
             };
-            // Below the floor of one of them, not all rows are known.
+            // Below the highest of the values' floors, the rows are not completely known.
             end = end.max(reached(connection, floor, each)?);
         }
         Ok(end.map_or(End::Last, End::Before))
     }
 }
 
-/// The row before which a walk leaves out this many others; `None` if there are not so many.
+/// Returns the row that a scan reaches after skipping this many rows; `None` if there are fewer.
 fn reached<P: Place>(
     connection: &mut AnyConnection,
     floor: Filtered<'_>,

@@ -1,5 +1,5 @@
-//! The purchases that a change of the catalogue affects: those whose product has other entitlements or prices after it,
-//! or is added or removed.
+//! The purchases that a change of the catalogue affects: those whose product gets other entitlements or prices, or is
+//! added or removed.
 
 use super::{Catalogue, EntitlementText, Product};
 use crate::settling::rechecks;
@@ -12,14 +12,14 @@ use domain::catalogue::Price;
 use std::collections::BTreeSet;
 
 row! {
-    /// Number of purchases with one SKU of their term.
+    /// Number of purchases whose term has the same SKU.
     struct TermCount {
         term_sku: Option<String>,
         purchases: i64,
     }
 }
 
-/// The SKUs whose entitlements or prices, as events show them, differ between two catalogues.
+/// Returns the SKUs whose entitlements or prices, as events show them, differ between two catalogues.
 pub fn skus(before: &Catalogue, after: &Catalogue) -> BTreeSet<String> {
     let all = before.products.keys().chain(after.products.keys());
     all.filter(|sku| listing(before, sku) != listing(after, sku))
@@ -29,7 +29,7 @@ pub fn skus(before: &Catalogue, after: &Catalogue) -> BTreeSet<String> {
 
 type Listing<'c> = (Vec<(&'c str, Option<&'c EntitlementText>)>, &'c [Price]);
 
-/// The listing of a product as events show it; `None` when it is not listed.
+/// Returns the listing of a product as events show it; `None` if the product is not listed.
 fn listing<'c>(catalogue: &'c Catalogue, sku: &str) -> Option<Listing<'c>> {
     let Product {
         entitlements,
@@ -42,14 +42,15 @@ fn listing<'c>(catalogue: &'c Catalogue, sku: &str) -> Option<Listing<'c>> {
     Some((named.collect(), prices))
 }
 
-/// `revision` is in no index: otherwise SQLite reads the terms of all products from one that has them.
+/// `revision >= 0` holds for every row, but no index contains `revision`: without it, SQLite would read the terms of
+/// all products from an index that has them.
 const COUNT_TERMS_OF_PRODUCT: Sql = statement! {hot "purchases_product", "
     SELECT term_sku, COUNT(*) AS purchases
     FROM (SELECT term_sku FROM purchases WHERE app_id = ? AND product_id = ? AND revision >= 0 LIMIT ?) found
     GROUP BY term_sku
 "};
 
-/// The number of purchases with one of these SKUs. Each purchase is counted once. Counts about 100,000 at most.
+/// Counts the purchases with one of these SKUs, each purchase once, up to about 100,000.
 pub fn count(
     connection: &mut AnyConnection,
     app: AppId,

@@ -1,4 +1,4 @@
-//! Changes of a catalogue: counts the affected purchases, writes the change, and rechecks these purchases.
+//! Changing a catalogue: counts the affected purchases, writes the change, and schedules their rechecks.
 
 use super::{Catalogue, Change, affected, tables};
 use crate::admin::platforms::require_app;
@@ -47,7 +47,7 @@ const UNMAPPED: Sql = statement! {"
     LIMIT ?
 "};
 
-/// The condition on a catalogue for a change, with the reason if it is not met.
+/// A condition that the catalogue must meet for a change. Its error says why it is not met.
 pub type Condition = Arc<dyn Fn(&Catalogue) -> Result<(), String> + Send + Sync>;
 
 fn check(catalogue: &Catalogue, condition: &Condition) -> Result<(), Error> {
@@ -75,10 +75,11 @@ impl Store {
             .await
     }
 
-    /// Like [`Store::change_catalogue`], for a catalogue that fulfils a condition, also at the moment of the change.
+    /// Changes the catalogue like [`Store::change_catalogue`] if it meets a condition, which is checked again in the
+    /// writing transaction.
     ///
     /// # Errors
-    /// [`Error::Conflict`] when the catalogue does not fulfil it.
+    /// [`Error::Conflict`] if the catalogue does not meet the condition.
     pub async fn change_catalogue_if(
         &self,
         app: AppId,
@@ -119,8 +120,8 @@ impl Store {
         Ok(affected)
     }
 
-    /// The SKUs of purchases that are not in the catalogue, the one with the most purchases first, and whether there
-    /// are more than the [`MAX_UNMAPPED`] that are listed.
+    /// Lists the SKUs of purchases that are not in the catalogue, those with the most purchases first, and says whether
+    /// there are more than [`MAX_UNMAPPED`].
     pub async fn unmapped(&self, app: AppId) -> Result<(Vec<UnmappedSku>, bool), Error> {
         let limit = i64::try_from(MAX_UNMAPPED)
             .unwrap_or(i64::MAX)
@@ -134,7 +135,7 @@ impl Store {
     }
 }
 
-/// The entries of a catalogue that another one has not, or has otherwise.
+/// Lists the entries of a catalogue that another one does not have, or has with different content.
 fn fields(one: &Catalogue, other: &Catalogue) -> Value {
     let entitlements = one
         .entitlements

@@ -15,13 +15,13 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
-/// Maximum number of products of an app, and of its entitlements.
+/// Maximum number of products of an app; also the maximum number of entitlements.
 pub const MAX_LISTED: usize = 5_000;
 
-/// Maximum number of entitlements, and of prices, of a product.
+/// Maximum number of entitlements of a product; also the maximum number of prices.
 pub const MAX_PER_PRODUCT: usize = 300;
 
-/// The field of the reference id of an entitlement that is added with a product.
+/// The request field for the reference id of an entitlement that is added together with a product.
 pub const NEW_ENTITLEMENT: &str = "new_entitlement";
 
 /// A product's entitlements and prices.
@@ -72,13 +72,13 @@ pub struct Catalogue {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    /// An entitlement is added, or its texts are replaced.
+    /// Adds an entitlement, or replaces its texts.
     SetEntitlement(String, EntitlementText),
-    /// An entitlement is removed, also from the products that list it.
+    /// Removes an entitlement, also from the products that list it.
     DeleteEntitlement(String),
-    /// A product is added or replaced.
+    /// Adds or replaces a product.
     SetProduct(String, Product),
-    /// A product is added or replaced, and gives an entitlement that is added with it.
+    /// Adds or replaces a product, and adds an entitlement that it gives.
     SetProductWith {
         sku: String,
         product: Product,
@@ -100,7 +100,7 @@ impl Change {
         }
     }
 
-    /// Subject of the audit entry: a reference id, a SKU, or the app for the whole catalogue.
+    /// Returns the subject of the audit entry: a reference id, a SKU, or the app for the whole catalogue.
     fn subject(&self, app: AppId) -> String {
         match self {
             Self::SetEntitlement(id, _) | Self::DeleteEntitlement(id) => id.clone(),
@@ -112,13 +112,13 @@ impl Change {
     }
 }
 
-/// The id of an entitlement, computed from the app and the reference id.
+/// Computes the id of an entitlement from the app and the reference id.
 pub fn entitlement_id(app: AppId, ref_id: &str) -> Uuid {
     Uuid::new_v5(&app.uuid(), format!("entitlement/{ref_id}").as_bytes())
 }
 
 impl Catalogue {
-    /// An entitlement as events show it.
+    /// Returns an entitlement as events show it.
     pub fn entitlement(&self, app: AppId, ref_id: &str) -> Option<Entitlement> {
         let text = self.entitlements.get(ref_id)?;
         Some(Entitlement {
@@ -169,7 +169,7 @@ impl Catalogue {
         self.check()
     }
 
-    /// Checks that entitlements of products exist, and that there are not too many of either.
+    /// Checks that the entitlements of products exist, and that there are not too many entitlements or products.
     fn check(&self) -> Result<(), Error> {
         let refused = |field, detail| Err(Error::Invalid { field, detail });
         for (sku, product) in &self.products {

@@ -1,4 +1,4 @@
-//! The tables of a catalogue. It is read as a whole; only the rows that differ are written.
+//! The tables of a catalogue. A catalogue is read as a whole, but only the rows that differ are written.
 
 use super::{Catalogue, EntitlementText, Product, entitlement_id};
 use db::connection::AnyConnection;

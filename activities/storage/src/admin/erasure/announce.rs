@@ -11,7 +11,7 @@ use db::writer::Write;
 use domain::user::{USER_ERASED, UserErased};
 use domain::{AppId, CollapseKey, Environment, EventId, PlatformId, UserId};
 
-/// A user who becomes another one.
+/// A user who is replaced by an anonymous one.
 #[derive(Debug, Clone, Copy)]
 pub struct Renamed {
     pub app: AppId,
@@ -42,9 +42,9 @@ struct AnnouncedLane {
     environment: Option<Environment>,
 }
 
-/// Queues a `user.erased` for each destination that chose it, for each user who was announced. It is in the lane of
-/// a purchase that the destination wants, so it follows what was announced of that; else in a lane of the anonymous
-/// user, because what devices reported named the customer too.
+/// Queues a `user.erased` of each announced user for each destination that chose this event type. The delivery is
+/// queued in the lane of a purchase that the destination receives, so that it follows that purchase's earlier events;
+/// otherwise in a lane of the anonymous user, because device events may have named the customer too.
 pub fn announce(write: &mut Write<'_>, renamed: Renamed, users: &[UserId]) -> Result<(), Error> {
     let Renamed {
         app,
@@ -99,7 +99,7 @@ const IS_ANNOUNCED: Sql = statement! {hot "events_of_user", "
     LIMIT 1
 "};
 
-/// The user, and those who became the user and had been announced before.
+/// Returns the user, and the former users who were merged into this one and had been announced before.
 fn announced(
     connection: &mut AnyConnection,
     user: UserId,

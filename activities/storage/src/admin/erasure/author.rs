@@ -2,7 +2,8 @@
 
 use domain::user::REMOVED;
 
-/// The author of an audit entry, with [`REMOVED`] in place of the person if that is the customer.
+/// Returns the author of an audit entry, with the person replaced by [`REMOVED`] if `is_named` says that it is the
+/// customer.
 pub fn without_person(author: String, is_named: impl Fn(&str) -> bool) -> String {
     match person_and_key(&author) {
         Some((person, key)) if is_named(person) => format!("{REMOVED}{key}"),
@@ -10,8 +11,8 @@ pub fn without_person(author: String, is_named: impl Fn(&str) -> bool) -> String
     }
 }
 
-/// The person of an author such as `Anna (support)`, and the rest with the name of the key. An author without brackets is
-/// the name of a key alone.
+/// Splits an author such as `Anna (support)` into the person and the rest with the name of the key. `None` for an
+/// author without parentheses, which is only the name of a key.
 fn person_and_key(author: &str) -> Option<(&str, &str)> {
     let mut open = 0_usize;
     for (at, one) in author.strip_suffix(')')?.char_indices().rev() {

@@ -9,7 +9,7 @@ use db::writer::Write;
 #[derive(Clone, Copy)]
 pub struct ErasureBatch<'a> {
     pub who: Erased<'a>,
-    /// The last row of the batch before; 0 before the first.
+    /// The last row of the previous batch; 0 for the first batch.
     pub after: i64,
     pub limit: i64,
 }
@@ -18,17 +18,18 @@ pub struct ErasureBatch<'a> {
 #[derive(Default)]
 pub struct Removed {
     pub changed: usize,
-    /// The row after which the next batch begins, 0 for the first ones again; `None` when the stage is done.
+    /// The row after which the next batch begins, where 0 means from the beginning; `None` when the stage is done.
     pub next_after: Option<i64>,
 }
 
-/// A stage may read a second table after its first. Its positions are stored negated, from -1 downwards.
+/// Converts a position in a stage's second table to its stored form, and back. A stage may read a second table after
+/// its first one; those positions are stored negated, from -1 downwards.
 const fn of_second(seq: i64) -> i64 {
     -1 - seq
 }
 
 impl Removed {
-    /// After the last batch the stage goes on with its second table.
+    /// Continues with the stage's second table after the last batch of the first.
     pub fn then_second(self) -> Self {
         Self {
             next_after: Some(self.next_after.unwrap_or(of_second(0))),
@@ -36,7 +37,7 @@ impl Removed {
         }
     }
 
-    /// For a batch of the second table.
+    /// Converts the result of a batch of the second table.
     pub fn in_second(self) -> Self {
         Self {
             next_after: self.next_after.map(of_second),
@@ -44,7 +45,7 @@ impl Removed {
         }
     }
 
-    /// For a batch of the first remaining rows: if it changed some, there may be more.
+    /// Builds the result of a batch that took the first remaining rows: if it changed some, there may be more.
     pub fn first(changed: usize) -> Self {
         Self {
             changed,
@@ -54,7 +55,7 @@ impl Removed {
 }
 
 impl ErasureBatch<'_> {
-    /// This batch as one of the stage's second table; `None` while the first one is read.
+    /// Returns this batch as a batch of the stage's second table; `None` while the first one is read.
     pub fn of_second(self) -> Option<Self> {
         (self.after < 0).then_some(Self {
             after: of_second(self.after),
@@ -62,7 +63,7 @@ impl ErasureBatch<'_> {
         })
     }
 
-    /// The result of this batch with the rows of these numbers.
+    /// Builds the result of this batch, which read the rows with these sequence numbers.
     pub fn removed(self, changed: usize, seqs: &[i64]) -> Removed {
         let is_full = i64::try_from(seqs.len()).is_ok_and(|count| count >= self.limit);
         Removed {
@@ -92,7 +93,7 @@ pub fn seqs(columns: Columns, rows: &[RowTexts]) -> Vec<i64> {
     rows.iter().filter_map(|row| row.seq(columns)).collect()
 }
 
-/// The pattern of a text that has this one in it.
+/// Returns a `LIKE` pattern that matches every text that contains this one.
 pub fn pattern(text: &str) -> String {
     let mut pattern = "%".to_owned();
     for one in text.chars() {

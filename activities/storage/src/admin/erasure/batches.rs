@@ -1,5 +1,5 @@
-//! Which rows of the tables may contain a name of a customer, and in which batches they are read. A name is any
-//! identifier of a customer: the app's own, a store's or settle's.
+//! Which rows of the tables may contain a name of an erased customer, and in which batches they are read. A name is any
+//! identifier of the customer: the app's own, a store's or settle's.
 
 use super::batch::{ErasureBatch, Removed, pattern, seqs};
 use super::columns::{
@@ -20,10 +20,11 @@ use domain::{DestinationId, PlatformId};
 use serde_json::Value as Json;
 use std::collections::BTreeSet;
 
-/// Number of events of devices that one step searches.
+/// Number of device events that one step searches.
 const SEARCHED_PER_STEP: i64 = 2000;
 
-/// Removes the names from a batch of a stage. Returns the table by which its rows are counted, and the stage after it.
+/// Removes the names from a batch of a stage. Returns the table to whose count the changed rows are added, the next
+/// stage and the result.
 pub fn remove(
     write: &mut Write<'_>,
     secrets: &Secrets,
@@ -71,7 +72,7 @@ pub fn remove(
     })
 }
 
-/// Removes the names from the rows that a clause finds by these sequence numbers; returns how many had some.
+/// Removes the names from the rows that a clause selects by these sequence numbers; returns the number of changed rows.
 fn remove_by_seqs(
     write: &mut Write<'_>,
     who: Erased<'_>,
@@ -90,7 +91,7 @@ fn remove_by_seqs(
     Ok(columns.remove(write, who, rows)?.len())
 }
 
-/// Records of a user's purchases.
+/// Condition for the records of a user's purchases.
 const OF_PURCHASES: &str =
     "collapse_key IN (SELECT p.collapse_key FROM purchases p WHERE p.user_id = ?)";
 
@@ -113,7 +114,7 @@ const DELIVERIES_OF_EVENTS: Sql = statement! {"
     ORDER BY seq
 "};
 
-/// The deliveries of these events.
+/// Returns the sequence numbers of these events' deliveries.
 fn deliveries_of(write: &mut Write<'_>, events: &[i64]) -> Result<Vec<i64>, Error> {
     if events.is_empty() {
         return Ok(Vec::new());
@@ -124,7 +125,7 @@ fn deliveries_of(write: &mut Write<'_>, events: &[i64]) -> Result<Vec<i64>, Erro
         .values(write.connection)
 }
 
-/// Remaining events of the users, and their pending deliveries in other users' lanes.
+/// Removes the names from the users' remaining events and from their pending deliveries in other users' lanes.
 fn events_of_users(write: &mut Write<'_>, batch: ErasureBatch<'_>) -> Result<Removed, Error> {
     for user in &batch.who.names.users {
         let rows = EVENTS
@@ -164,7 +165,7 @@ const ATTEMPTS_OF: Clause = clause! {&[ATTEMPTS.select], "
     FOR NO KEY UPDATE
 "};
 
-/// Deliveries' bodies that were not sent yet (each is rendered again later), and destinations' answers.
+/// Removes the unsent bodies of deliveries, which are rendered again later, and the names in destinations' responses.
 fn deliveries(write: &mut Write<'_>, batch: ErasureBatch<'_>) -> Result<Removed, Error> {
     let select = sql(DELIVERIES_OF_PURCHASES).bind((batch.who.anonymous, batch.after, batch.limit));
     let seqs: Vec<i64> = select.values(write.connection)?;
@@ -172,7 +173,7 @@ fn deliveries(write: &mut Write<'_>, batch: ErasureBatch<'_>) -> Result<Removed,
     Ok(batch.removed(changed, &seqs))
 }
 
-/// A lane is locked before its deliveries, and these before their attempts.
+/// Removes the names from deliveries. A lane is locked before its deliveries, and these before their attempts.
 fn remove_from_deliveries(
     write: &mut Write<'_>,
     who: Erased<'_>,
@@ -188,15 +189,17 @@ const END_OF_SEARCH: Sql = statement! {"
     FROM (SELECT seq FROM device_events WHERE seq > ? ORDER BY seq LIMIT {SEARCHED_PER_STEP}) searched
     HAVING MAX(seq) IS NOT NULL
 "};
-// A row may name the customer although its device was never theirs, or no longer is. An index of users would not find it,
-// and would cost every event; so all events that are still stored are searched, here and not in this process.
+// A row may name the customer although its device was never, or is no longer, the customer's. No index can find such
+// rows without making every insert more expensive, so all stored events are searched, and in the database instead of in
+// this process.
 const EVENTS_NAMING_CUSTOMER: Clause = clause! {&[DEVICE_EVENTS.select], "
     seq > ? AND seq <= ? AND platform_id IN (SELECT f.id FROM platforms f WHERE f.app_id = ?)
         AND EXISTS (WITH names (pattern) AS (VALUES ?*) SELECT 1 FROM names WHERE body LIKE pattern ESCAPE '\\')
     ORDER BY seq
     LIMIT ?
 "};
-// The id of the row stands in place of the app's own id with a name in it: by that a repeated report is recognized.
+// Replaces a client id that contains a name by the row's own id. The column cannot be NULL, because a repeated report
+// is recognized by it.
 const REMOVE_CLIENT_IDS: Sql = statement! {"
     UPDATE device_events
     SET client_id = id
@@ -205,7 +208,8 @@ const REMOVE_CLIENT_IDS: Sql = statement! {"
 "};
 const DEVICE_DELIVERIES_OF: Clause = clause!(&[DEVICE_DELIVERIES.select], "event_seq IN (?*)");
 
-/// Reports of the app's devices, regardless of their users, and errors of destinations that repeat them.
+/// Removes the names from the reports of the app's devices, whichever users they have, and from the errors of
+/// destinations that repeat a report.
 fn device_events(write: &mut Write<'_>, batch: ErasureBatch<'_>) -> Result<Removed, Error> {
     let end: Option<i64> = sql(END_OF_SEARCH)
         .bind(batch.after)
@@ -257,13 +261,13 @@ fn device_events(write: &mut Write<'_>, batch: ErasureBatch<'_>) -> Result<Remov
     })
 }
 
-/// Whether a name is searched for as a part of other texts.
+/// Whether a name is long enough to be searched for inside other texts.
 const fn is_long(name: &str) -> bool {
     name.len() >= LONG_NAME_BYTES
 }
 
-/// The pattern of JSON with a string that has this name in it: as the whole string if it is short, since nearly every
-/// body would have it otherwise.
+/// Returns the `LIKE` pattern of JSON in which a string contains this name. A short name must be the whole string,
+/// because nearly every body would match otherwise.
 fn json_pattern(name: &str) -> String {
     let quoted = Json::from(name).to_string();
     pattern(if is_long(name) {
@@ -275,7 +279,7 @@ fn json_pattern(name: &str) -> String {
 
 const PLATFORMS: Sql =
     statement!("SELECT id AS value FROM platforms WHERE app_id = ? AND store = ? ORDER BY id");
-// The first two conditions make the index of what is open usable.
+// The first two conditions let the partial index of open notifications be used.
 const OPEN_NOTIFICATIONS: Clause = clause! {&[NOTIFICATIONS.select], hot "notifications_open_of_receipt", "
     receipt_id >= '' AND {OPEN_OF_STORE_ID} AND app_user_id = ? AND platform_id = ?
     ORDER BY seq
@@ -294,7 +298,7 @@ const CLAIMS_OF_CUSTOMER: Clause = clause! {&[CLAIMS.select], hot "claims_custom
     FOR UPDATE
 "};
 
-/// The stores' ids of the customer, with each platform of the app on that store.
+/// Returns the stores' ids of the customer, each with every platform of the app on that store.
 fn customers<'n>(
     write: &mut Write<'_>,
     who: Erased<'n>,
@@ -310,7 +314,7 @@ fn customers<'n>(
     Ok(all)
 }
 
-/// The notifications that are not settled, so that no settling takes them for a new customer.
+/// Removes the names from notifications that are not settled, so that no settling creates a new customer from them.
 pub fn open_notifications(write: &mut Write<'_>, who: Erased<'_>) -> Result<(), Error> {
     for (name, platform) in customers(write, who)? {
         let open = NOTIFICATIONS
@@ -323,7 +327,7 @@ pub fn open_notifications(write: &mut Write<'_>, who: Erased<'_>) -> Result<(), 
     Ok(())
 }
 
-/// The claims of all devices.
+/// Removes the names from the claims of all devices.
 fn claims(write: &mut Write<'_>, batch: ErasureBatch<'_>) -> Result<Removed, Error> {
     for (name, platform) in customers(write, batch.who)? {
         let claims = CLAIMS
@@ -356,7 +360,7 @@ const ALARMS_OF_APP: Sql = statement! {"
     ORDER BY seq
     LIMIT ?
 "};
-/// Whether it is open, and was announced, stays.
+/// Keeps whether the alarm is open and whether it was announced.
 const REPLACE_DETAIL: Sql = statement! {"
     UPDATE alarms
     SET detail = ?, id = ?
@@ -365,12 +369,13 @@ const REPLACE_DETAIL: Sql = statement! {"
 const DELETE_ALARM: Sql = statement!("DELETE FROM alarms WHERE seq = ?");
 const ALARM_NOTES: Clause = clause!(&[ALARMS.select], "seq IN (?*)");
 
-/// The alarms of the app, or of none. One whose detail has a name in it gets another detail, of which there is one alarm.
+/// Removes the names from the app's alarms and from those of no app. A detail that contains a name is replaced by
+/// [`REMOVED`]; if an alarm with that detail already exists, the row is deleted.
 fn alarms(write: &mut Write<'_>, batch: ErasureBatch<'_>) -> Result<Removed, Error> {
     let select = sql(ALARMS_OF_APP).bind((batch.who.app, batch.after, batch.limit));
     let rows: Vec<AlarmRow> = select.all(write.connection)?;
     let mut changed = 0;
-    // A customer's name may occur in the placeholder `REMOVED`.
+    // The placeholder `REMOVED` may itself contain a customer's name.
     let is_named = |row: &&AlarmRow| row.detail != REMOVED && batch.who.names.are_in(&row.detail);
     for row in rows.iter().filter(is_named) {
         let about = row
@@ -393,8 +398,8 @@ fn alarms(write: &mut Write<'_>, batch: ErasureBatch<'_>) -> Result<Removed, Err
     Ok(batch.removed(changed, &seqs))
 }
 
-/// Operator events about the app's destinations, whose `collapse_key` holds the destination's id, and about alarms: one of
-/// no app is announced to every app.
+/// Operator events about the app's destinations, whose `collapse_key` is the destination's id, and events about alarms:
+/// an alarm of no app is announced to every app.
 const EVENTS_FOR_OPERATORS: Clause = clause! {&[EVENTS.select], "
     (collapse_key IN (SELECT t.id FROM destinations t WHERE t.app_id = ?)
         OR event_type IN ('alarm.opened', 'alarm.closed')) AND seq > ?
@@ -412,8 +417,8 @@ const DESTINATIONS_OF_APP: Clause = clause!(
     "app_id = ? ORDER BY id FOR NO KEY UPDATE"
 );
 
-/// Responses of destinations and details of alarms, as operators see them, a batch of their events at a time; then all
-/// transfers.
+/// Removes the names from destinations' responses and alarms' details in operator events, one batch of events at a
+/// time, and after the last batch from all transfers.
 fn destinations_and_transfers(
     write: &mut Write<'_>,
     batch: ErasureBatch<'_>,
@@ -450,8 +455,8 @@ const TRANSFERS_OF_USERS: Clause = clause!(
     "(from_user_id IN (?*) OR to_user_id IN (?*)) ORDER BY id"
 );
 
-/// The transfers from and to the customer. The stores' ids are also in earlier transfers of the same customers of stores,
-/// which are found by their former owners.
+/// Removes the names from the transfers from and to the customer. Earlier transfers of the same store customers contain
+/// the stores' ids too; they are found by following the former owners.
 fn transfers(write: &mut Write<'_>, who: Erased<'_>) -> Result<usize, Error> {
     let users = who.names.users.iter().chain([&who.anonymous]);
     let (mut users, mut changed): (BTreeSet<String>, usize) =

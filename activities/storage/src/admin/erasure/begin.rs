@@ -1,4 +1,4 @@
-//! The first transaction of an erasure: the customer becomes another, anonymous user, whose id is computed from a
+//! The first transaction of an erasure: replaces the customer by an anonymous user whose id is computed from a
 //! tombstone.
 
 use super::announce::{self, Renamed};
@@ -27,7 +27,7 @@ use domain::{AppId, UserId};
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
 
-/// The store in the id of an anonymous user in place of an erased one; no store has this name.
+/// Stands for the store in the id of the anonymous user who replaces an erased customer; no store has this name.
 const NO_STORE: &str = "erased";
 
 /// A request to erase a customer.
@@ -60,8 +60,8 @@ const STORE: Sql = statement! {"
 "};
 const STORED: Sql = statement!("{SELECT} WHERE id = ?");
 
-/// Begins to erase a customer; returns the report, or that of the same request before. An anonymous user in place of
-/// an erased customer, who has no name since, is not erased again.
+/// Begins to erase a customer; returns the report, or the earlier report if the request is repeated. An anonymous user
+/// who already replaces an erased customer has no names, and is not erased again.
 pub fn begin(write: &mut Write<'_>, secrets: &Secrets, erase: &Erase) -> Result<Erasure, Error> {
     let known = find(write, secrets, erase)?;
     let has_names = match &known {
@@ -91,7 +91,7 @@ pub fn begin(write: &mut Write<'_>, secrets: &Secrets, erase: &Erase) -> Result<
         anonymous,
     };
     let locked = lock(write, secrets, renamed)?;
-    // Another transaction may have made the customer another user before the locks were taken.
+    // Another transaction may have merged or moved the customer before the locks were taken.
     if find(write, secrets, erase)?.map(|found| found.id) != Some(user) {
         return Err(Error::unavailable(Raced));
     }
@@ -137,7 +137,7 @@ pub fn begin(write: &mut Write<'_>, secrets: &Secrets, erase: &Erase) -> Result<
         .one(write.connection, "request to erase a customer")
 }
 
-/// The user of the customer in a request.
+/// Finds the user of the customer in a request.
 fn find(write: &mut Write<'_>, secrets: &Secrets, erase: &Erase) -> Result<Option<UserRow>, Error> {
     let found = customer::find(write.connection, secrets, erase.app, &erase.name)?;
     found.map_or(Ok(None), |user| {
@@ -145,7 +145,7 @@ fn find(write: &mut Write<'_>, secrets: &Secrets, erase: &Erase) -> Result<Optio
     })
 }
 
-/// Tombstone of an erasure request's name, which identifies a repeated request.
+/// Returns the tombstone of the name in an erasure request, by which a repeated request is recognized.
 fn request(secrets: &Secrets, erase: &Erase) -> String {
     let name = match &erase.name {
         CustomerName::ExternalId(name) => format!("external_id/{name}"),
@@ -162,7 +162,7 @@ const STORE_NAMES: Sql = statement!(
     "SELECT store, app_user_id FROM store_users WHERE user_id = ? ORDER BY store, app_user_id"
 );
 
-/// The stores' ids of a user with their tombstones.
+/// Returns the stores' ids of a user with their tombstones.
 fn names(
     write: &mut Write<'_>,
     secrets: &Secrets,
@@ -190,8 +190,8 @@ fn names(
     Ok(all.collect())
 }
 
-/// The stores' ids of a user who was erased before, with their tombstones: where an earlier release left them, they are
-/// removed now.
+/// Returns the stores' ids of a user who was erased before, with their tombstones: an earlier release left the ids in
+/// some places, from which they are removed now.
 fn erased_before(
     write: &mut Write<'_>,
     secrets: &Secrets,
@@ -225,7 +225,7 @@ const CREATE: Sql = statement! {"
 "};
 const LOCK_ALL: Sql =
     statement!("SELECT id AS value FROM users WHERE id IN (?*) ORDER BY id FOR UPDATE");
-// The anonymous user of a store's id may belong to another customer if purchases were transferred.
+// After a transfer, the anonymous user of a store's id may belong to another customer.
 const OTHERS: Sql = statement! {"
     SELECT u.id AS value
     FROM users u
@@ -242,7 +242,7 @@ const REPLACE_NAME: Sql = statement! {"
 const DELETE_NAME: Sql =
     statement!("DELETE FROM store_users WHERE app_id = ? AND store = ? AND app_user_id = ?");
 const MOVE_OTHERS: Sql = statement!("UPDATE store_users SET user_id = ? WHERE user_id = ?");
-// A device's own id is no name: it stays with what the device reports.
+// A device's own id is not a name: it stays in what the device reports.
 const OWN_DEVICES: Sql = statement! {"
     SELECT DISTINCT u.analytics_device_id AS value
     FROM users u
@@ -264,7 +264,7 @@ const IN_STORE: &str =
 const MOVE_CUSTOMER: Sql = statement! {"
     UPDATE purchases SET app_user_id = ? WHERE app_user_id = ? AND app_id || '' = ? AND {IN_STORE}
 "};
-/// An answer may have named the customer of a purchase whose record does not yet.
+/// A store's response may have named the customer although the purchase's record does not yet.
 const MOVE_ANSWERED: Sql = statement! {hot "purchases_of_answered_customer", "
     UPDATE purchases SET answered_customer = ? WHERE answered_customer = ? AND app_id || '' = ? AND {IN_STORE}
 "};
@@ -277,7 +277,7 @@ const LEAVE_PROFILES: Sql = statement! {"
     WHERE destination_id IN (SELECT id FROM destinations WHERE app_id = ?) AND user_id IN (?*)
 "};
 
-// The purchases of the customer are locked, those of the anonymous user not yet.
+// The customer's purchases are already locked, those of the anonymous user are not.
 const PURCHASES_OF: Clause = clause! {&[PURCHASES.select], hot "purchases_user", "
     user_id IN (?, ?)
     ORDER BY collapse_key
@@ -294,11 +294,11 @@ const FORGET_LOGINS: Sql = statement! {hot "devices_user", "
     WHERE user_id = ?
 "};
 
-/// Creates the anonymous user, and locks it with those who the customer may be, in order of their ids. Returns the
-/// stores' ids, and the users who the customer was.
+/// Creates the anonymous user, and locks it together with the users that the customer is or was, in order of their ids.
+/// Returns the stores' ids and these users.
 ///
 /// # Errors
-/// [`Error::Unavailable`] when the user got or lost a name before the locks were taken.
+/// [`Error::Unavailable`] if the user got or lost a name before the locks were taken.
 pub fn lock(
     write: &mut Write<'_>,
     secrets: &Secrets,
@@ -340,9 +340,9 @@ pub fn lock(
     })
 }
 
-/// Makes a user another, anonymous one, and rechecks the purchases. Users are locked before purchases, and these before
-/// devices. Returns the names that the user had, and the numbers of changed rows. A user has few purchases and devices, and
-/// a merge moves all of them at once too.
+/// Replaces a user by an anonymous one, and rechecks the purchases. Users are locked before purchases, and purchases
+/// before devices. Returns the user's names, and the numbers of changed rows by table. One transaction is enough, since
+/// a user has few purchases and devices; a merge moves all of them in one transaction too.
 pub fn rename(
     write: &mut Write<'_>,
     secrets: &Secrets,
@@ -444,7 +444,7 @@ pub fn rename(
     Ok((names, counts))
 }
 
-/// The id that a device has in the app's analytics, as it described itself.
+/// Returns the analytics id that a device reported in its own description.
 fn own_id(row: &RowTexts) -> Option<String> {
     let device: Json = serde_json::from_str(row.0.get(1)?.as_deref()?).ok()?;
     device
@@ -453,7 +453,8 @@ fn own_id(row: &RowTexts) -> Option<String> {
         .map(str::to_owned)
 }
 
-/// The user of a store's id that appeared again, if there is one: a notification was being accepted at that moment.
+/// Returns the user of a store's id that was stored again, if any: a notification may have been accepted during the
+/// erasure's first transaction.
 pub fn appeared(
     write: &mut Write<'_>,
     app: AppId,

@@ -2,8 +2,8 @@
 //! steps (`batches.rs`) and the first transaction (`begin.rs`) iterate over it.
 //!
 //! The list excludes columns that the first transaction changes by the customer's ids: `users.external_id`,
-//! `users.analytics_device_id`, `store_users`, and purchases of others with a store's id of the customer. It also excludes
-//! `alarms.detail`, `device_events.client_id` and `pages.run`, which are part of the identity of their rows.
+//! `users.analytics_device_id`, `store_users`, and other users' purchases with a store's id of the customer. It also
+//! excludes `alarms.detail`, `device_events.client_id` and `pages.run`, which are part of the identity of their rows.
 
 use super::author;
 use db::connection::MultiBackend;
@@ -17,49 +17,50 @@ use diesel::sql_types::{Nullable, Text};
 use domain::user::{ErasedNames, REMOVED, shape};
 use domain::{AppId, UserId};
 
-/// A customer who is erased.
+/// A customer who is being erased.
 #[derive(Clone, Copy)]
 pub struct Erased<'a> {
     pub app: AppId,
     pub names: &'a ErasedNames,
-    /// The anonymous user in place of the customer, who has the purchases.
+    /// The anonymous user who replaces the customer and owns the purchases.
     pub anonymous: UserId,
 }
 
-/// The content of a column.
+/// The content of a column, and what replaces a name in it.
 #[derive(Debug, Clone, Copy)]
 enum Content {
-    /// A user, in whose place the anonymous one stands.
+    /// The id of a user, replaced by that of the anonymous user.
     User,
-    /// A store's id of a customer, in whose place its tombstone stands.
+    /// A store's id of a customer, replaced by its tombstone.
     Customer,
     /// JSON, from which the names are removed.
     Json,
-    /// A message as the store sent it, in whose place its shape stands.
+    /// A message as the store sent it, replaced by its shape.
     Message,
-    /// Text by a person or a destination, replaced by [`REMOVED`] if it contains a name.
+    /// Text written by a person or a destination, replaced by [`REMOVED`] if it contains a name.
     Text,
-    /// The author of an audit entry: a person, who is replaced, in front of the name of a key, which stays.
+    /// The author of an audit entry: the person is replaced, the name of the key that follows stays.
     Author,
-    /// Data that may repeat a name and is rendered again or not needed: replaced by NULL.
+    /// Data that may repeat a name, and is rendered again or no longer needed: replaced by NULL.
     Dropped,
     /// Unneeded data in a column that is never NULL: replaced by an empty text.
     Emptied,
 }
 
-/// The columns of a table that may hold a name.
+/// The columns of a table that may contain a name.
 #[derive(Debug, Clone, Copy)]
 pub struct Columns {
     contents: &'static [Content],
-    /// The table, and the names of its columns.
+    /// The name of the table, and the names of its columns.
     #[cfg(feature = "fail-points")]
     names: (&'static str, &'static str),
-    /// Selects these columns, and those of the key, of the rows that have one of them.
+    /// Selects these columns and the primary key of the rows in which at least one of these columns is not NULL.
     pub select: Sql,
     set: Sql,
 }
 
-/// The columns of this table with their contents, and those of its key with their types. All are read as texts.
+/// Builds the [`Columns`] of a table from the contents of its columns and the types of its key. All values are read as
+/// text.
 macro_rules! columns {
     ($table:ident {
         $first:ident: $content:ident $(, $column:ident: $further:ident)*
@@ -88,7 +89,7 @@ pub const DEVICES: Columns =
 pub const NOTIFICATIONS: Columns = columns!(notifications {
     app_user_id: Customer, body: Json, reason: Text
 } by seq BIGINT);
-/// Notifications that name no purchase: the body of one that could not be read is the message.
+/// Notifications that name no purchase: if one could not be read, its body is the message as sent.
 pub const MESSAGES: Columns = columns!(notifications {
     app_user_id: Customer, body: Message, reason: Text
 } by seq BIGINT);
@@ -120,7 +121,7 @@ pub const TRANSFERS: Columns = columns!(transfers {
 pub const AUDIT_LOG: Columns = columns!(audit_log { actor: Author, reason: Text } by seq BIGINT);
 pub const ERASURES: Columns = columns!(erasures { requested_by: Text, reason: Text } by id TEXT);
 
-/// Columns that no list here contains, as described in the module docs.
+/// The columns that are in none of the lists above, as described in the module docs.
 #[cfg(feature = "fail-points")]
 const APART: [(&str, &str); 7] = [
     ("alarms", "detail"),
@@ -132,7 +133,7 @@ const APART: [(&str, &str); 7] = [
     ("users", "external_id"),
 ];
 
-/// The tables and columns from which an erasure removes names, for tests that search in all others.
+/// Returns the tables and columns from which an erasure removes names, for tests that search all others.
 #[cfg(feature = "fail-points")]
 pub fn erased_columns() -> Vec<(&'static str, &'static str)> {
     let all = [
@@ -162,7 +163,7 @@ pub fn erased_columns() -> Vec<(&'static str, &'static str)> {
     all.into_iter().flat_map(columns).chain(APART).collect()
 }
 
-/// The columns of a row that may hold a name, and those of its key.
+/// The columns of a row that may contain a name, followed by those of its key.
 pub struct RowTexts(pub Vec<Option<String>>);
 
 impl QueryableByName<MultiBackend> for RowTexts {
@@ -174,19 +175,19 @@ impl QueryableByName<MultiBackend> for RowTexts {
 }
 
 impl RowTexts {
-    /// The sequence number, which is the first column of the key.
+    /// Returns the sequence number, which is the first column of the key.
     pub fn seq(&self, columns: Columns) -> Option<i64> {
         self.0.get(columns.contents.len())?.as_ref()?.parse().ok()
     }
 }
 
 impl Columns {
-    /// Selects rows whose names [`Self::remove`] removes.
+    /// Selects the rows from which [`Self::remove`] removes names.
     pub fn of(self, which: Clause) -> Statement<'static> {
         sql(self.select.of(which))
     }
 
-    /// Removes the names from rows; returns those that had some, as they were.
+    /// Removes the names from rows; returns the rows that contained any, as they were before.
     pub fn remove(
         self,
         write: &mut Write<'_>,
@@ -211,7 +212,7 @@ impl Columns {
 }
 
 impl Content {
-    /// The replacement for a text.
+    /// Returns the text without the names; `None` stands for NULL.
     fn without_names(
         self,
         Erased {

@@ -1,5 +1,5 @@
-//! Finished notifications that belong to no purchase of the customer: about another package, refused with their topic,
-//! of an unknown type, or unreadable.
+//! Finished notifications that belong to no purchase of the customer: about another package, refused together with
+//! their topic, of an unknown type, or unreadable.
 
 use super::batch::{ErasureBatch, Removed};
 use super::columns::{MESSAGES, NOTIFICATIONS};
@@ -30,7 +30,7 @@ const WITHOUT_PURCHASE: Clause = clause! {&[MESSAGES.select], "
     FOR UPDATE
 "};
 
-/// Removes the names from a batch. An unreadable message may contain them in any form, so it is reduced to its shape.
+/// Removes the names from a batch. An unreadable message may contain names in any form, so it is reduced to its shape.
 pub fn remove(write: &mut Write<'_>, batch: ErasureBatch<'_>) -> Result<Removed, Error> {
     let seqs: Vec<i64> = sql(NEXT)
         .bind(batch.after)

@@ -1,12 +1,12 @@
-//! Erasing a customer: their names are removed, and the ledger of payments and revisions stays.
+//! Erasing a customer: the customer's names are removed, and the ledger of payments and revisions stays.
 //!
-//! The first transaction turns the customer into another, anonymous user (`begin.rs`), so that later records contain no
+//! The first transaction replaces the customer by an anonymous user (`begin.rs`), so that later records contain no
 //! name, and queues the event that informs receivers (`announce.rs`). Names that are stored elsewhere are removed in
-//! steps of a bounded size (`steps.rs`), each of which records its progress, so that the next one continues there after
-//! a kill. The columns that may contain a name are one list (`columns.rs`), and each step reads a batch of the rows
-//! that may contain it there (`batches.rs`). Records that wait to be sent come first; until their steps are done, they
-//! are sent with names. Finally the destinations that can delete the user get a request to do so (`requests.rs`). The
-//! names are stored encrypted until then.
+//! steps of a bounded size (`steps.rs`). Each step records its progress, so that after a crash the next one continues
+//! there. `columns.rs` lists the columns that may contain a name, and each step reads a batch of the rows that may
+//! contain one (`batches.rs`). Records that are still to be sent come first; until their steps are done, they are sent
+//! with names. Finally the destinations that can delete a user are requested to do so (`requests.rs`). The names are
+//! stored encrypted until then.
 
 mod announce;
 mod author;
@@ -42,8 +42,9 @@ use uuid::Uuid;
 const FIND: Sql = statement!("{SELECT} WHERE id = ? AND app_id = ?");
 
 impl Store {
-    /// Begins to erase a customer: nothing that is recorded from then on has a name of theirs. What was recorded before is
-    /// sent with names until [`Store::continue_erasure`] came to it. A repeated request gets the report of the first one.
+    /// Begins to erase a customer: nothing that is recorded from then on contains one of the customer's names. Earlier
+    /// records are sent with names until [`Store::continue_erasure`] has processed them. A repeated request returns the
+    /// report of the first one.
     ///
     /// # Errors
     /// [`Error::Missing`] when the app has no such customer and never erased one; [`Error::WrongStore`] when the store of
@@ -53,7 +54,7 @@ impl Store {
         self.change("customer.erase", move |write| {
             require_app(write, erase.app)?;
             let report = begin::begin(write, &secrets, &erase)?;
-            // A repeated request gets the report of the first one, and changes nothing.
+            // A repeated request changes nothing, so it gets no audit entry.
             let is_new = report.requested_at == write.now()?;
             let entry = is_new.then(|| AuditEntry::on(erase.app, report.id));
             Ok((report, entry))
@@ -61,7 +62,7 @@ impl Store {
         .await
     }
 
-    /// The report of an erasure of a customer of an app.
+    /// Returns the report of an erasure.
     pub async fn erasure(&self, app: AppId, id: Uuid) -> Result<Erasure, Error> {
         let what = "request to erase a customer";
         self.read(move |connection| sql(FIND).bind(id).bind(app).one(connection, what))
@@ -69,7 +70,7 @@ impl Store {
     }
 
     /// Takes one step of the requests to erase a customer, which changes at most `limit` rows of a table. Returns
-    /// whether more steps remain, besides those of destinations.
+    /// whether more steps remain, not counting the requests to destinations.
     pub async fn continue_erasure(&self, limit: i64) -> Result<bool, Error> {
         let secrets = self.database.secrets.clone();
         self.write(move |write| steps::step(write, &secrets, limit))

@@ -1,4 +1,4 @@
-//! Preview of the data that erasing a customer would change.
+//! A preview of the data that erasing a customer would change.
 
 use crate::admin::customers::{Customer, view};
 use crate::purchases::users;

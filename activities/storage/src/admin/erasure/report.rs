@@ -1,4 +1,4 @@
-//! The rows of requests to erase a customer, and the report of what was done.
+//! The rows of requests to erase a customer, and the report of each request.
 
 use db::connection::MultiBackend;
 use db::error::Error;
@@ -109,7 +109,7 @@ fn destinations<'a>(
 }
 
 row! {
-    /// A request, as it is stored.
+    /// An erasure request as it is stored.
     pub struct ErasureRow {
         pub report: Erasure,
         pub names: Option<String>,
@@ -124,7 +124,7 @@ pub const SELECT: &str = "
         requested_at, removed_at, finished_at
     FROM erasures";
 
-/// The table, for the encryption of names.
+/// The table, as the purpose under which names are encrypted.
 pub const TABLE: &str = "erasures";
 
 const NOTE: Sql = statement! {"
@@ -134,7 +134,7 @@ const NOTE: Sql = statement! {"
 "};
 
 impl Erasure {
-    /// The destinations whose request is still to be sent.
+    /// Returns the destinations to which the request is still to be sent.
     pub fn pending(&self) -> impl Iterator<Item = &DeletionState> {
         self.destinations
             .iter()
@@ -143,7 +143,7 @@ impl Erasure {
 }
 
 impl ErasureRow {
-    /// The names, which are sealed until all is done.
+    /// Decrypts the names, which are stored until the erasure is complete; afterwards there are none.
     pub fn names(&self, secrets: &Secrets) -> Result<ErasedNames, Error> {
         let Some(sealed) = &self.names else {
             return Ok(ErasedNames::default());
@@ -153,8 +153,8 @@ impl ErasureRow {
             .map_err(|_| Error::corrupt("the names of an erased customer are not readable"))
     }
 
-    /// Stores how far it came. Once the names are removed and no request is still to be sent, all is done, and the names
-    /// are removed here too.
+    /// Stores the progress. Once the names are removed everywhere and no request is still to be sent, this completes
+    /// the erasure and removes the names from this row too.
     pub fn note(mut self, write: &mut Write<'_>) -> Result<(), Error> {
         if self.report.stage == ErasureStage::Destinations && self.report.pending().next().is_none()
         {
@@ -179,7 +179,7 @@ impl ErasureRow {
     }
 }
 
-/// The stored form of the names.
+/// Encrypts the names for storage.
 pub fn seal(
     write: &mut Write<'_>,
     secrets: &Secrets,
@@ -191,7 +191,7 @@ pub fn seal(
     secrets.seal(write, (TABLE, &id.to_string()), &SecretString::from(json))
 }
 
-/// A value as it is stored.
+/// Converts a value to its stored JSON.
 pub fn json<T: Serialize>(value: &T) -> Result<String, Error> {
     serde_json::to_string(value)
         .map_err(|cause| Error::corrupt_by("a report cannot be written", cause))

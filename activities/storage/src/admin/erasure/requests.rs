@@ -1,4 +1,5 @@
-//! Requests to destinations to delete a user, until each has accepted one or cannot get one.
+//! Requests to destinations to delete a user, repeated until each destination accepted the request or turned out to be
+//! unable to fulfil it.
 
 use super::report::{DeletionState, DeletionStatus, ErasureRow, SELECT};
 use crate::store::Store;
@@ -11,7 +12,7 @@ use domain::{AppId, DestinationId};
 use std::time::Duration;
 use uuid::Uuid;
 
-/// The wait after the first failed request; it doubles with each further one.
+/// The wait after the first failed request; it doubles with each further failure.
 const FIRST_WAIT: Duration = MINUTE;
 const MAX_WAIT: Duration = HOUR.saturating_mul(6);
 /// Maximum number of users whose deletion is requested at once.
@@ -25,12 +26,12 @@ pub struct DeletionRequest {
     pub app: AppId,
     /// The ids under which destinations may know the user.
     pub user_ids: Vec<String>,
-    /// The destinations whose request is still to be sent.
+    /// The destinations to which the request is still to be sent.
     pub destinations: Vec<DestinationId>,
 }
 
 impl std::fmt::Debug for DeletionRequest {
-    /// Without the ids of the user.
+    /// Omits the ids of the user.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("DeletionRequest")
             .field("id", &self.id)
@@ -38,17 +39,17 @@ impl std::fmt::Debug for DeletionRequest {
     }
 }
 
-/// The result of asking one destination.
+/// The result of one request to a destination.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RequestOutcome {
     Accepted,
     NotPossible(String),
-    /// The request failed and is repeated: why.
+    /// The request failed for this reason, and is repeated.
     Failed(String),
 }
 
 impl RequestOutcome {
-    /// Without the names of the user, which a destination may repeat.
+    /// Removes the names of the user, which a destination may repeat in its response.
     fn without_names(self, names: &ErasedNames) -> Self {
         let without = |why: String| {
             if names.are_in(&why) {
@@ -74,7 +75,7 @@ const DUE: Sql = statement! {"
 const LOCK: Sql = statement!("{SELECT} WHERE id = ? AND stage = 'destinations' FOR UPDATE");
 
 impl Store {
-    /// The users whose deletion is to be requested now.
+    /// Returns the users whose deletion is to be requested now.
     pub async fn due_deletions(&self) -> Result<Vec<DeletionRequest>, Error> {
         let secrets = self.database.secrets.clone();
         self.read_now(move |connection, now| {
@@ -94,7 +95,8 @@ impl Store {
         .await
     }
 
-    /// Notes the results of asking destinations to delete a user. Once none is left, the names are removed here too.
+    /// Records the results of requests to delete a user. Once no request is left to send, the names are removed here
+    /// too.
     pub async fn note_deletions(
         &self,
         id: Uuid,
@@ -122,7 +124,7 @@ impl Store {
     }
 }
 
-/// The wait after this number of failed requests.
+/// Returns the wait after this number of failed requests.
 fn wait(attempts: u32) -> Duration {
     let doubled = 2_u32.saturating_pow(attempts.saturating_sub(1).min(16));
     FIRST_WAIT.saturating_mul(doubled).min(MAX_WAIT)

@@ -59,7 +59,7 @@ pub fn step(write: &mut Write<'_>, secrets: &Secrets, limit: i64) -> Result<bool
             row.report.stage = ErasureStage::Events;
             row.names = Some(seal(write, secrets, row.report.id, &names)?);
         } else {
-            // What was announced of the users is the anonymous one's.
+            // What was announced for these users now counts for the anonymous one.
             sql(RESET_USERS)
                 .uncached()
                 .bind_list(names.users.iter().copied())
@@ -71,8 +71,8 @@ pub fn step(write: &mut Write<'_>, secrets: &Secrets, limit: i64) -> Result<bool
     Ok(true)
 }
 
-/// Renames the customer once more if an id of theirs was stored again while the first transaction ran: then all tables
-/// are walked again.
+/// Replaces the customer once more if one of the customer's store ids was stored again while the first transaction ran.
+/// All tables are then searched again.
 fn rename_again(
     write: &mut Write<'_>,
     secrets: &Secrets,

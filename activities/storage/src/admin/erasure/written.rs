@@ -31,7 +31,8 @@ const ERASURES_OF_APP: Clause = clause!(
     "app_id = ? ORDER BY id FOR NO KEY UPDATE"
 );
 
-/// Removes the names from a batch of the app's audit entries; after the last one, from all else that people wrote.
+/// Removes the names from a batch of the app's audit entries and, after the last batch, from the other texts that
+/// people wrote.
 pub fn remove(
     write: &mut Write<'_>,
     secrets: &Secrets,

@@ -1,4 +1,4 @@
-//! A lane: its row and its lock.
+//! A lane while it is leased: its row and its lock.
 
 use crate::delivery::health::HealthRow;
 use crate::delivery::lanes::{Idle, LaneKey, Lease, LeaseResult};
@@ -12,25 +12,25 @@ use db::writer::Write;
 use domain::Timestamp;
 use std::time::Duration;
 
-/// How soon a lane is leased again if another process has it or its user locked, or if the destination's concurrency
-/// is exhausted.
+/// How soon a lane is leased again if another process has locked the lane or its user, or if the destination's
+/// concurrency is exhausted.
 pub const BUSY: Duration = Duration::from_millis(250);
 
 /// A lane that is being leased. Its lock is held.
 pub struct Lane<'a> {
     pub lease: &'a Lease,
-    /// The destination's row as it was read last, with the encrypted secret.
+    /// The destination's row as last read, with the encrypted secret.
     pub found: DestinationRow,
     pub destination: Destination,
     pub row: LaneRow,
     pub health: HealthRow,
-    /// The user of the next event, whose lane at the destination is locked: the owner of the purchase, or the one
+    /// The user of the next event, whose lane at the destination is locked: the owner of the purchase, or the owner
     /// before a transfer. `None` if the destination does not get requests user by user, or if the purchase has no user.
     pub user: Option<UserLane>,
     pub start: SlotWait,
     /// Whether the destination had a free place.
     pub has_room: bool,
-    /// Whether an older `purchase.updated` than the newest is pending.
+    /// Whether an older `purchase.updated` than the latest is pending.
     pub has_outdated: bool,
 }
 
@@ -52,7 +52,7 @@ row! {
 }
 
 impl Lane<'_> {
-    /// The result of leasing a lane that the destination as a whole cannot take now.
+    /// Builds the result of leasing a lane for which the destination cannot take requests now.
     pub fn pending(&self, write: &mut Write<'_>, wait: Duration) -> Result<LeaseResult, Error> {
         let last_seq =
             deliveries::last_seq(write.connection, self.lease.key, self.lease.destination)?;
@@ -60,7 +60,7 @@ impl Lane<'_> {
     }
 }
 
-/// The result of leasing a lane that was seen closed. Reopening it or queueing more in it starts its run.
+/// Builds the result of leasing a lane that was found closed. Reopening the lane or queueing more in it starts its run.
 pub fn closed(write: &mut Write<'_>, lease: &Lease) -> Result<LeaseResult, Error> {
     Ok(LeaseResult::Idle(Idle::Closed {
         last_seq: deliveries::last_seq(write.connection, lease.key, lease.destination)?,
@@ -77,7 +77,7 @@ const LOCK: Sql = statement! {hot "sqlite_autoindex_lanes or lanes_pkey", "
     FOR UPDATE
 "};
 
-/// Locks a leased lane until the end of the transaction. The row is fetched later.
+/// Locks a leased lane until the end of the transaction; the row is fetched later.
 pub fn lock_ahead(write: &mut Write<'_>, lane: LaneKey) -> Result<Ahead<'static, LaneRow>, Error> {
     sql(LOCK)
         .bind(lane.destination)
@@ -90,8 +90,8 @@ const LOCK_FREE: Sql = statement! {hot "sqlite_autoindex_lanes or lanes_pkey", "
     FOR UPDATE SKIP LOCKED
 "};
 
-/// Locks a lane; there is no row if another process has it locked, or if it is new. It is fetched later. Leasing must not
-/// wait for that lock: transactions with several lanes and the health of their destination could deadlock.
+/// Locks a lane; the row is fetched later, and there is none if another process has locked it, or if the lane is new.
+/// Leasing must not wait for this lock: transactions with several lanes and their destination's health could deadlock.
 pub fn lock_free_ahead(
     write: &mut Write<'_>,
     lane: LaneKey,
@@ -102,7 +102,8 @@ pub fn lock_free_ahead(
         .ahead(write.connection)
 }
 
-/// Locks a lane that had no row to lock, if it is new: its deliveries were recorded without one.
+/// Locks a lane that had no row to lock. If it is new, because its deliveries were recorded without one, the row is
+/// inserted first; otherwise returns `None`.
 pub fn lock_new(write: &mut Write<'_>, lane: LaneKey) -> Result<Option<LaneRow>, Error> {
     if !lanes::insert(write, lane.key, lane.destination)? {
         return Ok(None);

@@ -31,8 +31,8 @@ row! {
     }
 }
 
-/// Sets when a request for this lane may start, or returns why it may not start now. Locks the user, and the health of a
-/// destination with a rate. Only its user holds back a probe.
+/// Sets when a request for this lane may start, or returns why none may start now. Locks the user, and the health of a
+/// destination with a rate. A probe is held back only by its user.
 pub fn start(
     write: &mut Write<'_>,
     lane: &mut Lane<'_>,
@@ -83,8 +83,8 @@ fn owner(write: &mut Write<'_>, lane: &Lane<'_>, next: EventId) -> Result<Option
 }
 
 /// Locks the user of the next event, if the destination gets requests user by user. Returns why no request about the
-/// user may be sent now. While the lock is held, the purchase cannot move to another user: a move locks the user, and
-/// then finds the lease.
+/// user may be sent now; `None` if one may. While the lock is held, the purchase cannot move to another user: a move
+/// locks the user, and then finds the lease.
 pub fn user(
     write: &mut Write<'_>,
     lane: &mut Lane<'_>,
@@ -144,7 +144,7 @@ pub fn user(
     }))
 }
 
-/// The result of leasing a lane whose user has another request in flight, or is being changed.
+/// Builds the result of leasing a lane whose user has another request in flight, or is being changed.
 pub fn user_busy(
     write: &mut Write<'_>,
     lease: &Lease,

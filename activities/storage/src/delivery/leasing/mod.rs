@@ -1,9 +1,9 @@
-//! Leasing a lane: pick the deliveries that are due, check the destination's limits, freeze the bodies, lease the
-//! lane.
+//! Leasing a lane: picks the deliveries that are due, checks the destination's limits, freezes the bodies, and leases
+//! the lane.
 //!
-//! Shares the lock of the destination, locks the lane, then its user, and takes a place of the destination
-//! (`delivery/places.rs`). Leasing does not wait for a lane or a user that another process has locked, because that process
-//! is working on it.
+//! Leasing shares the lock of the destination, locks the lane, then its user, and takes one of the destination's places
+//! (`delivery/places.rs`). It does not wait for a lane or a user that another process has locked, because that process
+//! is already working on it.
 
 pub mod lane;
 pub mod limits;
@@ -30,13 +30,14 @@ use render::{Frozen, FrozenBody, Stop, Tries};
 use state::CarriedState;
 use tracks::{Heads, due_at};
 
-/// Leases a lane for one request. A lease with the same token is taken again: its result was lost, so nothing was sent.
+/// Leases a lane for one request. A lease with the same token is granted again: its first result was lost, so nothing
+/// was sent.
 pub fn lease(
     write: &mut Write<'_>,
     secrets: &Secrets,
     lease: &Lease,
 ) -> Result<LeaseResult, Error> {
-    // It comes first: a change of the destination is seen by what is read after it, or waits.
+    // The lock comes first: a concurrent change of the destination either is visible to the reads below, or waits.
     destination_lock::share(write, lease.destination)?;
     let found = destinations::find_ahead(write.connection, lease.destination)?;
     let health = health::find_ahead(write.connection, lease.destination)?;
@@ -100,7 +101,7 @@ pub fn lease(
     if let Some(idle) = limits::start(write, &mut lane, head.event_id)? {
         return Ok(idle);
     }
-    // Where leasing waits for the rate or the user, a record may have overtaken it.
+    // While leasing waited for the rate or the user, a newer `purchase.updated` may have been recorded.
     if lane.has_outdated || lane.destination.rate.is_some() || lane.found.per_user {
         tracks::supersede(write, lease)?;
     }
@@ -108,7 +109,7 @@ pub fn lease(
 }
 
 impl Lane<'_> {
-    /// Freezes the bodies of the next deliveries, beginning with this one, and leases the lane for them.
+    /// Freezes the bodies of the next deliveries, beginning with `head`, and leases the lane for them.
     fn freeze(
         &mut self,
         write: &mut Write<'_>,
@@ -131,15 +132,15 @@ impl Lane<'_> {
                 Ok(head) => head,
                 Err(idle) => return Ok(idle),
             };
-            // It may be about another user than the one before it.
+            // The new head may be about another user than the previous one.
             if let Some(idle) = limits::user(write, self, head.event_id)? {
                 return Ok(idle);
             }
         }
     }
 
-    /// The next delivery, if one may be sent now, or why none may. `heads` are the first ones of the lane's tracks, if
-    /// they were read already.
+    /// Returns the next delivery if it may be sent now, or why none may. `heads` are the first deliveries of the lane's
+    /// tracks, if they were already read.
     fn head(
         &mut self,
         write: &mut Write<'_>,
@@ -154,8 +155,8 @@ impl Lane<'_> {
         let heads = heads.map_or_else(|| tracks::heads(write.connection, lease.lane()), Ok)?;
         let head = match self.next(write, heads)? {
             Some(head) => head,
-            // A record may commit between two statements. So a lane is closed by the number that was the newest before
-            // it was seen empty: the run leases it again for a newer one.
+            // A delivery may be committed between two statements. So the number that was the newest before the lane was
+            // seen empty closes the lane: for a newer one, the run leases the lane again.
             None => {
                 let last_seq =
                     deliveries::last_seq(write.connection, lease.key, lease.destination)?;
@@ -182,14 +183,14 @@ impl Lane<'_> {
         Ok(Ok(head))
     }
 
-    /// The delivery that is due first.
+    /// Returns the delivery that is due first.
     fn next(&mut self, write: &mut Write<'_>, heads: Heads) -> Result<Option<DeliveryRow>, Error> {
         let tracks = heads.fetch(write.connection)?;
         self.has_outdated = tracks.has_outdated;
         Ok(tracks.next(&self.health.health, write.now()?))
     }
 
-    /// Leases the lane, with a place of the destination, for these deliveries.
+    /// Leases the lane for these deliveries, together with one of the destination's places.
     fn grant(
         &self,
         write: &mut Write<'_>,
@@ -261,11 +262,11 @@ const FREEZE: Sql = statement! {"
     WHERE id = ?
 "};
 
-/// Only a probe is noted when it begins, so that the next one takes another lane even if its worker dies. Other attempts are
-/// noted when they fail: until then no index changes with them.
+/// Only a probe sets `tried_at` when it begins, so that the next probe takes another lane even if the worker crashes.
+/// Other attempts set it when they fail; until then they change no index.
 const PROBED: Sql = statement!("UPDATE deliveries SET tried_at = ? WHERE id = ?");
 
-/// Begins an attempt. If the last attempt ended before its request was sent, its row is used again.
+/// Begins an attempt. If the last attempt ended before its request was sent, its row is reused.
 fn begin(write: &mut Write<'_>, lease: &Lease, frozen: Frozen) -> Result<Attempt, Error> {
     let Frozen {
         row,

@@ -1,4 +1,4 @@
-//! Bodies. A body is rendered when its event is first sent to a destination, with the previous acknowledged revision
+//! Bodies. A body is rendered when its event is first sent to a destination, with the previously acknowledged revision
 //! (`acked_revision` of the lane), and then frozen: every later attempt sends the same body.
 
 use super::lane::Lane;
@@ -30,29 +30,30 @@ pub struct Frozen {
     pub body: FrozenBody,
     /// Whether it carries a state of its user, and whether the destination may have a newer one.
     pub state: CarriedState,
-    /// Sequence number of a row if it is pending. The row is then locked, so that it cannot end before it is leased.
+    /// The sequence number of the delivery if it is still pending. Its row is then locked, so that it cannot end before
+    /// it is leased.
     pub pending: Ahead<'static, Number>,
     pub tries: Ahead<'static, Tries>,
 }
 
-/// A body, and what is stored beside it.
+/// A body, and the values that are stored beside it.
 pub struct FrozenBody {
     pub body: String,
-    /// The environment in which it is sent.
+    /// The environment in which the body is sent.
     pub environment: Environment,
-    /// The amount in the body, in USD; `None` without an amount, and if the body was frozen before.
+    /// The amount in the body, in USD; `None` if it has no amount, or if the body was already frozen.
     pub revenue: Option<String>,
-    /// The device id that the body was rendered with; `None` without one, and if the body was frozen before.
+    /// The device id with which the body was rendered; `None` if there is none, or if the body was already frozen.
     pub analytics_device_id: Option<String>,
-    /// The device id of a body without the customer's name; `None` if the body was frozen before, and if the
+    /// The device id of a body without an external id of the customer; `None` if the body was already frozen, or if the
     /// destination does not get requests user by user.
     pub nameless_device_id: Option<String>,
-    /// The device id that the lane's events had without the customer's name, if this body has both.
+    /// The device id that the lane's events had while the customer had no external id, if this body contains both ids.
     pub joined_device_id: Option<String>,
 }
 
 row! {
-    /// An event, with its purchase, platform and users as they are now.
+    /// An event, with the current state of its purchase, platform and users.
     struct EventRow {
         created_at: Timestamp,
         occurred_at: Option<Timestamp>,
@@ -74,7 +75,7 @@ row! {
 }
 
 row! {
-    /// An earlier delivery of an event, which was attempted.
+    /// An earlier delivery of an event that was attempted.
     struct Attempted {
         analytics_device_id: Option<String>,
     }
@@ -89,8 +90,8 @@ row! {
 }
 
 row! {
-    /// A delivery's attempts: how many were counted, how many of these the destination refused, and 1 if the row of the
-    /// last attempt may be used again.
+    /// A delivery's attempts: the number of counted ones, how many of these the destination refused, and 1 if the row
+    /// of the last attempt may be reused.
     pub struct Tries {
         pub counted: i64,
         pub refused: i64,
@@ -101,25 +102,25 @@ row! {
 /// The result of rendering a body.
 enum Prepared {
     Body(FrozenBody),
-    /// The delivery is not sent in this request: it waits for the customer's id, was skipped, or failed.
+    /// The delivery is left out of this request: it waits for the customer's id, was skipped, or failed.
     PutAside,
-    /// The delivery failed because it can never be sent, and operators were notified.
+    /// The delivery ended as failed because it can never be sent, and operators were notified.
     Undeliverable(OperatorEvents),
-    /// Another process changes the owner of the purchase.
+    /// Another process is changing the owner of the purchase.
     UserBusy,
 }
 
-/// Why a request is not made.
+/// Why no request is made.
 pub enum Stop {
     /// A delivery can never be sent, and operators were notified.
     Undeliverable(OperatorEvents),
-    /// Another process changes the owner of the purchase.
+    /// Another process is changing the owner of the purchase.
     UserBusy,
 }
 
-/// The bodies of one request, which begins with `head`. Deliveries that may not be sent are left out, so the result can
-/// be empty. Stops at the first delivery about which operators are notified, and at one whose customer is being
-/// changed.
+/// Renders the bodies of one request, which begins with `head`. Deliveries that may not be sent are left out, so the
+/// result can be empty. Stops at the first delivery about which operators are notified, and at the first one whose
+/// customer is being changed.
 pub fn batch(
     write: &mut Write<'_>,
     lane: &Lane<'_>,
@@ -179,8 +180,8 @@ const PUT_ASIDE: Sql = statement! {"
     WHERE id = ? AND status {PENDING_BY_KEY}
 "};
 
-/// The body of a delivery and its environment, frozen before or rendered now. A delivery that can never be sent
-/// fails, and operators are notified, as for one whose last attempt failed.
+/// Returns the body of a delivery and its environment, frozen earlier or rendered now. A delivery that can never be
+/// sent ends as failed, and operators are notified as after a failed last attempt.
 fn body(write: &mut Write<'_>, lane: &Lane<'_>, row: &DeliveryRow) -> Result<Prepared, Error> {
     if let (Some(body), Some(environment)) = (&row.body, row.environment) {
         let body = body.clone();
@@ -252,7 +253,8 @@ fn body(write: &mut Write<'_>, lane: &Lane<'_>, row: &DeliveryRow) -> Result<Pre
     })
 }
 
-/// The device id in the body of an event: that of the customer in analytics, else the id of the purchase's first user.
+/// Returns the device id in the body of an event: the customer's in analytics, or else the id of the purchase's first
+/// user.
 fn device_id(unsent: &Unsent) -> Option<String> {
     unsent
         .analytics_device_id
@@ -260,10 +262,10 @@ fn device_id(unsent: &Unsent) -> Option<String> {
         .or_else(|| Some(unsent.first_user_id?.to_string()))
 }
 
-/// Renders a body. If the result is to wait for the customer's id, or is to be sent user by user without it, locks the
-/// owner of the purchase and renders again, so that neither an id set at this moment nor another owner is missed.
-/// Naming a user, or moving a purchase to another user, locks the former owner before the waiting deliveries are
-/// released. `None` while another process has the owner locked.
+/// Renders a body. If the delivery would wait for the customer's id, or would be sent user by user without it, this
+/// locks the owner of the purchase and renders again, so that neither an id set at this moment nor a new owner is
+/// missed: naming a user, or moving a purchase to another user, locks the former owner before it releases the waiting
+/// deliveries. `None` if another process has locked the owner.
 fn render(
     write: &mut Write<'_>,
     lane: &Lane<'_>,
@@ -293,8 +295,8 @@ struct Environments {
 }
 
 impl Environments {
-    /// Environment of an event about a purchase. If it was recorded for a test purchase, or its platform is now in the
-    /// sandbox, it is sent in the sandbox.
+    /// Returns the environments of an event about a purchase. It is sent in the sandbox if it was recorded for a test
+    /// purchase, or if its platform is now in the sandbox.
     fn of_event(data: &Value, platform: Option<Environment>) -> Self {
         let is_for_money = data.get("is_production").and_then(Value::as_bool) != Some(false);
         let of = |platform: Environment| {
@@ -311,8 +313,8 @@ impl Environments {
         }
     }
 
-    /// Environment of a `profile.updated`, which it covers. If its platform is now in another environment, the profile
-    /// is sent in the sandbox.
+    /// Returns the environments of a `profile.updated`. It was recorded in the environment that it covers. If its
+    /// platform is now in another environment, it is sent in the sandbox.
     fn of_profile(body: &Value, platform: Option<Environment>) -> Self {
         let read = |name: &str| body.get(name)?.as_str()?.parse::<Environment>().ok();
         let covers = read("environment").unwrap_or(Environment::Sandbox);
@@ -331,17 +333,17 @@ impl Environments {
 
 /// The state of the user that an event shows to one destination.
 struct UserView {
-    /// The state over the user's purchases in the event's environment; null for an event without a state.
+    /// The state over all of the user's purchases in the event's environment; null for an event without a state.
     state: Value,
-    /// More attributes of the user over the same purchases.
+    /// Further attributes of the user over the same purchases.
     profile: Value,
-    /// The body of the event, with the state over the purchases that the destination wants.
+    /// The body of the event, with the state over the purchases that the destination receives.
     body: Value,
 }
 
-/// Selects the user's state for a destination: the state over the platforms that its filter names, in the environment
-/// of the event or over both. `state` and `profile` are null if the event is sent in another environment than it was
-/// recorded in, or if no state was stored for these platforms.
+/// Selects the user's state for a destination: the state over the platforms that its filter names, in the event's
+/// environment or over both. `state` and `profile` are null if the event is sent in another environment than the one in
+/// which it was recorded, or if no state was stored for these platforms.
 fn shown(
     lane: &Lane<'_>,
     facts: &EventRow,
@@ -369,7 +371,8 @@ fn shown(
         };
         let other = match lane.destination.wants_both_environments() {
             true => views::find(facts.views.as_deref(), &platforms)?.map(|view| view.state),
-            // Release 0.1.0 stored the state over both in the body, and that of the environment beside it.
+            // Release 0.1.0 stored the state over both environments in the body, and that of the event's environment
+            // beside it.
             false => apart,
         };
         return Ok(UserView {
@@ -408,7 +411,7 @@ fn shown(
     })
 }
 
-/// The body with its state of the user replaced.
+/// Replaces the user's state in a body.
 fn with_state(mut body: Value, state: Option<Value>) -> Value {
     if let (Some(fields), Some(Value::Object(state))) = (body.as_object_mut(), state) {
         fields.extend(state);
@@ -429,9 +432,9 @@ const FACTS: Sql = statement! {hot "events_id", "
     WHERE e.id = ?
 "};
 
-/// Everything that a body may be rendered from, and the user who owns the purchase. The ids of an event's user are
-/// those of the present owner where the user has none, for an anonymous user became that owner. A `transferred.from` is
-/// about the former owner alone, so it never has the ids of who got the purchase.
+/// Loads everything from which a body may be rendered, and the user who owns the purchase. If the event's user has no
+/// ids, those of the current owner are used, because an anonymous user became that owner. A `transferred.from` is only
+/// about the former owner, so it never has the ids of the new owner.
 fn unsent(
     connection: &mut AnyConnection,
     lane: &Lane<'_>,
@@ -522,9 +525,10 @@ fn unsent(
     Ok((unsent, facts.owner_id))
 }
 
-/// The device id of an event that was never attempted, `None` for that of the purchase's first user. A purchase of
-/// which events were sent without a name retains their device id, regardless of its owner and ids set later, until an
-/// event with a name and this device id has arrived: the destination has no other name for what it counted before.
+/// Returns the device id of an event that was never attempted; `None` stands for the id of the purchase's first user.
+/// If events of a purchase were sent without an external id, the purchase keeps their device id, despite a new owner or
+/// ids set later, until an event with both an external id and this device id has arrived: only by this device id can
+/// the destination connect what it counted before.
 fn lasting_device_id(
     lane: &Lane<'_>,
     first: Option<UserId>,
@@ -545,8 +549,8 @@ const ATTEMPTED: Sql = statement! {hot "deliveries_event", "
     LIMIT 1
 "};
 
-/// The first delivery of an event to the destination that was attempted. Every later one has its device id, because an
-/// integration recognizes a repeated event by both.
+/// Finds the first delivery of an event to the destination that was attempted. Later deliveries repeat its device id,
+/// because an integration recognizes a repeated event by event id and device id.
 fn attempted_ahead(
     connection: &mut AnyConnection,
     row: &DeliveryRow,
@@ -565,7 +569,7 @@ const NEXT_STATE: Sql = statement! {hot "events_of_key", "
     LIMIT 1
 "};
 
-/// The body that shows the purchase in the revision of an event: that of the next `purchase.updated`, which was
+/// Finds the body that shows the purchase in the revision of an event: that of the next `purchase.updated`, which is
 /// recorded after the other events of the revision.
 fn next_state_ahead(
     connection: &mut AnyConnection,
@@ -590,7 +594,7 @@ const SIBLINGS: Sql = statement! {hot "events_of_key", "
     ORDER BY e.seq
 "};
 
-/// The events of the same purchase in the same revision, whether or not the destination chose them.
+/// Finds the events of the same purchase and revision, whether or not the destination chose them.
 fn siblings(
     connection: &mut AnyConnection,
     row: &DeliveryRow,

@@ -1,4 +1,4 @@
-//! Which state of a user an event contains, and whether the destination may have a newer one.
+//! The user's state that an event contains, and whether the destination may have a newer one.
 
 use super::lane::Lane;
 use crate::delivery::user_lanes::{UserLane, UserState};
@@ -8,21 +8,21 @@ use db::sql::{Sql, statement};
 use db::statement::{row, sql};
 use domain::{Environment, EventId, UserId};
 
-/// Whether an event carries a state of its user, and whether the destination may have a newer one.
+/// Whether an event contains a state of its user, and whether the destination may have a newer one.
 #[derive(Clone, Copy)]
 pub enum CarriedState {
-    /// The event carries none, or the destination does not get requests user by user.
+    /// Contains no state, or the destination does not get requests user by user.
     None,
-    /// Contains a state, and no newer one was sent.
+    /// Contains a state, and no newer state was sent.
     New(UserState),
-    /// Contains a state, and a newer one was sent, answered or not; or a state of another user, who owns the purchase
-    /// now, was sent.
+    /// Contains a state, but a newer state was sent, with or without a response; or a state of another user, who owns
+    /// the purchase now, was sent.
     Stale,
 }
 
 row! {
-    /// The revision of the user's state in an event, and the revisions that the destination was sent and acknowledged:
-    /// of the event's user, and of the user who owns the purchase now.
+    /// The revision of the user's state in an event, and the revisions that were sent to the destination and
+    /// acknowledged: for the event's user, and for the user who owns the purchase now.
     struct StateRevisions {
         user_id: Option<UserId>,
         user_revision: Option<i64>,
@@ -42,10 +42,10 @@ const AGE: Sql = statement! {hot "events_id", "
     WHERE e.id = ?
 "};
 
-/// Which state of a user an event carries. A newer state that was sent without an answer may have arrived: the older
-/// one would overwrite it, and the newer one would not be accepted a second time. Revisions of two users cannot be
-/// compared: if the user was merged into another one since, any state of that one counts as newer. Each environment is
-/// separate.
+/// Returns which state of a user an event carries. A newer state that was sent without a response may have arrived: the
+/// older state would overwrite it, and the destination would not accept the newer one a second time. Revisions of two
+/// users cannot be compared: if the event's user was merged into another one, any sent state of that user counts as
+/// newer. The environments are independent of each other.
 pub fn state(
     connection: &mut AnyConnection,
     lane: &Lane<'_>,

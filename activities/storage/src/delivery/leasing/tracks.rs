@@ -1,4 +1,4 @@
-//! The next delivery of a lane. A lane has two tracks: one sends the newest `purchase.updated` only, the other all
+//! The next delivery of a lane. A lane has two tracks: one sends only the latest `purchase.updated`, the other all
 //! other events, oldest first.
 
 use crate::delivery::lanes::{LaneKey, Lease};
@@ -18,18 +18,18 @@ use domain::{EventId, Timestamp, UserId};
 
 const NEWER_PROFILE: &str = "a newer state of the user replaces it";
 
-/// When a delivery is due at a destination with this health.
+/// Returns when a delivery is due at a destination with this health.
 pub fn due_at(row: &DeliveryRow, health: &Health, now: Timestamp) -> Timestamp {
     health.due_at(row.next_due_at, row.tried_at, now)
 }
 
-/// The first deliveries of both tracks of a lane, which are fetched later.
+/// The first deliveries of both tracks of a lane; they are fetched later.
 pub struct Heads {
     state: Ahead<'static, DeliveryRow>,
     event: Ahead<'static, DeliveryRow>,
 }
 
-/// Reads the first deliveries of both tracks.
+/// Starts reading the first deliveries of both tracks.
 pub fn heads(connection: &mut AnyConnection, lane: LaneKey) -> Result<Heads, Error> {
     let mut head = |text: Sql| {
         sql(text)
@@ -57,12 +57,12 @@ impl Heads {
 /// The first deliveries of both tracks of a lane.
 pub struct Tracks {
     heads: [Option<DeliveryRow>; 2],
-    /// Whether an older `purchase.updated` than the newest is pending.
+    /// Whether an older `purchase.updated` than the latest is pending.
     pub has_outdated: bool,
 }
 
 impl Tracks {
-    /// The delivery that is due first.
+    /// Returns the delivery that is due first.
     pub fn next(self, health: &Health, now: Timestamp) -> Option<DeliveryRow> {
         self.heads
             .into_iter()
@@ -71,13 +71,13 @@ impl Tracks {
     }
 }
 
-/// The delivery that a probe sends: the newest `purchase.updated`, or the oldest event if there is none.
+/// Returns the delivery that a probe sends: the latest `purchase.updated`, or the oldest event if there is none.
 pub fn newest(connection: &mut AnyConnection, lane: LaneKey) -> Result<Option<DeliveryRow>, Error> {
     newest_state(connection, lane)?
         .map_or_else(|| oldest_event(connection, lane), |state| Ok(Some(state)))
 }
 
-/// The newest state, and the one before it if that is pending too.
+/// The latest state, and the one before it if that is pending too.
 const NEWEST_STATE: Sql = statement! {hot "deliveries_pending_of_lane", "
     {SELECT}
     WHERE collapse_key = ? AND destination_id = ? AND status {PENDING_OF_LANE} AND event_type = 'purchase.updated'
@@ -112,7 +112,7 @@ fn oldest_event(
         .first(connection)
 }
 
-/// `seq + 0` keeps the planner from walking all deliveries to the destination instead of those of the lane.
+/// `seq + 0` keeps the planner from scanning all deliveries to the destination instead of those of the lane.
 const FOLLOWERS: Sql = statement! {hot "deliveries_pending_of_lane", "
     {SELECT}
     WHERE collapse_key = ? AND destination_id = ? AND status {PENDING_OF_LANE} AND event_type <> 'purchase.updated'
@@ -121,8 +121,9 @@ const FOLLOWERS: Sql = statement! {hot "deliveries_pending_of_lane", "
     LIMIT ?
 "};
 
-/// The user that an event `e` of a purchase `p` concerns, by its user `u`. An anonymous user may have become another one
-/// since. One with an external id is a user still, even if the purchase is another user's now.
+/// The user that an event `e` of a purchase `p` is about, where `u` is the event's user. An anonymous user may have
+/// become another user since, so the purchase's owner counts. A user with an external id still exists, even if another
+/// user owns the purchase now.
 pub const SUBJECT: &str = "CASE WHEN u.external_id IS NULL THEN p.user_id ELSE u.id END";
 
 row! {
@@ -144,8 +145,8 @@ const SUBJECTS: Sql = statement! {hot "events_id", "
     WHERE e.id IN (?*)
 "};
 
-/// The deliveries that may follow an event in its request: the next ones in order, up to the first that was tried and
-/// is not due yet, that changes a payment, or that is about another user.
+/// Returns the deliveries that may follow `head` in its request: the next ones in order, up to the first that was tried
+/// and is not due yet, that changes a payment, or that is about another user.
 pub fn followers(
     write: &mut Write<'_>,
     lane: &Lane<'_>,
@@ -196,7 +197,7 @@ const SUPERSEDE: Sql = statement! {hot "deliveries_pending_of_lane", "
         )
 "};
 
-/// Replacement statement of a planted fault: it ends again what has ended.
+/// Statement of a planted fault: it also ends deliveries that have already ended.
 const SUPERSEDE_FINAL: Sql = statement! {"
     UPDATE deliveries
     SET status = 'superseded', finished_at = ?, {FREED}
@@ -208,7 +209,7 @@ const SUPERSEDE_FINAL: Sql = statement! {"
         )
 "};
 
-/// Ends every pending `purchase.updated` of the lane except the newest as `superseded`.
+/// Ends every pending `purchase.updated` of the lane except the latest as `superseded`.
 pub fn supersede(write: &mut Write<'_>, lease: &Lease) -> Result<(), Error> {
     if fault::is_planted("lease.keep_outdated") {
         return Ok(());
@@ -234,8 +235,8 @@ const SUPERSEDE_WAITING: Sql = statement! {hot "deliveries_unnamed_of_lane", "
     WHERE collapse_key = ? AND destination_id = ? AND status {WAITING_OF_LANE} AND event_type = 'purchase.updated' AND seq < ?
 "};
 
-/// Ends every `purchase.updated` of the lane that waits for the external id of its customer and is older than this one
-/// as `superseded`: of the states of a purchase only the newest one waits.
+/// Ends every `purchase.updated` of the lane that waits for its customer's external id and is older than `newer` as
+/// `superseded`: only the latest state of a purchase waits.
 pub fn supersede_waiting(write: &mut Write<'_>, newer: &DeliveryRow) -> Result<(), Error> {
     sql(SUPERSEDE_WAITING)
         .bind((
@@ -262,8 +263,8 @@ const SUPERSEDE_PROFILES: Sql = statement! {hot "deliveries_pending_of_lane", "
         )
 "};
 
-/// Ends every pending `profile.updated` of the lane except the newest of its user and environment as `superseded`. After a
-/// transfer a lane has profiles of both users.
+/// Ends every pending `profile.updated` of the lane except the newest of its user and environment as `superseded`.
+/// After a transfer, a lane contains profiles of both users.
 pub fn supersede_profiles(write: &mut Write<'_>, lease: &Lease) -> Result<(), Error> {
     sql(SUPERSEDE_PROFILES)
         .bind((

@@ -1,4 +1,4 @@
-//! The events of a stream that are due, and the devices that have to wait.
+//! The events of a stream that are due, and how long those that are not due have to wait.
 
 use super::{StreamLease, StreamWait, StreamedEvent};
 use crate::delivery::lanes::Mode;
@@ -11,17 +11,17 @@ use domain::health::Health;
 use domain::{DestinationId, DeviceId, Timestamp};
 use std::collections::BTreeSet;
 
-/// A page with this many events takes no further devices.
+/// A page with this many events is full: it takes no further devices.
 const PAGE: usize = 500;
 /// Maximum number of events of a device in a page.
 const PER_DEVICE: i64 = 50;
-/// Maximum number of devices that leasing a page looks at.
+/// Maximum number of devices that leasing a page checks.
 const MAX_DEVICES: i64 = 500;
 /// Number of devices whose events are read together.
 const DEVICES_AT_ONCE: usize = 10;
 
-/// The next devices, each once, however many of its events are pending. `ORDER BY` in place of `MIN`, which a planner that
-/// expects one row would compute of all.
+/// The next devices, each once, however many of its events are pending. Uses `ORDER BY` instead of `MIN`: a planner
+/// that expects one row would read all rows to compute the minimum.
 const DEVICES: Sql = statement! {hot "device_deliveries_pending", "
     WITH RECURSIVE next (device_id) AS (
         SELECT (SELECT d.device_id FROM device_deliveries d
@@ -54,8 +54,8 @@ const OF_BATCHES: Sql = statement! {"
     WHERE p.batch_id IN (?*) AND p.destination_id = ? AND p.status {PENDING_OF_BATCH}
 "};
 
-/// Adds what was sent in one request with an event of the page and is still pending, also of devices behind the page. It
-/// is the first of its device: nothing is sent of a device behind an event that waits.
+/// Adds the pending events that were sent in one request with an event of the page, even if their devices come after
+/// the page. Each is its device's first pending event, because nothing of a device is sent behind an event that waits.
 pub fn with_batches(
     connection: &mut AnyConnection,
     destination: DestinationId,
@@ -80,7 +80,7 @@ pub fn with_batches(
     Ok(events)
 }
 
-/// Leaves the first event, or what was sent with it in one request.
+/// Keeps only the first event and the events that were sent with it in one request.
 pub fn keep_first(events: &mut Vec<StreamedEvent>) {
     let Some(first) = events.first().map(|first| (first.seq, first.batch_id)) else {
         return;
@@ -88,15 +88,15 @@ pub fn keep_first(events: &mut Vec<StreamedEvent>) {
     events.retain(|one| one.seq == first.0 || (first.1.is_some() && one.batch_id == first.1));
 }
 
-/// The events of a page, and the last device that was looked at.
+/// The events of a page, and the last device that was checked.
 pub struct DuePage {
     pub events: Vec<StreamedEvent>,
     pub last_device: Option<DeviceId>,
     pub wait: Option<StreamWait>,
 }
 
-/// When events are due: as those of purchases, all that were tried before a recovery are due with it, and a probe takes the
-/// first one.
+/// The rules for when events are due. As with events of purchases, all that were tried before a recovery are due after
+/// it, and a probe takes the first event whether or not it is due.
 pub struct Dues {
     pub health: Health,
     pub mode: Mode,
@@ -113,7 +113,7 @@ impl Dues {
     }
 }
 
-/// The events of the next page.
+/// Returns the events of the next page.
 pub fn find(
     connection: &mut AnyConnection,
     lease: &StreamLease,
@@ -166,7 +166,7 @@ pub fn find(
 }
 
 impl DuePage {
-    /// Notes a device whose first event has to wait.
+    /// Records that a device has to wait for its first event.
     fn hold_back(&mut self, head: &StreamedEvent, dues: &Dues) {
         let error = head
             .last_error

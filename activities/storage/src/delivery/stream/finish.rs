@@ -1,4 +1,4 @@
-//! Records the results of a stream's requests, and what they show about the destination.
+//! Records the results of a stream's requests, and their effect on the destination's health.
 
 use super::{CREATE, LOCK, PROBE, PROBE_EVERY, StreamLease, StreamRow};
 use crate::delivery::class::AttemptClass;
@@ -39,21 +39,21 @@ stored! {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tried {
-    /// How it went for the event.
+    /// The result of the attempt for the event.
     pub class: AttemptClass,
     /// HTTP status of the response, if there was one.
     pub status: Option<i64>,
     pub latency: Duration,
 }
 
-/// How an attempt of an event ended.
+/// The result of an attempt for one event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StreamResult {
     pub seq: i64,
     pub verdict: StreamVerdict,
     /// The request; `None` if none was made.
     pub tried: Option<Tried>,
-    /// Why it was not delivered, for people and without secrets.
+    /// Why the event was not delivered, for people and without secrets.
     pub error: Option<String>,
 }
 
@@ -67,12 +67,13 @@ pub enum StreamVerdict {
         counts: bool,
     },
     Failed,
-    /// The destination must not get it.
+    /// The destination must not get the event.
     Skipped,
 }
 
 impl StreamResult {
-    /// The result as it counts: a probe uses up no step of the schedule, so it cannot be the last one.
+    /// Returns the result as it counts in a mode: a probe uses up no step of the schedule, so it cannot be the last
+    /// attempt.
     fn in_mode(&self, mode: Mode) -> Self {
         let verdict = match (mode, self.verdict) {
             (Mode::Probe, StreamVerdict::Failed) if self.tried.is_some() => StreamVerdict::Retry {
@@ -92,12 +93,12 @@ impl StreamResult {
     }
 }
 
-/// Effect of a request on the health of the destination.
+/// A request, and its effect on the health of the destination.
 #[derive(Debug, Clone)]
 pub struct StreamRequest {
     /// The first device of the request.
     pub device: DeviceId,
-    /// When its page was leased, by the database's clock.
+    /// When the request's page was leased, by the database's clock.
     pub began: Timestamp,
     pub mode: Mode,
     pub result: DeliveryResult,
@@ -105,18 +106,19 @@ pub struct StreamRequest {
     pub disable_after: Duration,
 }
 
-/// The events for operators that were recorded.
+/// The recorded operator events.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StreamFinished {
     /// The types of the events about the destination.
     pub operator_events: Vec<&'static str>,
-    /// Other destinations for which they were queued.
+    /// Other destinations for which the events were queued.
     pub queued_for: Vec<DestinationId>,
 }
 
 impl Store {
-    /// Records how attempts ended, and what a request shows of the destination; its failures open the breaker as those
-    /// of purchases do, with devices in place of purchases. A holder that lost the stream records only what arrived.
+    /// Records the results of attempts, and the effect of a request on the destination's health. Failures open the
+    /// breaker as those of purchases do, with devices counted in place of purchases. A holder that lost the lease only
+    /// records which events arrived.
     pub async fn finish_stream(
         &self,
         lease: &StreamLease,
@@ -170,7 +172,7 @@ impl Store {
     }
 }
 
-/// Updates the health of the destination, as after a request of a lane.
+/// Updates the health of the destination, as a request of a lane does.
 fn update_health(
     write: &mut Write<'_>,
     lease: &StreamLease,
@@ -213,7 +215,7 @@ const RETRY: Sql = statement! {"
     WHERE destination_id = ? AND event_seq = ? AND status {PENDING_BY_KEY}
 "};
 
-/// Records how the attempt of an event ended.
+/// Records the result of an attempt for one event.
 fn note(
     write: &mut Write<'_>,
     id: DestinationId,

@@ -1,4 +1,4 @@
-//! Leasing a page of a stream, with a part of the destination's places.
+//! Leasing a page of a stream, together with some of the destination's places.
 
 use super::due::{self, DuePage, Dues, find};
 use super::{
@@ -15,23 +15,23 @@ use domain::Timestamp;
 use domain::health::State;
 use std::time::Duration;
 
-/// Maximum number of requests of a stream at once.
+/// Maximum number of requests that a stream has in flight.
 const MAX_CHANNELS: i64 = 32;
-/// How long a stream that waits for the requests of purchases holds its place, without leasing again.
+/// How long a place stays reserved for a stream that waits for purchases' requests, unless the stream leases again.
 const PLACE_HELD: Duration = Duration::from_secs(5);
-/// When a stream that waits for the requests of purchases leases again.
+/// How soon a stream that waits for purchases' requests leases again.
 const BUSY: Duration = Duration::from_millis(500);
 
-/// The rest of a destination's concurrency.
+/// The part of a destination's concurrency that a stream can use.
 enum Room {
-    /// Maximum number of requests at once.
+    /// Maximum number of requests in flight.
     Channels(usize),
-    /// Purchases make all requests that the destination takes.
+    /// Requests of purchases take up the whole concurrency.
     None(StreamWait),
 }
 
 impl Store {
-    /// Leases the stream of a destination, and reads what may be sent now.
+    /// Leases the stream of a destination, and returns the events that may be sent now.
     pub async fn lease_stream(&self, lease: StreamLease) -> Result<StreamPage, Error> {
         let (secrets, kind) = (
             self.database.secrets.clone(),
@@ -98,11 +98,11 @@ impl Store {
     }
 }
 
-/// Leases the stream with free places: half of all at most, so that purchases never wait for devices alone. If none is free,
-/// one is kept for the stream.
+/// Leases the stream with free places, at most half of all, so that purchases never have to wait only for devices. If
+/// none is free, one is reserved for the stream.
 fn take(write: &mut Write<'_>, lease: &StreamLease, concurrency: i64) -> Result<Room, Error> {
     let (id, token) = (lease.destination, lease.token.as_str());
-    // Those that this stream holds already.
+    // Frees the places that this stream already holds.
     places::release(write, id, token)?;
     let (at_most, until) = (
         concurrency.div_euclid(2).clamp(1, MAX_CHANNELS),
@@ -125,7 +125,7 @@ fn take(write: &mut Write<'_>, lease: &StreamLease, concurrency: i64) -> Result<
 }
 
 impl StreamRow {
-    /// Why nothing can be sent now.
+    /// Returns why nothing can be sent now, and for how long; `None` if something can.
     fn held_back(
         &self,
         write: &mut Write<'_>,

@@ -1,8 +1,9 @@
-//! The stream of a destination: the events of devices that are pending for it, in order per device. One run takes them
-//! in pages; a lease keeps a second one off.
+//! The stream of a destination: the device events that are pending for it, in order per device. One run sends them in
+//! pages; a lease keeps a second run out.
 //!
-//! A page walks the devices in order of their ids, from the one after the last page, and takes a few events of each: no
-//! device has to wait for another one's backlog. An event that has to wait holds back the later events of its device.
+//! A page reads the devices in order of their ids, from the one after the last page, and takes a few events of each: no
+//! device has to wait for another device's backlog. An event that has to wait holds back the later events of its
+//! device.
 
 mod due;
 pub mod finish;
@@ -26,7 +27,7 @@ use std::time::Duration;
 const PROBE_EVERY: Duration = Duration::from_secs(30);
 
 row! {
-    /// An event of a device that is pending for a destination.
+    /// A device event that is pending for a destination.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct StreamedEvent {
         pub seq: i64,
@@ -36,39 +37,39 @@ row! {
         pub environment: Environment,
         pub occurred_at: Timestamp,
         pub body: String,
-        /// Number of attempts that count as steps of the schedule.
+        /// Number of attempts that count as steps of the retry schedule.
         pub attempts: i64,
-        /// Number of these in which the destination refused this event.
+        /// Number of counted attempts in which the destination refused this event.
         pub refusals: i64,
         pub first_tried_at: Option<Timestamp>,
         pub tried_at: Option<Timestamp>,
         /// When the next attempt is due.
         pub next_due_at: Timestamp,
         pub last_error: Option<String>,
-        /// The `webhook-id` of the request with several events in which it was sent last.
+        /// The `webhook-id` of the last request in which the event was sent together with others.
         pub batch_id: Option<DeliveryId>,
     }
 }
 
-/// The events that a stream may send now.
+/// The result of reading a page of a stream.
 #[derive(Debug)]
 pub enum StreamPage {
     Send(Box<StreamBatch>),
-    /// Nothing of these devices: go on after the last one.
+    /// None of the checked devices has an event to send: continue after the last one.
     Next {
-        /// The last device that was looked at.
+        /// The last device that was checked.
         after: DeviceId,
-        /// When the first of them is due.
+        /// How long until the first of their events is due.
         wait: Option<StreamWait>,
     },
     Wait(StreamWait),
-    /// There is no device behind the last one.
+    /// There are no further devices.
     End,
     /// The destination is disabled or deleted.
     Closed,
 }
 
-/// For how long nothing can be sent, and why.
+/// How long nothing can be sent, and why.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct StreamWait {
     pub wait: Duration,
@@ -80,14 +81,15 @@ pub struct StreamWait {
 pub struct StreamBatch {
     pub destination: Destination,
     pub secret: SecretString,
-    /// The events, those of each device in order, and none of a device that has to wait. Events that were sent in one
-    /// request and are still pending are all here, or none is.
+    /// The events to send, those of each device in order, and none of a device that has to wait. Pending events that
+    /// were sent together in one request are either all included or all left out.
     pub events: Vec<StreamedEvent>,
-    /// Maximum number of requests at once, so that the destination's concurrency holds with those of purchases.
+    /// Maximum number of requests in flight, which keeps the destination's concurrency together with the requests of
+    /// purchases.
     pub channels: usize,
-    /// The last device that was looked at: the next page begins after it.
+    /// The last device that was checked: the next page begins after it.
     pub last_device: DeviceId,
-    /// The present time by the database's clock.
+    /// The current time by the database's clock.
     pub at: Timestamp,
     /// `Probe` for the one event that is sent although the breaker is open.
     pub mode: Mode,
@@ -98,7 +100,7 @@ pub struct StreamBatch {
 pub struct StreamLease {
     pub destination: DestinationId,
     pub token: String,
-    /// How long it holds the stream without leasing again.
+    /// How long the lease holds the stream, unless it is leased again.
     pub duration: Duration,
     /// The device after which the page begins; `None` for the first one.
     pub after: Option<DeviceId>,
@@ -150,20 +152,20 @@ const COUNT: Sql = statement! {hot "device_deliveries_pending", "
 "};
 
 impl Store {
-    /// The enabled destinations for which events of devices are pending.
+    /// Returns the enabled destinations for which device events are pending.
     pub async fn streams_pending(&self) -> Result<Vec<DestinationId>, Error> {
         self.read(move |connection| sql(PENDING).values(connection))
             .await
     }
 
-    /// Number of events of devices that are pending for a destination, counted up to 10,000.
+    /// Returns the number of device events that are pending for a destination, counted up to 10,000.
     pub async fn stream_backlog(&self, destination: DestinationId) -> Result<i64, Error> {
         let count =
             move |connection: &mut AnyConnection| sql(COUNT).bind(destination).value(connection);
         Ok(self.read(count).await?.unwrap_or_default())
     }
 
-    /// Gives the stream up, after the last request of its page.
+    /// Releases the stream after the last request of its page.
     pub async fn release_stream(&self, lease: &StreamLease) -> Result<(), Error> {
         let StreamLease {
             destination, token, ..
@@ -182,7 +184,7 @@ impl Store {
             .await
     }
 
-    /// Whether the holder with this token still has the stream.
+    /// Whether the holder with this token still holds the stream.
     pub async fn holds_stream(&self, lease: &StreamLease) -> Result<bool, Error> {
         let StreamLease {
             destination, token, ..

@@ -1,4 +1,5 @@
-//! Starting a request of a stream: its place under the destination's rate, and the batch that its events are from now on.
+//! Starting a request of a stream: reserves its slot under the destination's rate, and records which events it
+//! contains.
 
 use super::{LOCK, StreamLease, StreamRow};
 use crate::delivery::health;
@@ -13,20 +14,20 @@ use domain::DeliveryId;
 use domain::health::{Slot, slot};
 use std::time::Duration;
 
-/// A request of a stream that is to be made.
+/// A request of a stream that is about to be made.
 #[derive(Debug, Clone, Default)]
 pub struct StreamStart {
-    /// The places of its events in the stream.
+    /// The sequence numbers of its events.
     pub seqs: Vec<i64>,
-    /// `webhook-id` of the request, if the destination gets several events in a request.
+    /// The `webhook-id` of the request, if the destination gets several events in one request.
     pub batch_id: Option<DeliveryId>,
 }
 
-/// Whether a request may be made.
+/// Whether a request may be made now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StreamStarted {
     In(Duration),
-    /// The rate has no place for it soon: try again after this time.
+    /// The rate allows no request soon: try again after this time.
     Later(Duration),
     Lost,
 }
@@ -38,8 +39,8 @@ const BATCH: Sql = statement! {"
 "};
 
 impl Store {
-    /// Reserves the next place under the destination's rate, which purchases share, and records the batch of the request:
-    /// from now on its events are sent together.
+    /// Reserves the next slot under the destination's rate, which purchases share, and records the batch of the
+    /// request: from now on, its events are sent together.
     pub async fn start_stream_request(
         &self,
         lease: &StreamLease,

@@ -1,5 +1,5 @@
-//! Stores the claims of reports, in the transaction of these. A repeated claim is read and not written; one that the store
-//! confirmed is never weakened.
+//! Stores the claims in reports, in the same transaction as the reports. A repeated claim is only read, not written,
+//! and a claim that the store confirmed is never weakened.
 
 use super::bounds::{Admitted, Bounds};
 use super::known;
@@ -26,36 +26,36 @@ const MAX_ID_BYTES: usize = 1000;
 
 pub type ClaimKey = (DevicePlace, CollapseKey);
 
-/// The report that claims are read from.
+/// The report that contains the claims.
 #[derive(Debug, Clone, Copy)]
 pub struct ClaimSource<'r> {
     pub request: usize,
     pub place: DevicePlace,
-    /// The network that sent it, as it is stored.
+    /// The network that sent the report, as stored.
     pub network: &'r str,
-    /// Whether its new claims are stored.
+    /// Whether new claims of unknown purchases are stored.
     pub claiming: Claiming,
-    /// When it happened, by our clock.
+    /// When the reported event happened, by settle's clock.
     pub occurred_at: Timestamp,
 }
 
-/// Number of claims of one request.
+/// Numbers of claims of one request.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ClaimCounts {
     /// Number of stored claims that wait for the store.
     pub new: usize,
-    /// Number of claims that were dropped because there are too many.
+    /// Number of claims that were dropped because of a limit.
     pub dropped: usize,
-    /// Number of other claims that gave way.
+    /// Number of other claims that were displaced.
     pub displaced: usize,
 }
 
 /// Result of storing the claims of one request.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StoredClaims {
-    /// The numbers of those that count.
+    /// Numbers of the claims that count towards the limits.
     pub counts: ClaimCounts,
-    /// Claims of known purchases, which are decided at once.
+    /// Claims of known purchases, which can be decided at once.
     pub known: Vec<ClaimKey>,
 }
 
@@ -75,7 +75,7 @@ row! {
 }
 
 impl<'r> ClaimSource<'r> {
-    /// The claims of the content of a report.
+    /// Returns the claims in a report's content.
     pub fn claims(self, content: &'r Content) -> Vec<ReportedClaim<'r>> {
         let all = match content {
             Content::SessionStart { receipts, .. } => receipts
@@ -149,7 +149,7 @@ impl<'r> ClaimSource<'r> {
 }
 
 impl<'r> ReportedClaim<'r> {
-    /// The customer as it is stored: the store's id, else the key of the purchase.
+    /// Returns the customer as stored: the store's id, or else the key of the purchase.
     fn customer(&self) -> Cow<'r, str> {
         match self.app_user_id {
             Some(name) => Cow::Borrowed(name),
@@ -157,7 +157,8 @@ impl<'r> ReportedClaim<'r> {
         }
     }
 
-    /// Whether a stored claim is of the same customer. Without a name it is: the purchase alone counts.
+    /// Whether a stored claim is of the same customer. A claim without a customer matches any: only the purchase counts
+    /// then.
     fn is_of_customer(&self, row: &KnownRow) -> bool {
         self.app_user_id
             .is_none_or(|name| *clean(name) == row.app_user_id)
@@ -170,17 +171,17 @@ impl<'r> ReportedClaim<'r> {
         )
     }
 
-    /// Whether it says more than one of this kind.
+    /// Whether this claim contains more information than a claim of this kind.
     fn outranks(&self, kind: ClaimKind) -> bool {
         self.kind != ClaimKind::Present && kind == ClaimKind::Present
     }
 
-    /// How it begins to wait although its row is stored; `None` if it does not.
+    /// Returns why the claim begins to wait although its row is already stored; `None` if it does not.
     fn start(&self, row: &KnownRow) -> Option<ClaimStart> {
         if row.status != ClaimStatus::Refused {
             return None;
         }
-        // Only what is refused takes another customer than before.
+        // Only a refused claim may change its customer.
         if !self.is_of_customer(row) {
             return Some(ClaimStart::Renewed);
         }
@@ -224,7 +225,7 @@ const KNOWN: Sql = statement! {"
     WHERE (c.platform_id, c.device_id, c.collapse_key) IN (VALUES ?*)
 "};
 
-/// Stores the claims of new reports. The caller has locked their devices.
+/// Stores the claims in new reports. The caller must have locked their devices.
 pub fn store(
     write: &mut Write<'_>,
     claims: &[ReportedClaim<'_>],
@@ -277,7 +278,7 @@ pub fn store(
     Ok(counts)
 }
 
-/// Sets the claims apart whose purchases are known, and which count nowhere.
+/// Separates the claims of known purchases, which count towards no limit, from the others. Returns both.
 fn set_apart<'r>(
     write: &mut Write<'_>,
     wanted: Vec<WaitingClaim<'r>>,
@@ -341,7 +342,7 @@ fn stored<'k>(
     Ok(found)
 }
 
-/// Why the claims of a platform cannot be verified, if they cannot.
+/// Returns why the claims of a platform cannot be verified; `None` if they can.
 fn waits_for(claim: &ReportedClaim<'_>, origins: &Origins) -> Option<ClaimReason> {
     let can_verify = origins
         .get(&claim.place.platform)
@@ -349,7 +350,7 @@ fn waits_for(claim: &ReportedClaim<'_>, origins: &Origins) -> Option<ClaimReason
     (!can_verify).then_some(ClaimReason::NoSecret)
 }
 
-/// Raises an alarm for the platforms that verify no claim.
+/// Raises an alarm for each platform whose claims cannot be verified.
 fn warn_without_secret<'r>(
     write: &mut Write<'_>,
     claims: impl Iterator<Item = &'r ReportedClaim<'r>>,
@@ -402,7 +403,7 @@ const RENEW: Sql = statement! {"
     WHERE platform_id = ? AND device_id = ? AND collapse_key = ? AND status {REFUSED_BY_KEY}
 "};
 
-/// Takes up a refused claim again for another customer. Its price is ignored, because a purchase is paid for only once.
+/// Reopens a refused claim for another customer. Its price is ignored, because a purchase is paid for only once.
 fn renew(write: &mut Write<'_>, claim: &ReportedClaim<'_>, origins: &Origins) -> Result<(), Error> {
     let (place, key) = claim.key();
     sql(RENEW)
@@ -427,7 +428,7 @@ const TAKE_BACK: Sql = statement! {"
     WHERE platform_id = ? AND device_id = ? AND collapse_key = ? AND status {REFUSED_BY_KEY}
 "};
 
-/// Lets a claim wait again that gave way to another one.
+/// Lets a displaced claim wait again.
 fn take_back(
     write: &mut Write<'_>,
     claim: &ReportedClaim<'_>,

@@ -1,6 +1,6 @@
-//! Limits on waiting claims: of a device, of a network, and of a platform. At the limit of a platform, the newest claim
-//! of the network with the most claims gives way to one of a network with fewer, so that an attacker with few addresses
-//! cannot block the claims of others.
+//! Limits on the waiting claims of a device, of a network, and of a platform. At the limit of a platform, a claim of a
+//! network with few claims displaces the newest claim of the network with the most, so that an attacker with few
+//! addresses cannot block the claims of others.
 
 use super::reported::{ClaimStart, Claiming, ReportedClaim, WaitingClaim};
 use crate::devices::rows::SIZES;
@@ -16,20 +16,20 @@ use domain::device::claim::{ClaimReason, REFUSED_FOR};
 use domain::{CollapseKey, DeviceId, DevicePlace, PlatformId};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Maximum number of claims of a device that are not verified.
+/// Maximum number of unverified claims of a device.
 const MAX_PER_DEVICE: i64 = 20;
-/// Maximum number of claims of a network that wait for their verification.
+/// Maximum number of waiting claims of a network.
 const MAX_PER_NETWORK: i64 = 200;
-/// Maximum number of claims of a platform that wait for their verification.
+/// Maximum number of waiting claims of a platform.
 const MAX_PER_PLATFORM: i64 = 10_000;
-/// Number of the fullest networks that are read at once: as many with their whole share fill a platform.
+/// Number of the fullest networks that are read at once: this many networks at their limits fill a platform.
 const FULLEST: i64 = MAX_PER_PLATFORM / MAX_PER_NETWORK;
 
-/// A network of a platform, as it is stored.
+/// A network of a platform, as stored.
 type Network = (PlatformId, String);
 
 row! {
-    /// The device of a claim that is not verified.
+    /// The device of an unverified claim.
     struct DeviceRow {
         platform_id: PlatformId,
         device_id: DeviceId,
@@ -37,7 +37,7 @@ row! {
 }
 
 row! {
-    /// The number of claims of a network that wait.
+    /// The number of a network's waiting claims.
     struct NetworkRow {
         platform_id: PlatformId,
         network: String,
@@ -87,7 +87,7 @@ const FULLEST_OF_PLATFORM: Sql = statement! {hot "claims_pending_of_network", "
     LIMIT {FULLEST}
 "};
 
-/// Waits for no other transaction: what one has locked is decided there.
+/// Does not wait for other transactions: a claim that one of them has locked is decided there.
 const NEWEST: Sql = statement! {hot "claims_pending_of_network", "
     SELECT device_id, collapse_key
     FROM claims
@@ -106,13 +106,13 @@ const DISPLACE: Sql = statement! {"
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Room {
     Free,
-    /// Admitted: another claim gave way to it.
+    /// Admitted: another claim was displaced.
     Displaced,
     /// Dropped: the named limit is reached.
     None(&'static str),
 }
 
-/// The claims that may wait, and the requests of the others and of those to which another one gave way.
+/// The claims that may wait, the requests of dropped claims, and the requests whose claims displaced others.
 #[derive(Default)]
 pub struct Admitted<'r> {
     pub wanted: Vec<WaitingClaim<'r>>,
@@ -147,7 +147,8 @@ impl Bounds {
         })
     }
 
-    /// Drops the claims beyond the bounds, whose events are stored, and lets others give way. Raises an alarm of both.
+    /// Drops the claims beyond the limits (their events stay stored), or lets them displace others. Raises an alarm
+    /// about either.
     pub fn keep_within<'r>(
         mut self,
         write: &mut Write<'_>,
@@ -179,7 +180,7 @@ impl Bounds {
         Ok(admitted)
     }
 
-    /// Takes the place of a claim. One whose row is stored is counted already at its device.
+    /// Reserves a place for a claim. If the claim's row is already stored, its device already counts it.
     fn room(
         &mut self,
         write: &mut Write<'_>,
@@ -250,7 +251,7 @@ fn of_networks(
     Ok(counts)
 }
 
-/// The claims of a platform that wait, as they were counted a moment ago, else as they are.
+/// Returns the waiting claims of a platform, from a recent count or else counted now.
 fn backlog(
     write: &mut Write<'_>,
     platform: PlatformId,
@@ -270,8 +271,8 @@ fn backlog(
     })
 }
 
-/// Takes a free place of a platform, or that of the newest claim of the network that has the most, if that is more than the
-/// network of the newcomer has.
+/// Takes a free place of the platform, or displaces the newest claim of the network with the most, if that network has
+/// more claims than the new claim's network.
 fn room_in(
     write: &mut Write<'_>,
     backlog: &mut ClaimBacklog,
@@ -307,13 +308,13 @@ fn room_in(
             *waiting -= 1;
             return Ok(Room::Displaced);
         }
-        // They were decided since they were counted.
+        // The claims of that network have been decided since they were counted.
         *waiting = 0;
     }
     Ok(Room::None("platform"))
 }
 
-/// Refuses the newest claim of a network that waits. Returns whether there was one.
+/// Refuses the newest waiting claim of a network. Returns whether there was one.
 fn displace(write: &mut Write<'_>, platform: PlatformId, network: &str) -> Result<bool, Error> {
     let newest: Option<NewestRow> = sql(NEWEST)
         .bind(platform)

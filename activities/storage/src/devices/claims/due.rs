@@ -1,5 +1,5 @@
-//! Which claims are due, of which platforms, and which refused ones are old. The networks that reported claims take
-//! turns, so that one with many claims does not delay those with few.
+//! Due claims, the platforms that have them, and expired refused claims. The networks that reported claims take turns,
+//! so that a network with many claims does not delay those with few.
 
 use crate::settings::credential::IS_USABLE;
 use crate::store::Store;
@@ -12,14 +12,15 @@ use db::writer::Write;
 use domain::{CollapseKey, DeviceId, DevicePlace, PlatformId, Timestamp};
 use std::time::Duration;
 
-/// The claims of a platform that are due, and when the next one is.
+/// The due claims of a platform, and when the next claim is due.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ClaimPage {
-    /// Due claims: for each network the one that has been due longest, then for each the next one.
+    /// Due claims, alternating between networks: first each network's claim that has been due longest, then each
+    /// network's next one.
     pub due: Vec<(DevicePlace, CollapseKey)>,
-    /// The network of the last one, after which the next page begins; empty if there is none.
+    /// The network of the last claim, after which the next page begins; empty if there is none.
     pub network: String,
-    /// How long until the next one is due that is not in `due`; `None` if none is pending.
+    /// How long until the first claim is due that is not in `due`; `None` if no other claim is pending.
     pub next_due_in: Option<Duration>,
 }
 
@@ -39,11 +40,11 @@ row! {
     }
 }
 
-/// A platform whose store can be queried: it is not deleted, and has a usable credential.
+/// The condition for a platform whose store can be queried: it is not deleted, and has a usable credential.
 const CAN_VERIFY: &str = formatcp!("{IS_USABLE} AND deleted_at IS NULL");
 
-/// The platforms whose store can be queried and that have claims that are due: one step of an index per platform, however
-/// many are due there.
+/// The platforms whose store can be queried and that have due claims. Takes one index step per platform, however many
+/// of its claims are due.
 const PLATFORMS_DUE: Sql = statement! {hot "claims_pending_due", "
     WITH RECURSIVE next (platform_id) AS (
         SELECT (SELECT c.platform_id FROM claims c WHERE c.status {PENDING_DUE} ORDER BY c.platform_id LIMIT 1)
@@ -92,8 +93,8 @@ const REMOVE: Sql = statement! {"
     DELETE FROM claims WHERE platform_id = ? AND device_id = ? AND collapse_key = ? AND status {REFUSED_BY_KEY}
 "};
 
-/// A claim `c` that an answer of the store about its purchase verifies: it is pending, or the store did not know the
-/// purchase before, or was never queried.
+/// The condition for a claim `c` that a response of the store about its purchase can decide: it is pending, or it was
+/// refused because the store did not know the purchase, or because it was displaced and so never queried.
 pub const AWAITS_ANSWER: &str = "(c.status = 'pending' OR (c.status = 'refused' AND c.reason IN ('unknown_receipt', 'displaced')))";
 
 const TAKE_UP: Sql = statement! {hot "claims_of_key", "
@@ -102,8 +103,8 @@ const TAKE_UP: Sql = statement! {hot "claims_of_key", "
     WHERE c.collapse_key = ? AND c.app_user_id IN (?, ?) AND {AWAITS_ANSWER}
 "};
 
-/// Lets the claims of a purchase that its settling left be examined at once: the store answered about the purchase, which
-/// is that of this customer. Some claims name the purchase in place of its customer, by its key.
+/// Makes the remaining claims of a purchase due at once: the store has answered about the purchase, which belongs to
+/// this customer. In some claims, the purchase's key stands for the customer.
 pub fn take_up(
     write: &mut Write<'_>,
     key: CollapseKey,
@@ -116,7 +117,7 @@ pub fn take_up(
 }
 
 impl Store {
-    /// The platforms with claims that are due, and whose store can be queried.
+    /// Returns the platforms with due claims whose store can be queried.
     pub async fn platforms_with_due_claims(&self) -> Result<Vec<PlatformId>, Error> {
         let clock = self.database.clock;
         self.read(move |connection| {
@@ -126,8 +127,8 @@ impl Store {
         .await
     }
 
-    /// At most `limit` claims of a platform that are due, from the networks after that of the last page on; `None` if the
-    /// store cannot be queried.
+    /// Returns at most `limit` due claims of a platform, starting with the network after that of the last page; `None`
+    /// if the store cannot be queried.
     pub async fn due_claims(
         &self,
         platform: PlatformId,
@@ -167,8 +168,7 @@ impl Store {
         .await
     }
 
-    /// Removes at most `limit` refused claims whose time is over: their purchases may be claimed again. Returns their
-    /// number.
+    /// Removes at most `limit` expired refused claims, whose purchases may then be claimed again. Returns their number.
     pub async fn forget_refused_claims(&self, limit: i64) -> Result<usize, Error> {
         let clock = self.database.clock;
         let old: Vec<OldRow> = self

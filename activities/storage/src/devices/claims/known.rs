@@ -1,5 +1,6 @@
-//! Which purchases are known: the store has answered about them, or notified them. A claim of one of them costs no
-//! query, so it counts nowhere and is never dropped: a device cannot make a purchase known.
+//! Which purchases are known: the store has answered a query about them, or sent a notification about them. A claim of
+//! a known purchase costs no query, so it counts towards no limit and is never dropped. A device cannot make a purchase
+//! known.
 
 use crate::devices::rows::SIZES;
 use db::error::Error;
@@ -22,7 +23,7 @@ const NOTIFIED: Sql = statement! {hot "notifications_open_of_key", "
     WHERE n.collapse_key IN (?*) AND {OPEN_OF_KEY_N} AND n.waiting_topic_id IS NULL
 "};
 
-/// Returns the known ones of these purchases.
+/// Returns those of the purchases that are known.
 pub fn purchases(
     write: &mut Write<'_>,
     keys: &BTreeSet<CollapseKey>,

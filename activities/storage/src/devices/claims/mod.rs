@@ -1,6 +1,7 @@
-//! Claims: which purchases of customers of the store are on a device, as it reports it, and whether the store confirmed
-//! that. The key with which devices report is public: a claim that is not verified grants and moves nothing, and the number
-//! of these is bounded for each device, network and platform. `people/claims.rs` verifies them.
+//! Claims: which purchases of the store's customers are on a device according to the device, and whether the store
+//! confirmed that. The key with which devices report is public. So an unverified claim grants and moves nothing, and
+//! the number of unverified claims is limited for each device, network and platform. `people/claims.rs` verifies
+//! claims.
 
 pub mod accept;
 mod bounds;

@@ -1,10 +1,10 @@
-//! Which customers of the store are on a device: those whose purchases its newest list contains. A person may sell the
-//! device, or switch the account of the store: a login takes over nothing of a previous customer.
+//! Which of the store's customers are on a device: those whose purchases are in its newest list. A device may be sold,
+//! or its store account may be switched. A later login must not take over anything of the previous customer.
 //!
-//! A device may list only some of the purchases, so what counts is their customer. All claims of a customer who is not
+//! A device may list only some of the purchases, so only their customers count. All claims of a customer who is not
 //! listed are marked as absent, until the customer is listed again or buys something. A session without a list changes
-//! nothing. Receipts without a customer stand for those of the device's claims of them. Claims that release 0.1.0 stored
-//! are present until the next list.
+//! nothing. A receipt without a customer counts for the customer of the device's claim of that receipt. Claims that
+//! release 0.1.0 stored count as present until the next list.
 
 use crate::devices::claims::accept::ClaimKey;
 use crate::devices::rows::{KnownDevice, SIZES};
@@ -21,19 +21,19 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The customers of the store on a device, according to an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Presence {
-    /// When it happened, by our clock.
+    /// When the event happened, by settle's clock.
     at: Timestamp,
     customers: BTreeSet<String>,
-    /// The receipts whose customers the event does not name; [`identify`] takes them away.
+    /// The receipts whose customers the event does not name; [`identify`] replaces them by customers.
     unnamed: BTreeSet<String>,
-    /// Whether no other customer is on the device.
+    /// Whether the event lists all customers on the device.
     is_list: bool,
 }
 
-/// One customer of the store on a device, by all of the customer's claims.
+/// The state of a store customer on a device, over all of the customer's claims.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Standing {
-    /// Since when another list leaves the customer out.
+    /// The time of the list since which the customer is absent; `None` if present.
     absent_since: Option<Timestamp>,
     /// When the newest of the claims happened.
     newest: Timestamp,
@@ -96,7 +96,7 @@ const ABSENT: Sql = statement! {"
     LIMIT 1
 "};
 
-/// Whether the newest list of a device says that this customer of the store is not on it.
+/// Whether a store customer is absent from a device according to its newest list.
 pub fn is_absent(
     connection: &mut AnyConnection,
     place: DevicePlace,
@@ -109,7 +109,7 @@ pub fn is_absent(
 }
 
 impl Presence {
-    /// The customers that an event lists, if it contains a list.
+    /// Returns the customers that an event shows on the device; `None` if it contains neither a list nor a purchase.
     pub fn of(content: &Content, at: Timestamp) -> Option<Self> {
         let empty = |is_list| Self {
             at,
@@ -147,8 +147,8 @@ impl Presence {
     }
 }
 
-/// Names the customers of the receipts that events list without one: the customer of the device's claim of the receipt,
-/// or for a new claim the key of the purchase, with which it is stored. The devices are locked.
+/// Finds the customers of receipts that events list without one: the customer of the device's claim of the receipt or,
+/// for a new claim, the purchase's key, with which the claim is stored. The devices must be locked.
 pub fn identify(
     connection: &mut AnyConnection,
     presences: &mut [(DevicePlace, Presence)],
@@ -188,7 +188,7 @@ pub fn identify(
 }
 
 impl OnDevice {
-    /// Takes in what an event says. One that was reported late changes nothing that a later one shows.
+    /// Applies an event. An event that was reported late does not override what a later one shows.
     fn see(&mut self, presence: &Presence) {
         let Presence {
             at,
@@ -197,7 +197,7 @@ impl OnDevice {
             unnamed: _,
         } = presence;
         for name in customers {
-            // Who had no claim when the newest list was valid was not in it.
+            // A customer who had no claim when the newest list was valid was not in that list.
             let unknown = Standing {
                 absent_since: self.listed_at,
                 newest: *at,
@@ -218,8 +218,8 @@ impl OnDevice {
     }
 }
 
-/// The customers of the store on the devices of new events, before the claims of these events are stored. The devices are
-/// locked.
+/// Returns the store customers on the devices of new events, before the claims in these events are stored. The devices
+/// must be locked.
 pub fn on_devices(
     connection: &mut AnyConnection,
     devices: &BTreeMap<DevicePlace, KnownDevice>,
@@ -266,7 +266,7 @@ pub fn on_devices(
     Ok(found)
 }
 
-/// Records which claims of devices are absent, according to new events. The caller has stored the claims of these
+/// Records which claims of devices are absent, according to new events. The caller must have stored the claims in these
 /// events.
 pub fn note(
     write: &mut Write<'_>,
@@ -324,8 +324,8 @@ mod tests {
         }
     }
 
-    /// Since when each customer of the store is absent after these events, on a device that listed Anna at second 5, where
-    /// she bought something at second 10.
+    /// Returns since when each store customer is absent after these events. The device listed Anna at second 5, and she
+    /// bought something on it at second 10.
     fn after(presences: &[Presence]) -> Vec<(String, Option<i64>)> {
         let anna = Standing {
             absent_since: None,
@@ -424,7 +424,7 @@ mod tests {
         );
     }
 
-    /// Whatever the order in which two lists and a purchase arrive, who is there is the same.
+    /// Two lists and a purchase give the same result in every order of arrival.
     #[test]
     fn the_order_of_arrival_does_not_matter() {
         let events = [

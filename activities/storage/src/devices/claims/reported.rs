@@ -4,11 +4,11 @@ use domain::device::DeviceTransaction;
 use domain::device::claim::ClaimKind;
 use domain::{DevicePlace, Timestamp};
 
-/// Whether new claims of a request are stored whose purchases are not known.
+/// Whether a request's new claims of unknown purchases are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Claiming {
     Stored,
-    /// Dropped: their address reported too many.
+    /// Dropped, because their network address reported too many.
     Dropped,
 }
 
@@ -16,30 +16,30 @@ pub enum Claiming {
 pub struct ReportedClaim<'r> {
     pub request: usize,
     pub place: DevicePlace,
-    /// The network that it counts for, as it is stored; empty if it counts nowhere.
+    /// The network for whose limit the claim counts, as stored; empty if it counts towards no limit.
     pub network: &'r str,
-    /// Whether it is stored if it is new.
+    /// Whether the claim is stored if it is new.
     pub claiming: Claiming,
     pub receipt_id: &'r str,
-    /// The store's id of the customer, if the report names one: the store proves pairs of both.
+    /// The store's id of the customer, if the report contains one: the store confirms pairs of receipt and customer.
     pub app_user_id: Option<&'r str>,
     pub kind: ClaimKind,
     pub transaction: Option<&'r DeviceTransaction>,
-    /// When it happened, by our clock.
+    /// When the reported event happened, by settle's clock.
     pub occurred_at: Timestamp,
 }
 
-/// How a claim begins to wait.
+/// Why a claim begins to wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClaimStart {
     New,
-    /// The claim's row was refused, for another customer of the store.
+    /// The claim's row was refused for another customer of the store.
     Renewed,
-    /// The claim's row had given way to that of another network.
+    /// The claim's row had been displaced by a claim of another network.
     Returned,
 }
 
-/// A claim that is to wait.
+/// A claim that will wait for the store.
 pub struct WaitingClaim<'r> {
     pub claim: ReportedClaim<'r>,
     pub start: ClaimStart,

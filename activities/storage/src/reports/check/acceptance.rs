@@ -1,7 +1,8 @@
-//! The rules that every accepted notification is stored, and that every stored one was accepted.
+//! The rules that every accepted notification is stored, and that every stored notification was accepted.
 //!
-//! An acceptance and its notifications are committed in one transaction. They are deleted in one, too, if they were
-//! refused with an unapproved topic. So for each row of the one table there must be a row of the other.
+//! An acceptance and its notifications are committed in one transaction. If they are refused together with an
+//! unapproved topic, they are also deleted in one transaction. So each row of one table must have its counterpart in
+//! the other.
 
 use super::range::{ACCEPTANCES, NOTIFICATIONS, Range};
 use crate::inbox::acceptances::{self, Entry, SPAN};
@@ -32,7 +33,7 @@ const ACCEPTED: Sql = statement!(
     "SELECT a.seq, a.notifications FROM acceptances a WHERE {ACCEPTANCES} ORDER BY a.seq"
 );
 
-/// The rule `accepted_is_stored`.
+/// Checks the rule `accepted_is_stored`.
 pub fn accepted_are_stored(
     connection: &mut AnyConnection,
     range: &Range,
@@ -64,7 +65,7 @@ pub fn accepted_are_stored(
 
 const STORED_OF: Sql = statement!("SELECT seq AS value FROM notifications WHERE seq IN (?*)");
 
-/// The sequence numbers of these entries that are stored.
+/// Returns the sequence numbers of these entries that are stored.
 fn stored(connection: &mut AnyConnection, entries: &[Entry]) -> Result<HashSet<i64>, Error> {
     let stored = sql(STORED_OF)
         .uncached()
@@ -87,7 +88,7 @@ const STORED: Sql = statement!(
     "SELECT n.seq, n.message_id FROM notifications n WHERE {NOTIFICATIONS} ORDER BY n.seq"
 );
 
-/// The rule `stored_was_accepted`.
+/// Checks the rule `stored_was_accepted`.
 pub fn stored_were_accepted(
     connection: &mut AnyConnection,
     range: &Range,

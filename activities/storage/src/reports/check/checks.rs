@@ -1,7 +1,7 @@
-//! The tables that are checked, and their rules, each with the condition of the rows that break it.
+//! The tables that are checked, and their rules, each with the condition for rows that break it.
 //!
-//! A rule is checked by one statement, which sees the database at one moment. So rows that are written during the check
-//! never look broken.
+//! A rule is checked by one statement, which sees the database as of one moment. So rows that are written during the
+//! check never appear broken.
 
 use super::range::{
     DELIVERIES, DESTINATIONS, DEVICE_EVENTS, EVENTS, KeyKind, LANES, NOTIFICATIONS, PURCHASES,
@@ -10,7 +10,7 @@ use super::range::{
 use super::{By, Check, Table, acceptance, queued};
 use db::sql::{Sql, clause, statement};
 
-/// The rules of a table: `name: "the rule", "the condition of the rows that break it";`. The condition is `(hot
+/// Declares the rules of a table: `name: "the rule", "the condition for rows that break it";`. The condition is `(hot
 /// "index", "…")` if a test checks that it uses this index, and `(by function)` if one statement for both databases is
 /// not enough.
 macro_rules! checks {
@@ -24,7 +24,7 @@ macro_rules! checks {
     (@ $list:ident $condition:literal) => { By::Clause(clause!(&[$list], $condition)) };
 }
 
-/// All tables that are checked, in this order.
+/// All tables that are checked, in the order of the check.
 pub const TABLES: &[Table] = &[
     Table {
         name: "acceptances",

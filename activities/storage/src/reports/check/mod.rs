@@ -1,7 +1,8 @@
-//! The check: it compares page by page whether the tables agree with each other. Its single checks are called rules.
+//! The consistency check: compares page by page whether the tables agree with each other. Each single comparison is
+//! called a rule.
 //!
-//! The check repairs nothing, and does not run while a notification is settled or a delivery is sent. The caller sets
-//! the size of a page, and so the cost of a check.
+//! The check repairs nothing, and is not part of settling or delivering. The caller sets the size of a page, and so the
+//! cost of a call.
 
 mod acceptance;
 mod checks;
@@ -52,28 +53,28 @@ pub struct CheckedRows {
 struct Table {
     name: &'static str,
     key: KeyKind,
-    /// Selects the next keys after one, as texts.
+    /// Selects the next keys after a key, as text.
     keys: Sql,
     checks: &'static [Check],
 }
 
-/// A rule, and how it is checked.
+/// A rule, and how to check it.
 struct Check {
     name: &'static str,
     description: &'static str,
     by: By,
 }
 
-/// How a rule is checked on a range of rows.
+/// How to check a rule on a range of rows.
 enum By {
-    /// A statement that selects the names of the rows that break the rule.
+    /// A condition with which the table's statement selects the names of the rows that break the rule.
     Clause(Clause),
     /// A function, if one statement for both databases is not enough. Returns the names of the rows that break the
     /// rule.
     Code(fn(&mut AnyConnection, &Range) -> Result<Vec<String>, Error>),
 }
 
-/// All rules without violations, in the order of the tables.
+/// Returns all rules without violations, in the order of the tables.
 pub fn rules() -> Vec<RuleFindings> {
     let of = |table: &'static Table| {
         table
@@ -84,7 +85,7 @@ pub fn rules() -> Vec<RuleFindings> {
     TABLES.iter().flat_map(of).collect()
 }
 
-/// The table and the key after which a check continues, by the cursor `table:key`.
+/// Returns the table and the key after which a check continues, from the cursor `table:key`.
 fn position(cursor: Option<&str>) -> Result<(usize, &str), Error> {
     let Some(cursor) = cursor else {
         return Ok((0, ""));
@@ -98,7 +99,7 @@ fn position(cursor: Option<&str>) -> Result<(usize, &str), Error> {
 }
 
 impl Store {
-    /// Checks every rule on the next rows: at most `page.limit` of one table.
+    /// Checks all rules of one table on its next rows, at most `page.limit`.
     pub async fn check(&self, page: Page) -> Result<CheckedRows, Error> {
         self.read_now(move |connection, now| {
             let (place, after) = position(page.cursor.as_deref())?;
@@ -139,7 +140,7 @@ impl Store {
 }
 
 impl Table {
-    /// The rules that are broken by these rows.
+    /// Returns the rules that these rows break.
     fn broken(
         &self,
         connection: &mut AnyConnection,
@@ -167,7 +168,7 @@ impl Table {
 }
 
 impl By {
-    /// The names of the rows that break the rule.
+    /// Returns the names of the rows that break the rule.
     fn broken(&self, connection: &mut AnyConnection, range: &Range) -> Result<Vec<String>, Error> {
         match self {
             Self::Clause(clause) => {

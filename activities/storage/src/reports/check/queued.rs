@@ -1,5 +1,5 @@
 //! The rules that need more than one statement: the number of notifications in the body of a `purchase.updated`, and
-//! the destinations that an event had to be queued for.
+//! the destinations for which an event should have been queued.
 
 use super::range::{DELIVERIES, DEVICE_EVENTS, EVENTS, Range};
 use crate::reports::choosers::{self, Chooser, MARGIN};
@@ -46,7 +46,7 @@ const COALESCED: Sql = statement! {hot "notifications_of_key", "
     ORDER BY e.seq
 "};
 
-/// The rule `coalesced_adds_up`.
+/// Checks the rule `coalesced_adds_up`.
 pub fn coalesced(connection: &mut AnyConnection, range: &Range) -> Result<Vec<String>, Error> {
     let rows: Vec<Updated> = sql(COALESCED)
         .bind_all(range.values.clone())
@@ -75,7 +75,7 @@ const TO_DELETED: Sql = statement! {"
     ORDER BY d.seq
 "};
 
-/// The rule `nothing_is_pending_for_the_deleted`.
+/// Checks the rule `nothing_is_pending_for_the_deleted`.
 pub fn to_deleted(connection: &mut AnyConnection, range: &Range) -> Result<Vec<String>, Error> {
     let before = range.now.plus_millis(-DELETED_MS);
     sql(TO_DELETED)
@@ -95,7 +95,7 @@ const QUEUED: Sql = statement! {"
     ORDER BY e.seq
 "};
 
-/// The rule `an_event_was_queued`. It checks events about purchases only, not those for operators.
+/// Checks the rule `an_event_was_queued`, for events about purchases only, not for operator events.
 pub fn queued(connection: &mut AnyConnection, range: &Range) -> Result<Vec<String>, Error> {
     missing(connection, range, QUEUED)
 }
@@ -110,12 +110,13 @@ const OF_DEVICES: Sql = statement! {"
     ORDER BY e.seq
 "};
 
-/// The rule `a_device_event_was_queued`.
+/// Checks the rule `a_device_event_was_queued`.
 pub fn of_devices(connection: &mut AnyConnection, range: &Range) -> Result<Vec<String>, Error> {
     missing(connection, range, OF_DEVICES)
 }
 
-/// The events among those of a statement that should have been queued for a destination, and were not, each with it.
+/// Returns the events of a statement that should have been queued for a destination but were not, each with the
+/// destination.
 fn missing(
     connection: &mut AnyConnection,
     range: &Range,
@@ -161,7 +162,7 @@ fn expects(chooser: &Chooser, event: &EventDelivery) -> bool {
 
 const RESET_CHOICE: Sql = statement!("UPDATE destinations SET chosen_at = ? WHERE id = ?");
 
-/// Notes that a destination has a new choice of events from now on. The earlier choice is not stored.
+/// Records that the subscription of a destination changes now. The earlier subscription is not stored.
 pub fn reset_choice(write: &mut Write<'_>, id: DestinationId) -> Result<(), Error> {
     sql(RESET_CHOICE)
         .bind(write.now()?)
@@ -176,7 +177,8 @@ const RESET_CHOICES_OF_PLATFORM: Sql = statement! {"
     WHERE app_id = (SELECT app_id FROM platforms WHERE id = ?)
 "};
 
-/// Notes a new choice for all destinations of a platform's app, because their filters match other purchases now.
+/// Records a changed subscription for all destinations of a platform's app, because their filters now match other
+/// purchases.
 pub fn reset_choices_of_platform(write: &mut Write<'_>, platform: PlatformId) -> Result<(), Error> {
     sql(RESET_CHOICES_OF_PLATFORM)
         .bind(write.now()?)

@@ -18,10 +18,10 @@ pub const LANES: &str =
 /// The kind of a table's key, and its text form in a cursor.
 #[derive(Clone, Copy)]
 pub enum KeyKind {
-    /// A number. The empty text is the beginning of the table.
+    /// A number. Empty text stands for the beginning of the table.
     Number,
     Text,
-    /// Two texts, with `_` between them.
+    /// Two texts, separated by `_`.
     Pair,
 }
 
@@ -36,7 +36,7 @@ impl KeyKind {
         !matches!(self, Self::Number) || text.is_empty() || text.parse::<i64>().is_ok()
     }
 
-    /// The values that a key binds.
+    /// Returns the values that a key binds.
     pub fn values(self, text: &str) -> Vec<Value<'static>> {
         match self {
             Self::Number => vec![Value::from(text.parse::<i64>().unwrap_or(0))],

@@ -1,4 +1,4 @@
-//! What a device may use: the purchases of its own verified claims and, if the customer's server signed its login, all
+//! What a device may access: the purchases of its own verified claims and, if the app's server signed its login, all
 //! purchases of its user.
 
 use crate::devices::secret::{self, SecretHash};
@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 /// The active entitlements of the purchases to which a device has access.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeviceAccess {
-    /// The device's own user, by its logouts: it says nothing of others.
+    /// The device's own anonymous user, derived from its logouts; it reveals nothing about other users.
     pub device_user_id: UserId,
     pub entitlements: Vec<ActiveEntitlement>,
 }
@@ -23,8 +23,8 @@ const LOGOUTS: Sql =
     statement!("SELECT logouts AS value FROM devices WHERE platform_id = ? AND id = ?");
 
 impl Store {
-    /// What a device may use. An unknown device may use nothing; one with another secret, or without one, is refused with
-    /// [`Error::Unproved`].
+    /// Returns what a device may access. An unknown device may access nothing. A device that was created with another
+    /// secret or without one is refused with [`Error::Unproved`].
     pub async fn device_access(
         &self,
         app: AppId,

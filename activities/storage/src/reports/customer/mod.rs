@@ -1,5 +1,5 @@
-//! What a customer may use: now, by their purchases, and at an earlier time, by the events announced until then. Also
-//! what a device may use.
+//! What a customer may access: now, according to the purchases, and at an earlier time, according to the events
+//! announced until then. Also what a device may access.
 
 mod device;
 mod past;
@@ -23,7 +23,7 @@ use domain::user::{CustomerDevice, CustomerPurchase, CustomerState, OwnedPurchas
 use domain::{AppId, Environment, Timestamp, UserId};
 use std::collections::BTreeSet;
 
-/// Maximum number of purchases that are shown with a state.
+/// Maximum number of purchases that are returned with a state.
 const MAX_SHOWN: i64 = 1000;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,26 +52,27 @@ impl CustomerName {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CustomerStatus {
     pub user_id: UserId,
-    /// Number of announcements of the user's state.
+    /// How many times the user's state was announced.
     pub user_revision: i64,
-    /// The app's own id of the customer, as it is now.
+    /// The app's own id of the customer, as currently known.
     pub external_id: Option<String>,
-    /// The store's ids of the customer, as they are now.
+    /// The stores' ids of the customer, as currently known.
     pub app_user_ids: Vec<String>,
-    /// The state; `None` where nothing is known of that time.
+    /// The state; `None` if nothing is known about that time.
     pub state: Option<CustomerState>,
     /// Purchases, in order of their keys; at most a thousand.
     pub purchases: Vec<CustomerPurchase>,
-    /// The cursor of the next page of purchases; `None` on the last page, and where no page was asked for.
+    /// The cursor of the next page of purchases; `None` on the last page, and if no page was requested.
     pub next_cursor: Option<String>,
-    /// The announcement that the state is from; `None` for the state of now.
+    /// The announcement from which the state is taken; `None` for the current state.
     pub announcement: Option<Announcement>,
     /// The moves of purchases from or to the user since that time, oldest first.
     pub moved_since: Vec<MoveSince>,
 }
 
 impl Store {
-    /// What a customer may use now, by their purchases in one environment, with those that were settled last.
+    /// Returns what a customer may access now, according to the purchases in one environment, with the last settled
+    /// purchases.
     ///
     /// # Errors
     /// [`Error::Missing`] when the app has no such customer, [`Error::WrongStore`] when the store of the customer is not
@@ -85,11 +86,11 @@ impl Store {
         self.state_now(app, name, environment, None).await
     }
 
-    /// Like [`Self::customer_state`], with a page of the purchases. A page may have fewer than its limit before the last
-    /// one, since it is one of both environments.
+    /// Returns the same as [`Self::customer_state`], with a page of the purchases. A page can have fewer purchases than
+    /// its limit even if another page follows, because it is read over both environments.
     ///
     /// # Errors
-    /// [`Error::Cursor`] when the cursor names no purchase.
+    /// [`Error::Cursor`] if the cursor names no purchase.
     pub async fn customer_state_page(
         &self,
         app: AppId,
@@ -135,11 +136,11 @@ impl Store {
         .await
     }
 
-    /// What was known and announced of a customer at a time, by the events recorded until then. The user is the one who
-    /// the customer was at that time: a customer of the store may have become another user since.
+    /// Returns what was known and announced about a customer at a time, according to the events recorded until then.
+    /// The user is the one that the customer was at that time: a store's customer may have become another user since.
     ///
     /// # Errors
-    /// [`Error::Missing`] when the app has no such customer.
+    /// [`Error::Missing`] if the app has no such customer.
     pub async fn customer_state_at(
         &self,
         app: AppId,
@@ -158,7 +159,7 @@ impl Store {
     }
 }
 
-/// A time in the past, and the environment whose purchases are of interest.
+/// A time in the past, and the environment whose purchases are requested.
 #[derive(Debug, Clone, Copy)]
 pub struct Past {
     pub at: Timestamp,

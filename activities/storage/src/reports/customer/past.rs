@@ -1,5 +1,5 @@
 //! What had been announced about a user at a time: the latest `user.*` recorded until then, and the latest
-//! `purchase.updated` of each purchase that was the user's then. An event names the user at its time, and is never
+//! `purchase.updated` of each purchase that the user owned then. An event contains the user at its time, and is never
 //! changed by a merge or a transfer.
 
 use super::{CustomerStatus, Past};
@@ -15,7 +15,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
-/// Maximum number of moves in an answer.
+/// Maximum number of moves in a result.
 const MAX_MOVES: i64 = 100;
 
 /// What is known about the announcement of a user's state.
@@ -82,7 +82,7 @@ row! {
     }
 }
 
-// A purchase's store customer stays the same when it moves to another user, and its events show who that was.
+// A purchase's store customer stays the same when the purchase moves to another user, and its events show that user.
 // `|| ''` keeps SQLite, which has no statistics, from reading all purchases of the app.
 const USER_THEN: Sql = statement! {hot "purchases_customer", "
     SELECT e.user_id AS value
@@ -111,7 +111,7 @@ pub fn user_of_customer(
         .value(connection)
 }
 
-// All events of a settling carry the same state: of these, one that still has its body is taken.
+// All events of a settling carry the same state; one that still has its body is preferred.
 const STATE_THEN: Sql = statement! {hot "events_of_user", "
     SELECT id AS event_id, event_type, user_revision, created_at AS announced_at, body, state_apart, pruned_at
     FROM events
@@ -122,8 +122,8 @@ const STATE_THEN: Sql = statement! {hot "events_of_user", "
     LIMIT 1
 "};
 
-// The newest record of each purchase, if the purchase was the user's by then and in this environment.
-// `|| ''` keeps SQLite, which has no statistics, from reading all events of the type.
+// The latest record of each purchase, if the user owned the purchase by then and in this environment. `|| ''` keeps
+// SQLite, which has no statistics, from reading all events of the type.
 const PURCHASES_THEN: Sql = statement! {hot "events_of_user", "
     SELECT e.collapse_key, e.environment, e.created_at AS announced_at, e.body
     FROM events e
@@ -145,7 +145,7 @@ const MOVES: Sql = statement! {"
     LIMIT ?
 "};
 
-/// Completes the status of a user with what was announced until that time.
+/// Completes the status of a user with what had been announced at that time.
 pub fn status(
     connection: &mut AnyConnection,
     now: CustomerStatus,
@@ -197,7 +197,7 @@ impl Announcement {
 }
 
 impl AnnouncedState {
-    /// The state over the environment of the event, as it was announced.
+    /// Returns the state in the event's environment, as it was announced.
     fn state(&self) -> Option<CustomerState> {
         if self.pruned_at.is_some() {
             return None;

@@ -9,7 +9,7 @@ use domain::{CollapseKey, DeviceId, PlatformId, Timestamp};
 use serde::Serialize;
 
 row! {
-    /// A claim of a device to a purchase.
+    /// A device's claim of a purchase.
     #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
     pub struct ClaimView {
         pub device_id: DeviceId,
@@ -17,13 +17,13 @@ row! {
         pub kind: String,
         /// `pending`, `verified` or `refused`.
         pub status: String,
-        /// Why it is refused or still pending.
+        /// Why the claim is refused or still pending.
         pub reason: Option<String>,
-        /// Why the database refused the last step of its verification, which is tried again; `None` otherwise.
+        /// Why the database refused the last step of the claim's verification, which is retried; `None` if it did not.
         pub failure: Option<String>,
-        /// When it happened on the device, by our clock.
+        /// When the claim was made on the device, by settle's clock.
         pub occurred_at: Timestamp,
-        /// When the store had confirmed it.
+        /// When the store confirmed the claim.
         pub verified_at: Option<Timestamp>,
     }
 }
@@ -36,7 +36,7 @@ const OF_PURCHASE: Sql = statement! {"
     LIMIT ?
 "};
 
-/// The claims of a purchase: the verified ones in their order, then the others.
+/// Returns the claims of a purchase: the verified ones in order of their verification, then the others.
 pub fn of_purchase(
     connection: &mut AnyConnection,
     key: CollapseKey,
@@ -60,7 +60,7 @@ const PLATFORM: Sql = statement! {hot "claims_of_key", "
     LIMIT 1
 "};
 
-/// The platform of a purchase of which nothing but claims is known.
+/// Returns the platform of a purchase of which only claims are known.
 pub fn platform(
     connection: &mut AnyConnection,
     key: CollapseKey,

@@ -1,5 +1,5 @@
-//! The explanation of a destination: its health, its pending, failed and skipped deliveries, and payments whose events
-//! it is not subscribed to.
+//! The explanation of a destination: its health, its pending, failed and skipped deliveries, and the payments whose
+//! events it did not choose.
 
 use super::events::{self, AnnouncedEvent, Sending};
 use crate::delivery::health::{self, HealthView};
@@ -21,15 +21,15 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
-/// Maximum number of pending, of failed and of skipped deliveries that are shown.
+/// Maximum number of deliveries that are shown of each: pending, failed and skipped.
 const MAX_SHOWN: i64 = 5;
 
-/// A destination that an event of its app may have been queued for.
+/// A destination for which an event of its app may have been queued.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Addressee {
-    /// The destination, also a deleted one.
+    /// The destination, which may be deleted.
     pub destination: Destination,
-    /// When it got its present choice of events; `None` if it has had it since its creation.
+    /// When its subscription last changed; `None` if it is unchanged since the destination's creation.
     pub chosen_at: Option<Timestamp>,
     pub deleted_at: Option<Timestamp>,
     pub health: HealthView,
@@ -56,9 +56,10 @@ pub struct DestinationExplanation {
     pub pending: Vec<Sending>,
     pub failed: Vec<Sending>,
     pub skipped: Vec<Sending>,
-    /// The payments that it did not get because of its choice of events, if it counts revenue and is not deleted.
+    /// The payments that the destination did not receive because of its subscription, if it counts revenue and is not
+    /// deleted.
     pub unchosen: Vec<UnchosenType>,
-    /// The store's ids of the purchases of all that is shown.
+    /// The store's ids of all purchases that are shown.
     pub store_ids: HashMap<CollapseKey, String>,
     pub now: Timestamp,
 }
@@ -68,7 +69,7 @@ impl DestinationExplanation {
     pub const MAX_COUNTED: i64 = deliveries::MAX_COUNTED;
 }
 
-/// The destinations of the apps that these events belong to, also deleted ones.
+/// Returns the destinations of the apps to which these events belong, including deleted ones.
 pub fn addressees<'a>(
     connection: &mut AnyConnection,
     events: impl IntoIterator<Item = &'a AnnouncedEvent>,
@@ -90,7 +91,7 @@ pub fn addressees<'a>(
     Ok(addressees)
 }
 
-/// The explanation of a destination; `None` if there never was one with this id.
+/// Explains a destination; `None` if there never was one with this id.
 pub fn find(
     connection: &mut AnyConnection,
     id: DestinationId,
@@ -159,7 +160,7 @@ row! {
 const STORE_IDS: Sql =
     statement!("SELECT collapse_key, receipt_id FROM purchases WHERE collapse_key IN (?*)");
 
-/// The store's ids of these purchases.
+/// Returns the store's ids of these purchases.
 fn store_ids(
     connection: &mut AnyConnection,
     keys: impl Iterator<Item = CollapseKey>,
@@ -199,7 +200,7 @@ fn app_of(connection: &mut AnyConnection, id: DestinationId) -> Result<Option<Ap
     sql(APP_OF_DESTINATION).bind(id).value(connection)
 }
 
-/// All destinations that an app ever had.
+/// Returns all destinations that an app has or had.
 pub fn of_app(connection: &mut AnyConnection, app: AppId) -> Result<Vec<Addressee>, Error> {
     let mut all = Vec::new();
     for Chooser {

@@ -22,7 +22,7 @@ use domain::{
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
-/// Maximum number of attempts of a delivery that are shown: the newest ones.
+/// Maximum number of attempts shown per delivery: the newest ones.
 const MAX_ATTEMPTS: i64 = 20;
 
 #[derive(Debug, Clone, PartialEq)]
@@ -31,13 +31,13 @@ pub struct AnnouncedEvent {
     /// How a `purchase.updated` differs from the one before it. `None` for the first one, if either body was removed,
     /// and for all other events.
     pub changes: Option<Vec<Change>>,
-    /// The transfer that it announces, if its body is still stored.
+    /// The transfer that the event announces, if the event's body is still stored.
     pub transfer: Option<Transfer>,
     /// Deliveries of the event, in the order of recording.
     pub sendings: Vec<Sending>,
 }
 
-/// The destination that the alarm of an event is about, if its body is still stored and names one.
+/// The destination that an event's alarm is about, if the event's body is still stored and names one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Concerned(pub Option<DestinationId>);
 
@@ -50,31 +50,32 @@ row! {
         pub id: EventId,
         #[serde(rename = "type")]
         pub event_type: String,
-        /// Key of the purchase; for an event about a destination, the destination's id; for one about an alarm, a name
-        /// of its own.
+        /// Key of the purchase; for an event about a destination, the destination's id; for one about an alarm, a key
+        /// computed from the alarm and the app.
         pub collapse_key: CollapseKey,
-        /// The purchase's revision that it announces.
+        /// The purchase's revision that the event announces.
         pub revision: i64,
-        /// The user; `None` if it is for operators.
+        /// The user; `None` for an operator event.
         pub user_id: Option<UserId>,
-        /// The revision of the user's state that it carries; `None` for a `purchase.updated`.
+        /// The revision of the user's state that the event carries; `None` for a `purchase.updated`.
         pub user_revision: Option<i64>,
-        /// When it happened by the store's clock, if known.
+        /// When the change happened by the store's clock, if known.
         pub occurred_at: Option<Timestamp>,
         pub created_at: Timestamp,
-        /// When its body was removed because of its age.
+        /// When the event's body was removed because of its age.
         pub pruned_at: Option<Timestamp>,
-        /// The app and platform of its purchase, and the environment when it was recorded. `None` if it is for operators.
+        /// The app and platform of the event's purchase, and the environment when it was recorded. `None` for an
+        /// operator event.
         pub origin: Option<Origin> = origin,
-        /// The app whose destinations it was for.
+        /// The app for whose destinations the event was recorded.
         #[serde(skip)]
         pub own_app_id: Option<AppId>,
-        /// The destination that its alarm is about.
+        /// The destination that the event's alarm is about.
         #[serde(skip)]
         pub concerned: Concerned,
-        /// The entry of the ledger that it announces.
+        /// The ledger entry that the event announces.
         pub payment: Option<PaymentFacts> = payment,
-        /// Why its revision was settled, besides the notifications.
+        /// Causes of the revision besides notifications.
         pub causes: Option<RevisionCauses>,
     }
 }
@@ -83,9 +84,9 @@ row! {
     #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
     pub struct PaymentFacts {
         pub kind: String,
-        /// The number of the term that was paid.
+        /// The number of the paid term.
         pub number: i64,
-        /// The amount in USD; null if it is not known.
+        /// The amount in USD; null if not known.
         pub usd: Option<String>,
         /// Why the amount is not known.
         pub unknown_because: Option<String>,
@@ -95,7 +96,7 @@ row! {
         pub transaction_id: Option<String>,
         /// The day of the exchange rate that converts the amount.
         pub rate_day: Option<String>,
-        /// Whether that rate is carried forward: the day of the amount has none yet.
+        /// Whether the rate is carried forward because the amount's own day has none yet.
         pub is_rate_carried: bool,
     }
 }
@@ -105,9 +106,9 @@ pub struct Sending {
     pub delivery: DeliveryView,
     /// Latest attempts, oldest first.
     pub attempts: Vec<AttemptView>,
-    /// The delivery that superseded it, if it is superseded.
+    /// The delivery that superseded this one, if it is superseded.
     pub successor: Option<Successor>,
-    /// Why its event could not be sent again on request, if it failed; `None` if it could.
+    /// Why the event of a failed delivery could not be resent; `None` if it could.
     pub not_again: Option<Skipped>,
 }
 
@@ -184,7 +185,7 @@ const OF_REVISION: Sql = statement! {hot "events_of_key", "
     {SELECT} e.collapse_key = ? AND e.revision = ? ORDER BY e.seq
 "};
 
-/// The events of a revision, in their order.
+/// Returns the events of a revision, in order.
 pub fn of_revision(
     connection: &mut AnyConnection,
     key: CollapseKey,
@@ -199,7 +200,7 @@ const OF_PURCHASE: Sql = statement! {hot "events_of_key", "
     {SELECT} e.collapse_key = ? ORDER BY e.seq DESC LIMIT ?
 "};
 
-/// The newest events of a purchase, from old to new, and whether there are older ones.
+/// Returns the newest events of a purchase, oldest first, and whether there are older ones.
 pub fn of_purchase(
     connection: &mut AnyConnection,
     key: CollapseKey,
@@ -269,19 +270,19 @@ const BODY: Sql = statement! {hot "events_id", "
     SELECT body AS value FROM events WHERE id = ?
 "};
 
-/// The part of a body that names a transfer.
+/// The part of a body that contains the id of a transfer.
 #[derive(Deserialize)]
 struct Moved {
     transfer_id: TransferId,
 }
 
-/// The transfer that an event announces.
+/// Returns the transfer that an event announces.
 fn transfer(connection: &mut AnyConnection, event: &EventFacts) -> Result<Option<Transfer>, Error> {
     if !TRANSFERS.contains(&event.event_type.as_str()) {
         return Ok(None);
     }
     let body: Option<String> = sql(BODY).bind(event.id).value(connection)?;
-    // A removed body names none.
+    // A removed body contains no transfer.
     let Ok(Moved { transfer_id }) = serde_json::from_str(body.as_deref().unwrap_or_default())
     else {
         return Ok(None);
@@ -297,7 +298,7 @@ const STATES: Sql = statement! {hot "events_of_key", "
     LIMIT ?
 "};
 
-/// How each `purchase.updated` of these events differs from the one before it, if both bodies are stored.
+/// Returns how each `purchase.updated` of these events differs from the one before it, if both bodies are stored.
 fn changed(
     connection: &mut AnyConnection,
     rows: &[EventRow],
@@ -331,7 +332,7 @@ fn changed(
     Ok(changed)
 }
 
-/// The deliveries that a statement selects, with their attempts.
+/// Returns the deliveries that a statement selects, with their attempts.
 pub fn sendings(
     connection: &mut AnyConnection,
     select: Statement<'_>,
@@ -374,7 +375,7 @@ const SUCCESSOR: Sql = statement! {"
     LIMIT 1
 "};
 
-/// The next `purchase.updated` of the lane that was not superseded itself.
+/// Returns the next `purchase.updated` of the lane that was not itself superseded.
 fn successor(
     connection: &mut AnyConnection,
     delivery: &DeliveryView,

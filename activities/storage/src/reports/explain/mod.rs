@@ -1,4 +1,4 @@
-//! Explanations of a message of a store, a purchase, an event or a destination, as facts. The API turns them into
+//! Explanations of a store's message, a purchase, an event or a destination, as facts. The API turns them into
 //! sentences.
 
 mod claims;
@@ -19,7 +19,7 @@ use db::error::Error;
 use domain::{CollapseKey, DestinationId, EventId, PlatformId, Timestamp};
 use newest::Newest;
 
-/// The explanation of one message of a store.
+/// The explanation of a store's message.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MessageExplanation {
     /// Notifications of the message, one for each purchase, with the events that followed.
@@ -31,28 +31,28 @@ pub struct MessageExplanation {
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct PurchaseExplanation {
-    /// The purchase; `None` when it is not settled yet.
+    /// The purchase; `None` if it is not settled yet.
     pub purchase: Option<PurchaseView>,
     pub platform_id: PlatformId,
-    /// Store of the platform, such as `amazon`.
+    /// The platform's store, such as `amazon`.
     pub store: String,
     pub notifications: Vec<ReceivedNotification>,
     pub events: Vec<AnnouncedEvent>,
-    /// The claims of devices to it, verified ones first.
+    /// Devices' claims of the purchase, verified ones first.
     pub claims: Vec<ClaimView>,
     /// Whether older notifications or events are not shown.
     pub has_older: bool,
     pub addressees: Vec<Addressee>,
-    /// Whether the store does not know the purchase, and the platform's setting is to believe such purchases.
+    /// Whether the store does not know the purchase, and the platform is set to trust such purchases.
     pub is_believed: bool,
-    /// When the store began to show that another purchase replaced it; `None` if that purchase is known.
+    /// Since when the store has shown a replacement purchase that settle does not know; `None` if there is none.
     pub successor_missing_since: Option<Timestamp>,
     pub now: Timestamp,
 }
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct EventExplanation {
-    /// The notifications that were settled in its revision, oldest first.
+    /// The notifications that were settled in the event's revision, oldest first.
     pub notifications: Vec<ReceivedNotification>,
     pub event: AnnouncedEvent,
     pub addressees: Vec<Addressee>,
@@ -148,7 +148,7 @@ impl Store {
         .await
     }
 
-    /// Explains a destination: its health, its oldest pending and its newest failed deliveries.
+    /// Explains a destination: its health, its oldest pending deliveries and its newest failed ones.
     pub async fn explain_destination(
         &self,
         id: DestinationId,

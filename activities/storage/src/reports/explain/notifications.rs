@@ -13,53 +13,53 @@ use diesel::row::NamedRow;
 use domain::{CollapseKey, Timestamp};
 use serde::Serialize;
 
-/// A hold of a purchase: its end, who holds it, and the reason.
+/// A hold of a purchase: its end, its author, and the reason.
 type Held = (Timestamp, Option<String>, Option<String>);
 
 row! {
-    /// A notification with what it waits for.
+    /// A notification, with what it waits for.
     #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
     pub struct ReceivedNotification {
         #[serde(flatten)]
         pub view: NotificationView,
-        /// When it happened, by the store's clock.
+        /// When the notified change happened, by the store's clock.
         pub store_time: Option<Timestamp>,
-        /// The time that its message states, if that cannot be true: then `store_time` is when it was published.
+        /// The time stated in the message, if that cannot be true; `store_time` is then when the message was published.
         #[serde(skip_serializing_if = "Option::is_none")]
         pub stated_time: Option<Stated> = stated_time,
-        /// When it got its outcome.
+        /// When the notification got its outcome.
         #[serde(rename = "ended_at")]
         pub finished_at: Option<Timestamp>,
-        /// When its body was removed because of its age.
+        /// When the notification's body was removed because of its age.
         pub pruned_at: Option<Timestamp>,
-        /// The end of its window, while it waits for that; a new notification restarts the window.
+        /// The end of its window, while it waits for that end; a new notification restarts the window.
         pub window_ends_at: Option<Timestamp>,
-        /// The hold of its purchase, while it waits for the end of that.
+        /// The hold of its purchase, while it waits for the end of the hold.
         pub held: Option<Held> = held,
-        /// When the store stopped answering, while it waits for the store.
+        /// When the store stopped responding, while the notification waits for the store.
         pub unverified_since: Option<Timestamp>,
-        /// Why the last query had no answer, while it waits for the store.
+        /// Why the last query was not answered, while the notification waits for the store.
         pub unverified_because: Option<String>,
-        /// When the store is queried again, while it waits for the store.
+        /// When the store is queried again, while the notification waits for the store.
         pub next_wake_at: Option<Timestamp>,
-        /// The store that notified, such as `amazon`.
+        /// The store that sent the notification, such as `amazon`.
         pub store: String,
-        /// The topic that must be approved, while it waits for that.
+        /// The topic that must be approved, while the notification waits for the approval.
         pub topic_arn: Option<String>,
     }
 }
 
-/// The field of a notification's body with a time that cannot be true.
+/// The field of a notification's body that contains a time that cannot be true.
 pub const STATED_TIME: &str = "stated_time";
 
-/// The time in [`STATED_TIME`], as the body has it.
+/// The time in [`STATED_TIME`], as text from the body.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct Stated(pub String);
 
 fn stated_time<'a>(row: &impl NamedRow<'a, MultiBackend>) -> deserialize::Result<Option<Stated>> {
     let body = String::read(row, "body")?;
-    // Most bodies have none, and need not be parsed.
+    // Most bodies do not contain this field, and need not be parsed.
     let body = Some(body).filter(|body| body.contains(STATED_TIME));
     let fields: Option<serde_json::Value> = body.and_then(|body| serde_json::from_str(&body).ok());
     Ok(fields.and_then(|fields| Some(Stated(fields.get(STATED_TIME)?.as_str()?.to_owned()))))
@@ -76,7 +76,7 @@ fn held<'a>(row: &impl NamedRow<'a, MultiBackend>) -> deserialize::Result<Option
     )))
 }
 
-/// Binds now, and then the values of the condition that follows.
+/// Binds now, followed by the values of the condition that is appended.
 const SELECT: &str = formatcp! {"
     SELECT {VIEW}, n.body, n.store_time, n.finished_at, n.pruned_at,
         (SELECT MAX(m.due_at) FROM notifications m WHERE m.collapse_key = n.collapse_key
@@ -90,7 +90,7 @@ const SELECT: &str = formatcp! {"
 
 const OF_MESSAGE: Sql = statement!("{SELECT} WHERE n.message_id = ? ORDER BY n.seq");
 
-/// The notifications of a message of a store, one for each purchase.
+/// Returns the notifications of a store's message, one for each purchase.
 pub fn of_message(
     connection: &mut AnyConnection,
     message_id: &str,
@@ -102,7 +102,7 @@ pub fn of_message(
 const OF_PURCHASE: Sql =
     statement!("{SELECT} WHERE n.collapse_key = ? ORDER BY n.seq DESC LIMIT ?");
 
-/// The newest notifications of a purchase, from new to old: at most one more than is shown.
+/// Returns the newest notifications of a purchase, newest first: at most one more than is shown.
 pub fn of_purchase(
     connection: &mut AnyConnection,
     key: CollapseKey,
@@ -118,7 +118,7 @@ const OF_REVISION: Sql = statement! {"
     LIMIT ?
 "};
 
-/// The newest notifications that were settled in a revision, from old to new.
+/// Returns the newest notifications that were settled in a revision, oldest first.
 pub fn of_revision(
     connection: &mut AnyConnection,
     key: CollapseKey,
@@ -145,7 +145,7 @@ fn read(
 }
 
 impl ReceivedNotification {
-    /// Removes the facts about everything that the notification does not wait for.
+    /// Removes the facts about things for which the notification does not wait.
     fn with_present_waits(self) -> Self {
         let waits_for_window = self.view.waiting_for == Some(WaitingFor::Window);
         let is_held = self.view.waiting_for == Some(WaitingFor::Hold);

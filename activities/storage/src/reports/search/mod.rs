@@ -1,5 +1,5 @@
-//! Finds a resource by any of its ids: settle's, the store's, a device's, or the app's own customer id. A text that is
-//! no complete id is searched as a prefix.
+//! Finds a resource by any of its ids: settle's, the store's, a device's, or the app's own id of a customer. A text
+//! that is not a complete id is searched as a prefix.
 
 mod range;
 
@@ -16,11 +16,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Maximum number of things that are found.
+/// Maximum number of results.
 pub const MAX_FOUND: usize = 50;
-/// Maximum number of things of a kind that are found by a beginning.
+/// Maximum number of results of each kind if the text is a prefix.
 const MAX_BEGINNINGS: usize = 20;
-/// Maximum number of rows that each part of a statement walks.
+/// Maximum number of rows that each part of a statement scans.
 const WALKED: i64 = 100;
 
 stored! {
@@ -92,8 +92,8 @@ const OF_PLATFORM: &str = "notifications n
 const UNSETTLED: &str = "n.collapse_key IS NOT NULL
             AND NOT EXISTS (SELECT 1 FROM purchases p WHERE p.collapse_key = n.collapse_key)";
 
-/// Each part walks one index, in its order, for [`WALKED`] rows; with `CROSS JOIN` SQLite begins with these. [`PLACES`]
-/// has what is bound to each `?`.
+/// Each part scans [`WALKED`] rows of one index, in its order; with `CROSS JOIN`, SQLite begins with these rows.
+/// [`PLACES`] says what is bound to each `?`.
 const SEARCH: Sql = statement! {"
     SELECT DISTINCT x.kind, x.id, x.app_id, x.collapse_key, x.label, x.at, x.found_by
     FROM (
@@ -195,7 +195,7 @@ const SEARCH: Sql = statement! {"
 "};
 const IN_APP: Clause = clause!(&[SEARCH], hot "purchases_receipt", "x.app_id = ?");
 
-/// Place of a comparison with an id: always the complete text, or also the text as a prefix.
+/// How an id is compared in a part of the statement: always with the complete text, or also with the text as a prefix.
 enum Place {
     Whole(Compared),
     Begins(Compared),
@@ -222,7 +222,7 @@ const PLACES: [Place; 18] = [
     Place::Begins(Compared::Theirs),
 ];
 
-/// Number of platforms whose purchases and devices are looked up at once.
+/// Number of platforms whose purchases and devices are looked up in one statement.
 const PAGE: usize = 1000;
 const PLATFORMS: Sql = statement! {"
     SELECT f.id AS value
@@ -232,7 +232,7 @@ const PLATFORMS: Sql = statement! {"
     LIMIT {PAGE}
 "};
 const OF_APP: Clause = clause!(&[PLATFORMS], "f.app_id = ?");
-/// The newest notification of each of these purchases that are not settled.
+/// The newest notification of each of these purchases that is not settled.
 const OF_KEYS: Sql = statement! {hot "notifications_of_key", "
     SELECT {OPEN}, 'receipt' AS found_by
     FROM {OF_PLATFORM}
@@ -241,7 +241,7 @@ const OF_KEYS: Sql = statement! {hot "notifications_of_key", "
     ORDER BY n.seq DESC
     LIMIT {MAX_FOUND}
 "};
-/// The devices of these platforms, and their customers.
+/// The devices of these platforms, and the devices' customers.
 const DEVICES: Sql = statement! {hot "devices_pkey or sqlite_autoindex_devices_1", "
     WITH v AS (
         SELECT platform_id, id, user_id, seen_at FROM devices
@@ -257,8 +257,9 @@ const DEVICES: Sql = statement! {hot "devices_pkey or sqlite_autoindex_devices_1
 "};
 
 impl Store {
-    /// What a text names, in an app or in all: at most 50 things with this id. If there are none, at most 20 of each kind
-    /// whose id begins with the text, of 3 characters or more; of those of all apps the first 100 are looked at.
+    /// Searches for a text, in one app or in all. Returns at most 50 resources with this id. If there are none, returns
+    /// at most 20 of each kind whose id begins with the text, which needs at least 3 characters; of the resources of
+    /// all apps, only the first 100 are checked.
     pub async fn search(&self, text: &str, app: Option<AppId>) -> Result<Vec<SearchHit>, Error> {
         let text = clean(text.trim()).into_owned();
         self.read(move |connection| {
@@ -282,10 +283,10 @@ impl Store {
     }
 }
 
-/// The ids that match, as one of each way to compare.
+/// A function that returns the ids that match, for each way to compare.
 type Wanted<'a> = &'a dyn Fn(Compared) -> Option<Range>;
 
-/// Finds resources that have an index by this id.
+/// Finds resources for which an index exists by this id alone.
 fn of_tables(
     connection: &mut AnyConnection,
     text: &str,
@@ -304,15 +305,15 @@ fn of_tables(
     search.statement().uncached().all(connection)
 }
 
-/// Finds resources that have no index without their platform: a store's id whose notifications all ended without a
-/// purchase, by the key derived from platform and id; and devices.
+/// Finds resources for which an index exists only together with the platform: purchases whose notifications all ended
+/// without a purchase record, by the key derived from platform and store's id; and devices.
 fn of_platforms(
     connection: &mut AnyConnection,
     store_id: &str,
     app: Option<AppId>,
     wanted: Wanted<'_>,
 ) -> Result<Vec<SearchHit>, Error> {
-    // Most texts are no id of a device.
+    // Most texts are not a device's id.
     let devices = wanted(Compared::Ours).filter(|range| uuid::Uuid::try_parse(&range.low).is_ok());
     if store_id.is_empty() && devices.is_none() {
         return Ok(Vec::new());
@@ -351,7 +352,7 @@ fn of_platforms(
     }
 }
 
-/// Without the name of the customer, if there is one customer alone.
+/// Clears the name of the customer if there is only one customer.
 fn without_names(mut found: Vec<SearchHit>) -> Vec<SearchHit> {
     let mut customers = found
         .iter_mut()
@@ -362,7 +363,7 @@ fn without_names(mut found: Vec<SearchHit>) -> Vec<SearchHit> {
     found
 }
 
-/// Each thing once, at most this many of a kind, and at most [`MAX_FOUND`].
+/// Removes duplicates, and keeps at most `of_kind` results of each kind and [`MAX_FOUND`] in total.
 fn once(found: Vec<SearchHit>, of_kind: usize) -> Vec<SearchHit> {
     let mut ids: BTreeMap<FoundKind, BTreeSet<String>> = BTreeMap::new();
     let mut is_new = |hit: &SearchHit| {

@@ -1,22 +1,23 @@
 //! Comparison of a text with stored ids: as a complete id or as a prefix.
 
-/// Fewest characters of a beginning.
+/// Minimum number of characters of a prefix.
 const MIN_BEGINNING: usize = 3;
-/// Fewest characters of the beginning of an id of settle. They are random: with fewer, too many would begin so.
+/// Minimum number of characters of a prefix of settle's ids. These are random, so a shorter prefix would match too
+/// many.
 const MIN_OURS: usize = 8;
-/// Number of hexadecimal digits of an id of settle.
+/// Number of hexadecimal digits of settle's ids.
 const DIGITS: usize = 32;
 /// The highest character, above every prefix.
 const HIGHEST: char = char::MAX;
 
-/// Comparison of an id with the search text.
+/// How an id is compared with the search text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Compared {
-    /// An id of settle, or of a device: a UUID in lower case.
+    /// An id of settle or of a device: as a UUID in lower case.
     Ours,
-    /// An id that a store or an app chose: as it is.
+    /// An id that a store or an app chose: unchanged.
     Theirs,
-    /// The app's own id of a customer: without regard to the case of ASCII letters.
+    /// The app's own id of a customer: ignoring the case of ASCII letters.
     Folded,
 }
 
@@ -28,7 +29,7 @@ pub struct Range {
 }
 
 impl Range {
-    /// The id that is this text.
+    /// Returns the range that contains only this text.
     pub fn whole(text: &str, compared: Compared) -> Self {
         let id = match compared {
             Compared::Theirs => text.to_owned(),
@@ -40,8 +41,8 @@ impl Range {
         }
     }
 
-    /// The ids that begin with this text, or with its part before `…`, as the page shortens ids. `None` when it is too
-    /// short, or begins no id.
+    /// Returns the range of ids that begin with this text, or with its part before `…`, since the dashboard shortens
+    /// ids like that. `None` if the prefix is too short, or no id can begin with it.
     pub fn beginning(text: &str, compared: Compared) -> Option<Self> {
         let text = text
             .split('…')
@@ -61,8 +62,8 @@ impl Range {
         })
     }
 
-    /// From the UUID with zeros in place of the missing digits to the one with `f`: all have the same form, so that
-    /// every collation orders them like this.
+    /// Returns the range from the UUID with zeros in place of the missing digits to the one with `f`. All UUIDs have
+    /// the same form, so every collation orders them like this.
     fn of_ours(text: &str) -> Option<Self> {
         let is_digit = |letter: &char| letter.is_ascii_hexdigit();
         let digits: String = text.chars().filter(|letter| *letter != '-').collect();
