@@ -67,7 +67,7 @@ impl Additions {
     }
 }
 
-/// A name that occurs twice.
+/// Returns a name that occurs twice.
 fn twice<'n>(names: &[&'n str]) -> Option<&'n str> {
     let mut known = BTreeSet::new();
     names.iter().copied().find(|name| !known.insert(*name))

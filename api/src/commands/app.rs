@@ -82,7 +82,7 @@ async fn confirm_deletion(
     Ok(Map::new())
 }
 
-/// How many items a list has, in words; a long list is not read to its end.
+/// Returns how many items a list has, in words; a long list is not read to its end.
 async fn count(
     client: &Client,
     path: &str,

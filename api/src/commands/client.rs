@@ -57,7 +57,7 @@ pub struct Remote {
     pub json: bool,
 }
 
-/// The name by which this program was started.
+/// Returns the name by which this program was started.
 pub fn program() -> &'static str {
     if config::environment().contains_key("CARGO") {
         "cargo run --"
@@ -66,8 +66,8 @@ pub fn program() -> &'static str {
     }
 }
 
-/// A text for people, whose commands begin as this program was started: `` `settle status` `` may become
-/// `` `cargo run -- status` ``.
+/// Returns a text for people, whose commands begin as this program was started: `` `settle status` `` may become ``
+/// `cargo run -- status` ``.
 pub fn as_started(text: &str) -> String {
     text.replace("`settle ", &format!("`{} ", program()))
 }
@@ -136,7 +136,7 @@ impl Remote {
         })
     }
 
-    /// A command for the same service, as a person types it: with the flags that this command was started with.
+    /// Returns a command for the same service, as a person types it: with the flags that this command was started with.
     pub fn command(&self, arguments: &str) -> String {
         let address = self
             .service
@@ -151,14 +151,14 @@ impl Remote {
         )
     }
 
-    /// The data directory of `settle run`.
+    /// Returns the data directory of `settle run`.
     pub fn data(&self) -> anyhow::Result<PathBuf> {
         let variables = config::environment();
         let config = self.place.load(&variables)?;
         Ok(config.map_or_else(|| self.place.data(&variables), |config| config.data))
     }
 
-    /// The token of a flag, the environment or a settings file.
+    /// Returns the token of a flag, the environment or a settings file.
     fn named_token(
         &self,
         variables: &Variables,
@@ -201,8 +201,8 @@ impl Address {
     }
 }
 
-/// The address that a settings file names, else the one that `settle run` recorded in its data directory, else the
-/// default one.
+/// Returns the address that a settings file names, else the one that `settle run` recorded in its data directory, else
+/// the default one.
 fn address(config: Option<&Config>, data: &Path) -> anyhow::Result<Address> {
     let usual = match config {
         Some(config) => listening(config.http.api())?,
@@ -228,8 +228,8 @@ fn address(config: Option<&Config>, data: &Path) -> anyhow::Result<Address> {
     }
 }
 
-/// The token that `settle run` wrote to its data directory. It is sent only to the service that recorded its address
-/// there, or to one on this machine, because it was created for that service.
+/// Returns the token that `settle run` wrote to its data directory. It is sent only to the service that recorded its
+/// address there, or to one on this machine, because it was created for that service.
 fn recorded_token(url: &Url, data: &Path) -> anyhow::Result<SecretString> {
     let file = super::data::token_file(data);
     if !file.exists() {
@@ -253,7 +253,7 @@ fn recorded_token(url: &Url, data: &Path) -> anyhow::Result<SecretString> {
     Source::File(file).read("the admin token")
 }
 
-/// Whether an address is this machine's, by its name alone.
+/// Returns whether an address is this machine's, by its name alone.
 fn is_here(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
@@ -263,7 +263,7 @@ fn is_here(url: &Url) -> bool {
     }
 }
 
-/// The URL that `settle run` recorded in a file.
+/// Returns the URL that `settle run` recorded in a file.
 fn recorded(file: &Path) -> anyhow::Result<Option<Url>> {
     let Ok(url) = std::fs::read_to_string(file) else {
         return Ok(None);
@@ -274,7 +274,7 @@ fn recorded(file: &Path) -> anyhow::Result<Option<Url>> {
         .with_context(|| format!("{} does not contain a URL: delete it", file.display()))
 }
 
-/// The URL at which this machine reaches a service that listens at an address. An unspecified address becomes
+/// Returns the URL at which this machine reaches a service that listens at an address. An unspecified address becomes
 /// localhost.
 pub fn listening(address: SocketAddr) -> anyhow::Result<Url> {
     let mut address = address;
@@ -353,12 +353,12 @@ impl Client {
             .await
     }
 
-    /// The address of a page of the service, for people.
+    /// Returns the address of a page of the service, for people.
     pub fn address(&self, path: &str) -> String {
         format!("{}{path}", self.url.as_str().trim_end_matches('/'))
     }
 
-    /// The URL of a path of the service.
+    /// Returns the URL of a path of the service.
     fn at(&self, path: &str) -> anyhow::Result<Url> {
         let base = self.url.as_str().trim_end_matches('/');
         Url::parse(&format!("{base}{path}"))
@@ -454,12 +454,12 @@ impl Refused {
         self
     }
 
-    /// Whether the service does not know the customer.
+    /// Returns whether the service does not know the customer.
     pub fn is_unknown_customer(&self) -> bool {
         self.line.contains(UNKNOWN)
     }
 
-    /// The refusal with this reason instead.
+    /// Returns the refusal with this reason instead.
     pub fn because(mut self, why: &str) -> Self {
         self.line = format!("{}: {why}", self.title);
         self
@@ -554,7 +554,7 @@ struct ReceivedProblem {
     errors: Option<Vec<Field>>,
 }
 
-/// A problem document as one line; `None` where an answer is none.
+/// Returns a problem document as one line; `None` where an answer is none.
 pub fn problem_line(text: &str) -> Option<String> {
     let problem: ReceivedProblem = serde_json::from_str(text).ok()?;
     match (problem.title, problem.detail) {
@@ -563,7 +563,7 @@ pub fn problem_line(text: &str) -> Option<String> {
     }
 }
 
-/// The error of a problem document, as one line. Its detail names each wrong field.
+/// Returns the error of a problem document, as one line. Its detail names each wrong field.
 fn refusal(service: &Url, status: StatusCode, text: &str) -> anyhow::Error {
     let problem: ReceivedProblem = serde_json::from_str(text).unwrap_or_default();
     let mut line =

@@ -67,8 +67,8 @@ fn write_pages(command: &Command, folder: &Path) -> std::io::Result<()> {
     std::fs::write(folder.join(page.get_filename()), text)
 }
 
-/// The text at the end of a command's help, as a section of a manual page: sentences are filled, and the lines of
-/// examples stay as they are.
+/// Returns the text at the end of a command's help, as a section of a manual page: sentences are filled, and the lines
+/// of examples stay as they are.
 fn rendered(notes: &str) -> Roff {
     let mut roff = Roff::new();
     roff.control("SH", ["NOTES"]);

@@ -66,7 +66,7 @@ struct Settled {
     revision: i64,
 }
 
-/// The revision of a purchase; 0 when it is not settled yet, or when the service does not answer.
+/// Returns the revision of a purchase; 0 when it is not settled yet, or when the service does not answer.
 pub async fn revision(client: &Client, key: CollapseKey) -> i64 {
     let purchase = client.get(&format!("/v1/purchases/{key}"), &[]).await;
     let settled = purchase.and_then(|purchase| read_as::<Settled>(&purchase));

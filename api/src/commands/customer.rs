@@ -207,7 +207,7 @@ struct NoAccessReason {
     no_access: Option<String>,
 }
 
-/// The path of an app's customers.
+/// Returns the path of an app's customers.
 async fn customers(client: &Client, app: &str) -> anyhow::Result<String> {
     Ok(format!(
         "/v1/apps/{}/customers",
@@ -286,7 +286,7 @@ async fn confirm_merge(
     Ok(Map::from_iter([("preview".to_owned(), preview.id)]))
 }
 
-/// The effects of a merge, as a question.
+/// Returns the effects of a merge, as a question.
 fn merge_question(PreviewedMerge { from, to }: &PreviewedMerge) -> String {
     let (owned, all) = (
         counted(to.purchases),
@@ -330,7 +330,7 @@ fn print_preview(answer: &Value) {
     }
 }
 
-/// The stored data of a customer, in words.
+/// Returns the stored data of a customer, in words.
 fn stored(data: &StoredData) -> String {
     let counted = |number: i64, what: &str| match number {
         1 => format!("1 {what}"),
@@ -456,8 +456,9 @@ const PURCHASES: [table::Column; 6] = [
     ("announced", "announced_at"),
 ];
 
-/// The columns of the purchases of a state: at a time in the past, only announced records are known, without states.
-/// Whether a purchase is active is shown as it was announced, like the entitlements, never by a comparison of times.
+/// Returns the columns of the purchases of a state: at a time in the past, only announced records are known, without
+/// states. Whether a purchase is active is shown as it was announced, like the entitlements, never by a comparison of
+/// times.
 fn purchase_columns(state: &Value) -> Vec<table::Column<'static>> {
     let PrintedState { purchases, .. } = read_as(state).unwrap_or_default();
     let has_states = purchases.iter().any(|one| one.state.is_some());
@@ -473,7 +474,7 @@ fn purchase_columns(state: &Value) -> Vec<table::Column<'static>> {
         .collect()
 }
 
-/// A state whose purchases have their states in the words of the page.
+/// Returns a state whose purchases have their states in the words of the page.
 fn humanized(state: &Value) -> Value {
     let mut state = state.clone();
     let purchases = state.get_mut("purchases").and_then(Value::as_array_mut);

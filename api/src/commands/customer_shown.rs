@@ -179,7 +179,7 @@ pub fn print_customer(_: &Client, exchange: &Exchange) {
     table::fields(&ids);
 }
 
-/// The command that shows the rest of a customer.
+/// Returns the command that shows the rest of a customer.
 fn details(exchange: &Exchange) -> String {
     let (app, user) = (
         quoted(&exchange.typed("app_id")),

@@ -12,37 +12,37 @@ use std::path::{Path, PathBuf};
 /// The default directory.
 pub const DEFAULT: &str = "settle-data";
 
-/// The path of the file with the admin token.
+/// Returns the path of the file with the admin token.
 pub fn token_file(data: &Path) -> PathBuf {
     data.join("admin-token")
 }
 
-/// The path of the file with the URL at which `run` serves.
+/// Returns the path of the file with the URL at which `run` serves.
 pub fn service_file(data: &Path) -> PathBuf {
     data.join("service-url")
 }
 
-/// The path of the log of `run`.
+/// Returns the path of the log of `run`.
 pub fn log_file(data: &Path) -> PathBuf {
     data.join("settle.log")
 }
 
-/// The path of the file with the ports of the Temporal dev server.
+/// Returns the path of the file with the ports of the Temporal dev server.
 pub fn temporal_ports_file(data: &Path) -> PathBuf {
     data.join("temporal-ports")
 }
 
-/// The path of the private key that signs samples.
+/// Returns the path of the private key that signs samples.
 pub fn sample_key_file(data: &Path) -> PathBuf {
     data.join("sample-key.pem")
 }
 
-/// The path of that key's certificate.
+/// Returns the path of that key's certificate.
 pub fn sample_certificate_file(data: &Path) -> PathBuf {
     data.join("sample-certificate.pem")
 }
 
-/// The directory of `run`: as [`directory`], accessible to its owner only. An empty one is closed to others.
+/// Returns the directory of `run`: as [`directory`], accessible to its owner only. An empty one is closed to others.
 pub fn own_directory(data: &Path) -> anyhow::Result<PathBuf> {
     let data = directory(data)?;
     let mode = std::fs::metadata(&data)
@@ -82,8 +82,8 @@ pub fn directory(data: &Path) -> anyhow::Result<PathBuf> {
     Ok(data)
 }
 
-/// The owner of a directory, if this process runs as root and the owner is another user: files that it creates there
-/// are closed to the owner. `None` otherwise.
+/// Returns the owner of a directory, if this process runs as root and the owner is another user: files that it creates
+/// there are closed to the owner. `None` otherwise.
 ///
 /// # Errors
 /// The directory cannot be read or written.
@@ -94,7 +94,7 @@ pub fn foreign_owner(directory: &Path) -> anyhow::Result<Option<u32>> {
     Ok(Some(owner).filter(|_| user == 0 && owner != 0))
 }
 
-/// The user of this process, from a file that it creates in a directory and removes.
+/// Returns the user of this process, from a file that it creates in a directory and removes.
 fn process_user(directory: &Path) -> std::io::Result<u32> {
     let probe = directory.join(format!(".writable-{}", clock::random_uuid()));
     let file = create(&probe)?;
@@ -112,17 +112,17 @@ fn create(path: &Path) -> std::io::Result<File> {
         .open(path)
 }
 
-/// The admin token of this directory.
+/// Returns the admin token of this directory.
 pub fn admin_token(data: &Path) -> anyhow::Result<SecretString> {
     secret::<24>(&token_file(data))
 }
 
-/// The key that encrypts secrets at rest, in hex as `SETTLE_KEY` takes it.
+/// Returns the key that encrypts secrets at rest, in hex as `SETTLE_KEY` takes it.
 pub fn key(data: &Path) -> anyhow::Result<SecretString> {
     secret::<32>(&data.join("key"))
 }
 
-/// The secret of the demo's simulated store.
+/// Returns the secret of the demo's simulated store.
 pub fn simulated_secret(data: &Path) -> anyhow::Result<SecretString> {
     secret::<24>(&data.join("simulated-store-secret"))
 }

@@ -113,7 +113,7 @@ impl Forwarded {
         }
     }
 
-    /// The data behind [`Self::line`].
+    /// Returns the data behind [`Self::line`].
     pub fn shown(&self, Forward { url, .. }: &Forward) -> Value {
         let status = self
             .result
@@ -124,7 +124,7 @@ impl Forwarded {
         json!({ "url": url.as_str(), "status": status, "ms": ms, "error": self.result.as_ref().err() })
     }
 
-    /// The answer to settle: that of the program, or 502.
+    /// Returns the answer to settle: that of the program, or 502.
     pub fn answer(self) -> Response {
         match self.result {
             Ok(ProgramAnswer {

@@ -24,8 +24,8 @@ pub fn unfold(command: Command) -> Command {
     command.mut_subcommands(unfold)
 }
 
-/// The error, with the command that lists the apps where `--app` is missing, or the place of a command that was typed
-/// elsewhere, and without a secret that was typed.
+/// Returns the error, with the command that lists the apps where `--app` is missing, or the place of a command that was
+/// typed elsewhere, and without a secret that was typed.
 pub fn with_tip(mut error: Error, command: &Command) -> Error {
     let is_secret = |name: &str| name.contains("@FILE");
     if matches!(error.get(ContextKind::InvalidArg), Some(ContextValue::String(name)) if is_secret(name))
@@ -69,7 +69,7 @@ pub fn with_tip(mut error: Error, command: &Command) -> Error {
     error
 }
 
-/// The only command of this name below another one, as it is typed.
+/// Returns the only command of this name below another one, as it is typed.
 fn elsewhere(command: &Command, name: &str) -> Option<String> {
     let all = command
         .get_subcommands()

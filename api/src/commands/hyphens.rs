@@ -7,7 +7,8 @@ use clap::error::{Error, ErrorKind};
 use clap::{ArgMatches, Command};
 use std::ffi::{OsStr, OsString};
 
-/// The matches of a line that the strict grammar refuses with this error; `None` if the other one refuses it too.
+/// Returns the matches of a line that the strict grammar refuses with this error; `None` if the other one refuses it
+/// too.
 pub fn matches(command: Command, line: &[OsString], refused: &Error) -> Option<ArgMatches> {
     let is_help = |token: &OsString| HELP.iter().any(|help| token == help);
     if matches!(
@@ -29,7 +30,7 @@ pub fn matches(command: Command, line: &[OsString], refused: &Error) -> Option<A
 /// Arguments that request help or the version. A value such as `-hK3…` can begin like one.
 const HELP: [&str; 5] = ["-h", "--help", "help", "-V", "--version"];
 
-/// The command, whose values may begin with a hyphen. A flag whose value may be missing takes none such.
+/// Returns the command, whose values may begin with a hyphen. A flag whose value may be missing takes none such.
 fn lenient(command: Command) -> Command {
     let command = command.mut_args(|arg| {
         let is_optional = arg
@@ -45,7 +46,7 @@ fn lenient(command: Command) -> Command {
     command.mut_subcommands(lenient)
 }
 
-/// Whether one of these tokens was taken as a value, though it looks like a flag.
+/// Returns whether one of these tokens was taken as a value, though it looks like a flag.
 fn takes_a_flag(matches: &ArgMatches, typed: &[&OsStr]) -> bool {
     let of_ids = matches
         .ids()
@@ -58,7 +59,7 @@ fn takes_a_flag(matches: &ArgMatches, typed: &[&OsStr]) -> bool {
             .is_some_and(|(_, below)| takes_a_flag(below, typed))
 }
 
-/// Whether a text has the form of a flag: two hyphens, then lower-case letters, hyphens and perhaps a value.
+/// Returns whether a text has the form of a flag: two hyphens, then lower-case letters, hyphens and perhaps a value.
 fn is_like_a_flag(text: &OsStr) -> bool {
     let text = text.to_string_lossy();
     let name = text

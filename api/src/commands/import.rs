@@ -146,7 +146,7 @@ fn check_verification(platform: &VerifiedPlatform) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The rows of the file, and the bar of their import.
+/// Returns the rows of the file, and the bar of their import.
 fn rows_of(file: &Path) -> anyhow::Result<(Rows, ProgressBar)> {
     let rows = rows::read(file, COLUMNS)?;
     let bar = bar("importing", Some(rows.count));
@@ -226,7 +226,7 @@ impl Importer<'_> {
     }
 }
 
-/// The number of imported purchases that are not settled yet.
+/// Returns the number of imported purchases that are not settled yet.
 fn waiting(state: &Value) -> anyhow::Result<u64> {
     let ImportState { waiting, .. } = read_as(state)?;
     Ok(waiting.unsigned_abs())

@@ -11,12 +11,12 @@ const TAKEN: [&str; 2] = ["--config", "--data"];
 /// The flags that ask for help, or for the version.
 const HELP: [&str; 4] = ["--help", "-h", "--version", "-V"];
 
-/// Whether a flag belongs behind a command.
+/// Returns whether a flag belongs behind a command.
 pub fn is_behind(flag: &str) -> bool {
     MOVED.iter().any(|(name, _)| *name == flag)
 }
 
-/// The command line with those flags behind the name of the command. A line without a command stays as it is.
+/// Returns the command line with those flags behind the name of the command. A line without a command stays as it is.
 pub fn behind_the_command(line: Vec<OsString>) -> Vec<OsString> {
     let (mut staying, mut moved, mut at) = (Vec::new(), Vec::new(), 1);
     while let Some(text) = line.get(at) {
@@ -53,7 +53,7 @@ pub fn behind_the_command(line: Vec<OsString>) -> Vec<OsString> {
     line
 }
 
-/// The name of a flag, and whether its value is in the same text.
+/// Returns the name of a flag, and whether its value is in the same text.
 fn flag(typed: &OsStr) -> (String, bool) {
     let text = typed.to_string_lossy();
     match text.split_once('=') {

@@ -30,7 +30,7 @@ pub fn width_of_errors() -> Option<usize> {
     fitted(terminal.map(|size| size.map(|(width, _)| width.0)))
 }
 
-/// The width of a terminal, if it is known; otherwise the value of `COLUMNS`, or the default for a terminal.
+/// Returns the width of a terminal, if it is known; otherwise the value of `COLUMNS`, or the default for a terminal.
 fn fitted(terminal: Option<Option<u16>>) -> Option<usize> {
     let columns = || {
         config::environment()
@@ -44,7 +44,7 @@ fn fitted(terminal: Option<Option<u16>>) -> Option<usize> {
     width.map(|width| width.max(MIN_WIDTH))
 }
 
-/// A line as a terminal may have it: a character that it could take as a command is shown as `\u{1b}`.
+/// Returns a line as a terminal may have it: a character that it could take as a command is shown as `\u{1b}`.
 pub fn harmless(line: &str) -> Cow<'_, str> {
     escaped(line, |letter, text| {
         text.push_str(&letter.escape_unicode().to_string())
@@ -118,7 +118,7 @@ pub fn short_times(text: &str) -> String {
     short
 }
 
-/// The time at the beginning of a text, up to its seconds, and the rest of the text.
+/// Returns the time at the beginning of a text, up to its seconds, and the rest of the text.
 fn time(text: &str) -> Option<(&str, &str)> {
     let (seconds, behind) = text.split_at_checked(TIME_LENGTH)?;
     let fits = |(letter, pattern): (u8, u8)| match pattern {

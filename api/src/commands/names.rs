@@ -38,7 +38,7 @@ pub const DESTINATION: Named = Named {
 };
 
 impl Named {
-    /// Whether these columns have its name.
+    /// Returns whether these columns have its name.
     pub fn is_in(&self, columns: &[Column<'_>]) -> bool {
         columns.iter().any(|(_, path)| *path == self.name)
     }
@@ -105,7 +105,7 @@ pub struct Text<'a> {
     pub app: Option<&'a str>,
 }
 
-/// The id of an app, by its id or name.
+/// Returns the id of an app, by its id or name.
 pub async fn app_id(client: &Client, text: &str) -> anyhow::Result<String> {
     id_of(client, "app_id", Text { text, app: None }).await
 }
@@ -150,7 +150,7 @@ pub async fn id_in(
     .await
 }
 
-/// The id of the only app, platform, destination or key with this name; among keys, those in use come first.
+/// Returns the id of the only app, platform, destination or key with this name; among keys, those in use come first.
 async fn of_name(
     client: &Client,
     kind: &str,
@@ -196,8 +196,8 @@ async fn of_name(
     }
 }
 
-/// The keys among which a name is looked up. A key that took the place of a revoked one may have its name, and then is the
-/// one that is meant.
+/// Returns the keys among which a name is looked up. A key that took the place of a revoked one may have its name, and
+/// then is the one that is meant.
 fn keys_named(mut all: Vec<NamedItem>, text: &str) -> Vec<NamedItem> {
     let is_in_use = |one: &NamedItem| one.revoked_at.is_none();
     if all.iter().any(|one| is_in_use(one) && one.name == text) {
@@ -211,8 +211,8 @@ pub const OF_APP: &str = "{app_id}";
 /// The name of the app of each item, in a list of all apps.
 pub const APP: &str = "app";
 
-/// The items of the list of each app as one list, with the names of the apps unless it is printed as JSON. It has no
-/// pages: the tables let `--limit` and `--cursor` be typed only with an app.
+/// Returns the items of the list of each app as one list, with the names of the apps unless it is printed as JSON. It
+/// has no pages: the tables let `--limit` and `--cursor` be typed only with an app.
 pub async fn of_all_apps(client: &Client, path: &str) -> anyhow::Result<Value> {
     let mut items = Vec::new();
     let apps = every_named(client, "/v1/apps").await?;
@@ -229,18 +229,18 @@ pub async fn of_all_apps(client: &Client, path: &str) -> anyhow::Result<Value> {
     Ok(json!({ "items": items, "next_cursor": null }))
 }
 
-/// The ids and names of all items of a list.
+/// Returns the ids and names of all items of a list.
 pub async fn every_named(client: &Client, path: &str) -> anyhow::Result<Vec<NamedItem>> {
     every(client, path).await
 }
 
-/// The id of the app to which the resource at a path belongs.
+/// Returns the id of the app to which the resource at a path belongs.
 pub async fn app_of(client: &Client, path: &str) -> anyhow::Result<String> {
     let OfApp { app_id } = read_as(&client.get(path, &[]).await?)?;
     Ok(app_id)
 }
 
-/// All items of a list.
+/// Returns all items of a list.
 pub async fn every<T: DeserializeOwned>(client: &Client, path: &str) -> anyhow::Result<Vec<T>> {
     let (mut all, mut cursor) = (Vec::new(), None);
     loop {
@@ -317,7 +317,7 @@ pub async fn collapse_key(client: &Client, text: &str) -> anyhow::Result<String>
     }
 }
 
-/// The collapse key of the only purchase of `settle sample --receipt NAME`: its id begins with the name.
+/// Returns the collapse key of the only purchase of `settle sample --receipt NAME`: its id begins with the name.
 async fn of_sample(client: &Client, name: &str) -> anyhow::Result<Option<String>> {
     let wanted = json!({ "q": format!("{SAMPLE_PREFIX}{name}.") });
     let found = search(client, &wanted).await?;
@@ -344,8 +344,8 @@ pub async fn event_id(client: &Client, text: &str) -> anyhow::Result<String> {
     }
 }
 
-/// The id of the only customer with this id: settle's, the app's own or a store's. A UUID is searched like any other
-/// text, because an app's own ids may be UUIDs.
+/// Returns the id of the only customer with this id: settle's, the app's own or a store's. A UUID is searched like any
+/// other text, because an app's own ids may be UUIDs.
 async fn user_id(client: &Client, Text { text, app }: Text<'_>) -> anyhow::Result<String> {
     let mut wanted = json!({ "q": text });
     if let Some(app) = app {

@@ -93,7 +93,7 @@ fn browse(link: &str, data: &Path) -> bool {
     command.status().is_ok_and(|status| status.success())
 }
 
-/// A page that leads to a link at once.
+/// Returns a page that leads to a link at once.
 fn page_to(link: &str) -> String {
     let link = link
         .replace('&', "&amp;")

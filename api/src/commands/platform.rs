@@ -67,7 +67,7 @@ async fn complete_settings(
     Ok(Map::from_iter([(STORE_SETTINGS.to_owned(), all.into())]))
 }
 
-/// The fields in the order of the form.
+/// Returns the fields in the order of the form.
 fn order() -> Vec<&'static str> {
     of_stores(&stores::all().collect::<Vec<_>>())
         .iter()

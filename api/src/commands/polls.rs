@@ -97,8 +97,8 @@ impl Seen {
         }
     }
 
-    /// The number of workers that poll; `None` while that is not known. A worker that ran during an outage of Temporal is
-    /// seen with its next poll.
+    /// Returns the number of workers that poll; `None` while that is not known. A worker that ran during an outage of
+    /// Temporal is seen with its next poll.
     fn number(&mut self, polls: Option<Polls>, now: Instant) -> Option<usize> {
         let Some(polls) = polls else {
             self.answers_since = None;

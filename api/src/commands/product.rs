@@ -58,7 +58,7 @@ struct Import {
     dry_run: bool,
 }
 
-/// A price as it is typed.
+/// Returns a price as it is typed.
 fn price(text: &str) -> Result<Value, String> {
     let (price, since) = text
         .split_once('@')
@@ -83,7 +83,7 @@ fn price(text: &str) -> Result<Value, String> {
     Ok(tag)
 }
 
-/// How many known purchases a change of the catalogue affects.
+/// Returns how many known purchases a change of the catalogue affects.
 fn affected(exchange: &Exchange) -> String {
     affected_purchases(&exchange.answer, exchange.typed.contains_key("dry_run"))
 }

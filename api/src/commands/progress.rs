@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep_until};
 const BAR: &str = "{msg} [{bar:30}] {pos}/{len}, {per_sec}, {eta} left";
 const COUNT: &str = "{pos} {msg}, {per_sec}";
 
-/// A bar, or a counter where the total is unknown.
+/// Returns a bar, or a counter where the total is unknown.
 pub fn bar(what: &'static str, count: Option<u64>) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(count, ProgressDrawTarget::stderr());
     let style = ProgressStyle::with_template(if count.is_some() { BAR } else { COUNT });

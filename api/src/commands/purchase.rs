@@ -67,8 +67,8 @@ struct Held {
 /// Maximum number of notifications that are searched for one that waits.
 const NEWEST: &str = "500";
 
-/// Whether a notification waits, where nothing or only a platform is selected. A purchase of a filter by its id or
-/// customer is listed before it is settled.
+/// Returns whether a notification waits, where nothing or only a platform is selected. A purchase of a filter by its id
+/// or customer is listed before it is settled.
 async fn waiting(client: &Client, exchange: &Exchange) -> anyhow::Result<Option<String>> {
     if exchange
         .typed

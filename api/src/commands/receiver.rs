@@ -38,7 +38,7 @@ pub struct Receiver {
     pub forward: Option<Forward>,
 }
 
-/// The verifier of requests that are signed with a secret.
+/// Returns the verifier of requests that are signed with a secret.
 pub fn webhook(secret: &SecretString) -> anyhow::Result<Webhook> {
     let secret = secret
         .expose_secret()
@@ -141,7 +141,7 @@ fn received(style: Style, id: &str, event: &Value) -> String {
     parts.into_iter().flatten().collect::<Vec<_>>().join("  ")
 }
 
-/// The fields of an event that are printed, if they are present.
+/// Returns the fields of an event that are printed, if they are present.
 fn summary(event: &Value) -> String {
     let data = event.get("data").unwrap_or(event);
     let shown = [

@@ -214,7 +214,7 @@ pub async fn resend(options: Options) -> anyhow::Result<ExitCode> {
 }
 
 impl Selection {
-    /// The fields of the request that select this.
+    /// Returns the fields of the request that select this.
     async fn body(&self, client: &Client) -> anyhow::Result<Value> {
         let (mut body, to, app) = match self {
             Self::Event { id, to } => (
@@ -284,7 +284,7 @@ impl Selection {
         }
     }
 
-    /// The flags that a continued run needs, since they depend on the time.
+    /// Returns the flags that a continued run needs, since they depend on the time.
     fn flags(&self) -> String {
         match self {
             Self::Range {
@@ -297,8 +297,8 @@ impl Selection {
     }
 }
 
-/// The id of a destination, by its id or its name in this app. An id of another app is refused: the API limits a resend
-/// to an app or a destination, never to both.
+/// Returns the id of a destination, by its id or its name in this app. An id of another app is refused: the API limits
+/// a resend to an app or a destination, never to both.
 async fn destination_id(client: &Client, text: &str, app: Option<&str>) -> anyhow::Result<String> {
     let id = names::id_of(client, "destination_id", Text { text, app }).await?;
     // A name was looked up in the app.
@@ -362,7 +362,7 @@ impl Done {
     }
 }
 
-/// The text for a reason code of the API; the code itself if a newer server sent it.
+/// Returns the text for a reason code of the API; the code itself if a newer server sent it.
 fn reason(code: &str) -> &str {
     match Skipped::named(code) {
         Some(reason) => reason.text(),

@@ -71,8 +71,8 @@ pub fn explained<T>(checked: Result<T, Error>) -> Result<T, String> {
     })
 }
 
-/// The API's response to rows that were sent as the list `list`. A refusal names lines in place of indices. Any other
-/// error advises to run the same command again; `assurance` states why repeating rows does no harm.
+/// Returns the API's response to rows that were sent as the list `list`. A refusal names lines in place of indices. Any
+/// other error advises to run the same command again; `assurance` states why repeating rows does no harm.
 pub fn answer(
     sent: anyhow::Result<Value>,
     list: &str,
@@ -90,7 +90,7 @@ pub fn answer(
     })
 }
 
-/// The field of a row as `line 7: usd`, from `rates[3].usd`.
+/// Returns the field of a row as `line 7: usd`, from `rates[3].usd`.
 fn in_line(field: &str, list: &str, lines: &[u64]) -> Option<String> {
     let (index, field) = field
         .strip_prefix(list)?
@@ -120,8 +120,8 @@ fn json_lines(text: &str) -> Vec<ImportRow> {
     lines.map(row).collect()
 }
 
-/// The columns in the first line. A first line with an unknown column is refused, since it is probably data without a
-/// header.
+/// Returns the columns in the first line. A first line with an unknown column is refused, since it is probably data
+/// without a header.
 fn header(
     first: Option<Result<csv::StringRecord, csv::Error>>,
     columns: &[&str],
@@ -194,7 +194,7 @@ fn cells(
     }
 }
 
-/// The line number of a record. The parser's position is before the empty lines that precede the record.
+/// Returns the line number of a record. The parser's position is before the empty lines that precede the record.
 fn line_of(position: &csv::Position, file: &[u8]) -> u64 {
     let start = usize::try_from(position.byte()).unwrap_or(usize::MAX);
     let rest = file.get(start..).unwrap_or_default();

@@ -88,12 +88,12 @@ fn help() -> String {
     help
 }
 
-/// The demo data of the store of samples.
+/// Returns the demo data of the store of samples.
 fn store() -> Option<&'static DemoStore> {
     stores::demo().map(|(_, store)| store)
 }
 
-/// The store's name of a type.
+/// Returns the store's name of a type.
 fn store_type(text: &str) -> Result<String, String> {
     let store = store().ok_or("no store has samples")?;
     (store.type_named)(text).map(str::to_owned).map_err(|_| {
@@ -327,7 +327,7 @@ async fn target(options: &Options) -> anyhow::Result<Target> {
     })
 }
 
-/// The platform that is named, the only one of the app that is named, or the demo's.
+/// Returns the platform that is named, the only one of the app that is named, or the demo's.
 async fn platform(client: &Client, options: &Options) -> anyhow::Result<SamplePlatform> {
     let app = match &options.app {
         Some(text) => Some(names::app_id(client, text).await?),

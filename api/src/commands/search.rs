@@ -9,7 +9,7 @@ pub const HOOKS: &[(&str, Hook)] = &[(
     Hook::WhyEmpty(|_, exchange| Box::pin(async move { Ok(suggestion(exchange)) })),
 )];
 
-/// The line about the id that was probably meant.
+/// Returns the line about the id that was probably meant.
 fn suggestion(exchange: &Exchange) -> Option<String> {
     let meant = table::field(&exchange.answer, "did_you_mean");
     let command = format!("settle search {}", quoted(&meant));

@@ -69,7 +69,7 @@ async fn seal_one(store: &Store, destination: &Destination) -> anyhow::Result<bo
     Ok(true)
 }
 
-/// The change that encrypts a URL; `None` where there is nothing to encrypt.
+/// Returns the change that encrypts a URL; `None` where there is nothing to encrypt.
 async fn change_of(
     store: &Store,
     destination: &Destination,

@@ -86,12 +86,12 @@ pub async fn serve(options: Options, dashboard: &'static Dashboard) -> anyhow::R
     Ok(ExitCode::SUCCESS)
 }
 
-/// The identity of this process in Temporal's UI.
+/// Returns the identity of this process in Temporal's UI.
 pub fn identity(command: &str) -> String {
     format!("settle {command} {}", number_and_host())
 }
 
-/// The number of this process and its host: in containers every process has the same number.
+/// Returns the number of this process and its host: in containers every process has the same number.
 fn number_and_host() -> String {
     let host = gethostname::gethostname();
     format!("{}@{}", std::process::id(), host.to_string_lossy())
@@ -123,7 +123,7 @@ pub fn connect(identity: &str, store: &Store) -> anyhow::Result<engine::Engine> 
     })
 }
 
-/// The page, with links to the configured UI of Temporal.
+/// Returns the page, with links to the configured UI of Temporal.
 pub fn pages(config: &Config, engine: &engine::Engine) -> Pages {
     let (ui, namespace) = (
         config.ui.temporal_url.clone(),
@@ -193,7 +193,7 @@ pub fn edge(
     }))
 }
 
-/// The networks, schemes and origins that the settings allow for destinations.
+/// Returns the networks, schemes and origins that the settings allow for destinations.
 pub fn allowed(config: &Config) -> Allowed {
     Allowed {
         rules: Rules {
@@ -207,7 +207,7 @@ pub fn allowed(config: &Config) -> Allowed {
     }
 }
 
-/// The HTTP client for destinations. It refuses a forbidden address.
+/// Returns the HTTP client for destinations. It refuses a forbidden address.
 pub fn sender(config: &Config) -> Sender {
     let http = Http::new(allowed(config).rules);
     Arc::new(move |request| {

@@ -26,7 +26,7 @@ pub struct PathFlags {
 }
 
 impl PathFlags {
-    /// The flags for [`load`].
+    /// Returns the flags for [`load`].
     pub fn flags(&self) -> Flags {
         Flags {
             config: self.config.clone(),
@@ -35,7 +35,7 @@ impl PathFlags {
         }
     }
 
-    /// The flags as they were typed, each with a space before it.
+    /// Returns the flags as they were typed, each with a space before it.
     pub fn as_typed(&self) -> String {
         let flags = [("--config", &self.config), ("--data", &self.data)];
         let shown = |path: &PathBuf| quoted(&path.display().to_string());
@@ -45,7 +45,7 @@ impl PathFlags {
         typed.collect()
     }
 
-    /// The settings in the named settings file; `None` when no file is named.
+    /// Returns the settings in the named settings file; `None` when no file is named.
     pub fn load(&self, variables: &Variables) -> anyhow::Result<Option<Config>> {
         let is_named = self.config.is_some()
             || variables
@@ -56,7 +56,7 @@ impl PathFlags {
             .transpose()?)
     }
 
-    /// The data directory by flag or variable, or the default. A settings file is not read.
+    /// Returns the data directory by flag or variable, or the default. A settings file is not read.
     pub fn data(&self, variables: &Variables) -> PathBuf {
         let variable = variables
             .get("SETTLE_DATA")
@@ -81,7 +81,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// The flags for [`load`].
+    /// Returns the flags for [`load`].
     pub fn flags(&self) -> Flags {
         Flags {
             database: self.database.clone(),
@@ -89,7 +89,7 @@ impl Options {
         }
     }
 
-    /// The settings, for a command that has no further flags.
+    /// Returns the settings, for a command that has no further flags.
     pub fn load(&self) -> anyhow::Result<Config> {
         Ok(load(&self.flags(), &environment())?)
     }
@@ -167,7 +167,7 @@ pub async fn migrate(config: &Config) -> anyhow::Result<()> {
         .map_err(|error| unopened(config, error))
 }
 
-/// The steps that [`migrate`] would apply.
+/// Returns the steps that [`migrate`] would apply.
 pub async fn planned(config: &Config) -> anyhow::Result<Vec<Planned>> {
     storage::planned(database(config))
         .await

@@ -82,7 +82,7 @@ impl Sockets {
         Ok(sockets)
     }
 
-    /// The addresses with their ports.
+    /// Returns the addresses with their ports.
     pub fn addresses(&self) -> anyhow::Result<Addresses> {
         let of = |listener: &Listener| {
             listener
@@ -160,7 +160,7 @@ fn bound(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// The limits of the listener for the metrics of a worker.
+/// Returns the limits of the listener for the metrics of a worker.
 pub fn of_metrics() -> Limits {
     let wanted = LimitSettings {
         connections: 16,

@@ -112,7 +112,7 @@ pub async fn status(options: Options) -> anyhow::Result<ExitCode> {
 }
 
 impl Status {
-    /// Whether all that the exit code covers works.
+    /// Returns whether all that the exit code covers works.
     fn is_ok(&self) -> bool {
         let is_running = self.temporal != Some(Connection::Unreachable)
             && self.sweep != Some(Sweep::Late)
@@ -121,7 +121,7 @@ impl Status {
     }
 }
 
-/// The status as data, with the fields as the service sent them.
+/// Returns the status as data, with the fields as the service sent them.
 async fn collect(client: &Client) -> anyhow::Result<Value> {
     // The first request fails if no service answers, or if it does not accept the token.
     let destinations = destinations(client).await?;
@@ -155,7 +155,7 @@ fn copied(answer: &Value, fields: &[&str]) -> Map<String, Value> {
     fields.iter().map(field).collect()
 }
 
-/// The destinations of all apps, each with its health.
+/// Returns the destinations of all apps, each with its health.
 async fn destinations(client: &Client) -> anyhow::Result<Vec<Value>> {
     let mut found = Vec::new();
     for app in names::every_named(client, "/v1/apps").await? {
@@ -189,7 +189,7 @@ async fn destinations(client: &Client) -> anyhow::Result<Vec<Value>> {
     Ok(found)
 }
 
-/// Whether the breaker of a destination is open, or the settings allow no request to one for which something is
+/// Returns whether the breaker of a destination is open, or the settings allow no request to one for which something is
 /// pending. A disabled destination is no trouble here: an admin disabled it, or an alarm reports that it was disabled
 /// automatically.
 fn is_in_trouble(destination: &DestinationStatus) -> bool {
@@ -197,12 +197,13 @@ fn is_in_trouble(destination: &DestinationStatus) -> bool {
     destination.state == OPEN || (is_pending && is_refused(destination))
 }
 
-/// Whether it is enabled, and the settings allow no request to it.
+/// Returns whether it is enabled, and the settings allow no request to it.
 fn is_refused(destination: &DestinationStatus) -> bool {
     destination.enabled == Some(true) && destination.refusal.is_some()
 }
 
-/// The status as lines, each with the label of its section. A line with an empty label continues the section above it.
+/// Returns the status as lines, each with the label of its section. A line with an empty label continues the section
+/// above it.
 fn sentences(found: &Status) -> Vec<(&'static str, String)> {
     let inbox = match found.inbox.as_str() {
         "ok" => "accepts notifications".to_owned(),
@@ -248,7 +249,7 @@ fn sentences(found: &Status) -> Vec<(&'static str, String)> {
     lines
 }
 
-/// The line about a store that does not answer, at all or about some purchases.
+/// Returns the line about a store that does not answer, at all or about some purchases.
 fn silent(one: &SilentStore) -> String {
     let (purchases, wait, have) = match one.purchases {
         1 => ("1 purchase".to_owned(), "waits", "has"),
@@ -273,7 +274,7 @@ fn silent(one: &SilentStore) -> String {
     )
 }
 
-/// The line about the sweep.
+/// Returns the line about the sweep.
 fn sweep(found: &Status) -> String {
     let last = match found.last_sweep_at {
         Some(at) => format!("the last one finished at {}", table::shown(&at)),
@@ -289,7 +290,7 @@ fn sweep(found: &Status) -> String {
     }
 }
 
-/// The number of destinations in each state.
+/// Returns the number of destinations in each state.
 fn counts_by_state(destinations: &[DestinationStatus]) -> String {
     if destinations.is_empty() {
         return "none: `settle destination create --help`".to_owned();
@@ -308,7 +309,8 @@ fn counts_by_state(destinations: &[DestinationStatus]) -> String {
     states.collect::<Vec<_>>().join(", ")
 }
 
-/// The state of a destination as people see it. One to which the settings allow no request has a name of its own.
+/// Returns the state of a destination as people see it. One to which the settings allow no request has a name of its
+/// own.
 fn state(one: &DestinationStatus) -> &str {
     if is_refused(one) {
         REFUSED
@@ -317,7 +319,7 @@ fn state(one: &DestinationStatus) -> &str {
     }
 }
 
-/// The line about one destination.
+/// Returns the line about one destination.
 fn destination(one: &DestinationStatus) -> String {
     let is_open = one.state == OPEN;
     let shown = if is_open { "breaker open" } else { state(one) };
@@ -356,7 +358,7 @@ fn destination(one: &DestinationStatus) -> String {
     text
 }
 
-/// The line about one alarm.
+/// Returns the line about one alarm.
 fn alarm(one: &Alarm) -> String {
     let count = match one.count {
         count if count > 1 => format!(", {count} times"),
@@ -398,7 +400,7 @@ mod tests {
         read_as(&value).expect("a part of a status")
     }
 
-    /// An alarm, with these fields in place of its own.
+    /// Returns an alarm, with these fields in place of its own.
     fn alarm(fields: Value) -> Value {
         let mut alarm = json!({
             "id": "6b275a67-0bbb-4f3a-99b9-6600bf711993", "at": "2026-01-30T12:00:00Z",

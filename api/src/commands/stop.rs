@@ -36,7 +36,7 @@ impl Stop {
         Ok(Self(receiver))
     }
 
-    /// A stop that is requested through the sender, for a part that must end later than the rest.
+    /// Returns a stop that is requested through the sender, for a part that must end later than the rest.
     pub fn by_hand() -> (watch::Sender<bool>, Self) {
         let (sender, receiver) = watch::channel(false);
         (sender, Self(receiver))
@@ -48,7 +48,7 @@ impl Stop {
         let _ = self.0.wait_for(|is_requested| *is_requested).await;
     }
 
-    /// Whether a stop was requested.
+    /// Returns whether a stop was requested.
     pub fn is_requested(&self) -> bool {
         *self.0.borrow()
     }

@@ -52,7 +52,7 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Whether sweeps are late, for others.
+    /// Returns whether sweeps are late, for others.
     pub fn late(&self) -> Late {
         self.late.clone()
     }

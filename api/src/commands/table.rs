@@ -103,8 +103,8 @@ pub fn list(answer: &Value, columns: &[Column<'_>], nothing: &str) {
     }
 }
 
-/// The lines of a table. With a width, empty columns are left out; if the table is still too wide, its texts are
-/// wrapped at spaces; and if that is not enough, each row becomes a record of several lines.
+/// Returns the lines of a table. With a width, empty columns are left out; if the table is still too wide, its texts
+/// are wrapped at spaces; and if that is not enough, each row becomes a record of several lines.
 fn lay_out(
     mut headings: Vec<&str>,
     mut rows: Vec<Vec<String>>,
@@ -253,7 +253,7 @@ pub fn named(name: &str, width: usize, value: &str) {
     }
 }
 
-/// The items of a list, or of a bare array.
+/// Returns the items of a list, or of a bare array.
 pub fn items(answer: &Value) -> &[Value] {
     answer
         .get("items")
@@ -262,7 +262,7 @@ pub fn items(answer: &Value) -> &[Value] {
         .map_or(&[], Vec::as_slice)
 }
 
-/// The items of a list, to change them.
+/// Returns the items of a list, to change them.
 pub fn items_mut(answer: &mut Value) -> &mut [Value] {
     answer
         .get_mut("items")
@@ -285,14 +285,14 @@ pub fn field(item: &Value, path: &str) -> String {
         .map_or_else(String::new, text)
 }
 
-/// A value as it is sent: a text without quotation marks.
+/// Returns a value as it is sent: a text without quotation marks.
 pub fn raw(value: &Value) -> String {
     value
         .as_str()
         .map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// A text, an id or a time as readable text, as [`text`] shows the JSON of it.
+/// Returns a text, an id or a time as readable text, as [`text`] shows the JSON of it.
 pub fn shown(value: &impl Display) -> String {
     text(&Value::String(value.to_string()))
 }
@@ -302,7 +302,7 @@ pub fn shown_or_dash(value: Option<&impl Display>) -> String {
     value.map_or_else(|| "-".to_owned(), shown)
 }
 
-/// A value as readable text.
+/// Returns a value as readable text.
 pub fn text(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),

@@ -101,7 +101,7 @@ fn announce(engine: &Engine, database: String) {
     });
 }
 
-/// The database, without user, password and parameters.
+/// Returns the database, without user, password and parameters.
 fn place(database: &Database) -> String {
     match database {
         Database::Sqlite(path) => format!("SQLite file {}", path.display()),
@@ -174,7 +174,7 @@ pub async fn work(parts: WorkerParts<'_>, stop: Stop) -> anyhow::Result<()> {
     }
 }
 
-/// The dependencies of activities.
+/// Returns the dependencies of activities.
 pub fn context(parts: WorkerParts<'_>) -> activities::Context {
     let WorkerParts {
         config,
@@ -204,7 +204,7 @@ pub fn context(parts: WorkerParts<'_>) -> activities::Context {
     }
 }
 
-/// The stores that purchases are verified with.
+/// Returns the stores that purchases are verified with.
 fn stores(config: &Config, simulated: Option<&Simulated>) -> Stores {
     let all = config.stores.iter();
     Stores::new(
@@ -213,7 +213,7 @@ fn stores(config: &Config, simulated: Option<&Simulated>) -> Stores {
     )
 }
 
-/// A random number from 0 to 1.
+/// Returns a random number from 0 to 1.
 fn fraction() -> f64 {
     f64::from(u32::from_le_bytes(clock::random_bytes())) / f64::from(u32::MAX)
 }

@@ -63,7 +63,7 @@ impl<C, P> Act<C, P> {
         Self { adjust, ..self }
     }
 
-    /// The handler, leading to another page afterwards.
+    /// Returns the handler, leading to another page afterwards.
     pub fn then(self, landing: Landing) -> Self {
         Self {
             after: After::Another(landing),
@@ -145,7 +145,7 @@ where
     }
 }
 
-/// The body of the call: the fields of the form with the types of the API.
+/// Returns the body of the call: the fields of the form with the types of the API.
 fn body<C: Described<D>, D>(
     edge: &Shared,
     visit: &Visit,
@@ -187,7 +187,7 @@ fn body<C: Described<D>, D>(
     adjusted.map(|()| Value::Object(body).to_string())
 }
 
-/// The page whose path has so many parts fewer, which says what was done.
+/// Returns the page whose path has so many parts fewer, which says what was done.
 pub fn above(visit: &Visit, parts: usize) -> String {
     let path = visit.uri.path();
     let done = path.rsplit('/').next().unwrap_or_default();
@@ -199,7 +199,7 @@ pub fn above(visit: &Visit, parts: usize) -> String {
     format!("{}?{query}done={done}", upper(path, parts))
 }
 
-/// A path without its last parts.
+/// Returns a path without its last parts.
 pub fn upper(path: &str, parts: usize) -> &str {
     (0..parts).fold(path, |path, _| {
         path.rsplit_once('/').map_or(path, |(rest, _)| rest)

@@ -48,7 +48,7 @@ pub struct Input {
 }
 
 impl Action {
-    /// An action with a reason alone: its path, then its name, its title and what it does.
+    /// Returns an action with a reason alone: its path, then its name, its title and what it does.
     pub fn new(
         path: String,
         name: impl Into<String>,
@@ -198,7 +198,7 @@ impl Input {
         }
     }
 
-    /// Whether it is one of several values.
+    /// Returns whether it is one of several values.
     pub fn has_choices(&self) -> bool {
         !self.choices.is_empty()
     }
@@ -210,7 +210,7 @@ pub struct Mistake {
     pub field: Field,
 }
 
-/// The errors in the form of one of these actions.
+/// Returns the errors in the form of one of these actions.
 pub fn labelled<'a>(
     actions: impl IntoIterator<Item = &'a Action>,
     wrong: Vec<Field>,

@@ -98,7 +98,7 @@ pub async fn show(
     Ok(([cached, media], asset.bytes).into_response())
 }
 
-/// Whether a client takes an answer that is compressed.
+/// Returns whether a client takes an answer that is compressed.
 pub fn takes_gzip(headers: &HeaderMap) -> bool {
     let accepted = headers
         .get_all(header::ACCEPT_ENCODING)

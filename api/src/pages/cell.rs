@@ -53,12 +53,12 @@ impl Fact {
 }
 
 impl Cell {
-    /// An empty cell.
+    /// Returns an empty cell.
     pub fn none() -> Self {
         CellPart::Muted("–").into()
     }
 
-    /// A cell of a long text, which weighs less than the others.
+    /// Returns a cell of a long text, which weighs less than the others.
     pub fn below(part: impl Into<CellPart>) -> Self {
         Self {
             parts: Vec::new(),
@@ -66,7 +66,7 @@ impl Cell {
         }
     }
 
-    /// The known value, or a text that it is not known.
+    /// Returns the known value, or a text that it is not known.
     pub fn or(known: Option<impl Into<CellPart>>, unknown: &'static str) -> Self {
         known.map_or(CellPart::Muted(unknown), Into::into).into()
     }

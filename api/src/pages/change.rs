@@ -30,7 +30,7 @@ const MENDABLE: [StatusCode; 6] = [
 ];
 
 impl Refused {
-    /// An error that a person can correct on the page of the form.
+    /// Returns an error that a person can correct on the page of the form.
     ///
     /// # Errors
     /// Any other error, which has a page of its own.
@@ -97,12 +97,12 @@ impl Mistakes {
         })
     }
 
-    /// Whether a page answers a form.
+    /// Returns whether a page answers a form.
     pub fn is_answer(&self) -> bool {
         !self.path.is_empty()
     }
 
-    /// Whether the form is that of the action of this name.
+    /// Returns whether the form is that of the action of this name.
     pub fn is_of(&self, action: &str) -> bool {
         let path = self.path.split('?').next().unwrap_or_default();
         path.rsplit('/').next() == Some(action)
@@ -118,7 +118,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Mistakes {
     }
 }
 
-/// A body of the API from the fields of a form, where a missing reason is one more wrong field.
+/// Returns a body of the API from the fields of a form, where a missing reason is one more wrong field.
 ///
 /// # Errors
 /// The fields do not fit together.
@@ -130,7 +130,7 @@ pub fn reasoned<T: Fields>(sent: &Sent, body: Map<String, Value>) -> Result<Draf
     Ok(draft)
 }
 
-/// The fields of a form that the API knows, as texts; empty ones are left out.
+/// Returns the fields of a form that the API knows, as texts; empty ones are left out.
 pub fn texts(sent: &Sent, names: &[&str]) -> Map<String, Value> {
     let fields = names
         .iter()

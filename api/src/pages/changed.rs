@@ -42,7 +42,7 @@ const LABELS: &[(&str, &str)] = &[
 ];
 
 impl Changed {
-    /// A field of the record, by its name, with its values before and after.
+    /// Returns a field of the record, by its name, with its values before and after.
     pub fn of(field: &str, before: &Value, after: &Value) -> Self {
         let label = LABELS
             .iter()
@@ -63,7 +63,7 @@ impl Changed {
     }
 }
 
-/// A text with its instants and ids as such. Backticks in it are no code.
+/// Returns a text with its instants and ids as such. Backticks in it are no code.
 fn part(text: String) -> CellPart {
     if text.contains('`') {
         CellPart::Text(text)

@@ -95,7 +95,7 @@ impl Chart {
         }
     }
 
-    /// How long something took: the longest of each step, and the average in front of it.
+    /// Returns how long something took: the longest of each step, and the average in front of it.
     pub fn times(id: &'static str, title: &'static str, series: &SeriesPoints) -> Self {
         let of = |pick: fn(&Point) -> Option<i64>| {
             series
@@ -175,7 +175,7 @@ impl Spark {
     }
 }
 
-/// The sums of the series, as a text.
+/// Returns the sums of the series, as a text.
 fn sums(all: &[Counted<'_>]) -> String {
     let sum = |one: &Counted<'_>| {
         let total: i64 = one.points.items.iter().map(|point| point.count).sum();
@@ -203,13 +203,13 @@ fn count(one: &Counted<'_>, at: usize) -> i64 {
     one.points.items.get(at).map_or(0, |point| point.count)
 }
 
-/// The highest sum of all series in a step.
+/// Returns the highest sum of all series in a step.
 fn highest(all: &[Counted<'_>]) -> i64 {
     let total = |at: usize| all.iter().map(|one| count(one, at)).sum();
     (0..steps(all)).map(total).max().unwrap_or(0)
 }
 
-/// The bars of each series, the later ones above the earlier ones.
+/// Returns the bars of each series, the later ones above the earlier ones.
 fn stacked(all: &[Counted<'_>]) -> Vec<Shape> {
     let (steps, most) = (steps(all), highest(all));
     let mut heights = vec![0; steps];
@@ -229,7 +229,7 @@ fn stacked(all: &[Counted<'_>]) -> Vec<Shape> {
     all.iter().map(&mut shape).collect()
 }
 
-/// The height of a value, if the highest one fills the picture.
+/// Returns the height of a value, if the highest one fills the picture.
 fn scaled(value: i64, most: i64) -> i64 {
     if value <= 0 || most <= 0 {
         0

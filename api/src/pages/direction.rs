@@ -3,8 +3,8 @@
 
 use domain::text::is_reordering;
 
-/// A page in whose texts the characters that reorder others are shown as `\u{202e}`. Attributes and text areas stay as they
-/// are: a form sends them back.
+/// Returns a page in whose texts the characters that reorder others are shown as `\u{202e}`. Attributes and text areas
+/// stay as they are: a form sends them back.
 pub fn readable(page: String) -> String {
     if !page.contains(is_reordering) {
         return page;

@@ -38,7 +38,7 @@ struct Outside<'a> {
     problem: &'a Problem,
 }
 
-/// The page in place of an answer that is an error of the API; any other answer stays as it is.
+/// Returns the page in place of an answer that is an error of the API; any other answer stays as it is.
 pub async fn shown(
     edge: &Shared,
     visit: Option<(&Visit, &Method)>,
@@ -87,7 +87,7 @@ async fn rendered(
     })
 }
 
-/// The nearest page above a path, or of a form the page with its path, if there is one.
+/// Returns the nearest page above a path, or of a form the page with its path, if there is one.
 fn back<'p>(method: &Method, path: &'p str) -> Option<&'p str> {
     let is_page = |path: &str| {
         let fits = |(one, other): (&str, &str)| one.starts_with('{') || one == other;
@@ -105,7 +105,7 @@ fn back<'p>(method: &Method, path: &'p str) -> Option<&'p str> {
         .find(|path| is_page(path))
 }
 
-/// The answer for a path that no page has.
+/// Returns the answer for a path that no page has.
 pub async fn missing(State(edge): State<Shared>, request: Request) -> Response {
     let visit = Visit::of(&edge, request.headers(), request.uri())
         .await

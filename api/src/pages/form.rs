@@ -37,7 +37,7 @@ impl Sent {
         ))
     }
 
-    /// The value of a field; an empty one counts as absent.
+    /// Returns the value of a field; an empty one counts as absent.
     pub fn get(&self, name: &str) -> Option<&str> {
         let mut fields = self.0.iter();
         fields
@@ -46,7 +46,8 @@ impl Sent {
             .filter(|value| !value.is_empty())
     }
 
-    /// The reason of a change, which every form of a change has. What the API refuses as a text is refused here too.
+    /// Returns the reason of a change, which every form of a change has. What the API refuses as a text is refused here
+    /// too.
     ///
     /// # Errors
     /// There is none, or it is too long, or has a control character.
@@ -68,7 +69,7 @@ impl Sent {
         })
     }
 
-    /// The values of a field that may be sent several times; an empty one counts as absent.
+    /// Returns the values of a field that may be sent several times; an empty one counts as absent.
     pub fn all(&self, name: &str) -> impl Iterator<Item = &str> {
         let of_name = self.0.iter().filter(move |(key, _)| key == name);
         of_name
@@ -76,7 +77,7 @@ impl Sent {
             .filter(|value| !value.is_empty())
     }
 
-    /// All fields, but for that of the sign-in.
+    /// Returns all fields, but for that of the sign-in.
     pub fn pairs(&self) -> Vec<(String, String)> {
         self.0
             .iter()
@@ -85,7 +86,7 @@ impl Sent {
             .collect()
     }
 
-    /// The fields as an object: an empty one is left out, and one that was sent several times is a list.
+    /// Returns the fields as an object: an empty one is left out, and one that was sent several times is a list.
     fn object<T: Fields>(&self) -> Map<String, Value> {
         let mut object = Map::new();
         for (name, value) in self.0.iter() {
@@ -103,7 +104,7 @@ impl Sent {
         object
     }
 
-    /// The fields as a body of this type.
+    /// Returns the fields as a body of this type.
     ///
     /// # Errors
     /// With each wrong field and what was expected there.

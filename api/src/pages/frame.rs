@@ -98,7 +98,7 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// The frame of a page.
+    /// Returns the frame of a page.
     ///
     /// # Errors
     /// 503 when the database does not answer.
@@ -158,13 +158,14 @@ impl Frame {
         }
     }
 
-    /// Whether the person may do what needs this role.
+    /// Returns whether the person may do what needs this role.
     pub fn may(&self, role: Role) -> bool {
         self.role >= role
     }
 }
 
-/// The apps of the switcher: the one of the sign-in, or the oldest ones and the chosen one; and whether there are more.
+/// Returns the apps of the switcher: the one of the sign-in, or the oldest ones and the chosen one; and whether there
+/// are more.
 async fn switcher(edge: &Edge, visit: &Visit) -> Result<(Vec<App>, bool), Error> {
     let one = async |id| match apps::one(edge, id).await {
         Err(Error::Missing(_)) => Ok(None),
@@ -188,7 +189,8 @@ async fn switcher(edge: &Edge, visit: &Visit) -> Result<(Vec<App>, bool), Error>
     Ok((apps, has_more))
 }
 
-/// The command that sends a request to the API, by the address of this page; `$SETTLE_URL` where that is not known.
+/// Returns the command that sends a request to the API, by the address of this page; `$SETTLE_URL` where that is not
+/// known.
 fn request(origin: &str, api: &str) -> String {
     let (method, rest) = match api.split_once(' ') {
         Some((method, rest)) => (format!("-X {method} "), rest),
@@ -235,7 +237,7 @@ fn entries(visit: &Visit, current: &str) -> Vec<Entry> {
     seen.map(|(screen, _)| entry(screen)).collect()
 }
 
-/// A page, or its data where that is wanted.
+/// Returns a page, or its data where that is wanted.
 ///
 /// # Errors
 /// The page cannot be rendered.
@@ -251,7 +253,7 @@ pub fn shown(
     }
 }
 
-/// The data of a page.
+/// Returns the data of a page.
 ///
 /// # Errors
 /// The data cannot be written.
@@ -260,7 +262,7 @@ pub fn json(data: &impl Serialize) -> Result<Response, Error> {
     Ok(([(header::CONTENT_TYPE, "application/json")], text).into_response())
 }
 
-/// A page.
+/// Returns a page.
 ///
 /// # Errors
 /// The page cannot be rendered.

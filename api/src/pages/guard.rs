@@ -80,7 +80,7 @@ pub async fn serve(State(edge): State<Shared>, request: Request, next: Next) -> 
     headers::dress(response, &sent, edge.pages.is_secure).await
 }
 
-/// The answer to a request of a sign-in that may send it. Its reads take the turns of the caller.
+/// Returns the answer to a request of a sign-in that may send it. Its reads take the turns of the caller.
 async fn answered(
     guard: &Guard,
     visit: &Visit,
@@ -93,7 +93,7 @@ async fn answered(
     turns.run(answer).await
 }
 
-/// The request with its visit, if its sign-in may do this.
+/// Returns the request with its visit, if its sign-in may do this.
 async fn admitted(
     guard: &Guard,
     visit: &Visit,
@@ -125,7 +125,7 @@ async fn admitted(
     Ok(request)
 }
 
-/// The request with the fields of its form, if it is a change: then it must come from a page of this origin.
+/// Returns the request with the fields of its form, if it is a change: then it must come from a page of this origin.
 async fn with_form(request: Request, bounds: Bounds) -> Result<(Request, Option<Sent>), Error> {
     if matches!(*request.method(), Method::GET | Method::HEAD) {
         return Ok((request, None));
@@ -150,7 +150,7 @@ async fn with_form(request: Request, bounds: Bounds) -> Result<(Request, Option<
     Ok((request, Some(sent)))
 }
 
-/// Whether a browser says that a page of this origin sent the request; one that says nothing is refused.
+/// Returns whether a browser says that a page of this origin sent the request; one that says nothing is refused.
 fn is_of_this_origin(headers: &HeaderMap) -> bool {
     let text = |name| {
         headers

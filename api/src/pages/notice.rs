@@ -140,17 +140,17 @@ const DONE: &[(&str, &str, &str)] = &[
 ];
 
 impl Notice {
-    /// The result of the form before a page, from the page's address.
+    /// Returns the result of the form before a page, from the page's address.
     pub fn of(visit: &Visit) -> Option<Self> {
         done(visit.uri.path(), &visit.query("done")?).map(Self::good)
     }
 
-    /// Whether the form before a page did what `name` names, for a page that writes the sentence itself.
+    /// Returns whether the form before a page did what `name` names, for a page that writes the sentence itself.
     pub fn is_of(visit: &Visit, name: &str) -> bool {
         visit.query("done").is_some_and(|done| done == name)
     }
 
-    /// A message about a success.
+    /// Returns a message about a success.
     pub fn good(text: impl Into<String>) -> Self {
         Self {
             tone: Tone::Good,
@@ -159,7 +159,7 @@ impl Notice {
         }
     }
 
-    /// The answer to a test of a destination.
+    /// Returns the answer to a test of a destination.
     pub fn tested(is_ok: bool, detail: &str) -> Self {
         let (tone, text) = if is_ok {
             (Tone::Good, "Test succeeded.")

@@ -24,12 +24,12 @@ pub struct Once {
 }
 
 impl ShownOnce {
-    /// Whether the page answers a form that created something.
+    /// Returns whether the page answers a form that created something.
     pub fn is_answer(&self) -> bool {
         !self.answer.is_null()
     }
 
-    /// A text field of the response, if present.
+    /// Returns a text field of the response, if present.
     pub fn text(&self, name: &str) -> Option<&str> {
         self.answer[name].as_str()
     }

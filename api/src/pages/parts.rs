@@ -22,7 +22,7 @@ pub struct Moment {
 impl HtmlSafe for Moment {}
 
 impl Moment {
-    /// A time of the day with its date.
+    /// Returns a time of the day with its date.
     pub fn at(time: Timestamp) -> Self {
         Self {
             machine: time.to_string(),
@@ -39,7 +39,7 @@ impl Moment {
         }
     }
 
-    /// The time in RFC 3339.
+    /// Returns the time in RFC 3339.
     pub fn machine(&self) -> &str {
         &self.machine
     }
@@ -199,8 +199,8 @@ impl Code {
         &self.whole
     }
 
-    /// An id: of a UUID and a long e-mail address the beginning is shown, and of another long id the end too: those of
-    /// one store begin alike.
+    /// Returns an id: of a UUID and a long e-mail address the beginning is shown, and of another long id the end too:
+    /// those of one store begin alike.
     pub fn short(text: impl ToString) -> Self {
         const UUID: usize = 36;
         const MAX_WHOLE: usize = 32;

@@ -20,7 +20,7 @@ pub struct CachedValue<T> {
 }
 
 impl<T> CachedValue<T> {
-    /// Whether it contains all changes until `changed_at` and is recent. `None`: changes are not being watched.
+    /// Returns whether it contains all changes until `changed_at` and is recent. `None`: changes are not being watched.
     fn is_current(&self, changed_at: Option<Instant>, now: Instant, lasts: Duration) -> bool {
         changed_at.is_some_and(|changed_at| self.began >= changed_at)
             && now.duration_since(self.began) < lasts

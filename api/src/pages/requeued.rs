@@ -21,13 +21,13 @@ const RUN_BYTES: usize = 8;
 pub const UNSENT: &str = "An event that was not sent because of a destination's settings is sent only when you resend \
                           that event, or a time range, after changing the settings.";
 
-/// Whether [`UNSENT`] is true of events of this type: of a purchase's state, the latest is sent by any resend; an event
-/// that follows from another one, and one for operators, is not sent later.
+/// Returns whether [`UNSENT`] is true of events of this type: of a purchase's state, the latest is sent by any resend;
+/// an event that follows from another one, and one for operators, is not sent later.
 pub fn is_resent_alone(event_type: &str) -> bool {
     event_type != PURCHASE_UPDATED && !is_implied(event_type) && !is_for_operators(event_type)
 }
 
-/// A new name of a run.
+/// Returns a new name of a run.
 pub fn new_run(random: [u8; 32]) -> String {
     format!(
         "page-{}",
@@ -35,7 +35,7 @@ pub fn new_run(random: [u8; 32]) -> String {
     )
 }
 
-/// The field of a form with the name of its run.
+/// Returns the field of a form with the name of its run.
 pub fn run(random: [u8; 32]) -> Input {
     Input::text(RUN, "").of("hidden").value(&new_run(random))
 }
@@ -59,7 +59,7 @@ pub fn address(sent: &Sent, body: &mut Map<String, Value>) -> Result<(), Error> 
     Ok(())
 }
 
-/// The page of what was sent again, with what was queued.
+/// Returns the page of what was sent again, with what was queued.
 pub fn resent_page(visit: &Visit, answer: &Value) -> String {
     let skipped = serde_json::from_value(answer["skipped"].clone()).unwrap_or_default();
     let requeued = Requeued {
@@ -99,7 +99,7 @@ impl Requeued {
         }
     }
 
-    /// The result as text, for an address or a form: `2.acknowledged-1`.
+    /// Returns the result as text, for an address or a form: `2.acknowledged-1`.
     pub fn text(&self) -> String {
         let name = |reason: &Skipped| {
             serde_json::to_value(reason)
@@ -128,7 +128,7 @@ impl Requeued {
         })
     }
 
-    /// The result in the address of a page, where an action left it.
+    /// Returns the result in the address of a page, where an action left it.
     pub fn of(visit: &Visit) -> Option<Self> {
         Self::parse(&visit.query("pending")?)
     }

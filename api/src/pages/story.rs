@@ -30,7 +30,7 @@ pub struct TimelineEntry {
 }
 
 impl TimelineEntry {
-    /// Whether a notification of it was searched.
+    /// Returns whether a notification of it was searched.
     pub fn is_cause_marked(&self) -> bool {
         self.causes.iter().any(|cause| cause.is_marked)
     }
@@ -58,7 +58,7 @@ pub struct Event {
 }
 
 impl Event {
-    /// Whether it is shown unfolded: it was searched, or it has not reached every destination.
+    /// Returns whether it is shown unfolded: it was searched, or it has not reached every destination.
     pub fn is_open(&self) -> bool {
         self.is_marked
             || self
@@ -92,7 +92,7 @@ pub struct Attempt {
     pub answer: Option<String>,
 }
 
-/// The timeline of a purchase from its tree, newest first. `mark` is an id that was searched.
+/// Returns the timeline of a purchase from its tree, newest first. `mark` is an id that was searched.
 pub fn chapters(tree: &Node, mark: Option<&str>, visit: &Visit) -> Vec<TimelineEntry> {
     let marks = Marks { mark, visit };
     let notifications: Vec<&Node> = below(tree, "notifications")
@@ -127,7 +127,7 @@ pub fn chapters(tree: &Node, mark: Option<&str>, visit: &Visit) -> Vec<TimelineE
     chapters
 }
 
-/// The cause of an event: the sentence about it, and the notifications.
+/// Returns the cause of an event: the sentence about it, and the notifications.
 pub fn causes(tree: &Node, visit: &Visit) -> (Option<Sentence>, Vec<Cause>) {
     let marks = Marks { mark: None, visit };
     let summary = below(tree, "notifications")
@@ -137,7 +137,7 @@ pub fn causes(tree: &Node, visit: &Visit) -> (Option<Sentence>, Vec<Cause>) {
     (summary, all.map(|one| marks.cause(one)).collect())
 }
 
-/// The event of a tree, and the fields of the record that became different by it.
+/// Returns the event of a tree, and the fields of the record that became different by it.
 pub fn event(tree: &Node, visit: &Visit) -> (Event, Vec<Changed>) {
     let marks = Marks { mark: None, visit };
     (
@@ -324,7 +324,7 @@ fn attempt(node: &Node) -> Option<Attempt> {
     }
 }
 
-/// The answer of an attempt, as it came: its headers and the beginning of its body.
+/// Returns the answer of an attempt, as it came: its headers and the beginning of its body.
 fn answer(node: &Node) -> Option<String> {
     let headers = node
         .facts

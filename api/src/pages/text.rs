@@ -30,7 +30,7 @@ pub enum Piece {
     Id(String, String),
 }
 
-/// An instant in UTC, to the second.
+/// Returns an instant in UTC, to the second.
 pub fn plain(time: Timestamp) -> String {
     format!("{} UTC", to_second(time))
 }
@@ -81,7 +81,7 @@ fn instants(text: &str, found: &mut Vec<Piece>) {
     found.push(Piece::Text(plain_text));
 }
 
-/// An id of ours in a part of a sentence, with what stands around it.
+/// Returns an id of ours in a part of a sentence, with what stands around it.
 fn id(part: &str) -> Option<(&str, &str, &str)> {
     let bare = part.trim_start_matches('(');
     let (id, after) = bare.split_at_checked(ID_CHARS)?;
@@ -90,7 +90,7 @@ fn id(part: &str) -> Option<(&str, &str, &str)> {
     is_id.then(|| (&part[..part.len() - bare.len()], id, after))
 }
 
-/// The first letter in upper case: sentences of explanations begin with a lower one.
+/// Returns the first letter in upper case: sentences of explanations begin with a lower one.
 pub fn capital(text: &str) -> String {
     let mut letters = text.chars();
     letters.next().map_or_else(String::new, |first| {
@@ -128,7 +128,8 @@ pub fn delivery_status(status: DeliveryStatus) -> Badge {
     Badge::new(tone, status_for_people(status))
 }
 
-/// An instant that was entered in a form, where one without a zone is of UTC; as it was entered where it is none.
+/// Returns an instant that was entered in a form, where one without a zone is of UTC; as it was entered where it is
+/// none.
 pub fn entered_instant(text: &str) -> String {
     const MINUTES: usize = "2026-01-31T12:00".len();
     const SECONDS: usize = "2026-01-31T12:00:00".len();
@@ -139,7 +140,7 @@ pub fn entered_instant(text: &str) -> String {
     }
 }
 
-/// An instant as an input of HTML takes it, in UTC; empty where the text is none.
+/// Returns an instant as an input of HTML takes it, in UTC; empty where the text is none.
 pub fn input_instant(text: &str) -> String {
     const SECONDS: usize = "2026-01-31T12:00:00".len();
     let time = entered_instant(text).parse::<Timestamp>().ok();
@@ -147,7 +148,7 @@ pub fn input_instant(text: &str) -> String {
         .unwrap_or_default()
 }
 
-/// A number with its noun: `1 window`, `2 windows`, `10,000 or more windows`.
+/// Returns a number with its noun: `1 window`, `2 windows`, `10,000 or more windows`.
 pub fn counted(number: i64, what: &str) -> String {
     if number == 1 {
         format!("1 {what}")
@@ -156,7 +157,7 @@ pub fn counted(number: i64, what: &str) -> String {
     }
 }
 
-/// How long something lasts, in its largest unit.
+/// Returns how long something lasts, in its largest unit.
 pub fn lasting(duration: Duration) -> String {
     let minutes = duration.as_secs() / 60;
     let (number, unit) = match minutes {
@@ -168,7 +169,7 @@ pub fn lasting(duration: Duration) -> String {
     counted(i64::try_from(number).unwrap_or(i64::MAX), unit)
 }
 
-/// A number that is counted up to 10,000.
+/// Returns a number that is counted up to 10,000.
 pub fn amount(number: i64) -> String {
     if number >= 10_000 {
         "10,000 or more".to_owned()
@@ -177,7 +178,7 @@ pub fn amount(number: i64) -> String {
     }
 }
 
-/// A number with all its digits, in groups of three.
+/// Returns a number with all its digits, in groups of three.
 pub fn exact(number: i64) -> String {
     let digits = number.unsigned_abs().to_string();
     let mut text = if number < 0 {
@@ -194,12 +195,12 @@ pub fn exact(number: i64) -> String {
     text
 }
 
-/// A text in the query of an address.
+/// Returns a text in the query of an address.
 pub fn escaped(text: &str) -> String {
     url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
 }
 
-/// An address of the page with the fields of a query that are not empty.
+/// Returns an address of the page with the fields of a query that are not empty.
 pub fn with_query(path: &str, fields: &[(&str, &str)]) -> String {
     let present = fields.iter().filter(|(_, value)| !value.is_empty());
     let query: Vec<String> = present

@@ -58,7 +58,7 @@ impl std::ops::Deref for Visit {
 }
 
 impl Visit {
-    /// The visit of a request, if its cookie opens a sign-in that holds.
+    /// Returns the visit of a request, if its cookie opens a sign-in that holds.
     ///
     /// # Errors
     /// 503 when the database does not answer.
@@ -92,12 +92,12 @@ impl Visit {
         }))))
     }
 
-    /// Whether a form carries what a form of this sign-in carries.
+    /// Returns whether a form carries what a form of this sign-in carries.
     pub fn proves(&self, token: &str) -> bool {
         bool::from(token.as_bytes().ct_eq(self.token.as_bytes()))
     }
 
-    /// The caller that the sign-in stands for.
+    /// Returns the caller that the sign-in stands for.
     pub fn caller(&self) -> Caller {
         let SignIn {
             id,
@@ -116,17 +116,17 @@ impl Visit {
         }
     }
 
-    /// A field of the query; an empty one counts as absent.
+    /// Returns a field of the query; an empty one counts as absent.
     pub fn query(&self, name: &str) -> Option<String> {
         query(&self.uri, name).filter(|value| !value.is_empty())
     }
 
-    /// The path and the query of its address.
+    /// Returns the path and the query of its address.
     pub fn place(&self) -> &str {
         self.uri.path_and_query().map_or("", |place| place.as_str())
     }
 
-    /// A path of the page, which keeps the chosen app.
+    /// Returns a path of the page, which keeps the chosen app.
     pub fn to(&self, path: &str) -> String {
         match self.app.filter(|_| self.sign_in.app_id.is_none()) {
             Some(app) => format!(
@@ -150,14 +150,14 @@ impl<S: Send + Sync> FromRequestParts<S> for Visit {
     }
 }
 
-/// The CSRF token of a sign-in: derived from its secret, which it does not reveal.
+/// Returns the CSRF token of a sign-in: derived from its secret, which it does not reveal.
 fn token(secret: &SecretString) -> String {
     let text = format!("form of {}", secret.expose_secret());
     storage::hex(digest(&SHA256, text.as_bytes()).as_ref())
 }
 
-/// The address at which a browser reaches the page. The cookie of a sign-in is sent by HTTPS alone, except to this very
-/// machine.
+/// Returns the address at which a browser reaches the page. The cookie of a sign-in is sent by HTTPS alone, except to
+/// this very machine.
 fn origin(headers: &HeaderMap) -> Option<String> {
     let host = headers.get(header::HOST)?.to_str().ok()?;
     let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-.:[]".contains(letter);
@@ -181,7 +181,7 @@ pub fn query(uri: &Uri, name: &str) -> Option<String> {
         .map(|(_, value)| value.into_owned())
 }
 
-/// The value of a cookie of a request.
+/// Returns the value of a cookie of a request.
 pub fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let lines = headers
         .get_all(header::COOKIE)
@@ -196,7 +196,7 @@ pub fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
         .map(|(_, value)| value)
 }
 
-/// Whether a request is a link from a page of another site, which a browser sends without the cookie.
+/// Returns whether a request is a link from a page of another site, which a browser sends without the cookie.
 pub fn is_link_from_elsewhere(headers: &HeaderMap) -> bool {
     let site = headers
         .get("sec-fetch-site")
@@ -204,7 +204,7 @@ pub fn is_link_from_elsewhere(headers: &HeaderMap) -> bool {
     site == Some("cross-site") && !has_cookie(headers)
 }
 
-/// Whether a request has the cookie of a sign-in, whatever that is worth.
+/// Returns whether a request has the cookie of a sign-in, whatever that is worth.
 pub fn has_cookie(headers: &HeaderMap) -> bool {
     cookie(headers, COOKIE).is_some()
 }
@@ -230,7 +230,7 @@ fn set(text: &str) -> HeaderValue {
     value
 }
 
-/// A path of the page to continue at, from a query or a form: never another origin.
+/// Returns a path of the page to continue at, from a query or a form: never another origin.
 pub fn next(text: Option<&str>) -> &str {
     let is_ours = |path: &&str| {
         let rest = path.strip_prefix(PREFIX);

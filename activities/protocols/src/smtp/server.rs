@@ -63,20 +63,20 @@ impl Server {
         })
     }
 
-    /// Whether an address may get mails.
+    /// Returns whether an address may get mails.
     pub fn allows(&self, address: &lettre::Address) -> bool {
         let is_its = |domain: &String| domain.eq_ignore_ascii_case(address.domain());
         self.allowed_domains.is_empty() || self.allowed_domains.iter().any(is_its)
     }
 }
 
-/// Whether an address needs no extension of SMTP: it is ASCII, and its domain is a name.
+/// Returns whether an address needs no extension of SMTP: it is ASCII, and its domain is a name.
 pub fn is_plain(address: &lettre::Address) -> bool {
     let text: &str = address.as_ref();
     text.bytes().all(|byte| byte.is_ascii_graphic()) && !address.domain().starts_with('[')
 }
 
-/// Whether an email to an address can be built: it is plain, and can be read back from a header, unlike
+/// Returns whether an email to an address can be built: it is plain, and can be read back from a header, unlike
 /// `"a>b"@example.com`.
 pub fn is_sendable(address: &lettre::Address) -> bool {
     let text: &str = address.as_ref();

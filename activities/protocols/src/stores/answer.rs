@@ -42,7 +42,7 @@ pub struct Retry {
 }
 
 impl Retry {
-    /// A failure that is likely to pass by itself.
+    /// Returns a failure that is likely to pass by itself.
     pub fn new(class: &'static str, why: impl Into<String>) -> Self {
         Self {
             class,

@@ -77,15 +77,16 @@ pub trait StoreProtocol: Debug + Send + Sync {
     /// Maximum number of checks per second per platform.
     fn per_second(&self) -> u32;
 
-    /// How long to retry after the first failure before the purchase is settled without the store.
+    /// Returns how long to retry after the first failure before the purchase is settled without the store.
     fn give_up_after(&self) -> Duration;
 
-    /// Whether its requests carry an access token.
+    /// Returns whether its requests carry an access token.
     fn issues_tokens(&self) -> bool {
         false
     }
 
-    /// The request of an access token for the platform's credential, signed at `now`, within the rate of its bucket.
+    /// Returns the request of an access token for the platform's credential, signed at `now`, within the rate of its
+    /// bucket.
     ///
     /// # Errors
     /// The answer to the check: no token can be requested with this credential.
@@ -118,13 +119,13 @@ impl Stores {
         Self(all)
     }
 
-    /// The number of checks per second per platform of the fastest store: those of others wait for their turn.
+    /// Returns the number of checks per second per platform of the fastest store: those of others wait for their turn.
     pub fn per_second(&self) -> u32 {
         let all = self.0.iter().map(|store| store.per_second());
         all.max().unwrap_or(1)
     }
 
-    /// The store with this name.
+    /// Returns the store with this name.
     ///
     /// # Errors
     /// [`UnknownStore`] if this version does not know it.

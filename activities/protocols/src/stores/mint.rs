@@ -12,14 +12,14 @@ pub struct Mint {
 }
 
 impl Mint {
-    /// The mint of a sample key: a private key in DER.
+    /// Returns the mint of a sample key: a private key in DER.
     pub fn new(sample_key: &[u8]) -> Self {
         Self {
             key: hmac::Key::new(hmac::HMAC_SHA256, sample_key),
         }
     }
 
-    /// The id of a name, always the same. The id of a sample stays as it is.
+    /// Returns the id of a name, always the same. The id of a sample stays as it is.
     pub fn purchase_id(&self, name: &str) -> String {
         if is_sample_purchase(name) {
             return name.to_owned();

@@ -17,7 +17,7 @@ pub struct Simulated {
 }
 
 impl Simulated {
-    /// Whether it verifies the purchase.
+    /// Returns whether it verifies the purchase.
     pub fn verifies(&self, subject: &Subject) -> bool {
         self.platform == subject.platform || self.mint.is_minted(&subject.receipt_id)
     }

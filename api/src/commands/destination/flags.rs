@@ -61,7 +61,7 @@ struct FieldFlag {
     argument: Argument,
 }
 
-/// The label of the kind that has a field exclusively; `None` if several have it.
+/// Returns the label of the kind that has a field exclusively; `None` if several have it.
 fn only_kind(forms: &[Form], name: &str) -> Option<&'static str> {
     let has = |form: &&Form| form.fields.iter().any(|field| field.name == name);
     let mut having = forms.iter().filter(has);
@@ -99,7 +99,7 @@ static FLAGS: LazyLock<Vec<FieldFlag>> = LazyLock::new(|| {
     all
 });
 
-/// A field's flag, named like one of them where there may be several.
+/// Returns a field's flag, named like one of them where there may be several.
 fn flag(field: &Field) -> Flag {
     let name = field
         .name
@@ -166,7 +166,7 @@ impl FromArgMatches for TypedFields {
 }
 
 impl TypedFields {
-    /// The body of a request. What was not typed is absent. Names of platforms are those of the app, or of all.
+    /// Returns the body of a request. What was not typed is absent. Names of platforms are those of the app, or of all.
     pub async fn body(&self, client: &Client, app: Option<&str>) -> anyhow::Result<Value> {
         self.check_input()?;
         let mut body = json!({});
@@ -259,7 +259,7 @@ pub fn clear(body: &mut Value, names: &[String]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A refusal in the words of the flags.
+/// Returns a refusal in the words of the flags.
 pub fn in_flags(error: anyhow::Error) -> anyhow::Error {
     let flag = |field: &str| {
         let name = field.split('[').next().unwrap_or_default();
@@ -274,7 +274,7 @@ pub fn in_flags(error: anyhow::Error) -> anyhow::Error {
     }
 }
 
-/// A wait between attempts, in seconds.
+/// Returns a wait between attempts, in seconds.
 fn wait(text: &str) -> Result<Value, String> {
     let wait = times::duration(text.trim())?;
     if wait.subsec_nanos() == 0 {

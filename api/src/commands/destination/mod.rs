@@ -131,7 +131,7 @@ fn enabled(client: &Client, exchange: &Exchange) {
     ));
 }
 
-/// Whether a test found that the connection works.
+/// Returns whether a test found that the connection works.
 fn is_connected(answer: &Value) -> bool {
     read_as::<Tested>(answer).is_ok_and(|test| test.ok)
 }
@@ -211,12 +211,13 @@ fn next(created: &Created) -> String {
 /// The event of another plan's first payment, which a wildcard of an integration does not include.
 const PLAN_CHANGED: &str = "user.subscription.sku_change";
 
-/// Whether a destination is an integration, which counts revenue and keeps profiles.
+/// Returns whether a destination is an integration, which counts revenue and keeps profiles.
 fn counts_revenue(created: &Created) -> bool {
     created.has_sandbox_api_key.is_some()
 }
 
-/// A warning that an integration receives no event of some payments; `None` for a destination that counts no revenue.
+/// Returns a warning that an integration receives no event of some payments; `None` for a destination that counts no
+/// revenue.
 fn revenue_left_out(created: &Created) -> Option<String> {
     let is_chosen = created.events.iter().any(|one| one == PLAN_CHANGED);
     (counts_revenue(created) && !is_chosen).then(|| {

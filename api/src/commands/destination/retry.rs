@@ -95,7 +95,7 @@ pub async fn retry(client: &Client, id: &str, reason: Option<String>) -> anyhow:
     })
 }
 
-/// The health of a destination.
+/// Returns the health of a destination.
 async fn health(client: &Client, id: &str) -> anyhow::Result<DestinationHealth> {
     let Recorded { health } = read_as(&client.get(&path(id), &[]).await?)?;
     Ok(health)
@@ -175,7 +175,7 @@ fn deliveries(count: i64) -> String {
     }
 }
 
-/// The result until now: compares the destination's health with its health before the retry.
+/// Returns the result until now: compares the destination's health with its health before the retry.
 fn verdict(before: &DestinationHealth, now: &DestinationHealth) -> Verdict {
     let failed_at = |of: &DestinationHealth| of.health.health.last_failure_at;
     if now.health.pending == 0 {

@@ -69,7 +69,7 @@ pub fn show(destination: &Value) {
     }
 }
 
-/// The lines of a destination. What only its kind has is shown as it was sent.
+/// Returns the lines of a destination. What only its kind has is shown as it was sent.
 fn lines(destination: &Value, described: &Described) -> Vec<(String, String)> {
     let mut lines: Vec<(String, String)> = Vec::new();
     let mut put = |name: &str, value: String| lines.push((name.to_owned(), value));
@@ -132,7 +132,7 @@ fn lines(destination: &Value, described: &Described) -> Vec<(String, String)> {
     lines
 }
 
-/// The state of a healthy destination that is more than healthy or less.
+/// Returns the state of a healthy destination that is more than healthy or less.
 pub fn notable_state(shown_state: Option<ShownState>) -> Option<&'static str> {
     let is_notable =
         |state: &ShownState| matches!(state, ShownState::NotTried | ShownState::SkipsEverything);

@@ -56,7 +56,7 @@ pub struct Flag {
 }
 
 impl Flag {
-    /// A flag of this name, with what stands for its value and its help where they are not those of the API.
+    /// Returns a flag of this name, with what stands for its value and its help where they are not those of the API.
     pub fn named(name: String, typed: Option<(&str, &str)>) -> Self {
         let (value, help) = typed
             .map(|(value, help)| (value.to_owned(), help.to_owned()))
@@ -181,7 +181,7 @@ static ROUTES: LazyLock<BTreeMap<(&'static str, &'static str), RouteFields>> =
         described.collect()
     });
 
-/// The arguments of a route: those of the path, of the query and of the body, in this order.
+/// Returns the arguments of a route: those of the path, of the query and of the body, in this order.
 ///
 /// # Panics
 /// When there is no such route; a test draws all.
@@ -217,7 +217,7 @@ pub fn of_route(
     of_path.chain(of_query).chain(of_body).collect()
 }
 
-/// Whether a change by this route has its reason in a header, and not in its body.
+/// Returns whether a change by this route has its reason in a header, and not in its body.
 pub fn takes_reason(method: &str, path: &str) -> bool {
     let RouteFields {
         body, has_reason, ..
@@ -231,7 +231,7 @@ fn fields_of<'a>(method: &'a str, path: &'a str) -> &'a RouteFields {
         .unwrap_or_else(|| panic!("no route {method} {path}"))
 }
 
-/// A schema, or the one it refers to.
+/// Returns a schema, or the one it refers to.
 fn resolved(schema: &Value, definitions: &Map<String, Value>) -> Value {
     let inner = present(schema);
     let name = inner["$ref"]
@@ -294,7 +294,7 @@ impl Argument {
         }
     }
 
-    /// The flag of a field that need not be typed.
+    /// Returns the flag of a field that need not be typed.
     pub fn of_property(field: &str, schema: &Value, flag: Flag) -> Self {
         Self {
             flag,
@@ -321,18 +321,18 @@ impl Argument {
         }
     }
 
-    /// Whether it is typed without a name.
+    /// Returns whether it is typed without a name.
     pub fn is_positional(&self) -> bool {
         self.flag.positional
             || self.place == Place::Path && self.field != "app_id" && self.flag.name.is_none()
     }
 
-    /// Whether it can be reset to its default.
+    /// Returns whether it can be reset to its default.
     pub fn is_resettable(&self) -> bool {
         self.is_nullable && !self.flag.required && !self.flag.hidden
     }
 
-    /// The flag's name without dashes.
+    /// Returns the flag's name without dashes.
     pub fn name(&self) -> String {
         self.flag
             .name
@@ -340,7 +340,7 @@ impl Argument {
             .unwrap_or_else(|| flags::of_field(&self.field))
     }
 
-    /// The flag as it is typed, with dashes.
+    /// Returns the flag as it is typed, with dashes.
     pub fn typed(&self) -> String {
         if self.is_positional() {
             self.value_name()
@@ -369,7 +369,7 @@ impl Argument {
         self.flag.value.clone().unwrap_or_else(own)
     }
 
-    /// The argument of the command line; none where it cannot be typed.
+    /// Returns the argument of the command line; none where it cannot be typed.
     pub fn drawn(&self) -> Option<Arg> {
         if self.flag.hidden {
             return None;
@@ -452,17 +452,17 @@ impl Argument {
         self.is_required.then(|| json!([]))
     }
 
-    /// Whether its value is a secret.
+    /// Returns whether its value is a secret.
     pub const fn is_secret(&self) -> bool {
         matches!(self.kind, ArgumentKind::Secret)
     }
 
-    /// Whether its value may be shown again: it neither is nor contains a secret.
+    /// Returns whether its value may be shown again: it neither is nor contains a secret.
     pub const fn is_open(&self) -> bool {
         !matches!(self.kind, ArgumentKind::Secret | ArgumentKind::Pairs)
     }
 
-    /// A field of the API that is this argument or a part of it, as it is typed: `--flag`, or `--flag NAME`.
+    /// Returns a field of the API that is this argument or a part of it, as it is typed: `--flag`, or `--flag NAME`.
     pub fn typed_part(&self, field: &str) -> String {
         let part = field
             .strip_prefix(&self.field)
@@ -474,12 +474,12 @@ impl Argument {
         }
     }
 
-    /// Whether it can be a name that stands for an id.
+    /// Returns whether it can be a name that stands for an id.
     pub const fn is_text(&self) -> bool {
         matches!(self.kind, ArgumentKind::Text)
     }
 
-    /// The value of the API for what was typed; names are not looked up.
+    /// Returns the value of the API for what was typed; names are not looked up.
     pub fn value(&self, matches: &ArgMatches) -> anyhow::Result<Option<Value>> {
         if self.flag.hidden {
             return Ok(None);
@@ -518,7 +518,7 @@ impl Argument {
     }
 }
 
-/// A choice as it is typed: by its name in the API, or by what people see for it.
+/// Returns a choice as it is typed: by its name in the API, or by what people see for it.
 fn choice_of(name: String, shown: Option<Shown>) -> PossibleValue {
     let others: Vec<String> = shown.map_or_else(Vec::new, |shown| {
         shown(&name).into_iter().map(str::to_owned).collect()
@@ -527,7 +527,7 @@ fn choice_of(name: String, shown: Option<Shown>) -> PossibleValue {
     PossibleValue::new(name).aliases(others)
 }
 
-/// The name of the choice that was typed.
+/// Returns the name of the choice that was typed.
 fn name_of(known: &[PossibleValue], typed: String) -> String {
     let found = known.iter().find(|choice| choice.matches(&typed, true));
     found.map_or(typed, |choice| choice.get_name().to_owned())
@@ -576,7 +576,7 @@ fn seconds_as_typed(seconds: i64) -> String {
     times::compact(Duration::from_secs(seconds.unsigned_abs()))
 }
 
-/// The limits of a number in parentheses; empty without an upper one.
+/// Returns the limits of a number in parentheses; empty without an upper one.
 fn between(least: Option<i64>, most: Option<i64>, shown: fn(i64) -> String) -> String {
     match (least, most) {
         (least, Some(most)) => {
@@ -587,7 +587,7 @@ fn between(least: Option<i64>, most: Option<i64>, shown: fn(i64) -> String) -> S
 }
 
 impl ArgumentKind {
-    /// How a value is typed, behind the description.
+    /// Returns how a value is typed, behind the description.
     fn grammar(&self) -> String {
         match self {
             Self::Time { is_ahead: true } => {

@@ -19,8 +19,8 @@ impl Exchange {
         self.typed.get(field).map(table::raw).unwrap_or_default()
     }
 
-    /// A text with each `{field}` replaced by what was typed, else by that field of the answer. Between backticks, where
-    /// a command stands, it is one argument of a shell.
+    /// Returns a text with each `{field}` replaced by what was typed, else by that field of the answer. Between
+    /// backticks, where a command stands, it is one argument of a shell.
     pub fn filled(&self, text: &str) -> String {
         let (mut filled, mut is_in_command) = (String::new(), false);
         for (at, part) in text.split(['{', '}']).enumerate() {

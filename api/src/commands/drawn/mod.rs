@@ -85,7 +85,7 @@ static RESOURCES: LazyLock<Vec<Resource>> = LazyLock::new(|| {
     TABLES.iter().map(read).collect()
 });
 
-/// The command that lists what the first id of a path names; `None` where no command does.
+/// Returns the command that lists what the first id of a path names; `None` where no command does.
 fn listing(path: &str) -> Option<String> {
     let (before, _) = path.strip_prefix("/v1/")?.split_once("/{")?;
     // An explained event may be one of a device, and device events have a list of their own.
@@ -135,7 +135,7 @@ impl Resource {
             .after_help(end.unwrap_or_default())
     }
 
-    /// The verb that was typed, and its arguments.
+    /// Returns the verb that was typed, and its arguments.
     fn typed<'a>(
         &'static self,
         matches: &'a ArgMatches,

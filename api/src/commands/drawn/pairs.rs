@@ -38,7 +38,7 @@ pub fn parse(text: &str) -> Result<Pair, String> {
     })
 }
 
-/// The fields of the pairs that follow a flag; null is a field to remove.
+/// Returns the fields of the pairs that follow a flag; null is a field to remove.
 pub fn fields<'p>(
     flag: &str,
     pairs: impl Iterator<Item = &'p Pair>,

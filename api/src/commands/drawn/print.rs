@@ -118,7 +118,7 @@ impl Verb {
     }
 }
 
-/// A column: `heading = path`, or one text for both.
+/// Returns a column: `heading = path`, or one text for both.
 fn of_text(text: &str) -> Column<'_> {
     text.split_once(" = ").unwrap_or((text, text))
 }

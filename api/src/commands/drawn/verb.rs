@@ -162,13 +162,13 @@ impl Verb {
         self.call.as_deref().and_then(|call| call.split_once(' '))
     }
 
-    /// The call for what was typed.
+    /// Returns the call for what was typed.
     fn call_for(&self, is_typed: impl Fn(&str) -> bool) -> Option<(&str, &str)> {
         let other = self.call_by.iter().find(|(field, _)| is_typed(field));
         other.map_or_else(|| self.call(), |(_, call)| call.split_once(' '))
     }
 
-    /// The command line parser of the verb, under a name.
+    /// Returns the command line parser of the verb, under a name.
     pub fn command(&self, name: &str) -> Command {
         let own = self.hooks.iter().find_map(|hook| match hook {
             Hook::Own(augment, _) => Some(augment),
@@ -187,7 +187,7 @@ impl Verb {
         command.about(&self.about).after_help(&self.help)
     }
 
-    /// Whether its reason is typed by the flag that all have whose call has none in its body.
+    /// Returns whether its reason is typed by the flag that all have whose call has none in its body.
     fn takes_reason(&self) -> bool {
         self.call().map_or(self.changes, |(method, path)| {
             argument::takes_reason(method, path)
@@ -417,7 +417,8 @@ impl Verb {
         bail!("`{}` has neither a call nor a hook", self.name)
     }
 
-    /// The id for a text in this argument. Only verbs that explain an event accept the id of a delivery instead.
+    /// Returns the id for a text in this argument. Only verbs that explain an event accept the id of a delivery
+    /// instead.
     async fn id_of(
         &self,
         client: &Client,
@@ -448,7 +449,7 @@ struct TypedValues<'a> {
     open: Map<String, Value>,
 }
 
-/// The values of the arguments that were typed.
+/// Returns the values of the arguments that were typed.
 fn typed_values<'a>(
     arguments: &'a [Argument],
     matches: &ArgMatches,
@@ -491,7 +492,7 @@ fn clear_fields(
 const CLEAR: &str = "clear";
 const APP: &str = "app";
 
-/// Whether the line names what has a unique name in one app alone, and no argument is that app.
+/// Returns whether the line names what has a unique name in one app alone, and no argument is that app.
 fn takes_app(arguments: &[Argument]) -> bool {
     let is_named = |one: &Argument| {
         one.place == Place::Path
@@ -501,7 +502,7 @@ fn takes_app(arguments: &[Argument]) -> bool {
     arguments.iter().any(is_named) && arguments.iter().all(|one| one.name() != APP)
 }
 
-/// The flag with the app in which a name is searched.
+/// Returns the flag with the app in which a name is searched.
 fn app() -> Arg {
     Arg::new(APP)
         .long(APP)
@@ -509,7 +510,7 @@ fn app() -> Arg {
         .help("The app in which the name is looked up, by its id or name")
 }
 
-/// The id of the app in which names are searched; all apps without one.
+/// Returns the id of the app in which names are searched; all apps without one.
 async fn app_of(client: &Client, matches: &ArgMatches) -> anyhow::Result<Option<String>> {
     match matches.try_get_one::<String>(APP).ok().flatten() {
         Some(text) => Ok(Some(names::app_id(client, text).await?)),
@@ -517,7 +518,7 @@ async fn app_of(client: &Client, matches: &ArgMatches) -> anyhow::Result<Option<
     }
 }
 
-/// The flag with the reason of a change.
+/// Returns the flag with the reason of a change.
 fn reason() -> Arg {
     Arg::new(REASON)
         .long("reason")
@@ -525,7 +526,7 @@ fn reason() -> Arg {
         .help("The reason, for the audit log")
 }
 
-/// The flag that resets fields, by the names of their flags.
+/// Returns the flag that resets fields, by the names of their flags.
 fn clear(names: Vec<String>) -> Arg {
     let arg = Arg::new(CLEAR).long(CLEAR).value_name("FLAG");
     let arg = arg.help("Reset these flags to their defaults");
@@ -534,7 +535,7 @@ fn clear(names: Vec<String>) -> Arg {
         .action(ArgAction::Append)
 }
 
-/// A refusal about an unknown customer: it names the typed id, and the id that was probably meant.
+/// Returns a refusal about an unknown customer: it names the typed id, and the id that was probably meant.
 async fn unknown_customer(
     client: &Client,
     error: anyhow::Error,
@@ -552,7 +553,8 @@ async fn unknown_customer(
     }
 }
 
-/// A refusal that names the typed id which the service does not know, and the command that lists the known ones.
+/// Returns a refusal that names the typed id which the service does not know, and the command that lists the known
+/// ones.
 fn missing(
     error: anyhow::Error,
     path: &str,
@@ -573,7 +575,7 @@ fn missing(
     }
 }
 
-/// A refusal in the words of the flags that were typed.
+/// Returns a refusal in the words of the flags that were typed.
 fn in_flags(error: anyhow::Error, arguments: &[Argument]) -> anyhow::Error {
     // A part of a field is named `prices[0].currency`.
     let flag = |field: &str| {

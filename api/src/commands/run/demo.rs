@@ -132,7 +132,7 @@ impl Running {
     }
 }
 
-/// The signer of samples, from the data directory of `run`.
+/// Returns the signer of samples, from the data directory of `run`.
 pub fn signer(store: &DemoStore, data: &Path) -> anyhow::Result<Box<dyn SampleSigner>> {
     let read = |path: PathBuf| {
         std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))
@@ -144,7 +144,7 @@ pub fn signer(store: &DemoStore, data: &Path) -> anyhow::Result<Box<dyn SampleSi
     (store.load)(&key, &certificate)
 }
 
-/// The signer of samples; its key and certificate are created when they are missing.
+/// Returns the signer of samples; its key and certificate are created when they are missing.
 pub fn load_or_create_signer(
     store: &DemoStore,
     data: &Path,
@@ -333,7 +333,8 @@ async fn fill_catalogue(store: &Store, app: AppId, of_store: &DemoStore) -> anyh
     Ok(())
 }
 
-/// The demo's destination, and the listener of its receiver. The port of an earlier run is used again if it is free.
+/// Returns the demo's destination, and the listener of its receiver. The port of an earlier run is used again if it is
+/// free.
 async fn destination(store: &Store, app: AppId) -> anyhow::Result<(Destination, TcpListener, Url)> {
     let known = store
         .destinations(app, Page::default())
@@ -381,7 +382,7 @@ async fn moved(
     Ok(store.update_destination(known.id, change, |_| {}).await?)
 }
 
-/// The kind of the receiver's destination: one that signs, since the receiver verifies.
+/// Returns the kind of the receiver's destination: one that signs, since the receiver verifies.
 fn receiver_kind() -> anyhow::Result<(&'static dyn Kind, &'static dyn Signer)> {
     signing().context("no kind of destination signs")
 }

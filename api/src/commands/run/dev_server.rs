@@ -14,7 +14,7 @@ const VARIABLES: [&str; 3] = [
     "TEMPORAL_CONFIG_FILE",
 ];
 
-/// Whether a dev server is needed: the environment names no other server.
+/// Returns whether a dev server is needed: the environment names no other server.
 pub fn is_needed(variables: &Variables) -> bool {
     !VARIABLES
         .iter()
@@ -38,7 +38,7 @@ pub fn note(data: &Path, Addresses { temporal, ui }: Addresses) -> anyhow::Resul
     )
 }
 
-/// The ports that were noted: that of Temporal and that of its UI.
+/// Returns the ports that were noted: that of Temporal and that of its UI.
 fn noted(text: &str) -> Option<(u16, u16)> {
     let (temporal, ui) = text.trim().split_once(' ')?;
     Some((temporal.parse().ok()?, ui.parse().ok()?))

@@ -86,7 +86,7 @@ impl Options {
         }
     }
 
-    /// The first flag that is set and belongs only to `run`.
+    /// Returns the first flag that is set and belongs only to `run`.
     pub fn own_flag(&self) -> Option<&'static str> {
         let flags = [
             ("--listen", self.listen.is_some()),
@@ -158,7 +158,7 @@ pub async fn run(options: Options, dashboard: &'static Dashboard) -> anyhow::Res
     Ok(ExitCode::SUCCESS)
 }
 
-/// The settings, completed from the data directory.
+/// Returns the settings, completed from the data directory.
 fn prepare(flags: &Flags, mut variables: Variables) -> anyhow::Result<(Config, PathBuf)> {
     let loaded = config::load(flags, &variables)?;
     let data = data::own_directory(&loaded.data)?;
@@ -270,7 +270,7 @@ impl Runner {
         result.and_then(|server| closed.map(|()| server))
     }
 
-    /// The page, with links to the UI of the dev server, whose address may be known only later.
+    /// Returns the page, with links to the UI of the dev server, whose address may be known only later.
     fn pages(&self, engine: &Engine) -> Pages {
         match (&self.dev_server, &self.config.ui.temporal_url) {
             (Some(_), None) if !self.has_ui => Pages::new(&self.config),
@@ -301,7 +301,7 @@ impl Runner {
         }
     }
 
-    /// The dev server to start, if one is needed.
+    /// Returns the dev server to start, if one is needed.
     fn server(&self) -> Option<Server> {
         let namespace = namespace_of(self.store.installation().org_id);
         let (data, cli, has_ui) = (

@@ -144,7 +144,7 @@ impl Server {
         opened.with_context(|| format!("cannot write {}", path.display()))
     }
 
-    /// The addresses of the next start.
+    /// Returns the addresses of the next start.
     fn addresses(&self, ports: Ports) -> anyhow::Result<Addresses> {
         match self.dev_server.final_addresses() {
             Some(addresses) => Ok(addresses),
@@ -272,7 +272,7 @@ const MAX_CAUSE_CHARS: usize = 300;
 /// Maximum number of bytes of a log that are searched for it.
 const MAX_READ_BYTES: u64 = 1024 * 1024;
 
-/// The cause in the log of a server that died: else its last line.
+/// Returns the cause in the log of a server that died: else its last line.
 fn cause(log: &str) -> String {
     let lines = || log.lines().map(str::trim).filter(|line| !line.is_empty());
     let cause = lines().find(|line| CAUSES.iter().any(|begin| line.starts_with(begin)));

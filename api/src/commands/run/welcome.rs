@@ -52,8 +52,8 @@ impl Welcome {
         }
     }
 
-    /// The address of the page; on a terminal by a link that signs in once. Others may read what is not a terminal, such as
-    /// a log, while the link works.
+    /// Returns the address of the page; on a terminal by a link that signs in once. Others may read what is not a
+    /// terminal, such as a log, while the link works.
     pub async fn link(&self) -> String {
         let base = format!("http://{}", self.addresses.api);
         let page = self
@@ -95,7 +95,7 @@ impl Welcome {
         }
     }
 
-    /// The text, once the engine is connected.
+    /// Returns the text, once the engine is connected.
     pub fn text(&self, engine: &Engine, link: &str) -> String {
         let (Addresses { public, api }, namespace) = (self.addresses, engine.namespace());
         let mut place = format!("--address {}", engine.address());
@@ -154,12 +154,12 @@ impl Welcome {
         }
     }
 
-    /// The `settle sample` command, with the flags that are needed to reach this process.
+    /// Returns the `settle sample` command, with the flags that are needed to reach this process.
     fn next_command(&self) -> String {
         self.command("sample")
     }
 
-    /// A command, with the flags that are needed to reach this process.
+    /// Returns a command, with the flags that are needed to reach this process.
     fn command(&self, name: &str) -> String {
         let mut command = format!("{} {name}", program());
         if self.addresses.api != SocketAddr::from(([127, 0, 0, 1], 8081)) {

@@ -22,7 +22,7 @@ impl AlarmText {
     }
 }
 
-/// The description of the problem and, from the clause with the first command on, the operator's part.
+/// Returns the description of the problem and, from the clause with the first command on, the operator's part.
 fn parts(text: &str) -> (&str, Option<&str>) {
     let before = text
         .find(COMMAND)

@@ -11,7 +11,7 @@ use askama::Template;
 use domain::AlarmId;
 use storage::{Alarm, Paged, Role};
 
-/// A path with what of the alarms is shown.
+/// Returns a path with what of the alarms is shown.
 fn within(visit: &Visit, path: &str) -> String {
     let (which, cursor) = (
         visit.query("which").unwrap_or_default(),

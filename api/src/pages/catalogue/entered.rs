@@ -52,7 +52,7 @@ pub fn of_entitlement(id: &str, named: Option<&EntitlementText>) -> EnteredField
     fields
 }
 
-/// A product as the body of a request.
+/// Returns a product as the body of a request.
 pub fn product(sent: &Sent) -> Map<String, Value> {
     let lines = sent
         .get(PRICES)
@@ -73,7 +73,7 @@ pub fn product(sent: &Sent) -> Map<String, Value> {
     body
 }
 
-/// A price from its line: country, currency, price, and the day from which it applies.
+/// Returns a price from its line: country, currency, price, and the day from which it applies.
 fn price(line: &str) -> Value {
     let mut parts = line.split_whitespace();
     let names = ["country", "currency", "price", "since"];
@@ -89,7 +89,7 @@ fn price(line: &str) -> Value {
     Value::Object(price)
 }
 
-/// An entitlement as the body of a request.
+/// Returns an entitlement as the body of a request.
 pub fn entitlement(sent: &Sent) -> Map<String, Value> {
     let fields = ["name", "description"]
         .into_iter()

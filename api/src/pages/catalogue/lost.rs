@@ -7,7 +7,7 @@ use storage::{Catalogue, Change, Product};
 /// Maximum number of names in a sentence.
 const NAMES: usize = 20;
 
-/// The effects of a change of the catalogue that affects this many purchases.
+/// Returns the effects of a change of the catalogue that affects this many purchases.
 pub fn sentences(before: &Catalogue, change: &Change, purchases: i64) -> Vec<String> {
     match change {
         Change::DeleteProduct(sku) => match before.products.get(sku) {
@@ -51,7 +51,7 @@ pub fn sentences(before: &Catalogue, change: &Change, purchases: i64) -> Vec<Str
     }
 }
 
-/// The entitlements that a product no longer gives after a change.
+/// Returns the entitlements that a product no longer gives after a change.
 fn withdrawn(before: Option<&Product>, after: &Product) -> Option<String> {
     let lost = before?
         .entitlements
@@ -110,7 +110,7 @@ fn replaced(before: &Catalogue, after: &Catalogue) -> Vec<String> {
     }
 }
 
-/// The names that are deleted, added and changed.
+/// Returns the names that are deleted, added and changed.
 fn difference<T: PartialEq>(
     before: &BTreeMap<String, T>,
     after: &BTreeMap<String, T>,

@@ -102,7 +102,7 @@ fn routes() -> Vec<Route> {
     ]
 }
 
-/// The form of a product, in which an entitlement can be added with it.
+/// Returns the form of a product, in which an entitlement can be added with it.
 pub fn product_path(app: AppId, sku: &str) -> String {
     format!("/ui/apps/{app}/catalogue/product?sku={}", escaped(sku))
 }
@@ -215,7 +215,7 @@ async fn entitlement_form(
     form_page(&edge, &visit, app, CatalogueKind::Entitlement, change).await
 }
 
-/// A product or an entitlement as it is, in its form.
+/// Returns a product or an entitlement as it is, in its form.
 fn stored(catalogue: &storage::Catalogue, kind: CatalogueKind, id: &str) -> Change {
     let (mut fields, is_new) = match kind {
         CatalogueKind::Product => (
@@ -325,7 +325,7 @@ impl ChangeForm {
         }
     }
 
-    /// Whether the person saw the count.
+    /// Returns whether the person saw the count.
     fn is_confirmed(&self) -> bool {
         self.sent.get("confirmed") == Some("yes")
     }
@@ -352,7 +352,7 @@ impl ChangeForm {
         })
     }
 
-    /// The id in the form; an empty one is an error of its field.
+    /// Returns the id in the form; an empty one is an error of its field.
     fn id(&self, kind: CatalogueKind) -> Result<String, Error> {
         self.sent
             .reason()
@@ -406,7 +406,7 @@ impl ChangeForm {
         html(&ConfirmPage::new(&frame, visit, *app, sent, purchases, &change).with(changes))
     }
 
-    /// The form again, with what was entered and why nothing was changed.
+    /// Returns the form again, with what was entered and why nothing was changed.
     async fn refused(self, error: Error) -> Result<Response, Error> {
         let Self {
             edge,
@@ -510,7 +510,7 @@ async fn whole(edge: Acting, parts: Parts, Id(app): Id<AppId>) -> Result<Respons
     wanted.answer(change).await
 }
 
-/// The catalogue as a text of JSON.
+/// Returns the catalogue as a text of JSON.
 fn whole_body(sent: &Sent) -> Result<Map<String, Value>, Error> {
     sent.reason().map_err(|wrong| Error::Invalid(vec![wrong]))?;
     let text = sent.get("catalogue").unwrap_or_default();

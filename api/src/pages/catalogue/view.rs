@@ -34,7 +34,7 @@ impl Change {
             .unwrap_or_default()
     }
 
-    /// Whether it was sent and refused.
+    /// Returns whether it was sent and refused.
     pub fn is_refused(&self) -> bool {
         !self.wrong.is_empty() || self.detail.is_some()
     }
@@ -210,7 +210,7 @@ impl<'a> CataloguePage<'a> {
     }
 }
 
-/// The catalogue as the text that replaces it.
+/// Returns the catalogue as the text that replaces it.
 fn text(catalogue: &Catalogue) -> String {
     serde_json::to_string_pretty(&Listed::from(catalogue.clone())).unwrap_or_default()
 }
@@ -243,7 +243,7 @@ pub struct FormPage<'a> {
 }
 
 impl<'a> FormPage<'a> {
-    /// The form with what is in it.
+    /// Returns the form with what is in it.
     pub fn new(
         frame: &'a Frame,
         visit: &Visit,
@@ -310,7 +310,7 @@ pub struct ConfirmPage<'a> {
 }
 
 impl<'a> ConfirmPage<'a> {
-    /// The question whether a change that concerns this many purchases is made.
+    /// Returns the question whether a change that concerns this many purchases is made.
     pub fn new(
         frame: &'a Frame,
         visit: &Visit,

@@ -25,7 +25,7 @@ type Parts = (At, Sent);
 /// The fields that a platform is created with alone.
 const FIXED: [&str; 1] = ["store"];
 
-/// The form of a platform's store, as far as it can be changed.
+/// Returns the form of a platform's store, as far as it can be changed.
 fn form_of(edge: &Edge, platform: &Platform) -> Option<Form> {
     let mut form = of_stores(&edge.known)
         .into_iter()

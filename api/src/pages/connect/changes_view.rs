@@ -28,7 +28,7 @@ pub struct SettingsPage<'a> {
 }
 
 impl<'a> SettingsPage<'a> {
-    /// The page of a platform's settings.
+    /// Returns the page of a platform's settings.
     pub fn new(frame: &'a Frame, visit: &Visit, of: &Connected, mistakes: &Mistakes) -> Self {
         Self {
             head: of.head(visit, ConnectStep::Platform),

@@ -22,7 +22,7 @@ pub struct Devices {
 }
 
 impl Devices {
-    /// The part about a platform, as the API shows it.
+    /// Returns the part about a platform, as the API shows it.
     pub fn new(
         frame: &Frame,
         visit: &Visit,

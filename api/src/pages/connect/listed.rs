@@ -87,7 +87,7 @@ const PLATFORMS: &[Column<Connecting>] = &[
     }),
 ];
 
-/// The platforms of an app; none where it has none.
+/// Returns the platforms of an app; none where it has none.
 fn platforms(visit: &Visit, app: &App, all: &[Connecting]) -> Option<Table> {
     (!all.is_empty())
         .then(|| Table::of(&format!("Platforms of {}", app.name), PLATFORMS, all, visit))
@@ -123,7 +123,7 @@ fn of_destination(visit: &Visit, one: &ShownDestination, end: &str) -> String {
     )
 }
 
-/// The destinations of an app; none where it has none.
+/// Returns the destinations of an app; none where it has none.
 pub fn destinations(visit: &Visit, all: &[ShownDestination]) -> Option<Table> {
     (!all.is_empty()).then(|| Table::of("Destinations, oldest first", DESTINATIONS, all, visit))
 }
@@ -275,7 +275,7 @@ impl<'a> PlatformPage<'a> {
     /// The release without signs of life.
     const WITHOUT_SIGNS: &'static str = LAST_WITHOUT_SIGNS;
 
-    /// The page of an app with the form of a store, if one is chosen.
+    /// Returns the page of an app with the form of a store, if one is chosen.
     pub fn new(
         frame: &'a Frame,
         visit: &Visit,

@@ -95,7 +95,7 @@ impl Facts {
             .any(|topic| matches!(topic.state, TopicState::Configured | TopicState::Confirmed))
     }
 
-    /// Whether a topic ever requested to send, for which the store must know the URL.
+    /// Returns whether a topic ever requested to send, for which the store must know the URL.
     fn has_requested(&self) -> bool {
         self.progress
             .topics
@@ -112,7 +112,7 @@ impl Facts {
             .count()
     }
 
-    /// The steps of this platform, in their order.
+    /// Returns the steps of this platform, in their order.
     pub fn steps(&self) -> Vec<ConnectStep> {
         let all = [
             ConnectStep::App,
@@ -144,12 +144,12 @@ impl Facts {
         }
     }
 
-    /// The first step that is not done; `None` when all are.
+    /// Returns the first step that is not done; `None` when all are.
     pub fn next(&self) -> Option<ConnectStep> {
         self.steps().into_iter().find(|step| !self.is_done(*step))
     }
 
-    /// The first step after this one that is not done, else the first one before it.
+    /// Returns the first step after this one that is not done, else the first one before it.
     pub fn next_after(&self, current: ConnectStep) -> Option<ConnectStep> {
         let mut later = self
             .steps()
@@ -187,7 +187,7 @@ fn tick(
 const DONE: (Tone, &str) = (Tone::Good, "done");
 const OPEN: (Tone, &str) = (Tone::Idle, "not yet");
 
-/// The way from a notification to a destination, with what is done of it.
+/// Returns the way from a notification to a destination, with what is done of it.
 pub fn ticks(facts: &Facts, newest: Option<&PurchaseExplanation>, can_verify: bool) -> Vec<Tick> {
     let topic = if facts.is_trusted() {
         tick(DONE, "Topic approved", None, None)
@@ -292,7 +292,7 @@ fn verified(newest: Option<&PurchaseExplanation>, can_verify: bool) -> Tick {
     }
 }
 
-/// The latest event of a purchase and its deliveries.
+/// Returns the latest event of a purchase and its deliveries.
 fn announced(newest: Option<&PurchaseExplanation>) -> Vec<Tick> {
     let (event, delivery) = ("An event is recorded", "It reaches each destination");
     let Some((found, last)) = newest.and_then(|found| Some((found, found.events.last()?))) else {
@@ -358,7 +358,7 @@ fn announced(newest: Option<&PurchaseExplanation>) -> Vec<Tick> {
     all
 }
 
-/// Whether the store confirmed a purchase, and still answers.
+/// Returns whether the store confirmed a purchase, and still answers.
 const fn is_verified(standing: &PurchaseStatus) -> bool {
     standing.verified_at.is_some() && standing.unverified_since.is_none()
 }

@@ -44,7 +44,7 @@ pub struct SamplePage<'a> {
 }
 
 impl<'a> SamplePage<'a> {
-    /// The page of a platform, with the types of its samples, or why it takes none.
+    /// Returns the page of a platform, with the types of its samples, or why it takes none.
     pub fn new(
         frame: &'a Frame,
         visit: &Visit,

@@ -62,12 +62,12 @@ impl Connected {
         })
     }
 
-    /// The head of the page of a step.
+    /// Returns the head of the page of a step.
     pub fn head(&self, visit: &Visit, step: ConnectStep) -> Head {
         Head::new(visit, &self.app, &self.platform, &self.facts, step)
     }
 
-    /// The address of a step's page, with the call and the command for the same data.
+    /// Returns the address of a step's page, with the call and the command for the same data.
     pub fn place(&self, step: ConnectStep, api: &str, command: &str) -> PageAddress {
         let id = self.platform.id;
         PageAddress {
@@ -79,7 +79,7 @@ impl Connected {
         }
     }
 
-    /// A path of a page of this platform.
+    /// Returns a path of a page of this platform.
     pub fn path(&self, visit: &Visit, rest: &str) -> String {
         of_app(
             visit,
@@ -89,7 +89,7 @@ impl Connected {
     }
 }
 
-/// The platform as the API shows it to a caller.
+/// Returns the platform as the API shows it to a caller.
 ///
 /// # Errors
 /// 503 when the database does not answer.
@@ -176,7 +176,7 @@ pub async fn sample(
     )
 }
 
-/// The address of a sample's page, with the command and the request of the entered sample.
+/// Returns the address of a sample's page, with the command and the request of the entered sample.
 fn place_of_sample(of: &Connected, sent: &Sent) -> PageAddress {
     let mut command = format!("settle sample --platform {}", of.platform.id);
     for (field, option) in [

@@ -37,7 +37,7 @@ pub struct Head {
 }
 
 impl Head {
-    /// The head of the page of a step.
+    /// Returns the head of the page of a step.
     pub fn new(
         visit: &Visit,
         app: &App,
@@ -135,7 +135,7 @@ pub struct ConsolePage<'a> {
 }
 
 impl<'a> ConsolePage<'a> {
-    /// The page of a platform, as the API shows it, with the steps at its store.
+    /// Returns the page of a platform, as the API shows it, with the steps at its store.
     pub fn new(
         frame: &'a Frame,
         visit: &Visit,
@@ -315,7 +315,7 @@ pub struct TopicsPage<'a> {
 }
 
 impl<'a> TopicsPage<'a> {
-    /// The topics of a platform, waiting ones first.
+    /// Returns the topics of a platform, waiting ones first.
     pub fn new(
         frame: &'a Frame,
         visit: &Visit,
@@ -416,7 +416,7 @@ pub struct DestinationsPage<'a> {
 }
 
 impl<'a> DestinationsPage<'a> {
-    /// The destinations of the platform's app, and the kinds that can be added.
+    /// Returns the destinations of the platform's app, and the kinds that can be added.
     pub fn new(frame: &'a Frame, visit: &Visit, of: &Connected, forms: &[Form]) -> Self {
         let kind = |form: &Form| KindChoice {
             path: format!(
@@ -460,7 +460,7 @@ pub struct FirstPage<'a> {
 }
 
 impl<'a> FirstPage<'a> {
-    /// The page over the latest purchase of a platform.
+    /// Returns the page over the latest purchase of a platform.
     pub fn new(
         frame: &'a Frame,
         visit: &Visit,

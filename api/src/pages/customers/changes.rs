@@ -64,7 +64,7 @@ fn only_as_shown(
     Ok(())
 }
 
-/// The end of the notice if another customer's id differs only by case.
+/// Returns the end of the notice if another customer's id differs only by case.
 fn other_case(answer: &Value) -> &'static str {
     if answer["warnings"].is_array() {
         "-other-case"
@@ -73,7 +73,7 @@ fn other_case(answer: &Value) -> &'static str {
     }
 }
 
-/// The page of a customer after naming: the page of another customer who already had the id, after a merge.
+/// Returns the page of a customer after naming: the page of another customer who already had the id, after a merge.
 fn named_page(visit: &Visit, answer: &Value) -> String {
     let user = answer["user_id"].as_str().unwrap_or_default();
     visit.to(&format!(
@@ -103,7 +103,7 @@ fn set_source(
     Ok(())
 }
 
-/// The page on which a transfer was undone, or that of the customer who has the purchases again.
+/// Returns the page on which a transfer was undone, or that of the customer who has the purchases again.
 fn undone_page(visit: &Visit, answer: &Value) -> String {
     let of = visit
         .query("of")
@@ -115,7 +115,7 @@ fn undone_page(visit: &Visit, answer: &Value) -> String {
     ))
 }
 
-/// The page on which a transfer was to be undone, with the error.
+/// Returns the page on which a transfer was to be undone, with the error.
 async fn of_transfer(
     State(edge): State<Shared>,
     visit: Visit,

@@ -41,7 +41,7 @@ pub struct PastPurchase {
 }
 
 impl PastDay {
-    /// A text that is no day, with the expected value.
+    /// Returns a text that is no day, with the expected value.
     pub fn wrong(on: String, expected: &str) -> Self {
         Self {
             on,

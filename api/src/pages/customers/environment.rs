@@ -76,8 +76,8 @@ impl Environment {
     }
 }
 
-/// The customer's production access and payments, and the sandbox access, if there is any. `is_gone`: all purchases
-/// belong to another customer now.
+/// Returns the customer's production access and payments, and the sandbox access, if there is any. `is_gone`: all
+/// purchases belong to another customer now.
 pub fn environments(
     frame: &Frame,
     visit: &Visit,
@@ -113,7 +113,7 @@ fn reference(one: &ActiveEntitlement) -> Option<Code> {
     differs.then(|| Code::short(&one.entitlement_ref_id))
 }
 
-/// The customer's journey in short texts; none if nothing applies.
+/// Returns the customer's journey in short texts; none if nothing applies.
 fn stands(journey: &Journey) -> Vec<&'static str> {
     let all = [
         (journey.in_trial_period, "in a trial"),

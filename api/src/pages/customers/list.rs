@@ -67,7 +67,7 @@ pub const COLUMNS: &[Column<PaymentView>] = &[
     }),
 ];
 
-/// The list of payments.
+/// Returns the list of payments.
 pub fn payments(visit: &Visit) -> List<PaymentView> {
     List {
         screen: PATH,
@@ -90,7 +90,7 @@ pub fn payments(visit: &Visit) -> List<PaymentView> {
     }
 }
 
-/// The list of all payments of a customer.
+/// Returns the list of all payments of a customer.
 pub fn all_of(user: domain::UserId, visit: &Visit) -> String {
     visit.to(&format!("/ui/payments?user_id={user}"))
 }

@@ -119,8 +119,8 @@ impl<'a> MergePage<'a> {
     }
 }
 
-/// The merge that a name would make, with the form that makes it; without a merge, the page of the customer with what was
-/// wrong in its form.
+/// Returns the merge that a name would make, with the form that makes it; without a merge, the page of the customer
+/// with what was wrong in its form.
 pub async fn confirm(
     State(edge): State<Shared>,
     visit: Visit,
@@ -170,7 +170,7 @@ pub async fn confirm(
     html(&MergePage { late, ..page })
 }
 
-/// The owner that a form names, and the names.
+/// Returns the owner that a form names, and the names.
 fn wanted(sent: &Sent) -> Option<(Owner, CustomerNames)> {
     let owner = sent
         .get("app_user_id")

@@ -127,15 +127,15 @@ pub fn only_as_shown(sent: &Sent, body: &mut Map<String, Value>) {
     );
 }
 
-/// The customer to move, as the API names it: `external_id/ID`, `app_user_id/ID` or `receipt_id/ID` in the form, or the
-/// store's id of a purchase.
+/// Returns the customer to move, as the API names it: `external_id/ID`, `app_user_id/ID` or `receipt_id/ID` in the
+/// form, or the store's id of a purchase.
 pub fn source(sent: &Sent) -> Option<(&str, &str)> {
     let purchase = sent.get(STORE_PURCHASE).map(|id| (STORE_PURCHASE, id));
     purchase.or_else(|| Some(sent.get("from")?.split_once('/').unwrap_or_default()))
 }
 
-/// The move that a form would make, with the form that makes it; where nothing can be moved, the page of the customer with
-/// what was wrong in its form.
+/// Returns the move that a form would make, with the form that makes it; where nothing can be moved, the page of the
+/// customer with what was wrong in its form.
 pub async fn confirm(
     State(edge): State<Shared>,
     visit: Visit,

@@ -31,7 +31,7 @@ pub async fn show(
     show_user(&edge, &visit, of, mistakes).await
 }
 
-/// The page of a customer, with the errors in one of its forms.
+/// Returns the page of a customer, with the errors in one of its forms.
 pub async fn show_user(
     edge: &Edge,
     visit: &Visit,

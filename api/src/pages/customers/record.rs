@@ -40,8 +40,8 @@ impl CustomerRecord {
         })
     }
 
-    /// The customer as forms identify one. In an app with several stores that is by purchases: a store's id alone names no
-    /// customer there.
+    /// Returns the customer as forms identify one. In an app with several stores that is by purchases: a store's id
+    /// alone names no customer there.
     pub fn identified(&self) -> Customer {
         let customer = self.read.detail.customer.clone();
         if !self.has_several_stores || self.read.purchases.items.is_empty() {

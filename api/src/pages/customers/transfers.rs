@@ -34,7 +34,7 @@ pub struct TransferItem {
 }
 
 impl TransferItem {
-    /// The transfer, on the page of this customer.
+    /// Returns the transfer, on the page of this customer.
     pub fn new(visit: &Visit, of: &CustomerTransfer, user: UserId) -> Self {
         let one = &of.transfer;
         let is_away = one.from.user_id == user;
@@ -53,7 +53,7 @@ impl TransferItem {
         }
     }
 
-    /// The products that moved; none if no purchase gave access.
+    /// Returns the products that moved; none if no purchase gave access.
     pub fn names(&self) -> Vec<&str> {
         self.products
             .iter()
@@ -62,21 +62,21 @@ impl TransferItem {
     }
 }
 
-/// The transfer after which the customer's purchases belong to another one: the latest, unless it was undone.
+/// Returns the transfer after which the customer's purchases belong to another one: the latest, unless it was undone.
 pub fn gone(all: &[TransferItem]) -> Option<&TransferItem> {
     all.first()
         .filter(|one| one.is_away && one.undone.is_none())
 }
 
-/// The external id of a side, or its user id.
+/// Returns the external id of a side, or its user id.
 fn login(side: &TransferSide) -> Code {
     side.external_id
         .as_ref()
         .map_or_else(|| Code::short(side.user_id), Code::short)
 }
 
-/// The effect of an undo, in a sentence: who has the purchases again; `None` if the latest transfer is no undo of the
-/// last minutes. After a move by a login the device still belongs to the other customer.
+/// Returns the effect of an undo, in a sentence: who has the purchases again; `None` if the latest transfer is no undo
+/// of the last minutes. After a move by a login the device still belongs to the other customer.
 pub fn undone<'a>(
     transfers: impl Iterator<Item = &'a Transfer> + Clone,
     now: Timestamp,

@@ -92,7 +92,7 @@ pub struct SearchPage<'a> {
 }
 
 impl<'a> SearchPage<'a> {
-    /// The page with what was found, if something was searched.
+    /// Returns the page with what was found, if something was searched.
     pub fn new(
         frame: &'a Frame,
         q: String,
@@ -297,7 +297,7 @@ impl<'a> CustomerPage<'a> {
         }
     }
 
-    /// The transfer after which the purchases belong to another customer.
+    /// Returns the transfer after which the purchases belong to another customer.
     fn gone(&self) -> Option<&TransferItem> {
         transfers::gone(&self.transfers)
             .filter(|one| self.purchases.is_empty() || !one.products.is_empty())
@@ -337,7 +337,7 @@ impl<'a> CustomerPage<'a> {
     }
 }
 
-/// A text of the API with the form of this page for the command that does the same.
+/// Returns a text of the API with the form of this page for the command that does the same.
 fn on_page(detail: &str) -> String {
     detail.replace(
         "`settle customer move`",
@@ -345,8 +345,8 @@ fn on_page(detail: &str) -> String {
     )
 }
 
-/// The type that is chosen at first: that of the latest event about the customer that the chosen destination, else the
-/// first one, did not get; of the latest event if it got all.
+/// Returns the type that is chosen at first: that of the latest event about the customer that the chosen destination,
+/// else the first one, did not get; of the latest event if it got all.
 fn newest_type<'a>(of: &'a CustomerRecord, chosen: &str) -> &'a str {
     let all = &of.read.destinations;
     let destination = all

@@ -7,7 +7,7 @@ use api::error::{Error, Field as Wrong};
 use api::resources::forms::{Field, Form};
 use serde_json::{Map, Value, json};
 
-/// The body of a request that creates something. Empty fields are left out.
+/// Returns the body of a request that creates something. Empty fields are left out.
 pub fn creation(form: &Form, sent: &Sent) -> Map<String, Value> {
     let mut body = Map::new();
     for field in &form.fields {
@@ -18,8 +18,8 @@ pub fn creation(form: &Form, sent: &Sent) -> Map<String, Value> {
     body
 }
 
-/// The body of a request that changes what is `stored`: the fields that differ. An emptied field is null, which resets
-/// it; an empty secret, and empty headers, stay as they are.
+/// Returns the body of a request that changes what is `stored`: the fields that differ. An emptied field is null, which
+/// resets it; an empty secret, and empty headers, stay as they are.
 ///
 /// # Errors
 /// 409 when another person changed it after the form was opened, whose changes would be lost.
@@ -45,7 +45,7 @@ pub fn changes(form: &Form, sent: &Sent, stored: &Value) -> Result<Map<String, V
     Ok(body)
 }
 
-/// The first line of entered headers that is none, by its number alone: a secret may stand in it.
+/// Returns the first line of entered headers that is none, by its number alone: a secret may stand in it.
 pub fn wrong_lines(form: &Form, sent: &Sent) -> Option<Wrong> {
     form.fields
         .iter()
@@ -64,7 +64,7 @@ fn stays_when_empty(field: &Field) -> bool {
     field.secret || field.input == "headers"
 }
 
-/// Whether two values are the same; the order of a list of choices has no meaning.
+/// Returns whether two values are the same; the order of a list of choices has no meaning.
 fn is_same(before: &Value, after: &Value) -> bool {
     let sorted = |value: &Value| {
         let mut texts: Vec<String> = value
@@ -93,7 +93,7 @@ fn is_same(before: &Value, after: &Value) -> bool {
         || (are_texts(before) && are_texts(after) && sorted(before) == sorted(after))
 }
 
-/// The value of a field; `None` when it was left empty.
+/// Returns the value of a field; `None` when it was left empty.
 fn value(field: &Field, sent: &Sent) -> Option<Value> {
     match field.input {
         "switch" => Some(json!(sent.get(field.name) == Some("true"))),
@@ -126,7 +126,7 @@ fn headers(text: &str) -> Value {
         .into()
 }
 
-/// The name and the value in a line.
+/// Returns the name and the value in a line.
 fn header(line: &str) -> Option<(&str, &str)> {
     let (name, value) = line.split_once(':')?;
     let name = name.trim();

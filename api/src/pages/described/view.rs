@@ -84,7 +84,7 @@ pub struct Chosen {
 }
 
 impl FieldView {
-    /// How a line of text is entered in HTML.
+    /// Returns how a line of text is entered in HTML.
     pub fn html_type(&self) -> &'static str {
         match self.input {
             "password" => "password",
@@ -94,20 +94,20 @@ impl FieldView {
         }
     }
 
-    /// The ids of what describes it: its help, and what is wrong.
+    /// Returns the ids of what describes it: its help, and what is wrong.
     pub fn described(&self) -> String {
         let hint = (!self.help.is_empty()).then(|| format!("hint-{}", self.id));
         let wrong = self.wrong.as_ref().map(|_| format!("wrong-{}", self.id));
         hint.into_iter().chain(wrong).collect::<Vec<_>>().join(" ")
     }
 
-    /// Whether several choices can be chosen.
+    /// Returns whether several choices can be chosen.
     pub fn has_boxes(&self) -> bool {
         matches!(self.input, "events" | "platforms" | "environments")
     }
 }
 
-/// The fields of a form in their groups.
+/// Returns the fields of a form in their groups.
 pub fn groups(form: &Form, entered: Entered<'_>, known: &Known) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
     for field in &form.fields {
@@ -183,12 +183,12 @@ fn shown(field: &Field, entered: Entered<'_>, known: &Known) -> FieldView {
     }
 }
 
-/// Whether what is in a field is never shown again, neither what is stored nor what was entered.
+/// Returns whether what is in a field is never shown again, neither what is stored nor what was entered.
 fn is_hidden(field: &Field) -> bool {
     field.secret || field.input == "headers"
 }
 
-/// Whether something was entered that is not shown again.
+/// Returns whether something was entered that is not shown again.
 fn is_lost(field: &Field, entered: Entered<'_>) -> bool {
     is_hidden(field) && matches!(entered, Entered::Sent(sent, _) if sent.get(field.name).is_some())
 }
@@ -207,7 +207,7 @@ fn help(field: &Field, entered: Entered<'_>, known: &Known) -> String {
     format!("{}{again}{empty}", field.help)
 }
 
-/// The values in a field, as texts.
+/// Returns the values in a field, as texts.
 fn values(field: &Field, entered: Entered<'_>) -> Vec<String> {
     match entered {
         Entered::New => match (&field.default, field.input) {
@@ -225,7 +225,7 @@ fn values(field: &Field, entered: Entered<'_>) -> Vec<String> {
     }
 }
 
-/// The value of a field, which may be inside another one.
+/// Returns the value of a field, which may be inside another one.
 pub fn inside<'a>(value: &'a Value, name: &str) -> &'a Value {
     name.split('.').fold(value, |outer, name| &outer[name])
 }
@@ -295,8 +295,8 @@ fn choices(field: &Field, values: &[String], known: &Known) -> Vec<ChoiceGroup> 
     groups
 }
 
-/// The choices of a field with their groups. Of events, there is one for all of them, and one for each wildcard; where
-/// some events are offered before others, also each selected through the API.
+/// Returns the choices of a field with their groups. Of events, there is one for all of them, and one for each
+/// wildcard; where some events are offered before others, also each selected through the API.
 fn all_choices(field: &Field, values: &[String], known: &Known) -> Vec<(&'static str, Chosen)> {
     let listed = field
         .choices
@@ -344,12 +344,12 @@ fn all_choices(field: &Field, values: &[String], known: &Known) -> Vec<(&'static
     }
 }
 
-/// Whether no event is offered before others: then a wildcard stands for every type with its beginning.
+/// Returns whether no event is offered before others: then a wildcard stands for every type with its beginning.
 fn is_open(choices: &[Choice]) -> bool {
     choices.iter().all(|choice| choice.is_offered)
 }
 
-/// The event types that a wildcard covers.
+/// Returns the event types that a wildcard covers.
 fn wildcard(name: &str, choices: &[Choice]) -> String {
     let (wildcards, more) = match is_open(choices) {
         true => (Wildcards::Everything, ", and types added later"),
@@ -375,7 +375,7 @@ fn every(choices: &[Choice]) -> String {
         .to_owned()
 }
 
-/// A stored value that cannot be chosen any more.
+/// Returns a stored value that cannot be chosen any more.
 fn gone(value: &str) -> Chosen {
     Chosen {
         value: value.to_owned(),
@@ -385,7 +385,7 @@ fn gone(value: &str) -> Chosen {
     }
 }
 
-/// The group of a choice; those that are not offered first are together.
+/// Returns the group of a choice; those that are not offered first are together.
 fn group_of(choice: &Choice) -> &'static str {
     if choice.is_offered {
         choice.group.unwrap_or_default()

@@ -169,7 +169,7 @@ async fn post_settings(
     }
 }
 
-/// The destination after the change; `None` where nothing is different.
+/// Returns the destination after the change; `None` where nothing is different.
 async fn updated(
     edge: Acting,
     sent: &Sent,
@@ -247,7 +247,7 @@ async fn post_delete(
     }
 }
 
-/// The page of the settings with the error; an error that cannot be corrected there has a page of its own.
+/// Returns the page of the settings with the error; an error that cannot be corrected there has a page of its own.
 async fn at_settings(
     (state, visit, sent): Parts,
     destination: Destination,

@@ -51,7 +51,7 @@ pub struct Head {
 }
 
 impl Head {
-    /// The head of a page of this destination.
+    /// Returns the head of a page of this destination.
     pub fn new(
         visit: &Visit,
         destination: &Destination,
@@ -88,7 +88,7 @@ impl Head {
         }
     }
 
-    /// The address of one of its pages.
+    /// Returns the address of one of its pages.
     pub fn page(&self, end: &str, visit: &Visit) -> String {
         visit.to(&format!("/ui/destinations/{}{end}", self.id))
     }

@@ -37,13 +37,13 @@ const COLUMNS: &[Column<DeliveryView>] = &[
     }),
 ];
 
-/// A status in words.
+/// Returns a status in words.
 fn status(status: &str) -> String {
     let known = serde_json::from_value(status.into()).map(delivery_status);
     known.map_or_else(|_| status.to_owned(), |badge| badge.label().to_owned())
 }
 
-/// The list of what was sent to a destination.
+/// Returns the list of what was sent to a destination.
 pub fn deliveries(visit: &Visit, destination: &Destination, stands: Stands) -> List<DeliveryView> {
     let head = Head::new(visit, destination, stands, DELIVERIES);
     List {

@@ -131,7 +131,7 @@ async fn list(state: State<Shared>, visit: Visit, caller: Caller) -> Result<Resp
     shown(&visit, &page, &found)
 }
 
-/// The name of the destination that the form before this page deleted.
+/// Returns the name of the destination that the form before this page deleted.
 async fn deleted(edge: &Edge, visit: &Visit) -> Result<Option<String>, Error> {
     let Some(id) = visit
         .query("deleted")
@@ -208,7 +208,7 @@ fn path_of_new(visit: &Visit, app: AppId) -> String {
     format!("/ui/apps/{app}/destinations{platform}")
 }
 
-/// The platform whose connection led to a page.
+/// Returns the platform whose connection led to a page.
 fn connected_from(visit: &Visit) -> Option<PlatformId> {
     visit.query("platform_id")?.parse().ok()
 }
@@ -263,7 +263,7 @@ async fn create(
     }
 }
 
-/// The only page that shows new secrets, if there are any, as the answer to the form that made them.
+/// Returns the only page that shows new secrets, if there are any, as the answer to the form that made them.
 async fn once(
     edge: &Edge,
     visit: &Visit,

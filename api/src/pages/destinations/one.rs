@@ -73,7 +73,7 @@ pub async fn show(
     .await
 }
 
-/// How a destination stands, also a deleted one.
+/// Returns how a destination stands, also a deleted one.
 ///
 /// # Errors
 /// There is no such destination, or the database does not answer.
@@ -114,7 +114,7 @@ pub async fn overview(
     )
 }
 
-/// How many were delivered and failed in each span, and how long the answers took; charts of the first span.
+/// Returns how many were delivered and failed in each span, and how long the answers took; charts of the first span.
 async fn rates(
     state: &State<Shared>,
     visit: &Visit,

@@ -66,7 +66,7 @@ async fn show(
     ))
 }
 
-/// The address of a page, with the call and the command for the same count.
+/// Returns the address of a page, with the call and the command for the same count.
 fn place(destination: &Destination, sent: &Sent) -> PageAddress {
     let id = destination.id;
     let of = |name: &str| {
@@ -158,7 +158,7 @@ async fn post_resend(
     }
 }
 
-/// The body of the call of the API that selects what a form names.
+/// Returns the body of the call of the API that selects what a form names.
 fn selection(sent: &Sent, destination: &Destination) -> Result<Map<String, Value>, Vec<Field>> {
     let mut wrong: Vec<Field> = sent.reason().err().into_iter().collect();
     let mut body = Map::from_iter([("destination_id".to_owned(), json!(destination.id))]);

@@ -78,7 +78,7 @@ static FILTERS: [Filter; 5] = [
 ];
 
 impl Filter {
-    /// The filter that a form names; the first one if the name is missing or unknown.
+    /// Returns the filter that a form names; the first one if the name is missing or unknown.
     pub fn of(sent: &Sent) -> &'static Self {
         let [first, ..] = &FILTERS;
         FILTERS
@@ -87,8 +87,8 @@ impl Filter {
             .unwrap_or(first)
     }
 
-    /// Whether the filter can find something for a destination: states require a subscription to `purchase.updated`,
-    /// except that `missing` also finds profiles.
+    /// Returns whether the filter can find something for a destination: states require a subscription to
+    /// `purchase.updated`, except that `missing` also finds profiles.
     fn suits(&self, destination: &Destination) -> bool {
         let has_states = destination.chose(PURCHASE_UPDATED);
         match self.name {
@@ -108,7 +108,7 @@ impl Filter {
         }
     }
 
-    /// The selection as a sentence.
+    /// Returns the selection as a sentence.
     fn describe(&self, sent: &Sent) -> String {
         let entered = |name| sent.get(name).map(entered_instant).unwrap_or_default();
         if self.name == RANGE {
@@ -142,7 +142,7 @@ pub struct ResendPage<'a> {
 }
 
 impl<'a> ResendPage<'a> {
-    /// The forms for the selections that suit the destination; none if the person may not resend.
+    /// Returns the forms for the selections that suit the destination; none if the person may not resend.
     pub fn new(
         frame: &'a Frame,
         visit: &Visit,
@@ -203,7 +203,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// The progress of the previous steps, from the form; none in a dry run.
+    /// Returns the progress of the previous steps, from the form; none in a dry run.
     pub fn before(sent: &Sent, is_real: bool) -> Self {
         if !is_real {
             return Self::default();
@@ -258,7 +258,7 @@ pub struct ResendStep<'a> {
 }
 
 impl<'a> ProgressPage<'a> {
-    /// The page that answers a step.
+    /// Returns the page that answers a step.
     pub fn new(frame: &'a Frame, visit: &Visit, head: Head, step: ResendStep<'_>) -> Self {
         let ResendStep {
             stage,

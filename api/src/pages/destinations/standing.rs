@@ -66,7 +66,8 @@ impl Rate {
     }
 }
 
-/// The charts of the last hour, from the points of what was delivered, of what failed, and of the times of the answers.
+/// Returns the charts of the last hour, from the points of what was delivered, of what failed, and of the times of the
+/// answers.
 pub fn hour(series: &[SeriesPoints]) -> Option<[Chart; 2]> {
     let [delivered, failed, latency] = series else {
         return None;
@@ -354,7 +355,7 @@ fn actions(
     all
 }
 
-/// The effect of a retry now, and the results of the last attempts.
+/// Returns the effect of a retry now, and the results of the last attempts.
 fn retried(HealthView { health, pending }: &HealthView) -> String {
     let all = match *pending {
         0 => "whatever is pending".to_owned(),
@@ -371,7 +372,7 @@ fn retried(HealthView { health, pending }: &HealthView) -> String {
     )
 }
 
-/// The made-up event of a test, by its type.
+/// Returns the made-up event of a test, by its type.
 fn sample() -> Input {
     let none = std::iter::once(("", "No event"));
     let types: Vec<_> = none

@@ -10,8 +10,8 @@ use storage::{DestinationOverview, ShownState};
 pub const SKIPPED: &str = "/deliveries?status=skipped";
 pub const WHY_SKIPPED: &str = "Why nothing is sent";
 
-/// The state with its age, or with the reason why nothing is sent. `page` is the address of a page below that of the
-/// destination.
+/// Returns the state with its age, or with the reason why nothing is sent. `page` is the address of a page below that
+/// of the destination.
 pub fn state(shown: ShownState, since: Option<Moment>, page: impl Fn(&str) -> String) -> Cell {
     let below = match (shown, since) {
         (ShownState::SkipsEverything, _) => vec![CellPart::link(page(SKIPPED), WHY_SKIPPED)],
@@ -36,7 +36,7 @@ pub struct StateTimes {
     pub first_failure_at: Option<Timestamp>,
 }
 
-/// The times of a destination in an overview.
+/// Returns the times of a destination in an overview.
 pub fn times(of: &DestinationOverview) -> StateTimes {
     StateTimes {
         since: of.destination.since,

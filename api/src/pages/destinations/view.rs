@@ -53,7 +53,7 @@ pub struct ListPage<'a> {
 }
 
 impl<'a> ListPage<'a> {
-    /// The list of these destinations.
+    /// Returns the list of these destinations.
     pub fn new(
         frame: &'a Frame,
         visit: &Visit,
@@ -191,7 +191,7 @@ pub struct NewPage<'a> {
 }
 
 impl<'a> NewPage<'a> {
-    /// The page of a new destination.
+    /// Returns the page of a new destination.
     pub fn new(frame: &'a Frame, visit: &Visit, entry: Entry) -> Self {
         let empty = Self {
             frame,
@@ -258,7 +258,7 @@ pub struct OncePage<'a> {
 }
 
 impl<'a> OncePage<'a> {
-    /// The page of a destination that was created or changed.
+    /// Returns the page of a destination that was created or changed.
     pub fn new(
         frame: &'a Frame,
         visit: &Visit,

@@ -66,7 +66,7 @@ const COLUMNS: &[Column<EventView>] = &[
     Column::new("Recorded", |one, _| one.created_at.into()),
 ];
 
-/// The list of events.
+/// Returns the list of events.
 pub fn events(visit: &Visit) -> List<EventView> {
     List {
         screen: SCREEN.path,
@@ -90,12 +90,12 @@ pub fn events(visit: &Visit) -> List<EventView> {
     }
 }
 
-/// The page of the purchase of an event, unless it is for operators.
+/// Returns the page of the purchase of an event, unless it is for operators.
 fn purchase(one: &EventView) -> Option<String> {
     (!is_for_operators(&one.event_type)).then(|| format!("/ui/purchases/{}", one.collapse_key))
 }
 
-/// The subject of an event, and its page.
+/// Returns the subject of an event, and its page.
 pub fn subject(event_type: &str, key: &str) -> (&'static str, String) {
     match group(event_type) {
         ABOUT_DESTINATIONS => ("Destination", format!("/ui/destinations/{key}")),
@@ -104,7 +104,7 @@ pub fn subject(event_type: &str, key: &str) -> (&'static str, String) {
     }
 }
 
-/// The state of a purchase, customer or destination after an event.
+/// Returns the state of a purchase, customer or destination after an event.
 fn state(body: &Value) -> Cell {
     let data = &body["data"];
     let price = data["purchase_price"]
@@ -136,7 +136,7 @@ fn state(body: &Value) -> Cell {
     cell.under(price.into_iter().collect())
 }
 
-/// The customer's own id in the body of an event.
+/// Returns the customer's own id in the body of an event.
 fn customer(body: &Value) -> Option<&str> {
     let of_user = body
         .get("external_ids")
@@ -151,7 +151,7 @@ fn customer(body: &Value) -> Option<&str> {
         .or(own)
 }
 
-/// The wildcards and types of the ledger.
+/// Returns the wildcards and types of the ledger.
 fn type_choices() -> Vec<String> {
     let wildcards = choices()
         .into_iter()

@@ -115,7 +115,7 @@ fn actions(frame: &Frame, detail: &Detail<'_>, mistakes: &Mistakes) -> Vec<Actio
     ]
 }
 
-/// Whether a node is about a destination whose settings left the event out.
+/// Returns whether a node is about a destination whose settings left the event out.
 fn is_left_out(node: &Node) -> bool {
     let fact = |name| text(node, name).unwrap_or_default();
     match node.what {

@@ -94,7 +94,7 @@ impl Requests {
         ]
     }
 
-    /// How long the answers took on average, if there were some.
+    /// Returns how long the answers took on average, if there were some.
     fn average(&self) -> Option<String> {
         let answered = self
             .latency
@@ -108,7 +108,7 @@ impl Requests {
     }
 }
 
-/// The steps with their commands, in order.
+/// Returns the steps with their commands, in order.
 fn list(of: FirstSteps) -> Vec<FirstStep> {
     let step = |is_done, title, (what, command), path| FirstStep {
         is_done,

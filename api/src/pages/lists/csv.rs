@@ -19,7 +19,7 @@ const READ: i64 = 500;
 /// Mark by which spreadsheets recognize the file as UTF-8.
 const MARK: &str = "\u{feff}";
 
-/// The rows of a list: their ids, then the columns of its page. A file that is cut off says so in its last row.
+/// Returns the rows of a list: their ids, then the columns of its page. A file that is cut off says so in its last row.
 ///
 /// # Errors
 /// A filter is wrong, or the database does not answer.
@@ -76,8 +76,9 @@ pub async fn file<T: Serialize, F: Future<Output = Result<Paged<T>, Error>>>(
     Ok((headers, file).into_response())
 }
 
-/// A text of which no spreadsheet takes a part for a formula, whatever divides its cells
-/// (<https://owasp.org/www-community/attacks/CSV_Injection>). The wide signs begin formulas where East Asian texts are typed.
+/// Returns a text of which no spreadsheet takes a part for a formula, whatever divides its cells
+/// (<https://owasp.org/www-community/attacks/CSV_Injection>). The wide signs begin formulas where East Asian texts are
+/// typed.
 pub fn harmless(text: &str) -> String {
     let (mut harmless, mut begins) = (String::with_capacity(text.len() + 1), true);
     for letter in text.chars() {

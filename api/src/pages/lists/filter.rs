@@ -117,7 +117,7 @@ impl<T> Entered<T> {
         sent.collect()
     }
 
-    /// The form with what was entered, and what is wrong with it.
+    /// Returns the form with what was entered, and what is wrong with it.
     ///
     /// # Errors
     /// 503 when the database does not answer.
@@ -187,7 +187,7 @@ impl<T> Entered<T> {
         known.map_or_else(|| name.to_owned(), |(filter, _)| filter.label.to_owned())
     }
 
-    /// The filters in the address alone that are set.
+    /// Returns the filters in the address alone that are set.
     fn narrowed(&self, found: &Paged<T>, visit: &Visit) -> Vec<Narrowed> {
         let narrowed = self
             .fields
@@ -213,7 +213,7 @@ impl<T> Entered<T> {
     }
 }
 
-/// The schema of a field of a query.
+/// Returns the schema of a field of a query.
 pub fn property<Q: Fields>(name: &str) -> &'static Value {
     &schema::<Q>()["properties"][name]
 }
@@ -222,7 +222,7 @@ fn is_instant(schema: &Value) -> bool {
     present(schema)["format"] == "date-time"
 }
 
-/// How a field is entered.
+/// Returns how a field is entered.
 pub fn kind(schema: &Value) -> &'static str {
     match type_of(schema) {
         _ if !choices(schema).is_empty() || !choices(present(schema)).is_empty() => "select",
@@ -232,7 +232,7 @@ pub fn kind(schema: &Value) -> &'static str {
     }
 }
 
-/// The choices of a field with what they are called.
+/// Returns the choices of a field with what they are called.
 fn choices_of(schema: &Value, shown: impl Fn(&str) -> String) -> Vec<(String, String)> {
     let of = if choices(schema).is_empty() {
         present(schema)
@@ -245,7 +245,7 @@ fn choices_of(schema: &Value, shown: impl Fn(&str) -> String) -> Vec<(String, St
         .collect()
 }
 
-/// The platforms of the chosen app, or of all, with the names of their apps.
+/// Returns the platforms of the chosen app, or of all, with the names of their apps.
 async fn named_platforms(edge: &Edge, visit: &Visit) -> Result<Vec<(String, String)>, Error> {
     let first = |limit| Page {
         cursor: None,

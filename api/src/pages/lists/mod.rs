@@ -127,7 +127,7 @@ pub async fn show<Q: Fields, T: Serialize, F: Future<Output = Result<Json<Paged<
     Ok((status, shown(&visit, &page, &found)?).into_response())
 }
 
-/// The query of the API for what was entered.
+/// Returns the query of the API for what was entered.
 fn query<Q: Fields>(
     sent: &[(&str, String)],
     cursor: Option<String>,
@@ -145,7 +145,7 @@ fn query<Q: Fields>(
     )
 }
 
-/// The command that lists the same.
+/// Returns the command that lists the same.
 fn command<Q: Fields>(command: &str, fields: &[(&str, &str)]) -> String {
     let option = |(name, value): &(&str, &str)| {
         let flag = flags::of(command, name);

@@ -28,7 +28,7 @@ impl<T> Column<T> {
         }
     }
 
-    /// The column that names the row.
+    /// Returns the column that names the row.
     pub const fn head(label: &'static str, cell: fn(&T, &Visit) -> Cell) -> Self {
         Self {
             label,
@@ -67,7 +67,7 @@ pub struct Table {
 }
 
 impl Table {
-    /// The table of these items; the caption says what they are and how they are ordered.
+    /// Returns the table of these items; the caption says what they are and how they are ordered.
     pub fn of<T>(caption: &str, columns: &[Column<T>], items: &[T], visit: &Visit) -> Self {
         let cell = |item: &T, column: &Column<T>| CellView {
             label: column.label,

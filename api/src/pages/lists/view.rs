@@ -44,7 +44,7 @@ pub struct ListPage<'a> {
 }
 
 impl<'a> ListPage<'a> {
-    /// The page of these items.
+    /// Returns the page of these items.
     pub fn new<T>(
         frame: &'a Frame,
         visit: &Visit,

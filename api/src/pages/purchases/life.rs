@@ -19,7 +19,7 @@ pub struct BarSegment {
     pub since: Moment,
 }
 
-/// The states of a purchase by its events, oldest first; nothing for one that never changed.
+/// Returns the states of a purchase by its events, oldest first; nothing for one that never changed.
 pub fn line(facts: &PurchaseExplanation) -> Vec<BarSegment> {
     let mut states: Vec<(Timestamp, State)> = Vec::new();
     for event in facts.events.iter().map(|one| &one.event) {

@@ -79,7 +79,7 @@ const COLUMNS: &[Column<PurchaseView>] = &[
     }),
 ];
 
-/// The list of purchases.
+/// Returns the list of purchases.
 pub fn purchases(visit: &Visit) -> List<PurchaseView> {
     List {
         screen: SCREEN.path,

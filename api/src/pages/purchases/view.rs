@@ -25,7 +25,7 @@ use storage::{
     Addressee, DeliveryStatus, PaymentView, Platform, PurchaseExplanation, Role, WaitingFor,
 };
 
-/// A field of the record in the body of a `purchase.updated`.
+/// Returns a field of the record in the body of a `purchase.updated`.
 pub fn field<'b>(body: &'b Value, name: &str) -> Option<&'b str> {
     body.get("data")?.get(name)?.as_str()
 }
@@ -334,7 +334,8 @@ fn resent(facts: &PurchaseExplanation) -> String {
     )
 }
 
-/// Whether an event that is resent alone was not sent to a destination: it was skipped, or its type is not chosen.
+/// Returns whether an event that is resent alone was not sent to a destination: it was skipped, or its type is not
+/// chosen.
 fn has_unsent(facts: &PurchaseExplanation) -> bool {
     let active = || {
         facts

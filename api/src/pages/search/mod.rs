@@ -89,7 +89,7 @@ pub struct Suggestion {
     pub path: Option<String>,
 }
 
-/// The suggestion of an id that something has.
+/// Returns the suggestion of an id that something has.
 pub async fn suggestion(
     edge: &Edge,
     visit: &Visit,
@@ -104,12 +104,12 @@ pub async fn suggestion(
     }))
 }
 
-/// The body of the request that searches the same.
+/// Returns the body of the request that searches the same.
 pub fn body(q: &str, app: Option<AppId>) -> Value {
     app.map_or_else(|| json!({ "q": q }), |app| json!({ "q": q, "app_id": app }))
 }
 
-/// The command that searches the same.
+/// Returns the command that searches the same.
 pub fn command(q: &str, app: Option<AppId>) -> String {
     // What begins with a dash is no option.
     let mark = if q.starts_with('-') { "-- " } else { "" };
@@ -117,8 +117,8 @@ pub fn command(q: &str, app: Option<AppId>) -> String {
     format!("settle search{app} {mark}{}", quoted(q))
 }
 
-/// The page of what was found, if that is one thing that has a page and was found by its whole id. A customer is shown
-/// with all purchases and devices.
+/// Returns the page of what was found, if that is one thing that has a page and was found by its whole id. A customer
+/// is shown with all purchases and devices.
 fn only(found: &[SearchHit]) -> Option<String> {
     if is_beginning(found) {
         return None;
@@ -142,7 +142,7 @@ fn only(found: &[SearchHit]) -> Option<String> {
     })
 }
 
-/// The platforms that could have received it, for who looks for what is missing.
+/// Returns the platforms that could have received it, for who looks for what is missing.
 async fn sources(edge: &Edge, app: Option<AppId>) -> Result<Sources, Error> {
     let page = Page {
         cursor: None,

@@ -63,7 +63,7 @@ impl PlatformView {
     }
 }
 
-/// Whether a topic of a platform may send.
+/// Returns whether a topic of a platform may send.
 fn trust(topics: &[Topic]) -> Badge {
     let is = |states: &[TopicState]| topics.iter().any(|topic| states.contains(&topic.state));
     if is(&[TopicState::Configured, TopicState::Confirmed]) {
@@ -109,7 +109,7 @@ pub struct SearchPage<'a> {
 }
 
 impl<'a> SearchPage<'a> {
-    /// The page over what was found.
+    /// Returns the page over what was found.
     pub fn new(
         frame: &'a Frame,
         visit: &Visit,
@@ -175,7 +175,7 @@ fn hit(found: &SearchHit, purchase: Option<&PurchaseView>) -> Hit {
     }
 }
 
-/// The customer of a purchase: the app's own id, or else that of the store.
+/// Returns the customer of a purchase: the app's own id, or else that of the store.
 fn customer(view: &PurchaseView) -> Option<&str> {
     let own = view
         .data
@@ -200,7 +200,7 @@ const fn name(kind: FoundKind) -> &'static str {
     }
 }
 
-/// The page of what was found: its own, or that of its purchase with a mark at the thing itself.
+/// Returns the page of what was found: its own, or that of its purchase with a mark at the thing itself.
 pub fn path(found: &SearchHit) -> Option<String> {
     let purchase = found.collapse_key.map(|key| format!("/ui/purchases/{key}"));
     match found.kind {

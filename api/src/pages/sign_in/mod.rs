@@ -47,7 +47,7 @@ pub fn routes() -> Vec<Route> {
     ]
 }
 
-/// The answer to a request without a sign-in: once there is one, the page continues where it was.
+/// Returns the answer to a request without a sign-in: once there is one, the page continues where it was.
 pub fn required(request: &Request) -> Response {
     let (headers, uri) = (request.headers(), request.uri());
     let here = uri.path_and_query().map_or("/ui/", |path| path.as_str());
@@ -155,7 +155,7 @@ async fn by_key(
     Ok(arriving(&sign_in, &secret, lifetime, next.as_deref()))
 }
 
-/// The person that a key stands for, with the name that they entered.
+/// Returns the person that a key stands for, with the name that they entered.
 fn person(edge: &Edge, caller: &Caller, name: Option<String>) -> Person {
     let person = sign_ins::person(edge, caller);
     match name
@@ -211,7 +211,7 @@ async fn by_link(
     }
 }
 
-/// The answer that begins a sign-in: it shows at the next page whether the browser took the cookie.
+/// Returns the answer that begins a sign-in: it shows at the next page whether the browser took the cookie.
 fn arriving(
     sign_in: &SignIn,
     secret: &SecretString,

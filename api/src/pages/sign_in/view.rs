@@ -27,7 +27,7 @@ pub struct LinkPage {
 }
 
 impl LinkPage {
-    /// The button of a link by which this person signs in.
+    /// Returns the button of a link by which this person signs in.
     pub fn new(code: String, person: Person) -> Self {
         Self {
             files: Files::all(),
@@ -72,7 +72,7 @@ pub struct CookieRefused {
     pub files: Files,
 }
 
-/// The command that opens the page with a new link.
+/// Returns the command that opens the page with a new link.
 pub const fn command() -> &'static str {
     "settle open"
 }

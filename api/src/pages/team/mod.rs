@@ -115,7 +115,7 @@ async fn keys(
     shown(&visit, &page, &found)
 }
 
-/// All items of a list.
+/// Returns all items of a list.
 async fn whole<T, F>(read: impl Fn(Page) -> F) -> Result<Paged<T>, Error>
 where
     F: Future<Output = Result<Paged<T>, Error>>,

@@ -39,7 +39,7 @@ pub struct PeoplePage<'a> {
 }
 
 impl<'a> PeoplePage<'a> {
-    /// The page of these sign-ins, which may last as long as `longest`.
+    /// Returns the page of these sign-ins, which may last as long as `longest`.
     pub fn new(
         frame: &'a Frame,
         visit: &Visit,
@@ -76,13 +76,13 @@ impl<'a> PeoplePage<'a> {
         }
     }
 
-    /// Whether other people than the visitor are signed in.
+    /// Returns whether other people than the visitor are signed in.
     fn has_others(&self) -> bool {
         self.people.iter().any(|one| one.end.is_some())
     }
 }
 
-/// The link that was just created.
+/// Returns the link that was just created.
 fn link(visit: &Visit, once: &ShownOnce) -> Option<Once> {
     let (path, expires) = (once.text("path")?, once.text("expires_at")?);
     let person = once.sent.get("name").unwrap_or_default();
@@ -130,7 +130,7 @@ pub struct KeysPage<'a> {
 }
 
 impl<'a> KeysPage<'a> {
-    /// The page of those of these keys that were not revoked.
+    /// Returns the page of those of these keys that were not revoked.
     pub fn new(
         frame: &'a Frame,
         visit: &Visit,
@@ -174,7 +174,7 @@ impl<'a> KeysPage<'a> {
     }
 }
 
-/// The key that was just created.
+/// Returns the key that was just created.
 fn created(once: &ShownOnce) -> Option<Once> {
     let (key, name, role) = (once.text("key")?, once.text("name")?, once.text("role")?);
     let note =
@@ -186,7 +186,7 @@ fn created(once: &ShownOnce) -> Option<Once> {
     })
 }
 
-/// The lists of the screen, of which one is shown.
+/// Returns the lists of the screen, of which one is shown.
 fn tabs(visit: &Visit, current: &str) -> Tabs {
     let tab = |(label, path): (&'static str, &str)| Tab {
         label,

@@ -48,13 +48,13 @@ impl Amazon {
         }
     }
 
-    /// The settings of the simulated store, if it verifies the purchase.
+    /// Returns the settings of the simulated store, if it verifies the purchase.
     fn simulated(&self, subject: &Subject) -> Option<&Settings> {
         let (simulated, settings) = self.simulated.as_ref()?;
         simulated.verifies(subject).then_some(settings)
     }
 
-    /// The request of a check, or its answer if none can be sent.
+    /// Returns the request of a check, or its answer if none can be sent.
     fn request(&self, subject: &Subject) -> Result<Request, Answer> {
         let Some(settings) = self.simulated(subject) else {
             // The sample of another data directory, or of one that is under `serve` now: no store knows it.

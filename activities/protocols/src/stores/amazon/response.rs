@@ -50,7 +50,7 @@ pub fn answer(reply: &Reply, receipt_id: &str, at: Timestamp) -> Answer {
     }
 }
 
-/// A `Retry-After` in seconds. Its other form, a date, is ignored.
+/// Returns a `Retry-After` in seconds. Its other form, a date, is ignored.
 fn seconds(text: &str) -> Option<Duration> {
     text.trim().parse().ok().map(Duration::from_secs)
 }
@@ -144,8 +144,8 @@ fn country(text: &str) -> Option<String> {
     is_code.then(|| text.to_ascii_uppercase())
 }
 
-/// The promotions with this status, `inprogress` or `queued`. Amazon's documentation and other implementations spell
-/// the status with different capitals.
+/// Returns the promotions with this status, `inprogress` or `queued`. Amazon's documentation and other implementations
+/// spell the status with different capitals.
 fn offers(promotions: &Value, status: &str) -> Vec<Offer> {
     let running = |promotion: &Value| {
         let text = |name: &str| {
@@ -163,7 +163,7 @@ fn offers(promotions: &Value, status: &str) -> Vec<Offer> {
     }
 }
 
-/// The kind of promotion. `text` is the output of [`plain`] for `Introductory Price - All Customers`,
+/// Returns the kind of promotion. `text` is the output of [`plain`] for `Introductory Price - All Customers`,
 /// `Promotional Price - Lapsed Customers`, `Retention Offer` or another type.
 fn offer(text: &str) -> Offer {
     let kinds = [
@@ -189,14 +189,14 @@ fn plain(text: &str) -> String {
 struct Fields<'a>(&'a Map<String, Value>);
 
 impl Fields<'_> {
-    /// Whether the answer describes a receipt. An answer of a proxy does not.
+    /// Returns whether the answer describes a receipt. An answer of a proxy does not.
     fn is_about_a_receipt(&self) -> bool {
         ["productId", "productType", "purchaseDate"]
             .iter()
             .any(|name| self.text(name).is_some())
     }
 
-    /// A text field; a number is converted. A text that is no id or name counts as absent.
+    /// Returns a text field; a number is converted. A text that is no id or name counts as absent.
     fn text(&self, name: &str) -> Option<String> {
         let text = match self.0.get(name)? {
             Value::String(text) => text.trim().to_owned(),
@@ -207,7 +207,7 @@ impl Fields<'_> {
         is_present.then_some(text)
     }
 
-    /// An integer field, also as a text. A fraction is cut off.
+    /// Returns an integer field, also as a text. A fraction is cut off.
     fn number(&self, name: &str) -> Option<i64> {
         let text = self.text(name)?;
         #[expect(
@@ -223,14 +223,14 @@ impl Fields<'_> {
         text.parse().ok().or_else(rounded)
     }
 
-    /// A date in milliseconds since 1970. Zero and negative numbers count as absent.
+    /// Returns a date in milliseconds since 1970. Zero and negative numbers count as absent.
     fn date(&self, name: &str) -> Option<Timestamp> {
         self.number(name)
             .filter(|millis| *millis > 0)
             .map(Timestamp::from_millis)
     }
 
-    /// A boolean field, also as a text or as 1 and 0.
+    /// Returns a boolean field, also as a text or as 1 and 0.
     fn flag(&self, name: &str) -> Option<bool> {
         if let Some(Value::Bool(flag)) = self.0.get(name) {
             return Some(*flag);

@@ -85,14 +85,14 @@ impl ServiceAccount {
         })
     }
 
-    /// The account's address, to which rights are granted in the Play Console.
+    /// Returns the account's address, to which rights are granted in the Play Console.
     pub fn email(&self) -> &str {
         &self.email
     }
 
-    /// A JSON Web Token signed with RS256, which `audience` exchanges for an access token of `scope`
-    /// (<https://developers.google.com/identity/protocols/oauth2/service-account#authorizingrequests>); `None` if the key
-    /// cannot sign.
+    /// Returns a JSON Web Token signed with RS256, which `audience` exchanges for an access token of `scope`
+    /// (<https://developers.google.com/identity/protocols/oauth2/service-account#authorizingrequests>); `None` if the
+    /// key cannot sign.
     pub fn assertion(&self, audience: &str, scope: &str, now: Timestamp) -> Option<SecretString> {
         let second = now.micros().div_euclid(1_000_000);
         let lifetime = i64::try_from(HOUR.as_secs()).ok()?;
@@ -122,7 +122,7 @@ impl ServiceAccount {
     }
 }
 
-/// Whether a text can be the address of an account.
+/// Returns whether a text can be the address of an account.
 fn is_address(text: &str) -> bool {
     let is_visible = text.bytes().all(|byte| byte.is_ascii_graphic());
     let has_parts = text
@@ -131,7 +131,7 @@ fn is_address(text: &str) -> bool {
     is_plain(text, MAX_CHARS) && is_visible && has_parts
 }
 
-/// The RSA key of a PEM text in PKCS #8. The checks of the library include its size, 2048 to 4096 bits.
+/// Returns the RSA key of a PEM text in PKCS #8. The checks of the library include its size, 2048 to 4096 bits.
 fn key(pem: &str) -> Option<RsaKeyPair> {
     let (_, rest) = pem.split_once(PEM_BEGIN)?;
     let (encoded, _) = rest.split_once(PEM_END)?;

@@ -48,12 +48,12 @@ impl OrderBatches {
         }
     }
 
-    /// Whether every order is read.
+    /// Returns whether every order is read.
     pub const fn is_done(&self) -> bool {
         self.pending.is_empty()
     }
 
-    /// The request of the next batch; `None` after the last one, or if its address is no URL.
+    /// Returns the request of the next batch; `None` after the last one, or if its address is no URL.
     pub fn request(&self, settings: &Settings, package: &PackageName) -> Option<(Request, Bucket)> {
         let ids = self.pending.last()?.iter();
         let parameters: Vec<(&str, &str)> = ids.map(|id| ("orderIds", id.as_str())).collect();

@@ -116,7 +116,7 @@ impl<'a> Walk<'a> {
         ))
     }
 
-    /// The reply to a query, which is the next one.
+    /// Returns the reply to a query, which is the next one.
     fn replied(&mut self, query: Query) -> Result<&'a Replied, Halt> {
         self.replies.next().ok_or(Halt::Missing(query))
     }
@@ -160,7 +160,7 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// The customer of the nearest purchase of the chain that names one.
+    /// Returns the customer of the nearest purchase of the chain that names one.
     fn chain(
         &mut self,
         token: &PurchaseToken,
@@ -222,7 +222,7 @@ fn order(reply: &Reply, id: &str) -> Result<ShownOrder, ReadError> {
     Ok(shown)
 }
 
-/// The outcome for a purchase that the store no longer shows. One that is new is checked again.
+/// Returns the outcome for a purchase that the store no longer shows. One that is new is checked again.
 fn gone(known: KnownPurchase, at: Timestamp) -> CheckOutcome {
     let age = known.reported_at.map(|reported_at| at.since(reported_at));
     if age.is_some_and(|age| age < NEW) {

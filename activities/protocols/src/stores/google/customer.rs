@@ -21,7 +21,7 @@ impl Accounts {
     }
 }
 
-/// The customer with the id of this account; `None` if it is absent or no id.
+/// Returns the customer with the id of this account; `None` if it is absent or no id.
 pub(super) fn named(account: Option<&str>) -> Option<CustomerName> {
     let id = account.filter(|id| is_plain(id, MAX_CHARS) && id.len() <= MAX_ID_BYTES)?;
     (!id.trim().is_empty()).then(|| CustomerName(id.to_owned()))

@@ -105,14 +105,14 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// The service account of a platform's credentials; `None` if there is none that can sign.
+    /// Returns the service account of a platform's credentials; `None` if there is none that can sign.
     pub fn account(credentials: &SecretString) -> Option<ServiceAccount> {
         let credentials: Self = serde_json::from_str(credentials.expose_secret()).ok()?;
         ServiceAccount::parse(&credentials.service_account.into()).ok()
     }
 }
 
-/// The package of the platform's app; `None` if it is not set.
+/// Returns the package of the platform's app; `None` if it is not set.
 fn package(subject: &Subject) -> Option<PackageName> {
     let name = subject.own.settings.as_ref()?.get(PACKAGE_NAME)?;
     PackageName::new(name.as_str()?)
@@ -139,7 +139,7 @@ impl Google {
         }
     }
 
-    /// The next step of a check, or its answer.
+    /// Returns the next step of a check, or its answer.
     fn step(&self, subject: &Subject, replies: &[Replied]) -> Result<(Request, Bucket), Answer> {
         // The sample of another data directory, or of one that is under `serve` now: no store knows it.
         let is_sample = is_sample_purchase(&subject.receipt_id);
@@ -158,12 +158,12 @@ impl Google {
     }
 }
 
-/// The answer about a text that is no purchase of the store.
+/// Returns the answer about a text that is no purchase of the store.
 const fn unknown() -> Answer {
     Answer::Verification(Verification::Parked(Parked::UnknownReceipt))
 }
 
-/// The answer to a check whose access token cannot be requested.
+/// Returns the answer to a check whose access token cannot be requested.
 fn without_token(error: ReadError) -> Answer {
     match error {
         ReadError::Refused(_) => Answer::Refused,

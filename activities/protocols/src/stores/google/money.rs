@@ -68,7 +68,7 @@ impl TryFrom<RawMoney> for Money {
     }
 }
 
-/// Whether a text is a code of so many capitals, such as that of a currency or a country.
+/// Returns whether a text is a code of so many capitals, such as that of a currency or a country.
 pub(super) fn is_code(text: &str, letters: usize) -> bool {
     text.len() == letters && text.bytes().all(|letter| letter.is_ascii_uppercase())
 }

@@ -51,7 +51,7 @@ struct Durations {
     account_hold_duration: Option<String>,
 }
 
-/// The request of a product's base plans; `None` if the id is none, or the address no URL.
+/// Returns the request of a product's base plans; `None` if the id is none, or the address no URL.
 pub fn request(
     settings: &Settings,
     package: &PackageName,
@@ -88,7 +88,7 @@ impl Plan {
     }
 }
 
-/// A term in ISO 8601, such as `P1M`; `None` for another form, or of no length.
+/// Returns a term in ISO 8601, such as `P1M`; `None` for another form, or of no length.
 fn term(text: &str) -> Option<Term> {
     let (count, letter) = counted(text)?;
     let unit = match letter {
@@ -101,12 +101,12 @@ fn term(text: &str) -> Option<Term> {
     (count > 0).then_some(Term { count, unit })
 }
 
-/// A number of days in ISO 8601, such as `P0D`.
+/// Returns a number of days in ISO 8601, such as `P0D`.
 fn days(text: &str) -> Option<u16> {
     counted(text).and_then(|(count, letter)| (letter == "D").then_some(count))
 }
 
-/// The number and the letter of a duration with one unit.
+/// Returns the number and the letter of a duration with one unit.
 fn counted(text: &str) -> Option<(u16, &str)> {
     let text = text.strip_prefix('P')?;
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();

@@ -50,12 +50,12 @@ struct OfferDetails {
 }
 
 impl Product {
-    /// The customer's account in the app.
+    /// Returns the customer's account in the app.
     pub fn customer(&self) -> Option<CustomerName> {
         named(self.obfuscated_external_account_id.as_deref())
     }
 
-    /// The purchase, without its order. `None`: its state is not known to this version.
+    /// Returns the purchase, without its order. `None`: its state is not known to this version.
     pub fn shown(self, at: Timestamp) -> Option<ShownPurchase> {
         let stage = match self.purchase_state_context.purchase_state.as_str() {
             "PENDING" => PurchaseStage::Pending,

@@ -48,7 +48,7 @@ pub enum Query {
     Order(String),
 }
 
-/// The request of a resource, in the bucket of its quota; `None` if its address is no URL.
+/// Returns the request of a resource, in the bucket of its quota; `None` if its address is no URL.
 pub fn request(
     settings: &Settings,
     package: &PackageName,
@@ -69,7 +69,7 @@ pub fn request(
     Some((request, settings.bucket(bucket)))
 }
 
-/// A GET of a path below the package, with these parameters.
+/// Returns a GET of a path below the package, with these parameters.
 pub(super) fn get(
     settings: &Settings,
     package: &PackageName,
@@ -102,8 +102,8 @@ pub(super) fn get(
     })
 }
 
-/// Whether a text can be the id of a product or an order, such as `GPA.1234-5678-9012-12345..0`. URL parsers remove `.`
-/// and `..` from a path even when they are percent-encoded.
+/// Returns whether a text can be the id of a product or an order, such as `GPA.1234-5678-9012-12345..0`. URL parsers
+/// remove `.` and `..` from a path even when they are percent-encoded.
 pub(super) fn is_path_id(id: &str) -> bool {
     let is_visible = id.bytes().all(|byte| byte.is_ascii_graphic());
     is_plain(id, MAX_CHARS) && is_visible && !matches!(id, "." | "..")

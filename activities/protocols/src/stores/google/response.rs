@@ -112,18 +112,18 @@ pub fn resource<T: DeserializeOwned>(reply: &Reply) -> Result<T, ReadError> {
     Err(refusal(status, retry_after, body))
 }
 
-/// A JSON text as a value. A half of a surrogate pair, as in a text of a customer, spoils no other field.
+/// Returns a JSON text as a value. A half of a surrogate pair, as in a text of a customer, spoils no other field.
 pub(super) fn json<T: DeserializeOwned>(body: &str) -> Option<T> {
     let read = serde_json::from_str(body).or_else(|_| serde_json::from_str(&readable_json(body)));
     read.ok()
 }
 
-/// An answer with the status 200 that cannot be read. `why` continues the sentence.
+/// Returns an answer with the status 200 that cannot be read. `why` continues the sentence.
 pub(super) fn unreadable(why: &str) -> ReadError {
     Retry::new(UNREADABLE, format!("HTTP 200, but {why}")).into()
 }
 
-/// An answer that shows something that this version does not know.
+/// Returns an answer that shows something that this version does not know.
 pub(super) fn unknown_value(why: &str) -> ReadError {
     let retry = Retry::new("unknown_value", format!("HTTP 200, but {why}"));
     ReadError::Retry(Retry {
@@ -132,7 +132,7 @@ pub(super) fn unknown_value(why: &str) -> ReadError {
     })
 }
 
-/// The class of an answer with another status than 200.
+/// Returns the class of an answer with another status than 200.
 fn refusal(status: u16, retry_after: Option<&str>, body: &str) -> ReadError {
     // The API's own errors have a body with their status. That of a proxy does not end what is known of a purchase.
     let error = json::<ErrorBody>(body).map(|body| body.error);
@@ -152,7 +152,7 @@ fn refusal(status: u16, retry_after: Option<&str>, body: &str) -> ReadError {
     }
 }
 
-/// The class of a status that says nothing of what was requested.
+/// Returns the class of a status that says nothing of what was requested.
 pub(super) fn unusual(status: u16, retry_after: Option<&str>) -> ReadError {
     match status {
         429 => throttled(status, retry_after),
@@ -179,7 +179,7 @@ pub(super) fn throttled(status: u16, retry_after: Option<&str>) -> ReadError {
     })
 }
 
-/// A `Retry-After` in seconds. Its other form, a date, is ignored.
+/// Returns a `Retry-After` in seconds. Its other form, a date, is ignored.
 fn seconds(text: &str) -> Option<Duration> {
     text.trim().parse().ok().map(Duration::from_secs)
 }

@@ -281,7 +281,7 @@ pub struct OrderRefund {
 }
 
 impl ShownPurchase {
-    /// Whether the customer has access.
+    /// Returns whether the customer has access.
     pub const fn is_running(&self) -> bool {
         matches!(
             self.stage,
@@ -289,18 +289,18 @@ impl ShownPurchase {
         )
     }
 
-    /// The latest end of the terms of all items.
+    /// Returns the latest end of the terms of all items.
     pub fn expires_at(&self) -> Option<Timestamp> {
         self.items.iter().filter_map(|item| item.expires_at).max()
     }
 
-    /// The end of the latest period that one of the orders paid.
+    /// Returns the end of the latest period that one of the orders paid.
     pub fn paid_until(&self) -> Option<Timestamp> {
         let lines = self.orders.iter().flat_map(|order| &order.lines);
         lines.filter_map(|line| line.period_until).max()
     }
 
-    /// The ids of the paid orders, each once, in the order of the items.
+    /// Returns the ids of the paid orders, each once, in the order of the items.
     pub fn order_ids(&self) -> Vec<&str> {
         let mut ids: Vec<&str> = Vec::new();
         for id in self
@@ -317,7 +317,7 @@ impl ShownPurchase {
 }
 
 impl ShownItem {
-    /// The product with its plan: both plans of a product have its id, so that it alone is no SKU.
+    /// Returns the product with its plan: both plans of a product have its id, so that it alone is no SKU.
     pub fn sku(&self) -> String {
         match &self.plan_id {
             Some(plan) => format!("{}:{plan}", self.product_id),
@@ -327,7 +327,7 @@ impl ShownItem {
 }
 
 impl ShownOrder {
-    /// The number of the order in the series of its purchase, from 1: `GPA.1..0` is the second. `None` if its
+    /// Returns the number of the order in the series of its purchase, from 1: `GPA.1..0` is the second. `None` if its
     /// suffix is no number.
     pub fn number(&self) -> Option<u32> {
         match self.id.split_once("..") {

@@ -157,7 +157,7 @@ struct Replacement {
 }
 
 impl Subscription {
-    /// The customer's accounts in the app: of the purchase, and of the one that had ended before it.
+    /// Returns the customer's accounts in the app: of the purchase, and of the one that had ended before it.
     pub fn accounts(&self) -> [Option<&Accounts>; 2] {
         let context = self.out_of_app_purchase_context.as_ref();
         [
@@ -170,7 +170,7 @@ impl Subscription {
         self.linked_purchase_token.as_ref()
     }
 
-    /// The purchase, without orders. `None`: its state is not known to this version.
+    /// Returns the purchase, without orders. `None`: its state is not known to this version.
     pub fn shown(self, at: Timestamp) -> Option<ShownPurchase> {
         let declined = [
             self.on_hold_state_context,
@@ -218,7 +218,7 @@ fn stage(name: &str) -> Option<PurchaseStage> {
     })
 }
 
-/// Whether a state of acknowledgement is that of an acknowledged purchase.
+/// Returns whether a state of acknowledgement is that of an acknowledged purchase.
 pub(super) fn is_acknowledged(state: Option<&str>) -> Option<bool> {
     match state? {
         "ACKNOWLEDGEMENT_STATE_ACKNOWLEDGED" => Some(true),
@@ -227,7 +227,7 @@ pub(super) fn is_acknowledged(state: Option<&str>) -> Option<bool> {
     }
 }
 
-/// The phase of an offer by the name of its type.
+/// Returns the phase of an offer by the name of its type.
 pub(super) fn named_phase(name: Option<&str>) -> Option<OfferPhase> {
     match name? {
         "BASE" => Some(OfferPhase::Base),

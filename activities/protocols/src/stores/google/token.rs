@@ -48,7 +48,7 @@ struct TokenError {
     error: String,
 }
 
-/// The request of an access token, signed at `now`.
+/// Returns the request of an access token, signed at `now`.
 ///
 /// # Errors
 /// The key cannot sign, or the address is no URL.
@@ -114,7 +114,7 @@ pub fn issued(reply: &Reply) -> Result<AccessToken, ReadError> {
 }
 
 impl Issued {
-    /// The token, if it can be sent in a header and is valid for a while.
+    /// Returns the token, if it can be sent in a header and is valid for a while.
     fn token(self) -> Option<AccessToken> {
         let token = &self.access_token;
         let is_visible = token.bytes().all(|byte| byte.is_ascii_graphic());

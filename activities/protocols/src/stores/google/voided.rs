@@ -88,8 +88,8 @@ struct VoidedEntry {
     voided_quantity: Option<u32>,
 }
 
-/// The request of a page of what was recorded from `since` on: with `page`, that of [`VoidedPage::next`]. `None` if its
-/// address is no URL.
+/// Returns the request of a page of what was recorded from `since` on: with `page`, that of [`VoidedPage::next`].
+/// `None` if its address is no URL.
 pub fn request(
     settings: &Settings,
     package: &PackageName,

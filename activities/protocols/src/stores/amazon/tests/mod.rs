@@ -53,7 +53,7 @@ fn replied(status: u16, body: &str) -> Answer {
     )
 }
 
-/// The snapshot of a body about the receipt.
+/// Returns the snapshot of a body about the receipt.
 fn read(fields: Value) -> Snapshot {
     let mut body = json!({ "receiptId": RECEIPT });
     if let (Some(body), Value::Object(fields)) = (body.as_object_mut(), fields) {

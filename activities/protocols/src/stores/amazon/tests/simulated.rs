@@ -9,7 +9,7 @@ use serde_json::json;
 
 const DEMO: u128 = 1;
 
-/// A purchase of a platform.
+/// Returns a purchase of a platform.
 fn subject(number: u128, receipt_id: &str) -> Subject {
     Subject {
         platform: platform(number),

@@ -29,7 +29,7 @@ fn account() -> ServiceAccount {
     parsed(&key_file()).unwrap()
 }
 
-/// The header and the claims of a request's signature, which is verified.
+/// Returns the header and the claims of a request's signature, which is verified.
 fn assertion(body: &[u8]) -> [Value; 2] {
     let fields: Vec<(String, String)> = form_urlencoded::parse(body).into_owned().collect();
     let grant = "urn:ietf:params:oauth:grant-type:jwt-bearer";

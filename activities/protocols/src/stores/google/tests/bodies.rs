@@ -16,7 +16,7 @@ fn euros(amount: &str) -> Money {
     }
 }
 
-/// The only item of a subscription with these members.
+/// Returns the only item of a subscription with these members.
 fn read_item(members: Value) -> ShownItem {
     let mut shown = read(json!({ "lineItems": [item("monthly", members)] }));
     assert_eq!(shown.items.len(), 1);

@@ -21,7 +21,7 @@ fn package() -> PackageName {
     PackageName::new(PACKAGE).unwrap()
 }
 
-/// The path of the next request after these replies.
+/// Returns the path of the next request after these replies.
 fn sent(replies: &[Replied]) -> String {
     match google().next(&subject(TOKEN), replies) {
         CheckStep::Send(request, bucket) => format!("{} {}", bucket.name, request.url),

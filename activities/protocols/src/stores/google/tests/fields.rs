@@ -63,7 +63,7 @@ const EXCLUSIVE: &[(usize, &[&str])] = &[
 /// Number of samples after which each exclusive member was in one.
 const SAMPLES: usize = 16;
 
-/// A sample of a resource with all its members. `pick` chooses among exclusive members and names.
+/// Returns a sample of a resource with all its members. `pick` chooses among exclusive members and names.
 fn sample(description: &Map<String, Value>, name: &str, pick: usize) -> Value {
     let members = description[name].as_object().expect("a resource");
     let is_chosen = |member: &str| {
@@ -135,7 +135,7 @@ fn without(mut sample: Value, path: &str) -> Value {
     sample
 }
 
-/// The paths of the members without which a resource is read differently.
+/// Returns the paths of the members without which a resource is read differently.
 fn read(name: &str, reads: fn(&Value) -> String) -> BTreeSet<String> {
     let description: Map<String, Value> = serde_json::from_str(DESCRIPTION).expect("JSON");
     let mut read = BTreeSet::new();

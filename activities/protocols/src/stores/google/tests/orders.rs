@@ -6,7 +6,7 @@ use crate::stores::google::shown::{OfferPhase, OrderState, ShownOrder};
 use domain::text::decimal;
 use serde_json::{Value, json};
 
-/// An order with these members, as a check reads it.
+/// Returns an order with these members, as a check reads it.
 fn read(members: Value) -> ShownOrder {
     let body = order(ORDER, members);
     let replies = [answered(200, subscription(json!({}))), answered(200, body)];
