@@ -170,16 +170,16 @@ pub trait SecretUrl {
     /// Returns whether the stored settings hold a secret URL.
     fn is_secret(&self, settings: &Value) -> bool;
 
-    /// Returns the settings as people see them: such a URL is cut off after its host.
+    /// Returns the settings for display: a secret URL is cut off after its host.
     fn shown(&self, settings: &Value) -> Value;
 
-    /// Returns the settings with each URL cut off, whether it is a secret or not.
+    /// Returns the settings with every URL cut off after its host, secret or not.
     fn without_target(&self, settings: &Value) -> Value;
 
-    /// Encrypts such a URL of a stored destination; `None` where there is nothing to encrypt.
+    /// Encrypts the secret URL of a stored destination; `None` if there is nothing to encrypt.
     ///
     /// Fails if the stored settings or secrets cannot be read.
-    /// The stored settings or secrets cannot be read.
+    /// Fails if the stored settings or secrets cannot be read.
     fn sealed(
         &self,
         settings: &Value,
@@ -187,15 +187,15 @@ pub trait SecretUrl {
     ) -> Result<Option<ChangedSettings>, Invalid>;
 }
 
-/// A stored destination with its secrets: builds its requests and judges the replies.
+/// A stored destination with its secrets, which builds requests and judges the replies.
 pub trait Connector: fmt::Debug + Send + Sync {
     /// Returns the request with one event, or with several if the kind takes batches. `at` is the time of this attempt.
     ///
     /// Fails if the events or the secret do not fit this kind.
-    /// The events or the secret do not fit this kind.
+    /// Fails if the events or the secret do not fit this kind.
     fn request(&self, at: Timestamp, attempts: &[Attempt]) -> Result<Outgoing, Invalid>;
 
-    /// Returns the names of the headers of its requests, in lower case and in their order.
+    /// Returns the names of the headers of a request, in lower case and in their order.
     fn header_names(&self) -> Vec<String> {
         Vec::new()
     }
@@ -206,81 +206,82 @@ pub trait Connector: fmt::Debug + Send + Sync {
     /// Judges a reply for each event and for the destination as a whole.
     fn judge(&self, exchange: Exchange<'_>) -> DeliveryResult;
 
-    /// Time without a success after which a failed request disables the destination.
+    /// Returns the time without a success after which a failed request disables the destination.
     fn disable_after(&self) -> Duration {
         DISABLE_AFTER
     }
 
-    /// Redacts our secrets in a text that the destination sent.
+    /// Redacts our secrets in a text from the destination.
     fn redact(&self, text: &str) -> String;
 
-    /// Returns a request that tests the connection without a customer's event; a kind that supports it sends the sample
+    /// Returns a request that tests the connection without a customer's event. A kind that supports samples sends the
     /// event `sample`.
     ///
     /// Fails if a setting that the test needs is missing, or if the kind does not support samples.
-    /// A setting that the test needs is missing, or the kind does not support samples.
+    /// Fails if a setting that the test needs is missing, or if the kind does not support samples.
     fn test(&self, at: Timestamp, id: &str, sample: Option<&Value>) -> Result<Outgoing, Invalid>;
 
     /// Describes the reply to [`Self::test`] as a sentence for people.
     ///
     /// Returns why the connection does not work, as a sentence for people.
-    /// The connection does not work: the reason as a sentence for people.
+    /// Returns why the connection does not work, as a sentence for people.
     fn describe_test(&self, reply: &Incoming) -> Result<String, String>;
 
-    /// Returns the request with these events of devices.
+    /// Returns the request with these device events.
     ///
     /// Fails if the events or the secret do not fit this kind.
-    /// The events or the secret do not fit this kind.
+    /// Fails if the events or the secret do not fit this kind.
     fn streamed_request(&self, at: Timestamp, attempts: &[Attempt]) -> Result<Outgoing, Invalid> {
         self.request(at, attempts)
     }
 
-    /// Maximum number of events of devices in a request.
+    /// Returns the maximum number of device events in a request.
     fn per_streamed_request(&self, _destination: &Destination) -> usize {
         1
     }
 
-    /// Returns the id of a request with these events of devices as a batch; `None` if its kind, or its settings, have
-    /// no batches that are sent again as they were.
+    /// Returns the id of a request that sends these device events as a batch; `None` if the kind or its settings have
+    /// no batches that are repeated unchanged.
     fn batch_id(&self, _attempts: &[Attempt]) -> Option<DeliveryId> {
         None
     }
 
-    /// Returns whether its requests carry the trace context, in the header `traceparent`.
+    /// Returns whether requests carry the trace context, in the header `traceparent`.
     fn takes_trace(&self) -> bool {
         false
     }
 
-    /// Why a frozen event can never be sent: its key was removed. A sentence for people; `None` when it can be sent.
+    /// Returns why a frozen event can never be sent, as a sentence for people: its key was removed. `None` if it can be
+    /// sent.
     fn lacks_key(&self, _attempt: &Attempt) -> Option<String> {
         None
     }
 
-    /// Time after an event's first attempt when it is no longer sent; `None` for no limit.
+    /// Returns the time after an event's first attempt at which it is no longer sent; `None` for no limit.
     fn gives_up_after(&self) -> Option<Duration> {
         None
     }
 
-    /// Returns the alarm about too many requests of an app in a day; `None` where machines receive them.
+    /// Returns the alarm about too many requests of an app in a day; `None` for a kind whose receivers are programs.
     fn volume_alarm(&self) -> Option<VolumeAlarm> {
         None
     }
 
-    /// Returns whether people get each test, so that their number is bounded.
+    /// Returns whether people receive each test, so that the number of tests is limited.
     fn bounds_tests(&self) -> bool {
         false
     }
 
-    /// Returns a request to delete the users with these ids; `None` when the kind takes none, or a setting for it is
-    /// missing.
+    /// Returns a request to delete the users with these ids; `None` if the kind supports no deletion, or a setting for
+    /// it is missing.
     fn deletion(&self, _user_ids: &[String]) -> Option<Outgoing> {
         None
     }
 
-    /// Returns whether the reply to [`Self::deletion`] accepted it.
+    /// Checks that the reply to [`Self::deletion`] accepted it.
     ///
     /// Returns why the reply did not accept it, as a sentence for people.
-    /// Why it did not, as a sentence for people.
+    /// Returns why the reply did not accept it, as a sentence for people.
     fn judge_deletion(&self, _reply: &Incoming) -> Result<(), String> {
         Err("only an analytics project deletes a user".to_owned())
     }
