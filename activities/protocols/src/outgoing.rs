@@ -126,8 +126,8 @@ impl Incoming {
         }
     }
 
-    /// Returns the part of the response that is recorded with the attempt, with secrets redacted; `None` if there is
-    /// none.
+    /// Returns the part of the response that is recorded with the attempt, with secrets redacted; `None` if there was
+    /// no response.
     pub fn record(self, redact: impl Fn(&str) -> String) -> Option<AnswerRecord> {
         match self {
             Self::Http(http::Reply::Answer {

@@ -178,7 +178,7 @@ pub trait SecretUrl {
 
     /// Encrypts the secret URL of a stored destination; `None` if there is nothing to encrypt.
     ///
-    /// Fails if the stored settings or secrets cannot be read.
+    /// # Errors
     /// Fails if the stored settings or secrets cannot be read.
     fn sealed(
         &self,
@@ -191,7 +191,7 @@ pub trait SecretUrl {
 pub trait Connector: fmt::Debug + Send + Sync {
     /// Returns the request with one event, or with several if the kind takes batches. `at` is the time of this attempt.
     ///
-    /// Fails if the events or the secret do not fit this kind.
+    /// # Errors
     /// Fails if the events or the secret do not fit this kind.
     fn request(&self, at: Timestamp, attempts: &[Attempt]) -> Result<Outgoing, Invalid>;
 
@@ -217,19 +217,19 @@ pub trait Connector: fmt::Debug + Send + Sync {
     /// Returns a request that tests the connection without a customer's event. A kind that supports samples sends the
     /// event `sample`.
     ///
-    /// Fails if a setting that the test needs is missing, or if the kind does not support samples.
+    /// # Errors
     /// Fails if a setting that the test needs is missing, or if the kind does not support samples.
     fn test(&self, at: Timestamp, id: &str, sample: Option<&Value>) -> Result<Outgoing, Invalid>;
 
     /// Describes the reply to [`Self::test`] as a sentence for people.
     ///
-    /// Returns why the connection does not work, as a sentence for people.
+    /// # Errors
     /// Returns why the connection does not work, as a sentence for people.
     fn describe_test(&self, reply: &Incoming) -> Result<String, String>;
 
     /// Returns the request with these device events.
     ///
-    /// Fails if the events or the secret do not fit this kind.
+    /// # Errors
     /// Fails if the events or the secret do not fit this kind.
     fn streamed_request(&self, at: Timestamp, attempts: &[Attempt]) -> Result<Outgoing, Invalid> {
         self.request(at, attempts)
@@ -280,7 +280,7 @@ pub trait Connector: fmt::Debug + Send + Sync {
 
     /// Checks that the reply to [`Self::deletion`] accepted it.
     ///
-    /// Returns why the reply did not accept it, as a sentence for people.
+    /// # Errors
     /// Returns why the reply did not accept it, as a sentence for people.
     fn judge_deletion(&self, _reply: &Incoming) -> Result<(), String> {
         Err("only an analytics project deletes a user".to_owned())
