@@ -1,4 +1,4 @@
-//! `settle platform`: what the table of its verbs cannot express.
+//! `settle platform`: everything that its table of verbs cannot express.
 
 use super::client::{Client, read_as, segment};
 use super::drawn::{Exchange, Hook, Planned};
@@ -36,10 +36,10 @@ pub const HOOKS: &[(&str, Hook)] = &[
     ),
 ];
 
-/// The field with the settings of the platform's store, which a request contains completely.
+/// The field with the settings of the platform's store. A request must contain all of them.
 const STORE_SETTINGS: &str = "store_settings";
 
-/// Completes the settings of the platform's store that are typed: a known platform keeps its others.
+/// Completes the typed store settings: the other settings of an existing platform are kept.
 async fn complete_settings(
     client: &Client,
     planned: &Planned<'_>,
@@ -146,7 +146,7 @@ struct Arrivals {
     refused: Vec<Map<String, Value>>,
 }
 
-/// Arrivals as a list: accepted messages, then refused ones.
+/// Returns the arrivals as a list: accepted messages, then refused ones.
 fn arrivals(answer: &Value) -> Value {
     let Arrivals { accepted, refused } = read_as(answer).unwrap_or_default();
     let row = |mut row: Map<String, Value>, result: &str| {
