@@ -15,7 +15,7 @@ pub struct About {
 }
 
 impl About {
-    /// Returns the customer, platform or destination of an alarm; `None` for one that concerns all apps.
+    /// Returns the customer, platform or destination that an alarm is about; `None` if it concerns all apps.
     pub fn of(alarm: &Alarm, visit: &Visit) -> Option<Self> {
         if let Some(path) = customer(alarm, visit) {
             return Some(Self {
@@ -31,7 +31,7 @@ impl About {
     }
 }
 
-/// Returns the form that adds the product which an alarm misses, for those who may add it.
+/// Returns the form that adds the product which the alarm reports as missing, for visitors who may add it.
 pub fn missing_product(alarm: &Alarm, visit: &Visit, frame: &Frame) -> Option<String> {
     let (app, sku) = (alarm.app_id?, alarm.unlisted_sku()?);
     frame
@@ -39,7 +39,7 @@ pub fn missing_product(alarm: &Alarm, visit: &Visit, frame: &Frame) -> Option<St
         .then(|| visit.to(&product_path(app, sku)))
 }
 
-/// Returns the customers that an alarm is about now.
+/// Returns the number of customers that an alarm currently affects.
 pub fn customers(alarm: &Alarm) -> Option<String> {
     alarm.customers.map(|number| counted(number, "customer"))
 }

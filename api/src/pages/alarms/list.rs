@@ -73,7 +73,7 @@ pub fn audit_log(visit: &Visit) -> List<AuditEntryView> {
     }
 }
 
-/// Returns the open alarms, all of them and the audit log, of which one is shown.
+/// Returns the tabs for the open alarms, all alarms and the audit log.
 pub fn tabs(visit: &Visit, current: &str) -> Tabs {
     let all = [
         ("Open alarms", SCREEN.path),
@@ -101,7 +101,7 @@ fn changes(entry: &AuditEntryView) -> Vec<FieldChange> {
     names.into_iter().map(change).collect()
 }
 
-/// Returns the changed resource and its page, if there is one.
+/// Returns the changed resource and the path of its page; `None` if it has no page.
 fn page(entry: &AuditEntryView) -> Option<(&str, String)> {
     let (thing, verb) = entry.operation.split_once('.')?;
     if verb == "delete" || entry.subject.parse::<CollapseKey>().is_err() {

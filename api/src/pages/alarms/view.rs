@@ -11,7 +11,7 @@ use askama::Template;
 use domain::AlarmId;
 use storage::{Alarm, Paged, Role};
 
-/// Returns a path with what of the alarms is shown.
+/// Returns a path with the query of the alarms that are shown: the tab and the cursor.
 fn within(visit: &Visit, path: &str) -> String {
     let (which, cursor) = (
         visit.query("which").unwrap_or_default(),

@@ -14,12 +14,12 @@ const COLUMNS: &[Column<StatementLine>] = &[
     Column::number("Amount", |line, _| amount(line)),
 ];
 
-/// Returns the table of payments; none without a payment.
+/// Returns the table of payments; `None` without payments.
 pub fn table(visit: &Visit, lines: &[StatementLine]) -> Option<Table> {
     (!lines.is_empty()).then(|| Table::of("Payments, newest first", COLUMNS, lines, visit))
 }
 
-/// Returns the badge of a test purchase.
+/// Returns the badge of a test purchase; `None` for production.
 pub fn badge(environment: Environment) -> Option<Badge> {
     (environment == Environment::Sandbox).then(|| Badge::new(Tone::Idle, "test"))
 }
@@ -33,7 +33,7 @@ fn title(line: &StatementLine, visit: &Visit) -> Cell {
     what.under(moved.collect())
 }
 
-/// Returns the move after the payment, with the page of the other customer.
+/// Returns the move that followed the payment, with the page of the other customer.
 fn moved(visit: &Visit, one: &PaymentMove) -> [CellPart; 2] {
     let text = match one.is_away {
         true => "before the move to",

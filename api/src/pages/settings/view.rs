@@ -13,7 +13,7 @@ pub struct Group {
     settings: Vec<SettingRow>,
 }
 
-/// A setting, with its names in the parts between which a line may break.
+/// A setting, with its names split at the places where a line may break.
 struct SettingRow {
     name: Vec<&'static str>,
     variable: Vec<&'static str>,
