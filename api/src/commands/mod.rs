@@ -157,7 +157,7 @@ pub fn main(dashboard: &'static Dashboard) -> ExitCode {
     main_with(Additions::default(), dashboard)
 }
 
-/// Like [`main`], for a program with additions.
+/// Does the same as [`main`], for a program with additions.
 pub fn main_with(additions: Additions, dashboard: &'static Dashboard) -> ExitCode {
     if let Err(error) = additions.add() {
         return failed(&error);

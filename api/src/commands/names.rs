@@ -130,7 +130,7 @@ pub async fn id_of(client: &Client, field: &str, named: Text<'_>) -> anyhow::Res
     }
 }
 
-/// Like [`id_of`]. `app` is the id or the name of the app; without it, all apps are searched.
+/// Does the same as [`id_of`]. `app` is the id or the name of the app; without it, all apps are searched.
 pub async fn id_in(
     client: &Client,
     field: &str,

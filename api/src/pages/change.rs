@@ -53,7 +53,8 @@ impl Refused {
         }
     }
 
-    /// Like [`Self::of`], for a response of the API; `None` for an error that cannot be corrected on the form's page.
+    /// Does the same as [`Self::of`] for a response of the API; `None` for an error that cannot be corrected on the
+    /// form's page.
     pub fn of_problem(problem: &Problem) -> Option<Self> {
         let status = StatusCode::from_u16(problem.status)
             .ok()

@@ -72,7 +72,7 @@ pub enum Tone {
 }
 
 impl Tone {
-    /// Name of the tone in classes and icons.
+    /// Returns the name of the tone in classes and icons.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Good => "good",

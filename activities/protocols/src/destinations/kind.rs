@@ -20,7 +20,7 @@ use storage::{Attempt, DeliveryResult, Destination, Rendered, StreamedEvent, Uns
 
 /// A kind of destination: its settings, and the bodies of events that follow from them alone.
 pub trait Kind: Sync {
-    /// Name of the kind, in the API and in the database.
+    /// Returns the name of the kind, in the API and in the database.
     fn name(&self) -> &'static str;
 
     /// Returns the default schedule, as the command line shows it.

@@ -28,7 +28,7 @@ impl PurchaseToken {
 impl TryFrom<String> for PurchaseToken {
     type Error = InvalidPurchaseToken;
 
-    /// Google publishes no format. The ids of every store have a maximum length, and `.` and `..` cannot be path
+    /// Checks a text only roughly, since Google publishes no format: the length is limited, and `.` and `..` cannot be path
     /// segments.
     fn try_from(text: String) -> Result<Self, InvalidPurchaseToken> {
         let is_visible = text.bytes().all(|byte| byte.is_ascii_graphic());
