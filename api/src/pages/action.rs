@@ -1,4 +1,4 @@
-//! An action on one resource: a form with a reason, collapsed until needed. Pure.
+//! An action on one resource: a form with a reason, collapsed until needed. This module is pure.
 
 use super::change::Mistakes;
 use super::form::Sent;

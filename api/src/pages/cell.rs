@@ -1,4 +1,4 @@
-//! The content of a table cell, or of a labelled fact. Pure.
+//! The content of a table cell, or of a labelled fact. This module is pure.
 
 use super::parts::{Badge, Code, Moment, Sentence};
 use askama::Template;

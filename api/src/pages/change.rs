@@ -1,4 +1,4 @@
-//! A change that a form requests, with its reason, and why it was refused. Pure.
+//! A change that a form requests, with its reason, and why it was refused. This module is pure.
 
 use super::form::Sent;
 use super::visit::Visit;

@@ -1,4 +1,4 @@
-//! A changed field of the record, in readable form. Pure.
+//! A changed field of the record, in readable form. This module is pure.
 
 use super::cell::CellPart;
 use super::parts::Sentence;

@@ -1,4 +1,4 @@
-//! The notice at the top of a page: the result of the previous form. Pure.
+//! The notice at the top of a page: the result of the previous form. This module is pure.
 
 use super::parts::{Sentence, Tone};
 use super::text::capital;

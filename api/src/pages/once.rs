@@ -1,4 +1,4 @@
-//! A secret that is shown once, on the page that responds to the form that created it. Pure.
+//! A secret that is shown once, on the page that responds to the form that created it. This module is pure.
 
 use super::form::Sent;
 use super::parts::Sentence;

@@ -1,5 +1,5 @@
 //! The result of a resend for display: the number of deliveries, why others were skipped, and how to send an event that
-//! was never sent. Pure.
+//! was never sent. This module is pure.
 
 use super::act::upper;
 use super::action::{EVERY, Input};

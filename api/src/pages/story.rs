@@ -1,5 +1,5 @@
 //! The timeline of a purchase or an event, from the tree of its explanation. The sentences are those of the
-//! explanation; they are only arranged here. Pure.
+//! explanation; they are only arranged here. This module is pure.
 
 use crate::changed::Changed;
 use crate::parts::{Badge, Code, Moment, Sentence, Tone};
@@ -69,7 +69,7 @@ impl Event {
     }
 }
 
-/// What a destination received of an event.
+/// The delivery of an event to a destination, or the reason why there is none.
 pub struct Sending {
     /// The destination's name; empty in the sentence that there is none.
     pub to: String,

@@ -189,7 +189,8 @@ pub trait SecretUrl {
 
 /// A stored destination with its secrets, which builds requests and judges the replies.
 pub trait Connector: fmt::Debug + Send + Sync {
-    /// Returns the request with one event, or with several if the kind takes batches. `at` is the time of this attempt.
+    /// Returns the request with one event, or with several if the kind supports batches. `at` is the time of this
+    /// attempt.
     ///
     /// # Errors
     /// Fails if the events or the secret do not fit this kind.

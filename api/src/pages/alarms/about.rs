@@ -1,4 +1,4 @@
-//! The subject of an alarm, with its page. Pure.
+//! The subject of an alarm, with its page. This module is pure.
 
 use crate::catalogue::product_path;
 use crate::frame::Frame;

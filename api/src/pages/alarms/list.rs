@@ -1,4 +1,4 @@
-//! The list of audit entries: its filters and columns. Pure.
+//! The list of audit entries: its filters and columns. This module is pure.
 
 use super::SCREEN;
 use crate::cell::{Cell, CellPart, FieldChange};

@@ -1,4 +1,4 @@
-//! The detail of an alarm, with the operator's instructions separated. Pure.
+//! The detail of an alarm, with the operator's instructions separated. This module is pure.
 
 use crate::parts::Sentence;
 

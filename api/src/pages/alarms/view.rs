@@ -1,4 +1,4 @@
-//! The view of alarms. Pure.
+//! The view of alarms. This module is pure.
 
 use super::list::{ALL, tabs};
 use super::{About, AlarmText, SCREEN, customers, missing_product};

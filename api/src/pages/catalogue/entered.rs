@@ -1,4 +1,4 @@
-//! Converts products and entitlements to form fields, and back. Pure.
+//! Converts products and entitlements to form fields, and back. This module is pure.
 
 use crate::form::Sent;
 use api::error::Field;

@@ -1,4 +1,5 @@
-//! The deletions, additions and changes that a change of the catalogue makes, in sentences for the confirmation. Pure.
+//! The deletions, additions and changes that a change of the catalogue makes, in sentences for the confirmation. This
+//! module is pure.
 
 use crate::text::{capital, counted};
 use std::collections::BTreeMap;

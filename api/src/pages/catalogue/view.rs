@@ -1,4 +1,4 @@
-//! The views of the catalogue. Pure.
+//! The views of the catalogue. This module is pure.
 
 use super::CatalogueKind;
 use super::entered::PRICES;

@@ -1,4 +1,4 @@
-//! The views of a platform's settings and deletion. Pure.
+//! The views of a platform's settings and deletion. This module is pure.
 
 use super::listed::entered;
 use super::progress::ConnectStep;

@@ -1,4 +1,5 @@
-//! What the app on devices needs from its platform: the key, the URL, and whether logins are signed. Pure.
+//! What the app on devices needs from its platform: the key, the URL, and whether logins are signed. This module is
+//! pure.
 
 use super::steps::Connected;
 use crate::action::Action;

@@ -1,4 +1,4 @@
-//! The views of the lists of apps and platforms, and the form of a new platform. Pure.
+//! The views of the lists of apps and platforms, and the form of a new platform. This module is pure.
 
 use super::of_app;
 use super::progress::{ConnectStep, Facts};

@@ -1,4 +1,4 @@
-//! The connection progress of a platform, and of its first event. Pure.
+//! The connection progress of a platform, and of its first event. This module is pure.
 
 use crate::parts::{Badge, Moment, Sentence, Tone};
 use crate::text::delivery_status;

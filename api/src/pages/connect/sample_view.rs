@@ -1,4 +1,4 @@
-//! The view of a sample. Pure.
+//! The view of a sample. This module is pure.
 
 use super::listed::entered;
 use super::progress::ConnectStep;

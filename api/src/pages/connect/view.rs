@@ -1,4 +1,4 @@
-//! The views of the connection steps. Pure.
+//! The views of the connection steps. This module is pure.
 
 use super::devices::Devices;
 use super::listed::destinations;

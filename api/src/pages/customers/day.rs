@@ -1,4 +1,4 @@
-//! The view of a customer's access at the end of a day. Pure.
+//! The view of a customer's access at the end of a day. This module is pure.
 
 use super::address::purchase_path;
 use super::environment::title;

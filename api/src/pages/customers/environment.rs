@@ -1,4 +1,4 @@
-//! The view of a customer's access in an environment. Pure.
+//! The view of a customer's access in an environment. This module is pure.
 
 use super::record::CustomerRecord;
 use crate::catalogue::product_path;

@@ -1,4 +1,4 @@
-//! The columns of the list of payments. Pure.
+//! The columns of the list of payments. This module is pure.
 
 use super::address::PATH;
 use super::statement::badge;

@@ -1,4 +1,4 @@
-//! The table of a customer's payments and refunds. Pure.
+//! The table of a customer's payments and refunds. This module is pure.
 
 use super::address::{path, purchase_path};
 use crate::cell::{Cell, CellPart};

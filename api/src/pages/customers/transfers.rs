@@ -1,4 +1,4 @@
-//! The view of transfers on a customer's page: what moved, and between which customers. Pure.
+//! The view of transfers on a customer's page: what moved, and between which customers. This module is pure.
 
 use super::address::{path, purchase_path};
 use crate::action::Action;

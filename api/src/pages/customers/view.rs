@@ -1,4 +1,4 @@
-//! The views of customers. Pure.
+//! The views of customers. This module is pure.
 
 use super::address::{path, purchase_path};
 use super::day::PastDay;

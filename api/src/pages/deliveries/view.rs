@@ -1,4 +1,4 @@
-//! The view of a delivery. Pure.
+//! The view of a delivery. This module is pure.
 
 use crate::action::{Action, Input};
 use crate::change::Mistakes;

@@ -1,5 +1,5 @@
 //! Converts the values of a described form to the body of a request. The API reports invalid values, so text that is
-//! not a number stays text. Pure.
+//! not a number stays text. This module is pure.
 
 use super::view::{BASED_ON, digest, inside};
 use crate::form::Sent;

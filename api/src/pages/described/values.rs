@@ -1,4 +1,4 @@
-//! The values of a described form as facts, for visitors who may not change them. Pure.
+//! The values of a described form as facts, for visitors who may not change them. This module is pure.
 
 use crate::cell::{Cell, CellPart, Fact};
 use api::resources::forms::{Field, Form};

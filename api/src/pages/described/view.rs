@@ -1,4 +1,4 @@
-//! The fields of a described form, prepared for a template. Pure.
+//! The fields of a described form, prepared for a template. This module is pure.
 
 use crate::form::Sent;
 use api::error::Field as Wrong;

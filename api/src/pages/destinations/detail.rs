@@ -1,4 +1,4 @@
-//! The view of a destination's settings. Pure.
+//! The view of a destination's settings. This module is pure.
 
 use super::head::{Head, SETTINGS, Stands};
 use super::view::{Sheet, old_secret};

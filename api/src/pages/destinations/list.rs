@@ -1,4 +1,4 @@
-//! The list of deliveries to one destination. Pure.
+//! The list of deliveries to one destination. This module is pure.
 
 use super::SCREEN;
 use super::head::{DELIVERIES, Head, RESEND, Stands};

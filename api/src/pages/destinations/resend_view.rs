@@ -1,4 +1,4 @@
-//! Views of the page that starts resends and of the page that shows their progress. Pure.
+//! Views of the page that starts resends and of the page that shows their progress. This module is pure.
 
 use super::head::{DELIVERIES, Head, RESEND, SETTINGS, Stands};
 use crate::action::{Action, Input, Mistake, labelled};

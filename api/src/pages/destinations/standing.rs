@@ -1,4 +1,5 @@
-//! The state of a destination: the sentences of its explanation, its recent responses, and its actions. Pure.
+//! The state of a destination: the sentences of its explanation, its recent responses, and its actions. This module is
+//! pure.
 
 use super::head::{DELIVERIES, Head, OVERVIEW, RESEND, Stands};
 use super::view::test;

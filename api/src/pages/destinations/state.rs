@@ -1,4 +1,4 @@
-//! The state of a destination, as every screen shows it. Pure.
+//! The state of a destination, as every screen shows it. This module is pure.
 
 use crate::cell::{Cell, CellPart};
 use crate::parts::Moment;

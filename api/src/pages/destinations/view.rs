@@ -1,4 +1,4 @@
-//! The views of the list of destinations, the form of a new one and the page with its secrets. Pure.
+//! The views of the list of destinations, the form of a new one and the page with its secrets. This module is pure.
 
 use super::state::{lasts_since, state, times};
 use crate::action::Action;

@@ -1,4 +1,4 @@
-//! The view of an event. Pure.
+//! The view of an event. This module is pure.
 
 use super::list::subject;
 use crate::action::{Action, Input, Mistake, labelled};

@@ -1,4 +1,4 @@
-//! The headline of the home page: the overall state, the largest problem first. Pure.
+//! The headline of the home page: the overall state, the largest problem first. This module is pure.
 
 use crate::parts::Tone;
 use crate::text::{amount, capital, counted, lasting};

@@ -1,4 +1,4 @@
-//! The view of the home page. Pure.
+//! The view of the home page. This module is pure.
 
 use super::AppStatus;
 use super::headline::{headline, waiting};

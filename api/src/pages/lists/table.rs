@@ -1,4 +1,4 @@
-//! The table of a list, on its own page or on another. Pure.
+//! The table of a list, on its own page or on another. This module is pure.
 
 use crate::cell::Cell;
 use crate::visit::Visit;

@@ -1,4 +1,4 @@
-//! The view of a list. Pure.
+//! The view of a list. This module is pure.
 
 use super::List;
 use super::filter::FilterForm;

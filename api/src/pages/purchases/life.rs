@@ -1,4 +1,5 @@
-//! The lifetime of a purchase as a bar: its states in order, with widths in proportion to their durations. Pure.
+//! The lifetime of a purchase as a bar: its states in order, with widths in proportion to their durations. This module
+//! is pure.
 
 use crate::parts::{Badge, Moment};
 use crate::text::purchase_state;

@@ -1,4 +1,4 @@
-//! The list of purchases: its filters and columns. Pure.
+//! The list of purchases: its filters and columns. This module is pure.
 
 use super::SCREEN;
 use super::view::field;

@@ -1,4 +1,4 @@
-//! The view of a purchase. Pure.
+//! The view of a purchase. This module is pure.
 
 use super::life::{BarSegment, line};
 use crate::action::{Action, Input, Mistake, labelled};

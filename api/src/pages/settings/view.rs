@@ -1,4 +1,4 @@
-//! The view of the settings. Pure.
+//! The view of the settings. This module is pure.
 
 use crate::frame::Frame;
 use crate::parts::Moment;

@@ -1,4 +1,4 @@
-//! The forms of the team and of keys. Their fields are those of the API. Pure.
+//! The forms of the team and of keys. Their fields are those of the API. This module is pure.
 
 use super::{KEYS, SCREEN};
 use crate::action::{Action, Input};

@@ -1,4 +1,4 @@
-//! The views of the team and of keys. Pure.
+//! The views of the team and of keys. This module is pure.
 
 use super::forms::{create_key, invite, revoke, sign_out};
 use super::{KEYS, SCREEN};

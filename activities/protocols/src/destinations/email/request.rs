@@ -37,7 +37,7 @@ pub const TEST_NOTES: TestNotes = TestNotes {
     lacks: None,
 };
 
-/// The values in an email's headers that differ between emails.
+/// The parts of an email that differ between emails with the same text and settings.
 struct Stamp {
     /// The part of its `Message-ID` before the `@`.
     id: String,

@@ -28,8 +28,8 @@ impl PurchaseToken {
 impl TryFrom<String> for PurchaseToken {
     type Error = InvalidPurchaseToken;
 
-    /// Checks a text only roughly, since Google publishes no format: the length is limited, and `.` and `..` cannot be path
-    /// segments.
+    /// Checks a text only roughly, since Google publishes no format: its length is limited, and `.` and `..` cannot be
+    /// path segments.
     fn try_from(text: String) -> Result<Self, InvalidPurchaseToken> {
         let is_visible = text.bytes().all(|byte| byte.is_ascii_graphic());
         let is_usable = !text.is_empty() && text.len() <= MAX_ID_BYTES && is_visible;
