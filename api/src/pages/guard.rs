@@ -81,7 +81,7 @@ pub async fn serve(State(edge): State<Shared>, request: Request, next: Next) -> 
     headers::dress(response, &sent, edge.pages.is_secure).await
 }
 
-/// Returns the response to a request whose session may send it. Its reads count towards the caller's share of reads.
+/// Returns the response to a request whose session may send it. Its reads wait for their turn among the caller's reads.
 async fn answered(
     guard: &Guard,
     visit: &Visit,

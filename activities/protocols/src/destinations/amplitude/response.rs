@@ -337,8 +337,8 @@ impl Case<'_> {
         }
     }
 
-    /// Handles an undocumented refusal. Halving the request finds the refused event, which is then retried alone up to
-    /// [`MAX_REFUSALS`] times.
+    /// Handles an undocumented refusal. Halving the request finds the refused event, which is then retried alone until
+    /// its refusals reach [`MAX_REFUSALS`].
     fn refused(&self) -> DeliveryResult {
         let why = "Amplitude rejected the event for an undocumented reason";
         if let [one] = self.sent {

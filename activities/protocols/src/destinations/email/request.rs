@@ -28,7 +28,7 @@ pub const HEADERS: [&str; 10] = [
     EVENT_ID,
 ];
 const EVENT_ID: &str = "x-settle-event-id";
-/// Time from the first attempt during which one postponed recipient makes the server keep the email from all others.
+/// Time from the first attempt during which no recipient gets the email as long as the server postpones one of them.
 /// Greylisting refuses a first attempt for some minutes (RFC 6647); a full mailbox may last for days.
 const PATIENCE_MS: i64 = 15 * 60 * 1000;
 pub const TEST_NOTES: TestNotes = TestNotes {
