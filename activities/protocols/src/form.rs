@@ -14,9 +14,9 @@ pub enum Input {
     Switch,
     Select,
     Events,
-    /// Platforms of the app; if none is selected, all.
+    /// Platforms of the app; none selected means all.
     Platforms,
-    /// Environments; if none is selected, all.
+    /// Environments; none selected means all.
     Environments,
     Headers,
     /// Texts, separated by commas.
@@ -50,18 +50,18 @@ pub struct Entry {
     pub name: &'static str,
     pub label: &'static str,
     pub input: Input,
-    /// Help for the field, if the schema's description is not suitable for a form.
+    /// Help for the field, if the schema's description does not suit a form.
     pub help: Option<&'static str>,
-    /// The choices with their labels; if empty, the schema's choices without labels.
+    /// The choices with their labels. If empty, the schema's choices are offered without labels.
     pub choices: &'static [(&'static str, &'static str)],
     /// Name of the group that contains the field; empty if the field is always shown.
     pub group: &'static str,
-    /// Whether the field is one of several of which one is required, so that none of them is marked as optional.
+    /// Whether the field is one of several alternatives, one of which is required. None of them is marked as optional.
     pub is_alternative: bool,
 }
 
 impl Entry {
-    /// A field that is always shown.
+    /// Returns a field that is always shown.
     pub const fn new(name: &'static str, label: &'static str, input: Input) -> Self {
         Self {
             name,
@@ -87,7 +87,7 @@ impl Entry {
         Self { choices, ..self }
     }
 
-    /// Marks the field as one of several of which one is required.
+    /// Marks the field as one of several alternatives, one of which is required.
     #[must_use]
     pub const fn alternative(self) -> Self {
         Self {
@@ -139,7 +139,7 @@ pub const ENABLED: Entry = Entry::new("enabled", "Enable", Input::Switch)
     .help("While this is off, events are stored; they are sent once you turn it on again.");
 pub const EVENTS: Entry = Entry::new("events", "Events", Input::Events).help("The events to send.");
 
-/// The fields of every kind of destination, which follow its own fields.
+/// The fields that every kind of destination has. They follow the kind's own fields.
 pub const LIMITS: [Entry; 6] = [
     Entry::new("filter.platforms", "Platforms", Input::Platforms)
         .help("Only events from these platforms. Select none for all.")

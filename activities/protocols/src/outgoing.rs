@@ -1,4 +1,4 @@
-//! A message to a destination and the reply, independent of the protocol. A protocol other than HTTP and SMTP is a
+//! A message to a destination and its reply, independent of the protocol. Any protocol other than HTTP and SMTP is a
 //! transport of `activities::http`, which sends a [`wire::Message`].
 
 use crate::http::{self, Failure};
@@ -17,7 +17,7 @@ pub enum Outgoing {
     Wire(wire::Message),
 }
 
-/// The reply to what was sent, over the same protocol.
+/// The reply, over the same protocol as the message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Incoming {
     Http(http::Reply),
@@ -40,13 +40,13 @@ impl Outgoing {
     pub fn of(self, app: AppId) -> Self {
         match self {
             Self::Http(request) => Self::Http(request.of(app)),
-            // The server is the operator's, whatever the app.
+            // The mail server is the operator's, whatever the app.
             mail @ Self::Smtp(_) => mail,
             Self::Wire(message) => Self::Wire(message.of(app)),
         }
     }
 
-    /// The name of its method: that of HTTP, `MAIL`, or `MESSAGE`.
+    /// Returns the name of the message's method: that of HTTP, `MAIL`, or `MESSAGE`.
     pub const fn method(&self) -> &'static str {
         match self {
             Self::Http(request) => request.method.name(),
@@ -55,7 +55,7 @@ impl Outgoing {
         }
     }
 
-    /// URL of the request. The path can contain a secret.
+    /// Returns the URL of the request. Its path can contain a secret.
     pub const fn url(&self) -> &Url {
         match self {
             Self::Http(request) => &request.url,
@@ -84,7 +84,8 @@ impl From<wire::Message> for Outgoing {
 }
 
 impl Incoming {
-    /// The reply over HTTP, for a kind that sends over HTTP. One over another protocol cannot be read.
+    /// Returns the HTTP reply, for a kind that sends over HTTP. A reply over another protocol becomes
+    /// [`Failure::Protocol`].
     pub fn http(&self) -> Cow<'_, http::Reply> {
         match self {
             Self::Http(reply) => Cow::Borrowed(reply),
@@ -92,7 +93,8 @@ impl Incoming {
         }
     }
 
-    /// The reply over SMTP, for a kind that sends mails. One over another protocol cannot be read.
+    /// Returns the SMTP reply, for a kind that sends emails. A reply over another protocol becomes
+    /// [`Failure::Protocol`].
     pub fn smtp(&self) -> Cow<'_, smtp::Reply> {
         match self {
             Self::Smtp(reply) => Cow::Borrowed(reply),
@@ -100,7 +102,8 @@ impl Incoming {
         }
     }
 
-    /// The reply over a transport, for a kind that has one. One over another protocol cannot be read.
+    /// Returns the transport's reply, for a kind that has one. A reply over another protocol becomes
+    /// [`Failure::Protocol`].
     pub fn wire(&self) -> Cow<'_, wire::Reply> {
         match self {
             Self::Wire(reply) => Cow::Borrowed(reply),
@@ -108,10 +111,10 @@ impl Incoming {
         }
     }
 
-    /// The status or code of an answer, or the class of the failure to get one.
+    /// Returns the status or code of a response.
     ///
     /// # Errors
-    /// There is no answer.
+    /// Returns the class of the failure if there was no response.
     pub const fn status(&self) -> Result<u16, AttemptClass> {
         match self {
             Self::Http(http::Reply::Answer { status, .. })
@@ -123,7 +126,8 @@ impl Incoming {
         }
     }
 
-    /// The part of the response that is recorded with the attempt, with secrets redacted; `None` if there is none.
+    /// Returns the part of the response that is recorded with the attempt, with secrets redacted; `None` if there was
+    /// no response.
     pub fn record(self, redact: impl Fn(&str) -> String) -> Option<AnswerRecord> {
         match self {
             Self::Http(http::Reply::Answer {

@@ -1,5 +1,5 @@
-//! A message over a protocol other than HTTP and SMTP, and the reply. The scheme of the address names the protocol;
-//! `activities::http` contains its transport.
+//! A message over a protocol other than HTTP and SMTP, and its reply. The scheme of the address names the protocol;
+//! `activities::http` contains the transport for it.
 
 use crate::http::Failure;
 use domain::AppId;
@@ -13,7 +13,8 @@ pub struct Message {
     /// Scheme, host and port of the server. Its path can hold a secret.
     pub address: Url,
     pub payload: Vec<u8>,
-    /// The app that it is sent for: lookups of names are shared fairly among apps. `None` for one of settle's own.
+    /// The app for which the message is sent; `None` for a message of settle itself. DNS lookups are shared fairly
+    /// among apps.
     pub app: Option<AppId>,
 }
 
@@ -41,9 +42,9 @@ impl fmt::Debug for Message {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
-    /// The server answered.
+    /// The server responded.
     Answer {
-        /// 200 to 299 where it took the message; what else there is, the protocol states.
+        /// 200 to 299 if the server accepted the message. The protocol defines all other values.
         status: u16,
         text: String,
     },

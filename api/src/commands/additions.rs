@@ -1,4 +1,4 @@
-//! Additions of a program to the stores and the kinds of destinations of a release, and to their protocols.
+//! Stores, kinds of destinations and protocols that a program adds to the built-in ones.
 
 use activities::http::{self, Transport};
 use anyhow::{bail, ensure};
@@ -7,7 +7,7 @@ use domain::stores::Policy;
 use protocols::destinations::{self, Kind};
 use std::collections::BTreeSet;
 
-/// Additions of a program to the release. `settle` adds nothing.
+/// What a program adds to the built-in stores, kinds and protocols. `settle` itself adds nothing.
 #[derive(Clone, Copy, Default)]
 pub struct Additions {
     pub stores: &'static [StoreEntry],
@@ -19,11 +19,11 @@ pub struct Additions {
 }
 
 impl Additions {
-    /// Adds them, before anything reads the lists.
+    /// Registers the additions. Must run before anything reads the lists.
     ///
     /// # Errors
-    /// Two of them, or one and one of the release, have the same name; a store has no policy, or a policy no store; or the
-    /// lists were read before.
+    /// Fails if two of them have the same name, or one has the name of a built-in one; if a store has no policy, or a
+    /// policy no store; or if the lists were already read.
     pub fn add(self) -> anyhow::Result<()> {
         self.check()?;
         let are_added = destinations::add(self.kinds)
@@ -37,7 +37,7 @@ impl Additions {
         Ok(())
     }
 
-    /// Checks the names beside those of the release.
+    /// Checks the names of the additions together with the built-in names.
     fn check(&self) -> anyhow::Result<()> {
         let stores = stores::ALL.iter().chain(self.stores);
         let stores: Vec<&str> = stores.map(|store| store.name).collect();
@@ -67,7 +67,7 @@ impl Additions {
     }
 }
 
-/// A name that occurs twice.
+/// Returns a name that occurs more than once.
 fn twice<'n>(names: &[&'n str]) -> Option<&'n str> {
     let mut known = BTreeSet::new();
     names.iter().copied().find(|name| !known.insert(*name))

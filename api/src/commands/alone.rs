@@ -1,4 +1,4 @@
-//! Sends emails about alarms while no worker does, because none runs or no sweep finishes, for example because Temporal
+//! Sends emails about alarms while workers cannot, because none runs or no sweep finishes, for example because Temporal
 //! does not respond.
 
 use super::sweeping::Late;
@@ -10,7 +10,7 @@ use storage::chain;
 /// Time between two passes.
 const EVERY: Duration = Duration::from_secs(5);
 
-/// Sends again and again, as long as the process runs and workers are missing or sweeps are late.
+/// Sends pending emails repeatedly, as long as the process runs, while workers are missing or sweeps are late.
 pub fn watch(context: Context, workers: Workers, late: Late) {
     tokio::spawn(async move {
         loop {

@@ -1,4 +1,4 @@
-//! `settle app`: verbs that take more than one call.
+//! `settle app`: the verbs that need more than one call.
 
 use super::client::{Client, read_as};
 use super::confirm::{Question, YES};
@@ -46,7 +46,7 @@ fn print_created(_: &Client, Exchange { answer: app, .. }: &Exchange) {
     ));
 }
 
-/// Asks whether an app is to be deleted, with what belongs to it.
+/// Asks for confirmation before an app is deleted, and names everything that is deleted with it.
 async fn confirm_deletion(
     client: &Client,
     planned: &Planned<'_>,
@@ -82,7 +82,7 @@ async fn confirm_deletion(
     Ok(Map::new())
 }
 
-/// How many items a list has, in words; a long list is not read to its end.
+/// Returns how many items a list has, in words. Only the first page of a long list is read.
 async fn count(
     client: &Client,
     path: &str,

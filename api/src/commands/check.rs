@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::process::ExitCode;
 
-/// Maximum number of examples of a rule.
+/// Maximum number of examples per rule.
 const MAX_EXAMPLES: usize = 5;
 
 /// Check the tables for consistency: inputs and outcomes, revisions and events, events and deliveries.
@@ -58,7 +58,7 @@ struct Whole {
     rules: Vec<Rule>,
 }
 
-/// A rule with its findings, as [`storage::RuleFindings`].
+/// A rule with its findings, like [`storage::RuleFindings`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Rule {
     name: String,
@@ -66,7 +66,7 @@ struct Rule {
     description: String,
     violations: i64,
     examples: Vec<String>,
-    /// Fields that only another version knows, for `--json`.
+    /// Fields that this version does not know, for `--json`.
     #[serde(flatten)]
     others: Map<String, Value>,
 }
@@ -96,7 +96,7 @@ pub async fn check(options: Options) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// Reads all pages and sums them up in one answer.
+/// Reads all pages and combines them into one result.
 async fn fetch_all(client: &Client) -> anyhow::Result<Whole> {
     let bar = bar("rows checked", None);
     let (mut whole, mut cursor) = (Whole::default(), None);
@@ -116,7 +116,7 @@ async fn fetch_all(client: &Client) -> anyhow::Result<Whole> {
     Ok(whole)
 }
 
-/// Adds the findings of one answer to those of the earlier answers.
+/// Adds the findings of one page to those of the earlier pages.
 fn add(rules: &mut Vec<Rule>, more: Vec<Rule>) {
     for rule in more {
         let Some(known) = rules.iter_mut().find(|known| known.name == rule.name) else {

@@ -51,7 +51,7 @@ struct RevenuePage {
     next_cursor: Option<String>,
 }
 
-/// A line of the comparison, as [`storage::RevenueLine`].
+/// A line of the comparison, like [`storage::RevenueLine`].
 #[derive(Debug, Serialize, Deserialize)]
 struct Line {
     destination_id: String,
@@ -64,9 +64,9 @@ struct Line {
     ledger: Option<String>,
     /// The amount in USD by status of the delivery.
     sent: BTreeMap<String, String>,
-    /// Why it differs; `None` if it does not.
+    /// Why the sent revenue differs; `None` if it does not.
     differs: Option<String>,
-    /// Fields that only another version knows, for `--json`.
+    /// Fields that this version does not know, for `--json`.
     #[serde(flatten)]
     others: Map<String, Value>,
 }
@@ -76,7 +76,7 @@ struct Line {
 struct Sums {
     /// The sum of the ledger's entries.
     ledger: Decimal,
-    /// The sums in the bodies of deliveries, by `delivered`, `pending` and `failed`.
+    /// The sums in the bodies of deliveries, by delivery status: `delivered`, `pending` and `failed`.
     sent: BTreeMap<String, Decimal>,
 }
 

@@ -1,4 +1,4 @@
-//! The client of the HTTP API for the admin commands: the address, the token, one request, and one answer or error.
+//! The HTTP client of the admin commands: the service's address, the token, requests, and responses or errors.
 //!
 //! Among the commands, only this module and [`forward`](super::forward) send requests.
 
@@ -22,12 +22,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use url::{Host, Url};
 
-/// Longer than the time limit of a request in the API.
+/// Time limit of a request, which is longer than the API's own.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 const SERVICE: &str = "http://127.0.0.1:8081";
 
-// Which service, and the token for it. No documentation, as for `Admin`.
+// The service to use, and the token for it. Not a doc comment, for the same reason as at `Admin`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Remote {
     /// Address of the service's API [default: `admin_listen` of --config, else that of the last `settle run` on --data,
@@ -57,7 +57,7 @@ pub struct Remote {
     pub json: bool,
 }
 
-/// The name by which this program was started.
+/// Returns the command with which this program was started.
 pub fn program() -> &'static str {
     if config::environment().contains_key("CARGO") {
         "cargo run --"
@@ -66,13 +66,13 @@ pub fn program() -> &'static str {
     }
 }
 
-/// A text for people, whose commands begin as this program was started: `` `settle status` `` may become
-/// `` `cargo run -- status` ``.
+/// Replaces `settle` in the commands of a text by the way this program was started: `` `settle status` `` may become ``
+/// `cargo run -- status` ``.
 pub fn as_started(text: &str) -> String {
     text.replace("`settle ", &format!("`{} ", program()))
 }
 
-/// One segment of a path, escaped.
+/// Escapes a text as one segment of a path.
 pub fn segment(text: &str) -> String {
     percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC)
         .to_string()
@@ -89,17 +89,17 @@ pub fn present_fields(mut body: Value) -> Value {
 
 #[derive(Clone)]
 pub struct Client {
-    /// Whether answers are printed verbatim, as JSON.
+    /// Whether responses are printed unchanged, as JSON.
     pub json: bool,
     http: reqwest::Client,
     url: Url,
     token: SecretString,
-    /// Why something is changed, for the audit log.
+    /// The reason of the changes, for the audit log.
     reason: Option<HeaderValue>,
 }
 
 impl Remote {
-    /// Creates the client of the service. It sends nothing yet.
+    /// Creates the service's client, without sending anything.
     pub fn client(&self) -> anyhow::Result<Client> {
         let variables = config::environment();
         let config = self.place.load(&variables)?;
@@ -136,7 +136,7 @@ impl Remote {
         })
     }
 
-    /// A command for the same service, as a person types it: with the flags that this command was started with.
+    /// Returns a command for the same service, to be typed: it includes the flags with which this command was started.
     pub fn command(&self, arguments: &str) -> String {
         let address = self
             .service
@@ -151,14 +151,14 @@ impl Remote {
         )
     }
 
-    /// The data directory of `settle run`.
+    /// Returns the data directory of `settle run`.
     pub fn data(&self) -> anyhow::Result<PathBuf> {
         let variables = config::environment();
         let config = self.place.load(&variables)?;
         Ok(config.map_or_else(|| self.place.data(&variables), |config| config.data))
     }
 
-    /// The token of a flag, the environment or a settings file.
+    /// Returns the token of a flag, the environment or a settings file.
     fn named_token(
         &self,
         variables: &Variables,
@@ -167,7 +167,7 @@ impl Remote {
         if let Some(source) = &self.token {
             return source.read("--token").map(Some);
         }
-        // Not clap's `env`, which belongs to a flag: then the token itself could be written on the command line.
+        // Not clap's `env`, which needs a flag: that would allow the token itself on the command line.
         if let Some(token) = variables
             .get("SETTLE_ADMIN_TOKEN")
             .filter(|token| !token.is_empty())
@@ -178,16 +178,16 @@ impl Remote {
     }
 }
 
-/// Address of the service, and its origin.
+/// The URL of a service, and where the URL comes from.
 struct Address {
     url: Url,
-    /// The file that names it, if no flag, variable, settings file or default does.
+    /// The file that names the URL, unless a flag, a variable, a settings file or the default does.
     recorded_in: Option<PathBuf>,
 }
 
 impl Address {
-    /// Refuses to send a token from elsewhere to an address in a data directory, which may come from an untrusted
-    /// source such as a clone or an archive.
+    /// Refuses to send a token from elsewhere to an address that a data directory names. The directory may come from an
+    /// untrusted source, such as a clone or an archive.
     fn check_named_token(&self) -> anyhow::Result<()> {
         let Some(file) = &self.recorded_in else {
             return Ok(());
@@ -201,8 +201,8 @@ impl Address {
     }
 }
 
-/// The address that a settings file names, else the one that `settle run` recorded in its data directory, else the
-/// default one.
+/// Returns the address that a settings file names, else the one that `settle run` recorded in its data directory, else
+/// the default.
 fn address(config: Option<&Config>, data: &Path) -> anyhow::Result<Address> {
     let usual = match config {
         Some(config) => listening(config.http.api())?,
@@ -228,8 +228,8 @@ fn address(config: Option<&Config>, data: &Path) -> anyhow::Result<Address> {
     }
 }
 
-/// The token that `settle run` wrote to its data directory. It is sent only to the service that recorded its address
-/// there, or to one on this machine, because it was created for that service.
+/// Returns the token that `settle run` wrote to its data directory. It was created for the service that recorded its
+/// address there, so it is sent only to that service or to one on this machine.
 fn recorded_token(url: &Url, data: &Path) -> anyhow::Result<SecretString> {
     let file = super::data::token_file(data);
     if !file.exists() {
@@ -253,7 +253,7 @@ fn recorded_token(url: &Url, data: &Path) -> anyhow::Result<SecretString> {
     Source::File(file).read("the admin token")
 }
 
-/// Whether an address is this machine's, by its name alone.
+/// Returns whether an address is this machine's, without a DNS lookup.
 fn is_here(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
@@ -263,7 +263,7 @@ fn is_here(url: &Url) -> bool {
     }
 }
 
-/// The URL that `settle run` recorded in a file.
+/// Returns the URL that `settle run` recorded in a file.
 fn recorded(file: &Path) -> anyhow::Result<Option<Url>> {
     let Ok(url) = std::fs::read_to_string(file) else {
         return Ok(None);
@@ -274,8 +274,8 @@ fn recorded(file: &Path) -> anyhow::Result<Option<Url>> {
         .with_context(|| format!("{} does not contain a URL: delete it", file.display()))
 }
 
-/// The URL at which this machine reaches a service that listens at an address. An unspecified address becomes
-/// localhost.
+/// Returns the URL at which this machine reaches a service that listens at an address. An unspecified address becomes
+/// the loopback address.
 pub fn listening(address: SocketAddr) -> anyhow::Result<Url> {
     let mut address = address;
     if address.ip().is_unspecified() {
@@ -291,10 +291,10 @@ pub fn listening(address: SocketAddr) -> anyhow::Result<Url> {
 }
 
 impl Client {
-    /// This, for changes that have this reason.
+    /// Returns a client that sends this reason with each change.
     ///
     /// # Errors
-    /// It has several lines.
+    /// Fails if the reason has more than one line.
     pub fn because(&self, reason: Option<&String>) -> anyhow::Result<Self> {
         let reason = reason.map(|text| HeaderValue::from_bytes(text.as_bytes()));
         let reason = reason.transpose().context("--reason: expected one line")?;
@@ -304,18 +304,18 @@ impl Client {
         })
     }
 
-    /// Reads one resource or list. Absent parameters are left out.
+    /// Reads a resource or a list. Query parameters that are `None` are omitted.
     pub async fn get(&self, path: &str, query: &[(&str, Option<String>)]) -> anyhow::Result<Value> {
         self.request(Method::GET, with_query(self.at(path)?, query), None)
             .await
     }
 
-    /// Creates something, or requests an action.
+    /// Creates a resource, or requests an action.
     pub async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
         self.request(Method::POST, self.at(path)?, Some(body)).await
     }
 
-    /// Sends a file as CSV. The path may have a query.
+    /// Posts a file as CSV. The path may have a query.
     pub async fn post_csv(&self, path: &str, csv: Vec<u8>) -> anyhow::Result<Value> {
         let request = self
             .http
@@ -325,7 +325,7 @@ impl Client {
         self.answer(request).await
     }
 
-    /// Sets something as a whole. The path may have a query.
+    /// Replaces a resource. The path may have a query.
     pub async fn put(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
         self.request(Method::PUT, self.at(path)?, Some(body)).await
     }
@@ -339,7 +339,7 @@ impl Client {
         self.request(Method::DELETE, self.at(path)?, None).await
     }
 
-    /// Requests a change by this method. A DELETE has no body.
+    /// Sends a change with this method. A DELETE has no body.
     pub async fn change(
         &self,
         method: &str,
@@ -353,12 +353,12 @@ impl Client {
             .await
     }
 
-    /// The address of a page of the service, for people.
+    /// Returns the URL of one of the service's pages, to be shown.
     pub fn address(&self, path: &str) -> String {
         format!("{}{path}", self.url.as_str().trim_end_matches('/'))
     }
 
-    /// The URL of a path of the service.
+    /// Returns the URL of a path of the service.
     fn at(&self, path: &str) -> anyhow::Result<Url> {
         let base = self.url.as_str().trim_end_matches('/');
         Url::parse(&format!("{base}{path}"))
@@ -378,7 +378,7 @@ impl Client {
         self.answer(request).await
     }
 
-    /// Sends a request with the token. Returns the JSON of a successful answer, null when it has no body.
+    /// Sends a request with the token. Returns the JSON of a successful response, or null if it has no body.
     async fn answer(&self, request: reqwest::RequestBuilder) -> anyhow::Result<Value> {
         let request = match &self.reason {
             Some(reason) => request.header(REASON, reason),
@@ -397,29 +397,29 @@ impl Client {
     }
 }
 
-/// Reads an answer, or a part of one, as a type. Fields that the type lacks are ignored, so a newer service may send
-/// more; `--json` prints the answer itself.
+/// Parses a response, or a part of one. Unknown fields are ignored, so that a newer service may send more; `--json`
+/// prints the response itself.
 ///
 /// # Errors
-/// A field is missing or has another type than in this version.
+/// Fails if a field is missing, or if its type is not that of this version.
 pub fn read_as<T: DeserializeOwned>(answer: &Value) -> anyhow::Result<T> {
     T::deserialize(answer).context(
         "the service's response does not fit this version of settle: use the version of the service",
     )
 }
 
-/// Reads a value of an enum or another type, for `deserialize_with`. `None` is null, or a value that this version does
-/// not know.
+/// Parses an enum or another type, for `deserialize_with`. `None` stands for null, and for a value that this version
+/// does not know.
 ///
 /// # Errors
-/// The answer is not JSON.
+/// Fails if the value is not JSON.
 pub fn known<'de, D: Deserializer<'de>, T: DeserializeOwned>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {
     Ok(T::deserialize(Value::deserialize(deserializer)?).ok())
 }
 
-/// Appends the parameters that are present to a URL's query.
+/// Appends to a URL's query the parameters that have a value.
 fn with_query(mut url: Url, query: &[(&str, Option<String>)]) -> Url {
     for (name, value) in query {
         if let Some(value) = value {
@@ -429,18 +429,18 @@ fn with_query(mut url: Url, query: &[(&str, Option<String>)]) -> Url {
     url
 }
 
-/// A 4xx answer: the service refused the request and changed nothing.
+/// A 4xx response: the service refused the request and changed nothing.
 #[derive(Debug, thiserror::Error)]
 #[error("{line}")]
 pub struct Refused {
     line: String,
     title: String,
-    /// Each wrong field with what was expected there.
+    /// Each invalid field, with the value that was expected.
     fields: Vec<(String, String)>,
 }
 
 impl Refused {
-    /// Renames the wrong fields that have another name for people.
+    /// Renames the invalid fields that have another name on the command line.
     pub fn rename(mut self, name: impl Fn(&str) -> Option<String>) -> Self {
         if !self.fields.is_empty() && self.fields.iter().any(|(field, _)| name(field).is_some()) {
             let wrong = self.fields.iter().map(|(field, expected)| {
@@ -454,18 +454,18 @@ impl Refused {
         self
     }
 
-    /// Whether the service does not know the customer.
+    /// Returns whether the service refused because it does not know the customer.
     pub fn is_unknown_customer(&self) -> bool {
         self.line.contains(UNKNOWN)
     }
 
-    /// The refusal with this reason instead.
+    /// Replaces the reason of the refusal.
     pub fn because(mut self, why: &str) -> Self {
         self.line = format!("{}: {why}", self.title);
         self
     }
 
-    /// Names the id that the service does not know, and the command that lists the known ones, if there is one.
+    /// Adds the id that the service does not know and, if there is one, the command that lists the known ids.
     pub fn missing(mut self, what: &str, id: &str, listing: Option<&str>) -> Self {
         if self.line.ends_with(&format!("there is no such {what}")) {
             let hint = listing
@@ -477,7 +477,7 @@ impl Refused {
     }
 }
 
-/// Posts a body to an address that needs no token, such as a notification URL.
+/// Posts a body to a URL that needs no token, such as a notification URL. Returns the status and the body.
 pub async fn post_to(url: &Url, body: String) -> anyhow::Result<(u16, String)> {
     let request = http()?
         .post(url.clone())
@@ -487,7 +487,7 @@ pub async fn post_to(url: &Url, body: String) -> anyhow::Result<(u16, String)> {
     Ok((status.as_u16(), text))
 }
 
-/// Reads a URL that needs no token: the status and the body.
+/// Reads a URL that needs no token. Returns the status and the body.
 pub async fn read_from(url: &Url) -> anyhow::Result<(u16, String)> {
     let (status, text) = received(http()?.get(url.clone()), url, "").await?;
     Ok((status.as_u16(), text))
@@ -505,7 +505,7 @@ pub fn http() -> anyhow::Result<reqwest::Client> {
     builder.build().context("cannot create an HTTP client")
 }
 
-/// Sends a request to a service whose address was set.
+/// Sends a request to a service whose address was configured.
 async fn send(
     request: reqwest::RequestBuilder,
     service: &Url,
@@ -543,18 +543,18 @@ async fn received(
     Ok((status, text))
 }
 
-/// A problem document (RFC 9457), of settle or of what stands in front of it.
+/// A problem document (RFC 9457) of settle, or of a proxy in front of it.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct ReceivedProblem {
     title: Option<String>,
     detail: Option<String>,
-    /// The wrong fields, in settle's own form.
+    /// The invalid fields, in settle's own form.
     #[serde(deserialize_with = "known")]
     errors: Option<Vec<Field>>,
 }
 
-/// A problem document as one line; `None` where an answer is none.
+/// Returns a problem document as one line; `None` if the text is not one.
 pub fn problem_line(text: &str) -> Option<String> {
     let problem: ReceivedProblem = serde_json::from_str(text).ok()?;
     match (problem.title, problem.detail) {
@@ -563,7 +563,7 @@ pub fn problem_line(text: &str) -> Option<String> {
     }
 }
 
-/// The error of a problem document, as one line. Its detail names each wrong field.
+/// Returns the error for a problem document, as one line. Its detail names each invalid field.
 fn refusal(service: &Url, status: StatusCode, text: &str) -> anyhow::Error {
     let problem: ReceivedProblem = serde_json::from_str(text).unwrap_or_default();
     let mut line =

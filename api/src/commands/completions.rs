@@ -1,5 +1,5 @@
-//! `settle completions`: completions for a shell, and `settle manual`: the manual pages. Both are generated from this
-//! program's commands.
+//! `settle completions` prints shell completions, and `settle manual` writes the manual pages. Both are generated from
+//! this program's commands.
 
 use super::{Cli, help};
 use anyhow::Context;
@@ -33,11 +33,11 @@ pub struct Manual {
     pub folder: PathBuf,
 }
 
-/// Prints the completions.
+/// Prints the completions for the shell.
 pub fn completions(options: &Options) -> ExitCode {
     let mut script = Vec::new();
     generate(options.shell, &mut Cli::command(), "settle", &mut script);
-    // A closed pipe (`| head`) is no error.
+    // A closed pipe (as with `| head`) is not an error.
     let _ = std::io::stdout().write_all(&script);
     ExitCode::SUCCESS
 }
@@ -67,8 +67,8 @@ fn write_pages(command: &Command, folder: &Path) -> std::io::Result<()> {
     std::fs::write(folder.join(page.get_filename()), text)
 }
 
-/// The text at the end of a command's help, as a section of a manual page: sentences are filled, and the lines of
-/// examples stay as they are.
+/// Renders the text at the end of a command's help as a section of a manual page: sentences are filled, and lines of
+/// examples are unchanged.
 fn rendered(notes: &str) -> Roff {
     let mut roff = Roff::new();
     roff.control("SH", ["NOTES"]);

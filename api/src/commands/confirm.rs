@@ -11,21 +11,21 @@ pub struct Confirm {
     pub yes: bool,
 }
 
-/// A question before something that a mistake makes costly.
+/// A question that must be confirmed before a change that is costly to undo.
 pub struct Question {
-    /// The question, with what it concerns.
+    /// The question, which names what it affects.
     pub text: String,
     /// Text that must be typed to confirm.
     pub answer: String,
-    /// The flag that a script gives in place of an answer.
+    /// The flag that a script passes instead of an answer.
     pub flag: &'static str,
 }
 
 impl Confirm {
-    /// Asks for confirmation, on a terminal alone.
+    /// Asks for confirmation, but only on a terminal.
     ///
     /// # Errors
-    /// When the answer is not yes.
+    /// Fails if the answer is not yes.
     pub fn prompt(&self, what: &str) -> anyhow::Result<()> {
         if self.yes || !is_terminal() {
             return Ok(());
@@ -39,14 +39,14 @@ impl Confirm {
     }
 }
 
-/// Answer for yes; `yes` is accepted too.
+/// The answer for yes; `yes` is accepted too.
 pub const YES: &str = "y";
 
 impl Question {
-    /// Asks the question on a terminal; a script has to pass the flag.
+    /// Asks the question on a terminal. Without a terminal, the flag must be passed instead.
     ///
     /// # Errors
-    /// The answer is another one, or there is no terminal.
+    /// Fails if the answer differs, or if there is no terminal.
     pub fn require(&self) -> anyhow::Result<()> {
         if !is_terminal() {
             bail!(

@@ -1,4 +1,4 @@
-//! A countdown on the terminal to the settling of a purchase.
+//! A countdown on the terminal until a purchase is settled.
 
 use super::client::{Client, read_as};
 use super::table;
@@ -10,14 +10,14 @@ use std::time::Duration;
 
 /// Time between two updates.
 const TICK: Duration = Duration::from_millis(500);
-/// After the window's end, the revision is read at most this often.
+/// Maximum number of times that the revision is read after the window's end.
 const MAX_CHECKS: u32 = 30;
 
 /// A countdown until a purchase is settled. Ctrl-C ends only the countdown: the purchase is settled anyway.
 pub struct Countdown<'a> {
-    /// Client of the service.
+    /// The service's client.
     pub client: &'a Client,
-    /// Key of the purchase.
+    /// The collapse key of the purchase.
     pub key: CollapseKey,
     /// The revision before the notification was sent.
     pub revision: i64,
@@ -60,13 +60,13 @@ impl Countdown<'_> {
     }
 }
 
-/// The revision in the answer about a purchase.
+/// The revision in a response about a purchase.
 #[derive(Debug, Default, Deserialize)]
 struct Settled {
     revision: i64,
 }
 
-/// The revision of a purchase; 0 when it is not settled yet, or when the service does not answer.
+/// Returns the revision of a purchase; 0 if it is not settled yet, or if the service does not respond.
 pub async fn revision(client: &Client, key: CollapseKey) -> i64 {
     let purchase = client.get(&format!("/v1/purchases/{key}"), &[]).await;
     let settled = purchase.and_then(|purchase| read_as::<Settled>(&purchase));

@@ -1,4 +1,4 @@
-//! `settle customer`: what the table of its verbs cannot express.
+//! `settle customer`: everything that its table of verbs cannot express.
 
 use super::client::{Client, present_fields, read_as, segment};
 use super::confirm::{Confirm, Question, YES};
@@ -136,7 +136,7 @@ struct PreviewedMove {
     to: Option<IgnoredAny>,
 }
 
-/// A customer who would be named.
+/// A response that previews how a customer would be named.
 #[derive(Debug, Deserialize)]
 struct PreviewedCustomer {
     preview: Preview,
@@ -157,7 +157,7 @@ struct PreviewedMerge {
     to: MergedCustomer,
 }
 
-/// The stored data of a customer who is erased.
+/// The stored data of a customer to be erased.
 #[derive(Debug, Deserialize)]
 struct StoredData {
     purchases: i64,
@@ -173,15 +173,15 @@ struct ErasureProgress {
     removed_at: Option<Timestamp>,
 }
 
-/// A customer's state, as far as it decides what is printed.
+/// The fields of a customer's state that decide what is printed.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct PrintedState {
     user_id: String,
     environment: String,
-    /// The past time of the state; `None` for the present one.
+    /// The time of a past state; `None` for the present state.
     at: Option<Timestamp>,
-    /// The rows of a table; `None` where they are not known.
+    /// The rows of a table; `None` if they are not known.
     active_entitlements: Option<Vec<Value>>,
     purchases: Vec<StatedPurchase>,
     announcement: Option<NotedAnnouncement>,
@@ -210,7 +210,7 @@ struct NoAccessReason {
     no_access: Option<String>,
 }
 
-/// The path of an app's customers.
+/// Returns the path of an app's customers.
 async fn customers(client: &Client, app: &str) -> anyhow::Result<String> {
     Ok(format!(
         "/v1/apps/{}/customers",
@@ -254,7 +254,7 @@ async fn move_to(client: &Client, wanted: Move) -> anyhow::Result<ExitCode> {
     Ok(table::answer(client, &answer))
 }
 
-/// Prints the warnings of an answer to people, and removes them from what they are shown.
+/// Prints the warnings of a response, unless it is printed as JSON, and removes them from it.
 fn print_warnings(client: &Client, answer: &mut Value) {
     let fields = answer.as_object_mut().filter(|_| !client.json);
     table::warnings(
@@ -264,7 +264,8 @@ fn print_warnings(client: &Client, answer: &mut Value) {
     );
 }
 
-/// Shows the merge that a name would make, and asks whether it is wanted. The call then does what was shown, or nothing.
+/// Shows the merge that naming a customer would cause, and asks for confirmation. The call then does exactly what was
+/// shown, or nothing.
 async fn confirm_merge(
     client: &Client,
     planned: &Planned<'_>,
@@ -289,7 +290,7 @@ async fn confirm_merge(
     Ok(Map::from_iter([("preview".to_owned(), preview.id)]))
 }
 
-/// The effects of a merge, as a question.
+/// Returns the effects of a merge, as a question.
 fn merge_question(PreviewedMerge { from, to }: &PreviewedMerge) -> String {
     let (owned, all) = (
         counted(to.purchases),
@@ -301,7 +302,7 @@ fn merge_question(PreviewedMerge { from, to }: &PreviewedMerge) -> String {
     )
 }
 
-/// Prints a customer who was named; of a dry run what it would do.
+/// Prints a customer who was named or, for a dry run, what would happen.
 fn print_named(client: &Client, Exchange { answer, .. }: &Exchange) {
     let mut customer = answer.clone();
     print_warnings(client, &mut customer);
@@ -314,7 +315,8 @@ fn print_named(client: &Client, Exchange { answer, .. }: &Exchange) {
     table::fields(&customer);
 }
 
-/// Prints what naming a customer would do; field by field what another version describes differently.
+/// Prints what naming a customer would do. The preview of another version that this one cannot parse is printed field
+/// by field.
 fn print_preview(answer: &Value) {
     let Ok(preview) = read_as::<Preview>(answer) else {
         return table::fields(answer);
@@ -333,7 +335,7 @@ fn print_preview(answer: &Value) {
     }
 }
 
-/// The stored data of a customer, in words.
+/// Returns the stored data of a customer, in words.
 fn stored(data: &StoredData) -> String {
     let counted = |number: i64, what: &str| match number {
         1 => format!("1 {what}"),
@@ -403,11 +405,11 @@ async fn erase(client: &Client, erasure: Erasure) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// How often a report is read until the names are removed, and the time between.
+/// How often a report is read until the names are removed.
 const READS: usize = 60;
 const BETWEEN_READS: Duration = Duration::from_secs(1);
 
-/// Reads the report until the names are removed, for a minute at most: the service goes on by itself.
+/// Reads the report until the names are removed, for at most a minute. The service continues the removal by itself.
 async fn until_removed(client: &Client, path: &str, mut report: Value) -> anyhow::Result<Value> {
     for _ in 0..READS {
         let ErasureProgress { id, removed_at } = read_as(&report)?;
@@ -422,7 +424,7 @@ async fn until_removed(client: &Client, path: &str, mut report: Value) -> anyhow
     Ok(report)
 }
 
-/// The columns of the destinations of a report.
+/// The columns of the table of destinations in a report.
 const DESTINATIONS: [table::Column; 4] = [
     ("destination", "destination_id"),
     ("status", "status"),
@@ -430,7 +432,7 @@ const DESTINATIONS: [table::Column; 4] = [
     ("why", "error"),
 ];
 
-/// Prints a report: what was done, the changed rows by table, and the destinations.
+/// Prints a report: its progress, the changed rows per table, and the destinations.
 fn print_report(report: &Value) {
     if let Ok(progress) = read_as::<ErasureProgress>(report) {
         table::line(if progress.removed_at.is_none() {
@@ -451,7 +453,7 @@ fn print_report(report: &Value) {
     );
 }
 
-/// The columns of the purchases.
+/// The columns of the table of purchases.
 const PURCHASES: [table::Column; 6] = [
     ("purchase", "collapse_key"),
     ("state", "state"),
@@ -461,8 +463,8 @@ const PURCHASES: [table::Column; 6] = [
     ("announced", "announced_at"),
 ];
 
-/// The columns of the purchases of a state: at a time in the past, only announced records are known, without states.
-/// Whether a purchase is active is shown as it was announced, like the entitlements, never by a comparison of times.
+/// Returns the columns of the purchases in a state. For a past time only the announced records are known, which have no
+/// states. Like the entitlements, `active` is what was announced; it is never computed by comparing times.
 fn purchase_columns(state: &Value) -> Vec<table::Column<'static>> {
     let PrintedState { purchases, .. } = read_as(state).unwrap_or_default();
     let has_states = purchases.iter().any(|one| one.state.is_some());
@@ -478,7 +480,7 @@ fn purchase_columns(state: &Value) -> Vec<table::Column<'static>> {
         .collect()
 }
 
-/// A state whose purchases have their states in the words of the page.
+/// Returns the state with its purchases' states worded as on the dashboard.
 fn humanized(state: &Value) -> Value {
     let mut state = state.clone();
     let purchases = state.get_mut("purchases").and_then(Value::as_array_mut);
@@ -486,7 +488,8 @@ fn humanized(state: &Value) -> Value {
     state
 }
 
-/// Why a customer has no active entitlement now, as their page has it; `None` of one who has, and of a past time.
+/// Returns why a customer has no active entitlement now, worded as on the customer's page; `None` if there is one, and
+/// for a past time.
 async fn no_access(client: &Client, exchange: &Exchange) -> anyhow::Result<Option<String>> {
     let Ok(state) = read_as::<PrintedState>(&exchange.answer) else {
         return Ok(None);
@@ -505,8 +508,8 @@ async fn no_access(client: &Client, exchange: &Exchange) -> anyhow::Result<Optio
     Ok(reason.no_access)
 }
 
-/// Prints a state: the entitlements and the purchases, then where it is from and the customer. One that another version
-/// describes differently is printed field by field.
+/// Prints a state: the entitlements and purchases, then its source and the customer. A state of another version that
+/// this one cannot parse is printed field by field.
 fn print_state(_: &Client, Exchange { answer: state, .. }: &Exchange) {
     let Ok(shown) = read_as::<PrintedState>(state) else {
         return table::fields(state);

@@ -1,4 +1,4 @@
-//! How `settle customer show`, `access` and `explain` print a customer, in the words of the dashboard.
+//! How `settle customer show`, `access` and `explain` print a customer, worded as on the dashboard.
 
 use super::client::{Client, read_as};
 use super::drawn::Exchange;
@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
-/// The columns of the active entitlements.
+/// The columns of the table of active entitlements.
 pub const ENTITLEMENTS: [table::Column; 5] = [
     ("entitlement", "entitlement_ref_id"),
     ("name", "name"),
@@ -23,7 +23,7 @@ pub const ENTITLEMENTS: [table::Column; 5] = [
     ("store", "purchase_platform"),
 ];
 
-/// The columns of the payments.
+/// The columns of the table of payments.
 const PAYMENTS: [table::Column; 7] = [
     ("at", "occurred_at"),
     ("what", "title"),
@@ -34,7 +34,7 @@ const PAYMENTS: [table::Column; 7] = [
     ("transaction", "transaction_id"),
 ];
 
-/// The fields of a customer that are printed in sentences and tables.
+/// The fields of a customer that are printed as sentences and tables.
 const SECTIONS: [&str; 11] = [
     "production",
     "sandbox",
@@ -49,13 +49,14 @@ const SECTIONS: [&str; 11] = [
     "devices",
 ];
 
-/// A customer, as far as it is printed in sentences and tables. 0.1.0 sends neither warnings, payments nor transfers.
+/// A customer, with the fields that are printed as sentences and tables. Version 0.1.0 sends no warnings, payments and
+/// transfers.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct ShownCustomer {
     production: ShownAccess,
     sandbox: ShownAccess,
-    /// `None` in an answer that has only the ids.
+    /// `None` in a response that contains only the ids.
     standings: Option<Vec<ShownPurchase>>,
     warnings: Vec<CustomerWarning>,
     paid: Option<PaidTotal>,
@@ -78,7 +79,7 @@ struct ShownAccess {
     unlisted: Vec<UnlistedProduct>,
 }
 
-/// A purchase in sentences.
+/// A purchase, described in sentences.
 #[derive(Debug, Deserialize)]
 struct ShownPurchase {
     collapse_key: String,
@@ -87,7 +88,7 @@ struct ShownPurchase {
     destinations: Vec<ReachedDestination>,
 }
 
-/// What a destination last received of a purchase.
+/// What a destination last received about a purchase.
 #[derive(Debug, Deserialize)]
 struct ReachedDestination {
     destination: String,
@@ -108,7 +109,7 @@ struct MovedProduct {
     product: String,
 }
 
-/// The access of a customer at the end of a day.
+/// A customer's access at the end of a day.
 #[derive(Debug, Deserialize)]
 struct ShownDay {
     at: Timestamp,
@@ -129,7 +130,7 @@ struct DayOfEnvironment {
     late: Vec<String>,
 }
 
-/// A purchase on a day in sentences.
+/// A purchase on a day, described in sentences.
 #[derive(Debug, Deserialize)]
 struct DayOfPurchase {
     collapse_key: String,
@@ -137,8 +138,9 @@ struct DayOfPurchase {
     summary: String,
 }
 
-/// Prints a customer: warnings first, then access, purchases, payments and transfers; then the ids. A customer found by
-/// another id than settle's is shown by ids only, and one that another version describes differently field by field.
+/// Prints a customer: warnings first, then access, purchases, payments and transfers, then the ids. A customer found by
+/// another id than settle's is printed by ids only, and one of another version that this one cannot parse, field by
+/// field.
 pub fn print_customer(_: &Client, exchange: &Exchange) {
     let Ok(customer) = read_as::<ShownCustomer>(&exchange.answer) else {
         return table::fields(&exchange.answer);
@@ -179,7 +181,7 @@ pub fn print_customer(_: &Client, exchange: &Exchange) {
     table::fields(&ids);
 }
 
-/// The command that shows the rest of a customer.
+/// Returns the command that shows the remaining data of a customer.
 fn details(exchange: &Exchange) -> String {
     let (app, user) = (
         quoted(&exchange.typed("app_id")),
@@ -203,7 +205,7 @@ fn access(title: &str, of: &ShownAccess) {
     sentence(of.next_charge.as_ref());
 }
 
-/// Prints each purchase, and below it what each destination last received.
+/// Prints each purchase, followed by what each destination last received about it.
 fn purchases(standings: &[ShownPurchase]) {
     if standings.is_empty() {
         table::line("No purchases.");
@@ -276,7 +278,7 @@ pub fn print_day(_: &Client, exchange: &Exchange) {
     }
 }
 
-/// Prints why a destination received an event about a customer, or did not.
+/// Prints why a destination received an event about a customer, or why it did not.
 pub fn print_explained(_: &Client, exchange: &Exchange) {
     let Ok(found) = read_as::<ExplainedCustomer>(&exchange.answer) else {
         return table::fields(&exchange.answer);
@@ -306,7 +308,7 @@ pub fn print_explained(_: &Client, exchange: &Exchange) {
     }
 }
 
-/// Prints a heading above the next lines.
+/// Prints a heading, with an empty line before it.
 fn heading(text: &str) {
     table::line("");
     table::line(text);

@@ -1,4 +1,4 @@
-//! The data directory of `settle run` and its files, readable by their owner only.
+//! The data directory of `settle run` and its files, which only their owner can read.
 
 use anyhow::{Context, bail};
 use api::clock;
@@ -12,37 +12,38 @@ use std::path::{Path, PathBuf};
 /// The default directory.
 pub const DEFAULT: &str = "settle-data";
 
-/// The path of the file with the admin token.
+/// Returns the path of the file with the admin token.
 pub fn token_file(data: &Path) -> PathBuf {
     data.join("admin-token")
 }
 
-/// The path of the file with the URL at which `run` serves.
+/// Returns the path of the file with the URL at which `run` serves.
 pub fn service_file(data: &Path) -> PathBuf {
     data.join("service-url")
 }
 
-/// The path of the log of `run`.
+/// Returns the path of the log of `run`.
 pub fn log_file(data: &Path) -> PathBuf {
     data.join("settle.log")
 }
 
-/// The path of the file with the ports of the Temporal dev server.
+/// Returns the path of the file with the ports of the Temporal dev server.
 pub fn temporal_ports_file(data: &Path) -> PathBuf {
     data.join("temporal-ports")
 }
 
-/// The path of the private key that signs samples.
+/// Returns the path of the private key that signs samples.
 pub fn sample_key_file(data: &Path) -> PathBuf {
     data.join("sample-key.pem")
 }
 
-/// The path of that key's certificate.
+/// Returns the path of the certificate of the key that signs samples.
 pub fn sample_certificate_file(data: &Path) -> PathBuf {
     data.join("sample-certificate.pem")
 }
 
-/// The directory of `run`: as [`directory`], accessible to its owner only. An empty one is closed to others.
+/// Returns the directory of `run`, created and checked as by [`directory`]. Only its owner may have access. If an empty
+/// directory is open to others, its permissions are restricted.
 pub fn own_directory(data: &Path) -> anyhow::Result<PathBuf> {
     let data = directory(data)?;
     let mode = std::fs::metadata(&data)
@@ -64,7 +65,7 @@ fn is_empty(directory: &Path) -> bool {
     std::fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_none())
 }
 
-/// Creates the directory, readable by its owner only, checks that it is writable, and returns its full path.
+/// Creates the directory so that only its owner can read it, checks that it is writable, and returns its full path.
 pub fn directory(data: &Path) -> anyhow::Result<PathBuf> {
     let next_step = || {
         format!(
@@ -82,11 +83,11 @@ pub fn directory(data: &Path) -> anyhow::Result<PathBuf> {
     Ok(data)
 }
 
-/// The owner of a directory, if this process runs as root and the owner is another user: files that it creates there
-/// are closed to the owner. `None` otherwise.
+/// Returns the owner of a directory, if this process runs as root and the owner is another user, who could not read the
+/// files that this process creates there. `None` otherwise.
 ///
 /// # Errors
-/// The directory cannot be read or written.
+/// Fails if the directory cannot be read or written.
 pub fn foreign_owner(directory: &Path) -> anyhow::Result<Option<u32>> {
     let read =
         std::fs::metadata(directory).and_then(|found| Ok((found.uid(), process_user(directory)?)));
@@ -94,7 +95,7 @@ pub fn foreign_owner(directory: &Path) -> anyhow::Result<Option<u32>> {
     Ok(Some(owner).filter(|_| user == 0 && owner != 0))
 }
 
-/// The user of this process, from a file that it creates in a directory and removes.
+/// Returns the user of this process, as the owner of a file that it creates in the directory and then removes.
 fn process_user(directory: &Path) -> std::io::Result<u32> {
     let probe = directory.join(format!(".writable-{}", clock::random_uuid()));
     let file = create(&probe)?;
@@ -102,8 +103,8 @@ fn process_user(directory: &Path) -> std::io::Result<u32> {
     Ok(file.metadata()?.uid())
 }
 
-/// Creates a file, readable by its owner only. It fails if there is one, or a link: if root runs this, the owner of the
-/// directory could name any file by a link.
+/// Creates a file that only its owner can read. Fails if a file or a link with this name exists: for a process of root,
+/// the owner of the directory could otherwise redirect the write to any file by a link.
 fn create(path: &Path) -> std::io::Result<File> {
     OpenOptions::new()
         .write(true)
@@ -112,22 +113,22 @@ fn create(path: &Path) -> std::io::Result<File> {
         .open(path)
 }
 
-/// The admin token of this directory.
+/// Returns the admin token of this directory.
 pub fn admin_token(data: &Path) -> anyhow::Result<SecretString> {
     secret::<24>(&token_file(data))
 }
 
-/// The key that encrypts secrets at rest, in hex as `SETTLE_KEY` takes it.
+/// Returns the key that encrypts secrets at rest, in hex as `SETTLE_KEY` accepts it.
 pub fn key(data: &Path) -> anyhow::Result<SecretString> {
     secret::<32>(&data.join("key"))
 }
 
-/// The secret of the demo's simulated store.
+/// Returns the secret for the demo's simulated store.
 pub fn simulated_secret(data: &Path) -> anyhow::Result<SecretString> {
     secret::<24>(&data.join("simulated-store-secret"))
 }
 
-/// Reads a secret from its file. If the file does not exist, it is created with `N` random bytes in hex.
+/// Reads a secret from its file. If the file does not exist, creates it with `N` random bytes in hex.
 fn secret<const N: usize>(path: &Path) -> anyhow::Result<SecretString> {
     match std::fs::read_to_string(path) {
         Ok(text) if text.trim().is_empty() => {
@@ -146,11 +147,11 @@ fn secret<const N: usize>(path: &Path) -> anyhow::Result<SecretString> {
     }
 }
 
-/// Writes a file atomically, and syncs it and its directory to the disk: a lost key cannot be recovered.
+/// Writes a file atomically, and syncs it and its directory to disk: a lost key cannot be recovered.
 pub fn write(path: &Path, content: &[u8]) -> anyhow::Result<()> {
     let failed = || format!("cannot write {}", path.display());
     let partial = path.with_extension("partial");
-    // The file of an earlier, interrupted write may be open to others.
+    // The file left by an earlier, interrupted write may be readable by others.
     match std::fs::remove_file(&partial) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
             return Err(error).with_context(failed);

@@ -1,4 +1,4 @@
-//! `settle delivery`: what the table of its verbs cannot express.
+//! `settle delivery`: everything that its table of verbs cannot express.
 
 use super::drawn::Hook;
 use api::resources::deliveries::status_for_people;
@@ -6,7 +6,7 @@ use storage::DeliveryStatus;
 
 pub const HOOKS: &[(&str, Hook)] = &[("list", Hook::Shown("status", shown))];
 
-/// Displayed names of a status.
+/// Returns the displayed name of a status; empty if the status is unknown.
 fn shown(status: &str) -> Vec<&str> {
     status
         .parse::<DeliveryStatus>()

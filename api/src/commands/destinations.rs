@@ -2,7 +2,7 @@
 
 use storage::{Destination, Error, Page, Store};
 
-/// Reads the destinations of all apps, the disabled ones too.
+/// Reads the destinations of all apps, including disabled ones.
 pub async fn all(store: &Store) -> Result<Vec<Destination>, Error> {
     let (mut found, mut apps) = (Vec::new(), Page::default());
     loop {

@@ -1,4 +1,4 @@
-//! `settle device`: what the table of its verbs cannot express.
+//! `settle device`: everything that its table of verbs cannot express.
 
 use super::client::read_as;
 use super::drawn::Hook;
@@ -18,7 +18,7 @@ struct DeviceEvent {
     deliveries: Vec<Delivery>,
 }
 
-/// The status of a delivery, also one that only another version knows.
+/// The status of a delivery, even if this version does not know it.
 #[derive(Debug, Deserialize)]
 struct Delivery {
     status: String,
@@ -28,7 +28,7 @@ fn add_all_statuses(answer: &mut Value) {
     table::items_mut(answer).iter_mut().for_each(add_statuses);
 }
 
-/// Adds how the deliveries of an event stand, such as `2 delivered, 1 pending`.
+/// Adds the counts of an event's deliveries by status, such as `2 delivered, 1 pending`.
 fn add_statuses(event: &mut Value) {
     let DeviceEvent { deliveries } = read_as(event).unwrap_or_default();
     let counts = ["delivered", "pending", "skipped", "failed"].map(|status| {

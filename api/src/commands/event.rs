@@ -1,4 +1,4 @@
-//! `settle event`: what the table of its verbs cannot express.
+//! `settle event`: everything that its table of verbs cannot express.
 
 use super::drawn::Hook;
 use api::resources::events::chosen;
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 pub const HOOKS: &[(&str, Hook)] = &[("list", Hook::Parse("type", types))];
 
-/// Checks a list of types and groups.
+/// Validates a list of event types and groups.
 fn types(text: &str) -> Result<Value, String> {
     chosen(text)
         .map(|_| text.into())

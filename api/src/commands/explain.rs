@@ -1,4 +1,4 @@
-//! `settle explain`: prints the explanation of the API as a tree of sentences.
+//! `settle explain`: prints the API's explanation as a tree of sentences.
 
 use super::client::Client;
 use super::drawn::{Exchange, Hook};
@@ -29,7 +29,7 @@ pub fn print(_: &Client, Exchange { answer, .. }: &Exchange) {
     }
 }
 
-/// Adds the sentence of a node, and below it those of its children, indented.
+/// Adds the sentence of a node, followed by those of its children, which are indented.
 fn indent(node: &Value, depth: usize, lines: &mut Vec<String>) {
     lines.push(format!(
         "{:width$}{}",

@@ -1,5 +1,5 @@
-//! Forwards what a receiver verified to the user's own program, unchanged, and returns the program's response: settle
-//! then repeats what the program refused, as it would without the receiver in between.
+//! Forwards verified events to the user's own program, unchanged, and returns the program's response to settle, which
+//! then retries what the program refused, as it would without the receiver in between.
 
 use super::client;
 use anyhow::bail;
@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use url::Url;
 
-/// Headers of one connection, which the next one sets by itself.
+/// Headers that belong to one connection. The next connection sets its own.
 const OF_CONNECTION: [HeaderName; 5] = [
     header::CONNECTION,
     header::CONTENT_LENGTH,
@@ -20,10 +20,10 @@ const OF_CONNECTION: [HeaderName; 5] = [
     header::TRANSFER_ENCODING,
 ];
 
-/// Maximum time until the answer: less than settle waits for that of the receiver.
+/// Maximum time until the program's response: less than settle waits for the receiver's response.
 const TIMEOUT: Duration = Duration::from_secs(14);
 
-/// Address to which events are forwarded.
+/// The URL to which events are forwarded, with its client.
 pub struct Forward {
     http: reqwest::Client,
     url: Url,
@@ -31,7 +31,7 @@ pub struct Forward {
 
 /// The result of forwarding one event.
 pub struct Forwarded {
-    /// The answer, or why there is none.
+    /// The program's response, or why there is none.
     result: Result<ProgramAnswer, String>,
     took: Duration,
 }
@@ -42,10 +42,10 @@ struct ProgramAnswer {
 }
 
 impl Forward {
-    /// Forwards to this URL.
+    /// Creates a forwarder to this URL.
     ///
     /// # Errors
-    /// It is not one of HTTP.
+    /// Fails unless the scheme is `http` or `https`.
     pub fn new(url: Url) -> anyhow::Result<Self> {
         if !matches!(url.scheme(), "http" | "https") {
             bail!("--forward-to: expected a URL such as http://127.0.0.1:3000/hooks, not `{url}`");
@@ -91,7 +91,7 @@ impl Forward {
 }
 
 impl Forwarded {
-    /// One line for people: where to, the status, and how long it took.
+    /// Returns one line for people: the target, the status, and the time taken.
     pub fn line(&self, Forward { url, .. }: &Forward) -> String {
         let ms = self.took.as_millis();
         match &self.result {
@@ -113,7 +113,7 @@ impl Forwarded {
         }
     }
 
-    /// The data behind [`Self::line`].
+    /// Returns the data of [`Self::line`] as JSON.
     pub fn shown(&self, Forward { url, .. }: &Forward) -> Value {
         let status = self
             .result
@@ -124,7 +124,7 @@ impl Forwarded {
         json!({ "url": url.as_str(), "status": status, "ms": ms, "error": self.result.as_ref().err() })
     }
 
-    /// The answer to settle: that of the program, or 502.
+    /// Returns the response to settle: the program's response, or 502 if there is none.
     pub fn answer(self) -> Response {
         match self.result {
             Ok(ProgramAnswer {

@@ -1,4 +1,5 @@
-//! `settle healthy`: whether a process responds, as a container's health check: an image needs no other program for it.
+//! `settle healthy`: a health check for containers, so that an image needs no other program. It checks whether a
+//! process responds.
 
 use super::{client, settings};
 use anyhow::bail;
@@ -6,7 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 use url::Url;
 
-/// Maximum time until the answer.
+/// Maximum time until the response.
 const TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Check that a process answers 200 within three seconds, for container health checks. Needs no token.

@@ -1,5 +1,5 @@
-//! Formats the text at the end of each command's help: joins sentences that are wrapped in the source to one line,
-//! which clap wraps again, and breaks long example commands with backslashes.
+//! Formats the text at the end of each command's help. Sentences that are wrapped in the source become one line, which
+//! clap wraps again. Long example commands are broken with backslashes.
 
 use super::client::as_started;
 use super::in_front;
@@ -7,12 +7,12 @@ use clap::Command;
 use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
 
-/// Maximum length of a line of an example command.
+/// Maximum length of a line of an example command, in characters.
 const MAX_CHARS: usize = 80;
-/// Indentation of the further lines of a broken command.
+/// Indentation of the continuation lines of a broken command.
 const INDENT: &str = "      ";
 
-/// Formats the end of the help of this command and of all its subcommands.
+/// Formats the end of the help of a command and of all its subcommands.
 pub fn unfold(command: Command) -> Command {
     let end = command
         .get_after_help()
@@ -24,8 +24,8 @@ pub fn unfold(command: Command) -> Command {
     command.mut_subcommands(unfold)
 }
 
-/// The error, with the command that lists the apps where `--app` is missing, or the place of a command that was typed
-/// elsewhere, and without a secret that was typed.
+/// Adds a tip to an error: the command that lists the apps if `--app` is missing, or where a misplaced command belongs.
+/// Removes a typed secret from the error.
 pub fn with_tip(mut error: Error, command: &Command) -> Error {
     let is_secret = |name: &str| name.contains("@FILE");
     if matches!(error.get(ContextKind::InvalidArg), Some(ContextValue::String(name)) if is_secret(name))
@@ -69,7 +69,7 @@ pub fn with_tip(mut error: Error, command: &Command) -> Error {
     error
 }
 
-/// The only command of this name below another one, as it is typed.
+/// Returns how to type the only command with this name below another command; `None` unless there is exactly one.
 fn elsewhere(command: &Command, name: &str) -> Option<String> {
     let all = command
         .get_subcommands()
@@ -104,7 +104,7 @@ fn is_sentence(line: &str) -> bool {
     !line.is_empty() && !line.starts_with(' ') && !line.ends_with(':')
 }
 
-/// Breaks an example command that is too long before its flags. Any other line stays as it is.
+/// Breaks an example command before its flags if it is too long. Any other line is unchanged.
 fn fold(line: &str) -> String {
     if line.chars().count() <= MAX_CHARS
         || !line.starts_with("  ")

@@ -1,13 +1,15 @@
-//! Values that begin with a hyphen, such as one in 64 ids of a store: `settle explain purchase -3kd…`, `--receipt -x`.
+//! Values that begin with a hyphen, as one in 64 store ids does: `settle explain purchase -3kd…`, `--receipt -x`.
 //!
-//! A line is read by the strict grammar first, in which such a text is a flag. Only if that fails, it is read again with
-//! every value free to begin so. What looks like a mistyped flag is none of these values unless it is behind `--` or `=`.
+//! A command line is first parsed strictly, so that such a text counts as a flag. Only if that fails, it is parsed
+//! again with values that may begin with a hyphen. A text that looks like a mistyped flag is still not accepted as a
+//! value unless it follows `--` or `=`.
 
 use clap::error::{Error, ErrorKind};
 use clap::{ArgMatches, Command};
 use std::ffi::{OsStr, OsString};
 
-/// The matches of a line that the strict grammar refuses with this error; `None` if the other one refuses it too.
+/// Returns the matches of a command line that the strict parser refused with this error; `None` if the lenient parser
+/// refuses it too.
 pub fn matches(command: Command, line: &[OsString], refused: &Error) -> Option<ArgMatches> {
     let is_help = |token: &OsString| HELP.iter().any(|help| token == help);
     if matches!(
@@ -26,10 +28,10 @@ pub fn matches(command: Command, line: &[OsString], refused: &Error) -> Option<A
     (!takes_a_flag(&found, &typed)).then_some(found)
 }
 
-/// Arguments that request help or the version. A value such as `-hK3…` can begin like one.
+/// Arguments that request help or the version. A value such as `-hK3…` can begin like one of them.
 const HELP: [&str; 5] = ["-h", "--help", "help", "-V", "--version"];
 
-/// The command, whose values may begin with a hyphen. A flag whose value may be missing takes none such.
+/// Returns the command with values that may begin with a hyphen, except for flags whose value is optional.
 fn lenient(command: Command) -> Command {
     let command = command.mut_args(|arg| {
         let is_optional = arg
@@ -45,7 +47,7 @@ fn lenient(command: Command) -> Command {
     command.mut_subcommands(lenient)
 }
 
-/// Whether one of these tokens was taken as a value, though it looks like a flag.
+/// Returns whether one of these tokens was parsed as a value, though it looks like a flag.
 fn takes_a_flag(matches: &ArgMatches, typed: &[&OsStr]) -> bool {
     let of_ids = matches
         .ids()
@@ -58,7 +60,7 @@ fn takes_a_flag(matches: &ArgMatches, typed: &[&OsStr]) -> bool {
             .is_some_and(|(_, below)| takes_a_flag(below, typed))
 }
 
-/// Whether a text has the form of a flag: two hyphens, then lower-case letters, hyphens and perhaps a value.
+/// Returns whether a text looks like a flag: two hyphens, then lower-case letters and hyphens, and perhaps a value.
 fn is_like_a_flag(text: &OsStr) -> bool {
     let text = text.to_string_lossy();
     let name = text

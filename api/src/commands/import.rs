@@ -121,15 +121,15 @@ struct VerifiedPlatform {
     verification: VerificationState,
 }
 
-/// The state of a verification, also one that only another version knows.
+/// The state of a verification, even if this version does not know it.
 #[derive(Debug, Deserialize)]
 struct VerificationState {
     state: String,
 }
 
-/// Refuses an import without credentials of the store, and warns when the store refused them: only the store knows the
-/// dates and the state of an adopted purchase. Without them each would end without a change, and be known to a later
-/// import.
+/// Refuses an import if the platform has no credentials for its store, and warns if the store refused them: only the
+/// store knows the dates and the state of an adopted purchase. Without the store, every purchase would end without a
+/// change, and a later import would skip it as known.
 fn check_verification(platform: &VerifiedPlatform) -> anyhow::Result<()> {
     let state = &platform.verification.state;
     let flags = stores::credential_flags(&platform.store)
@@ -150,7 +150,7 @@ fn check_verification(platform: &VerifiedPlatform) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The rows of the file, and the bar of their import.
+/// Returns the rows of the file, and the progress bar of their import.
 fn rows_of(file: &Path) -> anyhow::Result<(Rows, ProgressBar)> {
     let rows = rows::read(file, COLUMNS)?;
     let bar = bar("importing", Some(rows.count));
@@ -191,7 +191,7 @@ impl Importer<'_> {
         }
     }
 
-    /// Sends the collected purchases. Returns the number of new ones.
+    /// Sends the collected purchases. Returns how many of them were new.
     async fn send(&mut self) -> anyhow::Result<u64> {
         if self.lines.is_empty() {
             return Ok(0);
@@ -230,7 +230,7 @@ impl Importer<'_> {
     }
 }
 
-/// The number of imported purchases that are not settled yet.
+/// Returns the number of imported purchases that are not settled yet.
 fn waiting(state: &Value) -> anyhow::Result<u64> {
     let ImportState { waiting, .. } = read_as(state)?;
     Ok(waiting.unsigned_abs())
@@ -242,7 +242,7 @@ async fn wait(client: &Client, path: &str) -> anyhow::Result<Value> {
     loop {
         let state = client.get(path, &[]).await?;
         let waiting = waiting(&state)?;
-        // Also the outcomes that only another version knows.
+        // Outcomes that this version does not know are included.
         let all = state
             .as_object()
             .into_iter()

@@ -1,28 +1,28 @@
-//! Flags before the command that belong after it: `settle --json app list`. The commands declare which of these they
-//! accept, so that others refuse them.
+//! Moves flags that were typed before the command behind it: `settle --json app list`. Each command declares which of
+//! these flags it accepts, and refuses the others.
 
 use std::ffi::{OsStr, OsString};
 
-/// The flags that are moved, and whether a value follows.
+/// The flags that are moved, each with whether a value follows.
 const MOVED: [(&str, bool); 3] = [("--json", false), ("--service", true), ("--token", true)];
-/// The flags that every command takes at both places. A value follows.
+/// The flags that every command accepts in both places. A value follows each.
 const TAKEN: [&str; 2] = ["--config", "--data"];
 
-/// The flags that ask for help, or for the version.
+/// The flags that request help or the version.
 const HELP: [&str; 4] = ["--help", "-h", "--version", "-V"];
 
-/// Whether a flag belongs behind a command.
+/// Returns whether a flag belongs behind the command.
 pub fn is_behind(flag: &str) -> bool {
     MOVED.iter().any(|(name, _)| *name == flag)
 }
 
-/// The command line with those flags behind the name of the command. A line without a command stays as it is.
+/// Returns the command line with these flags behind the command. A command line without a command is unchanged.
 pub fn behind_the_command(line: Vec<OsString>) -> Vec<OsString> {
     let (mut staying, mut moved, mut at) = (Vec::new(), Vec::new(), 1);
     while let Some(text) = line.get(at) {
         let (flag, has_value) = flag(text);
         if HELP.contains(&flag.as_str()) && !moved.is_empty() {
-            // Help about no command needs no service.
+            // General help needs no service.
             return [line[..1].to_vec(), staying, vec![text.clone()]].concat();
         }
         let moves = MOVED.iter().find(|(name, _)| *name == flag);
@@ -53,7 +53,7 @@ pub fn behind_the_command(line: Vec<OsString>) -> Vec<OsString> {
     line
 }
 
-/// The name of a flag, and whether its value is in the same text.
+/// Returns the name of a flag, and whether its value is in the same text.
 fn flag(typed: &OsStr) -> (String, bool) {
     let text = typed.to_string_lossy();
     match text.split_once('=') {

@@ -1,4 +1,4 @@
-//! `settle key`: what the table of its verbs cannot express.
+//! `settle key`: everything that its table of verbs cannot express.
 
 use super::drawn::Hook;
 use super::table::text;
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 pub const HOOKS: &[(&str, Hook)] = &[("create", Hook::Humanize(note_secret))];
 
-/// Notes beside the new key that no other answer has it.
+/// Notes beside a new key that it is shown only in this response.
 fn note_secret(answer: &mut Value) {
     if let Some(key) = answer.get_mut("key") {
         *key = format!("{}  (shown only here)", text(key)).into();

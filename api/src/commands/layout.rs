@@ -9,12 +9,12 @@ use std::io::IsTerminal;
 
 /// Width of a terminal that does not report its width.
 const DEFAULT_WIDTH: usize = 80;
-/// Text is never fitted to less than this width.
+/// Minimum width to which text is fitted.
 const MIN_WIDTH: usize = 40;
 /// Length of `2026-01-31T12:00:00`.
 const TIME_LENGTH: usize = 19;
 
-/// Width of standard output; `None` when lines are not broken.
+/// Returns the width of standard output; `None` if lines are not broken.
 pub fn width() -> Option<usize> {
     let terminal = std::io::stdout()
         .is_terminal()
@@ -22,7 +22,7 @@ pub fn width() -> Option<usize> {
     fitted(terminal.map(|size| size.map(|(width, _)| width.0)))
 }
 
-/// Width of standard error; `None` when lines are not broken.
+/// Returns the width of standard error; `None` if lines are not broken.
 pub fn width_of_errors() -> Option<usize> {
     let terminal = std::io::stderr()
         .is_terminal()
@@ -30,7 +30,8 @@ pub fn width_of_errors() -> Option<usize> {
     fitted(terminal.map(|size| size.map(|(width, _)| width.0)))
 }
 
-/// The width of a terminal, if it is known; otherwise the value of `COLUMNS`, or the default for a terminal.
+/// Returns the terminal's reported width; otherwise the value of `COLUMNS`, or the default width if there is a
+/// terminal.
 fn fitted(terminal: Option<Option<u16>>) -> Option<usize> {
     let columns = || {
         config::environment()
@@ -44,14 +45,14 @@ fn fitted(terminal: Option<Option<u16>>) -> Option<usize> {
     width.map(|width| width.max(MIN_WIDTH))
 }
 
-/// A line as a terminal may have it: a character that it could take as a command is shown as `\u{1b}`.
+/// Escapes a line for a terminal: a character that the terminal could interpret as a command is shown as `\u{1b}`.
 pub fn harmless(line: &str) -> Cow<'_, str> {
     escaped(line, |letter, text| {
         text.push_str(&letter.escape_unicode().to_string())
     })
 }
 
-/// Indented JSON as a terminal may have it, and JSON still: such characters stand in its texts alone.
+/// Escapes indented JSON for a terminal. The result is valid JSON, since such characters occur only in its strings.
 pub fn harmless_json(line: &str) -> Cow<'_, str> {
     escaped(line, |letter, text| {
         text.push_str(&format!("\\u{:04x}", u32::from(letter)))
@@ -74,8 +75,8 @@ fn escaped(line: &str, escape: impl Fn(char, &mut String)) -> Cow<'_, str> {
     Cow::Owned(text)
 }
 
-/// Breaks a text at spaces into lines of at most `width` characters; all but the first are indented by `indent` spaces.
-/// A part without spaces that is wider than a line is not cut.
+/// Breaks a text at spaces into lines of at most `width` characters. All lines but the first are indented by `indent`
+/// spaces. A part without spaces that is wider than a line is not broken.
 pub fn wrap(text: &str, width: usize, indent: usize) -> Vec<String> {
     if text.chars().count() <= width {
         return vec![text.to_owned()];
@@ -98,7 +99,7 @@ pub fn wrap(text: &str, width: usize, indent: usize) -> Vec<String> {
     lines
 }
 
-/// Cuts every time (RFC 3339, UTC) in a text to the second.
+/// Cuts every time (RFC 3339, UTC) in a text after the seconds.
 pub fn short_times(text: &str) -> String {
     let mut short = String::with_capacity(text.len());
     let mut rest = text;
@@ -118,7 +119,7 @@ pub fn short_times(text: &str) -> String {
     short
 }
 
-/// The time at the beginning of a text, up to its seconds, and the rest of the text.
+/// Splits a text after the time with which it begins, cut after the seconds; `None` if it begins with no time.
 fn time(text: &str) -> Option<(&str, &str)> {
     let (seconds, behind) = text.split_at_checked(TIME_LENGTH)?;
     let fits = |(letter, pattern): (u8, u8)| match pattern {

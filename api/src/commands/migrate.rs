@@ -1,5 +1,5 @@
-//! `settle migrate`: migrates the tables of a database, rotates its encryption key, and exits. On PostgreSQL nothing
-//! else migrates.
+//! `settle migrate`: migrates the tables of a database, rotates its encryption key, and exits. On PostgreSQL no other
+//! command migrates.
 
 use super::{secret_urls, settings, table};
 use anyhow::bail;
@@ -57,7 +57,7 @@ pub struct Options {
     seal_urls: bool,
 }
 
-/// Migrates the tables; raises the epoch and turns the key if that is wanted.
+/// Migrates the tables. Raises the epoch, rotates the encryption key or encrypts secret URLs if a flag requests it.
 pub async fn migrate(options: Options) -> anyhow::Result<ExitCode> {
     let config = options.settings.load()?;
     if options.dry_run || options.raise_epoch || options.rekey || options.seal_urls {
@@ -94,7 +94,7 @@ pub async fn migrate(options: Options) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Refuses a file that does not exist: what changes a database must not create another one in its place.
+/// Refuses a file that does not exist: these flags must not create a new database instead of changing an existing one.
 fn expect_file(config: &Config) -> anyhow::Result<()> {
     match &config.database {
         Database::Sqlite(path) if !path.is_file() => bail!(
@@ -106,7 +106,7 @@ fn expect_file(config: &Config) -> anyhow::Result<()> {
     }
 }
 
-/// Prints the steps of a migration, one a line.
+/// Prints the steps of a migration, one per line.
 fn show_plan(steps: &[Planned]) {
     if steps.is_empty() {
         table::line("Nothing to do: the tables are up to date.");
@@ -129,7 +129,7 @@ fn show_plan(steps: &[Planned]) {
     }
 }
 
-/// Prints with which key secrets are encrypted, and what other keys are needed for.
+/// Prints which key encrypts secrets, and which secrets still need older keys.
 async fn show_keys(store: &Store) -> anyhow::Result<()> {
     let (key, older) = (store.key_id(), store.older_keys().await?);
     if older.is_empty() {
@@ -144,7 +144,7 @@ async fn show_keys(store: &Store) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Encrypts everything with the newest key, and drops the others.
+/// Encrypts everything with the newest key, and retires the others.
 async fn rekey(store: &Store) -> anyhow::Result<()> {
     let key = store.key_id();
     let left = store.left_of_older_keys().await?;

@@ -1,4 +1,4 @@
-//! The command line: the tree of commands, and the function that runs each.
+//! The command line: the tree of commands, and the function that runs each command.
 //!
 //! This file only parses and dispatches. This folder is the composition root: the only place where the HTTP edge and
 //! the activities are connected.
@@ -126,7 +126,7 @@ enum Command {
 }
 
 impl Cli {
-    /// Parses a command line. A flag of `settle run` before another command is an error.
+    /// Parses a command line. Refuses a flag of `settle run` before another command.
     fn read<T: Into<OsString> + Clone>(
         line: impl IntoIterator<Item = T>,
     ) -> Result<Self, clap::Error> {
@@ -151,18 +151,19 @@ impl Cli {
     }
 }
 
-/// Parses the command line, runs the command, and returns the exit code. What serves HTTP has this dashboard.
+/// Parses the command line, runs the command, and returns the exit code. `dashboard` is served by every process that
+/// serves HTTP.
 pub fn main(dashboard: &'static Dashboard) -> ExitCode {
     main_with(Additions::default(), dashboard)
 }
 
-/// As [`main`], for a program with additions.
+/// Does the same as [`main`], for a program with additions.
 pub fn main_with(additions: Additions, dashboard: &'static Dashboard) -> ExitCode {
     if let Err(error) = additions.add() {
         return failed(&error);
     }
     let _scenario = fail::FailScenario::setup();
-    // An error means that a TLS provider is installed already, which in this process can only be the same one.
+    // An error means that a TLS provider is already installed, which in this process can only be the same one.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let cli = Cli::read(std::env::args_os()).unwrap_or_else(|error| error.exit());
     let runtime = match tokio::runtime::Builder::new_multi_thread()

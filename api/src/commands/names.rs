@@ -1,5 +1,6 @@
-//! Resolves ids and names: adds the name of a platform or destination to a list that has only its id, and finds the id
-//! of an app, platform, destination or key with a name, the purchase of a store's id, and the event of a delivery.
+//! Resolves ids and names. Adds the names of platforms and destinations to lists that have only their ids. Finds the id
+//! of an app, platform, destination or key by its name, a purchase by the store's id, and an event by the id of a
+//! delivery.
 
 use super::client::{Client, Refused, known, read_as, segment};
 use super::table::Column;
@@ -13,14 +14,14 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use storage::{FoundKind, Paged};
 
-/// A kind of resource that has a name.
+/// A kind of resource that has names.
 #[derive(Debug, Clone, Copy)]
 pub struct Named {
     /// The field of a list's items that holds the id.
     id: &'static str,
-    /// The field that the name is put into.
+    /// The field that receives the name.
     name: &'static str,
-    /// The path under which one is read.
+    /// The path below which a single resource is read.
     path: &'static str,
 }
 
@@ -38,13 +39,13 @@ pub const DESTINATION: Named = Named {
 };
 
 impl Named {
-    /// Whether these columns have its name.
+    /// Returns whether one of these columns shows the name.
     pub fn is_in(&self, columns: &[Column<'_>]) -> bool {
         columns.iter().any(|(_, path)| *path == self.name)
     }
 }
 
-/// Id and name of a resource, the only fields that are read to resolve a name.
+/// Id and name of a resource, which are the only fields needed to resolve a name.
 #[derive(Debug, Clone, Deserialize)]
 pub struct NamedItem {
     pub id: String,
@@ -53,13 +54,13 @@ pub struct NamedItem {
     revoked_at: Option<Timestamp>,
 }
 
-/// The app of a resource.
+/// The app that a resource belongs to.
 #[derive(Debug, Deserialize)]
 struct OfApp {
     app_id: String,
 }
 
-/// The purchase of a search for a receipt.
+/// The purchase found by a search for a receipt.
 #[derive(Debug, Deserialize)]
 struct FoundPurchase {
     collapse_key: String,
@@ -88,7 +89,7 @@ struct FoundItems {
 /// One search result.
 #[derive(Debug, Deserialize)]
 struct Hit {
-    /// `None` for a kind that only another version knows.
+    /// `None` for a kind that this version does not know.
     #[serde(default, deserialize_with = "known")]
     kind: Option<FoundKind>,
     id: String,
@@ -97,21 +98,22 @@ struct Hit {
     found_by: String,
 }
 
-/// A text that may be a name, and the app in which it is one.
+/// A text that may be a name, and the app in which it is looked up.
 #[derive(Clone, Copy)]
 pub struct Text<'a> {
     pub text: &'a str,
-    /// The id of the app; all apps without one.
+    /// The id of the app; `None` for all apps.
     pub app: Option<&'a str>,
 }
 
-/// The id of an app, by its id or name.
+/// Returns the id of an app, given its id or name.
 pub async fn app_id(client: &Client, text: &str) -> anyhow::Result<String> {
     id_of(client, "app_id", Text { text, app: None }).await
 }
 
-/// What a text means in this field of the API: the id of what it names, where the field holds the id of an app, a
-/// platform, a destination or a key; the collapse key of a purchase; else the text.
+/// Resolves a text that was typed for this field of the API. If the field holds the id of an app, a platform, a
+/// destination, a key or a customer, returns the id of the named resource; if it holds a collapse key, the purchase's
+/// collapse key. Any other text is returned unchanged.
 pub async fn id_of(client: &Client, field: &str, named: Text<'_>) -> anyhow::Result<String> {
     let kind = match field {
         "collapse_key" => return collapse_key(client, named.text).await,
@@ -128,7 +130,7 @@ pub async fn id_of(client: &Client, field: &str, named: Text<'_>) -> anyhow::Res
     }
 }
 
-/// As [`id_of`], in this app, by its id or name; in all apps without one.
+/// Does the same as [`id_of`]. `app` is the id or the name of the app; without it, all apps are searched.
 pub async fn id_in(
     client: &Client,
     field: &str,
@@ -150,7 +152,8 @@ pub async fn id_in(
     .await
 }
 
-/// The id of the only app, platform, destination or key with this name; among keys, those in use come first.
+/// Returns the id of the only app, platform, destination or key with this name. Keys in use take precedence over
+/// revoked ones.
 async fn of_name(
     client: &Client,
     kind: &str,
@@ -196,8 +199,8 @@ async fn of_name(
     }
 }
 
-/// The keys among which a name is looked up. A key that took the place of a revoked one may have its name, and then is the
-/// one that is meant.
+/// Returns the keys among which a name is looked up. A key that replaced a revoked one may have its name; then only the
+/// keys in use remain.
 fn keys_named(mut all: Vec<NamedItem>, text: &str) -> Vec<NamedItem> {
     let is_in_use = |one: &NamedItem| one.revoked_at.is_none();
     if all.iter().any(|one| is_in_use(one) && one.name == text) {
@@ -206,13 +209,13 @@ fn keys_named(mut all: Vec<NamedItem>, text: &str) -> Vec<NamedItem> {
     all
 }
 
-/// Placeholder for the id of the app in the path of a list.
+/// Placeholder for the app's id in the path of a list.
 pub const OF_APP: &str = "{app_id}";
-/// The name of the app of each item, in a list of all apps.
+/// The column for the name of each item's app, in a list over all apps.
 pub const APP: &str = "app";
 
-/// The items of the list of each app as one list, with the names of the apps unless it is printed as JSON. It has no
-/// pages: the tables let `--limit` and `--cursor` be typed only with an app.
+/// Returns the lists of all apps as one list, with the names of the apps unless it is printed as JSON. It has no pages:
+/// the tables allow `--limit` and `--cursor` only together with an app.
 pub async fn of_all_apps(client: &Client, path: &str) -> anyhow::Result<Value> {
     let mut items = Vec::new();
     let apps = every_named(client, "/v1/apps").await?;
@@ -229,18 +232,18 @@ pub async fn of_all_apps(client: &Client, path: &str) -> anyhow::Result<Value> {
     Ok(json!({ "items": items, "next_cursor": null }))
 }
 
-/// The ids and names of all items of a list.
+/// Returns the ids and names of all items of a list.
 pub async fn every_named(client: &Client, path: &str) -> anyhow::Result<Vec<NamedItem>> {
     every(client, path).await
 }
 
-/// The id of the app to which the resource at a path belongs.
+/// Returns the id of the app to which the resource at a path belongs.
 pub async fn app_of(client: &Client, path: &str) -> anyhow::Result<String> {
     let OfApp { app_id } = read_as(&client.get(path, &[]).await?)?;
     Ok(app_id)
 }
 
-/// All items of a list.
+/// Returns all items of a list.
 pub async fn every<T: DeserializeOwned>(client: &Client, path: &str) -> anyhow::Result<Vec<T>> {
     let (mut all, mut cursor) = (Vec::new(), None);
     loop {
@@ -259,8 +262,8 @@ pub async fn every<T: DeserializeOwned>(client: &Client, path: &str) -> anyhow::
     }
 }
 
-/// Adds name and id to each item of a list, unless it is printed as JSON. If the name cannot be read, for example
-/// because the resource was deleted, only the id is added.
+/// Adds the name and the id to each item of a list, unless it is printed as JSON. If the name cannot be read, for
+/// example because the resource was deleted, only the id is added.
 pub async fn add(client: &Client, list: &mut Value, named: Named) {
     if client.json {
         return;
@@ -294,7 +297,7 @@ async fn name(client: &Client, named: Named, id: &str) -> Option<String> {
     Some(name).filter(|name| !name.is_empty())
 }
 
-/// Resolves a collapse key, the store's id of a purchase, or the name of a sample to the collapse key.
+/// Resolves a collapse key, the store's id of a purchase, or the name of a sample to a collapse key.
 pub async fn collapse_key(client: &Client, text: &str) -> anyhow::Result<String> {
     if text.parse::<CollapseKey>().is_ok() {
         return Ok(text.to_owned());
@@ -317,7 +320,8 @@ pub async fn collapse_key(client: &Client, text: &str) -> anyhow::Result<String>
     }
 }
 
-/// The collapse key of the only purchase of `settle sample --receipt NAME`: its id begins with the name.
+/// Returns the collapse key of the only purchase of `settle sample --receipt NAME`, whose store id begins with the
+/// name.
 async fn of_sample(client: &Client, name: &str) -> anyhow::Result<Option<String>> {
     let wanted = json!({ "q": format!("{SAMPLE_PREFIX}{name}.") });
     let found = search(client, &wanted).await?;
@@ -329,7 +333,7 @@ async fn of_sample(client: &Client, name: &str) -> anyhow::Result<Option<String>
     Ok(only.and_then(|hit| hit.collapse_key))
 }
 
-/// Resolves the id of an event, or that of one of its deliveries (`webhook-id`), to the event's id.
+/// Resolves the id of an event or of one of its deliveries (`webhook-id`) to the event's id.
 pub async fn event_id(client: &Client, text: &str) -> anyhow::Result<String> {
     if text.parse::<DeliveryId>().is_err() {
         return Ok(text.to_owned());
@@ -344,8 +348,8 @@ pub async fn event_id(client: &Client, text: &str) -> anyhow::Result<String> {
     }
 }
 
-/// The id of the only customer with this id: settle's, the app's own or a store's. A UUID is searched like any other
-/// text, because an app's own ids may be UUIDs.
+/// Returns settle's id of the only customer with this id, which may be settle's, the app's or a store's. A UUID is
+/// searched like any other text, because an app's own ids may be UUIDs.
 async fn user_id(client: &Client, Text { text, app }: Text<'_>) -> anyhow::Result<String> {
     let mut wanted = json!({ "q": text });
     if let Some(app) = app {
@@ -359,7 +363,7 @@ async fn search(client: &Client, wanted: &Value) -> anyhow::Result<FoundItems> {
     read_as(&client.post("/v1/search", wanted).await?)
 }
 
-/// settle's id of the only customer who was found by this id. A UUID that is such an id, or is unknown, is returned
+/// Returns settle's id of the only customer found by this id. A UUID that is settle's id or unknown is returned
 /// unchanged: the call then decides.
 fn only_user(text: &str, found: &FoundItems) -> anyhow::Result<String> {
     let is_user = |hit: &&Hit| {
@@ -385,7 +389,7 @@ fn only_user(text: &str, found: &FoundItems) -> anyhow::Result<String> {
     }
 }
 
-/// Error for an unknown id, with the id that was probably meant.
+/// Returns the error for an unknown id, with the id that was probably meant.
 fn no_customer(id: &str, meant: Option<&str>) -> String {
     let hint = meant.map_or_else(
         || "`settle search` finds one by any other id.".to_owned(),
@@ -394,8 +398,8 @@ fn no_customer(id: &str, meant: Option<&str>) -> String {
     format!("no customer has the id `{id}`. {hint}")
 }
 
-/// Error for a typed customer id that is unknown, with the id that was probably meant; `None` if the id is known, or
-/// none was typed.
+/// Returns the error for a typed customer id that is unknown, with the id that was probably meant; `None` if the id is
+/// known, or if none was typed.
 pub async fn unknown_customer(
     client: &Client,
     typed: &Map<String, Value>,
@@ -423,7 +427,7 @@ pub async fn unknown_customer(
         if is_external || customer.app_user_ids.iter().any(|one| one == id) {
             return Ok(None);
         }
-        // The search ignores the case.
+        // The search ignores case, so this id may differ from the typed one only in case.
         meant = meant.or(customer.external_id);
     }
     Ok(Some(no_customer(id, meant.as_deref())))

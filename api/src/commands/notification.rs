@@ -1,4 +1,4 @@
-//! `settle notification`: what the table of its verbs cannot express.
+//! `settle notification`: everything that its table of verbs cannot express.
 
 use super::client::Client;
 use super::drawn::{Exchange, Hook};
@@ -6,7 +6,7 @@ use super::table::{self, Column};
 
 pub const HOOKS: &[(&str, Hook)] = &[("show", Hook::Print(print))];
 
-/// The columns of the notifications of one message, which was accepted at one time.
+/// The columns of the table of a message's notifications, which were all accepted at the same time.
 const COLUMNS: &[Column<'_>] = &[
     ("type", "type"),
     ("outcome", "outcome"),

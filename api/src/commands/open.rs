@@ -31,7 +31,7 @@ pub struct Options {
 pub async fn open(options: Options) -> anyhow::Result<ExitCode> {
     let client = options.remote.client()?;
     let own: Option<CallerView> = read_as(&client.get("/v1/caller", &[]).await?).ok();
-    // A role that only another version knows signs in with its key, too.
+    // A role that this version does not know signs in with its key, too.
     let Some(own) = own.filter(|own| own.role == Role::Admin) else {
         let page = client.address("/ui/sign-in");
         let shown = json!({ "link": page, "opened": false });
@@ -57,13 +57,13 @@ pub async fn open(options: Options) -> anyhow::Result<ExitCode> {
     ))
 }
 
-/// The file that leads to a link, in the data directory.
+/// The file in the data directory that redirects to the link.
 const FILE: &str = "sign-in.html";
 
-/// Opens a link in the browser of the desktop. Returns whether there is one, and a data directory.
+/// Opens a link in the desktop's browser. Returns whether there is a browser, and a data directory.
 ///
-/// The browser is given a file that only its owner can read: all users of this machine see the arguments of programs,
-/// and could use the link first.
+/// The browser opens a file that only its owner can read: all users of this machine can see the arguments of programs,
+/// so another user could use the link first.
 fn browse(link: &str, data: &Path) -> bool {
     let variables = config::environment();
     let has_desktop = ["DISPLAY", "WAYLAND_DISPLAY"]
@@ -93,7 +93,7 @@ fn browse(link: &str, data: &Path) -> bool {
     command.status().is_ok_and(|status| status.success())
 }
 
-/// A page that leads to a link at once.
+/// Returns a page that redirects to a link immediately.
 fn page_to(link: &str) -> String {
     let link = link
         .replace('&', "&amp;")

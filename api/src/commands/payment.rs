@@ -1,4 +1,4 @@
-//! `settle payment`: what the table of its verbs cannot express.
+//! `settle payment`: everything that its table of verbs cannot express.
 
 use super::client::read_as;
 use super::drawn::Hook;
@@ -9,7 +9,7 @@ use serde_json::Value;
 
 pub const HOOKS: &[(&str, Hook)] = &[("payment", Hook::Humanize(humanize_sources))];
 
-/// The fields of a payment on which the name of its source depends.
+/// The fields of a payment that determine the displayed name of its source.
 #[derive(Debug, Deserialize)]
 struct Amount {
     source: Option<String>,
@@ -17,8 +17,8 @@ struct Amount {
     is_corrected: Option<bool>,
 }
 
-/// Names the sources as the page does: a sales report where one has the amount, and an estimate where neither a store
-/// nor a report shows it. The price before a correction is that of its source.
+/// Names the sources as the dashboard does: a sales report if one contains the amount, and an estimate if neither a
+/// store nor a report shows it. The price before a correction keeps the name of its own source.
 fn humanize_sources(answer: &mut Value) {
     for one in table::items_mut(answer) {
         let Ok(amount) = read_as::<Amount>(one) else {

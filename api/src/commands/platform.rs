@@ -1,4 +1,4 @@
-//! `settle platform`: what the table of its verbs cannot express.
+//! `settle platform`: everything that its table of verbs cannot express.
 
 use super::client::{Client, read_as, segment};
 use super::drawn::{Exchange, Hook};
@@ -107,7 +107,7 @@ struct Arrivals {
     refused: Vec<Map<String, Value>>,
 }
 
-/// Arrivals as a list: accepted messages, then refused ones.
+/// Returns the arrivals as a list: accepted messages, then refused ones.
 fn arrivals(answer: &Value) -> Value {
     let Arrivals { accepted, refused } = read_as(answer).unwrap_or_default();
     let row = |mut row: Map<String, Value>, result: &str| {

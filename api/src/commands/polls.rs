@@ -1,4 +1,4 @@
-//! Watches that workers poll Temporal: without one nothing is settled and no event is sent. Each serving process
+//! Watches whether workers poll Temporal: without one, nothing is settled and no event is sent. Each serving process
 //! watches, since it may be the only one left.
 
 use activities::engine::{Engine, Polls};
@@ -8,10 +8,10 @@ use std::time::Duration;
 use storage::{Store, chain};
 use tokio::time::{Instant, sleep};
 
-/// Time between two questions to Temporal.
+/// Time between two requests to Temporal.
 const EVERY: Duration = Duration::from_secs(5);
-/// A worker polls again after a minute at the latest. Temporal lists one that died for some minutes more; after a restart
-/// it may list none until the next poll.
+/// Time without a poll after which a worker counts as gone. A worker polls again after at most a minute. Temporal still
+/// lists a worker for some minutes after it died, and after its own restart may list none until the next poll.
 const SILENT: Duration = Duration::from_secs(65);
 /// The kind of the alarm.
 const KIND: &str = "no_worker";
@@ -19,7 +19,7 @@ const DETAIL: &str = "no worker polls Temporal: notifications are stored, but no
      emails about alarms; start `settle worker`, or `settle run`";
 const CLOSED: &str = "a worker polls Temporal again";
 
-/// Asks Temporal again and again, as long as the process runs.
+/// Queries Temporal repeatedly, as long as the process runs.
 pub fn watch(workers: Workers, store: Store, engine: Engine) {
     let mut watch = Watch::new(workers);
     tokio::spawn(async move {
@@ -31,12 +31,12 @@ pub fn watch(workers: Workers, store: Store, engine: Engine) {
     });
 }
 
-/// Temporal's earlier response about pollers.
+/// The state of the watch: Temporal's earlier responses, and the alarm.
 #[derive(Debug)]
 pub struct Watch {
     workers: Workers,
     seen: Seen,
-    /// Whether the alarm was raised or closed last; `None` before the first time.
+    /// Whether the alarm was last raised or closed; `None` before either.
     is_raised: Option<bool>,
 }
 
@@ -49,7 +49,8 @@ impl Watch {
         }
     }
 
-    /// Notes an answer of Temporal, and raises or closes the alarm; `None`: it does not answer, and that is what is wrong.
+    /// Records a response of Temporal, and raises or closes the alarm. `None` means that Temporal does not respond,
+    /// which is a problem of its own and does not change the alarm.
     pub async fn step(&mut self, polls: Option<Polls>, now: Instant, store: &Store) {
         let number = self.seen.number(polls, now);
         self.workers.set(number);
@@ -78,13 +79,13 @@ impl Watch {
     }
 }
 
-/// When workers polled. Temporal's clock is compared with itself alone.
+/// When workers polled. Times of Temporal's clock are compared only with each other.
 #[derive(Debug, Clone, Copy)]
 struct Seen {
     last_at: Option<i64>,
-    /// When a poll was seen that was none before; `None` before the first one.
+    /// When this process first saw the latest poll; `None` before the first poll.
     moved_at: Option<Instant>,
-    /// Since when Temporal answers this process; `None` while it does not.
+    /// The time since which Temporal responds to this process; `None` while it does not.
     answers_since: Option<Instant>,
 }
 
@@ -97,8 +98,8 @@ impl Seen {
         }
     }
 
-    /// The number of workers that poll; `None` while that is not known. A worker that ran during an outage of Temporal is
-    /// seen with its next poll.
+    /// Returns the number of workers that poll; `None` while it is unknown. A worker that ran during an outage of
+    /// Temporal is counted from its next poll.
     fn number(&mut self, polls: Option<Polls>, now: Instant) -> Option<usize> {
         let Some(polls) = polls else {
             self.answers_since = None;

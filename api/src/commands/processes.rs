@@ -16,7 +16,8 @@ pub struct SeenProcess {
     seen_seconds_ago: Option<u64>,
 }
 
-/// The running processes as they were sent, each with how long ago it was seen; null if the service shows none.
+/// Returns the running processes as the service sent them, each with how long ago it was seen; null if the service
+/// shows none.
 pub fn seen(overview: &Value) -> Value {
     let now = overview["now"].as_str().and_then(time);
     let mut processes = overview["processes"].clone();
@@ -34,7 +35,7 @@ fn time(text: &str) -> Option<Timestamp> {
     text.parse().ok()
 }
 
-/// The lines about the running processes; none without any.
+/// Returns the lines about the running processes; empty if there are none.
 pub fn lines(seen: &[SeenProcess]) -> Vec<(&'static str, String)> {
     if seen.is_empty() {
         return Vec::new();

@@ -1,4 +1,4 @@
-//! `settle product` and `settle entitlement`: what the tables of their verbs cannot express.
+//! `settle product` and `settle entitlement`: everything that the tables of their verbs cannot express.
 
 use super::client::{Client, read_as, segment};
 use super::drawn::{Exchange, Hook};
@@ -58,12 +58,12 @@ struct Import {
     dry_run: bool,
 }
 
-/// A price as it is typed.
+/// Parses a price as it is typed.
 fn price(text: &str) -> Result<Value, String> {
     let (price, since) = text
         .split_once('@')
         .map_or((text, None), |(price, since)| (price, Some(since)));
-    // A comma separates prices: what stands behind one is no price without its currency.
+    // A comma separates prices, so digits alone are the rest of a price typed with a decimal comma.
     if !text.is_empty() && text.chars().all(|letter| letter.is_ascii_digit()) {
         return Err("expected a price with a decimal point: USD:9.99".to_owned());
     }
@@ -83,7 +83,7 @@ fn price(text: &str) -> Result<Value, String> {
     Ok(tag)
 }
 
-/// How many known purchases a change of the catalogue affects.
+/// Returns how many known purchases a change of the catalogue affects, as a sentence.
 fn affected(exchange: &Exchange) -> String {
     affected_purchases(&exchange.answer, exchange.typed.contains_key("dry_run"))
 }

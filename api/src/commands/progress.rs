@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep_until};
 const BAR: &str = "{msg} [{bar:30}] {pos}/{len}, {per_sec}, {eta} left";
 const COUNT: &str = "{pos} {msg}, {per_sec}";
 
-/// A bar, or a counter where the total is unknown.
+/// Returns a progress bar, or a counter if the total is unknown.
 pub fn bar(what: &'static str, count: Option<u64>) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(count, ProgressDrawTarget::stderr());
     let style = ProgressStyle::with_template(if count.is_some() { BAR } else { COUNT });
@@ -20,12 +20,12 @@ pub fn bar(what: &'static str, count: Option<u64>) -> ProgressBar {
     bar
 }
 
-/// Writes a line to standard error without breaking the bar.
+/// Writes a line to standard error without disturbing the bar.
 pub fn complain(bar: &ProgressBar, line: &str) {
     bar.suspend(|| eprintln!("{}", super::layout::harmless(line)));
 }
 
-/// A limit of items per second, counted from the start.
+/// A rate limit in items per second, counted from the start.
 pub struct Pace {
     began: Instant,
     per_second: u32,
@@ -33,7 +33,7 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// Starts counting now.
+    /// Creates the limit and starts counting.
     pub fn new(per_second: u32) -> Self {
         Self {
             began: Instant::now(),

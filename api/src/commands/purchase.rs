@@ -1,4 +1,4 @@
-//! `settle purchase`: what the table of its verbs cannot express.
+//! `settle purchase`: everything that its table of verbs cannot express.
 
 use super::client::{Client, read_as};
 use super::drawn::{Exchange, Hook, Planned};
@@ -27,7 +27,7 @@ pub const HOOKS: &[(&str, Hook)] = &[
     ("hold", Hook::Sentence(held)),
 ];
 
-/// Displayed names of a state: `active, renewal off`, or `renewal off` alone.
+/// Returns the displayed names of a state, such as `active, renewal off` and `renewal off`.
 fn shown(state: &str) -> Vec<&str> {
     let shown = state_for_people(state);
     [Some(shown), shown.strip_prefix("active, ")]
@@ -40,7 +40,7 @@ fn humanize_states(answer: &mut Value) {
     table::items_mut(answer).iter_mut().for_each(humanize_state);
 }
 
-/// Replaces the state of a purchase by its readable form.
+/// Replaces the state of a purchase by its displayed form.
 pub fn humanize_state(purchase: &mut Value) {
     let Some(state) = purchase.get_mut("state") else {
         return;
@@ -54,7 +54,7 @@ pub fn humanize_state(purchase: &mut Value) {
 #[derive(Debug, Deserialize)]
 struct Notified {
     collapse_key: Option<String>,
-    /// `None` while the notification waits.
+    /// `None` while the notification is waiting.
     outcome: Option<String>,
 }
 
@@ -64,11 +64,11 @@ struct Held {
     held_until: Option<Timestamp>,
 }
 
-/// Maximum number of notifications that are searched for one that waits.
+/// Maximum number of notifications that are searched for a waiting one.
 const NEWEST: &str = "500";
 
-/// Whether a notification waits, where nothing or only a platform is selected. A purchase of a filter by its id or
-/// customer is listed before it is settled.
+/// Returns the note that a notification is waiting, unless a filter other than the platform is set: a purchase that is
+/// filtered by its id or customer is listed before it is settled.
 async fn waiting(client: &Client, exchange: &Exchange) -> anyhow::Result<Option<String>> {
     if exchange
         .typed
@@ -92,7 +92,8 @@ async fn waiting(client: &Client, exchange: &Exchange) -> anyhow::Result<Option<
     }))
 }
 
-/// Names the hold that a new one replaces. Without an answer there is nothing to name: the call itself fails then.
+/// Names the hold that a new one replaces. If the purchase cannot be read, there is nothing to name, and the call
+/// itself fails.
 async fn note_earlier_hold(
     client: &Client,
     planned: &Planned<'_>,

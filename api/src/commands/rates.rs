@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 const COLUMNS: &[&str] = &["day", "currency", "usd"];
-/// Maximum number of rates of one request.
+/// Maximum number of rates in one request.
 const BATCH: usize = 1000;
 
 /// The file of the rates, and their app.
@@ -23,7 +23,7 @@ pub struct Rates {
     app: String,
 }
 
-/// Sends the rates; a wrong line is reported and left out.
+/// Sends the rates. A line with an error is reported and skipped.
 pub async fn rates(client: &Client, options: &Rates) -> anyhow::Result<ExitCode> {
     let path = format!(
         "/v1/apps/{}/rates",
@@ -59,7 +59,7 @@ pub async fn rates(client: &Client, options: &Rates) -> anyhow::Result<ExitCode>
     })
 }
 
-/// Checks a rate as the API does.
+/// Validates a rate as the API does.
 fn rate(fields: &Map<String, Value>) -> Result<(), String> {
     let mistakes = rows::check::<NewRate>(fields)?.mistakes(clock::now());
     let mistakes: Vec<_> = mistakes

@@ -34,11 +34,11 @@ pub struct Receiver {
     /// Verifies the signatures of requests.
     pub webhook: Webhook,
     pub style: Style,
-    /// Where requests are forwarded.
+    /// The program to which requests are forwarded, if any.
     pub forward: Option<Forward>,
 }
 
-/// The verifier of requests that are signed with a secret.
+/// Returns the verifier for requests that are signed with this secret.
 pub fn webhook(secret: &SecretString) -> anyhow::Result<Webhook> {
     let secret = secret
         .expose_secret()
@@ -51,7 +51,7 @@ pub fn webhook(secret: &SecretString) -> anyhow::Result<Webhook> {
         })
 }
 
-/// Receives until `stop` ends.
+/// Receives events until `stop` completes.
 pub async fn receive(
     listener: TcpListener,
     receiver: Receiver,
@@ -112,7 +112,7 @@ fn received(style: Style, id: &str, event: &Value) -> String {
     if style == Style::Json {
         return json!({"webhook_id": id, "verified": true, "event": event}).to_string();
     }
-    // A batch of events of devices: a line for each.
+    // A batch of device events is printed as one line per event.
     if let Some(events) = event.as_array() {
         return events
             .iter()
@@ -141,7 +141,7 @@ fn received(style: Style, id: &str, event: &Value) -> String {
     parts.into_iter().flatten().collect::<Vec<_>>().join("  ")
 }
 
-/// The fields of an event that are printed, if they are present.
+/// Returns the fields of an event that are printed, if they are present.
 fn summary(event: &Value) -> String {
     let data = event.get("data").unwrap_or(event);
     let shown = [

@@ -1,11 +1,11 @@
-//! Warns at startup about each destination to which the settings allow no request, since the settings may have changed
-//! after its creation.
+//! Warns at startup about each destination that the settings forbid, since the settings may have changed after the
+//! destination was created.
 
 use super::destinations;
 use protocols::destinations::{Allowed, refusal};
 use storage::{Destination, Store, chain};
 
-/// Starts the task that logs a warning for each enabled destination that the settings refuse.
+/// Starts the task that logs a warning for each enabled destination that the settings forbid.
 pub fn warn(store: Store, allowed: Allowed) {
     tokio::spawn(async move {
         match destinations::all(&store).await {

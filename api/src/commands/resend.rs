@@ -195,7 +195,7 @@ pub async fn resend(options: Options) -> anyhow::Result<ExitCode> {
             if pages.dry_run || (is_first && error.is::<Refused>()) {
                 return error.context("nothing was sent");
             }
-            // A page without an answer may have been carried out; the same run does not send it twice.
+            // A page without a response may have been processed; the same run does not send it twice.
             let cursor = cursor.as_deref().map(|cursor| format!(" --cursor {cursor}")).unwrap_or_default();
             let flags = selection.flags();
             error.context(format!(
@@ -214,7 +214,7 @@ pub async fn resend(options: Options) -> anyhow::Result<ExitCode> {
 }
 
 impl Selection {
-    /// The fields of the request that select this.
+    /// Returns the fields of the request for this selection.
     async fn body(&self, client: &Client) -> anyhow::Result<Value> {
         let (mut body, to, app) = match self {
             Self::Event { id, to } => (
@@ -275,7 +275,7 @@ impl Selection {
         Ok(body)
     }
 
-    /// Name of the checked items, for the progress bar.
+    /// Returns the name of the checked items, for the progress bar.
     const fn unit(&self) -> &'static str {
         match self {
             Self::Event { .. } | Self::Purchase { .. } | Self::Range { .. } => "events checked",
@@ -284,7 +284,7 @@ impl Selection {
         }
     }
 
-    /// The flags that a continued run needs, since they depend on the time.
+    /// Returns the flags that a continued run needs because the selection depends on the time.
     fn flags(&self) -> String {
         match self {
             Self::Range {
@@ -297,11 +297,11 @@ impl Selection {
     }
 }
 
-/// The id of a destination, by its id or its name in this app. An id of another app is refused: the API limits a resend
-/// to an app or a destination, never to both.
+/// Returns the id of a destination, given its id or its name in this app. An id from another app is refused, because
+/// the API limits a resend to an app or to a destination, never to both.
 async fn destination_id(client: &Client, text: &str, app: Option<&str>) -> anyhow::Result<String> {
     let id = names::id_of(client, "destination_id", Text { text, app }).await?;
-    // A name was looked up in the app.
+    // A name was already looked up in the app; an id was not.
     if let Some(app) = app.filter(|_| id == text) {
         let path = format!("/v1/destinations/{}", segment(&id));
         ensure!(
@@ -312,7 +312,7 @@ async fn destination_id(client: &Client, text: &str, app: Option<&str>) -> anyho
     Ok(id)
 }
 
-/// The answer to one page. Its reasons are texts: another version may know more than [`storage::Skipped`].
+/// The response to one page. Its reasons are texts, because another version may have more than [`storage::Skipped`].
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct ResentPage {
@@ -322,7 +322,7 @@ struct ResentPage {
     next_cursor: Option<String>,
 }
 
-/// The sum of the pages until now.
+/// The totals of the pages so far.
 #[derive(Debug, Default)]
 struct Done {
     checked: u64,
@@ -362,7 +362,7 @@ impl Done {
     }
 }
 
-/// The text for a reason code of the API; the code itself if a newer server sent it.
+/// Returns the text for one of the API's reason codes; for a newer server's unknown code, the code itself.
 fn reason(code: &str) -> &str {
     match Skipped::named(code) {
         Some(reason) => reason.text(),

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use std::path::Path;
 use std::sync::Arc;
 
-/// One row: its line, and its fields or the error.
+/// One row: its line number, and its fields or an error.
 pub struct ImportRow {
     /// The line number, from 1.
     pub line: u64,
@@ -53,12 +53,12 @@ pub fn read(path: &Path, columns: &'static [&'static str]) -> anyhow::Result<Row
     })
 }
 
-/// Checks a row against the schema of the API. The error names each wrong field and what was expected there.
+/// Validates a row by the API's schema. The error names each invalid field and the expected value.
 pub fn check<T: Fields>(row: &Map<String, Value>) -> Result<T, String> {
     explained(checked(row.clone()))
 }
 
-/// Turns the error of a row into text.
+/// Converts the error of a row to text.
 pub fn explained<T>(checked: Result<T, Error>) -> Result<T, String> {
     checked.map_err(|error| match error {
         Error::Invalid(wrong) => {
@@ -71,8 +71,8 @@ pub fn explained<T>(checked: Result<T, Error>) -> Result<T, String> {
     })
 }
 
-/// The API's response to rows that were sent as the list `list`. A refusal names lines in place of indices. Any other
-/// error advises to run the same command again; `assurance` states why repeating rows does no harm.
+/// Returns the API's response to rows that were sent as the list `list`. A refusal names lines instead of indices. Any
+/// other error advises to run the same command again; `assurance` says why it is safe to send rows twice.
 pub fn answer(
     sent: anyhow::Result<Value>,
     list: &str,
@@ -90,7 +90,7 @@ pub fn answer(
     })
 }
 
-/// The field of a row as `line 7: usd`, from `rates[3].usd`.
+/// Renames a field of a row from `rates[3].usd` to `line 7: usd`; `None` if it is not such a field.
 fn in_line(field: &str, list: &str, lines: &[u64]) -> Option<String> {
     let (index, field) = field
         .strip_prefix(list)?
@@ -120,8 +120,8 @@ fn json_lines(text: &str) -> Vec<ImportRow> {
     lines.map(row).collect()
 }
 
-/// The columns in the first line. A first line with an unknown column is refused, since it is probably data without a
-/// header.
+/// Returns the columns named in the first line. A first line with an unknown column is refused, since it is probably
+/// data without a header.
 fn header(
     first: Option<Result<csv::StringRecord, csv::Error>>,
     columns: &[&str],
@@ -194,7 +194,7 @@ fn cells(
     }
 }
 
-/// The line number of a record. The parser's position is before the empty lines that precede the record.
+/// Returns the line number of a record. The parser's position precedes any empty lines before the record.
 fn line_of(position: &csv::Position, file: &[u8]) -> u64 {
     let start = usize::try_from(position.byte()).unwrap_or(usize::MAX);
     let rest = file.get(start..).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! `settle app import-sales`: payments and refunds of a store's sales report.
+//! `settle app import-sales`: imports payments and refunds from a store's sales report.
 
 use super::client::{Client, read_as, segment};
 use super::progress::bar;
@@ -11,9 +11,9 @@ use serde_json::{Map, Value, json};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Maximum number of wrong places that are printed.
+/// Maximum number of errors that are printed.
 const MAX_ERRORS: usize = 20;
-/// Transactions of one request: a quarter of the maximum, because the body limit applies too.
+/// Number of transactions in one request: a quarter of the maximum, because the body limit applies too.
 const PART: usize = MAX_TRANSACTIONS / 4;
 
 /// The report, and its app.
@@ -39,7 +39,7 @@ struct Whole {
     dry_run: bool,
 }
 
-/// The answer to a part, as [`storage::ImportedSales`]; the sum of several.
+/// The response to a part, like [`storage::ImportedSales`], or the sum of several.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct SalesPart {
     new: i64,
@@ -51,18 +51,18 @@ struct SalesPart {
     differences: Vec<Difference>,
 }
 
-/// A transaction without a payment, as [`storage::Unmatched`].
+/// A transaction without a payment, like [`storage::Unmatched`].
 #[derive(Debug, Serialize, Deserialize)]
 struct Unmatched {
     transaction_id: String,
     kind: String,
     why: String,
-    /// Fields that only another version knows, for `--json`.
+    /// Fields that this version does not know, for `--json`.
     #[serde(flatten)]
     others: Map<String, Value>,
 }
 
-/// A difference between the report and the ledger, as [`storage::Difference`].
+/// A difference between the report and the ledger, like [`storage::Difference`].
 #[derive(Debug, Serialize, Deserialize)]
 struct Difference {
     transaction_id: Option<String>,
@@ -72,12 +72,12 @@ struct Difference {
     listed: Option<String>,
     reported: Option<String>,
     usd: Option<String>,
-    /// Fields that only another version knows, for `--json`.
+    /// Fields that this version does not know, for `--json`.
     #[serde(flatten)]
     others: Map<String, Value>,
 }
 
-/// Checks the whole file, then sends it in parts. If a line is wrong, nothing is sent.
+/// Validates the whole file, then sends it in parts. If a line has an error, nothing is sent.
 pub async fn sales(client: &Client, options: &Sales) -> anyhow::Result<ExitCode> {
     let name = options.file.display();
     let bytes = std::fs::read(&options.file).with_context(|| format!("cannot read {name}"))?;
@@ -124,7 +124,7 @@ pub async fn sales(client: &Client, options: &Sales) -> anyhow::Result<ExitCode>
 }
 
 impl SalesPart {
-    /// Adds the answer to another part.
+    /// Adds the response to another part.
     fn add(&mut self, part: Self) {
         self.new += part.new;
         self.known += part.known;

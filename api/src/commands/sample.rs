@@ -88,12 +88,12 @@ fn help() -> String {
     help
 }
 
-/// The demo data of the store of samples.
+/// Returns the demo data of the store that has samples.
 fn store() -> Option<&'static DemoStore> {
     stores::demo().map(|(_, store)| store)
 }
 
-/// The store's name of a type.
+/// Returns the store's spelling of a notification type.
 fn store_type(text: &str) -> Result<String, String> {
     let store = store().ok_or("no store has samples")?;
     (store.type_named)(text).map(str::to_owned).map_err(|_| {
@@ -127,7 +127,7 @@ struct SamplePlatform {
     app_id: String,
     name: String,
     package_name: String,
-    /// `None` for a key that may not see it.
+    /// `None` for a key that may not read it.
     notification_url: Option<String>,
     window_seconds: Option<f64>,
 }
@@ -138,7 +138,7 @@ struct Receiver {
     name: String,
     enabled: bool,
     filter: Filter,
-    /// Whether it has a key for test purchases; `None` where its kind has none.
+    /// Whether the destination has an API key for sandbox events; `None` if its kind has no such key.
     has_sandbox_api_key: Option<bool>,
 }
 
@@ -155,7 +155,7 @@ pub async fn sample(options: Options) -> anyhow::Result<ExitCode> {
         if number > 0 && !options.spread.is_zero() {
             tokio::time::sleep(options.spread / (count - 1)).await;
         }
-        // With equal times, the later samples of a type would be duplicate notifications.
+        // Samples of one type with equal times would be duplicate notifications.
         let at = clock::now().max(begun.plus_millis(i64::from(number)));
         let store_type = options
             .types
@@ -181,7 +181,8 @@ pub async fn sample(options: Options) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Prints when the purchase is settled, and who gets its events. Returns that time when a terminal can show a countdown.
+/// Prints when the purchase is settled, and which destinations receive its events. Returns that time if a terminal can
+/// show a countdown.
 async fn conclude(
     options: &Options,
     target: &Target,
@@ -242,15 +243,15 @@ async fn conclude(
     Ok(std::io::stderr().is_terminal().then_some(due))
 }
 
-/// The names of destinations that choose events of a test purchase on the platform.
+/// The names of destinations that are subscribed to events of test purchases on the platform.
 struct Receivers {
     enabled: Vec<String>,
     disabled: Vec<String>,
-    /// Destinations that skip test purchases, since they have no key for them.
+    /// Destinations that skip test purchases because they have no API key for sandbox events.
     without_key: Vec<String>,
 }
 
-/// Finds who gets the events of a sample.
+/// Finds the destinations that receive the events of a sample.
 async fn receivers(target: &Target) -> anyhow::Result<Receivers> {
     let path = format!("/v1/apps/{}/destinations", segment(&target.app));
     let all: Vec<Receiver> = names::every(&target.client, &path).await?;
@@ -295,7 +296,7 @@ async fn send(
     Ok(signed.message_id.to_string())
 }
 
-/// Finds the target through the admin API, and the key that `run` created.
+/// Finds the target through the admin API, and the signing key that `run` created.
 async fn target(options: &Options) -> anyhow::Result<Target> {
     let remote = &options.remote;
     let (client, data) = (remote.client()?, remote.data()?);
@@ -327,7 +328,7 @@ async fn target(options: &Options) -> anyhow::Result<Target> {
     })
 }
 
-/// The platform that is named, the only one of the app that is named, or the demo's.
+/// Returns the platform that was named, the only one of the app that was named, or the demo's.
 async fn platform(client: &Client, options: &Options) -> anyhow::Result<SamplePlatform> {
     let app = match &options.app {
         Some(text) => Some(names::app_id(client, text).await?),
@@ -384,7 +385,7 @@ async fn demo_platform(client: &Client) -> anyhow::Result<SamplePlatform> {
         .context(missing)
 }
 
-/// Hours, minutes and seconds in UTC.
+/// Returns the hours, minutes and seconds of a time, in UTC.
 fn clock_time(at: Timestamp) -> String {
     let text = at.to_string();
     text.get(11..19)

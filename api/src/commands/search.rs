@@ -1,4 +1,4 @@
-//! `settle search`: what the table of its verb cannot express.
+//! `settle search`: everything that the table of its verb cannot express.
 
 use super::drawn::{Exchange, Hook};
 use super::table;
@@ -9,7 +9,7 @@ pub const HOOKS: &[(&str, Hook)] = &[(
     Hook::WhyEmpty(|_, exchange| Box::pin(async move { Ok(suggestion(exchange)) })),
 )];
 
-/// The line about the id that was probably meant.
+/// Returns the line about the id that was probably meant; `None` if there is none.
 fn suggestion(exchange: &Exchange) -> Option<String> {
     let meant = table::field(&exchange.answer, "did_you_mean");
     let command = format!("settle search {}", quoted(&meant));

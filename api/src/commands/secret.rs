@@ -1,5 +1,5 @@
-//! Secrets of the command line, read from standard input (`-`) or a file (`@FILE`): a secret on the command line itself
-//! would be visible in the process list.
+//! Secrets for commands, read from standard input (`-`) or a file (`@FILE`): on the command line itself, a secret would
+//! be visible in the process list.
 
 use anyhow::{Context, bail};
 use domain::text::trimmed;
@@ -8,7 +8,7 @@ use std::io::Read;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// Where a secret is to be read.
+/// The place from which a secret is read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
     /// Standard input.
@@ -34,8 +34,8 @@ impl FromStr for Source {
 }
 
 impl Source {
-    /// Reads the secret, without blanks and invisible characters at its ends: editors put line breaks and a byte order mark
-    /// there, and a shell a blank. An error names what it is for, such as the flag.
+    /// Reads the secret, without spaces, line breaks and invisible characters at its ends: editors add line breaks and
+    /// a byte order mark. An error names `what`, the purpose of the secret, such as the flag.
     pub fn read(&self, what: &str) -> anyhow::Result<SecretString> {
         let mut text = String::new();
         match self {

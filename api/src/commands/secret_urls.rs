@@ -1,13 +1,12 @@
-//! URLs of destinations that are secrets: encrypts those that are stored in plain text, and reports those in the audit
-//! log.
+//! Secret URLs of destinations: encrypts those that are stored in plain text, and reports those in the audit log.
 
 use super::{destinations, table};
 use anyhow::Context;
 use protocols::destinations::{has_secret_url, sealed, shown_settings};
 use storage::{AuditEntryView, AuditLogFilter, Destination, DestinationChange, Page, Store};
 
-/// Encrypts the URLs, removes those of deleted destinations, and prints their number and that of the audit entries which
-/// still have them.
+/// Encrypts the URLs, and removes those of deleted destinations. Prints their number, and the number of audit entries
+/// that still contain one.
 pub async fn seal(store: &Store) -> anyhow::Result<()> {
     let (mut count, mut removed, mut entries) = (0_usize, 0_usize, 0_usize);
     for destination in destinations::all(store).await? {
@@ -31,11 +30,11 @@ pub async fn seal(store: &Store) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Prints how many URLs that are secrets are stored in the clear, if some are.
+/// Prints how many secret URLs are stored in plain text, if any are.
 pub async fn show(store: &Store) -> anyhow::Result<()> {
     let mut count = 0_usize;
     for destination in destinations::all(store).await? {
-        // One that cannot be read is no reason to fail: the tables are up to date.
+        // A destination that cannot be read is no reason to fail: the tables are up to date.
         count += usize::from(matches!(change_of(store, &destination).await, Ok(Some(_))));
     }
     let deleted = store.deleted_destinations().await?;
@@ -52,7 +51,7 @@ pub async fn show(store: &Store) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Encrypts the URL of a destination, if it is a secret in the clear; returns whether it was.
+/// Encrypts the URL of a destination if it is secret and stored in plain text. Returns whether it was.
 async fn seal_one(store: &Store, destination: &Destination) -> anyhow::Result<bool> {
     let Some(change) = change_of(store, destination).await? else {
         return Ok(false);
@@ -69,7 +68,7 @@ async fn seal_one(store: &Store, destination: &Destination) -> anyhow::Result<bo
     Ok(true)
 }
 
-/// The change that encrypts a URL; `None` where there is nothing to encrypt.
+/// Returns the change that encrypts a URL; `None` if there is nothing to encrypt.
 async fn change_of(
     store: &Store,
     destination: &Destination,
@@ -86,7 +85,7 @@ async fn change_of(
     }))
 }
 
-/// Number of audit entries about a destination that have a URL which is a secret.
+/// Returns the number of audit entries about a destination that contain a secret URL.
 async fn entries_with_url(store: &Store, destination: &Destination) -> anyhow::Result<usize> {
     let has_url = |entry: &AuditEntryView| {
         [&entry.old_fields, &entry.new_fields]

@@ -86,18 +86,18 @@ pub async fn serve(options: Options, dashboard: &'static Dashboard) -> anyhow::R
     Ok(ExitCode::SUCCESS)
 }
 
-/// The identity of this process in Temporal's UI.
+/// Returns the name that identifies this process in Temporal's UI.
 pub fn identity(command: &str) -> String {
     format!("settle {command} {}", number_and_host())
 }
 
-/// The number of this process and its host: in containers every process has the same number.
+/// Returns the id of this process and its host name: in containers, every process may have the same id.
 fn number_and_host() -> String {
     let host = gethostname::gethostname();
     format!("{}@{}", std::process::id(), host.to_string_lossy())
 }
 
-/// Stores the sign of life of this process, which runs a command.
+/// Stores the sign of life of this process, which runs `command`.
 pub async fn sign_of_life(command: &str, store: &Store) -> SignOfLife {
     let process = Process {
         id: clock::random_uuid(),
@@ -123,7 +123,7 @@ pub fn connect(identity: &str, store: &Store) -> anyhow::Result<engine::Engine> 
     })
 }
 
-/// The page, with links to the configured UI of Temporal.
+/// Returns the dashboard's pages, with links to the configured Temporal UI.
 pub fn pages(config: &Config, engine: &engine::Engine) -> Pages {
     let (ui, namespace) = (
         config.ui.temporal_url.clone(),
@@ -134,7 +134,7 @@ pub fn pages(config: &Config, engine: &engine::Engine) -> Pages {
 }
 
 /// Creates the state of the HTTP edge, and starts the dispatcher, the background check and the watch over sweeps. Warns
-/// about destinations that the settings refuse.
+/// about destinations that the settings forbid.
 pub fn edge(
     config: &Config,
     store: Store,
@@ -193,7 +193,7 @@ pub fn edge(
     }))
 }
 
-/// The networks, schemes and origins that the settings allow for destinations.
+/// Returns the networks, schemes and origins that the settings allow for destinations.
 pub fn allowed(config: &Config) -> Allowed {
     Allowed {
         rules: Rules {
@@ -207,7 +207,7 @@ pub fn allowed(config: &Config) -> Allowed {
     }
 }
 
-/// The HTTP client for destinations. It refuses a forbidden address.
+/// Returns the function that sends requests to destinations. It refuses forbidden addresses.
 pub fn sender(config: &Config) -> Sender {
     let http = Http::new(allowed(config).rules);
     Arc::new(move |request| {
@@ -216,7 +216,7 @@ pub fn sender(config: &Config) -> Sender {
     })
 }
 
-/// Temporal, as the HTTP edge signals it.
+/// Sends the HTTP edge's signals to Temporal.
 struct TemporalEngine(engine::Engine);
 
 impl Engine for TemporalEngine {
@@ -247,7 +247,7 @@ impl Engine for TemporalEngine {
     }
 
     fn supervise(&self, id: DestinationId) -> BoxFuture<'_, Result<(), EngineError>> {
-        // Returns at once: a task of the engine repeats the call until Temporal takes it.
+        // Returns immediately: a task of the engine repeats the call until Temporal accepts it.
         self.0.supervise(id);
         async { Ok(()) }.boxed()
     }

@@ -1,4 +1,4 @@
-//! The settings of the long-running commands, and opening the database with them.
+//! The settings of the long-running commands, and how they open the database.
 
 use super::table;
 use anyhow::{Context, bail};
@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 use storage::{Error, Key, Planned, Progress, Store};
 use url::Url;
 
-// Where settings and data are. Taken before and after the name of a command. No documentation, as for `Admin`.
+// The locations of settings and data, accepted before and after the name of a command. Not a doc comment, for the same
+// reason as at `Admin`.
 #[derive(Debug, Clone, Default, Args)]
 #[group(skip)]
 pub struct PathFlags {
@@ -26,7 +27,7 @@ pub struct PathFlags {
 }
 
 impl PathFlags {
-    /// The flags for [`load`].
+    /// Returns the flags for [`load`].
     pub fn flags(&self) -> Flags {
         Flags {
             config: self.config.clone(),
@@ -35,7 +36,7 @@ impl PathFlags {
         }
     }
 
-    /// The flags as they were typed, each with a space before it.
+    /// Returns the flags as they were typed, each with a space before it.
     pub fn as_typed(&self) -> String {
         let flags = [("--config", &self.config), ("--data", &self.data)];
         let shown = |path: &PathBuf| quoted(&path.display().to_string());
@@ -45,7 +46,7 @@ impl PathFlags {
         typed.collect()
     }
 
-    /// The settings in the named settings file; `None` when no file is named.
+    /// Returns the settings from the named settings file; `None` if no file is named.
     pub fn load(&self, variables: &Variables) -> anyhow::Result<Option<Config>> {
         let is_named = self.config.is_some()
             || variables
@@ -56,7 +57,7 @@ impl PathFlags {
             .transpose()?)
     }
 
-    /// The data directory by flag or variable, or the default. A settings file is not read.
+    /// Returns the data directory from the flag, from the variable, or the default. Does not read a settings file.
     pub fn data(&self, variables: &Variables) -> PathBuf {
         let variable = variables
             .get("SETTLE_DATA")
@@ -81,7 +82,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// The flags for [`load`].
+    /// Returns the flags for [`load`].
     pub fn flags(&self) -> Flags {
         Flags {
             database: self.database.clone(),
@@ -89,13 +90,13 @@ impl Options {
         }
     }
 
-    /// The settings, for a command that has no further flags.
+    /// Returns the settings of a command without further flags.
     pub fn load(&self) -> anyhow::Result<Config> {
         Ok(load(&self.flags(), &environment())?)
     }
 }
 
-/// Parses a whole number within limits.
+/// Parses an integer within limits.
 pub fn number(text: &str, limits: RangeInclusive<u32>) -> Result<u32, String> {
     let expected = || {
         format!(
@@ -136,7 +137,7 @@ pub fn url(text: &str) -> Result<Url, String> {
     })
 }
 
-/// Opens the database. Migrates the tables of SQLite, and none of PostgreSQL.
+/// Opens the database. Migrates the tables on SQLite, but not on PostgreSQL.
 pub async fn open(config: &Config) -> anyhow::Result<Store> {
     let key = key(config)?;
     let opened = Store::open(storage::Config {
@@ -148,7 +149,7 @@ pub async fn open(config: &Config) -> anyhow::Result<Store> {
     let store = opened
         .map_err(|error| unopened(config, error))?
         .showing(shown_settings);
-    // Beside SQLite there is no transaction with an old snapshot.
+    // On SQLite, no transaction can have an old snapshot, so only PostgreSQL needs this.
     let is_postgres = matches!(config.database, Database::Postgres(_));
     Ok(if is_postgres {
         store.with_low_marks(storage::SLOW_READ)
@@ -157,7 +158,7 @@ pub async fn open(config: &Config) -> anyhow::Result<Store> {
     })
 }
 
-/// Brings the tables of the database up to date, and prints what it does.
+/// Brings the database's tables up to date, and prints each step.
 pub async fn migrate(config: &Config) -> anyhow::Result<()> {
     // Without a key the database could not be opened afterwards.
     key(config)?;
@@ -167,7 +168,7 @@ pub async fn migrate(config: &Config) -> anyhow::Result<()> {
         .map_err(|error| unopened(config, error))
 }
 
-/// The steps that [`migrate`] would apply.
+/// Returns the steps that [`migrate`] would apply.
 pub async fn planned(config: &Config) -> anyhow::Result<Vec<Planned>> {
     storage::planned(database(config))
         .await
@@ -194,7 +195,7 @@ fn database(config: &Config) -> storage::Database {
     }
 }
 
-/// Why the database cannot be opened, and what to do.
+/// Returns the error for a database that cannot be opened, with the remedy.
 fn unopened(config: &Config, error: Error) -> anyhow::Error {
     match error {
         Error::Locked(path) => anyhow::anyhow!(
@@ -209,8 +210,8 @@ fn unopened(config: &Config, error: Error) -> anyhow::Error {
     }
 }
 
-/// Creates the directory of the SQLite file. Root creates no file in a directory of another user, such as that of a
-/// service: the service could not open it, and usually another database is meant.
+/// Creates the directory of the SQLite file. Root creates no file in another user's directory, such as a service's: the
+/// service could not open the file, and usually another database was meant.
 pub fn make_room(config: &Config) -> anyhow::Result<()> {
     let Database::Sqlite(path) = &config.database else {
         return Ok(());
@@ -249,7 +250,7 @@ mod tests {
         };
         let config = load(&flags, &Variables::new()).expect("settings");
         make_room(&config).expect("one's own directory");
-        // Only root can give a directory away.
+        // Only root can change the owner of a directory.
         let is_root = chown(&directory, Some(12345), None).is_ok();
         let refused = make_room(&config).map_err(|error| error.to_string());
         std::fs::write(&file, "").expect("a file");

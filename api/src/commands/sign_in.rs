@@ -1,4 +1,4 @@
-//! `settle sign-in`: what the table of its verbs cannot express.
+//! `settle sign-in`: everything that its table of verbs cannot express.
 
 use super::client::{Client, read_as};
 use super::drawn::{Exchange, Hook};

@@ -14,21 +14,21 @@ use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket};
 
-/// After a stop, running requests are cut off after this time.
+/// Time after a stop at which running requests are cut off.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Connections that may wait to be accepted; the system may allow fewer. A client whose connection finds no room there
-/// tries again after a second.
+/// Maximum number of connections that wait to be accepted; the system may allow fewer. A client for whose connection
+/// there is no room tries again after a second.
 const BACKLOG: u32 = 4096;
 
 /// The bound sockets of a process, with their limits.
 pub struct Sockets {
     public: Listener,
-    /// `None` when `public` serves everything.
+    /// `None` if `public` serves everything.
     admin: Option<Listener>,
 }
 
-/// Addresses at which a process serves HTTP.
+/// The addresses at which a process serves HTTP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Addresses {
     /// Address for stores and devices.
@@ -38,7 +38,7 @@ pub struct Addresses {
 }
 
 impl Addresses {
-    /// Both addresses as text.
+    /// Returns both addresses as text.
     pub fn text(&self) -> String {
         let Self { public, api } = self;
         if public == api {
@@ -50,8 +50,8 @@ impl Addresses {
 }
 
 impl Sockets {
-    /// Binds the addresses of the settings, and replaces a port 0 there by the port that the system chose. Raises the
-    /// limit of descriptors, by which connections are limited.
+    /// Binds the configured addresses, and replaces a port 0 by the port that the system chose. Raises the limit of
+    /// file descriptors, which limits connections.
     pub fn bind(config: &mut Config) -> anyhow::Result<Self> {
         let http = &config.http;
         let wanted = LimitSettings {
@@ -82,7 +82,7 @@ impl Sockets {
         Ok(sockets)
     }
 
-    /// The addresses with their ports.
+    /// Returns the addresses with the ports that are in use.
     pub fn addresses(&self) -> anyhow::Result<Addresses> {
         let of = |listener: &Listener| {
             listener
@@ -97,7 +97,7 @@ impl Sockets {
         })
     }
 
-    /// Answers requests until `stop`, then finishes the running ones.
+    /// Serves requests until `stop`, then finishes the running ones.
     pub async fn serve(self, edge: Shared, dashboard: &'static Dashboard, stop: Stop) {
         let surface = if self.admin.is_some() {
             Surface::Public
@@ -128,7 +128,7 @@ impl Sockets {
     }
 }
 
-/// Binds an address, which `flag` sets. The error names the reason and what to do.
+/// Binds the address that `flag` sets. The error names the cause and the remedy.
 pub fn bind(flag: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
     bound(address).map_err(|error| match error.kind() {
         ErrorKind::AddrInUse => {
@@ -154,13 +154,13 @@ fn bound(address: SocketAddr) -> io::Result<TcpListener> {
     } else {
         TcpSocket::new_v6()
     }?;
-    // As the default of tokio: a restart may take the port of connections that wait for their end.
+    // Like tokio's default: after a restart, the port can be bound while old connections are still in TIME_WAIT.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
 
-/// The limits of the listener for the metrics of a worker.
+/// Returns the limits of the listener that serves a worker's metrics.
 pub fn of_metrics() -> Limits {
     let wanted = LimitSettings {
         connections: 16,

@@ -13,15 +13,15 @@ use serde_json::{Map, Value, json};
 use std::process::ExitCode;
 use storage::{Alarm, ShownState, SilentStore};
 
-/// An alarm is recent for 24 hours.
+/// Age up to which an alarm is recent: 24 hours.
 const RECENT_MS: i64 = 24 * 3600 * 1000;
-/// Maximum number of alarms that are read, the last raised first.
+/// Maximum number of alarms that are read, the latest first.
 const MAX_ALARMS: usize = 20;
-/// The state of a destination to which the settings of the service allow no request.
+/// The displayed state of a destination that the service's settings forbid.
 const REFUSED: &str = "not allowed by the settings";
 const UNTRIED: &str = shown_state_for_people(ShownState::NotTried);
 const SKIPPING: &str = shown_state_for_people(ShownState::SkipsEverything);
-/// The state of a destination whose breaker is open.
+/// The state name of a destination whose breaker is open.
 const OPEN: &str = ShownState::Open.as_str();
 /// Width of the section labels.
 const LABEL_WIDTH: usize = 12;
@@ -41,7 +41,7 @@ pub struct Options {
     remote: Remote,
 }
 
-/// The status: what `--json` prints, read for people.
+/// The status, parsed from the JSON that `--json` prints.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Status {
@@ -50,7 +50,7 @@ struct Status {
     #[serde(deserialize_with = "known")]
     temporal: Option<Connection>,
     workers: Option<u64>,
-    /// `None` if the service shows none to this key.
+    /// `None` if the service does not show them to this key.
     processes: Option<Vec<processes::SeenProcess>>,
     /// `None` if the service does not report them.
     silent_stores: Option<Vec<SilentStore>>,
@@ -69,7 +69,7 @@ struct DestinationStatus {
     id: String,
     name: String,
     enabled: Option<bool>,
-    /// The state in the settings, also one that only another version knows.
+    /// The state in the settings, even if this version does not know it.
     state: String,
     #[serde(deserialize_with = "known")]
     shown_state: Option<ShownState>,
@@ -112,7 +112,7 @@ pub async fn status(options: Options) -> anyhow::Result<ExitCode> {
 }
 
 impl Status {
-    /// Whether all that the exit code covers works.
+    /// Returns whether everything that the exit code covers works.
     fn is_ok(&self) -> bool {
         let is_running = self.temporal != Some(Connection::Unreachable)
             && self.sweep != Some(Sweep::Late)
@@ -121,9 +121,9 @@ impl Status {
     }
 }
 
-/// The status as data, with the fields as the service sent them.
+/// Returns the status as data, with the fields as the service sent them.
 async fn collect(client: &Client) -> anyhow::Result<Value> {
-    // The first request fails if no service answers, or if it does not accept the token.
+    // The first request fails if no service responds, or if the service does not accept the token.
     let destinations = destinations(client).await?;
     let alarms = client
         .get("/v1/alarms", &[("limit", Some(MAX_ALARMS.to_string()))])
@@ -146,7 +146,7 @@ async fn collect(client: &Client) -> anyhow::Result<Value> {
     Ok(Value::Object(found))
 }
 
-/// These fields of an answer as they were sent; null where one is missing.
+/// Returns these fields of a response unchanged; null for a missing field.
 fn copied(answer: &Value, fields: &[&str]) -> Map<String, Value> {
     let field = |name: &&str| {
         let value = answer.get(*name).cloned().unwrap_or_default();
@@ -155,7 +155,7 @@ fn copied(answer: &Value, fields: &[&str]) -> Map<String, Value> {
     fields.iter().map(field).collect()
 }
 
-/// The destinations of all apps, each with its health.
+/// Returns the destinations of all apps, each with its health.
 async fn destinations(client: &Client) -> anyhow::Result<Vec<Value>> {
     let mut found = Vec::new();
     for app in names::every_named(client, "/v1/apps").await? {
@@ -189,20 +189,20 @@ async fn destinations(client: &Client) -> anyhow::Result<Vec<Value>> {
     Ok(found)
 }
 
-/// Whether the breaker of a destination is open, or the settings allow no request to one for which something is
-/// pending. A disabled destination is no trouble here: an admin disabled it, or an alarm reports that it was disabled
-/// automatically.
+/// Returns whether a destination's breaker is open, or deliveries are pending for it while the settings forbid it. A
+/// disabled destination does not count: an admin disabled it, or an alarm reports that it was disabled automatically.
 fn is_in_trouble(destination: &DestinationStatus) -> bool {
     let is_pending = destination.pending.is_some_and(|pending| pending > 0);
     destination.state == OPEN || (is_pending && is_refused(destination))
 }
 
-/// Whether it is enabled, and the settings allow no request to it.
+/// Returns whether the destination is enabled but the settings forbid it.
 fn is_refused(destination: &DestinationStatus) -> bool {
     destination.enabled == Some(true) && destination.refusal.is_some()
 }
 
-/// The status as lines, each with the label of its section. A line with an empty label continues the section above it.
+/// Returns the status as lines, each with the label of its section. A line with an empty label belongs to the section
+/// above it.
 fn sentences(found: &Status) -> Vec<(&'static str, String)> {
     let inbox = match found.inbox.as_str() {
         "ok" => "accepts notifications".to_owned(),
@@ -248,7 +248,7 @@ fn sentences(found: &Status) -> Vec<(&'static str, String)> {
     lines
 }
 
-/// The line about a store that does not answer, at all or about some purchases.
+/// Returns the line about a store that does not respond, either at all or for some purchases.
 fn silent(one: &SilentStore) -> String {
     let (purchases, wait, have) = match one.purchases {
         1 => ("1 purchase".to_owned(), "waits", "has"),
@@ -273,7 +273,7 @@ fn silent(one: &SilentStore) -> String {
     )
 }
 
-/// The line about the sweep.
+/// Returns the line about the sweep.
 fn sweep(found: &Status) -> String {
     let last = match found.last_sweep_at {
         Some(at) => format!("the last one finished at {}", table::shown(&at)),
@@ -289,7 +289,7 @@ fn sweep(found: &Status) -> String {
     }
 }
 
-/// The number of destinations in each state.
+/// Returns the number of destinations in each state, as text.
 fn counts_by_state(destinations: &[DestinationStatus]) -> String {
     if destinations.is_empty() {
         return "none: `settle destination create --help`".to_owned();
@@ -308,7 +308,7 @@ fn counts_by_state(destinations: &[DestinationStatus]) -> String {
     states.collect::<Vec<_>>().join(", ")
 }
 
-/// The state of a destination as people see it. One to which the settings allow no request has a name of its own.
+/// Returns a destination's displayed state. A destination that the settings forbid has its own state.
 fn state(one: &DestinationStatus) -> &str {
     if is_refused(one) {
         REFUSED
@@ -317,7 +317,7 @@ fn state(one: &DestinationStatus) -> &str {
     }
 }
 
-/// The line about one destination.
+/// Returns the line about one destination.
 fn destination(one: &DestinationStatus) -> String {
     let is_open = one.state == OPEN;
     let shown = if is_open { "breaker open" } else { state(one) };
@@ -356,7 +356,7 @@ fn destination(one: &DestinationStatus) -> String {
     text
 }
 
-/// The line about one alarm.
+/// Returns the line about one alarm.
 fn alarm(one: &Alarm) -> String {
     let count = match one.count {
         count if count > 1 => format!(", {count} times"),
@@ -398,7 +398,7 @@ mod tests {
         read_as(&value).expect("a part of a status")
     }
 
-    /// An alarm, with these fields in place of its own.
+    /// Returns an alarm whose fields are replaced by these.
     fn alarm(fields: Value) -> Value {
         let mut alarm = json!({
             "id": "6b275a67-0bbb-4f3a-99b9-6600bf711993", "at": "2026-01-30T12:00:00Z",
@@ -497,7 +497,7 @@ mod tests {
 
     #[test]
     fn an_answer_of_0_1_0_and_one_of_a_newer_version_are_read() {
-        // 0.1.0 sends neither `workers` nor `silent_stores`.
+        // Version 0.1.0 sends neither `workers` nor `silent_stores`.
         let old = json!({ "inbox": "ok", "temporal": "connected", "workers": null, "silent_stores": null,
             "sweep": "on_time", "last_sweep_at": null, "alarms": [], "destinations": [{
                 "app": "reader", "id": "d1", "name": "hook", "kind": "webhook", "enabled": true, "state": "healthy",

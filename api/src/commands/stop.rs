@@ -8,12 +8,12 @@ use tokio::sync::watch;
 /// Exit code of a process that received a second signal.
 const EXIT_CODE: i32 = 1;
 
-/// Becomes true when the process is to stop. Clones share the value.
+/// A flag that becomes true when the process must stop. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Stop(watch::Receiver<bool>);
 
 impl Stop {
-    /// Listens for signals from now on. The first one is confirmed by a line; a second one ends the process at once.
+    /// Listens for signals from now on. Prints a line at the first signal; the second ends the process immediately.
     pub fn on_signals() -> anyhow::Result<Self> {
         let (mut interrupt, mut terminate) = (
             listen(SignalKind::interrupt())?,
@@ -22,7 +22,7 @@ impl Stop {
         let (sender, receiver) = watch::channel(false);
         tokio::spawn(async move {
             either(&mut interrupt, &mut terminate).await;
-            // Without a receiver the process is ending already.
+            // Without a receiver, the process is already ending.
             let _ = sender.send(true);
             print(
                 "settle: stopping: finishing running work, for at most 30 s; press Ctrl-C again to stop at once",
@@ -36,7 +36,7 @@ impl Stop {
         Ok(Self(receiver))
     }
 
-    /// A stop that is requested through the sender, for a part that must end later than the rest.
+    /// Returns a stop that its sender requests, for a part that must end later than the others.
     pub fn by_hand() -> (watch::Sender<bool>, Self) {
         let (sender, receiver) = watch::channel(false);
         (sender, Self(receiver))
@@ -44,17 +44,17 @@ impl Stop {
 
     /// Completes when a stop is requested.
     pub async fn requested(mut self) {
-        // A dropped sender is a stop too.
+        // A dropped sender also means a stop.
         let _ = self.0.wait_for(|is_requested| *is_requested).await;
     }
 
-    /// Whether a stop was requested.
+    /// Returns whether a stop was requested.
     pub fn is_requested(&self) -> bool {
         *self.0.borrow()
     }
 }
 
-/// Prints a line. The reader of the output may already be gone because of the same Ctrl-C.
+/// Prints a line. Errors are ignored, because the same Ctrl-C may have ended the reader of the output.
 fn print(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }

@@ -1,6 +1,6 @@
-//! Watches that sweeps continue: without them nothing that was lost is repaired. The workflow of the sweep may be stuck
-//! in a way that no retry resolves, so the process that notices it terminates the run and starts another. If Temporal
-//! does not respond, nothing can be started, and the alarm is raised all the same.
+//! Watches whether sweeps run: without them, lost signals are never repaired. The sweep's workflow may be stuck in a
+//! way that no retry resolves, so the process that notices it terminates the run and starts another. If Temporal does
+//! not respond, no run can be started, but the alarm is still raised.
 
 use activities::engine::Engine;
 use api::metrics;
@@ -12,7 +12,7 @@ use storage::{Store, chain};
 /// Time between two checks.
 const EVERY: Duration = Duration::from_secs(20);
 
-/// Whether sweeps are late, as this process found last.
+/// Whether sweeps were late at this process's last check.
 #[derive(Debug, Clone, Default)]
 pub struct Late(Arc<AtomicBool>);
 
@@ -22,7 +22,7 @@ impl Late {
     }
 }
 
-/// Starts the task that checks the time of the last sweep, until the process ends.
+/// Starts the task that checks the time of the last sweep until the process ends. Returns its finding.
 pub fn watch(store: Store, engine: Engine) -> Late {
     let mut watch = Watch::default();
     let late = watch.late();
@@ -41,39 +41,39 @@ pub fn watch(store: Store, engine: Engine) -> Late {
     late
 }
 
-/// Findings of the previous check.
+/// The watch's state between two checks.
 #[derive(Debug, Default)]
 pub struct Watch {
     late: Late,
     was_connected: bool,
     was_late: bool,
-    /// Whether the alarm was raised since a sweep finished.
+    /// Whether the alarm was raised since the last sweep finished.
     is_raised: bool,
 }
 
 impl Watch {
-    /// Whether sweeps are late, for others.
+    /// Returns the flag that says whether sweeps are late. It is shared with the watch.
     pub fn late(&self) -> Late {
         self.late.clone()
     }
 
-    /// Shows the age of the last sweep. If it is late, raises the alarm, and starts the workflow again if Temporal answers
-    /// and no other process does.
+    /// Updates the metric of the last sweep's age. If the sweep is late, raises the alarm, and restarts the workflow if
+    /// Temporal responds and no other process does so.
     ///
     /// # Errors
-    /// The database does not answer; the next step does what is left.
+    /// Fails if the database does not respond. The next step then does what remains.
     pub async fn step(
         &mut self,
         store: &Store,
         engine: Option<&Engine>,
     ) -> Result<(), storage::Error> {
-        // After a start or an outage the sweep needs some seconds, too.
+        // After a start or an outage, a sweep needs some seconds to finish.
         let was_connected = std::mem::replace(&mut self.was_connected, engine.is_some());
         let was_late = std::mem::take(&mut self.was_late);
         let last = store.last_sweep().await?;
         metrics::set_sweep_age(&last);
         self.was_late = last.is_late();
-        // A machine that slept finds all late at first.
+        // After a machine has slept, the first check finds every sweep late.
         let is_late = self.was_late && was_late;
         self.late.0.store(is_late, Ordering::Relaxed);
         if !is_late {
@@ -92,7 +92,7 @@ impl Watch {
     }
 }
 
-/// Starts the workflow again, unless another process does.
+/// Restarts the workflow, unless another process does so.
 async fn restart(store: &Store, engine: &Engine) -> Result<(), storage::Error> {
     if !store.take_sweep_restart().await? {
         return Ok(());

@@ -1,4 +1,4 @@
-//! Prints answers of the HTTP API: one table per list, one line per field, and `--json` verbatim.
+//! Prints responses of the HTTP API: a list as a table, an object as one line per field, and `--json` unchanged.
 
 use super::client::{Client, as_started};
 use super::layout::{self, short_times};
@@ -19,8 +19,8 @@ const GAP: usize = 2;
 /// Separator between two facts of one record.
 const BETWEEN: &str = " · ";
 
-/// Writes one sentence to standard output, on a terminal wrapped at spaces. Indented text, such as a command to
-/// copy, stays on its line.
+/// Writes one sentence to standard output. On a terminal, it is wrapped at spaces, except for indented text, such as a
+/// command to copy.
 pub fn line(text: &str) {
     for text in as_started(text).split('\n') {
         match layout::width() {
@@ -32,13 +32,13 @@ pub fn line(text: &str) {
     }
 }
 
-/// Writes one line to standard output, unwrapped, without anything that a terminal takes as a command. A closed pipe
-/// (`| head`) is no error.
+/// Writes one line to standard output, unwrapped, with escapes for anything that a terminal could interpret as a
+/// command. A closed pipe (as with `| head`) is not an error.
 pub fn plain(text: &str) {
     let _ = writeln!(std::io::stdout(), "{}", layout::harmless(text));
 }
 
-/// Prints an answer: verbatim with `--json`, else one line per field.
+/// Prints a response: unchanged with `--json`, else one line per field.
 pub fn answer(client: &Client, answer: &Value) -> ExitCode {
     match answer {
         answer if client.json => json(answer),
@@ -48,7 +48,7 @@ pub fn answer(client: &Client, answer: &Value) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Prints an answer: verbatim with `--json`, else as a sentence about it.
+/// Prints a response: unchanged with `--json`, else as this sentence.
 pub fn answer_line(client: &Client, answer: &Value, sentence: &str) -> ExitCode {
     if client.json {
         json(answer);
@@ -58,7 +58,7 @@ pub fn answer_line(client: &Client, answer: &Value, sentence: &str) -> ExitCode 
     ExitCode::SUCCESS
 }
 
-/// Prints a list: verbatim with `--json`, else as a table.
+/// Prints a list: unchanged with `--json`, else as a table.
 pub fn answer_list(
     client: &Client,
     answer: &Value,
@@ -80,7 +80,7 @@ pub fn json(value: &Value) {
     ));
 }
 
-/// Prints the items of a list with their chosen columns, or `nothing` when there are none.
+/// Prints these columns of a list's items, or `nothing` if there are none.
 pub fn list(answer: &Value, columns: &[Column<'_>], nothing: &str) {
     let items = items(answer);
     let cursor = answer.get("next_cursor").and_then(Value::as_str);
@@ -103,8 +103,8 @@ pub fn list(answer: &Value, columns: &[Column<'_>], nothing: &str) {
     }
 }
 
-/// The lines of a table. With a width, empty columns are left out; if the table is still too wide, its texts are
-/// wrapped at spaces; and if that is not enough, each row becomes a record of several lines.
+/// Returns the lines of a table. If a width is given, empty columns are left out. If the table is still too wide, its
+/// texts are wrapped at spaces; if even that does not suffice, each row becomes a record of several lines.
 fn lay_out(
     mut headings: Vec<&str>,
     mut rows: Vec<Vec<String>>,
@@ -155,7 +155,7 @@ fn is_nothing(cell: &str) -> bool {
     matches!(cell, "" | "-")
 }
 
-/// Draws the table. `fit` holds its width, and for each column whether its text must stay on one line.
+/// Returns the lines of a table. `fit` holds its width and, for each column, whether its text must stay on one line.
 fn draw(headings: &[&str], rows: &[Vec<String>], fit: Option<(usize, Vec<bool>)>) -> Vec<String> {
     let mut table = Table::new();
     table
@@ -177,7 +177,7 @@ fn draw(headings: &[&str], rows: &[Vec<String>], fit: Option<(usize, Vec<bool>)>
     table.lines().map(|row| row.trim_end().to_owned()).collect()
 }
 
-/// One row as a record: the first cell, and below it the other cells, each behind its heading.
+/// Returns one row as a record: the first cell, and below it the other cells, each after its heading.
 fn record(headings: &[&str], row: &[String], width: usize) -> Vec<String> {
     let mut lines = row.first().cloned().into_iter().collect::<Vec<_>>();
     let mut line = String::new();
@@ -237,7 +237,7 @@ pub fn fields(answer: &Value) {
     }
 }
 
-/// Prints a name, padded to `width`, and its value. A long value is wrapped and continues below its first line.
+/// Prints a name, padded to `width`, and its value. A long value is wrapped, with its further lines indented.
 pub fn named(name: &str, width: usize, value: &str) {
     let value = &as_started(value);
     let text = format!("{name:width$}  {value}");
@@ -253,7 +253,7 @@ pub fn named(name: &str, width: usize, value: &str) {
     }
 }
 
-/// The items of a list, or of a bare array.
+/// Returns the items of a list, or of a bare array.
 pub fn items(answer: &Value) -> &[Value] {
     answer
         .get("items")
@@ -262,7 +262,7 @@ pub fn items(answer: &Value) -> &[Value] {
         .map_or(&[], Vec::as_slice)
 }
 
-/// The items of a list, to change them.
+/// Returns the items of a list, to be changed.
 pub fn items_mut(answer: &mut Value) -> &mut [Value] {
     answer
         .get_mut("items")
@@ -278,35 +278,35 @@ pub fn warnings(list: &Value) {
     }
 }
 
-/// One field as text; empty when it is absent.
+/// Returns one field as text; empty if it is absent.
 pub fn field(item: &Value, path: &str) -> String {
     path.split('.')
         .try_fold(item, |value, name| value.get(name))
         .map_or_else(String::new, text)
 }
 
-/// A value as it is sent: a text without quotation marks.
+/// Returns a value as it is sent, but a text without quotation marks.
 pub fn raw(value: &Value) -> String {
     value
         .as_str()
         .map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// A text, an id or a time as readable text, as [`text`] shows the JSON of it.
+/// Returns a text, an id or a time in readable form, as [`text`] does for JSON.
 pub fn shown(value: &impl Display) -> String {
     text(&Value::String(value.to_string()))
 }
 
-/// Shows a value as [`shown`], and an absent one as a dash.
+/// Returns a value as [`shown`] does; a dash if it is absent.
 pub fn shown_or_dash(value: Option<&impl Display>) -> String {
     value.map_or_else(|| "-".to_owned(), shown)
 }
 
-/// A value as readable text.
+/// Returns a JSON value in readable form.
 pub fn text(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
-        // A line break in it would look like a line of settle's own.
+        // A line break in the text would make its rest look like a line of settle's own.
         Value::String(text) => short_times(&layout::harmless(&text.replace('\n', "\\n"))),
         Value::Bool(true) => "yes".to_owned(),
         Value::Bool(false) => "no".to_owned(),

@@ -30,7 +30,7 @@ fn a_command_that_is_typed_elsewhere_is_named() {
     }
 }
 
-/// A command with all visible subcommands, each with its full path.
+/// Returns a command with all visible subcommands, each with its full path.
 fn tree(command: &clap::Command, above: &str) -> Vec<(String, clap::Command)> {
     let path = format!("{above} {}", command.get_name())
         .trim_start()
@@ -118,7 +118,7 @@ fn no_two_commands_have_the_same_description() {
     }
 }
 
-/// The lines of an example that are settle commands, without the remarks behind them.
+/// Returns the settle commands in an example, without the remarks that follow them.
 fn lines(help: &str) -> Vec<Vec<String>> {
     let help = help.split("\\\n").map(str::trim_start).collect::<String>();
     let ours = help
@@ -134,7 +134,7 @@ fn lines(help: &str) -> Vec<Vec<String>> {
     ours.filter_map(plain).map(|line| split(&line)).collect()
 }
 
-/// The arguments of a line, as a shell splits them.
+/// Returns the arguments of a line, split as by a shell.
 fn split(line: &str) -> Vec<String> {
     let parts = line.split('"').enumerate();
     let part = |(at, part): (usize, &str)| match at % 2 {
@@ -212,7 +212,7 @@ fn help_wraps_at_spaces_at_80_columns() {
             .expect_err("help")
             .to_string();
         for line in help.lines().filter(|line| line.chars().count() > 80) {
-            // clap does not wrap the usage line, nor a part without spaces.
+            // clap wraps neither the usage line nor a part without spaces.
             let is_whole = line.starts_with("Usage: ") || line.trim().split(' ').count() < 3;
             assert!(is_whole, "{path}: {line:?}");
         }
@@ -377,7 +377,7 @@ fn read_documents(folder: &std::path::Path, found: &mut Vec<String>) {
     }
 }
 
-/// The lines of code blocks that are settle commands, without comments.
+/// Returns the settle commands in code blocks, without comments.
 fn block_lines(text: &str) -> Vec<Vec<String>> {
     let blocks = text
         .split("```")
@@ -394,7 +394,7 @@ fn block_lines(text: &str) -> Vec<Vec<String>> {
     ours.map(|line| split(&line)).collect()
 }
 
-/// The settle commands in sentences; they may lack arguments.
+/// Returns the settle commands in running text; they may lack arguments.
 fn inline_lines(text: &str) -> Vec<Vec<String>> {
     let prose: String = text.split("```").step_by(2).collect();
     let spans = prose

@@ -29,8 +29,8 @@ use storage::Store;
 use tokio::net::TcpListener;
 use url::Url;
 
-/// After a stop, tasks are cut off after this time, which is longer than an attempt at a destination. Temporal assigns
-/// them to another worker.
+/// Time after a stop at which running tasks are cut off; longer than an attempt at a destination. Temporal assigns the
+/// tasks to another worker.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Run a Temporal worker, which settles purchases and delivers events. Needs SETTLE_KEY.
@@ -86,7 +86,7 @@ pub async fn worker(options: Options) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Says where the worker works: first where it connects to, and that it runs once it is connected.
+/// Prints which database and Temporal the worker uses and, once it is connected, that it is running.
 fn announce(engine: &Engine, database: String) {
     let (address, namespace) = (engine.address(), engine.namespace().to_owned());
     let temporal = format!("Temporal at {address} (namespace {namespace})");
@@ -101,7 +101,7 @@ fn announce(engine: &Engine, database: String) {
     });
 }
 
-/// The database, without user, password and parameters.
+/// Returns the database's address, without user, password and parameters.
 fn place(database: &Database) -> String {
     match database {
         Database::Sqlite(path) => format!("SQLite file {}", path.display()),
@@ -131,7 +131,7 @@ fn show_metrics(socket: TcpListener, stop: Stop) {
     tokio::spawn(listener.serve(router, stop.requested()));
 }
 
-/// The arguments of [`work`] and [`context`].
+/// What [`work`] and [`context`] need.
 pub struct WorkerParts<'a> {
     /// Settings of the process.
     pub config: &'a Config,
@@ -143,7 +143,7 @@ pub struct WorkerParts<'a> {
     pub simulated: Option<Simulated>,
 }
 
-/// Works until `stop`, then finishes running tasks, for at most [`SHUTDOWN_TIMEOUT`].
+/// Runs the worker until `stop`, then lets running tasks finish, for at most [`SHUTDOWN_TIMEOUT`].
 pub async fn work(parts: WorkerParts<'_>, stop: Stop) -> anyhow::Result<()> {
     let context = context(parts);
     let runtime = tokio::runtime::Handle::current();
@@ -153,11 +153,11 @@ pub async fn work(parts: WorkerParts<'_>, stop: Stop) -> anyhow::Result<()> {
         tokio::time::sleep(SHUTDOWN_TIMEOUT).await;
     };
     let (sender, receiver) = tokio::sync::oneshot::channel();
-    // The SDK runs all workflows on the calling thread, which must not be a thread of the runtime.
+    // The SDK runs all workflows on the calling thread, which must not belong to the runtime.
     let thread = std::thread::Builder::new().name("settle-worker".to_owned());
     let thread = thread.spawn(move || {
         let result = worker::run(&runtime, context, Slots::default(), stop.requested());
-        // Without a receiver the process is ending already.
+        // Without a receiver, the process is already ending.
         let _ = sender.send(result);
     });
     thread.context("cannot start a thread for the worker")?;
@@ -174,7 +174,7 @@ pub async fn work(parts: WorkerParts<'_>, stop: Stop) -> anyhow::Result<()> {
     }
 }
 
-/// The dependencies of activities.
+/// Returns everything that activities depend on.
 pub fn context(parts: WorkerParts<'_>) -> activities::Context {
     let WorkerParts {
         config,
@@ -204,7 +204,7 @@ pub fn context(parts: WorkerParts<'_>) -> activities::Context {
     }
 }
 
-/// The stores that purchases are verified with.
+/// Returns the stores with which purchases are verified.
 fn stores(config: &Config, simulated: Option<&Simulated>) -> Stores {
     let all = config.stores.iter();
     Stores::new(
@@ -213,7 +213,7 @@ fn stores(config: &Config, simulated: Option<&Simulated>) -> Stores {
     )
 }
 
-/// A random number from 0 to 1.
+/// Returns a random number from 0 to 1.
 fn fraction() -> f64 {
     f64::from(u32::from_le_bytes(clock::random_bytes())) / f64::from(u32::MAX)
 }

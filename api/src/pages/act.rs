@@ -1,5 +1,5 @@
-//! A form on a page as a call of the API: its fields are those of the body, and its reason is recorded in the audit
-//! log.
+//! Turns a page's form into a call of the API: the form's fields become the body, and its reason is recorded in the
+//! audit log.
 
 use super::change::{Mistakes, Refused};
 use super::form::Sent;
@@ -18,26 +18,26 @@ use axum::response::{IntoResponse, Redirect, Response};
 use futures::future::BoxFuture;
 use serde_json::{Map, Value};
 
-/// Changes the body that was made of a form, where the form is not the body.
+/// Changes the body after it was built from a form, if the API needs a different one.
 pub type Adjust = fn(&Shared, &Visit, &Sent, &mut Map<String, Value>) -> Result<(), Error>;
-/// The page after the answer of the API.
+/// Returns the address of the page to show after the API's response.
 pub type Landing = fn(&Visit, &Value) -> String;
 
-/// Fields of a body that no form has: who acts is the person who signed in, and a form acts.
+/// Fields of a body that no form may set: the author is the user who signed in, and a form is never a dry run.
 const NEVER: [&str; 2] = ["by", "dry_run"];
 const REASON: &str = "reason";
-/// Maximum number of bytes of an answer.
+/// Maximum size of a response in bytes.
 const MAX_ANSWER: usize = 1 << 20;
 
 /// The page that the browser shows after the API's response.
 #[derive(Clone, Copy)]
 enum After {
     Another(Landing),
-    /// The page of the form with the answer, which no address shows again.
+    /// The page of the form, with the response. No address shows it again.
     ShownOnce,
 }
 
-/// Handler of a form.
+/// The handler of a form.
 #[derive(Clone, Copy)]
 pub struct Act<C, P> {
     call: C,
@@ -46,8 +46,8 @@ pub struct Act<C, P> {
     after: After,
 }
 
-/// Calls a handler of the API with the fields of a form. Then the browser is led to the page above, which says what was
-/// done; or `page` says why nothing was.
+/// Calls a handler of the API with the fields of a form. Then the browser is redirected to the page above, which says
+/// what was done. If nothing was done, `page` shows why.
 pub fn act<C, P>(call: C, page: P) -> Act<C, P> {
     Act {
         call,
@@ -58,12 +58,12 @@ pub fn act<C, P>(call: C, page: P) -> Act<C, P> {
 }
 
 impl<C, P> Act<C, P> {
-    /// Adjusts the body, so that it differs from the form.
+    /// Sets how the body differs from the form.
     pub fn body(self, adjust: Adjust) -> Self {
         Self { adjust, ..self }
     }
 
-    /// The handler, leading to another page afterwards.
+    /// Sets the page to which the browser is redirected afterwards.
     pub fn then(self, landing: Landing) -> Self {
         Self {
             after: After::Another(landing),
@@ -71,8 +71,8 @@ impl<C, P> Act<C, P> {
         }
     }
 
-    /// Shows the response on the page of the form, for a secret that no address may contain: `page` takes
-    /// [`ShownOnce`].
+    /// Shows the response on the page of the form, for a secret that no address may contain. `page` gets the response
+    /// as [`ShownOnce`].
     pub fn shown_once(self) -> Self {
         Self {
             after: After::ShownOnce,
@@ -145,7 +145,7 @@ where
     }
 }
 
-/// The body of the call: the fields of the form with the types of the API.
+/// Returns the body of the call: the form's fields, converted to the API's types.
 fn body<C: Described<D>, D>(
     edge: &Shared,
     visit: &Visit,
@@ -161,7 +161,7 @@ fn body<C: Described<D>, D>(
         let value = value.trim();
         if !value.is_empty() && name != REASON && !NEVER.contains(&name.as_str()) {
             let value = of_text(&properties[&name], value.to_owned());
-            // Of a repeated field the first counts, as everywhere.
+            // If a field is repeated, the first value counts, as everywhere.
             body.entry(name).or_insert(value);
         }
     }
@@ -177,7 +177,7 @@ fn body<C: Described<D>, D>(
             body.insert(REASON.to_owned(), reason.into());
         }
         Ok(_) => {}
-        // What else is wrong is named with it.
+        // The form's other errors are reported together with the missing reason.
         Err(missing) => {
             object(&mut body.clone(), schema, "", &mut wrong);
             wrong.add(&missing.field, missing.expected);
@@ -187,7 +187,7 @@ fn body<C: Described<D>, D>(
     adjusted.map(|()| Value::Object(body).to_string())
 }
 
-/// The page whose path has so many parts fewer, which says what was done.
+/// Returns the page whose path is `parts` segments shorter, with a notice of what was done.
 pub fn above(visit: &Visit, parts: usize) -> String {
     let path = visit.uri.path();
     let done = path.rsplit('/').next().unwrap_or_default();
@@ -199,7 +199,7 @@ pub fn above(visit: &Visit, parts: usize) -> String {
     format!("{}?{query}done={done}", upper(path, parts))
 }
 
-/// A path without its last parts.
+/// Returns a path without its last `parts` segments.
 pub fn upper(path: &str, parts: usize) -> &str {
     (0..parts).fold(path, |path, _| {
         path.rsplit_once('/').map_or(path, |(rest, _)| rest)

@@ -1,4 +1,4 @@
-//! An action on one resource: a form with a reason, collapsed until needed. Pure.
+//! An action on one resource: a form with a reason, collapsed until needed. This module is pure.
 
 use super::change::Mistakes;
 use super::form::Sent;
@@ -9,17 +9,17 @@ pub struct Action {
     pub path: String,
     /// Name of the action, unique within the page.
     pub name: String,
-    /// Title, with instants and codes marked up.
+    /// Title, with times and codes marked up.
     pub title: Sentence,
-    /// Text that distinguishes the action from others of the same title, for visitors who cannot see its context.
+    /// Text that distinguishes the action from others with the same title, for visitors who cannot see its context.
     pub about: String,
-    /// Effect of the action, with instants and codes marked up.
+    /// Effect of the action, with times and codes marked up.
     pub what: Sentence,
-    /// A page that it needs first: what it is called, and its address.
+    /// A page to visit before the action: its label and its address.
     pub link: Option<(&'static str, String)>,
-    /// Whether its form is shown at once, since something in it is wrong.
+    /// Whether the form is shown expanded, because it contains an error.
     pub is_open: bool,
-    /// Whether it cannot be taken back.
+    /// Whether the action cannot be undone.
     pub is_final: bool,
     /// Inputs of the form; the reason is last.
     pub inputs: Vec<Input>,
@@ -28,7 +28,7 @@ pub struct Action {
     sent: Sent,
 }
 
-/// The choice of all destinations, in the form of one.
+/// The choice of all destinations, in a form that selects one.
 pub const EVERY: &str = "all";
 
 /// An input of an action.
@@ -36,11 +36,11 @@ pub const EVERY: &str = "all";
 pub struct Input {
     pub name: &'static str,
     pub label: &'static str,
-    /// How a line of text is entered in HTML.
+    /// The HTML type of a text input, or another form in which the value is entered.
     pub form: &'static str,
-    /// Value of the input. A password must be entered again.
+    /// Value of the input. A password must always be entered again.
     pub value: String,
-    /// Choices: values and names.
+    /// Choices: values and labels.
     pub choices: Vec<(String, String)>,
     pub is_required: bool,
     /// Expected value, if the entered one is wrong.
@@ -48,7 +48,7 @@ pub struct Input {
 }
 
 impl Action {
-    /// An action with a reason alone: its path, then its name, its title and what it does.
+    /// Returns an action whose only input is the reason. The arguments are its path, name, title and effect.
     pub fn new(
         path: String,
         name: impl Into<String>,
@@ -78,7 +78,7 @@ impl Action {
         action.with(Input::text("reason", "Reason").required())
     }
 
-    /// Adds an input before the reason, with what was entered.
+    /// Adds an input before the reason, filled with the value that was entered.
     #[must_use]
     pub fn with(mut self, mut input: Input) -> Self {
         input.wrong = self
@@ -92,7 +92,8 @@ impl Action {
             .filter(|_| input.form != "password")
         {
             input.value = entered.to_owned();
-            // What was entered stays chosen, whatever it is: the first choice may mean something else.
+            // A value that was entered stays selected even if it is not a choice: the first choice may mean something
+            // else.
             if input.has_choices() && !input.choices.iter().any(|(value, _)| value == entered) {
                 input.choices.push((entered.to_owned(), entered.to_owned()));
             }
@@ -102,7 +103,7 @@ impl Action {
         self
     }
 
-    /// This, distinguished from others of the same title.
+    /// Sets the text that distinguishes the action from others with the same title.
     #[must_use]
     pub fn about(self, about: &str) -> Self {
         Self {
@@ -111,7 +112,7 @@ impl Action {
         }
     }
 
-    /// This, with another text on its button.
+    /// Sets the text of the button.
     #[must_use]
     pub fn button(self, button: String) -> Self {
         Self {
@@ -120,7 +121,7 @@ impl Action {
         }
     }
 
-    /// This, as one that cannot be taken back.
+    /// Marks the action as one that cannot be undone.
     #[must_use]
     pub fn irrevocable(self) -> Self {
         Self {
@@ -129,7 +130,7 @@ impl Action {
         }
     }
 
-    /// This, with a page that it needs first.
+    /// Sets the page to visit before the action.
     #[must_use]
     pub fn after(self, link: (&'static str, String)) -> Self {
         Self {
@@ -152,7 +153,7 @@ impl Input {
         }
     }
 
-    /// One of several values with their names.
+    /// Returns an input that selects one of several values, which have labels.
     pub fn choice(name: &'static str, label: &'static str, choices: &[(&str, &str)]) -> Self {
         let choices = choices
             .iter()
@@ -164,7 +165,8 @@ impl Input {
         }
     }
 
-    /// One destination, or all: ids with names. None is chosen at first, so that nothing is sent anywhere by mistake.
+    /// Returns an input that selects one destination, or all. Nothing is preselected, so that nothing is sent by
+    /// mistake.
     pub fn destinations(all: impl Iterator<Item = (String, String)>) -> Self {
         let first = [(String::new(), "Choose a destination".to_owned())];
         let every = [(EVERY.to_owned(), "All subscribed destinations".to_owned())];
@@ -175,13 +177,13 @@ impl Input {
         }
     }
 
-    /// This, entered in another form of HTML.
+    /// Sets the HTML form in which the value is entered.
     #[must_use]
     pub fn of(self, form: &'static str) -> Self {
         Self { form, ..self }
     }
 
-    /// This, with what is in it at first.
+    /// Sets the initial value.
     #[must_use]
     pub fn value(self, value: &str) -> Self {
         Self {
@@ -198,19 +200,19 @@ impl Input {
         }
     }
 
-    /// Whether it is one of several values.
+    /// Returns whether the input selects one of several values.
     pub fn has_choices(&self) -> bool {
         !self.choices.is_empty()
     }
 }
 
-/// An error in a form, with the label of its input.
+/// An error in a form, with its input's label.
 pub struct Mistake {
     pub label: String,
     pub field: Field,
 }
 
-/// The errors in the form of one of these actions.
+/// Returns the errors in the form of one of these actions.
 pub fn labelled<'a>(
     actions: impl IntoIterator<Item = &'a Action>,
     wrong: Vec<Field>,

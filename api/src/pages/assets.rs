@@ -1,5 +1,5 @@
-//! The files of the dashboard, compiled in. Their addresses contain their hash, so a browser caches each forever and
-//! never uses an old one.
+//! The dashboard's static files, compiled in. Their addresses contain a hash of their contents, so a browser caches
+//! each file forever and never uses an outdated one.
 
 use api::error::Error;
 use axum::extract::Path;
@@ -13,7 +13,7 @@ use std::sync::LazyLock;
 
 /// Number of bytes of a hash in an address.
 const HASH_BYTES: usize = 8;
-/// A year: the address of other contents is another one.
+/// Caching for a year: changed contents have another address.
 const IMMUTABLE: &str = "public, max-age=31536000, immutable";
 
 /// A file as it is served.
@@ -98,7 +98,7 @@ pub async fn show(
     Ok(([cached, media], asset.bytes).into_response())
 }
 
-/// Whether a client takes an answer that is compressed.
+/// Returns whether a client accepts a response that is compressed with gzip.
 pub fn takes_gzip(headers: &HeaderMap) -> bool {
     let accepted = headers
         .get_all(header::ACCEPT_ENCODING)
@@ -110,7 +110,7 @@ pub fn takes_gzip(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Compresses bytes.
+/// Compresses bytes with gzip.
 pub fn gzip(bytes: &[u8], level: Compression) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), level);
     // Writing to memory cannot fail.
@@ -125,7 +125,7 @@ mod tests {
     use flate2::Compression;
     use ring::digest::{SHA256, digest};
 
-    /// The files of others, as npm has them in the package htmx.org 4.0.1.
+    /// Third-party files, with their checksums in the npm package htmx.org 4.0.1.
     const PINNED: [(&str, &str); 2] = [
         (
             "htmx.min.js",
@@ -136,7 +136,7 @@ mod tests {
             "18ef2761356ec1fe0bb6d92612315b37517a7c1e9856b661c5ae81fef239d103",
         ),
     ];
-    /// Maximum size of all files together, compressed: with a page of 8 KiB they are below 40 kB.
+    /// Maximum total size of all files in bytes, compressed. Together with a page of 8 KiB they stay below 40 kB.
     const MAX_BYTES: usize = 32_000;
 
     #[test]

@@ -1,4 +1,4 @@
-//! The content of a table cell, or of a labelled fact. Pure.
+//! The content of a table cell, or of a labelled fact. This module is pure.
 
 use super::parts::{Badge, Code, Moment, Sentence};
 use askama::Template;
@@ -9,13 +9,13 @@ use domain::Timestamp;
 #[template(path = "parts/piece.html")]
 pub enum CellPart {
     Text(String),
-    /// A text of less weight, such as that something is not known.
+    /// Less prominent text, for example about an unknown value.
     Muted(&'static str),
     Badge(Badge),
     Code(Code),
     Moment(Moment),
     Sentence(Sentence),
-    /// The address of a page, and what leads there.
+    /// The address of a page, and the content of the link.
     Link(String, Box<CellPart>),
     Changes(Vec<FieldChange>),
 }
@@ -28,7 +28,7 @@ pub struct FieldChange {
     pub after: String,
 }
 
-/// Content of a cell: its parts, and secondary lines below them.
+/// Content of a cell: its parts, and secondary lines below.
 #[derive(Debug, Clone, Template)]
 #[template(path = "parts/cell.html")]
 pub struct Cell {
@@ -36,7 +36,7 @@ pub struct Cell {
     under: Vec<Vec<CellPart>>,
 }
 
-/// A label and what it stands for.
+/// A label and its value.
 #[derive(Debug)]
 pub struct Fact {
     pub label: &'static str,
@@ -53,12 +53,12 @@ impl Fact {
 }
 
 impl Cell {
-    /// An empty cell.
+    /// Returns an empty cell.
     pub fn none() -> Self {
         CellPart::Muted("–").into()
     }
 
-    /// A cell of a long text, which weighs less than the others.
+    /// Returns a cell with a long text, which is less prominent than the other cells.
     pub fn below(part: impl Into<CellPart>) -> Self {
         Self {
             parts: Vec::new(),
@@ -66,7 +66,7 @@ impl Cell {
         }
     }
 
-    /// The known value, or a text that it is not known.
+    /// Returns a cell with the value or, if it is unknown, with a text.
     pub fn or(known: Option<impl Into<CellPart>>, unknown: &'static str) -> Self {
         known.map_or(CellPart::Muted(unknown), Into::into).into()
     }
@@ -77,14 +77,14 @@ impl Cell {
         self
     }
 
-    /// Adds a secondary line of these parts.
+    /// Adds a secondary line with these parts.
     #[must_use]
     pub fn under(mut self, line: Vec<CellPart>) -> Self {
         self.under.extend((!line.is_empty()).then_some(line));
         self
     }
 
-    /// Plain text: instants as RFC 3339, complete ids. A link below it is left out.
+    /// Returns the cell as plain text, with times in RFC 3339 and complete ids. Links in secondary lines are left out.
     pub fn plain(&self) -> String {
         let under = self.under.iter().map(|line| {
             line.iter()
@@ -112,7 +112,7 @@ impl CellPart {
         Self::Link(path, Box::new(shown.into()))
     }
 
-    /// Adds a link, if the page is known.
+    /// Returns a link, or only its content if the page is unknown.
     pub fn linked(path: Option<String>, shown: impl Into<Self>) -> Self {
         match path {
             Some(path) => Self::link(path, shown),
@@ -183,7 +183,7 @@ impl From<Moment> for CellPart {
     }
 }
 
-/// Shown as how long ago it was.
+/// Shows a time as how long ago it was.
 impl From<Timestamp> for CellPart {
     fn from(time: Timestamp) -> Self {
         Self::Moment(Moment::ago(time))

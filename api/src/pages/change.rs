@@ -1,4 +1,4 @@
-//! A change that a form of a page requests: the form, which has a reason, and why nothing was changed. Pure.
+//! A change that a form requests, with its reason, and why it was refused. This module is pure.
 
 use super::form::Sent;
 use super::visit::Visit;
@@ -10,16 +10,16 @@ use axum::http::request::Parts;
 use serde_json::{Map, Value};
 use std::convert::Infallible;
 
-/// Why a form changed nothing: shown on its page, where what was entered still is.
+/// Why a form was refused. This is shown on the form's page, which keeps the entered values.
 #[derive(Debug, Clone, Default)]
 pub struct Refused {
     pub status: StatusCode,
     pub fields: Vec<Field>,
-    /// Objection to the change, if no field is wrong.
+    /// Reason for the refusal, if no single field is wrong.
     pub detail: Option<String>,
 }
 
-/// The statuses of what a person can mend on the page of a form, or try again there.
+/// The statuses of errors that a visitor can correct, or retry, on the page of the form.
 const MENDABLE: [StatusCode; 6] = [
     StatusCode::BAD_REQUEST,
     StatusCode::NOT_FOUND,
@@ -30,10 +30,10 @@ const MENDABLE: [StatusCode; 6] = [
 ];
 
 impl Refused {
-    /// An error that a person can correct on the page of the form.
+    /// Returns the error of a form, if a visitor can correct it on the form's page.
     ///
     /// # Errors
-    /// Any other error, which has a page of its own.
+    /// Returns any other error, which has its own page.
     pub fn of(error: Error) -> Result<Self, Error> {
         let (status, detail) = (error.answer().0, error.to_string());
         if !MENDABLE.contains(&status) {
@@ -53,7 +53,8 @@ impl Refused {
         }
     }
 
-    /// As [`Self::of`], from a response of the API; `None` for any other error.
+    /// Does the same as [`Self::of`] for a response of the API; `None` for an error that cannot be corrected on the
+    /// form's page.
     pub fn of_problem(problem: &Problem) -> Option<Self> {
         let status = StatusCode::from_u16(problem.status)
             .ok()
@@ -66,7 +67,7 @@ impl Refused {
         })
     }
 
-    /// Expected value of a field.
+    /// Returns the expected value of a field, if the entered one is wrong.
     pub fn wrong(&self, name: &str) -> Option<String> {
         self.fields
             .iter()
@@ -75,20 +76,20 @@ impl Refused {
     }
 }
 
-/// A form that changed nothing: its page shows what was entered in it, and why.
+/// A form that was refused: its page shows the entered values and the reasons.
 #[derive(Debug, Clone, Default)]
 pub struct Mistakes {
-    /// Path to which the form was sent; empty for none.
+    /// Path to which the form was sent; empty if there was no form.
     pub path: String,
     pub sent: Sent,
     pub refused: Refused,
 }
 
 impl Mistakes {
-    /// Why the form of this visit changed nothing.
+    /// Returns the reasons why this visit's form was refused.
     ///
     /// # Errors
-    /// An error that cannot be corrected on the page of the form.
+    /// Returns an error that cannot be corrected on the form's page.
     pub fn of(visit: &Visit, sent: Sent, error: Error) -> Result<Self, Error> {
         Ok(Self {
             path: visit.place().to_owned(),
@@ -97,19 +98,19 @@ impl Mistakes {
         })
     }
 
-    /// Whether a page answers a form.
+    /// Returns whether the page is the response to a form.
     pub fn is_answer(&self) -> bool {
         !self.path.is_empty()
     }
 
-    /// Whether the form is that of the action of this name.
+    /// Returns whether the form is that of the action with this name.
     pub fn is_of(&self, action: &str) -> bool {
         let path = self.path.split('?').next().unwrap_or_default();
         path.rsplit('/').next() == Some(action)
     }
 }
 
-/// A page takes the mistakes of the form that it answers; it has none where it is opened.
+/// A page gets the errors of the form to which it responds; without a form there are none.
 impl<S: Send + Sync> FromRequestParts<S> for Mistakes {
     type Rejection = Infallible;
 
@@ -118,10 +119,10 @@ impl<S: Send + Sync> FromRequestParts<S> for Mistakes {
     }
 }
 
-/// A body of the API from the fields of a form, where a missing reason is one more wrong field.
+/// Parses the fields of a form as a body of the API. A missing reason is reported along with the other errors.
 ///
 /// # Errors
-/// The fields do not fit together.
+/// Fails if the fields do not fit together.
 pub fn reasoned<T: Fields>(sent: &Sent, body: Map<String, Value>) -> Result<Draft<T>, Error> {
     let mut draft = drafted::<T>(body)?;
     if let Err(wrong) = sent.reason() {
@@ -130,7 +131,7 @@ pub fn reasoned<T: Fields>(sent: &Sent, body: Map<String, Value>) -> Result<Draf
     Ok(draft)
 }
 
-/// The fields of a form that the API knows, as texts; empty ones are left out.
+/// Returns the fields with these names as texts, without empty ones.
 pub fn texts(sent: &Sent, names: &[&str]) -> Map<String, Value> {
     let fields = names
         .iter()

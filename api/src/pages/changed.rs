@@ -1,11 +1,11 @@
-//! A changed field of the record, in readable form. Pure.
+//! A changed field of the record, in readable form. This module is pure.
 
 use super::cell::CellPart;
 use super::parts::Sentence;
 use super::text::{PURCHASE_ID, capital};
 use serde_json::Value;
 
-/// A field that changed. Its name for machines is a hint.
+/// A changed field. `field` is its name in the API, shown as a hint.
 pub struct Changed {
     pub field: String,
     pub label: String,
@@ -13,7 +13,7 @@ pub struct Changed {
     pub after: CellPart,
 }
 
-/// The fields whose names alone say too little.
+/// Labels for fields whose names alone are unclear.
 const LABELS: &[(&str, &str)] = &[
     ("canceled_at", "Renewal off since"),
     ("current_term_length", "Term"),
@@ -42,7 +42,7 @@ const LABELS: &[(&str, &str)] = &[
 ];
 
 impl Changed {
-    /// A field of the record, by its name, with its values before and after.
+    /// Returns a field of the record, with its values before and after the change.
     pub fn of(field: &str, before: &Value, after: &Value) -> Self {
         let label = LABELS
             .iter()
@@ -50,7 +50,7 @@ impl Changed {
             .map(|(_, label)| (*label).to_owned());
         let (mut texts, values) = ([plain(before), plain(after)], [before, after]);
         if texts[0] == texts[1] {
-            // The texts leave out what differs.
+            // The readable texts are equal because they omit what differs.
             texts = values.map(Value::to_string);
         }
         let [before, after] = texts.map(part);
@@ -63,7 +63,8 @@ impl Changed {
     }
 }
 
-/// A text with its instants and ids as such. Backticks in it are no code.
+/// Returns a text with its times and ids marked up. A text with backticks is not marked up, since they do not mean
+/// code.
 fn part(text: String) -> CellPart {
     if text.contains('`') {
         CellPart::Text(text)
@@ -84,7 +85,7 @@ fn plain(value: &Value) -> String {
     }
 }
 
-/// One of several: an entitlement by its name, a device by its id and when it was used last.
+/// Returns one item of a list as text: an entitlement by its name, a device by its id and its last activity.
 fn item(value: &Value) -> String {
     let text = |name: &str| value.get(name).and_then(Value::as_str);
     match (text("name"), text("id"), text("last_active")) {

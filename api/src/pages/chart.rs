@@ -1,5 +1,5 @@
-//! Charts: points of a series as SVG, with the numbers next to it and in a table. Pure: the same points produce the
-//! same picture.
+//! Charts: the points of a series as SVG, with the numbers beside the picture and in a table. Pure: equal points give
+//! equal pictures.
 
 use super::parts::Moment;
 use super::text::amount;
@@ -7,12 +7,12 @@ use api::resources::series::{Point, SeriesPoints};
 use askama::Template;
 use std::fmt::Write;
 
-/// Width and height of a picture, in its own units; a page scales it.
+/// Width and height of a picture in its own units; the page scales it.
 const WIDTH: i64 = 600;
 const HEIGHT: i64 = 64;
-/// The least height of a bar that is not empty.
+/// The minimum height of a bar whose value is not zero.
 const LEAST: i64 = 2;
-/// Part of the place of a bar that stays empty, in hundredths.
+/// Share of each bar's width that stays empty, in percent.
 const GAP: i64 = 20;
 
 /// Entry of a series in the legend.
@@ -35,14 +35,14 @@ pub struct Chart {
     title: &'static str,
     numbers: String,
     legend: Vec<LegendEntry>,
-    /// Value at the top of the chart; empty if there is nothing in it.
+    /// Value at the top of the chart; empty if all values are zero.
     most: String,
     shapes: Vec<Shape>,
     columns: Vec<&'static str>,
     rows: Vec<(Moment, Vec<String>)>,
 }
 
-/// A small chart without a table, for a line of a list.
+/// A small chart without a table, for a row of a list.
 #[derive(Debug, Template)]
 #[template(path = "parts/spark.html")]
 pub struct Spark {
@@ -58,7 +58,7 @@ pub struct Counted<'a> {
 }
 
 impl Chart {
-    /// Counts of each step, one above the other.
+    /// Returns a chart of the counts in each step, stacked.
     pub fn counts(id: &'static str, title: &'static str, all: &[Counted<'_>]) -> Self {
         let values = |at: usize| {
             all.iter()
@@ -95,7 +95,7 @@ impl Chart {
         }
     }
 
-    /// How long something took: the longest of each step, and the average in front of it.
+    /// Returns a chart of durations: the maximum in each step, with the average in front of it.
     pub fn times(id: &'static str, title: &'static str, series: &SeriesPoints) -> Self {
         let of = |pick: fn(&Point) -> Option<i64>| {
             series
@@ -166,7 +166,7 @@ impl Chart {
 }
 
 impl Spark {
-    /// Counts of each step, one above the other.
+    /// Returns a small chart of the counts in each step, stacked.
     pub fn counts(all: &[Counted<'_>]) -> Self {
         Self {
             numbers: sums(all),
@@ -175,7 +175,7 @@ impl Spark {
     }
 }
 
-/// The sums of the series, as a text.
+/// Returns the totals of the series as text.
 fn sums(all: &[Counted<'_>]) -> String {
     let sum = |one: &Counted<'_>| {
         let total: i64 = one.points.items.iter().map(|point| point.count).sum();
@@ -203,13 +203,13 @@ fn count(one: &Counted<'_>, at: usize) -> i64 {
     one.points.items.get(at).map_or(0, |point| point.count)
 }
 
-/// The highest sum of all series in a step.
+/// Returns the highest total of all series in one step.
 fn highest(all: &[Counted<'_>]) -> i64 {
     let total = |at: usize| all.iter().map(|one| count(one, at)).sum();
     (0..steps(all)).map(total).max().unwrap_or(0)
 }
 
-/// The bars of each series, the later ones above the earlier ones.
+/// Returns the bars of each series, stacked in the order of the series from bottom to top.
 fn stacked(all: &[Counted<'_>]) -> Vec<Shape> {
     let (steps, most) = (steps(all), highest(all));
     let mut heights = vec![0; steps];
@@ -229,7 +229,7 @@ fn stacked(all: &[Counted<'_>]) -> Vec<Shape> {
     all.iter().map(&mut shape).collect()
 }
 
-/// The height of a value, if the highest one fills the picture.
+/// Returns the height of a value, scaled so that the highest value fills the picture.
 fn scaled(value: i64, most: i64) -> i64 {
     if value <= 0 || most <= 0 {
         0
@@ -238,14 +238,14 @@ fn scaled(value: i64, most: i64) -> i64 {
     }
 }
 
-/// Bars side by side, each from a height on and of a height, as one path.
+/// Draws bars side by side as one path. Each bar has the height at which it begins, and its own height.
 fn path(bars: impl ExactSizeIterator<Item = (i64, i64)>) -> String {
     let count = i64::try_from(bars.len()).unwrap_or(1).max(1);
     let place = WIDTH * 100 / count;
     let (width, mut text) = (place * (100 - GAP) / 10_000, String::new());
     for (number, (from, height)) in (0..).zip(bars).filter(|(_, (_, height))| *height > 0) {
         let (left, bottom) = (number * place / 100, HEIGHT - from);
-        // Writing into a text cannot fail.
+        // Writing to a string cannot fail.
         let _ = write!(text, "M{left} {bottom}v-{height}h{width}v{height}z");
     }
     text
@@ -347,7 +347,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever was counted, the bars stay in the picture, and each count that is not zero has one.
+        /// For any counts, the bars stay within the picture, and each count that is not zero has a bar.
         #[test]
         fn bars_stay_in_the_picture(counts in prop::collection::vec((0_i64..1_000_000_000, 0_i64..1_000), 1..120)) {
             let (good, bad): (Vec<i64>, Vec<i64>) = counts.into_iter().unzip();
@@ -360,7 +360,7 @@ mod tests {
                     let (left, bottom) = place.split_once(' ').unwrap();
                     let height: i64 = rest.split_once('h').unwrap().0.trim_start_matches('-').parse().unwrap();
                     let (left, bottom): (i64, i64) = (left.parse().unwrap(), bottom.parse().unwrap());
-                    // A bar of the least height may stand on a full one.
+                    // A bar of minimum height may stand on a full bar.
                     prop_assert!((0..WIDTH).contains(&left) && bottom <= HEIGHT && bottom - height >= -LEAST);
                 }
             }

@@ -1,10 +1,10 @@
-//! Untrusted texts keep their direction on a page: characters that reorder text are made visible, as on the command
-//! line.
+//! Prevents untrusted texts from reversing a page's text direction: characters that reorder text are made visible, as
+//! on the command line.
 
 use domain::text::is_reordering;
 
-/// A page in whose texts the characters that reorder others are shown as `\u{202e}`. Attributes and text areas stay as they
-/// are: a form sends them back.
+/// Returns a page in whose texts the characters that reorder text are shown as `\u{202e}`. Attributes and text areas
+/// are unchanged, because a form sends them back.
 pub fn readable(page: String) -> String {
     if !page.contains(is_reordering) {
         return page;

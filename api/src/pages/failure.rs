@@ -1,4 +1,4 @@
-//! Errors as pages.
+//! Shows errors as pages.
 
 use super::frame::{Files, Frame, PageAddress, html};
 use super::visit::Visit;
@@ -12,7 +12,7 @@ use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use std::sync::LazyLock;
 
-/// The paths of the pages that have an address of their own, with parameters.
+/// The paths of all pages, with parameters.
 static PAGES: LazyLock<Vec<&str>> = LazyLock::new(|| {
     let all = SCREENS
         .iter()
@@ -38,7 +38,7 @@ struct Outside<'a> {
     problem: &'a Problem,
 }
 
-/// The page in place of an answer that is an error of the API; any other answer stays as it is.
+/// Converts a response with an error of the API to a page; any other response is unchanged.
 pub async fn shown(
     edge: &Shared,
     visit: Option<(&Visit, &Method)>,
@@ -87,7 +87,7 @@ async fn rendered(
     })
 }
 
-/// The nearest page above a path, or of a form the page with its path, if there is one.
+/// Returns the nearest page above a path or, for a form, the page at the form's own path; `None` if there is no page.
 fn back<'p>(method: &Method, path: &'p str) -> Option<&'p str> {
     let is_page = |path: &str| {
         let fits = |(one, other): (&str, &str)| one.starts_with('{') || one == other;
@@ -105,7 +105,7 @@ fn back<'p>(method: &Method, path: &'p str) -> Option<&'p str> {
         .find(|path| is_page(path))
 }
 
-/// The answer for a path that no page has.
+/// Returns the response for a path without a page.
 pub async fn missing(State(edge): State<Shared>, request: Request) -> Response {
     let visit = Visit::of(&edge, request.headers(), request.uri())
         .await

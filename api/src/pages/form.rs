@@ -1,4 +1,4 @@
-//! The fields of a form, read by the same schemas as a body of the API.
+//! The fields of a form, parsed by the schemas of the API's bodies.
 
 use api::error::{Error, Field};
 use api::extract::{Fields, MAX_BYTES, drafted, is_plain, typed};
@@ -8,10 +8,10 @@ use serde_json::{Map, Value};
 use std::fmt;
 use std::sync::Arc;
 
-/// The name of the field that proves that a form is of the sign-in.
+/// The name of the field with the session's CSRF token.
 pub const TOKEN: &str = "form_token";
 
-/// Maximum number of letters of a reason.
+/// Maximum length of a reason in characters.
 const MAX_REASON: usize = 1000;
 
 /// The fields of a form as they were sent. Some are secrets.
@@ -37,7 +37,7 @@ impl Sent {
         ))
     }
 
-    /// The value of a field; an empty one counts as absent.
+    /// Returns the value of a field; `None` if it is absent or empty.
     pub fn get(&self, name: &str) -> Option<&str> {
         let mut fields = self.0.iter();
         fields
@@ -46,10 +46,11 @@ impl Sent {
             .filter(|value| !value.is_empty())
     }
 
-    /// The reason of a change, which every form of a change has. What the API refuses as a text is refused here too.
+    /// Returns the reason of a change, which every form that changes something has. Text that the API would refuse is
+    /// refused here too.
     ///
     /// # Errors
-    /// There is none, or it is too long, or has a control character.
+    /// Fails if the reason is missing or too long, or has a control character.
     pub fn reason(&self) -> Result<String, Field> {
         let reason = self
             .get("reason")
@@ -68,7 +69,7 @@ impl Sent {
         })
     }
 
-    /// The values of a field that may be sent several times; an empty one counts as absent.
+    /// Returns the non-empty values of a field that may occur several times.
     pub fn all(&self, name: &str) -> impl Iterator<Item = &str> {
         let of_name = self.0.iter().filter(move |(key, _)| key == name);
         of_name
@@ -76,7 +77,7 @@ impl Sent {
             .filter(|value| !value.is_empty())
     }
 
-    /// All fields, but for that of the sign-in.
+    /// Returns all fields except the CSRF token.
     pub fn pairs(&self) -> Vec<(String, String)> {
         self.0
             .iter()
@@ -85,7 +86,7 @@ impl Sent {
             .collect()
     }
 
-    /// The fields as an object: an empty one is left out, and one that was sent several times is a list.
+    /// Returns the fields as an object. Empty fields are left out; a field that was sent several times becomes a list.
     fn object<T: Fields>(&self) -> Map<String, Value> {
         let mut object = Map::new();
         for (name, value) in self.0.iter() {
@@ -103,10 +104,10 @@ impl Sent {
         object
     }
 
-    /// The fields as a body of this type.
+    /// Parses the fields as a body of this type.
     ///
     /// # Errors
-    /// With each wrong field and what was expected there.
+    /// Returns each invalid field, with the value that was expected.
     pub fn checked<T: Fields>(&self) -> Result<T, Error> {
         drafted::<T>(self.object::<T>())?.finish()
     }

@@ -19,7 +19,7 @@ use storage::{App, Page, Role};
 /// Maximum number of apps in the switcher.
 const MAX_APPS: i64 = 200;
 
-/// The files of the page, for templates.
+/// The static files of a page, for templates.
 #[derive(Debug, Clone, Copy)]
 pub struct Files {
     pub style: &'static str,
@@ -37,29 +37,29 @@ impl Files {
     }
 }
 
-/// The address of a page, with the call and the command for the same data.
+/// The address of a page, with the API call and the command for the same data.
 #[derive(Debug, Clone, Default)]
 pub struct PageAddress {
-    /// The path of its screen; empty for none.
+    /// The path of the page's screen; empty if it has none.
     pub screen: &'static str,
     pub title: String,
-    /// The path of the API that has the same; `POST /path {"a": 1}` where it is not a GET without a body.
+    /// The API path with the same data; `POST /path {"a": 1}` if it is not a GET without a body.
     pub api: String,
-    /// The command that shows the same.
+    /// The command that shows the same data.
     pub command: String,
-    /// Whether it is the answer to a form, so that no address leads to it.
+    /// Whether the page is the response to a form, so that no address leads to it.
     pub is_answer: bool,
 }
 
 #[derive(Debug)]
 pub struct Entry {
     pub name: &'static str,
-    /// Address of the page, which preserves the chosen app.
+    /// Address of the screen, which preserves the selected app.
     pub path: String,
     pub icon: Icon,
-    /// The key that opens it, after `g`.
+    /// The key that opens the screen, after `g`.
     pub key: char,
-    /// Whether this page is in it.
+    /// Whether this page belongs to the screen.
     pub is_current: bool,
 }
 
@@ -67,7 +67,7 @@ pub struct Entry {
 pub struct Choice {
     pub id: String,
     pub name: String,
-    /// Whether it is the chosen one.
+    /// Whether the app is selected.
     pub is_current: bool,
 }
 
@@ -77,9 +77,9 @@ pub struct Frame {
     pub entries: Vec<Entry>,
     /// The apps, if there is a choice.
     pub apps: Vec<Choice>,
-    /// Whether there are more apps than these.
+    /// Whether there are more apps than those listed.
     pub has_more_apps: bool,
-    /// The command that requests the same of the API.
+    /// The command that sends the request for the same data to the API.
     pub request: String,
     pub engine: Badge,
     pub name: String,
@@ -87,21 +87,21 @@ pub struct Frame {
     /// Result of the previous form.
     pub notice: Option<Notice>,
     pub token: String,
-    /// The path of this page, for the switcher.
+    /// The path of this page, for the app switcher.
     pub path: String,
     pub json: String,
     pub app: Option<String>,
-    /// The chosen theme; empty for that of the system.
+    /// The selected theme; empty for the system's theme.
     pub theme: &'static str,
-    /// Marks of the changes that the page has seen.
+    /// Marks of the latest changes that the page shows.
     pub marks: String,
 }
 
 impl Frame {
-    /// The frame of a page.
+    /// Returns the frame of a page.
     ///
     /// # Errors
-    /// 503 when the database does not answer.
+    /// 503 if the database does not respond.
     pub async fn of(edge: &Edge, visit: &Visit, place: PageAddress) -> Result<Self, Error> {
         let (apps, has_more_apps) = switcher(edge, visit).await?;
         let apps = apps.into_iter().map(|app| Choice {
@@ -130,7 +130,7 @@ impl Frame {
             role: visit.sign_in.role,
             notice: Notice::of(visit),
             token: visit.token.clone(),
-            // The address of an answer to a form shows nothing by itself.
+            // The address of a page that responds to a form shows nothing when it is opened.
             path: if place.is_answer {
                 or_home(place.screen)
             } else {
@@ -158,13 +158,14 @@ impl Frame {
         }
     }
 
-    /// Whether the person may do what needs this role.
+    /// Returns whether the visitor's role includes this one.
     pub fn may(&self, role: Role) -> bool {
         self.role >= role
     }
 }
 
-/// The apps of the switcher: the one of the sign-in, or the oldest ones and the chosen one; and whether there are more.
+/// Returns the apps of the switcher, and whether there are more. A session of one app has only that one; any other has
+/// the oldest apps and the selected one.
 async fn switcher(edge: &Edge, visit: &Visit) -> Result<(Vec<App>, bool), Error> {
     let one = async |id| match apps::one(edge, id).await {
         Err(Error::Missing(_)) => Ok(None),
@@ -188,7 +189,7 @@ async fn switcher(edge: &Edge, visit: &Visit) -> Result<(Vec<App>, bool), Error>
     Ok((apps, has_more))
 }
 
-/// The command that sends a request to the API, by the address of this page; `$SETTLE_URL` where that is not known.
+/// Returns the command that sends a request to the API at `origin`; without an origin, at `$SETTLE_URL`.
 fn request(origin: &str, api: &str) -> String {
     let (method, rest) = match api.split_once(' ') {
         Some((method, rest)) => (format!("-X {method} "), rest),
@@ -209,7 +210,7 @@ fn request(origin: &str, api: &str) -> String {
     let path = marks.iter().fold(path.to_owned(), |path, (mark, escaped)| {
         path.replace(*mark, escaped)
     });
-    // A variable is replaced between double quotes alone.
+    // A shell expands variables only between double quotes.
     let address = match origin {
         "" => format!("\"$SETTLE_URL{path}\""),
         origin => format!("'{origin}{path}'"),
@@ -235,10 +236,10 @@ fn entries(visit: &Visit, current: &str) -> Vec<Entry> {
     seen.map(|(screen, _)| entry(screen)).collect()
 }
 
-/// A page, or its data where that is wanted.
+/// Returns a page, or its data as JSON if the visit requests that.
 ///
 /// # Errors
-/// The page cannot be rendered.
+/// Fails if the page cannot be rendered.
 pub fn shown(
     visit: &Visit,
     page: &impl Template,
@@ -251,19 +252,19 @@ pub fn shown(
     }
 }
 
-/// The data of a page.
+/// Returns the data of a page as JSON.
 ///
 /// # Errors
-/// The data cannot be written.
+/// Fails if the data cannot be serialized.
 pub fn json(data: &impl Serialize) -> Result<Response, Error> {
     let text = serde_json::to_string_pretty(data).map_err(|_| Error::Internal)?;
     Ok(([(header::CONTENT_TYPE, "application/json")], text).into_response())
 }
 
-/// A page.
+/// Returns a page as HTML.
 ///
 /// # Errors
-/// The page cannot be rendered.
+/// Fails if the page cannot be rendered.
 pub fn html(page: &impl Template) -> Result<Response, Error> {
     page.render()
         .map(|text| Html(readable(text)).into_response())

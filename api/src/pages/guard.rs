@@ -1,4 +1,5 @@
-//! The guard of every page: the sign-in, the role, the origin of a change, and the headers of the response.
+//! The guard of every page: it checks the session, the role and the origin of a change, and sets the headers of the
+//! response.
 
 use super::form::{Sent, TOKEN};
 use super::visit::Visit;
@@ -15,14 +16,14 @@ use axum::http::{HeaderMap, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-/// The body limit of a form.
+/// The limits of a form's body.
 #[derive(Debug, Clone, Copy)]
 struct Bounds {
     bytes: usize,
     fields: usize,
 }
 
-/// Body limit of a form that needs no sign-in.
+/// The limits of a form that needs no session.
 const OPEN: Bounds = Bounds {
     bytes: 16 * 1024,
     fields: 16,
@@ -31,17 +32,17 @@ const OF_SIGN_IN: Bounds = Bounds {
     bytes: 64 * 1024,
     fields: 1000,
 };
-/// The form that has a whole catalogue in one field, and the end of its path.
+/// The limits of the form with the whole catalogue in one field, and the end of that form's path.
 const OF_CATALOGUE: Bounds = Bounds {
     bytes: 4 * 1024 * 1024,
     fields: 16,
 };
 const CATALOGUE: &str = "/catalogue/whole";
 
-/// The path of a route, as the router matched it.
+/// The parameters of a route's path, as the router matched them.
 type Matched = Result<RawPathParams, RawPathParamsRejection>;
 
-/// Lets a request pass whose sign-in may see the page, and notes the visit and the caller for the handler.
+/// Passes on a request whose session may see the page, with the visit and the caller for the handler.
 pub async fn enter(
     State(guard): State<Guard>,
     path: Matched,
@@ -69,7 +70,7 @@ pub async fn enter(
     headers::dress(response, &sent, edge.pages.is_secure).await
 }
 
-/// Serves a page that needs no sign-in. A change needs the origin all the same.
+/// Serves a page that needs no session. A change must still come from this origin.
 pub async fn serve(State(edge): State<Shared>, request: Request, next: Next) -> Response {
     let sent = request.headers().clone();
     let response = match with_form(request, OPEN).await {
@@ -80,7 +81,7 @@ pub async fn serve(State(edge): State<Shared>, request: Request, next: Next) -> 
     headers::dress(response, &sent, edge.pages.is_secure).await
 }
 
-/// The answer to a request of a sign-in that may send it. Its reads take the turns of the caller.
+/// Returns the response to a request whose session may send it. Its reads wait for their turn among the caller's reads.
 async fn answered(
     guard: &Guard,
     visit: &Visit,
@@ -93,7 +94,7 @@ async fn answered(
     turns.run(answer).await
 }
 
-/// The request with its visit, if its sign-in may do this.
+/// Returns the request with its visit, if the session may send it.
 async fn admitted(
     guard: &Guard,
     visit: &Visit,
@@ -125,7 +126,7 @@ async fn admitted(
     Ok(request)
 }
 
-/// The request with the fields of its form, if it is a change: then it must come from a page of this origin.
+/// Returns the request and, for a change, the fields of its form. A change must come from a page of this origin.
 async fn with_form(request: Request, bounds: Bounds) -> Result<(Request, Option<Sent>), Error> {
     if matches!(*request.method(), Method::GET | Method::HEAD) {
         return Ok((request, None));
@@ -138,7 +139,7 @@ async fn with_form(request: Request, bounds: Bounds) -> Result<(Request, Option<
     let bytes = to_bytes(body, bounds.bytes)
         .await
         .map_err(|_| Error::too_large(bounds.bytes))?;
-    // Counted before the fields are copied.
+    // The fields are counted before they are copied.
     if bytes.split(|byte| *byte == b'&').count() > bounds.fields {
         return Err(Error::TooLarge {
             limit: format!("{} fields", bounds.fields),
@@ -150,7 +151,8 @@ async fn with_form(request: Request, bounds: Bounds) -> Result<(Request, Option<
     Ok((request, Some(sent)))
 }
 
-/// Whether a browser says that a page of this origin sent the request; one that says nothing is refused.
+/// Returns whether the browser states that a page of this origin sent the request. Without such a statement it is
+/// refused.
 fn is_of_this_origin(headers: &HeaderMap) -> bool {
     let text = |name| {
         headers

@@ -6,15 +6,16 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::Response;
 use flate2::Compression;
 
-/// Content that a page may load: its own files, by address. No text of a page is ever a script or a style.
+/// The content security policy: a page may load only its own files, by address. No text in a page is ever run as a
+/// script or applied as a style.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
                       font-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; object-src 'none'";
-/// An answer below this size is sent as it is, in bytes.
+/// Size in bytes below which a response is not compressed.
 const SMALL: u64 = 600;
-/// An answer of this size or more is sent as it is, too.
+/// Size in bytes from which a response is not compressed.
 const MAX_BYTES: u64 = 8 * 1024 * 1024;
 
-/// The headers that each answer has, unless it set them itself.
+/// The headers of each response, unless the response sets them itself.
 const HEADERS: [(HeaderName, &str); 6] = [
     (header::CONTENT_SECURITY_POLICY, POLICY),
     (header::CACHE_CONTROL, "no-store"),
@@ -28,7 +29,7 @@ const HEADERS: [(HeaderName, &str); 6] = [
     (header::X_FRAME_OPTIONS, "DENY"),
 ];
 
-/// Adds the headers, and compresses the answer for a client with these headers.
+/// Adds the headers, and compresses the response if the client accepts that.
 pub async fn dress(mut response: Response, request: &HeaderMap, is_secure: bool) -> Response {
     let headers = response.headers_mut();
     for (name, value) in HEADERS {
@@ -50,7 +51,7 @@ pub async fn dress(mut response: Response, request: &HeaderMap, is_secure: bool)
     }
 }
 
-/// Compresses a page. A stream, a file of the page and a small answer stay as they are.
+/// Compresses a page. A stream, a static file and a small response stay unchanged.
 async fn compressed(response: Response) -> Response {
     let (mut head, body) = response.into_parts();
     let size = body.size_hint().exact();

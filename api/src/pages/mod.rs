@@ -1,9 +1,9 @@
 //! The dashboard: stored data as HTML for people.
 //!
-//! Each screen is a folder with the routes, the view and, in `templates`, the templates of the same name; its line
-//! in [`SCREENS`] adds it to the navigation. It reads and changes data only through the handlers of `resources`, as the
-//! person who signed in: the dashboard can do nothing that the API cannot. Explanations are those of
-//! `resources::explain`.
+//! Each screen is a folder with the routes, the view and, in the folder of the same name in `templates`, the templates.
+//! Its line in [`SCREENS`] adds it to the navigation. It reads and changes data only through the handlers of
+//! `resources`, as the user who signed in, so the dashboard can do nothing that the API cannot. Explanations are those
+//! of `resources::explain`.
 
 mod act;
 mod action;
@@ -69,9 +69,9 @@ pub struct Screen {
     pub path: &'static str,
     /// Name of the icon in `icons.svg`.
     pub icon: &'static str,
-    /// The key that opens it, after `g`.
+    /// The key that opens the screen, after `g`.
     pub key: char,
-    /// Routes of the section, with those of its parts.
+    /// Routes of the screen and of its parts.
     pub routes: fn() -> Vec<Route>,
 }
 
@@ -89,7 +89,7 @@ pub const SCREENS: &[Screen] = &[
     settings::SCREEN,
 ];
 
-/// The screens with the least role that sees each: that of the route at its path.
+/// The screens, each with the minimum role that can see it: that of the route at its path.
 static SEEN_BY: LazyLock<Vec<(&'static Screen, Role)>> = LazyLock::new(|| {
     let least = |screen: &Screen| {
         let own = (screen.routes)()
@@ -117,14 +117,14 @@ pub fn routes() -> Vec<Route> {
     all
 }
 
-/// `GET /` of a browser. Others get the error that they got before.
+/// `GET /`: redirects a browser to the dashboard. Other clients get the API's 404.
 async fn root(headers: HeaderMap) -> Response {
     if is_of_browser(&headers) {
         return Redirect::to("/ui/").into_response();
     }
     let mut response =
         Error::Missing("no such path; /openapi.json lists all paths".to_owned()).into_response();
-    // Who is no browser gets no page of it.
+    // A client that is not a browser gets no error page.
     response.extensions_mut().remove::<Problem>();
     response
 }

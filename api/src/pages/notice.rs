@@ -1,4 +1,4 @@
-//! The notice at the top of a page: the result of the previous form. Pure.
+//! The notice at the top of a page: the result of the previous form. This module is pure.
 
 use super::parts::{Sentence, Tone};
 use super::text::capital;
@@ -9,11 +9,12 @@ use super::visit::Visit;
 pub struct Notice {
     pub tone: Tone,
     pub text: String,
-    /// More about it, such as the answer to a test.
+    /// Details, such as the response to a test.
     pub detail: Option<Sentence>,
 }
 
-/// Results of forms: the beginning of the path of the page that they lead to, its `done`, and the sentence.
+/// Results of forms: the beginning of the path of the page to which the form redirects, the value of `done` in its
+/// query, and the sentence.
 const DONE: &[(&str, &str, &str)] = &[
     ("/ui/alarms", "acknowledge", "Alarm acknowledged."),
     (
@@ -140,17 +141,17 @@ const DONE: &[(&str, &str, &str)] = &[
 ];
 
 impl Notice {
-    /// The result of the form before a page, from the page's address.
+    /// Returns the result of the previous form, from the page's address.
     pub fn of(visit: &Visit) -> Option<Self> {
         done(visit.uri.path(), &visit.query("done")?).map(Self::good)
     }
 
-    /// Whether the form before a page did what `name` names, for a page that writes the sentence itself.
+    /// Returns whether the previous form did what `name` names, for a page that words the notice itself.
     pub fn is_of(visit: &Visit, name: &str) -> bool {
         visit.query("done").is_some_and(|done| done == name)
     }
 
-    /// A message about a success.
+    /// Returns a message about a success.
     pub fn good(text: impl Into<String>) -> Self {
         Self {
             tone: Tone::Good,
@@ -159,7 +160,7 @@ impl Notice {
         }
     }
 
-    /// The answer to a test of a destination.
+    /// Returns the message about a test of a destination.
     pub fn tested(is_ok: bool, detail: &str) -> Self {
         let (tone, text) = if is_ok {
             (Tone::Good, "Test succeeded.")

@@ -1,4 +1,4 @@
-//! A secret that is shown once: on the page that answers the form which created it. Pure.
+//! A secret that is shown once, on the page that responds to the form that created it. This module is pure.
 
 use super::form::Sent;
 use super::parts::Sentence;
@@ -7,8 +7,8 @@ use axum::http::request::Parts;
 use serde_json::Value;
 use std::convert::Infallible;
 
-/// A form that created a resource, and the API's response to it; empty on a page that does not answer such a form.
-/// Without `Debug`, because it contains secrets.
+/// A form that created a resource, and the API's response to it. Empty on a page that does not respond to such a form.
+/// It has no `Debug`, because it contains secrets.
 #[derive(Clone, Default)]
 pub struct ShownOnce {
     pub sent: Sent,
@@ -24,12 +24,12 @@ pub struct Once {
 }
 
 impl ShownOnce {
-    /// Whether the page answers a form that created something.
+    /// Returns whether the page responds to a form that created something.
     pub fn is_answer(&self) -> bool {
         !self.answer.is_null()
     }
 
-    /// A text field of the response, if present.
+    /// Returns a text field of the response, if present.
     pub fn text(&self, name: &str) -> Option<&str> {
         self.answer[name].as_str()
     }

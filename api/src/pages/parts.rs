@@ -1,5 +1,5 @@
-//! Parts that all templates share: an instant, a state, a sentence, an icon. Each is a template of its own, which
-//! escapes its content; this is the only file that marks text as safe.
+//! Parts that all templates share: a time, a state, a sentence, an icon. Each has its own template, which escapes its
+//! content; this is the only file that marks text as safe.
 
 use super::assets;
 use super::cell::{Cell, CellPart};
@@ -10,7 +10,7 @@ use askama::Template;
 use askama::filters::HtmlSafe;
 use domain::Timestamp;
 
-/// An instant, in UTC. The script shows it in the reader's zone, always with its date; the layout names the zone.
+/// A time, in UTC. The script shows it in the reader's time zone, always with its date; the layout names the zone.
 #[derive(Debug, Clone, Template)]
 #[template(path = "parts/moment.html")]
 pub struct Moment {
@@ -22,7 +22,7 @@ pub struct Moment {
 impl HtmlSafe for Moment {}
 
 impl Moment {
-    /// A time of the day with its date.
+    /// Returns a time of day with its date.
     pub fn at(time: Timestamp) -> Self {
         Self {
             machine: time.to_string(),
@@ -31,7 +31,7 @@ impl Moment {
         }
     }
 
-    /// Adds how long ago it was, within a day.
+    /// Returns a past time. Within a day, how long ago it was is added.
     pub fn ago(time: Timestamp) -> Self {
         Self {
             form: "ago",
@@ -39,12 +39,12 @@ impl Moment {
         }
     }
 
-    /// The time in RFC 3339.
+    /// Returns the time in RFC 3339.
     pub fn machine(&self) -> &str {
         &self.machine
     }
 
-    /// Adds how long it is until then, counted down within a day.
+    /// Returns a future time. Within a day, the time until then is added and counted down.
     pub fn until(time: Timestamp) -> Self {
         Self {
             form: "until",
@@ -53,18 +53,18 @@ impl Moment {
     }
 }
 
-// Each escapes what it shows.
+// The template of each type escapes what it shows.
 impl HtmlSafe for Chart {}
 impl HtmlSafe for Spark {}
 impl HtmlSafe for Cell {}
 impl HtmlSafe for CellPart {}
 impl HtmlSafe for Table {}
 
-/// How something stands: a tone is a shape and a colour, and never without its name.
+/// The tone of a state: a shape and a colour, never without the state's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tone {
     Good,
-    /// On its way, or needs patience.
+    /// In progress, or to be waited for.
     Busy,
     Warn,
     Bad,
@@ -72,7 +72,7 @@ pub enum Tone {
 }
 
 impl Tone {
-    /// Name of the tone in classes and icons.
+    /// Returns the name of the tone in classes and icons.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Good => "good",
@@ -84,7 +84,7 @@ impl Tone {
     }
 }
 
-/// A state: a word, a shape and a colour.
+/// A state: a label, a shape and a colour.
 #[derive(Debug, Clone, Template)]
 #[template(path = "parts/badge.html")]
 pub struct Badge {
@@ -104,13 +104,13 @@ impl Badge {
         }
     }
 
-    /// Label, where only text fits.
+    /// Returns the label, for places that allow only text.
     pub fn label(&self) -> &str {
         &self.label
     }
 }
 
-/// A picture of the sprite. It says nothing alone.
+/// An image of the sprite. It is decorative.
 #[derive(Debug, Clone, Copy, Template)]
 #[template(path = "parts/icon.html")]
 pub struct Icon {
@@ -129,7 +129,7 @@ impl Icon {
     }
 }
 
-/// A page beside this one, or this one.
+/// A tab: a page beside the current one, or the current page.
 #[derive(Debug, Clone)]
 pub struct Tab {
     pub label: &'static str,
@@ -137,7 +137,7 @@ pub struct Tab {
     pub is_current: bool,
 }
 
-/// The pages beside one another, with what they are called together.
+/// Tabs for related pages, with their common label.
 #[derive(Debug, Clone, Template)]
 #[template(path = "parts/tabs.html")]
 pub struct Tabs {
@@ -156,7 +156,7 @@ impl Tabs {
     }
 }
 
-/// A sentence of an explanation: with its instants and codes as such.
+/// A sentence of an explanation, with its times and codes marked up.
 #[derive(Debug, Clone, Template)]
 #[template(path = "parts/sentence.html")]
 pub struct Sentence {
@@ -172,7 +172,7 @@ impl Sentence {
         }
     }
 
-    /// Plain text, with instants in RFC 3339 and complete ids.
+    /// Returns the sentence as plain text, with times in RFC 3339 and complete ids.
     pub fn plain(&self) -> String {
         let plain = |piece: &Piece| match piece {
             Piece::Text(text)
@@ -184,7 +184,7 @@ impl Sentence {
     }
 }
 
-/// An id or another text that people copy, shortened to the eye.
+/// An id or another text to be copied, which is displayed shortened.
 #[derive(Debug, Clone, Template)]
 #[template(path = "parts/code.html")]
 pub struct Code {
@@ -199,8 +199,8 @@ impl Code {
         &self.whole
     }
 
-    /// An id: of a UUID and a long e-mail address the beginning is shown, and of another long id the end too: those of
-    /// one store begin alike.
+    /// Returns an id. A UUID and a long email address are shortened to their beginning; any other long id keeps its end
+    /// too, because ids of one store begin alike.
     pub fn short(text: impl ToString) -> Self {
         const UUID: usize = 36;
         const MAX_WHOLE: usize = 32;

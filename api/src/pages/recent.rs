@@ -1,4 +1,4 @@
-//! Data that all open pages share is read once after each change, not once for each page.
+//! Data that all open pages share is read once after each change, not once per page.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -7,27 +7,28 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-/// How long something may be shown again: what changes with time alone must not stand still.
+/// How long data may be reused: values that change with time alone must not become outdated.
 const LASTS: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
 pub struct CachedValue<T> {
-    /// When the reading began: what was stored before is in it.
+    /// Time when the read began. It includes everything stored before.
     began: Instant,
-    /// The marks of what was stored then, by which a page gets a tick for what changed since.
+    /// The marks of the state that was read. A page is notified of changes after them.
     pub marks: String,
     pub value: T,
 }
 
 impl<T> CachedValue<T> {
-    /// Whether it contains all changes until `changed_at` and is recent. `None`: changes are not being watched.
+    /// Returns whether the value includes all changes until `changed_at` and is recent. `changed_at` is `None` while
+    /// changes are not being watched.
     fn is_current(&self, changed_at: Option<Instant>, now: Instant, lasts: Duration) -> bool {
         changed_at.is_some_and(|changed_at| self.began >= changed_at)
             && now.duration_since(self.began) < lasts
     }
 }
 
-/// Recently read data by its subject.
+/// Recently read data, by key.
 #[derive(Debug)]
 pub struct Recent<K, T> {
     found: Mutex<HashMap<K, Arc<CachedValue<T>>>>,
@@ -44,8 +45,8 @@ impl<K, T> Default for Recent<K, T> {
 }
 
 impl<K: Eq + Hash, T> Recent<K, T> {
-    /// What was read about `key` since the last change, which was seen at `changed_at`, or what `read` returns now,
-    /// with the marks of before. Others wait for it in the meantime, and share it.
+    /// Returns the data about `key` that was read since the last change, which was seen at `changed_at`; otherwise what
+    /// `read` returns now, with the marks from before the read. Concurrent calls wait for that read and share it.
     ///
     /// # Errors
     /// That of `read`; nothing is stored then.
@@ -77,7 +78,7 @@ impl<K: Eq + Hash, T> Recent<K, T> {
 mod tests {
     use super::*;
 
-    /// What `of` returns for a key, when `value` is stored.
+    /// Returns what `of` returns for a key while `value` is stored.
     async fn read(recent: &Recent<u8, u8>, key: u8, changed_at: Option<Instant>, value: u8) -> u8 {
         let found = recent
             .of(
@@ -91,7 +92,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_was_read_is_shown_until_something_changes() {
-        // However slow the machine is, nothing grows old in the meantime.
+        // With this, no value becomes outdated, however slow the machine is.
         let recent = Recent {
             lasts: Duration::MAX,
             ..Recent::default()

@@ -1,5 +1,5 @@
-//! The result of a resend for display: how many deliveries, why others are skipped, and how to send an event that was
-//! never sent. Pure.
+//! The result of a resend for display: the number of deliveries, why others were skipped, and how to send an event that
+//! was never sent. This module is pure.
 
 use super::act::upper;
 use super::action::{EVERY, Input};
@@ -12,22 +12,23 @@ use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use storage::Skipped;
 
-/// The field with the name of a run: what a form queues again, it queues once, even if it is sent twice.
+/// The field that names a run. A form that is sent twice with one run queues its events only once.
 pub const RUN: &str = "run";
-/// Number of random bytes in the name of a run.
+/// Number of random bytes in a run's name.
 const RUN_BYTES: usize = 8;
 
-/// How an event is sent that a destination's settings left out, on every page that resends something.
+/// Note on every page that resends: how to send an event that a destination's settings excluded.
 pub const UNSENT: &str = "An event that was not sent because of a destination's settings is sent only when you resend \
                           that event, or a time range, after changing the settings.";
 
-/// Whether [`UNSENT`] is true of events of this type: of a purchase's state, the latest is sent by any resend; an event
-/// that follows from another one, and one for operators, is not sent later.
+/// Returns whether [`UNSENT`] applies to events of this type. It does not apply to a purchase's state, since every
+/// resend sends the latest state; nor to an event that follows from another one or is for operators, since such events
+/// are never sent later.
 pub fn is_resent_alone(event_type: &str) -> bool {
     event_type != PURCHASE_UPDATED && !is_implied(event_type) && !is_for_operators(event_type)
 }
 
-/// A new name of a run.
+/// Returns a new name for a run.
 pub fn new_run(random: [u8; 32]) -> String {
     format!(
         "page-{}",
@@ -35,16 +36,17 @@ pub fn new_run(random: [u8; 32]) -> String {
     )
 }
 
-/// The field of a form with the name of its run.
+/// Returns the hidden field that names a form's run.
 pub fn run(random: [u8; 32]) -> Input {
     Input::text(RUN, "").of("hidden").value(&new_run(random))
 }
 
-/// Names the destination and the run in the body of a call, so that a form that is sent twice queues once. To another
-/// destination it is another run: a browser that goes back has the form with its run.
+/// Adds the destination and the run to the body of a call, so that a form that is sent twice queues its events once.
+/// The run's name includes the destination: a browser that goes back still has the form with the same run, but may
+/// select another destination.
 ///
 /// # Errors
-/// No destination is chosen.
+/// Fails if no destination is selected.
 pub fn address(sent: &Sent, body: &mut Map<String, Value>) -> Result<(), Error> {
     let to = sent
         .get("destination_id")
@@ -59,7 +61,7 @@ pub fn address(sent: &Sent, body: &mut Map<String, Value>) -> Result<(), Error> 
     Ok(())
 }
 
-/// The page of what was sent again, with what was queued.
+/// Returns the address of the page whose data was resent, with the numbers that were queued.
 pub fn resent_page(visit: &Visit, answer: &Value) -> String {
     let skipped = serde_json::from_value(answer["skipped"].clone()).unwrap_or_default();
     let requeued = Requeued {
@@ -76,7 +78,7 @@ pub fn resent_page(visit: &Visit, answer: &Value) -> String {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Requeued {
     pub pending: i64,
-    /// Number of those that are not sent, by reason.
+    /// Number of deliveries that are not sent, by reason.
     pub skipped: BTreeMap<Skipped, i64>,
 }
 
@@ -99,7 +101,7 @@ impl Requeued {
         }
     }
 
-    /// The result as text, for an address or a form: `2.acknowledged-1`.
+    /// Returns the result as text, for an address or a form: `2.acknowledged-1`.
     pub fn text(&self) -> String {
         let name = |reason: &Skipped| {
             serde_json::to_value(reason)
@@ -114,7 +116,7 @@ impl Requeued {
         format!("{}{}", self.pending, skipped.collect::<String>())
     }
 
-    /// From its text; what is no part of one is left out.
+    /// Parses the result from its text. Invalid parts are ignored.
     pub fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split('.');
         let pending = parts.next()?.parse().ok().filter(|pending| *pending >= 0)?;
@@ -128,7 +130,7 @@ impl Requeued {
         })
     }
 
-    /// The result in the address of a page, where an action left it.
+    /// Returns the result from the address of a page, where an action put it.
     pub fn of(visit: &Visit) -> Option<Self> {
         Self::parse(&visit.query("pending")?)
     }
@@ -141,7 +143,7 @@ impl Requeued {
         }
     }
 
-    /// Why the others are not sent again.
+    /// Returns why the other deliveries are not sent again.
     pub fn reasons(&self) -> Vec<String> {
         self.skipped
             .iter()

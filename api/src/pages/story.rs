@@ -1,5 +1,5 @@
 //! The timeline of a purchase or an event, from the tree of its explanation. The sentences are those of the
-//! explanation; here they are only arranged. Pure.
+//! explanation; they are only arranged here. This module is pure.
 
 use crate::changed::Changed;
 use crate::parts::{Badge, Code, Moment, Sentence, Tone};
@@ -19,18 +19,18 @@ pub struct TimelineEntry {
     pub id: Option<Code>,
     /// When its window ends, if it is open.
     pub closes: Option<Moment>,
-    /// Whether this is what was searched.
+    /// Whether this entry is the result of a search.
     pub is_marked: bool,
-    /// The fields of the record that it changed.
+    /// The fields of the record that the entry changed.
     pub changes: Vec<Changed>,
-    /// The notifications that were settled in it.
+    /// The notifications that were settled together in the entry.
     pub causes: Vec<Cause>,
     pub events: Vec<Event>,
     order: Timestamp,
 }
 
 impl TimelineEntry {
-    /// Whether a notification of it was searched.
+    /// Returns whether one of the entry's notifications is the result of a search.
     pub fn is_cause_marked(&self) -> bool {
         self.causes.iter().any(|cause| cause.is_marked)
     }
@@ -39,9 +39,9 @@ impl TimelineEntry {
 pub struct Cause {
     pub name: String,
     pub sentence: Sentence,
-    /// The store's id of its message.
+    /// The store's id of the notification's message.
     pub message: Code,
-    /// Whether this is what was searched.
+    /// Whether this notification is the result of a search.
     pub is_marked: bool,
 }
 
@@ -50,15 +50,16 @@ pub struct Event {
     pub path: String,
     pub id: Code,
     pub sentence: Sentence,
-    /// Changes and moves by the entry.
+    /// Changes and moves that the entry caused.
     pub notes: Vec<Sentence>,
     pub sendings: Vec<Sending>,
-    /// Whether this is what was searched.
+    /// Whether this event is the result of a search.
     pub is_marked: bool,
 }
 
 impl Event {
-    /// Whether it is shown unfolded: it was searched, or it has not reached every destination.
+    /// Returns whether the event is shown expanded: it is the result of a search, or it has not reached every
+    /// destination.
     pub fn is_open(&self) -> bool {
         self.is_marked
             || self
@@ -68,9 +69,9 @@ impl Event {
     }
 }
 
-/// What a destination received of an event.
+/// The delivery of an event to a destination, or the reason why there is none.
 pub struct Sending {
-    /// The destination's name; empty for the sentence that there is none.
+    /// The destination's name; empty in the sentence that there is none.
     pub to: String,
     pub to_path: Option<String>,
     pub path: Option<String>,
@@ -78,21 +79,21 @@ pub struct Sending {
     /// Whether it was delivered, or replaced by a newer state.
     pub is_done: bool,
     pub sentence: Sentence,
-    /// Id of the delivery, by which its receiver finds duplicates.
+    /// Id of the delivery, by which its receiver detects duplicates.
     pub id: Option<Code>,
     pub attempts: Vec<Attempt>,
-    /// Whether this is what was searched.
+    /// Whether this delivery is the result of a search.
     pub is_marked: bool,
 }
 
 pub struct Attempt {
     pub sentence: Sentence,
     pub badge: Option<Badge>,
-    /// The answer: its headers and the beginning of its body.
+    /// The response: its headers and the beginning of its body.
     pub answer: Option<String>,
 }
 
-/// The timeline of a purchase from its tree, newest first. `mark` is an id that was searched.
+/// Returns the timeline of a purchase from its tree, newest first. `mark` is the id that was searched for.
 pub fn chapters(tree: &Node, mark: Option<&str>, visit: &Visit) -> Vec<TimelineEntry> {
     let marks = Marks { mark, visit };
     let notifications: Vec<&Node> = below(tree, "notifications")
@@ -127,7 +128,7 @@ pub fn chapters(tree: &Node, mark: Option<&str>, visit: &Visit) -> Vec<TimelineE
     chapters
 }
 
-/// The cause of an event: the sentence about it, and the notifications.
+/// Returns the cause of an event: the sentence about it, and the notifications.
 pub fn causes(tree: &Node, visit: &Visit) -> (Option<Sentence>, Vec<Cause>) {
     let marks = Marks { mark: None, visit };
     let summary = below(tree, "notifications")
@@ -137,7 +138,7 @@ pub fn causes(tree: &Node, visit: &Visit) -> (Option<Sentence>, Vec<Cause>) {
     (summary, all.map(|one| marks.cause(one)).collect())
 }
 
-/// The event of a tree, and the fields of the record that became different by it.
+/// Returns the event of a tree, and the fields of the record that it changed.
 pub fn event(tree: &Node, visit: &Visit) -> (Event, Vec<Changed>) {
     let marks = Marks { mark: None, visit };
     (
@@ -324,7 +325,7 @@ fn attempt(node: &Node) -> Option<Attempt> {
     }
 }
 
-/// The answer of an attempt, as it came: its headers and the beginning of its body.
+/// Returns the response to an attempt, unchanged: its headers and the beginning of its body.
 fn answer(node: &Node) -> Option<String> {
     let headers = node
         .facts

@@ -1,4 +1,4 @@
-//! Texts for display: sentences in parts, instants, states.
+//! Texts for display: the parts of sentences, times and states.
 
 use super::parts::{Badge, Tone};
 use api::resources::deliveries::status_for_people;
@@ -9,33 +9,33 @@ use domain::Timestamp;
 use std::time::Duration;
 use storage::{DeliveryStatus, ShownState};
 
-/// Shortest length of an instant in a sentence.
+/// Minimum length of a time in a sentence.
 const INSTANT_CHARS: usize = "2026-01-31T12:00:00Z".len();
 
-/// Label of the store's id of a purchase, for a purchase of any store.
+/// Label of the store's id of a purchase, if the store is not known.
 pub const PURCHASE_ID: &str = "Store's purchase id";
 
-/// Length of an id of ours.
+/// Length of one of settle's ids.
 const ID_CHARS: usize = 36;
-/// How much of it is shown in a sentence.
+/// Number of an id's characters that are shown in a sentence.
 const SHOWN_CHARS: usize = 8;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Piece {
     Text(String),
-    /// An instant: as machines and as people read it.
+    /// A time: for machines, and as displayed.
     Instant(String, String),
     Code(String),
-    /// An id: whole, and as it is shown.
+    /// An id: in full, and as displayed.
     Id(String, String),
 }
 
-/// An instant in UTC, to the second.
+/// Returns a time in UTC, to the second.
 pub fn plain(time: Timestamp) -> String {
     format!("{} UTC", to_second(time))
 }
 
-/// Divides a sentence: between backticks is code, and instants are found by their form.
+/// Splits a sentence into parts: text between backticks is code, and times are recognized by their form.
 pub fn pieces(text: &str) -> Vec<Piece> {
     let mut found = Vec::new();
     for (at, part) in text.split('`').enumerate() {
@@ -81,7 +81,7 @@ fn instants(text: &str, found: &mut Vec<Piece>) {
     found.push(Piece::Text(plain_text));
 }
 
-/// An id of ours in a part of a sentence, with what stands around it.
+/// Finds one of settle's ids in a part of a sentence. Returns the text before it, the id, and the text after it.
 fn id(part: &str) -> Option<(&str, &str, &str)> {
     let bare = part.trim_start_matches('(');
     let (id, after) = bare.split_at_checked(ID_CHARS)?;
@@ -90,7 +90,7 @@ fn id(part: &str) -> Option<(&str, &str, &str)> {
     is_id.then(|| (&part[..part.len() - bare.len()], id, after))
 }
 
-/// The first letter in upper case: sentences of explanations begin with a lower one.
+/// Returns a text with its first letter in upper case: sentences of explanations begin in lower case.
 pub fn capital(text: &str) -> String {
     let mut letters = text.chars();
     letters.next().map_or_else(String::new, |first| {
@@ -128,7 +128,8 @@ pub fn delivery_status(status: DeliveryStatus) -> Badge {
     Badge::new(tone, status_for_people(status))
 }
 
-/// An instant that was entered in a form, where one without a zone is of UTC; as it was entered where it is none.
+/// Converts a time that was entered in a form; without a zone, it is UTC. A text that is not a time is returned
+/// unchanged.
 pub fn entered_instant(text: &str) -> String {
     const MINUTES: usize = "2026-01-31T12:00".len();
     const SECONDS: usize = "2026-01-31T12:00:00".len();
@@ -139,7 +140,7 @@ pub fn entered_instant(text: &str) -> String {
     }
 }
 
-/// An instant as an input of HTML takes it, in UTC; empty where the text is none.
+/// Returns a time in the form that an HTML input needs, in UTC; empty if the text is not a time.
 pub fn input_instant(text: &str) -> String {
     const SECONDS: usize = "2026-01-31T12:00:00".len();
     let time = entered_instant(text).parse::<Timestamp>().ok();
@@ -147,7 +148,7 @@ pub fn input_instant(text: &str) -> String {
         .unwrap_or_default()
 }
 
-/// A number with its noun: `1 window`, `2 windows`, `10,000 or more windows`.
+/// Returns a number with its noun: `1 window`, `2 windows`, `10,000 or more windows`.
 pub fn counted(number: i64, what: &str) -> String {
     if number == 1 {
         format!("1 {what}")
@@ -156,7 +157,7 @@ pub fn counted(number: i64, what: &str) -> String {
     }
 }
 
-/// How long something lasts, in its largest unit.
+/// Returns a duration in its largest unit.
 pub fn lasting(duration: Duration) -> String {
     let minutes = duration.as_secs() / 60;
     let (number, unit) = match minutes {
@@ -168,7 +169,7 @@ pub fn lasting(duration: Duration) -> String {
     counted(i64::try_from(number).unwrap_or(i64::MAX), unit)
 }
 
-/// A number that is counted up to 10,000.
+/// Returns a number as text; counting stops at 10,000.
 pub fn amount(number: i64) -> String {
     if number >= 10_000 {
         "10,000 or more".to_owned()
@@ -177,7 +178,7 @@ pub fn amount(number: i64) -> String {
     }
 }
 
-/// A number with all its digits, in groups of three.
+/// Returns a number with all its digits, grouped by three.
 pub fn exact(number: i64) -> String {
     let digits = number.unsigned_abs().to_string();
     let mut text = if number < 0 {
@@ -194,12 +195,12 @@ pub fn exact(number: i64) -> String {
     text
 }
 
-/// A text in the query of an address.
+/// Escapes a text for the query of an address.
 pub fn escaped(text: &str) -> String {
     url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
 }
 
-/// An address of the page with the fields of a query that are not empty.
+/// Returns an address with those query fields that are not empty.
 pub fn with_query(path: &str, fields: &[(&str, &str)]) -> String {
     let present = fields.iter().filter(|(_, value)| !value.is_empty());
     let query: Vec<String> = present

@@ -1,4 +1,4 @@
-//! The visitor: the sign-in behind a cookie.
+//! The visitor: the session that a cookie identifies.
 
 use api::edge::Edge;
 use api::edge::pages::PREFIX;
@@ -16,14 +16,14 @@ use std::time::Duration;
 use storage::SignIn;
 use subtle::ConstantTimeEq;
 
-/// The cookie of a sign-in. The prefix makes browsers refuse it from anything but this very origin, by TLS or on this
+/// The session cookie. Because of its prefix, browsers accept it only from this very origin, over TLS or on this
 /// machine (<https://developer.mozilla.org/docs/Web/HTTP/Reference/Headers/Set-Cookie#cookie_prefixes>).
 const COOKIE: &str = "__Host-settle";
-/// Number of characters of what opens a sign-in: 256 bits in hex.
+/// Length of a session's secret in characters: 256 bits in hex.
 const SECRET_CHARS: usize = 64;
-/// The cookie of a chosen theme. It is no secret.
+/// The cookie with the selected theme. It is not secret.
 const THEME: &str = "settle_theme";
-/// Time between two notes that a sign-in was used.
+/// Minimum time between two records that a session was used.
 const NOTED_EVERY: Duration = Duration::from_secs(60);
 
 /// The visitor of a page, and the page.
@@ -33,19 +33,20 @@ pub struct Visit(Arc<Facts>);
 /// Facts about a visit.
 pub struct Facts {
     pub sign_in: SignIn,
-    /// CSRF token in each form of the sign-in, so that no other site can submit one.
+    /// CSRF token that each form of the session contains, so that no other site can submit one.
     pub token: String,
     pub uri: Uri,
-    /// The address at which the browser reached the page, such as `https://settle.example.com`; empty if not known.
+    /// The origin at which the browser reached the page, such as `https://settle.example.com`; empty if it is not
+    /// known.
     pub origin: String,
-    /// The app that the person chose, or the only one that they reach.
+    /// The app that the visitor selected, or the only one that they have access to.
     pub app: Option<AppId>,
-    /// Whether the data is wanted in place of the page.
+    /// Whether the data is requested instead of the page.
     pub is_json: bool,
-    /// The chosen theme: `light` or `dark`; `None` for that of the system.
+    /// The selected theme: `light` or `dark`; `None` for the system's theme.
     pub theme: Option<&'static str>,
     pub now: Timestamp,
-    /// Marks of the stored state at that time: later changes are not on the page.
+    /// Marks of the stored state at `now`: the page does not show later changes.
     pub marks: String,
 }
 
@@ -58,10 +59,10 @@ impl std::ops::Deref for Visit {
 }
 
 impl Visit {
-    /// The visit of a request, if its cookie opens a sign-in that holds.
+    /// Returns the visit of a request, if its cookie belongs to a valid session.
     ///
     /// # Errors
-    /// 503 when the database does not answer.
+    /// 503 if the database does not respond.
     pub async fn of(edge: &Edge, headers: &HeaderMap, uri: &Uri) -> Result<Option<Self>, Error> {
         let Some(secret) = cookie(headers, COOKIE).filter(|text| text.len() == SECRET_CHARS) else {
             return Ok(None);
@@ -71,7 +72,7 @@ impl Visit {
         let Some(sign_in) = sign_ins::opened(edge, &secret, now).await? else {
             return Ok(None);
         };
-        // Automatic requests of an open page do not count as use of the sign-in.
+        // Automatic requests of an open page do not count as use of the session.
         let is_by_itself = headers.contains_key("hx-request") || uri.path() == "/ui/live";
         if !is_by_itself && sign_in.used_at.plus(NOTED_EVERY) <= now {
             sign_ins::note_used(edge, &sign_in);
@@ -92,12 +93,12 @@ impl Visit {
         }))))
     }
 
-    /// Whether a form carries what a form of this sign-in carries.
+    /// Returns whether a form's token is the session's CSRF token.
     pub fn proves(&self, token: &str) -> bool {
         bool::from(token.as_bytes().ct_eq(self.token.as_bytes()))
     }
 
-    /// The caller that the sign-in stands for.
+    /// Returns the caller that the session stands for.
     pub fn caller(&self) -> Caller {
         let SignIn {
             id,
@@ -116,17 +117,17 @@ impl Visit {
         }
     }
 
-    /// A field of the query; an empty one counts as absent.
+    /// Returns a query field; `None` if it is absent or empty.
     pub fn query(&self, name: &str) -> Option<String> {
         query(&self.uri, name).filter(|value| !value.is_empty())
     }
 
-    /// The path and the query of its address.
+    /// Returns the path and the query of the visit's address.
     pub fn place(&self) -> &str {
         self.uri.path_and_query().map_or("", |place| place.as_str())
     }
 
-    /// A path of the page, which keeps the chosen app.
+    /// Returns the address of a dashboard path, which keeps the selected app.
     pub fn to(&self, path: &str) -> String {
         match self.app.filter(|_| self.sign_in.app_id.is_none()) {
             Some(app) => format!(
@@ -150,14 +151,14 @@ impl<S: Send + Sync> FromRequestParts<S> for Visit {
     }
 }
 
-/// The CSRF token of a sign-in: derived from its secret, which it does not reveal.
+/// Returns the CSRF token of a session. It is derived from the session's secret, but does not reveal it.
 fn token(secret: &SecretString) -> String {
     let text = format!("form of {}", secret.expose_secret());
     storage::hex(digest(&SHA256, text.as_bytes()).as_ref())
 }
 
-/// The address at which a browser reaches the page. The cookie of a sign-in is sent by HTTPS alone, except to this very
-/// machine.
+/// Returns the origin at which a browser reaches the page. Browsers send the session cookie only over HTTPS, or to this
+/// very machine.
 fn origin(headers: &HeaderMap) -> Option<String> {
     let host = headers.get(header::HOST)?.to_str().ok()?;
     let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-.:[]".contains(letter);
@@ -181,7 +182,7 @@ pub fn query(uri: &Uri, name: &str) -> Option<String> {
         .map(|(_, value)| value.into_owned())
 }
 
-/// The value of a cookie of a request.
+/// Returns the value of a cookie of a request.
 pub fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let lines = headers
         .get_all(header::COOKIE)
@@ -196,7 +197,7 @@ pub fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
         .map(|(_, value)| value)
 }
 
-/// Whether a request is a link from a page of another site, which a browser sends without the cookie.
+/// Returns whether a request follows a link on another site, with which a browser does not send the cookie.
 pub fn is_link_from_elsewhere(headers: &HeaderMap) -> bool {
     let site = headers
         .get("sec-fetch-site")
@@ -204,12 +205,12 @@ pub fn is_link_from_elsewhere(headers: &HeaderMap) -> bool {
     site == Some("cross-site") && !has_cookie(headers)
 }
 
-/// Whether a request has the cookie of a sign-in, whatever that is worth.
+/// Returns whether a request has a session cookie, valid or not.
 pub fn has_cookie(headers: &HeaderMap) -> bool {
     cookie(headers, COOKIE).is_some()
 }
 
-/// `Set-Cookie` that begins a sign-in.
+/// Returns the `Set-Cookie` header that begins a session.
 pub fn begin(secret: &SecretString, lifetime: Duration) -> HeaderValue {
     let (secret, age) = (secret.expose_secret(), lifetime.as_secs());
     set(&format!(
@@ -217,7 +218,7 @@ pub fn begin(secret: &SecretString, lifetime: Duration) -> HeaderValue {
     ))
 }
 
-/// `Set-Cookie` that removes the cookie.
+/// Returns the `Set-Cookie` header that removes the cookie.
 pub fn end() -> HeaderValue {
     set(&format!(
         "{COOKIE}=; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age=0"
@@ -230,7 +231,7 @@ fn set(text: &str) -> HeaderValue {
     value
 }
 
-/// A path of the page to continue at, from a query or a form: never another origin.
+/// Returns the dashboard path to continue at, from a query or a form. It never leads to another origin.
 pub fn next(text: Option<&str>) -> &str {
     let is_ours = |path: &&str| {
         let rest = path.strip_prefix(PREFIX);

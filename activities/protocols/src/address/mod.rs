@@ -1,10 +1,11 @@
-//! Forbidden addresses: private networks, loopback, link-local and all others where no public server can be. No request
-//! goes to a forbidden address unless the operator allows its network. Pure: nothing is resolved here.
+//! Forbidden addresses: private networks, loopback, link-local and all other ranges that hold no public servers. No
+//! request goes to a forbidden address unless the operator allows its network. This module is pure: it resolves no
+//! names.
 //!
 //! The source is IANA's special-purpose registries (<https://www.iana.org/assignments/iana-ipv4-special-registry>,
 //! `…-ipv6-special-registry`). A registered block is forbidden as a whole, even where the registry marks some of its
-//! addresses as globally reachable. The addresses at which clouds tell a machine its secrets are forbidden too:
-//! nearly all are in registered blocks, and the one that is public is named here.
+//! addresses as globally reachable. Also forbidden are the addresses of cloud metadata services, which give a machine
+//! its credentials: nearly all are in registered blocks, and the one public address is listed here.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -39,14 +40,14 @@ const FORBIDDEN_V6: [(u128, u32); 4] = [
     (0x3fff << 112, 20),     // documentation (RFC 9637)
 ];
 
-/// Global unicast. All other IPv6 addresses are forbidden except NAT64: loopback, unique local (private), link-local,
-/// multicast and so on.
+/// Global unicast. All other IPv6 addresses (loopback, unique local, link-local, multicast and so on) are forbidden,
+/// except NAT64.
 const GLOBAL_UNICAST: (u128, u32) = (0x2000 << 112, 3);
 /// NAT64 (RFC 6052): the last 32 bits are an IPv4 address, which is checked instead. Forbidding NAT64 would stop all
-/// delivery from a network that has only IPv6.
+/// delivery from an IPv6-only network.
 const NAT64: (u128, u32) = (0x0064_ff9b << 96, 96);
 
-/// The IPv4 address that a NAT64 address stands for; another address as it is.
+/// Returns the IPv4 address that a NAT64 address stands for; returns any other address unchanged.
 pub fn target(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V6(v6) if is_nat64(v6) => {
@@ -57,7 +58,7 @@ pub fn target(address: IpAddr) -> IpAddr {
     }
 }
 
-/// Whether an address is forbidden: a request to it could reach something that is not a public server.
+/// Returns whether an address is forbidden: a request to it could reach something that is not a public server.
 pub fn is_forbidden(address: IpAddr) -> bool {
     match target(address) {
         IpAddr::V4(address) => is_forbidden_v4(address),

@@ -1,6 +1,6 @@
 use super::{is_forbidden, target};
 
-/// Where the machines of each provider get their metadata, credentials or host agent from.
+/// Addresses from which the machines of each provider get their metadata, credentials or host agent.
 const METADATA: [(&str, &str); 29] = [
     ("AWS", "169.254.169.254"),
     ("AWS, IPv6", "fd00:ec2::254"),
@@ -47,7 +47,7 @@ const FORBIDDEN: &str = "
 fec0::1 feff::1 ff00:: ff02::1 ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff
 ";
 
-/// Public addresses, with the direct neighbours of the forbidden ranges.
+/// Public addresses, including the direct neighbours of the forbidden ranges.
 const PUBLIC: &str = "
 1.0.0.0 1.1.1.1 8.8.8.8 9.255.255.255 11.0.0.0 100.63.255.255 100.128.0.0 126.255.255.255 128.0.0.0
 169.253.255.255 169.255.0.0 172.15.255.255 172.32.0.0 192.0.1.0 192.0.3.0 192.88.98.255 192.88.100.0

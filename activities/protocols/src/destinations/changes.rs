@@ -15,9 +15,9 @@ pub struct NewSettings {
     pub settings: Value,
     /// The secrets as JSON in the kind's own form, which storage encrypts.
     pub secret: SecretString,
-    /// The secrets to show once, by their names in the API.
+    /// The secrets to show once, by their API names.
     pub shown: Vec<(&'static str, SecretString)>,
-    /// How the kind takes events: order, batches and wildcards.
+    /// The order, batches and wildcards of the kind's events.
     pub traits: Traits,
 }
 
@@ -26,14 +26,14 @@ pub struct NewSettings {
 pub struct ChangedSettings {
     pub settings: Value,
     pub secret: SecretString,
-    /// The secrets to show once, by their names in the API.
+    /// The secrets to show once, by their API names.
     pub shown: Vec<(&'static str, SecretString)>,
-    /// The user attributes in its profiles after the change; `None` for a kind without profiles.
+    /// The user attributes in the destination's profiles after the change; `None` for a kind without profiles.
     pub profile: Option<Attributes>,
 }
 
-/// The replacement of a secret, and how long the old one signs too. Debug output shows neither secrets nor random
-/// bytes.
+/// The replacement of a signing secret, and how long the old secret signs too. Debug output shows neither secrets nor
+/// random bytes.
 #[derive(Clone)]
 pub struct Rotation {
     /// The new secret; `None` generates one.

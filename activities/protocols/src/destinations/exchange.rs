@@ -6,7 +6,7 @@ use domain::Timestamp;
 use domain::time::duration;
 use storage::{Attempt, AttemptClass, DeliveryResult, EndpointSignal, EventResult, Verdict};
 
-/// One request with its reply, to be judged. `R` is the reply of one protocol, or of any.
+/// One request with its reply, to be judged. `R` is the reply of one protocol, or [`Incoming`] for any.
 #[derive(Debug)]
 pub struct Exchange<'a, R = Incoming> {
     /// The events of the request, in its order.
@@ -19,7 +19,7 @@ pub struct Exchange<'a, R = Incoming> {
 }
 
 impl<'a> Exchange<'a> {
-    /// This, with the reply as one of the protocol over which the kind sends.
+    /// Returns this exchange with `reply`, which is of the protocol over which the kind sends.
     pub fn over<'b, R>(&self, reply: &'b R) -> Exchange<'b, R>
     where
         'a: 'b,
@@ -34,8 +34,8 @@ impl<'a> Exchange<'a> {
 }
 
 impl<R> Exchange<'_, R> {
-    /// The result where one class holds for all events of the request: each is delivered, failed because it is refused, or
-    /// retried until the schedule ends.
+    /// Returns a result with one class for all events of the request: each is delivered, failed because it is refused,
+    /// or retried until the schedule ends.
     pub fn judged(
         &self,
         schedule: &Schedule,

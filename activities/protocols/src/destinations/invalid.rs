@@ -4,14 +4,14 @@
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{field}`: expected {expected}")]
 pub struct Invalid {
-    /// The field, as it is named in the API.
+    /// The field's API name.
     pub field: String,
     /// The expected form of the value. Never repeats a secret.
     pub expected: String,
 }
 
 impl Invalid {
-    /// A field and the expected value.
+    /// Returns the error for a field, with the value that was expected.
     pub fn new(field: &str, expected: impl Into<String>) -> Self {
         Self {
             field: field.to_owned(),

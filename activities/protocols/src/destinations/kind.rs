@@ -20,27 +20,27 @@ use storage::{Attempt, DeliveryResult, Destination, Rendered, StreamedEvent, Uns
 
 /// A kind of destination: its settings, and the bodies of events that follow from them alone.
 pub trait Kind: Sync {
-    /// Name of the kind, in the API and in the database.
+    /// Returns the name of the kind, in the API and in the database.
     fn name(&self) -> &'static str;
 
-    /// The default schedule, as the command line shows it.
+    /// Returns the default schedule, as the command line shows it.
     fn schedule_text(&self) -> ScheduleText {
         ScheduleText::USUAL
     }
 
-    /// JSON Schemas of the kind's API fields.
+    /// Returns the JSON Schemas of the kind's API fields.
     fn schemas(&self) -> KindSchemas;
 
-    /// The form for creating a destination of this kind.
+    /// Returns the form for creating a destination of this kind.
     fn form(&self) -> Form;
 
-    /// The command line's help texts for the kind.
+    /// Returns the command line's help texts for the kind.
     fn help_text(&self) -> HelpText;
 
-    /// Builds the settings and secrets of a new destination. Unknown fields are refused.
+    /// Builds the settings and secrets of a new destination. Refuses unknown fields.
     ///
     /// # Errors
-    /// All invalid fields.
+    /// Returns every invalid field.
     fn create(
         &self,
         fields: &Map<String, Value>,
@@ -48,10 +48,10 @@ pub trait Kind: Sync {
         random: [u8; 32],
     ) -> Result<NewSettings, Vec<Invalid>>;
 
-    /// Changes the fields that the request contains and leaves the others; null removes an optional one.
+    /// Changes the fields that the request contains and keeps the others; null removes an optional field.
     ///
     /// # Errors
-    /// All invalid fields.
+    /// Returns every invalid field.
     fn change(
         &self,
         settings: &Value,
@@ -63,7 +63,7 @@ pub trait Kind: Sync {
     /// Builds the configuration of a stored destination.
     ///
     /// # Errors
-    /// The first setting or secret that is unusable.
+    /// Returns the first setting or secret that is unusable.
     fn ready(
         &self,
         destination: &Destination,
@@ -71,7 +71,7 @@ pub trait Kind: Sync {
         allowed: &Allowed,
     ) -> Result<Box<dyn Connector>, Invalid>;
 
-    /// Why the operator's settings allow no request to a stored destination; `None` when they do.
+    /// Returns why the operator's settings allow no request to a stored destination; `None` if they do.
     fn refusal(&self, _destination: &Destination, _allowed: &Allowed) -> Option<Invalid> {
         None
     }
@@ -79,8 +79,8 @@ pub trait Kind: Sync {
     /// Renders an event for a destination. The body is frozen: every attempt sends it.
     fn render(&self, destination: &Destination, unsent: &Unsent) -> Rendered;
 
-    /// Renders an event of a device for a destination. It depends on the stored event and on settings that name the
-    /// customer alone.
+    /// Renders a device event for a destination. The result depends only on the stored event and on the settings that
+    /// say how to name the customer.
     fn render_streamed(&self, _destination: &Destination, _event: &StreamedEvent) -> Rendered {
         Rendered::Refuse {
             why: "this kind of destination takes no device events".to_owned(),
@@ -90,57 +90,59 @@ pub trait Kind: Sync {
     /// Describes the effect of [`Connector::test`] for a destination with these settings.
     fn test_notes(&self, settings: &Value) -> TestNotes;
 
-    /// Metrics about the call of [`Self::render`] that returned `rendered`.
+    /// Returns what metrics count about the call of [`Self::render`] that returned `rendered`.
     fn render_notes(&self, _: &Destination, _: &Unsent, _: &Rendered) -> RenderNotes {
         RenderNotes::default()
     }
 
-    /// The operator's setting of origins that may replace those of its vendor; `None` for a kind without a vendor.
+    /// Returns the operator's setting with the origins that may replace those of the kind's vendor; `None` for a kind
+    /// without a vendor.
     fn origins_setting(&self) -> Option<OriginsSetting> {
         None
     }
 
-    /// What the operator's settings add to the choices of its form: names of fields, and values.
+    /// Returns what the operator's settings add to the choices of the form: names of fields, and values.
     fn choices(&self, _allowed: &Allowed) -> Vec<(&'static str, String)> {
         Vec::new()
     }
 
-    /// Whether people read what it sends.
+    /// Returns whether people, rather than programs, read what the kind sends.
     fn is_for_people(&self) -> bool {
         false
     }
 
-    /// The maximum number of requests per second, if it has one.
+    /// Returns the maximum number of requests per second; `None` for no limit.
     fn max_rate(&self) -> Option<i64> {
         None
     }
 
-    /// The number of requests per second of a destination that sets none; `None` for no limit.
+    /// Returns the number of requests per second for a destination that sets none; `None` for no limit.
     fn usual_rate(&self) -> Option<i64> {
         self.max_rate()
     }
 
-    /// The expected choices, if this event type or wildcard cannot be chosen.
+    /// Returns the expected choices if this event type or wildcard cannot be chosen; `None` if it can.
     fn refused_choice(&self, _choice: &str) -> Option<&'static str> {
         None
     }
 
-    /// How it replaces the secret that signs requests; `None` for a kind that signs nothing.
+    /// Returns the part of the kind that replaces signing secrets; `None` for a kind that signs nothing.
     fn signer(&self) -> Option<&dyn Signer> {
         None
     }
 
-    /// The warning that sandbox events are skipped, if the settings lack what is needed for them.
+    /// Returns the warning that sandbox events are skipped if the settings lack what is needed to send them; `None`
+    /// otherwise.
     fn sandbox_warning(&self, _settings: &Value) -> Option<&'static str> {
         None
     }
 
-    /// A frozen body as a request has it: without what is sent beside it.
+    /// Returns a frozen body as it stands in a request, without the values that are frozen with it but not sent.
     fn sent_body(&self, frozen: String) -> String {
         frozen
     }
 
-    /// How it hides a URL that is a secret; `None` for a kind whose settings hold none.
+    /// Returns the part of the kind that hides secret URLs; `None` for a kind whose settings hold none.
     fn secret_url(&self) -> Option<&dyn SecretUrl> {
         None
     }
@@ -148,13 +150,13 @@ pub trait Kind: Sync {
 
 /// A kind whose requests are signed.
 pub trait Signer: Sync {
-    /// The secret that signs requests, as a receiver needs it: the newest one.
+    /// Returns the newest secret that signs requests, in the form that a receiver needs.
     fn newest_secret(&self, secret: &SecretString) -> Option<SecretString>;
 
-    /// Replaces the secret that signs requests; the old one signs too until the overlap ends.
+    /// Replaces the secret that signs requests; the old secret signs too until the overlap ends.
     ///
     /// # Errors
-    /// The new secret is invalid.
+    /// Fails if the new secret is invalid.
     fn rotate(
         &self,
         settings: &Value,
@@ -165,19 +167,19 @@ pub trait Signer: Sync {
 
 /// A kind whose settings can hold a URL that is a secret.
 pub trait SecretUrl {
-    /// Whether the stored settings hold one.
+    /// Returns whether the stored settings hold a secret URL.
     fn is_secret(&self, settings: &Value) -> bool;
 
-    /// The settings as people see them: such a URL is cut off after its host.
+    /// Returns the settings for display: a secret URL is cut off after its host.
     fn shown(&self, settings: &Value) -> Value;
 
-    /// The settings with each URL cut off, whether it is a secret or not.
+    /// Returns the settings with every URL cut off after its host, secret or not.
     fn without_target(&self, settings: &Value) -> Value;
 
-    /// Encrypts such a URL of a stored destination; `None` where there is nothing to encrypt.
+    /// Encrypts the secret URL of a stored destination; `None` if there is nothing to encrypt.
     ///
     /// # Errors
-    /// The stored settings or secrets cannot be read.
+    /// Fails if the stored settings or secrets cannot be read.
     fn sealed(
         &self,
         settings: &Value,
@@ -185,99 +187,102 @@ pub trait SecretUrl {
     ) -> Result<Option<ChangedSettings>, Invalid>;
 }
 
-/// A stored destination with its secrets: builds its requests and judges the replies.
+/// A stored destination with its secrets, which builds requests and judges the replies.
 pub trait Connector: fmt::Debug + Send + Sync {
-    /// The request with one event, or with several if the kind takes batches. `at` is the time of this attempt.
+    /// Returns the request with one event, or with several if the kind supports batches. `at` is the time of this
+    /// attempt.
     ///
     /// # Errors
-    /// The events or the secret do not fit this kind.
+    /// Fails if the events or the secret do not fit this kind.
     fn request(&self, at: Timestamp, attempts: &[Attempt]) -> Result<Outgoing, Invalid>;
 
-    /// The names of the headers of its requests, in lower case and in their order.
+    /// Returns the names of the headers of a request, in lower case and in their order.
     fn header_names(&self) -> Vec<String> {
         Vec::new()
     }
 
-    /// The first wait of the schedule.
+    /// Returns the first wait of the schedule.
     fn first_wait(&self) -> Duration;
 
     /// Judges a reply for each event and for the destination as a whole.
     fn judge(&self, exchange: Exchange<'_>) -> DeliveryResult;
 
-    /// Time without a success after which a failed request disables the destination.
+    /// Returns the time without a success after which a failed request disables the destination.
     fn disable_after(&self) -> Duration {
         DISABLE_AFTER
     }
 
-    /// Redacts our secrets in a text that the destination sent.
+    /// Redacts our secrets in a text from the destination.
     fn redact(&self, text: &str) -> String;
 
-    /// A request that tests the connection without a customer's event; a kind that supports it sends the sample event
-    /// `sample`.
+    /// Returns a request that tests the connection without a customer's event. A kind that supports samples sends the
+    /// event `sample`.
     ///
     /// # Errors
-    /// A setting that the test needs is missing, or the kind does not support samples.
+    /// Fails if a setting that the test needs is missing, or if the kind does not support samples.
     fn test(&self, at: Timestamp, id: &str, sample: Option<&Value>) -> Result<Outgoing, Invalid>;
 
     /// Describes the reply to [`Self::test`] as a sentence for people.
     ///
     /// # Errors
-    /// The connection does not work: the reason as a sentence for people.
+    /// Returns why the connection does not work, as a sentence for people.
     fn describe_test(&self, reply: &Incoming) -> Result<String, String>;
 
-    /// The request with these events of devices.
+    /// Returns the request with these device events.
     ///
     /// # Errors
-    /// The events or the secret do not fit this kind.
+    /// Fails if the events or the secret do not fit this kind.
     fn streamed_request(&self, at: Timestamp, attempts: &[Attempt]) -> Result<Outgoing, Invalid> {
         self.request(at, attempts)
     }
 
-    /// Maximum number of events of devices in a request.
+    /// Returns the maximum number of device events in a request.
     fn per_streamed_request(&self, _destination: &Destination) -> usize {
         1
     }
 
-    /// The id of a request with these events of devices as a batch; `None` if its kind, or its settings, have no batches
-    /// that are sent again as they were.
+    /// Returns the id of a request that sends these device events as a batch; `None` if the kind or its settings have
+    /// no batches that are repeated unchanged.
     fn batch_id(&self, _attempts: &[Attempt]) -> Option<DeliveryId> {
         None
     }
 
-    /// Whether its requests carry the trace context, in the header `traceparent`.
+    /// Returns whether requests carry the trace context, in the header `traceparent`.
     fn takes_trace(&self) -> bool {
         false
     }
 
-    /// Why a frozen event can never be sent: its key was removed. A sentence for people; `None` when it can be sent.
+    /// Returns why a frozen event can never be sent, as a sentence for people: its key was removed. `None` if it can be
+    /// sent.
     fn lacks_key(&self, _attempt: &Attempt) -> Option<String> {
         None
     }
 
-    /// Time after an event's first attempt when it is no longer sent; `None` for no limit.
+    /// Returns the time after an event's first attempt at which it is no longer sent; `None` for no limit.
     fn gives_up_after(&self) -> Option<Duration> {
         None
     }
 
-    /// The alarm about too many requests of an app in a day; `None` where machines receive them.
+    /// Returns the alarm about too many requests of an app in a day; `None` for a kind whose receivers are programs.
     fn volume_alarm(&self) -> Option<VolumeAlarm> {
         None
     }
 
-    /// Whether people get each test, so that their number is bounded.
+    /// Returns whether people receive each test, so that the number of tests is limited.
     fn bounds_tests(&self) -> bool {
         false
     }
 
-    /// A request to delete the users with these ids; `None` when the kind takes none, or a setting for it is missing.
+    /// Returns a request to delete the users with these ids; `None` if the kind supports no deletion, or a setting for
+    /// it is missing.
     fn deletion(&self, _user_ids: &[String]) -> Option<Outgoing> {
         None
     }
 
-    /// Whether the reply to [`Self::deletion`] accepted it.
+    /// Checks that the reply to [`Self::deletion`] accepted it.
     ///
     /// # Errors
-    /// Why it did not, as a sentence for people.
+    /// Returns why the reply did not accept it, as a sentence for people.
     fn judge_deletion(&self, _reply: &Incoming) -> Result<(), String> {
         Err("only an analytics project deletes a user".to_owned())
     }

@@ -1,4 +1,5 @@
-//! The list of the kinds of destinations, to which a program can add, and what follows from the name of a kind alone.
+//! The list of the kinds of destinations, which a program can extend, and everything that depends only on a kind's
+//! name.
 
 use super::allowed::Allowed;
 use super::amplitude::kind::Amplitude;
@@ -12,23 +13,23 @@ use secrecy::SecretString;
 use std::sync::{LazyLock, OnceLock};
 use storage::Destination;
 
-/// The kinds of a release, in the order in which people see them.
+/// The built-in kinds, in the order in which they are shown.
 const OF_RELEASE: [&dyn Kind; 3] = [&Webhook, &Amplitude, &Email];
 
 static ALL: OnceLock<Vec<&'static dyn Kind>> = OnceLock::new();
 
-/// All kinds: those of the release, then those that the program added.
+/// Returns all kinds: the built-in ones, then those that the program added.
 pub fn kinds() -> impl Iterator<Item = &'static dyn Kind> + Clone {
     ALL.get_or_init(|| OF_RELEASE.to_vec()).iter().copied()
 }
 
-/// The kinds of the release, without those that a program adds.
+/// Returns the built-in kinds.
 pub const fn of_release() -> &'static [&'static dyn Kind] {
     &OF_RELEASE
 }
 
-/// Adds kinds to those of the release. Returns whether they were added: not after the first use of the list, nor under a
-/// name of the release.
+/// Adds kinds after the built-in ones. Returns whether they were added: they are refused after the first use of the
+/// list, and if one has the name of a built-in kind.
 #[must_use]
 pub fn add(more: &[&'static dyn Kind]) -> bool {
     let is_new = |one: &&dyn Kind| OF_RELEASE.iter().all(|known| known.name() != one.name());
@@ -38,44 +39,44 @@ pub fn add(more: &[&'static dyn Kind]) -> bool {
             .is_ok()
 }
 
-/// The kind of this name.
+/// Returns the kind of this name.
 ///
 /// # Errors
-/// There is no such kind.
+/// Fails if there is no such kind.
 pub fn kind(name: &str) -> Result<&'static dyn Kind, Invalid> {
     let found = kinds().find(|kind| kind.name() == name);
     found.ok_or_else(|| Invalid::new("kind", format!("{}, and not `{name}`", names())))
 }
 
-/// The names of all kinds, in a sentence.
+/// Returns the names of all kinds as a list in words.
 pub fn names() -> String {
     one_of(kinds())
 }
 
-/// The first kind whose requests are signed, and how; `None` when there is none.
+/// Returns the first kind whose requests are signed, with its [`Signer`]; `None` if there is none.
 pub fn signing() -> Option<(&'static dyn Kind, &'static dyn Signer)> {
     kinds().find_map(|kind| Some((kind, kind.signer()?)))
 }
 
-/// The kind whose texts people see for this name: the first one where there is no such kind, as in the answer of a newer
-/// server.
+/// Returns the kind whose texts are shown for this name. For an unknown name, as in the response of a newer server,
+/// this is the webhook.
 pub fn shown_kind(name: &str) -> &'static dyn Kind {
     kind(name).unwrap_or(&Webhook)
 }
 
-/// The API fields of each kind, as JSON Schemas.
+/// Returns the API fields of each kind, as JSON Schemas.
 pub fn schemas() -> &'static [KindSchemas] {
     static SCHEMAS: LazyLock<Vec<KindSchemas>> =
         LazyLock::new(|| kinds().map(Kind::schemas).collect());
     &SCHEMAS
 }
 
-/// The API fields of the named kind; `None` when there is no such kind.
+/// Returns the API fields of the named kind; `None` if there is no such kind.
 pub fn fields(kind: &str) -> Option<&'static KindSchemas> {
     schemas().iter().find(|schemas| schemas.kind == kind)
 }
 
-/// The expected events, if the named kind does not take one of the chosen.
+/// Returns the choices that the named kind expects if it refuses one of the chosen events; `None` if it accepts all.
 pub fn expected_events(kind: &str, chosen: &[String]) -> Option<String> {
     let kind = self::kind(kind).ok()?;
     chosen.iter().find_map(|choice| {
@@ -87,7 +88,7 @@ pub fn expected_events(kind: &str, chosen: &[String]) -> Option<String> {
 /// Builds the configuration of a stored destination.
 ///
 /// # Errors
-/// The first setting or secret that is unusable, or an unknown kind.
+/// Returns the first setting or secret that is unusable, or an error for an unknown kind.
 pub fn ready(
     destination: &Destination,
     secret: &SecretString,
@@ -96,15 +97,15 @@ pub fn ready(
     kind(&destination.kind)?.ready(destination, secret, allowed)
 }
 
-/// Why no request to a stored destination is allowed; `None` when requests are.
+/// Returns why the operator's settings allow no request to a stored destination; `None` if they do.
 pub fn refusal(destination: &Destination, allowed: &Allowed) -> Option<Invalid> {
     kind(&destination.kind).ok()?.refusal(destination, allowed)
 }
 
-/// Replaces the secret that signs requests; the old one signs too until the overlap ends.
+/// Replaces the secret that signs requests; the old secret signs too until the overlap ends.
 ///
 /// # Errors
-/// The new secret is invalid, or the kind signs nothing.
+/// Fails if the new secret is invalid, or if the kind signs nothing.
 pub fn rotate(
     destination: &Destination,
     secret: &SecretString,
@@ -125,7 +126,7 @@ pub fn rotate(
     signer.rotate(&destination.settings, secret, rotation)
 }
 
-/// The names of kinds in a sentence.
+/// Returns the names of kinds as a list in words.
 fn one_of(kinds: impl Iterator<Item = &'static dyn Kind>) -> String {
     let names: Vec<String> = kinds.map(|kind| format!("`{}`", kind.name())).collect();
     match names.split_last() {

@@ -1,6 +1,6 @@
 //! Destinations of events: one folder per kind, and the list of kinds in `kinds`.
 //!
-//! Pure: settings, requests and replies are values. `activities::http` sends the requests.
+//! This module is pure: settings, requests and replies are values. `activities::http` sends the requests.
 
 mod allowed;
 pub mod amplitude;

@@ -1,15 +1,15 @@
-//! Notes that a kind of destination takes about rendered bodies and tests.
+//! What a kind of destination reports about rendered bodies and about tests.
 
-/// Metrics about the rendering of a body.
+/// What metrics count about the rendering of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct RenderNotes {
-    /// Number of values that were truncated or left out, since they were too long.
+    /// Number of values that were truncated or left out because they were too long.
     pub capped: u64,
     /// Why the user's external id was refused, if it was: `forbidden`, `short` or `long`.
     pub wrong_id: Option<&'static str>,
 }
 
-/// The alarm about an app that sends people too much in a day.
+/// The alarm about an app that sends too much to people in a day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct VolumeAlarm {
     /// The kind of the alarm.
@@ -20,12 +20,12 @@ pub struct VolumeAlarm {
     pub what: &'static str,
 }
 
-/// What a test of a destination does, for people.
+/// The effect of a test of a destination, described for people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TestNotes {
     pub what: &'static str,
-    /// Whether it can carry a made-up event.
+    /// Whether the test can carry a sample event.
     pub takes_sample: bool,
-    /// The missing setting that it needs, by its label.
+    /// The label of a setting that the test needs and that is missing.
     pub lacks: Option<&'static str>,
 }

@@ -1,4 +1,4 @@
-//! Redacts a secret that is cut off at the end of a text. Only the beginning of a reply is read, so it may end inside a
+//! Redacts a secret that is cut off at the end of a text. Only the beginning of a reply is read, so it may end within a
 //! secret.
 
 /// Minimum length in bytes of a secret's beginning that is redacted. A shorter one reveals little and would match
@@ -20,7 +20,7 @@ pub fn without_beginning<'a>(
     text
 }
 
-/// Length in bytes of the longest end of the text that is a beginning of the secret.
+/// Returns the length in bytes of the longest end of the text with which the secret begins; `None` if it is too short.
 fn beginning(text: &str, secret: &str) -> Option<usize> {
     let longest = secret.len().saturating_sub(1).min(text.len());
     (MIN_BYTES..=longest).rev().find(|length| {

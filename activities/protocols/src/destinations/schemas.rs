@@ -12,9 +12,9 @@ pub struct KindSchemas {
     pub required: &'static [&'static str],
     /// Fields of `created` that cannot be changed later.
     pub on_creation: &'static [&'static str],
-    /// Additional requirements that the schema cannot express: fields of a new destination, and rules.
+    /// Additional requirements that the schema cannot express: a field of a new destination, and its rule.
     pub rules: &'static [(&'static str, &'static str)],
-    /// The rules of a change that differ from those of a new destination.
+    /// The rules that differ when a destination is changed.
     pub change_rules: &'static [(&'static str, &'static str)],
     /// The fields that the API returns.
     pub shown: Map<String, Value>,
@@ -22,7 +22,7 @@ pub struct KindSchemas {
 }
 
 impl KindSchemas {
-    /// The names of the fields that can be set at any time.
+    /// Returns the names of the fields that can be set at any time.
     pub fn changeable(&self) -> Vec<&str> {
         self.created
             .keys()
@@ -32,7 +32,7 @@ impl KindSchemas {
     }
 }
 
-/// The fields of requests: the settings that a request sets, and these.
+/// Returns the fields of requests: the settings that a request can set, and `more`.
 pub(super) fn requested(settings: &Map<String, Value>, more: Value) -> Map<String, Value> {
     let set = settings
         .iter()
@@ -42,7 +42,7 @@ pub(super) fn requested(settings: &Map<String, Value>, more: Value) -> Map<Strin
         .collect()
 }
 
-/// The entries of a JSON object.
+/// Returns the entries of a JSON object; for any other value, none.
 pub(super) fn fields(object: Value) -> Map<String, Value> {
     match object {
         Value::Object(fields) => fields,

@@ -1,5 +1,5 @@
-//! The settings of a kind of destination: one struct that is stored, set by requests and shown, and whose schema documents
-//! all three. A field with `readOnly` in the schema is not set by requests.
+//! The settings of a kind of destination: one struct that is stored, set by requests and shown. Its schema documents
+//! all three. Requests cannot set a field that is `readOnly` in the schema.
 
 use super::invalid::Invalid;
 use super::schemas::fields;
@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 pub trait Settings: Serialize + DeserializeOwned + Default + JsonSchema {}
 
-/// The schemas of the fields, by name.
+/// Returns the schemas of the settings' fields, by name.
 pub fn properties<S: Settings>() -> Map<String, Value> {
     let settings =
         SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
@@ -24,10 +24,10 @@ pub fn properties<S: Settings>() -> Map<String, Value> {
     )
 }
 
-/// Sets a field from a request; null restores its default. `None` when there is no such field.
+/// Sets a field from a request; null resets it to its default. `None` if there is no such field.
 ///
 /// # Errors
-/// The expected form of the field.
+/// Returns the expected form of the field.
 pub fn set<S: Settings>(settings: &mut S, name: &str, value: &Value) -> Option<Result<(), String>> {
     let property = properties::<S>()
         .remove(name)
@@ -48,10 +48,10 @@ pub fn set<S: Settings>(settings: &mut S, name: &str, value: &Value) -> Option<R
     })
 }
 
-/// Reads stored settings.
+/// Parses stored settings.
 ///
 /// # Errors
-/// The first field that is unusable.
+/// Returns the first field that is unusable.
 pub fn read<S: Settings>(stored: &Value) -> Result<S, Invalid> {
     let settings = S::deserialize(stored).ok().filter(|_| stored.is_object());
     settings.ok_or_else(|| {
@@ -77,7 +77,7 @@ fn is_within(value: &Value, property: &Value) -> bool {
             .is_none_or(|most| number <= most)
 }
 
-/// The expectation of a schema, as text.
+/// Returns the value that a schema expects, as text.
 fn expected(property: &Value) -> String {
     if let Some(own) = property["x-expected"].as_str() {
         return own.to_owned();

@@ -8,22 +8,22 @@ use secrecy::SecretString;
 use serde_json::Value;
 use storage::Destination;
 
-/// How the named kind hides URLs; `None` for one that has nothing to hide.
+/// Returns the part of the named kind that hides URLs; `None` if the kind has none to hide.
 fn secret_url(kind_name: &str) -> Option<&'static dyn SecretUrl> {
     kind(kind_name).ok()?.secret_url()
 }
 
-/// All kinds that hide URLs.
+/// Returns that part of every kind that hides URLs.
 fn secret_urls() -> impl Iterator<Item = &'static dyn SecretUrl> {
     kinds().filter_map(|kind| kind.secret_url())
 }
 
-/// Settings of a destination of the named kind, for display. A URL that is a secret is cut off after its host.
+/// Returns the settings of a destination of the named kind, for display. A secret URL is cut off after its host.
 pub fn shown_settings(kind: &str, settings: &Value) -> Value {
     secret_url(kind).map_or_else(|| settings.clone(), |hides| hides.shown(settings))
 }
 
-/// A destination for display, with [`shown_settings`].
+/// Returns a destination for display, with its settings from [`shown_settings`].
 pub fn shown(destination: Destination) -> Destination {
     let settings = shown_settings(&destination.kind, &destination.settings);
     Destination {
@@ -32,8 +32,8 @@ pub fn shown(destination: Destination) -> Destination {
     }
 }
 
-/// The fields of an audit entry about a destination, for display. Each URL is cut off after its host, because it may
-/// be or have been a secret, even if the destination is deleted. An entry without a kind may be of any kind.
+/// Returns the fields of an audit entry about a destination, for display. Every URL is cut off after its host, because
+/// it may be or have been a secret, even of a deleted destination. An entry without a kind may be of any kind.
 pub fn shown_entry(fields: &Value) -> Value {
     let mut shown = fields.clone();
     let Some(settings) = shown
@@ -52,8 +52,8 @@ pub fn shown_entry(fields: &Value) -> Value {
     shown
 }
 
-/// Whether an audit entry about a destination shows a secret URL in full. Either the entry's settings or the
-/// destination's may say that it is a secret.
+/// Returns whether an audit entry about a destination shows a secret URL in full. The URL is secret if the entry's
+/// settings or the destination's say so.
 pub fn has_secret_url(fields: &Value, destination: &Destination) -> bool {
     let is_secret_now =
         secret_url(&destination.kind).is_some_and(|kind| kind.is_secret(&destination.settings));
@@ -61,10 +61,10 @@ pub fn has_secret_url(fields: &Value, destination: &Destination) -> bool {
         && shown_entry(fields) != *fields
 }
 
-/// Encrypts the secret URLs that a stored destination has in the clear; `None` if there are none.
+/// Encrypts the secret URLs that a stored destination has in plain text; `None` if there are none.
 ///
 /// # Errors
-/// The stored settings or secrets cannot be read.
+/// Fails if the stored settings or secrets cannot be read.
 pub fn sealed(
     destination: &Destination,
     secret: &SecretString,

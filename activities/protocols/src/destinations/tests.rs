@@ -1,4 +1,4 @@
-//! What is stored of each kind, the list of kinds, the secrets of a rotation, and what the tests of the kinds share.
+//! Tests of each kind's stored form, the list of kinds and the secrets of a rotation, and what the kinds' tests share.
 
 use super::{Allowed, Invalid, Kind, Rotation, add, kind, kinds, ready, rotate};
 use crate::smtp::Server;
@@ -9,12 +9,12 @@ pub(super) use storage::fixtures::destination;
 use storage::{Attempt, StreamedEvent, Unsent, fixtures};
 use uuid::Uuid;
 
-/// The first attempt at a `purchase.updated` with this frozen body.
+/// Returns the first attempt at a `purchase.updated` with this frozen body.
 pub(super) fn attempt(body: &str) -> Attempt {
     fixtures::attempt("purchase.updated", body)
 }
 
-/// An event that is not rendered yet, about no customer.
+/// Returns an event about no customer that is not rendered yet.
 pub(super) fn unsent(event_type: &str, body: Value) -> Unsent {
     Unsent {
         event_id: EventId::new(Uuid::nil()),
@@ -40,7 +40,7 @@ pub(super) fn unsent(event_type: &str, body: Value) -> Unsent {
     }
 }
 
-/// An event of a device that was not tried yet.
+/// Returns a device event without an attempt yet.
 pub(super) fn of_device(body: &Value) -> StreamedEvent {
     StreamedEvent {
         seq: 1,
@@ -75,7 +75,7 @@ fn debug_output_of_a_rotation_hides_secret_and_random_bytes() {
     }
 }
 
-/// What a database holds of each kind: settings and secrets, as 0.1.0 and this release write them.
+/// Stored settings and secrets of each kind, as version 0.1.0 and the current one write them.
 const STORED: [(&str, &str, &str); 6] = [
     (
         "webhook",

@@ -1,5 +1,5 @@
-//! Customers without an external id: whether a destination receives their events. Every kind for programs has this
-//! setting, under the same name.
+//! The setting that decides whether a destination receives events of customers without an external id. Every kind whose
+//! receivers are programs has it, under the same name.
 
 use crate::form::{Entry, Input};
 use domain::user::TRANSFERRED_FROM;
@@ -19,14 +19,14 @@ pub enum WithoutExternalId {
     #[default]
     Send,
     /// Wait until the customer has an external id, for up to 30 days.
-    // Storage releases them then, and gives them up after `storage::LONGEST_WAIT`.
+    // After that, storage releases them and gives them up after `storage::LONGEST_WAIT`.
     Wait,
     /// Skip them.
     Skip,
 }
 
 impl WithoutExternalId {
-    /// Parses the setting; null is the default. `None` for anything else.
+    /// Parses the setting; null gives the default. `None` for any other invalid value.
     pub fn parse(value: &Value) -> Option<Self> {
         if value.is_null() {
             Some(Self::default())
@@ -35,10 +35,10 @@ impl WithoutExternalId {
         }
     }
 
-    /// Why an event of a customer without an external id is not sent now or ever; `None` when it is sent.
+    /// Returns why an event of a customer without an external id is not sent now or ever; `None` if it is sent.
     ///
-    /// An anonymous former owner never gets an external id, and the destination got no event of that user: nothing is to
-    /// be taken back there.
+    /// An anonymous former owner never gets an external id, and the destination received no event of that user, so it
+    /// has nothing to undo.
     pub fn put_aside(self, event_type: &str) -> Option<Rendered> {
         match self {
             Self::Send => None,

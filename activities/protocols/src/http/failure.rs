@@ -78,7 +78,7 @@ pub enum BrokenRule {
 }
 
 impl Failure {
-    /// The class of an attempt that failed for this reason.
+    /// Returns the class of an attempt that failed for this reason.
     pub const fn class(self) -> AttemptClass {
         match self {
             Self::Url | Self::Scheme | Self::Port | Self::Transport | Self::Headers => {

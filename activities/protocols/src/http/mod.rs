@@ -1,4 +1,4 @@
-//! Requests and replies as values, and the rules for the addresses of requests. `activities::http` sends.
+//! Requests and replies as values, and the rules for the URLs of requests. `activities::http` sends the requests.
 
 mod failure;
 mod rules;
@@ -36,9 +36,10 @@ pub struct Request {
     pub headers: Vec<(String, String)>,
     /// The body, byte for byte as it is signed; empty for a GET.
     pub body: Vec<u8>,
-    /// Whether the operator chose the address. Then every address, port and scheme is allowed.
+    /// Whether the operator chose the URL. If so, every address, port and scheme is allowed.
     pub is_operator_url: bool,
-    /// The app that it is sent for: lookups of names are shared fairly among apps. `None` for one of settle's own.
+    /// The app for which the request is sent; `None` for a request of settle itself. DNS lookups are shared fairly
+    /// among apps.
     pub app: Option<AppId>,
 }
 
@@ -66,7 +67,7 @@ impl std::fmt::Debug for Request {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
-    /// The server answered. Of a body that broke off, the part that arrived is included.
+    /// The server responded. If the body broke off, the part that arrived is included.
     Answer {
         status: u16,
         /// The `Retry-After` header, unparsed.

@@ -1,4 +1,4 @@
-//! Rules for where requests may go, and the checks of a URL by them: its scheme, port and addresses.
+//! The rules for where requests may go, and the checks of a URL's scheme, port and addresses by these rules.
 
 use super::failure::Failure;
 use crate::address;
@@ -8,9 +8,9 @@ use url::{Host, Url};
 
 /// The allowed ports of public servers. Any other port could belong to a service that is not a web server.
 const PUBLIC_PORTS: [u16; 2] = [443, 8443];
-/// The additional allowed port where plain `http` is allowed.
+/// The additional allowed port if plain `http` is allowed.
 const HTTP_PORT: u16 = 80;
-/// The name that always resolves to the machine itself (RFC 6761 6.3), like all its subdomains.
+/// The name that, like all its subdomains, always resolves to the machine itself (RFC 6761 6.3).
 const LOCALHOST: &str = "localhost";
 
 /// The servers that the operator allows besides public HTTPS servers.
@@ -25,7 +25,7 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// The rules for an address that the operator chose: any network, any port, plain `http` too.
+    /// Returns the rules for a URL that the operator chose: any network, any port, and plain `http` too.
     pub fn open() -> Self {
         let all = [
             IpAddr::V4(Ipv4Addr::UNSPECIFIED),
@@ -43,12 +43,12 @@ impl Rules {
     }
 }
 
-/// Checks a URL without a DNS lookup. Refuses a scheme that is not allowed, a forbidden address (`localhost` is
-/// 127.0.0.1), and a port that is not public unless some network is allowed.
+/// Checks a URL without a DNS lookup. Refuses a scheme that is not allowed, a forbidden address (`localhost` counts as
+/// 127.0.0.1) and, unless some network is allowed, a port that is not public.
 ///
 /// # Errors
-/// The expected URL, as a text for people. It names the variables that would allow this URL or, if no setting can, all
-/// reasons against it.
+/// Returns the expected URL, as a text for people. It names the variables that would allow this URL or, if no setting
+/// can, everything that is wrong with it.
 pub fn check_url(url: &Url, rules: &Rules) -> Result<(), String> {
     let (mut reasons, mut variables, mut relaxed) = (Vec::new(), Vec::new(), rules.clone());
     let mut purpose = "for plain HTTP";
@@ -63,7 +63,7 @@ pub fn check_url(url: &Url, rules: &Rules) -> Result<(), String> {
         relaxed.allowed_networks.extend(network);
         match network {
             Some(network) if check_unresolved(url, &relaxed).is_ok() => {
-                // The networks that are already allowed are not disclosed: they concern the operator only.
+                // The networks that are already allowed are not disclosed: they concern only the operator.
                 let others = if rules.allowed_networks.is_empty() {
                     ""
                 } else {
@@ -95,8 +95,8 @@ pub fn check_url(url: &Url, rules: &Rules) -> Result<(), String> {
     }
 }
 
-/// The network to allow for the host of a URL: the whole loopback network for a loopback address, otherwise the address
-/// alone. `None` for a name that must be resolved.
+/// Returns the network to allow for the host of a URL: the whole loopback network for a loopback address, otherwise the
+/// address alone. `None` for a name that must be resolved.
 fn network(url: &Url) -> Option<IpNet> {
     let address = match url.host()? {
         Host::Ipv4(address) => address.into(),
@@ -128,10 +128,10 @@ fn check_unresolved(url: &Url, rules: &Rules) -> Result<(), Failure> {
     }
 }
 
-/// The host and port of a URL with an allowed scheme.
+/// Returns the host and port of a URL whose scheme is allowed.
 ///
 /// # Errors
-/// The scheme is not allowed, or the URL has no host or has a user name or password.
+/// Fails if the scheme is not allowed, or if the URL has no host or has a user name or password.
 pub fn host_and_port<'a>(url: &'a Url, rules: &Rules) -> Result<(Host<&'a str>, u16), Failure> {
     match url.scheme() {
         "https" => {}
@@ -149,7 +149,7 @@ pub fn host_and_port<'a>(url: &'a Url, rules: &Rules) -> Result<(Host<&'a str>, 
 /// Checks the addresses of a host. One forbidden address refuses the whole host, since the connection could go there.
 ///
 /// # Errors
-/// There is no address, one is forbidden, or the port is not allowed.
+/// Fails if there is no address, if one is forbidden, or if the port is not allowed.
 pub fn check_addresses(addresses: &[IpAddr], port: u16, rules: &Rules) -> Result<(), Failure> {
     if addresses.is_empty() {
         return Err(Failure::Dns);
@@ -160,7 +160,7 @@ pub fn check_addresses(addresses: &[IpAddr], port: u16, rules: &Rules) -> Result
             .iter()
             .any(|network| network.contains(ip))
     };
-    // A denied network is also denied if it is reached through NAT64.
+    // A denied network is also denied when it is reached through NAT64.
     let is_denied = |ip: &IpAddr| {
         let target = address::target(*ip);
         rules
@@ -181,10 +181,11 @@ pub fn check_addresses(addresses: &[IpAddr], port: u16, rules: &Rules) -> Result
     }
 }
 
-/// Checks the addresses of a server that the operator chose: any is allowed, unless a denied network contains it.
+/// Checks the addresses of a server that the operator chose: any address is allowed unless a denied network contains
+/// it.
 ///
 /// # Errors
-/// There is no address, or one is denied.
+/// Fails if there is no address, or if one is denied.
 pub fn check_operators_addresses(
     addresses: &[IpAddr],
     port: u16,
@@ -197,7 +198,7 @@ pub fn check_operators_addresses(
     check_addresses(addresses, port, &open)
 }
 
-/// Whether a name is `localhost` or a subdomain of it.
+/// Returns whether a name is `localhost` or a subdomain of it.
 pub fn is_localhost(name: &str) -> bool {
     let name = name.strip_suffix('.').unwrap_or(name);
     name.strip_suffix(LOCALHOST)

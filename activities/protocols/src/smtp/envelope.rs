@@ -15,27 +15,27 @@ pub enum Security {
     Plain,
 }
 
-/// A user of an SMTP server. Debug output shows no password.
+/// A user of an SMTP server. Debug output hides the password.
 #[derive(Debug, Clone)]
 pub struct Login {
     pub user: String,
     pub password: SecretString,
 }
 
-/// The sender and the recipients of a mail, and how it is handed to the server.
+/// The sender and the recipients of an email, and how it is passed to the server.
 #[derive(Clone)]
 pub struct Envelope {
     pub from: Address,
     pub to: Vec<Address>,
-    /// Whether no recipient receives the email while one of them may be accepted later (4xx).
+    /// Whether no recipient receives the email as long as the server postpones one of them (4xx).
     pub awaits_all: bool,
     pub security: Security,
-    /// `None` for a server that wants no login.
+    /// `None` for a server that requires no login.
     pub login: Option<Login>,
 }
 
 impl fmt::Debug for Envelope {
-    /// Shows no address and no login.
+    /// Shows the number of recipients and the security, but no address and no login.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Envelope")
             .field("to", &self.to.len())

@@ -4,7 +4,7 @@ use super::envelope::Envelope;
 use std::fmt;
 use url::Url;
 
-/// A mail for the operator's server.
+/// An email for the operator's server.
 #[derive(Clone)]
 pub struct Mail {
     /// `smtp://` or `smtps://` with host and port.

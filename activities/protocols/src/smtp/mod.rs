@@ -1,5 +1,5 @@
-//! Emails as data: the operator's server, the emails that are passed to it, and its replies. `activities::http` sends
-//! them.
+//! Emails as values: the operator's server, the emails that are passed to it, and its replies. `activities::http` sends
+//! the emails.
 
 mod envelope;
 mod mail;

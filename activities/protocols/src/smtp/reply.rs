@@ -1,15 +1,15 @@
-//! The reply of an SMTP server to a mail.
+//! The reply of an SMTP server to an email.
 
 use crate::http::Failure;
 use storage::AttemptClass;
 
-/// The code of a server that closes the connection, in reply to any command (RFC 5321, section 3.8).
+/// The code with which a server closes the connection, in reply to any command (RFC 5321, section 3.8).
 pub const CLOSING: u16 = 421;
-/// The beginning of the enhanced status codes of a mailbox, such as a full one (RFC 3463, section 3.3).
+/// The beginning of the enhanced status codes about a mailbox, for example a full one (RFC 3463, section 3.3).
 pub const OF_MAILBOX: &str = "4.2.";
-/// The name under which the record of an attempt has the command, among the headers of the reply.
+/// The name of the reply's header that holds the command, in the record of an attempt.
 pub const COMMAND: &str = "smtp-command";
-/// The name under which the record has the number of accepted recipients.
+/// The name of the header that holds the number of accepted recipients, in the record of an attempt.
 const ACCEPTED: &str = "smtp-accepted";
 
 /// Command that the server replied to.
@@ -41,12 +41,12 @@ impl Command {
 /// The result of sending an email.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
-    /// The server answered.
+    /// The server responded.
     Answer {
-        /// The command to which this is the answer: the last one, or the one that was refused.
+        /// The command that the reply answers: the last one, or the one that was refused.
         command: Command,
         code: u16,
-        /// The number of other recipients that the server accepted in the same mail, in an answer to [`Command::Rcpt`].
+        /// The number of other recipients of the same email that the server accepted, in a reply to [`Command::Rcpt`].
         accepted: Option<usize>,
         /// The server's text, and the recipients that it refused.
         text: String,
@@ -59,7 +59,7 @@ pub enum Reply {
 }
 
 impl Reply {
-    /// Command and number of accepted recipients, as the record of an attempt has them: as headers.
+    /// Returns the command and the number of accepted recipients as headers, which the record of an attempt holds.
     pub fn headers(&self) -> Vec<(String, String)> {
         let Self::Answer {
             command, accepted, ..

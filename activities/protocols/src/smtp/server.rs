@@ -6,7 +6,7 @@ use percent_encoding::percent_decode_str;
 use secrecy::SecretString;
 use url::Url;
 
-/// The SMTP server and the sender of all mails. Debug output shows no password.
+/// The SMTP server and the sender of all emails. Debug output hides the password.
 #[derive(Debug, Clone)]
 pub struct Server {
     /// `smtp://` or `smtps://` with host and port, and without user, password and query.
@@ -15,16 +15,16 @@ pub struct Server {
     pub login: Option<Login>,
     /// Address of the sender.
     pub from: Mailbox,
-    /// The domains of the addresses that may get mails; all if there are none.
+    /// The domains to which emails may be sent; if empty, any domain.
     pub allowed_domains: Vec<String>,
 }
 
 impl Server {
-    /// Reads `mail.url` and `mail.from`: `smtps://` is TLS from the first byte (port 465), `smtp://` requires STARTTLS (port
-    /// 587). `?tls=none` is plain text, and then there is no login.
+    /// Parses `mail.url` and `mail.from`. `smtps://` means TLS from the first byte (port 465), `smtp://` requires
+    /// STARTTLS (port 587). With `?tls=none` the connection is in plain text and there is no login.
     ///
     /// # Errors
-    /// The name of the wrong setting, and what is expected, without the URL, which may contain a password.
+    /// Returns the name of the wrong setting and what is expected, without the URL, which may contain a password.
     pub fn parse(url: &str, from: &str) -> Result<Self, (&'static str, &'static str)> {
         let (url, security, login) = server(url).map_err(|expected| ("mail.url", expected))?;
         let from = from
@@ -44,10 +44,10 @@ impl Server {
         })
     }
 
-    /// This, for recipients of these domains alone, as `mail.allowed_domains` names them.
+    /// Restricts the recipients to these domains, which `mail.allowed_domains` names.
     ///
     /// # Errors
-    /// What is expected in place of one that is no domain.
+    /// Returns what is expected if one of them is not a domain.
     pub fn for_domains(self, domains: &[String]) -> Result<Self, &'static str> {
         let read = |text: &String| {
             let address = format!("someone@{}", text.trim())
@@ -63,21 +63,21 @@ impl Server {
         })
     }
 
-    /// Whether an address may get mails.
+    /// Returns whether emails may be sent to an address.
     pub fn allows(&self, address: &lettre::Address) -> bool {
         let is_its = |domain: &String| domain.eq_ignore_ascii_case(address.domain());
         self.allowed_domains.is_empty() || self.allowed_domains.iter().any(is_its)
     }
 }
 
-/// Whether an address needs no extension of SMTP: it is ASCII, and its domain is a name.
+/// Returns whether an address needs no SMTP extension: it is ASCII, and its domain is a name.
 pub fn is_plain(address: &lettre::Address) -> bool {
     let text: &str = address.as_ref();
     text.bytes().all(|byte| byte.is_ascii_graphic()) && !address.domain().starts_with('[')
 }
 
-/// Whether an email to an address can be built: it is plain, and can be read back from a header, unlike
-/// `"a>b"@example.com`.
+/// Returns whether an email to an address can be built: the address is plain and, unlike `"a>b"@example.com`, can be
+/// parsed from a header again.
 pub fn is_sendable(address: &lettre::Address) -> bool {
     let text: &str = address.as_ref();
     is_plain(address) && text.parse::<Mailbox>().is_ok()

@@ -1,9 +1,9 @@
-//! A store's knowledge of a purchase, or the reason why a check must be repeated.
+//! What a store knows about a purchase, or why a check must be repeated.
 
 use domain::Verification;
 use std::time::Duration;
 
-/// Final result of a check.
+/// The result of a check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
     Verification(Verification),
@@ -15,12 +15,12 @@ pub enum Answer {
     Retry(Retry),
 }
 
-/// The store's id of a customer, in an answer. It enters no history, so it does not leave the activity.
+/// The store's id of a customer, in an answer. It is written to no workflow history, so it never leaves the activity.
 #[derive(Clone, PartialEq, Eq)]
 pub struct CustomerName(pub String);
 
 impl std::fmt::Debug for CustomerName {
-    /// Without the id.
+    /// Hides the id.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("CustomerName").finish_non_exhaustive()
     }
@@ -37,12 +37,12 @@ pub struct Retry {
     pub is_throttled: bool,
     /// The store's `Retry-After`.
     pub retry_after: Option<Duration>,
-    /// Whether to raise an alarm: the answer is undocumented, and repeating the check may never help.
+    /// Whether to raise an alarm: the response is undocumented, and repeating the check may never help.
     pub is_strange: bool,
 }
 
 impl Retry {
-    /// A failure that is likely to pass by itself.
+    /// Returns a failure that is likely to pass by itself.
     pub fn new(class: &'static str, why: impl Into<String>) -> Self {
         Self {
             class,

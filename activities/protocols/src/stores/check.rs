@@ -1,4 +1,4 @@
-//! The check of a purchase with its store, as a state machine without I/O: given the replies so far, it returns the
+//! The check of a purchase with its store, as a state machine without I/O: from the replies so far, it computes the
 //! next request or the result.
 
 use super::answer::Answer;
@@ -12,26 +12,26 @@ use std::sync::Arc;
 use std::time::Duration;
 use storage::StorePart;
 
-/// The purchase that a check is about, with the platform's credential. It has no debug output, since it contains a user
-/// id and a secret.
+/// The purchase to check, with the platform's credential. It has no debug output, since it contains a user id and a
+/// secret.
 pub struct Subject {
     /// The platform whose credential is used.
     pub platform: PlatformId,
     /// The store's environment, as the platform's setting says.
     pub environment: Environment,
-    /// The store's id of the customer; absent where it is not known and the store needs none.
+    /// The store's id of the customer; `None` if it is not known and the store does not need it.
     pub app_user_id: Option<String>,
     /// The store's id of the purchase.
     pub receipt_id: String,
-    /// The credential of a store that has one secret; empty for others.
+    /// The credential of a store with a single secret; empty for other stores.
     pub secret: SecretString,
-    /// The platform's settings and credentials of its store's own form.
+    /// The platform's settings and credentials in the store's own form.
     pub own: StorePart,
 }
 
 impl Subject {
-    /// What an access token is issued for: the environment, the settings and the credentials of the platform. A token does
-    /// not outlive a change of one of them.
+    /// Returns what an access token is issued for: the platform's environment, settings and credentials. A token is not
+    /// used after one of them changes.
     pub fn issued_for(&self) -> SecretString {
         let settings = self.own.settings.as_ref().map(ToString::to_string);
         let credentials = self.own.credentials.as_ref().unwrap_or(&self.secret);
@@ -47,15 +47,15 @@ impl Subject {
 /// The next step of a check.
 #[derive(Debug)]
 pub enum CheckStep {
-    /// Sends a request, within the rate of its bucket; with an access token, if the store issues any.
+    /// Sends a request within the rate of its bucket, with an access token if the store issues them.
     Send(Box<Request>, Bucket),
     Done(Answer),
 }
 
-/// The requests that a store counts together. Each platform has its own share.
+/// A group of requests with one rate limit at the store. Each platform has its own limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Bucket {
-    /// Name of the bucket, such as that of a quota at the store.
+    /// Name of the bucket, such as that of the store's quota.
     pub name: &'static str,
     /// Maximum number of requests per second per platform.
     pub per_second: u32,
@@ -69,26 +69,27 @@ pub struct Replied {
     pub at: Timestamp,
 }
 
-/// How a store verifies purchases. One implementation in each store's folder; pure.
+/// How a store verifies purchases. Each store's folder has one implementation, which is pure.
 pub trait StoreProtocol: Debug + Send + Sync {
-    /// Name of the store in `platforms.store`.
+    /// Returns the name of the store in the column `platforms.store`.
     fn name(&self) -> &'static str;
 
-    /// Maximum number of checks per second per platform.
+    /// Returns the maximum number of checks per second per platform.
     fn per_second(&self) -> u32;
 
-    /// How long to retry after the first failure before the purchase is settled without the store.
+    /// Returns how long to retry after the first failure before the purchase is settled without the store.
     fn give_up_after(&self) -> Duration;
 
-    /// Whether its requests carry an access token.
+    /// Returns whether the store's requests carry an access token.
     fn issues_tokens(&self) -> bool {
         false
     }
 
-    /// The request of an access token for the platform's credential, signed at `now`, within the rate of its bucket.
+    /// Returns the request for an access token with the platform's credential, signed at `now`, and the request's
+    /// bucket.
     ///
     /// # Errors
-    /// The answer to the check: no token can be requested with this credential.
+    /// Returns the answer to the check if no token can be requested with this credential.
     fn token_request(
         &self,
         _subject: &Subject,
@@ -97,15 +98,15 @@ pub trait StoreProtocol: Debug + Send + Sync {
         Err(Answer::Refused)
     }
 
-    /// Reads the reply to [`Self::token_request`].
+    /// Parses the reply to [`Self::token_request`].
     ///
     /// # Errors
-    /// The answer to the check: the store issues no token.
+    /// Returns the answer to the check if the store issued no token.
     fn token(&self, _subject: &Subject, _reply: &Reply) -> Result<AccessToken, Answer> {
         Err(Answer::Refused)
     }
 
-    /// What to do next, given the replies to the requests that this check sent before, the first one first.
+    /// Returns the next step, given the replies to the requests that this check has sent, oldest first.
     fn next(&self, subject: &Subject, replies: &[Replied]) -> CheckStep;
 }
 
@@ -118,16 +119,17 @@ impl Stores {
         Self(all)
     }
 
-    /// The number of checks per second per platform of the fastest store: those of others wait for their turn.
+    /// Returns the number of checks per second per platform of the fastest store. The checks of slower stores wait for
+    /// their turn.
     pub fn per_second(&self) -> u32 {
         let all = self.0.iter().map(|store| store.per_second());
         all.max().unwrap_or(1)
     }
 
-    /// The store with this name.
+    /// Returns the store with this name.
     ///
     /// # Errors
-    /// [`UnknownStore`] if this version does not know it.
+    /// Fails with [`UnknownStore`] if this version does not know the store.
     pub fn of(&self, name: &str) -> Result<&dyn StoreProtocol, UnknownStore> {
         let found = self.0.iter().find(|store| store.name() == name);
         found

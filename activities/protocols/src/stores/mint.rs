@@ -1,25 +1,25 @@
-//! The store's ids of samples. Only the sample key of a data directory can mint them.
+//! The purchase ids of samples. They can be minted only with the sample key of a data directory.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use domain::notification::{SAMPLE_PREFIX, is_sample_purchase};
 use ring::hmac;
 
-/// Mints ids of purchases, `sample.{name}.{MAC of the name}`, and recognizes its own.
+/// Mints purchase ids, `sample.{name}.{MAC of the name}`, and recognizes its own.
 #[derive(Debug, Clone)]
 pub struct Mint {
     key: hmac::Key,
 }
 
 impl Mint {
-    /// The mint of a sample key: a private key in DER.
+    /// Returns the mint for a sample key, a private key in DER.
     pub fn new(sample_key: &[u8]) -> Self {
         Self {
             key: hmac::Key::new(hmac::HMAC_SHA256, sample_key),
         }
     }
 
-    /// The id of a name, always the same. The id of a sample stays as it is.
+    /// Returns the purchase id for a name, which is always the same. An id of a sample is returned unchanged.
     pub fn purchase_id(&self, name: &str) -> String {
         if is_sample_purchase(name) {
             return name.to_owned();

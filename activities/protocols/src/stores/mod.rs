@@ -1,6 +1,7 @@
 //! The stores that verify purchases: one folder per store.
 //!
-//! Pure: subjects, requests and replies are values. `activities` sends the requests and decides when to give up.
+//! This module is pure: subjects, requests and replies are values. `activities` sends the requests and decides when to
+//! give up.
 
 pub mod amazon;
 mod answer;

@@ -5,7 +5,7 @@ use super::mint::Mint;
 use domain::PlatformId;
 use url::Url;
 
-/// A simulated store. It replaces a real one for one platform, and for samples on all others.
+/// A simulated store. It replaces a platform's store: for everything on one platform, and for samples on all others.
 #[derive(Debug, Clone)]
 pub struct Simulated {
     /// The platform that has no other store.
@@ -17,7 +17,7 @@ pub struct Simulated {
 }
 
 impl Simulated {
-    /// Whether it verifies the purchase.
+    /// Returns whether the simulated store verifies the purchase.
     pub fn verifies(&self, subject: &Subject) -> bool {
         self.platform == subject.platform || self.mint.is_minted(&subject.receipt_id)
     }

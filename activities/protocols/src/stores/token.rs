@@ -1,10 +1,10 @@
-//! Access tokens, which some stores issue for a platform's credential. Each serves all checks of its platform.
+//! Access tokens, which some stores issue for a platform's credential. One token serves all checks of its platform.
 
 use secrecy::SecretString;
 use std::fmt;
 use std::time::Duration;
 
-/// An access token. It has no debug output.
+/// An access token. Its debug output shows only the lifetime.
 #[derive(Clone)]
 pub struct AccessToken {
     pub token: SecretString,
@@ -13,7 +13,7 @@ pub struct AccessToken {
 }
 
 impl fmt::Debug for AccessToken {
-    /// Without the token.
+    /// Hides the token.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AccessToken")
             .field("lifetime", &self.lifetime)

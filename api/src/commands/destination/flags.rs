@@ -1,5 +1,5 @@
-//! The flags of a destination, derived from the forms of its kinds, and the request body built from them. The API
-//! validates it.
+//! The flags of a destination, derived from the forms of its kinds, and the request body that is built from them. The
+//! API validates the body.
 
 use super::kinds;
 use crate::client::{Client, Refused};
@@ -16,14 +16,14 @@ use secrecy::ExposeSecret;
 use serde_json::{Map, Value, json};
 use std::sync::LazyLock;
 
-/// The fields that are typed in another way: `--disabled`, and `--header` with `--remove-header`.
+/// The fields with flags of another form: `--disabled`, and `--header` with `--remove-header`.
 const BY_HAND: [&str; 2] = ["enabled", HEADERS];
 const PLATFORMS: &str = "filter.platforms";
 const HEADERS: &str = "headers";
 const REMOVED: &str = "remove-header";
 
-/// The flags that are typed otherwise than the API describes them: what stands for the value, and the help, to which
-/// kinds add theirs.
+/// The flags whose placeholder and help differ from the API's description: field, placeholder and help. The kinds
+/// append to the help.
 const TYPED: [(&str, &str, &str); 5] = [
     (
         "events",
@@ -52,16 +52,16 @@ const TYPED: [(&str, &str, &str); 5] = [
     ),
 ];
 
-/// A field of a destination as a flag.
+/// A flag for a field of a destination.
 struct FieldFlag {
-    /// Name of the field in the request; a dot leads into an object.
+    /// Name of the field in the request; a dot separates an object from its field.
     field: &'static str,
-    /// The kind that alone has it; `None` where several have it.
+    /// The label of the only kind that has the field; `None` if several kinds have it.
     kind: Option<&'static str>,
     argument: Argument,
 }
 
-/// The label of the kind that has a field exclusively; `None` if several have it.
+/// Returns the label of the kind that has a field exclusively; `None` if several have it.
 fn only_kind(forms: &[Form], name: &str) -> Option<&'static str> {
     let has = |form: &&Form| form.fields.iter().any(|field| field.name == name);
     let mut having = forms.iter().filter(has);
@@ -69,7 +69,7 @@ fn only_kind(forms: &[Form], name: &str) -> Option<&'static str> {
     having.next().is_none().then_some(only.label)
 }
 
-/// The flags: first those that several kinds have.
+/// The flags, starting with those that several kinds have.
 static FLAGS: LazyLock<Vec<FieldFlag>> = LazyLock::new(|| {
     let forms = of_destinations();
     let mut all: Vec<FieldFlag> = Vec::new();
@@ -99,7 +99,7 @@ static FLAGS: LazyLock<Vec<FieldFlag>> = LazyLock::new(|| {
     all
 });
 
-/// A field's flag, named like one of them where there may be several.
+/// Returns a field's flag. If the flag can be repeated, its name is in the singular.
 fn flag(field: &Field) -> Flag {
     let name = field
         .name
@@ -117,7 +117,7 @@ fn flag(field: &Field) -> Flag {
     Flag::named(name, typed.map(|(value, help)| (*value, help.as_str())))
 }
 
-/// Reads a value that is not sent as it is typed.
+/// Returns the parser of a value that is sent in another form than it is typed; `None` if it is sent unchanged.
 fn parse(input: &str) -> Option<Parse> {
     match input {
         "waits" => Some(wait),
@@ -126,7 +126,7 @@ fn parse(input: &str) -> Option<Parse> {
     }
 }
 
-/// Flags of a destination, as typed.
+/// The flags of a destination, as typed.
 #[derive(Debug)]
 pub struct TypedFields(ArgMatches);
 
@@ -166,7 +166,8 @@ impl FromArgMatches for TypedFields {
 }
 
 impl TypedFields {
-    /// The body of a request. What was not typed is absent. Names of platforms are those of the app, or of all.
+    /// Returns the body of a request, without the fields that were not typed. Names of platforms are looked up in the
+    /// app or, without one, in all apps.
     pub async fn body(&self, client: &Client, app: Option<&str>) -> anyhow::Result<Value> {
         self.check_input()?;
         let mut body = json!({});
@@ -196,7 +197,7 @@ impl TypedFields {
                 Some((outer, inner)) => body[outer][inner] = value,
             }
         }
-        // Those to remove are null.
+        // Headers to remove are null.
         let removed = self.0.get_many::<String>(REMOVED).into_iter().flatten();
         let mut headers: Map<_, _> = removed.map(|name| (name.clone(), Value::Null)).collect();
         for (name, source) in self.headers() {
@@ -221,7 +222,7 @@ impl TypedFields {
             .flatten()
     }
 
-    /// Refuses a second secret from standard input, which can be read only once.
+    /// Refuses to read more than one secret from standard input, which can be read only once.
     fn check_input(&self) -> anyhow::Result<()> {
         let secrets = FLAGS.iter().filter(|one| one.argument.is_secret());
         let secrets = secrets.filter_map(|one| self.0.get_one::<Source>(one.field));
@@ -238,7 +239,7 @@ impl TypedFields {
     }
 }
 
-/// Adds to a body the fields of these flags as null, which restores their defaults.
+/// Sets the fields of these flags to null in the body, which resets them to their defaults.
 pub fn clear(body: &mut Value, names: &[String]) -> anyhow::Result<()> {
     for name in names {
         let flag = format!("--{}", name.replace('_', "-"));
@@ -259,7 +260,7 @@ pub fn clear(body: &mut Value, names: &[String]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A refusal in the words of the flags.
+/// Replaces the field names in a refusal by the names of their flags.
 pub fn in_flags(error: anyhow::Error) -> anyhow::Error {
     let flag = |field: &str| {
         let name = field.split('[').next().unwrap_or_default();
@@ -274,7 +275,7 @@ pub fn in_flags(error: anyhow::Error) -> anyhow::Error {
     }
 }
 
-/// A wait between attempts, in seconds.
+/// Parses a wait between attempts. The value is in seconds.
 fn wait(text: &str) -> Result<Value, String> {
     let wait = times::duration(text.trim())?;
     if wait.subsec_nanos() == 0 {

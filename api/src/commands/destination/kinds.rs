@@ -1,8 +1,8 @@
-//! The help of `settle destination` about the kinds, which describe themselves.
+//! The parts of the help of `settle destination` that the kinds of destination provide.
 
 use protocols::destinations::{self, HelpText, Kind};
 
-/// The table of the verbs with what the kinds say in place of its marks.
+/// Returns the table of the verbs, with its placeholders replaced by the kinds' texts.
 pub fn fill(table: &str) -> String {
     let helps = || destinations::kinds().map(Kind::help_text);
     let first = helps().filter_map(|help| help.examples.first().copied());
@@ -14,7 +14,7 @@ pub fn fill(table: &str) -> String {
         .replace("[samples]", &samples.join(", "))
 }
 
-/// The help of a flag, with what the kinds that have the field add to it.
+/// Returns the help of a flag, with the notes of the kinds that have the field.
 pub fn with_notes(field: &str, help: &str) -> String {
     let note = |kind: &dyn Kind| {
         let HelpText { flags, .. } = kind.help_text();
@@ -25,12 +25,12 @@ pub fn with_notes(field: &str, help: &str) -> String {
     notes.fold(help.to_owned(), |help, note| help + &note)
 }
 
-/// The help of `--kind`.
+/// Returns the help of `--kind`.
 pub fn help() -> String {
     format!("The kind of destination: {}", destinations::names())
 }
 
-/// The kind of a destination when none is typed: the first one.
+/// Returns the default kind of a destination: the first one.
 pub fn usual() -> &'static str {
     destinations::kinds().next().map_or("", |kind| kind.name())
 }

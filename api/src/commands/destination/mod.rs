@@ -1,4 +1,4 @@
-//! `settle destination`: what the table of its verbs cannot express.
+//! `settle destination`: everything that its table of verbs cannot express.
 
 mod flags;
 pub mod kinds;
@@ -131,7 +131,7 @@ fn enabled(client: &Client, exchange: &Exchange) {
     ));
 }
 
-/// Whether a test found that the connection works.
+/// Returns whether a test found that the connection works.
 fn is_connected(answer: &Value) -> bool {
     read_as::<Tested>(answer).is_ok_and(|test| test.ok)
 }
@@ -190,12 +190,12 @@ async fn create(
 struct Created {
     id: String,
     events: Vec<String>,
-    /// Whether it has a key for test purchases; `None` where its kind has none.
+    /// Whether the destination has an API key for sandbox events; `None` if its kind has no such key.
     has_sandbox_api_key: Option<bool>,
 }
 
-/// Next steps after a destination was created. Earlier purchases are sent only to one that is subscribed to
-/// `purchase.updated` or keeps profiles.
+/// Returns the next steps after a destination was created. Earlier purchases can be sent only to a destination that is
+/// subscribed to `purchase.updated` or keeps profiles.
 fn next(created: &Created) -> String {
     let id = &created.id;
     let test = format!("Next: `settle destination test {id}`");
@@ -208,15 +208,16 @@ fn next(created: &Created) -> String {
     )
 }
 
-/// The event of another plan's first payment, which a wildcard of an integration does not include.
+/// The event for a payment after a plan change, which an integration's wildcards do not include.
 const PLAN_CHANGED: &str = "user.subscription.sku_change";
 
-/// Whether a destination is an integration, which counts revenue and keeps profiles.
+/// Returns whether a destination is an integration, which counts revenue and keeps profiles.
 fn counts_revenue(created: &Created) -> bool {
     created.has_sandbox_api_key.is_some()
 }
 
-/// A warning that an integration receives no event of some payments; `None` for a destination that counts no revenue.
+/// Returns the warning that an integration receives no event about some payments; `None` for a destination that counts
+/// no revenue.
 fn revenue_left_out(created: &Created) -> Option<String> {
     let is_chosen = created.events.iter().any(|one| one == PLAN_CHANGED);
     (counts_revenue(created) && !is_chosen).then(|| {

@@ -1,4 +1,4 @@
-//! `settle destination retry`: sends what is pending now, and prints the result.
+//! `settle destination retry`: sends the pending deliveries now, and prints the result.
 
 use super::path;
 use crate::client::{Client, read_as};
@@ -19,32 +19,32 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 /// Time between two checks.
 const POLL: Duration = Duration::from_millis(250);
 
-/// Result of a retry.
+/// The result of a retry.
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
     /// Nothing was pending.
     NothingPending,
     /// Nothing is pending any more.
     Sent,
-    /// An attempt failed, for this reason.
+    /// An attempt failed; the text is the reason.
     Failed(String),
-    /// Deliveries are still on their way.
+    /// Deliveries are still being sent.
     Underway,
 }
 
-/// The health in the answer about a destination.
+/// The health in a response about a destination.
 #[derive(Debug, Deserialize)]
 struct Recorded {
     health: DestinationHealth,
 }
 
-/// The time of the next attempt in the answer about a delivery.
+/// The time of the next attempt in a response about a delivery.
 #[derive(Debug, Deserialize)]
 struct PendingDelivery {
     next_due_at: Option<Timestamp>,
 }
 
-/// Sends what is pending, and waits until nothing is pending, an attempt failed, or the time is up.
+/// Sends the pending deliveries, and waits until none is pending, an attempt fails, or the time limit is reached.
 pub async fn retry(client: &Client, id: &str, reason: Option<String>) -> anyhow::Result<ExitCode> {
     let before = health(client, id).await?;
     let mut answer = client
@@ -95,13 +95,13 @@ pub async fn retry(client: &Client, id: &str, reason: Option<String>) -> anyhow:
     })
 }
 
-/// The health of a destination.
+/// Returns the health of a destination.
 async fn health(client: &Client, id: &str) -> anyhow::Result<DestinationHealth> {
     let Recorded { health } = read_as(&client.get(&path(id), &[]).await?)?;
     Ok(health)
 }
 
-/// Waits for the result. Returns it with the destination's health as it was then.
+/// Waits for the result. Returns it with the destination's health at that time.
 async fn result(
     client: &Client,
     id: &str,
@@ -118,7 +118,8 @@ async fn result(
     }
 }
 
-/// When the next attempt is due, if a delivery's own time says so: an open breaker is probed instead.
+/// Returns when the next attempt is due, if a delivery's own schedule decides that; `None` if the breaker is open,
+/// because then the endpoint is probed instead.
 async fn next_attempt(client: &Client, id: &str, now: &Health) -> anyhow::Result<Option<String>> {
     if now.opened_at.is_some() {
         return Ok(None);
@@ -130,7 +131,7 @@ async fn next_attempt(client: &Client, id: &str, now: &Health) -> anyhow::Result
     ];
     let filter = filter.map(|(name, value)| (name, Some(value.to_owned())));
     let pending: Paged<PendingDelivery> = read_as(&client.get("/v1/deliveries", &filter).await?)?;
-    // What is due earlier is on its way at this moment.
+    // A delivery that was due earlier is being sent right now.
     let due = pending.items.iter().filter_map(|one| one.next_due_at);
     let earliest = due.filter(|at| Some(*at) > now.last_failure_at).min();
     Ok(earliest.map(|at| {
@@ -139,7 +140,7 @@ async fn next_attempt(client: &Client, id: &str, now: &Health) -> anyhow::Result
     }))
 }
 
-/// When what is pending is tried again, as a phrase.
+/// Returns when pending deliveries are tried again, as a phrase.
 fn later(now: &Health, next_attempt_at: Option<&str>) -> String {
     match next_attempt_at {
         _ if now.opened_at.is_some() => CHECKED.to_owned(),
@@ -149,7 +150,7 @@ fn later(now: &Health, next_attempt_at: Option<&str>) -> String {
 }
 
 impl Verdict {
-    /// Name of the result in JSON.
+    /// Returns the name of the result in JSON.
     fn name(&self) -> &'static str {
         match self {
             Self::NothingPending => "nothing_pending",
@@ -175,7 +176,7 @@ fn deliveries(count: i64) -> String {
     }
 }
 
-/// The result until now: compares the destination's health with its health before the retry.
+/// Returns the result so far, from the destination's health now and before the retry.
 fn verdict(before: &DestinationHealth, now: &DestinationHealth) -> Verdict {
     let failed_at = |of: &DestinationHealth| of.health.health.last_failure_at;
     if now.health.pending == 0 {

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use storage::{DestinationHealth, Filter, ShownState};
 
-/// Fields that have a fixed place in the output, or are part of another line.
+/// Fields that have a fixed place in the output, or that are part of another line.
 const PLACED: [&str; 15] = [
     "id",
     "app_id",
@@ -30,16 +30,16 @@ const PLACED: [&str; 15] = [
     "concurrency",
     "schedule",
 ];
-/// Fields that only the answer to the request that created them has.
+/// Fields that occur only in the response to the request that created them.
 const SHOWN_ONCE: [&str; 2] = ["secret", "private_key"];
 const LAST: [&str; 2] = ["health", "created_at"];
 
-/// The fields of a destination that are shown as sentences.
+/// The fields of a destination that are printed as sentences.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Described {
     kind: String,
-    /// The state in the settings, also one that only another version knows.
+    /// The state in the settings, even if this version does not know it.
     state: String,
     #[serde(deserialize_with = "known")]
     shown_state: Option<ShownState>,
@@ -48,12 +48,13 @@ struct Described {
     refusal: Option<String>,
     filter: Filter,
     rate: Option<i64>,
-    /// The waits between attempts, in seconds; `None` for those of its kind.
+    /// The waits between attempts, in seconds; `None` for the kind's default schedule.
     schedule: Option<Vec<u64>>,
     health: DestinationHealth,
 }
 
-/// Prints a destination, one line per fact; one that another version describes differently, field by field.
+/// Prints a destination, one line per fact. A destination of another version that this one cannot parse is printed
+/// field by field.
 pub fn show(destination: &Value) {
     let Ok(described) = read_as::<Described>(destination) else {
         return table::fields(destination);
@@ -69,7 +70,7 @@ pub fn show(destination: &Value) {
     }
 }
 
-/// The lines of a destination. What only its kind has is shown as it was sent.
+/// Returns the lines of a destination. Fields that only its kind has are shown as the service sent them.
 fn lines(destination: &Value, described: &Described) -> Vec<(String, String)> {
     let mut lines: Vec<(String, String)> = Vec::new();
     let mut put = |name: &str, value: String| lines.push((name.to_owned(), value));
@@ -96,7 +97,7 @@ fn lines(destination: &Value, described: &Described) -> Vec<(String, String)> {
         ),
     );
     put("schedule", schedule(described));
-    // Where the secret itself is shown, its `has_` field is left out.
+    // If the secret itself is shown, its `has_` field is left out.
     let is_shown = |name: &str| {
         name.strip_prefix("has_")
             .is_some_and(|name| destination.get(name).is_some())
@@ -132,14 +133,15 @@ fn lines(destination: &Value, described: &Described) -> Vec<(String, String)> {
     lines
 }
 
-/// The state of a healthy destination that is more than healthy or less.
+/// Returns the displayed state of a healthy destination that has not been tried yet or skips everything; `None` for any
+/// other state.
 pub fn notable_state(shown_state: Option<ShownState>) -> Option<&'static str> {
     let is_notable =
         |state: &ShownState| matches!(state, ShownState::NotTried | ShownState::SkipsEverything);
     shown_state.filter(is_notable).map(shown_state_for_people)
 }
 
-/// Replaces the states in a list by their readable form.
+/// Replaces the states in a list by their displayed form.
 pub fn humanize_states(answer: &mut Value) {
     let states = table::items_mut(answer)
         .iter_mut()

@@ -18,20 +18,20 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-/// Reads a value as it is sent; an error says what was expected.
+/// Converts a typed value to the value that is sent. An error says what was expected.
 pub type Parse = fn(&str) -> Result<Value, String>;
-/// Displayed names of a choice, which can also be typed.
+/// Returns the displayed names of a choice, which can also be typed.
 pub type Shown = fn(&str) -> Vec<&str>;
 
-/// Declarations of a verb's hooks about a field.
+/// What a verb's hooks define for a field.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Stated {
     pub parse: Option<Parse>,
     pub shown: Option<Shown>,
 }
 
-/// How the flag of a field differs from what is drawn. Without an entry it is named like the field, without `_id`, `_at`
-/// or `_seconds`.
+/// How the flag of a field differs from the derived one. By default, a flag is named like its field, without `_id`,
+/// `_at` or `_seconds`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Flag {
@@ -41,22 +41,22 @@ pub struct Flag {
     /// Placeholder for the value in the help.
     value: Option<String>,
     help: Option<String>,
-    /// Is sent when nothing is typed.
+    /// Value that is sent if nothing is typed.
     default: Option<String>,
     /// Whether the value is typed without the flag's name.
     positional: bool,
-    /// Has to be typed, though the API does not require it.
+    /// Whether the flag is required, though the API does not require the field.
     required: bool,
-    /// Need not be typed, though the API requires it.
+    /// Whether the flag is optional, though the API requires the field.
     optional: bool,
-    /// Whether the flag cannot be typed.
+    /// Whether the flag does not exist on the command line.
     hidden: bool,
-    /// The field without which it cannot be typed.
+    /// The field whose flag must be typed too.
     requires: Option<String>,
 }
 
 impl Flag {
-    /// A flag of this name, with what stands for its value and its help where they are not those of the API.
+    /// Returns a flag with this name. `typed` is its placeholder and its help; without it, those of the API.
     pub fn named(name: String, typed: Option<(&str, &str)>) -> Self {
         let (value, help) = typed
             .map(|(value, help)| (value.to_owned(), help.to_owned()))
@@ -70,7 +70,7 @@ impl Flag {
     }
 }
 
-/// Where the request contains an argument.
+/// The part of the request that contains an argument.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
     Path,
@@ -87,7 +87,7 @@ pub struct Argument {
     stated: Stated,
     help: String,
     is_required: bool,
-    /// Whether null restores the default.
+    /// Whether null resets the field to its default.
     is_nullable: bool,
     kind: ArgumentKind,
 }
@@ -104,7 +104,7 @@ enum ArgumentKind {
     Switch,
     Bool,
     Choice(Vec<String>),
-    /// A time; a duration counts from now, ahead or back.
+    /// A time. A duration is converted to a time that far from now, in the future if `is_ahead`, else in the past.
     Time {
         is_ahead: bool,
     },
@@ -113,28 +113,28 @@ enum ArgumentKind {
         least: Option<i64>,
         most: Option<i64>,
     },
-    /// Read from a file or from standard input.
+    /// A secret that is read from a file or from standard input.
     Secret,
-    /// List of texts.
+    /// A list of texts.
     Many,
-    /// Object whose fields have any names.
+    /// An object with arbitrary field names.
     Pairs,
 }
 
 /// Marks the schema of a field that null resets.
 const NULLABLE: &str = "x-nullable";
-/// Typed value that resets a choice.
+/// The value to type to reset a choice.
 const DEFAULT: &str = "default";
 
-/// The parameters of a route's query, and the schema of its body; both without references.
+/// The parameters of a route's query, and the schema of its body, both with references resolved.
 struct RouteFields {
     query: Vec<Value>,
     body: Value,
-    /// Whether a header has the reason of a change.
+    /// Whether a header carries the reason of a change.
     has_reason: bool,
 }
 
-/// The routes of the API by method and path.
+/// The API's routes, by method and path.
 static ROUTES: LazyLock<BTreeMap<(&'static str, &'static str), RouteFields>> =
     LazyLock::new(|| {
         let mut all = Vec::new();
@@ -181,10 +181,10 @@ static ROUTES: LazyLock<BTreeMap<(&'static str, &'static str), RouteFields>> =
         described.collect()
     });
 
-/// The arguments of a route: those of the path, of the query and of the body, in this order.
+/// Returns the arguments of a route: those of the path, of the query and of the body, in this order.
 ///
 /// # Panics
-/// When there is no such route; a test draws all.
+/// Panics if there is no such route. A test derives the arguments of every route.
 pub fn of_route(
     method: &str,
     path: &str,
@@ -217,7 +217,7 @@ pub fn of_route(
     of_path.chain(of_query).chain(of_body).collect()
 }
 
-/// Whether a change by this route has its reason in a header, and not in its body.
+/// Returns whether a change by this route carries its reason in a header, and not in its body.
 pub fn takes_reason(method: &str, path: &str) -> bool {
     let RouteFields {
         body, has_reason, ..
@@ -231,7 +231,7 @@ fn fields_of<'a>(method: &'a str, path: &'a str) -> &'a RouteFields {
         .unwrap_or_else(|| panic!("no route {method} {path}"))
 }
 
-/// A schema, or the one it refers to.
+/// Resolves a schema that is a reference.
 fn resolved(schema: &Value, definitions: &Map<String, Value>) -> Value {
     let inner = present(schema);
     let name = inner["$ref"]
@@ -249,7 +249,7 @@ fn resolved(schema: &Value, definitions: &Map<String, Value>) -> Value {
     found
 }
 
-/// Help for a parameter in the path, which the API describes only by its route.
+/// Returns the help for a path parameter. The API describes it only through its route.
 fn of_path(field: &str) -> Option<&'static str> {
     Some(match field {
         "alarm_id" => "The alarm's id",
@@ -294,7 +294,7 @@ impl Argument {
         }
     }
 
-    /// The flag of a field that need not be typed.
+    /// Returns an optional argument for a field of the body, with this flag.
     pub fn of_property(field: &str, schema: &Value, flag: Flag) -> Self {
         Self {
             flag,
@@ -310,7 +310,7 @@ impl Argument {
         }
     }
 
-    /// This, with a value that is not sent as it is typed.
+    /// Sets the parser of a value that is sent in another form than it is typed.
     pub fn parsed(self, parse: Option<Parse>) -> Self {
         Self {
             stated: Stated {
@@ -321,18 +321,18 @@ impl Argument {
         }
     }
 
-    /// Whether it is typed without a name.
+    /// Returns whether the argument is typed without a name.
     pub fn is_positional(&self) -> bool {
         self.flag.positional
             || self.place == Place::Path && self.field != "app_id" && self.flag.name.is_none()
     }
 
-    /// Whether it can be reset to its default.
+    /// Returns whether the argument can be reset to its default.
     pub fn is_resettable(&self) -> bool {
         self.is_nullable && !self.flag.required && !self.flag.hidden
     }
 
-    /// The flag's name without dashes.
+    /// Returns the flag's name without dashes.
     pub fn name(&self) -> String {
         self.flag
             .name
@@ -340,7 +340,7 @@ impl Argument {
             .unwrap_or_else(|| flags::of_field(&self.field))
     }
 
-    /// The flag as it is typed, with dashes.
+    /// Returns the flag as it is typed, with dashes.
     pub fn typed(&self) -> String {
         if self.is_positional() {
             self.value_name()
@@ -369,7 +369,7 @@ impl Argument {
         self.flag.value.clone().unwrap_or_else(own)
     }
 
-    /// The argument of the command line; none where it cannot be typed.
+    /// Returns the command line argument; `None` if it cannot be typed.
     pub fn drawn(&self) -> Option<Arg> {
         if self.flag.hidden {
             return None;
@@ -447,22 +447,23 @@ impl Argument {
         })
     }
 
-    /// Value for a list that was not typed: an empty list if the whole is replaced.
+    /// Returns the value for a list that was not typed: an empty list if the list is required, since it is then
+    /// replaced as a whole.
     fn nothing(&self) -> Option<Value> {
         self.is_required.then(|| json!([]))
     }
 
-    /// Whether its value is a secret.
+    /// Returns whether the argument's value is a secret.
     pub const fn is_secret(&self) -> bool {
         matches!(self.kind, ArgumentKind::Secret)
     }
 
-    /// Whether its value may be shown again: it neither is nor contains a secret.
+    /// Returns whether the argument's value may be shown again: it neither is nor contains a secret.
     pub const fn is_open(&self) -> bool {
         !matches!(self.kind, ArgumentKind::Secret | ArgumentKind::Pairs)
     }
 
-    /// A field of the API that is this argument or a part of it, as it is typed: `--flag`, or `--flag NAME`.
+    /// Returns how to type a field of the API that is this argument or a part of it: `--flag`, or `--flag NAME`.
     pub fn typed_part(&self, field: &str) -> String {
         let part = field
             .strip_prefix(&self.field)
@@ -474,12 +475,12 @@ impl Argument {
         }
     }
 
-    /// Whether it can be a name that stands for an id.
+    /// Returns whether the argument's value can be a name that stands for an id.
     pub const fn is_text(&self) -> bool {
         matches!(self.kind, ArgumentKind::Text)
     }
 
-    /// The value of the API for what was typed; names are not looked up.
+    /// Returns the API's value for what was typed; `None` if nothing was typed. Names are not resolved to ids.
     pub fn value(&self, matches: &ArgMatches) -> anyhow::Result<Option<Value>> {
         if self.flag.hidden {
             return Ok(None);
@@ -518,7 +519,7 @@ impl Argument {
     }
 }
 
-/// A choice as it is typed: by its name in the API, or by what people see for it.
+/// Returns a choice that can be typed by its API name or by its displayed names.
 fn choice_of(name: String, shown: Option<Shown>) -> PossibleValue {
     let others: Vec<String> = shown.map_or_else(Vec::new, |shown| {
         shown(&name).into_iter().map(str::to_owned).collect()
@@ -527,7 +528,7 @@ fn choice_of(name: String, shown: Option<Shown>) -> PossibleValue {
     PossibleValue::new(name).aliases(others)
 }
 
-/// The name of the choice that was typed.
+/// Returns the API name of the choice that was typed.
 fn name_of(known: &[PossibleValue], typed: String) -> String {
     let found = known.iter().find(|choice| choice.matches(&typed, true));
     found.map_or(typed, |choice| choice.get_name().to_owned())
@@ -576,7 +577,7 @@ fn seconds_as_typed(seconds: i64) -> String {
     times::compact(Duration::from_secs(seconds.unsigned_abs()))
 }
 
-/// The limits of a number in parentheses; empty without an upper one.
+/// Returns the limits of a number in parentheses; empty if there is no upper limit.
 fn between(least: Option<i64>, most: Option<i64>, shown: fn(i64) -> String) -> String {
     match (least, most) {
         (least, Some(most)) => {
@@ -587,7 +588,7 @@ fn between(least: Option<i64>, most: Option<i64>, shown: fn(i64) -> String) -> S
 }
 
 impl ArgumentKind {
-    /// How a value is typed, behind the description.
+    /// Returns how a value is typed, to be appended to the description.
     fn grammar(&self) -> String {
         match self {
             Self::Time { is_ahead: true } => {

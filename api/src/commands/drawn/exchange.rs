@@ -1,26 +1,26 @@
-//! A call of a command: what was typed, and the answer to it.
+//! A command's call: what was typed, and the response.
 
 use crate::table;
 use api::shell::quoted;
 use serde_json::{Map, Value};
 
-/// The typed arguments and the API's response. Typed secrets are left out.
+/// The typed arguments and the API's response. Secrets that were typed are left out.
 pub struct Exchange {
     pub answer: Value,
-    /// The arguments by the names of their fields.
+    /// The arguments, by the names of their fields.
     pub typed: Map<String, Value>,
-    /// Whether some of them select part of a list.
+    /// Whether one of the arguments filters a list.
     pub is_filtered: bool,
 }
 
 impl Exchange {
-    /// One argument as text; empty when it was not typed.
+    /// Returns one argument as text; empty if it was not typed.
     pub fn typed(&self, field: &str) -> String {
         self.typed.get(field).map(table::raw).unwrap_or_default()
     }
 
-    /// A text with each `{field}` replaced by what was typed, else by that field of the answer. Between backticks, where
-    /// a command stands, it is one argument of a shell.
+    /// Replaces each `{field}` in a text by what was typed or, without that, by this field of the response. Between
+    /// backticks, where a command stands, the value is quoted as one shell argument.
     pub fn filled(&self, text: &str) -> String {
         let (mut filled, mut is_in_command) = (String::new(), false);
         for (at, part) in text.split(['{', '}']).enumerate() {

@@ -1,6 +1,6 @@
-//! Commands that are one call of the API. `verbs/` has a table of the verbs of each resource, each with its route; the
-//! flags, their texts, types and limits are those of the route's parameters and body. What a table cannot express is a
-//! [`Hook`].
+//! Commands that are one call of the API each. `verbs/` has a table for each resource, with its verbs and their routes.
+//! The flags, with their texts, types and limits, are derived from the parameters and the body of the route. Everything
+//! that a table cannot express is a [`Hook`].
 
 mod argument;
 mod exchange;
@@ -30,7 +30,7 @@ use verb::Verb;
 /// Hooks by the names of their verbs.
 type Hooks = &'static [(&'static str, Hook)];
 
-/// Hooks by the names of the resources, for what their tables cannot express.
+/// Hooks by the names of the resources, for what the tables cannot express.
 const HOOKS: &[(&str, Hooks)] = &[
     ("app", app::HOOKS),
     ("key", key::HOOKS),
@@ -50,14 +50,14 @@ const HOOKS: &[(&str, Hooks)] = &[
     ("explain", explain::HOOKS),
 ];
 
-/// The commands about one kind of thing. Without a description of its own, its only verb is the command itself.
+/// The commands about one resource. Without a description of its own, its only verb is the command itself.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Resource {
     #[serde(skip)]
     name: &'static str,
     about: Option<String>,
-    /// The end of the help: an example, and what to do next.
+    /// The end of the help: an example, and the next steps.
     #[serde(default)]
     help: String,
     verbs: Vec<Verb>,
@@ -85,10 +85,10 @@ static RESOURCES: LazyLock<Vec<Resource>> = LazyLock::new(|| {
     TABLES.iter().map(read).collect()
 });
 
-/// The command that lists what the first id of a path names; `None` where no command does.
+/// Returns the command that lists the resources identified by the first id of a path; `None` if there is none.
 fn listing(path: &str) -> Option<String> {
     let (before, _) = path.strip_prefix("/v1/")?.split_once("/{")?;
-    // An explained event may be one of a device, and device events have a list of their own.
+    // An explained event may be a device event, and device events have their own list.
     let collection = before
         .rsplit('/')
         .next()
@@ -135,7 +135,7 @@ impl Resource {
             .after_help(end.unwrap_or_default())
     }
 
-    /// The verb that was typed, and its arguments.
+    /// Returns the verb that was typed, and its arguments.
     fn typed<'a>(
         &'static self,
         matches: &'a ArgMatches,

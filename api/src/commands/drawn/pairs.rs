@@ -1,4 +1,4 @@
-//! Fields of an object whose names its store chooses, each typed as `NAME=VALUE`.
+//! Fields of an object whose names the store defines. Each is typed as `NAME=VALUE`.
 
 use crate::secret::Source;
 use anyhow::bail;
@@ -21,7 +21,7 @@ enum PairValue {
     Secret(Source),
 }
 
-/// Parses `NAME=VALUE`, `NAME=@FILE`, `NAME=-` for standard input, or `NAME=` for a field to remove.
+/// Parses `NAME=VALUE`, `NAME=@FILE`, `NAME=-` for standard input, or `NAME=` to remove a field.
 pub fn parse(text: &str) -> Result<Pair, String> {
     let (name, value) = text
         .split_once('=')
@@ -38,7 +38,7 @@ pub fn parse(text: &str) -> Result<Pair, String> {
     })
 }
 
-/// The fields of the pairs that follow a flag; null is a field to remove.
+/// Returns the fields from the pairs typed with a flag. A field to remove is null.
 pub fn fields<'p>(
     flag: &str,
     pairs: impl Iterator<Item = &'p Pair>,

@@ -1,4 +1,4 @@
-//! How the response of a call is printed. `--json` always prints it verbatim.
+//! Prints the response of a call. `--json` always prints it unchanged.
 
 use super::exchange::Exchange;
 use super::verb::{Hook, Verb};
@@ -118,7 +118,7 @@ impl Verb {
     }
 }
 
-/// A column: `heading = path`, or one text for both.
+/// Parses a column: `heading = path`, or one text that is both.
 fn of_text(text: &str) -> Column<'_> {
     text.split_once(" = ").unwrap_or((text, text))
 }

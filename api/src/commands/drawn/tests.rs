@@ -6,7 +6,7 @@ use api::operation::{Operation, Schemas};
 use api::routes::routes;
 use std::collections::BTreeMap;
 
-/// The verbs that are one call, with their resource.
+/// Returns the verbs that make a single call, each with its resource and its arguments.
 fn calls() -> Vec<(&'static str, &'static Verb, Vec<argument::Argument>)> {
     let all = RESOURCES
         .iter()

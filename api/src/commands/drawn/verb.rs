@@ -1,4 +1,4 @@
-//! One command: its entry in a table, the command line derived from it, and its call.
+//! One command: its entry in a table, the command line that is derived from it, and its call.
 
 use super::argument::{self, Argument, Flag, Parse, Place, Shown, Stated};
 use super::exchange::Exchange;
@@ -18,35 +18,35 @@ use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
-/// What a verb's table cannot express.
+/// An addition to a verb that its table cannot express.
 pub enum Hook {
-    /// The command is more than one call: adds its arguments, and runs it.
+    /// The command makes more than one call: the first function adds its arguments, the second runs it.
     Own(fn(Command) -> Command, Run),
-    /// Runs before the call, and may refuse it or add fields to its body. A dry run has none.
+    /// Runs before the call, and may refuse it or add fields to its body. A dry run skips it.
     Before(Before),
-    /// Reads the value of a field.
+    /// Parses the typed value of a field.
     Parse(&'static str, Parse),
-    /// Displayed names for the choices of a field.
+    /// Returns the displayed names of a field's choices.
     Shown(&'static str, Shown),
-    /// Changes an answer before it is shown to people.
+    /// Changes a response before it is shown to people.
     Humanize(fn(&mut Value)),
-    /// The order in which the fields of a body are shown.
+    /// Returns the order in which the fields of a body are listed.
     Order(fn() -> Vec<&'static str>),
     /// Prints a response for people.
     Print(fn(&Client, &Exchange)),
-    /// Whether an answer is a failure: then the exit code is 1.
+    /// Returns whether a response is a failure, for which the exit code is 1.
     Fails(fn(&Value) -> bool),
-    /// The sentence about a response.
+    /// Returns the sentence about a response.
     Sentence(fn(&Exchange) -> String),
-    /// Finds the reason of an empty list, or of another empty answer, which then has it as `why_empty`; `None` when
-    /// there is no other than its usual sentence.
+    /// Finds the reason for an empty list or another empty response, which gets the reason as `why_empty`. `None` if
+    /// the verb's usual sentence applies.
     WhyEmpty(WhyEmpty),
 }
 
-/// Runs a command that is more than one call.
+/// Runs a command that makes more than one call.
 pub type Run =
     for<'a> fn(&'a ArgMatches, &'a Client) -> LocalBoxFuture<'a, anyhow::Result<ExitCode>>;
-/// Runs before a call; returns what its body has besides what was typed.
+/// Runs before a call. Returns the fields to add to its body.
 pub type Before = for<'a> fn(
     &'a Client,
     &'a Planned<'a>,
@@ -54,11 +54,11 @@ pub type Before = for<'a> fn(
 pub type WhyEmpty =
     for<'a> fn(&'a Client, &'a Exchange) -> LocalBoxFuture<'a, anyhow::Result<Option<String>>>;
 
-/// A call that is still to be made.
+/// A call that has not been sent yet.
 pub struct Planned<'a> {
     pub path: &'a str,
     pub body: &'a Map<String, Value>,
-    /// The arguments by the names of their fields.
+    /// The arguments, by the names of their fields.
     pub typed: &'a Map<String, Value>,
     /// Whether to skip the confirmation.
     pub is_confirmed: bool,
@@ -71,45 +71,47 @@ pub struct Verb {
     /// Alternative names of the verb.
     #[serde(default)]
     aliases: Vec<String>,
-    /// The method and path of its route; absent where a hook runs it.
+    /// The method and path of the route; `None` if a hook runs the verb.
     pub call: Option<String>,
-    /// Other calls, each by the field that is typed for it.
+    /// Alternative calls, by the field whose argument selects them.
     #[serde(default)]
     call_by: BTreeMap<String, String>,
-    /// Fields with a fixed value; only fields with an entry in `flags` can then be typed.
+    /// Fields with a fixed value. If there are any, only fields with an entry in `flags` can be typed.
     #[serde(default)]
     fixed: Map<String, Value>,
-    /// Whether it changes something, where a hook runs it.
+    /// Whether the verb changes something, for a verb that a hook runs.
     #[serde(default)]
     changes: bool,
     /// Description in one sentence.
     about: String,
-    /// The end of its help: an example, and what to do next.
+    /// The end of the verb's help: an example, and the next steps.
     help: String,
-    /// Deviations from the derived flags, by field.
+    /// Differences from the derived flags, by field.
     #[serde(default)]
     pub flags: BTreeMap<String, Flag>,
-    /// Fields of which exactly one has to be typed.
+    /// Fields of which exactly one must be typed.
     #[serde(default)]
     one_of: Vec<String>,
-    /// The question before it is done, `{}` for the first argument; empty where a hook asks it. A dry run needs none.
+    /// The question to confirm before the call, with `{}` for the first argument; empty if a hook asks it. A dry run
+    /// skips it.
     confirm: Option<String>,
-    /// The columns of a table: `heading = path.of.field`, or the name of both. A column `platform` or `destination` has
-    /// the name beside the id.
+    /// The columns of a table: `heading = path.of.field`, or one text for both. A column `platform` or `destination`
+    /// shows the name beside the id.
     #[serde(default)]
     pub(super) columns: Vec<String>,
     /// The sentence about an empty list.
     pub(super) nothing: Option<String>,
-    /// The sentence about an empty list if a filter was typed, if it differs.
+    /// The sentence about an empty list if a filter was typed and the sentence differs.
     pub(super) no_match: Option<String>,
-    /// The sentence about an answer; `{field}` is what was typed, else that of the answer.
+    /// The sentence about a response. `{field}` is replaced by what was typed or, without that, by the field of the
+    /// response.
     pub(super) sentence: Option<String>,
     #[serde(skip)]
     pub hooks: Vec<&'static Hook>,
 }
 
 impl Verb {
-    /// Arguments of the verb; none if a hook runs it.
+    /// Returns the arguments of the verb; empty if a hook runs it.
     pub fn arguments(&self) -> Vec<Argument> {
         let stated = |field: &str| {
             let mut stated = Stated::default();
@@ -162,13 +164,13 @@ impl Verb {
         self.call.as_deref().and_then(|call| call.split_once(' '))
     }
 
-    /// The call for what was typed.
+    /// Returns the method and path of the call that the typed fields select.
     fn call_for(&self, is_typed: impl Fn(&str) -> bool) -> Option<(&str, &str)> {
         let other = self.call_by.iter().find(|(field, _)| is_typed(field));
         other.map_or_else(|| self.call(), |(_, call)| call.split_once(' '))
     }
 
-    /// The command line parser of the verb, under a name.
+    /// Returns the verb's command line parser, under this name.
     pub fn command(&self, name: &str) -> Command {
         let own = self.hooks.iter().find_map(|hook| match hook {
             Hook::Own(augment, _) => Some(augment),
@@ -187,14 +189,14 @@ impl Verb {
         command.about(&self.about).after_help(&self.help)
     }
 
-    /// Whether its reason is typed by the flag that all have whose call has none in its body.
+    /// Returns whether the verb has the common flag for a reason, because the body of its call has no field for it.
     fn takes_reason(&self) -> bool {
         self.call().map_or(self.changes, |(method, path)| {
             argument::takes_reason(method, path)
         })
     }
 
-    /// Refuses `update` of a resource without a field to change.
+    /// Refuses an `update` without a field to change.
     pub fn check(&self, resource: &str, matches: &ArgMatches) -> Result<(), clap::Error> {
         if self.name != "update" {
             return Ok(());
@@ -326,8 +328,8 @@ impl Verb {
         .await
     }
 
-    /// Puts each value at its place in the call. A name becomes the id that it has in the app; the app itself may be one
-    /// of the values.
+    /// Puts each value into its part of the call. A name is replaced by the id that it has in the app, which may itself
+    /// be one of the values.
     async fn fill<'a>(
         &self,
         client: &Client,
@@ -362,7 +364,7 @@ impl Verb {
         Ok(parts)
     }
 
-    /// Runs the hooks that precede the call, and adds to its body what they return.
+    /// Runs the hooks that precede the call, and adds the fields that they return to its body.
     async fn run_before(
         &self,
         client: &Client,
@@ -385,7 +387,7 @@ impl Verb {
         Ok(())
     }
 
-    /// Asks the question of the table, if there is one.
+    /// Asks the verb's question for confirmation, if there is one.
     fn confirm(
         &self,
         matches: &ArgMatches,
@@ -417,7 +419,8 @@ impl Verb {
         bail!("`{}` has neither a call nor a hook", self.name)
     }
 
-    /// The id for a text in this argument. Only verbs that explain an event accept the id of a delivery instead.
+    /// Returns the id that this argument's text stands for. Only verbs that explain an event also accept a delivery's
+    /// id.
     async fn id_of(
         &self,
         client: &Client,
@@ -441,14 +444,14 @@ struct CallParts<'a> {
     body: Map<String, Value>,
 }
 
-/// The arguments that were typed.
+/// The values of the arguments that were typed.
 struct TypedValues<'a> {
     all: Vec<(&'a Argument, Value)>,
-    /// Values of the arguments that are not secret, by field.
+    /// The values of the arguments that are not secret, by field.
     open: Map<String, Value>,
 }
 
-/// The values of the arguments that were typed.
+/// Returns the values of the arguments that were typed.
 fn typed_values<'a>(
     arguments: &'a [Argument],
     matches: &ArgMatches,
@@ -470,7 +473,7 @@ fn typed_values<'a>(
     })
 }
 
-/// Sets the fields to null that `--clear` names.
+/// Sets the fields that `--clear` names to null.
 fn clear_fields(
     matches: &ArgMatches,
     arguments: &[Argument],
@@ -491,7 +494,8 @@ fn clear_fields(
 const CLEAR: &str = "clear";
 const APP: &str = "app";
 
-/// Whether the line names what has a unique name in one app alone, and no argument is that app.
+/// Returns whether the verb needs the flag `--app`: an argument is a name that is unique only within an app, and no
+/// argument is that app.
 fn takes_app(arguments: &[Argument]) -> bool {
     let is_named = |one: &Argument| {
         one.place == Place::Path
@@ -501,7 +505,7 @@ fn takes_app(arguments: &[Argument]) -> bool {
     arguments.iter().any(is_named) && arguments.iter().all(|one| one.name() != APP)
 }
 
-/// The flag with the app in which a name is searched.
+/// Returns the flag for the app in which names are looked up.
 fn app() -> Arg {
     Arg::new(APP)
         .long(APP)
@@ -509,7 +513,7 @@ fn app() -> Arg {
         .help("The app in which the name is looked up, by its id or name")
 }
 
-/// The id of the app in which names are searched; all apps without one.
+/// Returns the id of the app in which names are looked up; `None` for all apps.
 async fn app_of(client: &Client, matches: &ArgMatches) -> anyhow::Result<Option<String>> {
     match matches.try_get_one::<String>(APP).ok().flatten() {
         Some(text) => Ok(Some(names::app_id(client, text).await?)),
@@ -517,7 +521,7 @@ async fn app_of(client: &Client, matches: &ArgMatches) -> anyhow::Result<Option<
     }
 }
 
-/// The flag with the reason of a change.
+/// Returns the flag for the reason of a change.
 fn reason() -> Arg {
     Arg::new(REASON)
         .long("reason")
@@ -525,7 +529,7 @@ fn reason() -> Arg {
         .help("The reason, for the audit log")
 }
 
-/// The flag that resets fields, by the names of their flags.
+/// Returns the flag that resets fields, which it accepts by the names of their flags.
 fn clear(names: Vec<String>) -> Arg {
     let arg = Arg::new(CLEAR).long(CLEAR).value_name("FLAG");
     let arg = arg.help("Reset these flags to their defaults");
@@ -534,7 +538,7 @@ fn clear(names: Vec<String>) -> Arg {
         .action(ArgAction::Append)
 }
 
-/// A refusal about an unknown customer: it names the typed id, and the id that was probably meant.
+/// Adds the typed id, and the id that was probably meant, to a refusal about an unknown customer.
 async fn unknown_customer(
     client: &Client,
     error: anyhow::Error,
@@ -552,7 +556,7 @@ async fn unknown_customer(
     }
 }
 
-/// A refusal that names the typed id which the service does not know, and the command that lists the known ones.
+/// Adds the typed id that the service does not know, and the command that lists the known ids, to a refusal.
 fn missing(
     error: anyhow::Error,
     path: &str,
@@ -573,9 +577,9 @@ fn missing(
     }
 }
 
-/// A refusal in the words of the flags that were typed.
+/// Replaces the field names in a refusal by the names of the typed flags.
 fn in_flags(error: anyhow::Error, arguments: &[Argument]) -> anyhow::Error {
-    // A part of a field is named `prices[0].currency`.
+    // The name of a part of a field looks like `prices[0].currency`.
     let flag = |field: &str| {
         let name = field.split(['.', '[']).next().unwrap_or_default();
         if name == REASON {

@@ -1,8 +1,7 @@
-//! The demo of `settle run`: an app that is ready to try, with trusted samples and a receiver of its events.
+//! The demo of `settle run`: an app that is ready to try, with trusted samples and a receiver for its events.
 //!
-//! Created by the first run and reused by every later one. What it needs besides the settings: a receiver on this
-//! machine by plain `http`, for its own destination alone; and the certificate of samples and the simulated store, for
-//! samples alone.
+//! The first run creates it, and every later run reuses it. It needs permissions beyond the settings: for its own
+//! destination, a receiver on this machine by plain `http`; for samples, their certificate and the simulated store.
 
 use crate::data;
 use crate::receiver::{self, Receiver, Style};
@@ -45,7 +44,7 @@ const VALID_MS: i64 = 20 * 365 * DAY_MS;
 const NAME: &str = "demo";
 const RECEIVER: &str = "built-in receiver";
 
-/// What the demo consists of.
+/// The parts of the demo.
 pub struct Demo {
     /// The platform to which samples are sent.
     pub platform: Platform,
@@ -55,15 +54,15 @@ pub struct Demo {
     store: &'static DemoStore,
     /// The receiver's destination, and its URL.
     destination: Exception,
-    /// Socket of the receiver.
+    /// Listening socket of the receiver.
     receiver: TcpListener,
     /// The receiver's signing secret.
     secret: SecretString,
 }
 
-/// The receiver and the simulated store of a demo, which run.
+/// The running receiver and simulated store of the demo.
 pub struct Running {
-    /// How the simulated store is reached, and about what.
+    /// How the worker reaches the simulated store, and the purchases for which it does.
     pub simulated: Simulated,
     simulating: JoinHandle<std::io::Result<()>>,
     receiving: JoinHandle<anyhow::Result<()>>,
@@ -71,7 +70,7 @@ pub struct Running {
 }
 
 impl Demo {
-    /// Additional permissions besides the settings: samples of this data directory, and a receiver on this machine.
+    /// Returns the permissions beyond the settings: samples of this data directory, and a receiver on this machine.
     pub fn allowed(&self, data: &Path) -> anyhow::Result<config::Demo> {
         let certificate_url = self.signer.certificate_url();
         let url = certificate_url.context("the samples' certificate")?;
@@ -124,7 +123,7 @@ impl Demo {
 }
 
 impl Running {
-    /// Ends both. Only the worker uses the simulated store, and the worker must have ended.
+    /// Ends both. Only the worker uses the simulated store, so the worker must have ended before.
     pub async fn end(self) -> anyhow::Result<()> {
         self.simulating.abort();
         drop(self.end_receiver);
@@ -132,7 +131,7 @@ impl Running {
     }
 }
 
-/// The signer of samples, from the data directory of `run`.
+/// Returns the signer of samples, with the key and certificate from the data directory of `run`.
 pub fn signer(store: &DemoStore, data: &Path) -> anyhow::Result<Box<dyn SampleSigner>> {
     let read = |path: PathBuf| {
         std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))
@@ -144,7 +143,7 @@ pub fn signer(store: &DemoStore, data: &Path) -> anyhow::Result<Box<dyn SampleSi
     (store.load)(&key, &certificate)
 }
 
-/// The signer of samples; its key and certificate are created when they are missing.
+/// Returns the signer of samples. Creates its key and certificate if they are missing.
 pub fn load_or_create_signer(
     store: &DemoStore,
     data: &Path,
@@ -169,7 +168,7 @@ pub struct DemoSettings<'a> {
     pub is_window_set: bool,
 }
 
-/// Finds the demo, or creates it.
+/// Finds the demo of an earlier run, or creates it.
 pub async fn set_up(store: &Store, wanted: &DemoSettings<'_>) -> anyhow::Result<Demo> {
     let (name, of_store) = stores::demo().context("no store has a demo")?;
     let app = app(store).await.context("the demo app")?;
@@ -256,7 +255,7 @@ async fn platform(
     let new = NewPlatform {
         app_id: new.app,
         store: new.store.to_owned(),
-        // Simulated purchases count as tests.
+        // Purchases from the simulated store count as tests.
         settings: PlatformSettings {
             environment: Environment::Sandbox,
             ..settings
@@ -270,7 +269,7 @@ async fn platform(
     store.new_platform(new).await
 }
 
-/// Updates the platform of an earlier run: its window, its environment and the secret of the simulated store.
+/// Updates an earlier run's platform: its window, its environment and the secret of the simulated store.
 async fn bring_up_to_date(
     store: &Store,
     platform: Platform,
@@ -295,7 +294,7 @@ async fn bring_up_to_date(
     store.update_platform(platform.id, change, set).await
 }
 
-/// Fills the catalogue with the products of the simulated store, unless it has entries.
+/// Fills the catalogue with the simulated store's products, unless it already has entries.
 async fn fill_catalogue(store: &Store, app: AppId, of_store: &DemoStore) -> anyhow::Result<()> {
     if store.catalogue(app).await? != Catalogue::default() {
         return Ok(());
@@ -333,7 +332,8 @@ async fn fill_catalogue(store: &Store, app: AppId, of_store: &DemoStore) -> anyh
     Ok(())
 }
 
-/// The demo's destination, and the listener of its receiver. The port of an earlier run is used again if it is free.
+/// Returns the demo's destination, and the listener of its receiver. The port of an earlier run is reused if it is
+/// free.
 async fn destination(store: &Store, app: AppId) -> anyhow::Result<(Destination, TcpListener, Url)> {
     let known = store
         .destinations(app, Page::default())
@@ -381,7 +381,7 @@ async fn moved(
     Ok(store.update_destination(known.id, change, |_| {}).await?)
 }
 
-/// The kind of the receiver's destination: one that signs, since the receiver verifies.
+/// Returns the kind of the receiver's destination. It must sign requests, since the receiver verifies them.
 fn receiver_kind() -> anyhow::Result<(&'static dyn Kind, &'static dyn Signer)> {
     signing().context("no kind of destination signs")
 }
@@ -400,7 +400,7 @@ fn new_destination(app_id: AppId, fields: &Map<String, Value>) -> anyhow::Result
     })
 }
 
-/// Allows a receiver on this machine, when its destination is created or changed here.
+/// Returns the rules that allow a receiver on this machine, for creating or changing the demo's destination.
 fn allowed() -> Allowed {
     let allowed_networks = vec![IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::LOCALHOST, 8))];
     Allowed {

@@ -1,4 +1,4 @@
-//! Whether `settle run` starts a Temporal dev server, and the ports of that server.
+//! Decides whether `settle run` starts a Temporal dev server, and at which ports.
 
 use crate::data;
 use activities::engine::Addresses;
@@ -14,23 +14,24 @@ const VARIABLES: [&str; 3] = [
     "TEMPORAL_CONFIG_FILE",
 ];
 
-/// Whether a dev server is needed: the environment names no other server.
+/// Returns whether a dev server is needed, because the environment names no other server.
 pub fn is_needed(variables: &Variables) -> bool {
     !VARIABLES
         .iter()
         .any(|name| variables.get(*name).is_some_and(|text| !text.is_empty()))
 }
 
-/// Which ports a dev server is started at.
+/// The ports at which a dev server is started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ports {
-    /// The ports of the last start, otherwise the usual ones, if they are free, so that bookmarks work.
+    /// The ports of the last start or, without one, the default ports, so that bookmarks work. Ports that are taken are
+    /// replaced.
     Usual,
     /// Any free ports.
     Any,
 }
 
-/// Notes the ports of a start in the data directory, for the next one.
+/// Stores the ports of a start in the data directory, for the next start.
 pub fn note(data: &Path, Addresses { temporal, ui }: Addresses) -> anyhow::Result<()> {
     data::write(
         &data::temporal_ports_file(data),
@@ -38,13 +39,13 @@ pub fn note(data: &Path, Addresses { temporal, ui }: Addresses) -> anyhow::Resul
     )
 }
 
-/// The ports that were noted: that of Temporal and that of its UI.
+/// Parses the stored ports: Temporal's, then that of its UI.
 fn noted(text: &str) -> Option<(u16, u16)> {
     let (temporal, ui) = text.trim().split_once(' ')?;
     Some((temporal.parse().ok()?, ui.parse().ok()?))
 }
 
-/// Addresses that are free at the moment. Another program can take them before the server does.
+/// Returns addresses that are free at the moment. Another program can take them before the server does.
 pub fn addresses(data: &Path, ports: Ports) -> anyhow::Result<Addresses> {
     let (temporal, ui) = match ports {
         Ports::Usual => {
@@ -53,7 +54,7 @@ pub fn addresses(data: &Path, ports: Ports) -> anyhow::Result<Addresses> {
         }
         Ports::Any => (0, 0),
     };
-    // Both are bound at once, so that they differ.
+    // Both are bound at the same time, so that they differ.
     let (temporal, ui) = (bind(temporal)?, bind(ui)?);
     Ok(Addresses {
         temporal: address(&temporal)?,

@@ -1,8 +1,8 @@
-//! `settle run`: everything in one process: SQLite, the API, the worker and a demo app, with Temporal's dev server as a
-//! child process.
+//! `settle run`: everything in one process (SQLite, the API, the worker and a demo app), with Temporal's dev server as
+//! a child process.
 //!
-//! A failure on a fresh machine is one line with the next step. The inbox opens first and waits for nothing else:
-//! notifications are accepted while Temporal is fetched, starts or fails.
+//! On a new machine, a failure prints one line with the next step. The inbox opens first and waits for nothing else:
+//! notifications are accepted while Temporal is downloaded, starts or fails.
 
 pub mod demo;
 mod dev_server;
@@ -34,7 +34,7 @@ use temporal::{Server, Temporal};
 use welcome::Welcome;
 use worker::WorkerParts;
 
-/// After this time without an answer of Temporal, a warning is logged. Notifications are accepted in the meantime.
+/// Time without a response from Temporal after which a warning is logged. Notifications are accepted meanwhile.
 const WARN_AFTER: Duration = Duration::from_secs(60);
 
 /// Start everything: a Temporal dev server, an SQLite database, the API and the worker, with a demo app.
@@ -86,7 +86,7 @@ impl Options {
         }
     }
 
-    /// The first flag that is set and belongs only to `run`.
+    /// Returns the first of the set flags that only `run` has.
     pub fn own_flag(&self) -> Option<&'static str> {
         let flags = [
             ("--listen", self.listen.is_some()),
@@ -108,7 +108,7 @@ pub async fn run(options: Options, dashboard: &'static Dashboard) -> anyhow::Res
     let variables = environment();
     let dev_server = dev_server::is_needed(&variables).then(DevServer::default);
     let (mut config, data) = prepare(&options.flags(), variables.clone())?;
-    // Who sets a filter wants to see what passes it.
+    // A user who sets a filter expects to see the log on the terminal.
     let is_verbose = options.verbose
         || variables
             .get("SETTLE_LOG")
@@ -158,7 +158,7 @@ pub async fn run(options: Options, dashboard: &'static Dashboard) -> anyhow::Res
     Ok(ExitCode::SUCCESS)
 }
 
-/// The settings, completed from the data directory.
+/// Returns the settings, completed from the data directory.
 fn prepare(flags: &Flags, mut variables: Variables) -> anyhow::Result<(Config, PathBuf)> {
     let loaded = config::load(flags, &variables)?;
     let data = data::own_directory(&loaded.data)?;
@@ -181,13 +181,14 @@ fn prepare(flags: &Flags, mut variables: Variables) -> anyhow::Result<(Config, P
     Ok((config, data))
 }
 
-/// Writes into the data directory where this process serves its API, so that commands with the same --data find it.
+/// Writes the URL of this process's API into the data directory, so that commands with the same --data find it.
 fn record_address(data: &Path, addresses: Addresses) -> anyhow::Result<()> {
     let url = client::listening(addresses.api)?;
     data::write(&data::service_file(data), format!("{url}\n").as_bytes())
 }
 
-/// Finds or fetches the dev server, if one is needed, and starts it. `None` also when `stop` comes first.
+/// Finds or downloads the dev server, if one is needed, and starts it. Returns `None` if none is needed, or if `stop`
+/// comes first.
 async fn start_temporal(server: Option<Server>, stop: Stop) -> anyhow::Result<Option<Temporal>> {
     let Some(server) = server else {
         return Ok(None);
@@ -207,7 +208,7 @@ struct Runner {
     dashboard: &'static Dashboard,
     demo: Option<Demo>,
     data: PathBuf,
-    /// The file of the log; `None` on standard error.
+    /// The log file; `None` if the log goes to standard error.
     log: Option<PathBuf>,
     dev_server: Option<DevServer>,
     /// Whether the dev server serves its UI.
@@ -215,7 +216,7 @@ struct Runner {
 }
 
 impl Runner {
-    /// Runs until `stop`. Returns the dev server, which still runs.
+    /// Runs until `stop`. Returns the dev server, which is still running.
     async fn run(self, stop: Stop) -> anyhow::Result<Option<Temporal>> {
         let addresses = self.sockets.addresses()?;
         let log = self.log.as_ref().map_or_else(String::new, |log| {
@@ -262,7 +263,7 @@ impl Runner {
         let starting = start_temporal(server, stop);
         let result =
             tokio::try_join!(serving, working, greeting, starting).map(|(.., server)| server);
-        // Its receiver ends last, so that the worker's last deliveries arrive.
+        // The demo's receiver ends last, so that the worker's last deliveries arrive.
         let closed = match demo {
             Some(demo) => demo.end().await,
             None => Ok(()),
@@ -270,7 +271,7 @@ impl Runner {
         result.and_then(|server| closed.map(|()| server))
     }
 
-    /// The page, with links to the UI of the dev server, whose address may be known only later.
+    /// Returns the dashboard's pages, with links to the dev server's UI, whose address may become known only later.
     fn pages(&self, engine: &Engine) -> Pages {
         match (&self.dev_server, &self.config.ui.temporal_url) {
             (Some(_), None) if !self.has_ui => Pages::new(&self.config),
@@ -301,7 +302,7 @@ impl Runner {
         }
     }
 
-    /// The dev server to start, if one is needed.
+    /// Returns how to start the dev server, if one is needed.
     fn server(&self) -> Option<Server> {
         let namespace = namespace_of(self.store.installation().org_id);
         let (data, cli, has_ui) = (
@@ -319,7 +320,7 @@ impl Runner {
     }
 }
 
-/// Prints the addresses once everything runs.
+/// Prints the addresses once everything is running.
 async fn greet(engine: &Engine, stop: Stop, welcome: Welcome) -> anyhow::Result<()> {
     let began = clock::now();
     let mut has_warned = false;

@@ -1,14 +1,14 @@
 //! The Temporal dev server as a child process: started, watched, restarted when it dies, and ended with this process.
 //!
-//! A shell between this process and the server reads a pipe. When this process ends, also by SIGKILL, the pipe closes
-//! and the shell kills the server. The line `stop` in the pipe sends SIGTERM to the server instead. Shell and server
-//! are in a process group of their own, so that Ctrl-C reaches only this process. The server runs with a lower priority,
-//! because a store gives up waiting for an answer, while settling can be a little late. Nothing waits until the server
-//! has started, and a server that fails stops nothing else. It gets no setting of settle, and its files are its owner's.
+//! A shell between this process and the server reads a pipe. When this process ends, even by SIGKILL, the pipe closes
+//! and the shell kills the server. The line `stop` in the pipe makes the shell send SIGTERM instead. Shell and server
+//! have their own process group, so that Ctrl-C reaches only this process. The server has a lower priority: a store
+//! gives up if a response is late, while settling may be a little late. Nothing waits for the server's start, and a
+//! server that fails stops nothing else. It receives none of settle's settings, and only its owner can read its files.
 //!
-//! Another program can take a port of the server before the server binds it. The server then ends, and is started at
-//! other ports, until the engine has found it: the server has a namespace that no other has. The next process begins
-//! with the ports of the last one, so that bookmarks work.
+//! Another program can take a port of the server before the server binds it. The server then ends, and is restarted at
+//! other ports until the engine has found it, which it recognizes by its unique namespace. The next process starts with
+//! the ports of the last one, so that bookmarks work.
 
 use super::dev_server::{self, Ports};
 use activities::engine::{Addresses, DevServer};
@@ -26,7 +26,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-/// The script of the shell. Its argument is the command of the server.
+/// The shell's script. Its arguments are the server's command.
 const KEEPER: &str = r#"
 umask 077
 exec 3<&0
@@ -42,19 +42,19 @@ kill "$keeper" 2>/dev/null
 exit "$code"
 "#;
 
-/// The server's database in the data directory.
+/// The server's database file in the data directory.
 const DATABASE: &str = "temporal.db";
 
-/// The server is killed when it has not ended this long after `stop`.
+/// Time after `stop` at which a server that has not ended is killed.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
-/// Time between the death of the server and the next start; doubled each time that the server dies early.
+/// Time between the server's death and the next start; doubled each time the server dies early.
 const BACKOFF: Duration = Duration::from_secs(1);
 const MAX_BACKOFF: Duration = Duration::from_secs(30);
-/// A server that dies before this time died early.
+/// A server that dies within this time after its start died early.
 const EARLY: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(50);
 
-/// A dev server that is kept running.
+/// A dev server that is restarted whenever it dies.
 pub struct Temporal {
     stop: Option<Sender<()>>,
     keeper: Option<JoinHandle<()>>,
@@ -66,20 +66,20 @@ pub struct Server {
     pub data: PathBuf,
     /// The path of the Temporal CLI in the settings.
     pub cli: Option<PathBuf>,
-    /// The namespace that it has besides `default`.
+    /// The server's namespace besides `default`.
     pub namespace: String,
     /// Addresses of the server.
     pub dev_server: DevServer,
-    /// Whether it serves its UI, which answers any page that the browser shows.
+    /// Whether the server serves its UI, which responds to any web page open in the browser.
     pub has_ui: bool,
 }
 
-/// Finds or fetches the Temporal CLI. It runs on a thread of its own, because fetching can take minutes and must not
+/// Finds or downloads the Temporal CLI. This runs on its own thread, because a download can take minutes and must not
 /// delay the end of the process.
 pub async fn find(data: PathBuf, configured: Option<PathBuf>) -> anyhow::Result<PathBuf> {
     let (sender, found) = oneshot::channel();
     let thread = std::thread::Builder::new().name("settle-tools".to_owned());
-    // Without a receiver the process is ending already.
+    // Without a receiver, the process is already ending.
     let search = move || {
         drop(sender.send(tools::temporal::find(
             &tools::home(&data),
@@ -116,7 +116,7 @@ impl Temporal {
     fn end(&mut self) {
         drop(self.stop.take());
         if let Some(keeper) = self.keeper.take() {
-            // A keeper that panicked has dropped its pipe, which kills the server.
+            // A keeper thread that panicked has dropped its pipe, which kills the server.
             let _ = keeper.join();
         }
     }
@@ -144,7 +144,7 @@ impl Server {
         opened.with_context(|| format!("cannot write {}", path.display()))
     }
 
-    /// The addresses of the next start.
+    /// Returns the addresses for the next start.
     fn addresses(&self, ports: Ports) -> anyhow::Result<Addresses> {
         match self.dev_server.final_addresses() {
             Some(addresses) => Ok(addresses),
@@ -171,7 +171,7 @@ impl Server {
             command.arg("--headless");
         }
         command.args(["--namespace", &self.namespace]);
-        // The server puts the name into a URI as it is, so that a `?`, `#` or `%` in a path would name another file.
+        // The server puts the file name into a URI unescaped, so a `?`, `#` or `%` in a path would name another file.
         command
             .args(["--db-filename", DATABASE])
             .current_dir(&self.data);
@@ -223,8 +223,8 @@ impl Server {
         }
     }
 
-    /// Waits until the server dies, or until a stop is requested, and then ends the server. Its log stays small
-    /// meanwhile; `start` is where it begins there.
+    /// Waits until the server dies. If a stop is requested first, ends the server. Meanwhile keeps its log small;
+    /// `start` is the position in the log at which this start begins.
     fn watch(&self, mut child: Child, stopped: &Receiver<()>, start: &mut u64) -> Watched {
         let log = self.log_file();
         while matches!(child.try_wait(), Ok(None)) {
@@ -251,7 +251,7 @@ impl Server {
         );
     }
 
-    /// Why the server died that was started when its log had this length.
+    /// Returns why the server died. Its part of the log begins at `start`, in bytes.
     fn cause(&self, start: u64) -> String {
         let mut log = Vec::new();
         let read = File::open(self.log_file()).and_then(|mut file| {
@@ -265,14 +265,14 @@ impl Server {
     }
 }
 
-/// Beginnings of the line with the cause. The trace of a panic follows it.
+/// Beginnings of the line that states the cause. A panic's trace follows that line.
 const CAUSES: [&str; 3] = ["panic: ", "fatal error: ", "Error: "];
 /// Maximum length of a cause in characters.
 const MAX_CAUSE_CHARS: usize = 300;
-/// Maximum number of bytes of a log that are searched for it.
+/// Maximum number of bytes of a log that are searched for the cause.
 const MAX_READ_BYTES: u64 = 1024 * 1024;
 
-/// The cause in the log of a server that died: else its last line.
+/// Returns the cause from the log of a server that died, or else the log's last line.
 fn cause(log: &str) -> String {
     let lines = || log.lines().map(str::trim).filter(|line| !line.is_empty());
     let cause = lines().find(|line| CAUSES.iter().any(|begin| line.starts_with(begin)));
@@ -284,9 +284,9 @@ fn cause(log: &str) -> String {
         .collect()
 }
 
-/// A log of this size is moved into the file before it.
+/// Size at which a log is moved to the previous log's file.
 const MAX_LOG_BYTES: u64 = 16 * 1024 * 1024;
-/// The end of the name of the file before.
+/// File name extension of the previous log.
 const BEFORE: &str = "log.1";
 
 /// Why watching the server ended.
@@ -295,13 +295,13 @@ enum Watched {
     Died,
 }
 
-/// Moves a log of full size into the file before it; whether it did. The log is emptied and not renamed, because the
-/// server has it open and appends to it. What it writes between the copy and the cut is lost.
+/// Moves a log of full size to the previous log's file. Returns whether it did. The log is emptied and not renamed,
+/// because the server has it open and appends to it. Lines written between the copy and the truncation are lost.
 fn cut(log: &Path) -> bool {
     if !std::fs::metadata(log).is_ok_and(|file| file.len() >= MAX_LOG_BYTES) {
         return false;
     }
-    // On a full disk the old lines are lost rather than the log growing.
+    // On a full disk, it is better to lose the old lines than to let the log grow.
     let _ = std::fs::copy(log, log.with_extension(BEFORE));
     OpenOptions::new()
         .write(true)
@@ -314,7 +314,7 @@ fn cut(log: &Path) -> bool {
 fn end(mut child: Child) {
     let mut pipe = child.stdin.take();
     if let Some(pipe) = &mut pipe {
-        // The write fails if the server is gone already; then the wait below ends at once.
+        // The write fails if the server is already gone; the wait below then ends at once.
         let _ = pipe.write_all(b"stop\n");
     }
     let stopped_at = Instant::now();

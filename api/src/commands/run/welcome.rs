@@ -1,4 +1,4 @@
-//! What `settle run` prints once everything runs: the addresses, and the next command to try.
+//! The text that `settle run` prints once everything is running: the addresses, and the next command to try.
 
 use super::data;
 use crate::client::program;
@@ -15,12 +15,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use storage::{Actor, NewLink, Person, Role, chain};
 
-/// The namespace that Temporal's command-line tool takes by itself.
+/// The default namespace of Temporal's command-line tool.
 const DEFAULT_NAMESPACE: &str = "default";
 /// The variables that allow destinations on this machine.
 const LOCAL_RECEIVERS: &str =
     "SETTLE_DESTINATIONS_ALLOWED_NETWORKS=127.0.0.0/8 SETTLE_DESTINATIONS_ALLOW_HTTP=true";
-/// The name of who opens the link that is printed here.
+/// The user name for the session that the printed link opens.
 const CONSOLE: &str = "console";
 
 /// Addresses of everything except Temporal.
@@ -44,7 +44,7 @@ pub struct Welcome {
 }
 
 impl Welcome {
-    /// This, with the page that it links to.
+    /// Sets the page to which the text links.
     pub fn with_link_of(self, page: Shared) -> Self {
         Self {
             page: Some(page),
@@ -52,8 +52,8 @@ impl Welcome {
         }
     }
 
-    /// The address of the page; on a terminal by a link that signs in once. Others may read what is not a terminal, such as
-    /// a log, while the link works.
+    /// Returns the dashboard's address; on a terminal, a link that signs in once. Other output, such as a log, may be
+    /// read by others while the link is valid.
     pub async fn link(&self) -> String {
         let base = format!("http://{}", self.addresses.api);
         let page = self
@@ -95,7 +95,7 @@ impl Welcome {
         }
     }
 
-    /// The text, once the engine is connected.
+    /// Returns the text to print once the engine is connected.
     pub fn text(&self, engine: &Engine, link: &str) -> String {
         let (Addresses { public, api }, namespace) = (self.addresses, engine.namespace());
         let mut place = format!("--address {}", engine.address());
@@ -154,12 +154,12 @@ impl Welcome {
         }
     }
 
-    /// The `settle sample` command, with the flags that are needed to reach this process.
+    /// Returns the `settle sample` command with the flags needed to reach this process.
     fn next_command(&self) -> String {
         self.command("sample")
     }
 
-    /// A command, with the flags that are needed to reach this process.
+    /// Returns a command with the flags needed to reach this process.
     fn command(&self, name: &str) -> String {
         let mut command = format!("{} {name}", program());
         if self.addresses.api != SocketAddr::from(([127, 0, 0, 1], 8081)) {

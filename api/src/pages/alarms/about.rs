@@ -1,4 +1,4 @@
-//! The subject of an alarm, with its page. Pure.
+//! The subject of an alarm, with its page. This module is pure.
 
 use crate::catalogue::product_path;
 use crate::frame::Frame;
@@ -15,7 +15,7 @@ pub struct About {
 }
 
 impl About {
-    /// The customer, platform or destination of an alarm; `None` for one that concerns all apps.
+    /// Returns the customer, platform or destination that an alarm is about; `None` if it concerns all apps.
     pub fn of(alarm: &Alarm, visit: &Visit) -> Option<Self> {
         if let Some(path) = customer(alarm, visit) {
             return Some(Self {
@@ -31,7 +31,7 @@ impl About {
     }
 }
 
-/// The form that adds the product which an alarm misses, for those who may add it.
+/// Returns the form that adds the product which the alarm reports as missing, for visitors who may add it.
 pub fn missing_product(alarm: &Alarm, visit: &Visit, frame: &Frame) -> Option<String> {
     let (app, sku) = (alarm.app_id?, alarm.unlisted_sku()?);
     frame
@@ -39,12 +39,12 @@ pub fn missing_product(alarm: &Alarm, visit: &Visit, frame: &Frame) -> Option<St
         .then(|| visit.to(&product_path(app, sku)))
 }
 
-/// The customers that an alarm is about now.
+/// Returns the number of customers that an alarm currently affects.
 pub fn customers(alarm: &Alarm) -> Option<String> {
     alarm.customers.map(|number| counted(number, "customer"))
 }
 
-/// The page of the customer that an alarm is about.
+/// Returns the page of the customer that an alarm is about.
 fn customer(alarm: &Alarm, visit: &Visit) -> Option<String> {
     let (app, user) = (alarm.app_id?, alarm.gathering_user()?);
     Some(visit.to(&format!("/ui/customers/{app}/{user}")))

@@ -1,4 +1,4 @@
-//! The list of audit entries: its filters and columns. Pure.
+//! The list of audit entries: its filters and columns. This module is pure.
 
 use super::SCREEN;
 use crate::cell::{Cell, CellPart, FieldChange};
@@ -53,7 +53,7 @@ const COLUMNS: &[Column<AuditEntryView>] = &[
     }),
 ];
 
-/// The list of audit entries.
+/// Returns the list of audit entries.
 pub fn audit_log(visit: &Visit) -> List<AuditEntryView> {
     List {
         screen: SCREEN.path,
@@ -73,7 +73,7 @@ pub fn audit_log(visit: &Visit) -> List<AuditEntryView> {
     }
 }
 
-/// The open alarms, all of them and the audit log, of which one is shown.
+/// Returns the tabs for the open alarms, all alarms and the audit log.
 pub fn tabs(visit: &Visit, current: &str) -> Tabs {
     let all = [
         ("Open alarms", SCREEN.path),
@@ -88,7 +88,7 @@ pub fn tabs(visit: &Visit, current: &str) -> Tabs {
     Tabs::new("Alarms and audit log", all.map(tab))
 }
 
-/// The changed fields of an entry.
+/// Returns the changed fields of an entry.
 fn changes(entry: &AuditEntryView) -> Vec<FieldChange> {
     let fields = |value: &Value| value.as_object().cloned().unwrap_or_default();
     let (before, after) = (fields(&entry.old_fields), fields(&entry.new_fields));
@@ -101,7 +101,7 @@ fn changes(entry: &AuditEntryView) -> Vec<FieldChange> {
     names.into_iter().map(change).collect()
 }
 
-/// The changed resource and its page, if there is one.
+/// Returns the changed resource and the path of its page; `None` if it has no page.
 fn page(entry: &AuditEntryView) -> Option<(&str, String)> {
     let (thing, verb) = entry.operation.split_once('.')?;
     if verb == "delete" || entry.subject.parse::<CollapseKey>().is_err() {

@@ -1,4 +1,4 @@
-//! Alarms, which need a person's attention, and the audit log: changes by people, keys and scripts.
+//! Alarms, which need a person's attention, and the audit log, which lists changes by people, keys and scripts.
 
 mod about;
 pub mod list;
@@ -28,7 +28,7 @@ use serde_json::{Map, Value};
 use storage::{AlarmFilter, Page, Role};
 use view::AlarmsPage;
 
-/// Number of alarms on a page.
+/// Maximum number of alarms on a page.
 const SHOWN: i64 = 50;
 
 pub const SCREEN: Screen = Screen {
@@ -58,7 +58,7 @@ fn routes() -> Vec<Route> {
     ]
 }
 
-/// `GET /ui/alarms`: open alarms, or all with `?which=all`.
+/// `GET /ui/alarms`: open alarms, or all alarms with `?which=all`.
 async fn alarms(
     State(edge): State<Shared>,
     visit: Visit,
@@ -76,7 +76,7 @@ async fn alarms(
         limit: SHOWN,
     };
     let mut found = resources::chosen(&edge, filter, page).await?;
-    // The alarm whose form changed nothing is shown with it, wherever it stands now.
+    // The alarm whose form was refused is always shown, even if the list no longer contains it.
     let wrong = mistakes
         .path
         .split('/')
@@ -108,7 +108,7 @@ async fn alarms(
     )
 }
 
-/// Sets the note to what was entered about the alarm.
+/// Sets the note to the text entered about the alarm.
 fn set_note(
     _: &Shared,
     _: &Visit,

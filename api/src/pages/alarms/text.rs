@@ -1,8 +1,8 @@
-//! The detail of an alarm, separate from what only an operator can do. Pure.
+//! The detail of an alarm, with the operator's instructions separated. This module is pure.
 
 use crate::parts::Sentence;
 
-/// How a command begins in a detail.
+/// The beginning of a command in a detail.
 const COMMAND: &str = "`settle ";
 
 /// A detail in two parts: what happened, and the commands that an operator may run.
@@ -22,7 +22,8 @@ impl AlarmText {
     }
 }
 
-/// The description of the problem and, from the clause with the first command on, the operator's part.
+/// Splits a detail into the description of the problem and the operator's part, which begins with the clause that
+/// contains the first command.
 fn parts(text: &str) -> (&str, Option<&str>) {
     let before = text
         .find(COMMAND)

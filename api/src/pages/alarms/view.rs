@@ -1,4 +1,4 @@
-//! The view of alarms. Pure.
+//! The view of alarms. This module is pure.
 
 use super::list::{ALL, tabs};
 use super::{About, AlarmText, SCREEN, customers, missing_product};
@@ -11,7 +11,7 @@ use askama::Template;
 use domain::AlarmId;
 use storage::{Alarm, Paged, Role};
 
-/// A path with what of the alarms is shown.
+/// Returns a path with the query of the alarms that are shown: the tab and the cursor.
 fn within(visit: &Visit, path: &str) -> String {
     let (which, cursor) = (
         visit.query("which").unwrap_or_default(),

@@ -1,13 +1,13 @@
-//! Products and entitlements as form fields, and back. Pure.
+//! Converts products and entitlements to form fields, and back. This module is pure.
 
 use crate::form::Sent;
 use api::error::Field;
 use serde_json::{Map, Value, json};
 use storage::{EntitlementText, Product};
 
-/// The field with the prices, a line for each.
+/// The field with the prices, one per line.
 pub const PRICES: &str = "prices";
-/// Placeholder for the country in a line: all countries without a price of their own.
+/// Placeholder for the country of a price that applies to all countries without a price of their own.
 const EVERYWHERE: &str = "*";
 
 pub type EnteredFields = Vec<(String, String)>;
@@ -52,7 +52,7 @@ pub fn of_entitlement(id: &str, named: Option<&EntitlementText>) -> EnteredField
     fields
 }
 
-/// A product as the body of a request.
+/// Converts the fields of a product to the body of a request.
 pub fn product(sent: &Sent) -> Map<String, Value> {
     let lines = sent
         .get(PRICES)
@@ -73,7 +73,7 @@ pub fn product(sent: &Sent) -> Map<String, Value> {
     body
 }
 
-/// A price from its line: country, currency, price, and the day from which it applies.
+/// Parses a line with a price: country, currency, price, and the day from which it applies.
 fn price(line: &str) -> Value {
     let mut parts = line.split_whitespace();
     let names = ["country", "currency", "price", "since"];
@@ -84,12 +84,12 @@ fn price(line: &str) -> Value {
     let mut price: Map<String, Value> = pairs
         .map(|(name, text)| (name.to_owned(), json!(text)))
         .collect();
-    // What stands behind them is no field of a price, and is refused as such.
+    // The rest of the line becomes an unknown field, which the API refuses.
     price.extend(parts.next().map(|rest| (rest.to_owned(), Value::Null)));
     Value::Object(price)
 }
 
-/// An entitlement as the body of a request.
+/// Converts the fields of an entitlement to the body of a request.
 pub fn entitlement(sent: &Sent) -> Map<String, Value> {
     let fields = ["name", "description"]
         .into_iter()
@@ -99,7 +99,7 @@ pub fn entitlement(sent: &Sent) -> Map<String, Value> {
         .collect()
 }
 
-/// Errors by the lines that people see: the first price is line 1.
+/// Renames errors in prices by their lines in the form: the first price is line 1.
 pub fn named(wrong: Vec<Field>) -> Vec<Field> {
     let named = |one: Field| {
         let rest = one

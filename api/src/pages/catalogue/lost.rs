@@ -1,4 +1,5 @@
-//! What a change of the catalogue deletes, adds and changes, in sentences for the confirmation. Pure.
+//! The deletions, additions and changes that a change of the catalogue makes, in sentences for the confirmation. This
+//! module is pure.
 
 use crate::text::{capital, counted};
 use std::collections::BTreeMap;
@@ -7,7 +8,7 @@ use storage::{Catalogue, Change, Product};
 /// Maximum number of names in a sentence.
 const NAMES: usize = 20;
 
-/// The effects of a change of the catalogue that affects this many purchases.
+/// Returns the effects of a change of the catalogue that affects `purchases` purchases.
 pub fn sentences(before: &Catalogue, change: &Change, purchases: i64) -> Vec<String> {
     match change {
         Change::DeleteProduct(sku) => match before.products.get(sku) {
@@ -51,7 +52,7 @@ pub fn sentences(before: &Catalogue, change: &Change, purchases: i64) -> Vec<Str
     }
 }
 
-/// The entitlements that a product no longer gives after a change.
+/// Returns the entitlements that a product no longer includes after a change, as a sentence; `None` if there are none.
 fn withdrawn(before: Option<&Product>, after: &Product) -> Option<String> {
     let lost = before?
         .entitlements
@@ -110,7 +111,7 @@ fn replaced(before: &Catalogue, after: &Catalogue) -> Vec<String> {
     }
 }
 
-/// The names that are deleted, added and changed.
+/// Returns the names that are deleted, added and changed, in this order.
 fn difference<T: PartialEq>(
     before: &BTreeMap<String, T>,
     after: &BTreeMap<String, T>,

@@ -1,5 +1,5 @@
-//! The catalogue of an app: bought products that it lacks, then its products and entitlements. Each change is counted
-//! before it is made: the first response shows how many purchases it affects, and the second form makes it.
+//! The catalogue of an app: bought products that it lacks, then its products and entitlements. A change takes two
+//! forms: the response to the first shows how many purchases it affects, and the second makes it.
 
 mod entered;
 mod lost;
@@ -28,7 +28,7 @@ use std::sync::Arc;
 use storage::{Condition, NEW_ENTITLEMENT, Page, Role, Run};
 use view::{AppsPage, CataloguePage, Change, ConfirmPage, Contents, FormPage};
 
-/// Maximum number of apps in the choice.
+/// Maximum number of apps to choose from.
 const APPS: i64 = 200;
 
 pub const SCREEN: Screen = Screen {
@@ -102,12 +102,12 @@ fn routes() -> Vec<Route> {
     ]
 }
 
-/// The form of a product, in which an entitlement can be added with it.
+/// Returns the path of a product's form, in which an entitlement can be added too.
 pub fn product_path(app: AppId, sku: &str) -> String {
     format!("/ui/apps/{app}/catalogue/product?sku={}", escaped(sku))
 }
 
-/// `GET /ui/catalogue`: the only app at once, or a choice.
+/// `GET /ui/catalogue`: redirects to the catalogue of the only app, or offers a choice of apps.
 async fn choose(
     State(edge): State<Shared>,
     visit: Visit,
@@ -181,7 +181,7 @@ fn place(app: AppId, title: &str) -> PageAddress {
     }
 }
 
-/// `GET /ui/apps/{app_id}/catalogue/product`, with `?sku=` the form of that product.
+/// `GET /ui/apps/{app_id}/catalogue/product`: the form of a new product, or of the one in `?sku=`.
 async fn product_form(
     State(edge): State<Shared>,
     visit: Visit,
@@ -198,7 +198,7 @@ async fn product_form(
     form_page(&edge, &visit, app, CatalogueKind::Product, change).await
 }
 
-/// `GET /ui/apps/{app_id}/catalogue/entitlement`, with `?ref=` the form of that entitlement.
+/// `GET /ui/apps/{app_id}/catalogue/entitlement`: the form of a new entitlement, or of the one in `?ref=`.
 async fn entitlement_form(
     State(edge): State<Shared>,
     visit: Visit,
@@ -215,7 +215,7 @@ async fn entitlement_form(
     form_page(&edge, &visit, app, CatalogueKind::Entitlement, change).await
 }
 
-/// A product or an entitlement as it is, in its form.
+/// Returns the form of a product or an entitlement, filled with its stored values.
 fn stored(catalogue: &storage::Catalogue, kind: CatalogueKind, id: &str) -> Change {
     let (mut fields, is_new) = match kind {
         CatalogueKind::Product => (
@@ -235,8 +235,8 @@ fn stored(catalogue: &storage::Catalogue, kind: CatalogueKind, id: &str) -> Chan
     }
 }
 
-/// Hash of the state on which a form of a product, an entitlement or the whole catalogue is based; empty if it does not
-/// exist.
+/// Returns the hash of the state on which the form of a product, an entitlement or the whole catalogue is based; empty
+/// if it does not exist.
 fn based_on(catalogue: &storage::Catalogue, kind: Option<CatalogueKind>, id: &str) -> String {
     let value = match kind {
         Some(CatalogueKind::Product) => catalogue
@@ -299,10 +299,10 @@ async fn form_page(
     html(&FormPage::new(&frame, visit, app, kind, &catalogue, change))
 }
 
-/// The parts of a request that each change takes.
+/// The parts of a request that each change needs.
 type Parts = (Visit, Sent);
 
-/// Counts a change, or makes it when the person confirmed the count.
+/// A change that is counted or, if the count was confirmed, made.
 struct ChangeForm {
     edge: Acting,
     visit: Visit,
@@ -325,12 +325,12 @@ impl ChangeForm {
         }
     }
 
-    /// Whether the person saw the count.
+    /// Returns whether the visitor confirmed the count.
     fn is_confirmed(&self) -> bool {
         self.sent.get("confirmed") == Some("yes")
     }
 
-    /// Requires that the changed resource is still as the form showed it.
+    /// Returns the condition that the changed resource is still as the form showed it.
     fn condition(&self) -> Condition {
         let kind = self.kind;
         let id = kind
@@ -352,7 +352,7 @@ impl ChangeForm {
         })
     }
 
-    /// The id in the form; an empty one is an error of its field.
+    /// Returns the id in the form. An empty id is an error of its field.
     fn id(&self, kind: CatalogueKind) -> Result<String, Error> {
         self.sent
             .reason()
@@ -365,7 +365,8 @@ impl ChangeForm {
             .ok_or_else(|| Error::invalid(kind.field(), "text of at most 200 characters"))
     }
 
-    /// Back at the catalogue after a change; before it, the count with the form that makes it; or what is wrong.
+    /// Responds to a change: with a redirect to the catalogue if it was made, with the count and the confirming form if
+    /// it was counted, and with the errors if it was refused.
     async fn answer(self, change: Result<storage::Change, Error>) -> Result<Response, Error> {
         let change = match change {
             Ok(change) => change,
@@ -406,7 +407,7 @@ impl ChangeForm {
         html(&ConfirmPage::new(&frame, visit, *app, sent, purchases, &change).with(changes))
     }
 
-    /// The form again, with what was entered and why nothing was changed.
+    /// Shows the form again, with the values that were entered and the reason why nothing was changed.
     async fn refused(self, error: Error) -> Result<Response, Error> {
         let Self {
             edge,
@@ -422,7 +423,7 @@ impl ChangeForm {
             detail,
         } = Refused::of(error)?;
         let entered = match kind {
-            // The form of a removal has nothing but the reason: the rest is shown as it is.
+            // The form of a removal contains only the reason, so the other fields show the stored values.
             Some(kind) if *is_removal => {
                 let id = sent.get(kind.field()).unwrap_or_default();
                 stored(&catalogue::stored(edge, *app).await?, *kind, id)
@@ -510,7 +511,7 @@ async fn whole(edge: Acting, parts: Parts, Id(app): Id<AppId>) -> Result<Respons
     wanted.answer(change).await
 }
 
-/// The catalogue as a text of JSON.
+/// Parses the whole catalogue, entered as JSON.
 fn whole_body(sent: &Sent) -> Result<Map<String, Value>, Error> {
     sent.reason().map_err(|wrong| Error::Invalid(vec![wrong]))?;
     let text = sent.get("catalogue").unwrap_or_default();

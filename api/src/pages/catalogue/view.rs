@@ -1,4 +1,4 @@
-//! The views of the catalogue. Pure.
+//! The views of the catalogue. This module is pure.
 
 use super::CatalogueKind;
 use super::entered::PRICES;
@@ -17,11 +17,11 @@ use storage::{App, Catalogue, NEW_ENTITLEMENT, Role, UnmappedSku};
 pub struct Change {
     pub fields: Vec<(String, String)>,
     pub wrong: Vec<Field>,
-    /// Objection to the change, if no field is wrong.
+    /// Reason for the refusal, if no single field is wrong.
     pub detail: Option<String>,
-    /// The reason of its removal, if that was refused.
+    /// The reason that was entered for the removal, if the removal was refused.
     pub removal: Option<String>,
-    /// Whether it does not exist yet, so that its id is entered too.
+    /// Whether the resource does not exist yet, so that its id is entered too.
     pub is_new: bool,
 }
 
@@ -34,12 +34,12 @@ impl Change {
             .unwrap_or_default()
     }
 
-    /// Whether it was sent and refused.
+    /// Returns whether the change was sent and refused.
     pub fn is_refused(&self) -> bool {
         !self.wrong.is_empty() || self.detail.is_some()
     }
 
-    /// Expected value of a field in the form of the change.
+    /// Returns the expected value of a field in the form of the change, if the entered one is wrong.
     fn wrong(&self, name: &str) -> Option<String> {
         if self.removal.is_some() {
             None
@@ -48,7 +48,7 @@ impl Change {
         }
     }
 
-    /// Expected value of the reason for the removal.
+    /// Returns the expected value of the reason for the removal, if the entered one is wrong.
     fn wrong_removal(&self) -> Option<String> {
         self.removal.as_ref().and_then(|_| self.wrong_of("reason"))
     }
@@ -62,7 +62,7 @@ impl Change {
     }
 }
 
-/// The apps, where there are several.
+/// The choice of apps, if there are several.
 #[derive(Template)]
 #[template(path = "catalogue/apps.html")]
 pub struct AppsPage<'a> {
@@ -76,7 +76,7 @@ impl<'a> AppsPage<'a> {
     }
 }
 
-/// A SKU that was bought and is not in the catalogue.
+/// A bought SKU that is not in the catalogue.
 pub struct Unmapped {
     sku: String,
     purchases: String,
@@ -116,7 +116,7 @@ pub struct CataloguePage<'a> {
     reason: String,
 }
 
-/// The catalogue of an app, and the first of the SKUs that are not in it.
+/// The catalogue of an app, and the first of the bought SKUs that are not in it.
 pub struct Contents<'a> {
     pub app: &'a App,
     pub catalogue: &'a Catalogue,
@@ -201,7 +201,7 @@ impl<'a> CataloguePage<'a> {
                 whole
             },
             reason: change.get("reason"),
-            // A text that was entered stays based on what it was.
+            // Text that was entered remains based on the state at which its form was opened.
             based_on: if sent.is_empty() { based_on } else { sent },
             wrong: change.wrong,
             detail: change.detail,
@@ -210,7 +210,7 @@ impl<'a> CataloguePage<'a> {
     }
 }
 
-/// The catalogue as the text that replaces it.
+/// Returns the catalogue as JSON, which can be edited and sent as a replacement.
 fn text(catalogue: &Catalogue) -> String {
     serde_json::to_string_pretty(&Listed::from(catalogue.clone())).unwrap_or_default()
 }
@@ -243,7 +243,7 @@ pub struct FormPage<'a> {
 }
 
 impl<'a> FormPage<'a> {
-    /// The form with what is in it.
+    /// Returns the form, filled with values.
     pub fn new(
         frame: &'a Frame,
         visit: &Visit,
@@ -294,7 +294,7 @@ impl<'a> FormPage<'a> {
     }
 }
 
-/// The count of a change, and the form that makes it.
+/// The count of a change, with the form that confirms it.
 #[derive(Template)]
 #[template(path = "catalogue/confirm.html")]
 pub struct ConfirmPage<'a> {
@@ -310,7 +310,7 @@ pub struct ConfirmPage<'a> {
 }
 
 impl<'a> ConfirmPage<'a> {
-    /// The question whether a change that concerns this many purchases is made.
+    /// Returns the confirmation page for a change that affects this many purchases.
     pub fn new(
         frame: &'a Frame,
         visit: &Visit,
@@ -344,7 +344,7 @@ impl<'a> ConfirmPage<'a> {
                 .collect(),
         }
     }
-    /// Adds the effects on the catalogue.
+    /// Adds sentences about the effects on the catalogue.
     #[must_use]
     pub fn with(self, changes: Vec<String>) -> Self {
         Self { changes, ..self }

@@ -57,7 +57,7 @@ pub async fn list((State(edge), visit, caller): At, mistakes: Mistakes) -> Resul
     shown(visit, &page, &found)
 }
 
-/// The apps, with how far each of their first platforms is connected.
+/// Returns the apps, with the connection progress of each app's first platforms.
 async fn cards(edge: &Edge, visit: &Visit, apps: &[App]) -> Result<Vec<AppCard>, Error> {
     let ids: Vec<AppId> = apps.iter().map(|app| app.id).collect();
     let most = i64::try_from(PLATFORMS)
@@ -77,13 +77,13 @@ async fn cards(edge: &Edge, visit: &Visit, apps: &[App]) -> Result<Vec<AppCard>,
     Ok(apps.iter().map(card).collect())
 }
 
-/// Platforms, with how far each is connected.
+/// Returns the platforms, with the connection progress of each.
 async fn connecting(edge: &Edge, platforms: Vec<Platform>) -> Result<Vec<Connecting>, Error> {
     let found = connections::of_platforms(edge, platforms).await?;
     Ok(found.into_iter().map(Connecting::from).collect())
 }
 
-/// A new app concerns all of them: a sign-in of one app creates none.
+/// Refuses to create an app in a session that is limited to one app.
 pub fn refuse_sign_in_of_app(
     _: &Shared,
     visit: &Visit,
@@ -157,7 +157,7 @@ pub async fn new_platform(
     html(&page)
 }
 
-/// Whether a person has to confirm that no process runs that does not know the store of a form.
+/// Returns whether a visitor must confirm that no process is running that does not know the form's store.
 async fn needs_confirmation(edge: &Edge, form: Option<&Form>) -> Result<bool, Error> {
     match form {
         Some(form) => platforms::needs_confirmation(edge, form.name).await,
@@ -165,7 +165,7 @@ async fn needs_confirmation(edge: &Edge, form: Option<&Form>) -> Result<bool, Er
     }
 }
 
-/// The only form, where there is no choice.
+/// Returns the form, if there is only one.
 fn only(forms: &[Form]) -> Option<&Form> {
     match forms {
         [form] => Some(form),

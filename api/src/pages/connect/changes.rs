@@ -1,4 +1,4 @@
-//! The settings and the deletion of a platform: each is a call of the API with the reason of its form.
+//! The settings and the deletion of a platform. Each change is a call of the API with the reason from its form.
 
 use super::changes_view::SettingsPage;
 use super::of_app;
@@ -19,13 +19,13 @@ use axum::response::{IntoResponse, Redirect, Response};
 use serde_json::Map;
 use storage::{Platform, Role};
 
-/// Parts of a request that each change takes.
+/// The parts of a request that each change needs.
 type Parts = (At, Sent);
 
-/// The fields that a platform is created with alone.
+/// The fields that can be set only when a platform is created.
 const FIXED: [&str; 1] = ["store"];
 
-/// The form of a platform's store, as far as it can be changed.
+/// Returns the form of a platform's store, with the fields that can be changed.
 fn form_of(edge: &Edge, platform: &Platform) -> Option<Form> {
     let mut form = of_stores(&edge.known)
         .into_iter()
@@ -34,7 +34,8 @@ fn form_of(edge: &Edge, platform: &Platform) -> Option<Form> {
     Some(form)
 }
 
-/// `GET /ui/connect/platforms/{platform_id}/settings`: a form for those who may change them, else their values.
+/// `GET /ui/connect/platforms/{platform_id}/settings`: a form for visitors who may change the settings; for others,
+/// their values.
 pub async fn settings(
     at: At,
     Stored(platform): Stored<Platform>,
@@ -106,13 +107,13 @@ pub async fn update(
     }
 }
 
-/// Leads to the page of the platform whose path ends like this.
+/// Redirects to the page of the platform whose path ends with `rest`.
 fn back((_, visit, _): &At, platform: &Platform, rest: &str) -> Response {
     let path = format!("/ui/connect/platforms/{}{rest}", platform.id);
     Redirect::to(&of_app(visit, platform.app_id, &path)).into_response()
 }
 
-/// `POST /ui/connect/platforms/{platform_id}/delete`: the second step, after the page that says what it means.
+/// `POST /ui/connect/platforms/{platform_id}/delete`: the second step, after the page that explains the consequences.
 pub async fn delete(
     edge: Acting,
     (at, sent): Parts,

@@ -1,4 +1,4 @@
-//! The views of a platform's settings and deletion. Pure.
+//! The views of a platform's settings and deletion. This module is pure.
 
 use super::listed::entered;
 use super::progress::ConnectStep;
@@ -17,9 +17,9 @@ pub struct SettingsPage<'a> {
     frame: &'a Frame,
     head: Head,
     path: String,
-    /// The fields of the form; none for a person who may not change them.
+    /// The fields of the form; empty for a visitor who may not change them.
     groups: Vec<Group>,
-    /// The values, for a person who may not change them.
+    /// The values, for a visitor who may not change them.
     facts: Vec<Fact>,
     mistakes: Vec<api::error::Field>,
     refused: Refused,
@@ -28,7 +28,7 @@ pub struct SettingsPage<'a> {
 }
 
 impl<'a> SettingsPage<'a> {
-    /// The page of a platform's settings.
+    /// Returns the page of a platform's settings.
     pub fn new(frame: &'a Frame, visit: &Visit, of: &Connected, mistakes: &Mistakes) -> Self {
         Self {
             head: of.head(visit, ConnectStep::Platform),
@@ -52,7 +52,7 @@ impl<'a> SettingsPage<'a> {
         Self { groups, ..self }
     }
 
-    /// Shows the values without the form.
+    /// Shows values instead of the form.
     #[must_use]
     pub fn read_only(self, facts: Vec<Fact>) -> Self {
         Self { facts, ..self }

@@ -1,4 +1,5 @@
-//! What the app on devices needs from its platform: the key, the address, and whether logins are signed. Pure.
+//! What the app on devices needs from its platform: the key, the URL, and whether logins are signed. This module is
+//! pure.
 
 use super::steps::Connected;
 use crate::action::Action;
@@ -22,7 +23,7 @@ pub struct Devices {
 }
 
 impl Devices {
-    /// The part about a platform, as the API shows it.
+    /// Returns the part about a platform, from the platform as the API shows it.
     pub fn new(
         frame: &Frame,
         visit: &Visit,
@@ -56,7 +57,7 @@ impl Devices {
         }
     }
 
-    /// Adds the address of settle, and the secret that only the page shows.
+    /// Adds settle's URL, and a secret that only this page shows.
     #[must_use]
     pub fn with(self, public_url: &Url, once: &ShownOnce) -> Self {
         let note = "Your server signs the token of each login with it: JWT, HS256, the external id as `sub`, and `exp`.";

@@ -1,4 +1,4 @@
-//! The views of the lists of apps and platforms, and the form of a new platform. Pure.
+//! The views of the lists of apps and platforms, and the form of a new platform. This module is pure.
 
 use super::of_app;
 use super::progress::{ConnectStep, Facts};
@@ -18,10 +18,10 @@ use api::stores::LAST_WITHOUT_SIGNS;
 use askama::Template;
 use storage::{App, Paged, Platform, Role, ShownDestination};
 
-/// The field that confirms that no process runs which does not know the store.
+/// The field for confirming that no process is running that does not know the store.
 pub const CONFIRMATION: &str = "no_older_process";
 
-/// A platform, and how far it is connected.
+/// A platform, and its connection progress.
 pub struct Connecting {
     pub platform: Platform,
     pub facts: Facts,
@@ -47,7 +47,7 @@ impl From<ConnectedPlatform> for Connecting {
 }
 
 impl Connecting {
-    /// Address of a page of the platform.
+    /// Returns the address of one of the platform's pages.
     fn page(&self, visit: &Visit, rest: &str) -> String {
         of_app(
             visit,
@@ -87,7 +87,7 @@ const PLATFORMS: &[Column<Connecting>] = &[
     }),
 ];
 
-/// The platforms of an app; none where it has none.
+/// Returns the table of an app's platforms; `None` if it has none.
 fn platforms(visit: &Visit, app: &App, all: &[Connecting]) -> Option<Table> {
     (!all.is_empty())
         .then(|| Table::of(&format!("Platforms of {}", app.name), PLATFORMS, all, visit))
@@ -114,7 +114,7 @@ const DESTINATIONS: &[Column<ShownDestination>] = &[
     }),
 ];
 
-/// Address of a page of a destination.
+/// Returns the address of one of a destination's pages.
 fn of_destination(visit: &Visit, one: &ShownDestination, end: &str) -> String {
     of_app(
         visit,
@@ -123,7 +123,7 @@ fn of_destination(visit: &Visit, one: &ShownDestination, end: &str) -> String {
     )
 }
 
-/// The destinations of an app; none where it has none.
+/// Returns the table of an app's destinations; `None` if it has none.
 pub fn destinations(visit: &Visit, all: &[ShownDestination]) -> Option<Table> {
     (!all.is_empty()).then(|| Table::of("Destinations, oldest first", DESTINATIONS, all, visit))
 }
@@ -134,7 +134,7 @@ pub struct AppCard {
     new_path: String,
     name: String,
     platforms: Option<Table>,
-    /// Whether its own page has more platforms.
+    /// Whether the app's own page lists more platforms.
     has_more: bool,
 }
 
@@ -192,7 +192,7 @@ impl<'a> ListPage<'a> {
     }
 }
 
-/// Entered value of a field.
+/// Returns the entered value of a field; empty if there is none.
 pub fn entered(sent: &Sent, name: &str) -> String {
     sent.get(name).unwrap_or_default().to_owned()
 }
@@ -262,7 +262,7 @@ pub struct PlatformPage<'a> {
     label: &'static str,
     summary: &'static str,
     groups: Vec<Group>,
-    /// Whether a person has to confirm that no process of a release without signs of life runs.
+    /// Whether a visitor must confirm that no process is running whose version records no signs of life.
     needs_confirmation: bool,
     is_confirmed: bool,
     mistakes: Vec<api::error::Field>,
@@ -272,10 +272,10 @@ pub struct PlatformPage<'a> {
 }
 
 impl<'a> PlatformPage<'a> {
-    /// The release without signs of life.
+    /// The last version that records no signs of life.
     const WITHOUT_SIGNS: &'static str = LAST_WITHOUT_SIGNS;
 
-    /// The page of an app with the form of a store, if one is chosen.
+    /// Returns the page of an app, with the form of a store if one is selected.
     pub fn new(
         frame: &'a Frame,
         visit: &Visit,
@@ -309,7 +309,7 @@ impl<'a> PlatformPage<'a> {
         }
     }
 
-    /// With the fields of its form, and with what a person has to confirm.
+    /// Adds the form's fields, and whether a confirmation is required.
     #[must_use]
     pub fn with(self, groups: Vec<Group>, needs_confirmation: bool) -> Self {
         Self {

@@ -207,7 +207,8 @@ fn changes() -> Vec<Route> {
     ]
 }
 
-/// The page of the sample with the purchase that it is about; the last step, where the sample was sent from there.
+/// Returns the page of the sample, with the purchase that it is about. If the sample was sent from the last step,
+/// returns the page of that step.
 fn sample_page(visit: &Visit, answer: &Value) -> String {
     if visit.query("from").as_deref() == Some("first") {
         return visit.to(&format!("{}/first?done=sample", upper(visit.uri.path(), 1)));
@@ -224,7 +225,7 @@ fn sample_page(visit: &Visit, answer: &Value) -> String {
     )
 }
 
-/// The page of a new app.
+/// Returns the page of a new app.
 fn new_app_page(visit: &Visit, answer: &Value) -> String {
     let id = answer["id"].as_str().unwrap_or_default();
     let path = format!("/ui/connect/apps/{id}");
@@ -232,7 +233,7 @@ fn new_app_page(visit: &Visit, answer: &Value) -> String {
         .map_or_else(|_| path.clone(), |app| of_app(visit, app, &path))
 }
 
-/// A path about an app: where an app was chosen before, it is the chosen one from now on.
+/// Returns a path about an app. If an app is selected in the dashboard, the path selects this one instead.
 fn of_app(visit: &Visit, app: AppId, path: &str) -> String {
     match visit.app {
         Some(_) if visit.sign_in.app_id.is_none() => {

@@ -1,4 +1,4 @@
-//! How far a platform is connected, and the progress of its first event. Pure.
+//! The connection progress of a platform, and of its first event. This module is pure.
 
 use crate::parts::{Badge, Moment, Sentence, Tone};
 use crate::text::delivery_status;
@@ -42,7 +42,7 @@ impl ConnectStep {
         }
     }
 
-    /// Next step, for the list of connected platforms.
+    /// Returns what to do next, for the list of connected platforms.
     pub const fn next(self) -> &'static str {
         match self {
             Self::App => "create an app",
@@ -55,7 +55,7 @@ impl ConnectStep {
         }
     }
 
-    /// Path of the step's page below that of the platform.
+    /// Returns the path of the step's page, relative to the platform's.
     pub const fn path(self) -> &'static str {
         match self {
             Self::App | Self::Console => "",
@@ -76,7 +76,7 @@ impl Facts {
             .find(|one| one.reason.is_empty())
     }
 
-    /// Refused messages, latest first.
+    /// Returns the refused messages, latest first.
     pub fn refused(&self) -> Vec<&ArrivalView> {
         let mut all: Vec<_> = self
             .progress
@@ -95,7 +95,7 @@ impl Facts {
             .any(|topic| matches!(topic.state, TopicState::Configured | TopicState::Confirmed))
     }
 
-    /// Whether a topic ever requested to send, for which the store must know the URL.
+    /// Returns whether a topic ever asked to be confirmed, which shows that the store knows the URL.
     fn has_requested(&self) -> bool {
         self.progress
             .topics
@@ -103,7 +103,7 @@ impl Facts {
             .any(|topic| topic.state != TopicState::Configured)
     }
 
-    /// Number of topics that wait for a decision.
+    /// Returns the number of topics that wait for a decision.
     pub fn pending(&self) -> usize {
         self.progress
             .topics
@@ -112,7 +112,7 @@ impl Facts {
             .count()
     }
 
-    /// The steps of this platform, in their order.
+    /// Returns the steps of this platform, in order.
     pub fn steps(&self) -> Vec<ConnectStep> {
         let all = [
             ConnectStep::App,
@@ -132,8 +132,8 @@ impl Facts {
         let has_arrived = self.accepted().is_some();
         match step {
             ConnectStep::App | ConnectStep::Platform => true,
-            // The demo follows a topic from the beginning. A sample needs neither console nor topic, so that its arrival
-            // shows nothing about them.
+            // The demo follows a topic from the beginning. A sample needs neither console nor topic, so its arrival
+            // says nothing about them.
             ConnectStep::Console => {
                 self.has_requested() || (self.is_trusted() && (has_arrived || self.takes_samples))
             }
@@ -144,12 +144,12 @@ impl Facts {
         }
     }
 
-    /// The first step that is not done; `None` when all are.
+    /// Returns the first step that is not done; `None` if all are done.
     pub fn next(&self) -> Option<ConnectStep> {
         self.steps().into_iter().find(|step| !self.is_done(*step))
     }
 
-    /// The first step after this one that is not done, else the first one before it.
+    /// Returns the first step after this one that is not done, or else the first one before it.
     pub fn next_after(&self, current: ConnectStep) -> Option<ConnectStep> {
         let mut later = self
             .steps()
@@ -162,7 +162,7 @@ impl Facts {
     }
 }
 
-/// A step on the way of an event, done or not.
+/// A step on an event's way to a destination, done or not.
 pub struct Tick {
     pub badge: Badge,
     pub title: &'static str,
@@ -187,7 +187,7 @@ fn tick(
 const DONE: (Tone, &str) = (Tone::Good, "done");
 const OPEN: (Tone, &str) = (Tone::Idle, "not yet");
 
-/// The way from a notification to a destination, with what is done of it.
+/// Returns the steps from a notification to a destination, each marked as done or not.
 pub fn ticks(facts: &Facts, newest: Option<&PurchaseExplanation>, can_verify: bool) -> Vec<Tick> {
     let topic = if facts.is_trusted() {
         tick(DONE, "Topic approved", None, None)
@@ -292,7 +292,7 @@ fn verified(newest: Option<&PurchaseExplanation>, can_verify: bool) -> Tick {
     }
 }
 
-/// The latest event of a purchase and its deliveries.
+/// Returns the latest event of a purchase and its deliveries.
 fn announced(newest: Option<&PurchaseExplanation>) -> Vec<Tick> {
     let (event, delivery) = ("An event is recorded", "It reaches each destination");
     let Some((found, last)) = newest.and_then(|found| Some((found, found.events.last()?))) else {
@@ -327,7 +327,7 @@ fn announced(newest: Option<&PurchaseExplanation>) -> Vec<Tick> {
             .filter(|one| one.delivery.destination_id == addressee.destination.id)
             .map(|one| &one.delivery)
             .collect();
-        // What is furthest from its goal is shown.
+        // The delivery that is furthest from being delivered is shown.
         let Some(worst) = mine.iter().max_by_key(|one| distance(one.status)) else {
             continue;
         };
@@ -358,7 +358,7 @@ fn announced(newest: Option<&PurchaseExplanation>) -> Vec<Tick> {
     all
 }
 
-/// Whether the store confirmed a purchase, and still answers.
+/// Returns whether the store confirmed a purchase, and still responds.
 const fn is_verified(standing: &PurchaseStatus) -> bool {
     standing.verified_at.is_some() && standing.unverified_since.is_none()
 }
@@ -373,7 +373,7 @@ const fn distance(status: DeliveryStatus) -> u8 {
     }
 }
 
-/// Why stores cannot reach a URL; `None` if nothing in it says so.
+/// Returns why stores cannot reach a URL; `None` if the URL gives no reason.
 pub fn unreachable(url: &url::Url) -> Option<&'static str> {
     use url::Host;
     let is_private = match url.host() {

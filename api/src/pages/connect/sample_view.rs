@@ -1,4 +1,4 @@
-//! The view of a sample. Pure.
+//! The view of a sample. This module is pure.
 
 use super::listed::entered;
 use super::progress::ConnectStep;
@@ -31,7 +31,7 @@ pub struct SamplePage<'a> {
     why: Option<Sentence>,
     may_send: bool,
     sent: Option<String>,
-    /// Label of a purchase's id.
+    /// Label of the input for a purchase's id.
     purchase_id: &'static str,
     purchase: String,
     customer: String,
@@ -44,7 +44,7 @@ pub struct SamplePage<'a> {
 }
 
 impl<'a> SamplePage<'a> {
-    /// The page of a platform, with the types of its samples, or why it takes none.
+    /// Returns the page of a platform, with the types of its samples, or with the reason why it accepts none.
     pub fn new(
         frame: &'a Frame,
         visit: &Visit,
@@ -78,7 +78,7 @@ impl<'a> SamplePage<'a> {
         }
     }
 
-    /// Adds the purchase of a sent sample, and the errors in its form.
+    /// Adds the purchase of the sample that was sent, and the errors in the form.
     #[must_use]
     pub fn with(mut self, sent: Option<CollapseKey>, mistakes: &Mistakes) -> Self {
         for one in &mut self.types {

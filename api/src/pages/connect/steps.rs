@@ -1,4 +1,4 @@
-//! The steps of one platform, as pages.
+//! The pages of one platform's connection steps.
 
 use super::changes_view::DeletePage;
 use super::listed::Connecting;
@@ -24,26 +24,26 @@ use domain::CollapseKey;
 use serde_json::{Map, Value};
 use storage::{App, Page, Paged, Platform, ShownDestination};
 
-/// Maximum number of destinations of an app that are shown.
+/// Maximum number of an app's destinations that are shown.
 const DESTINATIONS: i64 = 50;
 
-/// Parts of a request for a page.
+/// The parts of a request that each page needs.
 pub type At = (State<Shared>, Visit, Caller);
 
 /// A platform whose page is shown.
 pub struct Connected {
     pub app: App,
     pub platform: Platform,
-    /// The destinations of its app: the oldest ones.
+    /// The oldest destinations of its app.
     pub destinations: Paged<ShownDestination>,
     pub facts: Facts,
 }
 
 impl Connected {
-    /// Reads what is stored about a platform.
+    /// Reads the stored data about a platform.
     ///
     /// # Errors
-    /// 503 when the database does not answer.
+    /// 503 if the database does not respond.
     pub async fn of(edge: &Edge, platform: Platform) -> Result<Self, Error> {
         let app = apps::one(edge, platform.app_id).await?;
         let page = Page {
@@ -62,12 +62,12 @@ impl Connected {
         })
     }
 
-    /// The head of the page of a step.
+    /// Returns the head of a step's page.
     pub fn head(&self, visit: &Visit, step: ConnectStep) -> Head {
         Head::new(visit, &self.app, &self.platform, &self.facts, step)
     }
 
-    /// The address of a step's page, with the call and the command for the same data.
+    /// Returns the address of a step's page, with the API call and the command for the same data.
     pub fn place(&self, step: ConnectStep, api: &str, command: &str) -> PageAddress {
         let id = self.platform.id;
         PageAddress {
@@ -79,7 +79,7 @@ impl Connected {
         }
     }
 
-    /// A path of a page of this platform.
+    /// Returns the path of one of this platform's pages.
     pub fn path(&self, visit: &Visit, rest: &str) -> String {
         of_app(
             visit,
@@ -89,10 +89,10 @@ impl Connected {
     }
 }
 
-/// The platform as the API shows it to a caller.
+/// Returns the platform as the API shows it to the caller.
 ///
 /// # Errors
-/// 503 when the database does not answer.
+/// 503 if the database does not respond.
 pub async fn as_api((edge, _, caller): &At, platform: &Platform) -> Result<Value, Error> {
     let stored = Stored(platform.clone());
     let found = platforms::show(edge.clone(), caller.clone(), stored)
@@ -176,7 +176,7 @@ pub async fn sample(
     )
 }
 
-/// The address of a sample's page, with the command and the request of the entered sample.
+/// Returns the address of the sample page, with the command and the request for the sample as entered.
 fn place_of_sample(of: &Connected, sent: &Sent) -> PageAddress {
     let mut command = format!("settle sample --platform {}", of.platform.id);
     for (field, option) in [

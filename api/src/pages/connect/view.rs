@@ -1,4 +1,4 @@
-//! The views of connecting. Pure.
+//! The views of the connection steps. This module is pure.
 
 use super::devices::Devices;
 use super::listed::destinations;
@@ -27,7 +27,7 @@ pub struct Stage {
     pub(super) is_current: bool,
 }
 
-/// The head of each step of a platform.
+/// The head of the page of each of a platform's steps.
 pub struct Head {
     pub(super) app: String,
     pub(super) app_path: String,
@@ -37,7 +37,7 @@ pub struct Head {
 }
 
 impl Head {
-    /// The head of the page of a step.
+    /// Returns the head of a step's page.
     pub fn new(
         visit: &Visit,
         app: &App,
@@ -91,7 +91,7 @@ pub struct RefusedRow {
     count: i64,
 }
 
-/// The URL before the present one.
+/// The previous URL, which is still accepted.
 pub struct OldUrl {
     until: Moment,
     used: Option<Moment>,
@@ -124,7 +124,7 @@ pub struct ConsolePage<'a> {
     pending: Option<(Badge, usize)>,
     topics_path: String,
     unverified: Option<(Badge, &'static str)>,
-    /// Logins that can be forged, and what they move.
+    /// Warning that logins can be forged, with its consequence.
     unsigned: Option<(Badge, &'static str, PlatformId)>,
     settings_path: String,
     next: Option<(String, &'static str)>,
@@ -135,7 +135,7 @@ pub struct ConsolePage<'a> {
 }
 
 impl<'a> ConsolePage<'a> {
-    /// The page of a platform, as the API shows it, with the steps at its store.
+    /// Returns the page of a platform, as the API shows it, with the steps in its store's console.
     pub fn new(
         frame: &'a Frame,
         visit: &Visit,
@@ -211,7 +211,7 @@ impl<'a> ConsolePage<'a> {
         }
     }
 
-    /// Adds whether a store can reach the URL, and what devices need.
+    /// Adds a warning if stores cannot reach the URL, and what devices need.
     #[must_use]
     pub fn with(self, public_url: &Url, once: &ShownOnce) -> Self {
         Self {
@@ -222,7 +222,7 @@ impl<'a> ConsolePage<'a> {
     }
 }
 
-/// What any user of the app can do if logins carry no token.
+/// Returns what any user of the app can do as long as logins carry no token; `None` if they cannot.
 fn unsigned(platform: &Platform) -> Option<(Badge, &'static str, PlatformId)> {
     let is_open = platform.unsigned_login_at.is_some() && !platform.has_login_secret;
     let moves = match platform.transfers() {
@@ -299,7 +299,7 @@ pub struct TopicRow {
     actions: Vec<Action>,
 }
 
-/// The account that owns a topic, by its name.
+/// Returns the name of the account that owns a topic.
 type Account<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 #[derive(Template)]
@@ -315,7 +315,7 @@ pub struct TopicsPage<'a> {
 }
 
 impl<'a> TopicsPage<'a> {
-    /// The topics of a platform, waiting ones first.
+    /// Returns the topics of a platform, undecided ones first.
     pub fn new(
         frame: &'a Frame,
         visit: &Visit,
@@ -416,7 +416,7 @@ pub struct DestinationsPage<'a> {
 }
 
 impl<'a> DestinationsPage<'a> {
-    /// The destinations of the platform's app, and the kinds that can be added.
+    /// Returns the destinations of the platform's app, and the kinds that can be added.
     pub fn new(frame: &'a Frame, visit: &Visit, of: &Connected, forms: &[Form]) -> Self {
         let kind = |form: &Form| KindChoice {
             path: format!(
@@ -443,7 +443,7 @@ impl<'a> DestinationsPage<'a> {
     }
 }
 
-/// The latest event on its way.
+/// The progress of the latest event.
 #[derive(Template)]
 #[template(path = "connect/first.html")]
 pub struct FirstPage<'a> {
@@ -453,14 +453,14 @@ pub struct FirstPage<'a> {
     purchase: Option<(String, Code)>,
     has_arrived: bool,
     next: Option<(String, &'static str)>,
-    /// Path to which a sample is sent, if this process takes samples and the visitor may send one.
+    /// Path to which a sample is sent, if this process accepts samples and the visitor may send one.
     sample_path: Option<String>,
     reason: String,
     wrong_reason: Option<String>,
 }
 
 impl<'a> FirstPage<'a> {
-    /// The page over the latest purchase of a platform.
+    /// Returns the page about a platform's latest purchase.
     pub fn new(
         frame: &'a Frame,
         visit: &Visit,

@@ -1,4 +1,4 @@
-//! The changes by the forms of a customer's page. Each is a call of the API; a merge and a move are shown first.
+//! The changes made by the forms of a customer's page. Each is a call of the API; a merge or a move is previewed first.
 
 use super::address::PATH;
 use super::forms::STORE_PURCHASE;
@@ -53,7 +53,7 @@ pub fn routes() -> Vec<Route> {
     ]
 }
 
-/// Merges two customers only as the preview showed it, and none without one.
+/// Merges two customers only as the preview showed it, and never without a preview.
 fn only_as_shown(
     _: &Shared,
     _: &Visit,
@@ -64,7 +64,7 @@ fn only_as_shown(
     Ok(())
 }
 
-/// The end of the notice if another customer's id differs only by case.
+/// Returns the end of the notice's name if another customer's id differs only by case; empty otherwise.
 fn other_case(answer: &Value) -> &'static str {
     if answer["warnings"].is_array() {
         "-other-case"
@@ -73,7 +73,8 @@ fn other_case(answer: &Value) -> &'static str {
     }
 }
 
-/// The page of a customer after naming: the page of another customer who already had the id, after a merge.
+/// Returns the customer's page after naming. If the naming merged two customers, this is the page of the customer who
+/// already had the id.
 fn named_page(visit: &Visit, answer: &Value) -> String {
     let user = answer["user_id"].as_str().unwrap_or_default();
     visit.to(&format!(
@@ -83,7 +84,7 @@ fn named_page(visit: &Visit, answer: &Value) -> String {
     ))
 }
 
-/// Sets the customer to move, as the API names it, and only as the preview showed it.
+/// Sets the customer to move, in the API's form, and allows only what the preview showed.
 fn set_source(
     _: &Shared,
     _: &Visit,
@@ -103,7 +104,7 @@ fn set_source(
     Ok(())
 }
 
-/// The page on which a transfer was undone, or that of the customer who has the purchases again.
+/// Returns the page on which a transfer was undone, or else the page of the customer who has the purchases again.
 fn undone_page(visit: &Visit, answer: &Value) -> String {
     let of = visit
         .query("of")
@@ -115,7 +116,7 @@ fn undone_page(visit: &Visit, answer: &Value) -> String {
     ))
 }
 
-/// The page on which a transfer was to be undone, with the error.
+/// Returns the page on which a transfer should have been undone, with the error.
 async fn of_transfer(
     State(edge): State<Shared>,
     visit: Visit,

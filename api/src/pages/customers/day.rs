@@ -1,4 +1,4 @@
-//! The view of a customer's access at the end of a day. Pure.
+//! The view of a customer's access at the end of a day. This module is pure.
 
 use super::address::purchase_path;
 use super::environment::title;
@@ -7,25 +7,25 @@ use crate::visit::Visit;
 use api::resources::customer_day::{CustomerDay, DayAccess, DayPurchase};
 use api::times::to_second;
 
-/// The entered day, and the announcements until its end.
+/// The entered day, and the state announced by its end.
 pub struct PastDay {
     pub on: String,
-    /// Time of the state, in a sentence: the end of the day, or now.
+    /// Time of the state, as part of a sentence: the end of the day, or now.
     pub until: String,
-    /// Expected value, if the text is no day.
+    /// Expected value, if the text is not a day.
     pub wrong: Option<String>,
     pub environments: Vec<PastAccess>,
 }
 
-/// Announcements in one environment.
+/// The announced access in one environment.
 pub struct PastAccess {
     /// Title with the environment and the time.
     pub title: String,
-    /// The entitlements with their ends.
+    /// The entitlements, with the end of each.
     pub entitlements: Vec<(String, Option<String>)>,
-    /// Text if there is no entitlement.
+    /// Text that is shown if there is no entitlement.
     pub none: &'static str,
-    /// The access before and after each change of the day; `None` without one.
+    /// The access before and after each change on that day; `None` if there was none.
     pub changes: Option<String>,
     pub purchases: Vec<PastPurchase>,
     pub note: Sentence,
@@ -36,12 +36,12 @@ pub struct PastAccess {
 pub struct PastPurchase {
     pub path: String,
     pub sku: String,
-    /// Access that the purchase gave at that time.
+    /// Whether the purchase gave access at that time.
     pub gives: Sentence,
 }
 
 impl PastDay {
-    /// A text that is no day, with the expected value.
+    /// Returns the error for a text that is not a day, with the expected value.
     pub fn wrong(on: String, expected: &str) -> Self {
         Self {
             on,

@@ -1,4 +1,4 @@
-//! The view of a customer's access in an environment. Pure.
+//! The view of a customer's access in an environment. This module is pure.
 
 use super::record::CustomerRecord;
 use crate::catalogue::product_path;
@@ -10,7 +10,7 @@ use api::resources::customer_detail::Access;
 use domain::user::{ActiveEntitlement, Journey};
 use storage::Role;
 
-/// Access of the customer in one environment.
+/// The customer's access in one environment.
 pub struct Environment {
     pub title: &'static str,
     pub stands: Vec<Badge>,
@@ -21,14 +21,14 @@ pub struct Environment {
     /// Bought products that are not in the catalogue.
     pub missing: Vec<Missing>,
     pub next_charge: Option<Sentence>,
-    /// Total of payments and refunds, and the part before purchases moved away.
+    /// Total of payments and refunds, and the part from before purchases moved away.
     pub paid: Vec<String>,
 }
 
-/// A product that gives no access, because it is not in the catalogue.
+/// A product that gives no access because it is not in the catalogue.
 pub struct Missing {
     pub sentence: Sentence,
-    /// Path of the form that adds it, for visitors who may.
+    /// Path of the form that adds the product, for visitors who may add it.
     pub path: Option<String>,
 }
 
@@ -39,7 +39,7 @@ pub struct Entitlement {
     pub until: Option<Moment>,
 }
 
-/// Display name of an environment.
+/// Returns the display name of an environment.
 pub const fn title(environment: domain::Environment) -> &'static str {
     match environment {
         domain::Environment::Production => "Access",
@@ -76,8 +76,8 @@ impl Environment {
     }
 }
 
-/// The customer's production access and payments, and the sandbox access, if there is any. `is_gone`: all purchases
-/// belong to another customer now.
+/// Returns the customer's production access and payments, and the sandbox access if there is any. `is_gone` is whether
+/// all purchases now belong to another customer.
 pub fn environments(
     frame: &Frame,
     visit: &Visit,
@@ -113,7 +113,7 @@ fn reference(one: &ActiveEntitlement) -> Option<Code> {
     differs.then(|| Code::short(&one.entitlement_ref_id))
 }
 
-/// The customer's journey in short texts; none if nothing applies.
+/// Returns the customer's journey in short texts; empty if nothing applies.
 fn stands(journey: &Journey) -> Vec<&'static str> {
     let all = [
         (journey.in_trial_period, "in a trial"),

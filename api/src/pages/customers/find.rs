@@ -17,7 +17,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use serde_json::json;
 
-/// Address of the search page, with the searched text.
+/// Returns the address of the search page, with the text that was searched for.
 fn place(sent: Option<&Sent>) -> PageAddress {
     let q = sent.and_then(|sent| sent.get("q")).unwrap_or("ID");
     let app = sent.and_then(|sent| sent.get("app_id")?.parse().ok());

@@ -20,7 +20,8 @@ const ONE_PERSON: &str = "Make sure that both customers are the same person. You
 /// The field with the store's id of a purchase.
 pub const STORE_PURCHASE: &str = "receipt_id";
 
-/// The form that names a customer, by the store's id of the customer or of a purchase; none where neither is known.
+/// Returns the form that names a customer, identified by the store's id of the customer or of a purchase; `None` if
+/// neither is known.
 pub fn name(
     app: AppId,
     customer: &Customer,
@@ -58,7 +59,7 @@ pub fn name(
     )))
 }
 
-/// The form that moves purchases to another customer; none where nothing can be named that moves.
+/// Returns the form that moves purchases to another customer; `None` if there is nothing that the form could name.
 pub fn move_to(
     app: AppId,
     customer: &Customer,
@@ -109,7 +110,8 @@ pub fn move_to(
     Some(action.with(Input::text("external_id", "To the customer with the login").required()))
 }
 
-/// The form that moves a purchase to this customer, by the store's id of it; none for a customer without a login.
+/// Returns the form that moves a purchase to this customer, given the store's id of the purchase; `None` for a customer
+/// without an external id.
 pub fn bring(app: AppId, customer: &Customer, mistakes: &Mistakes) -> Option<Action> {
     let own = customer.external_id.as_deref()?;
     let what = format!(
@@ -131,7 +133,7 @@ fn move_path(app: AppId, customer: &Customer) -> String {
     format!("{}/move", path(app, customer.user_id))
 }
 
-/// The form that takes a transfer back, if that is possible. `names` has the products that moved.
+/// Returns the form that undoes a transfer, if that is possible. `names` has the products that moved.
 pub fn undo(
     visit: &Visit,
     of: UserId,
@@ -148,13 +150,14 @@ pub fn undo(
     Some(action).filter(|_| is_offered(transfer))
 }
 
-/// Whether the page offers to take a transfer back. It does not for an undo: that would give the purchases away again.
+/// Returns whether the page offers to undo a transfer. An undo is never undone: that would give the purchases away
+/// again.
 fn is_offered(transfer: &Transfer) -> bool {
     let is_undo = transfer.undoes.is_some() || transfer.cause == TransferCause::Undo;
     transfer.can_undo && transfer.undone_by.is_none() && !is_undo
 }
 
-/// The effects of undoing a transfer, with both customers.
+/// Returns the effects of undoing a transfer on both customers.
 fn undoing(transfer: &Transfer, names: &[&str]) -> String {
     let (winner, loser) = (called(&transfer.from), called(&transfer.to));
     let back = match names {

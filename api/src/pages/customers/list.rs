@@ -1,4 +1,4 @@
-//! The columns of the list of payments. Pure.
+//! The columns of the list of payments. This module is pure.
 
 use super::address::PATH;
 use super::statement::badge;
@@ -67,7 +67,7 @@ pub const COLUMNS: &[Column<PaymentView>] = &[
     }),
 ];
 
-/// The list of payments.
+/// Returns the list of payments.
 pub fn payments(visit: &Visit) -> List<PaymentView> {
     List {
         screen: PATH,
@@ -90,7 +90,7 @@ pub fn payments(visit: &Visit) -> List<PaymentView> {
     }
 }
 
-/// The list of all payments of a customer.
+/// Returns the address of the list of all of a customer's payments.
 pub fn all_of(user: domain::UserId, visit: &Visit) -> String {
     visit.to(&format!("/ui/payments?user_id={user}"))
 }
@@ -103,12 +103,12 @@ const fn is_refund(one: &PaymentView) -> bool {
     matches!(one.kind, EntryKind::Refund | EntryKind::Restored)
 }
 
-/// Address of the purchase's page.
+/// Returns the path of the purchase's page.
 fn purchase(one: &PaymentView) -> String {
     format!("/ui/purchases/{}", one.collapse_key)
 }
 
-/// Source of an amount, and what a sales report shows about it.
+/// Returns the source of an amount, and what a sales report shows about it.
 fn source(one: &PaymentView) -> String {
     if let Some(basis) = estimate(one) {
         return capital(basis);

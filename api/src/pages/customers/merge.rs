@@ -1,4 +1,4 @@
-//! Naming a customer by the id of another one: both are shown, and merged only as shown.
+//! Naming a customer by the id of another customer. Both are shown, and they are merged only as shown.
 
 use super::address::{PATH, path};
 use super::forms::STORE_PURCHASE;
@@ -21,7 +21,7 @@ use domain::{AppId, UserId};
 use serde_json::{Map, Value};
 use storage::{CustomerNames, Owner};
 
-/// The fields of the form that the next one repeats.
+/// The fields of the first form that the confirming form repeats.
 const REPEATED: [&str; 4] = [
     "app_user_id",
     STORE_PURCHASE,
@@ -49,7 +49,7 @@ pub struct MergePage<'a> {
     owned: String,
     all: String,
     events: Vec<String>,
-    /// Which destinations learn of it only later.
+    /// The destinations that receive the change late.
     late: Option<Sentence>,
     fields: Vec<(&'static str, String)>,
     preview: String,
@@ -58,7 +58,7 @@ pub struct MergePage<'a> {
     refused: Refused,
 }
 
-/// A merge that waits for a person, and the form that wanted it.
+/// A merge that waits for confirmation, and the form that requested it.
 struct Shown {
     app: AppId,
     user: UserId,
@@ -107,7 +107,8 @@ impl<'a> MergePage<'a> {
             late: None,
             reason: text("reason"),
             wrong_reason: refused.wrong("reason"),
-            // The first form is refused because of the merge, which is what this page is about.
+            // The first form is refused because of the merge. This page explains the merge, so it does not show that
+            // refusal.
             refused: if sent.get("preview").is_some() {
                 refused
             } else {
@@ -119,8 +120,8 @@ impl<'a> MergePage<'a> {
     }
 }
 
-/// The merge that a name would make, with the form that makes it; without a merge, the page of the customer with what was
-/// wrong in its form.
+/// Shows the merge that naming the customer would cause, with the form that confirms it. Without a merge, shows the
+/// customer's page with the errors in its form.
 pub async fn confirm(
     State(edge): State<Shared>,
     visit: Visit,
@@ -170,7 +171,7 @@ pub async fn confirm(
     html(&MergePage { late, ..page })
 }
 
-/// The owner that a form names, and the names.
+/// Returns the owner that a form identifies, and the names that it gives.
 fn wanted(sent: &Sent) -> Option<(Owner, CustomerNames)> {
     let owner = sent
         .get("app_user_id")

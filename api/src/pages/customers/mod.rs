@@ -1,6 +1,6 @@
-//! Customers: found by any of their ids, with what they may use, what they bought and paid, in words that can be
-//! repeated to them; what they had on a day, and why a destination did not get an event. The search is a POST, so that
-//! no address contains a customer's id, except settle's.
+//! Customers: the search by any of their ids; their access, purchases and payments, worded so that support can repeat
+//! it to them; their access on a past day, and why a destination did not receive an event. The search is a POST, so
+//! that no address contains any customer id but settle's.
 
 mod address;
 mod changes;

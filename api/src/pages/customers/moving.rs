@@ -1,5 +1,5 @@
-//! Moving purchases to another customer: the effects are shown first, and only these happen. A new customer is created
-//! only if the visitor ticks a box: usually an unknown id is mistyped.
+//! Moving purchases to another customer. The effects are shown first, and exactly these happen. A new customer is
+//! created only if the visitor ticks a box, because an unknown id is usually mistyped.
 
 use super::address::{PATH, path};
 use super::forms::STORE_PURCHASE;
@@ -23,9 +23,9 @@ use domain::{AppId, UserId};
 use serde_json::{Map, Value, json};
 use storage::{CustomerKey, Owner};
 
-/// The fields of the form that the next one repeats.
+/// The fields of the first form that the confirming form repeats.
 const REPEATED: [&str; 3] = ["from", STORE_PURCHASE, "external_id"];
-/// Stands for no preview: the first form shows one, whatever it would do.
+/// Value that matches no preview: the first form always shows one, whatever the move would do.
 const NONE: &str = "none";
 
 struct Side {
@@ -45,11 +45,11 @@ pub struct MovePage<'a> {
     back: String,
     external_id: String,
     sides: Vec<Side>,
-    /// Whether the id is unknown, so that a customer is created.
+    /// Whether the id is unknown, so that a customer would be created.
     is_new: bool,
     moving: String,
     events: Vec<String>,
-    /// Which destinations learn of it only later.
+    /// The destinations that receive the change late.
     late: Option<Sentence>,
     fields: Vec<(&'static str, String)>,
     preview: String,
@@ -103,7 +103,8 @@ impl<'a> MovePage<'a> {
             late: None,
             reason: text("reason"),
             wrong_reason: refused.wrong("reason"),
-            // The first form is refused so that this page shows what it would do.
+            // The first form is refused so that this page can show what the move would do; the refusal itself is not
+            // shown.
             refused: if sent.get("preview").is_some() {
                 refused
             } else {
@@ -115,7 +116,7 @@ impl<'a> MovePage<'a> {
     }
 }
 
-/// Moves only what a preview showed, and creates a customer only if the box is ticked.
+/// Moves only what the preview showed, and creates a customer only if the box is ticked.
 pub fn only_as_shown(sent: &Sent, body: &mut Map<String, Value>) {
     body.insert(
         "preview".to_owned(),
@@ -127,15 +128,15 @@ pub fn only_as_shown(sent: &Sent, body: &mut Map<String, Value>) {
     );
 }
 
-/// The customer to move, as the API names it: `external_id/ID`, `app_user_id/ID` or `receipt_id/ID` in the form, or the
-/// store's id of a purchase.
+/// Returns the customer to move as the API identifies them. The form has `external_id/ID`, `app_user_id/ID` or
+/// `receipt_id/ID`, or the store's id of a purchase.
 pub fn source(sent: &Sent) -> Option<(&str, &str)> {
     let purchase = sent.get(STORE_PURCHASE).map(|id| (STORE_PURCHASE, id));
     purchase.or_else(|| Some(sent.get("from")?.split_once('/').unwrap_or_default()))
 }
 
-/// The move that a form would make, with the form that makes it; where nothing can be moved, the page of the customer with
-/// what was wrong in its form.
+/// Shows the move that a form would make, with the form that confirms it. If nothing can be moved, shows the customer's
+/// page with the errors in its form.
 pub async fn confirm(
     State(edge): State<Shared>,
     visit: Visit,

@@ -1,4 +1,4 @@
-//! One customer, with the errors in a form of the page.
+//! The page of one customer, with the errors in one of its forms.
 
 use super::address::PATH;
 use super::day::PastDay;
@@ -31,7 +31,7 @@ pub async fn show(
     show_user(&edge, &visit, of, mistakes).await
 }
 
-/// The page of a customer, with the errors in one of its forms.
+/// Returns the page of a customer, with the errors in one of its forms.
 pub async fn show_user(
     edge: &Edge,
     visit: &Visit,
@@ -67,13 +67,13 @@ pub async fn show_user(
     shown(visit, &page, detail)
 }
 
-/// Destinations of an app that receive a change late, in sentences; `None` if all receive it at once.
+/// Returns the app's destinations that receive a change late, as sentences; `None` if all receive it at once.
 pub async fn late_now(edge: &Edge, app: AppId) -> Result<Option<Sentence>, Error> {
     let destinations = destinations_of(edge, app).await?;
     Ok(delayed(&destinations).as_deref().map(Sentence::new))
 }
 
-/// State of the customer at the end of the day in the address, if there is one.
+/// Returns the customer's state at the end of the day in the address, if there is one.
 async fn past(
     edge: &Edge,
     visit: &Visit,
@@ -93,7 +93,7 @@ async fn past(
     }))
 }
 
-/// Why a destination did not receive events of a type about the customer, if requested.
+/// Returns why a destination did not receive events of a type about the customer, if the address requests it.
 async fn explained_event(
     edge: &Edge,
     visit: &Visit,

@@ -22,10 +22,10 @@ pub struct CustomerRecord {
 }
 
 impl CustomerRecord {
-    /// Reads what is stored of a customer.
+    /// Reads the stored data about a customer.
     ///
     /// # Errors
-    /// 404 when the app has no such customer.
+    /// 404 if the app has no such customer.
     pub async fn of(edge: &Edge, app: AppId, user: UserId) -> Result<Self, Error> {
         let read = ReadCustomer::of(edge, app, user).await?;
         let page = Page {
@@ -40,8 +40,8 @@ impl CustomerRecord {
         })
     }
 
-    /// The customer as forms identify one. In an app with several stores that is by purchases: a store's id alone names no
-    /// customer there.
+    /// Returns the customer with the ids by which forms identify them. In an app with several stores, these are ids of
+    /// purchases: a store's id alone does not identify a customer there.
     pub fn identified(&self) -> Customer {
         let customer = self.read.detail.customer.clone();
         if !self.has_several_stores || self.read.purchases.items.is_empty() {

@@ -1,4 +1,4 @@
-//! The table of a customer's payments and refunds. Pure.
+//! The table of a customer's payments and refunds. This module is pure.
 
 use super::address::{path, purchase_path};
 use crate::cell::{Cell, CellPart};
@@ -14,12 +14,12 @@ const COLUMNS: &[Column<StatementLine>] = &[
     Column::number("Amount", |line, _| amount(line)),
 ];
 
-/// The table of payments; none without a payment.
+/// Returns the table of payments; `None` without payments.
 pub fn table(visit: &Visit, lines: &[StatementLine]) -> Option<Table> {
     (!lines.is_empty()).then(|| Table::of("Payments, newest first", COLUMNS, lines, visit))
 }
 
-/// The badge of a test purchase.
+/// Returns the badge of a test purchase; `None` for production.
 pub fn badge(environment: Environment) -> Option<Badge> {
     (environment == Environment::Sandbox).then(|| Badge::new(Tone::Idle, "test"))
 }
@@ -33,7 +33,7 @@ fn title(line: &StatementLine, visit: &Visit) -> Cell {
     what.under(moved.collect())
 }
 
-/// The move after the payment, with the page of the other customer.
+/// Returns the move that followed the payment, with the page of the other customer.
 fn moved(visit: &Visit, one: &PaymentMove) -> [CellPart; 2] {
     let text = match one.is_away {
         true => "before the move to",

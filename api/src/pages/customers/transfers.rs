@@ -1,4 +1,4 @@
-//! The view of transfers on the page of a customer: what moved, and between which customers. Pure.
+//! The view of transfers on a customer's page: what moved, and between which customers. This module is pure.
 
 use super::address::{path, purchase_path};
 use crate::action::Action;
@@ -14,18 +14,18 @@ use storage::TransferCause;
 /// Remaining step after undoing a move by a login.
 pub const LOG_IN_AGAIN: &str = " The customer must log in again on the device, such as the TV.";
 
-/// How long the page shows a notice after an undo.
+/// Time for which the page shows a notice after an undo.
 const ANNOUNCED_FOR: Duration = Duration::from_secs(300);
 
 /// A transfer from or to the customer.
 pub struct TransferItem {
     pub id: Code,
-    /// The pages and products of the purchases that gave access.
+    /// The pages and names of the products whose purchases gave access.
     pub products: Vec<(String, String)>,
     /// Cause of the transfer, with its author and the entered reason.
     pub why: String,
     pub is_away: bool,
-    /// The page and the login of the other customer.
+    /// The page and the id of the other customer.
     pub other: (String, Code),
     pub at: Moment,
     pub undone: Option<Badge>,
@@ -34,7 +34,7 @@ pub struct TransferItem {
 }
 
 impl TransferItem {
-    /// The transfer, on the page of this customer.
+    /// Returns the transfer for this customer's page.
     pub fn new(visit: &Visit, of: &CustomerTransfer, user: UserId) -> Self {
         let one = &of.transfer;
         let is_away = one.from.user_id == user;
@@ -53,7 +53,7 @@ impl TransferItem {
         }
     }
 
-    /// The products that moved; none if no purchase gave access.
+    /// Returns the names of the products that moved; empty if no purchase gave access.
     pub fn names(&self) -> Vec<&str> {
         self.products
             .iter()
@@ -62,21 +62,21 @@ impl TransferItem {
     }
 }
 
-/// The transfer after which the customer's purchases belong to another one: the latest, unless it was undone.
+/// Returns the transfer that moved the customer's purchases away: the latest one, unless it was undone.
 pub fn gone(all: &[TransferItem]) -> Option<&TransferItem> {
     all.first()
         .filter(|one| one.is_away && one.undone.is_none())
 }
 
-/// The external id of a side, or its user id.
+/// Returns a customer's external id or, without one, the user id.
 fn login(side: &TransferSide) -> Code {
     side.external_id
         .as_ref()
         .map_or_else(|| Code::short(side.user_id), Code::short)
 }
 
-/// The effect of an undo, in a sentence: who has the purchases again; `None` if the latest transfer is no undo of the
-/// last minutes. After a move by a login the device still belongs to the other customer.
+/// Returns who has the purchases again after an undo, as a sentence; `None` unless the latest transfer is a recent
+/// undo. If a login made the move, the device still belongs to the other customer.
 pub fn undone<'a>(
     transfers: impl Iterator<Item = &'a Transfer> + Clone,
     now: Timestamp,

@@ -1,4 +1,4 @@
-//! The views of customers. Pure.
+//! The views of customers. This module is pure.
 
 use super::address::{path, purchase_path};
 use super::day::PastDay;
@@ -54,13 +54,13 @@ impl Warning {
     }
 }
 
-/// Information before a customer is erased. The page itself does not erase.
+/// Information to read before a customer is erased. The page itself cannot erase.
 pub struct Erasing {
     /// Command for an administrator.
     pub command: String,
-    /// Warning that the store continues to charge the customer, if it does.
+    /// Warning if the store continues to charge the customer.
     pub charged: Option<Sentence>,
-    /// What the destinations receive, one sentence for all of the same kind.
+    /// What the destinations receive, one sentence per kind of destination.
     pub learns: Vec<Sentence>,
 }
 
@@ -92,7 +92,7 @@ pub struct SearchPage<'a> {
 }
 
 impl<'a> SearchPage<'a> {
-    /// The page with what was found, if something was searched.
+    /// Returns the page, with the results if there was a search.
     pub fn new(
         frame: &'a Frame,
         q: String,
@@ -133,7 +133,7 @@ impl<'a> SearchPage<'a> {
     }
 }
 
-/// A purchase in the words of its customer.
+/// A purchase, described for support.
 pub struct Purchase {
     path: String,
     product: String,
@@ -141,7 +141,7 @@ pub struct Purchase {
     /// The store's id of the purchase.
     id: Option<Code>,
     summary: Sentence,
-    /// Each destination, and what it got last.
+    /// Each destination, and what it received last.
     reached: Vec<(String, Sentence)>,
 }
 
@@ -163,7 +163,7 @@ pub struct Because {
     sentences: Vec<Sentence>,
 }
 
-/// Why a destination got an event, or did not.
+/// Why a destination received an event, or did not.
 pub struct Why {
     destination: String,
     event_type: String,
@@ -189,7 +189,7 @@ pub struct CustomerPage<'a> {
     purchases: Vec<Purchase>,
     payments: Option<Table>,
     more_payments: Option<String>,
-    /// State at the end of a day, if requested.
+    /// State at the end of a day, if the address requests it.
     past: Option<PastDay>,
     today: String,
     more_purchases: Option<MorePurchases>,
@@ -297,7 +297,7 @@ impl<'a> CustomerPage<'a> {
         }
     }
 
-    /// The transfer after which the purchases belong to another customer.
+    /// Returns the transfer that moved the purchases to another customer.
     fn gone(&self) -> Option<&TransferItem> {
         transfers::gone(&self.transfers)
             .filter(|one| self.purchases.is_empty() || !one.products.is_empty())
@@ -337,7 +337,7 @@ impl<'a> CustomerPage<'a> {
     }
 }
 
-/// A text of the API with the form of this page for the command that does the same.
+/// Replaces the command in a text of the API by the form of this page that does the same.
 fn on_page(detail: &str) -> String {
     detail.replace(
         "`settle customer move`",
@@ -345,8 +345,8 @@ fn on_page(detail: &str) -> String {
     )
 }
 
-/// The type that is chosen at first: that of the latest event about the customer that the chosen destination, else the
-/// first one, did not get; of the latest event if it got all.
+/// Returns the event type that is preselected: that of the latest event about the customer that the selected
+/// destination (without one, the first) did not receive, or of the latest event if it received all.
 fn newest_type<'a>(of: &'a CustomerRecord, chosen: &str) -> &'a str {
     let all = &of.read.destinations;
     let destination = all
@@ -375,7 +375,7 @@ fn newest_type<'a>(of: &'a CustomerRecord, chosen: &str) -> &'a str {
 }
 
 pub struct MorePurchases {
-    /// The command that lists all, if the customer has an id of the app or a store.
+    /// The command that lists all purchases, if the customer has an id of the app or of a store.
     command: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! One delivery: what is sent, and how it was answered. Its event is sent again by the form of the event.
+//! The page of one delivery: its request and its responses. The form that resends its event is that of the event.
 
 mod view;
 

@@ -1,4 +1,4 @@
-//! The view of a delivery. Pure.
+//! The view of a delivery. This module is pure.
 
 use crate::action::{Action, Input};
 use crate::change::Mistakes;
@@ -19,12 +19,12 @@ use storage::{DeliveryStatus, DeliveryView, Role};
 /// Data of a delivery's page.
 pub struct Detail<'a> {
     pub delivery: &'a DeliveryView,
-    /// When it is attempted next, where that is a time ahead.
+    /// Time of the next attempt, if it is in the future.
     pub next_due_at: Option<Timestamp>,
     pub tree: &'a Node,
     /// Request of the delivery, if the visitor may see it.
     pub request: Option<&'a SentRequest>,
-    /// The field with the name of the run that sends its event again.
+    /// The hidden field that names the run with which the event is resent.
     pub run: Input,
 }
 

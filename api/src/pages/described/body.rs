@@ -1,5 +1,5 @@
-//! The values of a described form as the body of a request. The request reports invalid values: a text that is no
-//! number stays a text. Pure.
+//! Converts the values of a described form to the body of a request. The API reports invalid values, so text that is
+//! not a number stays text. This module is pure.
 
 use super::view::{BASED_ON, digest, inside};
 use crate::form::Sent;
@@ -7,7 +7,7 @@ use api::error::{Error, Field as Wrong};
 use api::resources::forms::{Field, Form};
 use serde_json::{Map, Value, json};
 
-/// The body of a request that creates something. Empty fields are left out.
+/// Returns the body of a request that creates a resource. Empty fields are left out.
 pub fn creation(form: &Form, sent: &Sent) -> Map<String, Value> {
     let mut body = Map::new();
     for field in &form.fields {
@@ -18,11 +18,11 @@ pub fn creation(form: &Form, sent: &Sent) -> Map<String, Value> {
     body
 }
 
-/// The body of a request that changes what is `stored`: the fields that differ. An emptied field is null, which resets
-/// it; an empty secret, and empty headers, stay as they are.
+/// Returns the body of a request that changes the resource `stored`: the fields that differ. An emptied field is null,
+/// which resets it. An empty secret, and empty headers, keep their stored values.
 ///
 /// # Errors
-/// 409 when another person changed it after the form was opened, whose changes would be lost.
+/// 409 if another person changed the resource after the form was opened: those changes would be lost.
 pub fn changes(form: &Form, sent: &Sent, stored: &Value) -> Result<Map<String, Value>, Error> {
     if sent
         .get(BASED_ON)
@@ -45,7 +45,8 @@ pub fn changes(form: &Form, sent: &Sent, stored: &Value) -> Result<Map<String, V
     Ok(body)
 }
 
-/// The first line of entered headers that is none, by its number alone: a secret may stand in it.
+/// Returns an error for the first line of entered headers that is not a header. It names only the line number, since
+/// the line may contain a secret.
 pub fn wrong_lines(form: &Form, sent: &Sent) -> Option<Wrong> {
     form.fields
         .iter()
@@ -64,7 +65,7 @@ fn stays_when_empty(field: &Field) -> bool {
     field.secret || field.input == "headers"
 }
 
-/// Whether two values are the same; the order of a list of choices has no meaning.
+/// Returns whether two values are equal. The order of a list of choices does not matter.
 fn is_same(before: &Value, after: &Value) -> bool {
     let sorted = |value: &Value| {
         let mut texts: Vec<String> = value
@@ -81,11 +82,11 @@ fn is_same(before: &Value, after: &Value) -> bool {
             .as_array()
             .is_some_and(|all| all.iter().all(Value::is_string))
     };
-    // Blanks at the ends of a text do not survive a form.
+    // A form does not preserve spaces at the ends of a text.
     let is_trimmed = before
         .as_str()
         .is_some_and(|text| after.as_str() == Some(text.trim()));
-    // A switch that was never set is off.
+    // A switch that was never set counts as off.
     let is_off = before.is_null() && *after == Value::Bool(false);
     before == after
         || is_off
@@ -93,7 +94,7 @@ fn is_same(before: &Value, after: &Value) -> bool {
         || (are_texts(before) && are_texts(after) && sorted(before) == sorted(after))
 }
 
-/// The value of a field; `None` when it was left empty.
+/// Returns the value of a field; `None` if it was left empty.
 fn value(field: &Field, sent: &Sent) -> Option<Value> {
     match field.input {
         "switch" => Some(json!(sent.get(field.name) == Some("true"))),
@@ -117,7 +118,7 @@ fn number(text: &str) -> Value {
         .map_or_else(|_| Value::from(text), Value::from)
 }
 
-/// Headers, each in a line: `Name: value`. Lines that are none are left out: [`wrong_lines`] refuses them.
+/// Parses headers, one per line: `Name: value`. Other lines are skipped: [`wrong_lines`] refuses them.
 fn headers(text: &str) -> Value {
     let pairs = text.lines().filter_map(header);
     pairs
@@ -126,7 +127,7 @@ fn headers(text: &str) -> Value {
         .into()
 }
 
-/// The name and the value in a line.
+/// Parses a line into a name and a value.
 fn header(line: &str) -> Option<(&str, &str)> {
     let (name, value) = line.split_once(':')?;
     let name = name.trim();
@@ -134,7 +135,7 @@ fn header(line: &str) -> Option<(&str, &str)> {
     is_name.then(|| (name, value.trim()))
 }
 
-/// Puts a value where its name says: a dot leads into an object.
+/// Inserts a value under its name; a dot in the name separates an object from its field.
 fn put(body: &mut Map<String, Value>, name: &'static str, value: Value) {
     match name.split_once('.') {
         None => drop(body.insert(name.to_owned(), value)),

@@ -1,11 +1,11 @@
-//! The values of a described form, for visitors who may not change them. Pure.
+//! The values of a described form as facts, for visitors who may not change them. This module is pure.
 
 use crate::cell::{Cell, CellPart, Fact};
 use api::resources::forms::{Field, Form};
 use serde_json::Value;
 
-/// The fields of a form with what is stored, as the API shows it. Of a secret only whether it is set; a field that the
-/// API does not show is left out.
+/// Returns the fields of a form with their stored values, as the API shows them. For a secret, shows only whether it is
+/// set. A field that the API does not return is left out.
 pub fn values(form: &Form, stored: &Value) -> Vec<Fact> {
     let fact = |field: &Field| Some(Fact::new(field.label, cell(field, stored)?));
     form.fields.iter().filter_map(fact).collect()
@@ -36,7 +36,7 @@ fn cell(field: &Field, stored: &Value) -> Option<Cell> {
 
 const NOT_SET: &str = "not set";
 
-/// The label of a choice.
+/// Returns the label of a choice.
 fn label<'a>(field: &'a Field, value: &str) -> Option<&'a str> {
     field
         .choices

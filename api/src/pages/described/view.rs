@@ -1,4 +1,4 @@
-//! The fields of a form, for a template. Pure.
+//! The fields of a described form, prepared for a template. This module is pure.
 
 use crate::form::Sent;
 use api::error::Field as Wrong;
@@ -12,18 +12,18 @@ pub enum Entered<'a> {
     New,
     /// The stored resource, as the API shows it.
     Stored(&'a Value),
-    /// Values sent by a person, and their errors. A secret must be entered again.
+    /// Values that a visitor sent, and their errors. Secrets must be entered again.
     Sent(&'a Sent, &'a [Wrong]),
 }
 
-/// Choices of a form besides its description.
+/// What a form needs besides its description.
 #[derive(Debug, Clone, Default)]
 pub struct Known {
-    /// The platforms of the app: ids and names.
+    /// The platforms of the app, by id and name.
     pub platforms: Vec<(String, String)>,
-    /// Additional choices of fields from the operator's settings: names of fields, and values.
+    /// Choices that the operator's settings add, by name of the field.
     pub allowed: Vec<(&'static str, String)>,
-    /// The form changes something that exists: an empty secret stays as it is.
+    /// Whether the form changes an existing resource, so that an empty secret keeps its stored value.
     pub is_change: bool,
 }
 
@@ -31,30 +31,30 @@ pub struct Known {
 pub struct Group {
     /// Title of the group; empty for fields that are always shown.
     pub title: &'static str,
-    /// Whether they are shown at once, since one of them is wrong or to be entered again.
+    /// Whether the group is shown expanded, because one of its fields is wrong or must be entered again.
     pub is_open: bool,
     /// Hash of the stored resource when the form was opened, in one of the groups; empty in the others.
     pub based_on: String,
     pub fields: Vec<FieldView>,
 }
 
-/// A field as a template shows it.
+/// A field, prepared for a template.
 #[derive(Debug)]
 pub struct FieldView {
     pub id: String,
     pub name: &'static str,
     pub label: &'static str,
     pub help: String,
-    /// How it is entered, in the words of the API.
+    /// The kind of input, as the API names it.
     pub input: &'static str,
     pub value: String,
     pub is_on: bool,
     pub is_required: bool,
-    /// Whether it is marked as optional, outside of the fields that are folded away.
+    /// Whether the field is marked as optional. Fields in a collapsed group are not marked.
     pub is_optional: bool,
-    /// The least value; empty without one.
+    /// The minimum value; empty if there is none.
     pub least: String,
-    /// The highest value; empty without one.
+    /// The maximum value; empty if there is none.
     pub most: String,
     pub choices: Vec<ChoiceGroup>,
     /// Expected value, if the entered one is wrong.
@@ -63,13 +63,13 @@ pub struct FieldView {
 
 #[derive(Debug, PartialEq, Eq)]
 pub struct ChoiceGroup {
-    /// Title of the group; empty without one.
+    /// Title of the group; empty if it has none.
     pub title: &'static str,
-    /// How many of them are chosen by name.
+    /// Number of choices that are selected by name.
     pub chosen: usize,
-    /// How many of them are chosen, also by the choice of all.
+    /// Number of choices that are selected, by name or by the choice of all.
     pub included: usize,
-    /// Whether the choice of all stands for each of them.
+    /// Whether the choice of all includes each of them.
     pub is_every: bool,
     pub choices: Vec<Chosen>,
 }
@@ -84,7 +84,7 @@ pub struct Chosen {
 }
 
 impl FieldView {
-    /// How a line of text is entered in HTML.
+    /// Returns the HTML type of a text input.
     pub fn html_type(&self) -> &'static str {
         match self.input {
             "password" => "password",
@@ -94,20 +94,20 @@ impl FieldView {
         }
     }
 
-    /// The ids of what describes it: its help, and what is wrong.
+    /// Returns the ids of the elements that describe the field: its help and its error.
     pub fn described(&self) -> String {
         let hint = (!self.help.is_empty()).then(|| format!("hint-{}", self.id));
         let wrong = self.wrong.as_ref().map(|_| format!("wrong-{}", self.id));
         hint.into_iter().chain(wrong).collect::<Vec<_>>().join(" ")
     }
 
-    /// Whether several choices can be chosen.
+    /// Returns whether several choices can be selected.
     pub fn has_boxes(&self) -> bool {
         matches!(self.input, "events" | "platforms" | "environments")
     }
 }
 
-/// The fields of a form in their groups.
+/// Returns the fields of a form in their groups.
 pub fn groups(form: &Form, entered: Entered<'_>, known: &Known) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
     for field in &form.fields {
@@ -139,10 +139,11 @@ pub fn groups(form: &Form, entered: Entered<'_>, known: &Known) -> Vec<Group> {
     groups
 }
 
-/// The name of the field with what a form is based on.
+/// The name of the field with the hash of the state on which a form is based.
 pub const BASED_ON: &str = "based_on";
 
-/// Hash of what a form shows. It differs if another person changed the resource after the form was opened.
+/// Returns the hash of the values that a form shows. It differs if another person has changed the resource since the
+/// form was opened.
 pub fn digest(form: &Form, stored: &Value) -> String {
     let values = form
         .fields
@@ -183,12 +184,12 @@ fn shown(field: &Field, entered: Entered<'_>, known: &Known) -> FieldView {
     }
 }
 
-/// Whether what is in a field is never shown again, neither what is stored nor what was entered.
+/// Returns whether a field's value is never shown again, whether stored or entered.
 fn is_hidden(field: &Field) -> bool {
     field.secret || field.input == "headers"
 }
 
-/// Whether something was entered that is not shown again.
+/// Returns whether a value was entered that is not shown again.
 fn is_lost(field: &Field, entered: Entered<'_>) -> bool {
     is_hidden(field) && matches!(entered, Entered::Sent(sent, _) if sent.get(field.name).is_some())
 }
@@ -207,7 +208,7 @@ fn help(field: &Field, entered: Entered<'_>, known: &Known) -> String {
     format!("{}{again}{empty}", field.help)
 }
 
-/// The values in a field, as texts.
+/// Returns the values of a field, as texts.
 fn values(field: &Field, entered: Entered<'_>) -> Vec<String> {
     match entered {
         Entered::New => match (&field.default, field.input) {
@@ -225,7 +226,7 @@ fn values(field: &Field, entered: Entered<'_>) -> Vec<String> {
     }
 }
 
-/// The value of a field, which may be inside another one.
+/// Returns the value of a field; a dot in the name separates an object from its field.
 pub fn inside<'a>(value: &'a Value, name: &str) -> &'a Value {
     name.split('.').fold(value, |outer, name| &outer[name])
 }
@@ -295,8 +296,8 @@ fn choices(field: &Field, values: &[String], known: &Known) -> Vec<ChoiceGroup> 
     groups
 }
 
-/// The choices of a field with their groups. Of events, there is one for all of them, and one for each wildcard; where
-/// some events are offered before others, also each selected through the API.
+/// Returns the choices of a field with their groups. For events, these include a choice of all events and one for each
+/// wildcard and, if only some events are offered first, every event that was selected through the API.
 fn all_choices(field: &Field, values: &[String], known: &Known) -> Vec<(&'static str, Chosen)> {
     let listed = field
         .choices
@@ -344,12 +345,12 @@ fn all_choices(field: &Field, values: &[String], known: &Known) -> Vec<(&'static
     }
 }
 
-/// Whether no event is offered before others: then a wildcard stands for every type with its beginning.
+/// Returns whether all events are offered equally. If so, a wildcard stands for every type with its prefix.
 fn is_open(choices: &[Choice]) -> bool {
     choices.iter().all(|choice| choice.is_offered)
 }
 
-/// The event types that a wildcard covers.
+/// Returns the description of the event types that a wildcard includes.
 fn wildcard(name: &str, choices: &[Choice]) -> String {
     let (wildcards, more) = match is_open(choices) {
         true => (Wildcards::Everything, ", and types added later"),
@@ -364,7 +365,7 @@ fn wildcard(name: &str, choices: &[Choice]) -> String {
     format!("{name}: {types} {noun}{more}")
 }
 
-/// Meaning of the choice of all events: if some events are offered first, only those.
+/// Returns the meaning of the choice of all events: if only some events are offered first, only those.
 fn every(choices: &[Choice]) -> String {
     if !is_open(choices) {
         let offered = choices.iter().filter(|choice| choice.is_offered).count();
@@ -375,7 +376,7 @@ fn every(choices: &[Choice]) -> String {
         .to_owned()
 }
 
-/// A stored value that cannot be chosen any more.
+/// Returns a stored value that is no longer a choice.
 fn gone(value: &str) -> Chosen {
     Chosen {
         value: value.to_owned(),
@@ -385,7 +386,7 @@ fn gone(value: &str) -> Chosen {
     }
 }
 
-/// The group of a choice; those that are not offered first are together.
+/// Returns the group of a choice. Choices that are not offered first share one group.
 fn group_of(choice: &Choice) -> &'static str {
     if choice.is_offered {
         choice.group.unwrap_or_default()
@@ -394,7 +395,7 @@ fn group_of(choice: &Choice) -> &'static str {
     }
 }
 
-/// The group of the choices for those who look for them.
+/// The group of the choices that are not offered first.
 const OTHERS: &str = "others";
 
 fn of_choice(choice: &Choice) -> Chosen {
@@ -407,7 +408,7 @@ fn of_choice(choice: &Choice) -> Chosen {
     }
 }
 
-/// Expected value of a field. A wrong value inside a list is an error of the list.
+/// Returns the expected value of a field, if the entered one is wrong. An error within a list is an error of the list.
 fn wrong(name: &str, entered: Entered<'_>) -> Option<String> {
     let Entered::Sent(_, wrong) = entered else {
         return None;

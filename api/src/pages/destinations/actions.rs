@@ -1,4 +1,4 @@
-//! The actions on one destination. Each is a call of the API, with a reason.
+//! The actions on a destination. Each is a call of the API, with a reason.
 
 use super::one::{overview, settings, show};
 use super::standing::ActionResult;
@@ -91,7 +91,7 @@ pub fn routes() -> Vec<Route> {
     ]
 }
 
-/// The parts of a request that each action takes.
+/// The parts of a request that each action needs.
 type Parts = (State<Shared>, Visit, Sent);
 
 async fn post_test(
@@ -169,7 +169,7 @@ async fn post_settings(
     }
 }
 
-/// The destination after the change; `None` where nothing is different.
+/// Changes the destination, and returns it; `None` if nothing differs.
 async fn updated(
     edge: Acting,
     sent: &Sent,
@@ -247,7 +247,7 @@ async fn post_delete(
     }
 }
 
-/// The page of the settings with the error; an error that cannot be corrected there has a page of its own.
+/// Returns the page of the settings with the error. An error that cannot be corrected there has its own page.
 async fn at_settings(
     (state, visit, sent): Parts,
     destination: Destination,

@@ -1,4 +1,4 @@
-//! The view of a destination's settings. Pure.
+//! The view of a destination's settings. This module is pure.
 
 use super::head::{Head, SETTINGS, Stands};
 use super::view::{Sheet, old_secret};
@@ -17,7 +17,7 @@ use storage::{Destination, Role};
 pub struct ViewedDestination<'d> {
     pub destination: &'d Destination,
     pub stands: Stands,
-    /// Number of deliveries that are still pending for it.
+    /// Number of deliveries that are still pending for the destination.
     pub pending: i64,
     pub version: String,
     pub now: Timestamp,
@@ -86,7 +86,8 @@ impl<'a> SettingsPage<'a> {
     }
 }
 
-/// The actions that rotate the secret, if requests are signed, and that delete the destination.
+/// Returns the actions at the end of the page: rotating the secret, if requests are signed, and deleting the
+/// destination.
 fn finals(
     ViewedDestination {
         destination,

@@ -11,13 +11,13 @@ use api::resources::destinations::DestinationStanding;
 use domain::{DestinationId, Timestamp};
 use storage::{Destination, ShownState};
 
-/// The part of the address of each tab.
+/// The end of the path of each tab.
 pub const OVERVIEW: &str = "";
 pub const DELIVERIES: &str = "/deliveries";
 pub const SETTINGS: &str = "/settings";
 pub const RESEND: &str = "/resend";
 
-/// How a destination stands, and since when it fails.
+/// The state of a destination, and the time since which it fails.
 #[derive(Debug, Clone, Copy)]
 pub struct Stands {
     pub shown: ShownState,
@@ -42,16 +42,16 @@ pub struct Head {
     pub kind: &'static str,
     pub state: Badge,
     pub since: Option<Moment>,
-    /// What settle does without a person's action.
+    /// What settle does automatically.
     pub note: Option<&'static str>,
     /// Link to the page with the reason, if the destination skips everything.
     pub why: Option<CellPart>,
-    /// Tabs of the destination's pages; none for a deleted one.
+    /// Tabs of the destination's pages; `None` for a deleted destination.
     pub tabs: Option<Tabs>,
 }
 
 impl Head {
-    /// The head of a page of this destination.
+    /// Returns the head of a page of this destination.
     pub fn new(
         visit: &Visit,
         destination: &Destination,
@@ -88,12 +88,12 @@ impl Head {
         }
     }
 
-    /// The address of one of its pages.
+    /// Returns the address of one of the destination's pages.
     pub fn page(&self, end: &str, visit: &Visit) -> String {
         visit.to(&format!("/ui/destinations/{}{end}", self.id))
     }
 
-    /// Path to which the form of an action is sent.
+    /// Returns the path to which the form of an action is sent.
     pub fn action(&self, name: &str) -> String {
         format!("/ui/destinations/{}/{name}", self.id)
     }

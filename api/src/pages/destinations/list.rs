@@ -1,4 +1,4 @@
-//! The list of deliveries to one destination. Pure.
+//! The list of deliveries to one destination. This module is pure.
 
 use super::SCREEN;
 use super::head::{DELIVERIES, Head, RESEND, Stands};
@@ -28,7 +28,7 @@ const COLUMNS: &[Column<DeliveryView>] = &[
         None => Cell::none(),
     }),
     Column::new("When", |one, visit| {
-        // A time that has passed says nothing: it is being sent, or the destination is checked instead.
+        // A time in the past is not shown: the attempt is running, or the destination is being probed instead.
         let next = one
             .next_due_at
             .filter(|due| one.status == DeliveryStatus::Pending && *due > visit.now);
@@ -37,13 +37,13 @@ const COLUMNS: &[Column<DeliveryView>] = &[
     }),
 ];
 
-/// A status in words.
+/// Returns the displayed name of a status.
 fn status(status: &str) -> String {
     let known = serde_json::from_value(status.into()).map(delivery_status);
     known.map_or_else(|_| status.to_owned(), |badge| badge.label().to_owned())
 }
 
-/// The list of what was sent to a destination.
+/// Returns the list of deliveries to a destination.
 pub fn deliveries(visit: &Visit, destination: &Destination, stands: Stands) -> List<DeliveryView> {
     let head = Head::new(visit, destination, stands, DELIVERIES);
     List {

@@ -1,5 +1,5 @@
-//! Destinations: the list, a new one by the form that its kind describes, and one destination with its deliveries, its
-//! settings, and resends.
+//! Destinations: the list; the form of a new one, which its kind describes; and one destination with its deliveries,
+//! its settings and its resends.
 
 mod actions;
 mod detail;
@@ -40,7 +40,7 @@ use serde_json::Value;
 use storage::{App, Page, Role};
 use view::{Entry, ListPage, NewPage, OncePage, Sheet};
 
-/// Number of platforms that are read at once.
+/// Number of platforms that are read per page.
 const PLATFORMS: i64 = 1000;
 
 pub const SCREEN: Screen = Screen {
@@ -76,9 +76,9 @@ fn form_of(kind: &str) -> Option<Form> {
     of_destinations().into_iter().find(|form| form.name == kind)
 }
 
-/// Choices of a form for an app.
+/// Returns what a form needs besides its description, for an app.
 async fn known(edge: &Edge, app: AppId, kind: &str, is_change: bool) -> Result<Known, Error> {
-    // All of them: one that is left out would be shown as gone where a filter names it.
+    // All platforms are read: one that is missing here would be shown as deleted if a filter names it.
     let (mut platforms, mut cursor) = (Vec::new(), None);
     loop {
         let page = Page {
@@ -116,7 +116,7 @@ async fn list(state: State<Shared>, visit: Visit, caller: Caller) -> Result<Resp
             "/v1/overview",
             &[("app_id", app.as_deref().unwrap_or_default())],
         ),
-        // The list of destinations is one of an app.
+        // The command that lists destinations needs an app.
         command: app.map_or_else(
             || "settle status".to_owned(),
             |app| format!("settle destination list --app {app}"),
@@ -131,7 +131,7 @@ async fn list(state: State<Shared>, visit: Visit, caller: Caller) -> Result<Resp
     shown(&visit, &page, &found)
 }
 
-/// The name of the destination that the form before this page deleted.
+/// Returns the name of the destination that the form on the previous page deleted.
 async fn deleted(edge: &Edge, visit: &Visit) -> Result<Option<String>, Error> {
     let Some(id) = visit
         .query("deleted")
@@ -152,7 +152,8 @@ async fn deleted(edge: &Edge, visit: &Visit) -> Result<Option<String>, Error> {
         .map(|_| found.destination.common.name))
 }
 
-/// `GET /ui/destinations/new`: the form of the kind in the address, for the app in it; else what there is to choose.
+/// `GET /ui/destinations/new`: the form for the kind and the app in the address. If one of them is missing, the choice
+/// of it.
 async fn new(state: State<Shared>, visit: Visit, caller: Caller) -> Result<Response, Error> {
     let State(edge) = &state;
     let mut app = caller.app(edge, visit.app).await?;
@@ -201,14 +202,15 @@ async fn entry(edge: &Edge, visit: &Visit, entry: Entry) -> Result<Response, Err
     html(&NewPage::new(&frame, visit, entry))
 }
 
-/// Path to which the form of a new destination is sent: with the platform whose connection led to it, if one did.
+/// Returns the path to which the form of a new destination is sent. It names the platform whose connection led there,
+/// if any.
 fn path_of_new(visit: &Visit, app: AppId) -> String {
     let platform =
         connected_from(visit).map_or_else(String::new, |id| format!("?platform_id={id}"));
     format!("/ui/apps/{app}/destinations{platform}")
 }
 
-/// The platform whose connection led to a page.
+/// Returns the platform whose connection led to this page, if any.
 fn connected_from(visit: &Visit) -> Option<PlatformId> {
     visit.query("platform_id")?.parse().ok()
 }
@@ -263,7 +265,8 @@ async fn create(
     }
 }
 
-/// The only page that shows new secrets, if there are any, as the answer to the form that made them.
+/// Returns the page that shows new secrets, if there are any. It is the response to the form that created them, and no
+/// other page shows them.
 async fn once(
     edge: &Edge,
     visit: &Visit,

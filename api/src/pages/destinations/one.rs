@@ -1,4 +1,4 @@
-//! One destination: its state, its deliveries, and its settings.
+//! The pages of one destination: its state, its deliveries and its settings.
 
 use super::detail::{SettingsPage, ViewedDestination};
 use super::head::Stands;
@@ -26,7 +26,7 @@ use domain::DestinationId;
 use serde_json::json;
 use storage::{Destination, Role, Series};
 
-/// The spans of the rates: their names, their minutes, and the seconds of a point.
+/// The time spans of the rates: name, length in minutes, and interval between points in seconds.
 const SPANS: [(&str, i64, i64); 3] = [
     ("Last hour", 60, 60),
     ("Last day", 24 * 60, 3600),
@@ -73,10 +73,10 @@ pub async fn show(
     .await
 }
 
-/// How a destination stands, also a deleted one.
+/// Returns the overview of a destination, including a deleted one.
 ///
 /// # Errors
-/// There is no such destination, or the database does not answer.
+/// Fails if there is no such destination, or if the database does not respond.
 pub async fn overview(
     state: &State<Shared>,
     visit: &Visit,
@@ -114,7 +114,8 @@ pub async fn overview(
     )
 }
 
-/// How many were delivered and failed in each span, and how long the answers took; charts of the first span.
+/// Returns the numbers of delivered and failed requests and the response times in each span, and the charts of the
+/// first span.
 async fn rates(
     state: &State<Shared>,
     visit: &Visit,

@@ -1,5 +1,5 @@
-//! Resends to a destination: everything that matches a filter, which is counted first. Each step reads and queues pages
-//! of the API for some seconds; a form in its response continues where it stopped.
+//! Resends to a destination everything that matches a filter, after counting it. Each step reads and queues pages of
+//! the API for some seconds; a form in its response continues where the step stopped.
 
 use super::SCREEN;
 use super::head::{Head, RESEND, Stands};
@@ -25,7 +25,7 @@ use serde_json::{Map, Value, json};
 use std::time::Duration;
 use storage::{Destination, Role};
 
-/// How long a step takes at most, up to its last page.
+/// Maximum duration of a step, after which no further page is begun.
 const STEP: Duration = Duration::from_secs(8);
 
 pub fn routes() -> Vec<Route> {
@@ -66,7 +66,7 @@ async fn show(
     ))
 }
 
-/// The address of a page, with the call and the command for the same count.
+/// Returns the address of the page, with the API call and the command for the same count.
 fn place(destination: &Destination, sent: &Sent) -> PageAddress {
     let id = destination.id;
     let of = |name: &str| {
@@ -94,8 +94,8 @@ fn place(destination: &Destination, sent: &Sent) -> PageAddress {
     }
 }
 
-/// `POST /ui/destinations/{destination_id}/resend`: the first form counts. Its answer has a form that sends what was
-/// counted, and the answer to that one that goes on.
+/// `POST /ui/destinations/{destination_id}/resend`: the first form counts. The response has a form that sends what was
+/// counted; the response to that form has one that continues.
 async fn post_resend(
     edge: Acting,
     caller: Caller,
@@ -158,7 +158,7 @@ async fn post_resend(
     }
 }
 
-/// The body of the call of the API that selects what a form names.
+/// Returns the body of the API call that selects what a form names.
 fn selection(sent: &Sent, destination: &Destination) -> Result<Map<String, Value>, Vec<Field>> {
     let mut wrong: Vec<Field> = sent.reason().err().into_iter().collect();
     let mut body = Map::from_iter([("destination_id".to_owned(), json!(destination.id))]);
@@ -182,7 +182,7 @@ fn selection(sent: &Sent, destination: &Destination) -> Result<Map<String, Value
     }
 }
 
-/// Reads and queues page after page, until all is done or the time of a step is over.
+/// Reads and queues one page after the other, until all are done or the time of the step is over.
 async fn carried_out(
     edge: &Acting,
     caller: &Caller,

@@ -1,4 +1,4 @@
-//! Views of the page that starts resends and of the page that shows their progress. Pure.
+//! Views of the page that starts resends and of the page that shows their progress. This module is pure.
 
 use super::head::{DELIVERIES, Head, RESEND, SETTINGS, Stands};
 use crate::action::{Action, Input, Mistake, labelled};
@@ -13,24 +13,24 @@ use askama::Template;
 use domain::event::{PURCHASE_UPDATED, Wildcards};
 use storage::{Destination, Role};
 
-/// The fields of a filter, which each step passes on to the next.
+/// The fields of a filter. Each step passes them on to the next.
 const FIELDS: [&str; 3] = ["which", "from", "until"];
 /// The name of the filter with a time range.
 pub const RANGE: &str = "range";
 /// Advice if there are no states to send.
 const LOST_DATA_ADVICE: &str = "If the receiver lost data, resend all purchases.";
 
-/// A selection that `POST /v1/resends` can send again.
+/// A selection that `POST /v1/resends` supports.
 pub struct Filter {
     /// Name of the subcommand and, except for [`RANGE`], of the API's field.
     pub name: &'static str,
     title: &'static str,
     what: &'static str,
-    /// When to choose this selection.
+    /// When to use this selection.
     when: &'static str,
     /// Name of the checked items, singular and plural.
     unit: [&'static str; 2],
-    /// Advice if the selection has nothing to send.
+    /// Advice if the selection finds nothing to send.
     advice: &'static str,
 }
 
@@ -78,7 +78,7 @@ static FILTERS: [Filter; 5] = [
 ];
 
 impl Filter {
-    /// The filter that a form names; the first one if the name is missing or unknown.
+    /// Returns the filter that a form names, or the first one if the name is missing or unknown.
     pub fn of(sent: &Sent) -> &'static Self {
         let [first, ..] = &FILTERS;
         FILTERS
@@ -87,8 +87,8 @@ impl Filter {
             .unwrap_or(first)
     }
 
-    /// Whether the filter can find something for a destination: states require a subscription to `purchase.updated`,
-    /// except that `missing` also finds profiles.
+    /// Returns whether the filter can find something for a destination: states require a subscription to
+    /// `purchase.updated`, except that `missing` also finds profiles.
     fn suits(&self, destination: &Destination) -> bool {
         let has_states = destination.chose(PURCHASE_UPDATED);
         match self.name {
@@ -98,7 +98,7 @@ impl Filter {
         }
     }
 
-    /// Description of the selection for a destination: one that receives no states can lack only profiles.
+    /// Returns the description of the selection for a destination: one that receives no states can lack only profiles.
     fn what(&self, destination: &Destination) -> &'static str {
         let has_only_profiles = self.name == "missing" && !destination.chose(PURCHASE_UPDATED);
         if has_only_profiles {
@@ -108,7 +108,7 @@ impl Filter {
         }
     }
 
-    /// The selection as a sentence.
+    /// Returns the selection as a sentence.
     fn describe(&self, sent: &Sent) -> String {
         let entered = |name| sent.get(name).map(entered_instant).unwrap_or_default();
         if self.name == RANGE {
@@ -122,7 +122,7 @@ impl Filter {
     }
 }
 
-/// Path of a filter's form, separate from those of the other filters.
+/// Returns the path of a filter's form, which differs from those of the other filters.
 pub fn form_path(path: &str, filter: &str) -> String {
     format!("{path}#{filter}")
 }
@@ -134,15 +134,15 @@ pub struct ResendPage<'a> {
     head: Head,
     actions: Vec<Action>,
     missing: Option<&'static str>,
-    /// Path of the page where the destination can subscribe to `purchase.updated`; `None` for a kind that does not
-    /// usually receive it.
+    /// Path of the page on which the destination can be subscribed to `purchase.updated`; `None` for a kind that does
+    /// not usually receive it.
     settings: Option<String>,
     mistakes: Vec<Mistake>,
     detail: Option<String>,
 }
 
 impl<'a> ResendPage<'a> {
-    /// The forms for the selections that suit the destination; none if the person may not resend.
+    /// Returns the forms of the selections that suit the destination; empty if the visitor may not resend.
     pub fn new(
         frame: &'a Frame,
         visit: &Visit,
@@ -203,7 +203,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// The progress of the previous steps, from the form; none in a dry run.
+    /// Returns the totals of the previous steps, which the form contains; zero in a dry run.
     pub fn before(sent: &Sent, is_real: bool) -> Self {
         if !is_real {
             return Self::default();
@@ -249,7 +249,7 @@ pub struct ProgressPage<'a> {
     deliveries: String,
 }
 
-/// A step of a run, and its result.
+/// A step of a resend run, and its result.
 pub struct ResendStep<'a> {
     pub stage: Stage,
     pub sent: &'a Sent,
@@ -258,7 +258,7 @@ pub struct ResendStep<'a> {
 }
 
 impl<'a> ProgressPage<'a> {
-    /// The page that answers a step.
+    /// Returns the page that responds to a step.
     pub fn new(frame: &'a Frame, visit: &Visit, head: Head, step: ResendStep<'_>) -> Self {
         let ResendStep {
             stage,

@@ -1,4 +1,5 @@
-//! The state of a destination: the sentences of its explanation, its recent responses, and its actions. Pure.
+//! The state of a destination: the sentences of its explanation, its recent responses, and its actions. This module is
+//! pure.
 
 use super::head::{DELIVERIES, Head, OVERVIEW, RESEND, Stands};
 use super::view::test;
@@ -21,10 +22,10 @@ use protocols::destinations::shown_kind;
 use serde_json::Value;
 use storage::{Addressee, DestinationExplanation, HealthView, Role};
 
-/// Data of the overview besides the stored data.
+/// The results of an action, which the overview shows besides the stored data.
 #[derive(Default)]
 pub struct ActionResult {
-    /// The wrong fields of a form.
+    /// The errors in a form.
     pub mistakes: Mistakes,
     pub tested: Option<Tested>,
 }
@@ -39,7 +40,7 @@ pub struct Rate {
 }
 
 impl Rate {
-    /// From the points of what was delivered, of what failed, and of the times of the answers.
+    /// Computes the counts from three series: delivered requests, failed requests, and response times.
     pub fn new(label: &'static str, series: &[SeriesPoints]) -> Self {
         let points: Vec<&Vec<Point>> = series.iter().map(|one| &one.items).collect();
         let sum = |at: usize| {
@@ -66,7 +67,7 @@ impl Rate {
     }
 }
 
-/// The charts of the last hour, from the points of what was delivered, of what failed, and of the times of the answers.
+/// Returns the charts of the last hour, from three series: delivered requests, failed requests, and response times.
 pub fn hour(series: &[SeriesPoints]) -> Option<[Chart; 2]> {
     let [delivered, failed, latency] = series else {
         return None;
@@ -88,7 +89,7 @@ pub struct Detail<'a> {
     pub charts: Option<[Chart; 2]>,
 }
 
-/// A sentence of the explanation, with the deliveries or payments that it is about.
+/// A sentence of the explanation, with the deliveries or payments that it concerns.
 pub struct Note {
     sentence: Sentence,
     items: Vec<Item>,
@@ -103,8 +104,8 @@ pub struct Item {
     page: Option<(&'static str, String)>,
 }
 
-/// Advice about payments of a type of event that the destination is not subscribed to. A payment that is sent later is
-/// queued with its changes.
+/// Advice about payments whose event type the destination is not subscribed to. Resending a payment later also queues
+/// its changes.
 const SUBSCRIBE: &str = "An operator can subscribe to this event in Settings; then each new payment is sent. To send \
                          an earlier one, resend its event: it carries the price that was recorded first, and its \
                          corrections and refunds follow as `revenue.adjusted`.";
@@ -158,7 +159,7 @@ impl<'a> OverviewPage<'a> {
             notes: tree
                 .then
                 .iter()
-                // The page has it as an action.
+                // The page shows this node as an action instead.
                 .filter(|node| node.what != "next")
                 .map(|node| note(node, &head, visit))
                 .collect(),
@@ -263,7 +264,8 @@ fn facts(explanation: &DestinationExplanation) -> Vec<Fact> {
         .collect()
 }
 
-/// When something is sent next, where that is known: all that is pending is shown, waits, and nothing holds it back.
+/// Returns when something is sent next, if that is known: everything pending is listed, waits for its time, and is not
+/// held back.
 fn next_attempt(explanation: &DestinationExplanation) -> Option<Timestamp> {
     let Addressee {
         destination,
@@ -298,7 +300,7 @@ fn actions(
     } = &explanation.addressee;
     let id = destination.id.to_string();
     let notes = shown_kind(&destination.kind).test_notes(&destination.settings);
-    // A form that was refused is shown with what is wrong in it.
+    // The form of an action that was refused is always shown, with its errors.
     let is_shown =
         |name: &str, is_of_use: bool| destination.enabled && (is_of_use || mistakes.is_of(name));
     let action = |name: &'static str, title, what: &str| {
@@ -354,7 +356,7 @@ fn actions(
     all
 }
 
-/// The effect of a retry now, and the results of the last attempts.
+/// Returns the effect of a retry now, and the results of the last attempts.
 fn retried(HealthView { health, pending }: &HealthView) -> String {
     let all = match *pending {
         0 => "whatever is pending".to_owned(),
@@ -371,7 +373,7 @@ fn retried(HealthView { health, pending }: &HealthView) -> String {
     )
 }
 
-/// The made-up event of a test, by its type.
+/// Returns the input that selects the sample event of a test, by its type.
 fn sample() -> Input {
     let none = std::iter::once(("", "No event"));
     let types: Vec<_> = none

@@ -1,4 +1,4 @@
-//! The state of a destination, as every screen shows it. Pure.
+//! The state of a destination, as every screen shows it. This module is pure.
 
 use crate::cell::{Cell, CellPart};
 use crate::parts::Moment;
@@ -6,12 +6,12 @@ use crate::text::destination_state;
 use domain::Timestamp;
 use storage::{DestinationOverview, ShownState};
 
-/// The page of what was skipped, below that of the destination.
+/// Path of the page of skipped events, relative to the destination's.
 pub const SKIPPED: &str = "/deliveries?status=skipped";
 pub const WHY_SKIPPED: &str = "Why nothing is sent";
 
-/// The state with its age, or with the reason why nothing is sent. `page` is the address of a page below that of the
-/// destination.
+/// Returns the state with its age, or with the reason why nothing is sent. `page` returns the address for a path
+/// relative to the destination's.
 pub fn state(shown: ShownState, since: Option<Moment>, page: impl Fn(&str) -> String) -> Cell {
     let below = match (shown, since) {
         (ShownState::SkipsEverything, _) => vec![CellPart::link(page(SKIPPED), WHY_SKIPPED)],
@@ -26,17 +26,17 @@ pub fn state(shown: ShownState, since: Option<Moment>, page: impl Fn(&str) -> St
     Cell::from(destination_state(shown)).under(below)
 }
 
-/// The times of a destination that say since when its state lasts.
+/// The times of a destination from which the age of its state follows.
 #[derive(Debug, Clone, Copy)]
 pub struct StateTimes {
-    /// When the stored state began: for a breaker that is open, some failures after the first one.
+    /// When the stored state began. An open breaker's state began some failures after the first one.
     pub since: Timestamp,
     pub created_at: Timestamp,
-    /// When the first request failed since the last success.
+    /// Time of the first failed request since the last success.
     pub first_failure_at: Option<Timestamp>,
 }
 
-/// The times of a destination in an overview.
+/// Returns the times of a destination in an overview.
 pub fn times(of: &DestinationOverview) -> StateTimes {
     StateTimes {
         since: of.destination.since,
@@ -45,9 +45,9 @@ pub fn times(of: &DestinationOverview) -> StateTimes {
     }
 }
 
-/// Since when a state lasts, by one time for everything that fails; `None` for one that is no event. A destination that
-/// never failed counts as healthy from its creation, before anything was sent to it: then nothing is known of when it
-/// began to work.
+/// Returns the time since which a state lasts. All failing states begin at the first failure. `None` if the state has
+/// no beginning, or if it is unknown: a destination that never failed counts as healthy from its creation on, before
+/// anything was sent to it.
 pub fn lasts_since(shown: ShownState, of: StateTimes) -> Option<Moment> {
     let since = match shown {
         ShownState::NotTried | ShownState::SkipsEverything => None,

@@ -1,4 +1,4 @@
-//! The views of the list of destinations, the form of a new one and the page with its secrets. Pure.
+//! The views of the list of destinations, the form of a new one and the page with its secrets. This module is pure.
 
 use super::state::{lasts_since, state, times};
 use crate::action::Action;
@@ -53,7 +53,7 @@ pub struct ListPage<'a> {
 }
 
 impl<'a> ListPage<'a> {
-    /// The list of these destinations.
+    /// Returns the list of these destinations.
     pub fn new(
         frame: &'a Frame,
         visit: &Visit,
@@ -126,19 +126,19 @@ fn row(one: &DestinationOverview, visit: &Visit, forms: &[Form]) -> DestinationL
     }
 }
 
-/// A described form with what is in it.
+/// A described form, filled with values.
 pub struct Sheet {
     pub groups: Vec<Group>,
     pub form: Form,
     pub path: String,
     pub reason: String,
     pub mistakes: Vec<Field>,
-    /// Objection to the change, if no field is wrong.
+    /// Reason for the refusal, if no single field is wrong.
     pub detail: Option<String>,
 }
 
 impl Sheet {
-    /// Expected value of the reason, if it is wrong.
+    /// Returns the expected value of the reason, if the entered one is wrong.
     pub fn wrong_reason(&self) -> Option<&str> {
         self.mistakes
             .iter()
@@ -147,7 +147,7 @@ impl Sheet {
     }
 }
 
-/// A step at the other side.
+/// A setup step in the other system.
 pub struct GuideStep {
     title: &'static str,
     text: Sentence,
@@ -165,13 +165,13 @@ fn guide(steps: &[Step]) -> Vec<GuideStep> {
     steps.iter().map(step).collect()
 }
 
-/// How far a new destination is.
+/// The progress of adding a destination.
 pub enum Entry {
-    /// The kind has yet to be chosen.
+    /// The kind must still be selected.
     Kind(Vec<Form>),
-    /// The app has yet to be chosen.
+    /// The app must still be selected.
     App(Form),
-    /// The form has yet to be filled in.
+    /// The form must still be filled in.
     Sheet(Sheet),
 }
 
@@ -191,7 +191,7 @@ pub struct NewPage<'a> {
 }
 
 impl<'a> NewPage<'a> {
-    /// The page of a new destination.
+    /// Returns the page of a new destination.
     pub fn new(frame: &'a Frame, visit: &Visit, entry: Entry) -> Self {
         let empty = Self {
             frame,
@@ -231,7 +231,7 @@ impl<'a> NewPage<'a> {
     }
 }
 
-/// Until when replaced secrets sign too; `None` where none does.
+/// Returns until when replaced secrets sign too, as a sentence; `None` if none does.
 pub fn old_secret(settings: &Value, now: Timestamp) -> Option<Sentence> {
     let until: Timestamp = settings["old_secret_signs_until"].as_str()?.parse().ok()?;
     if until <= now {
@@ -242,14 +242,14 @@ pub fn old_secret(settings: &Value, now: Timestamp) -> Option<Sentence> {
     )))
 }
 
-/// The page with what is shown once.
+/// The page with secrets that are shown only once.
 #[derive(Template)]
 #[template(path = "destinations/once.html")]
 pub struct OncePage<'a> {
     frame: &'a Frame,
     name: String,
     path: String,
-    /// The step of connecting that comes next, if connecting led to the form.
+    /// The next step of connecting a platform, if that led to the form.
     connect_path: Option<String>,
     secrets: Vec<Once>,
     warnings: &'a [String],
@@ -258,7 +258,7 @@ pub struct OncePage<'a> {
 }
 
 impl<'a> OncePage<'a> {
-    /// The page of a destination that was created or changed.
+    /// Returns the page of a destination that was created or changed.
     pub fn new(
         frame: &'a Frame,
         visit: &Visit,

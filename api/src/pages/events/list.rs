@@ -1,4 +1,4 @@
-//! The list of events: its filters and columns. Pure.
+//! The list of events: its filters and columns. This module is pure.
 
 use super::SCREEN;
 use crate::cell::{Cell, CellPart};
@@ -10,11 +10,11 @@ use domain::event::{choices, group, is_for_operators, recorded_types};
 use serde_json::Value;
 use storage::EventView;
 
-/// The group of the events about destinations: their `collapse_key` is the id of the destination.
+/// The group of events about destinations: their `collapse_key` is the destination's id.
 const ABOUT_DESTINATIONS: &str = "destination";
-/// The group of the events about alarms, which have one page.
+/// The group of events about alarms, which share one page.
 const ABOUT_ALARMS: &str = "alarm";
-/// The group of the events of devices, which are listed by themselves.
+/// The group of device events, which have their own list.
 const OF_DEVICES: &str = "device";
 
 pub const FILTERS: &[Filter<EventView>] = &[
@@ -66,7 +66,7 @@ const COLUMNS: &[Column<EventView>] = &[
     Column::new("Recorded", |one, _| one.created_at.into()),
 ];
 
-/// The list of events.
+/// Returns the list of events.
 pub fn events(visit: &Visit) -> List<EventView> {
     List {
         screen: SCREEN.path,
@@ -90,12 +90,12 @@ pub fn events(visit: &Visit) -> List<EventView> {
     }
 }
 
-/// The page of the purchase of an event, unless it is for operators.
+/// Returns the page of an event's purchase; `None` if the event is for operators.
 fn purchase(one: &EventView) -> Option<String> {
     (!is_for_operators(&one.event_type)).then(|| format!("/ui/purchases/{}", one.collapse_key))
 }
 
-/// The subject of an event, and its page.
+/// Returns the kind of an event's subject, and the path of its page.
 pub fn subject(event_type: &str, key: &str) -> (&'static str, String) {
     match group(event_type) {
         ABOUT_DESTINATIONS => ("Destination", format!("/ui/destinations/{key}")),
@@ -104,7 +104,7 @@ pub fn subject(event_type: &str, key: &str) -> (&'static str, String) {
     }
 }
 
-/// The state of a purchase, customer or destination after an event.
+/// Returns the state of a purchase, customer or destination after an event.
 fn state(body: &Value) -> Cell {
     let data = &body["data"];
     let price = data["purchase_price"]
@@ -136,7 +136,7 @@ fn state(body: &Value) -> Cell {
     cell.under(price.into_iter().collect())
 }
 
-/// The customer's own id in the body of an event.
+/// Returns the customer's external id from the body of an event.
 fn customer(body: &Value) -> Option<&str> {
     let of_user = body
         .get("external_ids")
@@ -151,7 +151,7 @@ fn customer(body: &Value) -> Option<&str> {
         .or(own)
 }
 
-/// The wildcards and types of the ledger.
+/// Returns the wildcards and event types of the filter, without those of device events.
 fn type_choices() -> Vec<String> {
     let wildcards = choices()
         .into_iter()

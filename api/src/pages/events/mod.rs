@@ -1,5 +1,5 @@
-//! Events: what was announced, newest first, and one event with its body, its causes, and the destinations that
-//! received it or did not.
+//! Events: the list, newest first, and one event with its body, its causes, and the destinations that received it or
+//! did not.
 
 pub mod list;
 mod view;
@@ -103,7 +103,7 @@ async fn show(
     )
 }
 
-/// Selects the event of the page.
+/// Sets the resend's selection to the event of the page.
 fn select(
     _: &Shared,
     visit: &Visit,

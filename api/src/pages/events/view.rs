@@ -1,4 +1,4 @@
-//! The view of an event. Pure.
+//! The view of an event. This module is pure.
 
 use super::list::subject;
 use crate::action::{Action, Input, Mistake, labelled};
@@ -27,9 +27,9 @@ pub struct Detail<'a> {
     pub body: &'a Value,
     pub is_of_device: bool,
     pub destinations: &'a [Destination],
-    /// The platform of its purchase, or of its device.
+    /// The platform of the event's purchase or device.
     pub platform: Option<&'a Platform>,
-    /// The field with the name of the run that sends it again.
+    /// The hidden field that names the run with which the event is resent.
     pub run: Input,
 }
 
@@ -115,7 +115,7 @@ fn actions(frame: &Frame, detail: &Detail<'_>, mistakes: &Mistakes) -> Vec<Actio
     ]
 }
 
-/// Whether a node is about a destination whose settings left the event out.
+/// Returns whether a node is about a destination whose settings exclude the event.
 fn is_left_out(node: &Node) -> bool {
     let fact = |name| text(node, name).unwrap_or_default();
     match node.what {

@@ -1,4 +1,4 @@
-//! The headline of the home page: the overall state, the largest problem first. Pure.
+//! The headline of the home page: the overall state, the largest problem first. This module is pure.
 
 use crate::parts::Tone;
 use crate::text::{amount, capital, counted, lasting};
@@ -9,7 +9,7 @@ use domain::Timestamp;
 use domain::health::State;
 use storage::{DestinationOverview, Overview, ShownState, SilentStore};
 
-/// The sentences, without the last full stop.
+/// Returns the headline's tone and sentences, without the last full stop.
 pub fn headline(found: &Overview, health: EngineHealth, alarms: usize) -> (Tone, String) {
     if !health.is_connected {
         let sentence = "Temporal is not connected. Notifications are stored, and will be settled when it is back";
@@ -71,7 +71,7 @@ pub fn headline(found: &Overview, health: EngineHealth, alarms: usize) -> (Tone,
     backlog(found)
 }
 
-/// The store that is silent longest, on all its platforms, and what waits for it.
+/// Returns a sentence about the store that has been silent longest, on all its platforms, and what waits for it.
 fn silent(found: &Overview) -> Option<String> {
     let silent = found.silent_stores.iter().filter(|one| one.is_silent());
     let SilentStore { store, since, .. } = silent.clone().next()?;
@@ -85,7 +85,7 @@ fn silent(found: &Overview) -> Option<String> {
     ))
 }
 
-/// How everything stands while nothing is in trouble.
+/// Returns the headline while nothing is failing.
 fn backlog(found: &Overview) -> (Tone, String) {
     if found.failed > 0 {
         return (
@@ -140,7 +140,7 @@ fn those(
         .collect()
 }
 
-/// The sentences about destinations in trouble, with what is pending for them.
+/// Returns the sentences about failing destinations, with what is pending for them.
 fn trouble(all: &[&DestinationOverview], what: &str, now: Timestamp) -> String {
     let stand = match all {
         [one] => match one.first_failure_at.filter(|_| what == "failing") {
@@ -160,7 +160,7 @@ fn trouble(all: &[&DestinationOverview], what: &str, now: Timestamp) -> String {
     }
 }
 
-/// The line below the headline.
+/// Returns the line below the headline.
 pub fn waiting(found: &Overview) -> String {
     let pending = if found.pending == 0 {
         "No deliveries".to_owned()

@@ -1,4 +1,4 @@
-//! The home page: the overall state, in one sentence and a few numbers; before the first notification, the steps of
+//! The home page: the overall state in one sentence and a few numbers and, before the first notification, the steps of
 //! connecting.
 
 mod headline;
@@ -26,7 +26,7 @@ use view::{EngineUse, HomePage, Hour, Requests};
 
 /// Maximum number of alarms that are shown.
 const ALARMS: i64 = 5;
-/// Maximum number of destinations with bars.
+/// Maximum number of destinations with a small chart.
 const BARS: usize = 12;
 /// Series in the charts of the last hour.
 const CHARTED: [Series; 6] = [
@@ -54,7 +54,7 @@ fn routes() -> Vec<Route> {
     ]
 }
 
-/// Status of an app, or of everything that a sign-in reaches. It is shared by all visitors with the same access.
+/// Status of an app, or of all apps that a session may see. All visitors with the same access share it.
 #[derive(Debug)]
 pub struct AppStatus {
     found: Overview,
@@ -62,11 +62,11 @@ pub struct AppStatus {
     health: EngineHealth,
     steps: Option<FirstSteps>,
     hour: Hour,
-    /// Only for visitors who see all apps.
+    /// `None` unless the visitor sees all apps.
     engine_use: Option<EngineUse>,
 }
 
-/// The status of each app, and of all of them, for all visitors. The router passes it as an extension.
+/// The status of each app, and of all apps together, for all visitors. The router passes it as an extension.
 pub type AppStatuses = Arc<Recent<Option<AppId>, AppStatus>>;
 
 /// `GET /ui/`
@@ -88,7 +88,7 @@ async fn show(
         command: "settle status".to_owned(),
         ..PageAddress::default()
     };
-    // A tick is still to come for what changed since it was read.
+    // The marks are those of the shared status, so that the page is still notified of changes after it was read.
     let frame = Frame {
         marks: found.marks.clone(),
         ..Frame::of(&edge, &visit, place).await?
@@ -131,7 +131,7 @@ async fn status(edge: &Edge, app: Option<AppId>) -> Result<AppStatus, Error> {
     })
 }
 
-/// Counts of the last hour.
+/// Returns the counts of the last hour.
 async fn hour(edge: &Edge, found: &Overview, app: Option<AppId>) -> Result<Hour, Error> {
     let ids: Vec<_> = found
         .destinations

@@ -1,4 +1,4 @@
-//! The view of the home page. Pure.
+//! The view of the home page. This module is pure.
 
 use super::AppStatus;
 use super::headline::{headline, waiting};
@@ -15,7 +15,7 @@ use api::resources::series::SeriesPoints;
 use askama::Template;
 use storage::{Alarm, DestinationOverview, Overview};
 
-/// The actions of Temporal in a day, which Temporal Cloud bills.
+/// The number of Temporal actions per day, which Temporal Cloud bills.
 #[derive(Debug, Clone, Copy)]
 pub struct EngineUse {
     pub actions: i64,
@@ -38,7 +38,7 @@ impl EngineUse {
     }
 }
 
-/// The requests to one destination or to all, minute by minute.
+/// The requests to one destination or to all destinations, minute by minute.
 #[derive(Debug)]
 pub struct Requests {
     pub delivered: SeriesPoints,
@@ -51,7 +51,7 @@ pub struct Requests {
 pub struct Hour {
     pub accepted: SeriesPoints,
     pub refused: SeriesPoints,
-    /// How long after its window each settling began.
+    /// Time between the end of each window and the beginning of its settling.
     pub lag: SeriesPoints,
     /// Requests to all destinations.
     pub all: Requests,
@@ -94,7 +94,7 @@ impl Requests {
         ]
     }
 
-    /// How long the answers took on average, if there were some.
+    /// Returns the average response time, if there were responses.
     fn average(&self) -> Option<String> {
         let answered = self
             .latency
@@ -108,7 +108,7 @@ impl Requests {
     }
 }
 
-/// The steps with their commands, in order.
+/// Returns the first steps with their commands, in order.
 fn list(of: FirstSteps) -> Vec<FirstStep> {
     let step = |is_done, title, (what, command), path| FirstStep {
         is_done,
@@ -165,7 +165,7 @@ pub struct FirstStep {
     path: &'static str,
 }
 
-/// A number of the first screen.
+/// A number on the home page.
 pub struct Tile {
     label: &'static str,
     figure: String,
@@ -268,7 +268,7 @@ impl<'a> HomePage<'a> {
                 .chain(engine_use.map(EngineUse::tile))
                 .collect(),
             windows: found.next_windows.iter().map(window).collect(),
-            // Before the first notification there is nothing to draw.
+            // Before the first notification, there is nothing to chart.
             charts: if found.last_accepted_at.is_some() {
                 hour.charts().into()
             } else {

@@ -1,4 +1,4 @@
-//! A list as a file that spreadsheets open.
+//! A list as a CSV file for spreadsheets.
 
 use super::List;
 use crate::visit::Visit;
@@ -8,21 +8,21 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use storage::Paged;
 
-/// Number of rows after which a file ends.
+/// Maximum number of rows of a file.
 const MAX_ROWS: usize = 10_000;
-/// Number of bytes after which a file ends.
+/// Size in bytes after which a file ends.
 const MAX_BYTES: usize = 8 << 20;
-/// Number of reads after which a file ends: a filter that fits few rows may read many.
+/// Maximum number of reads for a file: with a filter that matches few rows, many reads may be needed.
 const MAX_READS: usize = 40;
-/// Number of rows that are read at once.
+/// Number of rows per read.
 const READ: i64 = 500;
-/// Mark by which spreadsheets recognize the file as UTF-8.
+/// The byte order mark by which spreadsheets recognize UTF-8.
 const MARK: &str = "\u{feff}";
 
-/// The rows of a list: their ids, then the columns of its page. A file that is cut off says so in its last row.
+/// Returns the rows of a list: their ids, then the columns of the page. If the file is cut off, its last row says so.
 ///
 /// # Errors
-/// A filter is wrong, or the database does not answer.
+/// Fails if a filter is invalid, or if the database does not respond.
 pub async fn file<T: Serialize, F: Future<Output = Result<Paged<T>, Error>>>(
     list: &List<T>,
     visit: &Visit,
@@ -76,8 +76,9 @@ pub async fn file<T: Serialize, F: Future<Output = Result<Paged<T>, Error>>>(
     Ok((headers, file).into_response())
 }
 
-/// A text of which no spreadsheet takes a part for a formula, whatever divides its cells
-/// (<https://owasp.org/www-community/attacks/CSV_Injection>). The wide signs begin formulas where East Asian texts are typed.
+/// Returns a text of which no spreadsheet interprets any part as a formula, whatever separates its cells
+/// (<https://owasp.org/www-community/attacks/CSV_Injection>). Full-width signs begin formulas in East Asian
+/// spreadsheets.
 pub fn harmless(text: &str) -> String {
     let (mut harmless, mut begins) = (String::with_capacity(text.len() + 1), true);
     for letter in text.chars() {

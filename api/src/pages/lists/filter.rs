@@ -1,4 +1,4 @@
-//! The filter of a list: its inputs, derived from the query of the route, and the entered values.
+//! The filters of a list: their inputs, derived from the query of the route, and the entered values.
 
 use crate::parts::Code;
 use crate::text::{entered_instant, input_instant};
@@ -11,12 +11,12 @@ use api::resources::{apps, platforms};
 use serde_json::Value;
 use storage::{Page, Paged};
 
-/// Maximum number of apps whose platforms can be chosen, while no app is.
+/// Maximum number of apps whose platforms can be selected while no app is.
 const APPS: i64 = 20;
-/// Maximum number of platforms of an app that can be chosen.
+/// Maximum number of platforms of an app that can be selected.
 const PLATFORMS: i64 = 100;
 
-/// A field of the query that the visitor chooses, or that stands in the address.
+/// A query field that the visitor sets, in the form or only in the address.
 pub struct Filter<T: 'static> {
     pub name: &'static str,
     pub label: &'static str,
@@ -27,13 +27,14 @@ pub struct Filter<T: 'static> {
 
 /// How a filter is entered.
 pub enum FilterKind<T: 'static> {
-    /// As its schema defines.
+    /// As the field's schema defines.
     Drawn,
-    /// Choice of its schema, displayed as this.
+    /// A choice from the field's schema, displayed by this function.
     Shown(fn(&str) -> String),
-    /// Choice among these values.
+    /// A choice from these values.
     Of(fn() -> Vec<String>),
-    /// Only in the address; the page of what it names, by an item that was found.
+    /// Only in the address. The function returns the page of the resource that the filter names, given one of the items
+    /// found.
     Address(fn(&T) -> Option<String>),
 }
 
@@ -47,14 +48,14 @@ impl<T> Filter<T> {
         }
     }
 
-    /// This, with what to know of what it finds.
+    /// Adds a note about the results.
     pub const fn with_note(mut self, note: &'static str) -> Self {
         self.note = Some(note);
         self
     }
 }
 
-/// Entered values of a list's filters.
+/// The entered values of a list's filters.
 pub struct Entered<T: 'static> {
     fields: Vec<(&'static Filter<T>, String)>,
 }
@@ -62,9 +63,9 @@ pub struct Entered<T: 'static> {
 /// The form of a filter.
 pub struct FilterForm {
     pub inputs: Vec<FilterInput>,
-    /// The filters that stand in the address alone.
+    /// The filters that only the address can set.
     pub narrowed: Vec<Narrowed>,
-    /// The labels of wrong fields, and what is wrong in them.
+    /// The labels of invalid fields, each with its error.
     pub wrong: Vec<(String, Field)>,
 }
 
@@ -72,7 +73,7 @@ pub struct FilterForm {
 pub struct FilterInput {
     pub name: &'static str,
     pub label: &'static str,
-    /// How it is entered: `select`, `instant`, `box` or `text`.
+    /// The kind of input: `select`, `instant`, `box` or `text`.
     pub kind: &'static str,
     pub value: String,
     pub choices: Vec<FilterChoice>,
@@ -85,13 +86,13 @@ pub struct FilterChoice {
     pub is_on: bool,
 }
 
-/// A filter that stands in the address alone.
+/// A filter that only the address can set.
 pub struct Narrowed {
     pub name: &'static str,
     pub label: &'static str,
     pub value: String,
     pub id: Code,
-    /// The page of what it names, if that is known.
+    /// The page of the resource that the filter names, if it is known.
     pub path: Option<String>,
 }
 
@@ -105,7 +106,7 @@ impl<T> Entered<T> {
         }
     }
 
-    /// Non-empty values, as the API takes them.
+    /// Returns the non-empty values in the form that the API accepts.
     pub fn sent<Q: Fields>(&self) -> Vec<(&'static str, String)> {
         let filled = self.fields.iter().filter(|(_, value)| !value.is_empty());
         let sent = filled.map(
@@ -117,10 +118,10 @@ impl<T> Entered<T> {
         sent.collect()
     }
 
-    /// The form with what was entered, and what is wrong with it.
+    /// Returns the form with the entered values and their errors.
     ///
     /// # Errors
-    /// 503 when the database does not answer.
+    /// 503 if the database does not respond.
     pub async fn form<Q: Fields>(
         &self,
         edge: &Edge,
@@ -144,7 +145,7 @@ impl<T> Entered<T> {
                 FilterKind::Drawn => (kind(schema), choices_of(schema, str::to_owned)),
             };
             let is_wrong = wrong.iter().any(|one| one.field == filter.name);
-            // What stands in the address stays chosen, also where the list of choices is cut short.
+            // A value from the address stays selected, even if the list of choices is cut off.
             if kind == "select"
                 && !value.is_empty()
                 && !is_wrong
@@ -181,13 +182,13 @@ impl<T> Entered<T> {
         })
     }
 
-    /// Displayed name of a query field.
+    /// Returns the displayed name of a query field.
     fn label(&self, name: &str) -> String {
         let known = self.fields.iter().find(|(filter, _)| filter.name == name);
         known.map_or_else(|| name.to_owned(), |(filter, _)| filter.label.to_owned())
     }
 
-    /// The filters in the address alone that are set.
+    /// Returns the filters that only the address can set and that are set.
     fn narrowed(&self, found: &Paged<T>, visit: &Visit) -> Vec<Narrowed> {
         let narrowed = self
             .fields
@@ -213,7 +214,7 @@ impl<T> Entered<T> {
     }
 }
 
-/// The schema of a field of a query.
+/// Returns the schema of a query field.
 pub fn property<Q: Fields>(name: &str) -> &'static Value {
     &schema::<Q>()["properties"][name]
 }
@@ -222,7 +223,7 @@ fn is_instant(schema: &Value) -> bool {
     present(schema)["format"] == "date-time"
 }
 
-/// How a field is entered.
+/// Returns the kind of a field's input.
 pub fn kind(schema: &Value) -> &'static str {
     match type_of(schema) {
         _ if !choices(schema).is_empty() || !choices(present(schema)).is_empty() => "select",
@@ -232,7 +233,7 @@ pub fn kind(schema: &Value) -> &'static str {
     }
 }
 
-/// The choices of a field with what they are called.
+/// Returns the choices of a field, each with its displayed name.
 fn choices_of(schema: &Value, shown: impl Fn(&str) -> String) -> Vec<(String, String)> {
     let of = if choices(schema).is_empty() {
         present(schema)
@@ -245,7 +246,7 @@ fn choices_of(schema: &Value, shown: impl Fn(&str) -> String) -> Vec<(String, St
         .collect()
 }
 
-/// The platforms of the chosen app, or of all, with the names of their apps.
+/// Returns the platforms of the selected app, or of all apps together with the apps' names.
 async fn named_platforms(edge: &Edge, visit: &Visit) -> Result<Vec<(String, String)>, Error> {
     let first = |limit| Page {
         cursor: None,

@@ -1,6 +1,5 @@
 //! A list of the API as a page. Its filters are derived from the query of its route, its rows from a table of columns.
-//! Paging, errors of the filter, and links to the same list as JSON, CSV, request and command work the same for all
-//! lists.
+//! Paging, errors in filters, and links to the same list as JSON, CSV, request and command work the same for all lists.
 
 mod csv;
 mod filter;
@@ -37,35 +36,35 @@ const SHOWN: i64 = 50;
 
 /// A list of items of type `T`.
 pub struct List<T: 'static> {
-    /// The screen that it belongs to.
+    /// The path of the screen that the list belongs to.
     pub screen: &'static str,
     pub title: String,
     pub path: String,
-    /// The path of its route in the API.
+    /// The path of the list's API route.
     pub api: &'static str,
     pub command: &'static str,
     /// Name of an item, singular and plural.
     pub nouns: [&'static str; 2],
-    /// How the items are ordered, such as `the newest first`.
+    /// The order of the items, such as `the newest first`.
     pub order: &'static str,
-    /// The kinds of changes after which the page offers itself again.
+    /// The kinds of changes after which the page offers to reload.
     pub live: &'static str,
-    /// A field of the query that is not the visitor's to choose.
+    /// A query field that the visitor cannot set.
     pub fixed: Option<(&'static str, String)>,
-    /// The ids of an item in the file, as the API names them.
+    /// The ids of an item in the CSV file, by their API names.
     pub ids: &'static [&'static str],
     pub filters: &'static [Filter<T>],
     pub columns: &'static [Column<T>],
     /// Content above the list.
     pub head: ListHead,
-    /// The sentence about a list without items, and a page that leads further.
+    /// The sentence about an empty list, and a page to continue with.
     pub nothing: (&'static str, Option<(String, &'static str)>),
 }
 
-/// Shows a list by its route in the API.
+/// Shows a list from its API route.
 ///
 /// # Errors
-/// Those of the route, but for a wrong filter, which the page shows.
+/// Those of the route, except for an invalid filter, which the page shows.
 pub async fn show<Q: Fields, T: Serialize, F: Future<Output = Result<Json<Paged<T>>, Error>>>(
     list: List<T>,
     state: State<Shared>,
@@ -74,7 +73,7 @@ pub async fn show<Q: Fields, T: Serialize, F: Future<Output = Result<Json<Paged<
     read: impl Fn(State<Shared>, Caller, Query<Q>) -> F,
 ) -> Result<Response, Error> {
     let entered = Entered::of(list.filters, &visit);
-    // What is listed of one thing is of its app.
+    // A list about one resource needs no app: the resource belongs to one.
     let app = visit
         .app
         .filter(|_| list.fixed.is_none())
@@ -112,7 +111,7 @@ pub async fn show<Q: Fields, T: Serialize, F: Future<Output = Result<Json<Paged<
         screen: list.screen,
         title: list.title.clone(),
         api: with_query(list.api, &fields),
-        // What is wrong may be anything, and is in no command that is copied into a shell.
+        // An invalid value may be anything, so it must not appear in a command that is copied into a shell.
         command: command::<Q>(list.command, if wrong.is_empty() { &fields } else { &[] }),
         ..PageAddress::default()
     };
@@ -127,7 +126,7 @@ pub async fn show<Q: Fields, T: Serialize, F: Future<Output = Result<Json<Paged<
     Ok((status, shown(&visit, &page, &found)?).into_response())
 }
 
-/// The query of the API for what was entered.
+/// Returns the API query for the entered values.
 fn query<Q: Fields>(
     sent: &[(&str, String)],
     cursor: Option<String>,
@@ -145,7 +144,7 @@ fn query<Q: Fields>(
     )
 }
 
-/// The command that lists the same.
+/// Returns the command that lists the same items.
 fn command<Q: Fields>(command: &str, fields: &[(&str, &str)]) -> String {
     let option = |(name, value): &(&str, &str)| {
         let flag = flags::of(command, name);

@@ -1,4 +1,4 @@
-//! The table of a list: on a page of its own, or among other things. Pure.
+//! The table of a list, on its own page or on another. This module is pure.
 
 use crate::cell::Cell;
 use crate::visit::Visit;
@@ -7,7 +7,7 @@ use askama::Template;
 /// A column of a list.
 pub struct Column<T> {
     pub label: &'static str,
-    /// How its cells stand: as the head of the row, as a number, or as any other.
+    /// The role of the column's cells: row header, number, or other.
     role: CellRole,
     pub cell: fn(&T, &Visit) -> Cell,
 }
@@ -28,7 +28,7 @@ impl<T> Column<T> {
         }
     }
 
-    /// The column that names the row.
+    /// Returns the column whose cells are the row headers.
     pub const fn head(label: &'static str, cell: fn(&T, &Visit) -> Cell) -> Self {
         Self {
             label,
@@ -67,7 +67,7 @@ pub struct Table {
 }
 
 impl Table {
-    /// The table of these items; the caption says what they are and how they are ordered.
+    /// Returns the table of these items. The caption says what they are and how they are ordered.
     pub fn of<T>(caption: &str, columns: &[Column<T>], items: &[T], visit: &Visit) -> Self {
         let cell = |item: &T, column: &Column<T>| CellView {
             label: column.label,

@@ -1,4 +1,4 @@
-//! The view of a list. Pure.
+//! The view of a list. This module is pure.
 
 use super::List;
 use super::filter::FilterForm;
@@ -14,7 +14,7 @@ use storage::Paged;
 /// Content above a list.
 pub enum ListHead {
     Title,
-    /// Title of the list, and the lists beside it.
+    /// Title of the list, with tabs for related lists.
     Tabs(Tabs),
     /// The head of every page of a destination.
     Destination(Box<Head>),
@@ -32,7 +32,7 @@ pub struct ListPage<'a> {
     table: Option<Table>,
     nothing: &'a (&'static str, Option<(String, &'static str)>),
     is_filtered: bool,
-    /// Whether a choice is shown at once: then the form has nothing that is typed.
+    /// Whether a selected choice applies immediately, because the form has no text inputs.
     is_at_once: bool,
     is_first: bool,
     older: Option<String>,
@@ -44,7 +44,7 @@ pub struct ListPage<'a> {
 }
 
 impl<'a> ListPage<'a> {
-    /// The page of these items.
+    /// Returns the page with these items.
     pub fn new<T>(
         frame: &'a Frame,
         visit: &Visit,

@@ -1,4 +1,5 @@
-//! The lifetime of a purchase as a bar: its states in order, as wide as they lasted. Pure.
+//! The lifetime of a purchase as a bar: its states in order, with widths in proportion to their durations. This module
+//! is pure.
 
 use crate::parts::{Badge, Moment};
 use crate::text::purchase_state;
@@ -6,9 +7,9 @@ use domain::transition::TransitionKind;
 use domain::{State, Timestamp};
 use storage::PurchaseExplanation;
 
-/// Width of the line, in units of its picture.
+/// Width of the bar, in units of its picture.
 const WIDTH: i64 = 600;
-/// The least width of a state, so that each can be seen.
+/// Minimum width of a state, so that each is visible.
 const LEAST: i64 = 8;
 
 pub struct BarSegment {
@@ -19,7 +20,7 @@ pub struct BarSegment {
     pub since: Moment,
 }
 
-/// The states of a purchase by its events, oldest first; nothing for one that never changed.
+/// Returns the states of a purchase from its events, oldest first; empty for a purchase that never changed.
 pub fn line(facts: &PurchaseExplanation) -> Vec<BarSegment> {
     let mut states: Vec<(Timestamp, State)> = Vec::new();
     for event in facts.events.iter().map(|one| &one.event) {
@@ -33,7 +34,7 @@ pub fn line(facts: &PurchaseExplanation) -> Vec<BarSegment> {
         let before = states.last().map_or(State::Unknown, |(_, state)| *state);
         states.push((at, after(*kind, before)));
     }
-    // The record knows the present state; events of its way there may be pruned or still to come.
+    // The record has the present state; some events that led to it may be pruned or still to come.
     let now = facts
         .purchase
         .as_ref()
@@ -56,7 +57,7 @@ fn after(kind: TransitionKind, before: State) -> State {
         | TransitionKind::Renewed
         | TransitionKind::Recovered
         | TransitionKind::TrialConverted => State::Active,
-        // A trial of another plan is a trial, and the new plan renews by itself.
+        // A trial of another plan is still a trial, and the new plan renews automatically.
         TransitionKind::PlanChanged if matches!(before, State::Trial | State::TrialOff) => {
             State::Trial
         }

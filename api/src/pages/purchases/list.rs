@@ -1,4 +1,4 @@
-//! The list of purchases: its filters and columns. Pure.
+//! The list of purchases: its filters and columns. This module is pure.
 
 use super::SCREEN;
 use super::view::field;
@@ -13,7 +13,7 @@ use domain::{Environment, Timestamp};
 use serde_json::Value;
 use storage::PurchaseView;
 
-/// Which states give access: each is filtered by itself.
+/// Note about the states that give access: each state is a separate filter.
 const ACCESS: &str = "Each state is filtered by itself: trial, active, in grace, and both with renewal off have access. \
                       Purchases marked \u{201c}test\u{201d} are by testers, without money.";
 
@@ -69,7 +69,8 @@ const COLUMNS: &[Column<PurchaseView>] = &[
         at.map_or_else(Cell::none, |at| Moment::at(at).into())
     }),
     Column::new("Last change", |one, _| {
-        // The row has when it was settled last, also without a change; its latest event has when it changed.
+        // The row has the time of the last settling, even without a change; the latest event has the time of the
+        // change.
         let at = one
             .data
             .pointer("/attributes/event_time")
@@ -79,7 +80,7 @@ const COLUMNS: &[Column<PurchaseView>] = &[
     }),
 ];
 
-/// The list of purchases.
+/// Returns the list of purchases.
 pub fn purchases(visit: &Visit) -> List<PurchaseView> {
     List {
         screen: SCREEN.path,

@@ -142,7 +142,7 @@ async fn show(
     )
 }
 
-/// Sets the end of a hold to what was chosen: how long, in hours. Without, it is that of the API.
+/// Sets the end of a hold from the selected duration in hours. Without one, the API's default applies.
 fn set_end(
     edge: &Shared,
     _: &Visit,
@@ -163,7 +163,7 @@ fn set_end(
     Ok(())
 }
 
-/// Selects the latest state of the purchase and what failed of it.
+/// Selects the latest state of the purchase, and its failed events.
 fn select(
     _: &Shared,
     visit: &Visit,

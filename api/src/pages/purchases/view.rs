@@ -1,4 +1,4 @@
-//! The view of a purchase. Pure.
+//! The view of a purchase. This module is pure.
 
 use super::life::{BarSegment, line};
 use crate::action::{Action, Input, Mistake, labelled};
@@ -25,7 +25,7 @@ use storage::{
     Addressee, DeliveryStatus, PaymentView, Platform, PurchaseExplanation, Role, WaitingFor,
 };
 
-/// A field of the record in the body of a `purchase.updated`.
+/// Returns a field of the record in the body of a `purchase.updated`.
 pub fn field<'b>(body: &'b Value, name: &str) -> Option<&'b str> {
     body.get("data")?.get(name)?.as_str()
 }
@@ -35,13 +35,13 @@ pub struct Detail<'a> {
     pub key: CollapseKey,
     pub facts: &'a PurchaseExplanation,
     pub tree: &'a Node,
-    /// How it stands, in the words of its customer; none before it is settled.
+    /// The customer's access, worded for support; `None` before the purchase is settled.
     pub standing: Option<Standing>,
     pub payments: &'a [PaymentView],
     pub platform: Option<&'a Platform>,
-    /// The address of its runs in Temporal's own UI.
+    /// The address of the purchase's runs in Temporal's UI.
     pub temporal: Option<String>,
-    /// The field with the name of the run that sends it again.
+    /// The hidden field that names the run with which the purchase is resent.
     pub run: Input,
 }
 
@@ -51,14 +51,14 @@ pub struct DetailPage<'a> {
     frame: &'a Frame,
     state: Badge,
     product: String,
-    /// How it stands, for its customer.
+    /// The customer's access, in a sentence.
     standing: Option<Sentence>,
-    /// Each destination, and what it got last.
+    /// Each destination, and what it received last.
     reached: Vec<(String, Sentence)>,
     refund: Option<&'static str>,
     payments: Option<Table>,
     summary: Sentence,
-    /// Current failures that are retried.
+    /// Current failures that are being retried.
     failing: Vec<Sentence>,
     is_held: bool,
     is_unverified: bool,
@@ -191,9 +191,9 @@ fn head(facts: &PurchaseExplanation, platform: Option<&Platform>, visit: &Visit)
     all
 }
 
-/// How many notifications of a purchase have no outcome yet.
+/// Numbers of notifications of a purchase that have no outcome yet.
 struct Waits {
-    /// Number of notifications that can be settled at once.
+    /// Number of notifications that can be settled immediately.
     to_settle: usize,
     to_discard: usize,
 }
@@ -292,7 +292,7 @@ fn actions(
     all
 }
 
-/// Which events a resend of the purchase sends.
+/// Returns which events a resend of the purchase sends.
 fn resent(facts: &PurchaseExplanation) -> String {
     let mut failed: BTreeMap<&str, usize> = BTreeMap::new();
     for one in facts
@@ -334,7 +334,8 @@ fn resent(facts: &PurchaseExplanation) -> String {
     )
 }
 
-/// Whether an event that is resent alone was not sent to a destination: it was skipped, or its type is not chosen.
+/// Returns whether an event that can only be resent by itself was not sent to a destination: it was skipped, or the
+/// destination is not subscribed to its type.
 fn has_unsent(facts: &PurchaseExplanation) -> bool {
     let active = || {
         facts
@@ -360,7 +361,7 @@ fn has_unsent(facts: &PurchaseExplanation) -> bool {
         })
 }
 
-/// That deliveries are pending, for which a resend does not help; `None` if none is.
+/// Returns a note that deliveries are pending, for which a resend does not help; `None` if there are none.
 fn pending(facts: &PurchaseExplanation) -> Option<String> {
     let all = facts
         .events

@@ -1,5 +1,5 @@
-//! The search of the frame: one box for any id. A POST, so that no address contains a customer's id; a single result is
-//! opened at once, several are listed in the response itself.
+//! The search in the frame: one input for any id. It is a POST, so that no address contains a customer's id. A single
+//! result is opened immediately; several are listed in the response itself.
 
 mod view;
 
@@ -23,9 +23,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use storage::{FoundKind, Page, Role, SearchHit};
 use view::{Hits, SearchPage, Source, Sources};
 
-/// Maximum number of apps whose platforms are shown where nothing was found.
+/// Maximum number of apps whose platforms are shown if nothing was found.
 const APPS: i64 = 10;
-/// Maximum number of platforms of each of them.
+/// Maximum number of platforms per app.
 const PLATFORMS: usize = 10;
 
 pub fn routes() -> Vec<Route> {
@@ -39,7 +39,7 @@ pub fn routes() -> Vec<Route> {
     ]
 }
 
-/// `GET /ui/search`: where a browser returns to after another sign-in.
+/// `GET /ui/search`: where a browser returns to after signing in again.
 async fn again(visit: Visit) -> Response {
     Redirect::to(&visit.to("/ui/purchases")).into_response()
 }
@@ -82,14 +82,14 @@ async fn find(
     shown(&visit, &page, &found)
 }
 
-/// Probable meaning of a text that found nothing.
+/// The id that was probably meant, for a search without results.
 pub struct Suggestion {
     pub text: String,
-    /// The page of what it names, if that is one thing.
+    /// The page of the resource with this id, if it is a single one.
     pub path: Option<String>,
 }
 
-/// The suggestion of an id that something has.
+/// Returns the suggestion for an id that exists.
 pub async fn suggestion(
     edge: &Edge,
     visit: &Visit,
@@ -104,21 +104,21 @@ pub async fn suggestion(
     }))
 }
 
-/// The body of the request that searches the same.
+/// Returns the request body of the same search.
 pub fn body(q: &str, app: Option<AppId>) -> Value {
     app.map_or_else(|| json!({ "q": q }), |app| json!({ "q": q, "app_id": app }))
 }
 
-/// The command that searches the same.
+/// Returns the command for the same search.
 pub fn command(q: &str, app: Option<AppId>) -> String {
-    // What begins with a dash is no option.
+    // Without the mark, a text that begins with a hyphen would be an option.
     let mark = if q.starts_with('-') { "-- " } else { "" };
     let app = app.map_or_else(String::new, |app| format!(" --app {app}"));
     format!("settle search{app} {mark}{}", quoted(q))
 }
 
-/// The page of what was found, if that is one thing that has a page and was found by its whole id. A customer is shown
-/// with all purchases and devices.
+/// Returns the page of the result, if there is a single one that has a page and was found by its whole id. A customer
+/// counts as single together with all their purchases and devices.
 fn only(found: &[SearchHit]) -> Option<String> {
     if is_beginning(found) {
         return None;
@@ -142,7 +142,7 @@ fn only(found: &[SearchHit]) -> Option<String> {
     })
 }
 
-/// The platforms that could have received it, for who looks for what is missing.
+/// Returns the platforms that could have received what was not found.
 async fn sources(edge: &Edge, app: Option<AppId>) -> Result<Sources, Error> {
     let page = Page {
         cursor: None,

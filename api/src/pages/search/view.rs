@@ -27,7 +27,7 @@ pub struct Sources {
     pub has_more: bool,
 }
 
-/// A platform as it is shown.
+/// A platform, prepared for a template.
 pub struct PlatformView {
     path: String,
     topics_path: String,
@@ -63,7 +63,7 @@ impl PlatformView {
     }
 }
 
-/// Whether a topic of a platform may send.
+/// Returns a badge that says whether a topic of a platform is approved.
 fn trust(topics: &[Topic]) -> Badge {
     let is = |states: &[TopicState]| topics.iter().any(|topic| states.contains(&topic.state));
     if is(&[TopicState::Configured, TopicState::Confirmed]) {
@@ -104,12 +104,12 @@ pub struct SearchPage<'a> {
     sources: Vec<PlatformView>,
     has_more: bool,
     connect_path: String,
-    /// Whether the person can connect platforms, approve topics and import.
+    /// Whether the visitor may connect platforms, approve topics and import.
     is_operator: bool,
 }
 
 impl<'a> SearchPage<'a> {
-    /// The page over what was found.
+    /// Returns the page with the results.
     pub fn new(
         frame: &'a Frame,
         visit: &Visit,
@@ -146,7 +146,7 @@ impl<'a> SearchPage<'a> {
 
 fn hit(found: &SearchHit, purchase: Option<&PurchaseView>) -> Hit {
     let is_purchase = found.kind == FoundKind::Purchase;
-    // People know a customer by the id of the app.
+    // Users know a customer by the app's id.
     let own = Some(found.label.as_str())
         .filter(|label| found.kind == FoundKind::Customer && !label.is_empty());
     let by = match found.found_by.as_str() {
@@ -175,7 +175,7 @@ fn hit(found: &SearchHit, purchase: Option<&PurchaseView>) -> Hit {
     }
 }
 
-/// The customer of a purchase: the app's own id, or else that of the store.
+/// Returns the customer of a purchase: the app's id or, without one, the store's.
 fn customer(view: &PurchaseView) -> Option<&str> {
     let own = view
         .data
@@ -200,7 +200,7 @@ const fn name(kind: FoundKind) -> &'static str {
     }
 }
 
-/// The page of what was found: its own, or that of its purchase with a mark at the thing itself.
+/// Returns the page of a result: its own, or that of its purchase with a mark at the result.
 pub fn path(found: &SearchHit) -> Option<String> {
     let purchase = found.collapse_key.map(|key| format!("/ui/purchases/{key}"));
     match found.kind {
@@ -208,7 +208,7 @@ pub fn path(found: &SearchHit) -> Option<String> {
         FoundKind::Message | FoundKind::Event | FoundKind::Delivery => {
             purchase.map(|path| format!("{path}?mark={}", escaped(&found.id)))
         }
-        // Its customer has a page, if it has one.
+        // A device has no page; its customer may have one.
         FoundKind::Device => None,
         FoundKind::App => Some(format!("/ui/connect/apps/{}", found.id)),
         FoundKind::Platform => Some(format!("/ui/connect/platforms/{}", found.id)),

@@ -1,5 +1,5 @@
-//! The current settings, each with the name of its variable, for administrators of all apps; for others the version and
-//! their own sign-in. Settings are changed where the process is started, never here.
+//! The current settings, each with the name of its variable, for administrators of all apps; for others, the version
+//! and their own session. Settings are changed where the process is started, never here.
 
 mod view;
 

@@ -1,4 +1,4 @@
-//! The view of the settings. Pure.
+//! The view of the settings. This module is pure.
 
 use crate::frame::Frame;
 use crate::parts::Moment;
@@ -13,7 +13,7 @@ pub struct Group {
     settings: Vec<SettingRow>,
 }
 
-/// A setting, with its names in the parts between which a line may break.
+/// A setting, with its names split at the places where a line may break.
 struct SettingRow {
     name: Vec<&'static str>,
     variable: Vec<&'static str>,

@@ -1,5 +1,6 @@
-//! Signing in: by a link that works once, or by a key. Both create a sign-in, whose cookie no script can read; a key is
-//! never stored in a browser. `keys/sign_in.rs` decides when a sign-in ends, `pages/visit.rs` what counts as use.
+//! Signing in, by a link that works once or by a key. Both create a session with a cookie that no script can read; a
+//! key is never stored in a browser. `keys/sign_in.rs` decides when a session ends, `pages/visit.rs` what counts as its
+//! use.
 
 mod view;
 
@@ -25,7 +26,7 @@ use std::time::Duration;
 use storage::{LinkEnd, Person, Role, SignIn};
 use view::{CookieRefused, Elsewhere, LinkPage, SignInPage};
 
-/// The header of a refusal of the page, where a script requested a part of one.
+/// The header of requests that a script sends for a part of a page.
 const HTMX: &str = "hx-request";
 
 pub fn routes() -> Vec<Route> {
@@ -47,7 +48,7 @@ pub fn routes() -> Vec<Route> {
     ]
 }
 
-/// The answer to a request without a sign-in: once there is one, the page continues where it was.
+/// Returns the response to a request without a session. After signing in, the browser returns to the requested page.
 pub fn required(request: &Request) -> Response {
     let (headers, uri) = (request.headers(), request.uri());
     let here = uri.path_and_query().map_or("/ui/", |path| path.as_str());
@@ -55,7 +56,8 @@ pub fn required(request: &Request) -> Response {
         return Error::SignedOut.into_response();
     }
     if visit::is_link_from_elsewhere(headers) {
-        // The cookie is not sent with a link of another site. The page that refreshes itself sends it.
+        // A browser does not send the cookie with a link from another site. This page reloads itself, and then the
+        // browser sends it.
         return html(&Elsewhere {
             files: Files::all(),
             here,
@@ -155,7 +157,7 @@ async fn by_key(
     Ok(arriving(&sign_in, &secret, lifetime, next.as_deref()))
 }
 
-/// The person that a key stands for, with the name that they entered.
+/// Returns the person that a key identifies, with the name that they entered.
 fn person(edge: &Edge, caller: &Caller, name: Option<String>) -> Person {
     let person = sign_ins::person(edge, caller);
     match name
@@ -170,7 +172,7 @@ fn person(edge: &Edge, caller: &Caller, name: Option<String>) -> Person {
     }
 }
 
-/// `GET /ui/sign-in/{code}`: a button, so that who previews the link does not use it up.
+/// `GET /ui/sign-in/{code}`: a page with a button, so that a preview of the link does not use it up.
 async fn link(State(edge): State<Shared>, Path(code): Path<String>) -> Result<Response, Error> {
     match sign_ins::link_of(&edge, &SecretString::from(code.clone())).await? {
         Ok(link) => html(&LinkPage::new(code, link.person)),
@@ -178,12 +180,12 @@ async fn link(State(edge): State<Shared>, Path(code): Path<String>) -> Result<Re
     }
 }
 
-/// Why a link does not work.
+/// Returns the page that explains why a link does not work.
 fn gone(end: LinkEnd) -> Result<Response, Error> {
     Ok((StatusCode::GONE, html(&LinkPage::gone(end))?).into_response())
 }
 
-/// `POST /ui/sign-in/{code}`. A code has 128 random bits and cannot be guessed, so wrong codes lock nothing.
+/// `POST /ui/sign-in/{code}`. A code has 128 random bits and cannot be guessed, so wrong codes cause no lockout.
 async fn by_link(
     State(edge): State<Shared>,
     headers: HeaderMap,
@@ -211,7 +213,7 @@ async fn by_link(
     }
 }
 
-/// The answer that begins a sign-in: it shows at the next page whether the browser took the cookie.
+/// Returns the response that begins a session. The next page checks whether the browser accepted the cookie.
 fn arriving(
     sign_in: &SignIn,
     secret: &SecretString,
@@ -227,7 +229,7 @@ fn arriving(
     response
 }
 
-/// `GET /ui/signed-in`: continues, or says why the browser did not take the cookie.
+/// `GET /ui/signed-in`: continues, or explains why the browser did not accept the cookie.
 async fn arrived(
     State(edge): State<Shared>,
     headers: HeaderMap,
@@ -262,15 +264,15 @@ async fn sign_out(
     response
         .headers_mut()
         .append(header::SET_COOKIE, visit::end());
-    // What the browser stored of this origin goes with the sign-in.
+    // The browser's cache for this origin is cleared when the session ends.
     response
         .headers_mut()
         .insert("clear-site-data", HeaderValue::from_static("\"cache\""));
     Ok(response)
 }
 
-/// Ends the sign-in of a browser that signs in again. The link is used up by then: a database that does not answer here
-/// must not take the new sign-in, too, and the old one ends by itself.
+/// Ends the previous session of a browser that signs in again. The link is used up by then, so a database error here
+/// must not prevent the new session; the old one expires by itself.
 async fn finish_before(edge: &Edge, headers: &HeaderMap) {
     if let Ok(Some(visit)) = Visit::of(edge, headers, &Uri::default()).await {
         let _ = sign_ins::leave(edge, &visit.sign_in).await;

@@ -1,4 +1,4 @@
-//! The pages before a sign-in.
+//! The pages that are shown without a session.
 
 use crate::frame::Files;
 use askama::Template;
@@ -11,11 +11,11 @@ pub struct SignInPage {
     pub next: String,
     pub name: String,
     pub error: Option<String>,
-    /// The command that makes a link.
+    /// The command that creates a link.
     pub command: &'static str,
 }
 
-/// The button of a link; without a person the link does not work.
+/// The page with a link's button; without a person, it says that the link does not work.
 #[derive(Template)]
 #[template(path = "sign_in/link.html")]
 pub struct LinkPage {
@@ -27,7 +27,7 @@ pub struct LinkPage {
 }
 
 impl LinkPage {
-    /// The button of a link by which this person signs in.
+    /// Returns the page with the button by which this person signs in.
     pub fn new(code: String, person: Person) -> Self {
         Self {
             files: Files::all(),
@@ -38,7 +38,7 @@ impl LinkPage {
         }
     }
 
-    /// Why a link does not work.
+    /// Returns the page that explains why a link does not work.
     pub fn gone(end: LinkEnd) -> Self {
         let why = match end {
             LinkEnd::Unknown => "There is no such link.",
@@ -57,7 +57,7 @@ impl LinkPage {
     }
 }
 
-/// Loads itself again, then with the cookie.
+/// A page that reloads itself, so that the browser then sends the cookie.
 #[derive(Template)]
 #[template(path = "sign_in/elsewhere.html")]
 pub struct Elsewhere<'a> {
@@ -65,14 +65,14 @@ pub struct Elsewhere<'a> {
     pub here: &'a str,
 }
 
-/// Says that the browser did not take the cookie.
+/// The page that says that the browser did not accept the cookie.
 #[derive(Template)]
 #[template(path = "sign_in/cookie_refused.html")]
 pub struct CookieRefused {
     pub files: Files,
 }
 
-/// The command that opens the page with a new link.
+/// Returns the command that opens the dashboard with a new link.
 pub const fn command() -> &'static str {
     "settle open"
 }

@@ -1,4 +1,4 @@
-//! The forms of the team and of keys: their fields are those of the API. Pure.
+//! The forms of the team and of keys. Their fields are those of the API. This module is pure.
 
 use super::{KEYS, SCREEN};
 use crate::action::{Action, Input};
@@ -10,7 +10,7 @@ use domain::time::DAY;
 use std::time::Duration;
 use storage::{ApiKey, Role, SignIn};
 
-/// Permissions of each role, besides those of the roles before it.
+/// Permissions of each role, in addition to those of the roles before it.
 const ROLES: [(Role, &str); 5] = [
     (Role::Metrics, "metrics: read the metrics and nothing else"),
     (
@@ -28,17 +28,17 @@ const ROLES: [(Role, &str); 5] = [
     ),
 ];
 
-/// The choices of how long a sign-in may last, where the settings allow longer ones.
+/// The choices for the maximum duration of a session, besides the longest that the settings allow.
 const LIFETIMES: [Duration; 3] = [
     Duration::from_secs(3600),
     Duration::from_secs(4 * 3600),
     Duration::from_secs(8 * 3600),
 ];
 
-/// The choices of when a key ends, in days.
+/// The choices for the expiry of a key, in days.
 const KEY_DAYS: [u32; 3] = [30, 90, 365];
 
-/// The form that invites a person.
+/// Returns the form that invites a person.
 pub fn invite(frame: &Frame, visit: &Visit, longest: Duration, mistakes: &Mistakes) -> Action {
     let what =
         "Creates a link that signs in one person. It works once and expires after ten minutes.";
@@ -56,7 +56,7 @@ pub fn invite(frame: &Frame, visit: &Visit, longest: Duration, mistakes: &Mistak
         })
 }
 
-/// The form that creates a key.
+/// Returns the form that creates a key.
 pub fn create_key(frame: &Frame, visit: &Visit, mistakes: &Mistakes) -> Action {
     let what =
         "Give each person and program its own key, with the least privileged role that it needs.";
@@ -84,7 +84,7 @@ pub fn create_key(frame: &Frame, visit: &Visit, mistakes: &Mistakes) -> Action {
         })
 }
 
-/// The form that signs a person out.
+/// Returns the form that signs a person out.
 pub fn sign_out(visit: &Visit, one: &SignIn, mistakes: &Mistakes) -> Action {
     let path = visit.to(&format!("{}/sign-ins/{}/end", SCREEN.path, one.id));
     let what = format!(
@@ -96,7 +96,7 @@ pub fn sign_out(visit: &Visit, one: &SignIn, mistakes: &Mistakes) -> Action {
         .irrevocable()
 }
 
-/// The form that revokes a key.
+/// Returns the form that revokes a key.
 pub fn revoke(visit: &Visit, key: &ApiKey, mistakes: &Mistakes) -> Action {
     let path = visit.to(&format!("{KEYS}/{}/revoke", key.id));
     let own = if visit.sign_in.key_id == Some(key.id) {
@@ -119,7 +119,7 @@ pub fn revoke(visit: &Visit, key: &ApiKey, mistakes: &Mistakes) -> Action {
     .irrevocable()
 }
 
-/// The choice of a role, from this one on.
+/// Returns the choice of a role, starting with the role `least`.
 fn role(least: Role) -> Input {
     let choices = ROLES.iter().filter(|(role, _)| *role >= least);
     let choices = choices
@@ -131,7 +131,7 @@ fn role(least: Role) -> Input {
     }
 }
 
-/// The choice of an app; of all apps where the visitor reaches all.
+/// Returns the choice of an app. It includes all apps if the visitor has access to all.
 fn app(frame: &Frame, visit: &Visit) -> Input {
     let all = visit
         .sign_in

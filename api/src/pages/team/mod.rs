@@ -1,4 +1,4 @@
-//! Team & keys: current sign-ins, links for colleagues, and the API keys. Only administrators see it; an administrator
+//! Team & keys: current sessions, links for colleagues, and the API keys. Only administrators see it; an administrator
 //! of a single app sees and creates only what belongs to that app.
 
 mod forms;
@@ -21,7 +21,7 @@ use axum::response::Response;
 use storage::{Page, Paged, Role};
 use view::{KeysPage, PeoplePage};
 
-/// Number of sign-ins or keys that are read at once.
+/// Number of sessions or keys per read.
 const READ: i64 = 500;
 
 pub const SCREEN: Screen = Screen {
@@ -115,7 +115,7 @@ async fn keys(
     shown(&visit, &page, &found)
 }
 
-/// All items of a list.
+/// Returns all items of a list.
 async fn whole<T, F>(read: impl Fn(Page) -> F) -> Result<Paged<T>, Error>
 where
     F: Future<Output = Result<Paged<T>, Error>>,

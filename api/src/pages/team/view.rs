@@ -1,4 +1,4 @@
-//! The views of the team and of keys. Pure.
+//! The views of the team and of keys. This module is pure.
 
 use super::forms::{create_key, invite, revoke, sign_out};
 use super::{KEYS, SCREEN};
@@ -22,7 +22,7 @@ pub struct SignedIn {
     began: Moment,
     used: Moment,
     ends: Moment,
-    /// Action that signs them out; none for the visitor's own sign-in.
+    /// Action that signs the person out; `None` for the visitor's own session.
     end: Option<Action>,
 }
 
@@ -39,7 +39,7 @@ pub struct PeoplePage<'a> {
 }
 
 impl<'a> PeoplePage<'a> {
-    /// The page of these sign-ins, which may last as long as `longest`.
+    /// Returns the page of these sessions, which may last up to `longest`.
     pub fn new(
         frame: &'a Frame,
         visit: &Visit,
@@ -76,13 +76,13 @@ impl<'a> PeoplePage<'a> {
         }
     }
 
-    /// Whether other people than the visitor are signed in.
+    /// Returns whether anyone other than the visitor is signed in.
     fn has_others(&self) -> bool {
         self.people.iter().any(|one| one.end.is_some())
     }
 }
 
-/// The link that was just created.
+/// Returns the link that was just created.
 fn link(visit: &Visit, once: &ShownOnce) -> Option<Once> {
     let (path, expires) = (once.text("path")?, once.text("expires_at")?);
     let person = once.sent.get("name").unwrap_or_default();
@@ -91,7 +91,7 @@ fn link(visit: &Visit, once: &ShownOnce) -> Option<Once> {
     let reach = match visit.origin.as_str() {
         _ if link.is_some() => "",
         "" => " Put the address of this dashboard in front of it.",
-        // A browser takes the cookie without TLS from this very machine alone.
+        // A browser accepts the cookie without TLS only from this machine.
         origin if origin.starts_with("http://") => {
             " It works only on this machine, as this dashboard does."
         }
@@ -130,7 +130,7 @@ pub struct KeysPage<'a> {
 }
 
 impl<'a> KeysPage<'a> {
-    /// The page of those of these keys that were not revoked.
+    /// Returns the page of the keys among these that were not revoked.
     pub fn new(
         frame: &'a Frame,
         visit: &Visit,
@@ -174,7 +174,7 @@ impl<'a> KeysPage<'a> {
     }
 }
 
-/// The key that was just created.
+/// Returns the key that was just created.
 fn created(once: &ShownOnce) -> Option<Once> {
     let (key, name, role) = (once.text("key")?, once.text("name")?, once.text("role")?);
     let note =
@@ -186,7 +186,7 @@ fn created(once: &ShownOnce) -> Option<Once> {
     })
 }
 
-/// The lists of the screen, of which one is shown.
+/// Returns the tabs of the screen.
 fn tabs(visit: &Visit, current: &str) -> Tabs {
     let tab = |(label, path): (&'static str, &str)| Tab {
         label,
@@ -199,7 +199,7 @@ fn tabs(visit: &Visit, current: &str) -> Tabs {
     )
 }
 
-/// Name of an app, for display.
+/// Returns the display name of an app.
 fn app(frame: &Frame, app: Option<AppId>) -> String {
     let Some(id) = app.map(|id| id.to_string()) else {
         return "All apps".to_owned();

@@ -4,7 +4,7 @@
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 
-/// The names of fields that may be shown in an error. Any other name in an answer could contain personal data.
+/// The names of fields that may be shown in an error. Any other name in a response could contain personal data.
 const FIELDS: [&str; 25] = [
     "api_key",
     "country",
@@ -35,12 +35,12 @@ const FIELDS: [&str; 25] = [
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Answer {
-    /// The HTTP status, which the body repeats.
+    /// The HTTP status as repeated in the body.
     pub code: Option<i64>,
     /// Amplitude's error text, in lower case. It can contain the API key.
     pub error: String,
     pub ingested: Option<i64>,
-    /// Whether the request lacks a required field outside its events.
+    /// Whether a required field of the request, outside its events, is missing.
     pub lacks_field: bool,
     /// Events with an invalid field: the position in the request, and the name of the field if it may be shown.
     /// Amplitude names only the first such event.
@@ -56,8 +56,8 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// Parses a body. `None` when it is not Amplitude's: not a JSON object, or one without code, error and number of
-    /// ingested events.
+    /// Parses a body. `None` if it is not Amplitude's: not a JSON object, or one without a code, an error and the
+    /// number of ingested events.
     pub fn read(body: &str) -> Option<Self> {
         let Ok(Value::Object(fields)) = serde_json::from_str(body) else {
             return None;
@@ -86,26 +86,26 @@ impl Answer {
             .then_some(answer)
     }
 
-    /// Whether Amplitude does not know the API key. Such an answer repeats the key in plain text.
+    /// Returns whether Amplitude does not know the API key. Such a response repeats the key in plain text.
     pub fn refuses_key(&self) -> bool {
         self.error.contains("invalid api key") || self.error.contains("invalid api_key")
     }
 
-    /// Whether the request arrived at another path or without its body.
+    /// Returns whether the request arrived at a wrong path or without its body.
     pub fn is_misdirected(&self) -> bool {
         ["missing request body", "invalid request path"]
             .iter()
             .any(|found| self.error.contains(found))
     }
 
-    /// Whether the request as a whole is malformed. That is a defect of settle.
+    /// Returns whether the request as a whole is malformed, which is a defect of settle.
     pub fn is_defect(&self) -> bool {
         self.error.contains("invalid json request body")
             || (self.lacks_field && self.wrong.is_empty())
     }
 }
 
-/// Whether this is Amplitude's answer to a search for a user.
+/// Returns whether the body is Amplitude's response to a search for a user.
 pub fn is_search(body: &str) -> bool {
     let Ok(Value::Object(fields)) = serde_json::from_str(body) else {
         return false;
@@ -113,8 +113,8 @@ pub fn is_search(body: &str) -> bool {
     fields.get("matches").is_some_and(Value::is_array)
 }
 
-/// The events with an invalid field, from three objects of the form `{field: [position]}`. The third is undocumented,
-/// but the vendor's SDKs parse it.
+/// Returns the events with an invalid field, from three objects of the form `{field: [position]}`. The third is
+/// undocumented, but the vendor's SDKs parse it.
 fn wrong(fields: &Map<String, Value>) -> Vec<(usize, Option<&'static str>)> {
     let kinds = [
         "events_with_invalid_fields",
@@ -144,7 +144,7 @@ fn places(list: Option<&Value>) -> impl Iterator<Item = usize> + '_ {
         .filter_map(|place| usize::try_from(place).ok())
 }
 
-/// The members of a list, or the keys of an object `{name: count}`.
+/// Returns the members of a list, or the keys of an object `{name: count}`.
 fn names(value: Option<&Value>) -> BTreeSet<String> {
     match value {
         Some(Value::Array(list)) => list

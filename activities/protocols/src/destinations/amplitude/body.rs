@@ -1,6 +1,6 @@
-//! The body of an event. It is frozen for all attempts, together with the event's environment, and contains no API key.
+//! The body of an event. It is frozen for all attempts, together with the event's environment. It contains no API key.
 //!
-//! Each request adds the API key and, where needed, the flag that leaves user properties unchanged.
+//! Each request adds the API key and, where needed, the flag that leaves the user's properties unchanged.
 
 use super::caps::Caps;
 use super::identity::Identity;
@@ -35,17 +35,17 @@ pub struct Frozen {
 }
 
 impl Frozen {
-    /// Parses a frozen body; `None` when it was not frozen for Amplitude.
+    /// Parses a frozen body. `None` if it was not frozen for Amplitude.
     pub fn read(body: &str) -> Option<Self> {
         serde_json::from_str(body).ok()
     }
 
-    /// The event as a request has it, among its `events`.
+    /// Returns the event as JSON, as it stands in the `events` of a request.
     pub fn sent(self) -> String {
         Value::Object(self.event).to_string()
     }
 
-    /// The environment of the event's purchase.
+    /// Returns the environment of the event's purchase.
     pub const fn environment(&self) -> Environment {
         if self.sandbox {
             Environment::Sandbox
@@ -55,7 +55,8 @@ impl Frozen {
     }
 }
 
-/// Number of bodies, from the first on, that one request may contain: those of the same environment as the first.
+/// Returns how many bodies, starting with the first, one request may contain: they must have the first one's
+/// environment.
 pub fn batch_size<'a>(bodies: impl IntoIterator<Item = &'a str>) -> usize {
     let environment = |body| {
         Frozen::read(body)
@@ -68,7 +69,7 @@ pub fn batch_size<'a>(bodies: impl IntoIterator<Item = &'a str>) -> usize {
     })
 }
 
-/// Renders an event, or returns the reason for which it is not sent now or ever. No reason contains a key or an id.
+/// Renders an event, or returns why it is not sent now or ever. The reason contains no key and no id.
 pub fn render(destination: &Destination, unsent: &Unsent) -> Rendered {
     match frozen(destination, unsent) {
         Ok(body) if body.len() <= MAX_BYTES => match amount(unsent, &body) {
@@ -82,7 +83,7 @@ pub fn render(destination: &Destination, unsent: &Unsent) -> Rendered {
     }
 }
 
-/// Metrics about the rendering of a body.
+/// Returns what metrics count about the rendering of a body.
 pub fn render_notes(
     destination: &Destination,
     unsent: &Unsent,
@@ -104,7 +105,7 @@ pub fn render_notes(
     }
 }
 
-/// The amount in a body as a decimal text: the ledger's own text if it has the same value.
+/// Returns the amount in a body as a decimal: the ledger's own text if it has the same value.
 fn amount(unsent: &Unsent, body: &str) -> Option<String> {
     let amount = Frozen::read(body)?.event.get("revenue")?.as_f64()?;
     let entered = unsent.earned.as_ref().and_then(storage::Earned::revenue);
@@ -183,8 +184,8 @@ fn frozen(destination: &Destination, unsent: &Unsent) -> Result<String, Rendered
     Ok(text(unsent, event))
 }
 
-/// Renders a `profile.updated` as a `$identify`. A user without an external id has one only with `without_external_id`
-/// `send`: otherwise it is skipped, since the external id will cause a new one.
+/// Renders a `profile.updated` as a `$identify`. The profile of a user without an external id is sent only if
+/// `without_external_id` is `send`; otherwise it is skipped, since an external id will cause a new one.
 fn identify(settings: &Settings, unsent: &Unsent) -> Result<String, Rendered> {
     if !unsent.user_state.is_object() {
         return Err(Rendered::Skip {
@@ -244,7 +245,7 @@ fn add_revenue(unsent: &Unsent, event: &mut Map<String, Value>, caps: &mut Caps)
     }
 }
 
-/// The store's time of the event if it is known and valid, else the time when the event was recorded.
+/// Returns the store's time of the event if it is known and valid, else the time at which the event was recorded.
 fn time(unsent: &Unsent) -> i64 {
     let millis = |time: Timestamp| time.micros().div_euclid(1000);
     unsent
@@ -254,8 +255,8 @@ fn time(unsent: &Unsent) -> i64 {
         .unwrap_or_else(|| millis(unsent.created_at))
 }
 
-/// The `event_id`, by which Amplitude orders events of one user with the same `time`: revision × 100 + position in the
-/// revision.
+/// Returns the `event_id`, by which Amplitude orders a user's events that have the same `time`: revision × 100 + the
+/// event's position in the revision.
 fn event_id(unsent: &Unsent) -> i64 {
     let index = unsent
         .siblings

@@ -1,9 +1,9 @@
-//! Truncates and counts values of more than 1024 characters, which Amplitude would truncate without notice. A list
-//! counts as one value, as JSON.
+//! Truncates and counts values of more than 1024 characters, which Amplitude would silently truncate. A list is
+//! measured as a whole, in its JSON form.
 
 use serde_json::Value;
 
-/// Maximum length of a value in UTF-16 code units. By no other way of counting characters is a text longer.
+/// Maximum length of a value in UTF-16 code units. No other way of counting characters gives a higher number.
 const MAX_UNITS: usize = 1024;
 
 /// Truncates values and counts those that were too long.
@@ -14,7 +14,7 @@ pub struct Caps {
 }
 
 impl Caps {
-    /// The text, truncated to [`MAX_UNITS`].
+    /// Returns the text, truncated to [`MAX_UNITS`].
     pub fn text(&mut self, text: &str) -> String {
         let mut units = 0;
         let fits = |letter: &char| {
@@ -28,8 +28,8 @@ impl Caps {
         fitting
     }
 
-    /// A list of texts without those that do not fit. Members are not truncated, since a truncated name would be
-    /// another name.
+    /// Returns a list of texts without those that do not fit. Its members are not truncated, because a truncated name
+    /// would be a different name.
     pub fn list<'a>(&mut self, texts: impl IntoIterator<Item = &'a str>) -> Value {
         let mut units = "[]".len();
         let mut fitting = Vec::new();

@@ -15,8 +15,8 @@ use serde_json::{Map, Value};
 use storage::{Destination, Traits};
 use url::Url;
 
-/// Maximum and default number of requests per second. Amplitude's limit is 100; the margin of a tenth allows for
-/// requests that arrive closer together than they were sent.
+/// Maximum and default number of requests per second. Amplitude's limit is 100; the margin of 10 % allows for requests
+/// that arrive closer together than they were sent.
 pub const RATE: i64 = 90;
 /// Amplitude's recommended number of events in one request.
 const PER_REQUEST: i64 = 10;
@@ -41,7 +41,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// How long to wait after a failed attempt, in milliseconds; `None` when it was the last one.
+    /// Returns how long to wait after a failed attempt, in milliseconds; `None` if it was the last attempt.
     ///
     /// The default schedule has no last attempt: recoveries bring attempts forward, so the number of attempts does not
     /// show how much time has passed.
@@ -65,7 +65,7 @@ impl Config {
 /// Builds a new integration from the fields of a request.
 ///
 /// # Errors
-/// All invalid fields. No key is repeated.
+/// Returns every invalid field. No error repeats a key.
 pub fn create(fields: &Map<String, Value>, allowed: &Allowed) -> Result<NewSettings, Vec<Invalid>> {
     let (settings, secret) = apply(Settings::default(), Keys::default(), fields, allowed)?;
     let profile = profile(&settings);
@@ -85,11 +85,11 @@ pub fn create(fields: &Map<String, Value>, allowed: &Allowed) -> Result<NewSetti
     })
 }
 
-/// Changes the fields that the request contains and leaves the others. Null removes a key, and restores a setting's
+/// Changes the fields that the request contains and keeps the others. Null removes a key, or resets a setting to its
 /// default.
 ///
 /// # Errors
-/// All invalid fields. No key is repeated.
+/// Returns every invalid field. No error repeats a key.
 pub fn change(
     settings: &Value,
     secret: &SecretString,
@@ -110,7 +110,7 @@ pub fn change(
 /// Builds the configuration of a stored integration.
 ///
 /// # Errors
-/// The first setting or key that is unusable.
+/// Returns the first setting or key that is unusable.
 pub fn ready(
     destination: &Destination,
     secret: &SecretString,
@@ -136,13 +136,13 @@ pub fn ready(
     })
 }
 
-/// Why the settings allow no request to a stored integration; `None` when they do.
+/// Returns why the operator's settings allow no request to a stored integration; `None` if they do.
 pub fn refusal(destination: &Destination, allowed: &Allowed) -> Option<Invalid> {
     let endpoint = read(&destination.settings).ok()?.endpoint?;
     endpoint.urls(allowed).is_none().then(not_allowed)
 }
 
-/// The URLs that the operator allows besides the regions, as they are stored.
+/// Returns the URLs that the operator allows besides Amplitude's regions, in their stored form.
 pub fn endpoints(allowed: &Allowed) -> Vec<String> {
     Endpoint::of_operator(allowed)
 }
@@ -152,7 +152,7 @@ fn not_allowed() -> Invalid {
     Invalid::new("endpoint", expected)
 }
 
-/// The warning that sandbox events are skipped, if there is no key for them.
+/// Returns the warning that sandbox events are skipped, if there is no key for them.
 pub fn sandbox_warning(settings: &Value) -> Option<&'static str> {
     let is_covered = read(settings).is_ok_and(|settings| settings.keys.has(Key::Sandbox));
     (!is_covered).then_some(
@@ -160,7 +160,7 @@ pub fn sandbox_warning(settings: &Value) -> Option<&'static str> {
     )
 }
 
-/// The effect of a connection test, and the key that it lacks.
+/// Returns the effect of a connection test, and the key that is missing for it.
 pub fn test_notes(settings: &Value) -> TestNotes {
     let has_key = read(settings).is_ok_and(|settings| settings.keys.has(Key::Secret));
     TestNotes {
@@ -170,7 +170,7 @@ pub fn test_notes(settings: &Value) -> TestNotes {
     }
 }
 
-/// Redacts our keys in a text that Amplitude sent.
+/// Redacts our keys in a text from Amplitude.
 pub fn redact(config: &Config, text: &str) -> String {
     config.keys.redact(text)
 }
@@ -179,7 +179,7 @@ pub(super) fn read(stored: &Value) -> Result<Settings, Invalid> {
     settings::read(stored)
 }
 
-/// The user attributes that these settings choose.
+/// Returns the user attributes that these settings select.
 fn profile(settings: &Value) -> Option<Attributes> {
     read(settings).ok().map(|settings| settings.user_properties)
 }
@@ -210,7 +210,7 @@ fn apply(
     settings.keys = keys.stored();
     match serde_json::to_value(settings) {
         Ok(settings) if wrong.is_empty() => Ok((settings, keys.to_json())),
-        // Settings of texts and numbers can always be serialized, so `wrong` is not empty here.
+        // The JSON of settings and keys always serializes, so `wrong` is not empty here.
         Ok(_) | Err(_) => Err(wrong),
     }
 }
@@ -219,7 +219,7 @@ fn no_endpoint() -> Invalid {
     Invalid::new("endpoint", "`standard` or `eu`, the region of the project")
 }
 
-/// Checks that there is an API key, and that production and sandbox events have different ones.
+/// Checks that there is an API key, and that the production and sandbox keys differ.
 fn check_keys(keys: &Keys) -> Result<(), Invalid> {
     match (keys.get(Key::Production), keys.get(Key::Sandbox)) {
         (None, None) => Err(Invalid::new(

@@ -8,11 +8,11 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
 const USER_AGENT: &str = concat!("settle/", env!("CARGO_PKG_VERSION"));
-/// Relative to the user-search URL.
+/// Path of the deletion API, relative to the URL of the user search.
 const PATH: &str = "deletions/users";
 
-/// The request to delete the users with these ids; Amplitude ignores unknown ids. `None` without a secret key: with the
-/// API key alone nothing can be deleted.
+/// Returns the request to delete the users with these ids; Amplitude ignores unknown ids. `None` without a secret key:
+/// the API key alone does not permit a deletion.
 pub fn request(config: &Config, user_ids: &[String]) -> Option<Request> {
     let basic = config.keys.basic()?;
     let url = config.search.join(PATH).ok()?;
@@ -39,10 +39,10 @@ pub fn request(config: &Config, user_ids: &[String]) -> Option<Request> {
     })
 }
 
-/// Whether a reply accepted the request.
+/// Returns whether a reply accepted the request.
 ///
 /// # Errors
-/// Why it did not, as a sentence for people without an id or a key.
+/// Returns why the reply did not accept the request, as a sentence that names no id and no key.
 pub fn judge(reply: &Reply) -> Result<(), String> {
     match reply {
         Reply::Answer {

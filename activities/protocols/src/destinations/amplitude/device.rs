@@ -1,5 +1,5 @@
-//! A device event in Amplitude's format. It contains no user properties and no revenue: payments are counted by the
-//! events of purchases.
+//! A device event in Amplitude's format. It contains no user properties and no revenue: purchase events report the
+//! payments.
 
 use super::body::{MAX_BYTES, VALID_TIMES, VERSION};
 use super::caps::Caps;
@@ -13,7 +13,7 @@ use domain::{Environment, Timestamp};
 use serde_json::{Map, Value, json};
 use storage::{Destination, Rendered, StreamedEvent};
 
-/// Fields of `data` that other fields of the event stand for.
+/// Fields of `data` that are sent as other fields of the event.
 const ELSEWHERE: [&str; 5] = [
     "device",
     "external_id",
@@ -21,10 +21,10 @@ const ELSEWHERE: [&str; 5] = [
     "session_started_at",
     "user_id",
 ];
-/// The price is a text in `data` and a number here, so that Amplitude can compute with it.
+/// The field of the price, which is a text in `data` and a number here, so that Amplitude can compute with it.
 const PRICE: &str = "purchase_price";
 
-/// Renders an event of a device, or returns the reason for which it is not sent now or ever.
+/// Renders a device event, or returns why it is not sent now or ever.
 pub fn render(destination: &Destination, event: &StreamedEvent) -> Rendered {
     let settings = match config::read(&destination.settings) {
         Ok(settings) => settings,
@@ -65,9 +65,10 @@ pub fn render(destination: &Destination, event: &StreamedEvent) -> Rendered {
     Rendered::Body(body)
 }
 
-/// The customer's id. The key of devices is public: an external id that Amplitude refuses counts as none, so that it holds
-/// up no event beside it. Without a login the event has the device's id alone: the user of the device is another one than
-/// the store's customer, who has that device id too, and Amplitude gives the event to the latter.
+/// Returns the customer's id. The device API key is public, so an external id that Amplitude would refuse counts as
+/// none; otherwise it would hold up the other events of its request. Without a login the event has only the device's
+/// id: the device's user may not be the store's customer, who has the same device id, and Amplitude assigns the event
+/// to that customer.
 fn user_id(settings: &Settings, data: &Value) -> Result<Option<Value>, Rendered> {
     let external_id = data["external_id"]
         .as_str()
@@ -78,7 +79,7 @@ fn user_id(settings: &Settings, data: &Value) -> Result<Option<Value>, Rendered>
             .then(|| data["user_id"].clone())),
         (UserIdSource::ExternalId, Some(id), _) => Ok(Some(json!(id))),
         (UserIdSource::ExternalId, None, WithoutExternalId::Send) => Ok(None),
-        // Who logs in later need not be who used the device then.
+        // The user who logs in later need not be the one who used the device at the time of the event.
         (UserIdSource::ExternalId, None, WithoutExternalId::Wait | WithoutExternalId::Skip) => {
             Err(Rendered::Skip {
                 why: "nobody was logged in on the device".to_owned(),
@@ -95,7 +96,7 @@ fn fields(
 ) -> Map<String, Value> {
     let mut caps = Caps::default();
     let device = &data["device"];
-    // The key of devices is public: an id that Amplitude refuses would hold up the events beside it.
+    // The device API key is public: an id that Amplitude refuses would hold up the other events of its request.
     let own = device["analytics_device_id"]
         .as_str()
         .filter(|id| identity::is_usable(settings, id));
@@ -127,7 +128,7 @@ fn fields(
         own.map_or_else(|| device["id"].clone(), |own| json!(own)),
     );
     fields.extend(user_id.map(|user_id| ("user_id".to_owned(), user_id)));
-    // Amplitude names a session by its beginning.
+    // Amplitude identifies a session by its start time.
     fields.extend(session.map(|session| ("session_id".to_owned(), json!(session))));
     for (name, value) in [
         ("platform", &device["platform_type"]),
@@ -145,7 +146,7 @@ fn fields(
     fields
 }
 
-/// The known properties of the event.
+/// Returns the known properties of the event.
 fn properties(event: &StreamedEvent, data: &Value) -> Map<String, Value> {
     let mut properties = Map::new();
     properties.insert("environment".to_owned(), json!(event.environment.as_str()));

@@ -1,5 +1,5 @@
-//! The form of an Amplitude integration: the documented fields in their documented order, then the other keys, then the
-//! others, folded. And what the help of the command line says of it.
+//! The form of an Amplitude integration, and its help texts on the command line. The form has the documented fields in
+//! their documented order, then the other keys, then the remaining fields in the collapsed group.
 
 use crate::destinations::help::HelpText;
 use crate::destinations::unnamed;

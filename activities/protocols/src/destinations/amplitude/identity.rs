@@ -5,7 +5,8 @@ use storage::{Rendered, Unsent};
 
 /// Ids that Amplitude refuses, in lower case and without surrounding spaces: placeholders that faulty programs send
 /// (<https://amplitude.com/docs/apis/analytics/http-v2>). settle refuses these and more (`domain::placeholder`) as
-/// names. A customer who was named by one of the others before is still sent, because Amplitude accepts the id.
+/// customer ids. A customer who got one of those additional ids in an earlier version is still sent, because Amplitude
+/// accepts the id.
 const FORBIDDEN: [&str; 14] = [
     "",
     "-1",
@@ -22,7 +23,7 @@ const FORBIDDEN: [&str; 14] = [
     "unknown",
     "{}",
 ];
-/// Maximum length of an id in characters. Amplitude would truncate a longer one, which could then identify another
+/// Maximum length of an id in characters. Amplitude would truncate a longer one, and the result could identify another
 /// user.
 const MAX_ID_LENGTH: usize = 1024;
 /// The remedy for any refused id, as part of an error.
@@ -36,14 +37,14 @@ const LOWER: &str = "lower it (`--min-id-length`) if the project accepts such id
 pub struct Identity {
     /// The user's id in Amplitude; `None` while the user has no external id and the setting sends events without one.
     pub user_id: Option<String>,
-    /// The Amplitude device id of the customer, if there is one that Amplitude takes; else settle's id of the purchase's first
-    /// user, which links the two in Amplitude when that user is merged into another. Storage shows the
-    /// same ids in all deliveries of an event, because Amplitude would count a retry with another device id as a second
+    /// The customer's Amplitude device id, if there is one that Amplitude accepts; else settle's id of the purchase's
+    /// first user, which links the two users in Amplitude when the first is merged into another. Storage gives all
+    /// deliveries of an event the same ids, because Amplitude would count a retry with another device id as a second
     /// event.
     pub device_id: String,
 }
 
-/// The identity of an event, or the reason for which it is not sent now or ever. No reason repeats an id.
+/// Returns the identity of an event, or why it is not sent now or ever. The reason contains no id.
 pub fn of(settings: &Settings, unsent: &Unsent) -> Result<Identity, Rendered> {
     let (Some(user), Some(first)) = (unsent.user_id, unsent.first_user_id) else {
         return Err(Rendered::Skip {
@@ -71,7 +72,7 @@ pub fn of(settings: &Settings, unsent: &Unsent) -> Result<Identity, Rendered> {
     })
 }
 
-/// The metric's label for a refused external id; `None` when the id is valid or not sent.
+/// Returns the metric's label for a refused external id; `None` if the id is valid or not sent.
 pub fn wrong(settings: &Settings, unsent: &Unsent) -> Option<&'static str> {
     let id = unsent
         .external_id
@@ -88,8 +89,8 @@ fn usable(id: &str, min_id_length: u64) -> Result<&str, Rendered> {
     refused(id, min_id_length).map_or(Ok(id), |(_, why)| Err(Rendered::Refuse { why }))
 }
 
-/// Why an id is refused: a metric's label, and a sentence with the remedy. Waiting is no remedy, since an external id
-/// never changes.
+/// Returns why an id is refused: a metric's label, and a sentence with the remedy. Waiting is no remedy, since an
+/// external id never changes. `None` if the id is accepted.
 fn refused(id: &str, min_id_length: u64) -> Option<(&'static str, String)> {
     if FORBIDDEN.contains(&id.trim().to_lowercase().as_str()) {
         let why = "is one that Amplitude rejects because it identifies nobody";

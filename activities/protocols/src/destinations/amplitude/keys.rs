@@ -58,7 +58,7 @@ impl Key {
         }
     }
 
-    /// Label of the key in the form.
+    /// Returns the key's label in the form.
     pub const fn label(self) -> &'static str {
         match self {
             Self::Production => "API Key",
@@ -67,7 +67,7 @@ impl Key {
         }
     }
 
-    /// The API key for events of an environment.
+    /// Returns the API key for events of an environment.
     pub const fn of(environment: Environment) -> Self {
         match environment {
             Environment::Production => Self::Production,
@@ -108,10 +108,10 @@ impl Keys {
         SecretString::from(Value::Object(json).to_string())
     }
 
-    /// Sets a key from a field of a request; null removes it. `None` when the field is not a key.
+    /// Sets a key from a field of a request; null removes it. `None` if the field is not a key.
     ///
     /// # Errors
-    /// The expected form of a key.
+    /// Returns the expected form of a key.
     pub fn set(&mut self, name: &str, value: &Value) -> Option<Result<(), &'static str>> {
         let key = Key::ALL.into_iter().find(|key| key.name() == name)?;
         if value.is_null() {
@@ -145,8 +145,8 @@ impl Keys {
         self.0.get(&key).map(|text| text.expose_secret())
     }
 
-    /// The API key that a connection test uses: the production one if it is set, else the sandbox one. The secret key
-    /// must belong to the same project.
+    /// Returns which API key a connection test uses: the production key if it is set, else the sandbox key. The secret
+    /// key must belong to the same project.
     pub fn test_key(&self) -> Key {
         if self.0.contains_key(&Key::Production) {
             Key::Production
@@ -155,15 +155,15 @@ impl Keys {
         }
     }
 
-    /// The credentials for HTTP Basic authentication; `None` without a secret key.
+    /// Returns the credentials for HTTP Basic authentication; `None` without a secret key.
     pub fn basic(&self) -> Option<String> {
         let api_key = self.get(self.test_key())?;
         let secret_key = self.get(Key::Secret)?;
         Some(format!("{api_key}:{secret_key}"))
     }
 
-    /// Redacts all keys in a text, ignoring case, in plain text or encoded for Basic authentication. Escaped forms need
-    /// not be handled: no character of a key is escaped in a URL or in JSON.
+    /// Redacts all keys in a text, ignoring case, whether in plain text or encoded for Basic authentication. Escaped
+    /// forms need no handling: no character of a key is escaped in a URL or in JSON.
     pub fn redact(&self, text: &str) -> String {
         let mut hidden: Vec<String> = self
             .0

@@ -21,7 +21,7 @@ use serde_json::{Map, Value};
 use std::time::Duration;
 use storage::{Attempt, DeliveryResult, Destination, Rendered, StreamedEvent, Unsent};
 
-/// A project of the analytics vendor.
+/// The kind "amplitude": a project at this analytics vendor.
 pub struct Amplitude;
 
 impl Kind for Amplitude {

@@ -1,7 +1,7 @@
-//! Amplitude: events for a project of this analytics vendor.
+//! Amplitude: sends events to a project at this analytics vendor.
 //!
-//! Requests follow Amplitude's HTTP V2 API (<https://amplitude.com/docs/apis/analytics/http-v2>). The README of this
-//! folder lists what is sent and what each answer means. Batch upload and the Identify API are not used.
+//! Requests follow Amplitude's HTTP V2 API (<https://amplitude.com/docs/apis/analytics/http-v2>). This folder's README
+//! lists what is sent and what each response means. Batch upload and the Identify API are not used.
 
 mod answer;
 pub mod body;
@@ -35,14 +35,14 @@ pub const SCHEDULE: ScheduleText = ScheduleText {
 };
 /// The name of this kind of destination, in the API and in the database.
 pub const KIND: &str = "amplitude";
-/// The operator's setting of origins besides Amplitude's.
+/// The operator's setting of the origins that are allowed besides Amplitude's.
 pub const ALLOWED_URLS: OriginsSetting = OriginsSetting {
     field: "amplitude.allowed_urls",
     variable: "SETTLE_AMPLITUDE_ALLOWED_URLS",
 };
-/// Time after an event's first attempt when it is no longer sent: an hour less than the seven days in which Amplitude
-/// recognizes a repeated event.
+/// Time after an event's first attempt at which it is no longer sent: one hour less than the seven days in which
+/// Amplitude recognizes a repeated event.
 pub const GIVES_UP_AFTER: Duration = REPEATED;
 /// Time without a success after which a failed request disables the destination: the seven days in which Amplitude
-/// recognizes a repeated event. That is an hour longer than [`GIVES_UP_AFTER`].
+/// recognizes a repeated event, which is one hour longer than [`GIVES_UP_AFTER`].
 pub const DISABLE_AFTER: Duration = RECOGNIZED;

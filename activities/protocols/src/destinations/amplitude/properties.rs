@@ -1,4 +1,4 @@
-//! The properties of an event and of its user. The README of this folder describes each of them.
+//! The properties of an event and of its user. This folder's README describes each of them.
 
 use super::caps::Caps;
 use super::revenue::{self, money};
@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 use storage::Unsent;
 
-/// The property with the number of values that were too long.
+/// The property that counts the values that were too long.
 pub const CAPPED: &str = "settle_capped";
 
 /// Properties of the purchase that are copied from the `data` of `purchase.updated` under the same name.
@@ -36,7 +36,7 @@ const COPIED: [&str; 21] = [
     "purchase_currency",
     "revoked_at",
 ];
-/// Properties of a `revenue.adjusted`: fields of its body, and their names here.
+/// Properties of a `revenue.adjusted`: each field of its body, and the property's name.
 const ADJUSTED: [(&str, &str); 2] = [
     ("kind", "adjustment"),
     ("payment_event_id", "payment_insert_id"),
@@ -47,9 +47,11 @@ const OCCURRED_AT: [&str; 2] = ["/occurred_at", "/attributes/occurred_at"];
 const PRICES: [&str; 2] = ["price_in_usd", "purchase_price"];
 /// The user's total payments: a text in the stored profile, a number here.
 const LIFETIME_VALUE: &str = "ltv_usd";
-/// Maximum number of devices, and of their platforms: so many ids fit into the 1024 characters of a value.
+/// Maximum number of devices, and of their platforms, that a list names: this many ids fit into the 1024 characters of
+/// a value.
 const MAX_DEVICES: usize = 20;
-/// The attributes of the customer's devices: their names, and the parts of the members of `devices` that they list.
+/// The attributes about the customer's devices: each attribute's name, and a JSON pointer to its value in a member of
+/// `devices`.
 const OF_DEVICES: [(&str, &str); 2] = [("device_ids", "/id"), ("device_platforms", "/platform/id")];
 /// The names of flags in `customer_journey_state` of a `user.*` body.
 const JOURNEY: [&str; 4] = [
@@ -59,7 +61,7 @@ const JOURNEY: [&str; 4] = [
     "in_trial_period",
 ];
 
-/// The properties of an event. Unknown ones are left out.
+/// Returns the properties of an event. Those with unknown values are left out.
 pub fn of_event(unsent: &Unsent, caps: &mut Caps) -> Map<String, Value> {
     let data = &unsent.data;
     let mut properties = Map::new();
@@ -121,7 +123,7 @@ pub fn of_event(unsent: &Unsent, caps: &mut Caps) -> Map<String, Value> {
     properties
 }
 
-/// The user attributes that the integration sends. Unknown ones are left out.
+/// Returns the user attributes that the integration sends. Those with unknown values are left out.
 pub fn of_user(settings: &Settings, unsent: &Unsent, caps: &mut Caps) -> Map<String, Value> {
     let mut all = documented(settings, unsent, caps);
     all.extend(
@@ -132,15 +134,15 @@ pub fn of_user(settings: &Settings, unsent: &Unsent, caps: &mut Caps) -> Map<Str
     all
 }
 
-/// The operations of a `$identify`: `$set` of the known attributes, `$unset` of the unknown ones. Amplitude does not
-/// allow operations besides plain values (<https://amplitude.com/docs/apis/analytics/identify>).
+/// Returns the operations of a `$identify`: `$set` for known attributes, `$unset` for unknown ones. Amplitude does not
+/// allow operations and plain values side by side (<https://amplitude.com/docs/apis/analytics/identify>).
 pub fn operations(settings: &Settings, unsent: &Unsent, caps: &mut Caps) -> Value {
     let unknown = extended(settings, unsent)
         .into_iter()
         .filter(|(_, value)| value.is_null());
     let unset: Map<String, Value> = unknown.map(|(name, _)| (name, json!("-"))).collect();
     let mut set = of_user(settings, unsent, caps);
-    // A profile that an earlier version recorded does not name the devices: they stay as they are.
+    // A profile recorded by an earlier version has no `devices`: the attributes about them stay unchanged.
     if unsent.body.get("devices").is_none() {
         let of_devices = OF_DEVICES.map(|(attribute, _)| format!("{}{attribute}", settings.prefix));
         set.retain(|name, _| !of_devices.contains(name));
@@ -152,7 +154,8 @@ pub fn operations(settings: &Settings, unsent: &Unsent, caps: &mut Caps) -> Valu
     }
 }
 
-/// The additional attributes of the setting `extended`, null where unknown. Empty with the setting `documented`.
+/// Returns the additional attributes of the setting `extended`, null where unknown. Empty with the setting
+/// `documented`.
 fn extended(settings: &Settings, unsent: &Unsent) -> Map<String, Value> {
     let stored = unsent
         .user_profile
@@ -169,8 +172,8 @@ fn extended(settings: &Settings, unsent: &Unsent) -> Map<String, Value> {
     stored.into_iter().flatten().map(named).collect()
 }
 
-/// The eight attributes of the documented integration, from the state of the user. The devices are those in the body, in
-/// every environment and on every platform.
+/// Returns the eight attributes of the documented integration, from the user's state. The devices are those in the
+/// body, from every environment and platform.
 fn documented(settings: &Settings, unsent: &Unsent, caps: &mut Caps) -> Map<String, Value> {
     let state = &unsent.user_state;
     let lists = [
@@ -205,8 +208,8 @@ fn documented(settings: &Settings, unsent: &Unsent, caps: &mut Caps) -> Map<Stri
         .collect()
 }
 
-/// Where the body contains the SKUs: attribute, list, and part of each member. Events of earlier versions have a SKU
-/// only within each entitlement.
+/// Returns where the body contains the SKUs: the attribute, the list, and the pointer into each member. Events of
+/// earlier versions have SKUs only within the entitlements.
 fn skus(state: &Value) -> (&'static str, &'static str, &'static str) {
     let attribute = "active_skus";
     if state.get(attribute).is_some() {
@@ -224,7 +227,7 @@ fn flag(state: &Value, name: &str) -> bool {
         .unwrap_or(false)
 }
 
-/// One text of each member of a list, in the list's order and without duplicates. `part` is a JSON pointer.
+/// Returns one text of each member of a list, in the list's order and without duplicates. `part` is a JSON pointer.
 fn texts<'a>(body: &'a Value, list: &str, part: &str) -> Vec<&'a str> {
     let members = body
         .get(list)
@@ -239,7 +242,7 @@ fn texts<'a>(body: &'a Value, list: &str, part: &str) -> Vec<&'a str> {
         .collect()
 }
 
-/// A text (truncated), a number or a boolean; `None` for other values.
+/// Returns a text (truncated), a number or a boolean; `None` for any other value.
 fn plain(value: &Value, caps: &mut Caps) -> Option<Value> {
     match value {
         Value::String(text) => Some(Value::String(caps.text(text))),

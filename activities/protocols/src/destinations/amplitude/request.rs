@@ -1,5 +1,5 @@
-//! The request of one attempt: frozen events, the API key of their environment, and per event the flag that leaves user
-//! properties unchanged.
+//! The request of one attempt: frozen events, the API key for their environment and, per event, the flag that leaves
+//! the user's properties unchanged.
 
 use super::body::{Frozen, batch_size};
 use super::config::Config;
@@ -23,8 +23,8 @@ pub const HEADERS: [(&str, &str); 2] = [
 /// The id that a connection test searches for. No user has it.
 const NOBODY: &str = "settle-connection-test";
 
-/// The request with these events in their order. From the first event of another environment on, events are left out
-/// and retried at once (see [`super::response::judge`]). Equal attempts give equal bytes.
+/// Returns the request with these events in their order. The first event of another environment and all events after it
+/// are left out, and retried at once (see [`super::response::judge`]). Equal attempts give equal bytes.
 ///
 /// # Errors
 /// The API key of their environment is not set, or a body was not frozen for Amplitude.
@@ -57,7 +57,8 @@ pub fn request(config: &Config, attempts: &[Attempt]) -> Result<Request, Invalid
     })
 }
 
-/// Why an event can never be sent: the API key of its environment was removed after the event was frozen.
+/// Returns why an event can never be sent: the API key for its environment was removed after the event was frozen.
+/// `None` if the key is set.
 pub fn lacks_key(config: &Config, attempt: &Attempt) -> Option<String> {
     let key = Key::of(Frozen::read(&attempt.body)?.environment());
     let is_lacking = config.keys.get(key).is_none();
@@ -69,8 +70,8 @@ pub fn lacks_key(config: &Config, attempt: &Attempt) -> Option<String> {
     })
 }
 
-/// The event as it is sent. User properties are left unchanged when a newer state of the user was sent already, or the
-/// event carries none. That is decided at each attempt.
+/// Returns the event as it is sent. Its user properties are left unchanged if a newer state of the user was already
+/// sent, or if the event carries none. This is decided at each attempt.
 fn event(attempt: &Attempt, frozen: Frozen) -> Value {
     let mut event = frozen.event;
     if attempt.is_stale || attempt.event_type == PURCHASE_UPDATED {
@@ -79,7 +80,7 @@ fn event(attempt: &Attempt, frozen: Frozen) -> Value {
     Value::Object(event)
 }
 
-/// A search for a user who does not exist. It shows whether the keys are valid, and carries no event.
+/// Returns a search for a user who does not exist. Its response shows whether the keys are valid. It sends no event.
 ///
 /// # Errors
 /// The secret key is not set; without it Amplitude accepts only events.

@@ -1,8 +1,8 @@
-//! Judges an answer by Amplitude's documentation (<https://amplitude.com/docs/apis/analytics/http-v2>), and by
-//! undocumented answers that its SDKs handle. The README of this folder has a table of all answers.
+//! Judges a response by Amplitude's documentation (<https://amplitude.com/docs/apis/analytics/http-v2>), and by
+//! undocumented responses that its SDKs handle. This folder's README has a table of all responses.
 //!
-//! Within seven days Amplitude counts a repeated event once, so a retry is safe. Therefore every event that is neither
-//! clearly accepted nor clearly refused is retried.
+//! Within seven days Amplitude counts a repeated event once, so a retry is safe. So every event that is neither clearly
+//! accepted nor clearly refused is retried.
 
 use super::GIVES_UP_AFTER;
 use super::answer::{Answer, is_search};
@@ -19,20 +19,21 @@ use storage::{Attempt, AttemptClass, DeliveryResult, EndpointSignal, EventResult
 
 const MINUTE_MS: i64 = 60 * 1000;
 const HOUR_MS: i64 = 60 * MINUTE_MS;
-/// How long a throttled user pauses, and the minimum pause of a throttled project.
+/// Pause for a throttled user, and minimum pause for a throttled project.
 const THROTTLE_MS: i64 = 30 * 1000;
-/// Minimum wait after a 403, which probably refuses all our requests.
+/// Minimum wait after a 403, which probably applies to all our requests.
 const REFUSED_MS: i64 = 15 * MINUTE_MS;
-/// The last attempt is planned this long before [`GIVES_UP_AFTER`], so that it is still sent if it is a little late.
+/// The last attempt is planned this long before [`GIVES_UP_AFTER`], so that it is still sent if it starts a little
+/// late.
 const MARGIN_MS: i64 = 10 * MINUTE_MS;
-/// Number of undocumented refusals at which an event fails for good, if it was alone in the request. It then no longer
+/// Number of undocumented refusals after which an event that was alone in its request fails for good. It then no longer
 /// blocks the events behind it.
 const MAX_REFUSALS: i64 = 5;
 /// Number of the attempt at which an event counts as delivered although Amplitude counted fewer events than were sent.
-/// More retries may never help, since Amplitude may not count an event that it already knows.
+/// Further retries may never help, since Amplitude may not count an event that it already has.
 const ATTEMPTS_IF_TOO_FEW: i64 = 3;
 
-/// Judges a reply for each event and for the project as a whole. Results never repeat Amplitude's own texts.
+/// Judges a reply for each event and for the project as a whole. Results never repeat a text from Amplitude.
 pub fn judge(config: &Config, exchange: Exchange<'_, Reply>) -> DeliveryResult {
     let Exchange {
         events,
@@ -74,7 +75,7 @@ pub fn judge(config: &Config, exchange: Exchange<'_, Reply>) -> DeliveryResult {
 /// Describes the reply to a connection test.
 ///
 /// # Errors
-/// The connection does not work: the reason as a sentence for people.
+/// Returns why the connection does not work, as a sentence.
 pub fn describe_test(config: &Config, reply: &Reply) -> Result<String, String> {
     let key = config.keys.test_key();
     let wrong = match reply {
@@ -92,7 +93,7 @@ pub fn describe_test(config: &Config, reply: &Reply) -> Result<String, String> {
             .to_owned(),
         Reply::Answer { status: 429, .. } => "Amplitude is throttling requests: try again in a minute".to_owned(),
         Reply::Answer { status, .. } => format!("Amplitude answered {status} to a search for a user"),
-        // No key was tried: nothing answered.
+        // The request got no response, so no key was tried.
         Reply::Failure { message, .. } => return Err(message.clone()),
     };
     Err(format!("{wrong} (the `{}` was tried)", key.name()))
@@ -116,7 +117,7 @@ impl<'a> Reason<'a> {
         }
     }
 
-    /// A reason that has nothing to do with the event itself: the attempt uses no step of the schedule.
+    /// Returns a reason unrelated to the event itself: the attempt uses no step of the schedule.
     const fn without_step(class: AttemptClass, why: &'a str) -> Self {
         Self {
             class,
@@ -210,8 +211,8 @@ impl Case<'_> {
         }
     }
 
-    /// Amplitude does not know the API key. The production key, or the only key, disables the integration. A sandbox
-    /// key beside a production key raises an alarm, and its events are retried hourly.
+    /// Handles an API key that Amplitude does not know. The production key, or the only key, disables the integration.
+    /// A sandbox key beside a production key raises an alarm, and its events are retried hourly.
     fn key_refused(&self) -> DeliveryResult {
         let first = self.sent.first().and_then(|one| Frozen::read(&one.body));
         let key = Key::of(first.map(|frozen| frozen.environment()).unwrap_or_default());
@@ -232,8 +233,8 @@ impl Case<'_> {
         DeliveryResult { alarm, ..result }
     }
 
-    /// A wrong URL, or a proxy that drops bodies. The events are retried by the schedule, so that an operator can
-    /// correct it in the meantime.
+    /// Handles a wrong URL, or a proxy that drops bodies. The events are retried by the schedule, so that an operator
+    /// has time to correct it.
     fn misdirected(&self) -> DeliveryResult {
         let why = "Amplitude received no usable request: the path is wrong, or the body was lost on the way";
         let alarm = format!("{why}. Check the endpoint's URL, and proxies");
@@ -243,7 +244,7 @@ impl Case<'_> {
         }
     }
 
-    /// The request is malformed: a defect that only a new version of settle can correct. Its events fail for good.
+    /// Handles a malformed request, a defect that only a new version of settle can correct. Its events fail for good.
     fn defect(&self) -> DeliveryResult {
         let why = "Amplitude could not parse the request";
         let result = self.all(EndpointSignal::Failure { pause: None }, |one| {
@@ -255,14 +256,14 @@ impl Case<'_> {
         }
     }
 
-    /// Whether the answer names an event of the request, or throttles its user.
+    /// Returns whether the response names an event of the request, or throttles its user.
     fn blames(&self, answer: &Answer) -> bool {
         let is_named = |place: usize| self.verdict(answer, place).is_some();
         answer.is_throttled || answer.is_over_quota || (0..self.sent.len()).any(is_named)
     }
 
-    /// The verdict on an event that the answer names; `None` when it does not name the event. An answer names only the
-    /// first invalid event: the others are retried at once, and each request removes at least one.
+    /// Returns the verdict on an event that the response names; `None` if it does not name the event. A response names
+    /// only the first invalid event; the others are retried at once, and each request removes at least one.
     fn verdict(&self, answer: &Answer, place: usize) -> Option<EventResult> {
         let one = self.sent.get(place)?;
         if let Some((_, field)) = answer.wrong.iter().find(|(wrong, _)| *wrong == place) {
@@ -289,8 +290,8 @@ impl Case<'_> {
         is_silenced.then(|| failed(one, silenced))
     }
 
-    /// Applies the verdicts on the events that the answer names. The others are retried: after a pause if their user is
-    /// throttled or over quota, else at once.
+    /// Applies the verdicts on the events that the response names. The others are retried: after a pause if their user
+    /// is throttled or over quota, else at once.
     fn judge_named(&self, status: u16, answer: &Answer) -> DeliveryResult {
         let (class, why, pause_ms) = match (answer.is_over_quota, answer.is_throttled) {
             (true, _) => (
@@ -319,7 +320,7 @@ impl Case<'_> {
         };
         let events: Vec<_> = self.sent.iter().enumerate().map(verdict_of).collect();
         let is_silenced = events.iter().any(|one| one.class == AttemptClass::Silenced);
-        // A refused event shows that the project works. A throttled user shows nothing about the project.
+        // A refused event shows that the project works. A throttled user says nothing about the project.
         let endpoint_signal = if status == 400 && pause_ms.is_none() {
             EndpointSignal::Success
         } else {
@@ -336,8 +337,8 @@ impl Case<'_> {
         }
     }
 
-    /// An undocumented refusal. Halving the request finds the refused event, which is then retried alone until
-    /// [`MAX_REFUSALS`].
+    /// Handles an undocumented refusal. Halving the request finds the refused event, which is then retried alone until
+    /// its refusals reach [`MAX_REFUSALS`].
     fn refused(&self) -> DeliveryResult {
         let why = "Amplitude rejected the event for an undocumented reason";
         if let [one] = self.sent {
@@ -353,7 +354,8 @@ impl Case<'_> {
         self.halved(Reason::without_step(AttemptClass::Refused, why))
     }
 
-    /// Amplitude's firewall refuses us, or it does not serve the region. The events are retried slowly.
+    /// Handles a refusal by Amplitude's firewall, or a region that Amplitude does not serve. The events are retried
+    /// slowly.
     fn forbidden(&self) -> DeliveryResult {
         let why = "Amplitude's firewall rejected the request, or Amplitude does not serve the region (403)";
         let reason = Reason::new(AttemptClass::Forbidden, why);
@@ -383,8 +385,8 @@ impl Case<'_> {
         }
     }
 
-    /// The project as a whole sends too much: the answer names no user. The attempt uses no step of the schedule, since
-    /// pauses and recoveries can alternate quickly and would soon use up all steps.
+    /// Handles a throttled project: the response names no user. The attempt uses no step of the schedule, since pauses
+    /// and recoveries can alternate quickly and would soon use up all steps.
     fn throttled(&self) -> DeliveryResult {
         let pause_ms = self
             .retry_after
@@ -400,7 +402,8 @@ impl Case<'_> {
         )
     }
 
-    /// Nothing is known about the events; the project or the network fails. The events are retried by the schedule.
+    /// Handles a failure of the project or the network, which says nothing about the events. They are retried by the
+    /// schedule.
     fn failure(&self, reason: Reason<'_>, pause_ms: Option<i64>) -> DeliveryResult {
         self.all(
             EndpointSignal::Failure {
@@ -410,7 +413,7 @@ impl Case<'_> {
         )
     }
 
-    /// All events are retried at once, in requests of half the size.
+    /// Retries all events at once, in requests of half the size.
     fn halved(&self, reason: Reason<'_>) -> DeliveryResult {
         let half = i64::try_from(self.sent.len() / 2).unwrap_or(1).max(1);
         DeliveryResult {
@@ -442,8 +445,8 @@ impl Case<'_> {
         }
     }
 
-    /// A retry after a wait. The last one is [`MARGIN_MS`] before [`GIVES_UP_AFTER`]; after that the event fails for
-    /// good.
+    /// Returns a retry after a wait. The last retry is [`MARGIN_MS`] before [`GIVES_UP_AFTER`]; after that, the event
+    /// fails for good.
     fn later(&self, one: &Attempt, wait_ms: i64, reason: Reason<'_>) -> EventResult {
         let passed_ms = one
             .first_tried_at
@@ -494,7 +497,7 @@ fn retry(one: &Attempt, delay_ms: i64, Reason { class, why, counts }: Reason<'_>
     }
 }
 
-/// The event failed for good: this was its last attempt.
+/// Fails the event for good: this was its last attempt.
 fn failed(one: &Attempt, reason: Reason<'_>) -> EventResult {
     EventResult {
         verdict: Verdict::Failed,

@@ -1,5 +1,5 @@
-//! The revenue of an event in Amplitude's form. The ledger decides which event carries which amount: the price of a
-//! payment goes to Amplitude with exactly one event.
+//! The revenue of an event in Amplitude's form. The ledger decides which event carries which amount: the price of each
+//! payment is sent to Amplitude with exactly one event.
 
 use domain::payment::EntryKind;
 use storage::{Earned, Unsent};
@@ -12,7 +12,7 @@ pub struct Revenue {
     pub kind: &'static str,
 }
 
-/// The revenue of an event that carries a payment with a known price, or an adjustment; `None` otherwise.
+/// Returns the revenue of an event that carries a payment with a known price, or an adjustment; `None` otherwise.
 pub fn of(unsent: &Unsent) -> Option<Revenue> {
     let earned = unsent.earned.as_ref()?;
     let amount: f64 = earned.revenue()?.parse().ok()?;
@@ -22,7 +22,8 @@ pub fn of(unsent: &Unsent) -> Option<Revenue> {
     })
 }
 
-/// Why the price of the payment that this event carries is unknown; `None` when it is known, or the event carries none.
+/// Returns why the price of the payment that this event carries is unknown; `None` if it is known, or the event carries
+/// no payment.
 pub fn unknown_because(unsent: &Unsent) -> Option<&str> {
     let earned = unsent
         .earned
@@ -31,12 +32,12 @@ pub fn unknown_because(unsent: &Unsent) -> Option<&str> {
     earned.and_then(|earned| earned.unknown_because.as_deref())
 }
 
-/// Why an adjustment of a payment is not sent; `None` when it is sent.
+/// Returns why an adjustment of a payment is not sent; `None` if it is sent.
 pub fn not_counted_because(unsent: &Unsent) -> Option<&'static str> {
     unsent.earned.as_ref()?.not_counted_because
 }
 
-/// The SKU of the payment: the ledger's or, if it has none, the purchase's.
+/// Returns the SKU of the payment: the ledger's if it has one, else the purchase's.
 pub fn sku(unsent: &Unsent) -> Option<&str> {
     let of_purchase = || {
         unsent
@@ -51,7 +52,7 @@ pub fn sku(unsent: &Unsent) -> Option<&str> {
         .or_else(of_purchase)
 }
 
-/// Parses an amount of money: a text, as in `data`, or a number.
+/// Parses an amount of money from a text, as in `data`, or from a number.
 pub fn money(value: &serde_json::Value) -> Option<f64> {
     let amount = value
         .as_str()

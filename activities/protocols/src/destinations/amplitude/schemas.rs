@@ -25,7 +25,7 @@ const RULES: &[(&str, &str)] = &[
     ),
 ];
 
-/// The fields that an Amplitude destination takes and shows.
+/// Returns the fields that an Amplitude destination accepts and shows.
 pub fn schemas() -> KindSchemas {
     let shown = properties::<Settings>();
     let further = json!({

@@ -15,10 +15,10 @@ use url::Url;
 const STANDARD: &str = "https://api2.amplitude.com/2/httpapi";
 /// Amplitude's region in the European Union.
 const EU: &str = "https://api.eu.amplitude.com/2/httpapi";
-/// The search for users, in either region.
+/// URL of the user search in the standard region.
 const STANDARD_SEARCH: &str = "https://amplitude.com/api/2/usersearch";
 const EU_SEARCH: &str = "https://analytics.eu.amplitude.com/api/2/usersearch";
-/// The path for events if the endpoint's URL has none.
+/// Path for events, if the endpoint's URL has none.
 const PATH: &str = "/2/httpapi";
 const SEARCH_PATH: &str = "/api/2/usersearch";
 
@@ -34,7 +34,7 @@ const MAX_PARTNER_ID: usize = 64;
 pub struct Settings {
     /// Amplitude data region: `standard`, `eu`, or a URL whose origin is listed in the setting
     /// `amplitude.allowed_urls`.
-    // It is never guessed.
+    // The region is never guessed.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String", extend("examples" = ["standard"]))]
     pub endpoint: Option<Endpoint>,
@@ -42,8 +42,8 @@ pub struct Settings {
     pub user_id: UserIdSource,
     /// What happens to events of customers without an external id: they are sent, wait up to 30 days for the id, or are
     /// skipped.
-    // Those that are sent have the device id alone: Amplitude merges the device into the user after the first event with
-    // both ids.
+    // Events that are sent have only the device id: Amplitude merges the device into the user after the first event
+    // with both ids.
     pub without_external_id: WithoutExternalId,
     /// Minimum id length that the Amplitude project accepts.
     // settle's own ids, which are sent as device ids, have 36 characters: a longer minimum would refuse all of them.
@@ -110,10 +110,10 @@ impl Default for Settings {
 impl settings::Settings for Settings {}
 
 impl Settings {
-    /// Sets a field from a request; null restores the default. `None` when there is no such field.
+    /// Sets a field from a request; null resets it to its default. `None` if there is no such field.
     ///
     /// # Errors
-    /// The expected form of the field.
+    /// Returns the expected form of the field.
     pub fn set(
         &mut self,
         name: &str,
@@ -157,7 +157,7 @@ impl Endpoint {
         Ok(Self::Other(url))
     }
 
-    /// The URLs that the operator allows besides the regions, as they are stored.
+    /// Returns the URLs that the operator allows besides Amplitude's regions, in their stored form.
     pub fn of_operator(allowed: &Allowed) -> Vec<String> {
         let urls = allowed.origins_of(KIND).iter().filter_map(|origin| {
             let endpoint = Self::parse(&Value::from(origin.as_str()), allowed).ok()?;
@@ -169,7 +169,7 @@ impl Endpoint {
         urls.collect()
     }
 
-    /// The URLs for events and for the search for users. `None` when the operator's setting no longer allows the
+    /// Returns the URLs for events and for the user search. `None` if the operator's setting no longer allows the
     /// origin.
     pub fn urls(&self, allowed: &Allowed) -> Option<(Url, Url)> {
         let (events, search) = match self {
@@ -192,7 +192,7 @@ fn is_allowed(url: &Url, allowed: &Allowed) -> bool {
             .any(|origin| origin.origin() == url.origin())
 }
 
-/// A text of at most so many ASCII letters, digits and these symbols.
+/// Returns whether a text has 1 to `most` characters, each an ASCII letter, a digit or one of these symbols.
 fn is_name(text: &str, most: usize, symbols: &[u8]) -> bool {
     (1..=most).contains(&text.len())
         && text

@@ -1,4 +1,4 @@
-//! The text of an event's email. It is frozen at the first attempt, and all attempts send it.
+//! The text of an event's email. It is frozen at the first attempt, and every attempt sends it.
 
 use super::settings::Settings;
 use crate::destinations::sentence::sentence;
@@ -8,14 +8,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use storage::{Destination, Rendered, Unsent};
 
-/// The parts of a mail that follow from its event.
+/// The parts of an email that follow from its event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Letter {
     pub subject: String,
     pub text: String,
 }
 
-/// Renders the mail of an event, as JSON.
+/// Renders an event's email, as JSON.
 pub fn render(destination: &Destination, unsent: &Unsent) -> Rendered {
     let prefix =
         settings::read(&destination.settings).map(|settings: Settings| settings.subject_prefix);
@@ -34,7 +34,7 @@ pub fn render(destination: &Destination, unsent: &Unsent) -> Rendered {
 }
 
 impl Letter {
-    /// The mail about an event. `id` is absent from a made-up one.
+    /// Returns the email about an event. `id` is `None` for a sample event.
     pub fn of(prefix: &str, event_type: &str, body: &Value, id: Option<EventId>) -> Self {
         let sentence = sentence(event_type, body);
         let subject = format!("{prefix} {}", sentence.title).trim().to_owned();

@@ -15,14 +15,14 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Map, Value, json};
 use storage::{Destination, Traits};
 
-/// The wildcards that can be chosen: they stand for events for operators.
+/// The wildcards that can be chosen: those of events for operators.
 const WILDCARDS: [&str; 2] = ["alarm.*", "destination.*"];
-/// Maximum number of destinations of mails in an app.
+/// Maximum number of email destinations of an app.
 const MOST_PER_APP: i64 = 20;
 /// Replacement for the password in a text.
 const REDACTED: &str = "[redacted]";
 
-/// The configuration of a destination of mails. Its debug output shows no password.
+/// The configuration of an email destination. Its debug output hides the password.
 #[derive(Debug, Clone)]
 pub struct Config {
     pub(super) server: Server,
@@ -31,10 +31,10 @@ pub struct Config {
     pub schedule: Schedule,
 }
 
-/// Builds a destination of mails from its fields, of which only `to` is required.
+/// Builds an email destination from the fields of a request, of which only `to` is required.
 ///
 /// # Errors
-/// All invalid fields, and `kind` where no SMTP server is configured.
+/// Returns every invalid field, and `kind` if no SMTP server is configured.
 pub fn create(fields: &Map<String, Value>, allowed: &Allowed) -> Result<NewSettings, Vec<Invalid>> {
     let mut wrong: Vec<Invalid> = allowed.mail.is_none().then(missing).into_iter().collect();
     let settings = apply(Settings::default(), fields, allowed, &mut wrong);
@@ -57,10 +57,10 @@ pub fn create(fields: &Map<String, Value>, allowed: &Allowed) -> Result<NewSetti
     })
 }
 
-/// Changes the settings; null restores a default.
+/// Changes the fields that the request contains; null resets a field to its default.
 ///
 /// # Errors
-/// All invalid fields.
+/// Returns every invalid field.
 pub fn change(
     before: &Value,
     secret: &SecretString,
@@ -81,10 +81,10 @@ pub fn change(
     })
 }
 
-/// Builds the configuration of a stored destination of mails.
+/// Builds the configuration of a stored email destination.
 ///
 /// # Errors
-/// The first unusable setting, no SMTP server is configured, or it may not send to a recipient.
+/// Fails at the first unusable setting, if no SMTP server is configured, or if the server may not send to a recipient.
 pub fn ready(destination: &Destination, allowed: &Allowed) -> Result<Config, Invalid> {
     let settings: Settings = settings::read(&destination.settings)?;
     let server = allowed.mail.clone().ok_or_else(missing)?;
@@ -106,7 +106,7 @@ pub fn ready(destination: &Destination, allowed: &Allowed) -> Result<Config, Inv
     })
 }
 
-/// Why a stored destination can send no mail; `None` when it can.
+/// Returns why a stored destination cannot send emails; `None` if it can.
 pub fn refusal(destination: &Destination, allowed: &Allowed) -> Option<Invalid> {
     let Some(server) = &allowed.mail else {
         return Some(missing());
@@ -114,7 +114,7 @@ pub fn refusal(destination: &Destination, allowed: &Allowed) -> Option<Invalid> 
     refused_recipients(server, &settings::read(&destination.settings).ok()?)
 }
 
-/// Why mails do not go to one of the recipients: none can be built for the address. `None` when they go to all.
+/// Returns the error for recipients that no email can be built for; `None` if there are none.
 fn unsendable(settings: &Settings) -> Option<Invalid> {
     let is_unsendable = |text: &String| {
         text.parse()
@@ -128,7 +128,7 @@ fn unsendable(settings: &Settings) -> Option<Invalid> {
         .then(|| Invalid::new("to", expected))
 }
 
-/// Why mails do not go to one of the recipients: the operator allows other domains. `None` when they go to all.
+/// Returns the error for recipients in domains that the operator does not allow; `None` if there are none.
 fn refused_recipients(server: &Server, settings: &Settings) -> Option<Invalid> {
     let is_refused = |text: &String| {
         text.parse()
@@ -147,18 +147,18 @@ fn refused_recipients(server: &Server, settings: &Settings) -> Option<Invalid> {
         .then(|| Invalid::new("to", expected()))
 }
 
-/// Whether an event type or wildcard can be chosen. One mail for each event of a device, or of every customer, would
-/// flood a mailbox.
+/// Returns whether an event type or wildcard can be chosen. One email for each event of a device, or of every customer,
+/// would flood a mailbox.
 pub fn takes(choice: &str) -> bool {
     let is_named = !choice.ends_with('*') && !choice.starts_with("device.");
     is_named || WILDCARDS.contains(&choice)
 }
 
-/// The available choices, for the error of [`takes`].
+/// The available choices, for the error about a choice that [`takes`] refuses.
 pub const TAKEN: &str = "`alarm.*`, `destination.*` or the names of events, and none of devices: there is one mail for each event";
 
-/// Redacts the password of the SMTP server in a text that the server sent: in plain text, or in base64 as the commands
-/// AUTH PLAIN (RFC 4616) and AUTH LOGIN send it, even if it is cut off at the end of the text.
+/// Redacts the SMTP server's password in a text that the server sent, whether plain or in base64 as the commands AUTH
+/// PLAIN (RFC 4616) and AUTH LOGIN send it, even if it is cut off at the end of the text.
 pub fn redact(config: &Config, text: &str) -> String {
     let login = config
         .server
@@ -168,7 +168,7 @@ pub fn redact(config: &Config, text: &str) -> String {
     let Some((user, password)) = login.filter(|(_, password)| !password.is_empty()) else {
         return text.to_owned();
     };
-    // The longest first: the others can be parts of it.
+    // The longest text first: the others can be parts of it.
     let hidden = [
         STANDARD_NO_PAD.encode(format!("\0{user}\0{password}")),
         STANDARD_NO_PAD.encode(password),
@@ -200,7 +200,7 @@ fn apply(
         let expected = set.unwrap_or_else(|| Err("no such field".to_owned())).err();
         wrong.extend(expected.map(|expected| Invalid::new(name, expected)));
     }
-    // What was stored before stays.
+    // A prefix that is already stored is not checked again.
     if fields.contains_key("subject_prefix") && settings.subject_prefix.contains("://") {
         wrong.push(Invalid::new("subject_prefix", "a text without a link"));
     }

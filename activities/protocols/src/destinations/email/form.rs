@@ -1,4 +1,4 @@
-//! The form of a destination of mails, and what the help of the command line says of it.
+//! The form of an email destination, and its help texts on the command line.
 
 use crate::destinations::help::HelpText;
 use crate::form::{ENABLED, EVENTS, Entry, Form, Input, LIMITS, NAME, Step};
@@ -12,7 +12,7 @@ pub const HELP: HelpText = HelpText {
     sample: Some("by email with `Test` in the subject"),
 };
 
-/// The form of a destination of mails.
+/// Returns the form of an email destination.
 pub fn form() -> Form {
     let own = [
         NAME,

@@ -1,4 +1,4 @@
-//! The kind "email", and stored recipients that are ready to send to.
+//! The kind "email", and a stored email destination that is ready to send.
 
 use super::config::Config;
 use super::{ALARM, KIND, RATE};
@@ -20,7 +20,7 @@ use serde_json::{Map, Value};
 use std::time::Duration;
 use storage::{Attempt, DeliveryResult, Destination, Rendered, Unsent};
 
-/// Destination that sends emails to people.
+/// The kind "email": a destination that sends emails to people.
 pub struct Email;
 
 impl Kind for Email {

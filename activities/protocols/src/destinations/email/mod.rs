@@ -16,7 +16,7 @@ use super::notes::VolumeAlarm;
 
 /// The name of this kind of destination, in the API and in the database.
 pub const KIND: &str = "email";
-/// Requests per second to a destination without a rate of its own.
+/// Requests per second to a destination that sets no rate of its own.
 pub const RATE: i64 = 1;
 /// The alarm that an app has sent too many emails in a day.
 pub const ALARM: VolumeAlarm = VolumeAlarm {

@@ -1,4 +1,4 @@
-//! The email of one attempt: the frozen text, and headers that identify it.
+//! The email of one attempt: the frozen text, and the headers that identify it.
 
 use super::body::Letter;
 use super::config::Config;
@@ -14,7 +14,7 @@ use serde_json::Value;
 use std::time::{Duration, UNIX_EPOCH};
 use storage::Attempt;
 
-/// The headers of every mail, in lower case.
+/// The headers of every email, in lower case.
 pub const HEADERS: [&str; 10] = [
     "auto-submitted",
     "content-transfer-encoding",
@@ -28,8 +28,8 @@ pub const HEADERS: [&str; 10] = [
     EVENT_ID,
 ];
 const EVENT_ID: &str = "x-settle-event-id";
-/// How long after the first attempt a recipient who may be accepted later keeps the mail from the others. Greylisting
-/// refuses a first attempt for some minutes (RFC 6647); a full mailbox may last for days.
+/// Time from the first attempt during which no recipient gets the email as long as the server postpones one of them.
+/// Greylisting refuses a first attempt for some minutes (RFC 6647); a full mailbox may last for days.
 const PATIENCE_MS: i64 = 15 * 60 * 1000;
 pub const TEST_NOTES: TestNotes = TestNotes {
     what: "Sends an email without an event, or with a sample event, to all recipients, and shows the result.",
@@ -37,7 +37,7 @@ pub const TEST_NOTES: TestNotes = TestNotes {
     lacks: None,
 };
 
-/// The headers of an email.
+/// The parts of an email that differ between emails with the same text and settings.
 struct Stamp {
     /// The part of its `Message-ID` before the `@`.
     id: String,
@@ -47,11 +47,11 @@ struct Stamp {
     awaits_all: bool,
 }
 
-/// The mail with one event. Its date is the same in all attempts, and so is its `Message-ID` while the sender keeps its
-/// domain, so that a repetition is recognised.
+/// Returns the email with one event. All attempts have the same date and, as long as the sender's domain stays the
+/// same, the same `Message-ID`, so that a repeated email is recognised.
 ///
 /// # Errors
-/// There is not exactly one event, or the frozen body is no mail.
+/// Fails unless there is exactly one event, and if the frozen body is not that of an email.
 pub fn request(config: &Config, at: Timestamp, attempts: &[Attempt]) -> Result<Mail, Invalid> {
     let [attempt] = attempts else {
         return Err(Invalid::new(
@@ -84,10 +84,10 @@ pub fn request(config: &Config, at: Timestamp, attempts: &[Attempt]) -> Result<M
     )
 }
 
-/// An email without a customer's event: about the event `sample`, or without any event.
+/// Returns an email without a customer's event: about the event `sample` or, without one, about no event.
 ///
 /// # Errors
-/// The email cannot be built.
+/// Fails if the email cannot be built.
 pub fn test(
     config: &Config,
     at: Timestamp,
@@ -155,7 +155,7 @@ fn mail(config: &Config, letter: Letter, stamp: Stamp) -> Result<Mail, Invalid> 
     })
 }
 
-/// A header whose value is plain ASCII.
+/// Returns a header whose value is plain ASCII.
 fn plain(name: &'static str, value: &str) -> HeaderValue {
     HeaderValue::new(HeaderName::new_from_ascii_str(name), value.to_owned())
 }

@@ -1,12 +1,12 @@
 //! Judges a reply of the SMTP server.
 //!
-//! * 2xx: the mail is delivered. The server took it for at least one recipient; the answer names the others.
+//! * 2xx: the email is delivered. The server accepted it for at least one recipient; the reply names the others.
 //! * 5xx to a recipient or to the text: the event fails for good.
-//! * Any other 5xx (to the greeting, the login or the sender) and every 4xx, or no answer: retried until the schedule
+//! * Any other 5xx (to the greeting, the login or the sender), every 4xx, and no reply: retried until the schedule
 //!   ends. 421 also pauses the destination.
 //!
-//! A 4xx to a recipient counts as a failure of the destination too, for a server may refuse all recipients. It does not if
-//! the server accepted another recipient of the mail, or if the recipient's mailbox is the reason.
+//! A 4xx to a recipient also counts as a failure of the destination, because the server may refuse all recipients. It
+//! does not count if the server accepted another recipient of the email, or if the recipient's mailbox is the reason.
 
 use super::config::Config;
 use crate::destinations::exchange::Exchange;
@@ -14,7 +14,7 @@ use crate::smtp::{CLOSING, Command, OF_MAILBOX, Reply};
 use domain::time::duration;
 use storage::{AttemptClass, DeliveryResult, EndpointSignal};
 
-/// The server wants a login, or refused it.
+/// Codes with which the server requires a login, or refuses it.
 const LOGIN: [u16; 4] = [530, 534, 535, 538];
 
 /// Judges a reply for the event and for the destination. The jitter spreads a wait by up to 20 % either way.
@@ -48,7 +48,7 @@ pub fn judge(config: &Config, exchange: Exchange<'_, Reply>) -> DeliveryResult {
 /// Describes the reply to a test.
 ///
 /// # Errors
-/// The reason for which a mail would not have been delivered.
+/// Returns why an email would not have been delivered.
 pub fn describe_test(reply: &Reply) -> Result<String, String> {
     match reply {
         Reply::Answer {
@@ -61,7 +61,7 @@ pub fn describe_test(reply: &Reply) -> Result<String, String> {
     }
 }
 
-/// Whether the server refused this mail for good, and not settle itself: a recipient, or the message.
+/// Returns whether the server refused this email for good because of a recipient or the message, and not settle itself.
 fn is_final(reply: &Reply) -> bool {
     matches!(
         reply,
@@ -70,7 +70,7 @@ fn is_final(reply: &Reply) -> bool {
     )
 }
 
-/// Whether the server postponed one recipient, and works otherwise.
+/// Returns whether the server postponed one recipient but works otherwise.
 fn is_about_recipient(reply: &Reply) -> bool {
     let Reply::Answer {
         command: Command::Rcpt,
@@ -97,7 +97,7 @@ fn describe(code: u16) -> String {
     format!("the mail server answered {code}")
 }
 
-/// The text of the server in one line.
+/// Returns the server's text in one line.
 fn line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

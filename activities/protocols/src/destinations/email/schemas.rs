@@ -5,14 +5,14 @@ use crate::destinations::schemas::{KindSchemas, requested};
 use crate::destinations::settings::properties;
 use serde_json::json;
 
-/// The rules of a new destination of mails that its schema does not state.
+/// The rules of a new email destination that its schema does not state.
 const RULES: &[(&str, &str)] = &[
     ("kind", "Requires the settings `mail.url` and `mail.from`."),
     ("subject_prefix", "Contains no link."),
     ("to", "Distinct ASCII addresses that the settings allow."),
 ];
 
-/// The fields that a destination of mails takes and shows.
+/// Returns the fields that an email destination accepts and shows.
 pub fn schemas() -> KindSchemas {
     let shown = properties::<Settings>();
     let example = json!({

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 /// Maximum number of recipients.
 pub const MAX_RECIPIENTS: usize = 10;
-/// Maximum length of the prefix of subjects, in characters.
+/// Maximum length of the subject prefix, in characters.
 const MAX_PREFIX: usize = 50;
 
 /// The settings of a destination of mails. A new one is also an entry of the form, and a flag of `settle destination`.

@@ -1,6 +1,7 @@
-//! The time of the next attempt after a failed one: by the destination's schedule, or by the response's `Retry-After`.
+//! The time of the next attempt after a failed one, by the destination's schedule or by the response's `Retry-After`.
 //!
-//! Pure: random numbers and the time are arguments. Each kind of destination decides what a response's status means.
+//! This module is pure: random numbers and the time are arguments. Each kind of destination decides what a status
+//! means.
 
 use super::invalid::Invalid;
 use domain::Timestamp;
@@ -12,8 +13,8 @@ mod tests;
 
 const SECOND_MS: i64 = 1000;
 const HOUR_MS: i64 = 3600 * SECOND_MS;
-/// Maximum length of the default pause of a whole destination: the pause without a `Retry-After`, and the minimum with
-/// one.
+/// Maximum length of the default pause of a whole destination. The default is the pause without a `Retry-After`, and
+/// the minimum with one.
 const MAX_DEFAULT_PAUSE_MS: i64 = 30 * SECOND_MS;
 /// Maximum length of a schedule, in days.
 pub const LONGEST_DAYS: u32 = 8;
@@ -23,18 +24,18 @@ const MAX_WAITS: usize = 100;
 /// [`LONGEST_DAYS`] as a text for errors.
 const LONGEST: &str = "together at most 691200 (8 days)";
 
-/// The default waits in seconds, as Standard Webhooks recommends: the tenth and last attempt is 75 h 35 min 5 s after
+/// The default waits in seconds, as Standard Webhooks recommends. The tenth and last attempt is 75 h 35 min 5 s after
 /// the first.
 pub const DEFAULT_WAITS_SECONDS: [i64; 9] =
     [5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400];
 
-/// Time without a success after which a failed request usually disables a destination: five days.
+/// Time without a success after which a failed request disables most kinds of destination: five days.
 pub const DISABLE_AFTER: Duration = DAY.saturating_mul(5);
 
 /// Validates a schedule: the waits in seconds after the first attempt, the second, and so on.
 ///
 /// # Errors
-/// The expected form of a schedule.
+/// Returns the expected form of a schedule.
 pub fn check_schedule(seconds: &[i64]) -> Result<(), Invalid> {
     let total = seconds
         .iter()
@@ -77,16 +78,16 @@ impl ScheduleText {
 
 #[derive(Debug, Clone, Copy)]
 pub struct Step {
-    /// The number of the step in the schedule, from 1. Attempts that use no step are not counted.
+    /// The number of the attempt's step in the schedule, from 1. Attempts that use no step are not counted.
     pub number: i64,
-    /// The time of the first attempt; `None` when this is the first.
+    /// The time of the first attempt; `None` if this is the first.
     pub first_tried_at: Option<Timestamp>,
     /// The time of the failed attempt.
     pub at: Timestamp,
 }
 
 impl Schedule {
-    /// A schedule of these waits in seconds, or the default one.
+    /// Returns a schedule with these waits in seconds; without any, the default schedule.
     pub fn new(seconds: Option<&[i64]>) -> Self {
         let seconds = seconds
             .filter(|seconds| !seconds.is_empty())
@@ -101,12 +102,12 @@ impl Schedule {
         }
     }
 
-    /// The first wait, in milliseconds.
+    /// Returns the first wait, in milliseconds.
     pub const fn first_ms(&self) -> i64 {
         self.first_ms
     }
 
-    /// How long to wait after a failed attempt, in milliseconds; `None` when it was the last one.
+    /// Returns how long to wait after a failed attempt, in milliseconds; `None` if it was the last attempt.
     ///
     /// Without `retry_after_ms`, the result is the step's wait, spread by up to 20 % either way; `jitter` is between 0
     /// and 1. With it, the result is `retry_after_ms`, limited in three ways:
@@ -123,8 +124,8 @@ impl Schedule {
         })
     }
 
-    /// How long the whole destination pauses, in milliseconds. Without `retry_after_ms`: the schedule's first wait, or
-    /// 30 s if that is shorter. With it: `retry_after_ms`, at least the pause without it and at most an hour.
+    /// Returns how long the whole destination pauses, in milliseconds. Without `retry_after_ms`: the schedule's first
+    /// wait, or 30 s if that is shorter. With it: `retry_after_ms`, at least the pause without it and at most an hour.
     pub fn pause_ms(&self, retry_after_ms: Option<i64>) -> i64 {
         let base_ms = self.first_ms.min(MAX_DEFAULT_PAUSE_MS);
         retry_after_ms.map_or(base_ms, |retry_after_ms| {
@@ -167,7 +168,7 @@ pub fn retry_after_ms(text: &str, at: Timestamp) -> Option<i64> {
     Some(then.millis_since(at).max(0))
 }
 
-/// Spreads a wait by up to 20 % either way. With a jitter outside 0 to 1, the wait stays as it is.
+/// Spreads a wait by up to 20 % either way. With a jitter outside 0 to 1, the wait is unchanged.
 fn spread(wait_ms: i64, jitter: f64) -> i64 {
     let jitter = if (0.0..=1.0).contains(&jitter) {
         jitter

@@ -21,7 +21,7 @@ fn nth(number: i64) -> Step {
     }
 }
 
-/// Any text, often one that is nearly a number or a date.
+/// Generates arbitrary texts, many of which are almost a number or a date.
 fn retry_after() -> impl Strategy<Value = String> {
     prop_oneof![
         any::<u64>().prop_map(|seconds| seconds.to_string()),

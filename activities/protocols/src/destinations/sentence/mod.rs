@@ -1,6 +1,6 @@
-//! An event in readable form: a title and labelled lines. Shared by the kinds of destination that people read.
+//! An event in readable form: a title and labelled lines. The kinds of destination that people read share it.
 //!
-//! Plain text on single lines: each kind escapes it for its own markup.
+//! All texts are plain and on a single line. Each kind escapes them for its own markup.
 
 #[cfg(test)]
 mod tests;
@@ -13,13 +13,13 @@ use domain::event::{
 use domain::text::visible;
 use serde_json::Value;
 
-/// Maximum length of a title in characters. A longer title is cut off and ends with an ellipsis, as a value does.
+/// Maximum length of a title in characters. A longer title is cut off and ends with an ellipsis, as values do.
 pub const MAX_TITLE_CHARS: usize = 150;
 /// Maximum length of a value in characters.
 pub const MAX_VALUE_CHARS: usize = 300;
-/// Maximum number of items that a value lists.
+/// Maximum number of items of a list that a value names.
 const MAX_ITEMS: usize = 5;
-/// Where the count in `pending` stops: this number stands for itself and any larger one.
+/// The number at which the count in `pending` stops: it stands for itself and for any larger number.
 const MANY_PENDING: i64 = 100_000;
 
 /// An event in readable form. None of its texts has a line break or an invisible character.
@@ -29,12 +29,12 @@ pub struct Sentence {
     pub title: String,
     /// Labels and values of at most [`MAX_VALUE_CHARS`] characters. An unknown value has no line.
     pub lines: Vec<(&'static str, String)>,
-    /// Address of a page of this installation's dashboard, as recorded in the event.
+    /// URL of a page of this installation's dashboard, as recorded in the event.
     pub link: Option<String>,
 }
 
-/// Describes an event by its type and the body that a destination receives. An unknown type is described by its name
-/// alone.
+/// Describes an event by its type and the body that a destination receives. For an unknown type, only the type's name
+/// is shown.
 pub fn sentence(event_type: &str, body: &Value) -> Sentence {
     let family = event_type.split('.').next().unwrap_or_default();
     match family {
@@ -60,7 +60,8 @@ impl Sentence {
         }
     }
 
-    /// A sentence whose title is the type's summary, or else the type's name. A sandbox event's title says so.
+    /// Returns a sentence whose title is the type's summary or, without one, its name. The title of a sandbox event
+    /// says so.
     fn about(event_type: &str, environment: Option<&str>) -> Self {
         let summary = summary(event_type);
         let summary = summary
@@ -80,7 +81,7 @@ impl Sentence {
         Self::new(&format!("{title}{place}"))
     }
 
-    /// Adds this line, if there is a value.
+    /// Adds a line, if there is a value.
     fn line(mut self, label: &'static str, value: Option<String>) -> Self {
         let value = value
             .map(|value| visible(&value))
@@ -156,7 +157,7 @@ fn alarm(event_type: &str, body: &Value) -> Sentence {
     }
 }
 
-/// The link of an alarm's event; `None` unless it is a web address without spaces, `<`, `>` and `|`.
+/// Returns the link of an alarm's event; `None` unless it is an HTTP URL without spaces, `<`, `>` and `|`.
 fn link(alarm: &Value) -> Option<String> {
     let url = alarm.get("url").and_then(Value::as_str)?;
     let is_address = url.starts_with("https://") || url.starts_with("http://");
@@ -275,7 +276,7 @@ fn device(event_type: &str, body: &Value) -> Sentence {
         .line("Verified", Some("no, the app reported it".to_owned()))
 }
 
-/// A purchase's state according to its record; `None` if the state is unknown.
+/// Returns a purchase's state according to its record; `None` if the state is unknown.
 fn state(data: &Value) -> Option<String> {
     if let Some(at) = time(data, "/revoked_at") {
         return Some(format!("revoked {at}"));
@@ -303,7 +304,7 @@ fn state(data: &Value) -> Option<String> {
     )
 }
 
-/// A customer's state across all purchases; `None` when nothing stands out.
+/// Returns a customer's state across all purchases; `None` if nothing stands out.
 fn journey(body: &Value) -> Option<String> {
     let phrases = [
         ("in_trial_period", "in a trial"),
@@ -323,7 +324,7 @@ fn journey(body: &Value) -> Option<String> {
     (!found.is_empty()).then(|| found.join(", "))
 }
 
-/// The product of a scheduled change of plan, and when it takes effect.
+/// Returns the product of a scheduled plan change and, if known, the time at which it takes effect.
 fn next_plan(record: &Value) -> Option<String> {
     let sku = text(record, "/pending_sku_ref_id")?;
     Some(time(record, "/pending_at").map_or_else(|| sku.clone(), |at| format!("{sku} from {at}")))
@@ -335,7 +336,7 @@ fn price(record: &Value, amount: &str, currency: &str) -> Option<String> {
     Some(currency.map_or_else(|| amount.clone(), |currency| format!("{amount} {currency}")))
 }
 
-/// The value of this key among a customer's external ids.
+/// Returns the value with this key among a customer's external ids.
 fn external_id(body: &Value, key: &str) -> Option<String> {
     let all = body.get("external_ids").and_then(Value::as_array)?;
     text(
@@ -345,7 +346,7 @@ fn external_id(body: &Value, key: &str) -> Option<String> {
     )
 }
 
-/// The first items of a list, and the number of the others.
+/// Returns the first items of a list, and how many more there are.
 fn listed(body: &Value, path: &str, item: impl Fn(&Value) -> Option<String>) -> Option<String> {
     let all = body.pointer(path).and_then(Value::as_array)?;
     let mut shown: Vec<String> = all.iter().take(MAX_ITEMS).filter_map(item).collect();
@@ -360,7 +361,7 @@ fn flag(body: &Value, path: &str) -> Option<bool> {
     body.pointer(path).and_then(Value::as_bool)
 }
 
-/// The visible text of a string or a number; `None` for anything else, and if nothing is visible.
+/// Returns the visible text of a string or a number; `None` for any other value, and if no character is visible.
 fn text(body: &Value, path: &str) -> Option<String> {
     let text = match body.pointer(path)? {
         Value::String(text) => visible(text),
@@ -370,7 +371,7 @@ fn text(body: &Value, path: &str) -> Option<String> {
     (!text.is_empty()).then(|| within(text, MAX_VALUE_CHARS))
 }
 
-/// An instant to the minute, in UTC; any other text is returned unchanged.
+/// Returns a time to the minute, in UTC. Any other text is returned unchanged.
 fn time(body: &Value, path: &str) -> Option<String> {
     let text = text(body, path)?;
     let Ok(at) = text.parse::<Timestamp>() else {
@@ -383,7 +384,7 @@ fn time(body: &Value, path: &str) -> Option<String> {
     ))
 }
 
-/// Shortens a text to this number of characters: an ellipsis replaces what is cut off.
+/// Shortens a text to this number of characters; an ellipsis replaces what is cut off.
 fn within(text: String, max_chars: usize) -> String {
     if text.chars().count() <= max_chars {
         return text;

@@ -1,4 +1,4 @@
-//! Titles and lines of each group of events, and what no text in them has.
+//! Titles and lines of each group of events, and what none of their texts may contain.
 
 use super::{MAX_TITLE_CHARS, MAX_VALUE_CHARS, Sentence, sentence};
 use serde_json::{Value, json};
@@ -61,7 +61,7 @@ fn bought() -> Value {
     })
 }
 
-/// The value of a line, empty without one.
+/// Returns the value of the line with this label; empty if there is none.
 fn value<'a>(sentence: &'a Sentence, label: &str) -> &'a str {
     sentence
         .lines
@@ -70,7 +70,7 @@ fn value<'a>(sentence: &'a Sentence, label: &str) -> &'a str {
         .map_or("", |(_, value)| value)
 }
 
-/// The lines as texts.
+/// Returns the lines, each as one text.
 fn lines(sentence: &Sentence) -> Vec<String> {
     sentence
         .lines

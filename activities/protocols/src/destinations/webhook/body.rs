@@ -1,6 +1,6 @@
-//! The body of a webhook: the event's stored body. `purchase.updated` also gets the fields that differ per
-//! destination, and a `user.*` event that waited for the customer's external id gets that id. A setting sends a chat
-//! message instead.
+//! The body of a webhook: the event's stored body. `purchase.updated` also gets the fields that differ per destination,
+//! and a `user.*` event that waited for the customer's external id gets that id. With the setting `slack`, the body is
+//! a chat message instead.
 
 use super::config;
 use super::settings::BodyShape;
@@ -12,11 +12,11 @@ use domain::user::with_external_id;
 use serde_json::{Value, json};
 use storage::{Destination, Rendered, StreamedEvent, Unsent};
 
-/// Renders the body that every attempt sends, or returns the reason why the event is not sent now or ever.
+/// Renders the body that every attempt sends, or returns why the event is not sent now or ever.
 ///
-/// An external id that became known after the recording is added only for a webhook that gets no events of customers
-/// without one: any other webhook gets events as they were recorded. A purchase's record is never changed, because
-/// its digest proves it; the next revision has the id.
+/// An external id that became known after the event was recorded is added only for a webhook that gets no events of
+/// customers without one: any other webhook gets events as they were recorded. A purchase's record is never changed,
+/// because its digest covers it; the next revision has the id.
 pub fn render(destination: &Destination, unsent: &Unsent) -> Rendered {
     let setting = config::without_external_id(&destination.settings);
     let is_state = unsent.event_type == PURCHASE_UPDATED;
@@ -47,8 +47,8 @@ pub fn render(destination: &Destination, unsent: &Unsent) -> Rendered {
     )
 }
 
-/// Renders the body of a device event, which every attempt sends. It has the store's ids only if a setting includes
-/// them.
+/// Renders the body of a device event, which every attempt sends. It includes the store's ids only if the setting
+/// `device_receipts` is on.
 pub fn render_streamed(destination: &Destination, event: &StreamedEvent) -> Rendered {
     match serde_json::from_str(&event.body) {
         Ok(body) => {
@@ -76,7 +76,7 @@ pub fn shaped(shape: BodyShape, event_type: &str, event: Value) -> Value {
     }
 }
 
-/// A sample event in this shape. A chat shows no headers, so the message begins with `Test:`.
+/// Returns a sample event in this shape. A chat shows no headers, so a message begins with `Test:`.
 pub fn sample(shape: BodyShape, event: &Value) -> Value {
     match shape {
         BodyShape::Event => event.clone(),
@@ -90,8 +90,8 @@ pub fn sample(shape: BodyShape, event: &Value) -> Value {
     }
 }
 
-/// The body of a batch in this shape: an array of the bodies, or one message. A batch has messages only if it was
-/// sent before the setting was changed.
+/// Returns the body of a batch in this shape: an array of the bodies, or one message. A batch contains messages only if
+/// it was first sent before the setting was changed.
 pub fn batch(shape: BodyShape, bodies: &[&str]) -> String {
     match shape {
         BodyShape::Event => format!("[{}]", bodies.join(",")),
@@ -112,7 +112,7 @@ fn type_of(event: &Value) -> &str {
     own.and_then(Value::as_str).unwrap_or_default()
 }
 
-/// A message with the title in bold, and a line for each value
+/// Returns a message with the title in bold, and a line for each value
 /// (<https://docs.slack.dev/messaging/formatting-message-text>).
 fn message(sentence: &Sentence) -> Value {
     let lines = sentence
@@ -129,9 +129,9 @@ fn message(sentence: &Sentence) -> Value {
 /// Zero-width space: invisible, and breaks what a chat would read as a link or a mention.
 const BREAK: char = '\u{200b}';
 
-/// Escapes a text so that a chat shows it literally. It has no mentions, neither Slack's (`<!channel>`) nor those
-/// without brackets of Mattermost and Discord (`@channel`), and no links: in Slack's brackets, in Markdown
-/// (`[text](URL)`), or as a bare URL.
+/// Escapes a text so that a chat shows it literally. The result has no mentions, neither Slack's (`<!channel>`) nor
+/// those of Mattermost and Discord (`@channel`), and no links: in Slack's brackets, in Markdown (`[text](URL)`), or as
+/// a bare URL.
 fn escaped(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for (at, letter) in text.char_indices() {
@@ -146,14 +146,15 @@ fn escaped(text: &str) -> String {
     shown
 }
 
-/// Whether the character at this place joins the two parts of a link: a scheme and its host, or a text and its URL.
+/// Returns whether the character at this position joins the two parts of a link: a scheme and its host, or a text and
+/// its URL.
 fn is_link(text: &str, at: usize) -> bool {
     text.get(at..)
         .is_some_and(|rest| rest.starts_with("://") || rest.starts_with("]("))
 }
 
-/// Whether an `@` at this place begins a mention: of a name or, even after a letter, of a group such as `@all`. The
-/// `@` of an e-mail address does not.
+/// Returns whether an `@` at this position begins a mention: of a name or, even after a letter, of a group such as
+/// `@all`. The `@` of an email address does not.
 fn is_mention(text: &str, at: usize) -> bool {
     let (before, rest) = text.split_at_checked(at).unwrap_or_default();
     if !rest.starts_with('@') {

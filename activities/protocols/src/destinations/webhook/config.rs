@@ -25,26 +25,26 @@ use url::{ParseError, Url};
 const EXPECTED: &str = "a URL such as https://example.com/hook";
 /// Expected form of a URL whose scheme is missing or wrong.
 const WITH_SCHEME: &str = "a URL that begins with https://, such as https://example.com/hook";
-/// Maximum time for which a replaced key goes on signing, in milliseconds.
+/// Maximum time for which a replaced key still signs, in milliseconds.
 const LONGEST_OVERLAP_MS: i64 = 7 * 24 * 3600 * 1000;
 /// The replacement of a secret in a text.
 const REDACTED: &str = "[redacted]";
 
-/// The configuration of a webhook. Its debug output shows no secret.
+/// The configuration of a webhook. Its debug output hides the secrets.
 #[derive(Clone)]
 pub struct Config {
     pub url: Url,
-    /// Whether the operator chose its address.
+    /// Whether the operator chose the URL.
     pub(super) is_operator_url: bool,
     pub schedule: Schedule,
     pub(super) body: BodyShape,
-    /// Maximum number of events of devices in a request; with 1, each comes by itself, as a message always does.
+    /// Maximum number of device events in a request. With 1, each is sent alone, as a chat message always is.
     pub device_batch: usize,
-    /// Keys of the chosen versions, in order of their signatures, and until when each signs.
+    /// Keys of the selected versions in the order of their signatures, each with the time until which it signs.
     pub(super) keys: Vec<(Key, Option<Timestamp>)>,
     /// Names in lower case, and values.
     pub(super) headers: Vec<(String, SecretString)>,
-    /// Every text that must not be shown, the longest first.
+    /// Texts that must not be shown, longest first.
     hidden: Vec<SecretString>,
 }
 
@@ -58,11 +58,11 @@ impl std::fmt::Debug for Config {
     }
 }
 
-/// Builds a webhook from its fields, of which only `url` is required. A forbidden address or port in the URL is refused
-/// here. A host name is resolved and checked only when a request is sent.
+/// Builds a webhook from the fields of a request, of which only `url` is required. Refuses a forbidden address or port
+/// in the URL. A host name is resolved and checked only when a request is sent.
 ///
 /// # Errors
-/// All invalid fields.
+/// Returns every invalid field.
 pub fn create(
     fields: &Map<String, Value>,
     allowed: &Allowed,
@@ -96,10 +96,10 @@ pub fn create(
     })
 }
 
-/// Changes the settings (null restores the default) and `headers` (null removes one header, or all).
+/// Changes the settings (null resets one to its default) and `headers` (null removes one header, or all of them).
 ///
 /// # Errors
-/// All invalid fields.
+/// Returns every invalid field.
 pub fn change(
     settings: &Value,
     secret: &SecretString,
@@ -136,12 +136,12 @@ pub fn change(
     })
 }
 
-/// Replaces keys. With `rotation.new_secret`, only the key of its version is replaced; without it, the keys of all
-/// chosen versions. The replaced keys sign too until `rotation.until`; without an overlap, no older key of their
+/// Replaces keys. With `rotation.new_secret`, replaces only the key of its version; without it, the keys of all
+/// selected versions. The replaced keys sign too until `rotation.until`. Without an overlap, no older key of their
 /// versions signs any more either.
 ///
 /// # Errors
-/// The new key is invalid, the overlap is too long, or too many replaced keys still sign.
+/// Fails if the new key is invalid, the overlap is too long, or too many replaced keys still sign.
 pub fn rotate(
     settings: &Value,
     secret: &SecretString,
@@ -181,7 +181,7 @@ pub fn rotate(
 /// Builds the configuration of a stored webhook.
 ///
 /// # Errors
-/// The first setting or secret that is unusable.
+/// Returns the first setting or secret that is unusable.
 pub fn ready(
     destination: &Destination,
     secret: &SecretString,
@@ -201,7 +201,7 @@ pub fn ready(
     let is_operator_url = allowed.is_exception(destination.id, &url);
     if !is_operator_url {
         check(&url).map_err(|expected| Invalid::new("url", expected))?;
-        // Its address is checked when a request is sent.
+        // The host's address is checked when a request is sent.
         http::host_and_port(&url, &allowed.rules)
             .map_err(|failure| not_allowed(failure.to_string()))?;
     }
@@ -242,8 +242,8 @@ pub fn ready(
     })
 }
 
-/// Redacts keys and header values in a text that the endpoint sent, even a value that is cut off at the end of the
-/// text. Values shorter than four bytes are not redacted, since they would match unrelated text.
+/// Redacts keys and header values in a text from the endpoint, even a value that is cut off at the end of the text.
+/// Values shorter than four bytes are not redacted, since they would match unrelated text.
 pub fn redact(config: &Config, text: &str) -> String {
     let hide = |text: String, secret: &SecretString| text.replace(secret.expose_secret(), REDACTED);
     let whole = config.hidden.iter().fold(text.to_owned(), hide);
@@ -254,7 +254,7 @@ pub fn redact(config: &Config, text: &str) -> String {
     )
 }
 
-/// How events of customers without an external id are handled, by the stored settings.
+/// Returns the stored setting for events of customers without an external id.
 pub fn without_external_id(settings: &Value) -> WithoutExternalId {
     settings
         .get(unnamed::FIELD)
@@ -262,7 +262,7 @@ pub fn without_external_id(settings: &Value) -> WithoutExternalId {
         .unwrap_or_default()
 }
 
-/// Content of the request body, by the stored settings.
+/// Returns the stored setting for the content of the request body.
 pub fn body_shape(settings: &Value) -> BodyShape {
     settings
         .get("body")
@@ -270,7 +270,7 @@ pub fn body_shape(settings: &Value) -> BodyShape {
         .unwrap_or_default()
 }
 
-/// Whether events of devices carry the store's ids of purchases, by the stored settings.
+/// Returns the stored setting of whether device events include the store's ids of purchases.
 pub fn has_device_receipts(settings: &Value) -> bool {
     settings
         .get("device_receipts")
@@ -285,8 +285,8 @@ pub fn newest_secret(secret: &SecretString) -> Option<SecretString> {
         .map(|(_, text)| SecretString::from(text))
 }
 
-/// Returns the settings after a change with all invalid fields, and changes the headers' values in `secrets`. Keys and
-/// unknown fields are left out.
+/// Returns the settings after a change, and all invalid fields; changes the headers' values in `secrets`. Keys and
+/// unknown fields are ignored.
 fn apply(
     before: &Settings,
     secrets: &mut Secrets,
@@ -318,8 +318,8 @@ fn apply(
     (settings, wrong)
 }
 
-/// Sets what the settings show of the keys of the chosen signatures: `public_key`, which only `v1a` has, and until when
-/// the last of the replaced keys signs.
+/// Sets what the settings show of the selected signatures' keys: `public_key`, which only `v1a` has, and the time until
+/// which the last of the replaced keys signs.
 fn note_keys(settings: &mut Settings, secrets: &Secrets) {
     let chosen = settings.signature.versions();
     let newest = secrets
@@ -343,7 +343,8 @@ fn parsed(value: &Value) -> Result<Url, Invalid> {
     })
 }
 
-/// A URL that can be used now: its form is right, and the settings allow its scheme, address and port.
+/// Parses a URL that requests can use: its form is valid, and the operator's settings allow its scheme, address and
+/// port.
 fn url(value: &Value, allowed: &Allowed) -> Result<Url, Invalid> {
     let url = parsed(value)?;
     check(&url).map_err(|expected| Invalid::new("url", expected))?;
@@ -355,7 +356,7 @@ fn not_allowed(expected: String) -> Invalid {
     Invalid::new("url", expected)
 }
 
-/// Why the settings allow no request to a stored webhook; `None` when they do.
+/// Returns why the operator's settings allow no request to a stored webhook; `None` if they do.
 pub fn refusal(destination: &Destination, allowed: &Allowed) -> Option<Invalid> {
     let url = secret_url::origin(&destination.settings)?;
     if allowed.is_exception(destination.id, &url) {
@@ -384,7 +385,7 @@ fn check(url: &Url) -> Result<(), String> {
     }
 }
 
-/// One error for each unknown field. The caller has removed the fields that every kind of destination has.
+/// Returns one error for each unknown field. The caller has removed the fields that every kind of destination has.
 fn unknown(fields: &Map<String, Value>) -> Vec<Invalid> {
     let known = schemas().created;
     let surplus = fields.keys().filter(|name| !known.contains_key(*name));
@@ -393,7 +394,7 @@ fn unknown(fields: &Map<String, Value>) -> Vec<Invalid> {
         .collect()
 }
 
-/// The key of this version that the request contains, if any.
+/// Returns the key of this version that the request contains, if any.
 fn provided_key(
     fields: &Map<String, Value>,
     version: Version,
@@ -409,7 +410,8 @@ fn provided_key(
     })
 }
 
-/// The secrets to show once: for each chosen version that is `wanted`, the one with which a receiver verifies.
+/// Returns the secrets to show once: for each selected version that is `wanted`, the key with which a receiver
+/// verifies.
 fn shown(
     settings: &Settings,
     secrets: &Secrets,

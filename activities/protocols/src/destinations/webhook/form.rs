@@ -1,4 +1,4 @@
-//! The form of a webhook, and what the help of the command line says of it.
+//! The form of a webhook, and its help texts on the command line.
 
 use crate::destinations::help::HelpText;
 use crate::destinations::unnamed;
@@ -15,7 +15,7 @@ pub const HELP: HelpText = HelpText {
     sample: Some("to a webhook with the header `webhook-test: true`"),
 };
 
-/// The form of a webhook. Secrets are made by settle unless they are entered.
+/// Returns the form of a webhook. settle generates the secrets that are not entered.
 pub fn form() -> Form {
     let own = [
         unnamed::entry(),

@@ -1,4 +1,4 @@
-//! Additional headers that an admin sets for an endpoint. The API shows their names; their values are secrets.
+//! Additional headers that an admin sets for an endpoint. The API shows their names; their values are secret.
 
 use crate::destinations::invalid::Invalid;
 use serde_json::{Map, Value};
@@ -10,7 +10,7 @@ const MAX_NAME_BYTES: usize = 100;
 /// Maximum length of a value in bytes. Access tokens are shorter; common servers allow more.
 const MAX_VALUE_BYTES: usize = 2048;
 
-/// The reserved headers: those that settle sets, and hop-by-hop headers, which belong to the connection (RFC 9110
+/// The reserved headers: those that settle sets, and hop-by-hop headers, which concern only the connection (RFC 9110
 /// 7.6.1).
 const RESERVED: [&str; 17] = [
     "accept-encoding",
@@ -34,8 +34,9 @@ const RESERVED: [&str; 17] = [
 /// The prefix of the headers of Standard Webhooks, which are reserved too.
 const RESERVED_PREFIX: &str = "webhook-";
 
-/// Headers (or prefixes) that cloud metadata services require (AWS, Google, Azure, Alibaba, Linode): a request that
-/// reaches such a service carries none of them. Oracle's requires an `Authorization`, which customers set themselves.
+/// Headers (or prefixes) that cloud metadata services require (AWS, Google, Azure, Alibaba, Linode). They are refused,
+/// so that a request that reaches such a service does not have them. Oracle's requires `Authorization`, which customers
+/// may set.
 const METADATA_PREFIXES: [&str; 5] = [
     "metadata",
     "x-aws-ec2-metadata-",
@@ -51,7 +52,7 @@ pub type Headers = BTreeMap<String, String>;
 /// instead of an object removes all headers.
 ///
 /// # Errors
-/// Lists all invalid headers, including names that occur more than once.
+/// Returns every invalid header, including names that occur more than once.
 pub fn change(headers: &mut Headers, value: &Value) -> Result<(), Vec<Invalid>> {
     let fields = match value {
         Value::Null => {
@@ -117,14 +118,14 @@ pub fn check(name: &str, value: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether a name is a token (RFC 9110 5.6.2) and not too long.
+/// Returns whether a name is a token (RFC 9110 5.6.2) of at most [`MAX_NAME_BYTES`].
 fn is_token(name: &str) -> bool {
     let is_token_char =
         |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     !name.is_empty() && name.len() <= MAX_NAME_BYTES && name.bytes().all(is_token_char)
 }
 
-/// One error for each name that occurs more than once, ignoring case.
+/// Returns one error for each name that occurs more than once, ignoring case.
 fn duplicates(fields: &Map<String, Value>) -> Vec<Invalid> {
     let mut seen = BTreeMap::<String, (usize, usize)>::new();
     for (at, name) in fields.keys().enumerate() {
@@ -136,7 +137,8 @@ fn duplicates(fields: &Map<String, Value>) -> Vec<Invalid> {
         .collect()
 }
 
-/// The name of a header in an error. An invalid name may be a misplaced secret, so it is never echoed.
+/// Returns the field that names a header in an error. An invalid name may be a misplaced secret, so it is never
+/// repeated.
 fn field(at: usize, name: &str) -> String {
     if is_token(name) {
         format!("headers.{name}")

@@ -20,7 +20,7 @@ use serde_json::{Map, Value};
 use std::time::Duration;
 use storage::{Attempt, DeliveryResult, Destination, Rendered, StreamedEvent, Unsent};
 
-/// An HTTPS endpoint that receives signed events.
+/// The kind "webhook": an HTTPS endpoint that receives signed events.
 pub struct Webhook;
 
 impl Kind for Webhook {

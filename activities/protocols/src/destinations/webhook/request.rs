@@ -1,4 +1,4 @@
-//! The request of one attempt: the body, which is the same in all attempts, and the headers with its signature.
+//! The request of one attempt: the body, which is the same in all attempts, and the headers with its signatures.
 
 use super::body;
 use super::config::Config;
@@ -27,10 +27,11 @@ pub const TEST_NOTES: TestNotes = TestNotes {
 /// The prefix of a test's `webhook-id`. No event's id has this prefix.
 const TEST: &str = "test_";
 
-/// The signed request with one event. `at` is the time of this attempt. `webhook-id` is the same in all attempts.
+/// Returns the signed request with one event. `at` is the time of this attempt. `webhook-id` is the same in all
+/// attempts.
 ///
 /// # Errors
-/// There is not exactly one event, or a key cannot sign.
+/// Fails unless there is exactly one event, or if a key cannot sign.
 pub fn request(config: &Config, at: Timestamp, attempts: &[Attempt]) -> Result<Request, Invalid> {
     let [attempt] = attempts else {
         return Err(Invalid::new(
@@ -41,11 +42,11 @@ pub fn request(config: &Config, at: Timestamp, attempts: &[Attempt]) -> Result<R
     sign(config, at, &attempt.delivery_id.to_string(), &attempt.body)
 }
 
-/// The signed request with device events: one event as an object or, for a destination with batches, all events in
-/// one body with the [`batch_id`] as its `webhook-id`.
+/// Returns the signed request with device events: a single event as an object or, for a destination with batches, all
+/// events in one body with the [`batch_id`] as its `webhook-id`.
 ///
 /// # Errors
-/// There is no event, or a key cannot sign.
+/// Fails if there is no event, or if a key cannot sign.
 pub fn streamed(config: &Config, at: Timestamp, attempts: &[Attempt]) -> Result<Request, Invalid> {
     let Some(id) = batch_id(config, attempts) else {
         return request(config, at, attempts);
@@ -62,8 +63,8 @@ pub fn streamed(config: &Config, at: Timestamp, attempts: &[Attempt]) -> Result<
     )
 }
 
-/// The `webhook-id` of a batch, computed from its deliveries; `None` for one event to a destination without batches.
-/// Several events are always a batch, even if the setting has changed since it was first sent.
+/// Returns the `webhook-id` of a batch, computed from its deliveries; `None` for a single event to a destination
+/// without batches. Several events are always a batch, even if the setting has changed since the batch was first sent.
 pub fn batch_id(config: &Config, attempts: &[Attempt]) -> Option<DeliveryId> {
     if attempts.is_empty() || (config.device_batch <= 1 && attempts.len() == 1) {
         return None;
@@ -72,11 +73,11 @@ pub fn batch_id(config: &Config, attempts: &[Attempt]) -> Option<DeliveryId> {
     Some(DeliveryId::of_batch(&members))
 }
 
-/// A signed request without a customer's event: its body is `sample` or, without one, of the type `test`. Its
-/// `webhook-id` begins with `test_`, and its header `webhook-test` is `true`.
+/// Returns a signed request without a customer's event. Its body is `sample` or, without one, an event of the type
+/// `test`. Its `webhook-id` begins with `test_`, and its header `webhook-test` is `true`.
 ///
 /// # Errors
-/// The id is empty or has a dot or an invisible character, or a key cannot sign.
+/// Fails if the id is empty or has a dot or an invisible character, or if a key cannot sign.
 pub fn test(
     config: &Config,
     at: Timestamp,
@@ -97,7 +98,7 @@ pub fn test(
     Ok(request)
 }
 
-/// The names of the headers of a request.
+/// Returns the names of the headers of a request.
 pub fn header_names(config: &Config) -> Vec<String> {
     let own = config.headers.iter().map(|(name, _)| name.as_str());
     STANDARD.into_iter().chain(own).map(str::to_owned).collect()

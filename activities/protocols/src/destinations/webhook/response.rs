@@ -2,8 +2,8 @@
 //! two exceptions:
 //!
 //! * 410 disables the destination; the event stays pending, even past the end of its schedule.
-//! * An event fails permanently at the fifth response that refuses it (4xx except 408, 410, 425 and 429), so that it
-//!   does not block the events behind it. A `purchase.updated` is not affected, since a newer state replaces it.
+//! * An event fails for good at the fifth response that refuses it (4xx except 408, 410, 425 and 429), so that it does
+//!   not block the events behind it. This does not apply to `purchase.updated`, since a newer state replaces it.
 //!
 //! 429, 502, 503 and 504 also pause the whole destination.
 
@@ -41,7 +41,7 @@ pub fn judge(config: &Config, exchange: Exchange<'_, Reply>) -> DeliveryResult {
         let wait_ms = config
             .schedule
             .wait_ms(step(one, at), retry_after_ms, jitter);
-        // After a 410 the event stays pending even when this was its last attempt.
+        // After a 410 the event stays pending even if this was its last attempt.
         event_verdict(
             reply,
             one,
@@ -78,7 +78,7 @@ pub fn judge(config: &Config, exchange: Exchange<'_, Reply>) -> DeliveryResult {
 /// Describes the reply to a connection test.
 ///
 /// # Errors
-/// The reason for which an event would not have been delivered.
+/// Returns why an event would not have been delivered.
 pub fn describe_test(reply: &Reply) -> Result<String, String> {
     match reply {
         Reply::Answer {
@@ -98,7 +98,8 @@ const fn step(event: &Attempt, at: Timestamp) -> Step {
     }
 }
 
-/// The verdict on one event. `wait_ms` is the wait before the next attempt; `None` when this attempt was the last.
+/// Returns the verdict on one event. `wait_ms` is the wait before the next attempt; `None` if this attempt was the
+/// last.
 fn event_verdict(reply: &Reply, event: &Attempt, wait_ms: Option<i64>) -> EventResult {
     let (class, message) = match reply {
         Reply::Answer {

@@ -30,7 +30,7 @@ const CHANGE_RULES: &[(&str, &str)] = &[(
     "Can be set to false only together with a new `url`, because the current one is secret.",
 )];
 
-/// The fields that requests and responses have for a webhook.
+/// Returns the fields of requests and responses about a webhook.
 pub fn schemas() -> KindSchemas {
     let settings = properties::<Settings>();
     let secrets = json!({
@@ -44,7 +44,7 @@ pub fn schemas() -> KindSchemas {
     });
     let created = requested(&settings, secrets);
     let mut shown = settings;
-    // A secret path is shown as `…`, so the shown text is not a valid URL.
+    // A secret path is shown as `…`, and the shown text is not a valid URI.
     if let Some(url) = shown.get_mut("url").and_then(Value::as_object_mut) {
         url.remove("format");
     }

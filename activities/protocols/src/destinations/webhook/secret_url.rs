@@ -1,6 +1,6 @@
-//! A URL that is a secret because knowing its path or query is enough to post there, as with Slack's. Only its
-//! beginning is shown, and it may be encrypted like the other secrets. A process of 0.1.0 does not find an encrypted
-//! URL, so encryption is opt-in.
+//! Secret URLs, such as Slack's: knowing the path or query is enough to post there. Only the URL's origin is shown, and
+//! the URL may be encrypted like the other secrets. Version 0.1.0 cannot read an encrypted URL, so encryption is
+//! opt-in.
 
 use super::secrets::Secrets;
 use super::settings::{BodyShape, Settings};
@@ -11,25 +11,25 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 use url::Url;
 
-/// Replacement for path and query.
+/// Replacement for the path and query.
 const HIDDEN: &str = "/…";
-/// Minimum length in bytes of a part of a path or a query that is redacted: a shorter one is a word, such as `services`,
-/// as often as a secret.
+/// Minimum length in bytes of a part of a path or query that is redacted: a shorter part may as well be a word, such as
+/// `services`.
 const MIN_PART_BYTES: usize = 9;
 
 impl Settings {
-    /// Whether path and query of its URL are a secret.
+    /// Returns whether the path and query of the URL are secret.
     pub fn has_secret_url(&self) -> bool {
         self.secret_url || self.body == BodyShape::Slack
     }
 }
 
-/// Whether path and query of a webhook's URL are a secret, by the stored settings.
+/// Returns whether the path and query of a stored webhook's URL are secret.
 pub fn is_secret(settings: &Value) -> bool {
     settings["secret_url"] == true || settings["body"] == json!(BodyShape::Slack)
 }
 
-/// The URL as people see it; one without path and query has nothing to hide.
+/// Returns the URL for display, cut off after its origin. A URL without path and query has nothing to hide.
 fn cut_off(url: &Url) -> String {
     if url.path() == "/" && url.query().is_none() {
         return url.to_string();
@@ -37,7 +37,7 @@ fn cut_off(url: &Url) -> String {
     url.origin().ascii_serialization() + HIDDEN
 }
 
-/// The stored settings as people see them. Shown ones are shown as they are.
+/// Returns the stored settings for display. Settings that are already cut off stay unchanged.
 pub fn shown(stored: &Value) -> Value {
     if is_secret(stored) {
         without_target(stored)
@@ -46,7 +46,7 @@ pub fn shown(stored: &Value) -> Value {
     }
 }
 
-/// Settings whose URL, whether it is a secret or not, is shown without path and query.
+/// Returns the settings with the URL shown without path and query, whether it is secret or not.
 pub fn without_target(settings: &Value) -> Value {
     let mut shown = settings.clone();
     let Some(fields) = shown.as_object_mut() else {
@@ -61,19 +61,20 @@ pub fn without_target(settings: &Value) -> Value {
     shown
 }
 
-/// Whether a value of a request is the URL as people see it, which a form sends back.
+/// Returns whether a value of a request is the URL as it is displayed, which a form sends back.
 pub fn is_shown(settings: &Settings, value: &Value) -> bool {
     let is_of = |url: &Url| settings.has_secret_url() && *value == cut_off(url);
     settings.url.as_ref().is_some_and(is_of)
 }
 
-/// The origin of a stored webhook's URL, as far as address rules concern it.
+/// Returns the part of a stored webhook's URL that address rules need: the URL itself, or its displayed origin if it is
+/// encrypted.
 pub fn origin(stored: &Value) -> Option<Url> {
     let url = stored.get("url").or_else(|| stored.get("sealed_url"))?;
     url.as_str()?.parse().ok()
 }
 
-/// Moves an encrypted URL back to the settings; returns whether there was one.
+/// Moves an encrypted URL back to the settings. Returns whether there was one.
 pub fn open(settings: &mut Settings, secrets: &mut Secrets) -> bool {
     let url = secrets.url.take().and_then(|url| url.parse().ok());
     let is_sealed = url.is_some();
@@ -90,11 +91,11 @@ pub fn seal(settings: &mut Settings, secrets: &mut Secrets) {
     }
 }
 
-/// The settings of a change with the URL where it belongs. A secret remains one until there is another URL. `has` says
-/// which fields the request has; `was_sealed`, whether the URL was encrypted.
+/// Returns the changed settings, with the URL moved to where it belongs. A secret URL remains secret until another URL
+/// replaces it. `has` returns whether the request has a field; `was_sealed` is whether the URL was encrypted.
 ///
 /// # Errors
-/// The change would show the present URL.
+/// Fails if the change would show the present URL.
 pub fn place(
     before: &Settings,
     mut after: Settings,
@@ -116,10 +117,10 @@ pub fn place(
     Ok(after)
 }
 
-/// Encrypts the URL of a stored webhook; `None` where it is no secret, or is encrypted.
+/// Encrypts the URL of a stored webhook; `None` if it is not secret, or is already encrypted.
 ///
 /// # Errors
-/// The stored settings or secrets cannot be read.
+/// Fails if the stored settings or secrets cannot be read.
 pub fn sealed(stored: &Value, secret: &SecretString) -> Result<Option<ChangedSettings>, Invalid> {
     let (mut settings, mut secrets): (Settings, _) =
         (settings::read(stored)?, Secrets::from_json(secret)?);
@@ -136,7 +137,7 @@ pub fn sealed(stored: &Value, secret: &SecretString) -> Result<Option<ChangedSet
     }))
 }
 
-/// The texts of a URL that must not be shown.
+/// Returns the texts of a URL that must not be shown.
 pub fn texts(url: &Url) -> Vec<String> {
     let query = url
         .query()

@@ -1,8 +1,8 @@
 //! The secrets of a webhook, as the JSON that storage encrypts:
 //! `{"keys": [{"secret", "until"?}], "headers": {name: value}, "url"?}`.
 //!
-//! The newest key comes first. A key without `until` is current: it signs until a rotation replaces it. There is always
-//! a current key of each version, so that the setting `signature` can change at any time.
+//! The newest key comes first. A key without `until` is current: it signs until a rotation replaces it. Each version
+//! always has a current key, so that the setting `signature` can change at any time.
 
 use super::headers::Headers;
 use super::signature::{Key, Version};
@@ -23,7 +23,7 @@ const MIN_HIDDEN_BYTES: usize = 4;
 pub struct Secrets {
     keys: Vec<StoredKey>,
     pub headers: Headers,
-    /// The URL, where it is stored with the secrets.
+    /// The URL, if it is stored with the secrets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
 }
@@ -36,7 +36,7 @@ struct StoredKey {
 }
 
 impl Secrets {
-    /// Secrets with these current keys and without headers.
+    /// Returns secrets with these current keys and without headers.
     pub fn new(keys: impl IntoIterator<Item = String>) -> Self {
         let keys = keys
             .into_iter()
@@ -61,7 +61,7 @@ impl Secrets {
         SecretString::from(json!(self).to_string())
     }
 
-    /// All keys of a version, newest first, and until when each signs.
+    /// Returns all keys of a version, newest first, each with the time until which it signs.
     pub fn keys(&self, version: Version) -> Result<Vec<(Key, Option<Timestamp>)>, Invalid> {
         let parsed = self
             .keys
@@ -73,7 +73,7 @@ impl Secrets {
         parsed.filter(wanted).collect()
     }
 
-    /// The current key of a version, parsed and as text.
+    /// Returns the current key of a version, both parsed and as text.
     pub fn newest(&self, version: Version) -> Option<(Key, String)> {
         let current = self.keys.iter().filter(|key| key.until.is_none());
         let mut parsed =
@@ -82,11 +82,11 @@ impl Secrets {
     }
 
     /// Makes a new key the current one of its version. The replaced key signs until `rotation.until`. Expired keys are
-    /// removed. A rotation without an overlap also removes the keys of this version that earlier ones replaced: the
-    /// secret has leaked.
+    /// removed. A rotation without an overlap also removes the version's keys that earlier rotations replaced, because
+    /// it means that a secret has leaked.
     ///
     /// # Errors
-    /// The key is current already, or too many replaced keys still sign.
+    /// Fails if the key is already current, or if too many replaced keys still sign.
     pub fn replace(
         &mut self,
         version: Version,
@@ -132,8 +132,8 @@ impl Secrets {
         Err(Invalid::new("secret", expected))
     }
 
-    /// Every text to redact, the longest first: keys with and without their prefix, header values with and without
-    /// their scheme (`Bearer`), those of `more`, and each of these in its JSON-escaped form.
+    /// Returns every text to redact, longest first: keys with and without their prefix, header values with and without
+    /// their scheme (such as `Bearer`), the texts of `more`, and the JSON-escaped form of each.
     pub fn hidden(&self, more: Vec<String>) -> Vec<SecretString> {
         let keys = self.keys.iter().map(|key| key.secret.as_str());
         let keys = keys.flat_map(|key| [key, key.split_once('_').map_or(key, |(_, bytes)| bytes)]);

@@ -76,7 +76,7 @@ pub enum Signature {
 }
 
 impl Signature {
-    /// The versions of the signatures, in their order.
+    /// Returns the versions of the signatures, in their order.
     pub const fn versions(self) -> &'static [Version] {
         match self {
             Self::Shared => &[Version::V1],

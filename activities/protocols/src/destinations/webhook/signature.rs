@@ -1,8 +1,8 @@
 //! Keys and signatures of Standard Webhooks 1.0.0: `v1` is HMAC-SHA256 with a shared secret, `v1a` is ed25519 with a
 //! private key that is never shown.
 //!
-//! The strictest verifiers define the form of signatures: one comma within a signature, one space between two, standard
-//! base64 with padding.
+//! Signatures have the form that the strictest verifiers accept: one comma within a signature, one space between two,
+//! standard base64 with padding.
 
 use crate::destinations::invalid::Invalid;
 use base64::Engine as _;
@@ -30,7 +30,7 @@ pub enum Version {
 }
 
 impl Version {
-    /// Version label before the comma of a signature.
+    /// Returns the version's label, which precedes the comma of a signature.
     pub const fn label(self) -> &'static str {
         match self {
             Self::V1 => "v1",
@@ -38,7 +38,7 @@ impl Version {
         }
     }
 
-    /// A new key as text, derived from random bytes. Neither version's key reveals the other's.
+    /// Returns a new key as text, derived from random bytes. Neither version's key reveals the other's.
     pub fn new_key(self, random: [u8; 32]) -> String {
         let bytes = hmac::sign(
             &hmac::Key::new(hmac::HMAC_SHA256, &random),
@@ -51,7 +51,7 @@ impl Version {
         format!("{prefix}{}", STANDARD.encode(bytes))
     }
 
-    /// The expected form of a key of this version. Repeats no part of the refused one.
+    /// Returns the error with the expected form of a key of this version. It repeats no part of the refused key.
     pub fn invalid(self) -> Invalid {
         match self {
             Self::V1 => Invalid::new("secret", "`whsec_` and 24 to 64 bytes in standard base64"),
@@ -63,7 +63,7 @@ impl Version {
     }
 }
 
-/// A key that signs requests. Its debug output shows no secret.
+/// A key that signs requests. Its debug output hides the secret.
 #[derive(Debug, Clone)]
 pub struct Key {
     pub version: Version,
@@ -96,7 +96,7 @@ impl Key {
         Ok(Self { version, secret })
     }
 
-    /// `whpk_` and the raw 32 bytes of the public key in standard base64; a shared secret has none.
+    /// Returns `whpk_` and the 32 bytes of the public key in standard base64; `None` for a shared secret.
     pub fn public(&self) -> Option<String> {
         match &self.secret {
             Secret::Shared(_) => None,
@@ -104,7 +104,7 @@ impl Key {
         }
     }
 
-    /// The signature of a text, with its version.
+    /// Returns the signature of a text, with its version.
     pub fn sign(&self, text: &str) -> String {
         let encoded = match &self.secret {
             Secret::Shared(key) => STANDARD.encode(hmac::sign(key, text.as_bytes())),

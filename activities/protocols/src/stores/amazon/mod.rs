@@ -19,14 +19,14 @@ use domain::{Environment, Parked, Verification};
 use std::time::Duration;
 use storage::StorePart;
 
-/// Name of the store in `platforms.store`.
+/// Name of the store in the column `platforms.store`.
 pub const STORE: &str = "amazon";
 
 /// The verification with RVS: one request per check.
 #[derive(Debug, Clone)]
 pub struct Amazon {
     settings: Settings,
-    /// The simulated store and its address.
+    /// The simulated store, and the settings with its base URL.
     simulated: Option<(Simulated, Settings)>,
 }
 
@@ -48,16 +48,16 @@ impl Amazon {
         }
     }
 
-    /// The settings of the simulated store, if it verifies the purchase.
+    /// Returns the settings of the simulated store, if it verifies the purchase.
     fn simulated(&self, subject: &Subject) -> Option<&Settings> {
         let (simulated, settings) = self.simulated.as_ref()?;
         simulated.verifies(subject).then_some(settings)
     }
 
-    /// The request of a check, or its answer if none can be sent.
+    /// Returns the request of a check, or the check's answer if no request can be sent.
     fn request(&self, subject: &Subject) -> Result<Request, Answer> {
         let Some(settings) = self.simulated(subject) else {
-            // The sample of another data directory, or of one that is under `serve` now: no store knows it.
+            // A sample of another data directory, or of one that now runs `settle serve`: no store knows it.
             if is_sample_purchase(&subject.receipt_id) {
                 let unknown = Verification::Parked(Parked::UnknownReceipt);
                 return Err(Answer::Verification(unknown));
@@ -77,7 +77,7 @@ impl Amazon {
 
     /// Interprets the reply to a request.
     fn answer(&self, subject: &Subject, Replied { reply, at }: &Replied) -> Answer {
-        // The store's answer does not contain the environment: it is that of the request.
+        // The store's response does not contain the environment: it is that of the request.
         let environment = match self.simulated(subject) {
             None => subject.environment,
             Some(_) => Environment::Sandbox,

@@ -1,4 +1,4 @@
-//! The request about one receipt. Its path contains the shared secret, so the URL is never logged or stored.
+//! The request about one receipt. Its path contains the shared secret, so its URL is never logged or stored.
 
 use super::settings::Settings;
 use crate::http::{Method, Request};
@@ -17,12 +17,12 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'_')
     .remove(b'~');
 
-/// Builds the request. The platform's setting decides the environment. The other environment is never tried, since the
+/// Builds the request. The platform's setting selects the environment. The other environment is never tried, since the
 /// sandbox accepts any secret.
 ///
 /// # Errors
-/// The secret or an id cannot be a path segment. An unusable secret counts as refused, a user id as another customer's
-/// receipt, a receipt id as unknown.
+/// Fails if the secret or an id cannot be a path segment. An unusable secret counts as refused, an unusable user id as
+/// that of another customer's receipt, and an unusable receipt id as unknown.
 pub fn request(settings: &Settings, subject: &Subject) -> Result<Request, Answer> {
     let secret = segment(subject.secret.expose_secret()).ok_or(Answer::Refused)?;
     let customer = subject.app_user_id.as_deref().unwrap_or_default();
@@ -53,7 +53,7 @@ pub fn request(settings: &Settings, subject: &Subject) -> Result<Request, Answer
     let headers = headers
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .into();
-    // Amazon's address is guarded like any other; one that the operator configured may be in any network.
+    // Amazon's address is checked like any other; an address that the operator configured may be in any network.
     Ok(Request {
         method: Method::Get,
         url,

@@ -1,4 +1,4 @@
-//! Interprets Amazon's answer. Each field of the body is parsed on its own: a field that cannot be parsed counts as
+//! Interprets Amazon's response. Each field of the body is parsed separately: a field that cannot be parsed counts as
 //! absent, and the others are still used.
 
 use super::term::term;
@@ -10,7 +10,7 @@ use domain::{Parked, Snapshot, Timestamp, Verification};
 use serde_json::{Map, Value};
 use std::time::Duration;
 
-/// Amazon's SKUs have at most 150 characters, its receipts fewer than 200.
+/// Maximum length of a text. Amazon's SKUs have at most 150 characters, its receipts fewer than 200.
 const MAX_CHARS: usize = 200;
 
 /// Interprets the reply about `receipt_id`. `at` is the time of the query.
@@ -50,7 +50,7 @@ pub fn answer(reply: &Reply, receipt_id: &str, at: Timestamp) -> Answer {
     }
 }
 
-/// A `Retry-After` in seconds. Its other form, a date, is ignored.
+/// Parses a `Retry-After` in seconds. Its other form, a date, is ignored.
 fn seconds(text: &str) -> Option<Duration> {
     text.trim().parse().ok().map(Duration::from_secs)
 }
@@ -108,8 +108,9 @@ fn snapshot(fields: &Fields<'_>, at: Timestamp) -> Snapshot {
     }
 }
 
-/// When the app reported one of the results after which Amazon refunds at once. Without a date, when it was bought
-/// (<https://developer.amazon.com/docs/in-app-purchasing/iap-rvs-for-android-apps.html>).
+/// Returns when the app reported one of the results after which Amazon refunds at once; without that date, the time of
+/// the purchase (<https://developer.amazon.com/docs/in-app-purchasing/iap-rvs-for-android-apps.html>). `None` if it
+/// reported none.
 fn undelivered_at(fields: &Fields<'_>) -> Option<Timestamp> {
     let result = plain(&fields.text("fulfillmentResult")?);
     let is_refunded = ["existingpurchase", "noteligible", "unavailable"].contains(&result.as_str());
@@ -144,8 +145,8 @@ fn country(text: &str) -> Option<String> {
     is_code.then(|| text.to_ascii_uppercase())
 }
 
-/// The promotions with this status, `inprogress` or `queued`. Amazon's documentation and other implementations spell
-/// the status with different capitals.
+/// Returns the promotions with this status, `inprogress` or `queued`. Amazon's documentation and other implementations
+/// capitalize the status differently.
 fn offers(promotions: &Value, status: &str) -> Vec<Offer> {
     let running = |promotion: &Value| {
         let text = |name: &str| {
@@ -163,7 +164,7 @@ fn offers(promotions: &Value, status: &str) -> Vec<Offer> {
     }
 }
 
-/// The kind of promotion. `text` is the output of [`plain`] for `Introductory Price - All Customers`,
+/// Returns the kind of promotion. `text` is the output of [`plain`] for `Introductory Price - All Customers`,
 /// `Promotional Price - Lapsed Customers`, `Retention Offer` or another type.
 fn offer(text: &str) -> Offer {
     let kinds = [
@@ -185,18 +186,18 @@ fn plain(text: &str) -> String {
         .collect()
 }
 
-/// The fields of an answer. Each may be missing, null, or of an unexpected JSON type.
+/// The fields of a response. Each may be missing, null, or of an unexpected JSON type.
 struct Fields<'a>(&'a Map<String, Value>);
 
 impl Fields<'_> {
-    /// Whether the answer describes a receipt. An answer of a proxy does not.
+    /// Returns whether the response describes a receipt. A response from a proxy does not.
     fn is_about_a_receipt(&self) -> bool {
         ["productId", "productType", "purchaseDate"]
             .iter()
             .any(|name| self.text(name).is_some())
     }
 
-    /// A text field; a number is converted. A text that is no id or name counts as absent.
+    /// Returns a text field, or a number as text. A text that cannot be an id or a name counts as absent.
     fn text(&self, name: &str) -> Option<String> {
         let text = match self.0.get(name)? {
             Value::String(text) => text.trim().to_owned(),
@@ -207,7 +208,7 @@ impl Fields<'_> {
         is_present.then_some(text)
     }
 
-    /// An integer field, also as a text. A fraction is cut off.
+    /// Returns an integer field, whether a number or a text. A fraction is cut off.
     fn number(&self, name: &str) -> Option<i64> {
         let text = self.text(name)?;
         #[expect(
@@ -223,14 +224,14 @@ impl Fields<'_> {
         text.parse().ok().or_else(rounded)
     }
 
-    /// A date in milliseconds since 1970. Zero and negative numbers count as absent.
+    /// Returns a date in milliseconds since 1970. Zero and negative numbers count as absent.
     fn date(&self, name: &str) -> Option<Timestamp> {
         self.number(name)
             .filter(|millis| *millis > 0)
             .map(Timestamp::from_millis)
     }
 
-    /// A boolean field, also as a text or as 1 and 0.
+    /// Returns a boolean field, whether a boolean, a text, or 1 or 0.
     fn flag(&self, name: &str) -> Option<bool> {
         if let Some(Value::Bool(flag)) = self.0.get(name) {
             return Some(*flag);

@@ -17,7 +17,7 @@ const NAMES: [(&str, u16, Unit); 11] = [
     ("yearly", 1, Unit::Year),
 ];
 
-/// Parses `1 Month`, `7 Days`, `SemiAnnually` or `P3M`; `None` for other texts.
+/// Parses `1 Month`, `7 Days`, `SemiAnnually` or `P3M`; `None` for any other text.
 pub fn term(name: &str) -> Option<Term> {
     // A hyphen is ignored in a name (`Bi-Weekly`), but not in a number (`-1 Week` is invalid).
     let is_name = name

@@ -1,7 +1,7 @@
 //! The key file of a service account, as the Google Cloud console creates it.
 //!
-//! Only the account's address, the key and its id are read. The file also names addresses of servers: an uploaded file
-//! never decides where a request goes, so they are not read.
+//! Only the account's email address, the key and the key's id are read. The file also contains server URLs, which are
+//! not read: an uploaded file must never decide where a request goes.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -15,14 +15,14 @@ use serde::Deserialize;
 use serde_json::json;
 use std::fmt;
 
-/// Maximum size of a file. Google's have about 2.4 KiB.
+/// Maximum size of a file. Google's files have about 2.4 KiB.
 const MAX_FILE_BYTES: usize = 16 * 1024;
-/// Maximum length of an account's address and of a key's id.
+/// Maximum length of an account's email address and of a key's id.
 const MAX_CHARS: usize = 320;
 const PEM_BEGIN: &str = "-----BEGIN PRIVATE KEY-----";
 const PEM_END: &str = "-----END PRIVATE KEY-----";
 
-/// Why a file is refused. The messages repeat nothing of it.
+/// Why a file is refused. The messages repeat nothing from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum WrongKeyFile {
     /// The text is no key file of a service account.
@@ -39,7 +39,7 @@ pub enum WrongKeyFile {
     Key,
 }
 
-/// A service account that can sign requests of access tokens.
+/// A service account that can sign requests for access tokens.
 pub struct ServiceAccount {
     email: String,
     key_id: Option<String>,
@@ -47,7 +47,7 @@ pub struct ServiceAccount {
 }
 
 impl fmt::Debug for ServiceAccount {
-    /// Without the account and its key.
+    /// Hides the account and its key.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ServiceAccount").finish_non_exhaustive()
     }
@@ -64,10 +64,10 @@ struct KeyFile {
 }
 
 impl ServiceAccount {
-    /// Reads and checks a key file.
+    /// Parses and checks a key file.
     ///
     /// # Errors
-    /// [`WrongKeyFile`] if it is none, or if its key cannot sign.
+    /// Fails with [`WrongKeyFile`] if the text is no key file, or if its key cannot sign.
     pub fn parse(file: &SecretString) -> Result<Self, WrongKeyFile> {
         let text = domain::text::trimmed(file.expose_secret());
         if text.len() > MAX_FILE_BYTES {
@@ -85,14 +85,14 @@ impl ServiceAccount {
         })
     }
 
-    /// The account's address, to which rights are granted in the Play Console.
+    /// Returns the account's email address, to which rights are granted in the Play Console.
     pub fn email(&self) -> &str {
         &self.email
     }
 
-    /// A JSON Web Token signed with RS256, which `audience` exchanges for an access token of `scope`
-    /// (<https://developers.google.com/identity/protocols/oauth2/service-account#authorizingrequests>); `None` if the key
-    /// cannot sign.
+    /// Returns a JSON Web Token signed with RS256, which `audience` exchanges for an access token with `scope`
+    /// (<https://developers.google.com/identity/protocols/oauth2/service-account#authorizingrequests>); `None` if the
+    /// key cannot sign.
     pub fn assertion(&self, audience: &str, scope: &str, now: Timestamp) -> Option<SecretString> {
         let second = now.micros().div_euclid(1_000_000);
         let lifetime = i64::try_from(HOUR.as_secs()).ok()?;
@@ -107,7 +107,8 @@ impl ServiceAccount {
             [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
         let signed = format!("{header}.{claims}");
         let mut signature = vec![0; self.key.public().modulus_len()];
-        // The signature is a function of the text and the key: this padding takes nothing from the source of randomness.
+        // This padding is deterministic: the signature depends only on the text and the key, and the random source is
+        // not used.
         let random = SystemRandom::new();
         self.key
             .sign(
@@ -122,7 +123,7 @@ impl ServiceAccount {
     }
 }
 
-/// Whether a text can be the address of an account.
+/// Returns whether a text can be an account's email address.
 fn is_address(text: &str) -> bool {
     let is_visible = text.bytes().all(|byte| byte.is_ascii_graphic());
     let has_parts = text
@@ -131,7 +132,7 @@ fn is_address(text: &str) -> bool {
     is_plain(text, MAX_CHARS) && is_visible && has_parts
 }
 
-/// The RSA key of a PEM text in PKCS #8. The checks of the library include its size, 2048 to 4096 bits.
+/// Parses an RSA key from a PEM text in PKCS #8. The library also checks its size, 2048 to 4096 bits.
 fn key(pem: &str) -> Option<RsaKeyPair> {
     let (_, rest) = pem.split_once(PEM_BEGIN)?;
     let (encoded, _) = rest.split_once(PEM_END)?;

@@ -1,6 +1,6 @@
 //! Reads many orders with few requests, `orders:batchGet`
-//! (<https://developers.google.com/android-publisher/api-ref/rest/v3/orders/batchget>). One bad id fails a whole batch:
-//! such a batch is halved until the id is alone.
+//! (<https://developers.google.com/android-publisher/api-ref/rest/v3/orders/batchget>). One bad id fails a whole batch,
+//! so a failed batch is halved until the bad id is alone.
 
 use super::Settings;
 use super::order::Order;
@@ -12,8 +12,8 @@ use crate::stores::Bucket;
 use serde::Deserialize;
 use std::collections::BTreeSet;
 
-/// Maximum number of orders of a batch, so that it fits into the first 64 KiB of a body, of which no more is read. Google
-/// takes up to 1,000.
+/// Maximum number of orders in a batch. Only the first 64 KiB of a body are read, and a batch must fit into them.
+/// Google accepts up to 1,000.
 const BATCH: usize = 16;
 
 /// Orders that are read in batches.
@@ -22,9 +22,9 @@ pub struct OrderBatches {
     /// The batches that are not read yet, the next one last.
     pending: Vec<Vec<String>>,
     pub found: Vec<ShownOrder>,
-    /// Ids that the store does not know, or takes for none.
+    /// Ids that the store does not know, or that it refuses as malformed.
     pub unknown: Vec<String>,
-    /// Ids of orders whose answer cannot be read.
+    /// Ids of orders whose response cannot be parsed.
     pub unreadable: Vec<String>,
 }
 
@@ -35,7 +35,7 @@ struct Orders {
 }
 
 impl OrderBatches {
-    /// Batches of these orders, each once: Google takes distinct ids only.
+    /// Splits these orders into batches. Duplicates are removed, since Google accepts only distinct ids.
     pub fn new(ids: impl IntoIterator<Item = String>) -> Self {
         let ids: BTreeSet<String> = ids.into_iter().collect();
         let (ids, unknown): (Vec<_>, Vec<_>) = ids.into_iter().partition(|id| is_path_id(id));
@@ -48,12 +48,12 @@ impl OrderBatches {
         }
     }
 
-    /// Whether every order is read.
+    /// Returns whether every order is read.
     pub const fn is_done(&self) -> bool {
         self.pending.is_empty()
     }
 
-    /// The request of the next batch; `None` after the last one, or if its address is no URL.
+    /// Returns the request for the next batch; `None` after the last batch, or if the URL cannot be built.
     pub fn request(&self, settings: &Settings, package: &PackageName) -> Option<(Request, Bucket)> {
         let ids = self.pending.last()?.iter();
         let parameters: Vec<(&str, &str)> = ids.map(|id| ("orderIds", id.as_str())).collect();
@@ -61,10 +61,10 @@ impl OrderBatches {
         Some((request, settings.bucket("orders")))
     }
 
-    /// Reads the reply to [`Self::request`].
+    /// Parses the reply to [`Self::request`].
     ///
     /// # Errors
-    /// [`ReadError::Refused`] or [`ReadError::Retry`]: the batch is still the next one.
+    /// Fails with [`ReadError::Refused`] or [`ReadError::Retry`]; the batch is then still the next one.
     pub fn read(&mut self, reply: &Reply) -> Result<(), ReadError> {
         match resource::<Orders>(reply) {
             Ok(read) => self.add(read.orders.into_iter().map(Order::shown)),
@@ -79,7 +79,7 @@ impl OrderBatches {
         Ok(())
     }
 
-    /// Adds the orders of the present batch. Others do not belong to it.
+    /// Adds the orders of the current batch. Orders that it did not request are ignored.
     fn add(&mut self, orders: impl Iterator<Item = ShownOrder>) {
         let mut missing = self.pending.pop().unwrap_or_default();
         for order in orders {
@@ -91,7 +91,7 @@ impl OrderBatches {
         self.unknown.append(&mut missing);
     }
 
-    /// Halves the present batch. A single order goes to `rest`.
+    /// Halves the current batch. The id of a single order is moved to `rest`.
     fn halve(&mut self, rest: fn(&mut Self) -> &mut Vec<String>) {
         let mut first = self.pending.pop().unwrap_or_default();
         if first.len() < 2 {

@@ -1,5 +1,5 @@
-//! The check of a purchase: the purchase, the orders that it names, and, if it names no customer, the purchases that it
-//! continues. A pure step machine: it is walked from its beginning with each reply that was added.
+//! The check of a purchase: it reads the purchase, its orders and, if the purchase names no customer, the purchases
+//! that it continues. The check is a pure state machine, which is run from the start after each new reply.
 
 use super::customer::{Accounts, CustomerOrigin, NamedCustomer};
 use super::order::Order;
@@ -15,17 +15,17 @@ use domain::time::HOUR;
 use std::slice::Iter;
 use std::time::Duration;
 
-/// Maximum number of orders that a check reads: items of one purchase are mostly paid by one.
+/// Maximum number of orders that a check reads. Usually one order pays for all items of a purchase.
 const MAX_ORDERS: usize = 3;
-/// Maximum number of purchases of a chain that a check reads behind its own.
+/// Maximum number of earlier purchases in a chain that a check reads.
 const MAX_LINKS: usize = 2;
-/// How long a purchase is new: the store has answered 410 about purchases that were minutes old.
+/// Age up to which a purchase is new: the store has answered 410 about purchases that were minutes old.
 const NEW: Duration = HOUR;
 
-/// What is known of a purchase before its check.
+/// What is known about a purchase before its check.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct KnownPurchase {
-    /// The kind that a notification or an earlier answer names. Without it, both are tried.
+    /// The kind according to a notification or an earlier response. Without it, both kinds are tried.
     pub kind: Option<PurchaseKind>,
     /// When the purchase was first reported.
     pub reported_at: Option<Timestamp>,
@@ -40,19 +40,19 @@ pub enum NextStep {
     Done(CheckOutcome),
 }
 
-/// Result of a check.
+/// The result of a check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CheckOutcome {
     Shown(Box<ShownPurchase>, Option<NamedCustomer>),
-    /// The store does not know the purchase, and never showed it.
+    /// The store does not know the purchase, and has never shown it.
     Unknown,
-    /// The store no longer shows the purchase: its last known state stays.
+    /// The store no longer shows the purchase. Its last known state stays.
     Gone,
     Refused(AccessProblem),
     Retry(Retry),
 }
 
-/// What to do next, given the replies to the queries that this check sent before, the first one first.
+/// Returns the next step, given the replies to the queries that this check has sent, oldest first.
 pub fn next(token: &PurchaseToken, known: KnownPurchase, replies: &[Replied]) -> NextStep {
     let mut walk = Walk {
         replies: replies.iter(),
@@ -63,9 +63,9 @@ pub fn next(token: &PurchaseToken, known: KnownPurchase, replies: &[Replied]) ->
     })
 }
 
-/// Why a walk stops before the purchase is read.
+/// Why a run of the check stops before the purchase is read completely.
 enum Halt {
-    /// The reply to this query is not there yet.
+    /// There is no reply to this query yet.
     Missing(Query),
     Finished(CheckOutcome),
 }
@@ -79,15 +79,15 @@ impl From<Halt> for NextStep {
     }
 }
 
-/// The purchase of a reply, with what leads to its customer.
+/// The purchase from a reply, and the names from which its customer follows.
 struct Answered {
     shown: ShownPurchase,
     own: Option<CustomerName>,
-    /// The customer of the purchase that had ended before.
+    /// The customer of the expired purchase that preceded this one outside the app.
     former: Option<CustomerName>,
 }
 
-/// A walk along the replies.
+/// A run of the check over the replies.
 struct Walk<'a> {
     replies: Iter<'a, Replied>,
 }
@@ -116,7 +116,7 @@ impl<'a> Walk<'a> {
         ))
     }
 
-    /// The reply to a query, which is the next one.
+    /// Returns the reply to a query, which is the next reply.
     fn replied(&mut self, query: Query) -> Result<&'a Replied, Halt> {
         self.replies.next().ok_or(Halt::Missing(query))
     }
@@ -144,7 +144,7 @@ impl<'a> Walk<'a> {
         }))
     }
 
-    /// Adds the orders of a purchase. One that the store does not know is left out: its price stays unknown.
+    /// Adds the orders of a purchase. An order that the store does not know is left out: its price stays unknown.
     fn orders(&mut self, shown: &mut ShownPurchase) -> Result<(), Halt> {
         let ids = shown.order_ids().into_iter();
         let ids: Vec<String> = ids
@@ -160,7 +160,7 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// The customer of the nearest purchase of the chain that names one.
+    /// Returns the customer of the nearest purchase in the chain that names one.
     fn chain(
         &mut self,
         token: &PurchaseToken,
@@ -185,7 +185,7 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// What was read; `None` if the store does not know it.
+/// Returns the value that was read; `None` if the store does not know it.
 fn if_known<T>(read: Result<T, ReadError>) -> Result<Option<T>, Halt> {
     match read {
         Ok(found) => Ok(Some(found)),
@@ -222,7 +222,7 @@ fn order(reply: &Reply, id: &str) -> Result<ShownOrder, ReadError> {
     Ok(shown)
 }
 
-/// The outcome for a purchase that the store no longer shows. One that is new is checked again.
+/// Returns the outcome for a purchase that the store no longer shows. A new purchase is checked again.
 fn gone(known: KnownPurchase, at: Timestamp) -> CheckOutcome {
     let age = known.reported_at.map(|reported_at| at.since(reported_at));
     if age.is_some_and(|age| age < NEW) {

@@ -1,4 +1,4 @@
-//! The customer of a purchase: the id of the account that the app handed to Google. Google has no id of its own.
+//! The customer of a purchase: the account id that the app passed to Google. Google has no customer id of its own.
 
 use crate::stores::CustomerName;
 use domain::notification::MAX_ID_BYTES;
@@ -8,7 +8,7 @@ use serde::Deserialize;
 /// Maximum length of an id. Google's limit is 64 characters.
 const MAX_CHARS: usize = 200;
 
-/// The customer's accounts, of which only the one that the app named is read. It has no debug output.
+/// The customer's account ids. Only the one that the app set is read. It has no debug output.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Accounts {
@@ -21,23 +21,23 @@ impl Accounts {
     }
 }
 
-/// The customer with the id of this account; `None` if it is absent or no id.
+/// Returns the customer with this account id; `None` if it is absent or cannot be an id.
 pub(super) fn named(account: Option<&str>) -> Option<CustomerName> {
     let id = account.filter(|id| is_plain(id, MAX_CHARS) && id.len() <= MAX_ID_BYTES)?;
     (!id.trim().is_empty()).then(|| CustomerName(id.to_owned()))
 }
 
-/// Where the customer of a purchase was found.
+/// The purchase that named the customer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CustomerOrigin {
     Purchase,
     /// A purchase that this one continues.
     Chain,
-    /// A purchase that had ended before this one was made outside the app.
+    /// The expired purchase that precedes this one, which was made outside the app.
     OutOfApp,
 }
 
-/// The customer of a purchase. It enters no history.
+/// The customer of a purchase. It is written to no workflow history.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NamedCustomer {
     pub name: CustomerName,

@@ -1,8 +1,8 @@
 //! Google Play's Developer API, version 3: subscriptions, one-time purchases and their orders.
 //!
-//! See <https://developers.google.com/android-publisher>. A check takes two to four requests with the access token of a
-//! service account. What is shown is a [`shown::ShownPurchase`]; its meaning is that of the function that the store is
-//! built with.
+//! See <https://developers.google.com/android-publisher>. A check takes two to four requests with a service account's
+//! access token. Its result is a [`shown::ShownPurchase`]; the function with which the store is constructed turns it
+//! into a verification.
 
 pub mod account;
 pub mod batch;
@@ -39,15 +39,15 @@ use std::fmt;
 use std::time::Duration;
 use url::Url;
 
-/// Name of the store in `platforms.store`.
+/// Name of the store in the column `platforms.store`.
 pub const STORE: &str = "google";
-/// The setting of a platform with the name of the app's package.
+/// The platform's setting that holds the app's package name.
 pub const PACKAGE_NAME: &str = "package_name";
 
 /// The default of [`Settings::give_up_after`].
 const GIVE_UP_AFTER: Duration = Duration::from_secs(15 * 60);
-/// The default of [`Settings::per_second`]: four fifths of Google's quota of 3,000 per minute and bucket
-/// (<https://developers.google.com/android-publisher/quotas>). The app's own server has the rest.
+/// The default of [`Settings::per_second`]: four fifths of Google's quota of 3,000 requests per minute and bucket
+/// (<https://developers.google.com/android-publisher/quotas>). The rest is left for the app's own server.
 const PER_SECOND: u32 = 40;
 
 #[derive(Debug, Clone)]
@@ -79,7 +79,7 @@ impl Settings {
     }
 }
 
-/// What a purchase means that the store shows.
+/// A function that turns a purchase as the store shows it into a verification.
 pub type Meaning = fn(&ShownPurchase) -> Verification;
 
 /// The verification with the Developer API.
@@ -105,14 +105,14 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// The service account of a platform's credentials; `None` if there is none that can sign.
+    /// Returns the service account from a platform's credentials; `None` if there is none that can sign.
     pub fn account(credentials: &SecretString) -> Option<ServiceAccount> {
         let credentials: Self = serde_json::from_str(credentials.expose_secret()).ok()?;
         ServiceAccount::parse(&credentials.service_account.into()).ok()
     }
 }
 
-/// The package of the platform's app; `None` if it is not set.
+/// Returns the package name of the platform's app; `None` if it is not set or invalid.
 fn package(subject: &Subject) -> Option<PackageName> {
     let name = subject.own.settings.as_ref()?.get(PACKAGE_NAME)?;
     PackageName::new(name.as_str()?)
@@ -139,9 +139,9 @@ impl Google {
         }
     }
 
-    /// The next step of a check, or its answer.
+    /// Returns the next request of a check with its bucket.
     fn step(&self, subject: &Subject, replies: &[Replied]) -> Result<(Request, Bucket), Answer> {
-        // The sample of another data directory, or of one that is under `serve` now: no store knows it.
+        // A sample of another data directory, or of one that now runs `settle serve`: no store knows it.
         let is_sample = is_sample_purchase(&subject.receipt_id);
         let token = PurchaseToken::try_from(subject.receipt_id.clone());
         let token = token.ok().filter(|_| !is_sample).ok_or_else(unknown)?;
@@ -158,17 +158,17 @@ impl Google {
     }
 }
 
-/// The answer about a text that is no purchase of the store.
+/// Returns the answer about a text that is no purchase token.
 const fn unknown() -> Answer {
     Answer::Verification(Verification::Parked(Parked::UnknownReceipt))
 }
 
-/// The answer to a check whose access token cannot be requested.
+/// Returns the answer to a check whose access token cannot be requested.
 fn without_token(error: ReadError) -> Answer {
     match error {
         ReadError::Refused(_) => Answer::Refused,
         ReadError::Retry(retry) => Answer::Retry(retry),
-        // The exchange has no resource.
+        // A token request has no resource, so these errors cannot occur.
         ReadError::Malformed | ReadError::Unknown | ReadError::Gone => Answer::Refused,
     }
 }

@@ -11,11 +11,11 @@ const NANOS: i128 = 1_000_000_000;
 #[serde(try_from = "RawMoney")]
 pub struct Money {
     pub amount: Decimal,
-    /// The ISO 4217 code; `None` if what the store shows is no such code.
+    /// The ISO 4217 code; `None` if the store shows none, or an invalid one.
     pub currency: Option<String>,
 }
 
-/// Google's form: units and nanos, each absent for 0. Units are 64 bits, so they are a text
+/// Google's form: units and nanos, each absent if 0. Units are 64-bit integers, which JSON has as text
 /// (<https://protobuf.dev/programming-guides/json/>).
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -25,7 +25,7 @@ struct RawMoney {
     nanos: Option<Whole>,
 }
 
-/// A whole number, as a text or not.
+/// An integer, as a number or as text.
 #[derive(Deserialize)]
 #[serde(untagged)]
 pub(super) enum Whole {
@@ -68,7 +68,7 @@ impl TryFrom<RawMoney> for Money {
     }
 }
 
-/// Whether a text is a code of so many capitals, such as that of a currency or a country.
+/// Returns whether a text is a code of `letters` capital letters, such as that of a currency or a country.
 pub(super) fn is_code(text: &str, letters: usize) -> bool {
     text.len() == letters && text.bytes().all(|letter| letter.is_ascii_uppercase())
 }

@@ -1,6 +1,5 @@
-//! Reads an order, the resource `Order`
-//! (<https://developers.google.com/android-publisher/api-ref/rest/v3/orders>). Of the buyer's address only the country is
-//! read.
+//! Parses an order, the resource `Order` (<https://developers.google.com/android-publisher/api-ref/rest/v3/orders>). Of
+//! the buyer's address, only the country is read.
 
 use super::money::{Money, is_code};
 use super::shown::{OfferPhase, OrderLine, OrderRefund, OrderState, PurchaseToken, ShownOrder};
@@ -49,7 +48,7 @@ struct Line {
 struct SubscriptionDetails {
     base_plan_id: Option<String>,
     offer_id: Option<String>,
-    /// The deprecated form of the next field.
+    /// The deprecated form of `offer_phase_details`.
     offer_phase: Option<String>,
     #[serde(default)]
     offer_phase_details: PhaseDetails,

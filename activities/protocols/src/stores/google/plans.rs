@@ -1,6 +1,6 @@
-//! Reads the base plans of a subscription product, the resource `Subscription`
-//! (<https://developers.google.com/android-publisher/api-ref/rest/v3/monetization.subscriptions>): how long their terms,
-//! grace and hold are. Prices of the catalogue are not read: an order has what was paid.
+//! Parses the base plans of a subscription product, the resource `Subscription`
+//! (<https://developers.google.com/android-publisher/api-ref/rest/v3/monetization.subscriptions>): the lengths of their
+//! terms, grace periods and holds. Catalogue prices are not read, because an order shows what was paid.
 
 use super::Settings;
 use super::request::{PackageName, encoded, get, is_path_id};
@@ -10,8 +10,8 @@ use crate::stores::Bucket;
 use domain::verification::{Term, Unit};
 use serde::Deserialize;
 
-/// The members that are requested. With the prices of all countries, a product would not fit into the first 64 KiB of a
-/// body, of which no more is read.
+/// The members to request. Only the first 64 KiB of a body are read, and with the prices of all countries a product
+/// would not fit into them.
 const FIELDS: &str =
     "basePlans(basePlanId,autoRenewingBasePlanType,installmentsBasePlanType,prepaidBasePlanType)";
 
@@ -23,7 +23,7 @@ pub struct BasePlan {
     pub term: Option<Term>,
     /// Days of grace; `None` for the store's default, which depends on the term.
     pub grace_days: Option<u16>,
-    /// Days of hold; `None` for the store's default, 60 days less those of grace.
+    /// Days of hold; `None` for the store's default, which is 60 days minus the days of grace.
     pub hold_days: Option<u16>,
 }
 
@@ -51,7 +51,7 @@ struct Durations {
     account_hold_duration: Option<String>,
 }
 
-/// The request of a product's base plans; `None` if the id is none, or the address no URL.
+/// Returns the request for a product's base plans; `None` if the id is invalid, or if the URL cannot be built.
 pub fn request(
     settings: &Settings,
     package: &PackageName,
@@ -63,10 +63,10 @@ pub fn request(
     Some((request, settings.bucket("publishing")))
 }
 
-/// Reads the reply to [`request`].
+/// Parses the reply to [`request`].
 ///
 /// # Errors
-/// [`ReadError`] if there is no product in it.
+/// Fails with a [`ReadError`] if the reply contains no product.
 pub fn plans(reply: &Reply) -> Result<Vec<BasePlan>, ReadError> {
     let listed: Listed = resource(reply)?;
     Ok(listed.base_plans.into_iter().map(Plan::shown).collect())
@@ -88,7 +88,7 @@ impl Plan {
     }
 }
 
-/// A term in ISO 8601, such as `P1M`; `None` for another form, or of no length.
+/// Parses a term in ISO 8601, such as `P1M`; `None` for any other form, and for a length of 0.
 fn term(text: &str) -> Option<Term> {
     let (count, letter) = counted(text)?;
     let unit = match letter {
@@ -101,12 +101,12 @@ fn term(text: &str) -> Option<Term> {
     (count > 0).then_some(Term { count, unit })
 }
 
-/// A number of days in ISO 8601, such as `P0D`.
+/// Parses a number of days in ISO 8601, such as `P0D`.
 fn days(text: &str) -> Option<u16> {
     counted(text).and_then(|(count, letter)| (letter == "D").then_some(count))
 }
 
-/// The number and the letter of a duration with one unit.
+/// Splits a duration with one unit into its number and the unit's letter.
 fn counted(text: &str) -> Option<(u16, &str)> {
     let text = text.strip_prefix('P')?;
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();

@@ -1,4 +1,4 @@
-//! Reads a one-time purchase, the resource `ProductPurchaseV2`
+//! Parses a one-time purchase, the resource `ProductPurchaseV2`
 //! (<https://developers.google.com/android-publisher/api-ref/rest/v3/purchases.productsv2>).
 
 use super::customer::named;
@@ -18,7 +18,7 @@ pub struct Product {
     order_id: Option<String>,
     region_code: Option<String>,
     acknowledgement_state: Option<String>,
-    /// Present for a tester's purchase alone.
+    /// Present only for a tester's purchase.
     test_purchase_context: Option<IgnoredAny>,
     obfuscated_external_account_id: Option<String>,
     #[serde(default)]
@@ -50,12 +50,12 @@ struct OfferDetails {
 }
 
 impl Product {
-    /// The customer's account in the app.
+    /// Returns the customer, by the account id that the app passed.
     pub fn customer(&self) -> Option<CustomerName> {
         named(self.obfuscated_external_account_id.as_deref())
     }
 
-    /// The purchase, without its order. `None`: its state is not known to this version.
+    /// Returns the purchase, without its order; `None` if this version does not know the purchase's state.
     pub fn shown(self, at: Timestamp) -> Option<ShownPurchase> {
         let stage = match self.purchase_state_context.purchase_state.as_str() {
             "PENDING" => PurchaseStage::Pending,

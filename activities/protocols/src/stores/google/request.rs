@@ -1,5 +1,5 @@
 //! The requests of the Google Play Developer API, version 3
-//! (<https://developers.google.com/android-publisher/api-ref/rest>). Their paths contain tokens of purchases, so the URLs
+//! (<https://developers.google.com/android-publisher/api-ref/rest>). Their paths contain purchase tokens, so their URLs
 //! are never logged or stored.
 
 use super::Settings;
@@ -11,7 +11,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 const API_URL: &str = "https://androidpublisher.googleapis.com";
 pub(super) const USER_AGENT: &str = concat!("settle/", env!("CARGO_PKG_VERSION"));
-/// Maximum length of an id and of a package's name.
+/// Maximum length of an id and of a package name.
 const MAX_CHARS: usize = 200;
 
 /// The characters to percent-encode: all except RFC 3986's unreserved ones.
@@ -21,13 +21,13 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'_')
     .remove(b'~');
 
-/// The name of an app's package, as a part of a path.
+/// An app's package name, which is a part of a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PackageName(String);
 
 impl PackageName {
-    /// `None` for a text that is no package's name
-    /// (<https://developer.android.com/build/configure-app-module#set-application-id>).
+    /// Parses a package name (<https://developer.android.com/build/configure-app-module#set-application-id>); `None` if
+    /// the text is not one.
     pub fn new(text: &str) -> Option<Self> {
         let is_part = |part: &str| {
             let is_plain = part
@@ -40,7 +40,7 @@ impl PackageName {
     }
 }
 
-/// What a request is about.
+/// The subject of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Query {
     Purchase(PurchaseKind, PurchaseToken),
@@ -48,7 +48,7 @@ pub enum Query {
     Order(String),
 }
 
-/// The request of a resource, in the bucket of its quota; `None` if its address is no URL.
+/// Returns the request for a resource, with the bucket of its quota; `None` if the URL cannot be built.
 pub fn request(
     settings: &Settings,
     package: &PackageName,
@@ -69,7 +69,7 @@ pub fn request(
     Some((request, settings.bucket(bucket)))
 }
 
-/// A GET of a path below the package, with these parameters.
+/// Returns a GET of a path below the package, with these parameters.
 pub(super) fn get(
     settings: &Settings,
     package: &PackageName,
@@ -91,7 +91,7 @@ pub(super) fn get(
     }
     let headers = [("accept", "application/json"), ("user-agent", USER_AGENT)];
     let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned()));
-    // Google's address is guarded like any other; one that the operator configured may be in any network.
+    // Google's address is checked like any other; an address that the operator configured may be in any network.
     Some(Request {
         method: Method::Get,
         url: url.parse().ok()?,
@@ -102,8 +102,8 @@ pub(super) fn get(
     })
 }
 
-/// Whether a text can be the id of a product or an order, such as `GPA.1234-5678-9012-12345..0`. URL parsers remove `.`
-/// and `..` from a path even when they are percent-encoded.
+/// Returns whether a text can be the id of a product or an order, such as `GPA.1234-5678-9012-12345..0`. `.` and `..`
+/// are no ids: URL parsers remove them from a path even when they are percent-encoded.
 pub(super) fn is_path_id(id: &str) -> bool {
     let is_visible = id.bytes().all(|byte| byte.is_ascii_graphic());
     is_plain(id, MAX_CHARS) && is_visible && !matches!(id, "." | "..")

@@ -1,4 +1,4 @@
-//! Interprets replies of the Google Play Developer API. Texts of the API are compared with fixed names, and never
+//! Interprets replies of the Google Play Developer API. Texts from the API are compared with fixed names, and never
 //! repeated.
 
 use crate::http::Reply;
@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::time::Duration;
 
-/// Reasons of an error that the API throttles us, also with the status 403.
+/// Error reasons for throttling, which occur with the status 403 too.
 const THROTTLED: [&str; 6] = [
     "rateLimitExceeded",
     "userRateLimitExceeded",
@@ -17,32 +17,32 @@ const THROTTLED: [&str; 6] = [
     "RATE_LIMIT_EXCEEDED",
     "RESOURCE_EXHAUSTED",
 ];
-/// Reasons of an error that the API is not enabled in the account's project.
+/// Error reasons that mean that the API is not enabled in the account's project.
 const API_DISABLED: [&str; 2] = ["accessNotConfigured", "SERVICE_DISABLED"];
-/// The reason of a 401 for an account that has no right, where other interfaces of Google answer 403.
+/// The reason of a 401 for an account without rights. Google's other APIs answer 403 instead.
 const NO_RIGHT: &str = "permissionDenied";
-/// The reason of a 404 for a package that the account's developer does not have.
+/// The reason of a 404 for a package that does not belong to the account's developer.
 const NO_APP: &str = "applicationNotFound";
 
-/// The class of a failure to read an answer with the status 200.
+/// The class of a response with the status 200 that cannot be parsed.
 pub(super) const UNREADABLE: &str = "unreadable";
 
-/// Why a request gave no resource.
+/// Why a request returned no resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReadError {
-    /// The API takes the id for none (HTTP 400).
+    /// The API refuses the id as malformed (HTTP 400).
     Malformed,
     /// The API does not know the id (HTTP 404).
     Unknown,
-    /// The API knew the id (HTTP 410): a subscription 60 days after its end.
+    /// The API once knew the id (HTTP 410), such as that of a subscription that ended 60 days ago.
     Gone,
-    /// No read of the platform can succeed until an admin acts.
+    /// Every read for the platform fails until an admin acts.
     Refused(AccessProblem),
     /// The request has to be repeated.
     Retry(Retry),
 }
 
-/// Why no read of a platform can succeed. The messages repeat nothing of a credential or an answer.
+/// Why every read for a platform fails. The messages repeat nothing from a credential or a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AccessProblem {
     #[error("Google refuses the key of the service account: upload a new key file")]
@@ -60,7 +60,7 @@ pub enum AccessProblem {
     App,
 }
 
-/// The error of an answer.
+/// The error object of a response.
 #[derive(Deserialize)]
 struct ErrorBody {
     error: ErrorObject,
@@ -90,10 +90,10 @@ impl ErrorObject {
     }
 }
 
-/// Reads the resource that a request is about.
+/// Parses the resource that was requested.
 ///
 /// # Errors
-/// [`ReadError`] if there is none in the reply.
+/// Fails with a [`ReadError`] if the reply contains no resource.
 pub fn resource<T: DeserializeOwned>(reply: &Reply) -> Result<T, ReadError> {
     let (status, retry_after, body) = match reply {
         Reply::Answer {
@@ -112,18 +112,18 @@ pub fn resource<T: DeserializeOwned>(reply: &Reply) -> Result<T, ReadError> {
     Err(refusal(status, retry_after, body))
 }
 
-/// A JSON text as a value. A half of a surrogate pair, as in a text of a customer, spoils no other field.
+/// Parses JSON. An unpaired surrogate, for example in a customer's text, does not affect any other field.
 pub(super) fn json<T: DeserializeOwned>(body: &str) -> Option<T> {
     let read = serde_json::from_str(body).or_else(|_| serde_json::from_str(&readable_json(body)));
     read.ok()
 }
 
-/// An answer with the status 200 that cannot be read. `why` continues the sentence.
+/// Returns the error for a response with the status 200 that cannot be parsed. `why` continues the sentence.
 pub(super) fn unreadable(why: &str) -> ReadError {
     Retry::new(UNREADABLE, format!("HTTP 200, but {why}")).into()
 }
 
-/// An answer that shows something that this version does not know.
+/// Returns the error for a response with a value that this version does not know.
 pub(super) fn unknown_value(why: &str) -> ReadError {
     let retry = Retry::new("unknown_value", format!("HTTP 200, but {why}"));
     ReadError::Retry(Retry {
@@ -132,9 +132,10 @@ pub(super) fn unknown_value(why: &str) -> ReadError {
     })
 }
 
-/// The class of an answer with another status than 200.
+/// Returns the error for a response with a status other than 200.
 fn refusal(status: u16, retry_after: Option<&str>, body: &str) -> ReadError {
-    // The API's own errors have a body with their status. That of a proxy does not end what is known of a purchase.
+    // The API's own errors repeat the status in their body. An error from a proxy does not, and must not end a known
+    // purchase.
     let error = json::<ErrorBody>(body).map(|body| body.error);
     let error = error.filter(|error| error.code == status);
     let has = |names: &[&str]| error.as_ref().is_some_and(|error| error.has(names));
@@ -152,7 +153,7 @@ fn refusal(status: u16, retry_after: Option<&str>, body: &str) -> ReadError {
     }
 }
 
-/// The class of a status that says nothing of what was requested.
+/// Returns the error for a status that says nothing about what was requested.
 pub(super) fn unusual(status: u16, retry_after: Option<&str>) -> ReadError {
     match status {
         429 => throttled(status, retry_after),
@@ -179,7 +180,7 @@ pub(super) fn throttled(status: u16, retry_after: Option<&str>) -> ReadError {
     })
 }
 
-/// A `Retry-After` in seconds. Its other form, a date, is ignored.
+/// Parses a `Retry-After` in seconds. Its other form, a date, is ignored.
 fn seconds(text: &str) -> Option<Duration> {
     text.trim().parse().ok().map(Duration::from_secs)
 }

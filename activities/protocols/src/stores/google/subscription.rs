@@ -1,8 +1,8 @@
-//! Reads a subscription, the resource `SubscriptionPurchaseV2`
+//! Parses a subscription, the resource `SubscriptionPurchaseV2`
 //! (<https://developers.google.com/android-publisher/api-ref/rest/v3/purchases.subscriptionsv2>).
 //!
-//! Only the fields that are used are read, each with its documented type. Members that are not named here are skipped,
-//! among them the customer's name, mail address and answers to surveys.
+//! Only the fields that settle uses are parsed, each with its documented type. All other members are skipped, among
+//! them the customer's name, email address and survey answers.
 
 use super::customer::Accounts;
 use super::money::{Money, is_code};
@@ -28,7 +28,7 @@ pub struct Subscription {
     paused_state_context: Option<Paused>,
     in_grace_period_state_context: Option<Declined>,
     on_hold_state_context: Option<Declined>,
-    /// Present for a tester's purchase alone, and empty.
+    /// Present only for a tester's purchase; always empty.
     test_purchase: Option<IgnoredAny>,
     #[serde(default)]
     line_items: Vec<Item>,
@@ -157,7 +157,7 @@ struct Replacement {
 }
 
 impl Subscription {
-    /// The customer's accounts in the app: of the purchase, and of the one that had ended before it.
+    /// Returns the customer's account ids: those of the purchase, and those of the expired purchase that precedes it.
     pub fn accounts(&self) -> [Option<&Accounts>; 2] {
         let context = self.out_of_app_purchase_context.as_ref();
         [
@@ -170,7 +170,7 @@ impl Subscription {
         self.linked_purchase_token.as_ref()
     }
 
-    /// The purchase, without orders. `None`: its state is not known to this version.
+    /// Returns the purchase, without orders; `None` if this version does not know the purchase's state.
     pub fn shown(self, at: Timestamp) -> Option<ShownPurchase> {
         let declined = [
             self.on_hold_state_context,
@@ -218,7 +218,7 @@ fn stage(name: &str) -> Option<PurchaseStage> {
     })
 }
 
-/// Whether a state of acknowledgement is that of an acknowledged purchase.
+/// Returns whether an acknowledgement state means that the purchase is acknowledged; `None` if the state is unknown.
 pub(super) fn is_acknowledged(state: Option<&str>) -> Option<bool> {
     match state? {
         "ACKNOWLEDGEMENT_STATE_ACKNOWLEDGED" => Some(true),
@@ -227,7 +227,7 @@ pub(super) fn is_acknowledged(state: Option<&str>) -> Option<bool> {
     }
 }
 
-/// The phase of an offer by the name of its type.
+/// Returns the offer phase with this type name.
 pub(super) fn named_phase(name: Option<&str>) -> Option<OfferPhase> {
     match name? {
         "BASE" => Some(OfferPhase::Base),
@@ -303,7 +303,7 @@ impl Item {
             (None, Some(_)) => Some(PlannedChange::Removal),
             (None, None) => None,
         };
-        // Absent for off, as is any default value.
+        // Google omits fields with a default value: an absent `autoRenewEnabled` means off.
         let renewal = match (&self.auto_renewing_plan, self.prepaid_plan) {
             (Some(plan), _) => Renewal::Automatic {
                 is_on: plan.auto_renew_enabled == Some(true),

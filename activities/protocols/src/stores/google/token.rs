@@ -1,4 +1,4 @@
-//! The exchange of a service account's signature for an access token
+//! Exchanges a service account's signature for an access token
 //! (<https://developers.google.com/identity/protocols/oauth2/service-account#httprest>).
 
 use super::Settings;
@@ -12,16 +12,16 @@ use secrecy::ExposeSecret as _;
 use serde::Deserialize;
 use std::time::Duration;
 
-/// Where Google issues access tokens. A key file names an address too, which is not read.
+/// The URL at which Google issues access tokens. The URL in the key file is not used.
 const TOKEN_URL: &str = "https://oauth2.googleapis.com/token";
-/// The path at an address that replaces Google's.
+/// The path of the exchange at an address that replaces Google's.
 const TOKEN_PATH: &str = "/token";
-/// The right to use the Google Play Developer API.
+/// The scope of the Google Play Developer API.
 const SCOPE: &str = "https://www.googleapis.com/auth/androidpublisher";
 const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
-/// Maximum length of an access token. Google's have about 1 KiB, and Google reserves up to 2 KiB.
+/// Maximum length of an access token. Google's tokens have about 1 KiB, and Google reserves up to 2 KiB.
 const MAX_TOKEN_BYTES: usize = 4096;
-/// Errors of RFC 6749 and of Google that a new credential alone mends.
+/// Errors of RFC 6749 and of Google that only a new credential can fix.
 const REFUSED: [&str; 5] = [
     "invalid_grant",
     "invalid_client",
@@ -30,7 +30,7 @@ const REFUSED: [&str; 5] = [
     "invalid_scope",
 ];
 const THROTTLED: [&str; 2] = ["rate_limit_exceeded", "slow_down"];
-/// A token is requested about once an hour.
+/// The bucket of token requests. A token is requested about once an hour.
 const BUCKET: Bucket = Bucket {
     name: "token",
     per_second: 2,
@@ -48,10 +48,10 @@ struct TokenError {
     error: String,
 }
 
-/// The request of an access token, signed at `now`.
+/// Returns the request for an access token, signed at `now`.
 ///
 /// # Errors
-/// The key cannot sign, or the address is no URL.
+/// Fails if the key cannot sign, or if the URL cannot be built.
 pub fn request(
     settings: &Settings,
     account: &ServiceAccount,
@@ -83,10 +83,10 @@ pub fn request(
     Ok((request, BUCKET))
 }
 
-/// Reads the reply to [`request`].
+/// Parses the reply to [`request`].
 ///
 /// # Errors
-/// [`ReadError`] if no token is issued.
+/// Fails with a [`ReadError`] if no token was issued.
 pub fn issued(reply: &Reply) -> Result<AccessToken, ReadError> {
     let (status, retry_after, body) = match reply {
         Reply::Answer {
@@ -114,7 +114,7 @@ pub fn issued(reply: &Reply) -> Result<AccessToken, ReadError> {
 }
 
 impl Issued {
-    /// The token, if it can be sent in a header and is valid for a while.
+    /// Returns the token if it can be sent in a header and is valid long enough.
     fn token(self) -> Option<AccessToken> {
         let token = &self.access_token;
         let is_visible = token.bytes().all(|byte| byte.is_ascii_graphic());

@@ -1,6 +1,6 @@
-//! The list of voided purchases, page by page
-//! (<https://developers.google.com/android-publisher/voided-purchases>). It is filtered by the time at which Google
-//! recorded a void, and was seen incomplete: it is one of several signs of a refund.
+//! The list of voided purchases, page by page (<https://developers.google.com/android-publisher/voided-purchases>). It
+//! is filtered by the time at which Google recorded a void. It has been seen to be incomplete, so it is only one of
+//! several signs of a refund.
 
 use super::Settings;
 use super::money::Whole;
@@ -15,23 +15,23 @@ use serde::Deserialize;
 use serde_json::Value;
 use std::time::Duration;
 
-/// How far back the list goes, with a margin for the clocks: an earlier beginning is an error.
+/// How far back the list goes, minus a margin for clock differences. Google answers an earlier start with an error.
 const REACH: Duration = DAY
     .saturating_mul(30)
     .saturating_sub(MINUTE.saturating_mul(5));
-/// Maximum number of entries of a page, so that it fits into the first 64 KiB of a body, of which no more is read.
+/// Maximum number of entries of a page. Only the first 64 KiB of a body are read, and a page must fit into them.
 const PAGE: &str = "50";
 
 /// An entry of the list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VoidedPurchase {
     pub token: PurchaseToken,
-    /// The order that was voided. A refund names an order, not the purchase.
+    /// The order that was voided. A refund names an order, not a purchase.
     pub order_id: Option<String>,
     pub purchased_at: Option<Timestamp>,
     pub voided_at: Timestamp,
     pub reason: VoidedReason,
-    /// Number of pieces, if only a part of them was refunded.
+    /// Number of refunded pieces, if only a part of them was refunded.
     pub quantity: Option<u32>,
 }
 
@@ -46,9 +46,9 @@ pub enum VoidedReason {
     Fraud,
     FriendlyFraud,
     Chargeback,
-    /// No app acknowledged the purchase in time.
+    /// The app did not acknowledge the purchase in time.
     Unacknowledged,
-    /// A number that this version does not know.
+    /// The number of a reason that this version does not know.
     Unknown(i64),
 }
 
@@ -56,7 +56,7 @@ pub enum VoidedReason {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VoidedPage {
     pub voided: Vec<VoidedPurchase>,
-    /// Number of entries that cannot be read.
+    /// Number of entries that cannot be parsed.
     pub unreadable: usize,
     /// The next page; `None` for the last one.
     pub next: Option<String>,
@@ -83,13 +83,13 @@ struct VoidedEntry {
     order_id: Option<String>,
     purchase_time_millis: Option<Whole>,
     voided_time_millis: Whole,
-    /// Absent for 0, as any default value can be.
+    /// Google omits fields with a default value: absent means 0.
     voided_reason: Option<i64>,
     voided_quantity: Option<u32>,
 }
 
-/// The request of a page of what was recorded from `since` on: with `page`, that of [`VoidedPage::next`]. `None` if its
-/// address is no URL.
+/// Returns the request for a page of the voids recorded since `since`; `page` is [`VoidedPage::next`] of the previous
+/// page. `None` if the URL cannot be built.
 pub fn request(
     settings: &Settings,
     package: &PackageName,
@@ -101,7 +101,7 @@ pub fn request(
     let since = since.to_string();
     let mut parameters = vec![
         ("startTime", since.as_str()),
-        // Subscriptions too.
+        // Lists subscriptions too.
         ("type", "1"),
         ("includeQuantityBasedPartialRefund", "true"),
         ("maxResults", PAGE),
@@ -111,11 +111,11 @@ pub fn request(
     Some((request, settings.bucket("orders")))
 }
 
-/// Reads the reply to [`request`].
+/// Parses the reply to [`request`].
 ///
 /// # Errors
-/// [`ReadError`] if there is no page in it. [`ReadError::Malformed`] means that the token of the page is no longer valid:
-/// the list is read again from its beginning.
+/// Fails with a [`ReadError`] if the reply contains no page. [`ReadError::Malformed`] means that the page token is no
+/// longer valid: the list must be read again from its beginning.
 pub fn page(reply: &Reply) -> Result<VoidedPage, ReadError> {
     let list: List = resource(reply)?;
     let all = list.voided_purchases.len();

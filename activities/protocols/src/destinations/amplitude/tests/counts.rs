@@ -4,7 +4,7 @@ use super::*;
 use crate::destinations::RenderNotes;
 use crate::destinations::amplitude::body::render_notes;
 
-/// The notes of rendering this event for an integration with these fields.
+/// Returns the notes of rendering this event for an integration with the additional fields `more`.
 fn notes(more: Value, unsent: &Unsent) -> RenderNotes {
     let destination = integration(more).0;
     render_notes(&destination, unsent, &render(&destination, unsent))

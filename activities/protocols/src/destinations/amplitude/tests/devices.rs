@@ -1,4 +1,4 @@
-//! Devices of customers: their ids and platforms as user properties, the app's own device id, and what devices report.
+//! Customers' devices: their ids and platforms as user properties, the app's own device id, and device events.
 
 use super::*;
 use crate::destinations::amplitude::device;
@@ -6,7 +6,7 @@ use domain::DeviceId;
 use domain::user::PROFILE_UPDATED;
 use storage::StreamedEvent;
 
-/// As many devices, newest first, on two platforms by turns.
+/// Returns `count` devices, newest first, alternating between two platforms.
 fn devices(count: usize) -> Value {
     let id = |kind: u8, number: usize| format!("{kind:08}-0000-4000-8000-{number:012}");
     let device = |number: usize| {
@@ -20,11 +20,11 @@ fn devices(count: usize) -> Value {
     (0..count).map(device).collect()
 }
 
-/// An event with as many devices of its customer.
+/// Returns an event whose customer has `count` devices.
 fn with_devices(event_type: &str, count: usize) -> Unsent {
     let mut body = user_body(event_type);
     body["devices"] = devices(count);
-    // The state over one environment or over certain platforms has no devices of its own.
+    // The user's state over one environment, or over certain platforms, has no devices of its own.
     let mut user_state = body.clone();
     user_state.as_object_mut().unwrap().remove("devices");
     Unsent {
@@ -119,7 +119,7 @@ fn the_apps_own_device_id_stands_for_ours_if_amplitude_takes_it() {
     }
 }
 
-/// An event of a device, with everything that is stored of it.
+/// Returns a stored device event with this `data`.
 fn streamed(data: &Value) -> StreamedEvent {
     StreamedEvent {
         id: EventId::new(uuid!("0f8f2a52-1f0a-5c5e-8a44-5d9b51a7c003")),
@@ -155,8 +155,8 @@ fn an_event_of_a_device_carries_the_purchase_and_no_receipt() {
     }
 }
 
-/// Before a login the user of a device and the store's customer are two users. Amplitude makes them one by the device
-/// id, because the events of the device name no other user.
+/// Before a login, the device's user and the store's customer are two users. Amplitude merges them by the device id,
+/// because the device's events name no other user.
 #[test]
 fn paywall_and_purchase_without_a_login_are_one_user() {
     for more in [json!({}), json!({ "user_id": "user_id" })] {
@@ -167,7 +167,7 @@ fn paywall_and_purchase_without_a_login_are_one_user() {
             panic!("{more}")
         };
         let impression = serde_json::from_str::<Value>(&body).unwrap()["event"].clone();
-        // A verified claim gives the purchase the id of the device.
+        // A verified claim gives the purchase the device's id.
         let own = Some(of_device.to_owned());
         let bought = TransitionKind::Purchased.event_type();
         let purchase = event(

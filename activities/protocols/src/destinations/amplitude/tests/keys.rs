@@ -1,4 +1,4 @@
-//! No key is shown, stored in clear or logged.
+//! No key is shown, stored in plain text or logged.
 
 use super::*;
 use base64::Engine as _;

@@ -1,4 +1,4 @@
-//! Bytes in, values out: settings, events, requests and answers, without a network.
+//! Settings, events, requests and responses as values, without a network.
 
 mod bodies;
 mod counts;
@@ -49,7 +49,7 @@ fn allowed() -> Allowed {
     }
 }
 
-/// The fields of an integration with all keys and `more`.
+/// Returns the fields of an integration with all keys and the additional fields `more`.
 fn fields(more: Value) -> Map<String, Value> {
     let mut fields = object(json!({
         "endpoint": "standard", "api_key": API_KEY, "secret_key": SECRET_KEY, "sandbox_api_key": SANDBOX_KEY,
@@ -58,7 +58,7 @@ fn fields(more: Value) -> Map<String, Value> {
     fields
 }
 
-/// A destination with all keys and `more`, and its stored keys.
+/// Returns an integration with all keys and the additional fields `more`, and its stored keys.
 fn integration(more: Value) -> (Destination, SecretString) {
     let integration = config::create(&fields(more), &allowed()).unwrap();
     let destination = Destination {
@@ -98,7 +98,7 @@ fn sibling(event_type: &str, n: u32) -> Sibling {
     }
 }
 
-/// Events of one revision, all of which were queued.
+/// Returns one event of each of these kinds, all queued in one revision.
 fn siblings(whats: &[TransitionKind]) -> Vec<Sibling> {
     (0..)
         .zip(whats)
@@ -106,7 +106,7 @@ fn siblings(whats: &[TransitionKind]) -> Vec<Sibling> {
         .collect()
 }
 
-/// A body of `user.*`, in the shape of the documentation.
+/// Returns a `user.*` body in its documented form.
 fn user_body(event_type: &str) -> Value {
     let platform = |id: &str| json!({"id": id, "name": "TV", "platform_type": "shop", "marketplace_app_id": "a"});
     json!({
@@ -159,7 +159,7 @@ fn data() -> Value {
     })
 }
 
-/// An event of a named customer.
+/// Returns an event of a customer with an external id.
 fn unsent(event_type: &str) -> Unsent {
     let is_user = event_type != PURCHASE_UPDATED;
     let attributes = json!({"attributes": {"verified": true, "revision": 2, "occurred_at": HAPPENED}, "data": data()});
@@ -199,7 +199,7 @@ fn unsent(event_type: &str) -> Unsent {
     }
 }
 
-/// An entry of the ledger; without an amount the price is not listed.
+/// Returns an entry of the ledger. Without an amount, its price is not listed.
 fn earned(kind: EntryKind, usd: Option<&str>) -> Earned {
     Earned {
         kind,
@@ -215,7 +215,7 @@ fn render(destination: &Destination, unsent: &Unsent) -> Rendered {
     super::body::render(destination, unsent)
 }
 
-/// The frozen body of an event that can be sent.
+/// Returns the frozen body of an event that must be sendable.
 fn body(destination: &Destination, unsent: &Unsent) -> String {
     match render(destination, unsent) {
         Rendered::Body(body) | Rendered::Revenue { body, .. } => body,
@@ -223,7 +223,7 @@ fn body(destination: &Destination, unsent: &Unsent) -> String {
     }
 }
 
-/// The event of a frozen body.
+/// Returns the event of a frozen body.
 fn event(destination: &Destination, unsent: &Unsent) -> Value {
     let frozen: Value = serde_json::from_str(&body(destination, unsent)).unwrap();
     frozen["event"].clone()
@@ -240,7 +240,7 @@ fn attempt(unsent: &Unsent, body: String) -> Attempt {
     }
 }
 
-/// Every type of event of a customer.
+/// Returns every event type about a customer.
 fn types() -> impl Iterator<Item = &'static str> {
     TransitionKind::ALL
         .iter()

@@ -3,7 +3,7 @@
 use super::*;
 use domain::user::{Attributes, PROFILE_UPDATED};
 
-/// The user's attributes besides the documented ones.
+/// Returns the user's attributes besides the documented ones.
 fn known() -> Value {
     json!({
         "will_renew": true, "expires_at": "2026-04-01T12:00:00.000000Z", "subscription_state": "active", "renewals": 1,
@@ -23,7 +23,7 @@ fn profile(user_profile: Value) -> Unsent {
     }
 }
 
-/// The event of a changed profile, without the version that sends it.
+/// Returns the event of a changed profile, without settle's version.
 fn shown(destination: &Destination) -> String {
     without_version(&serde_json::to_string_pretty(&event(destination, &profile(known()))).unwrap())
 }

@@ -1,4 +1,4 @@
-//! For any answer of Amplitude, each event has a verdict and no key is shown.
+//! For any response of Amplitude, each event has a verdict and no key is shown.
 
 use super::response::{BODIES, events, now};
 use super::*;
@@ -7,7 +7,7 @@ use crate::destinations::amplitude::response::judge;
 use crate::http::Reply;
 use storage::{EndpointSignal as Signal, Verdict};
 
-/// Bodies like Amplitude's, with anything in their fields.
+/// Generates bodies like Amplitude's, with arbitrary values in their fields.
 fn bodies() -> impl Strategy<Value = String> {
     const NAMES: &[&str] = &[
         "code",

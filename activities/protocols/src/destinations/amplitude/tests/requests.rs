@@ -1,4 +1,4 @@
-//! The bytes on the wire.
+//! Requests, byte for byte.
 
 use super::*;
 use crate::destinations::amplitude::deletion;
@@ -29,7 +29,7 @@ fn attempts(destination: &Destination, unsent: &[Unsent]) -> Vec<Attempt> {
         .collect()
 }
 
-/// The ledger's entry for an event of this type alone.
+/// Returns the ledger's entry for a single event of this type.
 fn payment(event_type: &str) -> Option<Earned> {
     let kinds = [
         (TransitionKind::Purchased, EntryKind::Initial),

@@ -1,4 +1,4 @@
-//! The settings, the mails as they are sent, and the verdicts on replies.
+//! The settings, the emails as they are sent, and the verdicts on replies.
 
 mod requests;
 mod response;

@@ -1,4 +1,4 @@
-//! Mails as they are sent.
+//! Emails as they are sent.
 
 use super::super::body::{Letter, render};
 use super::super::request::{HEADERS, request, test};
@@ -28,7 +28,7 @@ fn text(mail: &Mail) -> String {
     String::from_utf8(mail.message.clone()).unwrap()
 }
 
-/// Checks that a mail has exactly the headers that every mail has.
+/// Checks that an email has exactly the headers that every email has.
 fn check_headers(mail: &str) {
     let head = mail.split("\r\n\r\n").next().unwrap();
     let lines = head

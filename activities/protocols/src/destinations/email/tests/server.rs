@@ -1,4 +1,4 @@
-//! The SMTP server of the configuration.
+//! The configured SMTP server.
 
 use super::super::config::redact;
 use super::super::request::test;
@@ -126,7 +126,7 @@ fn the_password_in_a_reply_is_redacted() {
     ] {
         assert_eq!(redact(&config(), &text), shown, "{text}");
     }
-    // One of another length has padding.
+    // A password of another length is encoded with padding.
     let server = Server::parse(
         "smtps://user:hunter22@mail.example.com",
         "settle@example.com",

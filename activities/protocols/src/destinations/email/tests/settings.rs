@@ -165,7 +165,7 @@ fn recipients_are_of_the_domains_that_the_operator_allows() {
     }
 }
 
-/// Release 0.1.0 stored such addresses.
+/// Version 0.1.0 stored such addresses.
 #[test]
 fn a_stored_address_without_emails_can_be_replaced() {
     let stored = json!({ "to": ["\"a>b\"@example.com"], "subject_prefix": "[shop]" });

@@ -1,4 +1,4 @@
-//! Requests with several events of devices: their form, their id, and the setting.
+//! Requests with several device events: their form, their id, and the setting.
 
 use super::{URL, at, attempt, config, created, fields, header};
 use crate::destinations::Allowed;
@@ -67,7 +67,7 @@ fn without_batches_an_event_comes_by_itself() {
         numbered(1).delivery_id.to_string()
     );
     assert_eq!(one.body, br#"{"number":"1"}"#);
-    // A batch from before the setting was changed is sent again as it was.
+    // A batch that was first sent before the setting was changed is repeated unchanged.
     let before = streamed(&config, at(), &[1, 2].map(numbered)).unwrap();
     assert!(before.body.starts_with(b"["));
     assert!(streamed(&config, at(), &[]).is_err());

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 const PURCHASED: &str = "user.subscription.purchased";
 
-/// An event that was recorded before its customer had an external id.
+/// Returns an event that was recorded before its customer had an external id.
 fn unsent(event_type: &str, body: Value, external_id: Option<&str>) -> Unsent {
     let external_id = external_id.map(str::to_owned);
     Unsent {

@@ -1,4 +1,4 @@
-//! The settings, the bytes on the wire checked by a reference verifier, and the verdicts on replies.
+//! The settings, the requests as a reference verifier checks them, and the verdicts on replies.
 
 mod batches;
 mod bodies;
@@ -61,7 +61,7 @@ fn after(changed: &ChangedSettings) -> Config {
     config_of(&changed.settings, &changed.secret)
 }
 
-/// A webhook with a URL and these fields.
+/// Returns the configuration of a webhook with a URL and these fields.
 fn config(more: &Value) -> Config {
     let mut input = json!({ "url": URL });
     input.as_object_mut().unwrap().extend(fields(more));

@@ -35,7 +35,7 @@ fn event(event_type: &str, number: i64, refusals: i64) -> Attempt {
     }
 }
 
-/// The result of a failed attempt that counts.
+/// Returns the result of a failed attempt that counts as a step of the schedule.
 fn failed(verdict: Verdict, class: AttemptClass, error: String) -> EventResult {
     EventResult {
         delivery_id: attempt("").delivery_id,
@@ -211,7 +211,7 @@ fn a_user_event_fails_at_its_fifth_refusal_a_state_does_not() {
             verdict(status, UPDATED, 40).verdict,
             Verdict::Retry { .. }
         ));
-        // Events about destinations and others share the track of `user.*`, and must not block it either.
+        // Events about destinations and other subjects share the track of `user.*`, and must not block it either.
         assert_eq!(
             verdict(status, "destination.failing", 4).verdict,
             Verdict::Failed

@@ -1,4 +1,4 @@
-//! URLs that are secrets: where they are stored, what is shown of them, and what a change does.
+//! Secret URLs: where they are stored, what is shown of them, and what a change does.
 
 use super::{URL, config_of, created, destination, fields};
 use crate::destinations::webhook::config::{change, create, ready, redact, refusal, rotate};
@@ -22,7 +22,7 @@ fn changed(settings: &Value, secret: &SecretString, input: &Value) -> ChangedSet
     change(settings, secret, &fields(input), &Allowed::default()).unwrap()
 }
 
-/// Checks that a webhook's URL is encrypted, and that requests go there.
+/// Checks that a webhook's URL is encrypted, and that requests use it in full.
 fn check_sealed(settings: &Value, secret: &SecretString, url: &str, cut_off: &str) {
     assert!(!settings.to_string().contains(url), "{settings}");
     assert_eq!(config_of(settings, secret).url.as_str(), url);
@@ -94,7 +94,7 @@ fn what_is_stored_in_the_clear_is_sealed_once() {
             .unwrap()
             .is_none()
     );
-    // It remains encrypted, whatever else changes, and another URL is encrypted too.
+    // The URL stays encrypted when another setting changes, and a new URL is encrypted too.
     let batched = changed(
         &sealed.settings,
         &sealed.secret,

@@ -1,4 +1,4 @@
-//! The bytes on the wire: checked by a reference verifier, and in the narrowest form that every verifier parses.
+//! Signed requests, checked by a reference verifier and in the strict form that every verifier accepts.
 
 use super::{
     AT_SECONDS, BODY, ID, SECRET, URL, after, at, attempt, config, config_of, created, header,
@@ -40,7 +40,7 @@ fn signatures(config: &Config, at: Timestamp) -> Vec<String> {
         .collect()
 }
 
-/// The signed text, rebuilt from the headers.
+/// Returns the text that is signed, rebuilt from the headers and the body.
 fn signed_text(request: &Request) -> String {
     let body = std::str::from_utf8(&request.body).unwrap();
     format!(
@@ -240,7 +240,7 @@ fn a_replaced_secret_signs_until_its_overlap_ends() {
     );
     assert_eq!(shown(&second.shown).len(), 1);
     assert_ne!(shown(&second.shown), shown(&first.shown));
-    // Without overlap the old one is removed at once.
+    // Without an overlap the old key is removed at once.
     let third = rotated(&first, &rotation(None, 0, at()));
     assert_eq!(
         signatures(&after(&third), at().plus_millis(-HOUR_MS)).len(),
@@ -261,7 +261,7 @@ fn a_rotation_without_overlap_ends_earlier_overlaps() {
     let last = rotated(&third, &rotation(None, 0, latest));
     assert_eq!(signatures(&after(&last), latest).len(), 1);
     assert_eq!(until(&last), Value::Null);
-    // Only the keys of the replaced version end, and only those that sign are shown.
+    // Only the keys of the replaced version end, and only keys that sign are shown.
     let both = new(&json!({"url": URL, "signature": "v1,v1a"}));
     let both = rotated(&both, &rotation(None, DAY_MS, at()));
     let one = rotated(&both, &rotation(Some(SECRET), 0, later));
@@ -321,7 +321,7 @@ fn a_rotation_needs_a_new_key_and_overlaps_seven_days_at_most() {
         "secret"
     );
     assert_eq!(refused(&rotation(None, 7 * DAY_MS + 1, at())), "until");
-    // Rotating back to a secret that still overlaps makes it the newest, once.
+    // Rotating back to a secret that still overlaps makes it the newest key, without a duplicate.
     let second = rotated(&first, &rotation(None, DAY_MS, at()));
     let third = rotated(&second, &rotation(Some(SECRET), DAY_MS, at()));
     let back = signatures(&after(&third), at());
@@ -395,8 +395,8 @@ proptest! {
         prop_assert_eq!(request.body, body.into_bytes());
     }
 
-    /// The form: one space between signatures, one comma within each, padded standard base64; a plain integer as
-    /// timestamp; lower-case header names; no dot in the id.
+    /// The form is: one space between signatures, one comma within each, standard base64 with padding, a plain integer
+    /// as timestamp, lower-case header names, and no dot in the id.
     #[test]
     fn signed_headers_have_the_strictest_verifiers_form(
         random in any::<[u8; 32]>(), rounds in 0_usize..4, micros in 0_i64..4_000_000_000_000_000,

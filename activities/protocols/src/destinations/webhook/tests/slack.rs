@@ -1,4 +1,4 @@
-//! Bodies as messages for a chat: their shape, what no text in them can do, the setting, and Slack's answers.
+//! Bodies as chat messages: their form, what none of their texts can do, the setting, and Slack's responses.
 
 use super::{SECRET, URL, at, attempt, config, created, destination, fields, header};
 use crate::destinations::tests::{of_device, unsent};
@@ -32,7 +32,7 @@ fn settings(body: &Value) -> Value {
     created(&json!({ "url": URL, "body": body })).settings
 }
 
-/// The rendered body of a webhook with this setting.
+/// Returns the body rendered for a webhook with this value of the setting `body`.
 fn body(setting: &str, event_type: &str, event: Value) -> Value {
     let destination = destination(settings(&json!(setting)), None);
     match render(&destination, &named(event_type, event)) {
@@ -41,7 +41,7 @@ fn body(setting: &str, event_type: &str, event: Value) -> Value {
     }
 }
 
-/// The text of a message, which is all that its body has.
+/// Returns the text of a message, which is the body's only field.
 fn text(body: &Value) -> &str {
     assert_eq!(body.as_object().unwrap().len(), 1, "{body}");
     body["text"].as_str().unwrap()
@@ -161,7 +161,7 @@ fn a_message_is_signed_as_any_body_and_comes_by_itself() {
         .unwrap();
     assert_eq!(header(&sent, "webhook-signature"), expected);
     assert_eq!(header(&sent, "content-type"), "application/json");
-    // A batch from before the setting was changed is repeated as one message.
+    // A batch that was first sent before the setting was changed is repeated as one message.
     let batch = streamed(&config, at(), &[message.clone(), message]).unwrap();
     assert_eq!(
         serde_json::from_slice::<Value>(&batch.body).unwrap(),
@@ -228,7 +228,7 @@ fn the_setting_is_changed_reset_and_refused_with_its_choices() {
     );
 }
 
-/// Slack's documented answers (<https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks>).
+/// Slack's documented responses (<https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks>).
 #[test]
 fn the_answers_of_slack_are_judged() {
     let judged = |status: u16, body: &str, refusals: i64| {

@@ -1,4 +1,4 @@
-//! The bodies of events of devices: the store's ids by a setting alone.
+//! The bodies of device events: they include the store's ids only if the setting is on.
 
 use super::{created, destination, fields};
 use crate::destinations::tests::of_device;
@@ -24,7 +24,7 @@ fn start() -> Value {
     })
 }
 
-/// The `data` of an event at a webhook with these settings.
+/// Returns the `data` of a device event for a webhook with these settings.
 fn data(settings: &Value, body: &Value) -> Value {
     match render_streamed(&destination(settings.clone(), None), &of_device(body)) {
         Rendered::Body(body) => serde_json::from_str::<Value>(&body).unwrap()["data"].clone(),

@@ -1,4 +1,4 @@
-//! Bodies: every field of an answer, and what cannot be read.
+//! Bodies: every field of a response, and what cannot be parsed.
 
 use super::{OWN, RECEIPT, platform, read, replied};
 use crate::stores::amazon::Settings;

@@ -53,7 +53,7 @@ fn replied(status: u16, body: &str) -> Answer {
     )
 }
 
-/// The snapshot of a body about the receipt.
+/// Returns the snapshot from a body about the receipt.
 fn read(fields: Value) -> Snapshot {
     let mut body = json!({ "receiptId": RECEIPT });
     if let (Some(body), Value::Object(fields)) = (body.as_object_mut(), fields) {
@@ -243,7 +243,7 @@ fn a_body_about_no_receipt_is_retried() {
     ));
 }
 
-/// Answers of the shapes that Amazon documents, with invented values.
+/// Responses as Amazon documents them, with invented values.
 #[test]
 fn documented_answers_are_read() {
     let subscription = read(json!({

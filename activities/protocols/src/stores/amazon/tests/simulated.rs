@@ -1,4 +1,4 @@
-//! The store that simulates Amazon's answers.
+//! The simulated store, which responds as Amazon does.
 
 use super::{OWN, at, platform, receipt};
 use crate::http::Reply;
@@ -9,7 +9,7 @@ use serde_json::json;
 
 const DEMO: u128 = 1;
 
-/// A purchase of a platform.
+/// Returns a purchase on this platform.
 fn subject(number: u128, receipt_id: &str) -> Subject {
     Subject {
         platform: platform(number),
@@ -18,7 +18,7 @@ fn subject(number: u128, receipt_id: &str) -> Subject {
     }
 }
 
-/// Amazon's verification beside a simulated store.
+/// Returns Amazon's verification with a simulated store beside it.
 fn simulating() -> Amazon {
     let simulated = Simulated {
         platform: platform(DEMO),

@@ -1,4 +1,4 @@
-//! Key files, the request of an access token, and its replies.
+//! Key files, the request for an access token, and its replies.
 
 use super::{EMAIL, KEY_ID, answered, at, google, key_file, merged, pem, rsa_pem, subject};
 use crate::http::{Method, Reply};
@@ -29,7 +29,7 @@ fn account() -> ServiceAccount {
     parsed(&key_file()).unwrap()
 }
 
-/// The header and the claims of a request's signature, which is verified.
+/// Verifies a request's signature, and returns its header and claims.
 fn assertion(body: &[u8]) -> [Value; 2] {
     let fields: Vec<(String, String)> = form_urlencoded::parse(body).into_owned().collect();
     let grant = "urn:ietf:params:oauth:grant-type:jwt-bearer";

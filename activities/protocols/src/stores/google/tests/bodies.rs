@@ -1,4 +1,4 @@
-//! Bodies of purchases: every field that is read, and states from the cases of real life.
+//! Bodies of purchases: every field that is parsed, and states from real cases.
 
 use super::{OLD, ORDER, answered, at, error, item, read, shown, subscription, time, token};
 use crate::stores::google::money::Money;
@@ -16,7 +16,7 @@ fn euros(amount: &str) -> Money {
     }
 }
 
-/// The only item of a subscription with these members.
+/// Returns the only item of a subscription, with these members.
 fn read_item(members: Value) -> ShownItem {
     let mut shown = read(json!({ "lineItems": [item("monthly", members)] }));
     assert_eq!(shown.items.len(), 1);
@@ -84,7 +84,7 @@ fn the_fields_of_a_subscription_are_read() {
     assert_eq!((bare.items.len(), bare.linked), (0, None));
 }
 
-/// G08: a tester's purchase, whose acknowledgement is due in minutes.
+/// G08: a tester's purchase, whose acknowledgement is due within minutes.
 #[test]
 fn g08_a_testers_purchase_is_marked() {
     let due =
@@ -328,7 +328,7 @@ fn g33_the_pieces_that_are_not_refunded_are_shown() {
     );
 }
 
-/// G03: the old token of a change of plan, and the new one.
+/// G03: the old and the new token of a plan change.
 #[test]
 fn g03_a_change_of_plan_is_a_replacement_and_a_link() {
     let old = read(json!({
@@ -358,7 +358,7 @@ fn g10_a_pending_purchase_has_no_access_and_no_order() {
     assert_eq!((shown.started_at, shown.order_ids()), (None, Vec::new()));
 }
 
-/// G13: a downgrade that is due later.
+/// G13: a downgrade that takes effect later.
 #[test]
 fn g13_the_item_of_a_later_plan_is_not_paid() {
     let old = item(
@@ -400,7 +400,7 @@ fn g14_an_add_on_that_goes_has_an_end_of_its_own() {
     );
 }
 
-/// G15: a payment is late by 20 hours, without any notification.
+/// G15: a payment is 20 hours late, without any notification.
 #[test]
 fn g15_a_past_date_ends_no_access_while_it_is_active() {
     let shown = read(
@@ -410,7 +410,7 @@ fn g15_a_past_date_ends_no_access_while_it_is_active() {
     assert!(shown.expires_at() < Some(shown.at));
 }
 
-/// G22: a hold, as the answer to the notification of grace.
+/// G22: a hold, shown by the response to the check after a notification of grace.
 #[test]
 fn g22_the_answer_and_not_the_notification_shows_a_hold() {
     for (state, context, is_running) in [

@@ -1,4 +1,4 @@
-//! The requests of a check and their order, and the customer that they lead to.
+//! The requests of a check, their order, and the customer that they find.
 
 use super::{
     OLD, OLDEST, ORDER, PACKAGE, TOKEN, answered, check, error, google, item, order, outcome,
@@ -21,7 +21,7 @@ fn package() -> PackageName {
     PackageName::new(PACKAGE).unwrap()
 }
 
-/// The path of the next request after these replies.
+/// Returns the path of the next request after these replies, with its bucket.
 fn sent(replies: &[Replied]) -> String {
     match google().next(&subject(TOKEN), replies) {
         CheckStep::Send(request, bucket) => format!("{} {}", bucket.name, request.url),
@@ -183,7 +183,7 @@ fn the_chain_names_the_customer_of_a_purchase_that_does_not() {
     assert!(matches!(outcome(&away), CheckOutcome::Retry(_)));
 }
 
-/// G05: bought again in Play after the end, which is no link.
+/// G05: a purchase made in Play after the previous one had ended, which is not linked.
 #[test]
 fn g05_the_context_names_the_customer_outside_the_app() {
     let context = json!({

@@ -1,5 +1,5 @@
-//! The fields that are read, against Google's machine-readable description of the API: `androidpublisher.json` has the
-//! members and types of the resources, from the discovery document of revision 20261026.
+//! Compares the fields that are parsed with Google's machine-readable description of the API. `androidpublisher.json`
+//! has the members and types of the resources from the discovery document of revision 20261026.
 
 use super::at;
 use crate::http::Reply;
@@ -16,7 +16,8 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 const DESCRIPTION: &str = include_str!("androidpublisher.json");
-/// Members of which a resource has one at a time, and how deep they lie in others of these: their choices are independent.
+/// Groups of mutually exclusive members, with their nesting depth in other groups: nested groups are chosen
+/// independently.
 const EXCLUSIVE: &[(usize, &[&str])] = &[
     (
         0,
@@ -60,10 +61,10 @@ const EXCLUSIVE: &[(usize, &[&str])] = &[
         ],
     ),
 ];
-/// Number of samples after which each exclusive member was in one.
+/// Number of samples after which each exclusive member has occurred in one.
 const SAMPLES: usize = 16;
 
-/// A sample of a resource with all its members. `pick` chooses among exclusive members and names.
+/// Returns a sample of a resource with all its members. `pick` selects among exclusive members and enumeration names.
 fn sample(description: &Map<String, Value>, name: &str, pick: usize) -> Value {
     let members = description[name].as_object().expect("a resource");
     let is_chosen = |member: &str| {
@@ -108,12 +109,12 @@ fn value(description: &Map<String, Value>, member: &str, kind: &str, pick: usize
         "string" if member.ends_with("Duration") => "P7D".into(),
         "string" if member == "currencyCode" => "EUR".into(),
         "string" => format!("{member}-1").into(),
-        // The first name of an enumeration stands for none.
+        // The first name of an enumeration means "unspecified".
         _ => names[1 + pick % (names.len() - 1)].into(),
     }
 }
 
-/// The paths of all members of a sample.
+/// Collects the paths of all members of a sample.
 fn paths(value: &Value, path: &str, found: &mut Vec<String>) {
     match value {
         Value::Object(members) => {
@@ -135,7 +136,7 @@ fn without(mut sample: Value, path: &str) -> Value {
     sample
 }
 
-/// The paths of the members without which a resource is read differently.
+/// Returns the paths of the members that affect the parsed result.
 fn read(name: &str, reads: fn(&Value) -> String) -> BTreeSet<String> {
     let description: Map<String, Value> = serde_json::from_str(DESCRIPTION).expect("JSON");
     let mut read = BTreeSet::new();

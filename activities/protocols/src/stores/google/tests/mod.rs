@@ -1,4 +1,4 @@
-//! The requests, every class of error, and bodies: documented, strange and broken.
+//! The requests, every class of error, and bodies: documented, unexpected and broken.
 
 mod accounts;
 mod bodies;
@@ -44,19 +44,19 @@ fn token(text: &str) -> PurchaseToken {
     PurchaseToken::try_from(text.to_owned()).unwrap()
 }
 
-/// A new RSA key of so many bits in PKCS #8.
+/// Returns a new RSA key of this size in bits, in PKCS #8.
 fn rsa_pem(bits: usize) -> String {
     let key = RsaPrivateKey::new(&mut OsRng, bits).unwrap();
     key.to_pkcs8_pem(LineEnding::LF).unwrap().to_string()
 }
 
-/// The key of the tests.
+/// Returns the RSA key that all tests share.
 fn pem() -> &'static str {
     static PEM: OnceLock<String> = OnceLock::new();
     PEM.get_or_init(|| rsa_pem(2048))
 }
 
-/// The key file of a service account, as Google creates it.
+/// Returns the key file of a service account, as Google creates it.
 fn key_file() -> Value {
     json!({
         "type": "service_account", "project_id": "project", "private_key_id": KEY_ID, "private_key": pem(),
@@ -98,7 +98,7 @@ fn answered(status: u16, body: impl ToString) -> Replied {
     }
 }
 
-/// An error as the API writes it.
+/// Returns an error in the API's form.
 fn error(status: u16, reason: &str) -> Replied {
     let body = json!({ "error": {
         "code": status, "message": "a text of the store", "errors": [
@@ -108,7 +108,7 @@ fn error(status: u16, reason: &str) -> Replied {
     answered(status, body)
 }
 
-/// A subscription with these members besides an item, or in their place.
+/// Returns a subscription with one item. `members` add to its members or replace them.
 fn subscription(members: Value) -> Value {
     let base = json!({
         "kind": "androidpublisher#subscriptionPurchaseV2", "startTime": "2026-09-01T10:00:00Z",
@@ -119,7 +119,7 @@ fn subscription(members: Value) -> Value {
     merged(base, members)
 }
 
-/// An item of a subscription, with these members besides or in place of the usual ones.
+/// Returns an item of a subscription. `members` add to its members or replace them.
 fn item(plan: &str, members: Value) -> Value {
     let base = json!({
         "productId": "premium", "expiryTime": "2026-10-01T10:00:00Z", "latestSuccessfulOrderId": ORDER,
@@ -144,7 +144,7 @@ fn merged(mut base: Value, members: Value) -> Value {
     base
 }
 
-/// The purchase and its customer, as the replies show them.
+/// Returns the next step of a check after these replies.
 fn check(known: KnownPurchase, replies: &[Replied]) -> NextStep {
     next(&token(TOKEN), known, replies)
 }
@@ -156,7 +156,7 @@ fn outcome(replies: &[Replied]) -> CheckOutcome {
     }
 }
 
-/// The purchase that the replies show.
+/// Returns the purchase that the replies show.
 fn shown(replies: &[Replied]) -> ShownPurchase {
     match outcome(replies) {
         CheckOutcome::Shown(shown, _) => *shown,
@@ -164,7 +164,7 @@ fn shown(replies: &[Replied]) -> ShownPurchase {
     }
 }
 
-/// The subscription that a body shows; its order is not known to the store.
+/// Returns the subscription that a body shows. The store does not know its order.
 fn read(members: Value) -> ShownPurchase {
     let replies = [
         answered(200, subscription(members)),

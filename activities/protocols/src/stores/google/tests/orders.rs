@@ -1,4 +1,4 @@
-//! Orders: what was paid, for which period, and what went back.
+//! Orders: what was paid, for which period, and what was refunded.
 
 use super::{ORDER, TOKEN, answered, item, merged, order, shown, subscription, time, token};
 use crate::stores::google::money::Money;
@@ -6,7 +6,7 @@ use crate::stores::google::shown::{OfferPhase, OrderState, ShownOrder};
 use domain::text::decimal;
 use serde_json::{Value, json};
 
-/// An order with these members, as a check reads it.
+/// Returns an order with these members, as a check parses it.
 fn read(members: Value) -> ShownOrder {
     let body = order(ORDER, members);
     let replies = [answered(200, subscription(json!({}))), answered(200, body)];
@@ -129,7 +129,7 @@ fn every_state_of_an_order_is_read() {
     assert_eq!(shown.canceled_at, time("2026-09-02T00:00:00Z"));
 }
 
-/// G31: a refund without revocation, which the order alone shows.
+/// G31: a refund without revocation, which only the order shows.
 #[test]
 fn g31_an_order_shows_a_refund_that_no_notification_named() {
     let part = json!({
@@ -161,7 +161,7 @@ fn g31_an_order_shows_a_refund_that_no_notification_named() {
     assert_eq!(amounts, [decimal("1"), None, decimal("4")]);
 }
 
-/// G34: a tester's renewals, each with an order of its own.
+/// G34: a tester's renewals, each with its own order.
 #[test]
 fn g34_the_id_of_an_order_has_its_number() {
     let number = |id: &str| {
@@ -183,7 +183,7 @@ fn g34_the_id_of_an_order_has_its_number() {
     }
 }
 
-/// G01: the end of a hold moves the date of the item, not that of the paid period.
+/// G01: the end of a hold moves the item's date, but not the end of the paid period.
 #[test]
 fn g01_the_paid_period_ends_before_an_unrecovered_hold() {
     let details = json!({ "servicePeriodEndTime": "2026-10-01T10:00:00Z" });

@@ -86,7 +86,7 @@ fn a_403_and_a_429_can_mean_that_we_are_throttled() {
     assert_eq!(retry(replied).retry_after, Some(Duration::from_secs(17)));
 }
 
-/// G24: an outage over the end of a period is no end.
+/// G24: an outage during the end of a period does not end the purchase.
 #[test]
 fn g24_an_outage_ends_no_purchase() {
     for status in [500, 502, 503, 504, 599] {
@@ -134,7 +134,7 @@ fn no_retry_repeats_a_text_of_the_store() {
     }
 }
 
-/// G25: invented tokens of a device, and one that no path can hold.
+/// G25: tokens invented by a device, and one that no path can contain.
 #[test]
 fn g25_an_invented_token_costs_two_requests_and_is_unknown() {
     let invented = [error(400, "invalid"), error(404, "purchaseTokenNotFound")];
@@ -158,7 +158,7 @@ fn g25_an_invented_token_costs_two_requests_and_is_unknown() {
     }
 }
 
-/// G27: a token that is dead for 61 days.
+/// G27: a token that became invalid 61 days ago.
 #[test]
 fn g27_a_dead_token_ends_what_is_known_and_no_more() {
     let dead = [error(410, "purchaseTokenNoLongerValid")];

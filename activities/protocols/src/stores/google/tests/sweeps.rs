@@ -38,14 +38,14 @@ fn a_page_of_voided_purchases_is_requested() {
         of(at().minus(HOUR), Some("a+b/c=")),
         format!("startTime=1789996400000&{rest}&token=a%2Bb%2Fc%3D")
     );
-    // Thirty days back at most, with a margin of five minutes.
+    // The list goes back at most 30 days, minus a margin of five minutes.
     assert_eq!(
         of(at().minus(DAY * 40), None),
         format!("startTime=1787408300000&{rest}")
     );
 }
 
-/// G29, G07: a void names an order and a reason, and not the state of its purchase.
+/// G29, G07: an entry names an order and a reason, but not the state of its purchase.
 #[test]
 fn g29_a_voided_purchase_names_its_order() {
     let entry = |members: Value| {
@@ -122,7 +122,7 @@ fn an_empty_page_is_the_last_one() {
     assert_eq!(expired, Err(ReadError::Malformed), "the page's token");
 }
 
-/// Answers batches as Google does: one id that is not among `known` fails all of its batch. Returns the number of
+/// Replies to batches as Google does: one id that is not in `known` fails its whole batch. Returns the number of
 /// requests.
 fn answer_all(batches: &mut OrderBatches, known: &BTreeSet<String>) -> usize {
     let mut requests = 0;

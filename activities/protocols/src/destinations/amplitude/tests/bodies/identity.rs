@@ -1,4 +1,4 @@
-//! Who an event is about, which event it is and when it happened.
+//! The user, the type and the time of an event.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! The body of an event, and when it is not sent.
+//! The body of an event, and the cases in which it is not sent.
 
 mod identity;
 mod properties;
@@ -16,7 +16,7 @@ fn why(rendered: &Rendered) -> (&'static str, &str) {
     }
 }
 
-/// The event with siblings and this `data`.
+/// Returns an event with siblings of these kinds, after `change` is applied to its `data`.
 fn among(event_type: &str, whats: &[TransitionKind], change: impl FnOnce(&mut Value)) -> Unsent {
     let mut unsent = Unsent {
         siblings: siblings(whats),

@@ -148,12 +148,12 @@ fn values_too_long_for_amplitude_are_cut_and_counted() {
     let skus = event["user_properties"]["namiml_active_skus"]
         .as_array()
         .unwrap();
-    // Each takes 36 characters, two quotes and a comma.
+    // Each id takes 36 characters, two quotes and a comma.
     assert_eq!((skus.len(), &skus[25]), (26, &json!(format!("{:036}", 25))));
     assert_eq!(event["event_properties"][CAPPED], json!(1 + 74));
 }
 
-/// Every text and list that is longer than Amplitude keeps.
+/// Collects every text and list that is longer than Amplitude accepts.
 fn too_long(value: &Value, found: &mut Vec<String>) {
     match value {
         Value::String(text) if text.encode_utf16().count() > 1024 => found.push(text.clone()),

@@ -1,4 +1,4 @@
-//! Verdicts on answers, row by row of Amplitude's table.
+//! Verdicts on responses, row by row of Amplitude's table.
 
 mod refusals;
 mod schedule;
@@ -67,7 +67,7 @@ fn judge_answer(status: u16, body: Value, count: usize) -> DeliveryResult {
     judge_reply(&answer(status, &body.to_string()), &events(count))
 }
 
-/// Each event's class, its wait in milliseconds or its end, and whether the attempt counts.
+/// Returns, for each event, its class, its wait in milliseconds or its final result, and whether the attempt counts.
 fn summary(result: &DeliveryResult) -> Vec<(&'static str, String, bool)> {
     let became = |verdict: &Verdict| match verdict {
         Verdict::Delivered => "delivered".to_owned(),

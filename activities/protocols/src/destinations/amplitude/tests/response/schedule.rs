@@ -34,7 +34,7 @@ fn server_failures_are_retried_by_schedule() {
             );
         }
     }
-    // A 400 of a proxy is not Amplitude's answer: it costs nothing but time.
+    // A 400 from a proxy is not Amplitude's response: the retry costs nothing but time.
     let result = judge_reply(
         &answer(400, "<html>"),
         &[Attempt {

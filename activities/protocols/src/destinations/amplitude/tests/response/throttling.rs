@@ -1,4 +1,4 @@
-//! Amplitude limits a customer or the project.
+//! Responses with which Amplitude throttles a customer or the project.
 
 use super::*;
 
