@@ -54,7 +54,7 @@ pub struct IfNoneMatch(Vec<String>);
 const TAG_BYTES: usize = 12;
 
 impl IfNoneMatch {
-    /// Whether the client has the answer with this tag (RFC 9110, 13.1.2: the weak comparison).
+    /// Returns whether the client has the answer with this tag (RFC 9110, 13.1.2: the weak comparison).
     fn has(&self, tag: &str) -> bool {
         self.0
             .iter()
@@ -132,7 +132,7 @@ impl Output for Document {
     }
 }
 
-/// The beginning of a SHA-256, in hex.
+/// Returns the beginning of a SHA-256, in hex.
 pub fn short_digest(bytes: &[u8]) -> String {
     storage::hex(
         digest(&SHA256, bytes)

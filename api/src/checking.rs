@@ -50,7 +50,7 @@ impl Findings {
         }
     }
 
-    /// Number of violations of all rules.
+    /// Returns the number of violations of all rules.
     pub fn violations(&self) -> i64 {
         self.rules.iter().map(|rule| rule.violations).sum()
     }
@@ -92,7 +92,7 @@ impl Round {
         Some(std::mem::take(&mut self.findings))
     }
 
-    /// The value of the gauge: a repaired violation is shown until the end of the first whole round without it.
+    /// Returns the value of the gauge: a repaired violation is shown until the end of the first whole round without it.
     fn violations(&self) -> i64 {
         self.previous.max(self.findings.violations())
     }

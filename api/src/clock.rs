@@ -5,8 +5,8 @@ use ring::rand::{SecureRandom, SystemRandom};
 use std::time::{SystemTime, UNIX_EPOCH};
 use uuid::Uuid;
 
-/// The current time by this machine's clock. A test can move it: the fail point `clock.moved` names a file that holds
-/// the offset in milliseconds.
+/// Returns the current time by this machine's clock. A test can move it: the fail point `clock.moved` names a file that
+/// holds the offset in milliseconds.
 pub fn now() -> Timestamp {
     fail::fail_point!("clock.moved", |file| {
         let ahead = file

@@ -43,7 +43,7 @@ pub struct Field {
 }
 
 impl Field {
-    /// A wrong field. A name in a body can have 2 MiB, and is not sent back whole.
+    /// Returns a wrong field. A name in a body can have 2 MiB, and is not sent back whole.
     pub fn new(field: &str, expected: impl Into<String>) -> Self {
         Self {
             field: cut(field, MAX_NAME_BYTES),
@@ -138,14 +138,14 @@ impl Error {
         Self::Invalid(vec![Field::new(field, expected)])
     }
 
-    /// The error of a body that is larger than this number of bytes.
+    /// Returns the error of a body that is larger than this number of bytes.
     pub fn too_large(bytes: usize) -> Self {
         Self::TooLarge {
             limit: sizes::text(u64::try_from(bytes).unwrap_or(u64::MAX)),
         }
     }
 
-    /// The resource `what` with this id does not exist.
+    /// Returns the resource `what` with this id does not exist.
     pub fn missing(what: &str, id: impl std::fmt::Display) -> Self {
         Self::Missing(format!("there is no {what} `{id}`"))
     }
@@ -257,7 +257,7 @@ impl Error {
     }
 }
 
-/// The beginning of a text, without control characters.
+/// Returns the beginning of a text, without control characters.
 pub fn cut(text: &str, max_bytes: usize) -> String {
     let end = text.floor_char_boundary(max_bytes);
     let (shown, rest) = text.split_at(end);

@@ -65,7 +65,7 @@ impl Figures {
         Ok(())
     }
 
-    /// The gauges of destinations in the Prometheus text format. Sets the gauge of the age of all figures.
+    /// Returns the gauges of destinations in the Prometheus text format. Sets the gauge of the age of all figures.
     pub fn destinations(&self) -> Arc<str> {
         let shown = self.0.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(read_at) = shown.read_at {
@@ -83,8 +83,8 @@ const STATES: [DestinationState; 4] = [
     DestinationState::Disabled,
 ];
 
-/// The destinations that have samples of their own: all, or of many those that need a look first. They are in the order of
-/// their ids.
+/// Returns the destinations that have samples of their own: all, or of many those that need a look first. They are in
+/// the order of their ids.
 fn shown(all: &[OfDestination]) -> Vec<&OfDestination> {
     let mut shown: Vec<&OfDestination> = all.iter().collect();
     if shown.len() > MAX_SHOWN {

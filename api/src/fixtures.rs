@@ -7,7 +7,7 @@ use domain::{AppId, CollapseKey, Environment, EventId, TransferId, UserId};
 use storage::{PaymentView, TransferCause};
 use uuid::Uuid;
 
-/// A payment in USD by the list, or a change of it.
+/// Returns a payment in USD by the list, or a change of it.
 pub fn entry(number: i64, kind: EntryKind, usd: &str) -> PaymentView {
     let price = kind.is_payment().then(|| usd.to_owned());
     PaymentView {
@@ -32,7 +32,7 @@ pub fn entry(number: i64, kind: EntryKind, usd: &str) -> PaymentView {
     }
 }
 
-/// A transfer to robin@example.com.
+/// Returns a transfer to robin@example.com.
 pub fn transfer(cause: TransferCause, from: Option<&str>) -> Transfer {
     let side = |external_id: Option<&str>| TransferSide {
         user_id: UserId::new(Uuid::from_u128(1)),

@@ -88,7 +88,7 @@ static NAMED: LazyLock<BTreeMap<(String, String), String>> = LazyLock::new(|| {
     found
 });
 
-/// The name of a field's flag without dashes, by the rule.
+/// Returns the name of a field's flag without dashes, by the rule.
 pub fn of_field(field: &str) -> String {
     let end = ENDS
         .iter()
@@ -98,7 +98,7 @@ pub fn of_field(field: &str) -> String {
         .replace('_', "-")
 }
 
-/// The name of a field's flag in a command such as `settle purchase list`, without dashes.
+/// Returns the name of a field's flag in a command such as `settle purchase list`, without dashes.
 pub fn of(command: &str, field: &str) -> String {
     let command = command.strip_prefix("settle ").unwrap_or(command);
     NAMED

@@ -54,7 +54,8 @@ where
     V: Clone + Send + 'static,
     E: Clone + Send + 'static,
 {
-    /// The value of a key, as it is after this call began; `None` if there is no answer. `read` looks up several keys.
+    /// Returns the value of a key, as it is after this call began; `None` if there is no answer. `read` looks up
+    /// several keys.
     pub async fn find<R, F>(&self, key: &str, read: R) -> Option<Result<V, E>>
     where
         R: Fn(Vec<String>) -> F + Send + 'static,
@@ -104,7 +105,7 @@ where
 }
 
 impl<V, E> Turn<V, E> {
-    /// The next look-ups; with `None` the task ends.
+    /// Returns the next look-ups; with `None` the task ends.
     fn next(&self) -> Option<Vec<Waiting<V, E>>> {
         let mut queue = locked(&self.0);
         // Those of clients that went away need no answer.

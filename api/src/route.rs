@@ -46,7 +46,7 @@ pub struct Route {
 }
 
 impl Route {
-    /// Scope of the route: one app, or all.
+    /// Returns the scope of the route: one app, or all.
     pub fn scope(&self) -> Scope {
         let mut operation = Operation::default();
         (self.describe)(&mut operation, &mut Schemas::default());
@@ -57,7 +57,7 @@ impl Route {
         self.is_public || matches!(surface, Surface::All)
     }
 
-    /// A page that needs a sign-in with at least this role.
+    /// Returns a page that needs a sign-in with at least this role.
     pub fn page<H, T>(least: Role, method: &'static str, path: &'static str, handler: H) -> Self
     where
         H: Handler<T, Shared>,
@@ -78,7 +78,7 @@ impl Route {
         }
     }
 
-    /// A page that needs no sign-in: a file, or a step of signing in.
+    /// Returns a page that needs no sign-in: a file, or a step of signing in.
     pub fn open_page<H, T>(method: &'static str, path: &'static str, handler: H) -> Self
     where
         H: Handler<T, Shared>,
@@ -123,7 +123,7 @@ impl Route {
         }
     }
 
-    /// A route that needs a key with at least this role.
+    /// Returns a route that needs a key with at least this role.
     pub fn key<H, T, Parts>(
         least: Role,
         method: &'static str,
@@ -141,7 +141,7 @@ impl Route {
     }
 }
 
-/// A router for one method.
+/// Returns a router for one method.
 fn of<H, T>(method: &str, handler: H) -> MethodRouter<Shared>
 where
     H: Handler<T, Shared>,

@@ -108,7 +108,7 @@ pub fn router_of(surface: Surface, edge: Shared, dashboard: &'static Dashboard) 
     (dashboard.share)(all).with_state(edge)
 }
 
-/// The guard of a route that needs a key, or the sign-in of a page.
+/// Returns the guard of a route that needs a key, or the sign-in of a page.
 fn guard(edge: &Shared, route: &Route) -> Guard {
     Guard {
         edge: edge.clone(),
@@ -134,7 +134,7 @@ async fn known_host(
     }
 }
 
-/// The error for an unknown path.
+/// Returns the error for an unknown path.
 const fn no_path(surface: Surface) -> &'static str {
     match surface {
         Surface::Public => {
@@ -145,7 +145,7 @@ const fn no_path(surface: Surface) -> &'static str {
     }
 }
 
-/// The answer to another method than a path knows.
+/// Returns the answer to another method than a path knows.
 async fn wrong_method() -> Error {
     Error::Method
 }

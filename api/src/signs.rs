@@ -43,7 +43,7 @@ impl SignOfLife {
         sign
     }
 
-    /// Whether it is not stored although the process runs.
+    /// Returns whether it is not stored although the process runs.
     pub async fn is_missing(&self) -> bool {
         *self.state.lock().await == SignState::Missing
     }

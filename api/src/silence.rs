@@ -86,7 +86,7 @@ impl Watch {
     }
 }
 
-/// The platforms with an open alarm of a kind.
+/// Returns the platforms with an open alarm of a kind.
 async fn open(store: &Store, kind: &str) -> Result<BTreeSet<PlatformId>, Error> {
     let filter = AlarmFilter {
         open: Some(true),

@@ -16,7 +16,7 @@ pub fn bytes(text: &str) -> Option<u64> {
     number.trim().parse::<u64>().ok()?.checked_mul(*unit)
 }
 
-/// A size in the largest unit in which it is whole.
+/// Returns a size in the largest unit in which it is whole.
 pub fn text(size: u64) -> String {
     let unit = UNITS
         .iter()

@@ -17,12 +17,12 @@ impl Default for Workers {
 }
 
 impl Workers {
-    /// The number; `None` while it is not known.
+    /// Returns the number; `None` while it is not known.
     pub fn number(&self) -> Option<u64> {
         u64::try_from(self.0.load(Ordering::Relaxed)).ok()
     }
 
-    /// Whether no worker polls Temporal.
+    /// Returns whether no worker polls Temporal.
     pub fn are_missing(&self) -> bool {
         self.number() == Some(0)
     }

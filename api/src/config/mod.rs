@@ -68,7 +68,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// The public address of the page, without a slash at the end.
+    /// Returns the public address of the page, without a slash at the end.
     pub fn dashboard(&self) -> Option<String> {
         self.ui
             .url
@@ -167,7 +167,7 @@ pub struct Http {
 }
 
 impl Http {
-    /// Address of the whole API.
+    /// Returns the address of the whole API.
     pub fn api(&self) -> SocketAddr {
         self.admin_listen.unwrap_or(self.listen)
     }

@@ -92,12 +92,12 @@ static OF_KINDS: LazyLock<Vec<Variable>> = LazyLock::new(|| {
         .collect()
 });
 
-/// The kinds of destinations with a setting of origins, by their names.
+/// Returns the kinds of destinations with a setting of origins, by their names.
 fn origins_settings() -> impl Iterator<Item = (&'static str, OriginsSetting)> {
     destinations::kinds().filter_map(|kind| Some((kind.name(), kind.origins_setting()?)))
 }
 
-/// Each setting that has an environment variable, in the order in which people see them.
+/// Returns each setting that has an environment variable, in the order in which people see them.
 pub(super) fn variables() -> impl Iterator<Item = &'static Variable> {
     let of_stores = stores::all().flat_map(|store| store.variables);
     let of_kinds = OF_KINDS.iter();
@@ -172,7 +172,7 @@ pub(super) struct RawDestinations {
     pub(super) allow_http: bool,
 }
 
-/// The environment of this process. The only place that reads it.
+/// Returns the environment of this process. The only place that reads it.
 pub fn environment() -> Variables {
     #[expect(
         clippy::disallowed_methods,
@@ -267,7 +267,7 @@ impl Form {
     }
 }
 
-/// The value of a variable; an empty one counts as absent.
+/// Returns the value of a variable; an empty one counts as absent.
 fn non_empty(variables: &Variables, name: &str) -> Option<String> {
     variables.get(name).filter(|text| !text.is_empty()).cloned()
 }

@@ -169,8 +169,8 @@ fn http(raw: &Raw) -> Result<Http, Invalid> {
     })
 }
 
-/// Address of the whole API. Default: the port after that of `listen`, so that two processes on a machine need one
-/// setting each.
+/// Returns the address of the whole API. Default: the port after that of `listen`, so that two processes on a machine
+/// need one setting each.
 fn admin_listen(listen: SocketAddr, raw: &Raw) -> Result<Option<SocketAddr>, Invalid> {
     let next = match listen.port() {
         0 => 0,
@@ -208,7 +208,7 @@ fn connections(field: &str, number: usize, least: usize) -> Result<usize, Invali
     Err(invalid(field, format!("a number from {least} to 8192")))
 }
 
-/// The origins of a kind of destination, by its name.
+/// Returns the origins of a kind of destination, by its name.
 fn origins_of(raw: &RawOrigins) -> Result<(&'static str, Vec<Url>), Invalid> {
     let urls = raw
         .texts
@@ -288,7 +288,8 @@ fn networks(field: &str, texts: &[String]) -> Result<Vec<IpNet>, Invalid> {
         .collect()
 }
 
-/// The quiet window of a platform: two minutes unless set, one second to one hour, in whole seconds as the API has it.
+/// Returns the quiet window of a platform: two minutes unless set, one second to one hour, in whole seconds as the API
+/// has it.
 fn window(text: Option<&str>) -> Result<Duration, Invalid> {
     let expected = || {
         invalid(

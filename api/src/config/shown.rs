@@ -21,7 +21,7 @@ pub struct Setting {
 }
 
 impl Config {
-    /// All settings that have a variable.
+    /// Returns all settings that have a variable.
     pub fn shown(&self) -> Vec<Setting> {
         variables()
             .map(|variable| Setting {

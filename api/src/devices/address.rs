@@ -20,7 +20,7 @@ const FORWARDED: &str = "x-forwarded-for";
 const IPV6_PREFIXES: [u8; 2] = [64, 48];
 const IPV4_PREFIXES: [u8; 1] = [32];
 
-/// The networks around an address that a provider may assign to one customer, smallest first.
+/// Returns the networks around an address that a provider may assign to one customer, smallest first.
 pub fn networks(address: IpAddr) -> impl Iterator<Item = IpNet> {
     let lengths: &[u8] = if address.is_ipv4() {
         &IPV4_PREFIXES
@@ -32,7 +32,7 @@ pub fn networks(address: IpAddr) -> impl Iterator<Item = IpNet> {
         .filter_map(move |length| Some(IpNet::new(address, *length).ok()?.trunc()))
 }
 
-/// The largest of the [`networks`] of an address; with IPv4, the address alone.
+/// Returns the largest of the [`networks`] of an address; with IPv4, the address alone.
 pub fn site(address: IpAddr) -> IpNet {
     networks(address)
         .last()
@@ -44,8 +44,8 @@ pub fn site(address: IpAddr) -> IpNet {
 pub struct TrustedProxies(pub Vec<IpNet>);
 
 impl TrustedProxies {
-    /// The address of a request's client: the first one that is not a trusted proxy's, from the connection back along
-    /// `X-Forwarded-For`. If a proxy reports no valid address, the proxy's own.
+    /// Returns the address of a request's client: the first one that is not a trusted proxy's, from the connection back
+    /// along `X-Forwarded-For`. If a proxy reports no valid address, the proxy's own.
     pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let mut client = peer.to_canonical();
         let lines = headers
@@ -66,7 +66,8 @@ impl TrustedProxies {
         client
     }
 
-    /// Whether a request was forwarded by a proxy that is not configured: all clients of that proxy then count as one.
+    /// Returns whether a request was forwarded by a proxy that is not configured: all clients of that proxy then count
+    /// as one.
     pub fn is_unknown_proxy(&self, peer: IpAddr, headers: &HeaderMap) -> bool {
         let peer = peer.to_canonical();
         headers.contains_key(FORWARDED) && !self.0.iter().any(|network| network.contains(&peer))

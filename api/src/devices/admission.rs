@@ -96,7 +96,7 @@ enum Denial {
 }
 
 impl Gate {
-    /// The row of this gate in the table.
+    /// Returns the row of this gate in the table.
     pub const fn row(self) -> Row {
         match self {
             Self::AddressRequests => Row {
@@ -180,7 +180,7 @@ impl Gate {
     }
 }
 
-/// The row of a platform's quota.
+/// Returns the row of a platform's quota.
 const fn day(what: &'static str, setting: &'static str) -> Row {
     Row {
         what,

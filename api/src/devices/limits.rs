@@ -44,7 +44,7 @@ const CLAIMS: Rate = Rate {
 };
 
 impl Limits {
-    /// Bounds on the requests of each device and each address, and on the bytes of an address.
+    /// Returns bounds on the requests of each device and each address, and on the bytes of an address.
     pub fn new(device: Rate, address: Rate, bytes: Rate) -> Self {
         Self {
             devices: RateLimiter::dashmap(device.quota()),
@@ -93,8 +93,8 @@ impl Limits {
         self.check(&self.devices, &(device, shown))
     }
 
-    /// Whether new claims of an address are stored. Which of the claims of a request are new is known only once they are
-    /// stored, so the last request within the bound may exceed it.
+    /// Returns whether new claims of an address are stored. Which of the claims of a request are new is known only once
+    /// they are stored, so the last request within the bound may exceed it.
     pub fn may_claim(&self, address: IpAddr, now: Instant) -> bool {
         self.overdrawn()
             .get(&site(address))
@@ -149,7 +149,7 @@ impl Rate {
     }
 }
 
-/// The address, without the part that its owner chooses.
+/// Returns the address, without the part that its owner chooses.
 pub fn customer(address: IpAddr) -> IpAddr {
     networks(address)
         .next()

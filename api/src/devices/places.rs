@@ -94,7 +94,7 @@ mod tests {
         IpAddr::from(number.to_be_bytes())
     }
 
-    /// An address of a customer's network of a site.
+    /// Returns an address of a customer's network of a site.
     fn six(site: u16, network: u16, host: u16) -> IpAddr {
         IpAddr::from([0x2001, 0xdb8, site, network, 0, 0, 0, host])
     }

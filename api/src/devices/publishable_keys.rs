@@ -17,7 +17,7 @@ enum Miss {
 pub struct PublishableKeys(Lookups<Platform, Miss>);
 
 impl PublishableKeys {
-    /// The platform that a publishable key belongs to.
+    /// Returns the platform that a publishable key belongs to.
     ///
     /// # Errors
     /// The key is unknown, or the database does not answer.

@@ -40,7 +40,7 @@ const RESERVED: i64 = 10;
 pub const DEVICE_BYTES: i64 = 600;
 
 impl QuotaKind {
-    /// The share of one network in a bound.
+    /// Returns the share of one network in a bound.
     fn share(self, bounds: &DeviceUsage) -> i64 {
         (self.of(bounds) / SHARE).max(self.of(&LEAST))
     }
@@ -87,7 +87,7 @@ impl Holder {
         }
     }
 
-    /// The beginning of the sentence with which a request is refused.
+    /// Returns the beginning of the sentence with which a request is refused.
     const fn who(self) -> &'static str {
         match self {
             Self::Platform(Part::Whole) => PLATFORM_USED,
@@ -140,7 +140,7 @@ pub struct Quotas {
 }
 
 impl Quotas {
-    /// Whether devices of a platform may use more of these, from this network.
+    /// Returns whether devices of a platform may use more of these, from this network.
     ///
     /// # Errors
     /// What they used up of this day.
@@ -156,7 +156,8 @@ impl Quotas {
         })
     }
 
-    /// Whether a device may report more, from this network: the last tenth of a bound is for devices with a customer.
+    /// Returns whether a device may report more, from this network: the last tenth of a bound is for devices with a
+    /// customer.
     ///
     /// # Errors
     /// The device has none, and only that tenth is left of this day.
@@ -181,7 +182,7 @@ impl Quotas {
         }
     }
 
-    /// The bound of these kinds of which this part is used up; that of the network first.
+    /// Returns the bound of these kinds of which this part is used up; that of the network first.
     fn find_reached(
         &self,
         reporter: Reporter<'_>,
@@ -234,7 +235,7 @@ impl Quotas {
         Gate::Day(reached.kind).refuse_part(reached.holder.who(), until_next_day(now))
     }
 
-    /// Whether a device is new, and may be.
+    /// Returns whether a device is new, and may be.
     ///
     /// # Errors
     /// It may not, since there were too many new ones this day.
@@ -257,7 +258,7 @@ impl Quotas {
         Ok(is_new)
     }
 
-    /// Whether a login names a new customer, and may.
+    /// Returns whether a login names a new customer, and may.
     ///
     /// # Errors
     /// It may not, since there were too many new ones this day.
@@ -339,7 +340,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The number of a day (UTC).
+/// Returns the number of a day (UTC).
 fn day(now: Timestamp) -> i64 {
     now.micros().div_euclid(day_micros())
 }

@@ -23,7 +23,7 @@ const RESERVE_BYTES: u64 = 2 * 1024 * 1024 * 1024;
 const RESERVE_PART: u64 = 20;
 
 impl Reserve {
-    /// Whether less than the reserve is free.
+    /// Returns whether less than the reserve is free.
     pub fn is_used(self, space: Space) -> bool {
         let reserve = match self {
             Self::Automatic => RESERVE_BYTES.max(space.total / RESERVE_PART),
@@ -53,7 +53,7 @@ impl Room {
         }
     }
 
-    /// Whether a device may add something.
+    /// Returns whether a device may add something.
     ///
     /// # Errors
     /// It may not, since too little room is left.
@@ -100,7 +100,7 @@ impl Room {
         }
     }
 
-    /// Whether the alarm is due: an hour after it was stored last.
+    /// Returns whether the alarm is due: an hour after it was stored last.
     fn is_alarm_due(&self, now: Instant) -> bool {
         let alarmed_at = *self
             .alarmed_at

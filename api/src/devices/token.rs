@@ -91,7 +91,7 @@ pub fn check(
     Ok(())
 }
 
-/// The claims of a token that is signed with this secret.
+/// Returns the claims of a token that is signed with this secret.
 fn signed(token: &str, secret: &SecretString) -> Result<Map<String, Value>, &'static str> {
     let parts = token
         .rsplit_once('.')
@@ -151,7 +151,7 @@ fn claims(claims: Map<String, Value>) -> Result<Claims, &'static str> {
     })
 }
 
-/// A date in seconds, which may have a fraction (RFC 7519, section 2, "NumericDate"), in microseconds.
+/// Returns a date in seconds, which may have a fraction (RFC 7519, section 2, "NumericDate"), in microseconds.
 fn micros(seconds: &Number) -> Option<i64> {
     if let Some(whole) = seconds.as_i64() {
         return Some(whole.saturating_mul(MICROS));

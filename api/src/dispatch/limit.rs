@@ -40,7 +40,7 @@ pub struct Call {
 }
 
 impl Limit {
-    /// The limit of a process that has called nothing yet.
+    /// Returns the limit of a process that has called nothing yet.
     pub const fn new() -> Self {
         Self {
             calls: LEAST,

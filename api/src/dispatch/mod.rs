@@ -30,12 +30,13 @@ pub const DEFAULT_CAPACITY: usize = 10_000;
 pub trait Engine: Send + Sync + 'static {
     /// Sends one signal to a purchase's workflow, and starts a run when none is open.
     fn signal(&self, key: CollapseKey, signal: Signal) -> BoxFuture<'_, Result<(), EngineError>>;
-    /// The status of the open run; `None` when no run is open.
+    /// Returns the status of the open run; `None` when no run is open.
     fn status(
         &self,
         key: CollapseKey,
     ) -> BoxFuture<'_, Result<Option<serde_json::Value>, EngineError>>;
-    /// The activities of an open run that fail and are tried again, by its workflow id; none when no run is open.
+    /// Returns the activities of an open run that fail and are tried again, by its workflow id; none when no run is
+    /// open.
     fn failing(
         &self,
         workflow_id: String,
@@ -53,7 +54,7 @@ pub trait Engine: Send + Sync + 'static {
     fn stream(&self, id: DestinationId);
     /// Starts the verification of a platform's claims, or signals its open run, because claims are new. Returns at once.
     fn verify_claims(&self, id: PlatformId);
-    /// Whether Temporal answered the last periodic check, some seconds ago at most.
+    /// Returns whether Temporal answered the last periodic check, some seconds ago at most.
     fn is_connected(&self) -> bool;
 }
 
@@ -151,12 +152,12 @@ impl Dispatch {
         self.shared.room_freed.notify_one();
     }
 
-    /// The calls to Temporal, for signals and queries of admins.
+    /// Returns the calls to Temporal, for signals and queries of admins.
     pub fn engine(&self) -> &dyn Engine {
         &*self.shared.engine
     }
 
-    /// Number of purchases in memory that have an unsent signal.
+    /// Returns the number of purchases in memory that have an unsent signal.
     pub fn unsignalled_purchases(&self) -> usize {
         self.shared.plan().unsignalled_purchases()
     }

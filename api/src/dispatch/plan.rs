@@ -128,7 +128,7 @@ struct Arrivals {
 }
 
 impl Plan {
-    /// An empty plan of at most `capacity` keys.
+    /// Returns an empty plan of at most `capacity` keys.
     pub fn new(capacity: usize) -> Self {
         Self {
             capacity: capacity.max(1),
@@ -247,13 +247,13 @@ impl Plan {
         }
     }
 
-    /// Whether a signal is to be sent now: whether [`Plan::next`] would return one.
+    /// Returns whether a signal is to be sent now: whether [`Plan::next`] would return one.
     pub fn has_due(&self, now: i64) -> bool {
         let is_due = self.due.first().is_some_and(|&(at, _)| at <= now);
         self.paused_until <= now && (is_due || !self.backlog.is_empty())
     }
 
-    /// The trace of the first row that the running call for a key covers.
+    /// Returns the trace of the first row that the running call for a key covers.
     pub fn trace(&self, key: CollapseKey) -> Option<TraceContext> {
         self.entries.get(&key)?.trace.1
     }
@@ -316,7 +316,7 @@ impl Plan {
         self.entries.remove(&key);
     }
 
-    /// The lowest sequence number of the rows that may not be in memory.
+    /// Returns the lowest sequence number of the rows that may not be in memory.
     pub const fn missed_from(&self) -> Option<i64> {
         self.missed_from
     }
@@ -334,12 +334,12 @@ impl Plan {
         }
     }
 
-    /// Number of further keys that fit: resting keys make room.
+    /// Returns the number of further keys that fit: resting keys make room.
     pub fn room(&self) -> usize {
         self.capacity.saturating_sub(self.unsignalled_purchases())
     }
 
-    /// Number of further keys that fit into the backlog, which takes half of the memory at most.
+    /// Returns the number of further keys that fit into the backlog, which takes half of the memory at most.
     pub fn backlog_room(&self) -> usize {
         self.capacity
             .div_ceil(2)
@@ -347,7 +347,7 @@ impl Plan {
             .min(self.room())
     }
 
-    /// Number of keys that are due, in the backlog or in flight.
+    /// Returns the number of keys that are due, in the backlog or in flight.
     pub fn unsignalled_purchases(&self) -> usize {
         self.entries.len().saturating_sub(self.resting.len())
     }
@@ -453,7 +453,7 @@ impl Arrivals {
 }
 
 impl Backoff {
-    /// The wait before the next attempt, after `failures` earlier failures in a row.
+    /// Returns the wait before the next attempt, after `failures` earlier failures in a row.
     fn after(self, failures: u32) -> i64 {
         self.first_ms
             .saturating_mul(1_i64 << failures.min(20))

@@ -32,7 +32,7 @@ struct Losses {
 }
 
 impl Losses {
-    /// Whether Temporal was emptied since the last call. Checks at most once in [`CHECK_INTERVAL`].
+    /// Returns whether Temporal was emptied since the last call. Checks at most once in [`CHECK_INTERVAL`].
     async fn is_new(&mut self, store: &Store) -> bool {
         if self
             .checked_at

@@ -61,7 +61,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
 }
 
 impl Calls {
-    /// The next step of the plan; [`PlannedAction::Idle`] while as many calls are running as may.
+    /// Returns the next step of the plan; [`PlannedAction::Idle`] while as many calls are running as may.
     fn next(&self) -> PlannedAction {
         if self.running.len() < self.limit.calls() {
             self.shared.plan().next(self.shared.now_ms())
@@ -106,7 +106,7 @@ impl Calls {
     }
 }
 
-/// The author and reason of a flush that the platform's `flush_on_revoke` causes.
+/// Returns the author and reason of a flush that the platform's `flush_on_revoke` causes.
 fn author() -> Admin {
     Admin {
         by: Some("settle".to_owned()),

@@ -14,7 +14,7 @@ impl Hosts {
         Self(names.into_iter().map(str::to_ascii_lowercase).collect())
     }
 
-    /// Whether a `Host` header is known, whatever its port.
+    /// Returns whether a `Host` header is known, whatever its port.
     pub fn knows(&self, host: &str) -> bool {
         let Ok(authority) = host.parse::<Authority>() else {
             return false;

@@ -27,7 +27,7 @@ const MARK_BYTES: usize = 4;
 pub struct Marks(Vec<(&'static str, String)>);
 
 impl Marks {
-    /// The marks of what is stored.
+    /// Returns the marks of what is stored.
     pub fn of(latest: &LatestChanges) -> Self {
         let mark = |values: &[Option<i64>; 3]| {
             let hash = digest(&SHA256, format!("{values:?}").as_bytes());
@@ -42,7 +42,7 @@ impl Marks {
         )
     }
 
-    /// The marks in a text; `None` for any other text.
+    /// Returns the marks in a text; `None` for any other text.
     pub fn parse(text: &str) -> Option<Self> {
         let kinds = LatestChanges::default().kinds();
         let marks: Vec<&str> = text.split('.').collect();
@@ -61,7 +61,7 @@ impl Marks {
             .join(".")
     }
 
-    /// The kinds of things that changed since others.
+    /// Returns the kinds of things that changed since others.
     pub fn changed_since(&self, before: &Self) -> Vec<&'static str> {
         let pairs = self.0.iter().zip(&before.0);
         pairs
@@ -134,8 +134,8 @@ impl Live {
         self.0.stopped.send_replace(true);
     }
 
-    /// When the last change was seen: a reader that starts later already sees it. `None` without listeners, since
-    /// changes are not watched then.
+    /// Returns when the last change was seen: a reader that starts later already sees it. `None` without listeners,
+    /// since changes are not watched then.
     pub fn changed_at(&self) -> Option<Instant> {
         *self
             .0
@@ -148,7 +148,7 @@ impl Live {
         self.0.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A slot for a stream, if neither this holder, nor those of its app, nor all of them have too many.
+    /// Returns a slot for a stream, if neither this holder, nor those of its app, nor all of them have too many.
     ///
     /// # Errors
     /// 429 for one too many.
@@ -232,7 +232,7 @@ impl Live {
         self.0.latest.send_replace(Some(latest));
     }
 
-    /// Whether there are listeners. Without any, the reading task ends, and the next listener starts another.
+    /// Returns whether there are listeners. Without any, the reading task ends, and the next listener starts another.
     fn is_wanted(&self) -> bool {
         let mut is_read = self
             .0

@@ -100,12 +100,12 @@ impl Waking {
 pub type Shared = Arc<Edge>;
 
 impl Edge {
-    /// The public URL of a path.
+    /// Returns the public URL of a path.
     pub fn url(&self, path: &str) -> String {
         format!("{}{path}", self.public_url.as_str().trim_end_matches('/'))
     }
 
-    /// The hash of the admin token: sign-ins that it began end with it.
+    /// Returns the hash of the admin token: sign-ins that it began end with it.
     pub fn admin_token_hash(&self) -> String {
         self.store.token_hash(&self.admin_token)
     }
@@ -140,7 +140,7 @@ impl Edge {
         self.store.note_woken(overdue, woken).await
     }
 
-    /// The part of the state that stores notifications.
+    /// Returns the part of the state that stores notifications.
     fn intake(&self) -> Intake<'_> {
         Intake {
             store: &self.store,
@@ -169,12 +169,12 @@ impl Edge {
         Some(ingress.receive(self.intake(), request).await)
     }
 
-    /// The topics of a store; `None` if it has none, or there is no such store.
+    /// Returns the topics of a store; `None` if it has none, or there is no such store.
     pub fn topics(&self, store: &str) -> Option<&dyn Topics> {
         self.stores.of(store)?.topics()
     }
 
-    /// The samples that this process takes to a platform.
+    /// Returns the samples that this process takes to a platform.
     ///
     /// # Errors
     /// It takes none.
@@ -196,7 +196,7 @@ impl Edge {
         samples.send(self.intake(), platform, wanted).await
     }
 
-    /// The types of the samples of a platform's store, by the store's names, each with its meaning.
+    /// Returns the types of the samples of a platform's store, by the store's names, each with its meaning.
     pub fn sample_types(&self, platform: &Platform) -> &'static [(&'static str, &'static str)] {
         self.samples_of(platform).map_or(&[], Samples::types)
     }

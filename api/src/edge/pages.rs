@@ -13,7 +13,7 @@ use url::Url;
 /// The path of the page; all of it is below.
 pub const PREFIX: &str = "/ui";
 
-/// Whether a request with these headers is that of a browser for a page.
+/// Returns whether a request with these headers is that of a browser for a page.
 pub fn is_of_browser(headers: &HeaderMap) -> bool {
     let accepted = headers
         .get(header::ACCEPT)
@@ -75,7 +75,8 @@ impl Pages {
         }
     }
 
-    /// The page, whose links to Temporal's own UI begin with what `find` returns: the address with the namespace.
+    /// Returns the page, whose links to Temporal's own UI begin with what `find` returns: the address with the
+    /// namespace.
     #[must_use]
     pub fn with_temporal_ui(
         self,
@@ -87,22 +88,23 @@ impl Pages {
         }
     }
 
-    /// The address of Temporal's own UI with the namespace, such as `http://127.0.0.1:8233/namespaces/default`.
+    /// Returns the address of Temporal's own UI with the namespace, such as `http://127.0.0.1:8233/namespaces/default`.
     pub fn temporal_ui(&self) -> Option<String> {
         (self.temporal_ui)()
     }
 
-    /// The public URL of a path of the page; `None` where no setting names its public address.
+    /// Returns the public URL of a path of the page; `None` where no setting names its public address.
     pub fn link(&self, path: &str) -> Option<String> {
         self.url.as_ref().map(|url| format!("{url}{path}"))
     }
 
-    /// Address of the dashboard with the whole API, unless it is that of stores and devices.
+    /// Returns the address of the dashboard with the whole API, unless it is that of stores and devices.
     pub const fn address(&self) -> Option<SocketAddr> {
         self.address
     }
 
-    /// The line for a browser at the address of stores and devices. An address that others reach is not shown there.
+    /// Returns the line for a browser at the address of stores and devices. An address that others reach is not shown
+    /// there.
     pub fn whereabouts(&self) -> String {
         let own = self.address.filter(|address| address.ip().is_loopback());
         let page = own.map_or_else(

@@ -66,7 +66,7 @@ impl<T: Fields, S: Send + Sync> FromRequest<S> for Unread<T> {
 }
 
 impl<T: Fields> Unread<T> {
-    /// Size of the body in bytes.
+    /// Returns the size of the body in bytes.
     pub const fn bytes(&self) -> usize {
         self.bytes.len()
     }
@@ -170,7 +170,7 @@ async fn whole<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Err
         })
 }
 
-/// Whether a body was not read because others fill the memory.
+/// Returns whether a body was not read because others fill the memory.
 fn is_crowded(error: &(dyn std::error::Error + 'static)) -> bool {
     std::iter::successors(Some(error), |error| error.source()).any(|cause| cause.is::<Crowded>())
 }
@@ -198,7 +198,7 @@ impl<T: Fields> Input for Unread<T> {
     }
 }
 
-/// The description of a body of these media types that no schema describes.
+/// Returns the description of a body of these media types that no schema describes.
 fn bytes(media: [&str; 2], rule: &str) -> Value {
     let schema = json!({ "type": "string", "format": "binary", "x-rule": rule });
     let content = media

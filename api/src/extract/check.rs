@@ -84,7 +84,7 @@ impl FieldErrors {
         self.fields.is_empty() && !self.is_cut
     }
 
-    /// The wrong fields that are named.
+    /// Returns the wrong fields that are named.
     pub fn fields(&self) -> &[Field] {
         &self.fields
     }
@@ -99,7 +99,7 @@ impl FieldErrors {
         self.fields
     }
 
-    /// Number of fields that the next part of the request may list.
+    /// Returns the number of fields that the next part of the request may list.
     pub const fn budget(&self) -> Budget {
         self.budget
     }
@@ -245,7 +245,7 @@ fn fits(value: &mut Value, schema: &Value, place: &str, wrong: &mut FieldErrors)
     fits
 }
 
-/// A whole number, which may be written as `5.0`: by JSON Schema it is the same integer.
+/// Returns a whole number, which may be written as `5.0`: by JSON Schema it is the same integer.
 fn whole(value: &Value) -> Option<i64> {
     let is_exact = |number: &f64| number.fract() == 0.0 && number.abs() < MAX_EXACT;
     #[expect(
@@ -258,7 +258,7 @@ fn whole(value: &Value) -> Option<i64> {
         .or_else(|| value.as_f64().filter(is_exact).map(of_decimal))
 }
 
-/// The error of a text; `None` when it fits.
+/// Returns the error of a text; `None` when it fits.
 fn wrong_text(text: &str, schema: &Value) -> Option<String> {
     if !is_plain(text) {
         let most = schema["maxLength"]
@@ -287,7 +287,7 @@ fn wrong_text(text: &str, schema: &Value) -> Option<String> {
     }
 }
 
-/// The error of a text that is no id, because programs send it where they have none; `None` of an id.
+/// Returns the error of a text that is no id, because programs send it where they have none; `None` of an id.
 pub fn no_id(text: &str) -> Option<String> {
     let placeholder = placeholder(text)?;
     Some(format!(
@@ -345,12 +345,12 @@ fn list(
     None
 }
 
-/// The error of a list with too many items.
+/// Returns the error of a list with too many items.
 pub fn too_many(max: impl Display, number: usize) -> String {
     format!("at most {max} items, but it has {number}")
 }
 
-/// The description of a schema in an error.
+/// Returns the description of a schema in an error.
 fn expected(schema: &Value) -> String {
     let schema = present(schema);
     if let Some(own) = schema["x-expected"].as_str() {
@@ -382,17 +382,17 @@ fn expected(schema: &Value) -> String {
     }
 }
 
-/// The error of a text that is none of these choices.
+/// Returns the error of a text that is none of these choices.
 pub fn none_of(choices: &[&str], text: &str) -> String {
     but_is(&json!({ "enum": choices }), &format!("`{}`", shown(text)))
 }
 
-/// The error of a value that differs from its schema.
+/// Returns the error of a value that differs from its schema.
 fn but_is(schema: &Value, value: &str) -> String {
     format!("{}, but it is {value}", expected(schema))
 }
 
-/// The path of a field, such as `filter.platforms`.
+/// Returns the path of a field, such as `filter.platforms`.
 fn join(place: &str, name: &str) -> String {
     if place.is_empty() {
         name.to_owned()
@@ -401,17 +401,17 @@ fn join(place: &str, name: &str) -> String {
     }
 }
 
-/// Whether a text has 1 to 2048 bytes and no control characters.
+/// Returns whether a text has 1 to 2048 bytes and no control characters.
 pub fn is_plain(text: &str) -> bool {
     text.len() <= MAX_BYTES && domain::text::is_plain(text, MAX_BYTES)
 }
 
-/// The beginning of a text, for an error.
+/// Returns the beginning of a text, for an error.
 pub fn shown(text: &str) -> String {
     cut(text, MAX_SHOWN_BYTES)
 }
 
-/// The name of a value's JSON type.
+/// Returns the name of a value's JSON type.
 pub const fn name_of(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",

@@ -89,7 +89,7 @@ pub fn part_by<T: Fields>(
     body.inspect_err(refuse).ok()
 }
 
-/// The schema of a request's type, without references to other schemas. It is generated once per type.
+/// Returns the schema of a request's type, without references to other schemas. It is generated once per type.
 pub fn schema<T: JsonSchema + 'static>() -> &'static Value {
     static KNOWN: Mutex<BTreeMap<TypeId, &'static Value>> = Mutex::new(BTreeMap::new());
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);

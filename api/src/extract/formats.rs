@@ -116,14 +116,14 @@ fn is_code(text: &str, length: usize) -> bool {
     text.len() == length && text.bytes().all(|byte| byte.is_ascii_uppercase())
 }
 
-/// The format that a schema names; `None` when it names none of these.
+/// Returns the format that a schema names; `None` when it names none of these.
 pub fn of(schema: &Value) -> Option<&'static Format> {
     let name = schema["format"].as_str()?;
     FORMATS.iter().find(|format| format.name == name)
 }
 
-/// A value that fits a schema. It is used in examples, and replaces a wrong value while the rest of a request is
-/// checked.
+/// Returns a value that fits a schema. It is used in examples, and replaces a wrong value while the rest of a request
+/// is checked.
 pub fn example(schema: &Value) -> Value {
     if let Some(example) = schema["examples"]
         .get(0)

@@ -62,7 +62,7 @@ fn no_object(error: &serde_json::Error) -> Error {
     Error::invalid("body", format!("a JSON object ({error})"))
 }
 
-/// A value of the same type with nothing in it.
+/// Returns a value of the same type with nothing in it.
 fn empty(value: &RawValue) -> Value {
     match value.get().bytes().next() {
         Some(b'{') => Value::Object(Map::new()),

@@ -19,17 +19,17 @@ pub struct Patch<T> {
 }
 
 impl<T: Serialize + DeserializeOwned> Patch<T> {
-    /// The change of a field; `None` if it stays as it is.
+    /// Returns the change of a field; `None` if it stays as it is.
     pub fn get(&self, name: &str) -> Option<&Value> {
         self.fields.get(name)
     }
 
-    /// Whether the patch contains a field.
+    /// Returns whether the patch contains a field.
     pub fn has(&self, name: &str) -> bool {
         self.get(name).is_some()
     }
 
-    /// The settings after the change.
+    /// Returns the settings after the change.
     ///
     /// # Errors
     /// The changed settings cannot be deserialized, although each field fits the schema.

@@ -49,12 +49,12 @@ impl<T: Fields, S: Send + Sync> FromRequestParts<S> for Query<T> {
     }
 }
 
-/// The text of a field as the value that its type expects.
+/// Returns the text of a field as the value that its type expects.
 pub fn typed<T: Fields>(name: &str, text: String) -> Value {
     of_text(&schema::<T>()["properties"][name], text)
 }
 
-/// A schema without the alternative `null`, for which a query has no text.
+/// Returns a schema without the alternative `null`, for which a query has no text.
 fn without_null(schema: &Value) -> Value {
     let (mut outer, mut inner) = (schema.clone(), present(schema).clone());
     if let Some(names) = inner["type"].as_array() {

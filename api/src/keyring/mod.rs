@@ -35,7 +35,7 @@ impl Keys {
         }
     }
 
-    /// Whether the use of a key is to be noted now.
+    /// Returns whether the use of a key is to be noted now.
     pub fn is_due(&self, id: KeyId, now: Timestamp) -> bool {
         let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
         let is_due = noted

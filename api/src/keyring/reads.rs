@@ -85,7 +85,7 @@ impl Turns {
 }
 
 impl Reads {
-    /// A request of these readers that only reads.
+    /// Returns a request of these readers that only reads.
     ///
     /// # Errors
     /// 429 if too many requests of one of them wait.
@@ -108,7 +108,8 @@ impl Reads {
         Ok(turns)
     }
 
-    /// A request of these readers that may change something: none is refused, but its reads wait for their turns, too.
+    /// Returns a request of these readers that may change something: none is refused, but its reads wait for their
+    /// turns, too.
     pub fn enter_change(&self, readers: impl IntoIterator<Item = Reader>) -> Turns {
         Turns {
             of_readers: readers
@@ -119,7 +120,7 @@ impl Reads {
         }
     }
 
-    /// The semaphore that gives a reader's reads their turns.
+    /// Returns the semaphore that gives a reader's reads their turns.
     pub fn turns(&self, reader: Reader) -> Arc<Semaphore> {
         self.with(reader, |places| Arc::clone(&places.turns))
     }

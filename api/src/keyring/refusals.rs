@@ -63,7 +63,7 @@ impl Refusals {
         }
     }
 
-    /// Whether a token of an address is looked up.
+    /// Returns whether a token of an address is looked up.
     ///
     /// # Errors
     /// How long until its next one is.

@@ -34,7 +34,7 @@ pub struct Acting {
 }
 
 impl Acting {
-    /// The name that signals carry: that of the key, after the person that the request names.
+    /// Returns the name that signals carry: that of the key, after the person that the request names.
     pub fn name(&self, by: Option<String>) -> String {
         let by: String = by
             .map(|by| visible(&by).chars().take(MAX_BY_CHARS).collect())

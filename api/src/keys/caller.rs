@@ -24,7 +24,8 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// The app whose things are listed: the wanted one, or the only one that the caller reaches; `None` for all.
+    /// Returns the app whose things are listed: the wanted one, or the only one that the caller reaches; `None` for
+    /// all.
     ///
     /// # Errors
     /// 404 for an app that does not exist, or that the caller does not reach.
@@ -39,7 +40,7 @@ impl Caller {
         }
     }
 
-    /// Groups in which this caller's concurrent reads are counted: none for the admin token.
+    /// Returns groups in which this caller's concurrent reads are counted: none for the admin token.
     pub fn readers(&self) -> impl Iterator<Item = Reader> {
         let own = self
             .sign_in
@@ -48,7 +49,7 @@ impl Caller {
         own.into_iter().chain(self.app.map(Reader::App))
     }
 
-    /// The actor in the audit entries of this caller.
+    /// Returns the actor in the audit entries of this caller.
     pub fn actor(&self, reason: Option<String>) -> Actor {
         Actor {
             key: self.key,

@@ -97,8 +97,8 @@ impl Guard {
         }
     }
 
-    /// The part of a request in the turns of its caller's reads; see [`crate::keyring::Reads`]. A search only reads, though
-    /// it is posted.
+    /// Returns the part of a request in the turns of its caller's reads; see [`crate::keyring::Reads`]. A search only
+    /// reads, though it is posted.
     ///
     /// # Errors
     /// 429 if too many of its reads wait.
@@ -110,7 +110,7 @@ impl Guard {
         reads.enter(caller.readers())
     }
 
-    /// Whether a caller may call the route, and reaches what it names.
+    /// Returns whether a caller may call the route, and reaches what it names.
     ///
     /// # Errors
     /// 403 for a role that may not, 404 for what belongs to another app.
@@ -147,7 +147,7 @@ pub fn refused(reason: &'static str, error: Error) -> Error {
     error
 }
 
-/// The bearer token of a request.
+/// Returns the bearer token of a request.
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     let shown = headers
         .get(header::AUTHORIZATION)

@@ -79,7 +79,7 @@ pub async fn caller(edge: &Edge, token: &str) -> Result<Result<Caller, Refused>,
     Ok(caller)
 }
 
-/// Whether what a caller came with still holds: an answer that goes on may outlive it.
+/// Returns whether what a caller came with still holds: an answer that goes on may outlive it.
 ///
 /// # Errors
 /// 503 when the database does not answer.
@@ -95,7 +95,7 @@ pub async fn still_holds(edge: &Edge, caller: &Caller) -> Result<bool, Error> {
     Ok(key.revoked_at.is_none() && key.expires_at.is_none_or(|end| (edge.clock)() < end))
 }
 
-/// The caller whose key is `found`, if this is its secret and it still holds.
+/// Returns the caller whose key is `found`, if this is its secret and it still holds.
 fn proved(found: HashedKey, secret: &str, now: Timestamp) -> Result<Caller, Refused> {
     let HashedKey { key, hash } = found;
     if !is_same(&key_hash(secret), &hash) {
@@ -116,7 +116,7 @@ fn proved(found: HashedKey, secret: &str, now: Timestamp) -> Result<Caller, Refu
     })
 }
 
-/// Compares in constant time for equal lengths; the length is no secret. An empty text is never the same.
+/// Returns compares in constant time for equal lengths; the length is no secret. An empty text is never the same.
 fn is_same(shown: &str, expected: &str) -> bool {
     !expected.is_empty() && bool::from(shown.as_bytes().ct_eq(expected.as_bytes()))
 }

@@ -32,7 +32,7 @@ const SUBJECTS: &[(&str, Subject, &str)] = &[
 ];
 
 impl Scope {
-    /// The scope of a route: by the first parameter of its path, else by whether its handler takes the caller.
+    /// Returns the scope of a route: by the first parameter of its path, else by whether its handler takes the caller.
     pub fn of(path: &str, is_limited: bool) -> Self {
         let first = path.split(['{', '}']).nth(1);
         let subject = first.and_then(|name| SUBJECTS.iter().find(|(known, ..)| *known == name));
@@ -53,7 +53,7 @@ impl Scope {
     }
 }
 
-/// The first id of a path; `None` for one that is no text.
+/// Returns the first id of a path; `None` for one that is no text.
 pub fn first_id<E>(path: &Result<RawPathParams, E>) -> Option<String> {
     path.as_ref()
         .ok()?
@@ -62,7 +62,7 @@ pub fn first_id<E>(path: &Result<RawPathParams, E>) -> Option<String> {
         .map(|(_, id)| id.to_owned())
 }
 
-/// The error for a resource that does not exist or belongs to another app, which callers cannot tell apart.
+/// Returns the error for a resource that does not exist or belongs to another app, which callers cannot tell apart.
 pub fn missing(subject: Subject) -> Error {
     storage::Error::Missing {
         what: name(subject),

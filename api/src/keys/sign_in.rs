@@ -4,7 +4,7 @@ use crate::edge::Edge;
 use domain::Timestamp;
 use storage::FoundSignIn;
 
-/// Whether a sign-in has neither ended nor expired, and what it stands for still counts.
+/// Returns whether a sign-in has neither ended nor expired, and what it stands for still counts.
 pub fn holds(found: &FoundSignIn, edge: &Edge, now: Timestamp) -> bool {
     let FoundSignIn {
         sign_in,

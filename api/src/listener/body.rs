@@ -15,7 +15,7 @@ pub struct Received {
 }
 
 impl Received {
-    /// The body of a request that begins now.
+    /// Returns the body of a request that begins now.
     pub fn new(body: Incoming, slot: Arc<Slot>) -> Self {
         slot.enter(if body.is_end_stream() {
             Phase::Answer
@@ -71,7 +71,7 @@ pub struct ResponseBody {
 }
 
 impl ResponseBody {
-    /// The body of the answer to the last request.
+    /// Returns the body of the answer to the last request.
     pub const fn new(body: Body, slot: Arc<Slot>) -> Self {
         Self { body, slot }
     }

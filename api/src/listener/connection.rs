@@ -104,13 +104,13 @@ async fn answer(
 /// Error for a request on a connection that is reserved for health checks. The next connection may have another place.
 const FULL: &str = "all connections of this address are busy; try again";
 
-/// Whether a request has one host (RFC 9112 3.2); one of HTTP/1.0 may have none.
+/// Returns whether a request has one host (RFC 9112 3.2); one of HTTP/1.0 may have none.
 fn has_one_host<T>(request: &Request<T>) -> bool {
     let count = request.headers().get_all(header::HOST).iter().count();
     count == 1 || (count == 0 && request.version() == Version::HTTP_10)
 }
 
-/// An answer that ends the connection.
+/// Returns an answer that ends the connection.
 fn closing(error: Error) -> Response<Body> {
     let mut response = error.into_response();
     response

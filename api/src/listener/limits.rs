@@ -67,8 +67,8 @@ pub struct LimitSettings {
 }
 
 impl LimitSettings {
-    /// The limits of a process that may have this number of descriptors. Half of a small number is left to the rest of
-    /// the process. No address and no site has more than half of the public connections.
+    /// Returns the limits of a process that may have this number of descriptors. Half of a small number is left to the
+    /// rest of the process. No address and no site has more than half of the public connections.
     pub fn within(self, descriptors: usize) -> Both {
         let free = descriptors.saturating_sub(RESERVED).max(descriptors / 2);
         let admin = (free / 4).clamp(1, ADMIN_CONNECTIONS);

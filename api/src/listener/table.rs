@@ -130,7 +130,7 @@ impl Table {
         self.open.len()
     }
 
-    /// The number of bytes of all bodies that are read or worked on.
+    /// Returns the number of bytes of all bodies that are read or worked on.
     pub const fn bytes(&self) -> usize {
         self.bytes
     }
@@ -255,7 +255,7 @@ impl Table {
         Some(entry.phase)
     }
 
-    /// The smallest network of an address that has as many connections as it may.
+    /// Returns the smallest network of an address that has as many connections as it may.
     fn full(&self, address: IpAddr) -> Option<IpNet> {
         let most = [self.limits.per_address, self.limits.per_site];
         let count = |network: &IpNet| {
@@ -269,8 +269,8 @@ impl Table {
             .map(|(network, _)| network)
     }
 
-    /// The connection to close first: of the site that has the most, the oldest one without a request, else the oldest
-    /// one that sends a body. So who opens few connections loses none to one who opens many.
+    /// Returns the connection to close first: of the site that has the most, the oldest one without a request, else the
+    /// oldest one that sends a body. So who opens few connections loses none to one who opens many.
     fn first_to_close(&self, may_close: impl Fn(Id, &AddressEntry) -> bool) -> Option<Id> {
         let ranked = self
             .open

@@ -48,7 +48,7 @@ impl Metrics {
         Self { handle }
     }
 
-    /// All metrics in the Prometheus text format.
+    /// Returns all metrics in the Prometheus text format.
     pub fn render(&self) -> String {
         self.handle.render()
     }

@@ -21,7 +21,7 @@ pub enum MetricKind {
 }
 
 impl MetricKind {
-    /// The type in the line `# TYPE`.
+    /// Returns the type in the line `# TYPE`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Counter => "counter",
@@ -228,7 +228,7 @@ pub const METRICS: &[Metric] = &[
     gauge("settle_workers", &[], "Workers that poll Temporal, as this process found last."),
 ];
 
-/// Meaning of a metric; empty if there is none of this name.
+/// Returns the meaning of a metric; empty if there is none of this name.
 pub fn help(name: &str) -> &'static str {
     METRICS
         .iter()

@@ -89,7 +89,7 @@ pub struct Examples<'a> {
 }
 
 impl<'a> Examples<'a> {
-    /// A generator with the definitions that schemas refer to.
+    /// Returns a generator with the definitions that schemas refer to.
     pub const fn new(definitions: &'a Map<String, Value>) -> Self {
         Self {
             definitions,
@@ -97,7 +97,8 @@ impl<'a> Examples<'a> {
         }
     }
 
-    /// An example of the schema of a field. `name` is the field's name. A definition inside itself becomes null.
+    /// Returns an example of the schema of a field. `name` is the field's name. A definition inside itself becomes
+    /// null.
     pub fn of(&mut self, schema: &Value, name: &str) -> Value {
         let reference = schema["$ref"]
             .as_str()

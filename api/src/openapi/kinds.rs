@@ -60,7 +60,7 @@ pub fn add(
     }
 }
 
-/// The kinds that take a field.
+/// Returns the kinds that take a field.
 fn only_of(kinds: &[KindSchemas], field: &str) -> String {
     let takers = kinds
         .iter()
@@ -73,13 +73,13 @@ fn name_of(kind: &KindSchemas) -> String {
     request_of(kind.kind)
 }
 
-/// The name of the schema of a new destination of a kind: `New`, then its name.
+/// Returns the name of the schema of a new destination of a kind: `New`, then its name.
 pub fn request_of(kind: &str) -> String {
     let (first, rest) = kind.split_at(1);
     format!("New{}{rest}", first.to_uppercase())
 }
 
-/// The schema of a new destination of one kind.
+/// Returns the schema of a new destination of one kind.
 fn created(mut common: Value, kind: &KindSchemas) -> Value {
     common["properties"]["kind"] = json!({ "type": "string", "const": kind.kind });
     extend(Some(&mut common), &kind.created);
@@ -91,7 +91,7 @@ fn created(mut common: Value, kind: &KindSchemas) -> Value {
     common
 }
 
-/// The fields of a kind in a change: null restores the default of an optional one.
+/// Returns the fields of a kind in a change: null restores the default of an optional one.
 fn changed(kind: &KindSchemas) -> Map<String, Value> {
     let fields = kind.changeable().into_iter().filter(|name| *name != "rate");
     let field = |name: &str| {

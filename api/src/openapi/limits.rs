@@ -28,7 +28,7 @@ pub fn limit_texts(schema: &mut Value) {
     }
 }
 
-/// The keywords of a text. A schema counts characters, and the check also counts bytes.
+/// Returns the keywords of a text. A schema counts characters, and the check also counts bytes.
 fn limits_of(text: &Value) -> Vec<(&'static str, Value)> {
     if let Some(format) = formats::of(text) {
         let pattern = format.pattern.map(|pattern| ("pattern", json!(pattern)));
@@ -55,7 +55,7 @@ fn limits_of(text: &Value) -> Vec<(&'static str, Value)> {
     limits
 }
 
-/// The expectation of an error, as a sentence.
+/// Returns the expectation of an error, as a sentence.
 fn sentence(expected: &str) -> String {
     let (first, rest) = expected.split_at(1);
     format!("{}{rest}.", first.to_uppercase())

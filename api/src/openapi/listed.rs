@@ -17,7 +17,7 @@ pub fn list_choices(value: &mut Value) {
     }
 }
 
-/// The keywords in place of a `oneOf` whose alternatives are texts; `None` where one is something else.
+/// Returns the keywords in place of a `oneOf` whose alternatives are texts; `None` where one is something else.
 fn listed(schema: &Map<String, Value>) -> Option<Map<String, Value>> {
     let alternatives = schema.get("oneOf")?.as_array()?;
     let values: Vec<&str> = alternatives

@@ -90,13 +90,13 @@ pub fn document(routes: Vec<Route>) -> Value {
     document
 }
 
-/// The schemas of requests and answers by their names, with the fields of each kind of destination.
+/// Returns the schemas of requests and answers by their names, with the fields of each kind of destination.
 pub fn definitions(schemas: Schemas) -> Map<String, Value> {
     let (requests, responses) = named(schemas);
     responses.into_iter().chain(requests).collect()
 }
 
-/// The schemas of requests, and those of answers.
+/// Returns the schemas of requests, and those of answers.
 fn named(mut schemas: Schemas) -> (Map<String, Value>, Map<String, Value>) {
     let mut requests = schemas.requests.take_definitions(true);
     let mut responses = schemas.responses.take_definitions(true);
@@ -105,7 +105,7 @@ fn named(mut schemas: Schemas) -> (Map<String, Value>, Map<String, Value>) {
     (requests, responses)
 }
 
-/// The entry of one route in the document.
+/// Returns the entry of one route in the document.
 fn shown_operation(route: &Route, operation: Operation, definitions: &Map<String, Value>) -> Value {
     let mut shown = json!({ "summary": route.summary, "tags": [operations::tag(route.path)] });
     if let Some(id) = operations::id(route) {

@@ -310,14 +310,15 @@ const IDS: [(&str, &str, &str); 122] = [
 /// The tag of the routes about the service itself, which are none of `/v1`.
 const SERVICE: &str = "service";
 
-/// The id of a route's operation, such as `getCustomerState`; `None` where it has no line in [`IDS`], which a test finds.
+/// Returns the id of a route's operation, such as `getCustomerState`; `None` where it has no line in [`IDS`], which a
+/// test finds.
 pub fn id(route: &Route) -> Option<&'static str> {
     IDS.iter()
         .find(|(path, method, _)| (*path, *method) == (route.path, route.method))
         .map(|(.., id)| *id)
 }
 
-/// The tag of a route's operation: the resource that its path names behind the app.
+/// Returns the tag of a route's operation: the resource that its path names behind the app.
 pub fn tag(path: &str) -> &str {
     let Some(path) = path.strip_prefix("/v1/") else {
         return SERVICE;
@@ -326,7 +327,7 @@ pub fn tag(path: &str) -> &str {
     of_app.split('/').next().unwrap_or(SERVICE)
 }
 
-/// The `tags` of a document with these paths.
+/// Returns the `tags` of a document with these paths.
 pub fn tags<'a>(paths: impl Iterator<Item = &'a String>) -> Value {
     let names: BTreeSet<&str> = paths.map(|path| tag(path)).collect();
     names

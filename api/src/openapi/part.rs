@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 /// Kinds of components that are left out where nothing refers to them.
 const REFERRED: [&str; 2] = ["responses", "schemas"];
 
-/// The part of a whole document with those of its routes that have this access.
+/// Returns the part of a whole document with those of its routes that have this access.
 pub fn of(whole: &Value, routes: &[Route], access: Access) -> Value {
     let wanted: BTreeSet<_> = routes
         .iter()
@@ -48,7 +48,7 @@ pub fn of(whole: &Value, routes: &[Route], access: Access) -> Value {
     part
 }
 
-/// The security requirement of the first operation.
+/// Returns the security requirement of the first operation.
 fn security(paths: &Value) -> Value {
     let mut operations = paths
         .as_object()
@@ -66,7 +66,7 @@ fn retain(document: &mut Value, kind: &str, names: &BTreeSet<String>) {
     }
 }
 
-/// The references in a value, and those in what they refer to.
+/// Returns the references in a value, and those in what they refer to.
 fn reachable(whole: &Value, value: &Value) -> BTreeSet<String> {
     let (mut found, mut next) = (BTreeSet::new(), vec![value]);
     while let Some(value) = next.pop() {

@@ -207,7 +207,7 @@ pub fn add(document: &mut Value) {
     }
 }
 
-/// All places with their rules: those of [`RULES`], then those of each kind of destination.
+/// Returns all places with their rules: those of [`RULES`], then those of each kind of destination.
 fn places() -> Vec<(String, &'static str)> {
     let of_all = RULES.iter().flat_map(|(rule, places)| {
         let place = move |place: &&str| ((*place).to_owned(), *rule);
@@ -225,7 +225,7 @@ fn places() -> Vec<(String, &'static str)> {
     of_all.chain(of_kinds).collect()
 }
 
-/// The places that a place stands for: one of each of its schemas, if its schema is one of several.
+/// Returns the places that a place stands for: one of each of its schemas, if its schema is one of several.
 fn each(document: &Value, place: &str) -> Vec<String> {
     let (name, field) = place.split_once('.').unwrap_or((place, ""));
     let Some(schemas) = document["components"]["schemas"][name]["oneOf"].as_array() else {
@@ -237,7 +237,7 @@ fn each(document: &Value, place: &str) -> Vec<String> {
     names.map(|name| format!("{name}.{field}")).collect()
 }
 
-/// The part of the document that a place names.
+/// Returns the part of the document that a place names.
 fn at<'a>(document: &'a mut Value, place: &str) -> Option<&'a mut Value> {
     let (name, field) = place.split_once('.').unwrap_or((place, ""));
     if document["components"]["schemas"].get(name).is_some() {
@@ -256,7 +256,7 @@ fn at<'a>(document: &'a mut Value, place: &str) -> Option<&'a mut Value> {
         .get_mut("schema")
 }
 
-/// The operation with this id.
+/// Returns the operation with this id.
 fn operation<'a>(document: &'a mut Value, id: &str) -> Option<&'a mut Value> {
     operations(document).find(|operation| operation["operationId"] == id)
 }

@@ -23,7 +23,7 @@ pub struct Served {
 }
 
 impl Served {
-    /// The documents of these routes as this process serves them.
+    /// Returns the documents of these routes as this process serves them.
     pub fn new(documents: &'static Documents, routes: &[Route], edge: &Edge) -> Self {
         let public = routes.iter().filter(|route| route.is_on(Surface::Public));
         Self {
@@ -45,7 +45,8 @@ impl Served {
             .clone()
     }
 
-    /// The whole document, with `servers`: the address of the whole API, and the public address for public routes.
+    /// Returns the whole document, with `servers`: the address of the whole API, and the public address for public
+    /// routes.
     fn written(&self) -> Value {
         let mut document = (*self.documents.whole).clone();
         let Some(api) = self.api else {

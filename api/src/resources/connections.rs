@@ -10,9 +10,9 @@ use storage::{Platform, PlatformProgress, PurchaseExplanation};
 pub struct ConnectedPlatform {
     pub platform: Platform,
     pub progress: PlatformProgress,
-    /// Whether its app has a destination.
+    /// Whether the platform's app has a destination.
     pub has_destination: bool,
-    /// Whether this process takes samples for it.
+    /// Whether this process accepts sample notifications for the platform.
     pub takes_samples: bool,
 }
 
@@ -40,7 +40,7 @@ pub async fn of_platforms(
     Ok(platforms.into_iter().map(connected).collect())
 }
 
-/// The latest purchase of a platform, with its explanation.
+/// Returns a platform's newest purchase, with its explanation.
 ///
 /// # Errors
 /// 503 when the database does not answer.

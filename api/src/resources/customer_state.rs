@@ -1,5 +1,5 @@
-//! `/v1/apps/{app_id}/customers/state`: what a customer may use now, for servers, and what was known and announced
-//! about them at an earlier time, for support.
+//! `/v1/apps/{app_id}/customers/state`: a customer's current access, for servers, and the access that had been
+//! announced by an earlier time, for support.
 
 use super::customers::unknown_customer;
 use crate::answer::{IfNoneMatch, Tagged};
@@ -166,7 +166,7 @@ impl From<Announcement> for AnnouncementShown {
     }
 }
 
-/// Meaning of an announcement's status.
+/// Returns the meaning of an announcement's status, in a sentence.
 pub const fn note(status: AnnouncementStatus) -> &'static str {
     match status {
         AnnouncementStatus::Announced => "The state is the one that this event announced.",

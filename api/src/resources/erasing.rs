@@ -58,7 +58,7 @@ impl Notice {
     }
 }
 
-/// Whether a destination gets events about alarms and destinations alone, so that it stores no customer.
+/// Returns whether a destination gets events about alarms and destinations alone, so that it stores no customer.
 fn is_of_operators(one: &Destination) -> bool {
     let is_name_of = |choice: &String| {
         is_for_operators(choice) || choice == "alarm.*" || choice == "destination.*"
@@ -67,7 +67,7 @@ fn is_of_operators(one: &Destination) -> bool {
 }
 
 impl ErasureNotes {
-    /// The notes about the destinations of an app.
+    /// Returns the notes about the destinations of an app.
     pub fn new(destinations: &[Destination], charged: Option<String>) -> Self {
         let sentences = Notice::ALL.iter().filter_map(|notice| {
             let own = destinations

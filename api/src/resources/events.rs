@@ -80,7 +80,7 @@ pub async fn show(
     }
 }
 
-/// A page of the events of a user of an app, newest first.
+/// Returns a page of the events of a user of an app, newest first.
 ///
 /// # Errors
 /// 503 when the database does not answer.
@@ -102,7 +102,7 @@ fn wrong_type(expected: String) -> Error {
     Error::invalid("type", expected)
 }
 
-/// The types that a list of names and groups stands for; empty for all.
+/// Returns the types that a list of names and groups stands for; empty for all.
 ///
 /// # Errors
 /// What is accepted, if a name matches nothing.

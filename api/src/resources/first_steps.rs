@@ -21,12 +21,12 @@ pub struct FirstSteps {
 }
 
 impl FirstSteps {
-    /// Whether all steps are done.
+    /// Returns whether all steps are done.
     pub const fn are_done(self) -> bool {
         self.has_app && self.has_platform && self.has_notification && self.has_destination
     }
 
-    /// The remaining steps; `None` if all are done, and for the demo. What the demo created counts for no step.
+    /// Returns the remaining steps; `None` if all are done, and for the demo. What the demo created counts for no step.
     ///
     /// # Errors
     /// 503 when the database does not answer.
@@ -96,7 +96,7 @@ impl Own {
     }
 }
 
-/// Whether a notification to one of these apps was accepted.
+/// Returns whether a notification to one of these apps was accepted.
 async fn have_notification(edge: &Edge, apps: &[AppId]) -> Result<bool, Error> {
     for app in apps {
         let found = overview::of(edge, Some(*app)).await?;

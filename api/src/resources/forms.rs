@@ -136,7 +136,7 @@ pub async fn stores(State(edge): State<Shared>, _: Caller) -> Result<Json<Forms>
     }))
 }
 
-/// The forms of destinations, one of each kind.
+/// Returns the forms of destinations, one of each kind.
 pub fn of_destinations() -> Vec<Form> {
     destinations::kinds()
         .map(destinations::Kind::form)
@@ -144,7 +144,7 @@ pub fn of_destinations() -> Vec<Form> {
         .collect()
 }
 
-/// The form of a destination of this kind, as far as it can be changed.
+/// Returns the form of a destination of this kind, as far as it can be changed.
 pub fn of_change(kind: &str) -> Option<Form> {
     let fixed = destinations::fields(kind)
         .map(|own| own.on_creation)
@@ -156,7 +156,7 @@ pub fn of_change(kind: &str) -> Option<Form> {
     Some(form)
 }
 
-/// The forms of platforms, one of each of these stores.
+/// Returns the forms of platforms, one of each of these stores.
 pub fn of_stores(known: &[&StoreEntry]) -> Vec<Form> {
     stores::forms(known)
         .into_iter()
@@ -165,7 +165,7 @@ pub fn of_stores(known: &[&StoreEntry]) -> Vec<Form> {
 }
 
 impl Form {
-    /// A form for requests with the schema of this name.
+    /// Returns a form for requests with the schema of this name.
     fn of(schema: &str, form: form::Form) -> Self {
         let schema = &SCHEMAS["components"]["schemas"][schema];
         let fields = form
@@ -228,8 +228,8 @@ impl Field {
     }
 }
 
-/// The schema of a field of the request that creates a destination of this kind; a name with a dot is that of a field
-/// inside another one.
+/// Returns the schema of a field of the request that creates a destination of this kind; a name with a dot is that of a
+/// field inside another one.
 pub fn property(kind: &str, name: &str) -> Value {
     let schema = &SCHEMAS["components"]["schemas"][kinds::request_of(kind)];
     let property = name
@@ -244,7 +244,7 @@ pub fn property(kind: &str, name: &str) -> Value {
     found
 }
 
-/// The schema that a property refers to, or its own.
+/// Returns the schema that a property refers to, or its own.
 fn referred(schema: &Value) -> &Value {
     let schema = present(schema);
     let path = schema["$ref"]
@@ -258,7 +258,7 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
-/// The choices of the schema with the labels of the entry; those of the entry where the schema has none.
+/// Returns the choices of the schema with the labels of the entry; those of the entry where the schema has none.
 fn named_choices(schema: &Value, entry: &form::Entry) -> Vec<Choice> {
     let of = if type_of(schema) == "array" {
         referred(&schema["items"])
@@ -291,7 +291,7 @@ fn label<'a>(entry: &form::Entry, value: &'a str) -> &'a str {
         .map_or(value, |(_, label)| label)
 }
 
-/// The wildcards that a destination of this kind can choose.
+/// Returns the wildcards that a destination of this kind can choose.
 fn wildcards(kind: &str) -> Vec<&'static str> {
     event::choices()
         .into_iter()
@@ -299,12 +299,12 @@ fn wildcards(kind: &str) -> Vec<&'static str> {
         .collect()
 }
 
-/// Whether a destination of this kind can choose this event type or wildcard.
+/// Returns whether a destination of this kind can choose this event type or wildcard.
 fn is_taken(kind: &str, choice: &str) -> bool {
     destinations::kind(kind).is_ok_and(|kind| kind.refused_choice(choice).is_none())
 }
 
-/// The types of events that can be chosen; those that the form offers first, or all.
+/// Returns the types of events that can be chosen; those that the form offers first, or all.
 fn event_choices(form: &form::Form) -> Vec<Choice> {
     let offered = form.events;
     let mut all: Vec<Choice> = event::about_all()

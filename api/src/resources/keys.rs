@@ -96,7 +96,7 @@ pub async fn list(
     Ok(Json(of_app(&edge, app, page.page()).await?))
 }
 
-/// A page of the keys of an app, or of all, oldest first.
+/// Returns a page of the keys of an app, or of all, oldest first.
 ///
 /// # Errors
 /// 503 when the database does not answer.

@@ -43,7 +43,7 @@ struct Ticks {
 }
 
 impl Ticks {
-    /// The ticks since these marks, or from now on.
+    /// Returns the ticks since these marks, or from now on.
     fn stream(
         edge: &Shared,
         caller: Caller,
@@ -153,7 +153,7 @@ impl Input for LastEvent {
     }
 }
 
-/// The marks of what is stored now.
+/// Returns the marks of what is stored now.
 ///
 /// # Errors
 /// 503 when the database does not answer.

@@ -153,8 +153,8 @@ impl From<&Naming> for NamingPreview {
     }
 }
 
-/// Warnings about a customer's id: what is hidden in it, and that another customer of the app has one that looks like it.
-/// The two stay apart.
+/// Returns warnings about a customer's id: what is hidden in it, and that another customer of the app has one that
+/// looks like it. The two stay apart.
 ///
 /// # Errors
 /// When the database cannot be read.
@@ -175,7 +175,7 @@ pub async fn twin_warnings(
     Ok(of_other.into_iter().chain(hidden_in(external_id)).collect())
 }
 
-/// The warning about invisible characters in a customer's id; `None` without any.
+/// Returns the warning about invisible characters in a customer's id; `None` without any.
 pub fn hidden_in(external_id: &str) -> Option<String> {
     let mixed =
         is_mixed(external_id).then(|| "it has letters that look like plain Latin ones".to_owned());
@@ -260,7 +260,7 @@ pub async fn name(
     }))
 }
 
-/// The effects of naming a customer.
+/// Returns the effects of naming a customer.
 ///
 /// # Errors
 /// 404 when the owner of the purchase is not known, 409 when the customer has another name.
@@ -275,7 +275,7 @@ pub async fn planned(
 }
 
 impl NamedCustomer {
-    /// Condition of the request on its effects.
+    /// Returns the condition of the request on its effects.
     fn condition(&self) -> Option<NamingCondition> {
         let (may_merge, preview) = (self.merge.unwrap_or(true), self.preview.clone());
         if may_merge && preview.is_none() {
@@ -302,7 +302,7 @@ impl NamedCustomer {
     }
 }
 
-/// A number of purchases, in words.
+/// Returns a number of purchases, in words.
 pub fn counted(purchases: usize) -> String {
     match purchases {
         0 => "no purchases".to_owned(),
@@ -311,7 +311,7 @@ pub fn counted(purchases: usize) -> String {
     }
 }
 
-/// The error of setting the id: the purchase is unknown, or the user has another id.
+/// Returns the error of setting the id: the purchase is unknown, or the user has another id.
 pub fn naming_error(error: storage::Error) -> Error {
     match error {
         storage::Error::Missing { what } => Error::Missing(format!(

@@ -80,7 +80,7 @@ pub struct NotificationQuery {
 /// The filter value for no outcome yet.
 const OPEN: &str = "open";
 
-/// The values of the filter: [`OPEN`], and the outcomes by name.
+/// Returns the values of the filter: [`OPEN`], and the outcomes by name.
 fn outcomes() -> Vec<&'static str> {
     std::iter::once(OPEN)
         .chain(Outcome::ALL.iter().map(|outcome| outcome.as_str()))

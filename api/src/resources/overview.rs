@@ -28,7 +28,8 @@ pub async fn show(
     Ok(Json(of(&edge, app).await?))
 }
 
-/// The processes of an older release than others that run, in a sentence without its full stop; `None` without any.
+/// Returns the processes of an older release than others that run, in a sentence without its full stop; `None` without
+/// any.
 pub fn older(processes: &[RunningProcess]) -> Option<String> {
     let older: Vec<String> = processes
         .iter()
@@ -45,7 +46,7 @@ pub fn older(processes: &[RunningProcess]) -> Option<String> {
     }
 }
 
-/// A process, by its command, release, host and number.
+/// Returns a process, by its command, release, host and number.
 pub fn process(one: &RunningProcess) -> String {
     let number = one
         .pid
@@ -53,7 +54,7 @@ pub fn process(one: &RunningProcess) -> String {
     format!("{} {} at {}{number}", one.role, one.version, one.host)
 }
 
-/// The overview of an app, or of all.
+/// Returns the overview of an app, or of all.
 ///
 /// # Errors
 /// 503 when the database does not answer.

@@ -64,7 +64,7 @@ pub const fn kind(kind: EntryKind) -> &'static str {
     }
 }
 
-/// The exchange rate that converts an amount; `None` where none does.
+/// Returns the exchange rate that converts an amount; `None` where none does.
 pub fn rate_of(one: &PaymentView) -> Option<String> {
     one.rate_day
         .as_deref()
@@ -76,7 +76,7 @@ pub fn not_known(one: &PaymentView, why: UnknownPrice) -> String {
     format!("not known: {}", unknown(one, why))
 }
 
-/// Why an amount is not known.
+/// Returns why an amount is not known.
 pub const fn unknown(one: &PaymentView, why: UnknownPrice) -> &'static str {
     match why {
         UnknownPrice::ProductUnknown => "the store never showed the product",

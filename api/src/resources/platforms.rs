@@ -219,7 +219,7 @@ pub async fn list(
     }))
 }
 
-/// A page of the platforms of an app, as they are stored.
+/// Returns a page of the platforms of an app, as they are stored.
 ///
 /// # Errors
 /// 503 when the database does not answer.
@@ -243,7 +243,7 @@ pub async fn of_apps(
     Ok(edge.store.platforms_of(apps, most).await?)
 }
 
-/// Whether the app has platforms of several stores, among its first `MAX_COMPARED`.
+/// Returns whether the app has platforms of several stores, among its first `MAX_COMPARED`.
 ///
 /// # Errors
 /// 503 when the database does not answer.
@@ -254,7 +254,7 @@ pub async fn has_several_stores(edge: &Edge, app: AppId) -> Result<bool, Error> 
     Ok(stores.any(|store| Some(store) != first))
 }
 
-/// A platform as it is stored; `None` for one that was deleted.
+/// Returns a platform as it is stored; `None` for one that was deleted.
 ///
 /// # Errors
 /// 503 when the database does not answer.
@@ -487,8 +487,8 @@ fn check_store(edge: &Edge, wrong: &mut FieldErrors, store: &str) {
     }
 }
 
-/// Whether a platform of this store has to wait until no process runs that does not know the store and leaves no sign of
-/// life: the store is new, and has no platform yet.
+/// Returns whether a platform of this store has to wait until no process runs that does not know the store and leaves
+/// no sign of life: the store is new, and has no platform yet.
 ///
 /// # Errors
 /// The database does not answer.
@@ -519,7 +519,7 @@ fn check_package(wrong: &mut FieldErrors, name: &str) {
     }
 }
 
-/// The warning about a package name without a dot; no app has one.
+/// Returns the warning about a package name without a dot; no app has one.
 fn package_warning(name: &str) -> Option<String> {
     let is_usual = name.contains('.');
     (!is_usual).then(|| {
@@ -530,7 +530,8 @@ fn package_warning(name: &str) -> Option<String> {
     })
 }
 
-/// The warning about another platform of the app for the same package, store and environment, by the first one found.
+/// Returns the warning about another platform of the app for the same package, store and environment, by the first one
+/// found.
 async fn twin_warning(edge: &Edge, created: &storage::Platform) -> Result<Option<String>, Error> {
     let all = edge
         .store
@@ -559,7 +560,7 @@ async fn twin_warning(edge: &Edge, created: &storage::Platform) -> Result<Option
     }))
 }
 
-/// The URL with the ingress key, which is stored encrypted.
+/// Returns the URL with the ingress key, which is stored encrypted.
 async fn notification_url(edge: &Edge, platform: &storage::Platform) -> Result<String, Error> {
     let key = edge.store.ingress_key(platform.id).await?;
     Ok(edge.url(&format!(
@@ -577,7 +578,7 @@ const fn verification(platform: &storage::Platform) -> Verification {
     }
 }
 
-/// The window of these settings, or that of the installation where they name none.
+/// Returns the window of these settings, or that of the installation where they name none.
 fn window_ms(settings: &PlatformSettings, default: Duration) -> i64 {
     if settings.window_ms == 0 {
         millis(default)
@@ -611,12 +612,12 @@ fn check_topic(edge: &Edge, wrong: &mut FieldErrors, store: &str, arn: Option<&s
     }
 }
 
-/// A new ingress key: 128 random bits in lower-case hex.
+/// Returns a new ingress key: 128 random bits in lower-case hex.
 fn ingress_key(edge: &Edge) -> SecretString {
     storage::hex(&(edge.random)()[..16]).into()
 }
 
-/// A new publishable key: `pk_` and 128 random bits in lower-case hex.
+/// Returns a new publishable key: `pk_` and 128 random bits in lower-case hex.
 fn publishable_key(edge: &Edge) -> String {
     format!("pk_{}", storage::hex(&(edge.random)()[..16]))
 }

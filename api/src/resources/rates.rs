@@ -71,7 +71,7 @@ impl Rates {
 }
 
 impl NewRate {
-    /// Errors that the schema cannot express: fields, and their expected values.
+    /// Returns errors that the schema cannot express: fields, and their expected values.
     pub fn mistakes(&self, now: Timestamp) -> Vec<(&'static str, String)> {
         let tomorrow: String = now.plus(DAY).to_string().chars().take(DAY_CHARS).collect();
         let is_late = self.day > tomorrow;
@@ -153,7 +153,7 @@ impl RateDay {
     }
 }
 
-/// The exchange rate that converts an amount, for people.
+/// Returns the exchange rate that converts an amount, for people.
 pub fn rate_sentence(day: &str, of: RateDay) -> String {
     match of {
         RateDay::Own => format!("exchange rate of {day}"),

@@ -42,7 +42,7 @@ impl Retries {
         }
     }
 
-    /// When something that is due at a time is tried, as the end of a sentence.
+    /// Returns when something that is due at a time is tried, as the end of a sentence.
     fn phrase(self, due: Timestamp) -> String {
         match self {
             Self::ByDelivery(now) if due > now => format!("; next attempt at {due}"),
@@ -102,8 +102,8 @@ impl Unchosen<'_> {
     }
 }
 
-/// Summary of what a destination received about a purchase. `all` contains the latest delivery of each type of event,
-/// oldest first.
+/// Returns the summary of what a destination received about a purchase. `all` contains the latest delivery of each type
+/// of event, oldest first.
 pub fn summary(all: &[&DeliveryView], unchosen: &Unchosen<'_>, retries: Retries) -> String {
     let mut groups: Vec<Vec<&DeliveryView>> = Vec::new();
     for status in ORDER {
@@ -139,7 +139,7 @@ pub fn summary(all: &[&DeliveryView], unchosen: &Unchosen<'_>, retries: Retries)
         .join("; ")
 }
 
-/// The parts about payments that were not sent since their type of event is not chosen, one for each type.
+/// Returns the parts about payments that were not sent since their type of event is not chosen, one for each type.
 fn money(unchosen: &[&UnchosenPayment]) -> Vec<String> {
     let mut types: Vec<&str> = unchosen.iter().map(|one| one.event_type.as_str()).collect();
     types.sort_unstable();
@@ -156,7 +156,7 @@ fn money(unchosen: &[&UnchosenPayment]) -> Vec<String> {
     types.into_iter().map(of_type).collect()
 }
 
-/// A payment by what it is, its time and its amount, where that is known.
+/// Returns a payment by what it is, its time and its amount, where that is known.
 pub fn payment(one: &UnchosenPayment) -> String {
     let what = match one.kind {
         EntryKind::Renewal => "the renewal",
@@ -173,7 +173,7 @@ pub fn payment(one: &UnchosenPayment) -> String {
     format!("{what} of {}{usd}", one.occurred_at)
 }
 
-/// Why a delivery did not arrive; `None` of one that did, or that a newer one replaced.
+/// Returns why a delivery did not arrive; `None` of one that did, or that a newer one replaced.
 fn reason(one: &DeliveryView) -> Option<&str> {
     let is_over = matches!(
         one.status,
@@ -182,7 +182,7 @@ fn reason(one: &DeliveryView) -> Option<&str> {
     one.last_error.as_deref().filter(|_| !is_over)
 }
 
-/// The part about deliveries of one status and reason.
+/// Returns the part about deliveries of one status and reason.
 fn part(group: &[&DeliveryView], is_alone: bool, retries: Retries) -> Option<String> {
     let last = group.last()?;
     let names = names(group);
@@ -205,7 +205,7 @@ fn part(group: &[&DeliveryView], is_alone: bool, retries: Retries) -> Option<Str
     })
 }
 
-/// The types of events, the first ones by name.
+/// Returns the types of events, the first ones by name.
 fn names(group: &[&DeliveryView]) -> String {
     let names: Vec<String> = group
         .iter()
@@ -215,7 +215,7 @@ fn names(group: &[&DeliveryView]) -> String {
     and_more(&names, group.len())
 }
 
-/// The names of the first of several things, and how many there are beside them.
+/// Returns the names of the first of several things, and how many there are beside them.
 fn and_more(names: &[String], all: usize) -> String {
     match all.saturating_sub(names.len()) {
         0 => names.join(", "),
@@ -223,7 +223,7 @@ fn and_more(names: &[String], all: usize) -> String {
     }
 }
 
-/// The number of failed attempts in words.
+/// Returns the number of failed attempts in words.
 fn attempts(group: &[&DeliveryView]) -> String {
     let most = group
         .iter()
@@ -240,7 +240,7 @@ fn attempts(group: &[&DeliveryView]) -> String {
     }
 }
 
-/// When the next attempt is due, of deliveries that were tried.
+/// Returns when the next attempt is due, of deliveries that were tried.
 fn next(group: &[&DeliveryView], retries: Retries) -> String {
     let due = group
         .iter()

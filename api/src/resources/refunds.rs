@@ -14,7 +14,7 @@ const EARLY_END: &str = "settle's estimate, since it ended early; no sales repor
 const VALID_AGAIN: &str =
     "settle's estimate, since it is valid again; no sales report shows it yet";
 
-/// The basis of an entry that no store and no report shows; `None` for others.
+/// Returns the basis of an entry that no store and no report shows; `None` for others.
 pub fn estimate(one: &PaymentView) -> Option<&'static str> {
     if one.source != STATE || one.transaction_id.is_some() {
         return None;
@@ -26,7 +26,7 @@ pub fn estimate(one: &PaymentView) -> Option<&'static str> {
     })
 }
 
-/// The latest refund of a purchase, if it stands, with its amount in USD.
+/// Returns the latest refund of a purchase, if it stands, with its amount in USD.
 pub fn refund<'a>(
     view: &PurchaseView,
     payments: &'a [PaymentView],
@@ -42,8 +42,8 @@ pub fn refund<'a>(
     Some((last, usd.trim_start_matches('-')))
 }
 
-/// Whether a refund, or its reversal, was not sent to a destination that gets other events of the purchase, because it
-/// is not subscribed. An integration gets it with the payment.
+/// Returns whether a refund, or its reversal, was not sent to a destination that gets other events of the purchase,
+/// because it is not subscribed. An integration gets it with the payment.
 pub fn is_unsent_refund(
     one: &PaymentView,
     destination: &Destination,
@@ -57,7 +57,7 @@ pub fn is_unsent_refund(
     is_refund && is_counted && !destination.per_user && !is_sent && !got.is_empty()
 }
 
-/// A refund in the customer's terms.
+/// Returns a refund in the customer's terms.
 pub fn refunded(refund: &PaymentView, amount: &str, is_test: bool) -> String {
     let at = refund.occurred_at;
     match estimate(refund) {
@@ -77,7 +77,7 @@ pub mod tests {
     use storage::PaymentView;
     use uuid::Uuid;
 
-    /// An entry about the purchase with the nil key.
+    /// Returns an entry about the purchase with the nil key.
     pub fn entry(kind: EntryKind, source: &str, transaction: Option<&str>) -> PaymentView {
         PaymentView {
             event_id: EventId::new(Uuid::nil()),

@@ -219,13 +219,13 @@ fn selected(body: &mut Resend, wrong: &mut FieldErrors) -> Option<RedeliverySele
     first
 }
 
-/// Whether it selects states of purchases, which are sent to one destination.
+/// Returns whether it selects states of purchases, which are sent to one destination.
 const fn is_of_states(selector: &RedeliverySelector) -> bool {
     use RedeliverySelector::{All, Behind, NeverQueued, Purchases};
     matches!(selector, Purchases(_) | Behind | NeverQueued | All)
 }
 
-/// Whether it is carried out whole by one request.
+/// Returns whether it is carried out whole by one request.
 const fn has_one_page(selector: &RedeliverySelector) -> bool {
     use RedeliverySelector::{Event, Lanes, Purchases};
     matches!(selector, Event(_) | Lanes(_) | Purchases(_))
@@ -249,7 +249,7 @@ fn receivers(body: &Resend, wrong: &mut FieldErrors) -> Receivers {
         .map_or(body.destination_id.into(), Receivers::App)
 }
 
-/// The receivers that the caller reaches.
+/// Returns the receivers that the caller reaches.
 ///
 /// # Errors
 /// 404 when the selection or its receiver is of an app that the caller does not reach, or does not exist for the caller;
@@ -294,7 +294,7 @@ async fn limited(
     })
 }
 
-/// The app whose run it is: two apps may have runs of one name. Empty for a run over all apps.
+/// Returns the app whose run it is: two apps may have runs of one name. Empty for a run over all apps.
 async fn scope(edge: &Acting, receivers: Receivers) -> Result<String, Error> {
     let app = match receivers {
         Receivers::App(app) => Some(app),

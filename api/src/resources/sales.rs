@@ -77,7 +77,7 @@ pub async fn import(
     }))
 }
 
-/// The name of a wrong place in an error.
+/// Returns the name of a wrong place in an error.
 fn place(wrong: &stores::WrongSale) -> String {
     match wrong.column {
         "" => format!("line {}", wrong.line),

@@ -61,7 +61,7 @@ pub async fn find(
     }))
 }
 
-/// The id that was probably meant by one that nothing has.
+/// Returns the id that was probably meant by one that nothing has.
 pub async fn meant(edge: &Edge, q: &str, app: Option<AppId>) -> Result<Option<String>, Error> {
     for text in misread(q.trim()) {
         if !hits(edge, &text, app).await?.is_empty() {
@@ -74,7 +74,7 @@ pub async fn meant(edge: &Edge, q: &str, app: Option<AppId>) -> Result<Option<St
 /// Value of `found_by` for a result that matches by prefix.
 pub const BEGINNING: &str = "beginning";
 
-/// Whether no result has the complete id.
+/// Returns whether no result has the complete id.
 pub fn is_beginning(found: &[SearchHit]) -> bool {
     found.iter().any(|one| one.found_by == BEGINNING)
 }
@@ -87,7 +87,7 @@ pub async fn hits(edge: &Edge, q: &str, app: Option<AppId>) -> Result<Vec<Search
     Ok(edge.store.search(q, app).await?)
 }
 
-/// The purchases among the results by their ids, to show the store's ids of purchase and customer.
+/// Returns the purchases among the results by their ids, to show the store's ids of purchase and customer.
 ///
 /// # Errors
 /// 503 when the database does not answer.
@@ -119,7 +119,7 @@ pub struct FoundCustomers {
     pub did_you_mean: Option<String>,
 }
 
-/// The customers that an id identifies in an app or in all: by the stores' ids, and by the search.
+/// Returns the customers that an id identifies in an app or in all: by the stores' ids, and by the search.
 ///
 /// # Errors
 /// 503 when the database does not answer.

@@ -123,7 +123,7 @@ pub async fn list(
 }
 
 impl SeriesPoints {
-    /// The points of so many steps from a step on, which are counted from 1970 on.
+    /// Returns the points of so many steps from a step on, which are counted from 1970 on.
     fn new(what: Series, step: i64, from: i64, points: i64, minutes: Minutes) -> Self {
         let mut sums = vec![Sum::default(); usize::try_from(points).unwrap_or_default()];
         for (at, sum) in minutes {
@@ -143,7 +143,7 @@ impl SeriesPoints {
     }
 }
 
-/// Number of Temporal's actions in the last day: they belong to no app.
+/// Returns the number of Temporal's actions in the last day: they belong to no app.
 ///
 /// # Errors
 /// 503 when the database does not answer.
@@ -190,7 +190,7 @@ impl LastHour {
         })
     }
 
-    /// The points of a series, of a destination or of all together.
+    /// Returns the points of a series, of a destination or of all together.
     pub fn points(&self, what: Series, destination: Option<DestinationId>) -> SeriesPoints {
         let minutes = self
             .found

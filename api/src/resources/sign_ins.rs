@@ -112,7 +112,7 @@ pub async fn list(
     Ok(Json(of_app(&edge, app, page.page()).await?))
 }
 
-/// A page of the sign-ins to an app, or of all, oldest first.
+/// Returns a page of the sign-ins to an app, or of all, oldest first.
 ///
 /// # Errors
 /// 503 when the database does not answer.
@@ -120,7 +120,7 @@ pub async fn of_app(edge: &Edge, app: Option<AppId>, page: Page) -> Result<Paged
     Ok(edge.store.sign_ins(app, page).await?)
 }
 
-/// The sign-ins among these that are still valid.
+/// Returns the sign-ins among these that are still valid.
 ///
 /// # Errors
 /// 503 when the database does not answer.
@@ -135,7 +135,7 @@ pub async fn holding(edge: &Edge, all: &[SignIn], now: Timestamp) -> Result<Vec<
     Ok(holding)
 }
 
-/// The sign-in with this secret, if it is still valid.
+/// Returns the sign-in with this secret, if it is still valid.
 ///
 /// # Errors
 /// 503 when the database does not answer.
@@ -159,7 +159,7 @@ pub async fn begin(edge: &Edge, person: Person, secret: &SecretString) -> Result
     Ok(begun.await?)
 }
 
-/// The link with a code, or why it does not work.
+/// Returns the link with a code, or why it does not work.
 ///
 /// # Errors
 /// 503 when the database does not answer.
@@ -210,7 +210,7 @@ pub async fn finish(edge: Acting, Id(id): Id<SignInId>) -> Result<NoContent, Err
     Ok(NoContent)
 }
 
-/// The person that a caller is, without another name.
+/// Returns the person that a caller is, without another name.
 pub fn person(edge: &Edge, caller: &Caller) -> Person {
     let token_hash = caller.key.is_none().then(|| edge.admin_token_hash());
     let Caller {

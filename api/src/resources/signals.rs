@@ -26,7 +26,7 @@ pub struct Action {
 }
 
 impl Action {
-    /// The author and the reason, as a part of a signal.
+    /// Returns the author and the reason, as a part of a signal.
     pub fn admin(self, edge: &Acting) -> Admin {
         let reason = self.reason.or_else(|| edge.store.actor().reason.clone());
         Admin {

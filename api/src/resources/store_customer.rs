@@ -16,7 +16,7 @@ const CUSTOMER: &str = "app_user_id";
 pub const NO_CUSTOMER: &str =
     "nothing: the platform's store identifies a purchase by its receipt alone";
 
-/// The proof of a purchase at the platform's store.
+/// Returns the proof of a purchase at the platform's store.
 ///
 /// # Errors
 /// 503 if this version does not know the store.
@@ -27,7 +27,7 @@ pub fn proof(platform: &Platform) -> Result<Proof, Error> {
         .map_err(|unknown| Error::Unavailable(unknown.to_string()))
 }
 
-/// The schema of a type in which each object that may have a customer requires it.
+/// Returns the schema of a type in which each object that may have a customer requires it.
 pub fn requiring_customers<T: JsonSchema + 'static>() -> Value {
     let mut schema = schema::<T>().clone();
     require(&mut schema);

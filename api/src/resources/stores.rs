@@ -115,7 +115,7 @@ fn refused(answer: Answer) -> Error {
     }
 }
 
-/// The answer when the task ended without one.
+/// Returns the answer when the task ended without one.
 fn failed(error: &JoinError) -> Error {
     tracing::error!(error = chain(error), "the ingress of a store failed");
     Error::Internal

@@ -141,7 +141,7 @@ fn not_pending(state: TopicState) -> Error {
     Error::Conflict(format!("the topic is {} now: {why}", state.as_str()))
 }
 
-/// The error if another request decided on the topic at the same time.
+/// Returns the error if another request decided on the topic at the same time.
 fn already_decided(error: storage::Error) -> Error {
     match error {
         storage::Error::Conflict { detail, .. } => {

@@ -22,7 +22,7 @@ pub struct CustomerWarning {
 }
 
 impl From<String> for CustomerWarning {
-    /// A warning that concerns no particular destination.
+    /// Returns a warning that concerns no particular destination.
     fn from(summary: String) -> Self {
         Self {
             summary,
@@ -43,7 +43,7 @@ pub struct Undelivered {
 }
 
 impl Undelivered {
-    /// A warning for each destination that does not accept the customer's events.
+    /// Returns a warning for each destination that does not accept the customer's events.
     pub fn warnings(&self, destinations: &[Destination], now: Timestamp) -> Vec<CustomerWarning> {
         let warning = |one: &Destination| {
             let missing = Missing {
@@ -71,7 +71,7 @@ impl Undelivered {
     }
 }
 
-/// Destinations that receive a change late, in sentences; `None` if all receive it at once.
+/// Returns destinations that receive a change late, in sentences; `None` if all receive it at once.
 pub fn delayed(destinations: &[Destination]) -> Option<String> {
     let disabled = |one: &Destination| {
         (!one.enabled).then(|| {
@@ -101,7 +101,7 @@ fn late(one: &Destination, what: &str) -> Option<String> {
     })
 }
 
-/// Whether a destination chose an event about customers.
+/// Returns whether a destination chose an event about customers.
 fn is_about_customers(one: &Destination) -> bool {
     types()
         .into_iter()
@@ -118,7 +118,7 @@ struct Missing<'a> {
 }
 
 impl Missing<'_> {
-    /// The sentences about one destination; `None` where it accepts the customer's events.
+    /// Returns the sentences about one destination; `None` where it accepts the customer's events.
     fn sentence(&self, destination: &Destination, now: Timestamp) -> Option<String> {
         let is_held = !destination.enabled || destination.state == State::Open;
         let pending = self.pending.filter(|one| is_held || one.failing > 0);
@@ -191,7 +191,7 @@ impl Missing<'_> {
             .or(is_failing.then_some(Repair::AtDestination))
     }
 
-    /// How many events; a lower bound where not all are counted.
+    /// Returns how many events; a lower bound where not all are counted.
     fn events(&self, pending: Option<&PendingDeliveries>) -> String {
         let pending = pending
             .and_then(|one| usize::try_from(one.events).ok())

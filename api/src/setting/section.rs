@@ -18,13 +18,13 @@ pub struct Variable {
 }
 
 impl Variable {
-    /// A setting with one value.
+    /// Returns a setting with one value.
     pub const fn one(field: &'static str, name: &'static str) -> Self {
         let form = Form::One;
         Self { field, name, form }
     }
 
-    /// A setting with values that the variable separates by commas.
+    /// Returns a setting with values that the variable separates by commas.
     pub const fn list(field: &'static str, name: &'static str) -> Self {
         let form = Form::List;
         Self { field, name, form }
@@ -66,8 +66,8 @@ impl Section<'_> {
     }
 }
 
-/// The error for settings that cannot be read. It names the setting and never contains a value. An unknown name may
-/// also be a misspelling of one of `others`.
+/// Returns the error for settings that cannot be read. It names the setting and never contains a value. An unknown name
+/// may also be a misspelling of one of `others`.
 pub fn unreadable(file: Option<&Path>, error: &config::ConfigError, others: &[&str]) -> Invalid {
     match error {
         config::ConfigError::Type {
@@ -96,8 +96,8 @@ pub fn unreadable(file: Option<&Path>, error: &config::ConfigError, others: &[&s
     }
 }
 
-/// The suggestion to append to the error about an unknown setting, from the known ones that Serde lists in it; `None`
-/// for any other error.
+/// Returns the suggestion to append to the error about an unknown setting, from the known ones that Serde lists in it;
+/// `None` for any other error.
 fn suggestion(error: &str, others: &[&str]) -> Option<String> {
     let mut quoted = error
         .split_once("unknown field ")?

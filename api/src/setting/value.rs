@@ -7,7 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 use url::Url;
 
-/// The error of a wrong setting. [`config::load`](crate::config::load) adds where it was given.
+/// Returns the error of a wrong setting. [`config::load`](crate::config::load) adds where it was given.
 pub fn invalid(field: &str, expected: impl Into<String>) -> Invalid {
     Invalid {
         field: field.to_owned(),
@@ -54,7 +54,7 @@ pub fn none() -> String {
     "none".to_owned()
 }
 
-/// The values of a setting, for people.
+/// Returns the values of a setting, for people.
 pub fn list<T: Display>(all: &[T]) -> String {
     if all.is_empty() {
         none()

@@ -61,7 +61,7 @@ pub struct Stored {
 }
 
 impl Inbox {
-    /// The ingress of the store with this name.
+    /// Returns the ingress of the store with this name.
     pub fn new(store: &'static str) -> Self {
         Self {
             store,
@@ -70,7 +70,7 @@ impl Inbox {
         }
     }
 
-    /// The platform of an ingress key, as it was within the last second.
+    /// Returns the platform of an ingress key, as it was within the last second.
     ///
     /// # Errors
     /// The key is unknown, or the database does not answer.
@@ -83,7 +83,7 @@ impl Inbox {
         self.recipients.find(store, ingress_key, now).await
     }
 
-    /// The platform of an ingress key, as it is.
+    /// Returns the platform of an ingress key, as it is.
     ///
     /// # Errors
     /// The key is unknown, or the database does not answer.
@@ -239,7 +239,7 @@ impl Inbox {
         Ok(stored)
     }
 
-    /// Whether the alarm that messages are not stored is raised now.
+    /// Returns whether the alarm that messages are not stored is raised now.
     fn raises_not_stored(&self, now: Instant) -> bool {
         let mut raised_at = self
             .not_stored_at

@@ -29,7 +29,7 @@ pub struct Answer {
 
 /// Receives the messages of a store.
 pub trait Ingress: Send + Sync {
-    /// The store's name, as in the URL of its ingress.
+    /// Returns the store's name, as in the URL of its ingress.
     fn name(&self) -> &'static str;
 
     /// Checks that a platform has an ingress key, before the body of a request is read.
@@ -62,12 +62,12 @@ pub trait Ingress: Send + Sync {
         request: StoreRequest<'a>,
     ) -> BoxFuture<'a, Answer>;
 
-    /// The samples of this store, if there are any.
+    /// Returns the samples of this store, if there are any.
     fn samples(&self) -> Option<&dyn Samples> {
         None
     }
 
-    /// The topics that this store sends by, if it has any.
+    /// Returns the topics that this store sends by, if it has any.
     fn topics(&self) -> Option<&dyn Topics> {
         None
     }
@@ -87,7 +87,7 @@ pub trait Topics: Send + Sync {
     /// The form that the store expects, as text.
     fn check(&self, name: &str) -> Result<(), String>;
 
-    /// The account that owns a topic, which its name shows; `None` if it does not.
+    /// Returns the account that owns a topic, which its name shows; `None` if it does not.
     fn account(&self, name: &str) -> Option<String>;
 }
 
@@ -100,7 +100,7 @@ impl Ingresses {
         Self(all)
     }
 
-    /// The ingress of the store with this name; `None` if there is no such store.
+    /// Returns the ingress of the store with this name; `None` if there is no such store.
     pub fn of(&self, store: &str) -> Option<&dyn Ingress> {
         let found = self.0.iter().find(|ingress| ingress.name() == store);
         found.map(AsRef::as_ref)

@@ -66,7 +66,7 @@ pub struct StoreEntry {
 pub const LAST_WITHOUT_SIGNS: &str = "0.1.0";
 
 impl StoreEntry {
-    /// Whether processes that leave no sign of life do not know it.
+    /// Returns whether processes that leave no sign of life do not know it.
     pub fn is_newer_than_signs(&self) -> bool {
         self.since != LAST_WITHOUT_SIGNS
     }
@@ -83,17 +83,17 @@ pub fn add(stores: &'static [StoreEntry]) -> bool {
     ADDED.set(stores).is_ok()
 }
 
-/// The stores that this program knows.
+/// Returns the stores that this program knows.
 pub fn all() -> impl Iterator<Item = &'static StoreEntry> + Clone {
     ALL.iter().chain(ADDED.get().copied().unwrap_or_default())
 }
 
-/// The names of the stores.
+/// Returns the names of the stores.
 pub fn names() -> Vec<&'static str> {
     all().map(|store| store.name).collect()
 }
 
-/// The form of the platforms of each of these stores.
+/// Returns the form of the platforms of each of these stores.
 pub fn forms(stores: &[&StoreEntry]) -> Vec<Form> {
     stores.iter().map(|store| (store.form)()).collect()
 }
@@ -104,7 +104,7 @@ pub fn name(store: &str) -> &str {
     known.map_or(store, |known| known.title)
 }
 
-/// Label of a purchase's id in the store's own term; `None` for a store that this program does not know.
+/// Returns the label of a purchase's id in the store's own term; `None` for a store that this program does not know.
 pub fn purchase_id(store: &str) -> Option<&'static str> {
     let known = all().find(|known| known.name == store);
     known.map(|known| known.purchase_id)
@@ -145,7 +145,7 @@ impl StoreCommand {
     }
 }
 
-/// The store of the demo: the first one that has a demo.
+/// Returns the store of the demo: the first one that has a demo.
 pub fn demo() -> Option<(&'static str, &'static DemoStore)> {
     all().find_map(|store| Some((store.name, store.demo.as_ref()?)))
 }

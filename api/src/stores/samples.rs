@@ -14,16 +14,16 @@ use uuid::Uuid;
 
 /// Sends samples to platforms.
 pub trait Samples: Send + Sync {
-    /// Whether this process takes samples.
+    /// Returns whether this process takes samples.
     ///
     /// # Errors
     /// It does not.
     fn are_taken(&self) -> Result<(), NoSample>;
 
-    /// The types of the samples, by the store's names, each with its meaning.
+    /// Returns the types of the samples, by the store's names, each with its meaning.
     fn types(&self) -> &'static [(&'static str, &'static str)];
 
-    /// The store's name of a type of notification, from any of its short forms.
+    /// Returns the store's name of a type of notification, from any of its short forms.
     ///
     /// # Errors
     /// There is no such type, as text.
@@ -79,25 +79,25 @@ pub type SignerResult = anyhow::Result<Box<dyn SampleSigner>>;
 
 /// Signs samples, with a key of a data directory.
 pub trait SampleSigner: Send + Sync {
-    /// The mint of ids for the purchases of samples.
+    /// Returns the mint of ids for the purchases of samples.
     ///
     /// # Errors
     /// The key cannot be written.
     fn mint(&self) -> anyhow::Result<Mint>;
 
-    /// The key and its certificate as PEM.
+    /// Returns the key and its certificate as PEM.
     ///
     /// # Errors
     /// They cannot be written.
     fn pem(&self) -> anyhow::Result<KeyPem>;
 
-    /// The URL that samples name for the certificate.
+    /// Returns the URL that samples name for the certificate.
     ///
     /// # Errors
     /// It is no URL.
     fn certificate_url(&self) -> anyhow::Result<Url>;
 
-    /// A signed message.
+    /// Returns a signed message.
     ///
     /// # Errors
     /// The key cannot sign.
@@ -129,7 +129,7 @@ pub struct SignedSample {
     pub body: String,
 }
 
-/// The id of a sample's purchase: that of a name, or a new one.
+/// Returns the id of a sample's purchase: that of a name, or a new one.
 pub fn sample_id(mint: &Mint, name: Option<&str>) -> String {
     name.map_or_else(
         || mint.purchase_id(&storage::hex(&clock::random_bytes::<8>())),

@@ -26,7 +26,7 @@ pub struct FullDisk {
 }
 
 impl FullDisk {
-    /// Whether a line about a full disk may pass now. If so, the next one may pass a minute later.
+    /// Returns whether a line about a full disk may pass now. If so, the next one may pass a minute later.
     fn is_due(&self, now: Instant) -> bool {
         let mut passed_at = self
             .passed_at

@@ -19,7 +19,7 @@ const TIMEOUT_MS: u64 = 10_000;
 /// `OTEL_BSP_MAX_QUEUE_SIZE` without a value.
 const QUEUE: u64 = 2_048;
 
-/// Settings of the export; `None` without `OTEL_EXPORTER_OTLP_ENDPOINT`, which switches the export on.
+/// Returns settings of the export; `None` without `OTEL_EXPORTER_OTLP_ENDPOINT`, which switches the export on.
 ///
 /// # Errors
 /// Names the variable that cannot be used, and the expected value. Never repeats a value.

@@ -108,7 +108,7 @@ where
         .with(FullDisk::default())
 }
 
-/// The layer that writes log lines, with colours on a terminal.
+/// Returns the layer that writes log lines, with colours on a terminal.
 fn layer<S, W>(format: Format, writer: W, is_terminal: bool) -> Box<dyn Layer<S> + Send + Sync>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
@@ -128,7 +128,7 @@ where
     }
 }
 
-/// Whether a line cannot contain a secret URL of the HTTP client.
+/// Returns whether a line cannot contain a secret URL of the HTTP client.
 fn is_discreet(metadata: &Metadata<'_>) -> bool {
     let crate_name = metadata.target().split("::").next().unwrap_or_default();
     *metadata.level() <= Level::INFO || !HTTP_CRATES.contains(&crate_name)

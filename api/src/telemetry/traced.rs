@@ -36,7 +36,7 @@ where
     }
 }
 
-/// The line with the ids at its end.
+/// Returns the line with the ids at its end.
 fn with_ids(line: &str, format: Format, context: TraceContext) -> String {
     let (trace_id, span_id) = (
         format!("{:032x}", context.trace_id()),

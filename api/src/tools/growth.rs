@@ -44,12 +44,12 @@ fn so_far(bytes: u64, elapsed: Duration) -> String {
     )
 }
 
-/// The largest size of a folder so far in bytes: a download whose file is moved away does not go back.
+/// Returns the largest size of a folder so far in bytes: a download whose file is moved away does not go back.
 fn grown(largest: u64, folder: &Path) -> u64 {
     largest.max(size(folder))
 }
 
-/// The size of all files below a folder in bytes. A file that is removed meanwhile counts as 0.
+/// Returns the size of all files below a folder in bytes. A file that is removed meanwhile counts as 0.
 fn size(folder: &Path) -> u64 {
     let mut folders: Vec<PathBuf> = vec![folder.to_owned()];
     let mut bytes = 0;

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::mpsc::channel;
 
-/// Where downloaded tools are kept: `settle-tools` in the target folder that this executable was built into,
+/// Returns where downloaded tools are kept: `settle-tools` in the target folder that this executable was built into,
 /// else in `data` (an installed binary has no target folder).
 pub fn home(data: &Path) -> PathBuf {
     let built = std::env::current_exe()
@@ -27,9 +27,9 @@ pub fn home(data: &Path) -> PathBuf {
         .join("settle-tools")
 }
 
-/// The target folder that an executable was built into, which cargo marks as a cache: `target/debug/settle` is two
-/// levels below it, and `target/TRIPLE/debug/deps/test` four. A folder further up, or one that is world-writable, does
-/// not count.
+/// Returns the target folder that an executable was built into, which cargo marks as a cache: `target/debug/settle` is
+/// two levels below it, and `target/TRIPLE/debug/deps/test` four. A folder further up, or one that is world-writable,
+/// does not count.
 fn target_folder(executable: &Path) -> Option<PathBuf> {
     let marked = |folder: &&Path| {
         folder.join("CACHEDIR.TAG").is_file() && folder.join(".rustc_info.json").is_file()
@@ -48,8 +48,8 @@ fn target_folder(executable: &Path) -> Option<PathBuf> {
         .map(Path::to_owned)
 }
 
-/// A command that gets none of settle's settings, some of which are secrets, and exports no traces. The program is
-/// searched for in the folders of `PATH` that are absolute: never in the working directory.
+/// Returns a command that gets none of settle's settings, some of which are secrets, and exports no traces. The program
+/// is searched for in the folders of `PATH` that are absolute: never in the working directory.
 pub fn command(program: &str) -> Command {
     let (mut command, variables) = (Command::new(program), environment());
     for name in variables.keys().filter(|name| {
@@ -105,7 +105,7 @@ fn output<S: AsRef<OsStr>>(program: &str, arguments: &[S]) -> Result<String, Str
     )
 }
 
-/// The standard output of a successful program, or one line with the reason of its failure.
+/// Returns the standard output of a successful program, or one line with the reason of its failure.
 fn finished(program: &str, ran: std::io::Result<Output>) -> Result<String, String> {
     let output = ran.map_err(|error| format!("`{program}`: {error}"))?;
     if output.status.success() {

@@ -33,13 +33,13 @@ pub struct Wheel {
 }
 
 impl Package {
-    /// The folder of the programs, when an earlier call unpacked them into `home`.
+    /// Returns the folder of the programs, when an earlier call unpacked them into `home`.
     pub fn unpacked(&self, home: &Path) -> Option<PathBuf> {
         Some(home.join(self.folder).join(self.programs)).filter(|folder| folder.is_dir())
     }
 
-    /// The folder of the programs, unpacked into `home` first if they are not there yet. Safe when several processes do
-    /// it at once: the folder appears complete or not at all.
+    /// Returns the folder of the programs, unpacked into `home` first if they are not there yet. Safe when several
+    /// processes do it at once: the folder appears complete or not at all.
     ///
     /// # Errors
     /// One line with the reason of the failure.

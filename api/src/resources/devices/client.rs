@@ -26,7 +26,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// The user of the platform's quota.
+    /// Returns the user of the platform's quota.
     pub fn reporter(&self) -> Reporter<'_> {
         Reporter {
             platform: &self.platform,

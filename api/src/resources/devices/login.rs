@@ -175,7 +175,7 @@ pub async fn logout(
 
 const RANDOM_ID: &str = "a random UUID (version 4) that the app generated at its first launch";
 
-/// The device of a request, which is counted.
+/// Returns the device of a request, which is counted.
 fn place(
     edge: &Edge,
     platform: &Platform,
@@ -190,7 +190,7 @@ fn place(
     Ok(place)
 }
 
-/// Whether the customer's own server signed a login.
+/// Returns whether the customer's own server signed a login.
 ///
 /// # Errors
 /// The platform takes signed logins alone, and this is none.

@@ -182,7 +182,7 @@ pub async fn report(
     }))
 }
 
-/// The usage of a request in its platform's day: none if it brought nothing new.
+/// Returns the usage of a request in its platform's day: none if it brought nothing new.
 fn used(reports: &AcceptedReports, is_new: bool) -> DeviceUsage {
     let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
     let devices = i64::from(is_new);

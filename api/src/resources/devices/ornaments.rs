@@ -31,7 +31,7 @@ const OF_ITEMS: [&str; 3] = [
     "impression.products[].sku",
 ];
 
-/// An event without its parts that are wrong; `None` if one of them cannot be left out.
+/// Returns an event without its parts that are wrong; `None` if one of them cannot be left out.
 pub fn without(event: &Map<String, Value>, wrong: &[Field]) -> Option<Map<String, Value>> {
     let mut paths = Vec::new();
     for Field { field, .. } in wrong {
@@ -70,7 +70,7 @@ pub fn without(event: &Map<String, Value>, wrong: &[Field]) -> Option<Map<String
     }
 }
 
-/// A path with `[]` for each place in a list, and the place.
+/// Returns a path with `[]` for each place in a list, and the place.
 fn generalized(field: &str) -> (String, Option<usize>) {
     match field
         .split_once('[')
@@ -81,7 +81,7 @@ fn generalized(field: &str) -> (String, Option<usize>) {
     }
 }
 
-/// A path with the place of the item that it ends with; of a field of an item with none.
+/// Returns a path with the place of the item that it ends with; of a field of an item with none.
 fn split(path: &str, place: Option<usize>) -> (String, Option<usize>) {
     match path
         .strip_suffix(']')
@@ -116,7 +116,7 @@ mod tests {
     use super::{Field, RECEIPTS, without};
     use serde_json::{Map, Value, json};
 
-    /// The purchases of a session's start, without the one at a place.
+    /// Returns the purchases of a session's start, without the one at a place.
     fn left(receipts: &Value, place: &str) -> Option<Value> {
         let event = Map::from_iter([(RECEIPTS.to_owned(), receipts.clone())]);
         let wrong = Field {

@@ -187,12 +187,13 @@ pub fn check(context: ReportContext, listed: Listed<'_, DeviceEvents>) -> Result
     })
 }
 
-/// Whether an id is random, so that ids of other devices cannot be guessed.
+/// Returns whether an id is random, so that ids of other devices cannot be guessed.
 pub fn is_random(id: DeviceId) -> bool {
     id.uuid().get_version_num() == RANDOM
 }
 
-/// An event without its optional parts that are wrong, which are noted; `None` with its errors when it is wrong.
+/// Returns an event without its optional parts that are wrong, which are noted; `None` with its errors when it is
+/// wrong.
 fn report(event: &RawValue, proof: Proof, wrong: &mut FieldErrors) -> Option<DeviceReport> {
     let mut fields = fields(event.get(), wrong)?;
     let (schema, unproving) = match proof {
@@ -229,7 +230,7 @@ fn report(event: &RawValue, proof: Proof, wrong: &mut FieldErrors) -> Option<Dev
     })
 }
 
-/// The fields of an event, as they are written.
+/// Returns the fields of an event, as they are written.
 fn fields(event: &str, wrong: &mut FieldErrors) -> Option<Map<String, Value>> {
     let is_large = |fields: &Map<String, Value>| {
         serde_json::to_string(fields).is_ok_and(|text| text.len() > MAX_EVENT_BYTES)

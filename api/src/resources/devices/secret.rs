@@ -54,7 +54,7 @@ impl FromRequestParts<Shared> for Proof {
     }
 }
 
-/// The hash of the secret in the headers; an error if it is none.
+/// Returns the hash of the secret in the headers; an error if it is none.
 fn shown(headers: &HeaderMap) -> Result<Option<SecretHash>, ()> {
     let mut values = headers.get_all(SECRET_HEADER).iter();
     let Some(value) = values.next() else {
@@ -70,7 +70,7 @@ fn shown(headers: &HeaderMap) -> Result<Option<SecretHash>, ()> {
     Ok(Some(SecretHash::of(&SecretString::from(text))))
 }
 
-/// The header in the description of a route.
+/// Returns the header in the description of a route.
 fn parameter(is_required: bool, description: &str) -> Value {
     json!({
         "name": SHOWN, "in": "header", "required": is_required,

@@ -21,7 +21,7 @@ pub struct Node {
 }
 
 impl Node {
-    /// A node with a sentence, without facts and children.
+    /// Returns a node with a sentence, without facts and children.
     pub fn new(what: &'static str, summary: String) -> Self {
         Self {
             what,

@@ -57,7 +57,7 @@ impl ReadPurchase {
     }
 }
 
-/// The state of a purchase in sentences.
+/// Returns the state of a purchase in sentences.
 async fn standing(
     edge: &Edge,
     key: CollapseKey,

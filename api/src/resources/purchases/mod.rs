@@ -153,7 +153,8 @@ async fn find(edge: &Edge, key: CollapseKey) -> Result<PurchaseView, Error> {
     }
 }
 
-/// The purchases of a store's id that may have notifications without an outcome: with a platform, the one there.
+/// Returns the purchases of a store's id that may have notifications without an outcome: with a platform, the one
+/// there.
 async fn open_of_store_id(
     edge: &Edge,
     platform: Option<PlatformId>,
@@ -165,7 +166,7 @@ async fn open_of_store_id(
     }
 }
 
-/// A purchase that has notifications and is not settled yet, with the state `unknown`.
+/// Returns a purchase that has notifications and is not settled yet, with the state `unknown`.
 async fn unsettled(edge: &Edge, key: CollapseKey) -> Result<Option<PurchaseView>, Error> {
     let found = edge
         .store
@@ -198,7 +199,7 @@ async fn unsettled(edge: &Edge, key: CollapseKey) -> Result<Option<PurchaseView>
     }))
 }
 
-/// The state of a purchase that was settled; `None` for others.
+/// Returns the state of a purchase that was settled; `None` for others.
 ///
 /// # Errors
 /// 503 when the database does not answer.
@@ -209,8 +210,8 @@ pub async fn stored(edge: &Edge, key: CollapseKey) -> Result<Option<PurchaseView
     }
 }
 
-/// The latest sequence number of a purchase's notifications; 0 when it has a record but no notification. Fails when the
-/// purchase is unknown.
+/// Returns the latest sequence number of a purchase's notifications; 0 when it has a record but no notification. Fails
+/// when the purchase is unknown.
 async fn newest(edge: &Edge, key: CollapseKey) -> Result<i64, Error> {
     let page = Page {
         cursor: None,
@@ -228,7 +229,7 @@ async fn newest(edge: &Edge, key: CollapseKey) -> Result<i64, Error> {
     }
 }
 
-/// The state of a purchase in readable form.
+/// Returns the state of a purchase in readable form.
 pub fn state_for_people(state: &str) -> &str {
     match state {
         "trial_off" => "trial, renewal off",

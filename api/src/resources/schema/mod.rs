@@ -66,7 +66,7 @@ impl Output for Schema {
     }
 }
 
-/// An event of a type, made up of the examples of its schema; `None` for an unknown type.
+/// Returns an event of a type, made up of the examples of its schema; `None` for an unknown type.
 pub fn sample(event_type: &str) -> Option<Value> {
     let (.., schema) = SCHEMAS.iter().find(|(known, ..)| *known == event_type)?;
     let none = Map::new();
@@ -74,12 +74,12 @@ pub fn sample(event_type: &str) -> Option<Value> {
     Some(Examples::new(definitions).of(schema, ""))
 }
 
-/// The types of events that [`sample`] knows.
+/// Returns the types of events that [`sample`] knows.
 pub fn names() -> Vec<&'static str> {
     SCHEMAS.iter().map(|(name, ..)| *name).collect()
 }
 
-/// The types of events, as they are listed in an error.
+/// Returns the types of events, as they are listed in an error.
 pub fn types() -> String {
     names().join(", ")
 }

@@ -31,7 +31,7 @@ pub struct Standing {
 }
 
 impl Standing {
-    /// Label of a purchase with a valid refund.
+    /// Returns the label of a purchase with a valid refund.
     pub fn refund_for_people(&self) -> Option<&'static str> {
         let badge = if self.is_refund_estimated {
             "refund estimated"
@@ -106,7 +106,7 @@ const REFUND_ENDS_NOTHING: &str =
     "A refund of money does not end a purchase: access ends when the store ends it";
 
 impl Standing {
-    /// How a purchase stands, and whether it gives access.
+    /// Returns how a purchase stands, and whether it gives access.
     pub fn of(view: &PurchaseView, is_active: Option<bool>, known: &Known<'_>) -> Self {
         let (record, state) = (Record::of(view), state(view));
         let is_test = record.is_test();
@@ -178,8 +178,8 @@ impl Standing {
     }
 }
 
-/// Sentences about subscriptions that were paid with money, give the same entitlement, and renew: each of them is
-/// charged. `counted` has the purchases of the customer.
+/// Returns sentences about subscriptions that were paid with money, give the same entitlement, and renew: each of them
+/// is charged. `counted` has the purchases of the customer.
 pub fn renewing_together(views: &[PurchaseView], counted: &[CustomerPurchase]) -> Vec<String> {
     let renewing = renewing(views, counted, &[State::Trial, State::Active, State::Grace]);
     let entitlements: BTreeSet<&str> = renewing
@@ -193,7 +193,7 @@ pub fn renewing_together(views: &[PurchaseView], counted: &[CustomerPurchase]) -
     sentences.into_iter().collect()
 }
 
-/// The active subscriptions for money in one of these states, by their next renewal.
+/// Returns the active subscriptions for money in one of these states, by their next renewal.
 pub(super) fn renewing(
     views: &[PurchaseView],
     counted: &[CustomerPurchase],
@@ -219,7 +219,7 @@ pub(super) fn renewing(
     renewing
 }
 
-/// The sentences about the subscriptions that give an entitlement; `None` where fewer than two do.
+/// Returns the sentences about the subscriptions that give an entitlement; `None` where fewer than two do.
 fn together(renewing: &[Record], entitlement: &str) -> Option<String> {
     let gives = |record: &&Record| {
         record
@@ -258,8 +258,9 @@ fn together(renewing: &[Record], entitlement: &str) -> Option<String> {
     Some(format!("{begin}: {} and {last}. {who}", all.join(", ")))
 }
 
-/// The sentence about the end of the access that a customer had last in an environment; `None` where no purchase with
-/// an entitlement ended, or where another purchase might give access. `counted` has the purchases of the customer.
+/// Returns the sentence about the end of the access that a customer had last in an environment; `None` where no
+/// purchase with an entitlement ended, or where another purchase might give access. `counted` has the purchases of the
+/// customer.
 pub fn last_end(
     views: &[PurchaseView],
     counted: &[CustomerPurchase],
@@ -281,7 +282,7 @@ pub fn last_end(
     latest_end(&records.collect::<Vec<_>>())
 }
 
-/// The sentence about the latest end; `None` where it is not the reason why there is no access.
+/// Returns the sentence about the latest end; `None` where it is not the reason why there is no access.
 fn latest_end(records: &[(Record, State)]) -> Option<String> {
     let is_reason = records.iter().all(|(record, state)| record.is_over(*state));
     let ends = records
@@ -292,23 +293,23 @@ fn latest_end(records: &[(Record, State)]) -> Option<String> {
         .filter(|_| is_reason)
 }
 
-/// What was bought: the entitlements and the length of a term, or else the SKU.
+/// Returns what was bought: the entitlements and the length of a term, or else the SKU.
 pub fn product(view: &PurchaseView) -> String {
     Record::of(view).product()
 }
 
-/// Whether something is bought once and neither renews nor expires.
+/// Returns whether something is bought once and neither renews nor expires.
 pub fn is_bought_once(view: &PurchaseView) -> bool {
     let record = Record::of(view);
     record.product_type.is_some() && !record.is_subscription()
 }
 
-/// The state of a purchase.
+/// Returns the state of a purchase.
 fn state(view: &PurchaseView) -> State {
     named(&view.state)
 }
 
-/// The state of this name.
+/// Returns the state of this name.
 fn named(name: &str) -> State {
     State::ALL
         .iter()
@@ -318,7 +319,7 @@ fn named(name: &str) -> State {
 }
 
 impl Record {
-    /// The fields of a purchase's latest record; none before the first.
+    /// Returns the fields of a purchase's latest record; none before the first.
     pub(super) fn of(view: &PurchaseView) -> Self {
         let record = view
             .data
@@ -335,12 +336,12 @@ impl Record {
         self.product_type.as_deref() == Some("subscription") || self.expires_at.is_some()
     }
 
-    /// Whether it was bought in the store's test environment, where nothing is paid.
+    /// Returns whether it was bought in the store's test environment, where nothing is paid.
     pub(super) fn is_test(&self) -> bool {
         self.environment == Some(Environment::Sandbox)
     }
 
-    /// When its access ended, and that it did, in a sentence.
+    /// Returns when its access ended, and that it did, in a sentence.
     fn end(&self, state: State) -> Option<(Timestamp, String)> {
         let (what, at) = match state {
             State::Expired => ("ended", self.expires_at?),
@@ -350,7 +351,8 @@ impl Record {
         (!self.entitlements.is_empty()).then(|| (at, format!("{} {what} {at}.", self.product())))
     }
 
-    /// Whether no access is expected of it: it ended at a known time, gives none as a consumable, or was replaced.
+    /// Returns whether no access is expected of it: it ended at a known time, gives none as a consumable, or was
+    /// replaced.
     fn is_over(&self, state: State) -> bool {
         match state {
             State::Replaced => true,
@@ -362,7 +364,7 @@ impl Record {
         }
     }
 
-    /// The latest payment of a purchase, with its amount where that is known.
+    /// Returns the latest payment of a purchase, with its amount where that is known.
     fn last_payment(&self, view: &PurchaseView, payments: &[PaymentView]) -> Option<String> {
         let own = || {
             payments
@@ -419,8 +421,8 @@ impl Record {
         Some(format!("Bought {}{price}", self.not_before?))
     }
 
-    /// Which plan it replaced. A purchase beside another one replaces none, even if it is announced as a change of
-    /// plan.
+    /// Returns which plan it replaced. A purchase beside another one replaces none, even if it is announced as a change
+    /// of plan.
     fn replaced(&self) -> Option<String> {
         Some(format!(
             "Replaced `{}` with `{}`",
@@ -473,7 +475,7 @@ impl Record {
         })
     }
 
-    /// Why the purchase ended.
+    /// Returns why the purchase ended.
     fn because(&self) -> String {
         let on = self
             .canceled_at

@@ -61,7 +61,7 @@ pub struct PaymentMove {
 }
 
 impl PaymentMove {
-    /// The external id of the other customer, or their user id.
+    /// Returns the external id of the other customer, or their user id.
     pub fn login(&self) -> String {
         moves::login(&self.other)
     }
@@ -76,7 +76,7 @@ pub struct PaymentRow {
     moved: Option<PaymentMove>,
 }
 
-/// The lines of rows, newest first.
+/// Returns the lines of rows, newest first.
 pub fn lines(rows: &[PaymentRow]) -> Vec<StatementLine> {
     let mut lines: Vec<StatementLine> = rows.iter().map(StatementLine::from).collect();
     lines.sort_by_key(|line| std::cmp::Reverse(line.occurred_at));
@@ -102,7 +102,8 @@ impl From<&PaymentRow> for StatementLine {
     }
 }
 
-/// The payments of the purchases that a customer owns, each with the former owner if the purchase moved after it.
+/// Returns the payments of the purchases that a customer owns, each with the former owner if the purchase moved after
+/// it.
 pub fn of_owned(entries: &[PaymentView], transfers: &[Transfer], user: UserId) -> Vec<PaymentRow> {
     let with_move = |row: PaymentRow| {
         let moved = moves::next(transfers, row.entry.collapse_key, row.paid_at);
@@ -116,7 +117,7 @@ pub fn of_owned(entries: &[PaymentView], transfers: &[Transfer], user: UserId) -
     rows(entries).into_iter().map(with_move).collect()
 }
 
-/// The payments of a customer for purchases that have moved away since, each with its current owner.
+/// Returns the payments of a customer for purchases that have moved away since, each with its current owner.
 pub fn before_moves(
     entries: &[PaymentView],
     transfers: &[Transfer],
@@ -136,12 +137,12 @@ pub fn before_moves(
     rows(entries).into_iter().filter_map(own).collect()
 }
 
-/// The lines of ledger entries, newest first.
+/// Returns the lines of ledger entries, newest first.
 pub fn of_entries(entries: &[PaymentView]) -> Vec<StatementLine> {
     lines(&rows(entries))
 }
 
-/// The rows of ledger entries, in their order.
+/// Returns the rows of ledger entries, in their order.
 fn rows(entries: &[PaymentView]) -> Vec<PaymentRow> {
     let is_correction = |one: &PaymentView| one.kind == EntryKind::Correction;
     let of_same = |one: &PaymentView, other: &PaymentView| {
@@ -186,7 +187,7 @@ impl PaymentRow {
         self.entry.kind.is_payment()
     }
 
-    /// The amount in USD after all corrections; `None` where none is known.
+    /// Returns the amount in USD after all corrections; `None` where none is known.
     fn usd(&self) -> Option<Decimal> {
         let mut total = Total::default();
         let all = std::iter::once(&self.entry).chain(&self.corrections);
@@ -194,7 +195,7 @@ impl PaymentRow {
         total.usd()
     }
 
-    /// The transaction of the sales report that contains the amount.
+    /// Returns the transaction of the sales report that contains the amount.
     fn transaction(&self) -> Option<&str> {
         let corrected = self
             .corrections
@@ -203,7 +204,7 @@ impl PaymentRow {
         corrected.or(self.entry.transaction_id.as_deref())
     }
 
-    /// The exchange rate of the last amount that was converted.
+    /// Returns the exchange rate of the last amount that was converted.
     fn rate(&self) -> Option<String> {
         let mut newest_first = self.corrections.iter().chain(std::iter::once(&self.entry));
         newest_first.find_map(rate_of).filter(|_| !self.is_test())
@@ -248,7 +249,7 @@ impl PaymentRow {
             .map(|why| not_known(&self.entry, why))
     }
 
-    /// The amount in USD of a payment in another currency.
+    /// Returns the amount in USD of a payment in another currency.
     fn in_usd(&self) -> Option<String> {
         let is_foreign =
             self.is_payment() && self.corrections.is_empty() && self.entry.price.is_some();
@@ -259,7 +260,7 @@ impl PaymentRow {
         text.filter(|_| is_foreign && !self.is_in_usd() && !self.is_test())
     }
 
-    /// Source of the amount, and the list price if it differs; empty if no amount is known.
+    /// Returns the source of the amount, and the list price if it differs; empty if no amount is known.
     fn source(&self) -> String {
         if self.is_test() {
             return NO_MONEY.to_owned();
@@ -295,7 +296,7 @@ impl PaymentRow {
     }
 }
 
-/// An amount with a minus sign that is not a hyphen.
+/// Returns an amount with a minus sign that is not a hyphen.
 fn signed(usd: Decimal) -> String {
     usd.to_string().replace('-', "\u{2212}")
 }

@@ -67,7 +67,7 @@ impl Sums {
         sums
     }
 
-    /// The total with this sentence.
+    /// Returns the total with this sentence.
     fn paid(&self, summary: String, paid: Decimal, is_whole: bool) -> PaidTotal {
         PaidTotal {
             summary,
@@ -89,7 +89,7 @@ impl Sums {
         }
     }
 
-    /// The part of the payments that no sales report contains.
+    /// Returns the part of the payments that no sales report contains.
     fn doubt(&self, paid: Decimal, is_whole: bool) -> Option<String> {
         let what = if self.is_listed {
             "list price"
@@ -105,8 +105,8 @@ impl Sums {
     }
 }
 
-/// Total that a customer paid, where `usd` is that less refunds. Refunds are shown only if all payments are read
-/// (`is_whole`).
+/// Returns the total that a customer paid, where `usd` is that less refunds. Refunds are shown only if all payments are
+/// read (`is_whole`).
 pub fn total(usd: &str, rows: &[PaymentRow], is_whole: bool) -> PaidTotal {
     let sums = Sums::of(rows);
     let left: Decimal = usd.parse().unwrap_or_default();
@@ -140,8 +140,8 @@ pub fn total(usd: &str, rows: &[PaymentRow], is_whole: bool) -> PaidTotal {
     sums.paid(summary, paid, is_whole)
 }
 
-/// Total that a customer paid for purchases that moved away, and the refunded part; a minimum if not all of it is read
-/// (`is_whole`). `None` if no amount is known.
+/// Returns the total that a customer paid for purchases that moved away, and the refunded part; a minimum if not all of
+/// it is read (`is_whole`). `None` if no amount is known.
 pub fn total_before(rows: &[PaymentRow], is_whole: bool) -> Option<PaidTotal> {
     let mut total = Total::default();
     rows.iter()

@@ -104,7 +104,7 @@ impl From<&PlannedMove> for MovePreview {
 }
 
 impl MovedCustomer {
-    /// Condition of the request on its effects.
+    /// Returns the condition of the request on its effects.
     fn condition(&self) -> Option<MoveCondition> {
         let (may_create, preview) = (self.create.unwrap_or(true), self.preview.clone());
         if may_create && preview.is_none() {
@@ -144,7 +144,7 @@ pub struct TransferAuthor {
 }
 
 impl TransferAuthor {
-    /// The author, and the edge in whose audit entries they stand.
+    /// Returns the author, and the edge in whose audit entries they stand.
     pub fn acting(self, edge: Acting) -> (Acting, Author) {
         let author = Author {
             by: edge.name(self.by.clone()),
@@ -302,7 +302,7 @@ pub async fn preview_move(
     Ok(Json(planned(&edge, app.id, customer, external_id).await?))
 }
 
-/// The effects of moving a customer to the user with another external id.
+/// Returns the effects of moving a customer to the user with another external id.
 ///
 /// # Errors
 /// 404 when there is no such customer, 409 when nothing would move.
@@ -328,7 +328,7 @@ pub async fn list(
     }))
 }
 
-/// The latest transfers from and to a user, in an app or in all, newest first.
+/// Returns the latest transfers from and to a user, in an app or in all, newest first.
 ///
 /// # Errors
 /// 503 when the database does not answer.
@@ -366,7 +366,7 @@ pub async fn undo(
     Ok(Json(transfer.into()))
 }
 
-/// A conflict as the API answers it.
+/// Returns a conflict as the API answers it.
 pub fn refusal(error: storage::Error) -> Error {
     match error {
         storage::Error::Conflict { detail, .. } => Error::Conflict(detail),

@@ -4,7 +4,7 @@ use super::{Transfer, TransferSide};
 use domain::{CollapseKey, Timestamp};
 use storage::{MAX_TRANSFERS, TransferCause};
 
-/// The purchases that moved, each once, those of the latest transfer first.
+/// Returns the purchases that moved, each once, those of the latest transfer first.
 pub fn keys(transfers: &[Transfer]) -> Vec<CollapseKey> {
     let mut keys = Vec::new();
     for key in transfers.iter().flat_map(|one| &one.announced) {
@@ -29,7 +29,7 @@ pub fn away(
     (keys, is_whole)
 }
 
-/// The first move of a purchase from one person to another after a time.
+/// Returns the first move of a purchase from one person to another after a time.
 pub fn next(transfers: &[Transfer], key: CollapseKey, at: Timestamp) -> Option<&Transfer> {
     let moves = transfers
         .iter()
@@ -39,28 +39,28 @@ pub fn next(transfers: &[Transfer], key: CollapseKey, at: Timestamp) -> Option<&
         .min_by_key(|one| one.created_at)
 }
 
-/// Whether a customer without a login got one: before and after it the customer is one person. An erased customer may
-/// have had one.
+/// Returns whether a customer without a login got one: before and after it the customer is one person. An erased
+/// customer may have had one.
 fn is_first_login(one: &Transfer) -> bool {
     let is_by_login = matches!(one.cause, TransferCause::Login | TransferCause::Naming);
     is_by_login && one.from.external_id.is_none() && !one.is_from_erased
 }
 
-/// The external id of a side, or its user id.
+/// Returns the external id of a side, or its user id.
 pub fn login(side: &TransferSide) -> String {
     side.external_id
         .clone()
         .unwrap_or_else(|| side.user_id.to_string())
 }
 
-/// Name of a side of a transfer in a sentence.
+/// Returns the name of a side of a transfer in a sentence.
 pub fn called(side: &TransferSide) -> &str {
     side.external_id
         .as_deref()
         .unwrap_or("the customer without a login")
 }
 
-/// Why purchases moved, in a sentence: what caused it, who did it, and the reason that was entered.
+/// Returns why purchases moved, in a sentence: what caused it, who did it, and the reason that was entered.
 pub fn summary(one: &Transfer) -> String {
     let what = match one.cause {
         TransferCause::Login => {

@@ -61,7 +61,7 @@ pub fn check_url(url: &str, arn: &Arn<'_>) -> Result<(), Refusal> {
     }
 }
 
-/// The region in a certificate URL; `None` when the URL does not begin as one of SNS.
+/// Returns the region in a certificate URL; `None` when the URL does not begin as one of SNS.
 pub(super) fn region_of(url: &str) -> Option<&str> {
     url.strip_prefix("https://sns.")?
         .split_once('.')
@@ -118,14 +118,14 @@ impl SigningKey {
         now > self.not_after
     }
 
-    /// The end of the validity period.
+    /// Returns the end of the validity period.
     pub const fn not_after(&self) -> Timestamp {
         self.not_after
     }
 }
 
-/// The certificate, if the body is one PEM block and nothing else. In 2022, AWS's libraries could be attacked because
-/// they accepted an answer of the SNS API that merely contained a PEM block.
+/// Returns the certificate, if the body is one PEM block and nothing else. In 2022, AWS's libraries could be attacked
+/// because they accepted an answer of the SNS API that merely contained a PEM block.
 fn only_block(pem: &[u8]) -> Option<Certificate> {
     let text = std::str::from_utf8(pem)
         .ok()?
@@ -141,7 +141,7 @@ fn only_block(pem: &[u8]) -> Option<Certificate> {
     Certificate::from_der(&der).ok()
 }
 
-/// The certificate's public key; `None` if it is not an RSA key of an accepted length.
+/// Returns the certificate's public key; `None` if it is not an RSA key of an accepted length.
 fn strong_key(certificate: &Certificate) -> Option<Vec<u8>> {
     let key = &certificate.tbs_certificate.subject_public_key_info;
     let bytes = key
@@ -157,8 +157,8 @@ fn strong_key(certificate: &Certificate) -> Option<Vec<u8>> {
     KEY_BITS.contains(&bits).then(|| bytes.to_vec())
 }
 
-/// Whether a certificate has one of the names that AWS's Java library (2026) accepts for a region: one name for all
-/// classic regions, one for each newer region, and those of China and GovCloud.
+/// Returns whether a certificate has one of the names that AWS's Java library (2026) accepts for a region: one name for
+/// all classic regions, one for each newer region, and those of China and GovCloud.
 fn is_named(certificate: &Certificate, region: &str) -> bool {
     let wanted = if region.starts_with("cn-") {
         vec![format!("sns-{region}.amazonaws.com.cn")]

@@ -204,7 +204,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// An optional text: null means absent.
+    /// Returns an optional text: null means absent.
     fn optional(&mut self, name: &Name) -> Result<Option<Cow<'a, str>>, Refusal> {
         match self
             .slots

@@ -37,8 +37,8 @@ pub struct Https {
 }
 
 impl Https {
-    /// A client that follows no redirect and uses neither a proxy nor plain HTTP. The process must have installed its
-    /// TLS provider before.
+    /// Returns a client that follows no redirect and uses neither a proxy nor plain HTTP. The process must have
+    /// installed its TLS provider before.
     ///
     /// # Errors
     /// The machine's root certificates cannot be read.

@@ -4,7 +4,7 @@ use protocols::form::{Entry, Form, Input, NAME, Step};
 
 const CONSOLE: &str = "https://developer.amazon.com/apps-and-games/console/apps/list.html";
 
-/// The form of a platform of this store.
+/// Returns the form of a platform of this store.
 pub fn form() -> Form {
     Form {
         name: super::STORE,

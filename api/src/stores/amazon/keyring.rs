@@ -34,7 +34,7 @@ struct Inner {
 }
 
 impl Keyring {
-    /// A keyring that keeps the `preloaded` keys forever and fetches all others.
+    /// Returns a keyring that keeps the `preloaded` keys forever and fetches all others.
     pub fn new(preloaded: HashMap<String, Arc<SigningKey>>, fetch: Arc<dyn Fetch>) -> Self {
         let inner = Inner {
             preloaded,
@@ -47,7 +47,7 @@ impl Keyring {
         }
     }
 
-    /// The key behind a URL that `certificate::check_url` has passed.
+    /// Returns the key behind a URL that `certificate::check_url` has passed.
     ///
     /// # Errors
     /// [`Refusal::TryAgain`] when too many fetches run, the host does not answer or answers no certificate, or the
@@ -62,7 +62,7 @@ impl Keyring {
         Ok(key)
     }
 
-    /// The key of a URL if no fetch is needed.
+    /// Returns the key of a URL if no fetch is needed.
     fn available(&self, url: &str, now: Timestamp) -> Option<Arc<SigningKey>> {
         if let Some(key) = self.inner.preloaded.get(url) {
             return Some(key.clone());

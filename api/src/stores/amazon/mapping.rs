@@ -34,9 +34,9 @@ pub fn kind(store_type: &str) -> NotificationKind {
     }
 }
 
-/// The rows of a message that could be read: two for an immediate plan change that names the old receipt, otherwise
-/// one. A message of another app's package is one row, which gets the outcome `refused` at once. `now` is the time of
-/// acceptance.
+/// Returns the rows of a message that could be read: two for an immediate plan change that names the old receipt,
+/// otherwise one. A message of another app's package is one row, which gets the outcome `refused` at once. `now` is the
+/// time of acceptance.
 pub fn rows(
     platform: &Platform,
     envelope: &Envelope<'_>,
@@ -66,7 +66,7 @@ pub fn rows(
     rows
 }
 
-/// Whether a notification takes access away: with `flush_on_revoke` it is settled without a window.
+/// Returns whether a notification takes access away: with `flush_on_revoke` it is settled without a window.
 const fn is_revocation(kind: NotificationKind) -> bool {
     matches!(
         kind,
@@ -116,13 +116,14 @@ impl RowBuilder<'_> {
 }
 
 impl RowBuilder<'_> {
-    /// Whether something can have happened at this time: not before Amazon's store existed, and not later than our clock,
-    /// give or take what the envelope's time may be ahead. It can be later than the envelope: Amazon's samples are.
+    /// Returns whether something can have happened at this time: not before Amazon's store existed, and not later than
+    /// our clock, give or take what the envelope's time may be ahead. It can be later than the envelope: Amazon's
+    /// samples are.
     fn can_be_true(&self, at: Timestamp) -> bool {
         (EARLIEST..=self.now.plus_millis(MAX_AHEAD_MS)).contains(&at)
     }
 
-    /// The body with the `timestamp` of the message, if that cannot be true.
+    /// Returns the body with the `timestamp` of the message, if that cannot be true.
     fn stated(&self, notification: &Notification) -> Option<String> {
         let stated = self.rtn.at.filter(|at| !self.can_be_true(*at))?;
         let mut body = serde_json::to_value(notification).unwrap_or_default();
@@ -133,7 +134,7 @@ impl RowBuilder<'_> {
     }
 }
 
-/// The row of a message about another app's package.
+/// Returns the row of a message about another app's package.
 fn foreign(platform: &Platform, envelope: &Envelope<'_>, rtn: &Rtn) -> NewNotification {
     let reason = format!(
         "appPackageName is `{}`, expected `{}`",
@@ -152,7 +153,7 @@ fn foreign(platform: &Platform, envelope: &Envelope<'_>, rtn: &Rtn) -> NewNotifi
     }
 }
 
-/// The row of a message that could not be read, with the beginning of the raw message as its body.
+/// Returns the row of a message that could not be read, with the beginning of the raw message as its body.
 pub fn unreadable(
     platform: &Platform,
     envelope: &Envelope<'_>,
@@ -174,7 +175,7 @@ pub fn unreadable(
     }
 }
 
-/// A row without a body that already has its outcome and belongs to no purchase.
+/// Returns a row without a body that already has its outcome and belongs to no purchase.
 fn closed_row(
     platform: &Platform,
     envelope: &Envelope<'_>,

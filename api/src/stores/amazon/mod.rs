@@ -98,7 +98,7 @@ struct Received<'a> {
 }
 
 impl Amazon {
-    /// An ingress that sends over HTTPS. The process must have installed its TLS provider before.
+    /// Returns an ingress that sends over HTTPS. The process must have installed its TLS provider before.
     ///
     /// # Errors
     /// A setting is invalid.
@@ -110,7 +110,7 @@ impl Amazon {
         Self::with_fetch(settings, Arc::new(https))
     }
 
-    /// An ingress with another `Fetch`, for tests.
+    /// Returns an ingress with another `Fetch`, for tests.
     ///
     /// # Errors
     /// A setting is invalid.
@@ -125,7 +125,7 @@ impl Amazon {
         })
     }
 
-    /// The ingress that also accepts samples, on every platform.
+    /// Returns the ingress that also accepts samples, on every platform.
     ///
     /// # Errors
     /// The certificate of samples is invalid.
@@ -278,7 +278,7 @@ pub fn verify_file(message: &[u8], certificate_pem: &[u8], at: Timestamp) -> Res
     envelope.check_time(at)
 }
 
-/// The answer to a message that is refused, which is counted and logged.
+/// Returns the answer to a message that is refused, which is counted and logged.
 fn refused(refusal: Refusal) -> Answer {
     let answer = Answer {
         status: refusal.status(),
@@ -383,7 +383,7 @@ impl Amazon {
     }
 }
 
-/// The refusal for an error of the database: temporary, so SNS repeats the message.
+/// Returns the refusal for an error of the database: temporary, so SNS repeats the message.
 fn storage_failed(error: &storage::Error) -> Refusal {
     Refusal::TryAgain(crate::stores::ingress::storage_failed(STORE, error))
 }

@@ -109,19 +109,20 @@ fn without_trailing_commas(text: &str) -> String {
     clean
 }
 
-/// Whether the next character that is not a space closes an object or array.
+/// Returns whether the next character that is not a space closes an object or array.
 fn closes_next(rest: &str) -> bool {
     rest.trim_start_matches([' ', '\t', '\r', '\n'])
         .starts_with(['}', ']'])
 }
 
-/// A string of 1 to `max_chars` characters without control characters. Ids have none, and PostgreSQL cannot store NUL.
+/// Returns a string of 1 to `max_chars` characters without control characters. Ids have none, and PostgreSQL cannot
+/// store NUL.
 fn text(fields: &Map<String, Value>, name: &str, max_chars: usize) -> Option<String> {
     let text = fields.get(name)?.as_str()?;
     is_plain(text, max_chars).then(|| text.to_owned())
 }
 
-/// An integer of 64 bits; also as a string, or as a number such as `1.0`.
+/// Returns an integer of 64 bits; also as a string, or as a number such as `1.0`.
 fn integer(value: &Value) -> Option<i64> {
     match value {
         Value::Number(number) => number.as_i64().or_else(|| whole(number.as_f64()?)),

@@ -39,7 +39,7 @@ impl From<NoRecipient> for Refusal {
 }
 
 impl Refusal {
-    /// The status of the answer. SNS drops a message for good on 4xx and repeats it on 503.
+    /// Returns the status of the answer. SNS drops a message for good on 4xx and repeats it on 503.
     pub const fn status(self) -> u16 {
         match self {
             Self::Invalid(_) => 400,
@@ -50,7 +50,7 @@ impl Refusal {
         }
     }
 
-    /// The stable reason, as a metric's label.
+    /// Returns the stable reason, as a metric's label.
     pub const fn reason(self) -> &'static str {
         match self {
             Self::Invalid(reason) | Self::TopicNotAllowed(reason) | Self::TryAgain(reason) => {

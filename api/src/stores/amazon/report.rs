@@ -153,8 +153,8 @@ pub fn read(bytes: &[u8]) -> Result<Report, Vec<Wrong>> {
     }
 }
 
-/// The line number of a record, from 1. The parser's position can be before the previous line's end and before empty
-/// lines, so these are skipped.
+/// Returns the line number of a record, from 1. The parser's position can be before the previous line's end and before
+/// empty lines, so these are skipped.
 fn line(text: &str, ends: &[usize], position: &csv::Position) -> u64 {
     let start = usize::try_from(position.byte()).unwrap_or(usize::MAX);
     let rest = text.as_bytes().get(start..).unwrap_or_default();
@@ -189,7 +189,7 @@ pub fn write<'s>(sales: impl Iterator<Item = &'s NewSale>) -> Vec<u8> {
     writer.into_inner().unwrap_or_default()
 }
 
-/// The position of each of [`COLUMNS`] in the report; `None` when it is absent.
+/// Returns the position of each of [`COLUMNS`] in the report; `None` when it is absent.
 fn places(header: &csv::StringRecord) -> Result<[Option<usize>; COLUMNS.len()], Vec<Wrong>> {
     let names: Vec<String> = header.iter().map(plain).collect();
     let places = COLUMNS.map(|column| {
@@ -221,7 +221,7 @@ fn places(header: &csv::StringRecord) -> Result<[Option<usize>; COLUMNS.len()], 
     }
 }
 
-/// A column's name in lower case, without spaces and punctuation.
+/// Returns a column's name in lower case, without spaces and punctuation.
 fn plain(name: &str) -> String {
     name.chars()
         .filter(char::is_ascii_alphanumeric)
@@ -261,7 +261,7 @@ impl Cells<'_> {
         }
     }
 
-    /// Whether this is a charge of nothing, which is a trial. The column that names trials may be absent.
+    /// Returns whether this is a charge of nothing, which is a trial. The column that names trials may be absent.
     fn is_free_charge(&self) -> bool {
         let is_free = decimal(self.cell(6)).is_some_and(|price| price.is_zero());
         is_free && self.cell(2).parse() == Ok(SaleKind::Charge)
@@ -304,7 +304,8 @@ impl Cells<'_> {
         })
     }
 
-    /// The price without its sign: some reports have negative refunds, but the transaction's type already shows that.
+    /// Returns the price without its sign: some reports have negative refunds, but the transaction's type already shows
+    /// that.
     fn price(&mut self, column: usize) -> String {
         let text = self.cell(column).to_owned();
         match decimal(&text) {

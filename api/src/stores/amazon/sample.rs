@@ -72,7 +72,7 @@ pub const TYPES: &[(&str, &str)] = &[
 /// The customer of a sample that names none.
 const CUSTOMER: &str = "sample-customer";
 
-/// The store's name of a type, from any of its short forms.
+/// Returns the store's name of a type, from any of its short forms.
 ///
 /// # Errors
 /// There is no such type.
@@ -87,7 +87,7 @@ pub fn store_type(text: &str) -> Result<&'static str, String> {
         .ok_or_else(|| "no such type: `settle sample --help` lists them".to_owned())
 }
 
-/// The short form of a type.
+/// Returns the short form of a type.
 pub fn short(name: &str) -> String {
     name.strip_prefix("SUBSCRIPTION_")
         .unwrap_or(name)
@@ -155,7 +155,7 @@ pub(super) struct Samples {
 }
 
 impl Samples {
-    /// Whether a message names the certificate of samples.
+    /// Returns whether a message names the certificate of samples.
     pub(super) fn are_named_by(&self, envelope: &Envelope<'_>) -> bool {
         self.url.as_str() == envelope.certificate_url
     }

@@ -88,7 +88,7 @@ fn key(url: &Url, file: &Path) -> Result<Arc<SigningKey>, Invalid> {
         .map_err(|why| wrong(&why))
 }
 
-/// The region in the URL of a certificate. The URL must be one from which a certificate could be fetched.
+/// Returns the region in the URL of a certificate. The URL must be one from which a certificate could be fetched.
 fn region(url: &Url) -> Result<String, String> {
     let shape =
         "expected https://sns.REGION.amazonaws.com/SimpleNotificationService-(32 hex digits).pem";

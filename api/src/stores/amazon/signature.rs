@@ -41,9 +41,9 @@ pub fn verify(envelope: &Envelope<'_>, key: &[u8]) -> Result<(), Refusal> {
         .map_err(|_| WRONG)
 }
 
-/// Name and value of each signed field, in the order of AWS's page "Verifying the signatures of Amazon SNS messages".
-/// The type of the document decides which fields are signed. If the present fields decided, an attacker could move text
-/// from one field to another and keep the signature.
+/// Returns the name and value of each signed field, in the order of AWS's page "Verifying the signatures of Amazon SNS
+/// messages". The type of the document decides which fields are signed. If the present fields decided, an attacker
+/// could move text from one field to another and keep the signature.
 fn signed_fields<'e>(envelope: &'e Envelope<'_>) -> Vec<(&'static str, &'e str)> {
     let mut fields = Vec::with_capacity(7);
     fields.push(("Message", &*envelope.message));

@@ -86,7 +86,7 @@ pub struct Sample<'a> {
 }
 
 impl Sample<'_> {
-    /// The JSON of the notification, with its fields in the order of Amazon's own sample.
+    /// Returns the JSON of the notification, with its fields in the order of Amazon's own sample.
     pub fn message(&self) -> String {
         let related = self
             .cancelled_receipt_id
@@ -109,7 +109,7 @@ impl Sample<'_> {
 }
 
 impl Signer {
-    /// A new key of 2048 bits and a certificate that is valid between two instants.
+    /// Returns a new key of 2048 bits and a certificate that is valid between two instants.
     ///
     /// # Errors
     /// None can be created.
@@ -117,7 +117,7 @@ impl Signer {
         Self::with_names(2048, &[NAME], not_before, not_after)
     }
 
-    /// A key of `bits` and a certificate with these names; the first is the common name.
+    /// Returns a key of `bits` and a certificate with these names; the first is the common name.
     pub(super) fn with_names(
         bits: usize,
         names: &[&str],
@@ -162,7 +162,7 @@ impl Signer {
         })
     }
 
-    /// The private key as PEM, to store it between runs.
+    /// Returns the private key as PEM, to store it between runs.
     ///
     /// # Errors
     /// It cannot be written.
@@ -175,7 +175,7 @@ impl Signer {
             .to_vec())
     }
 
-    /// The mint of receipt ids for samples.
+    /// Returns the mint of receipt ids for samples.
     ///
     /// # Errors
     /// The key cannot be written.
@@ -185,7 +185,7 @@ impl Signer {
         ))
     }
 
-    /// The certificate as PEM, for the settings.
+    /// Returns the certificate as PEM, for the settings.
     ///
     /// # Errors
     /// It cannot be written.
@@ -197,12 +197,12 @@ impl Signer {
             .into_bytes())
     }
 
-    /// The certificate's URL in a region. Its file name contains the first half of the certificate's SHA-256.
+    /// Returns the certificate's URL in a region. Its file name contains the first half of the certificate's SHA-256.
     pub fn certificate_url(&self, region: &str) -> String {
         format!("https://sns.{region}.amazonaws.com/{}", self.file_name)
     }
 
-    /// A signed notification.
+    /// Returns a signed notification.
     ///
     /// # Errors
     /// The key cannot sign.
@@ -229,7 +229,7 @@ impl Signer {
         self.document(header, &fields, Some(("UnsubscribeURL", &unsubscribe)))
     }
 
-    /// A signed SubscriptionConfirmation.
+    /// Returns a signed SubscriptionConfirmation.
     ///
     /// # Errors
     /// The key cannot sign.
@@ -248,7 +248,7 @@ impl Signer {
         )
     }
 
-    /// A signed UnsubscribeConfirmation.
+    /// Returns a signed UnsubscribeConfirmation.
     ///
     /// # Errors
     /// The key cannot sign.
@@ -302,8 +302,8 @@ impl Signer {
         self.document(header, &fields, None)
     }
 
-    /// A document with these fields and their signature. The fields are signed in the alphabetical order of their
-    /// names. The field `last` is not signed and stands at the end.
+    /// Returns a document with these fields and their signature. The fields are signed in the alphabetical order of
+    /// their names. The field `last` is not signed and stands at the end.
     fn document(
         &self,
         header: &Header<'_>,
@@ -334,7 +334,7 @@ impl Signer {
         Ok(format!("{{\n{}\n}}", lines.join(",\n")))
     }
 
-    /// The signature of a text, as base64.
+    /// Returns the signature of a text, as base64.
     ///
     /// # Errors
     /// The key cannot sign.
@@ -366,7 +366,7 @@ impl Header<'_> {
         format!("sns.{}.amazonaws.com", self.region())
     }
 
-    /// The time as SNS writes it, with milliseconds.
+    /// Returns the time as SNS writes it, with milliseconds.
     fn timestamp(&self) -> String {
         let mut timestamp = self.at.to_string();
         timestamp.truncate("2026-01-31T12:00:00.000".len());
@@ -379,7 +379,7 @@ fn public_key(key: &RsaPrivateKey) -> Result<SubjectPublicKeyInfoOwned, Unusable
     SubjectPublicKeyInfoOwned::try_from(der.as_bytes()).map_err(unusable)
 }
 
-/// An instant as certificates hold it: with two digits of the year until 2049.
+/// Returns an instant as certificates hold it: with two digits of the year until 2049.
 fn time(at: Timestamp) -> Result<Time, der::Error> {
     let since =
         Duration::from_secs(u64::try_from(at.micros().div_euclid(1_000_000)).unwrap_or_default());
@@ -387,7 +387,7 @@ fn time(at: Timestamp) -> Result<Time, der::Error> {
     short.or_else(|_| GeneralizedTime::from_unix_duration(since).map(Time::GeneralTime))
 }
 
-/// A certificate that the key signs itself.
+/// Returns a certificate that the key signs itself.
 fn certificate(
     key: &RsaPrivateKey,
     names: &[&str],

@@ -58,7 +58,7 @@ impl<'a> Arn<'a> {
         })
     }
 
-    /// The host of SNS in the topic's region.
+    /// Returns the host of SNS in the topic's region.
     pub fn host(&self) -> String {
         format!(
             "sns.{}.amazonaws.com{}",
@@ -68,8 +68,9 @@ impl<'a> Arn<'a> {
     }
 }
 
-/// Whether a text has the form of a region, such as `us-east-1`, `us-gov-west-1` or `ap-southeast-10`: two letters,
-/// labels, a number. `s3-us-west-2` must not fit: `sns.s3-us-west-2.amazonaws.com` is the host of an S3 bucket.
+/// Returns whether a text has the form of a region, such as `us-east-1`, `us-gov-west-1` or `ap-southeast-10`: two
+/// letters, labels, a number. `s3-us-west-2` must not fit: `sns.s3-us-west-2.amazonaws.com` is the host of an S3
+/// bucket.
 fn is_region(text: &str) -> bool {
     let parts: Vec<&str> = text.split('-').collect();
     let [first, labels @ .., last] = parts.as_slice() else {
@@ -86,8 +87,8 @@ fn is_region(text: &str) -> bool {
         && last.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// The partition of a region. `None` for the isolated partitions: their hosts are not under `amazonaws.com`, and they
-/// have no Appstore.
+/// Returns the partition of a region. `None` for the isolated partitions: their hosts are not under `amazonaws.com`,
+/// and they have no Appstore.
 pub(super) fn partition_of(region: &str) -> Option<&'static str> {
     match region.split('-').nth(1)? {
         "gov" => Some("aws-us-gov"),
@@ -156,8 +157,8 @@ pub fn approval(topics: &[Topic], arn: &Arn<'_>, accounts: &[String]) -> Approva
 /// approves nothing: its topics only keep their places among those that wait for approval.
 const AMAZON_ACCOUNT: &str = "033616359524";
 
-/// The pending topic that gives way to a new request when the limit is reached. `topics` are those of the platform, the
-/// oldest first.
+/// Returns the pending topic that gives way to a new request when the limit is reached. `topics` are those of the
+/// platform, the oldest first.
 ///
 /// A topic is known if its account is Amazon's, is in `accounts`, or owns a topic that the platform follows; all others
 /// are unknown. The name of an account cannot be forged, so that the rule goes by accounts alone:
@@ -293,7 +294,7 @@ impl SubscribeUrl {
     }
 }
 
-/// Whether a URL confirms a subscription at the SNS host of the topic that it names.
+/// Returns whether a URL confirms a subscription at the SNS host of the topic that it names.
 pub fn is_subscribe_url(text: &str) -> bool {
     let Some(parsed) = SubscribeUrl::parse(text) else {
         return false;

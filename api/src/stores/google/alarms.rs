@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 pub struct HourlyAlarms(Mutex<HashMap<(PlatformId, &'static str), Timestamp>>);
 
 impl HourlyAlarms {
-    /// Whether an alarm of this kind is raised now. Then it is not raised again for an hour.
+    /// Returns whether an alarm of this kind is raised now. Then it is not raised again for an hour.
     pub fn is_due(&self, platform: PlatformId, kind: &'static str, now: Timestamp) -> bool {
         let mut raised = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let last = raised.get(&(platform, kind));

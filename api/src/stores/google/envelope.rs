@@ -46,7 +46,7 @@ pub fn parse(body: &[u8]) -> Option<Envelope> {
 }
 
 impl Envelope {
-    /// The data of the message; `None` if there is none, or it is not base64.
+    /// Returns the data of the message; `None` if there is none, or it is not base64.
     pub fn data(&self) -> Option<Vec<u8>> {
         STANDARD.decode(self.data.as_ref()?).ok()
     }

@@ -41,8 +41,8 @@ pub struct Https {
 }
 
 impl Https {
-    /// A client that follows no redirect and uses no proxy, and no plain HTTP unless the address in the settings does. The
-    /// process must have installed its TLS provider before.
+    /// Returns a client that follows no redirect and uses no proxy, and no plain HTTP unless the address in the
+    /// settings does. The process must have installed its TLS provider before.
     ///
     /// # Errors
     /// The machine's root certificates cannot be read.
@@ -88,14 +88,15 @@ impl Fetch for Https {
     }
 }
 
-/// A header of an answer; empty without it.
+/// Returns a header of an answer; empty without it.
 fn header(answer: &reqwest::Response, name: HeaderName) -> String {
     let value = answer.headers().get(name);
     let text = value.and_then(|value| value.to_str().ok());
     text.unwrap_or_default().to_owned()
 }
 
-/// The time for which an answer may be cached (RFC 9111, 4.2): its `max-age` without the time that it spent in caches.
+/// Returns the time for which an answer may be cached (RFC 9111, 4.2): its `max-age` without the time that it spent in
+/// caches.
 pub(super) fn max_age(cache_control: &str, age: &str) -> Option<Duration> {
     let mut directives = cache_control.split(',').map(str::trim);
     let seconds = directives.find_map(|directive| {

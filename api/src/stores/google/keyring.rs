@@ -60,7 +60,7 @@ enum KeyAge {
 }
 
 impl Keyring {
-    /// A keyring without keys. The first message fetches them.
+    /// Returns a keyring without keys. The first message fetches them.
     pub fn new(fetch: Arc<dyn Fetch>) -> Self {
         let inner = Inner {
             fetch,
@@ -71,7 +71,7 @@ impl Keyring {
         }
     }
 
-    /// The key with this id.
+    /// Returns the key with this id.
     ///
     /// # Errors
     /// [`PushRefusal::NotGenuine`] when Google has no such key, as far as is known; [`PushRefusal::TryAgain`] when no key
@@ -151,7 +151,7 @@ impl CachedKeys {
         self.keys.get(id).cloned().ok_or(UNKNOWN_KEY)
     }
 
-    /// The age of the keys. If the clock was set back, it is not known.
+    /// Returns the age of the keys. If the clock was set back, it is not known.
     fn age(&self, now: Timestamp) -> KeyAge {
         let age_ms = now.millis_since(self.loaded_at);
         if (0..self.max_age_ms / 5 * 4).contains(&age_ms) {

@@ -25,7 +25,7 @@ pub struct PublicKey {
 }
 
 impl PublicKey {
-    /// Whether the key signed exactly this message.
+    /// Returns whether the key signed exactly this message.
     pub fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
         let key = RsaPublicKeyComponents {
             n: self.modulus.as_slice(),
@@ -83,7 +83,7 @@ fn key(entry: Value) -> Option<(String, Arc<PublicKey>)> {
     (is_usable && has_fitting_length).then(|| (entry.kid, Arc::new(key)))
 }
 
-/// An integer in base64url, without leading zeros.
+/// Returns an integer in base64url, without leading zeros.
 fn number(text: &str) -> Option<Vec<u8>> {
     let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
     let zeros = bytes.iter().take_while(|byte| **byte == 0).count();

@@ -150,7 +150,7 @@ fn declined(row: NewNotification, why: Declined) -> PushOutcome {
     PushOutcome::Declined(Box::new(row), why)
 }
 
-/// The beginning of data that could not be read.
+/// Returns the beginning of data that could not be read.
 fn beginning(data: &[u8]) -> String {
     let beginning = data
         .get(..data.len().min(MAX_RAW_BYTES))
@@ -217,7 +217,7 @@ impl Received<'_> {
         PushOutcome::Accepted(Box::new(row), alarm)
     }
 
-    /// The row of a purchase. Its body also has a voided order, and a time that cannot be true.
+    /// Returns the row of a purchase. Its body also has a voided order, and a time that cannot be true.
     fn open_row(
         &self,
         notification: Notification,
@@ -242,7 +242,8 @@ impl Received<'_> {
         row
     }
 
-    /// The time of the event. Without one that can be true, the time of publishing, and else that of acceptance.
+    /// Returns the time of the event. Without one that can be true, the time of publishing, and else that of
+    /// acceptance.
     fn store_time(&self, at: Option<Timestamp>) -> Timestamp {
         let stated = [at, self.envelope.published_at].into_iter().flatten();
         let mut possible = stated.filter(|at| self.can_be_true(*at));
@@ -274,8 +275,8 @@ impl RefundReview {
     }
 }
 
-/// A row without a body that already has its outcome and belongs to no purchase. It has no store time: it must make no
-/// notification a duplicate.
+/// Returns a row without a body that already has its outcome and belongs to no purchase. It has no store time: it must
+/// make no notification a duplicate.
 fn closed_row(
     platform: &Platform,
     message_id: String,

@@ -61,8 +61,8 @@ pub struct Google {
 }
 
 impl Google {
-    /// An ingress that fetches Google's keys from the address in the settings. The process must have installed its TLS
-    /// provider before.
+    /// Returns an ingress that fetches Google's keys from the address in the settings. The process must have installed
+    /// its TLS provider before.
     ///
     /// # Errors
     /// The machine's root certificates cannot be read.
@@ -71,7 +71,7 @@ impl Google {
         Ok(Self::with_fetch(settings, Arc::new(fetch)))
     }
 
-    /// An ingress with another `Fetch`, for tests.
+    /// Returns an ingress with another `Fetch`, for tests.
     pub fn with_fetch(settings: Settings, fetch: Arc<dyn Fetch>) -> Self {
         Self {
             settings,
@@ -82,7 +82,8 @@ impl Google {
         }
     }
 
-    /// The platform of a request whose token is genuine. Anything else is counted by its reason, and leaves nothing else.
+    /// Returns the platform of a request whose token is genuine. Anything else is counted by its reason, and leaves
+    /// nothing else.
     async fn admit(
         &self,
         intake: Intake<'_>,

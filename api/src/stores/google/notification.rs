@@ -124,7 +124,7 @@ fn content(fields: &Members) -> (String, Content) {
     other(fields)
 }
 
-/// A member that is not known. If it names a purchase, that is read.
+/// Returns a member that is not known. If it names a purchase, that is read.
 fn other(fields: &Members) -> (String, Content) {
     let members = fields
         .iter()
@@ -144,7 +144,7 @@ fn other(fields: &Members) -> (String, Content) {
     )
 }
 
-/// The purchase that a member names.
+/// Returns the purchase that a member names.
 fn purchase(member: &Members, kind: NotificationKind, voided: Option<VoidedOrder>) -> Content {
     let token = plain(member, "purchaseToken", MAX_ID_BYTES);
     match token.filter(|token| token.len() <= MAX_ID_BYTES) {
@@ -172,7 +172,7 @@ fn typed(
     }
 }
 
-/// The types of `subscriptionNotification`. What a kind reports is a hint: the read after it decides.
+/// Returns the types of `subscriptionNotification`. What a kind reports is a hint: the read after it decides.
 fn subscription_type(number: i64) -> Option<(&'static str, NotificationKind)> {
     Some(match number {
         // Back from grace or hold, or resumed from a pause.
@@ -222,7 +222,7 @@ fn subscription_type(number: i64) -> Option<(&'static str, NotificationKind)> {
     })
 }
 
-/// The types of `oneTimeProductNotification`.
+/// Returns the types of `oneTimeProductNotification`.
 fn one_time_type(number: i64) -> Option<(&'static str, NotificationKind)> {
     Some(match number {
         1 => (
@@ -237,13 +237,13 @@ fn one_time_type(number: i64) -> Option<(&'static str, NotificationKind)> {
     })
 }
 
-/// A string of 1 to `max_chars` characters without control characters.
+/// Returns a string of 1 to `max_chars` characters without control characters.
 fn plain(fields: &Members, name: &str, max_chars: usize) -> Option<String> {
     let text = fields.get(name)?.as_str()?;
     is_plain(text, max_chars).then(|| text.to_owned())
 }
 
-/// An integer of 64 bits, as a number or a string: Google documents numbers and sends strings.
+/// Returns an integer of 64 bits, as a number or a string: Google documents numbers and sends strings.
 fn integer(fields: &Members, name: &str) -> Option<i64> {
     match fields.get(name)? {
         Value::Number(number) => number.as_i64(),

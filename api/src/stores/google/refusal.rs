@@ -19,7 +19,7 @@ pub enum PushRefusal {
 }
 
 impl PushRefusal {
-    /// The status of the answer.
+    /// Returns the status of the answer.
     pub const fn status(self) -> u16 {
         match self {
             Self::NotGenuine(_) => 401,
@@ -28,7 +28,7 @@ impl PushRefusal {
         }
     }
 
-    /// The stable reason, as a metric's label.
+    /// Returns the stable reason, as a metric's label.
     pub const fn reason(self) -> &'static str {
         match self {
             Self::NotGenuine(reason) | Self::Foreign(reason) | Self::TryAgain(reason) => reason,

@@ -33,7 +33,7 @@ pub struct PushTarget<'a> {
 }
 
 impl<'a> PushTarget<'a> {
-    /// The settings of a platform; `None` while one is missing or empty.
+    /// Returns the settings of a platform; `None` while one is missing or empty.
     pub fn of(platform: &'a Platform) -> Option<Self> {
         let settings = platform.store_settings.as_ref()?;
         Some(Self {

@@ -24,7 +24,7 @@ pub struct Unusable(#[source] Box<dyn Error + Send + Sync>);
 pub struct Signer(RsaPrivateKey);
 
 impl Signer {
-    /// A new key of 2048 bits.
+    /// Returns a new key of 2048 bits.
     ///
     /// # Errors
     /// None can be created.
@@ -37,14 +37,14 @@ impl Signer {
         key.map(Self).map_err(|error| Unusable(error.into()))
     }
 
-    /// The entry of the public key in a key set, with this id.
+    /// Returns the entry of the public key in a key set, with this id.
     pub fn jwk(&self, id: &str) -> Value {
         let number = |number: &BigUint| URL_SAFE_NO_PAD.encode(number.to_bytes_be());
         let (modulus, exponent) = (number(self.0.n()), number(self.0.e()));
         json!({ "kid": id, "kty": "RSA", "alg": "RS256", "use": "sig", "n": modulus, "e": exponent })
     }
 
-    /// A token with these texts as header and claims, signed with RS256 whatever they contain.
+    /// Returns a token with these texts as header and claims, signed with RS256 whatever they contain.
     ///
     /// # Errors
     /// The key cannot sign.
@@ -59,12 +59,12 @@ impl Signer {
     }
 }
 
-/// The header of Google's tokens, with the id of a key.
+/// Returns the header of Google's tokens, with the id of a key.
 pub fn header(key_id: &str) -> Value {
     json!({ "alg": "RS256", "kid": key_id, "typ": "JWT" })
 }
 
-/// The claims of a push token that is valid for an hour from `at` on.
+/// Returns the claims of a push token that is valid for an hour from `at` on.
 pub fn claims(audience: &str, account: &str, at: Timestamp) -> Value {
     let second = at.micros().div_euclid(1_000_000);
     json!({

@@ -29,7 +29,7 @@ const ISSUE_SKEW_MS: i64 = 60_000;
 const NO_BEARER: PushRefusal = PushRefusal::NotGenuine("no bearer token");
 const MALFORMED: PushRefusal = PushRefusal::NotGenuine("bearer token is malformed");
 
-/// The bearer token of a request.
+/// Returns the bearer token of a request.
 ///
 /// # Errors
 /// There is none, or more than one.
@@ -145,7 +145,7 @@ pub struct SignedClaims {
 }
 
 impl SignedClaims {
-    /// When the token expires.
+    /// Returns when the token expires.
     pub const fn expires_at(&self) -> Timestamp {
         self.expires_at
     }
@@ -189,7 +189,7 @@ const fn from_seconds(seconds: i64) -> Timestamp {
     Timestamp::from_millis(seconds.saturating_mul(1000))
 }
 
-/// A JSON value in base64url. A known key that appears twice is an error.
+/// Returns a JSON value in base64url. A known key that appears twice is an error.
 fn json<T: DeserializeOwned>(part: &str) -> Result<T, PushRefusal> {
     let text = URL_SAFE_NO_PAD.decode(part).map_err(|_| MALFORMED)?;
     serde_json::from_slice(&text).map_err(|_| MALFORMED)

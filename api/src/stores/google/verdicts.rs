@@ -16,7 +16,7 @@ type KnownTokens = HashMap<Vec<u8>, Arc<SignedClaims>>;
 pub struct Verdicts(Mutex<KnownTokens>);
 
 impl Verdicts {
-    /// The claims of a token that was accepted before and has not expired.
+    /// Returns the claims of a token that was accepted before and has not expired.
     pub fn find(&self, token: &str, now: Timestamp) -> Option<Arc<SignedClaims>> {
         let known = self.known();
         let claims = known.get(&name(token))?;

@@ -33,7 +33,7 @@ pub struct Feed {
 }
 
 impl Feed {
-    /// A feed of what changes from now on, when the newest entry has this number.
+    /// Returns a feed of what changes from now on, when the newest entry has this number.
     pub fn new(newest: i64, now: Instant) -> Self {
         Self {
             newest: VecDeque::from([(now, newest.saturating_sub(AT_START))]),
@@ -46,7 +46,7 @@ impl Feed {
         self.newest.front().map_or(0, |(_, seq)| *seq)
     }
 
-    /// The changes by the entries after [`Feed::after`], which were read at this time.
+    /// Returns the changes by the entries after [`Feed::after`], which were read at this time.
     pub fn take(&mut self, entries: &[AuditedChange], now: Instant) -> Changed {
         let newest = entries
             .iter()

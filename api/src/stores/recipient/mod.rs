@@ -93,7 +93,7 @@ impl From<NoRecipient> for Answer {
 }
 
 impl Recipients {
-    /// The recipients of a store.
+    /// Returns the recipients of a store.
     pub fn new(store: &'static str) -> Self {
         Self {
             store,
@@ -105,7 +105,7 @@ impl Recipients {
         }
     }
 
-    /// The platform of an ingress key, as it was within the last second, by the audit log.
+    /// Returns the platform of an ingress key, as it was within the last second, by the audit log.
     ///
     /// # Errors
     /// The key is unknown, or the database does not answer.
@@ -299,7 +299,7 @@ impl Search<'_> {
     }
 }
 
-/// The refusal of a process that lacks these keys.
+/// Returns the refusal of a process that lacks these keys.
 fn missing(ids: &[String], logged_at: &Mutex<Option<Timestamp>>, now: Timestamp) -> NoRecipient {
     let mut logged_at = logged_at.lock().unwrap_or_else(PoisonError::into_inner);
     if logged_at.is_none_or(|at| !(0..LOGGED_EVERY_MS).contains(&now.millis_since(at))) {
@@ -313,7 +313,7 @@ fn missing(ids: &[String], logged_at: &Mutex<Option<Timestamp>>, now: Timestamp)
     NoRecipient::MissingKey
 }
 
-/// A recipient whose key has not ended.
+/// Returns a recipient whose key has not ended.
 fn unended(recipient: Arc<Recipient>, now: Timestamp) -> Result<Arc<Recipient>, NoRecipient> {
     let is_over = recipient.ends_at.is_some_and(|end| end <= now);
     if is_over {

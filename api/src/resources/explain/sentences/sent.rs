@@ -33,8 +33,8 @@ pub struct Unsent {
     pub sentence: String,
 }
 
-/// The reason why this destination has no delivery of this event. `None` if the destination was deleted before the
-/// event was recorded: then it is not mentioned.
+/// Returns the reason why this destination has no delivery of this event. `None` if the destination was deleted before
+/// the event was recorded: then it is not mentioned.
 pub fn unsent(event: &EventFacts, addressee: &Addressee) -> Option<Unsent> {
     let Addressee {
         destination,
@@ -86,7 +86,7 @@ pub struct Unqueued<'a> {
 }
 
 impl Unqueued<'_> {
-    /// The code and the text of what left the event out: the destination's settings, or its times.
+    /// Returns the code and the text of what left the event out: the destination's settings, or its times.
     pub fn reason(&self, addressee: &Addressee) -> (&'static str, String) {
         let Addressee {
             destination,
@@ -131,7 +131,7 @@ impl Unqueued<'_> {
     }
 }
 
-/// Whether a destination gets an event with the payment that it corrects.
+/// Returns whether a destination gets an event with the payment that it corrects.
 fn is_of_payment(event: &EventFacts, destination: &Destination) -> bool {
     destination.per_user && event.event_type == REVENUE_ADJUSTED
 }
@@ -172,7 +172,8 @@ fn after_all(
     }
 }
 
-/// The events that a destination is subscribed to instead of this type, and why a wildcard does not include the type.
+/// Returns the events that a destination is subscribed to instead of this type, and why a wildcard does not include the
+/// type.
 pub fn not_subscribed(destination: &Destination, event_type: &str) -> String {
     let Destination {
         kind,
@@ -217,7 +218,8 @@ pub fn event(event: &EventFacts) -> String {
     ])
 }
 
-/// The part of a sentence about the payment of an event: its kind, its number, and its price or why that is unknown.
+/// Returns the part of a sentence about the payment of an event: its kind, its number, and its price or why that is
+/// unknown.
 fn payment(payment: &PaymentFacts) -> String {
     let number = payment.number;
     let what = match payment.kind.as_str() {
@@ -264,7 +266,7 @@ fn payment(payment: &PaymentFacts) -> String {
     format!("; {what}, price unknown{why}")
 }
 
-/// The sentence about the changes from the previous state to this one.
+/// Returns the sentence about the changes from the previous state to this one.
 pub fn changes(all: &[Change]) -> String {
     if all.is_empty() {
         return "no field changed".to_owned();
@@ -316,7 +318,7 @@ pub fn delivery(one: &Sending, addressee: &Addressee, now: Timestamp) -> String 
     )
 }
 
-/// The sentence about a delivery among those of its destination.
+/// Returns the sentence about a delivery among those of its destination.
 pub fn delivery_of(of: &DestinationExplanation, one: &Sending) -> String {
     let DeliveryView {
         event_type,
@@ -337,7 +339,7 @@ pub fn delivery_of(of: &DestinationExplanation, one: &Sending) -> String {
     format!("{event_type} {event_id}{about}: {state}")
 }
 
-/// The state of a delivery, with the reason.
+/// Returns the state of a delivery, with the reason.
 fn delivery_state(one: &Sending, addressee: &Addressee, now: Timestamp) -> String {
     let view = &one.delivery;
     let at = view
@@ -362,7 +364,7 @@ fn delivery_state(one: &Sending, addressee: &Addressee, now: Timestamp) -> Strin
     }
 }
 
-/// The command that sends a failed event again, or why a resend would skip it.
+/// Returns the command that sends a failed event again, or why a resend would skip it.
 fn resend(one: &Sending) -> String {
     match one.not_again {
         None => {
@@ -380,7 +382,7 @@ fn resend(one: &Sending) -> String {
     }
 }
 
-/// The sentence about a superseded delivery, with the state of its successor.
+/// Returns the sentence about a superseded delivery, with the state of its successor.
 fn superseded(one: &Sending) -> String {
     let Some(successor) = &one.successor else {
         let is_profile = one.delivery.event_type == PROFILE_UPDATED;
@@ -403,7 +405,7 @@ fn superseded(one: &Sending) -> String {
     format!("superseded by revision {}, {became}", successor.revision)
 }
 
-/// Why nothing is sent to a destination now: it is disabled, open or paused. `None` if something could be.
+/// Returns why nothing is sent to a destination now: it is disabled, open or paused. `None` if something could be.
 pub fn held_back(addressee: &Addressee, now: Timestamp) -> Option<String> {
     let Addressee {
         destination,
@@ -432,8 +434,8 @@ pub fn held_back(addressee: &Addressee, now: Timestamp) -> Option<String> {
     ))
 }
 
-/// Why a pending delivery is not sent yet: the destination is disabled, open or paused, or the delivery waits for its
-/// back-off.
+/// Returns why a pending delivery is not sent yet: the destination is disabled, open or paused, or the delivery waits
+/// for its back-off.
 fn pending_because(one: &Sending, addressee: &Addressee, now: Timestamp) -> String {
     if let Some(why) = held_back(addressee, now) {
         return why;
@@ -475,7 +477,7 @@ fn pending_because(one: &Sending, addressee: &Addressee, now: Timestamp) -> Stri
     }
 }
 
-/// The sentence about the attempts of a delivery that are not shown; `None` when all are.
+/// Returns the sentence about the attempts of a delivery that are not shown; `None` when all are.
 pub fn earlier_attempts(one: &Sending) -> Option<String> {
     let shown = i64::try_from(one.attempts.len()).unwrap_or(i64::MAX);
     let left_out = one.delivery.attempts.saturating_sub(shown);
@@ -544,7 +546,7 @@ fn one_line(text: &str) -> String {
     )
 }
 
-/// The number of attempts in words: `1 attempt`, `2 attempts`.
+/// Returns the number of attempts in words: `1 attempt`, `2 attempts`.
 pub fn attempts(number: i64) -> String {
     count(usize::try_from(number).unwrap_or(0), "attempt")
 }

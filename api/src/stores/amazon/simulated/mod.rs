@@ -23,7 +23,7 @@ const ROUTE: &str = "/sandbox/version/1.0/verifyReceiptId/developer/{platform_id
 /// Maximum number of notifications of one receipt that are read, newest first.
 const MAX_NOTIFICATIONS: i64 = 1000;
 
-/// The routes of the simulated store, which answers by the notifications in `store`.
+/// Returns the routes of the simulated store, which answers by the notifications in `store`.
 pub fn routes(store: Store) -> Router {
     Router::new().route(ROUTE, get(verify)).with_state(store)
 }

@@ -54,8 +54,8 @@ struct Receipt {
     deferred_sku: Option<&'static str>,
 }
 
-/// The store's answer about a receipt at `now`; `None` when it is unknown. The notifications are in the order in which
-/// they were accepted.
+/// Returns the store's answer about a receipt at `now`; `None` when it is unknown. The notifications are in the order
+/// in which they were accepted.
 pub fn receipt(receipt_id: &str, sent: &[Sent], now: Timestamp) -> Option<Value> {
     let (first, rest) = sent.split_first()?;
     let mut receipt = Receipt::begin(first);
@@ -146,7 +146,7 @@ impl Receipt {
         }
     }
 
-    /// The JSON of the receipt, as Amazon writes it, marked as a test.
+    /// Returns the JSON of the receipt, as Amazon writes it, marked as a test.
     fn shown(&self, receipt_id: &str) -> Value {
         let is_subscription = self.kind == "SUBSCRIPTION";
         let millis = |at: Timestamp| at.micros().div_euclid(1000);
