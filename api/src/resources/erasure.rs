@@ -1,4 +1,4 @@
-//! `/v1/apps/{app_id}/customers/erase`: erasing a customer, and the report of what was done.
+//! `/v1/apps/{app_id}/customers/erase`: erases a customer, and reports what was done.
 
 use super::customers::{Customer, unknown_customer};
 use super::sales::RunQuery;
@@ -19,9 +19,9 @@ use storage::{App, CustomerName, Erase, Erasure, Run};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-/// Maximum number of rows that one step changes in a table.
+/// Maximum number of rows that one step changes per table.
 const ROWS: i64 = 200;
-/// Time after which a request takes no further step: the sweep goes on.
+/// Time after which a request takes no further step; the sweep continues.
 const BUDGET: Duration = Duration::from_secs(5);
 
 /// A customer to erase, by exactly one of `external_id`, `app_user_id` and `user_id`.
@@ -79,7 +79,7 @@ impl From<storage::ErasurePreview> for ErasurePreview {
     }
 }
 
-/// The result of erasing; that of a dry run is answered with 200.
+/// Result of an erasure. A dry run responds with 200.
 pub enum Erased {
     Dry(Box<ErasurePreview>),
     Begun(Box<Erasure>),
@@ -101,10 +101,10 @@ impl Output for Erased {
     }
 }
 
-/// `POST /v1/apps/{app_id}/customers/erase`. What is recorded after it has no name of the customer. What was recorded
-/// before is removed in the meantime, what waits to be sent first, and the rest at the latest by the sweeps: until then
-/// it is sent with names. A repeated request gets the report of the first one. With `?dry_run=true` it only says what
-/// is stored.
+/// `POST /v1/apps/{app_id}/customers/erase`. Records that are written from now on contain no name of the customer.
+/// Names in older records are removed gradually, those of pending deliveries first; sweeps finish the rest. Until then,
+/// deliveries may still contain names. A repeated request returns the report of the first one. With `?dry_run=true`,
+/// nothing is erased, and the response describes the stored data.
 pub async fn erase(
     edge: Acting,
     Stored(app): Stored<App>,
