@@ -1,4 +1,4 @@
-//! One purchase for display: its state, its payments, and its explanation.
+//! A purchase for display: its state, its payments, and its explanation.
 
 use crate::edge::Edge;
 use crate::error::Error;
@@ -23,7 +23,7 @@ pub struct ReadPurchase {
 }
 
 impl ReadPurchase {
-    /// Reads what is stored of a purchase.
+    /// Reads a purchase's stored data.
     ///
     /// # Errors
     /// 404 when there is no such purchase.
@@ -57,7 +57,7 @@ impl ReadPurchase {
     }
 }
 
-/// Returns the state of a purchase in sentences.
+/// Returns the purchase's state in sentences; `None` before it is settled.
 async fn standing(
     edge: &Edge,
     key: CollapseKey,
