@@ -37,7 +37,7 @@ struct Sums {
     unconfirmed: Decimal,
     /// Whether the unconfirmed amount consists of list prices only.
     is_listed: bool,
-    /// Amount that others paid before the purchases moved, including refunded payments, and their names.
+    /// Amount that other customers paid before the purchases moved, including refunded payments; and their names.
     others: Decimal,
     logins: BTreeSet<String>,
 }
