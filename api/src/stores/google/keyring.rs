@@ -40,7 +40,7 @@ struct Inner {
 struct CachedKeys {
     /// Keys of the last valid response; empty before the first.
     keys: KeySet,
-    /// When they were fetched, and how long they may be cached.
+    /// When the keys were fetched, and how long they may be cached.
     loaded_at: Timestamp,
     max_age_ms: i64,
     /// When the latest fetch began.
