@@ -1,14 +1,14 @@
-//! The platforms of publishable keys. Keys may be made up, so waiting look-ups are combined.
+//! Looks up the platforms of publishable keys. Keys may be made up, so concurrent lookups are combined into one query.
 
 use crate::error::Error;
 use crate::lookups::{Found, Lookups};
 use storage::{Platform, Store};
 
-/// Why a key has no platform.
+/// Why no platform was found for a key.
 #[derive(Debug, Clone)]
 enum Miss {
     Unknown,
-    /// The database does not answer: why.
+    /// The database does not respond, for this reason.
     Unavailable(String),
     Internal,
 }

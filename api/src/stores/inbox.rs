@@ -54,7 +54,7 @@ pub struct Alarm {
 /// Result of storing a message's notifications.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Stored {
-    /// Whether one of its notifications is new.
+    /// Whether one of the notifications is new.
     pub is_new: bool,
     /// Topics whose approval earlier stored notifications of this message are waiting for.
     pub waiting: Vec<TopicId>,

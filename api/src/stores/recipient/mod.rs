@@ -19,8 +19,8 @@ use tokio::time::Instant;
 
 /// How long cached recipients are used without reading the audit log again.
 const FRESH: Duration = Duration::from_secs(1);
-/// How long a recipient is remembered if the audit log names no change of its app: some changes of topics have no entry, and
-/// a change may become visible after later ones.
+/// How long a recipient is cached if the audit log shows no change to its app: some changes to topics have no entry,
+/// and a change may become visible after later ones.
 const REMEMBERED: Duration = Duration::from_secs(60);
 /// Minimum time between two logged errors about a missing key, which any request can cause, in milliseconds.
 const LOGGED_EVERY_MS: i64 = 60_000;
