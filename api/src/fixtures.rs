@@ -1,5 +1,5 @@
-//! A payment and a transfer with the plainest values, for the tests of this package and of others. Only in tests and
-//! with the feature `fixtures`.
+//! A payment and a transfer with simple values, for tests of this package and others. Compiled only for tests and with
+//! the feature `fixtures`.
 
 use crate::resources::transfers::{Transfer, TransferSide};
 use domain::payment::EntryKind;
@@ -7,7 +7,7 @@ use domain::{AppId, CollapseKey, Environment, EventId, TransferId, UserId};
 use storage::{PaymentView, TransferCause};
 use uuid::Uuid;
 
-/// Returns a payment in USD by the list, or a change of it.
+/// Returns a ledger entry in USD at the list price: a payment, or a change to one.
 pub fn entry(number: i64, kind: EntryKind, usd: &str) -> PaymentView {
     let price = kind.is_payment().then(|| usd.to_owned());
     PaymentView {

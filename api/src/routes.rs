@@ -15,7 +15,7 @@ use axum::handler::Handler;
 use std::sync::LazyLock;
 use storage::Role::{self, Admin, Metrics, Operator, Read, Support};
 
-/// The OpenAPI documents: of all routes, and of those for devices. Each is generated on first use.
+/// OpenAPI documents: of all routes, and of those for devices. Each is generated on first use.
 pub static DOCUMENTS: Documents = Documents {
     whole: LazyLock::new(|| openapi::document(routes())),
     device: LazyLock::new(|| openapi::part(&DOCUMENTS.whole, &routes(), Access::Device)),
