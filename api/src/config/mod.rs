@@ -47,8 +47,8 @@ pub struct Config {
     pub stores: Vec<Arc<dyn StoreConfig>>,
     pub devices: Devices,
     pub destinations: Destinations,
-    /// `allowed_urls` in the table of a kind of destination (by comma in its variable), by the kind's name: origins that
-    /// may be used instead of its vendor's, such as a proxy's; any address, also with plain `http`; none by default.
+    /// `allowed_urls` in the section of a kind of destination (by comma in its variable), by the kind's name: origins
+    /// that may replace those of its vendor, such as a proxy's; any address, including plain `http`; none by default.
     pub origins: BTreeMap<&'static str, Vec<Url>>,
     /// `mail.url`, `SETTLE_MAIL_URL`: the SMTP server for email destinations, `smtps://USER:PASSWORD@HOST` or
     /// `smtp://USER:PASSWORD@HOST`, never shown; and `mail.from`, `SETTLE_MAIL_FROM`, the sender. Both or none; none by

@@ -20,7 +20,7 @@ impl PublishableKeys {
     /// Returns the platform that a publishable key belongs to.
     ///
     /// # Errors
-    /// The key is unknown, or the database does not answer.
+    /// The key is unknown, or the database does not respond.
     pub async fn platform(&self, store: &Store, key: &str) -> Result<Platform, Error> {
         let store = store.clone();
         let look_up = move |keys: Vec<String>| {

@@ -24,7 +24,7 @@ const KEY_BACKOFF: Backoff = Backoff {
     first_ms: 100,
     longest_ms: 10_000,
 };
-/// First and longest pause of all keys while Temporal does not answer; doubled each time.
+/// First and longest pause of all keys while Temporal does not respond; doubled each time.
 const PAUSE: Backoff = Backoff {
     first_ms: 100,
     longest_ms: 5_000,

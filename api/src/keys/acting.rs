@@ -34,7 +34,7 @@ pub struct Acting {
 }
 
 impl Acting {
-    /// Returns the author for signals: the person whom the request names, if any, followed by the key's name.
+    /// Returns the author for signals: the person named in the request, if any, followed by the key's name.
     pub fn name(&self, by: Option<String>) -> String {
         let by: String = by
             .map(|by| visible(&by).chars().take(MAX_BY_CHARS).collect())

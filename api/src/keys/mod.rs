@@ -53,7 +53,7 @@ impl Refused {
 /// Returns the caller that a bearer token authenticates.
 ///
 /// # Errors
-/// 503 when the database does not answer.
+/// 503 if the database does not respond.
 pub async fn caller(edge: &Edge, token: &str) -> Result<Result<Caller, Refused>, Error> {
     if is_same(token, edge.admin_token.expose_secret()) {
         return Ok(Ok(Caller {
@@ -82,7 +82,7 @@ pub async fn caller(edge: &Edge, token: &str) -> Result<Result<Caller, Refused>,
 /// Returns whether the caller's key or sign-in is still valid, for responses that may outlive it.
 ///
 /// # Errors
-/// 503 when the database does not answer.
+/// 503 if the database does not respond.
 pub async fn still_holds(edge: &Edge, caller: &Caller) -> Result<bool, Error> {
     if let Some(id) = caller.sign_in {
         let found = edge.store.found_sign_in(id).await?;

@@ -39,7 +39,7 @@ pub async fn list(
 /// Returns a page of the alarms that match a filter, most recently raised first.
 ///
 /// # Errors
-/// 503 when the database does not answer.
+/// 503 if the database does not respond.
 pub async fn chosen(edge: &Edge, filter: AlarmFilter, page: Page) -> Result<Paged<Alarm>, Error> {
     Ok(edge.store.alarms_of(filter, page).await?)
 }

@@ -48,7 +48,7 @@ pub async fn list(
 /// Returns a page of all apps, oldest first, or only the app that the caller is limited to.
 ///
 /// # Errors
-/// 404 when there is no such app.
+/// 404 if there is no such app.
 pub async fn reached(edge: &Edge, only: Option<AppId>, page: Page) -> Result<Paged<App>, Error> {
     Ok(match only {
         None => edge.store.apps(page).await?,
@@ -62,7 +62,7 @@ pub async fn reached(edge: &Edge, only: Option<AppId>, page: Page) -> Result<Pag
 /// Returns an app that is not deleted.
 ///
 /// # Errors
-/// 404 when there is no such app.
+/// 404 if there is no such app.
 pub async fn one(edge: &Edge, id: AppId) -> Result<App, Error> {
     Ok(edge.store.app(id).await?)
 }

@@ -1,4 +1,4 @@
-//! `/v1/audit-log`: who changed what, when and why.
+//! `/v1/audit-log`: changes with their author, time and reason.
 
 use super::query::Listed;
 use crate::edge::Shared;

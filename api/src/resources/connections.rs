@@ -19,7 +19,7 @@ pub struct ConnectedPlatform {
 /// Reads the progress of connecting these platforms.
 ///
 /// # Errors
-/// 503 when the database does not answer.
+/// 503 if the database does not respond.
 pub async fn of_platforms(
     edge: &Edge,
     platforms: Vec<Platform>,
@@ -40,10 +40,10 @@ pub async fn of_platforms(
     Ok(platforms.into_iter().map(connected).collect())
 }
 
-/// Returns a platform's newest purchase, with its explanation.
+/// Returns a platform's latest purchase, with its explanation.
 ///
 /// # Errors
-/// 503 when the database does not answer.
+/// 503 if the database does not respond.
 pub async fn newest(
     edge: &Edge,
     platform: PlatformId,

@@ -402,7 +402,7 @@ impl ReadCustomer {
     /// Reads a customer's stored data.
     ///
     /// # Errors
-    /// 404 when the app has no such customer.
+    /// 404 if the app has no such customer.
     pub async fn of(edge: &Edge, app: AppId, user: UserId) -> Result<Self, Error> {
         let customer = edge.store.customer_of(app, user).await;
         let customer = customer.map_err(unknown_customer)?.into();

@@ -39,7 +39,7 @@ pub struct StateQuery {
     limit: Option<i64>,
 }
 
-/// Maximum number of purchases in an answer.
+/// Maximum number of purchases in a response.
 const MAX_PURCHASES: i64 = 1000;
 
 /// Access of a customer, now or at an earlier time. The four parts of the state are null where nothing is known about

@@ -144,7 +144,7 @@ pub async fn show(
 /// Returns an app's customer by settle's id.
 ///
 /// # Errors
-/// 404 when the app has no such customer.
+/// 404 if the app has no such customer.
 pub async fn of(edge: &Edge, app: AppId, user: UserId) -> Result<Customer, Error> {
     let found = edge.store.customer_of(app, user).await;
     Ok(found.map_err(unknown_customer)?.into())

@@ -83,7 +83,7 @@ pub async fn show(
 /// Returns a page of the events about a user of an app, newest first.
 ///
 /// # Errors
-/// 503 when the database does not answer.
+/// 503 if the database does not respond.
 pub async fn of_user(
     edge: &Edge,
     app: AppId,

@@ -30,7 +30,7 @@ impl FirstSteps {
     /// counted.
     ///
     /// # Errors
-    /// 503 when the database does not answer.
+    /// 503 if the database does not respond.
     pub async fn left(
         edge: &Edge,
         found: &Overview,

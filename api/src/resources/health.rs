@@ -74,7 +74,7 @@ impl EngineHealth {
     /// Reads the state of the engine and its workers.
     ///
     /// # Errors
-    /// 503 when the database does not answer.
+    /// 503 if the database does not respond.
     pub async fn read(edge: &Edge) -> Result<Self, Error> {
         Ok(Self {
             is_connected: edge.dispatch.engine().is_connected(),

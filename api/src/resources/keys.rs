@@ -99,7 +99,7 @@ pub async fn list(
 /// Returns a page of the keys for one app, or of all keys, oldest first.
 ///
 /// # Errors
-/// 503 when the database does not answer.
+/// 503 if the database does not respond.
 pub async fn of_app(edge: &Edge, app: Option<AppId>, page: Page) -> Result<Paged<ApiKey>, Error> {
     Ok(edge.store.keys(app, page).await?)
 }

@@ -157,7 +157,7 @@ impl Input for LastEvent {
 /// Returns the current marks of the stored data.
 ///
 /// # Errors
-/// 503 when the database does not answer.
+/// 503 if the database does not respond.
 pub async fn marks(edge: &Edge) -> Result<Marks, Error> {
     Ok(Marks::of(&edge.store.latest_changes().await?))
 }

@@ -157,7 +157,7 @@ impl From<&Naming> for NamingPreview {
 /// the same. The two customers stay separate.
 ///
 /// # Errors
-/// 503 when the database does not answer.
+/// 503 if the database does not respond.
 pub async fn twin_warnings(
     edge: &Acting,
     app: AppId,

@@ -56,7 +56,7 @@ pub fn process(one: &RunningProcess) -> String {
 /// Returns the overview of one app, or of all.
 ///
 /// # Errors
-/// 503 when the database does not answer.
+/// 503 if the database does not respond.
 pub async fn of(edge: &Edge, app: Option<AppId>) -> Result<Overview, Error> {
     Ok(edge.store.overview(app).await?)
 }

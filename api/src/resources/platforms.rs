@@ -222,7 +222,7 @@ pub async fn list(
 /// Returns a page of an app's stored platforms.
 ///
 /// # Errors
-/// 503 when the database does not answer.
+/// 503 if the database does not respond.
 pub async fn of_app(
     edge: &Edge,
     app: AppId,
@@ -234,7 +234,7 @@ pub async fn of_app(
 /// Returns at most `most` platforms of each app.
 ///
 /// # Errors
-/// 503 when the database does not answer.
+/// 503 if the database does not respond.
 pub async fn of_apps(
     edge: &Edge,
     apps: Vec<AppId>,
@@ -246,7 +246,7 @@ pub async fn of_apps(
 /// Returns whether the app's first `MAX_COMPARED` platforms have several stores.
 ///
 /// # Errors
-/// 503 when the database does not answer.
+/// 503 if the database does not respond.
 pub async fn has_several_stores(edge: &Edge, app: AppId) -> Result<bool, Error> {
     let platforms = of_apps(edge, vec![app], MAX_COMPARED).await?;
     let mut stores = platforms.iter().map(|one| &one.store);
@@ -257,7 +257,7 @@ pub async fn has_several_stores(edge: &Edge, app: AppId) -> Result<bool, Error> 
 /// Returns a stored platform; `None` if it is deleted.
 ///
 /// # Errors
-/// 503 when the database does not answer.
+/// 503 if the database does not respond.
 pub async fn stored(edge: &Edge, id: PlatformId) -> Result<Option<storage::Platform>, Error> {
     match edge.store.platform(id).await {
         Err(storage::Error::Missing { .. }) => Ok(None),
@@ -493,7 +493,7 @@ fn check_store(edge: &Edge, wrong: &mut FieldErrors, store: &str) {
 /// is new.
 ///
 /// # Errors
-/// 503 when the database does not answer.
+/// 503 if the database does not respond.
 pub async fn needs_confirmation(edge: &Edge, store: &str) -> Result<bool, Error> {
     let is_new = store_entry(edge, store).is_some_and(StoreEntry::is_newer_than_signs);
     Ok(is_new && !edge.store.has_platform_of(store).await?)

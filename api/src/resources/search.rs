@@ -82,7 +82,7 @@ pub fn is_beginning(found: &[SearchHit]) -> bool {
 /// Searches in an app, or in all apps.
 ///
 /// # Errors
-/// 503 when the database does not answer.
+/// 503 if the database does not respond.
 pub async fn hits(edge: &Edge, q: &str, app: Option<AppId>) -> Result<Vec<SearchHit>, Error> {
     Ok(edge.store.search(q, app).await?)
 }
@@ -90,7 +90,7 @@ pub async fn hits(edge: &Edge, q: &str, app: Option<AppId>) -> Result<Vec<Search
 /// Returns the purchases among the results, by the results' ids, to show the store's ids of the purchase and customer.
 ///
 /// # Errors
-/// 503 when the database does not answer.
+/// 503 if the database does not respond.
 pub async fn purchases(
     edge: &Edge,
     found: &[SearchHit],
@@ -123,7 +123,7 @@ pub struct FoundCustomers {
 /// or an id that the search finds.
 ///
 /// # Errors
-/// 503 when the database does not answer.
+/// 503 if the database does not respond.
 pub async fn customers(edge: &Edge, q: &str, app: Option<AppId>) -> Result<FoundCustomers, Error> {
     let of_store = edge.store.customers_of_store_id(q, app).await?;
     let mut found = hits(edge, q, app).await?;

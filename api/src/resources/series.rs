@@ -146,7 +146,7 @@ impl SeriesPoints {
 /// Returns the number of Temporal's actions in the last day. They are not counted per app.
 ///
 /// # Errors
-/// 503 when the database does not answer.
+/// 503 if the database does not respond.
 pub async fn actions_of_day(edge: &Edge) -> Result<i64, Error> {
     let since = (edge.clock)().plus_millis(-ACTIONS_MS);
     let totals = edge.store.totals(&[Series::Actions], since).await?;
@@ -164,7 +164,7 @@ impl LastHour {
     /// Reads the counts of these series.
     ///
     /// # Errors
-    /// 503 when the database does not answer.
+    /// 503 if the database does not respond.
     pub async fn of(
         edge: &Edge,
         series: &[Series],

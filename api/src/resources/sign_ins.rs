@@ -115,7 +115,7 @@ pub async fn list(
 /// Returns a page of the sign-ins for an app, or of all, oldest first.
 ///
 /// # Errors
-/// 503 when the database does not answer.
+/// 503 if the database does not respond.
 pub async fn of_app(edge: &Edge, app: Option<AppId>, page: Page) -> Result<Paged<SignIn>, Error> {
     Ok(edge.store.sign_ins(app, page).await?)
 }
@@ -123,7 +123,7 @@ pub async fn of_app(edge: &Edge, app: Option<AppId>, page: Page) -> Result<Paged
 /// Returns those of these sign-ins that are still valid.
 ///
 /// # Errors
-/// 503 when the database does not answer.
+/// 503 if the database does not respond.
 pub async fn holding(edge: &Edge, all: &[SignIn], now: Timestamp) -> Result<Vec<SignIn>, Error> {
     let is_open = |one: &&SignIn| one.finished_at.is_none() && now < one.expires_at;
     let mut holding = Vec::new();
@@ -138,7 +138,7 @@ pub async fn holding(edge: &Edge, all: &[SignIn], now: Timestamp) -> Result<Vec<
 /// Returns the sign-in with this secret, if it is still valid.
 ///
 /// # Errors
-/// 503 when the database does not answer.
+/// 503 if the database does not respond.
 pub async fn opened(
     edge: &Edge,
     secret: &SecretString,
@@ -152,7 +152,7 @@ pub async fn opened(
 /// Signs in a person who presented an API key.
 ///
 /// # Errors
-/// 503 when the database does not answer.
+/// 503 if the database does not respond.
 pub async fn begin(edge: &Edge, person: Person, secret: &SecretString) -> Result<SignIn, Error> {
     let lifetime = edge.pages.sign_in_lifetime;
     let begun = edge.store.new_sign_in(person, secret.clone(), lifetime);
@@ -162,7 +162,7 @@ pub async fn begin(edge: &Edge, person: Person, secret: &SecretString) -> Result
 /// Returns the link with this code, or why it is not valid.
 ///
 /// # Errors
-/// 503 when the database does not answer.
+/// 503 if the database does not respond.
 pub async fn link_of(edge: &Edge, code: &SecretString) -> Result<Result<Link, LinkEnd>, Error> {
     let token = edge.admin_token_hash();
     Ok(edge.store.sign_in_link(code, token).await?)
@@ -171,7 +171,7 @@ pub async fn link_of(edge: &Edge, code: &SecretString) -> Result<Result<Link, Li
 /// Signs in a person with a link, which can be used once; or returns why the link is not valid.
 ///
 /// # Errors
-/// 503 when the database does not answer.
+/// 503 if the database does not respond.
 pub async fn take_link(
     edge: &Edge,
     code: &SecretString,
@@ -184,7 +184,7 @@ pub async fn take_link(
 /// Signs out the person of this sign-in, at their own request.
 ///
 /// # Errors
-/// 503 when the database does not answer.
+/// 503 if the database does not respond.
 pub async fn leave(edge: &Edge, sign_in: &SignIn) -> Result<(), Error> {
     let actor = Actor {
         key: sign_in.key_id,

@@ -45,7 +45,7 @@ pub struct Nothing {}
 /// Waits until Temporal has accepted a signal, but not for its effect.
 ///
 /// # Errors
-/// 503 when Temporal does not answer; 502 when it rejects the signal.
+/// 503 if Temporal does not respond; 502 if it rejects the signal.
 pub async fn taken(call: impl Future<Output = Result<(), EngineError>>) -> Result<(), Error> {
     match timeout(TIMEOUT, call).await {
         Ok(Ok(())) => Ok(()),

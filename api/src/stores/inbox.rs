@@ -73,7 +73,7 @@ impl Inbox {
     /// Returns the platform of an ingress key, at most a second old.
     ///
     /// # Errors
-    /// The key is unknown, or the database does not answer.
+    /// The key is unknown, or the database does not respond.
     pub async fn find(
         &self,
         store: &Store,
@@ -86,7 +86,7 @@ impl Inbox {
     /// Reads the platform of an ingress key from the database.
     ///
     /// # Errors
-    /// The key is unknown, or the database does not answer.
+    /// The key is unknown, or the database does not respond.
     pub async fn read(
         &self,
         store: &Store,

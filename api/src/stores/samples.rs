@@ -44,7 +44,7 @@ pub trait Samples: Send + Sync {
 /// The key and certificate that sign samples.
 #[derive(Debug, Clone)]
 pub struct SampleKey {
-    /// URL that samples name as that of the certificate.
+    /// URL of the certificate, as named in samples.
     pub url: Url,
     /// Path of the certificate as a PEM file.
     pub certificate: PathBuf,
@@ -91,7 +91,7 @@ pub trait SampleSigner: Send + Sync {
     /// The key or certificate cannot be encoded.
     fn pem(&self) -> anyhow::Result<KeyPem>;
 
-    /// Returns the URL that samples name as that of the certificate.
+    /// Returns the URL of the certificate, as named in samples.
     ///
     /// # Errors
     /// The URL is invalid.

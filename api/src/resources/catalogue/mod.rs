@@ -232,7 +232,7 @@ pub async fn unmapped(
 /// Returns the SKUs that were bought but are not in an app's catalogue, most bought first, and whether there are more.
 ///
 /// # Errors
-/// 503 when the database does not answer.
+/// 503 if the database does not respond.
 pub async fn bought_unlisted(edge: &Edge, app: AppId) -> Result<(Vec<UnmappedSku>, bool), Error> {
     Ok(edge.store.unmapped(app).await?)
 }
@@ -240,7 +240,7 @@ pub async fn bought_unlisted(edge: &Edge, app: AppId) -> Result<(Vec<UnmappedSku
 /// Returns the catalogue of an app that is not deleted.
 ///
 /// # Errors
-/// 404 when there is no such app.
+/// 404 if there is no such app.
 pub async fn of_app(edge: &Edge, app: AppId) -> Result<storage::Catalogue, Error> {
     apps::one(edge, app).await?;
     stored(edge, app).await
@@ -249,7 +249,7 @@ pub async fn of_app(edge: &Edge, app: AppId) -> Result<storage::Catalogue, Error
 /// Returns the stored catalogue of an app.
 ///
 /// # Errors
-/// 503 when the database does not answer.
+/// 503 if the database does not respond.
 pub async fn stored(edge: &Edge, app: AppId) -> Result<storage::Catalogue, Error> {
     Ok(edge.store.catalogue(app).await?)
 }

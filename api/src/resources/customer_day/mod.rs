@@ -23,7 +23,7 @@ use storage::{
     Page, Past,
 };
 
-/// Maximum number of purchases of an environment in an answer.
+/// Maximum number of purchases per environment in a response.
 const MAX_PURCHASES: i64 = 1000;
 /// Time after an announcement within which a delivery is not late.
 const IN_TIME: Duration = Duration::from_secs(60);

@@ -118,7 +118,7 @@ pub async fn list(
 /// Returns a page of an app's destinations, without secrets.
 ///
 /// # Errors
-/// 503 when the database does not answer.
+/// 503 if the database does not respond.
 pub async fn of_app(edge: &Edge, app: AppId, page: Page) -> Result<Paged<ShownDestination>, Error> {
     let shown = |one: ShownDestination| ShownDestination {
         destination: destinations::shown(one.destination),
@@ -130,7 +130,7 @@ pub async fn of_app(edge: &Edge, app: AppId, page: Page) -> Result<Paged<ShownDe
 /// Returns a destination, even a deleted one; `None` if it never existed.
 ///
 /// # Errors
-/// 503 when the database does not answer.
+/// 503 if the database does not respond.
 pub async fn once_created(edge: &Edge, id: DestinationId) -> Result<Option<Addressee>, Error> {
     match edge.store.explain_destination(id).await {
         Err(storage::Error::Missing { .. }) => Ok(None),
@@ -142,7 +142,7 @@ pub async fn once_created(edge: &Edge, id: DestinationId) -> Result<Option<Addre
 /// changed.
 ///
 /// # Errors
-/// 503 when the database does not answer.
+/// 503 if the database does not respond.
 pub async fn secret_version(edge: &Edge, id: DestinationId) -> Result<String, Error> {
     Ok(edge.store.destination_secret_version(id).await?)
 }

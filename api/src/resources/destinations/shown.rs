@@ -87,7 +87,7 @@ impl DestinationStanding {
     /// Reads a destination's state and health.
     ///
     /// # Errors
-    /// 404 when there is no such destination.
+    /// 404 if there is no such destination.
     pub async fn read(edge: &Edge, id: DestinationId) -> Result<Self, Error> {
         Ok(Self {
             shown_state: edge.store.shown_state(id).await?,

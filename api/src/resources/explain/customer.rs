@@ -76,7 +76,7 @@ pub async fn show(
 /// are none, the state of each purchase.
 ///
 /// # Errors
-/// 503 when the database does not answer.
+/// 503 if the database does not respond.
 pub async fn explained(
     edge: &Edge,
     user: UserId,

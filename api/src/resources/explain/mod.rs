@@ -48,7 +48,7 @@ pub async fn purchase(
 /// Explains a purchase.
 ///
 /// # Errors
-/// 404 when there is no such purchase.
+/// 404 if there is no such purchase.
 pub async fn of_purchase(
     edge: &Edge,
     key: CollapseKey,
@@ -78,7 +78,7 @@ impl ExplainedEvent {
     /// Explains an event, including one that a device reported.
     ///
     /// # Errors
-    /// 404 when there is no such event.
+    /// 404 if there is no such event.
     pub async fn of(edge: &Edge, id: EventId) -> Result<Self, Error> {
         let facts = match edge.store.explain_event(id).await {
             Err(storage::Error::Missing { .. }) => {
@@ -108,7 +108,7 @@ impl ExplainedEvent {
 /// Explains an event about a purchase.
 ///
 /// # Errors
-/// 404 when there is no such event.
+/// 404 if there is no such event.
 pub async fn of_event(edge: &Edge, id: EventId) -> Result<Explained<EventExplanation>, Error> {
     let facts = edge.store.explain_event(id).await?;
     let tree = story::event(&facts);
@@ -126,7 +126,7 @@ pub async fn destination(
 /// Explains a destination, even a deleted one.
 ///
 /// # Errors
-/// 404 when there is no such destination.
+/// 404 if there is no such destination.
 pub async fn of_destination(
     edge: &Edge,
     id: DestinationId,

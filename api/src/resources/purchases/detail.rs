@@ -26,7 +26,7 @@ impl ReadPurchase {
     /// Reads a purchase's stored data.
     ///
     /// # Errors
-    /// 404 when there is no such purchase.
+    /// 404 if there is no such purchase.
     pub async fn of(edge: &Edge, key: CollapseKey) -> Result<Self, Error> {
         let explained = explain::of_purchase(edge, key).await?;
         let facts = &explained.facts;

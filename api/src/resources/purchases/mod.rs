@@ -202,7 +202,7 @@ async fn unsettled(edge: &Edge, key: CollapseKey) -> Result<Option<PurchaseView>
 /// Returns a settled purchase; `None` if it is not settled or not known.
 ///
 /// # Errors
-/// 503 when the database does not answer.
+/// 503 if the database does not respond.
 pub async fn stored(edge: &Edge, key: CollapseKey) -> Result<Option<PurchaseView>, Error> {
     match edge.store.purchase(key).await {
         Err(storage::Error::Missing { .. }) => Ok(None),

@@ -331,7 +331,7 @@ pub async fn list(
 /// Returns the latest transfers from or to a user, in one app or in all, newest first.
 ///
 /// # Errors
-/// 503 when the database does not answer.
+/// 503 if the database does not respond.
 pub async fn of_user(
     edge: &Edge,
     app: Option<AppId>,

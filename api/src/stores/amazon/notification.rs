@@ -33,7 +33,7 @@ pub struct Rtn {
 /// A signed message that is unreadable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unreadable {
-    /// Which field is wrong, and how.
+    /// Invalid field, and what is wrong with it.
     pub reason: &'static str,
     /// Type of the notification; empty if that is unreadable too.
     pub store_type: String,

@@ -110,7 +110,7 @@ impl Recipients {
     /// Returns the platform of an ingress key. It may be up to a second old, as far as changes are in the audit log.
     ///
     /// # Errors
-    /// The key is unknown, or the database does not answer.
+    /// The key is unknown, or the database does not respond.
     pub async fn find(
         &self,
         store: &Store,
@@ -129,7 +129,7 @@ impl Recipients {
     /// Reads the platform from the database instead of the cache, so that the approval of a topic applies immediately.
     ///
     /// # Errors
-    /// The key is unknown, or the database does not answer.
+    /// The key is unknown, or the database does not respond.
     pub async fn read(
         &self,
         store: &Store,
