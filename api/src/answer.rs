@@ -132,7 +132,7 @@ impl Output for Document {
     }
 }
 
-/// Returns the first [`TAG_BYTES`] bytes of the SHA-256, in hex.
+/// Returns the first 12 bytes of the SHA-256, in hex.
 pub fn short_digest(bytes: &[u8]) -> String {
     storage::hex(
         digest(&SHA256, bytes)

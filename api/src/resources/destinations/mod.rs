@@ -223,7 +223,7 @@ pub async fn update(
     Ok(Json(CreatedDestination::new(detail, shown, &chosen)))
 }
 
-/// Returns the stored change for what the kind changed, and the secrets that only this response shows.
+/// Returns the change to store for the kind's changed settings, and the secrets that only this response shows.
 fn change_of(
     before: &Destination,
     secret: SecretString,

@@ -96,7 +96,7 @@ pub fn short(name: &str) -> String {
         .replace('_', "-")
 }
 
-/// Data about Amazon for samples and the demo.
+/// Amazon's data for samples and the demo.
 pub const DEMO: DemoStore = DemoStore {
     types: TYPES,
     type_named: store_type,

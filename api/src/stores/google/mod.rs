@@ -205,8 +205,8 @@ impl Google {
         inbox::refused(STORE, answer)
     }
 
-    /// Receives one request. Checks the headers again, because another process may have changed the accepted token
-    /// meanwhile.
+    /// Receives one request. Checks the headers again, because the platform's settings may have changed since they were
+    /// checked before the body.
     async fn take(&self, intake: Intake<'_>, request: StoreRequest<'_>) -> Answer {
         let now = (self.settings.clock)();
         let StoreRequest {
