@@ -1,6 +1,6 @@
-//! The binary `settle`. All code is in the libraries.
+//! The `settle` binary. All other code is in the libraries.
 
-/// A notification costs many small allocations on many threads; mimalloc is fast at those.
+/// A notification causes many small allocations on many threads, which mimalloc handles fast.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -1,4 +1,4 @@
-//! Responses other than 200 with JSON, and responses that a client may already have.
+//! Responses other than a plain 200 with JSON, including responses that depend on what the client already has.
 
 use crate::error::Error;
 use crate::operation::{Input, Operation, Output, Schemas};
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 pub struct Created<T>(pub T);
 
-/// 202: the request became a signal to a workflow, which carries it out later.
+/// 202: a workflow accepted the request as a signal and handles it later.
 pub struct Accepted<T>(pub T);
 
 pub struct NoContent;
@@ -25,36 +25,36 @@ pub struct Text {
     pub text: String,
 }
 
-/// 200 with JSON and an `ETag`, or 304 if the client has this answer already. The tag has the revision, if there is
-/// one, and a digest of the answer: equal answers have equal tags.
+/// 200 with JSON and an `ETag`, or 304 if the client already has this response. The tag consists of the revision, if
+/// there is one, and a digest of the response: equal responses have equal tags.
 pub struct Tagged<T> {
-    /// The revision of what is shown.
+    /// Revision of the resource in the response.
     pub revision: Option<i64>,
     pub body: T,
     pub known: IfNoneMatch,
 }
 
-/// A JSON document that never changes while the process runs, with its `ETag`: the bytes are written once.
+/// A JSON document that never changes while the process runs, with its `ETag`. It is serialized only once.
 #[derive(Debug, Clone)]
 pub struct Prepared {
     bytes: Bytes,
     tag: String,
 }
 
-/// 200 with a prepared document, or 304 if the client has it already.
+/// 200 with a prepared document, or 304 if the client already has it.
 pub struct Document {
     pub prepared: Prepared,
     pub known: IfNoneMatch,
 }
 
-/// The tags in the `If-None-Match` of a request.
+/// Tags in a request's `If-None-Match` header.
 pub struct IfNoneMatch(Vec<String>);
 
-/// Number of bytes of a digest in a tag.
+/// Number of bytes of the digest in a tag.
 const TAG_BYTES: usize = 12;
 
 impl IfNoneMatch {
-    /// Whether the client has the answer with this tag (RFC 9110, 13.1.2: the weak comparison).
+    /// Returns whether the client has the response with this tag (RFC 9110, 13.1.2: weak comparison).
     fn has(&self, tag: &str) -> bool {
         self.0
             .iter()
@@ -132,7 +132,7 @@ impl Output for Document {
     }
 }
 
-/// The beginning of a SHA-256, in hex.
+/// Returns the first 12 bytes of the SHA-256, in hex.
 pub fn short_digest(bytes: &[u8]) -> String {
     storage::hex(
         digest(&SHA256, bytes)
@@ -142,7 +142,7 @@ pub fn short_digest(bytes: &[u8]) -> String {
     )
 }
 
-/// 200 with JSON, or 304 if the client has the answer with this tag.
+/// Responds with 200 and the JSON, or with 304 if the client has the response with this tag.
 fn unless_known(known: &IfNoneMatch, tag: &str, caching: &'static str, body: Bytes) -> Response {
     let mut headers = HeaderMap::new();
     if let Ok(tag) = HeaderValue::from_str(tag) {

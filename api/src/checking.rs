@@ -1,8 +1,8 @@
-//! The background check: it checks up to 20,000 rows per minute, from the first table to the last and then from the
-//! beginning again, and sets a gauge that must read 0.
+//! The background check: each minute it checks up to 20,000 rows, going through all tables from first to last and then
+//! starting again. It sets a gauge that must be 0.
 //!
 //! Each check reads a bounded number of rows, so its cost does not grow with the database. A small installation is
-//! checked completely each minute, a large one over several minutes.
+//! checked completely every minute, a large one over several minutes.
 
 use crate::metrics::Metrics;
 use metrics::gauge;
@@ -11,19 +11,19 @@ use std::time::Duration;
 use storage::{CheckedRows, Error, Page, RuleFindings, Store, chain, rules};
 
 const EVERY: Duration = Duration::from_secs(60);
-/// Maximum number of rows of one query.
+/// Maximum number of rows in one query.
 const ROWS_PER_QUERY: i64 = 500;
-/// Maximum number of queries of one check.
+/// Maximum number of queries in one check.
 const QUERIES_PER_CHECK: u32 = 40;
-/// Maximum number of violating rows that are named per rule.
+/// Maximum number of violating rows that are named for each rule.
 const MAX_EXAMPLES: usize = 5;
 
-/// Findings of the check so far.
+/// Findings of the round so far.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Findings {
-    /// Number of rows that were checked.
+    /// Number of rows checked.
     pub checked: i64,
-    /// Every rule, with the number of its violations and the first examples.
+    /// Every rule, with its number of violations and the first examples.
     pub rules: Vec<RuleFindings>,
 }
 
@@ -50,7 +50,7 @@ impl Findings {
         }
     }
 
-    /// Number of violations of all rules.
+    /// Returns the total number of violations.
     pub fn violations(&self) -> i64 {
         self.rules.iter().map(|rule| rule.violations).sum()
     }
@@ -69,19 +69,19 @@ impl Findings {
     }
 }
 
-/// One pass over all tables, and the result of the previous one.
+/// A pass over all tables, with the result of the previous pass.
 #[derive(Debug, Default)]
 struct Round {
-    /// The position; `None` at the beginning.
+    /// Position in the tables; `None` at the beginning.
     cursor: Option<String>,
-    /// The findings of this round until now.
+    /// Findings of this round so far.
     findings: Findings,
     /// Number of violations that the previous round found.
     previous: i64,
 }
 
 impl Round {
-    /// Adds a page. Returns the findings of the whole round when this page is its last.
+    /// Adds a page of findings. Returns the findings of the whole round if this page is its last.
     fn add(&mut self, checked: CheckedRows) -> Option<Findings> {
         self.cursor.clone_from(&checked.next_cursor);
         self.findings.add(checked);
@@ -92,7 +92,7 @@ impl Round {
         Some(std::mem::take(&mut self.findings))
     }
 
-    /// The value of the gauge: a repaired violation is shown until the end of the first whole round without it.
+    /// Returns the gauge's value: a repaired violation counts until the end of the first complete round without it.
     fn violations(&self) -> i64 {
         self.previous.max(self.findings.violations())
     }
@@ -106,7 +106,7 @@ impl Round {
     }
 }
 
-/// Starts the task that checks the tables: at once, then every minute until the process ends. The gauge exists when
+/// Starts the task that checks the tables: immediately, then every minute until the process ends. The gauge exists once
 /// this returns; `_recorder` proves that the recorder is installed, without which the value would be lost.
 pub fn watch(store: Store, _recorder: &Metrics) {
     let mut round = Round::default();
@@ -125,7 +125,7 @@ pub fn watch(store: Store, _recorder: &Metrics) {
     });
 }
 
-/// One check. It ends after [`QUERIES_PER_CHECK`] queries, or at the end of the round.
+/// Runs one check, which ends after [`QUERIES_PER_CHECK`] queries or at the end of the round.
 async fn check(store: &Store, round: &mut Round) -> Result<(), Error> {
     for _ in 0..QUERIES_PER_CHECK {
         let checked = store
@@ -141,7 +141,7 @@ async fn check(store: &Store, round: &mut Round) -> Result<(), Error> {
     Ok(())
 }
 
-/// Logs the violations of a whole round and raises an alarm.
+/// Logs the violations of a complete round and raises an alarm.
 async fn report(store: &Store, findings: &Findings) -> Result<(), Error> {
     if findings.violations() == 0 {
         return Ok(());

@@ -5,7 +5,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use std::time::{SystemTime, UNIX_EPOCH};
 use uuid::Uuid;
 
-/// The current time by this machine's clock. A test can move it: the fail point `clock.moved` names a file that holds
+/// Returns the current time by this machine's clock. Tests can shift it: the fail point `clock.moved` names a file with
 /// the offset in milliseconds.
 pub fn now() -> Timestamp {
     fail::fail_point!("clock.moved", |file| {
@@ -28,10 +28,10 @@ fn unmoved() -> Timestamp {
     Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }
 
-/// `N` bytes from the operating system's generator, suitable for keys.
+/// Returns `N` bytes from the operating system's random generator, suitable for keys.
 ///
 /// # Panics
-/// When the generator fails: continuing with guessable keys would be worse.
+/// If the generator fails: continuing with guessable keys would be worse.
 pub fn random_bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     SystemRandom::new()

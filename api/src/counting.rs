@@ -1,22 +1,22 @@
-//! Writes what this process counted: the answers to stores at most once a second, the counts by minute once a minute. It
-//! costs the database as much however many notifications there are, and no request waits for it. Every 15 seconds it
-//! renews the sign of life.
+//! Writes what this process has counted: responses to stores at most once a second, other counts once a minute. The
+//! cost for the database does not depend on the number of notifications, and no request waits for it. Every 15 seconds,
+//! the task also renews the process's sign of life.
 
 use crate::signs::SignOfLife;
 use std::time::Duration;
 use storage::{Error, Store, chain};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-/// Time between two writes of the answers to stores.
+/// Time between two writes of the counted responses to stores.
 const ANSWERS_EVERY: Duration = Duration::from_secs(1);
-/// Number of these between two writes of the counts by minute.
+/// Number of these intervals between two writes of the counts per minute.
 const PER_MINUTE: u64 = 60;
-/// Number of these between two renewals of the sign of life.
+/// Number of these intervals between two renewals of the sign of life.
 const PER_SIGN: u64 = 15;
-/// Maximum time for the last write, when the process ends.
+/// Maximum time for the last write when the process ends.
 const LAST: Duration = Duration::from_secs(2);
 
-/// Writes again and again, as long as the process runs.
+/// Starts the task that writes the counts until the process ends.
 pub fn watch(store: Store, sign: SignOfLife) {
     tokio::spawn(async move {
         let mut ticks = interval(ANSWERS_EVERY);
@@ -37,7 +37,7 @@ pub fn watch(store: Store, sign: SignOfLife) {
     });
 }
 
-/// Writes what is left when the process ends, and removes its sign of life.
+/// Writes the remaining counts when the process ends, and removes its sign of life.
 pub async fn finish(store: &Store, sign: &SignOfLife) {
     sign.end().await;
     if !matches!(timeout(LAST, write(store, true)).await, Ok(Ok(()))) {

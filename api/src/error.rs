@@ -1,4 +1,4 @@
-//! The errors of requests, and the one table of their responses (RFC 9457).
+//! Errors of requests, and the one table of their responses (RFC 9457).
 
 use crate::sizes;
 use axum::Json;
@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use storage::chain;
 
-/// Maximum length of the name of a wrong field in an answer, in bytes.
+/// Maximum length of an invalid field's name in a response, in bytes.
 const MAX_NAME_BYTES: usize = 100;
 
-/// The detail of an answer while the disk of the database is full.
+/// Detail of the response while the database's disk is full.
 pub const FULL_DISK: &str =
     "the disk of the database is full; settle continues by itself when there is room";
 
@@ -43,7 +43,7 @@ pub struct Field {
 }
 
 impl Field {
-    /// A wrong field. A name in a body can have 2 MiB, and is not sent back whole.
+    /// Returns an invalid field. A name in a body may have up to 2 MiB, so it is cut.
     pub fn new(field: &str, expected: impl Into<String>) -> Self {
         Self {
             field: cut(field, MAX_NAME_BYTES),
@@ -65,7 +65,7 @@ pub enum Error {
     /// The visitor is no longer signed in to the dashboard.
     #[error("your sign-in has expired: sign in again, then repeat the change")]
     SignedOut,
-    /// The key may not do this.
+    /// The key does not have the required role.
     #[error("{0}")]
     Forbidden(String),
     /// The publishable key of a platform is missing or unknown.
@@ -73,60 +73,60 @@ pub enum Error {
         "the publishable key is missing or unknown; send `Authorization: Bearer pk_…`, the key of the app's platform"
     )]
     PublishableKey,
-    /// The login is not signed by the customer's own server, and its platform takes signed ones alone.
+    /// The platform requires logins signed by the app's own server, and the token is missing or invalid.
     #[error("`token` does not prove the login: {0}")]
     LoginToken(&'static str),
-    /// The device does not prove itself.
+    /// The device's secret is missing or wrong.
     #[error("{0}")]
     DeviceSecret(storage::Unproved),
     /// The client sends too many requests.
     #[error("{what} sends too many requests; retry after the time in `Retry-After`")]
     TooMany {
         what: &'static str,
-        /// How long until the next one is taken.
+        /// Time until the next request is accepted.
         wait: Duration,
     },
-    /// The devices of a platform, or one network, used up what they may report in a day.
+    /// The platform's devices, or one network, used up a daily quota.
     #[error("{who} {what} for today (UTC); retry the next day, after the time in `Retry-After`")]
     Quota {
-        /// Subject of the sentence: who did it.
+        /// Subject of the error sentence.
         who: &'static str,
         what: &'static str,
-        /// How long until the next day.
+        /// Time until the next day.
         wait: Duration,
     },
     /// The resource or path does not exist.
     #[error("{0}")]
     Missing(String),
-    /// The name of the host is not one of this service.
+    /// The request's host name is not allowed.
     #[error(
         "unknown host name: use the address of this service, or add the name to the setting `ui.hosts`"
     )]
     Misdirected,
-    /// The path exists, but not with this method.
+    /// The path exists, but not for this method.
     #[error("method not allowed for this path; the `Allow` header lists the allowed ones")]
     Method,
     /// The request contradicts the current state of the resource.
     #[error("{0}")]
     Conflict(String),
-    /// The request makes no sense with the settings of the resource.
+    /// The request does not fit the settings of the resource.
     #[error("{0}")]
     Unsuitable(String),
     /// The body is larger than its limit, or a form has more fields than its limit.
     #[error("the body exceeds its limit of {limit}")]
     TooLarge { limit: String },
-    /// The ingress of a store refused a message, and chose the status.
+    /// A store's ingress refused a message, and chose the status.
     #[error("{reason}")]
     Store { status: u16, reason: String },
-    /// Another service answered wrongly; a later attempt may succeed.
+    /// Another service responded with an error; a later attempt may succeed.
     #[error("{0}")]
     Upstream(String),
-    /// Too little room is left on the disk for what devices report.
+    /// Too little disk space is left for device reports.
     #[error(
         "the disk of this service is almost full; send the request again after the time in `Retry-After`"
     )]
     NoRoom(Duration),
-    /// The database or Temporal does not answer; the client should try again.
+    /// The database or Temporal does not respond; the client should try again.
     #[error("{0}")]
     Unavailable(String),
     #[error("internal error; see the log for details")]
@@ -138,19 +138,19 @@ impl Error {
         Self::Invalid(vec![Field::new(field, expected)])
     }
 
-    /// The error of a body that is larger than this number of bytes.
+    /// Returns the error about a body that exceeds this number of bytes.
     pub fn too_large(bytes: usize) -> Self {
         Self::TooLarge {
             limit: sizes::text(u64::try_from(bytes).unwrap_or(u64::MAX)),
         }
     }
 
-    /// The resource `what` with this id does not exist.
+    /// Returns the error that there is no `what` with this id.
     pub fn missing(what: &str, id: impl std::fmt::Display) -> Self {
         Self::Missing(format!("there is no {what} `{id}`"))
     }
 
-    /// Status, short name and title of each variant.
+    /// Returns the status, short name and title of the variant.
     pub fn answer(&self) -> (StatusCode, &'static str, &'static str) {
         match self {
             Self::Invalid(_) => (
@@ -244,7 +244,7 @@ impl Error {
         let text = HeaderValue::from_static;
         match (self, status) {
             (Self::TooMany { wait, .. } | Self::Quota { wait, .. } | Self::NoRoom(wait), _) => {
-                // Whole seconds, rounded up: a request at that time is taken.
+                // In whole seconds, rounded up so that a request after that time is accepted.
                 let seconds = wait
                     .as_secs()
                     .saturating_add(u64::from(wait.subsec_nanos() > 0));
@@ -257,7 +257,7 @@ impl Error {
     }
 }
 
-/// The beginning of a text, without control characters.
+/// Returns at most `max_bytes` of a text, without control characters; a cut text ends with `…`.
 pub fn cut(text: &str, max_bytes: usize) -> String {
     let end = text.floor_char_boundary(max_bytes);
     let (shown, rest) = text.split_at(end);
@@ -292,7 +292,7 @@ impl IntoResponse for Error {
             errors,
         };
         let mut response = (status, Json(&problem)).into_response();
-        // The page shows it in its own way.
+        // The dashboard shows the problem in its own layout.
         response.extensions_mut().insert(problem);
         let headers = response.headers_mut();
         headers.insert(
@@ -307,7 +307,7 @@ impl IntoResponse for Error {
 }
 
 impl From<storage::Error> for Error {
-    /// Each variant of storage has its variant here.
+    /// Maps each storage error to the corresponding variant.
     fn from(error: storage::Error) -> Self {
         match error {
             storage::Error::Missing { .. } => Self::Missing(error.to_string()),

@@ -1,5 +1,5 @@
-//! The figures of the database that `/metrics` shows. They are kept in memory and read again by a task: a scrape costs
-//! the database nothing, however many there are.
+//! Metrics that `/metrics` shows from the database. A task reads them periodically and keeps them in memory, so scrapes
+//! cost the database nothing, however frequent they are.
 
 use crate::metrics::{help, set_sweep_age};
 use domain::health::State as DestinationState;
@@ -12,9 +12,10 @@ use storage::{Error, Figures as OfDestination, Store, chain};
 use tokio::time::{Instant, sleep};
 
 const REFRESHED_EVERY: Duration = Duration::from_secs(5);
-/// The pause after a refreshment, as a multiple of its duration: it uses a small part of the database.
+/// Pause after a refresh, as a multiple of the refresh's duration, so that refreshes take only a small part of the
+/// database's time.
 const PAUSE_FACTOR: u32 = 20;
-/// Maximum number of destinations with samples of their own: each has six lines.
+/// Maximum number of destinations with samples of their own, which have six lines each.
 const MAX_SHOWN: usize = 500;
 
 #[derive(Debug, Clone, Default)]
@@ -22,15 +23,15 @@ pub struct Figures(Arc<RwLock<ReadFigures>>);
 
 #[derive(Debug, Default)]
 struct ReadFigures {
-    /// The gauges of destinations. They are not in the recorder, because it never drops a gauge, and destinations can be
-    /// deleted.
+    /// Gauges of destinations. They are not in the recorder, because destinations can be deleted but the recorder never
+    /// drops a gauge.
     destinations: Arc<str>,
-    /// When the figures were last read; `None` before the first time.
+    /// When the figures were last read; `None` before the first read.
     read_at: Option<Instant>,
 }
 
 impl Figures {
-    /// Reads the figures again and again, as long as the process runs.
+    /// Starts the task that reads the figures until the process ends.
     pub fn watch(&self, store: Store) {
         let figures = self.clone();
         tokio::spawn(async move {
@@ -47,10 +48,10 @@ impl Figures {
         });
     }
 
-    /// Reads the figures now.
+    /// Reads the figures once.
     ///
     /// # Errors
-    /// The database does not answer. The figures stay as they were.
+    /// The database does not respond. The figures do not change.
     pub async fn refresh(&self, store: &Store) -> Result<(), Error> {
         let inbox_age = store.inbox_age().await?;
         let last_sweep = store.last_sweep().await?;
@@ -65,7 +66,7 @@ impl Figures {
         Ok(())
     }
 
-    /// The gauges of destinations in the Prometheus text format. Sets the gauge of the age of all figures.
+    /// Returns the destinations' gauges in the Prometheus text format, and sets the gauge of the figures' age.
     pub fn destinations(&self) -> Arc<str> {
         let shown = self.0.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(read_at) = shown.read_at {
@@ -75,7 +76,7 @@ impl Figures {
     }
 }
 
-/// The states, as the figures have them.
+/// Destination states, as named in the figures.
 const STATES: [DestinationState; 4] = [
     DestinationState::Healthy,
     DestinationState::Failing,
@@ -83,8 +84,8 @@ const STATES: [DestinationState; 4] = [
     DestinationState::Disabled,
 ];
 
-/// The destinations that have samples of their own: all, or of many those that need a look first. They are in the order of
-/// their ids.
+/// Returns the destinations that have samples of their own, ordered by id: all of them or, if there are too many,
+/// failing ones first.
 fn shown(all: &[OfDestination]) -> Vec<&OfDestination> {
     let mut shown: Vec<&OfDestination> = all.iter().collect();
     if shown.len() > MAX_SHOWN {
@@ -100,7 +101,7 @@ fn shown(all: &[OfDestination]) -> Vec<&OfDestination> {
     shown
 }
 
-/// Renders the gauges of destinations: the number in each state, and the samples of those that are shown.
+/// Renders the destinations' gauges: the number in each state, and the samples of those that are shown.
 fn destinations(all: &[OfDestination]) -> String {
     let mut text = String::new();
     let mut family = |name: &str, samples: Vec<(String, f64)>| {

@@ -1,5 +1,5 @@
-//! A payment and a transfer with the plainest values, for the tests of this package and of others. Only in tests and
-//! with the feature `fixtures`.
+//! A payment and a transfer with simple values, for tests of this package and others. Compiled only for tests and with
+//! the feature `fixtures`.
 
 use crate::resources::transfers::{Transfer, TransferSide};
 use domain::payment::EntryKind;
@@ -7,7 +7,7 @@ use domain::{AppId, CollapseKey, Environment, EventId, TransferId, UserId};
 use storage::{PaymentView, TransferCause};
 use uuid::Uuid;
 
-/// A payment in USD by the list, or a change of it.
+/// Returns a ledger entry in USD at the list price: a payment, or a change to one.
 pub fn entry(number: i64, kind: EntryKind, usd: &str) -> PaymentView {
     let price = kind.is_payment().then(|| usd.to_owned());
     PaymentView {
@@ -32,7 +32,7 @@ pub fn entry(number: i64, kind: EntryKind, usd: &str) -> PaymentView {
     }
 }
 
-/// A transfer to robin@example.com.
+/// Returns a transfer to robin@example.com.
 pub fn transfer(cause: TransferCause, from: Option<&str>) -> Transfer {
     let side = |external_id: Option<&str>| TransferSide {
         user_id: UserId::new(Uuid::from_u128(1)),

@@ -1,11 +1,11 @@
-//! The names of the command line's flags. The tables of its verbs contain those that differ from the rule, so that a
-//! page names a flag as the command line does.
+//! Names of command-line flags. The tables of the command line's verbs contain those that differ from the rule, so that
+//! pages name flags in the same way as the command line.
 
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-/// The tables of the verbs, by resource, in the order of the help.
+/// Tables of verbs by resource, in the order of the help text.
 pub const TABLES: [(&str, &str); 19] = [
     ("app", include_str!("commands/verbs/app.toml")),
     ("platform", include_str!("commands/verbs/platform.toml")),
@@ -37,9 +37,9 @@ pub const TABLES: [(&str, &str); 19] = [
     ("feed", include_str!("commands/verbs/feed.toml")),
 ];
 
-/// The ends of fields' names that are left out in the names of flags.
+/// Suffixes of field names that are omitted in the names of flags.
 const ENDS: [&str; 3] = ["_id", "_at", "_seconds"];
-/// Fields whose flag keeps its whole name: ids that are not ours.
+/// Fields whose flag has the whole name, because their ids are not settle's own.
 const WHOLE: [&str; 4] = [
     "app_user_id",
     "external_id",
@@ -47,7 +47,7 @@ const WHOLE: [&str; 4] = [
     "analytics_device_id",
 ];
 
-/// The part of a table that is read here.
+/// The part of a table that is used here.
 #[derive(Deserialize)]
 struct Table {
     verbs: Vec<Verb>,
@@ -65,7 +65,7 @@ struct Flag {
     name: Option<String>,
 }
 
-/// The flags with a name of their own, by command and field.
+/// Flags whose name differs from the rule, by command and field.
 static NAMED: LazyLock<BTreeMap<(String, String), String>> = LazyLock::new(|| {
     let mut found = BTreeMap::new();
     for (resource, table) in TABLES {
@@ -88,7 +88,7 @@ static NAMED: LazyLock<BTreeMap<(String, String), String>> = LazyLock::new(|| {
     found
 });
 
-/// The name of a field's flag without dashes, by the rule.
+/// Returns the name of a field's flag according to the rule, without dashes.
 pub fn of_field(field: &str) -> String {
     let end = ENDS
         .iter()
@@ -98,7 +98,7 @@ pub fn of_field(field: &str) -> String {
         .replace('_', "-")
 }
 
-/// The name of a field's flag in a command such as `settle purchase list`, without dashes.
+/// Returns the name of a field's flag in a command such as `settle purchase list`, without dashes.
 pub fn of(command: &str, field: &str) -> String {
     let command = command.strip_prefix("settle ").unwrap_or(command);
     NAMED

@@ -1,5 +1,5 @@
-//! Look-ups of keys, which may be made up. One statement at a time answers all that wait: a flood of unknown keys costs
-//! one connection, and a known key beside it waits for two statements at most.
+//! Database lookups of keys that may be made up. One statement at a time serves all waiting lookups, so a flood of
+//! unknown keys occupies one connection, and a valid key waits for two statements at most.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,12 +8,12 @@ use tokio::sync::oneshot;
 /// Maximum number of keys in one statement.
 const AT_ONCE: usize = 1000;
 
-/// The look-ups of one kind of key.
+/// Lookups of one kind of key.
 pub struct Lookups<V, E>(Arc<Mutex<Queue<V, E>>>);
 
 struct Queue<V, E> {
     waiting: Vec<Waiting<V, E>>,
-    /// Whether a task is answering the queue.
+    /// Whether a task is serving the queue.
     is_answered: bool,
 }
 
@@ -22,14 +22,14 @@ struct Waiting<V, E> {
     answer: oneshot::Sender<Result<V, E>>,
 }
 
-/// The answer to several keys that shared a query.
+/// Result for several keys that shared a query.
 pub struct Found<V, E> {
     pub values: HashMap<String, V>,
-    /// The answer to those without a value.
+    /// Result for keys without a value.
     pub otherwise: E,
 }
 
-/// The task that answers. If it panics, waiting callers get no answer.
+/// The task that serves the queue. If it panics, waiting callers get no result.
 struct Turn<V, E>(Arc<Mutex<Queue<V, E>>>);
 
 impl<V, E> Default for Lookups<V, E> {
@@ -54,7 +54,8 @@ where
     V: Clone + Send + 'static,
     E: Clone + Send + 'static,
 {
-    /// The value of a key, as it is after this call began; `None` if there is no answer. `read` looks up several keys.
+    /// Returns the value of a key, read after this call began; `None` if the task fails. `read` looks up several keys
+    /// at once.
     pub async fn find<R, F>(&self, key: &str, read: R) -> Option<Result<V, E>>
     where
         R: Fn(Vec<String>) -> F + Send + 'static,
@@ -97,17 +98,17 @@ where
                     .ok_or_else(|| found.otherwise.clone()),
                 Err(error) => Err(error.clone()),
             };
-            // Who asked may have gone.
+            // The caller may be gone.
             let _ = answer.send(result);
         }
     }
 }
 
 impl<V, E> Turn<V, E> {
-    /// The next look-ups; with `None` the task ends.
+    /// Returns the next lookups; `None` if there are none, after which the task ends.
     fn next(&self) -> Option<Vec<Waiting<V, E>>> {
         let mut queue = locked(&self.0);
-        // Those of clients that went away need no answer.
+        // Lookups of clients that disconnected need no result.
         queue.waiting.retain(|waiting| !waiting.answer.is_closed());
         queue.is_answered = !queue.waiting.is_empty();
         let count = queue.waiting.len().min(AT_ONCE);
@@ -119,7 +120,7 @@ impl<V, E> Turn<V, E> {
 
 impl<V, E> Drop for Turn<V, E> {
     fn drop(&mut self) {
-        // Another task may have begun since this one ended.
+        // Another task may have started since this one ended normally.
         if std::thread::panicking() {
             let mut queue = locked(&self.0);
             queue.waiting.clear();
@@ -138,7 +139,7 @@ mod tests {
     use futures::future::{join, join_all};
     use tokio::sync::Semaphore;
 
-    /// Looks up keys at a gate, and notes which were looked up together. Even numbers have a value.
+    /// Looks up keys when a gate opens, and records the batches. Even numbers have a value.
     #[derive(Default)]
     struct GatedTable {
         batches: Mutex<Vec<usize>>,
@@ -184,7 +185,7 @@ mod tests {
             let lookups = &lookups;
             async move { lookups.find(&number.to_string(), read).await }
         };
-        // Each number twice: a key is looked up once for all that wait for it.
+        // Each number occurs twice: a key is looked up once for all callers that wait for it.
         let all = join_all((0..1200).chain(0..1200).map(find));
         let open = async {
             while locked(&table.batches).is_empty() {

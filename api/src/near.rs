@@ -1,10 +1,12 @@
-//! Suggests the known name that a mistyped name probably means.
+//! Finds the known name that a mistyped name probably stands for.
 
-/// Maximum length in bytes of a name that is compared: the comparison costs memory and time by the product of the lengths.
+/// Maximum length of a compared name, in bytes: a comparison costs memory and time in proportion to the product of the
+/// lengths.
 const MAX_BYTES: usize = 64;
 
-/// The known name with the smallest edit distance to the typed one. The distance may be 1, and one more for each five
-/// characters of the typed name; otherwise `None`, and for a name of more than 64 bytes.
+/// Returns the known name with the smallest edit distance to the typed one. The distance may be at most 1, plus 1 for
+/// each five characters of the typed name. `None` if no name is that near, or if the typed name is longer than 64
+/// bytes.
 pub fn near<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     if typed.len() > MAX_BYTES {
         return None;
@@ -19,7 +21,7 @@ pub fn near<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Option
         .map(|(_, name)| name)
 }
 
-/// The nearest name as the end of an error text; empty when no name is near enough.
+/// Returns a suggestion of the nearest name, to append to an error; empty if no name is near enough.
 pub fn did_you_mean<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     near(typed, known).map_or_else(String::new, |name| format!("; did you mean `{name}`?"))
 }

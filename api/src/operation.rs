@@ -1,4 +1,4 @@
-//! Describes a route for `/openapi.json` by the types of its handler's arguments and answer.
+//! Describes a route for `/openapi.json` by the types of its handler's arguments and response.
 //!
 //! Each of these types implements [`Input`] or [`Output`] where it is defined.
 
@@ -18,20 +18,20 @@ pub struct Operation {
     pub query: Vec<Value>,
     /// The `requestBody`.
     pub body: Option<Value>,
-    /// The answers by status, without errors.
+    /// Success responses by status.
     pub answers: Map<String, Value>,
-    /// Whether the handler takes the caller, and limits what it does to the caller's app.
+    /// Whether the handler takes the caller, and limits itself to the caller's app.
     pub is_limited: bool,
 }
 
-/// The schemas that routes refer to.
+/// Generators of the schemas that routes refer to.
 pub struct Schemas {
     pub requests: SchemaGenerator,
     pub responses: SchemaGenerator,
 }
 
 impl Schemas {
-    /// Schemas without references.
+    /// Creates generators of schemas without references.
     pub fn inline() -> Self {
         let settings =
             || SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
@@ -54,22 +54,22 @@ impl Default for Schemas {
     }
 }
 
-/// The path of the schemas in the document.
+/// Path of the schemas in the document.
 const PATH: &str = "/components/schemas";
 
 pub trait Input {
-    /// Adds it to the description of a route.
+    /// Adds this argument to a route's description.
     fn describe(operation: &mut Operation, schemas: &mut Schemas);
 }
 
 pub trait Output {
-    /// Adds it to the description of a route.
+    /// Adds this response to a route's description.
     fn describe(operation: &mut Operation, schemas: &mut Schemas);
 }
 
-/// A handler whose arguments are all [`Input`] and whose answer is [`Output`].
+/// A handler whose arguments are all [`Input`] and whose response is [`Output`].
 pub trait Described<Parts> {
-    /// Adds the arguments and the answer to the description of a route.
+    /// Adds the arguments and response to a route's description.
     fn describe(operation: &mut Operation, schemas: &mut Schemas);
 }
 
@@ -96,14 +96,14 @@ described!(A B C);
 described!(A B C D);
 
 impl Operation {
-    /// Adds an answer that has a body.
+    /// Adds a response that has a body.
     pub fn answer(&mut self, status: StatusCode, media: &str, schema: &Schema) {
         let content = json!({ media: { "schema": schema } });
         self.answers
             .insert(status.as_str().to_owned(), json!({ "content": content }));
     }
 
-    /// Adds an answer whose body is this type as JSON.
+    /// Adds a response whose body is this type as JSON.
     pub fn json<T: JsonSchema>(&mut self, status: StatusCode, schemas: &mut Schemas) {
         self.answer(
             status,

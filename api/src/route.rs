@@ -1,4 +1,4 @@
-//! A route of the service: its path, its access, and its description.
+//! A route of the service: its path, access and description.
 
 use crate::edge::Shared;
 use crate::keys::scope::Scope;
@@ -10,16 +10,16 @@ use storage::Role;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
     Open,
-    /// The publishable key of a platform is required. Pages of any origin may call it.
+    /// Requires a platform's publishable key. Web pages of any origin may call the route.
     Device,
-    /// A key is required, with at least the role of the route, that reaches what it names.
+    /// Requires a key that has at least the route's role and can access the resource.
     Admin,
 }
 
-/// The routes that a listener serves.
+/// The listener that serves a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Surface {
-    /// Routes for stores and apps on devices, and `/livez`.
+    /// The public listener: routes for stores and apps on devices, and `/livez`.
     Public,
     All,
 }
@@ -27,26 +27,26 @@ pub enum Surface {
 pub struct Route {
     /// HTTP method of the route.
     pub method: &'static str,
-    /// The path, with `{parameters}`.
+    /// Path of the route, with `{parameters}`.
     pub path: &'static str,
     /// Summary in `/openapi.json`: one sentence or more.
     pub summary: &'static str,
     pub access: Access,
-    /// The least role of a key that may call it, where one is required.
+    /// Minimum role of a key, if the route requires one.
     pub least: Role,
-    /// Whether the public listener also serves it.
+    /// Whether the public listener also serves the route.
     pub is_public: bool,
-    /// Whether it changes nothing, although it is no GET.
+    /// Whether the route changes nothing, although its method is not GET.
     pub is_query: bool,
-    /// The method and the path of the API that a page's change stands for.
+    /// For a dashboard page that makes a change: the method and path of the API route for the same change.
     pub twin: Option<&'static str>,
-    /// Describes its parameters, body and answers.
+    /// Describes the route's parameters, body and responses.
     pub describe: fn(&mut Operation, &mut Schemas),
     pub handler: MethodRouter<Shared>,
 }
 
 impl Route {
-    /// Scope of the route: one app, or all.
+    /// Returns the scope of the route: one app, or all.
     pub fn scope(&self) -> Scope {
         let mut operation = Operation::default();
         (self.describe)(&mut operation, &mut Schemas::default());
@@ -57,7 +57,7 @@ impl Route {
         self.is_public || matches!(surface, Surface::All)
     }
 
-    /// A page that needs a sign-in with at least this role.
+    /// Returns a dashboard page that requires a sign-in with at least this role.
     pub fn page<H, T>(least: Role, method: &'static str, path: &'static str, handler: H) -> Self
     where
         H: Handler<T, Shared>,
@@ -72,13 +72,13 @@ impl Route {
             is_public: false,
             is_query: false,
             twin: None,
-            // Each page limits itself to the app of the sign-in, by the handlers of the API.
+            // Each page limits itself to the app of the sign-in, because it uses the API's handlers.
             describe: |operation, _| operation.is_limited = true,
             handler: of(method, handler),
         }
     }
 
-    /// A page that needs no sign-in: a file, or a step of signing in.
+    /// Returns a dashboard page that requires no sign-in: a static file, or a step of signing in.
     pub fn open_page<H, T>(method: &'static str, path: &'static str, handler: H) -> Self
     where
         H: Handler<T, Shared>,
@@ -90,7 +90,7 @@ impl Route {
         }
     }
 
-    /// Names what the change of a page stands for.
+    /// Sets the API route that makes the same change as a page.
     #[must_use]
     pub fn twin(self, twin: &'static str) -> Self {
         Self {
@@ -99,7 +99,7 @@ impl Route {
         }
     }
 
-    /// Marks a route that changes nothing, although it is no GET.
+    /// Marks a route that changes nothing, although its method is not GET.
     #[must_use]
     pub fn as_query(self) -> Self {
         Self {
@@ -108,13 +108,13 @@ impl Route {
         }
     }
 
-    /// Describes the route in one sentence.
+    /// Sets the summary in `/openapi.json`.
     #[must_use]
     pub fn summary(self, summary: &'static str) -> Self {
         Self { summary, ..self }
     }
 
-    /// Also serves the route on the public listener.
+    /// Lets the public listener serve the route too.
     #[must_use]
     pub fn public(self) -> Self {
         Self {
@@ -123,7 +123,7 @@ impl Route {
         }
     }
 
-    /// A route that needs a key with at least this role.
+    /// Returns a route that requires a key with at least this role.
     pub fn key<H, T, Parts>(
         least: Role,
         method: &'static str,
@@ -141,7 +141,7 @@ impl Route {
     }
 }
 
-/// A router for one method.
+/// Returns a router for one method.
 fn of<H, T>(method: &str, handler: H) -> MethodRouter<Shared>
 where
     H: Handler<T, Shared>,

@@ -1,5 +1,5 @@
-//! The whole service: its routes, their keys, and the body limit and time limit of every request. The dashboard is a
-//! value that the caller brings; its forms have body limits of their own (`pages/guard.rs`).
+//! The whole service: its routes with their guards, and the body and time limits of every request. The dashboard is
+//! passed in by the caller; its forms have body limits of their own (`pages/guard.rs`).
 
 use crate::devices;
 use crate::edge::Shared;
@@ -22,25 +22,25 @@ use std::sync::Arc;
 use std::time::Duration;
 use tower_http::cors::{Any, CorsLayer};
 
-/// How long a browser remembers that it may call a route.
+/// How long a browser may cache that it is allowed to call a route.
 const PREFLIGHT_AGE: Duration = Duration::from_secs(24 * 3600);
 
-/// Maximum duration of a request of a device.
+/// Maximum duration of a device's request.
 const DEVICE_TIMEOUT: Duration = Duration::from_secs(5);
 
 const TIMEOUT: Duration = Duration::from_secs(25);
 
-/// The pages for people. They are another crate, which uses this one.
+/// The dashboard's pages. They are in another crate, which depends on this one.
 #[derive(Debug)]
 pub struct Dashboard {
     pub routes: fn() -> Vec<Route>,
-    /// Adds the layer of a page that needs no sign-in.
+    /// Adds the middleware of a page that requires no sign-in.
     pub serve: fn(MethodRouter<Shared>, Shared) -> MethodRouter<Shared>,
-    /// Adds the layer of a page for sign-ins that the guard lets pass.
+    /// Adds the middleware of a page that requires a sign-in, with its guard.
     pub enter: fn(MethodRouter<Shared>, Guard) -> MethodRouter<Shared>,
-    /// Answers a request for a page that does not exist.
+    /// Responds to a request for a page that does not exist.
     pub missing: fn(State<Shared>, Request) -> BoxFuture<'static, Response>,
-    /// Adds the layer with the state that all pages of a router share.
+    /// Adds the state that all pages of a router share.
     pub share: fn(Router<Shared>) -> Router<Shared>,
 }
 
@@ -73,9 +73,9 @@ pub fn router_of(surface: Surface, edge: Shared, dashboard: &'static Dashboard) 
             admin = admin.route(page.path, (dashboard.enter)(page.handler, guard));
         }
     }
-    // 2 MiB, what the largest message of a store needs. That of a device is 1 MiB (`devices/mod.rs`), that of a form
-    // 16 KiB, 64 KiB or 4 MiB (`pages/guard.rs`). A longer body is answered with 413 (`extract/body.rs`);
-    // `listener/table.rs` limits all bodies together.
+    // 2 MiB, for the largest message of a store. The limit for devices is 1 MiB (`devices/mod.rs`), for forms 16 KiB,
+    // 64 KiB or 4 MiB (`pages/guard.rs`). A longer body gets 413 (`extract/body.rs`); `listener/table.rs` limits the
+    // total of all bodies.
     let body_limit = max_body_bytes();
     let others = open
         .merge(admin)
@@ -85,7 +85,7 @@ pub fn router_of(surface: Surface, edge: Shared, dashboard: &'static Dashboard) 
         .layer(DefaultBodyLimit::max(body_limit))
         .layer(Extension(BodyLimit(body_limit)))
         .layer(from_fn(in_time));
-    // The last layer is the outermost one: a page may read each answer, and a preflight reaches no route.
+    // The last layer is the outermost: web pages may read every response, and preflight requests reach no route.
     let device = device
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(devices::MAX_BODY_BYTES))
@@ -108,7 +108,7 @@ pub fn router_of(surface: Surface, edge: Shared, dashboard: &'static Dashboard) 
     (dashboard.share)(all).with_state(edge)
 }
 
-/// The guard of a route that needs a key, or the sign-in of a page.
+/// Returns the guard of a route that requires a key, or of a page that requires a sign-in.
 fn guard(edge: &Shared, route: &Route) -> Guard {
     Guard {
         edge: edge.clone(),
@@ -117,10 +117,10 @@ fn guard(edge: &Shared, route: &Route) -> Guard {
     }
 }
 
-/// Answers a request to a known host alone. One without a host is refused by the listener.
+/// Passes on requests for a known host only. The listener refuses requests without a host.
 ///
 /// # Errors
-/// 421 for another host.
+/// 421 for an unknown host.
 async fn known_host(
     State(edge): State<Shared>,
     request: Request,
@@ -134,7 +134,7 @@ async fn known_host(
     }
 }
 
-/// The error for an unknown path.
+/// Returns the error for an unknown path.
 const fn no_path(surface: Surface) -> &'static str {
     match surface {
         Surface::Public => {
@@ -145,12 +145,12 @@ const fn no_path(surface: Surface) -> &'static str {
     }
 }
 
-/// The answer to another method than a path knows.
+/// Responds to a method that the path does not support.
 async fn wrong_method() -> Error {
     Error::Method
 }
 
-/// Lets the pages of any origin call a route: an app may be a page, and its key is public.
+/// Allows web pages of any origin to call a route, because an app may be a web page and its key is public.
 fn any_origin() -> CorsLayer {
     CorsLayer::new()
         .allow_origin(Any)
@@ -165,7 +165,7 @@ fn any_origin() -> CorsLayer {
         .max_age(PREFLIGHT_AGE)
 }
 
-/// Ends a request at the time limit: a slow body or a hanging dependency does not hold a connection forever.
+/// Ends a request at the time limit, so that a slow body or a hanging dependency does not hold a connection forever.
 async fn in_time(request: Request, next: Next) -> Result<Response, Error> {
     let late = |_| Error::Unavailable("the request took too long; try again".to_owned());
     tokio::time::timeout(TIMEOUT, next.run(request))
@@ -173,7 +173,8 @@ async fn in_time(request: Request, next: Next) -> Result<Response, Error> {
         .map_err(late)
 }
 
-/// As [`in_time`], for devices: only a few of their requests run at once, because their key is public.
+/// Works like [`in_time`], with the time limit for devices: only a few of their requests run concurrently, because
+/// their key is public.
 async fn in_short_time(request: Request, next: Next) -> Result<Response, Error> {
     let late = |_| Error::Unavailable("the request took too long; try again".to_owned());
     tokio::time::timeout(DEVICE_TIMEOUT, next.run(request))

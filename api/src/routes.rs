@@ -15,7 +15,7 @@ use axum::handler::Handler;
 use std::sync::LazyLock;
 use storage::Role::{self, Admin, Metrics, Operator, Read, Support};
 
-/// The OpenAPI documents: of all routes, and of those for devices. Each is generated on first use.
+/// OpenAPI documents: of all routes, and of those for devices. Each is generated on first use.
 pub static DOCUMENTS: Documents = Documents {
     whole: LazyLock::new(|| openapi::document(routes())),
     device: LazyLock::new(|| openapi::part(&DOCUMENTS.whole, &routes(), Access::Device)),
@@ -36,27 +36,29 @@ pub fn routes() -> Vec<Route> {
 
 fn service_routes() -> Vec<Route> {
     vec![
-        open("GET", "/livez", health::live).public().summary("Liveness: 200 while the process responds."),
+        open("GET", "/livez", health::live)
+            .public()
+            .summary("Check liveness. 200 while the process responds."),
         open("GET", "/readyz", health::ready).summary(
-            "Readiness: 200 while notifications are accepted and every encryption key is present. The body shows \
+            "Check readiness. 200 while notifications are accepted and every encryption key is present. The body shows \
              Temporal's state.",
         ),
         key(Metrics, "GET", "/metrics", metrics::show).summary("Get metrics in the Prometheus text format."),
-        open("GET", "/openapi.json", document::show).summary("Get the OpenAPI document of the API."),
+        open("GET", "/openapi.json", document::show).summary("Get the API's OpenAPI document."),
         open("GET", "/openapi/device.json", document::device)
             .public()
-            .summary("Get the part of the OpenAPI document that describes the routes for apps on devices."),
+            .summary("Get the OpenAPI document for apps on devices, with only the routes that they call."),
         open("GET", "/api/v1/events/schema/", schema::index)
             .public()
-            .summary("List the events that settle sends, with their schemas."),
+            .summary("List event types, each with the version and URL of its schema."),
         open("GET", "/api/v1/events/schema/{type}", schema::show)
             .public()
-            .summary("Get the JSON Schema of an event."),
+            .summary("Get the JSON Schema of an event type."),
         open("POST", "/v1/stores/{store}/{ingress_key}", stores::receive)
             .public()
-            .summary("Receive a message from a store. 200 means that the message is durably stored."),
+            .summary("Receive a store's message. A success status means that the message is durably stored."),
         device("POST", "/v1/device/events", devices::report).summary(
-            "Report an app's events on a device. The first report creates the device and sets its secret. 200 means \
+            "Report events from an app on a device. The first report creates the device and sets its secret. 200 means \
              that the valid events are durably stored; the response lists the invalid ones.",
         ),
         device("POST", "/v1/device/login", devices::login).summary(
@@ -64,9 +66,9 @@ fn service_routes() -> Vec<Route> {
              the platform requires signed logins and `token` is missing or invalid.",
         ),
         device("POST", "/v1/device/logout", devices::logout)
-            .summary("Log the customer out of a device. The customer keeps the purchases."),
+            .summary("Log the customer out of a device. The customer keeps their purchases."),
         device("GET", "/v1/device/entitlements", devices::entitlements)
-            .summary("Get the entitlements that are available on a device; none for an unknown device."),
+            .summary("Get the active entitlements on a device. Empty for an unknown device."),
     ]
 }
 
@@ -84,21 +86,23 @@ fn app_routes() -> Vec<Route> {
         key(Read, "GET", "/v1/apps/{app_id}/destinations", destinations::list).summary("List an app's destinations."),
         key(Operator, "POST", "/v1/apps/{app_id}/destinations", destinations::create)
             .summary("Create a destination. Its secret is returned in this response only."),
-        key(Read, "GET", "/v1/apps/{app_id}/feed", feed::list)
-            .summary("List purchases, each with its revision and the digest of its latest state, by collapse key."),
+        key(Read, "GET", "/v1/apps/{app_id}/feed", feed::list).summary(
+            "List an app's purchases with their revisions and the digests of their latest states, ordered by collapse \
+             key.",
+        ),
     ]
 }
 
 fn installation_routes() -> Vec<Route> {
     vec![
         key(Read, "GET", "/v1/about", about::show)
-            .summary("Get the version and, for admin keys that reach all apps, the settings without secrets."),
+            .summary("Get the version and, for admin keys with access to all apps, the settings without secrets."),
         key(Read, "GET", "/v1/overview", overview::show).summary(
             "Get an overview: counts of waiting, pending and failed work, and failing destinations and stores.",
         ),
         key(Read, "POST", "/v1/search", search::find)
             .as_query()
-            .summary("Search by an id: settle's, a store's or the app's own for a customer. Changes nothing."),
+            .summary("Search by id: settle's ids, a store's ids, or a customer's external id. Changes nothing."),
         key(Read, "GET", "/v1/live", live::show).summary(
             "Stream changes as server-sent events: one event for each kind of resource that changed, without data.",
         ),
@@ -106,13 +110,14 @@ fn installation_routes() -> Vec<Route> {
             .summary("List current and past sign-ins to the dashboard, oldest first."),
         key(Admin, "DELETE", "/v1/sign-ins/{sign_in_id}", sign_ins::finish)
             .summary("Sign a person out of the dashboard."),
-        key(Admin, "POST", "/v1/sign-in-links", sign_ins::link)
-            .summary("Create a link that signs a person in to the dashboard. It works once, within ten minutes."),
+        key(Admin, "POST", "/v1/sign-in-links", sign_ins::link).summary(
+            "Create a link that signs a person in to the dashboard. It can be used once and expires after ten minutes.",
+        ),
         key(Metrics, "GET", "/v1/caller", keys::caller)
             .summary("Get the name, role and app of the API key that sent the request."),
         key(Admin, "GET", "/v1/keys", keys::list).summary("List API keys without their secrets, oldest first."),
         key(Admin, "POST", "/v1/keys", keys::create)
-            .summary("Create an API key, which is returned in this response only."),
+            .summary("Create an API key. The key is returned in this response only."),
         key(Admin, "GET", "/v1/keys/{key_id}", keys::show).summary("Get an API key without its secret."),
         key(Admin, "DELETE", "/v1/keys/{key_id}", keys::revoke).summary(
             "Revoke an API key, effective immediately. The key stays listed because the audit log refers to it.",
@@ -123,33 +128,35 @@ fn installation_routes() -> Vec<Route> {
 fn destination_routes() -> Vec<Route> {
     vec![
         key(Read, "GET", "/v1/destinations/kinds", forms::destinations).summary(
-            "Get the form of each kind of destination: fields in display order, and setup steps at the receiver.",
+            "List the kinds of destinations with their forms: fields in display order, and setup steps at the \
+             receiver.",
         ),
         key(Read, "GET", "/v1/destinations/{destination_id}", destinations::show)
             .summary("Get a destination with its health and delivery counts."),
         key(Operator, "PATCH", "/v1/destinations/{destination_id}", destinations::update)
-            .summary("Change the given fields of a destination. A new secret is returned in this response only."),
+            .summary("Update the given fields of a destination. A new secret is returned in this response only."),
         key(Operator, "DELETE", "/v1/destinations/{destination_id}", destinations::delete)
             .summary("Delete a destination. Its records stay in the ledger."),
         key(Operator, "POST", "/v1/destinations/{destination_id}/rotate-secret", destinations::rotate).summary(
-            "Rotate the signing secret. The new one is returned in this response only. 422 if this kind of destination \
-             does not sign its requests.",
+            "Rotate a destination's signing secret. The new secret is returned in this response only. 422 if this kind \
+             of destination does not sign its requests.",
         ),
         key(Support, "POST", "/v1/destinations/{destination_id}/test", destinations::test).summary(
-            "Send a test request without an event, or with a sample event. 200 even if the test fails; 409 if the \
-             destination is not ready, so that nothing was sent; 429 after too many tests that reach people.",
+            "Send a test request, with or without a sample event. 200 even if the test fails; 409, without sending \
+             anything, if the destination is not ready; 429 after too many tests that reach people.",
         ),
         key(Operator, "POST", "/v1/destinations/{destination_id}/enable", destinations::enable).summary(
-            "Resume sending, by a signal to the destination's workflow. 409 if `newest_only` is true and the \
+            "Enable a destination: signal its workflow to resume sending. 409 if `newest_only` is true and the \
              destination is already enabled.",
         ),
         key(Operator, "POST", "/v1/destinations/{destination_id}/disable", destinations::disable)
-            .summary("Stop sending, by a signal to the destination's workflow. Pending deliveries stay pending."),
-        key(Support, "POST", "/v1/destinations/{destination_id}/probe", destinations::probe)
-            .summary("Probe the destination now, by a signal to its workflow. 409 if it is disabled."),
+            .summary("Disable a destination: signal its workflow to stop sending. Pending deliveries stay pending."),
+        key(Support, "POST", "/v1/destinations/{destination_id}/probe", destinations::probe).summary(
+            "Probe a destination now: signal its workflow to send a probe. 409 if the destination is disabled.",
+        ),
         key(Support, "POST", "/v1/destinations/{destination_id}/retry", destinations::retry).summary(
-            "Retry pending deliveries now. Back-offs and pauses end, and an open breaker is probed. 409 if the \
-             destination is disabled.",
+            "Retry a destination's pending deliveries now. Ends back-offs and pauses, and sends a probe if the breaker \
+             is open. 409 if the destination is disabled.",
         ),
     ]
 }
@@ -159,13 +166,13 @@ fn customer_routes() -> Vec<Route> {
         key(Read, "GET", "/v1/apps/{app_id}/customers", customers::show)
             .summary("Get a customer by exactly one of `external_id`, `app_user_id` and `receipt_id`."),
         key(Support, "PUT", "/v1/apps/{app_id}/customers", naming::name).summary(
-            "Set the external id of a customer, identified by the store's id of the customer or of a purchase. If \
-             another customer already has that external id, the two are merged. 409 if this customer has a different \
-             one, or if `merge` or `preview` forbids the change.",
+            "Set a customer's external id. The customer is identified by the store's id of the customer or of a \
+             purchase. If another customer already has the external id, the two are merged. 409 if the customer \
+             already has a different external id, or if `merge` or `preview` rules out the change.",
         ),
         key(Support, "POST", "/v1/apps/{app_id}/customers/move", transfers::move_customer).summary(
-            "Move a customer's purchases to the user with another external id. 409 if that user already owns them, or \
-             if `create` or `preview` forbids the move.",
+            "Move a customer's purchases to the customer with another external id. 409 if that customer already owns \
+             them, or if `create` or `preview` rules out the move.",
         ),
         key(Support, "POST", "/v1/apps/{app_id}/customers/move/preview", transfers::preview_move)
             .as_query()
@@ -174,10 +181,11 @@ fn customer_routes() -> Vec<Route> {
             .summary("List the 100 latest transfers from or to a user, newest first."),
         key(Read, "GET", "/v1/transfers/{transfer_id}", transfers::show).summary("Get a transfer."),
         key(Support, "POST", "/v1/transfers/{transfer_id}/undo", transfers::undo).summary(
-            "Undo a transfer with a new transfer. 409 if it is already undone, or if a customer has moved again since.",
+            "Undo a transfer with a new transfer. 409 if it was already undone, or if one of its customers has moved \
+             again since.",
         ),
         key(Read, "GET", "/v1/apps/{app_id}/transfer-reviews", reviews::list).summary(
-            "List the logins that await a decision because the device has another customer's purchases, oldest first.",
+            "List pending transfer reviews, oldest first: logins on devices that have another customer's purchases.",
         ),
         key(Read, "GET", "/v1/transfer-reviews/{review_id}", reviews::show)
             .summary("Get a transfer review, pending or decided."),
@@ -192,7 +200,7 @@ fn customer_routes() -> Vec<Route> {
         key(Read, "GET", "/v1/apps/{app_id}/customers/state", customer_state::show)
             .summary("Get a customer's current access or, with `at`, the access that had been announced by that time."),
         key(Read, "GET", "/v1/apps/{app_id}/customers/{user_id}", customer_detail::detail).summary(
-            "Get a customer with names, devices, access, purchases, payments, transfers and warnings, as data and as \
+            "Get a customer with ids, devices, access, purchases, payments, transfers and warnings, as data and in \
              sentences.",
         ),
         key(Read, "GET", "/v1/apps/{app_id}/customers/{user_id}/access", customer_day::show)
@@ -200,7 +208,7 @@ fn customer_routes() -> Vec<Route> {
         key(Read, "GET", "/v1/apps/{app_id}/customers/{user_id}/explain", explain::customer::show)
             .summary("Explain why a destination did or did not receive the latest events of a type about a customer."),
         key(Admin, "POST", "/v1/apps/{app_id}/customers/erase", erasure::erase).summary(
-            "Erase a customer: remove the names, and request deletion of the user from destinations. The ledger stays.",
+            "Erase a customer: remove all names, and request the user's deletion at destinations. The ledger is kept.",
         ),
         key(Read, "GET", "/v1/apps/{app_id}/customers/erase/{erasure_id}", erasure::show)
             .summary("Get the report of an erasure."),
@@ -210,13 +218,14 @@ fn customer_routes() -> Vec<Route> {
 fn catalogue_routes() -> Vec<Route> {
     vec![
         key(Read, "GET", "/v1/apps/{app_id}/entitlements", catalogue::entitlements)
-            .summary("List an app's entitlements by reference id."),
+            .summary("List an app's entitlements, ordered by reference id."),
         key(Read, "GET", "/v1/apps/{app_id}/entitlements/{ref}", catalogue::entitlement).summary("Get an entitlement."),
         key(Operator, "PUT", "/v1/apps/{app_id}/entitlements/{ref}", catalogue::set_entitlement)
             .summary("Create or rename an entitlement."),
         key(Operator, "DELETE", "/v1/apps/{app_id}/entitlements/{ref}", catalogue::delete_entitlement)
             .summary("Delete an entitlement and remove it from all products."),
-        key(Read, "GET", "/v1/apps/{app_id}/products", catalogue::products).summary("List an app's products by SKU."),
+        key(Read, "GET", "/v1/apps/{app_id}/products", catalogue::products)
+            .summary("List an app's products, ordered by SKU."),
         key(Read, "GET", "/v1/apps/{app_id}/products/{sku}", catalogue::shown_product).summary("Get a product."),
         key(Operator, "PUT", "/v1/apps/{app_id}/products/{sku}", catalogue::set_product)
             .summary("Create or replace a product."),
@@ -224,54 +233,62 @@ fn catalogue_routes() -> Vec<Route> {
             .summary("Delete a product."),
         key(Read, "GET", "/v1/apps/{app_id}/catalogue", catalogue::show)
             .summary("Get all entitlements and products, in the format that PUT accepts."),
-        key(Operator, "PUT", "/v1/apps/{app_id}/catalogue", catalogue::replace)
-            .summary("Replace all entitlements and products. An entitlement whose reference id stays keeps its id."),
+        key(Operator, "PUT", "/v1/apps/{app_id}/catalogue", catalogue::replace).summary(
+            "Replace all entitlements and products. Entitlements with an unchanged reference id keep their id.",
+        ),
         key(Read, "GET", "/v1/apps/{app_id}/catalogue/unmapped", catalogue::unmapped)
             .summary("List the SKUs that were purchased but are not in the catalogue, most purchased first."),
         key(Read, "GET", "/v1/apps/{app_id}/rates", rates::list)
             .summary("List a currency's exchange rates, oldest day first."),
         key(Operator, "PUT", "/v1/apps/{app_id}/rates", rates::put)
-            .summary("Add exchange rates, replacing those of the same day and currency."),
+            .summary("Add exchange rates, replacing any for the same day and currency."),
         key(Operator, "POST", "/v1/apps/{app_id}/sales", sales::import).summary(
-            "Import a store's sales report, or a part with the header line. Either all lines are imported or none.",
+            "Import a store's sales report, or a part of one that includes the header line. Imports all lines or, if \
+             one is invalid, none.",
         ),
     ]
 }
 
 fn platform_routes() -> Vec<Route> {
     vec![
-        key(Read, "GET", "/v1/stores", forms::stores)
-            .summary("Get the form of a platform for each store, and the setup steps in the store's console."),
+        key(Read, "GET", "/v1/stores", forms::stores).summary(
+            "List the stores with their platform forms: fields in display order, and setup steps in the store's \
+             console.",
+        ),
         key(Read, "GET", "/v1/platforms/{platform_id}", platforms::show).summary("Get a platform."),
         key(Operator, "PATCH", "/v1/platforms/{platform_id}", platforms::update)
-            .summary("Change the given fields of a platform."),
-        key(Operator, "DELETE", "/v1/platforms/{platform_id}", platforms::delete)
-            .summary("Delete a platform. Its notification URL stops working within a second; the ledger stays."),
+            .summary("Update the given fields of a platform."),
+        key(Operator, "DELETE", "/v1/platforms/{platform_id}", platforms::delete).summary(
+            "Delete a platform. Its notification URL stops working within a second; its records stay in the ledger.",
+        ),
         key(Operator, "POST", "/v1/platforms/{platform_id}/rotate-ingress-key", platforms::rotate)
-            .summary("Create a new notification URL. The old one works until the overlap ends."),
+            .summary("Replace the notification URL. The old one keeps working until the overlap ends."),
         key(Operator, "POST", "/v1/platforms/{platform_id}/retire-old-ingress-key", platforms::retire_old)
             .summary("Retire the old notification URL, effective within a second."),
         key(Operator, "POST", "/v1/platforms/{platform_id}/rotate-publishable-key", platforms::rotate_publishable)
-            .summary("Create a new key for devices. The old one stops working immediately, in every installed app."),
+            .summary("Replace the publishable key. The old one stops working immediately, in every installed app."),
         key(Operator, "POST", "/v1/platforms/{platform_id}/login-secret", platforms::set_login_secret).summary(
-            "Require a token signed by the app's own server for device logins. The signing secret is returned in this \
-             response only.",
+            "Require device logins to have a token signed by the app's own server. The signing secret is returned in \
+             this response only.",
         ),
         key(Operator, "DELETE", "/v1/platforms/{platform_id}/login-secret", platforms::remove_login_secret)
             .summary("Stop requiring a token for device logins."),
         key(Support, "POST", "/v1/platforms/{platform_id}/retry-parked", platforms::retry_parked).summary(
-            "Retry verification of the purchases that the store did not know or attributed to another customer.",
+            "Retry verification of parked purchases: those that the store did not know or attributed to another \
+             customer.",
         ),
         key(Operator, "POST", "/v1/platforms/{platform_id}/sample", samples::send).summary(
-            "Send a signed sample notification, as the store would. 409 unless `settle run` trusts its own samples on \
-             this platform.",
+            "Send a signed sample notification, as the store would. 409 unless the service is a `settle run` that \
+             accepts samples.",
         ),
-        key(Read, "GET", "/v1/platforms/{platform_id}/import", import::show)
-            .summary("Get the progress of an import: number of waiting purchases, and of finished ones by outcome."),
+        key(Read, "GET", "/v1/platforms/{platform_id}/import", import::show).summary(
+            "Get the progress of an import: the number of waiting purchases, and of finished ones by outcome.",
+        ),
         key(Operator, "POST", "/v1/platforms/{platform_id}/import", import::start)
-            .summary("Import purchases from before the platform was connected. Known purchases do not change."),
-        key(Read, "GET", "/v1/platforms/{platform_id}/arrivals", arrivals::show)
-            .summary("Get how often, when and why the store's messages were accepted or refused."),
+            .summary("Import purchases made before the platform was connected. Known purchases do not change."),
+        key(Read, "GET", "/v1/platforms/{platform_id}/arrivals", arrivals::show).summary(
+            "Get counts and times of the store's accepted and refused messages, with the reasons for refusals.",
+        ),
         key(Read, "GET", "/v1/platforms/{platform_id}/topics", topics::list)
             .summary("List a platform's topics with their states, oldest first."),
         key(Operator, "POST", "/v1/platforms/{platform_id}/topics/{topic_id}/approve", topics::approve).summary(
@@ -279,7 +296,7 @@ fn platform_routes() -> Vec<Route> {
              pending.",
         ),
         key(Operator, "POST", "/v1/platforms/{platform_id}/topics/{topic_id}/reject", topics::reject).summary(
-            "Reject a topic and its waiting notifications. 409 if it is already rejected, or was decided in the \
+            "Reject a topic and its waiting notifications. 409 if it was already rejected, or was decided in the \
              meantime.",
         ),
     ]
@@ -300,9 +317,9 @@ fn ledger_routes() -> Vec<Route> {
         key(Support, "POST", "/v1/purchases/{collapse_key}/hold", purchases::hold)
             .summary("Hold a purchase: stop settling it until the hold expires or is released. Deliveries continue."),
         key(Support, "POST", "/v1/purchases/{collapse_key}/release", purchases::release)
-            .summary("End the hold on a purchase."),
+            .summary("Release the hold on a purchase."),
         key(Operator, "POST", "/v1/purchases/{collapse_key}/discard", purchases::discard)
-            .summary("Discard a purchase's notifications that are not settled yet."),
+            .summary("Discard a purchase's unsettled notifications."),
         key(Read, "GET", "/v1/payments", payments::list)
             .summary("List the payments of a purchase or a customer, with refunds and corrections, newest first."),
         key(Read, "GET", "/v1/notifications", notifications::list).summary(
@@ -310,7 +327,7 @@ fn ledger_routes() -> Vec<Route> {
              `next_cursor`.",
         ),
         key(Read, "GET", "/v1/notifications/{message_id}", notifications::show)
-            .summary("Get a store's message with the outcome of its notifications."),
+            .summary("Get a store's message with the outcomes of its notifications."),
         key(Read, "GET", "/v1/alarms", alarms::list).summary(
             "List alarms, most recently raised first. Repeated alarms are counted. A page may have fewer than `limit` \
              items and still have a `next_cursor`.",
@@ -344,7 +361,7 @@ fn ledger_routes() -> Vec<Route> {
 fn diagnostic_routes() -> Vec<Route> {
     vec![
         key(Read, "GET", "/v1/explain/notifications/{message_id}", explain::notification)
-            .summary("Explain a store's message: its outcome and the events that followed, as sentences and as data."),
+            .summary("Explain a store's message: its outcome and the events that followed, in sentences and as data."),
         key(Read, "GET", "/v1/explain/purchases/{collapse_key}", explain::purchase)
             .summary("Explain a purchase: its notifications, the events that followed, and their deliveries."),
         key(Read, "GET", "/v1/explain/events/{event_id}", explain::event).summary(
@@ -365,9 +382,9 @@ fn diagnostic_routes() -> Vec<Route> {
         key(Read, "GET", "/v1/check/revenue", check::revenue)
             .summary("Compare the revenue sent to each integration with the ledger, for one page of purchases."),
         key(Support, "POST", "/v1/resends", resends::create).summary(
-            "Queue one page of a selection again. Of a purchase's states, only the latest is queued. 422 if states are \
-             selected but the destination is not subscribed to purchase.updated, except for `missing` if it maintains \
-             profiles. A page may select nothing and still have a `next_cursor`.",
+            "Resend one page of a selection of events or purchase states. Of a purchase's states, only the latest is \
+             queued. 422 if states are selected but the destination is not subscribed to `purchase.updated`, except \
+             for `missing` if it maintains profiles. A page may queue nothing and still have a `next_cursor`.",
         ),
     ]
 }

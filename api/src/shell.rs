@@ -1,6 +1,6 @@
-//! Texts as arguments of a command that a person copies into a shell.
+//! Quotes texts as arguments of a command that is copied into a shell.
 
-/// A text as one argument of a command of a shell.
+/// Returns a text, quoted if necessary, as one argument of a shell command.
 pub fn quoted(text: &str) -> String {
     let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./:@%+=,".contains(letter);
     if !text.is_empty() && text.chars().all(is_plain) {
@@ -9,7 +9,7 @@ pub fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
 }
 
-/// The arguments of a command as a shell reads them.
+/// Returns the arguments of a command as a shell parses them.
 #[cfg(any(test, feature = "fixtures"))]
 pub fn read(command: &str) -> Vec<String> {
     let script = format!("printf '%s\\n' {command}");

@@ -1,5 +1,5 @@
-//! The sign of life of this process, which names its version and the stores that it knows: stored before it begins to
-//! work, renewed while it runs, removed when it stops.
+//! The sign of life of this process: a database row with its version and the stores that it knows. It is stored before
+//! the process begins its work, renewed while it runs, and removed when it stops.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,10 +7,11 @@ use storage::{Error, Process, Store, chain};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-/// Maximum time of the first and of the last write: neither the start nor the end of a process waits longer for it.
+/// Maximum duration of the first and last write, so that they delay neither the start nor the end of the process for
+/// longer.
 const LONGEST: Duration = Duration::from_secs(2);
 
-/// The sign of life of this process. Clones share it.
+/// The process's sign of life. Clones share it.
 #[derive(Debug, Clone)]
 pub struct SignOfLife {
     store: Store,
@@ -20,16 +21,16 @@ pub struct SignOfLife {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum SignState {
-    /// Not stored, or not known to be.
+    /// Not stored, or not certain to be stored.
     Missing,
     Stored,
-    /// Removed, and never stored again.
+    /// Removed permanently.
     Over,
 }
 
 impl SignOfLife {
-    /// Stores the sign of a process. One that could not be stored is stored by a later [`Self::renew`]: the process starts
-    /// without it.
+    /// Stores the sign of life of a starting process. If that fails, the process starts without it, and a later
+    /// [`Self::renew`] stores it.
     pub async fn begin(store: Store, process: Process) -> Self {
         let state = Arc::new(Mutex::new(SignState::Missing));
         let sign = Self {
@@ -43,12 +44,12 @@ impl SignOfLife {
         sign
     }
 
-    /// Whether it is not stored although the process runs.
+    /// Returns whether the sign of life is not stored although the process is running.
     pub async fn is_missing(&self) -> bool {
         *self.state.lock().await == SignState::Missing
     }
 
-    /// Stores it again, unless it is removed already.
+    /// Stores the sign of life again, unless it was already removed.
     pub async fn renew(&self) {
         let mut state = self.state.lock().await;
         if *state == SignState::Over {
@@ -67,7 +68,7 @@ impl SignOfLife {
         };
     }
 
-    /// Removes it, after a write of it that is in flight.
+    /// Removes the sign of life, after waiting for a running write.
     pub async fn end(&self) {
         let removed = async {
             let mut state = self.state.lock().await;

@@ -1,6 +1,6 @@
-//! Watches that stores answer. A purchase waits for a store that does not answer for at least `amazon.patience`, and
-//! only then is settled without it; the outage is reported within a minute. A store that answers about others is not
-//! silent.
+//! Detects stores that do not respond. A purchase waits for its store for at least `amazon.patience` before it is
+//! settled without a response, but an outage is reported within a minute. A store that responds about other purchases
+//! is not silent.
 
 use domain::PlatformId;
 use metrics::gauge;
@@ -12,22 +12,22 @@ use storage::{
 
 /// Time between two checks.
 const EVERY: Duration = Duration::from_secs(10);
-/// Maximum number of open alarms that are known again after a start.
+/// Maximum number of open alarms that are read after a start.
 const MAX_OPEN: i64 = 500;
-/// The kind of the alarm.
+/// Kind of the alarm.
 const KIND: &str = "store_silent";
 const CLOSED: &str = "the store answers again";
 
-/// The platforms whose stores are silent.
+/// Platforms whose stores are silent.
 #[derive(Debug, Default)]
 pub struct Watch {
     /// Platforms with a raised alarm; `None` before the first check.
     raised: Option<BTreeSet<PlatformId>>,
-    /// The stores that have a sample of the metric.
+    /// Stores that have a sample of the metric.
     shown: BTreeSet<String>,
 }
 
-/// Checks again and again, as long as the process runs.
+/// Starts the task that checks the stores until the process ends.
 pub fn watch(store: Store) {
     tokio::spawn(async move {
         let mut watch = Watch::default();
@@ -44,10 +44,10 @@ pub fn watch(store: Store) {
 }
 
 impl Watch {
-    /// Raises the alarms of stores that are silent, and closes those of stores that answer again.
+    /// Raises alarms for silent stores, and closes those of stores that respond again.
     ///
     /// # Errors
-    /// The database does not answer; the next step does what is left.
+    /// The database does not respond; the next step does the rest.
     pub async fn step(&mut self, store: &Store) -> Result<(), Error> {
         let mut found = store.silent_stores().await?;
         found.retain(SilentStore::is_silent);
@@ -71,7 +71,7 @@ impl Watch {
         Ok(())
     }
 
-    /// Sets the metric; zero for a store that answers again.
+    /// Sets the metric; zero for a store that responds again.
     fn show(&mut self, found: &[SilentStore]) {
         let mut waiting: BTreeMap<String, i64> =
             self.shown.iter().map(|store| (store.clone(), 0)).collect();
@@ -86,7 +86,7 @@ impl Watch {
     }
 }
 
-/// The platforms with an open alarm of a kind.
+/// Returns the platforms with an open alarm of this kind.
 async fn open(store: &Store, kind: &str) -> Result<BTreeSet<PlatformId>, Error> {
     let filter = AlarmFilter {
         open: Some(true),
@@ -104,7 +104,7 @@ async fn open(store: &Store, kind: &str) -> Result<BTreeSet<PlatformId>, Error> 
         .collect())
 }
 
-/// Closes the alarms about a store that answers again.
+/// Closes the alarms about a store that responds again.
 async fn close(store: &Store, platform: PlatformId) -> Result<(), Error> {
     for kind in [KIND, VERIFICATION_WAITS] {
         store

@@ -1,6 +1,6 @@
-//! Numbers of bytes in readable form.
+//! Sizes in bytes as text.
 
-/// The units, largest first.
+/// Units, largest first.
 const UNITS: [(&str, u64); 4] = [
     ("TiB", 1 << 40),
     ("GiB", 1 << 30),
@@ -16,7 +16,7 @@ pub fn bytes(text: &str) -> Option<u64> {
     number.trim().parse::<u64>().ok()?.checked_mul(*unit)
 }
 
-/// A size in the largest unit in which it is whole.
+/// Returns a size as text, in the largest unit that gives a whole number.
 pub fn text(size: u64) -> String {
     let unit = UNITS
         .iter()

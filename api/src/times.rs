@@ -1,4 +1,4 @@
-//! Durations and instants in readable form.
+//! Durations and instants as text.
 
 use domain::Timestamp;
 use domain::time::millis;
@@ -16,7 +16,7 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     Duration::try_from(duration).map_err(|_| expected())
 }
 
-/// An instant in UTC to the second, without the name of the zone.
+/// Returns an instant in UTC to the second, without a time zone.
 pub fn to_second(time: Timestamp) -> String {
     let text = time.to_string();
     let (day, rest) = text.split_once('T').unwrap_or((&text, ""));
@@ -31,7 +31,7 @@ pub fn instant(text: &str, now: Timestamp) -> Result<Timestamp, String> {
         .map_err(|_| no_time(text, "two hours from now"))
 }
 
-/// Parses an instant as [`instant`] does, but counts a duration back from `now`.
+/// Parses an instant like [`instant`], but subtracts a duration from `now`.
 pub fn past(text: &str, now: Timestamp) -> Result<Timestamp, String> {
     let ago = || duration(text).map(|ago| now.plus_millis(-millis(ago)));
     stated(text, now)
@@ -39,7 +39,7 @@ pub fn past(text: &str, now: Timestamp) -> Result<Timestamp, String> {
         .map_err(|_| no_time(text, "two hours ago"))
 }
 
-/// The instant that a text states without counting: a day is its midnight in UTC.
+/// Returns the instant that a text names directly; a day is its midnight in UTC.
 fn stated(text: &str, now: Timestamp) -> Option<Timestamp> {
     const DAY_MS: i64 = 86_400_000;
     let today = Timestamp::from_millis(now.micros().div_euclid(DAY_MS * 1000) * DAY_MS);
@@ -60,7 +60,7 @@ fn no_time(text: &str, example: &str) -> String {
     )
 }
 
-/// A duration in its short form: `5s`, `2m`, `1h 30m`.
+/// Returns a duration in short form: `5s`, `2m`, `1h 30m`.
 pub fn compact(duration: Duration) -> String {
     let mut rest = duration.as_secs();
     let parts = [(86_400, "d"), (3600, "h"), (60, "m"), (1, "s")]
@@ -78,7 +78,7 @@ pub fn compact(duration: Duration) -> String {
     }
 }
 
-/// A duration as a countdown: `1:58`, or `1:00:00`.
+/// Returns a duration as a countdown: `1:58` or `1:00:00`.
 pub fn countdown(duration: Duration) -> String {
     // Rounded up to whole seconds.
     let seconds = duration.as_secs() + u64::from(duration.subsec_nanos() > 0);

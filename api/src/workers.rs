@@ -1,12 +1,12 @@
-//! Number of workers that poll Temporal, as last observed by this process; `commands/polls.rs` watches it.
+//! Number of workers that poll Temporal, as last observed by this process; `commands/polls.rs` updates it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-/// The number while it is not known.
+/// Value while the number is not known.
 const UNKNOWN: i64 = -1;
 
-/// Number of workers, as Temporal answered last.
+/// Number of workers in Temporal's last response.
 #[derive(Debug, Clone)]
 pub struct Workers(Arc<AtomicI64>);
 
@@ -17,17 +17,17 @@ impl Default for Workers {
 }
 
 impl Workers {
-    /// The number; `None` while it is not known.
+    /// Returns the number of workers; `None` if not known.
     pub fn number(&self) -> Option<u64> {
         u64::try_from(self.0.load(Ordering::Relaxed)).ok()
     }
 
-    /// Whether no worker polls Temporal.
+    /// Returns whether no worker polls Temporal.
     pub fn are_missing(&self) -> bool {
         self.number() == Some(0)
     }
 
-    /// Notes the number; `None`: it is not known.
+    /// Sets the number of workers; `None` if not known.
     pub fn set(&self, number: Option<usize>) {
         let number = number.map_or(UNKNOWN, |number| i64::try_from(number).unwrap_or(i64::MAX));
         self.0.store(number, Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! The encryption keys of the database, as text.
+//! The database's encryption keys, as text.
 
 use super::{Invalid, Keys};
 use crate::setting::invalid;
@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use domain::text::trimmed;
 
-/// Parses keys, newest first. The error does not repeat the text.
+/// Parses keys, newest first. Errors do not repeat the text.
 pub fn parse(text: &str) -> Result<Keys, Invalid> {
     let expected = "32 bytes in base64 or hex (`openssl rand -base64 32` generates them), \
                     or several such keys separated by commas, each once and the newest first";

@@ -1,11 +1,11 @@
-//! The settings of emails: their SMTP server and sender, which are set together or not at all, and the allowed domains.
+//! Settings for emails: the SMTP server and sender, which must be set together, and the allowed domains.
 
 use super::Invalid;
 use crate::setting::invalid;
 use protocols::smtp::Server;
 use serde::Deserialize;
 
-/// The section `mail` of the configuration file.
+/// Section `mail` of the configuration file.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Raw {
@@ -14,7 +14,7 @@ pub struct Raw {
     allowed_domains: Vec<String>,
 }
 
-/// Parses the section. The error does not repeat the URL, which may contain a password.
+/// Parses the section. Errors do not repeat the URL, which may contain a password.
 pub fn server(raw: &Raw) -> Result<Option<Server>, Invalid> {
     match (&raw.url, &raw.from) {
         (None, None) => Ok(None),

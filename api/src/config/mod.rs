@@ -1,7 +1,8 @@
-//! The configuration, read once at the start: flags over environment over one TOML file over defaults.
+//! The configuration, read once at startup: flags override the environment, which overrides one TOML file, which
+//! overrides defaults.
 //!
-//! The connection to Temporal has its own standard `TEMPORAL_*` variables and profile file, which are not read here.
-//! Nothing is opened here.
+//! The connection to Temporal has its own standard `TEMPORAL_*` variables and profile file, which are not read here. No
+//! file or connection other than the configuration file is opened.
 
 mod keys;
 mod mail;
@@ -40,35 +41,36 @@ pub struct Config {
     /// the first one encrypts, the others only decrypt. `run` creates one in its data folder, all other commands need
     /// it.
     pub key: Option<Keys>,
-    /// The settings of the HTTP server.
+    /// Settings for the HTTP server.
     pub http: Http,
     /// Settings of each store.
     pub stores: Vec<Arc<dyn StoreConfig>>,
     pub devices: Devices,
     pub destinations: Destinations,
-    /// `allowed_urls` in the table of a kind of destination (by comma in its variable), by the kind's name: origins that
-    /// may be used instead of its vendor's, such as a proxy's; any address, also with plain `http`; none by default.
+    /// `allowed_urls` in the section of a kind of destination (by comma in its variable), by the kind's name: origins
+    /// that may replace those of its vendor, such as a proxy's; any address, including plain `http`; none by default.
     pub origins: BTreeMap<&'static str, Vec<Url>>,
-    /// `mail.url`, `SETTLE_MAIL_URL`: the SMTP server of destinations of mails, `smtps://USER:PASSWORD@HOST` or
-    /// `smtp://USER:PASSWORD@HOST`, never shown; and `mail.from`, `SETTLE_MAIL_FROM`, their sender. Both or none; none by
-    /// default. `mail.allowed_domains`, `SETTLE_MAIL_ALLOWED_DOMAINS` (by comma): the domains of recipients; all by default.
+    /// `mail.url`, `SETTLE_MAIL_URL`: the SMTP server for email destinations, `smtps://USER:PASSWORD@HOST` or
+    /// `smtp://USER:PASSWORD@HOST`, never shown; and `mail.from`, `SETTLE_MAIL_FROM`, the sender. Both or none; none by
+    /// default. `mail.allowed_domains`, `SETTLE_MAIL_ALLOWED_DOMAINS` (by comma): allowed domains of recipients; all by
+    /// default.
     pub mail: Option<smtp::Server>,
-    /// `window`, `SETTLE_WINDOW`, `--window`: the window of a platform that names none, `5s`, `2m` or
+    /// `window`, `SETTLE_WINDOW`, `--window`: the quiet window of platforms without one of their own, `5s`, `2m` or
     /// `1h`, from 1 s to 1 h; default 2 minutes.
     pub window: Duration,
     /// `retention`, `SETTLE_RETENTION`: how long bodies are stored, in days, such as `30d`, at least 8 days; `off`
     /// stores them forever. Default 90 days. The ledger's rows are never removed.
     pub retention: Option<Duration>,
     pub ui: Ui,
-    /// `temporal_cli`, `SETTLE_TEMPORAL_CLI`, `--temporal-cli`: the program that `run` starts as Temporal's dev server, in the
-    /// version that it would download otherwise.
+    /// `temporal_cli`, `SETTLE_TEMPORAL_CLI`, `--temporal-cli`: the program that `run` starts as Temporal's dev server;
+    /// it must have the version that would be downloaded otherwise.
     pub temporal_cli: Option<PathBuf>,
-    /// Additions of `run` for its demo; no setting.
+    /// Additions of `run` for its demo; not a setting.
     pub demo: Option<Demo>,
 }
 
 impl Config {
-    /// The public address of the page, without a slash at the end.
+    /// Returns the dashboard's public URL, without a trailing slash.
     pub fn dashboard(&self) -> Option<String> {
         self.ui
             .url
@@ -88,10 +90,10 @@ pub struct Ui {
     /// `ui.hosts`, `SETTLE_UI_HOSTS` (by comma): host names, besides that of `public_url`, at which the page and the
     /// API are reached; none by default. Addresses and names without a dot need not be named.
     pub hosts: Vec<String>,
-    /// `ui.temporal_url`, `SETTLE_UI_TEMPORAL_URL`: the address of Temporal's own UI, to which the page links; none by
-    /// default. `run` knows that of the dev server that it starts.
+    /// `ui.temporal_url`, `SETTLE_UI_TEMPORAL_URL`: the URL of Temporal's own UI, to which the dashboard links; none by
+    /// default. `run` uses that of the dev server that it starts.
     pub temporal_url: Option<Url>,
-    /// `ui.url`, `SETTLE_UI_URL`: where people reach the page, for links in alarms and sign-in links; none by default.
+    /// `ui.url`, `SETTLE_UI_URL`: the dashboard's public URL, for links in alarms and sign-in links; none by default.
     pub url: Option<Url>,
 }
 
@@ -104,9 +106,9 @@ pub struct Demo {
 }
 
 impl Demo {
-    /// The name of the demo's app.
+    /// Name of the demo's app.
     pub const APP: &str = "demo";
-    /// The package name of the demo's app.
+    /// Package name of the demo's app.
     pub const PACKAGE_NAME: &str = "com.example.demo";
 }
 
@@ -128,11 +130,11 @@ impl std::fmt::Debug for Database {
     }
 }
 
-/// A key that encrypts, and those before it, which only decrypt.
+/// The key that encrypts, and older keys, which only decrypt.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Keys {
     pub newest: [u8; 32],
-    /// The others, in the order of the setting.
+    /// Older keys, in the order of the setting.
     pub older: Vec<[u8; 32]>,
 }
 
@@ -142,22 +144,22 @@ impl std::fmt::Debug for Keys {
     }
 }
 
-/// The settings of the HTTP server.
+/// Settings for the HTTP server.
 #[derive(Debug, Clone)]
 pub struct Http {
     /// `listen`, `SETTLE_LISTEN`, `--listen`: address and port for stores and devices; default `127.0.0.1:8080`.
     pub listen: SocketAddr,
-    /// `admin_listen`, `SETTLE_ADMIN_LISTEN`, `--admin-listen`: address and port for the whole API, with the admin part,
-    /// metrics and health; default `127.0.0.1` and the port after that of `listen`. `None` with `admin_on_listen`,
-    /// `SETTLE_ADMIN_ON_LISTEN`: then `listen` serves all of it; default false.
+    /// `admin_listen`, `SETTLE_ADMIN_LISTEN`, `--admin-listen`: address and port of the whole API, including the admin
+    /// part, metrics and health; default `127.0.0.1` and the port after that of `listen`. `None` with
+    /// `admin_on_listen`, `SETTLE_ADMIN_ON_LISTEN` (default false): then `listen` serves the whole API.
     pub admin_listen: Option<SocketAddr>,
-    /// Whether a setting names where the whole API is served: `admin_listen` or `admin_on_listen`.
+    /// Whether `admin_listen` or `admin_on_listen` is set.
     pub is_admin_listen_set: bool,
-    /// `connections`, `SETTLE_CONNECTIONS`: maximum number of connections to `listen`, from 16 to 8192; default 2048. A
-    /// low limit of descriptors reduces it.
+    /// `connections`, `SETTLE_CONNECTIONS`: maximum number of connections to `listen`, from 16 to 8192; default 2048.
+    /// Reduced if the process may open only few file descriptors.
     pub connections: usize,
-    /// `connections_per_address`, `SETTLE_CONNECTIONS_PER_ADDRESS`: maximum number of those from one address, except from
-    /// `devices.trusted_proxies`; from 1 to 8192; default 256.
+    /// `connections_per_address`, `SETTLE_CONNECTIONS_PER_ADDRESS`: maximum number of connections to `listen` from one
+    /// address, except from `devices.trusted_proxies`; from 1 to 8192; default 256.
     pub connections_per_address: usize,
     /// `public_url`, `SETTLE_PUBLIC_URL`: the base of `notification_url`; default `http://{listen}`.
     pub public_url: Url,
@@ -167,58 +169,61 @@ pub struct Http {
 }
 
 impl Http {
-    /// Address of the whole API.
+    /// Returns the address that serves the whole API.
     pub fn api(&self) -> SocketAddr {
         self.admin_listen.unwrap_or(self.listen)
     }
 
-    /// Sets the ports of its listeners: the system chooses one for a port 0, which the default of `public_url` has too.
+    /// Sets the listeners' actual ports, because the system chooses one for port 0. The default of `public_url` has
+    /// port 0 too then.
     pub fn set_ports(&mut self, public: u16, api: u16) {
         self.listen.set_port(public);
         if let Some(address) = &mut self.admin_listen {
             address.set_port(api);
         }
         if self.public_url.port() == Some(0) {
-            // Fails without a host, and an HTTP URL has one.
+            // This fails only for a URL without a host, which an HTTP URL always has.
             self.public_url.set_port(Some(public)).unwrap_or_default();
         }
     }
 }
 
-/// Requests or bytes per second, and at once.
+/// A rate limit: a rate per second, and the burst that it allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
-    /// A second in the long run.
+    /// Sustained rate per second.
     pub per_second: NonZeroU32,
     pub burst: NonZeroU32,
 }
 
-/// How much of the disk devices leave free.
+/// How much of the disk device reports must leave free.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reserve {
     /// The larger of 2 GiB and a twentieth of the disk.
     Automatic,
-    /// This number of bytes; nothing with 0.
+    /// This number of bytes; 0 for no reserve.
     Bytes(u64),
 }
 
-/// Devices. Each process counts their requests by itself.
+/// Limits on device requests. Each process counts them separately.
 #[derive(Debug, Clone)]
 pub struct Devices {
-    /// `devices.requests_per_second`, `SETTLE_DEVICES_REQUESTS_PER_SECOND`: requests of a device a second, from 1 to
-    /// 1000; default 2. Ten times as many are taken at once.
+    /// `devices.requests_per_second`, `SETTLE_DEVICES_REQUESTS_PER_SECOND`: requests per second of a device, from 1 to
+    /// 1000; default 2. Bursts may have ten times as many.
     pub per_device: Rate,
-    /// `devices.requests_per_second_and_address`, `SETTLE_DEVICES_REQUESTS_PER_SECOND_AND_ADDRESS`: requests of all
-    /// devices at one address a second, from 1 to 100000; default 100. Ten times as many are taken at once.
+    /// `devices.requests_per_second_and_address`, `SETTLE_DEVICES_REQUESTS_PER_SECOND_AND_ADDRESS`: requests per second
+    /// of all devices at one address, from 1 to 100000; default 100. Bursts may have ten times as many.
     pub per_address: Rate,
     /// `devices.trusted_proxies`, `SETTLE_DEVICES_TRUSTED_PROXIES` (by comma): networks of proxies whose
-    /// `X-Forwarded-For` names the address of a device; none by default.
+    /// `X-Forwarded-For` is trusted to name a device's address; none by default.
     pub trusted_proxies: Vec<IpNet>,
-    /// `devices.bytes_per_second_and_address`, `SETTLE_DEVICES_BYTES_PER_SECOND_AND_ADDRESS`: bytes of requests of all devices
-    /// at one address a second, from `32KiB` to `100MiB`; default `256KiB`. 32 times as many are taken at once.
+    /// `devices.bytes_per_second_and_address`, `SETTLE_DEVICES_BYTES_PER_SECOND_AND_ADDRESS`: bytes per second in the
+    /// requests of all devices at one address, from `32KiB` to `100MiB`; default `256KiB`. Bursts may have 32 times as
+    /// many.
     pub bytes_per_address: Rate,
-    /// `devices.disk_reserve`, `SETTLE_DEVICES_DISK_RESERVE`: how much of the disk with an SQLite database devices leave
-    /// free, such as `500MiB` or `20GiB`; `off` for nothing. Default the larger of 2 GiB and a twentieth of the disk.
+    /// `devices.disk_reserve`, `SETTLE_DEVICES_DISK_RESERVE`: how much of the disk with an SQLite database device
+    /// reports leave free, such as `500MiB` or `20GiB`; `off` for nothing. Default: the larger of 2 GiB and a twentieth
+    /// of the disk.
     pub disk_reserve: Reserve,
 }
 

@@ -1,4 +1,4 @@
-//! Merges file, environment and flags into one value of unchecked settings.
+//! Merges the file, environment and flags into one value of unvalidated settings.
 
 use super::{mail, ui};
 use crate::setting::{Form, Invalid, Section, Variable, unreadable};
@@ -11,10 +11,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
-/// The environment variables; tests pass their own.
+/// Environment variables. Tests pass their own.
 pub type Variables = BTreeMap<String, String>;
 
-/// The settings of the command line. They take precedence over environment and file.
+/// Settings from the command line. They take precedence over the environment and the file.
 #[derive(Debug, Clone, Default)]
 pub struct Flags {
     /// `--config`: the TOML file (also `SETTLE_CONFIG`).
@@ -33,7 +33,7 @@ pub struct Flags {
     pub temporal_cli: Option<PathBuf>,
 }
 
-/// The settings of the installation that have an environment variable.
+/// Settings of the installation that have an environment variable.
 const OF_INSTALLATION: &[Variable] = &[
     Variable::one("data", "SETTLE_DATA"),
     Variable::one("database", "SETTLE_DATABASE"),
@@ -50,7 +50,7 @@ const OF_INSTALLATION: &[Variable] = &[
     Variable::one("temporal_cli", "SETTLE_TEMPORAL_CLI"),
 ];
 
-/// The settings of devices, destinations and people that have an environment variable.
+/// Settings of devices, destinations, sign-ins and emails that have an environment variable.
 const OF_OTHERS: &[Variable] = &[
     Variable::one(
         "devices.requests_per_second",
@@ -85,19 +85,19 @@ const OF_OTHERS: &[Variable] = &[
     Variable::one("ui.url", "SETTLE_UI_URL"),
 ];
 
-/// The settings of kinds of destinations that have an environment variable.
+/// Settings of destination kinds that have an environment variable.
 static OF_KINDS: LazyLock<Vec<Variable>> = LazyLock::new(|| {
     origins_settings()
         .map(|(_, setting)| Variable::list(setting.field, setting.variable))
         .collect()
 });
 
-/// The kinds of destinations with a setting of origins, by their names.
+/// Returns the kinds of destinations that have a setting for allowed origins, by name.
 fn origins_settings() -> impl Iterator<Item = (&'static str, OriginsSetting)> {
     destinations::kinds().filter_map(|kind| Some((kind.name(), kind.origins_setting()?)))
 }
 
-/// Each setting that has an environment variable, in the order in which people see them.
+/// Returns each setting that has an environment variable, in display order.
 pub(super) fn variables() -> impl Iterator<Item = &'static Variable> {
     let of_stores = stores::all().flat_map(|store| store.variables);
     let of_kinds = OF_KINDS.iter();
@@ -108,24 +108,24 @@ pub(super) fn variables() -> impl Iterator<Item = &'static Variable> {
         .chain(OF_OTHERS)
 }
 
-/// The settings, read and not checked yet.
+/// Settings that were read but not validated yet.
 pub(super) struct Gathered {
     pub(super) raw: Raw,
     /// Raw settings of the stores, in the order of the list of stores.
     pub(super) stores: Vec<Arc<dyn StoreConfig>>,
-    /// The origins that may replace those of vendors.
+    /// Origins that may replace those of vendors.
     pub(super) origins: Vec<RawOrigins>,
 }
 
-/// The origins that may replace those of the vendor of a kind of destination.
+/// Origins that may replace those of the vendor of a kind of destination.
 pub(super) struct RawOrigins {
-    /// The name of the kind.
+    /// Name of the kind.
     pub(super) kind: &'static str,
     pub(super) setting: OriginsSetting,
     pub(super) texts: Vec<String>,
 }
 
-/// The table of a kind of destination.
+/// Section for a kind of destination in the configuration file.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct KindTable {
@@ -172,7 +172,7 @@ pub(super) struct RawDestinations {
     pub(super) allow_http: bool,
 }
 
-/// The environment of this process. The only place that reads it.
+/// Returns the environment of this process. No other code reads it.
 pub fn environment() -> Variables {
     #[expect(
         clippy::disallowed_methods,
@@ -184,10 +184,10 @@ pub fn environment() -> Variables {
         .collect()
 }
 
-/// Reads the settings. Flags win over the environment, and this over the file.
+/// Reads the settings. Flags override the environment, which overrides the file.
 ///
 /// # Errors
-/// The file cannot be read, a name is unknown, a value has another type, or a store's setting cannot be used.
+/// The file cannot be read, a name is unknown, a value has the wrong type, or a store's setting is invalid.
 pub(super) fn gather(flags: &Flags, environment: &Variables) -> Result<Gathered, Invalid> {
     let of_variable = || non_empty(environment, "SETTLE_CONFIG").map(PathBuf::from);
     let file = flags.config.clone().or_else(of_variable);
@@ -267,7 +267,7 @@ impl Form {
     }
 }
 
-/// The value of a variable; an empty one counts as absent.
+/// Returns a variable's value; an empty one counts as absent.
 fn non_empty(variables: &Variables, name: &str) -> Option<String> {
     variables.get(name).filter(|text| !text.is_empty()).cloned()
 }

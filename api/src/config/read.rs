@@ -1,4 +1,4 @@
-//! Checks the merged settings and builds a valid `Config`. An error names the wrong setting.
+//! Validates the merged settings and builds a `Config`. Errors name the invalid setting.
 
 use super::Rate;
 use super::Reserve;
@@ -16,22 +16,22 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use url::Url;
 
-/// The requests of this many seconds may come at once.
+/// Number of seconds whose requests may come in one burst.
 const BURST_SECONDS: NonZeroU32 = NonZeroU32::new(10).unwrap();
 
-/// The bytes of this many seconds may come at once.
+/// Number of seconds whose bytes may come in one burst.
 const BYTES_BURST_SECONDS: NonZeroU32 = NonZeroU32::new(32).unwrap();
 
-/// Reads and checks all settings.
+/// Reads and validates all settings.
 ///
 /// # Errors
-/// A setting cannot be used. The error names it and what was expected, and never contains a secret.
+/// A setting is invalid. The error names it and the expected value, and never contains a secret.
 pub fn load(flags: &Flags, environment: &Variables) -> Result<Config, Invalid> {
     read(flags, environment).map_err(|wrong| flags.blame(wrong))
 }
 
 impl Flags {
-    /// Names the flag that set the wrong setting, else its variable.
+    /// Names the flag that set the invalid setting, or else its variable, in the error.
     fn blame(&self, wrong: Invalid) -> Invalid {
         let flags = [
             ("data", "--data", self.data.is_some()),
@@ -169,8 +169,8 @@ fn http(raw: &Raw) -> Result<Http, Invalid> {
     })
 }
 
-/// Address of the whole API. Default: the port after that of `listen`, so that two processes on a machine need one
-/// setting each.
+/// Returns the address of the whole API. Default: the port after that of `listen`, so that two processes on a machine
+/// need one setting each.
 fn admin_listen(listen: SocketAddr, raw: &Raw) -> Result<Option<SocketAddr>, Invalid> {
     let next = match listen.port() {
         0 => 0,
@@ -208,7 +208,7 @@ fn connections(field: &str, number: usize, least: usize) -> Result<usize, Invali
     Err(invalid(field, format!("a number from {least} to 8192")))
 }
 
-/// The origins of a kind of destination, by its name.
+/// Returns a kind of destination with its allowed origins.
 fn origins_of(raw: &RawOrigins) -> Result<(&'static str, Vec<Url>), Invalid> {
     let urls = raw
         .texts
@@ -258,7 +258,7 @@ fn bytes_per_address(text: Option<&str>) -> Result<Rate, Invalid> {
         )
     };
     let per_second = per_second.ok_or_else(expected)?;
-    // A request of the largest size is taken at once.
+    // A burst has room for a request of the maximum size.
     Ok(Rate {
         per_second,
         burst: per_second.saturating_mul(BYTES_BURST_SECONDS),
@@ -288,7 +288,8 @@ fn networks(field: &str, texts: &[String]) -> Result<Vec<IpNet>, Invalid> {
         .collect()
 }
 
-/// The quiet window of a platform: two minutes unless set, one second to one hour, in whole seconds as the API has it.
+/// Returns the default quiet window: two minutes unless set, from one second to one hour, in whole seconds, as in the
+/// API.
 fn window(text: Option<&str>) -> Result<Duration, Invalid> {
     let expected = || {
         invalid(
@@ -302,7 +303,7 @@ fn window(text: Option<&str>) -> Result<Duration, Invalid> {
         .ok_or_else(expected)
 }
 
-/// Bodies are kept at least until the last attempt of a delivery: the longest schedule lasts this many days.
+/// Bodies are stored at least until a delivery's last attempt: the longest schedule has this many days.
 const SHORTEST_RETENTION_DAYS: u32 = LONGEST_DAYS;
 
 fn retention(text: Option<&str>) -> Result<Option<Duration>, Invalid> {

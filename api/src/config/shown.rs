@@ -1,4 +1,4 @@
-//! The settings for display: each with its name, its variable and its value, and never a secret.
+//! Settings for display, each with its name, variable and value, but without secrets.
 
 use super::Reserve;
 use super::raw::variables;
@@ -21,7 +21,7 @@ pub struct Setting {
 }
 
 impl Config {
-    /// All settings that have a variable.
+    /// Returns all settings that have an environment variable.
     pub fn shown(&self) -> Vec<Setting> {
         variables()
             .map(|variable| Setting {

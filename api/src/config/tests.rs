@@ -14,7 +14,7 @@ fn refused(pairs: &[(&str, &str)]) -> String {
         .to_string()
 }
 
-/// A temporary file for one test; removed when dropped.
+/// A temporary file for one test, removed when dropped.
 struct Toml(PathBuf);
 
 impl Toml {
@@ -39,7 +39,7 @@ impl Drop for Toml {
     }
 }
 
-/// The value of a setting, for people.
+/// The displayed value of a setting.
 fn shown(config: &Config, field: &str) -> String {
     let mut all = config.shown().into_iter();
     let found = all.find(|setting| setting.name == field);
@@ -133,7 +133,7 @@ fn a_wrong_flag_is_named_in_place_of_the_variable() {
     );
 }
 
-/// Variables, each with a wrong value and what its refusal names.
+/// Variables, each with an invalid value and the text that its error must contain.
 const WRONG: [(&str, &str, &str); 33] = [
     ("SETTLE_LISTEN", "nowhere", "`listen` (SETTLE_LISTEN)"),
     (
@@ -513,7 +513,8 @@ fn a_missing_file_is_named() {
     assert!(message.ends_with(expected), "{message}");
 }
 
-/// A file of the packages, and the same with its examples, which are lines that begin with `#` and a name.
+/// A file from the packages as it is, and with its examples enabled: comment lines that begin with `#` and a setting's
+/// name.
 fn packaged(name: &str) -> [String; 2] {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
         .join("../packaging")

@@ -1,4 +1,4 @@
-//! Sign-ins to the dashboard, its host names, and the addresses to which it links.
+//! Sign-ins to the dashboard, its host names, and the addresses that it links to.
 
 use super::{Invalid, Ui};
 use crate::setting::{bounded, invalid, origin};
@@ -6,7 +6,7 @@ use crate::times;
 use serde::Deserialize;
 use std::time::Duration;
 
-/// The section `ui` of the file.
+/// Section `ui` of the configuration file.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Raw {
@@ -55,7 +55,7 @@ pub fn read(raw: &Raw) -> Result<Ui, Invalid> {
     })
 }
 
-/// Checks host names: without a scheme, a port or a path.
+/// Checks that host names have no scheme, port or path.
 fn hosts(texts: &[String]) -> Result<Vec<String>, Invalid> {
     let is_name = |text: &str| {
         let letters = |letter: char| letter.is_ascii_alphanumeric() || "-.".contains(letter);

@@ -12,15 +12,15 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Mutex, PoisonError};
 use tokio::time::Instant;
 
-/// The header to which each proxy appends the address of its caller
+/// Header to which each proxy appends the address of its client
 /// (<https://developer.mozilla.org/docs/Web/HTTP/Reference/Headers/X-Forwarded-For>).
 const FORWARDED: &str = "x-forwarded-for";
 
-/// Prefix lengths of the networks that a provider may assign to one customer: with IPv6, one subnet or a whole site.
+/// Prefix lengths of the networks that a provider may assign to one customer; with IPv6, a subnet or a whole site.
 const IPV6_PREFIXES: [u8; 2] = [64, 48];
 const IPV4_PREFIXES: [u8; 1] = [32];
 
-/// The networks around an address that a provider may assign to one customer, smallest first.
+/// Returns the networks around an address that a provider may assign to one customer, smallest first.
 pub fn networks(address: IpAddr) -> impl Iterator<Item = IpNet> {
     let lengths: &[u8] = if address.is_ipv4() {
         &IPV4_PREFIXES
@@ -32,20 +32,20 @@ pub fn networks(address: IpAddr) -> impl Iterator<Item = IpNet> {
         .filter_map(move |length| Some(IpNet::new(address, *length).ok()?.trunc()))
 }
 
-/// The largest of the [`networks`] of an address; with IPv4, the address alone.
+/// Returns the largest of an address's [`networks`]; with IPv4, only the address itself.
 pub fn site(address: IpAddr) -> IpNet {
     networks(address)
         .last()
         .unwrap_or_else(|| IpNet::from(address))
 }
 
-/// The networks of the proxies that are trusted to report a client's address. Other callers could report any address.
+/// Networks of the proxies that are trusted to report a client's address. Other senders could report any address.
 #[derive(Debug, Clone, Default)]
 pub struct TrustedProxies(pub Vec<IpNet>);
 
 impl TrustedProxies {
-    /// The address of a request's client: the first one that is not a trusted proxy's, from the connection back along
-    /// `X-Forwarded-For`. If a proxy reports no valid address, the proxy's own.
+    /// Returns the address of a request's client. Going back from the connection along `X-Forwarded-For`, this is the
+    /// first address that is not a trusted proxy's. If a proxy reports no valid address, it is the proxy's own.
     pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let mut client = peer.to_canonical();
         let lines = headers
@@ -66,14 +66,15 @@ impl TrustedProxies {
         client
     }
 
-    /// Whether a request was forwarded by a proxy that is not configured: all clients of that proxy then count as one.
+    /// Returns whether a request was forwarded by a proxy that is not configured. All clients of such a proxy count as
+    /// one.
     pub fn is_unknown_proxy(&self, peer: IpAddr, headers: &HeaderMap) -> bool {
         let peer = peer.to_canonical();
         headers.contains_key(FORWARDED) && !self.0.iter().any(|network| network.contains(&peer))
     }
 }
 
-/// Parses an address as proxies write it: some add the port, and put an IPv6 address in brackets.
+/// Parses an address in the formats of common proxies: some add the port or put an IPv6 address in brackets.
 fn address(text: &str) -> Option<IpAddr> {
     let in_brackets = || text.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
     text.parse()
@@ -89,7 +90,8 @@ pub struct UnknownProxies {
 }
 
 impl UnknownProxies {
-    /// Counts a request from an unknown proxy. Returns whether to warn about it: the first time, then once an hour.
+    /// Counts a request from an unconfigured proxy. Returns whether to warn about it: the first time, then once an
+    /// hour.
     pub fn note(&self, now: Instant) -> bool {
         metrics::counter!("settle_unknown_proxy_requests_total").increment(1);
         let mut warned_at = self
@@ -104,7 +106,7 @@ impl UnknownProxies {
     }
 }
 
-/// The address of the other end of the connection.
+/// Address of the other end of the connection.
 #[derive(Debug, Clone, Copy)]
 pub struct Peer(pub IpAddr);
 
@@ -112,7 +114,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Peer {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        // Without a connection, as in tests that call the router itself, all clients share one address.
+        // Without a connection, as in tests that call the router directly, all clients share one address.
         let known = parts
             .extensions
             .get::<ConnectInfo<SocketAddr>>()

@@ -1,40 +1,39 @@
-//! The one table of limits that a device's request passes: what each counts, per sender, how much, and the error beyond
-//! it. The counters, places and quotas beside this file take their errors and metrics from it, and `README.md` lists
-//! its rows.
+//! The one table of limits on device requests: what each limit counts, for which sender, its bound, and the error
+//! beyond it. The counters, places and quotas next to this file take their errors and metrics from it, and `README.md`
+//! lists its rows.
 //!
-//! Not here: what a key, a secret and a login's token prove; the limits of connections, of the size of a body and of
-//! the duration of a request, which stores have too; and the bounds of claims, which are dropped while their events are
-//! stored.
+//! Not here: authentication by key, secret and login token; the limits on connections, body size and request duration,
+//! which also apply to stores; and the bounds on claims, beyond which claims are dropped but their events are stored.
 
 use crate::error::Error;
 use metrics::counter;
 use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
 
-/// Maximum number of requests that are carried out at once.
+/// Maximum number of requests that are handled concurrently.
 pub const PLACES: usize = 128;
-/// Maximum numbers of these of one address, and with IPv6 of the whole site.
+/// Maximum number of concurrent requests from one address; with IPv6, from the subnet and from the whole site.
 pub const PLACES_OF_NETWORK: [usize; 2] = [8, 32];
-/// The beginning of the sentence with which a used-up quota of a platform refuses a request.
+/// Beginning of the error sentence when a platform's quota is used up.
 pub const PLATFORM_USED: &str = "the devices of this platform used up their";
 
 const ADDRESS: &str = "address or IPv6 `/64`";
 
-/// What a quota of a day counts.
+/// What a daily quota counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum QuotaKind {
     Events,
-    /// Bytes that reports take in the database.
+    /// Number of bytes that reports take in the database.
     Bytes,
     Devices,
     Users,
 }
 
-/// A limit that a request passes, or at which it is refused.
+/// A limit on requests. Beyond it, a request is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Gate {
     AddressRequests,
-    /// A platform's quota of a day.
+    /// A platform's daily quota.
     Day(QuotaKind),
     Disk,
     AddressBytes,
@@ -44,7 +43,7 @@ pub enum Gate {
     DeviceRequests,
 }
 
-/// All gates, in the order in which a request passes them.
+/// All limits, in the order in which a request is checked against them.
 pub const GATES: [Gate; 11] = [
     Gate::AddressRequests,
     Gate::Day(QuotaKind::Events),
@@ -59,20 +58,20 @@ pub const GATES: [Gate; 11] = [
     Gate::Day(QuotaKind::Users),
 ];
 
-/// A row of the table.
+/// A limit's row in the table.
 #[derive(Debug, Clone, Copy)]
 pub struct Row {
     /// What is counted.
     pub what: &'static str,
-    /// The sender for which it is counted.
+    /// Sender to which the limit applies.
     pub per: &'static str,
     pub bound: Bound,
     denial: Denial,
-    /// The label `reason` of the metric of refused requests; `None` if they are not counted.
+    /// Label `reason` in the metric of refused requests; `None` if they are not counted.
     reason: Option<&'static str>,
 }
 
-/// How much may pass.
+/// Bound of a limit.
 #[derive(Debug, Clone, Copy)]
 pub enum Bound {
     /// The value of an operator's setting.
@@ -82,21 +81,21 @@ pub enum Bound {
     Number(usize),
 }
 
-/// The error of a request that does not pass.
+/// Error response beyond a limit.
 #[derive(Debug, Clone, Copy)]
 enum Denial {
-    /// 429 `too_many`, with the subject of its sentence.
+    /// 429 `too_many`, with the subject of the error sentence.
     TooMany(&'static str),
     /// 429 `device_quota`.
     Quota,
     /// 503 `no_room`.
     NoRoom,
-    /// 503 `unavailable`, with its sentence.
+    /// 503 `unavailable`, with its error sentence.
     Busy(&'static str),
 }
 
 impl Gate {
-    /// The row of this gate in the table.
+    /// Returns this limit's row in the table.
     pub const fn row(self) -> Row {
         match self {
             Self::AddressRequests => Row {
@@ -155,12 +154,12 @@ impl Gate {
         }
     }
 
-    /// Refuses a request, which may pass after this time.
+    /// Returns the error for a refused request. A request may be accepted after `wait`.
     pub fn refuse(self, wait: Duration) -> Error {
         self.refuse_part(PLATFORM_USED, wait)
     }
 
-    /// Refuses a request as [`Self::refuse`] does, but the sentence of a quota begins with `who`.
+    /// Returns the error like [`Self::refuse`], but begins a quota's sentence with `who`.
     pub fn refuse_part(self, who: &'static str, wait: Duration) -> Error {
         let Row {
             what,
@@ -180,7 +179,7 @@ impl Gate {
     }
 }
 
-/// The row of a platform's quota.
+/// Returns the row of a platform's daily quota.
 const fn day(what: &'static str, setting: &'static str) -> Row {
     Row {
         what,

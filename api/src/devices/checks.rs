@@ -1,14 +1,14 @@
-//! Where the bodies of devices are read and checked. A large one takes milliseconds of a processor and needs no
-//! authentication: a few at once are checked beside the threads that answer the requests of stores.
+//! Where device request bodies are parsed and checked. A large body takes milliseconds of CPU time and requires no
+//! authentication, so only a few are checked at a time, on threads other than those that respond to stores.
 
 use crate::error::Error;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
-/// Maximum size in bytes of a body that is checked at once.
+/// Maximum size of a body that is checked immediately, in bytes.
 const SMALL_BYTES: usize = 64 * 1024;
-/// Maximum number of larger bodies that are checked at the same time; others wait.
+/// Maximum number of larger bodies that are checked concurrently; others wait.
 const AT_ONCE: usize = 2;
 
 #[derive(Debug)]
@@ -25,10 +25,10 @@ impl Default for Checks {
 }
 
 impl Checks {
-    /// Runs the check of a body of this size.
+    /// Runs the check of a body with this size.
     ///
     /// # Errors
-    /// That of the check.
+    /// The error of the check.
     pub async fn run<T: Send + 'static>(
         &self,
         bytes: usize,
@@ -44,7 +44,7 @@ impl Checks {
             .await
             .map_err(|_| Error::Internal)?;
         let checked = spawn_blocking(move || {
-            // A check goes on when its request has ended, and so does its turn.
+            // A check continues when its request has ended, so it must keep its permit.
             let _turn = turn;
             check()
         });
@@ -62,7 +62,7 @@ mod tests {
     #[tokio::test]
     async fn large_bodies_are_checked_beside_the_runtime_two_at_once() {
         let (checks, begin) = (Checks::default(), Arc::new(Barrier::new(AT_ONCE)));
-        // The number of checks that run, and the largest one.
+        // The number of running checks, and its maximum.
         let running = Arc::new(Mutex::new((0, 0)));
         let all = (0..4 * AT_ONCE).map(|_| {
             let (begin, running) = (begin.clone(), running.clone());
@@ -70,7 +70,7 @@ mod tests {
                 let mut now = running.lock().expect("no check panics");
                 *now = (now.0 + 1, now.1.max(now.0 + 1));
                 drop(now);
-                // Ends when another one runs.
+                // Waits until another check is running.
                 begin.wait();
                 running.lock().expect("no check panics").0 -= 1;
                 Ok(thread::current().id())

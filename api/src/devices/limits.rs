@@ -1,8 +1,8 @@
-//! How many requests a device and an address may send, and how many bytes and new claims of purchases an address: the key
-//! of their requests is public.
+//! Rate limits for devices: requests of a device, and requests, bytes and new claims of purchases of an address. They
+//! are needed because the key in these requests is public.
 //!
-//! Each process counts by itself. What is counted is bounded in memory: a device or address that has been quiet for a while
-//! is forgotten, which changes nothing for it.
+//! Each process counts separately, with bounded memory: a device or address that has been quiet for a while is dropped,
+//! which does not change its limits.
 
 use super::address::{networks, site};
 use crate::config::Rate;
@@ -20,31 +20,31 @@ use std::time::Duration;
 use storage::SecretHash;
 use tokio::time::Instant;
 
-/// Number of checks between two of which the quiet ones are forgotten.
+/// Number of checks after which quiet senders are dropped.
 const CHECKS_PER_CLEANING: u64 = 10_000;
 
 #[derive(Debug)]
 pub struct Limits {
-    /// Also by the secret in the request, so that knowing the id of a device is not enough to use up its limit.
+    /// The key includes the secret in the request, so that knowing a device's id is not enough to use up its limit.
     devices: DefaultKeyedRateLimiter<(DevicePlace, Option<SecretHash>)>,
     addresses: DefaultKeyedRateLimiter<IpAddr>,
     bytes: DefaultKeyedRateLimiter<IpAddr>,
     claims: DefaultKeyedRateLimiter<IpNet>,
-    /// The networks that reported too many new claims, each with the time until which theirs are dropped.
+    /// Networks that reported too many new claims, each with the time until which their claims are dropped.
     overdrawn: Mutex<HashMap<IpNet, Instant>>,
     clock: DefaultClock,
     checks: AtomicU64,
 }
 
-/// New claims of purchases of an address, or of a whole site with IPv6: two a second, and 600 at once, as many as the
-/// devices of a small company report when they are first updated. Storage bounds how many of them wait.
+/// Limit on new claims of purchases from an address, or from a whole site with IPv6: two a second, and 600 in a burst,
+/// which is what the devices of a small company report after their first update. Storage limits how many claims wait.
 const CLAIMS: Rate = Rate {
     per_second: NonZeroU32::new(2).unwrap(),
     burst: NonZeroU32::new(600).unwrap(),
 };
 
 impl Limits {
-    /// Bounds on the requests of each device and each address, and on the bytes of an address.
+    /// Creates limits on the requests of each device and address, and on the bytes of each address.
     pub fn new(device: Rate, address: Rate, bytes: Rate) -> Self {
         Self {
             devices: RateLimiter::dashmap(device.quota()),
@@ -57,34 +57,34 @@ impl Limits {
         }
     }
 
-    /// Counts a request of an address.
+    /// Counts a request from an address.
     ///
     /// # Errors
-    /// How long until it may send the next one.
+    /// The time until the address may send its next request.
     pub fn check_address(&self, address: IpAddr) -> Result<(), Duration> {
         self.clean();
         self.check(&self.addresses, &customer(address))
     }
 
-    /// Counts the bytes of an address.
+    /// Counts bytes from an address.
     ///
     /// # Errors
-    /// How long until it may send as many.
+    /// The time until the address may send this number of bytes.
     pub fn check_bytes(&self, address: IpAddr, bytes: usize) -> Result<(), Duration> {
         let Some(bytes) = u32::try_from(bytes).ok().and_then(NonZeroU32::new) else {
             return Ok(());
         };
         match self.bytes.check_key_n(&customer(address), bytes) {
             Ok(counted) => counted.map_err(|until| until.wait_time_from(self.clock.now())),
-            // Larger than what may come at once, which the settings exclude.
+            // Larger than a whole burst, which the bounds of the setting rule out.
             Err(_) => Ok(()),
         }
     }
 
-    /// Counts a request that shows this secret for a device, before the secret is checked.
+    /// Counts a request with this secret for a device, before the secret is verified.
     ///
     /// # Errors
-    /// How long until the next one may be sent with it.
+    /// The time until the next request with this secret may be sent.
     pub fn check_device(
         &self,
         device: DevicePlace,
@@ -93,15 +93,15 @@ impl Limits {
         self.check(&self.devices, &(device, shown))
     }
 
-    /// Whether new claims of an address are stored. Which of the claims of a request are new is known only once they are
-    /// stored, so the last request within the bound may exceed it.
+    /// Returns whether new claims from an address are stored. It is only known after storing which of a request's
+    /// claims are new, so the last request within the limit may exceed it.
     pub fn may_claim(&self, address: IpAddr, now: Instant) -> bool {
         self.overdrawn()
             .get(&site(address))
             .is_none_or(|until| *until <= now)
     }
 
-    /// Counts new claims of an address.
+    /// Counts new claims from an address.
     pub fn count_claims(&self, address: IpAddr, claims: usize, now: Instant) {
         let network = site(address);
         let wait = (0..claims)
@@ -128,7 +128,7 @@ impl Limits {
             .map_err(|until| until.wait_time_from(self.clock.now()))
     }
 
-    /// Forgets those that have been quiet for so long that all their requests are free again.
+    /// Drops senders that have been quiet for long enough to have their full limits again.
     fn clean(&self) {
         if self.checks.fetch_add(1, Ordering::Relaxed) % CHECKS_PER_CLEANING
             == CHECKS_PER_CLEANING - 1
@@ -149,7 +149,7 @@ impl Rate {
     }
 }
 
-/// The address, without the part that its owner chooses.
+/// Returns an address without the part that its owner can choose freely.
 pub fn customer(address: IpAddr) -> IpAddr {
     networks(address)
         .next()

@@ -1,5 +1,5 @@
-//! What devices report. The key of a request is public, so everything here is bounded: the size of a request, the
-//! number of its events, and how many requests a device and an address may send.
+//! Device reports. The key in these requests is public, so everything is limited: the size of a request, its number of
+//! events, and the number of requests from a device and from an address.
 
 pub mod address;
 pub mod admission;
@@ -28,21 +28,21 @@ use std::sync::Arc;
 use storage::{SecretHash, Store};
 use tokio::time::Instant;
 
-/// The body limit of a device's request, in bytes: five hundred events of two kilobytes.
+/// Maximum size of a device request's body, in bytes: five hundred events of two kilobytes.
 pub const MAX_BODY_BYTES: usize = 1024 * 1024;
 
-/// The header with which a device proves itself.
+/// Header with the secret that proves a device.
 pub const SECRET_HEADER: HeaderName = HeaderName::from_static("settle-device-secret");
 
-/// The state of the ingress of devices.
+/// State for handling device requests.
 #[derive(Debug)]
 pub struct Devices {
     pub limits: Limits,
     pub publishable_keys: PublishableKeys,
-    /// The proxies that name the address of a client.
+    /// Proxies that are trusted to report a client's address.
     pub trusted_proxies: TrustedProxies,
     pub unknown_proxies: UnknownProxies,
-    /// The places for requests that are carried out at once.
+    /// Places for requests that are handled concurrently.
     pub places: Places,
     pub checks: Checks,
     pub room: Arc<Room>,
@@ -68,10 +68,10 @@ impl Devices {
         }
     }
 
-    /// Takes a place for a request of an address, with a body of this size, which may store something.
+    /// Takes a place for a request from an address. The request has a body of this size and may store something.
     ///
     /// # Errors
-    /// The disk has too little room, the address sent too many bytes, or there is no place.
+    /// The disk has too little free space, the address sent too many bytes, or no place is free.
     pub fn admit(
         &self,
         store: &Store,
@@ -84,10 +84,10 @@ impl Devices {
         self.places.take(address)
     }
 
-    /// Counts a request that shows this secret for a device, before the secret is checked.
+    /// Counts a request with this secret for a device, before the secret is verified.
     ///
     /// # Errors
-    /// Too many requests show it.
+    /// Too many requests have this secret.
     pub fn count(&self, place: DevicePlace, shown: Option<SecretHash>) -> Result<(), Error> {
         let counted = self.limits.check_device(place, shown);
         counted.map_err(|wait| Gate::DeviceRequests.refuse(wait))

@@ -1,5 +1,5 @@
-//! The places for concurrent requests, each taken once the body of its request is complete: they bound the cost of
-//! requests, and neither an address nor a network can take all of them.
+//! Places for concurrent requests, each taken once its request's body is complete. They limit the cost of requests, and
+//! no single address or network can take all of them.
 
 use super::address::networks;
 use super::admission::{Gate, PLACES, PLACES_OF_NETWORK as OF_NETWORK};
@@ -11,9 +11,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// The gates of an address, and with IPv6 of the whole site.
+/// Limits for an address; with IPv6, for the subnet and for the whole site.
 const GATES_OF_NETWORK: [Gate; 2] = [Gate::AddressPlaces, Gate::SitePlaces];
-/// When a request without a place may be sent again.
+/// Time after which a refused request may be repeated.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Clone)]
@@ -22,7 +22,7 @@ pub struct Places {
     of_network: Arc<Mutex<HashMap<IpNet, usize>>>,
 }
 
-/// A place that is taken. Dropping it frees it.
+/// A taken place, which is freed when dropped.
 #[derive(Debug)]
 pub struct RequestPlace {
     places: Places,
@@ -40,10 +40,10 @@ impl Default for Places {
 }
 
 impl Places {
-    /// Takes a place for a request of this address.
+    /// Takes a place for a request from this address.
     ///
     /// # Errors
-    /// All places of its address or its network are taken, or all places of the process.
+    /// All places for the address or its network, or all places of the process, are taken.
     pub fn take(&self, address: IpAddr) -> Result<RequestPlace, Error> {
         let mut taken = self.taken();
         let bounds = OF_NETWORK.into_iter().zip(GATES_OF_NETWORK);
@@ -94,7 +94,7 @@ mod tests {
         IpAddr::from(number.to_be_bytes())
     }
 
-    /// An address of a customer's network of a site.
+    /// Returns an IPv6 address in a network of a site.
     fn six(site: u16, network: u16, host: u16) -> IpAddr {
         IpAddr::from([0x2001, 0xdb8, site, network, 0, 0, 0, host])
     }

@@ -1,14 +1,14 @@
-//! The platforms of publishable keys. Keys may be made up, so waiting look-ups are combined.
+//! Looks up the platforms of publishable keys. Keys may be made up, so concurrent lookups are combined into one query.
 
 use crate::error::Error;
 use crate::lookups::{Found, Lookups};
 use storage::{Platform, Store};
 
-/// Why a key has no platform.
+/// Why no platform was found for a key.
 #[derive(Debug, Clone)]
 enum Miss {
     Unknown,
-    /// The database does not answer: why.
+    /// The database does not respond, for this reason.
     Unavailable(String),
     Internal,
 }
@@ -17,10 +17,10 @@ enum Miss {
 pub struct PublishableKeys(Lookups<Platform, Miss>);
 
 impl PublishableKeys {
-    /// The platform that a publishable key belongs to.
+    /// Returns the platform that a publishable key belongs to.
     ///
     /// # Errors
-    /// The key is unknown, or the database does not answer.
+    /// The key is unknown, or the database does not respond.
     pub async fn platform(&self, store: &Store, key: &str) -> Result<Platform, Error> {
         let store = store.clone();
         let look_up = move |keys: Vec<String>| {

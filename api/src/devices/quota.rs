@@ -1,13 +1,14 @@
-//! How much the devices of a platform may report in a day (UTC): events, bytes of the database, new devices and new
-//! customers. Beyond a bound they are answered 429 until the next day, and one alarm names it. A known device or
-//! customer is never refused for being new, so they log in and out beyond any bound; notifications are not counted.
+//! Daily quotas (UTC) of what a platform's devices may report: events, bytes in the database, new devices and new
+//! customers. Beyond a quota, requests get 429 until the next day, and a single alarm names the quota. Known devices
+//! and customers are not new, so they can log in and out beyond any quota. Notifications are not counted.
 //!
-//! Of each bound one network (an address; of IPv6 a /48) has a share, so that a single network cannot use up a
-//! platform's day. The last tenth of a bound and of a share is for devices with a signed login or a verified claim.
+//! Within each quota, one network (an IPv4 address or an IPv6 /48) has a share, so that a single network cannot use up
+//! a platform's day. The last tenth of a quota and of a share is reserved for devices with a signed login or a verified
+//! claim.
 //!
-//! Each process counts in memory. A task adds the counts to the database once a second and reads what the other
-//! processes added: so together they may exceed a bound by what comes within that second, and after a start what was
-//! counted before is known a second after the first request.
+//! Each process counts in memory. Once a second, a task adds the counts to the database and reads those of other
+//! processes. So together they may exceed a quota by the reports of one second, and after a restart, earlier counts are
+//! only known a second after the first request.
 
 use super::admission::{Gate, PLATFORM_USED, QuotaKind, Row};
 use crate::error::Error;
@@ -20,13 +21,13 @@ use std::time::Duration;
 use storage::{DeviceUsage, MAX_COUNTS, Platform, PlatformDay, Store, chain};
 use tokio::time::{MissedTickBehavior, interval};
 
-/// Time between two writes of what was counted.
+/// Time between two writes of the counts.
 const EVERY: Duration = Duration::from_secs(1);
-/// Maximum number of known devices that are remembered; then they are forgotten, and looked up again.
+/// Maximum number of known devices in memory. Beyond it, all are dropped and looked up again.
 const MAX_KNOWN: usize = 100_000;
-/// Maximum number of networks whose use is remembered; then all are counted again.
+/// Maximum number of networks whose usage is counted. Beyond it, all counts restart.
 const MAX_NETWORKS: usize = 100_000;
-/// The part of a bound that one network has, and what it has at least: an office or a small app is one network.
+/// Divisor for one network's share of a quota, and the minimum share: an office or a small app is a single network.
 const SHARE: i64 = 100;
 const LEAST: DeviceUsage = DeviceUsage {
     events: 100_000,
@@ -34,13 +35,13 @@ const LEAST: DeviceUsage = DeviceUsage {
     devices: 10_000,
     users: 10_000,
 };
-/// The part of a bound that only devices with a customer use.
+/// Divisor for the part of a quota that is reserved for devices with a customer.
 const RESERVED: i64 = 10;
-/// About how many bytes of the database a new device takes.
+/// Approximate number of bytes that a new device takes in the database.
 pub const DEVICE_BYTES: i64 = 600;
 
 impl QuotaKind {
-    /// The share of one network in a bound.
+    /// Returns one network's share of a quota.
     fn share(self, bounds: &DeviceUsage) -> i64 {
         (self.of(bounds) / SHARE).max(self.of(&LEAST))
     }
@@ -55,11 +56,11 @@ impl QuotaKind {
     }
 }
 
-/// The part of a bound that a device may use.
+/// Part of a quota that a device may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Part {
     Whole,
-    /// A device without a signed login and without a verified claim.
+    /// The part for a device with neither a signed login nor a verified claim.
     Anonymous,
 }
 
@@ -72,7 +73,7 @@ impl Part {
     }
 }
 
-/// Whose bound was reached: a network's or the platform's.
+/// Owner of a used-up quota: a network or the platform.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Holder {
     Platform(Part),
@@ -87,7 +88,7 @@ impl Holder {
         }
     }
 
-    /// The beginning of the sentence with which a request is refused.
+    /// Returns the beginning of the error sentence.
     const fn who(self) -> &'static str {
         match self {
             Self::Platform(Part::Whole) => PLATFORM_USED,
@@ -103,7 +104,7 @@ impl Holder {
     }
 }
 
-/// A bound that was reached.
+/// A quota that was used up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Reached {
     holder: Holder,
@@ -111,39 +112,39 @@ struct Reached {
     bound: i64,
 }
 
-/// Usage of a platform's day.
+/// A platform's usage on one day.
 #[derive(Debug, Default)]
 struct Day {
-    /// Usage that all processes wrote, as of the last write of this one.
+    /// Usage written by all processes, as of this process's last write.
     written: DeviceUsage,
     waiting: DeviceUsage,
-    /// The bounds that were reached, of which this process knows: a raised one may be reached again.
+    /// Used-up quotas that this process knows about. A quota that was raised may be used up again.
     reached: BTreeSet<Reached>,
 }
 
-/// The device and address that use a platform's quota.
+/// The platform and network whose quotas a request uses.
 #[derive(Debug, Clone, Copy)]
 pub struct Reporter<'a> {
     pub platform: &'a Platform,
-    /// The network that sends the request.
+    /// Network that sends the request.
     pub network: IpNet,
 }
 
 #[derive(Debug, Default)]
 pub struct Quotas {
     days: Mutex<BTreeMap<PlatformDay, Day>>,
-    /// Usage of a day by each network, as far as this process counted it.
+    /// Each network's usage on a day, as counted by this process.
     networks: Mutex<HashMap<(PlatformDay, IpNet), DeviceUsage>>,
-    /// The alarms that are not stored yet.
+    /// Alarms that are not stored yet.
     alarms: Mutex<BTreeSet<(PlatformDay, Reached)>>,
     known: Mutex<HashSet<DevicePlace>>,
 }
 
 impl Quotas {
-    /// Whether devices of a platform may use more of these, from this network.
+    /// Checks that a platform's devices may use more of these quotas from this network.
     ///
     /// # Errors
-    /// What they used up of this day.
+    /// 429 if one of these quotas is used up for the day.
     pub fn check(
         &self,
         reporter: Reporter<'_>,
@@ -156,10 +157,11 @@ impl Quotas {
         })
     }
 
-    /// Whether a device may report more, from this network: the last tenth of a bound is for devices with a customer.
+    /// Checks that a device may report more from this network. The last tenth of a quota is reserved for devices with a
+    /// customer.
     ///
     /// # Errors
-    /// The device has none, and only that tenth is left of this day.
+    /// 429 if the device has no customer and only the reserved part is left for the day.
     pub async fn check_customer(
         &self,
         store: &Store,
@@ -181,7 +183,7 @@ impl Quotas {
         }
     }
 
-    /// The bound of these kinds of which this part is used up; that of the network first.
+    /// Returns the used-up quota, if the given part of one of these is used up; checks the network's share first.
     fn find_reached(
         &self,
         reporter: Reporter<'_>,
@@ -220,7 +222,7 @@ impl Quotas {
         })
     }
 
-    /// Refuses a request because of a bound, whose alarm is due.
+    /// Returns the error for a used-up quota, and queues its alarm.
     fn refuse(&self, platform: PlatformId, reached: Reached, now: Timestamp) -> Error {
         let at = (platform, day(now));
         if locked(&self.days)
@@ -234,10 +236,10 @@ impl Quotas {
         Gate::Day(reached.kind).refuse_part(reached.holder.who(), until_next_day(now))
     }
 
-    /// Whether a device is new, and may be.
+    /// Returns whether a device is new, and checks that a new one is allowed.
     ///
     /// # Errors
-    /// It may not, since there were too many new ones this day.
+    /// 429 if the device is new and the day's quota of new devices is used up.
     pub async fn check_device(
         &self,
         store: &Store,
@@ -257,10 +259,10 @@ impl Quotas {
         Ok(is_new)
     }
 
-    /// Whether a login names a new customer, and may.
+    /// Returns whether a login's customer is new, and checks that a new one is allowed.
     ///
     /// # Errors
-    /// It may not, since there were too many new ones this day.
+    /// 429 if the customer is new and the day's quota of new customers is used up.
     pub async fn check_user(
         &self,
         store: &Store,
@@ -277,7 +279,7 @@ impl Quotas {
         Ok(is_new)
     }
 
-    /// Counts what a device used, from this network.
+    /// Counts usage by a device from this network.
     pub fn count(&self, place: DevicePlace, network: IpNet, used: DeviceUsage, now: Timestamp) {
         let at = (place.platform, day(now));
         locked(&self.days).entry(at).or_default().waiting += used;
@@ -298,17 +300,17 @@ impl Quotas {
         known.insert(place);
     }
 
-    /// Writes what was counted, forgets days that are over, and raises the alarms that are due.
+    /// Writes the counts, drops past days, and raises the alarms that are due.
     ///
     /// # Errors
-    /// The database does not answer: what was not written waits for the next call.
+    /// The database does not respond. Unwritten counts remain for the next call.
     pub async fn write(&self, store: &Store, now: Timestamp) -> Result<(), storage::Error> {
         let waiting: BTreeMap<PlatformDay, DeviceUsage> = locked(&self.days)
             .iter()
             .filter(|(_, day)| day.waiting != DeviceUsage::default())
             .map(|(at, day)| (*at, day.waiting))
             .collect();
-        // A few at a time, in order of their ids: each batch is a transaction, for which other processes wait.
+        // In small batches, ordered by id: each batch is a transaction that other processes wait for.
         for batch in waiting.iter().collect::<Vec<_>>().chunks(MAX_COUNTS) {
             let used = batch.iter().map(|(at, used)| (**at, **used)).collect();
             let totals = store.add_device_usage(used).await?;
@@ -339,7 +341,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The number of a day (UTC).
+/// Returns the number of a day (UTC), counted from 1970.
 fn day(now: Timestamp) -> i64 {
     now.micros().div_euclid(day_micros())
 }
@@ -353,8 +355,8 @@ fn day_micros() -> i64 {
     i64::try_from(DAY.as_micros()).unwrap_or(i64::MAX)
 }
 
-/// Equal for a platform, a bound and a day: one alarm, however often it is raised, and of however many networks. A network
-/// is not named: addresses are not stored.
+/// Returns the alarm's detail. It is the same for a platform, quota and day, so that there is one alarm however often
+/// it is raised and for however many networks. It names no network, because addresses are not stored.
 fn detail(reached: Reached, number: i64) -> String {
     let began = Timestamp::from_micros(number.saturating_mul(day_micros())).to_string();
     let date = began.split('T').next().unwrap_or_default();
@@ -387,7 +389,7 @@ fn detail(reached: Reached, number: i64) -> String {
     }
 }
 
-/// Writes again and again, as long as the process runs.
+/// Starts the task that writes the counts until the process ends.
 pub fn watch(store: Store, quotas: Arc<Quotas>, clock: fn() -> Timestamp) {
     tokio::spawn(async move {
         let mut ticks = interval(EVERY);

@@ -1,8 +1,8 @@
-//! Free space on the database's disk. Device reports never use up the rest, which notifications need: below a reserve,
-//! and for a minute after a write found the disk full, their requests are answered 503.
+//! Free space on the database's disk. Device reports must not use up the rest, which notifications need. Below a
+//! reserve, and for a minute after a write found the disk full, device requests get 503.
 //!
-//! A task checks once a second, and tries to write while the disk is full: so requests only read flags in memory, and
-//! everything continues without traffic when there is space again.
+//! A task checks the space once a second, and tries to write while the disk is full. So requests only read flags in
+//! memory, and everything continues without traffic once there is space again.
 
 use super::admission::Gate;
 use crate::config::Reserve;
@@ -16,14 +16,15 @@ use storage::{Disk, Space, Store, chain};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 const EVERY: Duration = Duration::from_secs(1);
-/// How long devices are refused after a write found no room, and when they may try again.
+/// How long device requests are refused after a write found the disk full; also the time after which they may be
+/// repeated.
 const REFUSED_FOR: Duration = Duration::from_secs(60);
-/// The default reserve: the larger of these bytes and this part of the disk.
+/// Default reserve: the larger of this number of bytes and this fraction of the disk.
 const RESERVE_BYTES: u64 = 2 * 1024 * 1024 * 1024;
 const RESERVE_PART: u64 = 20;
 
 impl Reserve {
-    /// Whether less than the reserve is free.
+    /// Returns whether less space than the reserve is free.
     pub fn is_used(self, space: Space) -> bool {
         let reserve = match self {
             Self::Automatic => RESERVE_BYTES.max(space.total / RESERVE_PART),
@@ -33,13 +34,13 @@ impl Reserve {
     }
 }
 
-/// The room on the disk, as the task saw it last.
+/// Free space on the disk, as of the task's last check.
 #[derive(Debug)]
 pub struct Room {
     reserve: Reserve,
     is_low: AtomicBool,
     was_full: AtomicBool,
-    /// When the alarm about the reserve was raised last.
+    /// When the alarm about the reserve was last raised.
     alarmed_at: Mutex<Option<Instant>>,
 }
 
@@ -53,10 +54,10 @@ impl Room {
         }
     }
 
-    /// Whether a device may add something.
+    /// Checks that a device may store something.
     ///
     /// # Errors
-    /// It may not, since too little room is left.
+    /// 503 if too little space is left.
     pub fn check(&self, disk: &Disk, now: Instant) -> Result<(), Error> {
         if self.is_low.load(Ordering::Relaxed) || disk.is_full() || disk.was_full(now, REFUSED_FOR)
         {
@@ -65,7 +66,7 @@ impl Room {
         Ok(())
     }
 
-    /// Reads the room on the disk, and tries to write if it is full.
+    /// Reads the free space on the disk, and tries to write if the disk is full.
     pub async fn refresh(&self, store: &Store) {
         let disk = store.disk();
         if disk.is_full()
@@ -100,7 +101,7 @@ impl Room {
         }
     }
 
-    /// Whether the alarm is due: an hour after it was stored last.
+    /// Returns whether the alarm is due: an hour after it was last stored.
     fn is_alarm_due(&self, now: Instant) -> bool {
         let alarmed_at = *self
             .alarmed_at
@@ -117,7 +118,7 @@ impl Room {
     }
 }
 
-/// Raises the alarm about the reserve. Returns whether it is stored.
+/// Raises the alarm about the reserve. Returns whether it was stored.
 async fn raise(store: &Store) -> bool {
     let detail = "less of the disk is free than `devices.disk_reserve`: devices get 503, and notifications are \
          accepted until the disk is full; free some space";
@@ -133,7 +134,7 @@ async fn raise(store: &Store) -> bool {
     true
 }
 
-/// Refreshes it again and again, as long as the process runs.
+/// Starts the task that checks the disk until the process ends.
 pub fn watch(store: Store, room: Arc<Room>) {
     tokio::spawn(async move {
         let mut ticks = interval(EVERY);

@@ -1,7 +1,8 @@
-//! The token by which a customer's own server signs a login: a JSON Web Token (RFC 7519) with HS256, whose `sub` is the
-//! external id. Every copy of the app contains the publishable key; only the app's server knows who is logged in.
+//! The token with which an app's own server signs a login: a JSON Web Token (RFC 7519) with HS256 and the customer's
+//! external id as `sub`. Every copy of the app contains the publishable key, but only the app's server knows who is
+//! logged in.
 //!
-//! The format is small enough to parse here: the libraries for it bring a second set of cryptography.
+//! The format is simple enough to parse here; JWT libraries would bring in a second cryptography implementation.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -12,36 +13,36 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Number, Value};
 
-/// Maximum length of a token in bytes.
+/// Maximum length of a token, in bytes.
 pub const MAX_BYTES: usize = 4096;
-/// How long a token may be valid: a stolen one is soon of no use.
+/// Maximum validity of a token, so that a stolen one soon becomes useless.
 const MAX_VALIDITY_SECONDS: i64 = 24 * 3600;
-/// How much the clocks of two servers may differ.
+/// Accepted difference between the clocks of two servers.
 const LEEWAY_SECONDS: i64 = 60;
 const MICROS: i64 = 1_000_000;
-/// The year 5138. As milliseconds it would be 1973.
+/// The year 5138. A value above it is probably in milliseconds: this one would be in 1973.
 const MAX_SECONDS: i64 = 100_000_000_000;
 
-/// The header of a token (RFC 7515, section 4).
+/// Header of a token (RFC 7515, section 4).
 #[derive(Deserialize)]
 struct Header {
     alg: String,
-    /// Extensions that must be understood: none is.
+    /// Extensions that a verifier must support; none is supported.
     crit: Option<Vec<String>>,
 }
 
-/// The claims of a token, once its signature is verified.
+/// Claims of a token whose signature is verified.
 struct Claims {
     sub: String,
-    /// When it expires, in microseconds since 1970.
+    /// When the token expires, in microseconds since 1970.
     exp_micros: i64,
-    /// Before when it is not valid, in microseconds since 1970; at any time when absent.
+    /// When the token becomes valid, in microseconds since 1970; at any time if absent.
     nbf_micros: Option<i64>,
-    /// The device for which it was issued; any when absent.
+    /// Device for which the token was issued; any device if absent.
     device_id: Option<DeviceId>,
 }
 
-/// A login that a token is to prove.
+/// The login that a token must prove.
 #[derive(Debug, Clone, Copy)]
 pub struct Expected<'a> {
     pub external_id: &'a str,
@@ -52,7 +53,7 @@ pub struct Expected<'a> {
 /// Checks that a token signed with this secret proves a login.
 ///
 /// # Errors
-/// What is wrong with it, for the app's engineers. No part of the token is in it.
+/// What is wrong with the token, for the app's developers. Contains no part of the token.
 pub fn check(
     token: &str,
     secret: &SecretString,
@@ -91,7 +92,7 @@ pub fn check(
     Ok(())
 }
 
-/// The claims of a token that is signed with this secret.
+/// Verifies the signature of a token with this secret, and returns its claims.
 fn signed(token: &str, secret: &SecretString) -> Result<Map<String, Value>, &'static str> {
     let parts = token
         .rsplit_once('.')
@@ -119,7 +120,7 @@ fn signed(token: &str, secret: &SecretString) -> Result<Map<String, Value>, &'st
     part(claims).ok_or("its second part is not base64url (without `=`) of a JSON object")
 }
 
-/// Reads the claims of a token whose signature is verified.
+/// Parses the claims of a token whose signature is verified.
 fn claims(claims: Map<String, Value>) -> Result<Claims, &'static str> {
     let sub = match claims.get("sub") {
         Some(Value::String(sub)) => sub.clone(),
@@ -151,7 +152,7 @@ fn claims(claims: Map<String, Value>) -> Result<Claims, &'static str> {
     })
 }
 
-/// A date in seconds, which may have a fraction (RFC 7519, section 2, "NumericDate"), in microseconds.
+/// Converts a date in seconds, possibly with a fraction (RFC 7519, section 2, "NumericDate"), to microseconds.
 fn micros(seconds: &Number) -> Option<i64> {
     if let Some(whole) = seconds.as_i64() {
         return Some(whole.saturating_mul(MICROS));

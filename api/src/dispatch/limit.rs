@@ -1,46 +1,47 @@
-//! How many calls to Temporal run at once. Pure: time is an argument.
+//! The limit on concurrent calls to Temporal. Pure: time is an argument.
 //!
-//! As in TCP Vegas (<https://doi.org/10.1145/190314.190317>): a call that takes much longer than the fastest one of late has
-//! waited at the server, and more calls at once would only wait longer. A server that is far away takes any number of them
-//! as fast as one.
+//! Works like TCP Vegas (<https://doi.org/10.1145/190314.190317>): a call that takes much longer than the fastest
+//! recent one was queued at the server, and more concurrent calls would only wait longer. A distant server that is not
+//! busy handles many calls as fast as one.
 
 use std::time::Duration;
 
-/// The bounds of the limit. A dev server on this machine takes no more than four at once without a queue.
+/// Bounds of the limit. A dev server on the same machine handles at most four concurrent calls without queuing.
 const LEAST: f64 = 4.0;
 const GREATEST: f64 = 64.0;
-/// A call that took less than this many times as long as the fastest one has not waited.
+/// A call that took less than this multiple of the fastest call's time was not queued.
 const NEAR: f64 = 2.0;
-/// A call that took more than this many times as long has waited.
+/// A call that took more than this multiple was queued.
 const FAR: f64 = 3.0;
-/// Decrease of the limit by a call that has waited: a tenth in a round in which each has.
+/// Total decrease of the limit in a round in which every call was queued: a tenth.
 const SLOWED: f64 = 0.1;
-/// The part of the limit that is left when the server refuses a call.
+/// Fraction to which the limit is reduced when the server refuses a call.
 const HALF: f64 = 0.5;
-/// How long the fastest call counts. Then half of the limit shows again how fast the server is without a queue.
+/// How long the fastest call is used. After that, the limit is halved to measure the server's speed without a queue
+/// again.
 const MEMORY: Duration = Duration::from_secs(30);
 
-/// The limit, and what it follows from.
+/// The limit, with the measurements that it is based on.
 #[derive(Debug)]
 pub struct Limit {
     calls: f64,
-    /// How long the fastest call of late took, and when it was answered.
+    /// Duration of the fastest recent call, and when it was answered.
     fastest: Option<(Duration, Duration)>,
-    /// When the limit was halved last: calls that began before say nothing about what is left of it.
+    /// When the limit was last halved. Calls that began earlier do not change the new limit.
     halved_at: Duration,
 }
 
 #[derive(Debug, Clone, Copy)]
 pub struct Call {
-    /// When it began. Both times are since any moment in the past.
+    /// When the call began. Both times are relative to the same arbitrary moment.
     pub began_at: Duration,
     pub answered_at: Duration,
-    /// Whether another signal waited for its end. A limit that nothing waits for does not grow.
+    /// Whether another signal was waiting for this call to end. The limit does not grow if nothing waits for it.
     pub was_awaited: bool,
 }
 
 impl Limit {
-    /// The limit of a process that has called nothing yet.
+    /// Returns the initial limit of a process.
     pub const fn new() -> Self {
         Self {
             calls: LEAST,
@@ -58,7 +59,8 @@ impl Limit {
         self.calls as usize
     }
 
-    /// Follows a call that Temporal took. In a round of as many calls as the limit allows, it grows by one.
+    /// Adjusts the limit after a call that Temporal accepted. It grows by one per round, which has as many calls as the
+    /// limit.
     pub fn taken(&mut self, call: Call) {
         let took = call.answered_at.saturating_sub(call.began_at);
         let (mut fastest, at) = self.fastest.unwrap_or((took, call.answered_at));
@@ -77,7 +79,7 @@ impl Limit {
         }
     }
 
-    /// Follows a call that Temporal refused since a limit of its own is reached.
+    /// Adjusts the limit after a call that Temporal refused because one of its own limits was reached.
     pub fn refused(&mut self, call: Call) {
         self.halve(call);
     }
@@ -96,8 +98,8 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
-    /// Calls a server for this long, always with as many calls at once as the limit allows, and returns how many it took. Its
-    /// answer to a call takes this long, by the number of the call and by how many run at once.
+    /// Calls a simulated server for a period, with as many concurrent calls as the limit allows, and returns the number
+    /// of calls. `took` gives the duration of a call from its number and the number of concurrent calls.
     fn call(
         limit: &mut Limit,
         from: Duration,

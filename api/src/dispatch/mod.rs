@@ -1,9 +1,9 @@
-//! Signals Temporal that a purchase has new notifications. Per purchase, at most one signal is pending: further
-//! notifications are merged into it. Memory is bounded, and ingress never waits for Temporal.
+//! Signals to Temporal that purchases have new notifications. Each purchase has at most one pending signal, into which
+//! further notifications are merged. Memory is bounded, and ingress never waits for Temporal.
 //!
-//! The inbox holds the notifications, so a lost signal loses nothing: `refill` reads back from the inbox what does not
-//! fit in memory, and at the start what the process before may not have signalled. `plan`, which is pure, decides when
-//! to signal; `send` sends the signals, as many at once as `limit` finds that Temporal takes.
+//! The inbox holds the notifications, so a lost signal loses nothing. `refill` reads back from the inbox what does not
+//! fit in memory and, at startup, what the previous process may not have signalled. `plan`, which is pure, decides when
+//! to signal. `send` sends the signals, as many concurrently as `limit` allows.
 
 mod limit;
 mod plan;
@@ -23,24 +23,24 @@ use tokio::time::Instant;
 use workflows::failing::FailingActivity;
 use workflows::signal::{DestinationSignal, Signal};
 
-/// Maximum number of purchases in memory that have an unsent signal; beyond that the inbox is the queue.
+/// Maximum number of purchases in memory that have an unsent signal; beyond it, the inbox is the queue.
 pub const DEFAULT_CAPACITY: usize = 10_000;
 
-/// The calls that the HTTP edge makes to Temporal. Tests implement it without a server.
+/// Calls that the HTTP edge makes to Temporal. Tests implement them without a server.
 pub trait Engine: Send + Sync + 'static {
-    /// Sends one signal to a purchase's workflow, and starts a run when none is open.
+    /// Sends one signal to a purchase's workflow, and starts a run if none is open.
     fn signal(&self, key: CollapseKey, signal: Signal) -> BoxFuture<'_, Result<(), EngineError>>;
-    /// The status of the open run; `None` when no run is open.
+    /// Returns the status of the open run; `None` if no run is open.
     fn status(
         &self,
         key: CollapseKey,
     ) -> BoxFuture<'_, Result<Option<serde_json::Value>, EngineError>>;
-    /// The activities of an open run that fail and are tried again, by its workflow id; none when no run is open.
+    /// Returns the activities of the open run with this workflow id that fail and are retried; none if no run is open.
     fn failing(
         &self,
         workflow_id: String,
     ) -> BoxFuture<'_, Result<Vec<FailingActivity>, EngineError>>;
-    /// Sends one signal to a destination's workflow, and starts a run when none is open.
+    /// Sends one signal to a destination's workflow, and starts a run if none is open.
     fn signal_destination(
         &self,
         id: DestinationId,
@@ -48,25 +48,26 @@ pub trait Engine: Send + Sync + 'static {
     ) -> BoxFuture<'_, Result<(), EngineError>>;
     /// Starts the workflow that supervises a destination, or signals its open run, because deliveries are pending.
     fn supervise(&self, id: DestinationId) -> BoxFuture<'_, Result<(), EngineError>>;
-    /// Starts a destination's stream of device events, or signals its open run, because events are pending. Returns at
-    /// once.
+    /// Starts a destination's stream of device events, or signals its open run, because events are pending. Does not
+    /// wait.
     fn stream(&self, id: DestinationId);
-    /// Starts the verification of a platform's claims, or signals its open run, because claims are new. Returns at once.
+    /// Starts the verification of a platform's claims, or signals its open run, because there are new claims. Does not
+    /// wait.
     fn verify_claims(&self, id: PlatformId);
-    /// Whether Temporal answered the last periodic check, some seconds ago at most.
+    /// Returns whether Temporal responded to the last periodic check, at most a few seconds ago.
     fn is_connected(&self) -> bool;
 }
 
-/// Why Temporal did not take a call.
+/// Why Temporal did not accept a call.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
-    /// Temporal does not answer; a later attempt may succeed.
+    /// Temporal does not respond; a later attempt may succeed.
     #[error("the workflow engine does not answer: {0}")]
     Unavailable(String),
-    /// A limit of Temporal's own is reached; a later attempt, with fewer calls at once, may succeed.
+    /// One of Temporal's own limits is reached; a later attempt with fewer concurrent calls may succeed.
     #[error("the workflow engine takes no more calls at the moment: {0}")]
     Exhausted(String),
-    /// Temporal rejects the call; a repetition would be rejected too.
+    /// Temporal rejects the call, and would reject a repetition too.
     #[error("the workflow engine refuses: {0}")]
     Rejected(String),
 }
@@ -85,7 +86,7 @@ impl Dispatch {
         Self::with_capacity(engine, store, DEFAULT_CAPACITY)
     }
 
-    /// Starts the dispatcher with another maximum number of purchases in memory.
+    /// Starts the dispatcher with a different maximum number of purchases in memory.
     pub fn with_capacity(engine: Arc<dyn Engine>, store: Store, capacity: usize) -> Self {
         let shared = Arc::new(Shared {
             plan: Mutex::new(Plan::new(capacity)),
@@ -104,7 +105,7 @@ impl Dispatch {
         }
     }
 
-    /// Adds a new row of the inbox to the plan, in the trace of the running task. Takes a short lock and never waits for
+    /// Adds a new inbox row to the plan, in the trace of the current task. Takes a short lock and never waits for
     /// Temporal.
     pub fn notify(&self, key: CollapseKey, seq: i64, quiet_ms: i64, cap_ms: Option<i64>) {
         self.shared.notify(UnsentSignal {
@@ -116,7 +117,7 @@ impl Dispatch {
         });
     }
 
-    /// Adds a row of the inbox that may be in the plan already.
+    /// Adds an inbox row that may already be in the plan.
     pub fn notify_again(&self, key: CollapseKey, seq: i64, quiet_ms: i64, cap_ms: Option<i64>) {
         self.shared.notify_again(UnsentSignal {
             key,
@@ -127,7 +128,7 @@ impl Dispatch {
         });
     }
 
-    /// Adds a new row of the inbox that is settled without a window: sends a flush, which a hold stops.
+    /// Adds a new inbox row that is settled without a window: sends a flush, which a hold prevents from taking effect.
     pub fn flush(&self, key: CollapseKey, seq: i64) {
         let now = self.shared.now_ms();
         self.shared.plan().flush(
@@ -144,30 +145,30 @@ impl Dispatch {
         self.shared.room_freed.notify_one();
     }
 
-    /// Reads the rows without an outcome from the inbox, from this sequence number on, each with the rest of its
-    /// window. Used for rows that the approval of their topic released.
+    /// Reads inbox rows without an outcome again, from this sequence number on, each with the rest of its window. Used
+    /// for rows that were released by the approval of their topic.
     pub fn read_again_from(&self, seq: i64) {
         self.shared.plan().mark_missed_from(seq);
         self.shared.room_freed.notify_one();
     }
 
-    /// The calls to Temporal, for signals and queries of admins.
+    /// Returns the engine, for admins' signals and queries.
     pub fn engine(&self) -> &dyn Engine {
         &*self.shared.engine
     }
 
-    /// Number of purchases in memory that have an unsent signal.
+    /// Returns the number of purchases in memory that have an unsent signal.
     pub fn unsignalled_purchases(&self) -> usize {
         self.shared.plan().unsignalled_purchases()
     }
 }
 
-/// The state that tasks and handles share.
+/// State that the tasks and handles share.
 struct Shared {
     plan: Mutex<Plan>,
-    /// Wakes `send`: the plan has a new step.
+    /// Wakes `send` because the plan has a new step.
     plan_changed: Notify,
-    /// Wakes `refill`: a signal was sent, so that memory may have room, or rows were missed.
+    /// Wakes `refill` because a signal was sent, so that memory may have room, or because rows were missed.
     room_freed: Notify,
     engine: Arc<dyn Engine>,
     began: Instant,
@@ -208,7 +209,7 @@ impl Shared {
     }
 }
 
-/// The two tasks, which are aborted when this is dropped.
+/// The two tasks, which are aborted on drop.
 struct Tasks([JoinHandle<()>; 2]);
 
 impl Drop for Tasks {

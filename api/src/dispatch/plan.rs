@@ -1,22 +1,22 @@
-//! Decides when to send which signal. Pure: time is an argument (milliseconds of any monotonic clock).
+//! Decides when to send which signal. Pure: time is an argument, in milliseconds of any monotonic clock.
 //!
 //! Every step costs O(log n). A key is in exactly one of four places: `due` (it has an unsent signal), `backlog` (its
-//! rows are from before the start of the process, and perhaps signalled already), in flight (the call is running), or
-//! `resting` (all rows are signalled; the key is kept to limit the rate of its next signals).
+//! rows are older than the process and may already be signalled), in flight (the call is running), or `resting` (all
+//! rows are signalled; the key is kept to limit the rate of its next signals).
 
 use domain::time::duration;
 use domain::{CollapseKey, TraceContext};
 use std::collections::{BTreeSet, HashMap};
 use workflows::signal::Notified;
 
-/// A busy key is signalled at most this often per window.
+/// Maximum number of signals of a busy key per window.
 const SIGNALS_PER_WINDOW: i64 = 12;
-/// The minimum time between two signals of one key is a twelfth of its window, and at least this.
+/// Lower bound of the minimum time between two signals of a key, which is a twelfth of its window.
 const SHORTEST_SPACING_MS: i64 = 20;
-/// The minimum time between two signals of one key never exceeds this, however long its window is.
+/// Upper bound of the minimum time between two signals of a key, however long its window is.
 const LONGEST_SPACING_MS: i64 = 300_000;
-/// Number of new rows per second from which on the first signal of a window waits for this spacing, too: accepting
-/// comes first, and what comes meanwhile needs no signal of its own.
+/// Number of new rows per second above which even the first signal of a window waits for this minimum time. Accepting
+/// has priority, and rows that arrive meanwhile need no signal of their own.
 const CROWD: i64 = 1_000;
 const SECOND_MS: i64 = 1_000;
 /// First and longest back-off of a key whose signal failed; doubled each time.
@@ -24,30 +24,30 @@ const KEY_BACKOFF: Backoff = Backoff {
     first_ms: 100,
     longest_ms: 10_000,
 };
-/// First and longest pause of all keys while Temporal does not answer; doubled each time.
+/// First and longest pause of all keys while Temporal does not respond; doubled each time.
 const PAUSE: Backoff = Backoff {
     first_ms: 100,
     longest_ms: 5_000,
 };
-/// After this many failures in a row, over all keys, Temporal counts as down, and all keys pause.
+/// Number of failures in a row, over all keys, after which Temporal counts as down and all keys pause.
 const FAILURES_BEFORE_PAUSE: u32 = 4;
 
-/// A wait that is doubled with each failure.
+/// A wait that doubles with each failure.
 #[derive(Clone, Copy)]
 struct Backoff {
     first_ms: i64,
     longest_ms: i64,
 }
 
-/// One row of the inbox that may not be signalled yet.
+/// An inbox row that may not be signalled yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UnsentSignal {
     pub key: CollapseKey,
     pub seq: i64,
     pub quiet_ms: i64,
-    /// Time until the platform's `max_wait` ends the window, if it has one.
+    /// Time until the platform's `max_wait` ends the window, in milliseconds; `None` if the platform has no `max_wait`.
     pub cap_ms: Option<i64>,
-    /// The trace that it belongs to.
+    /// Trace that the row belongs to.
     pub trace: Option<TraceContext>,
 }
 
@@ -63,44 +63,44 @@ pub enum PlannedAction {
     Idle,
 }
 
-/// The state of one key.
+/// State of a key.
 #[derive(Debug)]
 struct KeyEntry {
-    /// The highest sequence number of its rows.
+    /// Highest sequence number of the key's rows.
     newest: i64,
     quiet_until: i64,
-    /// When `max_wait` ends its window.
+    /// When `max_wait` ends the key's window.
     cap_until: Option<i64>,
     /// Minimum time between two signals, in milliseconds.
     spacing: i64,
     /// Rows up to this sequence number are signalled.
     signalled: i64,
-    /// Number of rows that no sent signal covers, and how many of them the running call covers.
+    /// Number of rows that no sent signal covers, and how many of those the running call covers.
     unsignalled: (i64, i64),
-    /// The newest row that needs a flush, and the newest that the running call flushes.
+    /// Newest row that needs a flush, and the newest one that the running call flushes.
     flush: (Option<i64>, Option<i64>),
     place: KeyPlace,
-    /// The earliest time of its next signal.
+    /// Earliest time of the key's next signal.
     not_before: i64,
     /// Number of failed calls in a row.
     failures: u32,
-    /// The trace of the first row that no signal covers, and that of the first one that the running call covers.
+    /// Trace of the first row that no signal covers, and of the first row that the running call covers.
     trace: (Option<TraceContext>, Option<TraceContext>),
 }
 
-/// The set that contains a key, with its time there.
+/// The set that contains a key, with the key's position in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum KeyPlace {
-    /// Signalled at this time.
+    /// To be signalled at this time.
     Due(i64),
-    /// Signalled when no key is due, highest sequence number first.
+    /// To be signalled when no key is due, highest sequence number first.
     Backlog(i64),
     InFlight,
-    /// Forgotten at this time.
+    /// To be dropped at this time.
     Resting(i64),
 }
 
-/// The keys in memory and their times.
+/// The keys in memory, with their times.
 #[derive(Debug)]
 pub struct Plan {
     capacity: usize,
@@ -108,7 +108,7 @@ pub struct Plan {
     due: BTreeSet<(i64, CollapseKey)>,
     backlog: BTreeSet<(i64, CollapseKey)>,
     resting: BTreeSet<(i64, CollapseKey)>,
-    /// Rows from this sequence number on may not be in memory.
+    /// Sequence number from which on rows may be missing in memory.
     missed_from: Option<i64>,
     /// Number of failed calls in a row, over all keys.
     failures: u32,
@@ -117,18 +117,18 @@ pub struct Plan {
     arrivals: Arrivals,
 }
 
-/// How many rows came within a second.
+/// Counts the rows that arrive per second.
 #[derive(Debug, Default)]
 struct Arrivals {
-    /// When the second began in which rows are counted.
+    /// When the current second began.
     since: i64,
     count: i64,
-    /// Whether the second before was crowded.
+    /// Whether the previous second was crowded.
     was_crowded: bool,
 }
 
 impl Plan {
-    /// An empty plan of at most `capacity` keys.
+    /// Creates an empty plan for at most `capacity` keys.
     pub fn new(capacity: usize) -> Self {
         Self {
             capacity: capacity.max(1),
@@ -143,8 +143,8 @@ impl Plan {
         }
     }
 
-    /// Adds one row that may have been added before: one that was read from the inbox, or that a store repeated. It is
-    /// known if its sequence number is not above the newest.
+    /// Adds a row that may have been added before, because it was read from the inbox or repeated by a store. A
+    /// sequence number that is not above the newest counts as known.
     pub fn notify_again(&mut self, now: i64, unsent: UnsentSignal) {
         let is_known = |entry: &KeyEntry| {
             unsent.seq <= entry.newest && !matches!(entry.place, KeyPlace::Backlog(_))
@@ -154,15 +154,15 @@ impl Plan {
         }
     }
 
-    /// Adds one new row. Its sequence number may be below the newest: processes commit in another order than they
-    /// number, and a database that failed over numbers again. If memory has no room for its key, the row is marked as
-    /// missed and read back from the inbox later.
+    /// Adds a new row. Its sequence number may be below the newest, because processes commit in a different order than
+    /// they number, and a database that failed over may reuse numbers. If memory has no room for the key, the row is
+    /// marked as missed and read back from the inbox later.
     pub fn notify(&mut self, now: i64, unsent: UnsentSignal) {
         if !self.entries.contains_key(&unsent.key) && !self.make_room() {
             self.mark_missed_from(unsent.seq);
             return;
         }
-        // What waits takes half of the memory at most: the rest would be read back from the inbox.
+        // Waiting keys may take half of the memory at most; the rest would have to be read back from the inbox.
         let may_wait = self.arrivals.add(now) && self.room() > self.capacity / 2;
         let is_first = !self.entries.contains_key(&unsent.key);
         let entry = self
@@ -175,15 +175,15 @@ impl Plan {
         }
         match entry.place {
             KeyPlace::Resting(at) if is_new => self.resting.remove(&(at, unsent.key)),
-            // Also the row that was read from the inbox before this call.
+            // Includes a row that was read from the inbox before this call.
             KeyPlace::Backlog(seq) => self.backlog.remove(&(seq, unsent.key)),
             KeyPlace::Resting(_) | KeyPlace::Due(_) | KeyPlace::InFlight => return,
         };
         self.queue(unsent.key, now);
     }
 
-    /// Adds the newest row of a purchase from before the start of the process. If memory has no room for its key, it is
-    /// left to the sweep.
+    /// Adds the newest row of a purchase from before the process started. If memory has no room for the key, the sweep
+    /// handles it.
     pub fn add_to_backlog(&mut self, now: i64, unsent: UnsentSignal) {
         if self.entries.contains_key(&unsent.key) || self.backlog_room() == 0 || !self.make_room() {
             return;
@@ -195,8 +195,8 @@ impl Plan {
         self.backlog.insert((unsent.seq, unsent.key));
     }
 
-    /// Adds one row that needs a flush, which is sent without spacing. If memory has no room for its key, the row is
-    /// read back later, and settled at the end of its window like any other.
+    /// Adds a row that needs a flush, which is sent without the minimum time between signals. If memory has no room for
+    /// the key, the row is read back later and settled at the end of its window like any other.
     pub fn flush(&mut self, now: i64, unsent: UnsentSignal) {
         self.notify(now, unsent);
         let Some(entry) = self.entries.get_mut(&unsent.key) else {
@@ -247,18 +247,18 @@ impl Plan {
         }
     }
 
-    /// Whether a signal is to be sent now: whether [`Plan::next`] would return one.
+    /// Returns whether [`Plan::next`] would return a signal now.
     pub fn has_due(&self, now: i64) -> bool {
         let is_due = self.due.first().is_some_and(|&(at, _)| at <= now);
         self.paused_until <= now && (is_due || !self.backlog.is_empty())
     }
 
-    /// The trace of the first row that the running call for a key covers.
+    /// Returns the trace of the first row that the running call for a key covers.
     pub fn trace(&self, key: CollapseKey) -> Option<TraceContext> {
         self.entries.get(&key)?.trace.1
     }
 
-    /// Records that Temporal took a signal, which covers the rows up to `through`.
+    /// Records that Temporal accepted a signal that covers the rows up to `through`.
     pub fn sent(&mut self, now: i64, key: CollapseKey, through: i64) {
         self.failures = 0;
         self.paused_until = i64::MIN;
@@ -284,16 +284,16 @@ impl Plan {
         }
     }
 
-    /// Forgets what Temporal took: it was emptied.
+    /// Drops everything that Temporal accepted, because Temporal was emptied.
     pub fn forget_sent(&mut self) {
         self.forget_rested(i64::MAX);
     }
 
-    /// Records that Temporal did not answer: the key becomes due again after its back-off. Returns whether this failure
-    /// begins the first pause of all keys.
+    /// Records that Temporal did not respond: the key becomes due again after its back-off. Returns whether this
+    /// failure begins the first pause of all keys.
     pub fn failed(&mut self, now: i64, key: CollapseKey) -> bool {
         let mut pauses = false;
-        // A call that fails during a pause began before it, alongside those that caused it.
+        // A call that fails during a pause began before it, together with those that caused it.
         if self.paused_until <= now {
             self.failures = self.failures.saturating_add(1);
             if self.failures >= FAILURES_BEFORE_PAUSE {
@@ -311,22 +311,22 @@ impl Plan {
         pauses
     }
 
-    /// Removes a key whose signal Temporal rejected. The sweep finds the purchase later.
+    /// Drops a key whose signal Temporal rejected. The sweep finds the purchase later.
     pub fn refused(&mut self, key: CollapseKey) {
         self.entries.remove(&key);
     }
 
-    /// The lowest sequence number of the rows that may not be in memory.
+    /// Returns the sequence number from which on rows may be missing in memory.
     pub const fn missed_from(&self) -> Option<i64> {
         self.missed_from
     }
 
-    /// Records that rows from this sequence number on may not be in memory.
+    /// Records that rows from this sequence number on may be missing in memory.
     pub fn mark_missed_from(&mut self, seq: i64) {
         self.missed_from = Some(self.missed_from.map_or(seq, |from| from.min(seq)));
     }
 
-    /// Call it before rows above `cursor` are read from the inbox. From then on, rows above it no longer count as
+    /// Must be called before rows above `cursor` are read from the inbox. From then on, these rows no longer count as
     /// missed.
     pub fn about_to_read(&mut self, cursor: i64) {
         if self.missed_from.is_some_and(|from| from > cursor) {
@@ -334,12 +334,12 @@ impl Plan {
         }
     }
 
-    /// Number of further keys that fit: resting keys make room.
+    /// Returns the number of further keys that fit. Resting keys do not count, because they can be dropped.
     pub fn room(&self) -> usize {
         self.capacity.saturating_sub(self.unsignalled_purchases())
     }
 
-    /// Number of further keys that fit into the backlog, which takes half of the memory at most.
+    /// Returns the number of further keys that fit in the backlog, which takes half of the memory at most.
     pub fn backlog_room(&self) -> usize {
         self.capacity
             .div_ceil(2)
@@ -347,7 +347,7 @@ impl Plan {
             .min(self.room())
     }
 
-    /// Number of keys that are due, in the backlog or in flight.
+    /// Returns the number of keys that are due, in the backlog or in flight.
     pub fn unsignalled_purchases(&self) -> usize {
         self.entries.len().saturating_sub(self.resting.len())
     }
@@ -400,7 +400,7 @@ impl KeyEntry {
         }
     }
 
-    /// Adds one row. Returns false for the newest one: it was added before.
+    /// Adds a row. Returns false if it is the newest one, which was added before.
     fn add(&mut self, now: i64, unsent: UnsentSignal) -> bool {
         if unsent.seq == self.newest {
             return false;
@@ -415,7 +415,7 @@ impl KeyEntry {
             .max(quiet_ms / SIGNALS_PER_WINDOW)
             .min(LONGEST_SPACING_MS);
         let cap = unsent.cap_ms.map(|ms| now.saturating_add(ms.max(0)));
-        // A cap in the past belongs to an earlier window, which has ended.
+        // A cap in the past belongs to an earlier window that has already ended.
         self.cap_until = match self.cap_until.filter(|&until| until > now) {
             Some(until) => Some(cap.map_or(until, |cap| cap.min(until))),
             None => cap,
@@ -436,7 +436,7 @@ impl KeyEntry {
 }
 
 impl Arrivals {
-    /// Counts a row; returns whether so many come that signals wait.
+    /// Counts a row. Returns whether rows arrive so fast that first signals must wait.
     fn add(&mut self, now: i64) -> bool {
         let age = now.saturating_sub(self.since);
         if age >= SECOND_MS {
@@ -453,7 +453,7 @@ impl Arrivals {
 }
 
 impl Backoff {
-    /// The wait before the next attempt, after `failures` earlier failures in a row.
+    /// Returns the wait before the next attempt after `failures` earlier failures in a row.
     fn after(self, failures: u32) -> i64 {
         self.first_ms
             .saturating_mul(1_i64 << failures.min(20))

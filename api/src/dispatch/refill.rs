@@ -1,9 +1,9 @@
-//! Reads rows back from the inbox: those that did not fit in memory, and the newest ones without an outcome, at the start
-//! and when Temporal was emptied.
+//! Reads rows back from the inbox: those that did not fit in memory and, at startup or after Temporal was emptied, the
+//! newest ones without an outcome.
 //!
-//! What the process before this one signalled is not stored, so a start repeats signals, which is harmless. Its cost is
-//! limited: one signal for each purchase, only while no other signal is due, and for the newest [`START_LIMIT`]
-//! purchases. The sweep signals older ones once they are overdue.
+//! It is not stored which purchases the previous process signalled, so a restart repeats signals, which is harmless.
+//! The cost is limited: one signal for each purchase, only while no other signal is due, and only for the newest
+//! [`START_LIMIT`] purchases. The sweep signals older ones once they are overdue.
 
 use super::Shared;
 use super::plan::UnsentSignal;
@@ -14,25 +14,25 @@ use std::time::Duration;
 use storage::{Open, Store, chain};
 use tokio::time::{Instant, sleep, timeout};
 
-/// Maximum number of purchases that a start signals.
+/// Maximum number of purchases that are signalled at startup.
 const START_LIMIT: usize = 10_000;
-/// Maximum number of rows of one read.
+/// Maximum number of rows in one read.
 const PAGE: usize = 500;
-/// The pause after the database did not answer.
+/// Pause after the database did not respond.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Time between two checks whether Temporal was emptied, of which the sweep takes note.
+/// Time between two checks whether Temporal was emptied, which the sweep detects and records.
 const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Whether Temporal was emptied since this process started.
+/// Detects that Temporal was emptied while this process was running.
 #[derive(Default)]
 struct Losses {
-    /// When it was emptied last; `None` before the first check.
+    /// When Temporal was last emptied; `None` before the first check.
     last: Option<Option<Timestamp>>,
     checked_at: Option<Instant>,
 }
 
 impl Losses {
-    /// Whether Temporal was emptied since the last call. Checks at most once in [`CHECK_INTERVAL`].
+    /// Returns whether Temporal was emptied since the last call. Checks at most once in [`CHECK_INTERVAL`].
     async fn is_new(&mut self, store: &Store) -> bool {
         if self
             .checked_at
@@ -57,11 +57,11 @@ impl Losses {
     }
 }
 
-/// The reading of the inbox at the start, from its newest row backwards.
+/// Progress of reading the inbox at startup, from its newest row backwards.
 struct StartPass {
-    /// The rows below this sequence number are still to be read; `None` when all are, or enough.
+    /// Rows below this sequence number remain to be read; `None` once all or enough rows were read.
     before: Option<i64>,
-    /// Number of further purchases to signal.
+    /// Number of purchases that may still be signalled.
     left: usize,
 }
 
@@ -73,7 +73,7 @@ impl StartPass {
         }
     }
 
-    /// From where and how many rows to read next; `None` while memory has no room, and at the end.
+    /// Returns where to read next, and how many rows. `None` while memory has no room, and at the end.
     fn next(&self, shared: &Shared) -> Option<(i64, usize)> {
         let limit = shared.plan().backlog_room().min(PAGE).min(self.left);
         self.before
@@ -122,7 +122,7 @@ pub(super) async fn run(shared: Arc<Shared>, store: Store) {
     }
 }
 
-/// Reads the inbox from above `cursor` to its end, page by page, as soon as memory has room.
+/// Reads the inbox from above `cursor` to its end, page by page, whenever memory has room.
 async fn pass(shared: &Shared, store: &Store, mut cursor: i64) {
     loop {
         let limit = wait_for_room(shared).await;

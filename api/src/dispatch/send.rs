@@ -1,4 +1,4 @@
-//! Sends the signals of the plan, as many calls at a time as the limit allows.
+//! Sends the signals of the plan, as many concurrently as the limit allows.
 
 use super::limit::{Call, Limit};
 use super::plan::PlannedAction;
@@ -13,19 +13,19 @@ use traces::{Span, SpanKind};
 use workflows::contract::workflow_id;
 use workflows::signal::{Admin, Signal};
 
-/// How long one call may take before it counts as unanswered.
+/// Time after which a call counts as unanswered.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// How long after its start a process may be without a connection, in milliseconds, before that is a warning.
+/// How long after its start a process may be without a connection before a warning is logged, in milliseconds.
 const STARTING_MS: i64 = 10_000;
 
-/// The calls to Temporal that are running.
+/// The running calls to Temporal.
 struct Calls {
     shared: Arc<Shared>,
     running: JoinSet<Over>,
     limit: Limit,
 }
 
-/// A call that is over, with its times since the start of the process.
+/// A finished call, with its times since the start of the process.
 struct Over {
     began_at: Duration,
     answered_at: Duration,
@@ -61,7 +61,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
 }
 
 impl Calls {
-    /// The next step of the plan; [`PlannedAction::Idle`] while as many calls are running as may.
+    /// Returns the next step of the plan; [`PlannedAction::Idle`] while the maximum number of calls is running.
     fn next(&self) -> PlannedAction {
         if self.running.len() < self.limit.calls() {
             self.shared.plan().next(self.shared.now_ms())
@@ -75,7 +75,7 @@ impl Calls {
             .spawn(traced(self.shared.clone(), key, signal, through));
     }
 
-    /// Waits until the plan has changed or a call is over.
+    /// Waits until the plan has changed or a call has finished.
     async fn change(&mut self) {
         let running = self.running.len();
         tokio::select! {
@@ -94,7 +94,7 @@ impl Calls {
         match answer {
             Ok(()) => self.limit.taken(call),
             Err(EngineError::Exhausted(_)) => self.limit.refused(call),
-            // They say nothing about how much Temporal takes.
+            // These results show nothing about how many calls Temporal can take.
             Err(EngineError::Unavailable(_) | EngineError::Rejected(_)) => {}
         }
         self.show();
@@ -106,7 +106,7 @@ impl Calls {
     }
 }
 
-/// The author and reason of a flush that the platform's `flush_on_revoke` causes.
+/// Returns the author and reason of a flush caused by the platform's `flush_on_revoke`.
 fn author() -> Admin {
     Admin {
         by: Some("settle".to_owned()),
@@ -115,7 +115,7 @@ fn author() -> Admin {
     }
 }
 
-/// Sends the signal in a span of the trace of the first notification that it covers.
+/// Sends the signal, with a span in the trace of the first notification that it covers.
 async fn traced(shared: Arc<Shared>, key: CollapseKey, signal: Signal, through: i64) -> Over {
     let trace = shared.plan().trace(key).filter(|_| traces::is_on());
     let span = match trace {

@@ -28,7 +28,7 @@ fn plan(capacity: usize) -> Plan {
     Plan::new(capacity)
 }
 
-/// Sends all signals that are due now, and returns them.
+/// Sends all signals that are due, and returns them.
 fn flush(plan: &mut Plan, now: i64) -> Vec<(CollapseKey, Notified)> {
     let mut sent = Vec::new();
     while let PlannedAction::Signal(key, notified) = plan.next(now) {
@@ -95,7 +95,7 @@ fn in_a_crowd_the_first_signal_of_a_window_waits_a_twelfth() {
         999,
         "those before it was a crowd"
     );
-    // One more of each within the time: the signal covers both.
+    // One more row of each key within that time: the signal covers both.
     plan.notify(2000, unsent(1_400, crowd));
     let later: Vec<_> = flush(&mut plan, 1000 + TWELFTH_MS)
         .into_iter()

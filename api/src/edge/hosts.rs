@@ -1,11 +1,11 @@
-//! The host names under which the whole API is reached. An attacker's page that points its own name at this machine
-//! (DNS rebinding) sends another host name and is refused.
+//! Host names under which the whole API may be reached. A malicious page that points its own domain at this machine
+//! (DNS rebinding) sends another host name, and is refused.
 
 use axum::http::uri::Authority;
 use std::net::IpAddr;
 
-/// The known names, besides those that an attacker cannot own: addresses, and names without a dot, such as `localhost`
-/// or that of a container.
+/// Allowed names, in addition to those that an attacker cannot own: IP addresses, and names without a dot, such as
+/// `localhost` or a container's name.
 #[derive(Debug, Clone, Default)]
 pub struct Hosts(Vec<String>);
 
@@ -14,7 +14,7 @@ impl Hosts {
         Self(names.into_iter().map(str::to_ascii_lowercase).collect())
     }
 
-    /// Whether a `Host` header is known, whatever its port.
+    /// Returns whether the host of a `Host` header is allowed, with any port.
     pub fn knows(&self, host: &str) -> bool {
         let Ok(authority) = host.parse::<Authority>() else {
             return false;

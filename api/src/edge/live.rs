@@ -1,4 +1,4 @@
-//! What changes, for all open streams of the process: one task reads it while there are listeners.
+//! Changes of stored data, for all open streams of the process. One task reads them while there are listeners.
 
 use crate::error::Error;
 use domain::{AppId, KeyId, SignInId};
@@ -10,24 +10,24 @@ use storage::{LatestChanges, Store, chain};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
-/// Time between two reads of the tables, which all listeners share.
+/// Time between two reads of the tables, which serve all listeners.
 const EVERY: Duration = Duration::from_secs(1);
-/// Maximum number of open streams of one key or sign-in, of the keys and sign-ins of one app, and of all.
+/// Maximum number of open streams: of one key or sign-in, of all keys and sign-ins of one app, and in total.
 const OF_ONE: usize = 4;
 const OF_APP: usize = 16;
 const OF_ALL: usize = 64;
-/// When a client that has too many may open the next one: about then one of them ends.
+/// Time after which a refused client may try again: by then, one of its streams has probably ended.
 const NEXT_AFTER: Duration = Duration::from_secs(15);
 
-/// Number of bytes of a mark: enough that two states hardly ever have the same one.
+/// Number of bytes of a mark, so that two states hardly ever have the same mark.
 const MARK_BYTES: usize = 4;
 
-/// State that a client has seen: for each kind of row a change token, an opaque hash.
+/// State that a client has seen: for each kind of row, an opaque hash that changes with the data.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Marks(Vec<(&'static str, String)>);
 
 impl Marks {
-    /// The marks of what is stored.
+    /// Returns the marks of the latest changes.
     pub fn of(latest: &LatestChanges) -> Self {
         let mark = |values: &[Option<i64>; 3]| {
             let hash = digest(&SHA256, format!("{values:?}").as_bytes());
@@ -42,7 +42,7 @@ impl Marks {
         )
     }
 
-    /// The marks in a text; `None` for any other text.
+    /// Parses marks; `None` if the text has another format.
     pub fn parse(text: &str) -> Option<Self> {
         let kinds = LatestChanges::default().kinds();
         let marks: Vec<&str> = text.split('.').collect();
@@ -61,7 +61,7 @@ impl Marks {
             .join(".")
     }
 
-    /// The kinds of things that changed since others.
+    /// Returns the kinds of resources that changed since earlier marks.
     pub fn changed_since(&self, before: &Self) -> Vec<&'static str> {
         let pairs = self.0.iter().zip(&before.0);
         pairs
@@ -70,7 +70,7 @@ impl Marks {
     }
 }
 
-/// Changes, for all streams of this process.
+/// Changes of stored data, for all streams of this process.
 #[derive(Debug, Clone)]
 pub struct Live(Arc<LiveState>);
 
@@ -78,24 +78,24 @@ pub struct Live(Arc<LiveState>);
 struct LiveState {
     latest: watch::Sender<Option<LatestChanges>>,
     stopped: watch::Sender<bool>,
-    /// Whether a task reads the tables.
+    /// Whether a task is reading the tables.
     is_read: Mutex<bool>,
-    /// When that task saw the last change; `None` while there is no such task.
+    /// When that task last saw a change; `None` while there is no such task.
     changed_at: Mutex<Option<Instant>>,
-    /// The number of open streams of each who has any.
+    /// Number of open streams of each holder.
     open: Mutex<HashMap<Holder, usize>>,
 }
 
-/// Owner of a stream: a sign-in, or a key; with neither, the admin token.
+/// Holder of a stream: a sign-in or a key; if neither is set, the admin token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Holder {
-    /// The only app that it reads.
+    /// The only app that the holder can access; `None` for all apps.
     pub app: Option<AppId>,
     pub sign_in: Option<SignInId>,
     pub key: Option<KeyId>,
 }
 
-/// The slot of an open stream. Dropping it frees it.
+/// Slot of an open stream, which is freed on drop.
 #[derive(Debug)]
 pub struct OpenStream {
     live: Live,
@@ -129,13 +129,13 @@ impl Default for Live {
 }
 
 impl Live {
-    /// Ends all streams: the process stops.
+    /// Ends all streams because the process is stopping.
     pub fn stop(&self) {
         self.0.stopped.send_replace(true);
     }
 
-    /// When the last change was seen: a reader that starts later already sees it. `None` without listeners, since
-    /// changes are not watched then.
+    /// Returns when the last change was seen. Data that is read later already includes it. `None` if there are no
+    /// listeners, because changes are not watched then.
     pub fn changed_at(&self) -> Option<Instant> {
         *self
             .0
@@ -148,10 +148,11 @@ impl Live {
         self.0.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A slot for a stream, if neither this holder, nor those of its app, nor all of them have too many.
+    /// Reserves a slot for a stream, unless the holder, the holder's app or all holders together already have the
+    /// maximum.
     ///
     /// # Errors
-    /// 429 for one too many.
+    /// 429 if there are too many streams.
     pub fn slot(&self, holder: Holder) -> Result<OpenStream, Error> {
         let mut open = self.open();
         let of_app = |app| {
@@ -183,7 +184,8 @@ impl Live {
         })
     }
 
-    /// Changes from now on, and the end of all streams, for one stream.
+    /// Returns receivers for the changes from now on and for the end of all streams, and starts the reading task if
+    /// needed.
     pub fn listen(
         &self,
         store: &Store,
@@ -196,7 +198,7 @@ impl Live {
         receivers
     }
 
-    /// Reads the tables while there are listeners.
+    /// Starts a task that reads the tables while there are listeners, unless one is running.
     fn read(&self, store: Store) {
         let mut is_read = self
             .0
@@ -220,7 +222,7 @@ impl Live {
         });
     }
 
-    /// Notes a change before it is announced: who reads because of it reads again.
+    /// Records the time of a change before announcing it, so that a reader that reacts to it reads again.
     fn saw(&self, latest: LatestChanges) {
         if *self.0.latest.borrow() != Some(latest) || self.changed_at().is_none() {
             *self
@@ -232,7 +234,8 @@ impl Live {
         self.0.latest.send_replace(Some(latest));
     }
 
-    /// Whether there are listeners. Without any, the reading task ends, and the next listener starts another.
+    /// Returns whether there are listeners. If there are none, the reading task ends; the next listener starts a new
+    /// one.
     fn is_wanted(&self) -> bool {
         let mut is_read = self
             .0

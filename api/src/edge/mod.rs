@@ -1,4 +1,4 @@
-//! The state of every request handler, created once by the commands that serve HTTP.
+//! State of every request handler, created once by the commands that serve HTTP.
 
 pub mod hosts;
 pub mod live;
@@ -30,48 +30,48 @@ use tokio::sync::{Mutex, Semaphore};
 use url::Url;
 use workflows::signal::Signal;
 
-/// Maximum number of purchases of a platform that are woken after a change by a person.
+/// Maximum number of a platform's purchases that are woken after a person's change.
 const MAX_WOKEN: i64 = 20;
 
 /// Sends one request to a URL that a user of settle entered.
 pub type Sender = Arc<dyn Fn(Outgoing) -> BoxFuture<'static, Incoming> + Send + Sync>;
 
-/// The state of the HTTP edge; shared as `Arc<Edge>`.
+/// State of the HTTP edge, shared as `Arc<Edge>`.
 pub struct Edge {
     pub store: Store,
     pub dispatch: Dispatch,
-    /// The ingress of each store.
+    /// Ingress of each store.
     pub stores: Ingresses,
-    /// The stores that platforms can be connected to.
+    /// Stores that platforms can be connected to.
     pub known: Vec<&'static StoreEntry>,
     pub devices: Devices,
-    /// The networks and schemes that the settings allow for destinations.
+    /// Networks and schemes that the settings allow for destinations.
     pub allowed: Allowed,
     /// Sends a request to a destination, to test the connection.
     pub send: Sender,
     pub test_quota: TestQuota,
-    /// The bearer token that is a key of all apps with the role `admin`.
+    /// Bearer token that acts as a key for all apps with the role `admin`.
     pub admin_token: SecretString,
     pub keys: Keys,
     /// Base URL of every `notification_url`.
     pub public_url: Url,
-    /// The default window of a platform.
+    /// Default quiet window of platforms.
     pub default_window: Duration,
     pub metrics: Metrics,
-    /// The figures of the database among them.
+    /// Metrics that are read from the database.
     pub figures: Figures,
     pub clock: fn() -> Timestamp,
     /// Random bytes for ingress keys and secrets.
     pub random: fn() -> [u8; 32],
-    /// Wakes the purchases that a person waits for.
+    /// Limits the concurrent passes that wake purchases.
     pub waking: Waking,
     pub pages: Pages,
     /// Number of workers that poll Temporal.
     pub workers: Workers,
 }
 
-/// One pass at a time wakes purchases: two would read those that neither has noted yet, and signal all of them twice.
-/// Another one waits, and reads what was changed until its turn; more are not needed.
+/// Allows one pass at a time to wake purchases: two concurrent passes would read the same purchases and signal each
+/// twice. One more pass may wait, and then covers all changes until its turn; further ones are not needed.
 #[derive(Debug)]
 pub struct Waking {
     places: Semaphore,
@@ -88,7 +88,7 @@ impl Default for Waking {
 }
 
 impl Waking {
-    /// Runs a pass at its turn; `None` without it if one waits already.
+    /// Runs a pass when it is its turn; `None`, without running it, if another pass is already waiting.
     async fn pass<T>(&self, pass: impl Future<Output = T>) -> Option<T> {
         let _place = self.places.try_acquire().ok()?;
         let _turn = self.turn.lock().await;
@@ -96,22 +96,22 @@ impl Waking {
     }
 }
 
-/// The edge, as handlers receive it.
+/// The edge as handlers receive it.
 pub type Shared = Arc<Edge>;
 
 impl Edge {
-    /// The public URL of a path.
+    /// Returns the public URL of a path.
     pub fn url(&self, path: &str) -> String {
         format!("{}{path}", self.public_url.as_str().trim_end_matches('/'))
     }
 
-    /// The hash of the admin token: sign-ins that it began end with it.
+    /// Returns the hash of the admin token. Sign-ins made with the token end when the token changes.
     pub fn admin_token_hash(&self) -> String {
         self.store.token_hash(&self.admin_token)
     }
 
-    /// Wakes the purchases that a person waits for, after a change that rechecks few. What is not woken here is woken by
-    /// the sweep.
+    /// Wakes purchases that a person is waiting for, after a change that rechecks a few of them. The sweep wakes the
+    /// rest.
     pub fn wake_for_persons(self: &Arc<Self>) {
         let edge = self.clone();
         tokio::spawn(async move {
@@ -140,7 +140,7 @@ impl Edge {
         self.store.note_woken(overdue, woken).await
     }
 
-    /// The part of the state that stores notifications.
+    /// Returns the database and dispatcher for storing notifications.
     fn intake(&self) -> Intake<'_> {
         Intake {
             store: &self.store,
@@ -148,10 +148,10 @@ impl Edge {
         }
     }
 
-    /// Checks ingress key and headers of a message before its body is read; `None` when there is no such store.
+    /// Checks a message's ingress key and headers before its body is read; `None` if there is no such store.
     ///
     /// # Errors
-    /// No platform has the key, the store did not send the message, or the database does not answer.
+    /// No platform has the key, the message is not from the store, or the database does not respond.
     pub async fn check_ingress(
         &self,
         store: &str,
@@ -163,21 +163,21 @@ impl Edge {
         Some(checked.await)
     }
 
-    /// Passes a message to the ingress of its store; `None` when there is no such store.
+    /// Passes a message to the ingress of its store; `None` if there is no such store.
     pub async fn receive(&self, store: &str, request: StoreRequest<'_>) -> Option<Answer> {
         let ingress = self.stores.of(store)?;
         Some(ingress.receive(self.intake(), request).await)
     }
 
-    /// The topics of a store; `None` if it has none, or there is no such store.
+    /// Returns a store's topics; `None` if it uses none or there is no such store.
     pub fn topics(&self, store: &str) -> Option<&dyn Topics> {
         self.stores.of(store)?.topics()
     }
 
-    /// The samples that this process takes to a platform.
+    /// Returns the samples that this process accepts for a platform.
     ///
     /// # Errors
-    /// It takes none.
+    /// This process accepts no samples for the platform.
     pub fn samples(&self, platform: &Platform) -> Result<&dyn Samples, NoSample> {
         let samples = self.samples_of(platform).ok_or(NoSample::NotTrusted)?;
         samples.are_taken().map(|()| samples)
@@ -186,7 +186,7 @@ impl Edge {
     /// Sends a sample to a platform.
     ///
     /// # Errors
-    /// The platform takes none, or it was refused.
+    /// This process accepts no samples for the platform, or the sample was refused.
     pub async fn sample(
         &self,
         platform: &Platform,
@@ -196,7 +196,7 @@ impl Edge {
         samples.send(self.intake(), platform, wanted).await
     }
 
-    /// The types of the samples of a platform's store, by the store's names, each with its meaning.
+    /// Returns the types of samples for a platform by the store's names, each with its meaning.
     pub fn sample_types(&self, platform: &Platform) -> &'static [(&'static str, &'static str)] {
         self.samples_of(platform).map_or(&[], Samples::types)
     }

@@ -1,4 +1,4 @@
-//! What the dashboard needs besides the rest of the edge.
+//! State that the dashboard needs in addition to the rest of the edge.
 
 use super::hosts::Hosts;
 use super::live::Live;
@@ -10,10 +10,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use url::Url;
 
-/// The path of the page; all of it is below.
+/// Path prefix of all dashboard pages.
 pub const PREFIX: &str = "/ui";
 
-/// Whether a request with these headers is that of a browser for a page.
+/// Returns whether the headers are those of a browser that requests a page.
 pub fn is_of_browser(headers: &HeaderMap) -> bool {
     let accepted = headers
         .get(header::ACCEPT)
@@ -22,24 +22,24 @@ pub fn is_of_browser(headers: &HeaderMap) -> bool {
     accepted.contains("text/html")
 }
 
-/// Finds the address of Temporal's own UI: it may be known only after the start.
+/// Returns the URL of Temporal's own UI, which may only become known after the start.
 type TemporalUi = Arc<dyn Fn() -> Option<String> + Send + Sync>;
 
-/// The part of the edge that knows the page.
+/// State of the dashboard.
 #[derive(Clone)]
 pub struct Pages {
     /// How long a sign-in may be unused.
     pub sign_in_idle: Duration,
-    /// How long a sign-in may last.
+    /// Maximum duration of a sign-in.
     pub sign_in_lifetime: Duration,
     pub settings: Vec<Setting>,
-    /// The names under which it is reached.
+    /// Host names under which the dashboard may be reached.
     pub hosts: Hosts,
     pub live: Live,
-    /// Whether the page is reached by TLS, as far as `ui.url`, else `public_url`, shows.
+    /// Whether the dashboard is reached over TLS, according to `ui.url` or, without it, `public_url`.
     pub is_secure: bool,
     temporal_ui: TemporalUi,
-    /// Public address, without a slash at the end.
+    /// Public URL, without a trailing slash.
     url: Option<String>,
     address: Option<SocketAddr>,
 }
@@ -75,7 +75,7 @@ impl Pages {
         }
     }
 
-    /// The page, whose links to Temporal's own UI begin with what `find` returns: the address with the namespace.
+    /// Sets the function that returns the URL of Temporal's own UI with the namespace, for links to it.
     #[must_use]
     pub fn with_temporal_ui(
         self,
@@ -87,22 +87,24 @@ impl Pages {
         }
     }
 
-    /// The address of Temporal's own UI with the namespace, such as `http://127.0.0.1:8233/namespaces/default`.
+    /// Returns the URL of Temporal's own UI with the namespace, such as `http://127.0.0.1:8233/namespaces/default`.
     pub fn temporal_ui(&self) -> Option<String> {
         (self.temporal_ui)()
     }
 
-    /// The public URL of a path of the page; `None` where no setting names its public address.
+    /// Returns the public URL of a dashboard path; `None` if no setting has the dashboard's public URL.
     pub fn link(&self, path: &str) -> Option<String> {
         self.url.as_ref().map(|url| format!("{url}{path}"))
     }
 
-    /// Address of the dashboard with the whole API, unless it is that of stores and devices.
+    /// Returns the listen address of the dashboard and the whole API; `None` if stores and devices use the same
+    /// address.
     pub const fn address(&self) -> Option<SocketAddr> {
         self.address
     }
 
-    /// The line for a browser at the address of stores and devices. An address that others reach is not shown there.
+    /// Returns the text for a browser that opens the address for stores and devices. It shows the dashboard's address
+    /// only if that is a loopback address.
     pub fn whereabouts(&self) -> String {
         let own = self.address.filter(|address| address.ip().is_loopback());
         let page = own.map_or_else(

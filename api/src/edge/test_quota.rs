@@ -1,5 +1,5 @@
-//! Limits how often people receive tests of destinations: of one, of all of an app, and of all. New destinations do not
-//! raise the limits.
+//! Rate limits on destination tests that reach people: per destination, per app and in total. Creating more
+//! destinations does not raise the limits.
 
 use crate::error::Error;
 use domain::{AppId, DestinationId};
@@ -8,7 +8,7 @@ use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, NotUntil, Quot
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-/// Maximum number of tests at once, and the time after which there may be one more.
+/// Burst of tests, and the time after which one more is allowed.
 const OF_DESTINATION: Rate = Rate {
     burst: NonZeroU32::new(5).unwrap(),
     every: Duration::from_secs(300),
@@ -21,12 +21,12 @@ const OF_ALL: Rate = Rate {
     burst: NonZeroU32::new(100).unwrap(),
     every: Duration::from_secs(36),
 };
-/// The alarms about the tests of an app.
+/// Limit on alarms about an app's tests.
 const OF_ALARMS: Rate = Rate {
     burst: NonZeroU32::MIN,
     every: Duration::from_secs(3600),
 };
-/// Maximum number of remembered destinations or apps; beyond it, those that were not tested for long are forgotten.
+/// Maximum number of destinations or apps in memory; beyond it, those that have not been tested recently are dropped.
 const MAX_REMEMBERED: usize = 10_000;
 
 struct Rate {
@@ -42,7 +42,7 @@ impl Rate {
     }
 }
 
-/// The latest tests of destinations. Each process counts by itself.
+/// Recent tests of destinations. Each process counts separately.
 #[derive(Debug)]
 pub struct TestQuota {
     destinations: DefaultKeyedRateLimiter<DestinationId>,
@@ -57,7 +57,7 @@ pub struct TestQuota {
 pub struct TooMany {
     what: &'static str,
     wait: Duration,
-    /// Whether the operator should know: the tests of a whole app are too many, for the first time in an hour.
+    /// Whether an operator should be notified: an app's tests are too many, for the first time in an hour.
     pub is_alarming: bool,
 }
 
@@ -80,10 +80,10 @@ impl Default for TestQuota {
 }
 
 impl TestQuota {
-    /// Counts a test of a destination of an app.
+    /// Counts a test of an app's destination.
     ///
     /// # Errors
-    /// There are too many.
+    /// There were too many tests.
     pub fn count(&self, destination: DestinationId, app: AppId) -> Result<(), TooMany> {
         if self.destinations.len() > MAX_REMEMBERED {
             self.destinations.retain_recent();

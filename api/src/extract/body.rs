@@ -1,4 +1,4 @@
-//! The body of a request.
+//! Extracts the body of a request.
 
 use super::check;
 use super::fields::{Draft, Fields, drafted_by, schema};
@@ -15,7 +15,7 @@ use std::marker::PhantomData;
 /// A JSON object. An empty body counts as an empty object.
 pub struct Body<T>(pub T);
 
-/// A JSON object that is whole and not read yet: its handler chooses where that is done.
+/// A complete JSON object that is not parsed yet, so that the handler decides where to parse it.
 pub struct Unread<T> {
     bytes: Bytes,
     of: PhantomData<fn() -> T>,
@@ -23,15 +23,15 @@ pub struct Unread<T> {
 
 pub struct Csv(pub Bytes);
 
-/// The media type of bytes, which every generator of clients knows.
+/// Media type for bytes, which all client generators support.
 const BYTES_MEDIA: &str = "application/octet-stream";
-/// The media types of a CSV file.
+/// Media types of a CSV file.
 const CSV_MEDIA: [&str; 2] = ["text/csv", BYTES_MEDIA];
 
 /// A store's message, as raw bytes.
 pub struct Message(pub Bytes);
 
-/// The body limit of a route in bytes, which the error of a larger body names.
+/// Maximum body size of a route, in bytes. The error about a larger body names it.
 #[derive(Debug, Clone, Copy)]
 pub struct BodyLimit(pub usize);
 
@@ -66,15 +66,15 @@ impl<T: Fields, S: Send + Sync> FromRequest<S> for Unread<T> {
 }
 
 impl<T: Fields> Unread<T> {
-    /// Size of the body in bytes.
+    /// Returns the size of the body in bytes.
     pub const fn bytes(&self) -> usize {
         self.bytes.len()
     }
 
-    /// Checks it against the schema of its type.
+    /// Parses the body and checks it against the schema of its type.
     ///
     /// # Errors
-    /// It is no JSON object, is larger than a body without a list may be, or cannot be deserialized.
+    /// The body is not a JSON object, exceeds the limit for bodies without a list, or cannot be deserialized.
     pub fn read(&self) -> Result<Draft<T>, Error> {
         if self.bytes.len() > MAX_BESIDE_BYTES {
             return Err(Error::too_large(MAX_BESIDE_BYTES));
@@ -82,18 +82,18 @@ impl<T: Fields> Unread<T> {
         self.read_by(schema::<T>())
     }
 
-    /// Checks all of it against a schema that may be stricter than that of its type.
+    /// Parses the body and checks it against a schema that may be stricter than that of its type.
     ///
     /// # Errors
-    /// It is no JSON object, or cannot be deserialized.
+    /// The body is not a JSON object, or cannot be deserialized.
     pub fn read_by(&self, schema: &Value) -> Result<Draft<T>, Error> {
         read(&self.bytes, schema)
     }
 
-    /// Checks it against the schema of its type but for the items of a list, which are checked one by one.
+    /// Parses the body and checks it, except for the items of a list, which the caller checks one by one.
     ///
     /// # Errors
-    /// It is no JSON object, is too large beside the list, or cannot be deserialized.
+    /// The body is not a JSON object, is too large without its list, or cannot be deserialized.
     pub fn read_beside(&self, list: &str) -> Result<Listed<'_, T>, Error> {
         listed(
             if is_blank(&self.bytes) {
@@ -110,7 +110,7 @@ fn is_blank(bytes: &[u8]) -> bool {
     bytes.iter().all(u8::is_ascii_whitespace)
 }
 
-/// Checks a body against a schema of its type. An empty one counts as an empty object.
+/// Parses a body and checks it against a schema. An empty body counts as an empty object.
 fn read<T: Fields>(bytes: &[u8], schema: &Value) -> Result<Draft<T>, Error> {
     if is_blank(bytes) {
         return drafted_by(Map::new(), schema);
@@ -154,7 +154,7 @@ impl<S: Send + Sync> FromRequest<S> for Message {
     }
 }
 
-/// Reads the whole body of a request. The router sets its limit.
+/// Reads a request's complete body. The router sets the limit.
 async fn whole<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Error> {
     let limit = request
         .extensions()
@@ -163,14 +163,14 @@ async fn whole<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Err
     Bytes::from_request(request, state)
         .await
         .map_err(|rejection| match rejection.status() {
-            // The type of the rejection is opaque: only its status shows that the body is too large.
+            // The type of the rejection is opaque, so only its status shows that the body is too large.
             StatusCode::PAYLOAD_TOO_LARGE => Error::too_large(limit),
             _ if is_crowded(&rejection) => Error::Unavailable(Crowded.to_string()),
             _ => Error::invalid("body", "a complete body"),
         })
 }
 
-/// Whether a body was not read because others fill the memory.
+/// Returns whether a body was not read because other bodies take up the memory.
 fn is_crowded(error: &(dyn std::error::Error + 'static)) -> bool {
     std::iter::successors(Some(error), |error| error.source()).any(|cause| cause.is::<Crowded>())
 }
@@ -198,7 +198,7 @@ impl<T: Fields> Input for Unread<T> {
     }
 }
 
-/// The description of a body of these media types that no schema describes.
+/// Describes a body with these media types for which there is no schema.
 fn bytes(media: [&str; 2], rule: &str) -> Value {
     let schema = json!({ "type": "string", "format": "binary", "x-rule": rule });
     let content = media

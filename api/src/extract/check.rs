@@ -1,6 +1,6 @@
-//! Checks a request against the schema of its type, and lists all wrong fields.
+//! Checks a request against the schema of its type, and lists all invalid fields.
 //!
-//! The schemas are those of `/openapi.json`, so documentation and checks agree.
+//! These are the schemas of `/openapi.json`, so the documentation always matches the checks.
 
 use super::formats;
 use super::shape::{admits_null, choices, is_required, present, type_of};
@@ -11,26 +11,27 @@ use domain::text::trimmed;
 use serde_json::{Map, Value, json};
 use std::fmt::Display;
 
-/// Maximum number of wrong fields in one answer.
+/// Maximum number of invalid fields in a response.
 const MAX_WRONG: usize = 100;
-/// Maximum number of wrong names in one answer whose nearest known name is searched: a comparison costs more than a check.
+/// Maximum number of unknown names per response for which the nearest known name is searched, which costs more than a
+/// check.
 const MAX_NEAREST: usize = 10;
-/// Maximum length of any text of a request, in bytes. A schema can set a lower limit.
+/// Maximum length of any text in a request, in bytes. A schema can set a lower limit.
 pub const MAX_BYTES: usize = 2048;
-/// The keyword of an enum whose values the handler checks, because they are those of its process.
+/// Keyword of an enum whose values the handler checks, because they depend on the process.
 const OPEN_ENUM: &str = "x-openEnum";
 /// Maximum length of a value in an error, in bytes.
 const MAX_SHOWN_BYTES: usize = 100;
 
-/// Up to this number each whole one is exact as a decimal of 64 bits.
+/// Up to this number, a 64-bit float represents every whole number exactly.
 const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
 
-/// Number of fields that a response may still list. All parts of a request share it.
+/// Number of errors that a response may still list. All parts of a request share it.
 #[derive(Debug, Clone, Copy)]
 pub struct Budget {
-    /// Number of wrong fields; the last one stands for all others.
+    /// Number of invalid fields; the last one stands for all others.
     fields: usize,
-    /// Number of wrong names that are compared with the known ones.
+    /// Number of unknown names that may still be compared with the known ones.
     nearest: usize,
 }
 
@@ -43,17 +44,17 @@ impl Default for Budget {
     }
 }
 
-/// The wrong fields of a request.
+/// Invalid fields of a request.
 #[derive(Debug, Default)]
 pub struct FieldErrors {
     fields: Vec<Field>,
     budget: Budget,
-    /// Whether more fields are wrong than are named. Then nothing further is checked.
+    /// Whether there are more invalid fields than the response lists. Nothing further is checked then.
     is_cut: bool,
 }
 
 impl FieldErrors {
-    /// No wrong field yet, of a part of a request.
+    /// Creates an empty list of errors for a part of a request.
     pub const fn within(budget: Budget) -> Self {
         Self {
             fields: Vec::new(),
@@ -62,7 +63,7 @@ impl FieldErrors {
         }
     }
 
-    /// Adds a wrong field, unless it is listed already. Behind the last one that may be named, one entry stands for all
+    /// Adds an invalid field, unless it is already listed. Once the limit is reached, a single entry stands for all
     /// others.
     pub fn add(&mut self, field: &str, expected: impl Into<String>) {
         if self.has(field) {
@@ -84,12 +85,12 @@ impl FieldErrors {
         self.fields.is_empty() && !self.is_cut
     }
 
-    /// The wrong fields that are named.
+    /// Returns the listed invalid fields.
     pub fn fields(&self) -> &[Field] {
         &self.fields
     }
 
-    /// Takes the error of a field away, if there is one: the request is taken without the field.
+    /// Removes and returns the error of a field, if there is one: the request is accepted without the field.
     pub fn take(&mut self, field: &str) -> Option<Field> {
         let at = self.fields.iter().position(|wrong| wrong.field == field)?;
         Some(self.fields.remove(at))
@@ -99,12 +100,12 @@ impl FieldErrors {
         self.fields
     }
 
-    /// Number of fields that the next part of the request may list.
+    /// Returns the number of errors that the next part of the request may list.
     pub const fn budget(&self) -> Budget {
         self.budget
     }
 
-    /// Adds an unknown field. Its error lists the known fields, and proposes the nearest one.
+    /// Adds an unknown field. The error lists the known fields, and suggests the nearest one.
     pub fn add_unknown(&mut self, field: &str, known: &[&str]) {
         let meant = match self.budget.nearest.checked_sub(1) {
             Some(left) => {
@@ -131,10 +132,10 @@ impl FieldErrors {
         self.fields.iter().any(|wrong| wrong.field == field)
     }
 
-    /// Refuses the request if any field is wrong.
+    /// Refuses the request if any field is invalid.
     ///
     /// # Errors
-    /// With each wrong field and what was expected there.
+    /// 400 with each invalid field and its expected value.
     pub fn finish(self) -> Result<(), Error> {
         if self.is_empty() {
             Ok(())
@@ -144,9 +145,9 @@ impl FieldErrors {
     }
 }
 
-/// Checks an object. A wrong required value is replaced by a valid one, and a wrong optional value or unknown field is
-/// removed, so that further rules can be checked on the rest, unless more is wrong than is named. `place` is the path of
-/// the object in the request.
+/// Checks an object. An invalid required value is replaced with a valid one, and an invalid optional value or an
+/// unknown field is removed, so that further rules can be checked on the rest. This stops once more fields are invalid
+/// than the response lists. `place` is the path of the object in the request.
 pub fn object(
     value: &mut Map<String, Value>,
     schema: &Value,
@@ -165,7 +166,7 @@ pub fn object(
                 false
             }
             None => true,
-            // Elsewhere null is the same as absent.
+            // For other fields, null is the same as absent.
             Some(Value::Null) => admits_null(property) || type_of(property).is_empty(),
             Some(value) => fits(value, property, &place, wrong),
         };
@@ -194,7 +195,7 @@ pub fn object(
     }
 }
 
-/// Removes invisible characters at the ends of a text that a machine compares, such as a secret.
+/// Trims invisible characters from a text that is compared exactly, such as a secret.
 fn trim(text: &mut String, schema: &Value) {
     if (schema["x-trimmed"] == true || schema["writeOnly"] == true)
         && trimmed(text).len() != text.len()
@@ -203,8 +204,8 @@ fn trim(text: &mut String, schema: &Value) {
     }
 }
 
-/// Checks a value and adds its errors. Returns whether it fits; wrong parts of an object or list are repaired and do
-/// not count.
+/// Checks a value and adds its errors. Returns whether it is valid. Invalid parts of an object or list are repaired and
+/// do not make it invalid.
 fn fits(value: &mut Value, schema: &Value, place: &str, wrong: &mut FieldErrors) -> bool {
     if let Value::String(text) = &mut *value {
         trim(text, schema);
@@ -245,7 +246,7 @@ fn fits(value: &mut Value, schema: &Value, place: &str, wrong: &mut FieldErrors)
     fits
 }
 
-/// A whole number, which may be written as `5.0`: by JSON Schema it is the same integer.
+/// Returns an integer, which may be written as `5.0`: in JSON Schema it is the same integer.
 fn whole(value: &Value) -> Option<i64> {
     let is_exact = |number: &f64| number.fract() == 0.0 && number.abs() < MAX_EXACT;
     #[expect(
@@ -258,7 +259,7 @@ fn whole(value: &Value) -> Option<i64> {
         .or_else(|| value.as_f64().filter(is_exact).map(of_decimal))
 }
 
-/// The error of a text; `None` when it fits.
+/// Returns the error about an invalid text; `None` if it is valid.
 fn wrong_text(text: &str, schema: &Value) -> Option<String> {
     if !is_plain(text) {
         let most = schema["maxLength"]
@@ -279,7 +280,7 @@ fn wrong_text(text: &str, schema: &Value) -> Option<String> {
             "text of at most {max_bytes} bytes, but it has {bytes}"
         ));
     }
-    // An identifier must not be a word for "no value".
+    // An identifier must not be a placeholder for "no value".
     if schema["x-identifies"] == true {
         no_id(text)
     } else {
@@ -287,7 +288,8 @@ fn wrong_text(text: &str, schema: &Value) -> Option<String> {
     }
 }
 
-/// The error of a text that is no id, because programs send it where they have none; `None` of an id.
+/// Returns the error about an id that is a placeholder, which programs send if they have no value; `None` for a real
+/// id.
 pub fn no_id(text: &str) -> Option<String> {
     let placeholder = placeholder(text)?;
     Some(format!(
@@ -297,7 +299,7 @@ pub fn no_id(text: &str) -> Option<String> {
     ))
 }
 
-/// Checks a list, and removes wrong items, whose errors are added one by one. Returns the error of the list as a whole.
+/// Checks a list, and removes invalid items, whose errors are added one by one. Returns the error about the whole list.
 fn list(
     items: &mut Vec<Value>,
     schema: &Value,
@@ -311,11 +313,11 @@ fn list(
     {
         return Some(too_many(max, items.len()));
     }
-    // Items that their owner checks one by one.
+    // Items that the handler checks one by one.
     if schema["x-each"] == true {
         return None;
     }
-    // Items that have only a type, and no further rules, are not reported one by one: the list gets the error.
+    // If items have only a type and no further rules, their errors are not listed one by one; the list gets one error.
     let is_plain = of.get("format").is_none() && choices(of).is_empty();
     match type_of(of) {
         "string" if is_plain => {
@@ -345,12 +347,12 @@ fn list(
     None
 }
 
-/// The error of a list with too many items.
+/// Returns the error about a list with too many items.
 pub fn too_many(max: impl Display, number: usize) -> String {
     format!("at most {max} items, but it has {number}")
 }
 
-/// The description of a schema in an error.
+/// Returns the description of a schema for an error.
 fn expected(schema: &Value) -> String {
     let schema = present(schema);
     if let Some(own) = schema["x-expected"].as_str() {
@@ -382,17 +384,17 @@ fn expected(schema: &Value) -> String {
     }
 }
 
-/// The error of a text that is none of these choices.
+/// Returns the error about a text that is not one of these choices.
 pub fn none_of(choices: &[&str], text: &str) -> String {
     but_is(&json!({ "enum": choices }), &format!("`{}`", shown(text)))
 }
 
-/// The error of a value that differs from its schema.
+/// Returns the error about a value that does not match its schema.
 fn but_is(schema: &Value, value: &str) -> String {
     format!("{}, but it is {value}", expected(schema))
 }
 
-/// The path of a field, such as `filter.platforms`.
+/// Returns the path of a field, such as `filter.platforms`.
 fn join(place: &str, name: &str) -> String {
     if place.is_empty() {
         name.to_owned()
@@ -401,17 +403,17 @@ fn join(place: &str, name: &str) -> String {
     }
 }
 
-/// Whether a text has 1 to 2048 bytes and no control characters.
+/// Returns whether a text has 1 to 2048 bytes and no control characters.
 pub fn is_plain(text: &str) -> bool {
     text.len() <= MAX_BYTES && domain::text::is_plain(text, MAX_BYTES)
 }
 
-/// The beginning of a text, for an error.
+/// Returns the beginning of a text for an error.
 pub fn shown(text: &str) -> String {
     cut(text, MAX_SHOWN_BYTES)
 }
 
-/// The name of a value's JSON type.
+/// Returns the name of a value's JSON type.
 pub const fn name_of(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",

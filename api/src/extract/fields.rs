@@ -1,4 +1,4 @@
-//! Deserializes an object after a check against the schema of its type.
+//! Deserializes an object after checking it against the schema of its type.
 
 use super::check::{self, FieldErrors};
 use crate::error::Error;
@@ -12,7 +12,7 @@ use std::any::TypeId;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-/// The type of a body, or of a query.
+/// The type of a body or query.
 pub trait Fields: DeserializeOwned + JsonSchema + 'static {}
 
 impl<T: DeserializeOwned + JsonSchema + 'static> Fields for T {}
@@ -20,17 +20,17 @@ impl<T: DeserializeOwned + JsonSchema + 'static> Fields for T {}
 /// A JSON body that was checked against its schema and needs further checks.
 #[derive(Debug)]
 pub struct Draft<T> {
-    /// The body. Wrong values are replaced by valid ones or removed, so that the other fields can be checked.
+    /// The body. Invalid values are replaced with valid ones or removed, so that the other fields can be checked.
     pub body: T,
-    /// The wrong fields of the body.
+    /// Invalid fields of the body.
     pub wrong: FieldErrors,
 }
 
 impl<T> Draft<T> {
-    /// Returns the body if no field is wrong.
+    /// Returns the body if all fields are valid.
     ///
     /// # Errors
-    /// With each wrong field and what was expected there.
+    /// 400 with each invalid field and its expected value.
     pub fn finish(self) -> Result<T, Error> {
         self.wrong.finish().map(|()| self.body)
     }
@@ -39,23 +39,23 @@ impl<T> Draft<T> {
 /// Checks the fields of an object and deserializes it.
 ///
 /// # Errors
-/// With each wrong field and what was expected there.
+/// 400 with each invalid field and its expected value.
 pub fn checked<T: Fields>(fields: Map<String, Value>) -> Result<T, Error> {
     drafted(fields)?.finish()
 }
 
-/// Deserializes an object. Wrong values are replaced or removed, and listed in [`Draft::wrong`].
+/// Deserializes an object. Invalid values are replaced or removed, and listed in [`Draft::wrong`].
 ///
 /// # Errors
-/// The object cannot be deserialized although each field fits its schema.
+/// The object cannot be deserialized although each field matches its schema.
 pub fn drafted<T: Fields>(fields: Map<String, Value>) -> Result<Draft<T>, Error> {
     drafted_by(fields, schema::<T>())
 }
 
-/// Deserializes an object, as [`drafted`], after a check against a stricter schema than that of its type.
+/// Deserializes an object like [`drafted`], but checks it against a schema that is stricter than that of its type.
 ///
 /// # Errors
-/// The object cannot be deserialized although each field fits its schema.
+/// The object cannot be deserialized although each field matches its schema.
 pub fn drafted_by<T: Fields>(
     fields: Map<String, Value>,
     schema: &Value,
@@ -67,7 +67,7 @@ pub fn drafted_by<T: Fields>(
     }
 }
 
-/// Deserializes an object, as [`drafted_by`]; `None` with a wrong field when it cannot be deserialized.
+/// Deserializes an object like [`drafted_by`]; `None`, with an error in `wrong`, if it cannot be deserialized.
 pub fn part_by<T: Fields>(
     mut fields: Map<String, Value>,
     schema: &Value,
@@ -89,7 +89,7 @@ pub fn part_by<T: Fields>(
     body.inspect_err(refuse).ok()
 }
 
-/// The schema of a request's type, without references to other schemas. It is generated once per type.
+/// Returns the schema of a request's type, with all references resolved. It is generated once per type.
 pub fn schema<T: JsonSchema + 'static>() -> &'static Value {
     static KNOWN: Mutex<BTreeMap<TypeId, &'static Value>> = Mutex::new(BTreeMap::new());
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -106,7 +106,7 @@ pub fn schema<T: JsonSchema + 'static>() -> &'static Value {
     })
 }
 
-/// Deserializes a field in which null differs from absent: `Some(None)` when it is null.
+/// Deserializes a field for which null differs from absent: `Some(None)` if it is null.
 ///
 /// # Errors
 /// The value cannot be deserialized.
@@ -116,10 +116,10 @@ pub fn nullable<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     Option::deserialize(deserializer).map(Some)
 }
 
-/// Deserializes a secret, which is a text or null.
+/// Deserializes a secret, which is a string or null.
 ///
 /// # Errors
-/// The value is not a text.
+/// The value is not a string.
 pub fn secret<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<SecretString>, D::Error> {

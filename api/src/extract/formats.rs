@@ -1,4 +1,4 @@
-//! The formats of texts in requests. Each has an example, and the text with which an error describes it.
+//! Formats of texts in requests, each with an example and the text that describes it in errors.
 
 use super::shape::{choices, type_of};
 use domain::text::decimal;
@@ -8,19 +8,19 @@ use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
 pub struct Format {
-    /// Name in the `format` of a schema.
+    /// Name of the format in a schema's `format`.
     name: &'static str,
     pub expected: &'static str,
     pub example: &'static str,
     /// Pattern of the format, if JSON Schema does not define it.
     pub pattern: Option<&'static str>,
-    /// Whether there are other texts with this name and pattern.
+    /// Whether the format refuses some texts that match its name and pattern.
     pub is_stricter: bool,
     /// Whether a text has this format.
     pub fits: fn(&str) -> bool,
 }
 
-/// The pattern of a decimal, as it is best sent.
+/// Recommended pattern of a decimal.
 const DECIMAL: &str = r"^[0-9]+(\.[0-9]+)?$";
 
 const FORMATS: [Format; 10] = [
@@ -116,14 +116,14 @@ fn is_code(text: &str, length: usize) -> bool {
     text.len() == length && text.bytes().all(|byte| byte.is_ascii_uppercase())
 }
 
-/// The format that a schema names; `None` when it names none of these.
+/// Returns the format that a schema names; `None` if it names none, or one that is not listed here.
 pub fn of(schema: &Value) -> Option<&'static Format> {
     let name = schema["format"].as_str()?;
     FORMATS.iter().find(|format| format.name == name)
 }
 
-/// A value that fits a schema. It is used in examples, and replaces a wrong value while the rest of a request is
-/// checked.
+/// Returns a value that matches a schema. Used for examples, and in place of an invalid value while the rest of a
+/// request is checked.
 pub fn example(schema: &Value) -> Value {
     if let Some(example) = schema["examples"]
         .get(0)

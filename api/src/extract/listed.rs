@@ -1,5 +1,5 @@
-//! A body with one long list, such as the events of a device. The items of the list stay serialized, and the caller
-//! parses them one by one: all values of a body at once take up to sixty times its size.
+//! A body with one long list, such as a device's events. The list's items stay serialized, and the caller parses them
+//! one by one, because all parsed values of a body take up to sixty times its size.
 
 use super::check::too_many;
 use super::fields::{Draft, Fields, drafted, schema};
@@ -11,22 +11,22 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use std::fmt::{self, Formatter};
 
-/// Maximum size in bytes of what a body has besides its list, as it is written; also of a body without a list.
+/// Maximum size of a body without its list as received, in bytes; also of a body that has no list.
 pub const MAX_BESIDE_BYTES: usize = 64 * 1024;
 
-/// A body whose list is not read yet.
+/// A body whose list is not parsed yet.
 #[derive(Debug)]
 pub struct Listed<'t, T> {
-    /// The body; its list is empty.
+    /// The body, with an empty list.
     pub draft: Draft<T>,
-    /// The items of the list, as they are written.
+    /// Items of the list, as received.
     pub items: Vec<&'t RawValue>,
 }
 
-/// Reads an object but for the items of its list, which are not more than the schema of the type allows.
+/// Parses an object except for the items of its list, of which there may be as many as the schema of the type allows.
 ///
 /// # Errors
-/// It is no JSON object, is too large beside the list, or cannot be deserialized.
+/// The body is not a JSON object, is too large without its list, or cannot be deserialized.
 pub fn listed<'t, T: Fields>(text: &'t [u8], list: &str) -> Result<Listed<'t, T>, Error> {
     let most = schema::<T>()["properties"][list]["maxItems"]
         .as_u64()
@@ -62,7 +62,7 @@ fn no_object(error: &serde_json::Error) -> Error {
     Error::invalid("body", format!("a JSON object ({error})"))
 }
 
-/// A value of the same type with nothing in it.
+/// Returns an empty value of the same JSON type.
 fn empty(value: &RawValue) -> Value {
     match value.get().bytes().next() {
         Some(b'{') => Value::Object(Map::new()),
@@ -74,14 +74,14 @@ fn empty(value: &RawValue) -> Value {
     }
 }
 
-/// The fields of an object, with the text of its list.
+/// Fields of an object, with its list as text.
 #[derive(Default)]
 struct Read<'t> {
     fields: Map<String, Value>,
     list: Option<&'t RawValue>,
 }
 
-/// Reads an object with a list of this name.
+/// Parses an object that has a list with this name.
 struct Object<'n> {
     list: &'n str,
 }
@@ -125,14 +125,14 @@ impl<'t> Visitor<'t> for Object<'_> {
     }
 }
 
-/// The first items of a list, and the number of all.
+/// The first items of a list, and the total number of items.
 #[derive(Default)]
 struct Items<'t> {
     texts: Vec<&'t RawValue>,
     number: usize,
 }
 
-/// Reads at most this number of items, and passes over the others.
+/// Reads at most this number of items, and skips the others.
 struct AtMost(usize);
 
 impl<'t> DeserializeSeed<'t> for AtMost {

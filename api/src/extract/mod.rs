@@ -1,5 +1,5 @@
-//! Extracts the parts of a request: path, query and body. The schema of a type serves as documentation and as check,
-//! and one answer reports all wrong fields. Each part also describes itself in `/openapi.json`.
+//! Extracts the parts of a request: path, query and body. The schema of a type is both its documentation and its check,
+//! and one response lists all invalid fields. Each part also describes itself for `/openapi.json`.
 
 mod body;
 mod check;

@@ -1,4 +1,4 @@
-//! Changes of stored settings.
+//! Changes to stored settings.
 
 use super::shape::{admits_null, is_required};
 use crate::error::Error;
@@ -10,8 +10,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
-/// A JSON merge patch (RFC 7396): absent fields stay as they are, and null restores a field's default. Its schema is that
-/// of the settings, where each field is optional, and nullable if it has a default.
+/// A JSON merge patch (RFC 7396): absent fields do not change, and null restores a field's default. The schema is that
+/// of the settings, with each field optional, and nullable if it has a default.
 #[derive(Clone)]
 pub struct Patch<T> {
     fields: Map<String, Value>,
@@ -19,20 +19,20 @@ pub struct Patch<T> {
 }
 
 impl<T: Serialize + DeserializeOwned> Patch<T> {
-    /// The change of a field; `None` if it stays as it is.
+    /// Returns the new value of a field; `None` if it does not change.
     pub fn get(&self, name: &str) -> Option<&Value> {
         self.fields.get(name)
     }
 
-    /// Whether the patch contains a field.
+    /// Returns whether the patch contains a field.
     pub fn has(&self, name: &str) -> bool {
         self.get(name).is_some()
     }
 
-    /// The settings after the change.
+    /// Returns the changed settings.
     ///
     /// # Errors
-    /// The changed settings cannot be deserialized, although each field fits the schema.
+    /// The changed settings cannot be deserialized, although each field matches the schema.
     pub fn apply(&self, settings: &T) -> Result<T, Error> {
         let merged = serde_json::to_value(settings).and_then(|mut value| {
             merge(&mut value, &self.fields);
@@ -60,7 +60,7 @@ fn merge(value: &mut Value, patch: &Map<String, Value>) {
     }
 }
 
-/// Without values: some may be secrets of the same request.
+/// Shows no values, because some may be secrets.
 impl<T> fmt::Debug for Patch<T> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_set().entries(self.fields.keys()).finish()
@@ -88,8 +88,8 @@ impl<T: JsonSchema> JsonSchema for Patch<T> {
     }
 }
 
-/// Makes each field of an object optional, and nullable if it was optional before. Where a default would have an
-/// unrequested effect, such as enabling, null is the same as absent (`x-nullIsAbsent`).
+/// Makes each field of an object optional, and nullable if it was already optional. If a default would have an
+/// unrequested effect, such as enabling something, null is the same as absent (`x-nullIsAbsent`).
 fn relax(schema: &mut Value) {
     let whole = schema.clone();
     for (name, property) in schema
@@ -110,7 +110,7 @@ fn relax(schema: &mut Value) {
         .and_then(|schema| schema.remove("required"));
 }
 
-/// Lets the schema of a field in a change admit null, which restores its default.
+/// Allows null in the schema of a patch's field, where it restores the default.
 pub fn admit_null(property: &mut Value) {
     if admits_null(property) {
         return;

@@ -1,4 +1,4 @@
-//! Extracts the ids in the path of a URL.
+//! Extracts ids from the path of a URL.
 
 use super::check;
 use crate::edge::Shared;
@@ -13,16 +13,16 @@ use std::future::Future;
 use std::str::FromStr;
 use storage::{App, Destination, Platform, Store};
 
-/// The only id in the path. A text that cannot be parsed as an id is answered with 404.
+/// The only id in the path. 404 if the text is not a valid id.
 pub struct Id<T>(pub T);
 
 /// The two ids in the path.
 pub struct Ids<A, B>(pub A, pub B);
 
-/// The resource with the first id in the path; 404 when it does not exist.
+/// The resource with the first id in the path; 404 if it does not exist.
 pub struct Stored<T>(pub T);
 
-/// A resource that has an id in a path.
+/// A resource that is identified by an id in a path.
 pub trait Named: Sized + Send {
     type Id: FromStr<Err: Display> + Send + JsonSchema;
 

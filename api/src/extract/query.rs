@@ -1,4 +1,4 @@
-//! The query of a URL.
+//! Extracts the query of a URL.
 
 use super::fields::{Fields, checked, schema};
 use super::shape::{is_required, of_text, present};
@@ -49,12 +49,12 @@ impl<T: Fields, S: Send + Sync> FromRequestParts<S> for Query<T> {
     }
 }
 
-/// The text of a field as the value that its type expects.
+/// Converts the text of a field to the JSON type that the query's type expects.
 pub fn typed<T: Fields>(name: &str, text: String) -> Value {
     of_text(&schema::<T>()["properties"][name], text)
 }
 
-/// A schema without the alternative `null`, for which a query has no text.
+/// Returns a schema without the alternative `null`, which a query cannot express.
 fn without_null(schema: &Value) -> Value {
     let (mut outer, mut inner) = (schema.clone(), present(schema).clone());
     if let Some(names) = inner["type"].as_array() {

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-/// The schema without its alternative `null`.
+/// Returns a schema without its alternative `null`.
 pub fn present(schema: &Value) -> &Value {
     let mut alternatives = schema["anyOf"].as_array().into_iter().flatten();
     alternatives
@@ -10,7 +10,7 @@ pub fn present(schema: &Value) -> &Value {
         .unwrap_or(schema)
 }
 
-/// The schema without its alternative `null`, to be changed.
+/// Returns a schema without its alternative `null`, for modification.
 pub fn present_mut(schema: &mut Value) -> &mut Value {
     let alternatives = schema["anyOf"].as_array();
     let at = alternatives.and_then(|all| all.iter().position(|one| one["type"] != "null"));
@@ -20,7 +20,7 @@ pub fn present_mut(schema: &mut Value) -> &mut Value {
     }
 }
 
-/// Whether a schema with a type admits null.
+/// Returns whether a schema with a type allows null.
 pub fn admits_null(schema: &Value) -> bool {
     let types = schema["type"].as_array().into_iter().flatten();
     let alternatives = schema["anyOf"]
@@ -31,7 +31,7 @@ pub fn admits_null(schema: &Value) -> bool {
     types.chain(alternatives).any(|one| one == "null")
 }
 
-/// The texts that a schema lists (`enum`, `const`); empty when it lists none.
+/// Returns the texts that a schema lists (`enum` or `const`); empty if it lists none.
 pub fn choices(schema: &Value) -> Vec<&str> {
     let listed = schema["enum"].as_array().into_iter().flatten();
     let named = schema["oneOf"]
@@ -42,7 +42,7 @@ pub fn choices(schema: &Value) -> Vec<&str> {
     listed.chain(named).filter_map(Value::as_str).collect()
 }
 
-/// The JSON type in a schema, apart from `null`; empty when it names none.
+/// Returns the JSON type in a schema other than `null`; empty if it has none.
 pub fn type_of(schema: &Value) -> &str {
     let schema = present(schema);
     match &schema["type"] {
@@ -57,15 +57,15 @@ pub fn type_of(schema: &Value) -> &str {
     }
 }
 
-/// Whether the schema of an object requires a field.
+/// Returns whether an object's schema requires a field.
 pub fn is_required(schema: &Value, name: &str) -> bool {
     schema["required"]
         .as_array()
         .is_some_and(|all| all.iter().any(|one| one == name))
 }
 
-/// Converts a text of a query to the type in its schema. A text that cannot be converted stays a text, and the check
-/// reports it.
+/// Converts the text of a query field to the type in its schema. A text that cannot be converted stays a string, which
+/// the check reports.
 pub fn of_text(schema: &Value, text: String) -> Value {
     let value = match type_of(schema) {
         "integer" => text.parse::<i64>().ok().map(Value::from),

@@ -1,4 +1,4 @@
-//! One answer lists all wrong fields with their paths, and the other fields can still be checked.
+//! A response lists all invalid fields with their paths, and the other fields can still be checked.
 
 use super::fields::{drafted, schema};
 use super::{BodyLimit, Csv, Draft, formats, nullable};

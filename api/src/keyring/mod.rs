@@ -1,4 +1,4 @@
-//! The texts of keys, the limit on guesses, and that on concurrent reads: what the edge remembers about callers.
+//! State of callers: API key texts, limits on guesses and limits on concurrent reads.
 
 mod reads;
 mod refusals;
@@ -13,20 +13,20 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// Time between two notes that a key was used.
+/// Minimum time between two records that a key was used.
 const NOTED_EVERY: Duration = Duration::from_secs(60);
 
-/// The part of the edge that knows callers.
+/// State of callers in the edge.
 #[derive(Debug)]
 pub struct Keys {
     pub refusals: Refusals,
     pub reads: Reads,
-    /// When the use of a key was noted last, so that a busy key writes once a minute.
+    /// When each key's use was last recorded, so that a busy key causes only one write a minute.
     noted: Mutex<HashMap<KeyId, Timestamp>>,
 }
 
 impl Keys {
-    /// Keys whose guesses are bounded so.
+    /// Creates the state, with these limits on guesses.
     pub fn new(refusals: Refusals) -> Self {
         Self {
             refusals,
@@ -35,7 +35,7 @@ impl Keys {
         }
     }
 
-    /// Whether the use of a key is to be noted now.
+    /// Returns whether a key's use must be recorded now, and if so, remembers that it was.
     pub fn is_due(&self, id: KeyId, now: Timestamp) -> bool {
         let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
         let is_due = noted

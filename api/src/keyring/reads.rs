@@ -1,7 +1,7 @@
-//! Number of concurrent reads of a caller: the connections that read are few, and one caller's slow lists must leave a
-//! turn to others. Storage takes a turn for each read of a request, whatever its method: previews and dry runs are
-//! posted. One more read waits for its turn; a caller with many waiting requests is refused the next one that only
-//! reads.
+//! Limits on a caller's concurrent reads. There are few connections for reads, and one caller's slow lists must not
+//! block other callers. Each read of a request takes a turn, whatever the request's method, because previews and dry
+//! runs use POST. A read without a free turn waits. A caller with too many waiting requests is refused further ones
+//! that only read.
 
 use crate::error::Error;
 use const_format::formatcp;
@@ -12,21 +12,21 @@ use std::time::Duration;
 use storage::taking_turns;
 use tokio::sync::Semaphore;
 
-/// Maximum number of reads under way of one key or sign-in, and of all that reach one app only. Storage has six
-/// connections for them.
+/// Maximum number of concurrent reads: of one key or sign-in, and of all that can access only one particular app.
+/// Storage has six connections for reads.
 const MAX_PER_CALLER: usize = 2;
 const MAX_PER_APP: usize = 4;
-/// Maximum number of requests of each that wait.
+/// Maximum number of waiting requests of each reader.
 const MAX_QUEUED: usize = 32;
-/// When a caller that has too many waiting may send the next one: a list's statement takes at most two seconds on SQLite.
+/// Time after which a refused caller may try again: the statement of a list takes at most two seconds on SQLite.
 const NEXT_AFTER: Duration = Duration::from_secs(2);
 
-/// Group of reads that are counted together. The admin token's are not counted, because it is the operator's.
+/// A group of reads that are counted together. The admin token's reads are not counted, because it is the operator's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Reader {
     SignIn(SignInId),
     Key(KeyId),
-    /// All keys and sign-ins that reach this app only.
+    /// All keys and sign-ins that can access only this app.
     App(AppId),
 }
 
@@ -47,7 +47,7 @@ impl Reader {
     }
 }
 
-/// The turns of a reader, and one handle for each of its requests that only read.
+/// A reader's turns, and one handle for each of its requests that only read.
 #[derive(Debug)]
 struct Places {
     turns: Arc<Semaphore>,
@@ -60,11 +60,11 @@ impl Places {
     }
 }
 
-/// The readers that have requests or reads under way.
+/// Readers that have current requests or reads.
 #[derive(Debug, Default)]
 pub struct Reads(Mutex<HashMap<Reader, Places>>);
 
-/// The part of a request in the turns of its readers. Dropping it ends the request, but no read of it.
+/// A request's share in its readers' turns. Dropping it ends the request, but not a running read.
 #[derive(Debug, Default)]
 pub struct Turns {
     of_readers: Vec<Arc<Semaphore>>,
@@ -72,7 +72,7 @@ pub struct Turns {
 }
 
 impl Turns {
-    /// Runs the request's work, whose reads wait for a turn of each reader.
+    /// Runs the request's work. Each read in it waits for a turn of each reader.
     pub async fn run<T>(self, work: impl Future<Output = T>) -> T {
         let Self {
             of_readers,
@@ -85,15 +85,15 @@ impl Turns {
 }
 
 impl Reads {
-    /// A request of these readers that only reads.
+    /// Adds a request that only reads.
     ///
     /// # Errors
-    /// 429 if too many requests of one of them wait.
+    /// 429 if one of the readers has too many waiting requests.
     pub fn enter(&self, readers: impl IntoIterator<Item = Reader>) -> Result<Turns, Error> {
         let mut turns = Turns::default();
         for reader in readers {
             self.with(reader, |places| {
-                // One handle is that of the map.
+                // The map itself has one handle.
                 if Arc::strong_count(&places.requests) > reader.places() + MAX_QUEUED {
                     return Err(Error::TooMany {
                         what: reader.shown(),
@@ -108,7 +108,7 @@ impl Reads {
         Ok(turns)
     }
 
-    /// A request of these readers that may change something: none is refused, but its reads wait for their turns, too.
+    /// Adds a request that may change something. It is never refused, but its reads wait for turns too.
     pub fn enter_change(&self, readers: impl IntoIterator<Item = Reader>) -> Turns {
         Turns {
             of_readers: readers
@@ -119,7 +119,7 @@ impl Reads {
         }
     }
 
-    /// The semaphore that gives a reader's reads their turns.
+    /// Returns the semaphore of a reader's turns.
     pub fn turns(&self, reader: Reader) -> Arc<Semaphore> {
         self.with(reader, |places| Arc::clone(&places.turns))
     }

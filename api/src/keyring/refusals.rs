@@ -1,8 +1,9 @@
-//! Bounds guesses, by address and by what is guessed.
+//! Limits guesses of keys, by address and by the guessed key.
 //!
-//! A key has an id and 256 random bits, which cannot be guessed: it is looked up however many wrong ones came, and
-//! after too many wrong secrets of its id an address has to wait. The admin token may be a phrase: after too many wrong
-//! ones an address cannot try another for a while, unless it proved that one before. Neither locks the other.
+//! API keys have an id and 256 random bits, which cannot be guessed. So they are always looked up, however many wrong
+//! keys were sent before; only after too many wrong secrets for the same id must an address wait. The admin token may
+//! be a short phrase: after too many wrong ones, an address cannot try another for a while, unless it has sent the
+//! right one before. The two limits are independent.
 
 use super::KeyText;
 use crate::devices::limits::customer;
@@ -17,29 +18,30 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Wrong keys of an address at once.
+/// Burst of wrong keys from an address.
 const BURST: NonZeroU32 = NonZeroU32::new(10).unwrap();
 /// Time after which an address may send one more wrong key.
 const EVERY: Duration = Duration::from_secs(6);
-/// How long a proved key is remembered for its address.
+/// How long a valid key is remembered for its address.
 const REMEMBERED: Duration = Duration::from_secs(3600);
-/// Maximum number of remembered keys, and of slowed addresses; beyond that those that ended are forgotten, then all.
+/// Maximum number of remembered keys and of slowed addresses. Beyond it, expired ones are dropped; if that is not
+/// enough, all.
 const MAX_REMEMBERED: usize = 10_000;
 
-/// A hash of what was sent, so that no token is in memory for longer than its request.
+/// Hash of a token, so that no token is in memory for longer than its request.
 type Digest = [u8; 32];
 
-/// Address of the guesses, and the id of the guessed key; `None` for the admin token.
+/// Address that guesses, and id of the guessed key; `None` for the admin token.
 type Guessing = (IpAddr, Option<KeyId>);
 
-/// The wrong keys of addresses. Each process counts by itself.
+/// Wrong keys by address. Each process counts separately.
 #[derive(Debug)]
 pub struct Refusals {
     tried: DefaultKeyedRateLimiter<Guessing>,
     clock: DefaultClock,
-    /// The addresses that tried too many admin tokens, each with the end of that.
+    /// Addresses that tried too many admin tokens, each with the time until which further ones are refused.
     slowed: Mutex<HashMap<IpAddr, Instant>>,
-    /// The keys that addresses proved, each with the time until which that counts.
+    /// Keys that addresses have sent successfully, each with the time until which that is remembered.
     proven: Mutex<HashMap<(IpAddr, Digest), Instant>>,
 }
 
@@ -50,7 +52,7 @@ impl Default for Refusals {
 }
 
 impl Refusals {
-    /// Refusals of which each address has so many at once, and one more each time this has passed.
+    /// Creates limits that allow each address `burst` wrong keys, and one more after each period of `every`.
     pub fn new(burst: NonZeroU32, every: Duration) -> Self {
         let quota = Quota::with_period(every)
             .unwrap_or(Quota::per_second(BURST))
@@ -63,10 +65,10 @@ impl Refusals {
         }
     }
 
-    /// Whether a token of an address is looked up.
+    /// Checks whether a token from an address may be looked up.
     ///
     /// # Errors
-    /// How long until its next one is.
+    /// The time until the address's next token is looked up.
     pub fn check(&self, address: IpAddr, token: &str) -> Result<(), Duration> {
         if KeyText::parse(token).is_some() {
             return Ok(());
@@ -83,7 +85,7 @@ impl Refusals {
         if is_proven { Ok(()) } else { Err(until - now) }
     }
 
-    /// Remembers that an address has a key.
+    /// Remembers that an address sent a valid key.
     pub fn proved(&self, address: IpAddr, token: &str) {
         let now = Instant::now();
         remember(
@@ -94,10 +96,10 @@ impl Refusals {
         );
     }
 
-    /// Counts a wrong key of an address: the id of a key that exists, or `None` for an admin token.
+    /// Counts a wrong key from an address. `key` is the id of an existing key, or `None` for the admin token.
     ///
     /// # Errors
-    /// How long the address has to wait, if these were too many.
+    /// The time that the address must wait, if there were too many.
     pub fn count(&self, address: IpAddr, key: Option<KeyId>) -> Result<(), Duration> {
         let (address, now) = (customer(address), Instant::now());
         if self.tried.len() > MAX_REMEMBERED {

@@ -1,15 +1,15 @@
-//! The text of a key: `sk_`, its id and its secret. The id finds its row, so no row is found by a secret.
+//! The text of a key: `sk_`, its id and its secret. The database row is looked up by id, never by secret.
 
 use domain::KeyId;
 use secrecy::{ExposeSecret, SecretString};
 use uuid::Uuid;
 
-/// Prefix of every key, so that people and leak scanners recognize one.
+/// Prefix of every key, so that people and leak scanners recognize keys.
 const PREFIX: &str = "sk_";
 /// Number of hexadecimal digits of a secret: 256 bits.
 const SECRET_DIGITS: usize = 64;
 
-/// A key as its owner sends it.
+/// A key in parsed form.
 #[derive(Debug)]
 pub struct KeyText {
     pub id: KeyId,
@@ -17,7 +17,7 @@ pub struct KeyText {
 }
 
 impl KeyText {
-    /// Reads the text of a key; `None` for any other text.
+    /// Parses the text of a key; `None` if the text has another format.
     pub fn parse(text: &str) -> Option<Self> {
         let (id, secret) = text.strip_prefix(PREFIX)?.split_once('_')?;
         let is_secret =

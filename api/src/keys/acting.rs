@@ -1,4 +1,4 @@
-//! The edge on behalf of a caller who changes something.
+//! The edge, as used by handlers that change something on behalf of a caller.
 
 use super::Caller;
 use crate::edge::Shared;
@@ -12,20 +12,20 @@ use std::ops::Deref;
 use storage::{Actor, Store};
 use workflows::signal::Admin;
 
-/// The header with the reason of a change, for requests whose body has none.
+/// Header with the reason for a change, for requests without a reason in the body.
 pub const REASON: &str = "settle-reason";
-/// Maximum length of a reason in bytes.
+/// Maximum length of a reason, in bytes.
 const MAX_REASON_BYTES: usize = 1000;
 
-/// Maximum length of the person that a request names, in characters: the name of the key after it is never cut.
+/// Maximum length of the author's name in a request, in characters, so that the key's name after it is never cut.
 const MAX_BY_CHARS: usize = 200;
 
-/// The reason of a change from a form of the page, in any language; it stands in place of the header.
+/// The reason for a change from a dashboard form, in any language. Used instead of the header.
 #[derive(Debug, Clone)]
 pub struct Reason(pub String);
 
-/// The edge, with a handle to the database whose changes leave audit entries of the caller. Every handler that changes
-/// something takes it in place of the edge.
+/// The edge, with a database handle that records the caller in audit entries. Every handler that changes something
+/// takes this instead of the edge.
 #[derive(Clone)]
 pub struct Acting {
     pub store: Store,
@@ -34,7 +34,7 @@ pub struct Acting {
 }
 
 impl Acting {
-    /// The name that signals carry: that of the key, after the person that the request names.
+    /// Returns the author for signals: the person named in the request, if any, followed by the key's name.
     pub fn name(&self, by: Option<String>) -> String {
         let by: String = by
             .map(|by| visible(&by).chars().take(MAX_BY_CHARS).collect())
@@ -46,7 +46,7 @@ impl Acting {
         }
     }
 
-    /// This, with the author and the reason of a signal that it sends too.
+    /// Sets the author and reason of a signal as those of the audit entries.
     #[must_use]
     pub fn signed(self, admin: Admin) -> Self {
         let actor = self.store.actor().clone();
@@ -61,7 +61,7 @@ impl Acting {
         }
     }
 
-    /// This, with the person and the reason that the body of the request names.
+    /// Sets the author and reason from the request's body as those of the audit entries.
     #[must_use]
     pub fn named(self, by: Option<String>, reason: Option<String>) -> Self {
         let (by, key_id) = (Some(self.name(by)), self.caller.key);

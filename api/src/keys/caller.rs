@@ -9,25 +9,25 @@ use axum::http::request::Parts;
 use domain::{AppId, KeyId, SignInId};
 use storage::{Actor, Role};
 
-/// The caller of a request. A handler that takes it limits its lists to the caller's app.
+/// The caller of a request. A handler that takes this argument limits its lists to the caller's app.
 #[derive(Debug, Clone)]
 pub struct Caller {
-    /// The key; `None` for the admin token.
+    /// Id of the API key; `None` for the admin token.
     pub key: Option<KeyId>,
-    /// The sign-in at the page; `None` for a request of the API.
+    /// Sign-in to the dashboard; `None` for API requests.
     pub sign_in: Option<SignInId>,
-    /// The name of the key, for people.
+    /// Name of the key for display.
     pub name: String,
     pub role: Role,
-    /// The only app that it reaches; `None` for all.
+    /// The only app that the caller can access; `None` for all apps.
     pub app: Option<AppId>,
 }
 
 impl Caller {
-    /// The app whose things are listed: the wanted one, or the only one that the caller reaches; `None` for all.
+    /// Returns the app to list: the requested one, or the only one that the caller can access; `None` for all apps.
     ///
     /// # Errors
-    /// 404 for an app that does not exist, or that the caller does not reach.
+    /// 404 if the app does not exist or the caller cannot access it.
     pub async fn app(&self, edge: &Edge, wanted: Option<AppId>) -> Result<Option<AppId>, Error> {
         match (self.app, wanted) {
             (Some(own), Some(other)) if own != other => {
@@ -39,7 +39,7 @@ impl Caller {
         }
     }
 
-    /// Groups in which this caller's concurrent reads are counted: none for the admin token.
+    /// Returns the groups in which this caller's concurrent reads are counted; none for the admin token.
     pub fn readers(&self) -> impl Iterator<Item = Reader> {
         let own = self
             .sign_in
@@ -48,7 +48,7 @@ impl Caller {
         own.into_iter().chain(self.app.map(Reader::App))
     }
 
-    /// The actor in the audit entries of this caller.
+    /// Returns the actor for this caller's audit entries.
     pub fn actor(&self, reason: Option<String>) -> Actor {
         Actor {
             key: self.key,

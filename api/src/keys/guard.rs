@@ -1,4 +1,4 @@
-//! The guard of each route that needs a key: who calls, whether their role allows it, and whether they can access the
+//! The guard of each route that requires a key: it finds the caller, and checks the role and the access to the
 //! resource.
 
 use super::scope::{Scope, first_id, missing};
@@ -23,11 +23,11 @@ pub struct Guard {
     pub scope: Scope,
 }
 
-/// Lets a request pass whose key may call the route, and notes the caller for the handler.
+/// Lets a request pass if its key may call the route, and adds the caller to it for the handler.
 ///
 /// # Errors
-/// 401 without a key that holds, 403 for a key that may not, 404 for what belongs to another app, 429 after too many
-/// wrong keys.
+/// 401 without a valid key; 403 if the role is not sufficient; 404 if the resource belongs to another app; 429 after
+/// too many wrong keys.
 pub async fn authorize(
     State(guard): State<Guard>,
     Peer(peer): Peer,
@@ -49,7 +49,7 @@ pub async fn authorize(
     };
     let mut response = turns.run(answer).await?;
     let headers = response.headers_mut();
-    // The response may contain a secret for the holder of the key.
+    // The response may contain a secret for the caller only.
     headers
         .entry(header::CACHE_CONTROL)
         .or_insert(HeaderValue::from_static("no-store"));
@@ -65,7 +65,8 @@ impl Guard {
         let refusals = &self.edge.keys.refusals;
         let token = bearer(headers)
             .ok_or_else(|| refused(Refused::Unknown.label(), Error::Unauthorized))?;
-        // An admin token too many is not even compared. The one that its address proved before still is, and each key.
+        // After too many wrong admin tokens, another one is not even compared. API keys, and an admin token that this
+        // address has sent successfully before, are still checked.
         refusals.check(address, token).map_err(|wait| {
             refused(
                 "slowed",
@@ -97,11 +98,11 @@ impl Guard {
         }
     }
 
-    /// The part of a request in the turns of its caller's reads; see [`crate::keyring::Reads`]. A search only reads, though
-    /// it is posted.
+    /// Returns the request's share in the turns of its caller's reads; see [`crate::keyring::Reads`]. A search only
+    /// reads, although it uses POST.
     ///
     /// # Errors
-    /// 429 if too many of its reads wait.
+    /// 429 if too many of the caller's requests are waiting.
     pub fn turns(&self, caller: &Caller, method: &Method) -> Result<Turns, Error> {
         let reads = &self.edge.keys.reads;
         if !method.is_safe() && self.least > Role::Read {
@@ -110,10 +111,10 @@ impl Guard {
         reads.enter(caller.readers())
     }
 
-    /// Whether a caller may call the route, and reaches what it names.
+    /// Checks that a caller may call the route and can access the resource.
     ///
     /// # Errors
-    /// 403 for a role that may not, 404 for what belongs to another app.
+    /// 403 if the role is not sufficient; 404 if the resource belongs to another app.
     pub async fn check(&self, caller: &Caller, id: Option<&str>) -> Result<(), Error> {
         if caller.role < self.least {
             let (role, least) = (caller.role.as_str(), self.least.as_str());
@@ -147,7 +148,7 @@ pub fn refused(reason: &'static str, error: Error) -> Error {
     error
 }
 
-/// The bearer token of a request.
+/// Returns the bearer token of a request.
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     let shown = headers
         .get(header::AUTHORIZATION)

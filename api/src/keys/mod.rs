@@ -1,7 +1,7 @@
-//! The keys of the API: who calls, what they may do, and what they can access.
+//! API keys: authentication, roles, and access to apps.
 //!
-//! `guard` protects every route that needs a key, `scope` finds the app that a path names, and the room `keyring`
-//! limits guesses. Keys are stored, created and revoked in `storage`; the admin token of the settings is one more key,
+//! `guard` protects every route that requires a key, `scope` finds the app that a path refers to, and `keyring` limits
+//! guesses. Keys are created, stored and revoked in `storage`; the admin token from the settings acts as one more key,
 //! for all apps.
 
 mod acting;
@@ -26,15 +26,15 @@ use secrecy::ExposeSecret;
 use storage::{HashedKey, Role, chain, key_hash};
 use subtle::ConstantTimeEq;
 
-/// The name under which the audit log shows the admin token.
+/// Name of the admin token in the audit log.
 pub const ADMIN_TOKEN: &str = "admin token";
 
-/// Why a request has no caller.
+/// Why a request was not authenticated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refused {
-    /// There is no key with its id.
+    /// No key has this id.
     Unknown,
-    /// Not the secret of the key with this id; without an id, not the admin token.
+    /// The secret is not that of the key with this id; without an id, the text is not the admin token.
     Wrong(Option<KeyId>),
     Expired,
     Revoked,
@@ -50,10 +50,10 @@ impl Refused {
     }
 }
 
-/// Finds the caller that a bearer token proves.
+/// Returns the caller that a bearer token authenticates.
 ///
 /// # Errors
-/// 503 when the database does not answer.
+/// 503 if the database does not respond.
 pub async fn caller(edge: &Edge, token: &str) -> Result<Result<Caller, Refused>, Error> {
     if is_same(token, edge.admin_token.expose_secret()) {
         return Ok(Ok(Caller {
@@ -79,10 +79,10 @@ pub async fn caller(edge: &Edge, token: &str) -> Result<Result<Caller, Refused>,
     Ok(caller)
 }
 
-/// Whether what a caller came with still holds: an answer that goes on may outlive it.
+/// Returns whether the caller's key or sign-in is still valid, for responses that may outlive it.
 ///
 /// # Errors
-/// 503 when the database does not answer.
+/// 503 if the database does not respond.
 pub async fn still_holds(edge: &Edge, caller: &Caller) -> Result<bool, Error> {
     if let Some(id) = caller.sign_in {
         let found = edge.store.found_sign_in(id).await?;
@@ -95,7 +95,7 @@ pub async fn still_holds(edge: &Edge, caller: &Caller) -> Result<bool, Error> {
     Ok(key.revoked_at.is_none() && key.expires_at.is_none_or(|end| (edge.clock)() < end))
 }
 
-/// The caller whose key is `found`, if this is its secret and it still holds.
+/// Returns the caller of the key `found`, if the secret is right and the key is still valid.
 fn proved(found: HashedKey, secret: &str, now: Timestamp) -> Result<Caller, Refused> {
     let HashedKey { key, hash } = found;
     if !is_same(&key_hash(secret), &hash) {
@@ -116,12 +116,13 @@ fn proved(found: HashedKey, secret: &str, now: Timestamp) -> Result<Caller, Refu
     })
 }
 
-/// Compares in constant time for equal lengths; the length is no secret. An empty text is never the same.
+/// Compares two texts, in constant time if they have the same length; the length is not secret. An empty `expected`
+/// never matches.
 fn is_same(shown: &str, expected: &str) -> bool {
     !expected.is_empty() && bool::from(shown.as_bytes().ct_eq(expected.as_bytes()))
 }
 
-/// Notes the use without holding the request up.
+/// Records the use of a key without delaying the request.
 fn note_used(edge: &Edge, id: KeyId) {
     let store = edge.store.clone();
     tokio::spawn(async move {

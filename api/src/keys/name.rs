@@ -1,13 +1,13 @@
-//! The names of keys and of people who sign in. The audit log shows them, so no two of them may look alike.
+//! Names of keys and of people who sign in. The audit log shows them, so no two names may look alike.
 
 use super::ADMIN_TOKEN;
 use crate::extract::FieldErrors;
 use domain::text::{alike, is_invisible, visible};
 
-/// Names of authors that have no key: the token of the settings, and settle itself.
+/// Names that the audit log uses for authors without a key: the admin token, and settle itself.
 const RESERVED: [&str; 2] = [ADMIN_TOKEN, "settle"];
 
-/// Notes what is wrong with the `name` of a key or a person.
+/// Checks the `name` of a key or person, and adds any error.
 pub fn check_name(wrong: &mut FieldErrors, name: &str) {
     let expected = if name.chars().any(is_invisible) {
         "no line breaks and no invisible characters"
@@ -25,7 +25,7 @@ pub fn check_name(wrong: &mut FieldErrors, name: &str) {
     }
 }
 
-/// Notes that the `name` of an app, a platform or a destination has nothing that people see.
+/// Checks that the `name` of an app, platform or destination is visible, and adds an error if it is not.
 pub fn check_visible(wrong: &mut FieldErrors, name: &str) {
     if visible(name).is_empty() && !wrong.has("name") {
         wrong.add(

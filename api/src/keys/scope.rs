@@ -1,21 +1,22 @@
-//! What a route can access: found from its path and the arguments of its handler, so that no route lacks it.
+//! The apps that a route concerns, derived from its path and the arguments of its handler, so that every route has a
+//! scope.
 
 use crate::error::Error;
 use axum::extract::RawPathParams;
 use storage::Subject;
 
-/// How the app of a request is found.
+/// How the app of a request is determined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
     /// The first id in the path is of this kind, and belongs to one app.
     Path(Subject),
-    /// The handler limits what it does to the app of the caller.
+    /// The handler limits itself to the caller's app.
     Limited,
-    /// Concerns all apps: keys of one app may not call it.
+    /// The route concerns all apps, so keys for one app may not call it.
     Whole,
 }
 
-/// The kinds of ids by their names in a path, and how people call them.
+/// Kinds of ids by their names in a path, with their display names.
 const SUBJECTS: &[(&str, Subject, &str)] = &[
     ("app_id", Subject::App, "app"),
     ("platform_id", Subject::Platform, "platform"),
@@ -32,7 +33,8 @@ const SUBJECTS: &[(&str, Subject, &str)] = &[
 ];
 
 impl Scope {
-    /// The scope of a route: by the first parameter of its path, else by whether its handler takes the caller.
+    /// Returns the scope of a route, from the first parameter of its path or, without one, from whether its handler
+    /// takes the caller.
     pub fn of(path: &str, is_limited: bool) -> Self {
         let first = path.split(['{', '}']).nth(1);
         let subject = first.and_then(|name| SUBJECTS.iter().find(|(known, ..)| *known == name));
@@ -43,7 +45,7 @@ impl Scope {
         }
     }
 
-    /// How people call what a path names.
+    /// Returns the display name of the scope.
     pub fn describe(self) -> &'static str {
         match self {
             Self::Path(subject) => name(subject),
@@ -53,7 +55,7 @@ impl Scope {
     }
 }
 
-/// The first id of a path; `None` for one that is no text.
+/// Returns the first id in a path; `None` if there is none or the path is not valid text.
 pub fn first_id<E>(path: &Result<RawPathParams, E>) -> Option<String> {
     path.as_ref()
         .ok()?
@@ -62,7 +64,7 @@ pub fn first_id<E>(path: &Result<RawPathParams, E>) -> Option<String> {
         .map(|(_, id)| id.to_owned())
 }
 
-/// The error for a resource that does not exist or belongs to another app, which callers cannot tell apart.
+/// Returns the error about a resource that does not exist or belongs to another app. Callers cannot tell the two apart.
 pub fn missing(subject: Subject) -> Error {
     storage::Error::Missing {
         what: name(subject),

@@ -4,7 +4,8 @@ use crate::edge::Edge;
 use domain::Timestamp;
 use storage::FoundSignIn;
 
-/// Whether a sign-in has neither ended nor expired, and what it stands for still counts.
+/// Returns whether a sign-in has neither ended nor expired, and the key or admin token that it is based on is still
+/// valid.
 pub fn holds(found: &FoundSignIn, edge: &Edge, now: Timestamp) -> bool {
     let FoundSignIn {
         sign_in,

@@ -1,4 +1,4 @@
-//! Texts of keys, scopes of paths, and the bound on guesses.
+//! Tests of key texts, scopes of paths, and the limit on guesses.
 
 use super::scope::Scope;
 use crate::keyring::{KeyText, Refusals};
@@ -77,7 +77,7 @@ fn an_address_guesses_a_few_times_and_its_own_key_still_works() {
         "a neighbour"
     );
     assert!(refusals.check(one, "true").is_ok() && refusals.check(other, "guess").is_ok());
-    // A key is looked up all the same, and counts by its id.
+    // A key is still looked up, and is counted by its id.
     assert!(
         refusals
             .check(

@@ -1,4 +1,4 @@
-//! The bodies of requests and responses, which report the activity of a connection to the table.
+//! Bodies of requests and responses, which report their connection's activity to the table.
 
 use super::open::Slot;
 use super::table::Phase;
@@ -8,14 +8,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-/// The body of a request. Its bytes are counted.
+/// Body of a request. Its bytes are counted.
 pub struct Received {
     body: Incoming,
     slot: Arc<Slot>,
 }
 
 impl Received {
-    /// The body of a request that begins now.
+    /// Returns the body of a request that is beginning.
     pub fn new(body: Incoming, slot: Arc<Slot>) -> Self {
         slot.enter(if body.is_end_stream() {
             Phase::Answer
@@ -64,14 +64,14 @@ impl Drop for Received {
     }
 }
 
-/// The body of an answer. When it is dropped, the answer is written.
+/// Body of a response. The response is complete when this is dropped.
 pub struct ResponseBody {
     body: Body,
     slot: Arc<Slot>,
 }
 
 impl ResponseBody {
-    /// The body of the answer to the last request.
+    /// Returns the body of the response to the latest request.
     pub const fn new(body: Body, slot: Arc<Slot>) -> Self {
         Self { body, slot }
     }

@@ -1,4 +1,4 @@
-//! One connection: HTTP/1.1 alone, until it ends, is closed for another, or the process stops.
+//! A connection: HTTP/1.1 only, until the client ends it, it is closed for another one, or the process stops.
 
 use super::body::{Received, ResponseBody};
 use super::limits::{BUFFER_BYTES, HEAD_BYTES, HEALTH};
@@ -30,14 +30,14 @@ pub struct Opened {
     pub stream: TcpStream,
     pub peer: SocketAddr,
     pub slot: Arc<Slot>,
-    /// Completes when it is to be closed at once.
+    /// Completes when the connection must be closed immediately.
     pub closed: oneshot::Receiver<()>,
-    /// True when it is to end after its request.
+    /// Becomes true when the connection must end after its current request.
     pub stopped: watch::Receiver<bool>,
 }
 
 impl Opened {
-    /// Answers its requests until it ends.
+    /// Responds to the connection's requests until it ends.
     pub async fn serve(self, router: Router) {
         let Self {
             stream,
@@ -54,9 +54,9 @@ impl Opened {
             service_fn(move |request| answer(router.clone(), slot.clone(), request, peer));
         let mut connection = pin!(http().serve_connection(io, service));
         tokio::select! {
-            // The sender is dropped, never used.
+            // The sender is never used, only dropped.
             _ = &mut closed => return,
-            // An error is of the client: it is gone, or does not speak HTTP/1.1.
+            // An error is the client's: it has disconnected, or does not speak HTTP/1.1.
             _ = connection.as_mut() => return,
             _ = stopped.wait_for(|is_stopped| *is_stopped) => connection.as_mut().graceful_shutdown(),
         }
@@ -69,7 +69,7 @@ impl Opened {
 
 fn http() -> http1::Builder {
     let mut http = http1::Builder::new();
-    // The times are those of the table: hyper's would end an idle connection as early as one that sends a head.
+    // The table has its own time limits: hyper's would end an idle connection as early as one that is sending a head.
     http.header_read_timeout(None)
         .max_header_size(HEAD_BYTES)
         .max_buf_size(BUFFER_BYTES);
@@ -101,16 +101,16 @@ async fn answer(
     Ok(response.map(|body| ResponseBody::new(body, slot)))
 }
 
-/// Error for a request on a connection that is reserved for health checks. The next connection may have another place.
+/// Error for a request on a connection that is reserved for health checks. The next connection may not be reserved.
 const FULL: &str = "all connections of this address are busy; try again";
 
-/// Whether a request has one host (RFC 9112 3.2); one of HTTP/1.0 may have none.
+/// Returns whether a request has exactly one host (RFC 9112 3.2). A request with HTTP/1.0 may have none.
 fn has_one_host<T>(request: &Request<T>) -> bool {
     let count = request.headers().get_all(header::HOST).iter().count();
     count == 1 || (count == 0 && request.version() == Version::HTTP_10)
 }
 
-/// An answer that ends the connection.
+/// Returns an error response that ends the connection.
 fn closing(error: Error) -> Response<Body> {
     let mut response = error.into_response();
     response
@@ -119,7 +119,7 @@ fn closing(error: Error) -> Response<Body> {
     response
 }
 
-/// A stream that shows the table when a head begins.
+/// A stream that reports to the table when the head of a request begins.
 struct Watched {
     stream: TcpStream,
     slot: Arc<Slot>,

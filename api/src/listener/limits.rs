@@ -1,50 +1,49 @@
-//! The limits of connections, and how the descriptors of the process are shared.
+//! Limits on connections, and the distribution of the process's file descriptors.
 
 use ipnet::IpNet;
 use std::time::Duration;
 
-/// Maximum size of the head of a request, in bytes.
+/// Maximum size of a request's head, in bytes.
 pub const HEAD_BYTES: usize = 16 * 1024;
-/// Maximum size of the buffers of a connection, in bytes.
+/// Maximum size of a connection's buffers, in bytes.
 pub const BUFFER_BYTES: usize = 2 * HEAD_BYTES;
-/// Maximum duration of the head of a request, from the opening of the connection or from the head's first byte.
+/// Maximum duration of receiving a request's head, from the opening of the connection or from the head's first byte.
 pub const HEAD_TIME: Duration = Duration::from_secs(10);
-/// How long a connection may be idle.
+/// Maximum time for which a connection may be idle.
 pub const IDLE_TIME: Duration = Duration::from_secs(60);
-/// Maximum duration of the body of a request. The time limit of a request, which is answered, is shorter.
+/// Maximum duration of receiving a request's body. The time limit of a request, which leads to a response, is shorter.
 pub const BODY_TIME: Duration = Duration::from_secs(30);
-/// Maximum time from the whole body until the answer is written. The time limit of a request is shorter.
+/// Maximum time from the end of the body until the response is written. The time limit of a request is shorter.
 pub const ANSWER_TIME: Duration = Duration::from_secs(60);
 
-/// Descriptors that are left to the database, Temporal, the requests to stores and destinations, and files.
+/// File descriptors reserved for the database, Temporal, requests to stores and destinations, and files.
 const RESERVED: usize = 384;
-/// The limit of descriptors that is wanted at the start: more are never used.
+/// Limit on file descriptors that is requested at startup; the process never uses more.
 const WANTED_DESCRIPTORS: u64 = 16_384;
-/// The connections of a site with IPv6, in those of one of its networks.
+/// Maximum number of connections from an IPv6 site, as a multiple of that for an address.
 const SITE: usize = 4;
-/// Maximum number of connections to the listener of administrators.
+/// Maximum number of connections to the admin listener.
 const ADMIN_CONNECTIONS: usize = 256;
-/// Of these, the connections reserved for health checks.
+/// Number of these connections that are reserved for health checks.
 const FOR_HEALTH: usize = 16;
-/// The paths that say how the process is.
+/// Paths of health checks and metrics.
 pub const HEALTH: [&str; 3] = ["/livez", "/readyz", "/metrics"];
-/// Maximum number of bytes of bodies that are read or processed by the public listener and the administrators'
-/// listener.
+/// Maximum number of bytes of request bodies in memory: in the public listener, and in the admin listener.
 const BODY_BYTES: usize = 48 * 1024 * 1024;
 const ADMIN_BODY_BYTES: usize = 16 * 1024 * 1024;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     pub connections: usize,
-    /// How many of them only take the paths of [`HEALTH`].
+    /// Number of connections that accept only the paths of [`HEALTH`].
     pub for_health: usize,
-    /// Maximum number of connections from one address; of one network `/64` with IPv6.
+    /// Maximum number of connections from one address; with IPv6, from one `/64` network.
     pub per_address: usize,
-    /// Maximum number of connections from one site with IPv6, a network `/48`.
+    /// Maximum number of connections from one IPv6 site, which is a `/48` network.
     pub per_site: usize,
-    /// Maximum number of bytes of request bodies that are read or worked on.
+    /// Maximum number of bytes of request bodies that are being received or processed.
     pub body_bytes: usize,
-    /// Networks without a limit per address: proxies, which bring the connections of many.
+    /// Networks without a limit per address, because they are proxies with the connections of many clients.
     pub proxies: Vec<IpNet>,
 }
 
@@ -52,11 +51,11 @@ pub struct Limits {
 pub struct Both {
     /// Limits of the public listener.
     pub public: Limits,
-    /// Limits of the administrators' listener.
+    /// Limits of the admin listener.
     pub admin: Limits,
 }
 
-/// The wanted limits, which the descriptors may reduce.
+/// Configured limits, which few file descriptors may reduce.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LimitSettings {
     pub connections: usize,
@@ -67,8 +66,8 @@ pub struct LimitSettings {
 }
 
 impl LimitSettings {
-    /// The limits of a process that may have this number of descriptors. Half of a small number is left to the rest of
-    /// the process. No address and no site has more than half of the public connections.
+    /// Returns the limits of a process that may open this number of file descriptors. If there are few, half of them
+    /// are left to the rest of the process. No address or site may have more than half of the public connections.
     pub fn within(self, descriptors: usize) -> Both {
         let free = descriptors.saturating_sub(RESERVED).max(descriptors / 2);
         let admin = (free / 4).clamp(1, ADMIN_CONNECTIONS);
@@ -76,7 +75,7 @@ impl LimitSettings {
         let half = public.div_ceil(2);
         let per_address = self.per_address.min(half);
         let per_site = self.per_address.saturating_mul(SITE).min(half);
-        // Administrators call from few addresses, such as this machine's own.
+        // Admins connect from few addresses, such as this machine's own.
         Both {
             public: Limits {
                 connections: public,
@@ -98,8 +97,8 @@ impl LimitSettings {
     }
 }
 
-/// Raises the limit of descriptors as far as it may be raised, and returns it. A system that does not show it has the
-/// usual one.
+/// Raises the process's limit on file descriptors as far as possible, and returns it. If the system does not report a
+/// limit, returns the usual one.
 pub fn descriptors() -> usize {
     let limit = rlimit::increase_nofile_limit(WANTED_DESCRIPTORS).unwrap_or(1024);
     usize::try_from(limit).unwrap_or(usize::MAX)

@@ -1,5 +1,5 @@
-//! Listening for HTTP/1.1 with limits that prevent one client from starving others: each connection has a time limit
-//! for each step, all have a maximum number, their bodies a maximum size, and at a maximum the oldest connection
+//! HTTP/1.1 listeners with limits that prevent one client from starving others. Each step of a connection has a time
+//! limit, the number of connections and the size of their bodies are limited, and at the limit the oldest connection
 //! without a request is closed for the next one.
 //!
 //! Routing and permissions are not decided here.
@@ -27,14 +27,14 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
-/// Time between two searches for connections that are late.
+/// Time between two searches for connections that exceed a time limit.
 const CHECKED_EVERY: Duration = Duration::from_secs(1);
-/// The pause after the system refused to accept a connection, for example because all descriptors are used.
+/// Pause after the system refused to accept a connection, for example because no file descriptor is free.
 const PAUSE: Duration = Duration::from_millis(50);
-/// Time between two warnings about that.
+/// Minimum time between two warnings about refused connections.
 const WARNED_EVERY: Duration = Duration::from_secs(60);
 
-/// A bound socket with the limits of its connections.
+/// A bound socket, with the limits on its connections.
 pub struct Listener {
     /// Name of the listener in metrics and logs.
     pub name: &'static str,
@@ -43,7 +43,7 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Answers requests until `stop`, then finishes the running ones.
+    /// Responds to requests until `stop` completes, then finishes the running ones.
     pub async fn serve(self, router: Router, stop: impl Future<Output = ()>) {
         let (stopping, stopped) = watch::channel(false);
         let connections = Arc::new(Connections::new(self.name, self.limits));
@@ -58,7 +58,7 @@ impl Listener {
             never = acceptor.admit_all(self.socket) => match never {},
             never = close_late(&connections) => match never {},
         }
-        // Without a receiver no connection is open.
+        // Sending fails if there is no receiver, which means that no connection is open.
         let _ = stopping.send(true);
         tokio::select! {
             () = connections.none_left() => {}
@@ -88,7 +88,7 @@ impl Acceptor {
         loop {
             match socket.accept().await {
                 Ok((stream, peer)) => self.admit(stream, peer).await,
-                // These concern the connection alone, which is gone.
+                // These errors concern only the connection, which is already gone.
                 Err(error)
                     if matches!(
                         error.kind(),
@@ -99,7 +99,7 @@ impl Acceptor {
         }
     }
 
-    /// Opens a connection, which others may have to leave first.
+    /// Opens a connection; an existing one may be closed first to make room.
     async fn admit(&self, stream: TcpStream, peer: SocketAddr) {
         let (slot, closed) = match self.connections.admit(peer.ip()).await {
             Admission::Open(slot, closed) => (slot, closed),
@@ -115,7 +115,7 @@ impl Acceptor {
         tokio::spawn(opened.serve(self.router.clone()));
     }
 
-    /// Closes a connection and pauses: accepting fails again at once for as long as the cause lasts.
+    /// Closes a connection and pauses, because accepting fails again immediately while the cause lasts.
     async fn recover(&mut self, error: &std::io::Error) {
         self.connections.accept_failed();
         if self

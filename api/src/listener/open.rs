@@ -1,4 +1,4 @@
-//! The open connections of a running listener: the [`Table`] behind a lock, its clock and its metrics.
+//! Open connections of a running listener: the [`Table`] behind a lock, with its clock and metrics.
 
 use super::limits::Limits;
 use super::table::{Admitted, Crowded, Id, Phase, Refused, Table};
@@ -14,23 +14,23 @@ pub struct Connections {
     name: &'static str,
     proxies: Vec<IpNet>,
     table: Mutex<Table>,
-    /// Notified when a connection was closed or may be closed for another.
+    /// Notified when a connection was closed, or has become one that may be closed for another.
     freed: Notify,
 }
 
 pub enum Admission {
-    /// Open until the receiver completes.
+    /// The connection is open until the receiver completes.
     Open(Arc<Slot>, oneshot::Receiver<()>),
     Refused,
 }
 
-/// The place of an open connection. Dropping it frees it.
+/// Place of an open connection, which is freed on drop.
 pub struct Slot {
     connections: Arc<Connections>,
     id: Id,
-    /// The phase in the table, to avoid its lock.
+    /// Copy of the phase in the table, to avoid taking the table's lock.
     phase: AtomicU8,
-    /// Whether it only takes the paths of [`super::limits::HEALTH`].
+    /// Whether the connection accepts only the paths of [`super::limits::HEALTH`].
     pub is_for_health: bool,
 }
 
@@ -49,12 +49,12 @@ impl Connections {
         self.name
     }
 
-    /// Opens a connection from an address. While all are needed it waits for the first that ends.
+    /// Opens a connection from an address. If no existing connection may be closed for it, waits until one ends.
     pub async fn admit(self: &Arc<Self>, peer: IpAddr) -> Admission {
         let peer = peer.to_canonical();
         let address = (!self.proxies.iter().any(|network| network.contains(&peer))).then_some(peer);
         loop {
-            // The lock is released before the wait.
+            // The lock is released before waiting.
             let admitted = self.table().admit(address, Instant::now());
             match admitted {
                 Ok(Admitted {
@@ -85,7 +85,7 @@ impl Connections {
         }
     }
 
-    /// Counts that the system refused to accept a connection, and closes one.
+    /// Counts that the system refused to accept a connection, and closes an existing one.
     pub fn accept_failed(&self) {
         counter!("settle_accept_failures_total", "listener" => self.name).increment(1);
         let closed = self.table().make_room();
@@ -94,7 +94,7 @@ impl Connections {
         }
     }
 
-    /// Closes the connections that are late.
+    /// Closes connections that exceed a time limit.
     pub fn close_late(&self) {
         let late = self.table().close_late(Instant::now());
         late.into_iter()
@@ -135,7 +135,7 @@ impl Connections {
 }
 
 impl Slot {
-    /// Notes what the connection does from now on.
+    /// Records the connection's new phase.
     pub fn enter(&self, phase: Phase) {
         self.phase.store(phase as u8, Ordering::Relaxed);
         self.connections
@@ -146,14 +146,14 @@ impl Slot {
         }
     }
 
-    /// Notes what the connection does from now on, if it was in another phase.
+    /// Records the connection's new phase, if it is in the phase `from`.
     pub fn pass(&self, from: Phase, to: Phase) {
         if self.phase.load(Ordering::Relaxed) == from as u8 {
             self.enter(to);
         }
     }
 
-    /// Notes that the connection received bytes of a body.
+    /// Records that the connection received bytes of a body. Counts the connections that were closed to free memory.
     pub fn receive(&self, bytes: usize) -> Result<(), Crowded> {
         let received = self.connections.table().receive(self.id, bytes);
         for _ in 0..received.unwrap_or(0) {

@@ -1,5 +1,5 @@
-//! The open connections of a listener, and which of them is closed for another. Pure: times are arguments, and closing
-//! is dropping the sender of a connection.
+//! Open connections of a listener, and the choice of those that are closed for others. Pure: times are arguments, and
+//! dropping a connection's sender closes it.
 
 use super::limits::{ANSWER_TIME, BODY_TIME, HEAD_TIME, IDLE_TIME, Limits};
 use crate::devices::address::networks;
@@ -16,15 +16,15 @@ use tokio::time::Instant;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Phase {
-    /// New, or sending the head of a request.
+    /// The connection is new, or is sending the head of a request.
     Head,
-    /// The last request was answered, and no other one has begun.
+    /// The last request was answered, and no new one has begun.
     Idle,
     /// Sending the body of a request.
     Body,
     /// The request is being processed and answered.
     Answer,
-    /// The answer is a stream, which the client reopens when it ends.
+    /// The response is a stream, which the client reopens when it ends.
     Stream,
 }
 
@@ -48,8 +48,8 @@ impl Phase {
         }
     }
 
-    /// Which connections are closed for others: first those without a request, then those that send a body, of which
-    /// nothing has been carried out, then streams; never one whose request is carried out.
+    /// Returns the order in which connections are closed for others: first those without a request, then those that are
+    /// sending a body, of which nothing was processed yet, then streams. `None` while a request is being processed.
     const fn rank(self) -> Option<u8> {
         match self {
             Self::Head | Self::Idle => Some(0),
@@ -60,40 +60,41 @@ impl Phase {
     }
 }
 
-/// Identifies an open connection of a table.
+/// Id of an open connection in a table.
 pub type Id = u64;
 
-/// A connection that may be opened, and the connection that was closed for it.
+/// A connection that may be opened, and the phase of one that was closed for it.
 #[derive(Debug)]
 pub struct Admitted {
     pub id: Id,
-    /// Completes when it is to be closed.
+    /// Completes when the connection must be closed.
     pub closed: oneshot::Receiver<()>,
-    /// The phase of the connection that was closed for it, if one was.
+    /// Phase of the connection that was closed to make room, if one was.
     pub replaced: Option<Phase>,
-    /// Whether it only takes the paths of [`super::limits::HEALTH`].
+    /// Whether the connection accepts only the paths of [`super::limits::HEALTH`].
     pub is_for_health: bool,
 }
 
 /// Why a connection cannot be opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refused {
-    /// Each connection of its address, or of its site, is needed.
+    /// All connections of the address or its site are in use.
     Address,
-    /// Each connection is needed: one of them ends soon.
+    /// All connections are in use; the caller must wait until one ends.
     Full,
 }
 
-/// The bytes of a body that cannot be read: those that are worked on fill the memory for bodies.
+/// The bytes of a body cannot be read, because bodies that are being processed fill the memory for bodies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("other requests fill the memory for request bodies")]
 pub struct Crowded;
 
 #[derive(Debug)]
 struct AddressEntry {
-    /// The address that it counts for; `None` for one without a limit.
+    /// Address that the connection counts for; `None` for an address without a limit.
     address: Option<IpAddr>,
-    /// Number of connections of its site, which with IPv4 is the address; 0 without a limit. All entries of a site share it.
+    /// Number of connections from the site, which is the address with IPv4; 0 for an address without a limit. All
+    /// entries of a site share it.
     of_site: Arc<AtomicUsize>,
     is_for_health: bool,
     phase: Phase,
@@ -108,7 +109,7 @@ pub struct Table {
     limits: Limits,
     open: HashMap<Id, AddressEntry>,
     of_network: HashMap<IpNet, Arc<AtomicUsize>>,
-    /// Number of open connections that are left to health checks.
+    /// Number of open connections that are reserved for health checks.
     for_health: usize,
     last_id: Id,
     bytes: usize,
@@ -130,12 +131,12 @@ impl Table {
         self.open.len()
     }
 
-    /// The number of bytes of all bodies that are read or worked on.
+    /// Returns the number of bytes of all bodies that are being received or processed.
     pub const fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Opens a connection. At a limit, another one is closed for it, if one may be.
+    /// Opens a connection. At a limit, another connection is closed for it, if one may be closed.
     pub fn admit(&mut self, address: Option<IpAddr>, now: Instant) -> Result<Admitted, Refused> {
         let mut first = None;
         if let Some(full) = address.and_then(|address| self.full(address)) {
@@ -154,7 +155,7 @@ impl Table {
                 );
             }
         }
-        // The place of a connection that is closed for it is as that one was.
+        // The new connection takes over the place of the closed one, which may be reserved for health checks.
         let replaced =
             first.and_then(|first| self.open.get(&first).map(|entry| entry.is_for_health));
         let is_full =
@@ -188,13 +189,13 @@ impl Table {
         })
     }
 
-    /// Closes the connection that is the first to close, if any may be closed.
+    /// Closes the first connection in closing order, if any may be closed.
     pub fn make_room(&mut self) -> Option<Phase> {
         let first = self.first_to_close(|_, _| true)?;
         self.close(first)
     }
 
-    /// Notes what a connection does from now on.
+    /// Records a connection's new phase.
     pub fn enter(&mut self, id: Id, phase: Phase, now: Instant) {
         let Some(entry) = self.open.get_mut(&id) else {
             return;
@@ -205,8 +206,8 @@ impl Table {
         }
     }
 
-    /// Notes that a connection received bytes of a body. When all bodies have too many, the oldest other connections that
-    /// send one are closed; returns their number.
+    /// Records that a connection received bytes of a body. If all bodies together exceed the limit, closes the oldest
+    /// other connections that are sending one, and returns their number.
     pub fn receive(&mut self, id: Id, bytes: usize) -> Result<usize, Crowded> {
         let Some(entry) = self.open.get_mut(&id) else {
             return Err(Crowded);
@@ -225,7 +226,7 @@ impl Table {
         Ok(closed)
     }
 
-    /// Closes the connections whose phase lasts too long, and returns the phases.
+    /// Closes the connections whose phase has lasted too long, and returns their phases.
     pub fn close_late(&mut self, now: Instant) -> Vec<Phase> {
         let is_late =
             |entry: &AddressEntry| now.saturating_duration_since(entry.since) > entry.phase.time();
@@ -238,7 +239,7 @@ impl Table {
         late.into_iter().filter_map(|id| self.close(id)).collect()
     }
 
-    /// Forgets a connection, and closes it if it is open. Returns its phase.
+    /// Removes a connection, and closes it if it is open. Returns its phase.
     pub fn close(&mut self, id: Id) -> Option<Phase> {
         let entry = self.open.remove(&id)?;
         self.bytes -= entry.bytes;
@@ -255,7 +256,7 @@ impl Table {
         Some(entry.phase)
     }
 
-    /// The smallest network of an address that has as many connections as it may.
+    /// Returns the smallest network of an address that already has the maximum number of connections.
     fn full(&self, address: IpAddr) -> Option<IpNet> {
         let most = [self.limits.per_address, self.limits.per_site];
         let count = |network: &IpNet| {
@@ -269,8 +270,8 @@ impl Table {
             .map(|(network, _)| network)
     }
 
-    /// The connection to close first: of the site that has the most, the oldest one without a request, else the oldest
-    /// one that sends a body. So who opens few connections loses none to one who opens many.
+    /// Returns the connection to close first, among those of the site with the most connections, the oldest with the
+    /// lowest rank. So clients with few connections are never evicted for clients with many.
     fn first_to_close(&self, may_close: impl Fn(Id, &AddressEntry) -> bool) -> Option<Id> {
         let ranked = self
             .open

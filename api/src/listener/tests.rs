@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A table of four connections, two of an address, three of a site, and 100 bytes.
+/// A table for four connections: two per address and three per site, with 100 bytes for bodies.
 fn table() -> Table {
     let limits = Limits {
         connections: 4,
@@ -29,7 +29,7 @@ fn is_open(connection: &mut Admitted) -> bool {
     connection.closed.try_recv() == Err(tokio::sync::oneshot::error::TryRecvError::Empty)
 }
 
-/// Opens connections of different addresses, each a second after the other.
+/// Opens connections from different addresses, a second apart.
 fn open(table: &mut Table, count: u32, began: Instant) -> Vec<Admitted> {
     (0..count)
         .map(|number| {
@@ -178,7 +178,7 @@ fn the_address_with_the_most_connections_gives_way() {
     assert_eq!(open, [false, true], "the oldest of its two");
 }
 
-/// An address of a network of a site.
+/// An IPv6 address in a network of a site.
 fn six(site: u16, network: u16, host: u16) -> Option<IpAddr> {
     Some(IpAddr::from([0x2001, 0xdb8, site, network, 0, 0, 0, host]))
 }

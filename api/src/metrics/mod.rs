@@ -1,4 +1,4 @@
-//! The recorder of metrics, the description of every metric, and their rendering for Prometheus.
+//! The metrics recorder, the descriptions of all metrics, and their rendering for Prometheus.
 
 mod table;
 
@@ -23,7 +23,7 @@ const LAG_BUCKETS_SECONDS: &[f64] = &[
 const REQUEST_BUCKETS_SECONDS: &[f64] =
     &[0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0];
 
-/// The `content-type` of the rendered metrics.
+/// `content-type` of the rendered metrics.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Renders the metrics of this process.
@@ -33,7 +33,7 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Creates the recorder and installs it for the whole process. If one is installed already (several edges in one
+    /// Creates the recorder and installs it for the whole process. If one is already installed (several edges in one
     /// test process), the new one renders no metrics.
     pub fn install() -> Self {
         let recorder = builder().build_recorder();
@@ -48,13 +48,13 @@ impl Metrics {
         Self { handle }
     }
 
-    /// All metrics in the Prometheus text format.
+    /// Returns all metrics in the Prometheus text format.
     pub fn render(&self) -> String {
         self.handle.render()
     }
 }
 
-/// Moves histogram samples into their buckets regularly: otherwise memory grows while nothing scrapes the metrics.
+/// Periodically moves histogram samples into their buckets: otherwise memory grows while nothing scrapes the metrics.
 async fn upkeep(handle: PrometheusHandle) {
     loop {
         sleep(UPKEEP).await;
@@ -65,7 +65,7 @@ async fn upkeep(handle: PrometheusHandle) {
 fn builder() -> PrometheusBuilder {
     let lag = Matcher::Full("settle_settling_lag_seconds".to_owned());
     let verification = Matcher::Full("settle_verification_seconds".to_owned());
-    // Only an empty list of bounds is an error.
+    // The only possible error is an empty list of bounds.
     let lagging = PrometheusBuilder::new().set_buckets_for_metric(lag, LAG_BUCKETS_SECONDS);
     lagging
         .and_then(|all| all.set_buckets_for_metric(verification, REQUEST_BUCKETS_SECONDS))

@@ -1,5 +1,5 @@
-//! Every metric with its meaning, unit and labels. [The reference](../telemetry/README.md) has the same rows; a test
-//! compares it with this table, with the sources and with what is served.
+//! All metrics with their meanings, units and labels. [The reference](../telemetry/README.md) has the same rows; a test
+//! compares it with this table, the sources and the served metrics.
 
 #[derive(Debug, Clone, Copy)]
 pub struct Metric {
@@ -7,9 +7,9 @@ pub struct Metric {
     pub kind: MetricKind,
     /// Unit for display; empty for plain numbers.
     pub unit: &'static str,
-    /// The names of its labels, in the order of the reference.
+    /// Names of the labels, in the order of the reference.
     pub labels: &'static [&'static str],
-    /// Meaning of the metric: the line `# HELP`.
+    /// Meaning of the metric, shown in the line `# HELP`.
     pub help: &'static str,
 }
 
@@ -21,7 +21,7 @@ pub enum MetricKind {
 }
 
 impl MetricKind {
-    /// The type in the line `# TYPE`.
+    /// Returns the metric's type in the line `# TYPE`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Counter => "counter",
@@ -228,7 +228,7 @@ pub const METRICS: &[Metric] = &[
     gauge("settle_workers", &[], "Workers that poll Temporal, as this process found last."),
 ];
 
-/// Meaning of a metric; empty if there is none of this name.
+/// Returns the meaning of a metric; empty if there is no metric with this name.
 pub fn help(name: &str) -> &'static str {
     METRICS
         .iter()

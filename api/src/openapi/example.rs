@@ -1,10 +1,10 @@
-//! Examples of answers, generated from their schemas.
+//! Examples of responses, generated from their schemas.
 
 use crate::extract::formats;
 use crate::stores::ALL;
 use serde_json::{Map, Value, json};
 
-/// Examples of text fields that have no format, by the name of the field.
+/// Examples for text fields without a format, by field name.
 const TEXTS: [(&str, &str); 55] = [
     ("actor", "anna (help desk)"),
     ("amount", "9.99 USD"),
@@ -81,15 +81,15 @@ const TEXTS: [(&str, &str); 55] = [
     ("usd", "-9.99"),
 ];
 
-/// Generates examples of schemas that refer to these definitions.
+/// Generates examples for schemas that refer to these definitions.
 pub struct Examples<'a> {
     definitions: &'a Map<String, Value>,
-    /// The definitions that are being expanded, to end at a recursive one.
+    /// Definitions that are being expanded, to stop at recursive ones.
     expanding: Vec<&'a str>,
 }
 
 impl<'a> Examples<'a> {
-    /// A generator with the definitions that schemas refer to.
+    /// Creates a generator for schemas that refer to these definitions.
     pub const fn new(definitions: &'a Map<String, Value>) -> Self {
         Self {
             definitions,
@@ -97,7 +97,7 @@ impl<'a> Examples<'a> {
         }
     }
 
-    /// An example of the schema of a field. `name` is the field's name. A definition inside itself becomes null.
+    /// Returns an example for the schema of a field. `name` is the field's name. A recursive definition becomes null.
     pub fn of(&mut self, schema: &Value, name: &str) -> Value {
         let reference = schema["$ref"]
             .as_str()

@@ -1,11 +1,11 @@
-//! Adds the fields of each kind of destination to the schemas of destinations.
+//! Adds the fields of each kind to the schemas of destinations.
 
 use super::limits::{NULL_IS_REFUSED, RULE};
 use crate::extract::admit_null;
 use protocols::destinations::KindSchemas;
 use serde_json::{Map, Value, json};
 
-/// Adds the fields of each kind to the schemas of requests and of answers.
+/// Adds the fields of each kind to the schemas of requests and responses.
 pub fn add(
     kinds: &[KindSchemas],
     requests: &mut Map<String, Value>,
@@ -60,7 +60,7 @@ pub fn add(
     }
 }
 
-/// The kinds that take a field.
+/// Returns a sentence on the kinds that a field is limited to.
 fn only_of(kinds: &[KindSchemas], field: &str) -> String {
     let takers = kinds
         .iter()
@@ -73,13 +73,13 @@ fn name_of(kind: &KindSchemas) -> String {
     request_of(kind.kind)
 }
 
-/// The name of the schema of a new destination of a kind: `New`, then its name.
+/// Returns the name of the schema of a new destination of a kind: `New` and the kind's name.
 pub fn request_of(kind: &str) -> String {
     let (first, rest) = kind.split_at(1);
     format!("New{}{rest}", first.to_uppercase())
 }
 
-/// The schema of a new destination of one kind.
+/// Returns the schema of a new destination of one kind.
 fn created(mut common: Value, kind: &KindSchemas) -> Value {
     common["properties"]["kind"] = json!({ "type": "string", "const": kind.kind });
     extend(Some(&mut common), &kind.created);
@@ -91,7 +91,7 @@ fn created(mut common: Value, kind: &KindSchemas) -> Value {
     common
 }
 
-/// The fields of a kind in a change: null restores the default of an optional one.
+/// Returns a kind's fields for changes. Null restores the default of an optional field.
 fn changed(kind: &KindSchemas) -> Map<String, Value> {
     let fields = kind.changeable().into_iter().filter(|name| *name != "rate");
     let field = |name: &str| {

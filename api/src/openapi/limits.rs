@@ -1,5 +1,5 @@
-//! The limits of requests in their schemas: of texts, of unknown fields, of formats that only settle knows, and which
-//! fields may be absent.
+//! Adds the limits of requests to their schemas: limits of texts, unknown fields, formats that only settle knows, and
+//! fields that may be absent.
 
 use crate::extract::shape::{choices, is_required, present_mut, type_of};
 use crate::extract::{MAX_BYTES, admit_null, formats};
@@ -7,13 +7,13 @@ use serde_json::{Value, json};
 
 /// Keyword of a field, parameter, body or operation for a rule that a schema cannot express.
 pub const RULE: &str = "x-rule";
-/// A text without control characters, in the syntax that all validators know.
+/// Pattern of a text without control characters, in syntax that all validators support.
 pub const PRINTABLE: &str = r"^[^\u0000-\u001f\u007f-\u009f]*$";
-/// Maximum number of bytes of a character.
+/// Maximum number of bytes per character.
 const CHARACTER_BYTES: usize = 4;
 
-/// States the limits of every text of a request that has neither a format nor choices, unless it has limits of its own,
-/// and what else a text must be.
+/// Adds the limits and rules of every text in a request that has no fixed choices. Limits that the text has already
+/// stay.
 pub fn limit_texts(schema: &mut Value) {
     let schema = present_mut(schema);
     if type_of(schema) == "string" && choices(schema).is_empty() {
@@ -28,7 +28,7 @@ pub fn limit_texts(schema: &mut Value) {
     }
 }
 
-/// The keywords of a text. A schema counts characters, and the check also counts bytes.
+/// Returns the keywords for a text. A schema limits characters, whereas the check also limits bytes.
 fn limits_of(text: &Value) -> Vec<(&'static str, Value)> {
     if let Some(format) = formats::of(text) {
         let pattern = format.pattern.map(|pattern| ("pattern", json!(pattern)));
@@ -55,17 +55,17 @@ fn limits_of(text: &Value) -> Vec<(&'static str, Value)> {
     limits
 }
 
-/// The expectation of an error, as a sentence.
+/// Returns an error's expected value as a sentence.
 fn sentence(expected: &str) -> String {
     let (first, rest) = expected.split_at(1);
     format!("{}{rest}.", first.to_uppercase())
 }
 
-/// The mark of a field that may be absent but not null; the document does not have it.
+/// Keyword of a field that may be absent but not null. Removed from the served document.
 pub const NULL_IS_REFUSED: &str = "x-nullIsRefused";
 
-/// Lets each optional field of a request be null, which is the same as absent, and writes its default into its
-/// description: generators make a field with a `default` required, or always send it.
+/// Allows null for each optional field of a request, where it is the same as absent, and moves the default into the
+/// description: client generators make a field with a `default` required, or always send it.
 pub fn relax_optional(schema: &mut Value) {
     let schema = present_mut(schema);
     let whole = schema.clone();
@@ -94,7 +94,7 @@ pub fn relax_optional(schema: &mut Value) {
     }
 }
 
-/// Sets `additionalProperties` of an object's schema, and of the objects inside it, to false.
+/// Sets `additionalProperties` to false in an object's schema and in those of nested objects.
 pub fn refuse_other_fields(schema: &mut Value) {
     let schema = present_mut(schema);
     if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {

@@ -1,8 +1,9 @@
-//! Writes choices as `enum`: generators of clients make types that refuse each other's values of alternative constants.
+//! Writes choices as `enum`, because client generators turn alternative constants into types that refuse each other's
+//! values.
 
 use serde_json::{Map, Value, json};
 
-/// Replaces each `oneOf` of constants by an `enum`, whose description has those of its values.
+/// Replaces each `oneOf` of constants with an `enum`, and merges the values' descriptions into its own.
 pub fn list_choices(value: &mut Value) {
     match value {
         Value::Object(fields) => {
@@ -17,7 +18,7 @@ pub fn list_choices(value: &mut Value) {
     }
 }
 
-/// The keywords in place of a `oneOf` whose alternatives are texts; `None` where one is something else.
+/// Returns the keywords that replace a `oneOf` whose alternatives are all text constants; `None` for any other schema.
 fn listed(schema: &Map<String, Value>) -> Option<Map<String, Value>> {
     let alternatives = schema.get("oneOf")?.as_array()?;
     let values: Vec<&str> = alternatives

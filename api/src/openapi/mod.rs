@@ -1,4 +1,4 @@
-//! Generates `/openapi.json` from the list of routes and the types of their handlers, and its part for devices.
+//! Generates `/openapi.json` from the list of routes and the types of their handlers, and the part for devices.
 
 pub mod example;
 pub mod kinds;
@@ -25,12 +25,12 @@ use protocols::destinations;
 use serde_json::{Map, Value, json};
 use std::sync::LazyLock;
 
-/// The OpenAPI documents of a list of routes, without the addresses of a process ([`Served`]).
+/// OpenAPI documents of a list of routes, without the addresses of a process ([`Served`]).
 #[derive(Debug)]
 pub struct Documents {
-    /// All routes.
+    /// Document of all routes.
     pub whole: LazyLock<Value>,
-    /// The routes that apps on devices call, and nothing else.
+    /// Document of only the routes that apps on devices call.
     pub device: LazyLock<Value>,
 }
 
@@ -90,13 +90,13 @@ pub fn document(routes: Vec<Route>) -> Value {
     document
 }
 
-/// The schemas of requests and answers by their names, with the fields of each kind of destination.
+/// Returns the schemas of requests and responses by name, with the fields of each kind of destination.
 pub fn definitions(schemas: Schemas) -> Map<String, Value> {
     let (requests, responses) = named(schemas);
     responses.into_iter().chain(requests).collect()
 }
 
-/// The schemas of requests, and those of answers.
+/// Returns the schemas of requests, and those of responses.
 fn named(mut schemas: Schemas) -> (Map<String, Value>, Map<String, Value>) {
     let mut requests = schemas.requests.take_definitions(true);
     let mut responses = schemas.responses.take_definitions(true);
@@ -105,7 +105,7 @@ fn named(mut schemas: Schemas) -> (Map<String, Value>, Map<String, Value>) {
     (requests, responses)
 }
 
-/// The entry of one route in the document.
+/// Returns a route's operation in the document.
 fn shown_operation(route: &Route, operation: Operation, definitions: &Map<String, Value>) -> Value {
     let mut shown = json!({ "summary": route.summary, "tags": [operations::tag(route.path)] });
     if let Some(id) = operations::id(route) {
@@ -122,7 +122,7 @@ fn shown_operation(route: &Route, operation: Operation, definitions: &Map<String
         |(name, schema)| json!({ "name": name, "in": "path", "required": true, "schema": schema }),
     );
     let mut parameters: Vec<Value> = path.chain(operation.query).collect();
-    // A header has the limits that its own check has.
+    // Headers have limits of their own.
     let limited = parameters
         .iter_mut()
         .filter(|parameter| parameter["in"] != "header");
@@ -138,7 +138,7 @@ fn shown_operation(route: &Route, operation: Operation, definitions: &Map<String
         answer["description"] = json!(route.summary);
         if let Some(content) = answer.pointer_mut("/content/application~1json") {
             if content["schema"] == true {
-                // Generators of clients want an object.
+                // Client generators expect an object.
                 content["schema"] = json!({ "type": "object" });
             }
             content["example"] = Examples::new(definitions).of(&content["schema"], "");

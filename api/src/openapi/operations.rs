@@ -1,11 +1,11 @@
-//! The ids and tags of operations. Generated clients name their functions and modules after them, so neither changes
-//! while its route stays.
+//! Ids and tags of operations. Generated clients name their functions and modules after them, so they must not change
+//! while their route exists.
 
 use crate::route::Route;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
-/// The id of each route, by its path and its method.
+/// The id of each operation, by path and method.
 const IDS: [(&str, &str, &str); 122] = [
     ("/api/v1/events/schema/", "GET", "listEventSchemas"),
     ("/api/v1/events/schema/{type}", "GET", "getEventSchema"),
@@ -307,17 +307,18 @@ const IDS: [(&str, &str, &str); 122] = [
     ("/v1/transfers/{transfer_id}/undo", "POST", "undoTransfer"),
 ];
 
-/// The tag of the routes about the service itself, which are none of `/v1`.
+/// Tag of routes about the service itself, which are not below `/v1`.
 const SERVICE: &str = "service";
 
-/// The id of a route's operation, such as `getCustomerState`; `None` where it has no line in [`IDS`], which a test finds.
+/// Returns the id of a route's operation, such as `getCustomerState`; `None` if it is missing in [`IDS`], which a test
+/// detects.
 pub fn id(route: &Route) -> Option<&'static str> {
     IDS.iter()
         .find(|(path, method, _)| (*path, *method) == (route.path, route.method))
         .map(|(.., id)| *id)
 }
 
-/// The tag of a route's operation: the resource that its path names behind the app.
+/// Returns the tag of a route's operation: the resource in its path, without the app.
 pub fn tag(path: &str) -> &str {
     let Some(path) = path.strip_prefix("/v1/") else {
         return SERVICE;
@@ -326,7 +327,7 @@ pub fn tag(path: &str) -> &str {
     of_app.split('/').next().unwrap_or(SERVICE)
 }
 
-/// The `tags` of a document with these paths.
+/// Returns the `tags` of a document with these paths.
 pub fn tags<'a>(paths: impl Iterator<Item = &'a String>) -> Value {
     let names: BTreeSet<&str> = paths.map(|path| tag(path)).collect();
     names

@@ -1,15 +1,15 @@
-//! A part of the OpenAPI document: the routes of one access with the schemas that they refer to, so that client
-//! generators produce nothing else from it.
+//! A part of the OpenAPI document: the routes with one kind of access, and only the schemas that they refer to, so that
+//! client generators produce nothing else.
 
 use super::operations;
 use crate::route::{Access, Route};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 
-/// Kinds of components that are left out where nothing refers to them.
+/// Kinds of components that are omitted if nothing refers to them.
 const REFERRED: [&str; 2] = ["responses", "schemas"];
 
-/// The part of a whole document with those of its routes that have this access.
+/// Returns the part of a whole document that contains the routes with this access.
 pub fn of(whole: &Value, routes: &[Route], access: Access) -> Value {
     let wanted: BTreeSet<_> = routes
         .iter()
@@ -23,7 +23,7 @@ pub fn of(whole: &Value, routes: &[Route], access: Access) -> Value {
     }
     let mut part = whole.clone();
     part["paths"] = Value::Object(paths);
-    // All routes of an access have the same scheme, which is then that of the whole part.
+    // All routes with the same access have the same security scheme, which applies to the whole part.
     let security = security(&part["paths"]);
     let names: BTreeSet<String> = security
         .as_object()
@@ -48,7 +48,7 @@ pub fn of(whole: &Value, routes: &[Route], access: Access) -> Value {
     part
 }
 
-/// The security requirement of the first operation.
+/// Returns the security requirement of the first operation.
 fn security(paths: &Value) -> Value {
     let mut operations = paths
         .as_object()
@@ -59,14 +59,14 @@ fn security(paths: &Value) -> Value {
     first.map_or_else(|| json!({}), |operation| operation["security"][0].clone())
 }
 
-/// Removes all components of a kind but these.
+/// Removes all components of a kind except the named ones.
 fn retain(document: &mut Value, kind: &str, names: &BTreeSet<String>) {
     if let Some(components) = document["components"][kind].as_object_mut() {
         components.retain(|name, _| names.contains(name));
     }
 }
 
-/// The references in a value, and those in what they refer to.
+/// Returns all references that are reachable from a value.
 fn reachable(whole: &Value, value: &Value) -> BTreeSet<String> {
     let (mut found, mut next) = (BTreeSet::new(), vec![value]);
     while let Some(value) = next.pop() {

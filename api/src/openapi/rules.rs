@@ -1,6 +1,7 @@
-//! Rules of requests that a schema cannot express, as [`RULE`] of the field that the error names.
+//! Rules of requests that a schema cannot express, added as [`RULE`] to the field that the error names.
 //!
-//! `.ci/openapi` sends what the schemas allow. What is refused then has its rule here, or in the type of the body.
+//! `.ci/openapi` sends requests that the schemas allow. Every refusal must have a rule here, or in the type of the
+//! body.
 
 use super::kinds::request_of;
 use super::limits::RULE;
@@ -8,11 +9,12 @@ use crate::extract::shape::present_mut;
 use protocols::destinations;
 use serde_json::{Map, Value, json};
 
-/// The rule of the parameter `cursor` of every list.
+/// Rule of the parameter `cursor` of every list.
 const CURSOR: &str = "`next_cursor` of the previous page.";
 
-/// Each rule with its places: a schema, or an operation's id, and the field or parameter there, if it is that of one. A
-/// field of `NewDestination` is that of each kind that has it; the rules of what one kind alone has are in its schemas.
+/// Each rule with its places: a schema or an operation's id, followed by the field or parameter if the rule concerns
+/// one. A field of `NewDestination` stands for that of each kind that has it; the rules for fields of a single kind are
+/// in that kind's schemas.
 const RULES: [(&str, &[&str]); 33] = [
     (
         "A time in the future.",
@@ -207,7 +209,7 @@ pub fn add(document: &mut Value) {
     }
 }
 
-/// All places with their rules: those of [`RULES`], then those of each kind of destination.
+/// Returns all places with their rules: those in [`RULES`], then those of each kind of destination.
 fn places() -> Vec<(String, &'static str)> {
     let of_all = RULES.iter().flat_map(|(rule, places)| {
         let place = move |place: &&str| ((*place).to_owned(), *rule);
@@ -225,7 +227,7 @@ fn places() -> Vec<(String, &'static str)> {
     of_all.chain(of_kinds).collect()
 }
 
-/// The places that a place stands for: one of each of its schemas, if its schema is one of several.
+/// Returns the places that a place stands for: one for each alternative if its schema has several, else itself.
 fn each(document: &Value, place: &str) -> Vec<String> {
     let (name, field) = place.split_once('.').unwrap_or((place, ""));
     let Some(schemas) = document["components"]["schemas"][name]["oneOf"].as_array() else {
@@ -237,7 +239,7 @@ fn each(document: &Value, place: &str) -> Vec<String> {
     names.map(|name| format!("{name}.{field}")).collect()
 }
 
-/// The part of the document that a place names.
+/// Returns the part of the document that a place names.
 fn at<'a>(document: &'a mut Value, place: &str) -> Option<&'a mut Value> {
     let (name, field) = place.split_once('.').unwrap_or((place, ""));
     if document["components"]["schemas"].get(name).is_some() {
@@ -256,7 +258,7 @@ fn at<'a>(document: &'a mut Value, place: &str) -> Option<&'a mut Value> {
         .get_mut("schema")
 }
 
-/// The operation with this id.
+/// Returns the operation with this id.
 fn operation<'a>(document: &'a mut Value, id: &str) -> Option<&'a mut Value> {
     operations(document).find(|operation| operation["operationId"] == id)
 }

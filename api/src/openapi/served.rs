@@ -1,4 +1,4 @@
-//! The documents as a process serves them: with `servers`, the addresses of the routes.
+//! The documents as a process serves them: with its addresses in `servers`.
 
 use super::Documents;
 use crate::answer::Prepared;
@@ -8,22 +8,22 @@ use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::sync::OnceLock;
 
-/// The OpenAPI documents of one process.
+/// OpenAPI documents of one process.
 #[derive(Debug)]
 pub struct Served {
     documents: &'static Documents,
-    /// The base of the routes for stores, devices and receivers.
+    /// Base URL of the routes for stores, devices and receivers.
     public_url: String,
     /// Address of the whole API, unless it is the public address.
     api: Option<SocketAddr>,
-    /// The path and the method, in lower case, of each public route.
+    /// Path and lower-case method of each public route.
     public: Vec<(&'static str, String)>,
     whole: OnceLock<Prepared>,
     device: OnceLock<Prepared>,
 }
 
 impl Served {
-    /// The documents of these routes as this process serves them.
+    /// Returns the documents of these routes as this process serves them.
     pub fn new(documents: &'static Documents, routes: &[Route], edge: &Edge) -> Self {
         let public = routes.iter().filter(|route| route.is_on(Surface::Public));
         Self {
@@ -38,21 +38,21 @@ impl Served {
         }
     }
 
-    /// `/openapi.json`, written once.
+    /// Returns `/openapi.json`, serialized on first use.
     pub fn whole(&self) -> Prepared {
         self.whole
             .get_or_init(|| Prepared::new(&self.written()))
             .clone()
     }
 
-    /// The whole document, with `servers`: the address of the whole API, and the public address for public routes.
+    /// Returns the whole document with `servers`: the address of the whole API, and for public routes the public URL.
     fn written(&self) -> Value {
         let mut document = (*self.documents.whole).clone();
         let Some(api) = self.api else {
             document["servers"] = self.public();
             return document;
         };
-        // No client can call the address of all interfaces: the document's own address is that of the API too.
+        // Clients cannot call an unspecified address, so the URL is relative to that of the document.
         let url = if api.ip().is_unspecified() {
             "/".to_owned()
         } else {
@@ -69,7 +69,7 @@ impl Served {
         document
     }
 
-    /// `/openapi/device.json`, written once.
+    /// Returns `/openapi/device.json`, serialized on first use.
     pub fn device(&self) -> Prepared {
         let write = || {
             let mut document = (*self.documents.device).clone();

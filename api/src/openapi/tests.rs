@@ -1,4 +1,4 @@
-//! The document describes every route, and its references resolve.
+//! Checks that the document describes every route, and that its references resolve.
 
 use super::{document, limits};
 use crate::route::Access;
@@ -111,7 +111,7 @@ fn operations(document: &Value) -> Vec<&Value> {
         .collect()
 }
 
-/// All values inside a value, and itself.
+/// A value and all values inside it.
 fn within(value: &Value) -> Vec<&Value> {
     let (mut found, mut next) = (Vec::new(), vec![value]);
     while let Some(value) = next.pop() {

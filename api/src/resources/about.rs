@@ -1,4 +1,4 @@
-//! `/v1/about`: the version and, for administrators of all apps, the settings without secrets.
+//! `/v1/about`: the version and, for admin keys that reach all apps, the settings without secrets.
 
 use crate::config::Setting;
 use crate::edge::{Edge, Shared};
@@ -23,7 +23,7 @@ pub struct About {
 }
 
 impl About {
-    /// The part that a role may see, limited to an app or not.
+    /// Returns what a key with this role may see; `app` is the only app that the key reaches, if it is limited to one.
     pub fn of(edge: &Edge, role: Role, app: Option<AppId>) -> Self {
         let sees_all = app.is_none() && role >= Role::Admin;
         Self {

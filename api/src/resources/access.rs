@@ -1,4 +1,4 @@
-//! Whether a purchase gives access, and why not, in sentences. Pure.
+//! Sentences about whether a purchase gives access, and why not. Pure.
 
 use super::standing::{Record, last_end};
 use domain::user::CustomerPurchase;
@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use storage::PurchaseView;
 
 impl Record {
-    /// Whether it gives access. `is_unlisted`: its product is not in the catalogue.
+    /// Returns whether the purchase gives access. `is_unlisted`: its product is not in the catalogue.
     pub(super) fn access(&self, is_active: Option<bool>, is_unlisted: bool) -> String {
         match (is_active, self.entitlements.is_empty()) {
             (None, _) => {
@@ -39,8 +39,8 @@ impl Record {
     }
 }
 
-/// The product of an active purchase that is not in the catalogue, and the sentence that it gives no access; `None` for
-/// one that is used up.
+/// Returns the product of an active purchase whose product is not in the catalogue, and the sentence that it gives no
+/// access. `None` for a consumable.
 fn unlisted_product(view: &PurchaseView) -> Option<(String, String)> {
     let record = Record::of(view);
     let sku = record
@@ -60,8 +60,8 @@ pub struct UnlistedProduct {
     pub summary: String,
 }
 
-/// Products that a customer bought in an environment and that are not in the catalogue, without duplicates; see
-/// [`no_access`].
+/// Returns the products that a customer bought in an environment and that are not in the catalogue, without duplicates.
+/// The parameters are those of [`no_access`].
 pub fn unlisted_products(
     environment: Environment,
     views: &[PurchaseView],
@@ -82,8 +82,8 @@ pub fn unlisted_products(
         .collect()
 }
 
-/// Why a customer has no access in an environment, in a sentence. `counted` has the purchases of the customer, `views`
-/// those that were settled last, and `unlisted` the active ones whose product is not in the catalogue.
+/// Returns a sentence on why a customer has no access in an environment. `counted` has all of the customer's purchases,
+/// `views` the most recently settled ones, and `unlisted` the active ones whose product is not in the catalogue.
 pub fn no_access(
     environment: Environment,
     views: &[PurchaseView],

@@ -1,4 +1,4 @@
-//! `/v1/alarms`: conditions that need a person's attention.
+//! `/v1/alarms`: conditions that require an operator's attention.
 
 use super::query::Listed;
 use crate::edge::{Edge, Shared};
@@ -26,7 +26,7 @@ pub struct Acknowledgement {
     last_at: Option<Timestamp>,
 }
 
-/// `GET /v1/alarms`, the last raised first.
+/// `GET /v1/alarms`, most recently raised first.
 pub async fn list(
     State(edge): State<Shared>,
     caller: Caller,
@@ -36,10 +36,10 @@ pub async fn list(
     Ok(Json(chosen(&edge, filter, page.page()).await?))
 }
 
-/// A page of the alarms that match a filter, most recently raised first.
+/// Returns a page of the alarms that match a filter, most recently raised first.
 ///
 /// # Errors
-/// 503 when the database does not answer.
+/// 503 if the database does not respond.
 pub async fn chosen(edge: &Edge, filter: AlarmFilter, page: Page) -> Result<Paged<Alarm>, Error> {
     Ok(edge.store.alarms_of(filter, page).await?)
 }
@@ -49,14 +49,14 @@ pub async fn show(State(edge): State<Shared>, Id(id): Id<AlarmId>) -> Result<Jso
     Ok(Json(edge.store.one_alarm(id).await?))
 }
 
-/// `POST /v1/alarms/{alarm_id}/acknowledge`: a person knows of it. Raised again, it is open again.
+/// `POST /v1/alarms/{alarm_id}/acknowledge`: marks the alarm as known. It reopens if it is raised again.
 pub async fn acknowledge(
     edge: Acting,
     Id(id): Id<AlarmId>,
     Body(body): Body<Acknowledgement>,
 ) -> Result<Json<Alarm>, Error> {
     let Acknowledgement { note, by, last_at } = body;
-    // A reason in the header stands in the audit entry in place of the note.
+    // A reason in the header is recorded in the audit entry instead of the note.
     let reason = edge
         .store
         .actor()

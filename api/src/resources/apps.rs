@@ -45,10 +45,10 @@ pub async fn list(
     Ok(Json(reached(&edge, caller.app, query.page()).await?))
 }
 
-/// A page of all apps, oldest first; or the only accessible app.
+/// Returns a page of all apps, oldest first, or only the app that the caller is limited to.
 ///
 /// # Errors
-/// 404 when there is no such app.
+/// 404 if there is no such app.
 pub async fn reached(edge: &Edge, only: Option<AppId>, page: Page) -> Result<Paged<App>, Error> {
     Ok(match only {
         None => edge.store.apps(page).await?,
@@ -59,10 +59,10 @@ pub async fn reached(edge: &Edge, only: Option<AppId>, page: Page) -> Result<Pag
     })
 }
 
-/// An app that was not deleted.
+/// Returns an app that is not deleted.
 ///
 /// # Errors
-/// 404 when there is no such app.
+/// 404 if there is no such app.
 pub async fn one(edge: &Edge, id: AppId) -> Result<App, Error> {
     Ok(edge.store.app(id).await?)
 }

@@ -1,5 +1,5 @@
-//! `/v1/platforms/{platform_id}/arrivals`: when a platform's store was last answered, and why its messages were
-//! refused.
+//! `/v1/platforms/{platform_id}/arrivals`: counts and times of the messages from a platform's store that were accepted
+//! or refused, and the reasons for refusals.
 
 use crate::edge::Shared;
 use crate::error::Error;
@@ -44,7 +44,7 @@ pub struct RefusedFor {
     last_at: Timestamp,
 }
 
-/// `GET /v1/platforms/{platform_id}/arrivals`. Up to a second of it is missing.
+/// `GET /v1/platforms/{platform_id}/arrivals`. The counts may lag by up to a second.
 pub async fn show(
     State(edge): State<Shared>,
     Stored(platform): Stored<Platform>,

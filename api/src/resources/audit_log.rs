@@ -1,4 +1,4 @@
-//! `/v1/audit-log`: who changed what, when and why.
+//! `/v1/audit-log`: changes with their author, time and reason.
 
 use super::query::Listed;
 use crate::edge::Shared;
@@ -10,11 +10,11 @@ use axum::extract::State;
 use protocols::destinations::shown_entry;
 use storage::{AuditEntryView, AuditLogFilter, Paged};
 
-/// Prefix of the operations on destinations.
+/// Prefix of the names of operations on destinations.
 const OF_DESTINATIONS: &str = "destination.";
 
-/// `GET /v1/audit-log`, newest first. Entries may have URLs that are secrets, those of an earlier release for instance:
-/// no answer shows them.
+/// `GET /v1/audit-log`, newest first. Old entries may contain URLs that are secrets, for instance those of an earlier
+/// release; the response hides them.
 pub async fn list(
     State(edge): State<Shared>,
     caller: Caller,

@@ -1,13 +1,13 @@
-//! The next charge of a subscription and its amount, in sentences. Pure.
+//! Sentences about a subscription's next charge and its amount. Pure.
 
 use super::standing::{Record, WHO_CANCELS, renewing};
 use domain::user::CustomerPurchase;
 use domain::{Environment, State, Timestamp};
 use storage::{Paged, PurchaseView};
 
-/// The sentence about the next charge of money: at the first renewal after `now`, or that there is none because every
-/// active subscription has its renewal off; `None` where neither is known. `views` are the purchases that were settled
-/// last, and `counted` has all of the customer.
+/// Returns a sentence about the customer's next real charge: when it is due (the first renewal after `now`), or that
+/// there is none because auto-renewal is off for every active subscription. `None` if neither is known. `views` are the
+/// most recently settled purchases, and `counted` has all of the customer's.
 pub fn next_charge(
     views: &Paged<PurchaseView>,
     counted: &[CustomerPurchase],
@@ -25,7 +25,8 @@ pub fn next_charge(
     sentence.or_else(|| is_off.then(|| "No further charge.".to_owned()))
 }
 
-/// That erasing a customer ends no subscription, with the next charge if it is known; `None` if none renews.
+/// Returns the sentence that erasing a customer ends no subscription, with the next charge if known; `None` if none
+/// renews.
 pub fn charged_after_erasing(
     views: &[PurchaseView],
     counted: &[CustomerPurchase],
@@ -46,7 +47,8 @@ pub fn charged_after_erasing(
     ))
 }
 
-/// Whether all purchases for money are read, and the store shows each of them: any other may renew.
+/// Returns whether all production purchases were read and the store's response for each is known. Otherwise, one that
+/// was not read may renew.
 fn is_certain(views: &Paged<PurchaseView>, counted: &[CustomerPurchase]) -> bool {
     let is_known = |one: &CustomerPurchase| {
         one.environment != Environment::Production || one.is_active.is_some()
@@ -58,12 +60,12 @@ fn is_certain(views: &Paged<PurchaseView>, counted: &[CustomerPurchase]) -> bool
 }
 
 impl Record {
-    /// Whether the time of its next renewal has passed: the store has neither confirmed the renewal nor an end.
+    /// Returns whether the renewal time has passed while the store has confirmed neither the renewal nor an end.
     pub(super) fn is_due(&self, now: Timestamp) -> bool {
         self.expires_at.is_some_and(|at| at <= now)
     }
 
-    /// When a subscription that renews is charged next, and how much where that is known. A test is not charged.
+    /// Returns when a renewing subscription is charged next, and the amount if known. Test purchases are not charged.
     pub(super) fn charge(&self, now: Timestamp) -> String {
         let next = self
             .pending_sku_ref_id
@@ -81,7 +83,7 @@ impl Record {
         }
     }
 
-    /// That a refunded subscription is charged again; `None` if it does not renew.
+    /// Returns the sentence that a refunded subscription will be charged again; `None` if it does not renew.
     pub(super) fn charges_on(&self, state: State, now: Timestamp) -> Option<String> {
         let renews = matches!(state, State::Trial | State::Active) && self.is_subscription();
         renews.then(|| {
@@ -90,7 +92,7 @@ impl Record {
         })
     }
 
-    /// The price of the last payment with its source; `None` where the next term may have another price.
+    /// Returns the last payment's price with its source; `None` if the next term may have another price.
     fn next_amount(&self) -> Option<String> {
         let is_on = |flag: Option<bool>| flag == Some(true);
         let is_reduced = is_on(self.is_in_trial_period) || is_on(self.is_in_intro_offer_period);
@@ -124,7 +126,7 @@ mod tests {
         "2026-11-28T00:00:00Z".parse().unwrap()
     }
 
-    /// A monthly subscription with these fields beside.
+    /// Returns a monthly subscription with these additional fields.
     fn gold(fields: Value) -> Record {
         let mut record = json!({
             "entitlements": [{ "name": "Gold" }], "current_term_length": "P1M", "expires_at": "2026-12-03T00:00:00Z",
@@ -193,7 +195,7 @@ mod tests {
         );
     }
 
-    /// A subscription in a state.
+    /// Returns a subscription in this state.
     fn subscription(number: u128, state: State) -> (PurchaseView, CustomerPurchase) {
         let (key, id) = (
             CollapseKey::new(Uuid::from_u128(number)),

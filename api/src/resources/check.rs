@@ -1,4 +1,4 @@
-//! `/v1/check`: checks whether the tables agree with each other, and compares the sent revenue with the ledger.
+//! `/v1/check`: checks whether the tables are consistent, and compares the revenue sent with the ledger.
 
 use super::query::Listed;
 use crate::checking::Findings;
@@ -14,9 +14,9 @@ use std::time::Duration;
 use storage::{Page, RevenueCheck, RevenueFilter, RuleFindings};
 use tokio::time::Instant;
 
-/// Maximum number of rows of one query.
+/// Maximum number of rows that one query checks.
 const ROWS_PER_QUERY: i64 = 1000;
-/// After this time a check answers with the cursor to continue from.
+/// Maximum duration of a check in one request; after that, the response has the cursor to continue from.
 const TIME_LIMIT: Duration = Duration::from_secs(5);
 
 /// Beginning and size of a check.
@@ -42,8 +42,8 @@ pub struct Check {
     next_cursor: Option<String>,
 }
 
-/// `GET /v1/check`: checks rows for some seconds, or `limit` rows of one table, and lists every rule with the number of
-/// violations. `next_cursor` continues until everything was checked.
+/// `GET /v1/check`: checks rows for a few seconds, or `limit` rows of one table, and lists every rule with its number
+/// of violations. `next_cursor` continues the check until every row was covered.
 pub async fn show(
     State(edge): State<Shared>,
     Query(query): Query<CheckQuery>,
@@ -72,8 +72,8 @@ pub async fn show(
     }))
 }
 
-/// `GET /v1/check/revenue`: compares, for a page of purchases, every ledger entry with what was sent of it to each
-/// integration that counts, and names the reason of each difference. `next_cursor` continues.
+/// `GET /v1/check/revenue`: compares, for a page of purchases, every ledger entry with the revenue sent for it to each
+/// integration that counts revenue, and gives the reason for each difference. `next_cursor` continues.
 pub async fn revenue(
     State(edge): State<Shared>,
     caller: Caller,

@@ -10,16 +10,16 @@ use storage::{Platform, PlatformProgress, PurchaseExplanation};
 pub struct ConnectedPlatform {
     pub platform: Platform,
     pub progress: PlatformProgress,
-    /// Whether its app has a destination.
+    /// Whether the platform's app has a destination.
     pub has_destination: bool,
-    /// Whether this process takes samples for it.
+    /// Whether this process accepts sample notifications for the platform.
     pub takes_samples: bool,
 }
 
 /// Reads the progress of connecting these platforms.
 ///
 /// # Errors
-/// 503 when the database does not answer.
+/// 503 if the database does not respond.
 pub async fn of_platforms(
     edge: &Edge,
     platforms: Vec<Platform>,
@@ -40,10 +40,10 @@ pub async fn of_platforms(
     Ok(platforms.into_iter().map(connected).collect())
 }
 
-/// The latest purchase of a platform, with its explanation.
+/// Returns a platform's latest purchase, with its explanation.
 ///
 /// # Errors
-/// 503 when the database does not answer.
+/// 503 if the database does not respond.
 pub async fn newest(
     edge: &Edge,
     platform: PlatformId,

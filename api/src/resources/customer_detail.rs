@@ -1,5 +1,5 @@
-//! `/v1/apps/{app_id}/customers/{user_id}`: one customer for display, with what they may use, what they bought, and the
-//! state of each purchase.
+//! `/v1/apps/{app_id}/customers/{user_id}`: one customer for display, with current access, purchases and payments, and
+//! the state of each purchase.
 
 use super::access::{UnlistedProduct, no_access, unlisted_products};
 use super::charges::{charged_after_erasing, next_charge};
@@ -25,15 +25,15 @@ use storage::{
     PaymentView, PurchaseFilter, PurchaseView, UnchosenPayment,
 };
 
-/// Maximum number of purchases that are put into words: those that were settled last.
+/// Maximum number of purchases described in sentences: the most recently settled ones.
 const STANDINGS: i64 = 50;
 /// Maximum number of payments that are read: the latest ones.
 const PAYMENTS: i64 = 100;
 /// Maximum number of destinations of an app.
 const DESTINATIONS: i64 = 1000;
-/// Maximum number of purchases in transfers that are read: those of the latest transfers.
+/// Maximum number of transferred purchases that are read: those of the latest transfers.
 const MOVED: usize = 50;
-/// Maximum number of payments of purchases that moved away: the latest ones.
+/// Maximum number of payments that are read for purchases that moved away: the latest ones.
 const MOVED_PAYMENTS: i64 = 200;
 
 /// A customer with current access, in production and in the store's sandbox.
@@ -116,15 +116,15 @@ pub struct MovedPurchase {
     pub product: String,
 }
 
-/// A customer, and what the detail is put into words from.
+/// A customer's detail, and the data from which its sentences are written.
 pub struct ReadCustomer {
     pub detail: CustomerDetail,
-    /// The purchases that were settled last, latest first.
+    /// The most recently settled purchases, latest first.
     pub purchases: Paged<PurchaseView>,
     /// Whether there are earlier payments than those in the detail.
     pub has_more_payments: bool,
     pub destinations: Vec<Destination>,
-    /// The newest delivery of each type of event of those purchases to each destination, oldest first.
+    /// For each of these purchases, event types and destinations, the newest delivery; oldest first.
     pub deliveries: Vec<DeliveryView>,
 }
 
@@ -138,13 +138,13 @@ pub async fn detail(
         .map(|found| Json(found.detail))
 }
 
-/// The destinations of an app; those that fail have their first failure as `since`.
+/// Returns an app's destinations. For a failing one, `since` is its first failure.
 pub async fn destinations_of(edge: &Edge, app: AppId) -> Result<Vec<Destination>, Error> {
     let found = edge.store.destinations(app, first(DESTINATIONS)).await?;
     Ok(found.map(|one| shown(one.since_first_failure())).items)
 }
 
-/// The state of a customer in both environments.
+/// A customer's state in both environments.
 struct ReadStates {
     real: CustomerStatus,
     test: CustomerStatus,
@@ -169,19 +169,19 @@ impl ReadStates {
     }
 }
 
-/// The transfers from and to a customer, with the moved purchases.
+/// The transfers from and to a customer, with the purchases that moved.
 struct ReadMoves {
     transfers: Vec<Transfer>,
     /// Purchases that moved in the transfers.
     purchases: Vec<PurchaseView>,
-    /// Payments of purchases that belong to another customer now, newest first.
+    /// Payments for purchases that now belong to another customer, newest first.
     payments: Vec<PaymentView>,
-    /// Whether the payments of purchases that moved away are complete.
+    /// Whether all payments for purchases that moved away were read.
     has_all: bool,
 }
 
 impl ReadMoves {
-    /// Reads the moves of a customer who has the purchases in `counted`.
+    /// Reads a customer's transfers. `counted` are the purchases that the customer has now.
     async fn of(
         edge: &Edge,
         app: AppId,
@@ -210,7 +210,7 @@ impl ReadMoves {
         })
     }
 
-    /// The transfers with the products that they moved.
+    /// Returns the transfers, each with the products that moved in it.
     fn with_products(self) -> Vec<CustomerTransfer> {
         let purchases = self.purchases;
         let products = |transfer: &Transfer| {
@@ -233,7 +233,7 @@ impl ReadMoves {
     }
 }
 
-/// Reads which destinations do not have the customer's events about these purchases.
+/// Finds the destinations that do not have the customer's events about these purchases.
 async fn undelivered(
     edge: &Edge,
     user: UserId,
@@ -262,7 +262,7 @@ const fn first(limit: i64) -> Page {
     }
 }
 
-/// Stored data about a customer, besides the customer.
+/// Stored data about a customer, without the customer's ids.
 struct CustomerFacts {
     states: ReadStates,
     purchases: Paged<PurchaseView>,
@@ -270,9 +270,9 @@ struct CustomerFacts {
     destinations: Vec<Destination>,
     deliveries: Vec<DeliveryView>,
     unchosen: Vec<UnchosenPayment>,
-    /// The active purchases whose product is not in the catalogue.
+    /// Active purchases whose product is not in the catalogue.
     unlisted: BTreeSet<CollapseKey>,
-    /// The purchases of both environments.
+    /// The customer's purchases in both environments.
     counted: Vec<CustomerPurchase>,
     moves: ReadMoves,
     undelivered: Undelivered,
@@ -319,7 +319,7 @@ impl CustomerFacts {
         })
     }
 
-    /// Access granted by the purchases of an environment.
+    /// Returns the access granted by the purchases of an environment.
     fn access(&self, environment: Environment, now: Timestamp) -> Access {
         let (status, paid_usd, next_charge) = match environment {
             Environment::Production => (
@@ -338,7 +338,7 @@ impl CustomerFacts {
         access.explained(|| no_access(environment, views, counted, &self.unlisted))
     }
 
-    /// Warnings about the customer.
+    /// Returns the warnings about the customer.
     fn warnings(&self, now: Timestamp) -> Vec<CustomerWarning> {
         let together = renewing_together(&self.purchases.items, &self.counted);
         let undelivered = self.undelivered.warnings(&self.destinations, now);
@@ -348,7 +348,7 @@ impl CustomerFacts {
             .collect()
     }
 
-    /// The detail of this customer.
+    /// Builds the customer's detail.
     fn detail(self, customer: Customer, now: Timestamp) -> ReadCustomer {
         let user = customer.user_id;
         let known = Known {
@@ -399,10 +399,10 @@ impl CustomerFacts {
 }
 
 impl ReadCustomer {
-    /// Reads what is stored of a customer.
+    /// Reads a customer's stored data.
     ///
     /// # Errors
-    /// 404 when the app has no such customer.
+    /// 404 if the app has no such customer.
     pub async fn of(edge: &Edge, app: AppId, user: UserId) -> Result<Self, Error> {
         let customer = edge.store.customer_of(app, user).await;
         let customer = customer.map_err(unknown_customer)?.into();
@@ -411,7 +411,7 @@ impl ReadCustomer {
     }
 }
 
-/// Whether the purchase gives access; `None` when that is unknown.
+/// Returns whether the purchase gives access; `None` if not known.
 fn is_active(counted: &[CustomerPurchase], key: CollapseKey) -> Option<bool> {
     counted
         .iter()
@@ -419,7 +419,7 @@ fn is_active(counted: &[CustomerPurchase], key: CollapseKey) -> Option<bool> {
         .and_then(|one| one.is_active)
 }
 
-/// How each purchase stands, those with access first.
+/// Describes the state of each purchase, those with access first.
 fn standings(
     purchases: &[PurchaseView],
     counted: &[CustomerPurchase],
@@ -452,7 +452,7 @@ impl Access {
         })
     }
 
-    /// Adds the reason why there is no active entitlement.
+    /// Adds the reason if there is no active entitlement.
     fn explained(self, why: impl FnOnce() -> String) -> Self {
         let no_access = self.active_entitlements.is_empty().then(why);
         Self { no_access, ..self }

@@ -1,5 +1,5 @@
-//! `/v1/apps/{app_id}/customers/state`: what a customer may use now, for servers, and what was known and announced
-//! about them at an earlier time, for support.
+//! `/v1/apps/{app_id}/customers/state`: a customer's current access, for servers, and the access that had been
+//! announced by an earlier time, for support.
 
 use super::customers::{STORE_ALONE, unknown_customer};
 use crate::answer::{IfNoneMatch, Tagged};
@@ -42,7 +42,7 @@ pub struct StateQuery {
     limit: Option<i64>,
 }
 
-/// Maximum number of purchases in an answer.
+/// Maximum number of purchases in a response.
 const MAX_PURCHASES: i64 = 1000;
 
 /// Access of a customer, now or at an earlier time. The four parts of the state are null where nothing is known about
@@ -175,7 +175,7 @@ impl From<Announcement> for AnnouncementShown {
     }
 }
 
-/// Meaning of an announcement's status.
+/// Returns the meaning of an announcement's status, in a sentence.
 pub const fn note(status: AnnouncementStatus) -> &'static str {
     match status {
         AnnouncementStatus::Announced => "The state is the one that this event announced.",

@@ -1,4 +1,4 @@
-//! `/v1/apps/{app_id}/customers`: the users who own purchases, and the app's own ids for them.
+//! `/v1/apps/{app_id}/customers`: the owners of purchases, with the app's own ids for them.
 
 use crate::edge::{Edge, Shared};
 use crate::error::Error;
@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use storage::{App, CustomerKey, Owner};
 
-/// What is expected of a store without a customer of it.
+/// Expected value of `store` in an error: it is allowed only with `app_user_id`.
 pub const STORE_ALONE: &str = "to be absent without `app_user_id`";
 
 /// Which customer: exactly one of the three ids.
@@ -49,7 +49,7 @@ pub struct CustomerChoice {
 }
 
 impl CustomerChoice {
-    /// The key, if exactly one of the three ids is there, and a store only beside its id.
+    /// Returns the customer's key if exactly one of the three ids is set, and `store` only with `app_user_id`.
     pub fn key(&self) -> Option<CustomerKey> {
         let Self {
             external_id,
@@ -141,20 +141,20 @@ pub async fn show(
     ))
 }
 
-/// A customer of an app, by the id of settle.
+/// Returns an app's customer by settle's id.
 ///
 /// # Errors
-/// 404 when the app has no such customer.
+/// 404 if the app has no such customer.
 pub async fn of(edge: &Edge, app: AppId, user: UserId) -> Result<Customer, Error> {
     let found = edge.store.customer_of(app, user).await;
     Ok(found.map_err(unknown_customer)?.into())
 }
 
-/// The text about a customer who is not known, or is of another app.
+/// The error text about an unknown customer, or one of another app.
 pub const UNKNOWN: &str = "there is no such customer: no notification or request has named them yet, or they belong to \
                            another app; `settle customer name` or PUT names one";
 
-/// The error of a customer who is not known.
+/// Turns the error about a missing customer into a 404 with [`UNKNOWN`].
 pub fn unknown_customer(error: storage::Error) -> Error {
     match error {
         storage::Error::Missing { .. } => Error::Missing(UNKNOWN.to_owned()),

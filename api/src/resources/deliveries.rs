@@ -1,4 +1,4 @@
-//! `/v1/deliveries`: one event to one destination, with its attempts.
+//! `/v1/deliveries`: one event on its way to one destination, with its attempts.
 
 use super::query::Listed;
 use crate::edge::Shared;
@@ -13,9 +13,9 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use storage::{AttemptView, DeliveryFilter, DeliveryStatus, DeliveryView, Paged};
 
-/// The header with the id of a delivery, where a kind of destination has it.
+/// Header with the id of a delivery, for kinds of destinations that send it.
 const WEBHOOK_ID: &str = "webhook-id";
-/// The header with the trace context.
+/// Header with the trace context.
 const TRACEPARENT: &str = "traceparent";
 
 /// The request of a delivery, without its signature and secret values.
@@ -40,7 +40,7 @@ pub struct SentRequest {
     pub note: Option<&'static str>,
 }
 
-/// A status as people see it.
+/// Returns the name of a status for display.
 pub const fn status_for_people(status: DeliveryStatus) -> &'static str {
     match status {
         DeliveryStatus::Delivered => "delivered",
@@ -82,7 +82,8 @@ pub async fn attempts(
     }))
 }
 
-/// `GET /v1/deliveries/{delivery_id}/request`: for support and above, since a body is about a customer.
+/// `GET /v1/deliveries/{delivery_id}/request`: for the role `support` and above, because the body contains customer
+/// data.
 pub async fn request(
     State(edge): State<Shared>,
     Id(id): Id<DeliveryId>,

@@ -1,5 +1,5 @@
-//! `/openapi.json`, and its part for devices. Neither needs a key, so each is serialized once, and requests are counted
-//! per address.
+//! `/openapi.json`, and its part for devices. Neither requires a key, so each is serialized only once, and requests are
+//! limited per address.
 
 use super::devices::client::Address;
 use crate::answer::{Document, IfNoneMatch};

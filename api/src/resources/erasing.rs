@@ -1,4 +1,4 @@
-//! How a customer is erased, what it does not end, which data remains, and what each destination receives. Pure.
+//! How a customer is erased: what erasing does not end, which data remains, and what each destination receives. Pure.
 
 use domain::event::is_for_operators;
 use domain::user::USER_ERASED;
@@ -58,7 +58,7 @@ impl Notice {
     }
 }
 
-/// Whether a destination gets events about alarms and destinations alone, so that it stores no customer.
+/// Returns whether a destination receives only events about alarms and destinations, so that it stores no customers.
 fn is_of_operators(one: &Destination) -> bool {
     let is_name_of = |choice: &String| {
         is_for_operators(choice) || choice == "alarm.*" || choice == "destination.*"
@@ -67,7 +67,7 @@ fn is_of_operators(one: &Destination) -> bool {
 }
 
 impl ErasureNotes {
-    /// The notes about the destinations of an app.
+    /// Returns the notes about an app's destinations.
     pub fn new(destinations: &[Destination], charged: Option<String>) -> Self {
         let sentences = Notice::ALL.iter().filter_map(|notice| {
             let own = destinations

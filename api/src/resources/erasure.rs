@@ -1,4 +1,4 @@
-//! `/v1/apps/{app_id}/customers/erase`: erasing a customer, and the report of what was done.
+//! `/v1/apps/{app_id}/customers/erase`: erases a customer, and reports what was done.
 
 use super::customers::{Customer, STORE_ALONE, unknown_customer};
 use super::sales::RunQuery;
@@ -19,9 +19,9 @@ use storage::{App, CustomerName, Erase, Erasure, Run};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-/// Maximum number of rows that one step changes in a table.
+/// Maximum number of rows that one step changes per table.
 const ROWS: i64 = 200;
-/// Time after which a request takes no further step: the sweep goes on.
+/// Time after which a request takes no further step; the sweep continues.
 const BUDGET: Duration = Duration::from_secs(5);
 
 /// A customer to erase, by exactly one of `external_id`, `app_user_id` and `user_id`.
@@ -82,7 +82,7 @@ impl From<storage::ErasurePreview> for ErasurePreview {
     }
 }
 
-/// The result of erasing; that of a dry run is answered with 200.
+/// Result of an erasure. A dry run responds with 200.
 pub enum Erased {
     Dry(Box<ErasurePreview>),
     Begun(Box<Erasure>),

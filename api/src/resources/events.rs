@@ -1,4 +1,4 @@
-//! `/v1/events`: the recorded events.
+//! `/v1/events`: recorded events.
 
 use super::query::Listed;
 use crate::edge::{Edge, Shared};
@@ -80,10 +80,10 @@ pub async fn show(
     }
 }
 
-/// A page of the events of a user of an app, newest first.
+/// Returns a page of the events about a user of an app, newest first.
 ///
 /// # Errors
-/// 503 when the database does not answer.
+/// 503 if the database does not respond.
 pub async fn of_user(
     edge: &Edge,
     app: AppId,
@@ -102,10 +102,10 @@ fn wrong_type(expected: String) -> Error {
     Error::invalid("type", expected)
 }
 
-/// The types that a list of names and groups stands for; empty for all.
+/// Returns the types matched by a list of names and groups; empty for all.
 ///
 /// # Errors
-/// What is accepted, if a name matches nothing.
+/// The expected values, if a name matches no type.
 pub fn chosen(text: &str) -> Result<Vec<String>, String> {
     let known = recorded_types();
     let mut types = Vec::new();

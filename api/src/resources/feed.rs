@@ -1,4 +1,4 @@
-//! `/v1/apps/{app_id}/feed`: the purchases of an app with the revision of each, for a receiver that lost its table.
+//! `/v1/apps/{app_id}/feed`: an app's purchases with their revisions, for a receiver that lost its own records.
 
 use crate::edge::Shared;
 use crate::error::Error;
@@ -20,8 +20,8 @@ pub struct FeedQuery {
     page: PageQuery,
 }
 
-/// `GET /v1/apps/{app_id}/feed`: each purchase once, in the order of the keys. A purchase that changes while pages are
-/// read keeps its place.
+/// `GET /v1/apps/{app_id}/feed`: each purchase once, ordered by key. A purchase that changes while pages are read keeps
+/// its place.
 pub async fn list(
     State(edge): State<Shared>,
     Stored(app): Stored<App>,

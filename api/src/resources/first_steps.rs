@@ -1,4 +1,4 @@
-//! The first steps with settle: what remains until a notification reaches a destination.
+//! The first steps with settle: those that remain until a notification reaches a destination.
 
 use super::{apps, overview, platforms};
 use crate::config::Demo;
@@ -7,10 +7,10 @@ use crate::error::Error;
 use domain::AppId;
 use storage::{App, Overview, Page};
 
-/// Maximum number of apps whose platforms are looked for.
+/// Maximum number of apps whose platforms are read.
 const APPS: i64 = 20;
 
-/// Which steps of connecting are done.
+/// Which of the first steps are done.
 #[derive(Debug, Clone, Copy)]
 pub struct FirstSteps {
     pub has_app: bool,
@@ -21,15 +21,16 @@ pub struct FirstSteps {
 }
 
 impl FirstSteps {
-    /// Whether all steps are done.
+    /// Returns whether all steps are done.
     pub const fn are_done(self) -> bool {
         self.has_app && self.has_platform && self.has_notification && self.has_destination
     }
 
-    /// The remaining steps; `None` if all are done, and for the demo. What the demo created counts for no step.
+    /// Returns the steps with their progress; `None` if all are done, and for the demo. Resources of the demo are not
+    /// counted.
     ///
     /// # Errors
-    /// 503 when the database does not answer.
+    /// 503 if the database does not respond.
     pub async fn left(
         edge: &Edge,
         found: &Overview,
@@ -96,7 +97,7 @@ impl Own {
     }
 }
 
-/// Whether a notification to one of these apps was accepted.
+/// Returns whether a notification was accepted for one of these apps.
 async fn have_notification(edge: &Edge, apps: &[AppId]) -> Result<bool, Error> {
     for app in apps {
         let found = overview::of(edge, Some(*app)).await?;

@@ -1,6 +1,6 @@
-//! `/v1/destinations/kinds` and `/v1/stores`: the forms of destinations and platforms, with the setup steps on the
-//! other side. The folder of the kind or the store describes the form; types, limits and choices come from the
-//! request's schema, so that a form offers what is accepted.
+//! `/v1/destinations/kinds` and `/v1/stores`: the forms of destinations and platforms, with the setup steps in the
+//! other system. The kind's or store's folder describes the form; types, limits and choices come from the request's
+//! schema, so that a form offers exactly what the API accepts.
 
 use super::destinations::NewDestination;
 use super::platforms::NewPlatform;
@@ -21,10 +21,10 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use std::sync::LazyLock;
 
-/// The schema of a new platform.
+/// Name of the schema of a new platform.
 const NEW_PLATFORM: &str = "NewPlatform";
 
-/// The schemas of the requests that the forms send, at the places of the OpenAPI document.
+/// Schemas of the requests that the forms send, under the same paths as in the OpenAPI document.
 static SCHEMAS: LazyLock<Value> = LazyLock::new(|| {
     let mut schemas = Schemas::default();
     let _ = (
@@ -77,7 +77,7 @@ pub struct Field {
     pub secret: bool,
     /// Whether the field is required.
     pub required: bool,
-    /// Whether it or another field must be there.
+    /// Whether the request requires this field or another one.
     #[serde(skip)]
     pub is_alternative: bool,
     /// Group of fields that are collapsed together; fields without a group are always visible.
@@ -136,7 +136,7 @@ pub async fn stores(State(edge): State<Shared>, _: Caller) -> Result<Json<Forms>
     }))
 }
 
-/// The forms of destinations, one of each kind.
+/// Returns the forms of destinations, one of each kind.
 pub fn of_destinations() -> Vec<Form> {
     destinations::kinds()
         .map(destinations::Kind::form)
@@ -144,7 +144,7 @@ pub fn of_destinations() -> Vec<Form> {
         .collect()
 }
 
-/// The form of a destination of this kind, as far as it can be changed.
+/// Returns the form for changing a destination of this kind, without the fields that are fixed on creation.
 pub fn of_change(kind: &str) -> Option<Form> {
     let fixed = destinations::fields(kind)
         .map(|own| own.on_creation)
@@ -156,7 +156,7 @@ pub fn of_change(kind: &str) -> Option<Form> {
     Some(form)
 }
 
-/// The forms of platforms, one of each of these stores.
+/// Returns the forms of platforms, one for each of these stores.
 pub fn of_stores(known: &[&StoreEntry]) -> Vec<Form> {
     stores::forms(known)
         .into_iter()
@@ -165,7 +165,7 @@ pub fn of_stores(known: &[&StoreEntry]) -> Vec<Form> {
 }
 
 impl Form {
-    /// A form for requests with the schema of this name.
+    /// Returns a form for requests with this schema.
     fn of(schema: &str, form: form::Form) -> Self {
         let schema = &SCHEMAS["components"]["schemas"][schema];
         let fields = form
@@ -228,8 +228,8 @@ impl Field {
     }
 }
 
-/// The schema of a field of the request that creates a destination of this kind; a name with a dot is that of a field
-/// inside another one.
+/// Returns the schema of a field in the request that creates a destination of this kind. A dot in the name separates
+/// the names of nested fields.
 pub fn property(kind: &str, name: &str) -> Value {
     let schema = &SCHEMAS["components"]["schemas"][kinds::request_of(kind)];
     let property = name
@@ -244,7 +244,7 @@ pub fn property(kind: &str, name: &str) -> Value {
     found
 }
 
-/// The schema that a property refers to, or its own.
+/// Returns the schema that a property refers to; the property itself if it has no reference.
 fn referred(schema: &Value) -> &Value {
     let schema = present(schema);
     let path = schema["$ref"]
@@ -258,7 +258,7 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
-/// The choices of the schema with the labels of the entry; those of the entry where the schema has none.
+/// Returns the schema's choices with the entry's labels; the entry's own choices if the schema lists none.
 fn named_choices(schema: &Value, entry: &form::Entry) -> Vec<Choice> {
     let of = if type_of(schema) == "array" {
         referred(&schema["items"])
@@ -291,7 +291,7 @@ fn label<'a>(entry: &form::Entry, value: &'a str) -> &'a str {
         .map_or(value, |(_, label)| label)
 }
 
-/// The wildcards that a destination of this kind can choose.
+/// Returns the wildcards that a destination of this kind can subscribe to.
 fn wildcards(kind: &str) -> Vec<&'static str> {
     event::choices()
         .into_iter()
@@ -299,12 +299,12 @@ fn wildcards(kind: &str) -> Vec<&'static str> {
         .collect()
 }
 
-/// Whether a destination of this kind can choose this event type or wildcard.
+/// Returns whether a destination of this kind can subscribe to this event type or wildcard.
 fn is_taken(kind: &str, choice: &str) -> bool {
     destinations::kind(kind).is_ok_and(|kind| kind.refused_choice(choice).is_none())
 }
 
-/// The types of events that can be chosen; those that the form offers first, or all.
+/// Returns the event types that can be chosen. If the form names some, those are shown first; otherwise all are.
 fn event_choices(form: &form::Form) -> Vec<Choice> {
     let offered = form.events;
     let mut all: Vec<Choice> = event::about_all()

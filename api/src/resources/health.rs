@@ -1,4 +1,4 @@
-//! `/livez` and `/readyz`.
+//! `/livez` and `/readyz`: health checks.
 
 use crate::edge::{Edge, Shared};
 use crate::error::{Error, FULL_DISK};
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// Maximum time for the database to answer `/readyz`.
+/// Maximum time that `/readyz` waits for the database.
 const TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Liveness of the process.
@@ -66,7 +66,7 @@ pub struct EngineHealth {
     pub is_connected: bool,
     /// Whether no worker polls Temporal.
     pub is_without_worker: bool,
-    /// Whether no sweep finished for a while.
+    /// Whether no sweep has finished for five minutes.
     pub is_sweep_late: bool,
 }
 
@@ -74,7 +74,7 @@ impl EngineHealth {
     /// Reads the state of the engine and its workers.
     ///
     /// # Errors
-    /// 503 when the database does not answer.
+    /// 503 if the database does not respond.
     pub async fn read(edge: &Edge) -> Result<Self, Error> {
         Ok(Self {
             is_connected: edge.dispatch.engine().is_connected(),
@@ -84,13 +84,13 @@ impl EngineHealth {
     }
 }
 
-/// `GET /livez`: 200 while the process answers.
+/// `GET /livez`: 200 while the process responds.
 pub async fn live() -> Json<Live> {
     Json(Live { status: "ok" })
 }
 
-/// `GET /readyz`: 200 while the database answers, its disk is not full and this process has its keys, even if Temporal does
-/// not answer.
+/// `GET /readyz`: 200 while the database responds, its disk is not full and this process has all encryption keys, even
+/// if Temporal does not respond.
 pub async fn ready(State(edge): State<Shared>) -> Result<Json<Ready>, Error> {
     if edge.store.disk().is_full() {
         return Err(Error::Unavailable(FULL_DISK.to_owned()));

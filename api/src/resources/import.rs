@@ -20,9 +20,9 @@ use storage::{Adoption, Platform};
 /// Maximum number of purchases in one request.
 pub const MAX_PURCHASES: usize = 500;
 
-/// The schema of an import to a platform whose store confirms pairs of customer and receipt.
+/// Schema of an import to a platform whose store confirms pairs of customer and receipt.
 static WITH_CUSTOMERS: LazyLock<Value> = LazyLock::new(requiring_customers::<Import>);
-/// The schema of one of these purchases.
+/// Schema of one purchase in such an import.
 static PURCHASE_WITH_CUSTOMER: LazyLock<Value> =
     LazyLock::new(requiring_customers::<ImportedPurchase>);
 
@@ -116,7 +116,7 @@ impl From<ImportedPurchase> for Adoption {
     }
 }
 
-/// `POST /v1/platforms/{platform_id}/import`: adopts purchases. Purchases that are known already are only counted.
+/// `POST /v1/platforms/{platform_id}/import`: adopts purchases. Known purchases are only counted.
 pub async fn start(
     edge: Acting,
     Stored(platform): Stored<Platform>,
@@ -159,7 +159,7 @@ pub async fn start(
     }))
 }
 
-/// Reads an import to a platform of a store with this proof.
+/// Reads an import to a platform whose store requires this proof.
 fn read(body: &Unread<Import>, proof: Proof) -> Result<Import, Error> {
     if proof == Proof::Pair {
         return body.read_by(&WITH_CUSTOMERS)?.finish();
@@ -174,10 +174,11 @@ fn read(body: &Unread<Import>, proof: Proof) -> Result<Import, Error> {
     Ok(body)
 }
 
-/// Checks a purchase of an import to a platform of this store; of an unknown one, only what holds for every store.
+/// Checks a purchase of an import to a platform of this store. For an unknown store, checks only the rules that hold
+/// for every store.
 ///
 /// # Errors
-/// With each wrong field and what was expected there.
+/// 400 with each invalid field and its expected value.
 pub fn check(purchase: Map<String, Value>, store: &str) -> Result<(), Error> {
     let proof = StorePolicy::of(store).map(|policy| policy.proof).ok();
     let draft = match proof {
@@ -191,14 +192,16 @@ pub fn check(purchase: Map<String, Value>, store: &str) -> Result<(), Error> {
     wrong.finish()
 }
 
-/// Takes away a customer's id that is none, so that the purchase is imported without it. Returns what is wrong with it.
+/// Removes an external id that is a placeholder, so that the purchase is imported without it. Returns the error about
+/// it.
 fn nobody(purchase: &mut Adoption) -> Option<String> {
     let why = no_id(purchase.external_id.as_deref()?)?;
     purchase.external_id = None;
     Some(format!("expected {why}"))
 }
 
-/// `GET /v1/platforms/{platform_id}/import`: the number of adopted purchases that wait, and of the others by outcome.
+/// `GET /v1/platforms/{platform_id}/import`: the number of adopted purchases that are waiting, and of the others by
+/// outcome.
 pub async fn show(
     State(edge): State<Shared>,
     Stored(platform): Stored<Platform>,

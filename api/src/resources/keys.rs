@@ -1,4 +1,4 @@
-//! `/v1/keys`: the keys of the API.
+//! `/v1/keys`: API keys.
 
 use super::query::{Listed, OfApp};
 use crate::answer::{Created, NoContent};
@@ -86,7 +86,7 @@ pub async fn create(
     Ok(Created(CreatedKey { stored, key }))
 }
 
-/// `GET /v1/keys`, oldest first, including those that were revoked.
+/// `GET /v1/keys`, oldest first, including revoked keys.
 pub async fn list(
     State(edge): State<Shared>,
     caller: Caller,
@@ -96,10 +96,10 @@ pub async fn list(
     Ok(Json(of_app(&edge, app, page.page()).await?))
 }
 
-/// A page of the keys of an app, or of all, oldest first.
+/// Returns a page of the keys for one app, or of all keys, oldest first.
 ///
 /// # Errors
-/// 503 when the database does not answer.
+/// 503 if the database does not respond.
 pub async fn of_app(edge: &Edge, app: Option<AppId>, page: Page) -> Result<Paged<ApiKey>, Error> {
     Ok(edge.store.keys(app, page).await?)
 }
@@ -129,7 +129,7 @@ pub async fn caller(caller: Caller) -> Json<CallerView> {
     })
 }
 
-/// `DELETE /v1/keys/{key_id}`: revokes it. One that was revoked before stays as it is.
+/// `DELETE /v1/keys/{key_id}`: revokes a key. Revoking it again changes nothing.
 pub async fn revoke(edge: Acting, Id(id): Id<KeyId>) -> Result<NoContent, Error> {
     edge.store.revoke_key(id).await?;
     Ok(NoContent)

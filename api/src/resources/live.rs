@@ -1,5 +1,5 @@
-//! `/v1/live`: which kinds of resources change, as they change. A tick announces that something changed, without its
-//! data: clients read it as before.
+//! `/v1/live`: streams the kinds of resources that change. An event announces only that something changed; clients read
+//! the data with the usual requests.
 
 use crate::edge::live::{Holder, Marks, OpenStream};
 use crate::edge::{Edge, Shared};
@@ -23,11 +23,11 @@ use storage::LatestChanges;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-/// A comment is sent after this time without a tick, so that a dead connection is noticed.
+/// Time without an event after which a comment is sent, so that a dead connection is noticed.
 const COMMENT_EVERY: Duration = Duration::from_secs(15);
-/// A stream ends after this time, below the limit of an answer, and the client opens the next one.
+/// Duration of a stream, below the time limit of a response. The client then opens the next one.
 const LASTS: Duration = Duration::from_secs(50);
-/// The client opens the next one after this time.
+/// Time after which the client opens the next stream.
 const RETRY: Duration = Duration::from_secs(1);
 
 struct Ticks {
@@ -43,7 +43,7 @@ struct Ticks {
 }
 
 impl Ticks {
-    /// The ticks since these marks, or from now on.
+    /// Returns the events for changes since these marks, or from now on.
     fn stream(
         edge: &Shared,
         caller: Caller,
@@ -80,7 +80,7 @@ impl Ticks {
                 continue;
             };
             let marks = Marks::of(&latest);
-            // The end of a sign-in or a key leaves an audit entry, so it is seen here first.
+            // The end of a sign-in or key adds an audit entry and so is a change, which is noticed here first.
             if !still_holds(&self.edge, &self.caller).await.unwrap_or(false) {
                 return None;
             }
@@ -89,7 +89,8 @@ impl Ticks {
             let changed = before
                 .map(|before| marks.changed_since(&before))
                 .unwrap_or_default();
-            // The marks come last: who loses the connection before gets all of it again.
+            // The marks come last, so that a client that loses the connection earlier receives all of these changes
+            // again.
             self.waiting.extend(
                 changed
                     .into_iter()
@@ -101,7 +102,7 @@ impl Ticks {
     }
 }
 
-/// Server-sent events: one for each kind of thing that changed. The answer ends after less than a minute.
+/// Server-sent events, one for each kind of resource that changed. The response ends after less than a minute.
 pub struct Changes(Response);
 
 impl IntoResponse for Changes {
@@ -128,7 +129,7 @@ pub struct Since {
     since: Option<String>,
 }
 
-/// The `Last-Event-ID` of a request, which a browser sends when it opens the next stream.
+/// The `Last-Event-ID` header of a request, which a browser sends when it opens the next stream.
 pub struct LastEvent(Option<String>);
 
 impl<S: Send + Sync> FromRequestParts<S> for LastEvent {
@@ -153,16 +154,16 @@ impl Input for LastEvent {
     }
 }
 
-/// The marks of what is stored now.
+/// Returns the current marks of the stored data.
 ///
 /// # Errors
-/// 503 when the database does not answer.
+/// 503 if the database does not respond.
 pub async fn marks(edge: &Edge) -> Result<Marks, Error> {
     Ok(Marks::of(&edge.store.latest_changes().await?))
 }
 
-/// `GET /v1/live`: an event for each kind of thing that changed, such as `event: purchases`, without data. A key or a
-/// sign-in has at most four of these open, those of one app sixteen.
+/// `GET /v1/live`: one event for each kind of resource that changed, such as `event: purchases`, without data. Each key
+/// or sign-in can have at most four open streams, and all keys and sign-ins of one app sixteen.
 pub async fn show(
     State(edge): State<Shared>,
     caller: Caller,
@@ -177,7 +178,7 @@ pub async fn show(
     let since = last.or(since).as_deref().and_then(Marks::parse);
     let comments = KeepAlive::new().interval(COMMENT_EVERY);
     let answer = Sse::new(Ticks::stream(&edge, caller, slot, since)).keep_alive(comments);
-    // A proxy that buffers would deliver ticks late.
+    // A proxy that buffers would delay the events.
     Ok(Changes(
         ([("x-accel-buffering", "no")], answer).into_response(),
     ))

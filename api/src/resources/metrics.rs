@@ -1,4 +1,4 @@
-//! `/metrics`
+//! `/metrics`: metrics for Prometheus.
 
 use crate::answer::Text;
 use crate::edge::Shared;
@@ -6,7 +6,7 @@ use crate::metrics::CONTENT_TYPE;
 use axum::extract::State;
 use metrics::gauge;
 
-/// `GET /metrics`. Nothing is read from the database: [`Figures`](crate::figures::Figures) are some seconds old.
+/// `GET /metrics`. Does not read the database: [`Figures`](crate::figures::Figures) are a few seconds old.
 pub async fn show(State(edge): State<Shared>) -> Text {
     #[expect(clippy::cast_precision_loss, reason = "a bounded number of keys")]
     gauge!("settle_dispatch_waiting_keys").set(edge.dispatch.unsignalled_purchases() as f64);

@@ -1,4 +1,4 @@
-//! The resources of the admin API: one file per resource, with the types of its requests and answers.
+//! Resources of the admin API: one file per resource, with the types of its requests and responses.
 
 pub mod about;
 pub mod access;

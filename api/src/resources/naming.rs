@@ -1,8 +1,8 @@
-//! `PUT /v1/apps/{app_id}/customers`: names a customer by the app's own id, and merges the customer into another one who
-//! has that id.
+//! `PUT /v1/apps/{app_id}/customers`: sets a customer's external id, and merges the customer with another one who
+//! already has that id.
 //!
-//! A server that names its customers at their login knows who they are, so a merge needs no question there. A person can
-//! mistype an id: `dry_run` shows what would happen, and its `preview` lets exactly that happen.
+//! A server that sends this at a login knows its customer, so by default a merge needs no confirmation. A person may
+//! mistype an id: `dry_run` shows the effects, and sending its `preview` id allows exactly those effects.
 
 use super::customers::{Customer, STORE_ALONE};
 use super::sales::RunQuery;
@@ -153,11 +153,11 @@ impl From<&Naming> for NamingPreview {
     }
 }
 
-/// Warnings about a customer's id: what is hidden in it, and that another customer of the app has one that looks like it.
-/// The two stay apart.
+/// Returns warnings about a customer's id: hidden or mixed characters, and another customer of the app whose id looks
+/// the same. The two customers stay separate.
 ///
 /// # Errors
-/// When the database cannot be read.
+/// 503 if the database does not respond.
 pub async fn twin_warnings(
     edge: &Acting,
     app: AppId,
@@ -175,7 +175,7 @@ pub async fn twin_warnings(
     Ok(of_other.into_iter().chain(hidden_in(external_id)).collect())
 }
 
-/// The warning about invisible characters in a customer's id; `None` without any.
+/// Returns the warning about hidden or mixed characters in a customer's id; `None` if there are none.
 pub fn hidden_in(external_id: &str) -> Option<String> {
     let mixed =
         is_mixed(external_id).then(|| "it has letters that look like plain Latin ones".to_owned());
@@ -185,8 +185,9 @@ pub fn hidden_in(external_id: &str) -> Option<String> {
     ))
 }
 
-/// `PUT /v1/apps/{app_id}/customers`: sets the app's own id of a user, who is found by the store's id of the user or of
-/// a purchase. A repetition changes nothing and gets the same answer. `?dry_run=true` shows the effects alone.
+/// `PUT /v1/apps/{app_id}/customers`: sets the external id of a user, identified by the store's id of the customer or
+/// of a purchase. A repeated request changes nothing and gets the same response. `?dry_run=true` only shows the
+/// effects.
 pub async fn name(
     edge: Acting,
     Stored(app): Stored<App>,
@@ -260,10 +261,10 @@ pub async fn name(
     }))
 }
 
-/// The effects of naming a customer.
+/// Returns the effects of naming a customer.
 ///
 /// # Errors
-/// 404 when the owner of the purchase is not known, 409 when the customer has another name.
+/// 404 if the owner of the purchase is not known; 409 if the customer has a different external id.
 pub async fn planned(
     edge: &Edge,
     app: AppId,
@@ -275,7 +276,7 @@ pub async fn planned(
 }
 
 impl NamedCustomer {
-    /// Condition of the request on its effects.
+    /// Returns the condition that the request sets on the effects; `None` if it allows any.
     fn condition(&self) -> Option<NamingCondition> {
         let (may_merge, preview) = (self.merge.unwrap_or(true), self.preview.clone());
         if may_merge && preview.is_none() {
@@ -302,7 +303,7 @@ impl NamedCustomer {
     }
 }
 
-/// A number of purchases, in words.
+/// Returns a number of purchases with its noun.
 pub fn counted(purchases: usize) -> String {
     match purchases {
         0 => "no purchases".to_owned(),
@@ -311,7 +312,7 @@ pub fn counted(purchases: usize) -> String {
     }
 }
 
-/// The error of setting the id: the purchase is unknown, or the user has another id.
+/// Turns the error of setting the id into a response: the purchase is unknown, or the user has a different id.
 pub fn naming_error(error: storage::Error) -> Error {
     match error {
         storage::Error::Missing { what } => Error::Missing(format!(

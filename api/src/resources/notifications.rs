@@ -1,4 +1,4 @@
-//! `/v1/notifications`: the messages of stores and their outcomes.
+//! `/v1/notifications`: stores' messages and the outcomes of their notifications.
 
 use crate::edge::Shared;
 use crate::error::Error;
@@ -77,10 +77,10 @@ pub struct NotificationQuery {
     page: PageQuery,
 }
 
-/// The filter value for no outcome yet.
+/// Filter value for notifications without an outcome.
 const OPEN: &str = "open";
 
-/// The values of the filter: [`OPEN`], and the outcomes by name.
+/// Returns the filter's values: [`OPEN`], and the names of the outcomes.
 fn outcomes() -> Vec<&'static str> {
     std::iter::once(OPEN)
         .chain(Outcome::ALL.iter().map(|outcome| outcome.as_str()))

@@ -28,7 +28,7 @@ pub async fn show(
     Ok(Json(of(&edge, app).await?))
 }
 
-/// The processes of an older release than others that run, in a sentence without its full stop; `None` without any.
+/// Returns a sentence, without a full stop, about running processes of an older release; `None` if there are none.
 pub fn older(processes: &[RunningProcess]) -> Option<String> {
     let older: Vec<String> = processes
         .iter()
@@ -45,7 +45,7 @@ pub fn older(processes: &[RunningProcess]) -> Option<String> {
     }
 }
 
-/// A process, by its command, release, host and number.
+/// Returns a process's command, release, host and process id as text.
 pub fn process(one: &RunningProcess) -> String {
     let number = one
         .pid
@@ -53,10 +53,10 @@ pub fn process(one: &RunningProcess) -> String {
     format!("{} {} at {}{number}", one.role, one.version, one.host)
 }
 
-/// The overview of an app, or of all.
+/// Returns the overview of one app, or of all.
 ///
 /// # Errors
-/// 503 when the database does not answer.
+/// 503 if the database does not respond.
 pub async fn of(edge: &Edge, app: Option<AppId>) -> Result<Overview, Error> {
     Ok(edge.store.overview(app).await?)
 }

@@ -1,4 +1,4 @@
-//! `/v1/payments`: what was paid, refunded and corrected.
+//! `/v1/payments`: payments, refunds and corrections.
 
 use super::query::Listed;
 use super::rates::{RateDay, rate_sentence};
@@ -50,7 +50,7 @@ pub async fn list(
     Ok(Json(edge.store.payments(app, subject, page.page()).await?))
 }
 
-/// Display name of an entry's kind.
+/// Returns the display name of an entry's kind.
 pub const fn kind(kind: EntryKind) -> &'static str {
     match kind {
         EntryKind::Initial => "Payment",
@@ -64,19 +64,19 @@ pub const fn kind(kind: EntryKind) -> &'static str {
     }
 }
 
-/// The exchange rate that converts an amount; `None` where none does.
+/// Returns a phrase about the exchange rate that converts an amount; `None` if no rate does.
 pub fn rate_of(one: &PaymentView) -> Option<String> {
     one.rate_day
         .as_deref()
         .map(|day| rate_sentence(day, RateDay::of(one.is_rate_carried)))
 }
 
-/// That an amount is not known, and why.
+/// Returns the text that an amount is not known, with the reason.
 pub fn not_known(one: &PaymentView, why: UnknownPrice) -> String {
     format!("not known: {}", unknown(one, why))
 }
 
-/// Why an amount is not known.
+/// Returns the reason why an amount is not known.
 pub const fn unknown(one: &PaymentView, why: UnknownPrice) -> &'static str {
     match why {
         UnknownPrice::ProductUnknown => "the store never showed the product",
@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn a_new_plan_needs_no_change_of_the_former_one() {
-        // So is a purchase beside another one with a shared entitlement.
+        // The same text covers a purchase alongside another one with a shared entitlement.
         assert_eq!(kind(EntryKind::PlanChange), "First payment of a new plan");
     }
 

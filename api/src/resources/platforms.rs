@@ -1,4 +1,4 @@
-//! `/v1/platforms`: an app on one store, and the URL that the store sends to.
+//! `/v1/platforms`: an app on one store, with the URL that the store sends notifications to.
 
 use super::catalogue::Concerned;
 use super::signals::Nothing;
@@ -25,16 +25,16 @@ use storage::{
     StorePartChange,
 };
 
-/// Maximum number of platforms of an app among which one for the same package is looked for.
+/// Maximum number of an app's platforms that are searched for another one with the same package.
 const TWINS: i64 = 100;
 
-/// Maximum number of platforms among which several stores are noticed.
+/// Maximum number of an app's platforms that are compared to find out whether they have several stores.
 const MAX_COMPARED: i64 = 100;
 
-/// The request field for fields that only one store has.
+/// Request field for the fields that only one store has.
 const OWN_FIELDS: &str = "store_settings";
 
-/// Default number of hours for which an old notification URL takes messages.
+/// Default number of hours for which an old notification URL still works.
 const DEFAULT_OVERLAP_HOURS: u64 = 72;
 
 /// A platform to create.
@@ -108,7 +108,7 @@ pub struct Platform {
     /// Fields that only the platform's store has, without credentials; absent if there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
     store_settings: Option<Map<String, Value>>,
-    /// When the credentials among these fields were set; absent without any.
+    /// When the credentials among these fields were set; absent if there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
     store_credentials_at: Option<Timestamp>,
     /// The topic that may send, or waits for approval.
@@ -187,7 +187,7 @@ pub async fn create(
         publishable_key: publishable_key(&edge),
         of_store: of_store.unwrap_or_default(),
     };
-    // A key of one app learns nothing of the hosts of the installation.
+    // A key for one app must not learn the host names of the installation.
     let shown = match edge.caller.app {
         Some(_) => ShownProcesses::Counted,
         None => ShownProcesses::Named,
@@ -221,10 +221,10 @@ pub async fn list(
     }))
 }
 
-/// A page of the platforms of an app, as they are stored.
+/// Returns a page of an app's stored platforms.
 ///
 /// # Errors
-/// 503 when the database does not answer.
+/// 503 if the database does not respond.
 pub async fn of_app(
     edge: &Edge,
     app: AppId,
@@ -233,10 +233,10 @@ pub async fn of_app(
     Ok(edge.store.platforms(app, page).await?)
 }
 
-/// At most `most` platforms of each app.
+/// Returns at most `most` platforms of each app.
 ///
 /// # Errors
-/// 503 when the database does not answer.
+/// 503 if the database does not respond.
 pub async fn of_apps(
     edge: &Edge,
     apps: Vec<AppId>,
@@ -245,10 +245,10 @@ pub async fn of_apps(
     Ok(edge.store.platforms_of(apps, most).await?)
 }
 
-/// Whether the app has platforms of several stores, among its first `MAX_COMPARED`.
+/// Returns whether the app's first `MAX_COMPARED` platforms have several stores.
 ///
 /// # Errors
-/// 503 when the database does not answer.
+/// 503 if the database does not respond.
 pub async fn has_several_stores(edge: &Edge, app: AppId) -> Result<bool, Error> {
     let platforms = of_apps(edge, vec![app], MAX_COMPARED).await?;
     let mut stores = platforms.iter().map(|one| &one.store);
@@ -256,10 +256,10 @@ pub async fn has_several_stores(edge: &Edge, app: AppId) -> Result<bool, Error> 
     Ok(stores.any(|store| Some(store) != first))
 }
 
-/// A platform as it is stored; `None` for one that was deleted.
+/// Returns a stored platform; `None` if it is deleted.
 ///
 /// # Errors
-/// 503 when the database does not answer.
+/// 503 if the database does not respond.
 pub async fn stored(edge: &Edge, id: PlatformId) -> Result<Option<storage::Platform>, Error> {
     match edge.store.platform(id).await {
         Err(storage::Error::Missing { .. }) => Ok(None),
@@ -276,8 +276,8 @@ pub async fn show(
     Ok(Json(view(&edge, &caller, platform).await?))
 }
 
-/// `PATCH /v1/platforms/{platform_id}`. The topic in `topic_arn` is confirmed as soon as it requests to send. A topic
-/// that already requested it must be approved instead, because approving confirms its subscription at the store.
+/// `PATCH /v1/platforms/{platform_id}`. A new topic in `topic_arn` is confirmed as soon as it requests to send. A topic
+/// that has already requested it must be approved instead, because the approval confirms its subscription at the store.
 pub async fn update(
     edge: Acting,
     Stored(before): Stored<storage::Platform>,
@@ -316,7 +316,8 @@ pub async fn update(
         of_store,
     };
     let set = move |settings: &mut PlatformSettings| {
-        // Applied again, under the lock, to what another change may have left. It fits: it did so above.
+        // Applied again under the lock, because another change may have been stored meanwhile. The patch was valid
+        // above.
         if let Ok(changed) = after(&patch, settings) {
             *settings = changed;
         }
@@ -331,8 +332,8 @@ pub async fn delete(edge: Acting, Id(id): Id<PlatformId>) -> Result<NoContent, E
     Ok(NoContent)
 }
 
-/// `POST /v1/platforms/{platform_id}/rotate-ingress-key`: creates a new notification URL. The old one takes messages until
-/// the overlap ends; one before it ends within a second, when the cached platform expires.
+/// `POST /v1/platforms/{platform_id}/rotate-ingress-key`: creates a new notification URL. The old one works until the
+/// overlap ends; the one before that stops working within a second, when the cached platform expires.
 pub async fn rotate(
     edge: Acting,
     Id(id): Id<PlatformId>,
@@ -350,8 +351,8 @@ pub async fn rotate(
     Ok(Json(view(&edge, &edge.caller, platform).await?))
 }
 
-/// `POST /v1/platforms/{platform_id}/retire-old-ingress-key`: the notification URL before the present one ends within a
-/// second. Without one nothing is changed.
+/// `POST /v1/platforms/{platform_id}/retire-old-ingress-key`: the old notification URL stops working within a second.
+/// Does nothing if there is none.
 pub async fn retire_old(
     edge: Acting,
     Id(id): Id<PlatformId>,
@@ -361,8 +362,8 @@ pub async fn retire_old(
     Ok(Json(view(&edge, &edge.caller, platform).await?))
 }
 
-/// `POST /v1/platforms/{platform_id}/rotate-publishable-key`: creates a new key for devices. The old one stops working at
-/// once, in every copy of the app that has it.
+/// `POST /v1/platforms/{platform_id}/rotate-publishable-key`: creates a new publishable key. The old one stops working
+/// immediately, in every installed copy of the app.
 pub async fn rotate_publishable(
     edge: Acting,
     Id(id): Id<PlatformId>,
@@ -383,8 +384,8 @@ pub struct LoginSecret {
     login_secret: String,
 }
 
-/// `POST /v1/platforms/{platform_id}/login-secret`: logins need a token from now on, signed with this secret. The one before
-/// ends at once.
+/// `POST /v1/platforms/{platform_id}/login-secret`: requires logins to have a token signed with the new secret. A
+/// previous secret stops working immediately.
 pub async fn set_login_secret(
     edge: Acting,
     Id(id): Id<PlatformId>,
@@ -397,14 +398,14 @@ pub async fn set_login_secret(
     Ok(Json(LoginSecret { login_secret }))
 }
 
-/// `DELETE /v1/platforms/{platform_id}/login-secret`: logins need no token any more.
+/// `DELETE /v1/platforms/{platform_id}/login-secret`: stops requiring a token for logins.
 pub async fn remove_login_secret(edge: Acting, Id(id): Id<PlatformId>) -> Result<NoContent, Error> {
     edge.store.set_login_secret(id, None).await?;
     Ok(NoContent)
 }
 
-/// `POST /v1/platforms/{platform_id}/retry-parked`: verifies purchases again which the store did not know, or
-/// which belong to another customer.
+/// `POST /v1/platforms/{platform_id}/retry-parked`: retries verification of the purchases that the store did not know
+/// or attributed to another customer.
 pub async fn retry_parked(
     edge: Acting,
     Stored(platform): Stored<storage::Platform>,
@@ -500,11 +501,12 @@ fn check_store(edge: &Edge, wrong: &mut FieldErrors, store: &str) {
     }
 }
 
-/// Whether a platform of this store has to wait until no process runs that does not know the store and leaves no sign of
-/// life: the store is new, and has no platform yet.
+/// Returns whether creating a platform of this store needs the operator's confirmation that no process runs whose
+/// release does not know the store: such a process leaves no sign of life. True for the first platform of a store that
+/// is new.
 ///
 /// # Errors
-/// The database does not answer.
+/// 503 if the database does not respond.
 pub async fn needs_confirmation(edge: &Edge, store: &str) -> Result<bool, Error> {
     let is_new = store_entry(edge, store).is_some_and(StoreEntry::is_newer_than_signs);
     Ok(is_new && !edge.store.has_platform_of(store).await?)
@@ -518,7 +520,7 @@ fn unconfirmed(store: &str) -> Error {
     ))
 }
 
-/// Refuses a package name with characters that no package has. Android allows letters, digits, `_` and dots
+/// Refuses a package name with characters that no package name has. Android allows letters, digits, `_` and dots
 /// (<https://developer.android.com/build/configure-app-module>); a hyphen is allowed too.
 fn check_package(wrong: &mut FieldErrors, name: &str) {
     if !name
@@ -532,7 +534,7 @@ fn check_package(wrong: &mut FieldErrors, name: &str) {
     }
 }
 
-/// The warning about a package name without a dot; no app has one.
+/// Returns the warning about a package name without a dot, since real package names have one.
 fn package_warning(name: &str) -> Option<String> {
     let is_usual = name.contains('.');
     (!is_usual).then(|| {
@@ -543,7 +545,8 @@ fn package_warning(name: &str) -> Option<String> {
     })
 }
 
-/// The warning about another platform of the app for the same package, store and environment, by the first one found.
+/// Returns the warning that another platform of the app has the same package, store and environment. It names the first
+/// one found.
 async fn twin_warning(edge: &Edge, created: &storage::Platform) -> Result<Option<String>, Error> {
     let all = edge
         .store
@@ -572,7 +575,7 @@ async fn twin_warning(edge: &Edge, created: &storage::Platform) -> Result<Option
     }))
 }
 
-/// The URL with the ingress key, which is stored encrypted.
+/// Returns a platform's notification URL, with its decrypted ingress key.
 async fn notification_url(edge: &Edge, platform: &storage::Platform) -> Result<String, Error> {
     let key = edge.store.ingress_key(platform.id).await?;
     Ok(edge.url(&format!(
@@ -590,7 +593,7 @@ const fn verification(platform: &storage::Platform) -> Verification {
     }
 }
 
-/// The window of these settings, or that of the installation where they name none.
+/// Returns a platform's quiet window in milliseconds; the installation's default if the settings have none.
 fn window_ms(settings: &PlatformSettings, default: Duration) -> i64 {
     if settings.window_ms == 0 {
         millis(default)
@@ -611,7 +614,7 @@ fn check_wait(wrong: &mut FieldErrors, settings: &PlatformSettings) {
     }
 }
 
-/// Checks the form of a topic's ARN. An unknown store has an error of its own already.
+/// Checks the format of a topic's ARN. Skipped for an unknown store, which has its own error.
 fn check_topic(edge: &Edge, wrong: &mut FieldErrors, store: &str, arn: Option<&str>) {
     if let Some(arn) = arn
         && !wrong.has("store")
@@ -624,12 +627,12 @@ fn check_topic(edge: &Edge, wrong: &mut FieldErrors, store: &str, arn: Option<&s
     }
 }
 
-/// A new ingress key: 128 random bits in lower-case hex.
+/// Returns a new ingress key: 128 random bits in lower-case hex.
 fn ingress_key(edge: &Edge) -> SecretString {
     storage::hex(&(edge.random)()[..16]).into()
 }
 
-/// A new publishable key: `pk_` and 128 random bits in lower-case hex.
+/// Returns a new publishable key: `pk_` and 128 random bits in lower-case hex.
 fn publishable_key(edge: &Edge) -> String {
     format!("pk_{}", storage::hex(&(edge.random)()[..16]))
 }

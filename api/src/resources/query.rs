@@ -1,4 +1,4 @@
-//! The query of a list.
+//! Query parameters that lists share.
 
 use crate::extract::PageQuery;
 use domain::AppId;

@@ -13,10 +13,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use storage::{App, Paged, Rate};
 
-/// Maximum number of rates in one request.
+/// Maximum number of exchange rates in one request.
 pub const MAX_RATES: usize = 5_000;
 
-/// Number of characters of a day such as `2026-01-31`.
+/// Number of characters in a date such as `2026-01-31`.
 const DAY_CHARS: usize = 10;
 
 /// Exchange rates to add.
@@ -71,7 +71,7 @@ impl Rates {
 }
 
 impl NewRate {
-    /// Errors that the schema cannot express: fields, and their expected values.
+    /// Returns the errors that the schema cannot express, each with the field and its expected value.
     pub fn mistakes(&self, now: Timestamp) -> Vec<(&'static str, String)> {
         let tomorrow: String = now.plus(DAY).to_string().chars().take(DAY_CHARS).collect();
         let is_late = self.day > tomorrow;
@@ -106,7 +106,7 @@ impl From<NewRate> for Rate {
 }
 
 /// `PUT /v1/apps/{app_id}/rates`: adds rates, and replaces those of the same day and currency. They apply to purchases
-/// that are settled from then on; purchases with amounts of days on which such a rate counts are settled again.
+/// settled from then on; purchases with amounts that these rates convert are settled again.
 pub async fn put(
     edge: Acting,
     Stored(app): Stored<App>,
@@ -121,7 +121,7 @@ pub async fn put(
     Ok(Json(StoredRates { rates }))
 }
 
-/// `GET /v1/apps/{app_id}/rates?currency=EUR`, the oldest day first.
+/// `GET /v1/apps/{app_id}/rates?currency=EUR`, oldest day first.
 pub async fn list(
     State(edge): State<Shared>,
     Stored(app): Stored<App>,
@@ -153,7 +153,7 @@ impl RateDay {
     }
 }
 
-/// The exchange rate that converts an amount, for people.
+/// Returns a phrase about the exchange rate that converts an amount.
 pub fn rate_sentence(day: &str, of: RateDay) -> String {
     match of {
         RateDay::Own => format!("exchange rate of {day}"),

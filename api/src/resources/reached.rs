@@ -1,5 +1,5 @@
-//! What a destination received about a purchase, in a sentence: the latest delivery of each type of event, unsent ones
-//! and their reasons first; before all, payments whose events the destination is not subscribed to. Pure.
+//! What a destination received about a purchase, in a sentence: first payments whose events it is not subscribed to,
+//! then the latest delivery of each event type, undelivered ones with their reasons first. Pure.
 
 use super::destinations::CHECKED;
 use domain::Timestamp;
@@ -9,7 +9,7 @@ use domain::payment::EntryKind;
 use serde_json::Value;
 use storage::{DeliveryStatus, DeliveryView, Destination, UnchosenPayment};
 
-/// The statuses in the order of a sentence.
+/// Delivery statuses, in the order in which a sentence mentions them.
 const ORDER: [DeliveryStatus; 6] = [
     DeliveryStatus::Failed,
     DeliveryStatus::Skipped,
@@ -19,17 +19,17 @@ const ORDER: [DeliveryStatus; 6] = [
     DeliveryStatus::Superseded,
 ];
 
-/// Maximum number of types of events that are named for one reason.
+/// Maximum number of event types that are named for one reason.
 const NAMED: usize = 3;
 
-/// How what is pending for a destination is tried again.
+/// How a destination's pending deliveries are retried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retries {
-    /// Each delivery at its own time, which has passed at this one if it is being sent.
+    /// Each delivery at its own time. The value is the current time: a delivery that is due before it is sent soon.
     ByDelivery(Timestamp),
-    /// The breaker is open: the destination is checked, whatever the times of its deliveries.
+    /// The breaker is open: the destination is probed, regardless of when its deliveries are due.
     Checked,
-    /// Nothing: the destination is disabled.
+    /// Not at all: the destination is disabled.
     None,
 }
 
@@ -42,7 +42,7 @@ impl Retries {
         }
     }
 
-    /// When something that is due at a time is tried, as the end of a sentence.
+    /// Returns the end of a sentence: when a delivery that is due at this time is attempted.
     fn phrase(self, due: Timestamp) -> String {
         match self {
             Self::ByDelivery(now) if due > now => format!("; next attempt at {due}"),
@@ -62,7 +62,7 @@ pub struct Unchosen<'a> {
     pub refund: Option<UnsentRefund>,
 }
 
-/// Knowledge of a refund at a destination that is not subscribed to refunds.
+/// What a destination that is not subscribed to refunds has received about a refund.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UnsentRefund {
     /// Nothing about the refund.
@@ -72,7 +72,7 @@ pub enum UnsentRefund {
 }
 
 impl UnsentRefund {
-    /// From what a destination received about the purchase, whose latest `purchase.updated` has this body.
+    /// Determines this from the deliveries to the destination and the body of the purchase's latest `purchase.updated`.
     pub fn of(got: &[&DeliveryView], body: &Value) -> Self {
         let is_in_update = |one: &&&DeliveryView| {
             one.event_type == PURCHASE_UPDATED && one.status == DeliveryStatus::Delivered
@@ -102,8 +102,8 @@ impl Unchosen<'_> {
     }
 }
 
-/// Summary of what a destination received about a purchase. `all` contains the latest delivery of each type of event,
-/// oldest first.
+/// Returns a summary of what a destination received about a purchase. `all` contains the latest delivery of each event
+/// type, oldest first.
 pub fn summary(all: &[&DeliveryView], unchosen: &Unchosen<'_>, retries: Retries) -> String {
     let mut groups: Vec<Vec<&DeliveryView>> = Vec::new();
     for status in ORDER {
@@ -139,7 +139,7 @@ pub fn summary(all: &[&DeliveryView], unchosen: &Unchosen<'_>, retries: Retries)
         .join("; ")
 }
 
-/// The parts about payments that were not sent since their type of event is not chosen, one for each type.
+/// Returns one phrase per event type about payments that were not sent because the destination is not subscribed to it.
 fn money(unchosen: &[&UnchosenPayment]) -> Vec<String> {
     let mut types: Vec<&str> = unchosen.iter().map(|one| one.event_type.as_str()).collect();
     types.sort_unstable();
@@ -156,7 +156,7 @@ fn money(unchosen: &[&UnchosenPayment]) -> Vec<String> {
     types.into_iter().map(of_type).collect()
 }
 
-/// A payment by what it is, its time and its amount, where that is known.
+/// Returns a phrase about a payment: its kind, time and, if known, its amount.
 pub fn payment(one: &UnchosenPayment) -> String {
     let what = match one.kind {
         EntryKind::Renewal => "the renewal",
@@ -173,7 +173,7 @@ pub fn payment(one: &UnchosenPayment) -> String {
     format!("{what} of {}{usd}", one.occurred_at)
 }
 
-/// Why a delivery did not arrive; `None` of one that did, or that a newer one replaced.
+/// Returns why a delivery did not arrive; `None` if it arrived or was superseded.
 fn reason(one: &DeliveryView) -> Option<&str> {
     let is_over = matches!(
         one.status,
@@ -182,7 +182,7 @@ fn reason(one: &DeliveryView) -> Option<&str> {
     one.last_error.as_deref().filter(|_| !is_over)
 }
 
-/// The part about deliveries of one status and reason.
+/// Returns the part of the summary about deliveries with the same status and reason.
 fn part(group: &[&DeliveryView], is_alone: bool, retries: Retries) -> Option<String> {
     let last = group.last()?;
     let names = names(group);
@@ -205,7 +205,7 @@ fn part(group: &[&DeliveryView], is_alone: bool, retries: Retries) -> Option<Str
     })
 }
 
-/// The types of events, the first ones by name.
+/// Returns the event types of these deliveries: the first [`NAMED`] by name, then the number of the others.
 fn names(group: &[&DeliveryView]) -> String {
     let names: Vec<String> = group
         .iter()
@@ -215,7 +215,7 @@ fn names(group: &[&DeliveryView]) -> String {
     and_more(&names, group.len())
 }
 
-/// The names of the first of several things, and how many there are beside them.
+/// Joins the names of the first items and appends the number of the others.
 fn and_more(names: &[String], all: usize) -> String {
     match all.saturating_sub(names.len()) {
         0 => names.join(", "),
@@ -223,7 +223,7 @@ fn and_more(names: &[String], all: usize) -> String {
     }
 }
 
-/// The number of failed attempts in words.
+/// Returns the number of failed attempts with its noun.
 fn attempts(group: &[&DeliveryView]) -> String {
     let most = group
         .iter()
@@ -240,7 +240,7 @@ fn attempts(group: &[&DeliveryView]) -> String {
     }
 }
 
-/// When the next attempt is due, of deliveries that were tried.
+/// Returns a phrase on when the next attempt of deliveries that were already attempted is due.
 fn next(group: &[&DeliveryView], retries: Retries) -> String {
     let due = group
         .iter()

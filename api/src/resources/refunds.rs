@@ -1,20 +1,20 @@
-//! Texts about refunds. The stores of this release show no refund: one without a transaction follows from an early end,
-//! and is settle's estimate until a sales report contains it. Pure.
+//! Texts about refunds. No store reports refunds in this release: a refund without a transaction is inferred from an
+//! early end, and is settle's estimate until a sales report contains it. Pure.
 
 use domain::Environment;
 use domain::event::REVENUE_ADJUSTED;
 use domain::payment::EntryKind;
 use storage::{DeliveryView, Destination, PaymentView, PurchaseView};
 
-/// The source of an entry that follows from the state that the store shows.
+/// Source of an entry inferred from the state that the store shows.
 pub const STATE: &str = "store";
 
-/// Reason of an estimate.
+/// Reason given for an estimate.
 const EARLY_END: &str = "settle's estimate, since it ended early; no sales report has a refund yet";
 const VALID_AGAIN: &str =
     "settle's estimate, since it is valid again; no sales report shows it yet";
 
-/// The basis of an entry that no store and no report shows; `None` for others.
+/// Returns why an entry is an estimate; `None` for one that a store or a report shows.
 pub fn estimate(one: &PaymentView) -> Option<&'static str> {
     if one.source != STATE || one.transaction_id.is_some() {
         return None;
@@ -26,7 +26,7 @@ pub fn estimate(one: &PaymentView) -> Option<&'static str> {
     })
 }
 
-/// The latest refund of a purchase, if it stands, with its amount in USD.
+/// Returns a purchase's latest refund and its amount in USD; `None` if the refund was reversed.
 pub fn refund<'a>(
     view: &PurchaseView,
     payments: &'a [PaymentView],
@@ -42,8 +42,8 @@ pub fn refund<'a>(
     Some((last, usd.trim_start_matches('-')))
 }
 
-/// Whether a refund, or its reversal, was not sent to a destination that gets other events of the purchase, because it
-/// is not subscribed. An integration gets it with the payment.
+/// Returns whether a refund or its reversal was not sent to a destination because it is not subscribed, although it
+/// received other events about the purchase. An integration receives a refund together with the payment.
 pub fn is_unsent_refund(
     one: &PaymentView,
     destination: &Destination,
@@ -57,7 +57,7 @@ pub fn is_unsent_refund(
     is_refund && is_counted && !destination.per_user && !is_sent && !got.is_empty()
 }
 
-/// A refund in the customer's terms.
+/// Returns the sentence about a refund, as the customer sees it.
 pub fn refunded(refund: &PaymentView, amount: &str, is_test: bool) -> String {
     let at = refund.occurred_at;
     match estimate(refund) {
@@ -77,7 +77,7 @@ pub mod tests {
     use storage::PaymentView;
     use uuid::Uuid;
 
-    /// An entry about the purchase with the nil key.
+    /// Returns an entry for the purchase with the nil key.
     pub fn entry(kind: EntryKind, source: &str, transaction: Option<&str>) -> PaymentView {
         PaymentView {
             event_id: EventId::new(Uuid::nil()),

@@ -1,4 +1,4 @@
-//! `/v1/resends`: sends exactly one selection again.
+//! `/v1/resends`: queues the events of a selection again.
 
 use crate::edge::Edge;
 use crate::error::Error;
@@ -25,9 +25,9 @@ const LIMIT: i64 = 200;
 const MAX_KEYS: usize = 500;
 /// Maximum number of concurrent signals.
 const CONCURRENCY: usize = 8;
-/// Maximum time for all signals of a page. The sweep finds the lanes of signals that Temporal did not take by then.
+/// Maximum time for all signals of a page. The sweep finds the lanes whose signals Temporal had not accepted by then.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// The error text for a wrong selection.
+/// Error text for an invalid selection.
 const ONE_OF: &str = "exactly one of `event_id`, `collapse_key` (alone or with `failed`), `collapse_keys`, `from` with \
                       `until`, `failed`, `behind`, `missing` and `all` (true)";
 
@@ -96,7 +96,7 @@ pub struct Resent {
     pub next_cursor: Option<String>,
 }
 
-/// `POST /v1/resends`: queues a page of the selection again. Of the states of a purchase, only the latest is sent.
+/// `POST /v1/resends`: queues one page of the selection again. Of a purchase's states, only the latest is sent.
 pub async fn create(
     edge: Acting,
     caller: Caller,
@@ -219,13 +219,13 @@ fn selected(body: &mut Resend, wrong: &mut FieldErrors) -> Option<RedeliverySele
     first
 }
 
-/// Whether it selects states of purchases, which are sent to one destination.
+/// Returns whether the selection consists of purchases' states, which are sent to a single destination.
 const fn is_of_states(selector: &RedeliverySelector) -> bool {
     use RedeliverySelector::{All, Behind, NeverQueued, Purchases};
     matches!(selector, Purchases(_) | Behind | NeverQueued | All)
 }
 
-/// Whether it is carried out whole by one request.
+/// Returns whether one request handles the whole selection.
 const fn has_one_page(selector: &RedeliverySelector) -> bool {
     use RedeliverySelector::{Event, Lanes, Purchases};
     matches!(selector, Event(_) | Lanes(_) | Purchases(_))
@@ -249,11 +249,11 @@ fn receivers(body: &Resend, wrong: &mut FieldErrors) -> Receivers {
         .map_or(body.destination_id.into(), Receivers::App)
 }
 
-/// The receivers that the caller reaches.
+/// Returns the selected receivers, limited to those that the caller can access.
 ///
 /// # Errors
-/// 404 when the selection or its receiver is of an app that the caller does not reach, or does not exist for the caller;
-/// 400 when they are of two apps.
+/// 404 if the selection or its receiver does not exist, or belongs to an app that the caller cannot access; 400 if they
+/// belong to different apps.
 async fn limited(
     edge: &Edge,
     caller: &Caller,
@@ -294,7 +294,8 @@ async fn limited(
     })
 }
 
-/// The app whose run it is: two apps may have runs of one name. Empty for a run over all apps.
+/// Returns the app that the run's name belongs to, because two apps may have runs with the same name. Empty for a run
+/// over all apps.
 async fn scope(edge: &Acting, receivers: Receivers) -> Result<String, Error> {
     let app = match receivers {
         Receivers::App(app) => Some(app),
@@ -308,8 +309,9 @@ async fn scope(edge: &Acting, receivers: Receivers) -> Result<String, Error> {
     Ok(app.map(|app| app.to_string()).unwrap_or_default())
 }
 
-/// Starts or signals the supervision of each destination once, and probes those whose pause this admin ended: nothing
-/// else shortens a pause. The runs of purchases whose deliveries became due stop waiting for them.
+/// Starts or signals each destination's workflow once, and probes the destinations whose pause this admin ended,
+/// because nothing else shortens a pause. Also ends the back-offs that runs of purchases are waiting for, if their
+/// deliveries became due.
 async fn wake(edge: &Edge, done: &Redelivered, receivers: Receivers, admin: Option<Admin>) {
     let engine = edge.dispatch.engine();
     let cancel = Signal::CancelBackoff(CancelBackoff {

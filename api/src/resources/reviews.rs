@@ -1,4 +1,5 @@
-//! `/v1/transfer-reviews`: whether purchases may move with a device from one named customer to another.
+//! `/v1/transfer-reviews`: decisions on whether purchases may move from one identified customer to another who logs in
+//! on the same device.
 
 use super::transfers::{Transfer, TransferAuthor, TransferSide, refusal};
 use crate::edge::Shared;
@@ -91,7 +92,7 @@ impl From<storage::Answered> for AnsweredReview {
     }
 }
 
-/// `GET /v1/apps/{app_id}/transfer-reviews`: open reviews.
+/// `GET /v1/apps/{app_id}/transfer-reviews`: pending reviews.
 pub async fn list(
     State(edge): State<Shared>,
     Stored(app): Stored<App>,
@@ -112,7 +113,7 @@ pub async fn show(
     Ok(Json(edge.store.review(id).await?.into()))
 }
 
-/// `POST /v1/transfer-reviews/{review_id}/approve`: the purchases move now, and at each later login of the same customer.
+/// `POST /v1/transfer-reviews/{review_id}/approve`: moves the purchases now, and at later logins of the same customer.
 pub async fn approve(
     edge: Acting,
     Id(id): Id<ReviewId>,
@@ -128,7 +129,8 @@ pub async fn approve(
     Ok(Json(answered.into()))
 }
 
-/// `POST /v1/transfer-reviews/{review_id}/refuse`: the purchases stay, now and at each later login of the same customer.
+/// `POST /v1/transfer-reviews/{review_id}/refuse`: leaves the purchases with their owner, now and at later logins of
+/// the same customer.
 pub async fn refuse(
     edge: Acting,
     Id(id): Id<ReviewId>,

@@ -11,7 +11,7 @@ use storage::{App, ImportedSales, Run};
 
 /// Maximum number of transactions in one request.
 pub const MAX_TRANSACTIONS: usize = 2_000;
-/// Maximum number of wrong places in one answer.
+/// Maximum number of errors in one response.
 const MAX_ERRORS: usize = 100;
 
 /// Whether it is a dry run.
@@ -46,7 +46,8 @@ pub struct SalesImport {
     dry_run: bool,
 }
 
-/// `POST /v1/apps/{app_id}/sales?dry_run=true`, with a report as CSV. A report with a wrong line is refused as a whole.
+/// `POST /v1/apps/{app_id}/sales?dry_run=true`, with a report as CSV. A report with an invalid line is refused as a
+/// whole.
 pub async fn import(
     edge: Acting,
     Stored(app): Stored<App>,
@@ -77,7 +78,7 @@ pub async fn import(
     }))
 }
 
-/// The name of a wrong place in an error.
+/// Returns where an error is: its line and, if known, its column.
 fn place(wrong: &stores::WrongSale) -> String {
     match wrong.column {
         "" => format!("line {}", wrong.line),

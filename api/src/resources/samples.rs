@@ -1,4 +1,4 @@
-//! `/v1/platforms/{platform_id}/sample`: a signed sample notification to a platform of this `settle run`.
+//! `/v1/platforms/{platform_id}/sample`: sends a signed sample notification to a platform that trusts samples.
 
 use crate::answer::Accepted;
 use crate::error::Error;
@@ -41,7 +41,7 @@ pub struct Sample {
     due_at: Timestamp,
 }
 
-/// `POST /v1/platforms/{platform_id}/sample`: 409 unless this process is a `settle run` with its demo.
+/// `POST /v1/platforms/{platform_id}/sample`: sends a sample. 409 unless this process is a `settle run` with its demo.
 pub async fn send(
     edge: Acting,
     Stored(platform): Stored<Platform>,

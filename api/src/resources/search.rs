@@ -1,5 +1,5 @@
-//! `/v1/search`: finds resources by id. A POST, because a customer's id does not belong in an address, which appears in
-//! logs and histories. It changes nothing.
+//! `/v1/search`: finds resources by id. Uses POST although it changes nothing, because URLs appear in logs and browser
+//! histories, where a customer's id does not belong.
 
 use super::apps;
 use super::customers::{Customer, of as customer};
@@ -61,7 +61,7 @@ pub async fn find(
     }))
 }
 
-/// The id that was probably meant by one that nothing has.
+/// Returns the existing id that was probably meant by an id without results.
 pub async fn meant(edge: &Edge, q: &str, app: Option<AppId>) -> Result<Option<String>, Error> {
     for text in misread(q.trim()) {
         if !hits(edge, &text, app).await?.is_empty() {
@@ -74,23 +74,23 @@ pub async fn meant(edge: &Edge, q: &str, app: Option<AppId>) -> Result<Option<St
 /// Value of `found_by` for a result that matches by prefix.
 pub const BEGINNING: &str = "beginning";
 
-/// Whether no result has the complete id.
+/// Returns whether the results only match by prefix.
 pub fn is_beginning(found: &[SearchHit]) -> bool {
     found.iter().any(|one| one.found_by == BEGINNING)
 }
 
-/// Search results in an app, or in all.
+/// Searches in an app, or in all apps.
 ///
 /// # Errors
-/// 503 when the database does not answer.
+/// 503 if the database does not respond.
 pub async fn hits(edge: &Edge, q: &str, app: Option<AppId>) -> Result<Vec<SearchHit>, Error> {
     Ok(edge.store.search(q, app).await?)
 }
 
-/// The purchases among the results by their ids, to show the store's ids of purchase and customer.
+/// Returns the purchases among the results, by the results' ids, to show the store's ids of the purchase and customer.
 ///
 /// # Errors
-/// 503 when the database does not answer.
+/// 503 if the database does not respond.
 pub async fn purchases(
     edge: &Edge,
     found: &[SearchHit],
@@ -100,7 +100,7 @@ pub async fn purchases(
         let Some(key) = hit.collapse_key else {
             continue;
         };
-        // `None`: it was removed since.
+        // `None`: the purchase has been removed meanwhile.
         if let Some(view) = stored(edge, key).await? {
             all.insert(hit.id.clone(), view);
         }
@@ -119,10 +119,11 @@ pub struct FoundCustomers {
     pub did_you_mean: Option<String>,
 }
 
-/// The customers that an id identifies in an app or in all: by the stores' ids, and by the search.
+/// Returns the customers with an id in an app, or in all apps. It may be a store's id of the customer or of a purchase,
+/// or an id that the search finds.
 ///
 /// # Errors
-/// 503 when the database does not answer.
+/// 503 if the database does not respond.
 pub async fn customers(edge: &Edge, q: &str, app: Option<AppId>) -> Result<FoundCustomers, Error> {
     let of_store = edge.store.customers_of_store_id(q, app).await?;
     let mut found = hits(edge, q, app).await?;
@@ -148,7 +149,7 @@ pub async fn customers(edge: &Edge, q: &str, app: Option<AppId>) -> Result<Found
             ))
         };
         match found.await {
-            // Its app was deleted, or it was erased meanwhile.
+            // The app was deleted, or the customer was erased meanwhile.
             Err(Error::Missing(_)) => {}
             found => all.push(found?),
         }

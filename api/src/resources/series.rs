@@ -1,4 +1,4 @@
-//! `/v1/series`: counts of each minute, for charts.
+//! `/v1/series`: counts per minute, for charts.
 
 use crate::edge::{Edge, Shared};
 use crate::error::Error;
@@ -12,16 +12,16 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use storage::{Counting, Minutes, Series, SeriesFilter, Subject, Sum};
 
-/// Maximum number of points of an answer.
+/// Maximum number of points in a response.
 const MAX_POINTS: i64 = 1500;
 const MINUTE_SECONDS: i64 = 60;
 const DAY_SECONDS: i64 = 24 * 3600;
-/// The time before `until` where it begins when `from` is absent.
+/// Default length of a series without `from`, in milliseconds.
 const DEFAULT_MS: i64 = 3_600_000;
 const MICROS: i64 = 1_000_000;
-/// Number of points of the last hour: the minute that has begun, and 60 before.
+/// Number of points in the last hour: the current minute and the 60 before it.
 const HOUR_POINTS: i64 = 61;
-/// The time over which the actions of Temporal are counted.
+/// Period over which Temporal's actions are counted, in milliseconds.
 const ACTIONS_MS: i64 = 24 * 3_600_000;
 
 /// Selection of the series.
@@ -123,7 +123,7 @@ pub async fn list(
 }
 
 impl SeriesPoints {
-    /// The points of so many steps from a step on, which are counted from 1970 on.
+    /// Sums `minutes` into `points` steps of `step` seconds. `from` is the number of the first step, counted from 1970.
     fn new(what: Series, step: i64, from: i64, points: i64, minutes: Minutes) -> Self {
         let mut sums = vec![Sum::default(); usize::try_from(points).unwrap_or_default()];
         for (at, sum) in minutes {
@@ -143,17 +143,17 @@ impl SeriesPoints {
     }
 }
 
-/// Number of Temporal's actions in the last day: they belong to no app.
+/// Returns the number of Temporal's actions in the last day. They are not counted per app.
 ///
 /// # Errors
-/// 503 when the database does not answer.
+/// 503 if the database does not respond.
 pub async fn actions_of_day(edge: &Edge) -> Result<i64, Error> {
     let since = (edge.clock)().plus_millis(-ACTIONS_MS);
     let totals = edge.store.totals(&[Series::Actions], since).await?;
     Ok(totals.get(&Series::Actions).copied().unwrap_or_default())
 }
 
-/// The series of the hour before now, minute by minute: of some destinations, each by itself, or of all together.
+/// Counts per minute for the last hour: for each of some destinations, or in total.
 #[derive(Debug)]
 pub struct LastHour {
     first_minute: i64,
@@ -161,10 +161,10 @@ pub struct LastHour {
 }
 
 impl LastHour {
-    /// Stored counts of these series.
+    /// Reads the counts of these series.
     ///
     /// # Errors
-    /// The database does not answer.
+    /// 503 if the database does not respond.
     pub async fn of(
         edge: &Edge,
         series: &[Series],
@@ -190,7 +190,7 @@ impl LastHour {
         })
     }
 
-    /// The points of a series, of a destination or of all together.
+    /// Returns the points of a series, for a destination or in total.
     pub fn points(&self, what: Series, destination: Option<DestinationId>) -> SeriesPoints {
         let minutes = self
             .found

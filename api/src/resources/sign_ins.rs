@@ -1,4 +1,4 @@
-//! `/v1/sign-ins` and `/v1/sign-in-links`: current sign-ins to the dashboard, and links for others.
+//! `/v1/sign-ins` and `/v1/sign-in-links`: sign-ins to the dashboard, and links that sign other people in.
 
 use super::query::{Listed, OfApp};
 use crate::answer::{Created, NoContent};
@@ -19,7 +19,7 @@ use storage::{Actor, Link, LinkEnd, Page, Paged, Person, Role, SignIn, chain};
 
 /// How long a link can be used.
 pub const LINK_VALID: Duration = Duration::from_secs(600);
-/// Number of bytes of a link's code: 128 bits, which is enough for ten minutes.
+/// Number of bytes in a link's code: 128 bits, enough for a validity of ten minutes.
 const CODE_BYTES: usize = 16;
 
 /// A link that signs a person in to the dashboard.
@@ -62,7 +62,7 @@ pub async fn link(
             format!("at most the caller's own role, `{}`", caller.role.as_str()),
         );
     }
-    // A caller may have its own name, whatever it is.
+    // A caller may reuse its own name, even one that would be refused as new.
     if draft.body.name != caller.name {
         check_name(&mut draft.wrong, &draft.body.name);
     }
@@ -102,7 +102,7 @@ pub async fn link(
     }))
 }
 
-/// `GET /v1/sign-ins`, oldest first, including those that ended within the last month.
+/// `GET /v1/sign-ins`, oldest first, including those that ended in the last month.
 pub async fn list(
     State(edge): State<Shared>,
     caller: Caller,
@@ -112,18 +112,18 @@ pub async fn list(
     Ok(Json(of_app(&edge, app, page.page()).await?))
 }
 
-/// A page of the sign-ins to an app, or of all, oldest first.
+/// Returns a page of the sign-ins for an app, or of all, oldest first.
 ///
 /// # Errors
-/// 503 when the database does not answer.
+/// 503 if the database does not respond.
 pub async fn of_app(edge: &Edge, app: Option<AppId>, page: Page) -> Result<Paged<SignIn>, Error> {
     Ok(edge.store.sign_ins(app, page).await?)
 }
 
-/// The sign-ins among these that are still valid.
+/// Returns those of these sign-ins that are still valid.
 ///
 /// # Errors
-/// 503 when the database does not answer.
+/// 503 if the database does not respond.
 pub async fn holding(edge: &Edge, all: &[SignIn], now: Timestamp) -> Result<Vec<SignIn>, Error> {
     let is_open = |one: &&SignIn| one.finished_at.is_none() && now < one.expires_at;
     let mut holding = Vec::new();
@@ -135,10 +135,10 @@ pub async fn holding(edge: &Edge, all: &[SignIn], now: Timestamp) -> Result<Vec<
     Ok(holding)
 }
 
-/// The sign-in with this secret, if it is still valid.
+/// Returns the sign-in with this secret, if it is still valid.
 ///
 /// # Errors
-/// 503 when the database does not answer.
+/// 503 if the database does not respond.
 pub async fn opened(
     edge: &Edge,
     secret: &SecretString,
@@ -149,29 +149,29 @@ pub async fn opened(
     Ok(found.map(|found| found.sign_in))
 }
 
-/// Signs in a person who proved a key.
+/// Signs in a person who presented an API key.
 ///
 /// # Errors
-/// 503 when the database does not answer.
+/// 503 if the database does not respond.
 pub async fn begin(edge: &Edge, person: Person, secret: &SecretString) -> Result<SignIn, Error> {
     let lifetime = edge.pages.sign_in_lifetime;
     let begun = edge.store.new_sign_in(person, secret.clone(), lifetime);
     Ok(begun.await?)
 }
 
-/// The link with a code, or why it does not work.
+/// Returns the link with this code, or why it is not valid.
 ///
 /// # Errors
-/// 503 when the database does not answer.
+/// 503 if the database does not respond.
 pub async fn link_of(edge: &Edge, code: &SecretString) -> Result<Result<Link, LinkEnd>, Error> {
     let token = edge.admin_token_hash();
     Ok(edge.store.sign_in_link(code, token).await?)
 }
 
-/// Signs in a person by a link, which works once; or returns why it does not work.
+/// Signs in a person with a link, which can be used once; or returns why the link is not valid.
 ///
 /// # Errors
-/// 503 when the database does not answer.
+/// 503 if the database does not respond.
 pub async fn take_link(
     edge: &Edge,
     code: &SecretString,
@@ -181,10 +181,10 @@ pub async fn take_link(
     Ok(edge.store.take_sign_in_link(code, token, secret).await?)
 }
 
-/// Signs out a person at their own request.
+/// Signs out the person of this sign-in, at their own request.
 ///
 /// # Errors
-/// 503 when the database does not answer.
+/// 503 if the database does not respond.
 pub async fn leave(edge: &Edge, sign_in: &SignIn) -> Result<(), Error> {
     let actor = Actor {
         key: sign_in.key_id,
@@ -204,13 +204,13 @@ pub fn note_used(edge: &Edge, sign_in: &SignIn) {
     });
 }
 
-/// `DELETE /v1/sign-ins/{sign_in_id}`: signs a person out. One that ended before stays as it is.
+/// `DELETE /v1/sign-ins/{sign_in_id}`: signs a person out. A sign-in that has already ended does not change.
 pub async fn finish(edge: Acting, Id(id): Id<SignInId>) -> Result<NoContent, Error> {
     edge.store.finish_sign_in(id).await?;
     Ok(NoContent)
 }
 
-/// The person that a caller is, without another name.
+/// Returns the caller as a person to sign in.
 pub fn person(edge: &Edge, caller: &Caller) -> Person {
     let token_hash = caller.key.is_none().then(|| edge.admin_token_hash());
     let Caller {

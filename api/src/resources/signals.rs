@@ -1,4 +1,4 @@
-//! Signals from an admin to a workflow: their author and reason, and the errors if Temporal does not accept them.
+//! An admin's signals to workflows: their author and reason, and the errors if Temporal does not accept them.
 
 use crate::dispatch::EngineError;
 use crate::error::Error;
@@ -26,7 +26,7 @@ pub struct Action {
 }
 
 impl Action {
-    /// The author and the reason, as a part of a signal.
+    /// Returns the author and reason for a signal.
     pub fn admin(self, edge: &Acting) -> Admin {
         let reason = self.reason.or_else(|| edge.store.actor().reason.clone());
         Admin {
@@ -45,7 +45,7 @@ pub struct Nothing {}
 /// Waits until Temporal has accepted a signal, but not for its effect.
 ///
 /// # Errors
-/// 503 when Temporal does not answer, 502 when it rejects the signal.
+/// 503 if Temporal does not respond; 502 if it rejects the signal.
 pub async fn taken(call: impl Future<Output = Result<(), EngineError>>) -> Result<(), Error> {
     match timeout(TIMEOUT, call).await {
         Ok(Ok(())) => Ok(()),

@@ -1,5 +1,5 @@
-//! The store's id of a customer in a request, `app_user_id`: required where the store confirms pairs of customer and
-//! receipt, and absent where a receipt alone proves its purchase.
+//! The store's id of a customer in a request, `app_user_id`: required if the store confirms pairs of customer and
+//! receipt, and not allowed if a receipt alone proves its purchase.
 
 use crate::error::Error;
 use crate::extract::schema;
@@ -9,14 +9,14 @@ use schemars::JsonSchema;
 use serde_json::{Map, Value, json};
 use storage::Platform;
 
-/// The field with the store's id of a customer.
+/// Field with the store's id of a customer.
 const CUSTOMER: &str = "app_user_id";
 
-/// What is expected in place of a customer that proves nothing.
+/// Expected value in an error about a customer's id that the store does not use.
 pub const NO_CUSTOMER: &str =
     "nothing: the platform's store identifies a purchase by its receipt alone";
 
-/// The proof of a purchase at the platform's store.
+/// Returns how a purchase is proved at the platform's store.
 ///
 /// # Errors
 /// 503 if this version does not know the store.
@@ -27,7 +27,7 @@ pub fn proof(platform: &Platform) -> Result<Proof, Error> {
         .map_err(|unknown| Error::Unavailable(unknown.to_string()))
 }
 
-/// The schema of a type in which each object that may have a customer requires it.
+/// Returns a type's schema in which `app_user_id` is required in every object that can have it.
 pub fn requiring_customers<T: JsonSchema + 'static>() -> Value {
     let mut schema = schema::<T>().clone();
     require(&mut schema);
@@ -50,7 +50,7 @@ fn require(schema: &mut Value) {
     }
 }
 
-/// Takes the customer out of an object. Returns whether it had one.
+/// Removes the customer's id from an object. Returns whether there was one.
 pub fn take(object: &mut Map<String, Value>) -> bool {
     object
         .remove(CUSTOMER)

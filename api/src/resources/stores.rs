@@ -1,4 +1,4 @@
-//! `/v1/stores`: the ingress of stores' messages. The folder of each store parses and stores them.
+//! `/v1/stores`: receives stores' messages. Each store's folder parses and stores them.
 
 use crate::answer::Text;
 use crate::edge::Shared;
@@ -12,8 +12,8 @@ use storage::chain;
 use tokio::task::JoinError;
 use traces::{Span, SpanKind};
 
-/// A store's message to an ingress key of a platform. Key and headers are checked before the body is read, because a body
-/// costs memory and time.
+/// A store's message to a platform's ingress key. The key and headers are checked before the body is read, because
+/// reading a body costs memory and time.
 pub struct Delivered {
     store: String,
     ingress_key: String,
@@ -35,7 +35,7 @@ impl FromRequest<Shared> for Delivered {
         checked
             .ok_or_else(|| Error::missing("store", &store))?
             .map_err(refused)?;
-        // Requests with unknown keys cause no spans.
+        // Requests with unknown keys create no spans.
         let span = Span::of(
             &[],
             "POST /v1/stores/{store}/{ingress_key}",
@@ -73,7 +73,7 @@ pub async fn receive(
         body: Message(body),
         span,
     } = message;
-    // A task of its own ends also when the client is gone: what it stores is signalled.
+    // A separate task, so that it finishes even if the client disconnects: what it stores must also be signalled.
     let name = store.clone();
     let receiving = span.within(async move {
         let request = StoreRequest {
@@ -100,7 +100,7 @@ pub async fn receive(
     }
 }
 
-/// Sets the attributes of a request. The path ends with the ingress key, which is a secret.
+/// Sets a span's attributes. The path ends with the ingress key, which is a secret.
 fn describe(span: &Span, store: &str) {
     span.set("http.request.method", "POST");
     span.set("http.route", "/v1/stores/{store}/{ingress_key}");
@@ -115,7 +115,7 @@ fn refused(answer: Answer) -> Error {
     }
 }
 
-/// The answer when the task ended without one.
+/// Logs that the receiving task panicked or was cancelled, and returns a 500.
 fn failed(error: &JoinError) -> Error {
     tracing::error!(error = chain(error), "the ingress of a store failed");
     Error::Internal

@@ -1,4 +1,4 @@
-//! `/v1/platforms/{platform_id}/topics`: the topics of a platform, and the admin's decision on each.
+//! `/v1/platforms/{platform_id}/topics`: a platform's topics, and the operator's decision on each.
 
 use super::signals::Nothing;
 use crate::edge::{Edge, Shared};
@@ -45,7 +45,7 @@ pub async fn list(
 }
 
 /// `POST /v1/platforms/{platform_id}/topics/{topic_id}/approve`: confirms the subscription at the store, then releases
-/// the notifications that waited for the approval. 409 with the topic's state if it is not pending.
+/// the notifications that were waiting for approval. 409 with the topic's state if it is not pending.
 pub async fn approve(
     edge: Acting,
     Ids(platform, id): Ids<PlatformId, TopicId>,
@@ -83,8 +83,8 @@ pub async fn approve(
     Ok(Json(edge.store.topic(id).await?))
 }
 
-/// `POST /v1/platforms/{platform_id}/topics/{topic_id}/reject`: refuses the topic's waiting notifications. A topic that
-/// may already send can be rejected too.
+/// `POST /v1/platforms/{platform_id}/topics/{topic_id}/reject`: rejects the topic and its waiting notifications. A
+/// confirmed topic can be rejected too.
 pub async fn reject(
     edge: Acting,
     Ids(platform, id): Ids<PlatformId, TopicId>,
@@ -98,7 +98,7 @@ pub async fn reject(
     Ok(Json(edge.store.topic(id).await?))
 }
 
-/// Summarizes a platform's topics, which are in the order in which they were added.
+/// Summarizes a platform's topics, which are sorted by when they were added.
 pub fn summary(topics: &[Topic]) -> TopicSummary {
     let trust = |topic: &Topic| match topic.state {
         TopicState::Configured | TopicState::Confirmed => Trust::Confirmed,
@@ -141,7 +141,7 @@ fn not_pending(state: TopicState) -> Error {
     Error::Conflict(format!("the topic is {} now: {why}", state.as_str()))
 }
 
-/// The error if another request decided on the topic at the same time.
+/// Turns the conflict with a concurrent decision on the topic into a response.
 fn already_decided(error: storage::Error) -> Error {
     match error {
         storage::Error::Conflict { detail, .. } => {

@@ -1,5 +1,5 @@
-//! The warnings at the top of a customer's page: the destinations that do not accept the customer's events, since when
-//! and why, who must act, and when the next attempt is. Pure.
+//! Warnings at the top of a customer's page: the destinations that do not accept the customer's events, since when and
+//! why, who must act, and when the next attempt is. Pure.
 
 use super::destinations::CHECKED;
 use domain::event::{is_for_operators, types};
@@ -22,7 +22,7 @@ pub struct CustomerWarning {
 }
 
 impl From<String> for CustomerWarning {
-    /// A warning that concerns no particular destination.
+    /// Returns a warning that concerns no particular destination.
     fn from(summary: String) -> Self {
         Self {
             summary,
@@ -32,18 +32,18 @@ impl From<String> for CustomerWarning {
     }
 }
 
-/// Events of a customer that destinations have not received.
+/// Events about a customer that destinations have not received.
 pub struct Undelivered {
     /// Pending deliveries of each destination.
     pub pending: Vec<PendingDeliveries>,
-    /// Failed deliveries: the newest of each type.
+    /// Failed deliveries: the newest of each event type.
     pub failed: Vec<FailedDelivery>,
-    /// Whether these are of all purchases of the customer.
+    /// Whether these cover all of the customer's purchases.
     pub is_all: bool,
 }
 
 impl Undelivered {
-    /// A warning for each destination that does not accept the customer's events.
+    /// Returns a warning for each destination that does not accept the customer's events.
     pub fn warnings(&self, destinations: &[Destination], now: Timestamp) -> Vec<CustomerWarning> {
         let warning = |one: &Destination| {
             let missing = Missing {
@@ -71,7 +71,7 @@ impl Undelivered {
     }
 }
 
-/// Destinations that receive a change late, in sentences; `None` if all receive it at once.
+/// Returns sentences about the destinations that will receive a change late; `None` if all receive it immediately.
 pub fn delayed(destinations: &[Destination]) -> Option<String> {
     let disabled = |one: &Destination| {
         (!one.enabled).then(|| {
@@ -89,8 +89,8 @@ pub fn delayed(destinations: &[Destination]) -> Option<String> {
     (!all.is_empty()).then(|| all.join(" "))
 }
 
-/// That a destination receives something late, because it is failing; `None` if it receives it at once, or nothing
-/// about customers. A disabled destination is disabled on purpose.
+/// Returns the sentence that a failing destination will receive something late. `None` if it is not failing, is
+/// disabled (which is intentional), or is not subscribed to events about customers.
 fn late(one: &Destination, what: &str) -> Option<String> {
     let is_failing = one.enabled && matches!(one.state, State::Failing | State::Open);
     (is_failing && is_about_customers(one)).then(|| {
@@ -101,24 +101,24 @@ fn late(one: &Destination, what: &str) -> Option<String> {
     })
 }
 
-/// Whether a destination chose an event about customers.
+/// Returns whether a destination is subscribed to an event about customers.
 fn is_about_customers(one: &Destination) -> bool {
     types()
         .into_iter()
         .any(|name| !is_for_operators(name) && one.chose(name))
 }
 
-/// The events of a customer that a destination does not have.
+/// Events about a customer that one destination does not have.
 struct Missing<'a> {
     pending: Option<&'a PendingDeliveries>,
-    /// The latest event of a purchase for each type, if it failed.
+    /// For each type, a purchase's latest event, if its delivery failed.
     failed: Vec<&'a FailedDelivery>,
-    /// Whether these are of all purchases of the customer.
+    /// Whether these cover all of the customer's purchases.
     is_all: bool,
 }
 
 impl Missing<'_> {
-    /// The sentences about one destination; `None` where it accepts the customer's events.
+    /// Returns the sentences about one destination; `None` if it accepts the customer's events.
     fn sentence(&self, destination: &Destination, now: Timestamp) -> Option<String> {
         let is_held = !destination.enabled || destination.state == State::Open;
         let pending = self.pending.filter(|one| is_held || one.failing > 0);
@@ -171,8 +171,8 @@ impl Missing<'_> {
         Some(format!("{}.", sentences.join(". ")))
     }
 
-    /// Who must act because waiting does not help: the same attempt would fail again, or the destination has failed for
-    /// a while.
+    /// Returns who must act if waiting does not help: the next attempt would fail in the same way, or the destination
+    /// has been failing for a while.
     fn repair(
         &self,
         destination: &Destination,
@@ -191,7 +191,7 @@ impl Missing<'_> {
             .or(is_failing.then_some(Repair::AtDestination))
     }
 
-    /// How many events; a lower bound where not all are counted.
+    /// Returns the number of events with its noun; a lower bound if not all are counted.
     fn events(&self, pending: Option<&PendingDeliveries>) -> String {
         let pending = pending
             .and_then(|one| usize::try_from(one.events).ok())

@@ -1,4 +1,4 @@
-//! Building blocks of settings, for `config` and each store.
+//! Building blocks for settings, used by `config` and by each store.
 
 mod section;
 mod value;
@@ -10,9 +10,9 @@ pub use value::{bounded, invalid, list, none, origin, parsed};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("setting `{field}`{}: expected {expected}", from(.origin))]
 pub struct Invalid {
-    /// The setting's name in the file, such as `destinations.allow_http`.
+    /// Name of the setting in the configuration file, such as `destinations.allow_http`.
     pub field: String,
-    /// The flag that was given for it, else its environment variable, if it has one.
+    /// The flag that set it, else its environment variable, if it has one.
     pub origin: Option<&'static str>,
     pub expected: String,
 }

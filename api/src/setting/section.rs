@@ -1,4 +1,4 @@
-//! The variables and tables that settings are read from.
+//! Environment variables and sections that settings are read from.
 
 use super::{Invalid, invalid};
 use crate::near::did_you_mean;
@@ -9,48 +9,48 @@ use std::path::Path;
 /// A setting that has an environment variable.
 #[derive(Debug, Clone, Copy)]
 pub struct Variable {
-    /// Name of the field in the file.
+    /// Name of the setting in the configuration file.
     pub field: &'static str,
     /// Name of the environment variable.
     pub name: &'static str,
-    /// The form of its value in the variable.
+    /// Format of the value in the variable.
     pub form: Form,
 }
 
 impl Variable {
-    /// A setting with one value.
+    /// Returns a setting with a single value.
     pub const fn one(field: &'static str, name: &'static str) -> Self {
         let form = Form::One;
         Self { field, name, form }
     }
 
-    /// A setting with values that the variable separates by commas.
+    /// Returns a setting with several values, which the variable separates by commas.
     pub const fn list(field: &'static str, name: &'static str) -> Self {
         let form = Form::List;
         Self { field, name, form }
     }
 }
 
-/// The form of a setting's value in its environment variable.
+/// Format of a setting's value in its environment variable.
 #[derive(Debug, Clone, Copy)]
 pub enum Form {
     One,
-    /// Separated by commas.
+    /// Several values, separated by commas.
     List,
 }
 
-/// A section of the settings that the code of another folder reads, gathered from the file and the environment.
+/// A section of the settings that another folder's code parses, merged from the file and the environment.
 pub struct Section<'a> {
-    /// Name of the section in the file.
+    /// Name of the section in the configuration file.
     pub name: &'static str,
     /// The section's settings; `None` if none is set.
     pub table: Option<Value>,
-    /// Path of the file, for errors.
+    /// Path of the configuration file, for errors.
     pub file: Option<&'a Path>,
 }
 
 impl Section<'_> {
-    /// Reads the settings; the defaults if none is set.
+    /// Parses the settings; returns the defaults if none is set.
     ///
     /// # Errors
     /// A name is unknown, or a value has the wrong type.
@@ -66,8 +66,8 @@ impl Section<'_> {
     }
 }
 
-/// The error for settings that cannot be read. It names the setting and never contains a value. An unknown name may
-/// also be a misspelling of one of `others`.
+/// Returns the error about settings that cannot be parsed. It names the setting and never contains a value. For an
+/// unknown name, the names in `others` are suggested too.
 pub fn unreadable(file: Option<&Path>, error: &config::ConfigError, others: &[&str]) -> Invalid {
     match error {
         config::ConfigError::Type {
@@ -96,8 +96,8 @@ pub fn unreadable(file: Option<&Path>, error: &config::ConfigError, others: &[&s
     }
 }
 
-/// The suggestion to append to the error about an unknown setting, from the known ones that Serde lists in it; `None`
-/// for any other error.
+/// Returns a suggestion to append to the error about an unknown setting, chosen from the known names in Serde's message
+/// and from `others`; `None` for any other error.
 fn suggestion(error: &str, others: &[&str]) -> Option<String> {
     let mut quoted = error
         .split_once("unknown field ")?

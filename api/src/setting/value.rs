@@ -1,4 +1,4 @@
-//! The values of settings: parsed from text, and formatted for display.
+//! Values of settings: parsed from text, and formatted for display.
 
 use super::Invalid;
 use crate::times;
@@ -7,7 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 use url::Url;
 
-/// The error of a wrong setting. [`config::load`](crate::config::load) adds where it was given.
+/// Returns the error about an invalid setting. [`config::load`](crate::config::load) adds the flag or variable.
 pub fn invalid(field: &str, expected: impl Into<String>) -> Invalid {
     Invalid {
         field: field.to_owned(),
@@ -27,7 +27,7 @@ pub fn parsed<T: FromStr<Err: Display>>(
         .map_err(|error| invalid(field, format!("{expected}, not `{text}` ({error})")))
 }
 
-/// Parses a URL that has only scheme, host and port. The error does not repeat the text, which may contain a secret.
+/// Parses a URL that has only a scheme, host and port. The error does not repeat the text, which may contain a secret.
 pub fn origin(field: &str, text: &str) -> Result<Url, Invalid> {
     let is_origin = |url: &Url| {
         let is_http = matches!(url.scheme(), "http" | "https") && url.has_host();
@@ -42,19 +42,19 @@ pub fn origin(field: &str, text: &str) -> Result<Url, Invalid> {
         .ok_or_else(|| invalid(field, expected))
 }
 
-/// Parses a duration from a second to `max`.
+/// Parses a duration between one second and `max`.
 pub fn bounded(text: &str, max: Duration) -> Option<Duration> {
     times::duration(text.trim())
         .ok()
         .filter(|duration| (Duration::from_secs(1)..=max).contains(duration))
 }
 
-/// Displayed text of a setting without a value.
+/// Returns the displayed text of a setting without a value.
 pub fn none() -> String {
     "none".to_owned()
 }
 
-/// The values of a setting, for people.
+/// Returns the values of a setting for display.
 pub fn list<T: Display>(all: &[T]) -> String {
     if all.is_empty() {
         none()

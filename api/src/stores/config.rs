@@ -1,4 +1,4 @@
-//! The operator's settings of a store, which its folder reads, checks and shows.
+//! The operator's settings for a store, which the store's folder reads, validates and displays.
 
 use super::ingress::Ingress;
 use super::samples::SampleKey;
@@ -6,17 +6,18 @@ use protocols::stores::{Simulated, StoreProtocol};
 use std::fmt::Debug;
 use std::sync::Arc;
 
-/// The settings of a store, and what is made with them.
+/// Settings for a store, and what is built from them.
 pub trait StoreConfig: Debug + Send + Sync {
-    /// The value of one of its settings, for people; `None` if it has no such setting.
+    /// Returns the value of a setting for display; `None` if the store has no such setting.
     fn shown(&self, field: &str) -> Option<String>;
 
-    /// The ingress, which takes samples too if there is a key of them. The process must have installed its TLS provider before.
+    /// Builds the ingress, which accepts samples if `samples` has their key. The process must have installed its TLS
+    /// provider before.
     ///
     /// # Errors
-    /// A setting is invalid, or a file of it cannot be read.
+    /// A setting is invalid, or a file that it names cannot be read.
     fn ingress(&self, samples: Option<&SampleKey>) -> anyhow::Result<Arc<dyn Ingress>>;
 
-    /// How purchases are verified, with a simulated store beside the real one.
+    /// Returns the protocol that verifies purchases, with a simulated store alongside the real one if given.
     fn protocol(&self, simulated: Option<Simulated>) -> Arc<dyn StoreProtocol>;
 }

@@ -1,5 +1,5 @@
-//! The common part of every store's ingress: it finds the platform of a request, stores the notifications of a message,
-//! passes them to the dispatcher, and counts and raises alarms. The store's folder authenticates and parses the
+//! The part of an ingress that all stores share: it finds the platform of a request, stores a message's notifications,
+//! passes them to the dispatcher, counts messages and raises alarms. The store's folder authenticates and parses the
 //! request.
 
 use super::ingress::{Answer, REFUSED_BY_DATABASE, StoreRequest, storage_failed};
@@ -16,9 +16,9 @@ use storage::{
 use tokio::time::Instant;
 use traces::{Span, SpanKind};
 
-/// The reason in the counts of what a platform's store sent, of a message that was accepted.
+/// Reason under which accepted messages are counted.
 const ACCEPTED: &str = "";
-/// The alarm about messages that the database refuses for good, and how long this process does not raise it again.
+/// Alarm about messages that the database refuses permanently; and the minimum time until this process raises it again.
 const NOT_STORED: Alarm = Alarm {
     kind: "accepting_fails",
     detail: "the database refuses the notifications of this platform, and its store repeats each for an hour at most: the log of \
@@ -26,42 +26,42 @@ const NOT_STORED: Alarm = Alarm {
 };
 const NOT_STORED_FOR: Duration = Duration::from_secs(60);
 
-/// The state of an ingress. Shared by all requests.
+/// State of an ingress, shared by all requests.
 pub struct Inbox {
     store: &'static str,
     recipients: Recipients,
-    /// When [`NOT_STORED`] was raised last.
+    /// When [`NOT_STORED`] was last raised.
     not_stored_at: Mutex<Option<Instant>>,
 }
 
-/// The parsed content of a message.
+/// Parsed content of a message.
 pub struct Message {
-    /// The store's id of it.
+    /// The store's id for the message.
     pub id: String,
     pub notifications: Vec<NewNotification>,
-    /// Raised if one of the notifications is new.
+    /// Alarm to raise if one of the notifications is new.
     pub alarm: Option<Alarm>,
 }
 
-/// An alarm of a platform.
+/// An alarm about a platform.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Alarm {
     pub kind: &'static str,
-    /// Reason of the refusal. It contains no text of the sender.
+    /// Reason for the refusal. Contains no text from the sender.
     pub detail: &'static str,
 }
 
-/// The stored notifications of a message.
+/// Result of storing a message's notifications.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Stored {
-    /// Whether one of its notifications is new.
+    /// Whether one of the notifications is new.
     pub is_new: bool,
-    /// The topics for which notifications wait that were stored before.
+    /// Topics whose approval earlier stored notifications of this message are waiting for.
     pub waiting: Vec<TopicId>,
 }
 
 impl Inbox {
-    /// The ingress of the store with this name.
+    /// Creates the inbox for the store with this name.
     pub fn new(store: &'static str) -> Self {
         Self {
             store,
@@ -70,10 +70,10 @@ impl Inbox {
         }
     }
 
-    /// The platform of an ingress key, as it was within the last second.
+    /// Returns the platform of an ingress key, at most a second old.
     ///
     /// # Errors
-    /// The key is unknown, or the database does not answer.
+    /// The key is unknown, or the database does not respond.
     pub async fn find(
         &self,
         store: &Store,
@@ -83,10 +83,10 @@ impl Inbox {
         self.recipients.find(store, ingress_key, now).await
     }
 
-    /// The platform of an ingress key, as it is.
+    /// Reads the platform of an ingress key from the database.
     ///
     /// # Errors
-    /// The key is unknown, or the database does not answer.
+    /// The key is unknown, or the database does not respond.
     pub async fn read(
         &self,
         store: &Store,
@@ -96,8 +96,8 @@ impl Inbox {
         self.recipients.read(store, ingress_key, now).await
     }
 
-    /// Receives a request whose message the folder of the store can read at once: without another look at the database.
-    /// `accepted` is the answer once everything that it reads is stored.
+    /// Receives a request whose message the store's folder can parse without reading the database. `accepted` is the
+    /// response once all of the message is stored.
     pub async fn receive(
         &self,
         intake: Intake<'_>,
@@ -135,7 +135,7 @@ impl Inbox {
     /// Checks that a platform has an ingress key, before the body of a request is read.
     ///
     /// # Errors
-    /// The answer to a message with this key, which is counted.
+    /// The response to a message with this key. The refusal is counted.
     pub async fn check_key(
         &self,
         store: &Store,
@@ -149,7 +149,7 @@ impl Inbox {
         })
     }
 
-    /// Counts a request of a platform that was accepted.
+    /// Counts an accepted request to a platform.
     pub fn count_accepted(&self, store: &Store, recipient: &Recipient, now: Timestamp) {
         store.count_arrival(recipient.platform.id, ACCEPTED);
         if recipient.ends_at.is_some() {
@@ -158,7 +158,7 @@ impl Inbox {
         }
     }
 
-    /// Counts a request of a platform that was refused. The reason is stable.
+    /// Counts a refused request to a platform. The reason is stable.
     pub async fn count_refused(&self, store: &Store, platform: &Platform, reason: &'static str) {
         store.count_arrival(platform.id, reason);
         if reason == REFUSED_BY_DATABASE && self.raises_not_stored(Instant::now()) {
@@ -170,7 +170,7 @@ impl Inbox {
     /// Stores the notifications of a message, then passes them to the dispatcher.
     ///
     /// # Errors
-    /// Why they are not stored; the store repeats the message.
+    /// Why the notifications are not stored; the store repeats the message.
     pub async fn accept(
         &self,
         intake: Intake<'_>,
@@ -239,7 +239,7 @@ impl Inbox {
         Ok(stored)
     }
 
-    /// Whether the alarm that messages are not stored is raised now.
+    /// Returns whether the alarm about unstored messages is due, and if so, blocks it for a while.
     fn raises_not_stored(&self, now: Instant) -> bool {
         let mut raised_at = self
             .not_stored_at
@@ -253,8 +253,8 @@ impl Inbox {
     }
 }
 
-/// Counts and logs an answer by which the message to the ingress of a store is refused. Unknown keys can be sent without
-/// limit.
+/// Counts and logs the refusal of a message to a store's ingress. Refusals of unknown keys are logged at a lower level,
+/// because any number of such requests can be sent.
 pub fn refused(store: &'static str, answer: Answer) -> Answer {
     let Answer { status, reason } = answer;
     counter!("settle_notifications_refused_total", "reason" => reason).increment(1);
@@ -266,7 +266,7 @@ pub fn refused(store: &'static str, answer: Answer) -> Answer {
     answer
 }
 
-/// Inserts the rows, in a separate span.
+/// Inserts the rows, with a span of its own.
 async fn insert(
     store: &Store,
     rows: Vec<NewNotification>,
@@ -285,7 +285,7 @@ async fn insert(
     accepted.inspect_err(|_| span.fail("storage"))
 }
 
-/// Raises an alarm. A failure to store it is only logged, because the message itself is already stored.
+/// Raises an alarm. If storing the alarm fails, the error is only logged, because the message itself is already stored.
 pub async fn raise(store: &Store, platform: PlatformId, kind: &'static str, detail: &str) {
     tracing::warn!(alarm.kind = kind, platform.id = %platform, detail, "an alarm was raised");
     if let Err(error) = store.alarm(Some(platform), kind, detail).await {

@@ -1,4 +1,4 @@
-//! The ingress of a store: what each store's folder implements for the HTTP edge.
+//! The interface that each store's folder implements for the HTTP edge.
 
 use super::intake::Intake;
 use super::samples::Samples;
@@ -8,10 +8,10 @@ use secrecy::SecretString;
 use std::sync::Arc;
 use storage::chain;
 
-/// Why a message is not accepted that the database refuses for good.
+/// Reason for refusing a message that the database refuses permanently.
 pub const REFUSED_BY_DATABASE: &str = "the database refuses the message";
 
-/// A request of a store, with everything that it may be checked by.
+/// A store's request, with everything that its verification needs.
 #[derive(Clone, Copy)]
 pub struct StoreRequest<'a> {
     pub ingress_key: &'a str,
@@ -19,33 +19,33 @@ pub struct StoreRequest<'a> {
     pub body: &'a [u8],
 }
 
-/// The answer to a request of a store.
+/// The response to a store's request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Answer {
-    /// The HTTP status. One of success means that all notifications of the request are durably stored.
+    /// HTTP status. A success status means that all of the request's notifications are durably stored.
     pub status: u16,
     pub reason: &'static str,
 }
 
 /// Receives the messages of a store.
 pub trait Ingress: Send + Sync {
-    /// The store's name, as in the URL of its ingress.
+    /// Returns the store's name, as it appears in the URL of its ingress.
     fn name(&self) -> &'static str;
 
     /// Checks that a platform has an ingress key, before the body of a request is read.
     ///
     /// # Errors
-    /// The answer to a message with this key.
+    /// The response to a message with this key.
     fn check_key<'a>(
         &'a self,
         intake: Intake<'a>,
         ingress_key: &'a str,
     ) -> BoxFuture<'a, Result<(), Answer>>;
 
-    /// Checks a request before its body is read: its ingress key, and what the store proves itself by in the headers.
+    /// Checks a request before its body is read: the ingress key, and the store's credentials in the headers.
     ///
     /// # Errors
-    /// The answer to a message with this key and these headers.
+    /// The response to a message with this key and these headers.
     fn check_headers<'a>(
         &'a self,
         intake: Intake<'a>,
@@ -55,25 +55,25 @@ pub trait Ingress: Send + Sync {
         self.check_key(intake, ingress_key)
     }
 
-    /// Checks a request, and stores its notifications.
+    /// Verifies a request and stores its notifications.
     fn receive<'a>(
         &'a self,
         intake: Intake<'a>,
         request: StoreRequest<'a>,
     ) -> BoxFuture<'a, Answer>;
 
-    /// The samples of this store, if there are any.
+    /// Returns this store's samples, if it has any.
     fn samples(&self) -> Option<&dyn Samples> {
         None
     }
 
-    /// The topics that this store sends by, if it has any.
+    /// Returns the topics through which this store sends, if it uses topics.
     fn topics(&self) -> Option<&dyn Topics> {
         None
     }
 }
 
-/// The topics of a store, to which platforms are subscribed.
+/// A store's topics, to which platforms are subscribed.
 pub trait Topics: Send + Sync {
     /// Confirms the subscription of a topic.
     ///
@@ -81,17 +81,17 @@ pub trait Topics: Send + Sync {
     /// The reason as text, without the URL, which is a secret.
     fn confirm<'a>(&'a self, subscribe_url: &'a SecretString) -> BoxFuture<'a, Result<(), String>>;
 
-    /// Checks the form of a topic's name.
+    /// Checks the format of a topic's name.
     ///
     /// # Errors
-    /// The form that the store expects, as text.
+    /// The format that the store expects, as text.
     fn check(&self, name: &str) -> Result<(), String>;
 
-    /// The account that owns a topic, which its name shows; `None` if it does not.
+    /// Returns the account that owns a topic, according to its name; `None` if the name does not show it.
     fn account(&self, name: &str) -> Option<String>;
 }
 
-/// The ingress of each store that this process knows.
+/// Ingresses of all stores that this process knows.
 #[derive(Clone, Default)]
 pub struct Ingresses(Vec<Arc<dyn Ingress>>);
 
@@ -100,15 +100,15 @@ impl Ingresses {
         Self(all)
     }
 
-    /// The ingress of the store with this name; `None` if there is no such store.
+    /// Returns the ingress of the store with this name; `None` if there is no such store.
     pub fn of(&self, store: &str) -> Option<&dyn Ingress> {
         let found = self.0.iter().find(|ingress| ingress.name() == store);
         found.map(AsRef::as_ref)
     }
 }
 
-/// Logs an error of the database at the ingress of a store. Returns the reason of the answer, which is temporary: the
-/// store repeats the message.
+/// Logs a database error at a store's ingress. Returns the reason for a temporary refusal, after which the store
+/// repeats the message.
 pub fn storage_failed(store: &str, error: &storage::Error) -> &'static str {
     tracing::error!(error = chain(error), store, "storage failed at an ingress");
     match () {

@@ -1,4 +1,4 @@
-//! What takes the notifications of a store in.
+//! The database and dispatcher that accept a store's notifications.
 
 use crate::dispatch::Dispatch;
 use storage::Store;

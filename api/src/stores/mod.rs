@@ -1,4 +1,4 @@
-//! The stores at the HTTP edge: one folder per store, and a line in the list of this file.
+//! Stores at the HTTP edge: one folder per store, and an entry for it in this file's list.
 
 pub mod amazon;
 pub mod command;
@@ -22,7 +22,7 @@ use storage::StorePart;
 
 pub use amazon::report::{Report as SalesReport, Wrong as WrongSale, write as sales_part};
 
-/// The transactions of a sales report, or every wrong place of it.
+/// The transactions of a sales report, or every error in it.
 pub type SalesResult = Result<SalesReport, Vec<WrongSale>>;
 
 /// An invalid field of a store's own form.
@@ -33,10 +33,10 @@ pub struct WrongOwnField {
     pub expected: String,
 }
 
-/// Reads the fields of a store's own form: settings, which are shown again, and credentials, which are not.
+/// Reads the fields of a store's own form: settings, which are shown again, and credentials, which are never shown.
 pub type ReadOwnFields = fn(&Map<String, Value>) -> Result<StorePart, Vec<WrongOwnField>>;
 
-/// What settle knows of a store, besides its ingress.
+/// Everything that settle knows about a store, except its ingress.
 pub struct StoreEntry {
     /// Name of the store on platforms, in URLs and in the database.
     pub name: &'static str,
@@ -44,69 +44,70 @@ pub struct StoreEntry {
     pub title: &'static str,
     /// Label of a purchase's id, in the store's own term.
     pub purchase_id: &'static str,
-    /// The first release that knew it.
+    /// First release that knew the store.
     pub since: &'static str,
-    /// The form of its platforms, with the steps at the store.
+    /// Form of the store's platforms, with the steps at the store.
     pub form: fn() -> Form,
-    /// Reads the fields of platforms that only this store has, if there are any.
+    /// Reads the platform fields that only this store has, if there are any.
     pub own_fields: Option<ReadOwnFields>,
     /// Flags of `settle platform update` that set the credentials, for texts that advise to.
     pub credential_flags: &'static str,
     /// Maximum size of a message, in bytes.
     pub max_body_bytes: usize,
-    /// Reads the transactions of its sales report.
+    /// Reads the transactions in the store's sales report.
     pub sales_report: Option<fn(&[u8]) -> SalesResult>,
     /// The operator's settings that have an environment variable.
     pub variables: &'static [Variable],
-    /// Reads and checks the operator's settings.
+    /// Reads and validates the operator's settings.
     pub config: fn(Section<'_>) -> Result<Arc<dyn StoreConfig>, Invalid>,
     /// Data for samples and the demo, if the store has any.
     pub demo: Option<DemoStore>,
 }
 
-/// The last release whose processes leave no sign of life.
+/// Last release whose processes do not register themselves while they run.
 pub const LAST_WITHOUT_SIGNS: &str = "0.1.0";
 
 impl StoreEntry {
-    /// Whether processes that leave no sign of life do not know it.
+    /// Returns whether the store is unknown to processes that do not register themselves.
     pub fn is_newer_than_signs(&self) -> bool {
         self.since != LAST_WITHOUT_SIGNS
     }
 }
 
-/// The stores of the release.
+/// Stores of this release.
 pub const ALL: &[StoreEntry] = &[amazon::ENTRY];
 
-/// The stores that a program adds to [`ALL`].
+/// Stores that a program adds to [`ALL`].
 static ADDED: OnceLock<&'static [StoreEntry]> = OnceLock::new();
 
-/// Adds stores to [`ALL`], before the settings are read. Returns whether they are added: only the first call adds.
+/// Adds stores to [`ALL`]; must be called before the settings are read. Returns whether they were added: only the first
+/// call has an effect.
 pub fn add(stores: &'static [StoreEntry]) -> bool {
     ADDED.set(stores).is_ok()
 }
 
-/// The stores that this program knows.
+/// Returns all stores that this program knows.
 pub fn all() -> impl Iterator<Item = &'static StoreEntry> + Clone {
     ALL.iter().chain(ADDED.get().copied().unwrap_or_default())
 }
 
-/// The names of the stores.
+/// Returns the names of all known stores.
 pub fn names() -> Vec<&'static str> {
     all().map(|store| store.name).collect()
 }
 
-/// The form of the platforms of each of these stores.
+/// Returns the platform forms of these stores.
 pub fn forms(stores: &[&StoreEntry]) -> Vec<Form> {
     stores.iter().map(|store| (store.form)()).collect()
 }
 
-/// Display name of a store.
+/// Returns a store's display name; for an unknown store, its plain name.
 pub fn name(store: &str) -> &str {
     let known = all().find(|known| known.name == store);
     known.map_or(store, |known| known.title)
 }
 
-/// Label of a purchase's id in the store's own term; `None` for a store that this program does not know.
+/// Returns the label of a purchase's id in the store's own term; `None` for a store that this program does not know.
 pub fn purchase_id(store: &str) -> Option<&'static str> {
     let known = all().find(|known| known.name == store);
     known.map(|known| known.purchase_id)
@@ -127,7 +128,7 @@ pub fn max_body_bytes() -> usize {
 /// Reads the transactions of a store's sales report.
 ///
 /// # Errors
-/// Every wrong place of the report.
+/// Every error in the report.
 pub fn sales_report(bytes: &[u8]) -> SalesResult {
     let mut readers = all().filter_map(|store| store.sales_report);
     readers
@@ -135,7 +136,7 @@ pub fn sales_report(bytes: &[u8]) -> SalesResult {
         .map_or_else(|| Ok(SalesReport::default()), |read| read(bytes))
 }
 
-/// The commands of stores, which need no service.
+/// Commands of stores that need no running service.
 #[derive(Debug, Subcommand)]
 pub enum StoreCommand {
     Amazon(amazon::command::Options),
@@ -153,7 +154,7 @@ impl StoreCommand {
     }
 }
 
-/// The store of the demo: the first one that has a demo.
+/// Returns the demo's store, which is the first one with demo data.
 pub fn demo() -> Option<(&'static str, &'static DemoStore)> {
     all().find_map(|store| Some((store.name, store.demo.as_ref()?)))
 }

@@ -1,4 +1,4 @@
-//! Samples of a store: signed notifications of invented purchases.
+//! A store's samples: signed notifications about invented purchases.
 
 use super::intake::Intake;
 use crate::clock;
@@ -14,25 +14,25 @@ use uuid::Uuid;
 
 /// Sends samples to platforms.
 pub trait Samples: Send + Sync {
-    /// Whether this process takes samples.
+    /// Checks that this process accepts samples.
     ///
     /// # Errors
-    /// It does not.
+    /// This process accepts no samples.
     fn are_taken(&self) -> Result<(), NoSample>;
 
-    /// The types of the samples, by the store's names, each with its meaning.
+    /// Returns the types of samples by the store's names, each with its meaning.
     fn types(&self) -> &'static [(&'static str, &'static str)];
 
-    /// The store's name of a type of notification, from any of its short forms.
+    /// Returns the store's name for a type of notification, given in full or as any of its short forms.
     ///
     /// # Errors
-    /// There is no such type, as text.
+    /// The accepted types, as text, if there is no such type.
     fn type_named(&self, name: &str) -> Result<&'static str, String>;
 
-    /// Signs a sample and receives it as any other message: it takes the same way.
+    /// Signs a sample and receives it in the same way as any other message.
     ///
     /// # Errors
-    /// It was refused, or could not be sent.
+    /// The sample was refused, or could not be sent.
     fn send<'a>(
         &'a self,
         intake: Intake<'a>,
@@ -41,63 +41,63 @@ pub trait Samples: Send + Sync {
     ) -> BoxFuture<'a, Result<SentSample, NoSample>>;
 }
 
-/// Key and certificate that sign samples.
+/// The key and certificate that sign samples.
 #[derive(Debug, Clone)]
 pub struct SampleKey {
-    /// The URL that samples name for the certificate.
+    /// URL of the certificate, as named in samples.
     pub url: Url,
-    /// The PEM file of the certificate.
+    /// Path of the certificate as a PEM file.
     pub certificate: PathBuf,
-    /// The PEM file of the key.
+    /// Path of the key as a PEM file.
     pub key: PathBuf,
 }
 
 /// A store's data for samples and the demo of `settle run`.
 pub struct DemoStore {
-    /// The types of samples, by the store's names, each with its meaning.
+    /// Types of samples by the store's names, each with its meaning.
     pub types: &'static [(&'static str, &'static str)],
-    /// The store's name of a type, from any of its short forms.
+    /// Returns the store's name for a type, given in full or as any of its short forms.
     pub type_named: fn(&str) -> Result<&'static str, String>,
-    /// The short form of a type.
+    /// Returns the short form of a type.
     pub short: fn(&str) -> String,
     /// Reads a signer from the PEM of its key and of its certificate.
     pub load: fn(key: &[u8], certificate: &[u8]) -> SignerResult,
-    /// A new signer, whose certificate is valid between two instants.
+    /// Creates a signer whose certificate is valid between two instants.
     pub generate: fn(from: Timestamp, until: Timestamp) -> SignerResult,
-    /// The topic of samples, if the store has topics.
+    /// ARN of the samples' topic, if the store has topics.
     pub topic: Option<&'static str>,
-    /// The routes of the simulated store, which answers by the notifications in a database.
+    /// Returns the routes of the simulated store, which derives its responses from the notifications in a database.
     pub simulated: fn(Store) -> Router,
-    /// The products of the simulated store: SKU, name, price in US dollars, and whether it gives the entitlement.
+    /// Products of the simulated store: SKU, name, price in US dollars, and whether the product gives the entitlement.
     pub products: &'static [(&'static str, &'static str, &'static str, bool)],
-    /// The entitlement of the products.
+    /// Reference id of the entitlement that the products give.
     pub entitlement: &'static str,
 }
 
 /// A signer, or why there is none.
 pub type SignerResult = anyhow::Result<Box<dyn SampleSigner>>;
 
-/// Signs samples, with a key of a data directory.
+/// Signs samples with a data directory's key.
 pub trait SampleSigner: Send + Sync {
-    /// The mint of ids for the purchases of samples.
+    /// Returns a mint of ids for sample purchases.
     ///
     /// # Errors
-    /// The key cannot be written.
+    /// The key cannot be encoded.
     fn mint(&self) -> anyhow::Result<Mint>;
 
-    /// The key and its certificate as PEM.
+    /// Returns the key and its certificate as PEM.
     ///
     /// # Errors
-    /// They cannot be written.
+    /// The key or certificate cannot be encoded.
     fn pem(&self) -> anyhow::Result<KeyPem>;
 
-    /// The URL that samples name for the certificate.
+    /// Returns the URL of the certificate, as named in samples.
     ///
     /// # Errors
-    /// It is no URL.
+    /// The URL is invalid.
     fn certificate_url(&self) -> anyhow::Result<Url>;
 
-    /// A signed message.
+    /// Returns a signed sample message.
     ///
     /// # Errors
     /// The key cannot sign.
@@ -110,7 +110,7 @@ pub struct KeyPem {
     pub certificate: Vec<u8>,
 }
 
-/// A sample that is to be signed.
+/// A sample to sign.
 #[derive(Debug, Clone, Copy)]
 pub struct NewSample<'a> {
     pub package_name: &'a str,
@@ -118,18 +118,18 @@ pub struct NewSample<'a> {
     pub store_type: &'a str,
     pub app_user_id: &'a str,
     pub receipt_id: &'a str,
-    /// The other purchase of a plan change.
+    /// The store's id for the other purchase of a plan change.
     pub related: Option<&'a str>,
     pub at: Timestamp,
 }
 
-/// A message of the store, as its ingress takes it.
+/// A signed message, in the format that the store's ingress accepts.
 pub struct SignedSample {
     pub message_id: Uuid,
     pub body: String,
 }
 
-/// The id of a sample's purchase: that of a name, or a new one.
+/// Returns the id for a sample's purchase: derived from the name, or random without a name.
 pub fn sample_id(mint: &Mint, name: Option<&str>) -> String {
     name.map_or_else(
         || mint.purchase_id(&storage::hex(&clock::random_bytes::<8>())),
@@ -139,9 +139,9 @@ pub fn sample_id(mint: &Mint, name: Option<&str>) -> String {
 
 #[derive(Debug, Clone, Default)]
 pub struct SampleSettings {
-    /// The store's name for the type of the notification; by default, the start of a subscription.
+    /// The store's name for the type of the notification; by default, the type for the start of a subscription.
     pub store_type: Option<&'static str>,
-    /// A name for the purchase, or the id of an earlier sample; a new purchase when absent.
+    /// A name for the purchase, or the id of an earlier sample; by default, a new purchase.
     pub receipt_id: Option<String>,
     pub app_user_id: Option<String>,
 }
@@ -149,7 +149,7 @@ pub struct SampleSettings {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SentSample {
     pub message_id: String,
-    /// The store's name of the purchase.
+    /// The store's id for the purchase.
     pub receipt_id: String,
     pub collapse_key: CollapseKey,
     pub store_type: &'static str,
@@ -162,7 +162,7 @@ pub enum NoSample {
     NotTrusted,
     #[error("the sample was refused: {0}")]
     Refused(&'static str),
-    /// Not signed because of an error, or the database does not answer.
+    /// An error prevented signing, or the database does not respond.
     #[error("the sample could not be sent; try again")]
     Unavailable,
 }

@@ -9,9 +9,9 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
-/// Minimum time between two lines about a full disk.
+/// Minimum time between two log lines about a full disk.
 const EVERY: Duration = Duration::from_secs(60);
-/// Texts about a full disk in messages of SQLite, PostgreSQL, the operating system and settle.
+/// Phrases about a full disk in messages of SQLite, PostgreSQL, the operating system and settle.
 const SIGNS: [&str; 4] = [
     "disk is full",
     "is the disk full",
@@ -19,14 +19,15 @@ const SIGNS: [&str; 4] = [
     "could not extend file",
 ];
 
-/// A layer that drops warnings and errors about a full disk within a minute of the last one. All other lines pass.
+/// A layer that drops warnings and errors about a full disk if one was logged within the last minute. All other lines
+/// pass.
 #[derive(Default)]
 pub struct FullDisk {
     passed_at: Mutex<Option<Instant>>,
 }
 
 impl FullDisk {
-    /// Whether a line about a full disk may pass now. If so, the next one may pass a minute later.
+    /// Returns whether a line about a full disk may pass now, and if so, blocks further ones for a minute.
     fn is_due(&self, now: Instant) -> bool {
         let mut passed_at = self
             .passed_at

@@ -1,4 +1,4 @@
-//! Whether and how traces are exported, by the standard `OTEL_*` variables.
+//! Reads from the standard `OTEL_*` variables whether and how traces are exported.
 
 use crate::clock;
 use crate::config::Variables;
@@ -14,15 +14,15 @@ const SAMPLERS: [&str; 6] = [
     "parentbased_always_off",
     "parentbased_traceidratio",
 ];
-/// `OTEL_EXPORTER_OTLP_TIMEOUT` without a value, in milliseconds.
+/// Default of `OTEL_EXPORTER_OTLP_TIMEOUT`, in milliseconds.
 const TIMEOUT_MS: u64 = 10_000;
-/// `OTEL_BSP_MAX_QUEUE_SIZE` without a value.
+/// Default of `OTEL_BSP_MAX_QUEUE_SIZE`.
 const QUEUE: u64 = 2_048;
 
-/// Settings of the export; `None` without `OTEL_EXPORTER_OTLP_ENDPOINT`, which switches the export on.
+/// Returns the settings of the export; `None` without `OTEL_EXPORTER_OTLP_ENDPOINT`, which enables the export.
 ///
 /// # Errors
-/// Names the variable that cannot be used, and the expected value. Never repeats a value.
+/// Names the invalid variable and the expected value. Never repeats a value.
 pub fn settings(variables: &Variables) -> Result<Option<ExportSettings>, String> {
     let text = |name: &str| {
         variables

@@ -1,4 +1,4 @@
-//! The log in a file of a bounded size.
+//! A log file of bounded size.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tracing_subscriber::fmt::MakeWriter;
 
-/// A file that has this size is renamed, in place of the one before, and a new one is begun.
+/// Size at which the file is renamed, replacing the previous one, and a new file is begun.
 const MAX_BYTES: u64 = 16 * 1024 * 1024;
-/// The end of the name of the file before.
+/// Extension of the previous file.
 const BEFORE: &str = "log.1";
 
-/// A log file that only its owner reads, and the one before it.
+/// A log file that only its owner can read, with rotation to one previous file.
 pub struct LogFile(Mutex<Written>);
 
 struct Written {
@@ -22,10 +22,10 @@ struct Written {
 }
 
 impl LogFile {
-    /// Continues this file.
+    /// Opens this file and appends to it.
     ///
     /// # Errors
-    /// It cannot be written.
+    /// The file cannot be written.
     pub fn open(path: &Path) -> io::Result<Self> {
         let file = opened(path)?;
         let bytes = file.metadata()?.len();
@@ -61,7 +61,7 @@ impl Write for Written {
     }
 }
 
-/// The file, locked for one line.
+/// The log file, locked for one line.
 pub struct Line<'a>(MutexGuard<'a, Written>);
 
 impl Write for Line<'_> {

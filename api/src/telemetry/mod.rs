@@ -1,4 +1,4 @@
-//! The log: readable text, or JSON; and the export of traces. Neither contains a body, a secret or a customer's id.
+//! The log, as readable text or JSON, and the export of traces. Neither contains a body, a secret or a customer's id.
 
 mod disk;
 mod export;
@@ -19,40 +19,40 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
-/// The filter without `SETTLE_LOG`: settle's crates from `info`, others from `warn`. A name stands for all crates that
-/// begin with it, such as `api` for `api_pages`. The retries of Temporal's client are left out: settle itself reports that
-/// Temporal does not answer, once.
+/// Default filter without `SETTLE_LOG`: settle's crates from `info`, others from `warn`. A name applies to all crates
+/// that begin with it, such as `api` to `api_pages`. Retries of Temporal's client are excluded, because settle itself
+/// logs once that Temporal does not respond.
 const DEFAULT_FILTER: &str = "warn,settle=info,api=info,activities=info,workflows=info,storage=info,traces=info,\
     temporalio_client::retry=off";
 
-/// The crates of the HTTP client. At `debug` and `trace` they log URLs, which can contain a secret, so `SETTLE_LOG`
-/// cannot enable those levels for them.
+/// Crates of the HTTP client. At `debug` and `trace` they log URLs, which may contain a secret, so `SETTLE_LOG` cannot
+/// enable those levels for them.
 const HTTP_CRATES: [&str; 4] = ["reqwest", "hyper", "hyper_util", "hyper_rustls"];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Format {
-    /// For people, with colours on a terminal.
+    /// Readable text, with colours on a terminal.
     Human,
     Json,
 }
 
-/// Starts the log on standard error, and the export of traces if the standard variables name a collector. The format of
-/// the log is `SETTLE_LOG_FORMAT`; its filter is `SETTLE_LOG`, such as `info` or `warn,api=debug`.
+/// Starts the log on standard error, and the export of traces if the standard variables name a collector.
+/// `SETTLE_LOG_FORMAT` sets the format of the log, and `SETTLE_LOG` its filter, such as `info` or `warn,api=debug`.
 ///
 /// # Errors
-/// Names the variable that cannot be read, and what was expected.
+/// Names the invalid variable and the expected value.
 pub fn start(variables: &Variables) -> Result<(), String> {
     let (format, filter) = settings(variables)?;
     let exported = export::settings(variables)?;
-    // In tests, a second start in one process fails: the first log stays.
+    // In tests, a second start in one process fails and the first log is kept.
     let _ = lines(format, filter, std::io::stderr).try_init();
     exported.map_or(Ok(()), traces::start)
 }
 
-/// Starts the log in a file, as [`start`] does on standard error, which has its warnings and errors alone.
+/// Starts the log in a file, in the same way as [`start`]. Standard error gets only warnings and errors.
 ///
 /// # Errors
-/// As [`start`], and if the file cannot be written.
+/// Those of [`start`], and an error if the file cannot be written.
 pub fn start_in(file: &Path, variables: &Variables) -> Result<(), String> {
     let (format, filter) = settings(variables)?;
     let exported = export::settings(variables)?;
@@ -71,7 +71,7 @@ pub fn start_in(file: &Path, variables: &Variables) -> Result<(), String> {
     exported.map_or(Ok(()), traces::start)
 }
 
-/// Exports the last spans: the process ends.
+/// Exports the remaining spans before the process ends.
 pub fn stop() {
     traces::stop();
 }
@@ -108,7 +108,7 @@ where
         .with(FullDisk::default())
 }
 
-/// The layer that writes log lines, with colours on a terminal.
+/// Returns the layer that writes log lines, with colours on a terminal.
 fn layer<S, W>(format: Format, writer: W, is_terminal: bool) -> Box<dyn Layer<S> + Send + Sync>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
@@ -128,7 +128,7 @@ where
     }
 }
 
-/// Whether a line cannot contain a secret URL of the HTTP client.
+/// Returns whether a line cannot contain a secret URL from the HTTP client.
 fn is_discreet(metadata: &Metadata<'_>) -> bool {
     let crate_name = metadata.target().split("::").next().unwrap_or_default();
     *metadata.level() <= Level::INFO || !HTTP_CRATES.contains(&crate_name)

@@ -1,4 +1,4 @@
-//! Adds the ids of the running task's span to each line of the log.
+//! Adds the ids of the current task's span to each log line.
 
 use super::Format;
 use domain::TraceContext;
@@ -8,7 +8,7 @@ use tracing_subscriber::fmt::FmtContext;
 use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
 use tracing_subscriber::registry::LookupSpan;
 
-/// A format of lines, with the fields `trace_id` and `span_id` while traces are exported.
+/// A line format that adds the fields `trace_id` and `span_id` while traces are exported.
 pub struct Traced<F> {
     pub inner: F,
     pub format: Format,
@@ -36,7 +36,7 @@ where
     }
 }
 
-/// The line with the ids at its end.
+/// Returns the line with the ids appended.
 fn with_ids(line: &str, format: Format, context: TraceContext) -> String {
     let (trace_id, span_id) = (
         format!("{:032x}", context.trace_id()),

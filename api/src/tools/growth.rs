@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 const POLL: Duration = Duration::from_millis(200);
-/// Time between two lines without a terminal.
+/// Time between two progress lines if there is no terminal.
 const LINE: Duration = Duration::from_secs(10);
 
 /// Shows the size of a folder until the sender of `stopped` is dropped.
@@ -44,12 +44,13 @@ fn so_far(bytes: u64, elapsed: Duration) -> String {
     )
 }
 
-/// The largest size of a folder so far in bytes: a download whose file is moved away does not go back.
+/// Returns the largest size of a folder so far, in bytes, so that progress does not decrease when a downloaded file is
+/// moved.
 fn grown(largest: u64, folder: &Path) -> u64 {
     largest.max(size(folder))
 }
 
-/// The size of all files below a folder in bytes. A file that is removed meanwhile counts as 0.
+/// Returns the total size of the files below a folder, in bytes. A file that is removed meanwhile counts as 0.
 fn size(folder: &Path) -> u64 {
     let mut folders: Vec<PathBuf> = vec![folder.to_owned()];
     let mut bytes = 0;

@@ -1,7 +1,7 @@
-//! Finds the programs that settle starts: in a folder of its own, into which they are fetched by a pinned checksum. Of the
-//! machine only Python and a shell are used.
+//! Finds the programs that settle starts. They are downloaded into a folder of their own and checked against a pinned
+//! checksum. The only programs of the machine that are used are Python and a shell.
 //!
-//! `settle run` and the tests use it. Everything here blocks; call it outside the async runtime.
+//! Used by `settle run` and the tests. Everything here blocks, so it must be called outside the async runtime.
 
 mod growth;
 pub mod pypi;
@@ -16,8 +16,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::mpsc::channel;
 
-/// Where downloaded tools are kept: `settle-tools` in the target folder that this executable was built into,
-/// else in `data` (an installed binary has no target folder).
+/// Returns the folder for downloaded tools: `settle-tools` in the target folder that this executable was built into or,
+/// for an installed binary, in `data`.
 pub fn home(data: &Path) -> PathBuf {
     let built = std::env::current_exe()
         .ok()
@@ -27,9 +27,9 @@ pub fn home(data: &Path) -> PathBuf {
         .join("settle-tools")
 }
 
-/// The target folder that an executable was built into, which cargo marks as a cache: `target/debug/settle` is two
-/// levels below it, and `target/TRIPLE/debug/deps/test` four. A folder further up, or one that is world-writable, does
-/// not count.
+/// Returns the target folder that an executable was built into, which cargo marks as a cache: `target/debug/settle` is
+/// two levels below it, and `target/TRIPLE/debug/deps/test` four. Folders further up and world-writable folders do not
+/// count.
 fn target_folder(executable: &Path) -> Option<PathBuf> {
     let marked = |folder: &&Path| {
         folder.join("CACHEDIR.TAG").is_file() && folder.join(".rustc_info.json").is_file()
@@ -48,8 +48,8 @@ fn target_folder(executable: &Path) -> Option<PathBuf> {
         .map(Path::to_owned)
 }
 
-/// A command that gets none of settle's settings, some of which are secrets, and exports no traces. The program is
-/// searched for in the folders of `PATH` that are absolute: never in the working directory.
+/// Returns a command that gets none of settle's settings, some of which are secrets, and exports no traces. The program
+/// is searched for only in absolute folders of `PATH`, never in the working directory.
 pub fn command(program: &str) -> Command {
     let (mut command, variables) = (Command::new(program), environment());
     for name in variables.keys().filter(|name| {
@@ -75,8 +75,8 @@ fn progress(line: &str) {
     eprintln!("settle: {line}");
 }
 
-/// Runs a program that downloads into a folder, and shows the size of the folder in the meantime: continuously on a
-/// terminal, otherwise every ten seconds.
+/// Runs a program that downloads into a folder, and meanwhile shows the folder's size: continuously on a terminal,
+/// otherwise every ten seconds.
 fn fetch<S: AsRef<OsStr>>(program: &str, arguments: &[S], folder: &Path) -> Result<String, String> {
     // `pip` stores partial downloads in `TMPDIR`, so the size includes them.
     let mut command = command(program);
@@ -94,7 +94,7 @@ fn fetch<S: AsRef<OsStr>>(program: &str, arguments: &[S], folder: &Path) -> Resu
     finished(program, ran)
 }
 
-/// Runs a program to its end. Returns its output, or one line with the reason of its failure.
+/// Runs a program and waits for its end. Returns its output, or one line with the reason for its failure.
 fn output<S: AsRef<OsStr>>(program: &str, arguments: &[S]) -> Result<String, String> {
     finished(
         program,
@@ -105,7 +105,7 @@ fn output<S: AsRef<OsStr>>(program: &str, arguments: &[S]) -> Result<String, Str
     )
 }
 
-/// The standard output of a successful program, or one line with the reason of its failure.
+/// Returns the standard output of a successful program, or one line with the reason for its failure.
 fn finished(program: &str, ran: std::io::Result<Output>) -> Result<String, String> {
     let output = ran.map_err(|error| format!("`{program}`: {error}"))?;
     if output.status.success() {

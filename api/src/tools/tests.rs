@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A new folder for one test, in the target folder of the build.
+/// A new folder for one test, in the build's target folder.
 fn folder(name: &str) -> PathBuf {
     let target = target_folder(&std::env::current_exe().expect("this test's executable"))
         .expect("its target folder");
@@ -16,8 +16,8 @@ fn folder(name: &str) -> PathBuf {
     folder
 }
 
-/// Writes an executable script, in a child process. If this process had the file open for writing, a child that another
-/// test starts at this moment would inherit the open file, and the system would refuse to run it (ETXTBSY).
+/// Writes an executable script in a child process. If this process had the file open for writing, a child that another
+/// test starts at that moment would inherit the open file, and the system would refuse to run the script (ETXTBSY).
 fn script(path: &Path, body: &str) {
     std::fs::create_dir_all(path.parent().expect("a parent")).expect("its folder");
     let write = r#"printf '#!/bin/sh\n%s\n' "$2" > "$1" && chmod 755 "$1""#;
@@ -114,7 +114,7 @@ fn a_cli_that_an_earlier_release_named_is_accepted() {
 
 #[test]
 fn released_clis_stay_and_each_system_has_one() {
-    // Added with each release that names another version, and never removed within a series.
+    // Extended by each release that pins another version; entries are never removed within a series.
     const RELEASED: [(&str, &str); 4] = [
         (
             "1.9.1",

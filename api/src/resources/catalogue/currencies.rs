@@ -13,7 +13,7 @@ const CODES: &str = "AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD
     TJS TMT TND TOP TRY TTD TWD TZS UAH UGX USD USN UYI UYU UYW UZS VED VES VND VUV WST XAF XCD XCG XOF XPF YER ZAR \
     ZMW ZWG";
 
-/// A sentence about each unknown currency of the prices that a change sets.
+/// Returns one sentence for each unknown currency among the prices that a change sets.
 pub fn warnings(change: &Change) -> Vec<String> {
     let products: Vec<&Product> = match change {
         Change::SetProduct(_, product) | Change::SetProductWith { product, .. } => vec![product],

@@ -60,7 +60,7 @@ pub struct Catalogue {
     products: Vec<Product>,
 }
 
-/// Checks what the schema of a product cannot. `place` is the prefix of the field names in errors.
+/// Checks the rules for a product that its schema cannot express. `place` is the prefix of the field names in errors.
 pub fn check(product: &storage::Product, place: &str, wrong: &mut FieldErrors) {
     let mut sorted = product.entitlements.clone();
     sorted.sort_unstable();
@@ -147,7 +147,7 @@ impl From<storage::Catalogue> for Catalogue {
     }
 }
 
-/// The names that are in the list already, with their positions.
+/// Returns the names that occur earlier in the list, with the positions of the repeated ones.
 fn duplicates<'a>(names: &[&'a String]) -> Vec<(usize, &'a String)> {
     let mut first = BTreeMap::new();
     let all = names.iter().enumerate();
@@ -156,7 +156,7 @@ fn duplicates<'a>(names: &[&'a String]) -> Vec<(usize, &'a String)> {
         .collect()
 }
 
-/// The error of a list with two prices that have the same country and `since`; `None` when there are none.
+/// Returns the error for a list in which two prices have the same country and `since`; `None` if there are none.
 fn duplicate_price(prices: &[Price]) -> Option<String> {
     let mut held: Vec<_> = prices
         .iter()

@@ -1,6 +1,6 @@
 //! `/v1/apps/{app_id}/catalogue` and its parts: entitlements, and products with their prices.
 //!
-//! With `?dry_run=true`, a change only counts the purchases that it would affect.
+//! With `?dry_run=true`, a change is not made: the response counts the purchases that it would affect.
 
 mod currencies;
 mod fields;
@@ -25,7 +25,7 @@ use std::sync::Arc;
 use storage::{App, Change, Condition, EntitlementText, Page, Paged, Run, UnmappedSku};
 use uuid::Uuid;
 
-/// The field of the name of an entitlement that is added with a product.
+/// Field with the name of an entitlement that is added together with a product.
 pub const NEW_NAME: &str = "new_entitlement_name";
 /// Maximum length of a reference id in characters.
 const MAX_REFERENCE: usize = 200;
@@ -64,7 +64,7 @@ pub async fn set_entitlement(
     change(&edge, app, &query, Change::SetEntitlement(id, new)).await
 }
 
-/// `DELETE /v1/apps/{app_id}/entitlements/{ref}`: removes it from all products.
+/// `DELETE /v1/apps/{app_id}/entitlements/{ref}`: also removes the entitlement from all products.
 pub async fn delete_entitlement(
     edge: Acting,
     Ids(app, Sku(id)): Ids<AppId, Sku>,
@@ -108,19 +108,20 @@ pub async fn set_product(
     change(&edge, app, &query, product(sku, draft)?).await
 }
 
-/// The change that sets a product.
+/// Returns the change that sets a product.
 ///
 /// # Errors
-/// 400 with each wrong field.
+/// 400 with each invalid field.
 pub fn product(sku: String, mut draft: Draft<storage::Product>) -> Result<Change, Error> {
     fields::check(&draft.body, "", &mut draft.wrong);
     Ok(Change::SetProduct(sku, draft.finish()?))
 }
 
-/// The change that sets a product, with an entitlement that is added with it and has this name, or that of its reference.
+/// Returns the change that sets a product and also adds an entitlement with this name, or with its reference id as its
+/// name.
 ///
 /// # Errors
-/// 400 with each wrong field.
+/// 400 with each invalid field.
 pub fn with_entitlement(change: Change, ref_id: &str, name: Option<&str>) -> Result<Change, Error> {
     let Change::SetProduct(sku, product) = change else {
         return Ok(change);
@@ -188,7 +189,7 @@ pub async fn shown_product(
     Ok(Json(Product::new(&sku, product)))
 }
 
-/// `GET /v1/apps/{app_id}/catalogue`: all of it, as `PUT` takes it.
+/// `GET /v1/apps/{app_id}/catalogue`: the whole catalogue, in the format that `PUT` accepts.
 pub async fn show(
     State(edge): State<Shared>,
     Stored(app): Stored<App>,
@@ -196,7 +197,7 @@ pub async fn show(
     Ok(Json(stored(&edge, app.id).await?.into()))
 }
 
-/// `PUT /v1/apps/{app_id}/catalogue`: replaces all of it.
+/// `PUT /v1/apps/{app_id}/catalogue`: replaces the whole catalogue.
 pub async fn replace(
     edge: Acting,
     Stored(app): Stored<App>,
@@ -206,17 +207,17 @@ pub async fn replace(
     change(&edge, app.id, &query, whole(draft)?).await
 }
 
-/// The change that replaces all of it.
+/// Returns the change that replaces the whole catalogue.
 ///
 /// # Errors
-/// 400 with each wrong field.
+/// 400 with each invalid field.
 pub fn whole(mut draft: Draft<Catalogue>) -> Result<Change, Error> {
     draft.body.check(&mut draft.wrong);
     Ok(Change::Replace(draft.finish()?.into()))
 }
 
-/// `GET /v1/apps/{app_id}/catalogue/unmapped`: SKUs that were bought and are not in the catalogue, the most bought
-/// first: at most 1,000.
+/// `GET /v1/apps/{app_id}/catalogue/unmapped`: the SKUs that were bought but are not in the catalogue, most bought
+/// first; at most 1,000.
 pub async fn unmapped(
     State(edge): State<Shared>,
     Stored(app): Stored<App>,
@@ -228,27 +229,27 @@ pub async fn unmapped(
     }))
 }
 
-/// SKUs that were bought but are not in the catalogue of an app, most bought first; and whether there are more.
+/// Returns the SKUs that were bought but are not in an app's catalogue, most bought first, and whether there are more.
 ///
 /// # Errors
-/// 503 when the database does not answer.
+/// 503 if the database does not respond.
 pub async fn bought_unlisted(edge: &Edge, app: AppId) -> Result<(Vec<UnmappedSku>, bool), Error> {
     Ok(edge.store.unmapped(app).await?)
 }
 
-/// The catalogue of an app that was not deleted.
+/// Returns the catalogue of an app that is not deleted.
 ///
 /// # Errors
-/// 404 when there is no such app.
+/// 404 if there is no such app.
 pub async fn of_app(edge: &Edge, app: AppId) -> Result<storage::Catalogue, Error> {
     apps::one(edge, app).await?;
     stored(edge, app).await
 }
 
-/// The catalogue that is stored for an app.
+/// Returns the stored catalogue of an app.
 ///
 /// # Errors
-/// 503 when the database does not answer.
+/// 503 if the database does not respond.
 pub async fn stored(edge: &Edge, app: AppId) -> Result<storage::Catalogue, Error> {
     Ok(edge.store.catalogue(app).await?)
 }
@@ -270,10 +271,10 @@ async fn change(
     .map(Json)
 }
 
-/// Makes or counts a change of a catalogue that fulfils a condition.
+/// Makes a change to a catalogue if the catalogue meets a condition, or counts the affected purchases on a dry run.
 ///
 /// # Errors
-/// 409 when the catalogue does not fulfil it.
+/// 409 if the catalogue does not meet the condition.
 pub async fn change_if(
     edge: &Acting,
     app: AppId,
@@ -307,7 +308,7 @@ pub async fn change_if(
     })
 }
 
-/// Refuses a product with an entitlement that the app has not, and names the one that was probably meant.
+/// Refuses a product with an entitlement that the app does not have, and suggests the one that was probably meant.
 fn check_entitlements(
     catalogue: &storage::Catalogue,
     product: &storage::Product,
@@ -326,7 +327,7 @@ fn check_entitlements(
     ))
 }
 
-/// Cuts a page out of a list in memory, which is sorted by id. The cursor is the last id of the previous page.
+/// Returns a page of a list in memory that is sorted by id. The cursor is the last id of the previous page.
 fn paged<'a, T>(page: Page, all: impl Iterator<Item = (&'a String, T)>) -> Paged<T> {
     let limit = usize::try_from(page.limit).unwrap_or(usize::MAX);
     let mut rest = all

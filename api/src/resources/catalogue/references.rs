@@ -1,5 +1,5 @@
-//! SKUs and reference ids, which stores, receivers and apps compare byte by byte. A new one with invisible characters,
-//! or a word for "no value", is refused; existing ones in the catalogue may stay.
+//! SKUs and reference ids. Stores, receivers and apps compare them byte by byte, so a new one with invisible
+//! characters, or one that is a placeholder for "no value", is refused. Existing ones may stay in the catalogue.
 
 use crate::error::Error;
 use crate::extract::no_id;
@@ -7,17 +7,17 @@ use domain::text::{alike, hidden};
 use std::collections::BTreeMap;
 use storage::{Catalogue, Change};
 
-/// A new SKU or reference id of a change: its field, and whether it is a SKU.
+/// A SKU or reference id that a change adds, with the field that has it.
 struct New<'a> {
     field: &'static str,
     id: &'a str,
     is_sku: bool,
 }
 
-/// Refuses a change with a new SKU or reference id that no store and no app means.
+/// Refuses a change that adds a SKU or reference id with hidden characters, or a placeholder.
 ///
 /// # Errors
-/// 400 with the first wrong field.
+/// 400 with the first invalid field.
 pub fn check(stored: &Catalogue, change: &Change) -> Result<(), Error> {
     for New { field, id, .. } in new(stored, change) {
         let stated = |why: String| {
@@ -34,7 +34,7 @@ pub fn check(stored: &Catalogue, change: &Change) -> Result<(), Error> {
     Ok(())
 }
 
-/// A sentence about each new SKU or reference id that a reader takes for another one.
+/// Returns one sentence for each added SKU or reference id that is easily mistaken for an existing one.
 pub fn warnings(stored: &Catalogue, change: &Change) -> Vec<String> {
     let new = new(stored, change);
     if new.is_empty() {
@@ -55,7 +55,7 @@ pub fn warnings(stored: &Catalogue, change: &Change) -> Vec<String> {
     new.into_iter().filter_map(warning).collect()
 }
 
-/// The additions of a change to the catalogue.
+/// Returns the SKUs and reference ids that a change adds to the catalogue.
 fn new<'a>(stored: &'a Catalogue, change: &'a Change) -> Vec<New<'a>> {
     let entitlement = |field, id: &'a String| {
         (!stored.entitlements.contains_key(id)).then_some(New {

@@ -23,11 +23,11 @@ use storage::{
     Page, Past,
 };
 
-/// Maximum number of purchases of an environment in an answer.
+/// Maximum number of purchases per environment in a response.
 const MAX_PURCHASES: i64 = 1000;
-/// How long after its announcement a state counts as received at once.
+/// Time after an announcement within which a delivery is not late.
 const IN_TIME: Duration = Duration::from_secs(60);
-/// Maximum number of announcements that are read of one day and environment.
+/// Maximum number of announcements that are read per day and environment.
 const MAX_SPANS: usize = 10;
 
 /// Day of the state.
@@ -90,7 +90,7 @@ pub async fn show(
     Ok(Json(CustomerDay::of(&edge, app, user, on).await?))
 }
 
-/// A customer and the time of the state.
+/// A customer, and the time at which the access is shown.
 #[derive(Clone, Copy)]
 struct Moment {
     app: AppId,
@@ -101,10 +101,10 @@ struct Moment {
 }
 
 impl CustomerDay {
-    /// A customer's access at the end of a day.
+    /// Reads a customer's access at the end of a day.
     ///
     /// # Errors
-    /// 400 when it is no day, or one in the future; 404 when the app has no such customer.
+    /// 400 if `on` is not a day or is in the future; 404 if the app has no such customer.
     pub async fn of(edge: &Edge, app: AppId, user: UserId, on: String) -> Result<Self, Error> {
         let now = (edge.clock)();
         let at = past_end(&on, now).map_err(|expected| Error::invalid("on", expected))?;
@@ -175,7 +175,7 @@ impl DayAccess {
     }
 }
 
-/// Announcements about a customer by a time, with at most this many purchases.
+/// Reads a customer's announced state at a time, with at most `limit` purchases.
 async fn state_at(
     edge: &Edge,
     of: Moment,
@@ -192,7 +192,7 @@ async fn state_at(
     found.map_err(unknown_customer)
 }
 
-/// A span of time with the announced access, newest first.
+/// A period with the same announced access.
 struct AccessSpan {
     since: Option<Timestamp>,
     access: String,
@@ -220,7 +220,7 @@ impl AccessSpan {
     }
 }
 
-/// Destinations that received an announcement of the day late, or not yet; none if it was announced before the day.
+/// Returns the destinations that received the day's announcement late, or not yet; none if it was made before that day.
 async fn late_destinations(
     edge: &Edge,
     of: Moment,
@@ -250,8 +250,8 @@ async fn late_destinations(
         .collect())
 }
 
-/// That a destination received an announcement late, with the time, or not yet; `None` if it was in time, or if the
-/// delivery ended otherwise, which the purchase's page explains.
+/// Returns a sentence that a destination received an announcement late, with the time, or not yet. `None` if it arrived
+/// in time, or if the delivery ended in another way, which the purchase's page explains.
 fn late(name: &str, one: &DeliveryView, announced_at: Timestamp) -> Option<String> {
     match (one.status, one.finished_at) {
         (DeliveryStatus::Delivered, Some(at)) if at > announced_at.plus(IN_TIME) => {
@@ -272,8 +272,7 @@ fn late(name: &str, one: &DeliveryView, announced_at: Timestamp) -> Option<Strin
     }
 }
 
-/// Announcements on the day of a time until then, and the last one before the day; at most [`MAX_SPANS`], the latest
-/// ones.
+/// Returns the announcements on a day up to a time, and the last one before that day; at most the latest [`MAX_SPANS`].
 async fn spans(edge: &Edge, of: Moment, status: &CustomerStatus) -> Result<Vec<AccessSpan>, Error> {
     let begin = beginning(of.past.at);
     let mut all = vec![AccessSpan::of(status)];
@@ -291,7 +290,7 @@ async fn spans(edge: &Edge, of: Moment, status: &CustomerStatus) -> Result<Vec<A
     Ok(all)
 }
 
-/// The changes of a day, in sentences; `None` where the access stayed the same.
+/// Returns a day's changes in sentences; `None` if the access stayed the same.
 fn changes(newest_first: Vec<AccessSpan>, begin: Option<Timestamp>) -> Option<String> {
     let mut all: Vec<AccessSpan> = Vec::new();
     for span in newest_first.into_iter().rev() {
@@ -323,21 +322,21 @@ fn changes(newest_first: Vec<AccessSpan>, begin: Option<Timestamp>) -> Option<St
     (all.len() > 1).then(|| sentences.collect::<Vec<_>>().join(" "))
 }
 
-/// The first moment of the day of a time in UTC.
+/// Returns the first moment of a time's day in UTC.
 fn beginning(at: Timestamp) -> Option<Timestamp> {
     let text = at.to_string();
     let (day, _) = text.split_once('T')?;
     format!("{day}T00:00:00Z").parse().ok()
 }
 
-/// The time of the day in UTC, without seconds if they are zero.
+/// Returns the time of day in UTC, without seconds if they are zero.
 fn clock_time(at: Timestamp) -> String {
     let text = to_second(at);
     let time = text.split_once(' ').map_or(text.as_str(), |(_, time)| time);
     time.strip_suffix(":00").unwrap_or(time).to_owned()
 }
 
-/// The last moment of a day in UTC, until `now`; otherwise the expected value.
+/// Returns the last moment of a day in UTC, or `now` if that is earlier. The error is the expected value.
 fn past_end(day: &str, now: Timestamp) -> Result<Timestamp, &'static str> {
     match (
         end_of_day(day),
@@ -349,13 +348,13 @@ fn past_end(day: &str, now: Timestamp) -> Result<Timestamp, &'static str> {
     }
 }
 
-/// The last moment of a day in UTC.
+/// Returns the last moment of a day in UTC.
 fn end_of_day(day: &str) -> Option<Timestamp> {
     let begin: Timestamp = format!("{day}T00:00:00Z").parse().ok()?;
     Some(begin.plus(DAY.saturating_sub(Duration::from_micros(1))))
 }
 
-/// The event that announced the state, if there is one, in a sentence.
+/// Returns a sentence about the event that announced the state, or that there is none.
 fn announced(announcement: Option<&Announcement>) -> String {
     let known = announcement.and_then(|one| {
         Some((
@@ -377,7 +376,7 @@ fn announced(announcement: Option<&Announcement>) -> String {
     }
 }
 
-/// Text for a time without an entitlement.
+/// Returns the text for a time without an active entitlement.
 fn none(announcement: Option<&Announcement>) -> &'static str {
     match announcement.map(|one| one.status) {
         Some(AnnouncementStatus::Announced) => "No access.",
@@ -386,8 +385,8 @@ fn none(announcement: Option<&Announcement>) -> &'static str {
     }
 }
 
-/// The access that a purchase gave at a time, by the SKUs that granted an entitlement then; `None` if these are not
-/// known.
+/// Returns a sentence on the access that a purchase gave at a time. `skus` are those that granted an entitlement then;
+/// `None` if not known.
 fn gave(one: &CustomerPurchase, at: Timestamp, skus: Option<&[String]>, is_over: bool) -> String {
     let (gave, had) = if is_over {
         ("gave", "had")

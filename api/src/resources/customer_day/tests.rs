@@ -1,4 +1,4 @@
-//! The sentences about a day.
+//! Checks the sentences about a day.
 
 use super::{AccessSpan, announced, beginning, changes, end_of_day, gave, late, none, past_end};
 use domain::user::CustomerPurchase;

@@ -1,5 +1,5 @@
-//! The actions of an admin on one destination. Each sends a signal to the destination's workflow, starts a run if none
-//! is open, and answers 202.
+//! Admin actions on one destination. Each sends a signal to the destination's workflow, starts a run if none is open,
+//! and responds with 202.
 
 use super::SKIPPED_AT_ONCE;
 use crate::answer::Accepted;
@@ -57,9 +57,9 @@ pub struct Enable {
     action: Action,
 }
 
-/// The result of enabling; that of a dry run is answered with 200.
+/// Result of enabling a destination. A dry run responds with 200.
 pub enum Enabled {
-    /// The deliveries that it would skip.
+    /// Number of deliveries that would be skipped.
     Dry(Skipping),
     Signaled(SignaledDestination),
 }
@@ -82,8 +82,8 @@ impl Output for Enabled {
 
 type ActionResponse = Result<Accepted<SignaledDestination>, Error>;
 
-/// `POST …/enable`: starts to send again, first what is pending; with `newest_only`, only the latest state of each
-/// purchase. With `dry_run` it only counts the events that would be skipped, and answers 200.
+/// `POST …/enable`: resumes sending, beginning with pending deliveries; with `newest_only`, only the latest state of
+/// each purchase. With `dry_run`, only counts the events that would be skipped, and responds with 200.
 pub async fn enable(
     edge: Acting,
     Stored(Destination { id, .. }): Stored<Destination>,
@@ -108,7 +108,7 @@ pub async fn enable(
             skipped,
         }));
     }
-    // The first part is skipped here, so that the answer can report an error; the workflow skips the rest.
+    // The first part is skipped here, so that the response can report an error; the workflow skips the rest.
     let is_left = newest_only && edge.store.skip_user_events(id, SKIPPED_AT_ONCE).await?.more;
     let enable = workflows::signal::Enable {
         newest_only: is_left,
@@ -119,7 +119,7 @@ pub async fn enable(
         .map(Enabled::Signaled)
 }
 
-/// `POST …/disable`: stops sending. Purchases are still settled, and what is pending stays pending.
+/// `POST …/disable`: stops sending. Purchases are still settled, and pending deliveries stay pending.
 pub async fn disable(
     edge: Acting,
     Stored(destination): Stored<Destination>,
@@ -134,7 +134,7 @@ pub async fn disable(
     .map(Accepted)
 }
 
-/// `POST …/probe`: sends a probe now, without waiting for the next one. 409 for a disabled destination.
+/// `POST …/probe`: sends a probe now instead of at its scheduled time. 409 for a disabled destination.
 pub async fn probe(
     edge: Acting,
     Stored(destination): Stored<Destination>,
@@ -154,8 +154,8 @@ pub async fn probe(
     Ok(Accepted(signaled))
 }
 
-/// `POST …/retry`: sends what is pending now. Back-offs and a pause end, and an open breaker is probed. It queues
-/// nothing new; `pending` is the number of deliveries to send.
+/// `POST …/retry`: sends pending deliveries now. Back-offs and pauses end, and an open breaker is probed. Nothing new
+/// is queued; `pending` is the number of deliveries to send.
 pub async fn retry(
     edge: Acting,
     Stored(destination): Stored<Destination>,

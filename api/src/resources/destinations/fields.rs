@@ -1,4 +1,4 @@
-//! The fields that all kinds of destinations have. [`protocols::destinations`] has the further fields of each kind.
+//! Fields that all kinds of destinations share. [`protocols::destinations`] has the additional fields of each kind.
 
 use crate::edge::Edge;
 use crate::error::Error;
@@ -38,7 +38,7 @@ pub struct DestinationPatch {
     pub own: Map<String, Value>,
 }
 
-/// Checks the common fields that a request has: what the schema cannot, such as the events and the rate of the kind.
+/// Checks the common fields of a request for rules that the schema cannot express, such as the kind's events and rate.
 pub fn check(
     kind: &str,
     settings: &DestinationSettings,
@@ -94,7 +94,7 @@ pub async fn check_platforms(
     Ok(())
 }
 
-/// The error of a wrong choice of events; `None` when it is right.
+/// Returns the error of an invalid choice of events; `None` if it is valid.
 fn wrong_choice(events: &[String]) -> Option<String> {
     let expected = domain::event::check_choice(events).err()?;
     let choices = domain::event::choices();
@@ -102,8 +102,8 @@ fn wrong_choice(events: &[String]) -> Option<String> {
     Some(strange.map_or(expected, |name| instead_of(name, &choices)))
 }
 
-/// The error of an unknown event type: it proposes the nearest type, else lists all types that are sent. `*` is near to
-/// nothing: who mistypes a short name does not want everything.
+/// Returns the error of an unknown event type. It suggests the nearest type, else lists all types that are sent. `*` is
+/// never suggested, because a mistyped short name does not mean all events.
 fn instead_of(strange: &str, choices: &[&str]) -> String {
     let is_sent = |name: &&str| domain::event::unsent_choices(&[(*name).to_owned()]).is_empty();
     let sent: Vec<&str> = choices.iter().copied().filter(is_sent).collect();

@@ -30,10 +30,10 @@ use storage::{
     ShownDestination, SkippedEvents,
 };
 
-/// Maximum number of `user.*` events that one request skips, so that it ends before the time limit.
+/// Maximum number of `user.*` events that one request skips, so that it finishes within its time limit.
 const SKIPPED_AT_ONCE: i64 = 50_000;
 
-/// `POST /v1/apps/{app_id}/destinations`. Only this answer shows the secrets.
+/// `POST /v1/apps/{app_id}/destinations`. Secrets are in this response only.
 pub async fn create(
     edge: Acting,
     Stored(app): Stored<App>,
@@ -85,7 +85,7 @@ pub async fn create(
     ))
 }
 
-/// The warning that a destination skips the events of sandbox platforms, if it wants those of one.
+/// Returns the warning that a destination skips events of sandbox platforms, if its filter includes one.
 async fn sandbox_warning(
     edge: &Edge,
     created: &Destination,
@@ -106,7 +106,7 @@ async fn sandbox_warning(
     Ok(platforms.iter().any(is_wanted).then_some(warning))
 }
 
-/// `GET /v1/apps/{app_id}/destinations`, without secrets and health.
+/// `GET /v1/apps/{app_id}/destinations`, without secrets or health.
 pub async fn list(
     State(edge): State<Shared>,
     Stored(app): Stored<App>,
@@ -115,10 +115,10 @@ pub async fn list(
     Ok(Json(of_app(&edge, app.id, query.page()).await?))
 }
 
-/// A page of the destinations of an app, without secrets.
+/// Returns a page of an app's destinations, without secrets.
 ///
 /// # Errors
-/// 503 when the database does not answer.
+/// 503 if the database does not respond.
 pub async fn of_app(edge: &Edge, app: AppId, page: Page) -> Result<Paged<ShownDestination>, Error> {
     let shown = |one: ShownDestination| ShownDestination {
         destination: destinations::shown(one.destination),
@@ -127,10 +127,10 @@ pub async fn of_app(edge: &Edge, app: AppId, page: Page) -> Result<Paged<ShownDe
     Ok(edge.store.destinations(app, page).await?.map(shown))
 }
 
-/// A destination, also a deleted one; `None` if there never was one.
+/// Returns a destination, even a deleted one; `None` if it never existed.
 ///
 /// # Errors
-/// 503 when the database does not answer.
+/// 503 if the database does not respond.
 pub async fn once_created(edge: &Edge, id: DestinationId) -> Result<Option<Addressee>, Error> {
     match edge.store.explain_destination(id).await {
         Err(storage::Error::Missing { .. }) => Ok(None),
@@ -138,10 +138,11 @@ pub async fn once_created(edge: &Edge, id: DestinationId) -> Result<Option<Addre
     }
 }
 
-/// The version of the secret of a destination, on which a form that replaces it is based.
+/// Returns the version of a destination's secret, so that a form that replaces the secret can tell whether it has
+/// changed.
 ///
 /// # Errors
-/// 503 when the database does not answer.
+/// 503 if the database does not respond.
 pub async fn secret_version(edge: &Edge, id: DestinationId) -> Result<String, Error> {
     Ok(edge.store.destination_secret_version(id).await?)
 }
@@ -154,8 +155,8 @@ pub async fn show(
     Ok(Json(DestinationDetail::read(&edge, destination).await?))
 }
 
-/// `PATCH /v1/destinations/{destination_id}`. While it is disabled, what is pending stays pending. When it is enabled
-/// again, all of it is sent, or with `newest_only` only the latest state of each purchase.
+/// `PATCH /v1/destinations/{destination_id}`. Pending deliveries stay pending while the destination is disabled. Once
+/// it is enabled again, all of them are sent or, with `newest_only`, only the latest state of each purchase.
 pub async fn update(
     edge: Acting,
     Stored(before): Stored<Destination>,
@@ -165,7 +166,7 @@ pub async fn update(
     let usual_rate = kind(&before.kind).ok().and_then(Kind::usual_rate);
     let common = body.common.apply(&before.common)?;
     fields::check(&before.kind, &common, |name| body.common.has(name), wrong);
-    // Those that were set before may be deleted since.
+    // Checked only if the request sets them: platforms in the stored filter may have been deleted since.
     if body
         .common
         .get("filter")
@@ -206,7 +207,8 @@ pub async fn update(
         .map(|changed| change_of(&before, secret, changed))
         .unwrap_or_default();
     let set = move |settings: &mut DestinationSettings| {
-        // Applied again, under the lock, to what another change may have left. It fits: it did so above.
+        // Applied again under the lock, because another change may have been stored meanwhile. The patch was valid
+        // above.
         if let Ok(changed) = patch.apply(settings) {
             let rate = changed.rate.or(usual_rate);
             *settings = DestinationSettings {
@@ -221,7 +223,7 @@ pub async fn update(
     Ok(Json(CreatedDestination::new(detail, shown, &chosen)))
 }
 
-/// The change of what its kind changed, and the secrets that only this answer shows.
+/// Returns the change to store for the kind's changed settings, and the secrets that only this response shows.
 fn change_of(
     before: &Destination,
     secret: SecretString,
@@ -250,7 +252,7 @@ struct Switch {
 }
 
 impl Switch {
-    /// Reads the switch from a patch. A destination that is enabled already cannot be enabled with `newest_only`.
+    /// Reads the switch from a patch. A destination that is already enabled cannot be enabled with `newest_only`.
     fn read(
         newest_only: Option<bool>,
         enabled: Option<bool>,
@@ -275,7 +277,7 @@ impl Switch {
         })
     }
 
-    /// Changes the destination, and enables or disables it.
+    /// Stores the change, and enables or disables the destination.
     async fn apply(
         self,
         edge: &Acting,
@@ -284,7 +286,7 @@ impl Switch {
         mut set: impl FnMut(&mut DestinationSettings) + Clone + Send + 'static,
     ) -> Result<Destination, Error> {
         if self.newest_only {
-            // First the changes that storage can refuse: after a refusal no event is skipped.
+            // First the changes that storage may refuse, so that after a refusal no event is skipped.
             edge.store
                 .update_destination(id, std::mem::take(&mut change), set.clone())
                 .await?;
@@ -316,8 +318,8 @@ impl Switch {
     }
 }
 
-/// Starts or signals the destination's workflow after a change. If Temporal does not take the signal, the sweep finds
-/// what is pending later.
+/// Starts or signals the destination's workflow after a change. If Temporal does not accept the signal, the sweep finds
+/// the pending deliveries later.
 async fn supervise(edge: &Edge, id: DestinationId) {
     if let Err(error) = super::signals::taken(edge.dispatch.engine().supervise(id)).await {
         tracing::warn!(
@@ -328,7 +330,7 @@ async fn supervise(edge: &Edge, id: DestinationId) {
     }
 }
 
-/// Moves the fields of these names out of the map.
+/// Moves the fields with these names out of the map.
 fn take(fields: &mut Map<String, Value>, names: &[&str]) -> Map<String, Value> {
     names
         .iter()

@@ -14,10 +14,10 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use storage::Destination;
 
-/// Default number of hours for which the old secret signs too.
+/// Default number of hours for which the old secret also signs.
 const DEFAULT_OVERLAP_HOURS: i64 = 24;
 const HOUR_MS: i64 = 3600 * 1000;
-/// The detail of the alarm about tests that are refused.
+/// Detail of the alarm that tests are refused because there are too many.
 const MANY_TESTS: &str = "somebody tests destinations of this app so often that tests are refused; the audit log names who \
                           (`destination.test`)";
 
@@ -53,8 +53,8 @@ pub struct Tested {
     pub detail: String,
 }
 
-/// `POST …/rotate-secret`: replaces the signing secret. Only this answer shows the new one. Both sign until the overlap
-/// ends.
+/// `POST …/rotate-secret`: replaces the signing secret. The new secret is in this response only. Both secrets sign
+/// until the overlap ends.
 pub async fn rotate(
     edge: Acting,
     Stored(destination): Stored<Destination>,
@@ -64,18 +64,18 @@ pub async fn rotate(
     replace(edge, destination, secret, draft).await
 }
 
-/// [`rotate`], unless the secrets are others than those of [`storage::Store::destination_secret_version`]: a form that
-/// is sent twice rotates once.
+/// Rotates like [`rotate`], but only if the secrets still have the version
+/// [`storage::Store::destination_secret_version`], so that a form that is sent twice rotates once.
 ///
 /// # Errors
-/// As of [`rotate`], and 409 when the secrets were changed.
+/// Those of [`rotate`], and 409 if the secrets have changed.
 pub async fn rotate_version(
     edge: Acting,
     Stored(destination): Stored<Destination>,
     draft: Draft<RotateSecret>,
     based_on: &str,
 ) -> Result<Json<CreatedDestination>, Error> {
-    // In this order: secrets that change in between are not those of the version, or are refused when they are replaced.
+    // In this order: secrets that change in between either have another version, or are refused when they are replaced.
     let secret = edge.store.destination_secret(destination.id).await?;
     if edge
         .store
@@ -90,7 +90,7 @@ pub async fn rotate_version(
     replace(edge, destination, secret, draft).await
 }
 
-/// Replaces the signing secret, unless these secrets are no longer the stored ones.
+/// Replaces the signing secret, unless `secret` is no longer the stored one.
 async fn replace(
     edge: Acting,
     destination: Destination,

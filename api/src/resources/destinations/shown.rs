@@ -1,4 +1,4 @@
-//! A destination in answers: everything except its secrets.
+//! A destination as it is returned: everything except its secrets.
 
 use crate::edge::Edge;
 use crate::error::Error;
@@ -42,11 +42,11 @@ pub struct CreatedDestination {
     pub shown_once: Vec<&'static str>,
 }
 
-/// What settle does while a destination fails and its breaker is open, without any action by a person.
+/// What settle does by itself while a destination fails and its breaker is open.
 pub const CHECKED: &str = "settle checks it every 30 s and sends what waits by itself";
 
-/// What people see for a state, on the page and on the command line. It is about events alone: a test may have succeeded
-/// before the first one, and a destination that fails may well answer.
+/// Returns a state's name for display, on the page and on the command line. It describes events only: a test may have
+/// succeeded before the first event, and a failing destination may still respond.
 pub const fn shown_state_for_people(state: ShownState) -> &'static str {
     match state {
         ShownState::NotTried => "no event sent yet",
@@ -59,7 +59,7 @@ pub const fn shown_state_for_people(state: ShownState) -> &'static str {
 }
 
 impl DestinationDetail {
-    /// Adds the health of a destination.
+    /// Reads a destination's health and adds it.
     pub async fn read(edge: &Edge, destination: Destination) -> Result<Self, Error> {
         let DestinationStanding {
             shown_state,
@@ -76,7 +76,7 @@ impl DestinationDetail {
     }
 }
 
-/// State of a destination, with its pending deliveries.
+/// State of a destination, with its health.
 pub struct DestinationStanding {
     /// State of the destination, as displayed.
     pub shown_state: ShownState,
@@ -84,10 +84,10 @@ pub struct DestinationStanding {
 }
 
 impl DestinationStanding {
-    /// Reads the state of a destination.
+    /// Reads a destination's state and health.
     ///
     /// # Errors
-    /// 404 when there is no such destination.
+    /// 404 if there is no such destination.
     pub async fn read(edge: &Edge, id: DestinationId) -> Result<Self, Error> {
         Ok(Self {
             shown_state: edge.store.shown_state(id).await?,
@@ -97,7 +97,7 @@ impl DestinationStanding {
 }
 
 impl CreatedDestination {
-    /// Adds the new secrets, and warnings about the events that this request chose.
+    /// Adds the new secrets, and warnings about the events chosen in this request.
     pub fn new(mut detail: DestinationDetail, shown: RevealedSecrets, chosen: &[String]) -> Self {
         let settings = &mut detail.destination.settings;
         let shown_once = shown

@@ -1,5 +1,5 @@
-//! Claims of known purchases: they are decided before the request is answered, which takes no query. Claims that are
-//! left, for example when the process ends in the meantime, are decided by the run of the platform's claims.
+//! Claims of known purchases. They are decided before the response is sent, without a query to the store. Remaining
+//! claims, for example after the process ended in between, are decided by the run for the platform's claims.
 
 use crate::edge::Edge;
 use domain::device::claim::ClaimStatus;
@@ -8,10 +8,10 @@ use domain::{CollapseKey, DevicePlace};
 use std::sync::Arc;
 use storage::{ClaimCounts, ClaimStep, chain};
 
-/// Maximum number of claims of a request that are decided at once.
+/// Maximum number of claims that are decided while a request is handled.
 const MAX_AT_ONCE: usize = 20;
 
-/// Decides claims by what is known of their purchases. Returns whether some of them are left.
+/// Decides claims from what is known about their purchases. Returns whether undecided claims remain.
 pub async fn decide(edge: &Arc<Edge>, claims: Vec<(DevicePlace, CollapseKey)>) -> bool {
     let mut is_left = claims.len() > MAX_AT_ONCE;
     for (place, key) in claims.into_iter().take(MAX_AT_ONCE) {
@@ -36,7 +36,7 @@ pub async fn decide(edge: &Arc<Edge>, claims: Vec<(DevicePlace, CollapseKey)>) -
     is_left
 }
 
-/// Counts the claims of a request.
+/// Adds the claims of a request to the metrics.
 pub fn count(claims: ClaimCounts, known: usize) {
     let ClaimCounts {
         new,

@@ -1,4 +1,4 @@
-//! The sender of a device's request: an address within its limits, with the publishable key of a platform.
+//! The sender of a device's request: an address within its rate limits, with a platform's publishable key.
 
 use crate::devices::address::{Peer, site};
 use crate::devices::admission::Gate;
@@ -13,20 +13,20 @@ use std::net::IpAddr;
 use storage::Platform;
 use tokio::time::Instant;
 
-/// The longest text that is looked up as a key.
+/// Maximum length of a key that is looked up, in bytes; longer texts are refused.
 const MAX_KEY_BYTES: usize = 100;
 
-/// An address that has not sent too many requests, with this one.
+/// The address of a request that is within the address's rate limits.
 pub struct Address(pub IpAddr);
 
-/// The platform whose publishable key a request has as its bearer token, and the address that sends it.
+/// The platform of the publishable key that a request has as its bearer token, and the address of the sender.
 pub struct Client {
     pub platform: Platform,
     pub address: IpAddr,
 }
 
 impl Client {
-    /// The user of the platform's quota.
+    /// Returns the reporter whose usage the platform's quota counts.
     pub fn reporter(&self) -> Reporter<'_> {
         Reporter {
             platform: &self.platform,

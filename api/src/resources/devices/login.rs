@@ -85,7 +85,7 @@ pub async fn login(
         .checks
         .run(body.bytes(), move || body.read())
         .await?;
-    // Who uses the app does not depend on it.
+    // A login does not depend on this field.
     let left_out = draft.wrong.take(ANALYTICS_DEVICE_ID);
     let place = place(&edge, &client.platform, draft.body.device.id, &secret)?;
     if !draft.wrong.has("device.id") && !is_random(place.device) {
@@ -161,7 +161,7 @@ pub async fn logout(
         .checks
         .run(body.bytes(), move || body.read())
         .await?;
-    // Who uses the app does not depend on it.
+    // A logout does not depend on this field.
     draft.wrong.take(ANALYTICS_DEVICE_ID);
     let place = place(&edge, &client.platform, draft.body.device.id, &secret)?;
     if !draft.wrong.has("device.id") && !is_random(place.device) {
@@ -175,7 +175,7 @@ pub async fn logout(
 
 const RANDOM_ID: &str = "a random UUID (version 4) that the app generated at its first launch";
 
-/// The device of a request, which is counted.
+/// Counts a request of a device against its limits, and returns the device.
 fn place(
     edge: &Edge,
     platform: &Platform,
@@ -190,10 +190,10 @@ fn place(
     Ok(place)
 }
 
-/// Whether the customer's own server signed a login.
+/// Checks the token of a login. Returns whether the app's own server signed the login.
 ///
 /// # Errors
-/// The platform takes signed logins alone, and this is none.
+/// The platform requires signed logins, and the token is missing or invalid.
 async fn prove(
     edge: &Edge,
     platform: &Platform,

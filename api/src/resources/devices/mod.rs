@@ -1,4 +1,5 @@
-//! `/v1/device`: what apps on devices report, and what a device may use, with the publishable key of their platform.
+//! `/v1/device`: reports, logins and entitlements of apps on devices, authenticated by their platform's publishable
+//! key.
 
 mod claims;
 pub mod client;
@@ -120,7 +121,7 @@ pub async fn report(
     let devices = edge.clone();
     let checked = edge.devices.checks.run(body.bytes(), move || {
         let listed = body.read_beside(EVENTS)?;
-        // A request that is wrong counts too.
+        // An invalid request counts too.
         let place = DevicePlace {
             platform,
             device: listed.draft.body.device.id,
@@ -182,7 +183,7 @@ pub async fn report(
     }))
 }
 
-/// The usage of a request in its platform's day: none if it brought nothing new.
+/// Returns what a request adds to its platform's daily usage.
 fn used(reports: &AcceptedReports, is_new: bool) -> DeviceUsage {
     let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
     let devices = i64::from(is_new);
@@ -195,7 +196,7 @@ fn used(reports: &AcceptedReports, is_new: bool) -> DeviceUsage {
     }
 }
 
-/// `GET /v1/device/entitlements?device_id=`: what a device may use.
+/// `GET /v1/device/entitlements?device_id=`: the entitlements that are available on a device.
 pub async fn entitlements(
     State(edge): State<Shared>,
     Proof { client, secret }: Proof,

@@ -1,11 +1,11 @@
-//! Optional parts of an event: prices, places, and single purchases of a list. An unreadable part is left out, so that
+//! Optional parts of an event: prices, places, and single purchases in a list. An unreadable part is left out, so that
 //! the event and its claims are still stored.
 
 use crate::error::Field;
 use serde_json::{Map, Value};
 use std::cmp::Reverse;
 
-/// Paths of fields that are left out by themselves. `[]` stands for a place in a list.
+/// Paths of fields that can be left out individually. `[]` stands for an index in a list.
 const FIELDS: [&str; 13] = [
     "session_id",
     "receipts",
@@ -21,17 +21,17 @@ const FIELDS: [&str; 13] = [
     "transaction.marketplace",
     "transaction.impression_id",
 ];
-/// The price of a transaction and its currency, which are left out together.
+/// A transaction's price and its currency, which are left out together.
 const PRICE: [&str; 2] = ["transaction.price", "transaction.currency"];
 const RECEIPTS: &str = "receipts";
-/// Paths of fields that an item of a list needs: without one the item is left out.
+/// Paths of the required fields of a list's items: an item without them is left out.
 const OF_ITEMS: [&str; 3] = [
     "receipts[].receipt_id",
     "receipts[].app_user_id",
     "impression.products[].sku",
 ];
 
-/// An event without its parts that are wrong; `None` if one of them cannot be left out.
+/// Returns an event without its invalid parts; `None` if one of them is required.
 pub fn without(event: &Map<String, Value>, wrong: &[Field]) -> Option<Map<String, Value>> {
     let mut paths = Vec::new();
     for Field { field, .. } in wrong {
@@ -47,7 +47,7 @@ pub fn without(event: &Map<String, Value>, wrong: &[Field]) -> Option<Map<String
             return None;
         }
     }
-    // Fields of items first, then the last items of a list, so that the places of the others stay.
+    // Fields of items first, then items from the end of the list, so that the indexes of the others do not change.
     paths.sort_by(|(path, place), (other_path, other)| {
         (place.is_some(), Reverse(place), path).cmp(&(other.is_some(), Reverse(other), other_path))
     });
@@ -56,7 +56,7 @@ pub fn without(event: &Map<String, Value>, wrong: &[Field]) -> Option<Map<String
     paths
         .iter()
         .for_each(|(path, place)| remove(&mut left, path, *place));
-    // A list whose purchases cannot be read does not say that there are none.
+    // A list with only unreadable purchases does not mean that there are no purchases, so the list is left out.
     let is_empty = left
         .get(RECEIPTS)
         .and_then(Value::as_array)
@@ -70,7 +70,7 @@ pub fn without(event: &Map<String, Value>, wrong: &[Field]) -> Option<Map<String
     }
 }
 
-/// A path with `[]` for each place in a list, and the place.
+/// Returns a path with its list index replaced by `[]`, and the index.
 fn generalized(field: &str) -> (String, Option<usize>) {
     match field
         .split_once('[')
@@ -81,7 +81,7 @@ fn generalized(field: &str) -> (String, Option<usize>) {
     }
 }
 
-/// A path with the place of the item that it ends with; of a field of an item with none.
+/// Returns the path of a list with the index, if the path ends with an item; else the path, without an index.
 fn split(path: &str, place: Option<usize>) -> (String, Option<usize>) {
     match path
         .strip_suffix(']')
@@ -92,7 +92,7 @@ fn split(path: &str, place: Option<usize>) -> (String, Option<usize>) {
     }
 }
 
-/// Removes what is at a path, or of a list there the item at this place.
+/// Removes the value at a path or, with an index, that item of the list there.
 fn remove(value: &mut Value, path: &str, place: Option<usize>) {
     let (above, name) = path
         .rsplit_once('.')
@@ -116,7 +116,7 @@ mod tests {
     use super::{Field, RECEIPTS, without};
     use serde_json::{Map, Value, json};
 
-    /// The purchases of a session's start, without the one at a place.
+    /// Returns the purchases of a session's start that remain if the item at `place` is invalid.
     fn left(receipts: &Value, place: &str) -> Option<Value> {
         let event = Map::from_iter([(RECEIPTS.to_owned(), receipts.clone())]);
         let wrong = Field {

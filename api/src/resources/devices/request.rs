@@ -1,6 +1,6 @@
-//! A request of a device: its description of itself, and its events. An invalid event is left out and listed in the
-//! response, and so is an invalid optional part of an event; the rest of the request is accepted, so that no client
-//! repeats one invalid event forever.
+//! A device's request: the device's description and its events. Invalid events and invalid optional parts are left out
+//! and listed in the response, and the rest of the request is accepted, so that no client repeats one invalid event
+//! forever.
 
 use super::ornaments;
 use crate::devices::address::site;
@@ -19,18 +19,18 @@ use std::sync::LazyLock;
 use storage::{Claiming, DeviceReport, DeviceRequest, SecretHash};
 use tokio::time::Instant;
 
-/// The version of UUIDs that are random.
+/// Version of random UUIDs.
 const RANDOM: usize = 4;
-/// Maximum size of an event in bytes, and as it is written, with blanks and escapes.
+/// Maximum size of an event in bytes, without unnecessary whitespace and escapes; and as received.
 const MAX_EVENT_BYTES: usize = 16 * 1024;
 const MAX_WRITTEN_BYTES: usize = 4 * MAX_EVENT_BYTES;
-/// The list of a request, whose items are read one by one.
+/// Field with the list of events, which are read one by one.
 pub const EVENTS: &str = "events";
 
-/// The schema of an event on a platform whose store confirms pairs of customer and receipt.
+/// Schema of an event for a platform whose store confirms pairs of customer and receipt.
 static WITH_CUSTOMERS: LazyLock<Value> = LazyLock::new(requiring_customers::<ReportedEvent>);
 
-/// The field of a device that its reports can do without.
+/// Field of a device that is left out if it is invalid.
 pub const ANALYTICS_DEVICE_ID: &str = "device.analytics_device_id";
 
 /// A report of events on a device.
@@ -91,7 +91,7 @@ pub struct RejectedEvent {
     pub errors: Vec<Field>,
 }
 
-/// A request without its wrong events.
+/// A request without its invalid events.
 #[derive(Debug)]
 pub struct Checked {
     pub request: DeviceRequest,
@@ -101,21 +101,21 @@ pub struct Checked {
 
 #[derive(Debug)]
 pub struct ReportContext {
-    /// The platform whose key it has.
+    /// Platform of the publishable key.
     pub platform: PlatformId,
     /// What proves a purchase at the platform's store.
     pub proof: Proof,
     pub secret: Option<SecretHash>,
     pub at: Instant,
-    /// Whether its new claims of purchases are stored.
+    /// Whether new claims in the request are stored.
     pub claiming: Claiming,
     pub address: IpAddr,
 }
 
-/// Checks a request of a platform's device.
+/// Checks a device's request.
 ///
 /// # Errors
-/// A field outside of the events is wrong.
+/// An invalid field outside of the events.
 pub fn check(context: ReportContext, listed: Listed<'_, DeviceEvents>) -> Result<Checked, Error> {
     let Listed {
         draft:
@@ -187,12 +187,13 @@ pub fn check(context: ReportContext, listed: Listed<'_, DeviceEvents>) -> Result
     })
 }
 
-/// Whether an id is random, so that ids of other devices cannot be guessed.
+/// Returns whether an id is a random UUID, so that ids of other devices cannot be guessed.
 pub fn is_random(id: DeviceId) -> bool {
     id.uuid().get_version_num() == RANDOM
 }
 
-/// An event without its optional parts that are wrong, which are noted; `None` with its errors when it is wrong.
+/// Returns an event without its invalid optional parts, whose errors are added to `wrong`. `None` if the event itself
+/// is invalid.
 fn report(event: &RawValue, proof: Proof, wrong: &mut FieldErrors) -> Option<DeviceReport> {
     let mut fields = fields(event.get(), wrong)?;
     let (schema, unproving) = match proof {
@@ -229,7 +230,7 @@ fn report(event: &RawValue, proof: Proof, wrong: &mut FieldErrors) -> Option<Dev
     })
 }
 
-/// The fields of an event, as they are written.
+/// Returns an event's fields as received.
 fn fields(event: &str, wrong: &mut FieldErrors) -> Option<Map<String, Value>> {
     let is_large = |fields: &Map<String, Value>| {
         serde_json::to_string(fields).is_ok_and(|text| text.len() > MAX_EVENT_BYTES)
@@ -247,7 +248,7 @@ fn fields(event: &str, wrong: &mut FieldErrors) -> Option<Map<String, Value>> {
     None
 }
 
-/// Takes the store's customers out of an event, and returns the fields that had one.
+/// Removes the store's customer ids from an event, and returns the names of the fields that had one.
 fn take_customers(event: &mut Map<String, Value>) -> Vec<String> {
     let mut fields = Vec::new();
     let receipts = event.get_mut("receipts").and_then(Value::as_array_mut);
@@ -263,7 +264,7 @@ fn take_customers(event: &mut Map<String, Value>) -> Vec<String> {
     fields
 }
 
-/// Reads an event, if need be without its optional parts that are wrong.
+/// Reads an event, without its invalid optional parts if necessary.
 fn readable(
     fields: Map<String, Value>,
     schema: &Value,

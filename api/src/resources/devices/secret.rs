@@ -1,4 +1,4 @@
-//! How a device proves itself: the header `Settle-Device-Secret`. Only its hash leaves this module.
+//! Proof of a device: the header `Settle-Device-Secret`. Only the secret's hash leaves this module.
 
 use super::client::Client;
 use crate::devices::SECRET_HEADER;
@@ -14,7 +14,7 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 use storage::{SecretHash, Unproved};
 
-/// The header, as documents write it.
+/// Name of the header, as spelled in documents.
 const SHOWN: &str = "Settle-Device-Secret";
 /// Number of bytes of a secret.
 const BYTES: usize = 32;
@@ -25,7 +25,7 @@ const EXPECTED: &str =
 /// The secret in a request, if there is one.
 pub struct Secret(pub Option<SecretHash>);
 
-/// A client that proves its device by the secret.
+/// A client that proves its device with the secret.
 pub struct Proof {
     pub client: Client,
     pub secret: SecretHash,
@@ -54,7 +54,7 @@ impl FromRequestParts<Shared> for Proof {
     }
 }
 
-/// The hash of the secret in the headers; an error if it is none.
+/// Returns the hash of the secret in the headers, if they have one; an error if the header is invalid or repeated.
 fn shown(headers: &HeaderMap) -> Result<Option<SecretHash>, ()> {
     let mut values = headers.get_all(SECRET_HEADER).iter();
     let Some(value) = values.next() else {
@@ -70,7 +70,7 @@ fn shown(headers: &HeaderMap) -> Result<Option<SecretHash>, ()> {
     Ok(Some(SecretHash::of(&SecretString::from(text))))
 }
 
-/// The header in the description of a route.
+/// Describes the header for a route's description.
 fn parameter(is_required: bool, description: &str) -> Value {
     json!({
         "name": SHOWN, "in": "header", "required": is_required,
@@ -129,7 +129,7 @@ mod tests {
             &format!("{secret}="),
             &format!("{secret}A"),
             &secret.replace('A', "+"),
-            // The same bytes in another text: the last letter has bits that count nothing.
+            // The same bytes in a different encoding: the last letter has unused bits.
             &format!("{}9", &secret[..42]),
             "2f0d2ef6-3b3f-4b9c-8a64-0a1d4f7c9e11",
         ] {

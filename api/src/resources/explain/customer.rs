@@ -1,4 +1,4 @@
-//! `/v1/apps/{app_id}/customers/{user_id}/explain`: why a destination received an event about a customer, or did not.
+//! `/v1/apps/{app_id}/customers/{user_id}/explain`: why a destination did or did not receive an event about a customer.
 
 use super::node::Node;
 use super::story;
@@ -72,11 +72,11 @@ pub async fn show(
     Ok(Json(found))
 }
 
-/// The latest events of a type about a customer, with their deliveries to a destination of the app or, if there are
-/// none, the state of each purchase.
+/// Returns the latest events of a type about a customer, with their deliveries to a destination of the app or, if there
+/// are none, the state of each purchase.
 ///
 /// # Errors
-/// 503 when the database does not answer.
+/// 503 if the database does not respond.
 pub async fn explained(
     edge: &Edge,
     user: UserId,
@@ -98,7 +98,7 @@ pub async fn explained(
     })
 }
 
-/// The latest events of a type about a customer.
+/// Returns the latest events of a type about a customer, explained.
 async fn events(
     edge: &Edge,
     user: UserId,
@@ -124,7 +124,7 @@ async fn events(
     Ok(items)
 }
 
-/// The most recently settled purchases of a customer.
+/// Returns a customer's most recently settled purchases, explained.
 async fn purchases(edge: &Edge, app: AppId, user: UserId) -> Result<Vec<ExplainedItem>, Error> {
     let owned = PurchaseFilter {
         app_id: Some(app),
@@ -152,7 +152,7 @@ const fn first() -> Page {
     }
 }
 
-/// The sentences about one destination in the explanation of an event.
+/// Returns the sentences about one destination from the explanation of an event.
 fn about(tree: &Node, destination: &Destination) -> Vec<String> {
     let id = Value::from(destination.id.to_string());
     let of = tree
@@ -178,7 +178,7 @@ fn about(tree: &Node, destination: &Destination) -> Vec<String> {
     sentences
 }
 
-/// The sentences about a purchase without such an event: its state, and its latest notification.
+/// Returns the sentences about a purchase that has no such event: its state, and its newest notification.
 fn without(tree: &Node) -> Vec<String> {
     let notifications = tree.then.iter().find(|node| node.what == "notifications");
     let newest = notifications

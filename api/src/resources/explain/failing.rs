@@ -1,4 +1,4 @@
-//! Activities that fail and are retried: only the engine knows them, not storage.
+//! Activities that fail and are retried. Only the engine knows them; storage does not.
 
 use super::node::Node;
 use crate::edge::Edge;
@@ -12,12 +12,12 @@ use storage::{
 use workflows::contract;
 use workflows::failing::FailingActivity;
 
-/// How long an explanation waits for the engine. Without its answer it says what storage knows.
+/// Maximum time that an explanation waits for the engine. After that, it shows only what storage knows.
 const TIMEOUT: Duration = Duration::from_secs(1);
-/// Maximum number of runs that one explanation asks about.
+/// Maximum number of runs whose state one explanation reads.
 const MAX_RUNS: usize = 20;
 
-/// Failures of a purchase: of its own run, and of the claims that wait for the run of their platform.
+/// Returns the failing activities of a purchase: those of its own run, and of the run that its claims wait for.
 pub async fn of_purchase(edge: &Edge, key: CollapseKey, facts: &PurchaseExplanation) -> Vec<Node> {
     let has_claims = facts.claims.iter().any(|claim| claim.status == "pending");
     let claims = has_claims.then(|| contract::claims_workflow_id(facts.platform_id));
@@ -27,7 +27,7 @@ pub async fn of_purchase(edge: &Edge, key: CollapseKey, facts: &PurchaseExplanat
     found
 }
 
-/// Failures of the purchases of a message.
+/// Returns the failing activities of a message's purchases.
 pub async fn of_message(edge: &Edge, facts: &MessageExplanation) -> Vec<Node> {
     let keys = facts
         .notifications
@@ -38,7 +38,7 @@ pub async fn of_message(edge: &Edge, facts: &MessageExplanation) -> Vec<Node> {
     found
 }
 
-/// Why nothing at all is settled at the moment, if one of these notifications is not settled yet.
+/// Returns why no purchases are settled at the moment, if one of these notifications is not settled yet.
 fn halt<'a>(
     edge: &Edge,
     mut notifications: impl Iterator<Item = &'a ReceivedNotification>,
@@ -51,7 +51,7 @@ fn halt<'a>(
     is_open.then(|| Node::new("halted", why.to_owned()))
 }
 
-/// Why nothing at all is settled; `None` if nothing is known to be wrong.
+/// Returns why no purchases are settled; `None` if no cause is known.
 const fn why_halted(is_connected: bool, is_without_worker: bool) -> Option<&'static str> {
     match (is_connected, is_without_worker) {
         (false, _) => Some("Temporal does not answer: nothing is settled or sent until it does"),
@@ -62,8 +62,8 @@ const fn why_halted(is_connected: bool, is_without_worker: bool) -> Option<&'sta
     }
 }
 
-/// Failures of a destination: of its own run, of its stream of device events, and of the runs of the purchases whose
-/// deliveries are shown as pending.
+/// Returns the failing activities of a destination: those of its own run, of its stream of device events, and of the
+/// runs of the purchases whose pending deliveries are shown.
 pub async fn of_destination(
     edge: &Edge,
     id: DestinationId,
@@ -114,7 +114,7 @@ fn node(one: &FailingActivity) -> Node {
         .fact("next_at", one.next_at)
 }
 
-/// The sentence about a failing activity.
+/// Returns the sentence about a failing activity.
 fn sentence(one: &FailingActivity) -> String {
     let what = match one.activity.as_str() {
         "settle" => "settling",

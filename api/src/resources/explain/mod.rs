@@ -1,5 +1,5 @@
 //! `/v1/explain`: explains a notification, purchase, event or destination, in sentences and as data. Storage reads the
-//! facts, `sentences` writes the texts, and `story` builds the tree; `failing` adds what the engine retries.
+//! facts, `sentences` writes the texts, and `story` builds the tree; `failing` adds activities that the engine retries.
 
 pub mod customer;
 pub mod failing;
@@ -37,7 +37,7 @@ pub async fn notification(
     ))
 }
 
-/// `GET /v1/explain/purchases/{collapse_key}`: its notifications, its events and their deliveries.
+/// `GET /v1/explain/purchases/{collapse_key}`: a purchase's notifications, its events and their deliveries.
 pub async fn purchase(
     State(edge): State<Shared>,
     Id(key): Id<CollapseKey>,
@@ -48,7 +48,7 @@ pub async fn purchase(
 /// Explains a purchase.
 ///
 /// # Errors
-/// 404 when there is no such purchase.
+/// 404 if there is no such purchase.
 pub async fn of_purchase(
     edge: &Edge,
     key: CollapseKey,
@@ -59,7 +59,7 @@ pub async fn of_purchase(
     Ok(Explained { facts, tree })
 }
 
-/// `GET /v1/explain/events/{event_id}`: what caused it, and its deliveries. Also of an event that a device reported.
+/// `GET /v1/explain/events/{event_id}`: an event's cause and its deliveries. Includes events that devices reported.
 pub async fn event(State(edge): State<Shared>, Id(id): Id<EventId>) -> Result<Json<Node>, Error> {
     Ok(Json(ExplainedEvent::of(&edge, id).await?.tree))
 }
@@ -75,10 +75,10 @@ pub struct ExplainedEvent {
 }
 
 impl ExplainedEvent {
-    /// Explains an event, or one that a device reported.
+    /// Explains an event, including one that a device reported.
     ///
     /// # Errors
-    /// 404 when there is no such event.
+    /// 404 if there is no such event.
     pub async fn of(edge: &Edge, id: EventId) -> Result<Self, Error> {
         let facts = match edge.store.explain_event(id).await {
             Err(storage::Error::Missing { .. }) => {
@@ -108,14 +108,14 @@ impl ExplainedEvent {
 /// Explains an event about a purchase.
 ///
 /// # Errors
-/// 404 when there is no such event.
+/// 404 if there is no such event.
 pub async fn of_event(edge: &Edge, id: EventId) -> Result<Explained<EventExplanation>, Error> {
     let facts = edge.store.explain_event(id).await?;
     let tree = story::event(&facts);
     Ok(Explained { facts, tree })
 }
 
-/// `GET /v1/explain/destinations/{destination_id}`: its health, what is pending for it and what failed.
+/// `GET /v1/explain/destinations/{destination_id}`: a destination's health, and its pending and failed deliveries.
 pub async fn destination(
     State(edge): State<Shared>,
     Id(id): Id<DestinationId>,
@@ -123,10 +123,10 @@ pub async fn destination(
     Ok(Json(of_destination(&edge, id).await?.tree))
 }
 
-/// Explains a destination, also a deleted one.
+/// Explains a destination, even a deleted one.
 ///
 /// # Errors
-/// 404 when there is no such destination.
+/// 404 if there is no such destination.
 pub async fn of_destination(
     edge: &Edge,
     id: DestinationId,

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 pub struct Node {
     /// Kind of the explained resource: `purchase`, `notification`, `event`, `delivery`, `attempt`, …
     pub what: &'static str,
-    /// A sentence about it.
+    /// Sentence about the resource.
     pub summary: String,
     /// Facts about the resource, as data.
     #[serde(flatten)]
@@ -21,7 +21,7 @@ pub struct Node {
 }
 
 impl Node {
-    /// A node with a sentence, without facts and children.
+    /// Returns a node with a sentence, without facts or children.
     pub fn new(what: &'static str, summary: String) -> Self {
         Self {
             what,
@@ -52,7 +52,7 @@ impl Node {
         self
     }
 
-    /// Adds nodes in front of the others.
+    /// Inserts nodes before the existing ones.
     pub fn preceded_by(mut self, nodes: impl IntoIterator<Item = Self>) -> Self {
         self.then.splice(0..0, nodes);
         self

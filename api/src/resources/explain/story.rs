@@ -10,7 +10,7 @@ use storage::{
     ReceivedNotification, Sending,
 };
 
-/// The tree of a store's message.
+/// Returns the tree of a store's message.
 pub fn message(message_id: &str, of: &MessageExplanation) -> Node {
     let notifications = of.notifications.iter().map(|(one, events)| {
         notification(one, of.now).then(
@@ -88,7 +88,7 @@ pub fn event(of: &EventExplanation) -> Node {
     }
 }
 
-/// The tree of an event of a device.
+/// Returns the tree of a device event.
 pub fn device_event(of: &DeviceEventExplanation) -> Node {
     let DeviceEventExplanation {
         event: DeviceEventView { event, deliveries },
@@ -199,7 +199,7 @@ fn notification(one: &ReceivedNotification, now: Timestamp) -> Node {
     Node::new("notification", sentences::notification(one, now)).of(one)
 }
 
-/// An event with its deliveries, and with the destinations that did not receive it.
+/// Returns the node of an event, with its deliveries and the destinations that did not receive it.
 fn event_with_deliveries(
     announced: &AnnouncedEvent,
     addressees: &[Addressee],
@@ -261,7 +261,7 @@ fn delivery(one: &Sending, addressee: &Addressee, now: Timestamp) -> Node {
 }
 
 impl Node {
-    /// Adds the destination of the node as facts.
+    /// Adds the node's destination as facts.
     fn to(self, destination: &Destination) -> Self {
         let Destination {
             id, kind, common, ..

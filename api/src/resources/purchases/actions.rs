@@ -1,5 +1,5 @@
-//! The actions of an admin on one purchase. Each sends a signal to the purchase's workflow, starts a run if none is
-//! open, and answers 202.
+//! Admin actions on one purchase. Each sends a signal to the purchase's workflow, starts a run if none is open, and
+//! responds with 202.
 
 use super::newest;
 use crate::answer::Accepted;
@@ -35,7 +35,7 @@ pub struct Hold {
 
 type ActionResponse = Result<Accepted<SignaledPurchase>, Error>;
 
-/// `POST …/flush`: settle now, unless the purchase is held.
+/// `POST …/flush`: settles the purchase now, unless it is held.
 pub async fn flush(
     edge: Acting,
     Id(key): Id<CollapseKey>,
@@ -45,7 +45,7 @@ pub async fn flush(
     send(&edge, key, Signal::Flush(action.admin(&edge))).await
 }
 
-/// `POST …/hold`: stop settling until a time.
+/// `POST …/hold`: stops settling the purchase until the hold ends.
 pub async fn hold(
     edge: Acting,
     Id(key): Id<CollapseKey>,
@@ -70,7 +70,7 @@ pub async fn hold(
     .await
 }
 
-/// `POST …/release`: end a hold.
+/// `POST …/release`: ends a hold.
 pub async fn release(
     edge: Acting,
     Id(key): Id<CollapseKey>,
@@ -80,7 +80,7 @@ pub async fn release(
     send(&edge, key, Signal::Release(action.admin(&edge))).await
 }
 
-/// `POST …/discard`: give the notifications accepted until now the outcome `discarded`, without settling them.
+/// `POST …/discard`: gives the notifications accepted so far the outcome `discarded`, without settling them.
 pub async fn discard(
     edge: Acting,
     Id(key): Id<CollapseKey>,

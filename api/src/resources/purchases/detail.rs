@@ -1,4 +1,4 @@
-//! One purchase for display: its state, its payments, and its explanation.
+//! A purchase for display: its state, its payments, and its explanation.
 
 use crate::edge::Edge;
 use crate::error::Error;
@@ -23,10 +23,10 @@ pub struct ReadPurchase {
 }
 
 impl ReadPurchase {
-    /// Reads what is stored of a purchase.
+    /// Reads a purchase's stored data.
     ///
     /// # Errors
-    /// 404 when there is no such purchase.
+    /// 404 if there is no such purchase.
     pub async fn of(edge: &Edge, key: CollapseKey) -> Result<Self, Error> {
         let explained = explain::of_purchase(edge, key).await?;
         let facts = &explained.facts;
@@ -57,7 +57,7 @@ impl ReadPurchase {
     }
 }
 
-/// The state of a purchase in sentences.
+/// Returns the purchase's state in sentences; `None` before it is settled.
 async fn standing(
     edge: &Edge,
     key: CollapseKey,

@@ -21,7 +21,7 @@ use serde_json::Value;
 use std::time::Duration;
 use storage::{Page, Paged, PurchaseFilter, PurchaseView};
 
-/// Maximum time to wait for the status of the open run.
+/// Maximum time to wait for the open run's status.
 const STATUS_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A purchase with its delivery lanes and open workflow run.
@@ -51,10 +51,10 @@ pub struct PurchaseDetail {
     updated_at: Timestamp,
     /// When the store last confirmed the purchase.
     verified_at: Option<Timestamp>,
-    /// Whether the store's last response confirms the current state. `verified` in `data` refers to its revision: a
-    /// later check that confirms it creates no revision.
+    /// Whether the store's last response confirms the current state. Unlike `verified` in `data`, this includes later
+    /// checks, which create no revision.
     is_verified: Option<bool>,
-    /// The body of its latest `purchase.updated`; null before the first.
+    /// Body of the purchase's latest `purchase.updated`; null before the first.
     data: Value,
     /// Delivery lanes of the purchase, by destination.
     lanes: Vec<Lane>,
@@ -65,7 +65,7 @@ pub struct PurchaseDetail {
     status_error: Option<String>,
 }
 
-/// `GET /v1/purchases`, the last settled first.
+/// `GET /v1/purchases`, most recently settled first.
 pub async fn list(
     State(edge): State<Shared>,
     caller: Caller,
@@ -91,8 +91,8 @@ pub async fn list(
     Ok(Json(found))
 }
 
-/// `GET /v1/purchases/{collapse_key}`: the stored purchase, and the status of the open run (`status`, null when none is
-/// open; `status_error` when the run did not answer).
+/// `GET /v1/purchases/{collapse_key}`: the stored purchase, and the open run's status (`status`, null if no run is
+/// open; `status_error` if the run did not respond).
 pub async fn show(
     State(edge): State<Shared>,
     Id(key): Id<CollapseKey>,
@@ -153,7 +153,8 @@ async fn find(edge: &Edge, key: CollapseKey) -> Result<PurchaseView, Error> {
     }
 }
 
-/// The purchases of a store's id that may have notifications without an outcome: with a platform, the one there.
+/// Returns the keys of purchases with this store's id that may have notifications without an outcome. With a platform,
+/// only the one on that platform.
 async fn open_of_store_id(
     edge: &Edge,
     platform: Option<PlatformId>,
@@ -165,7 +166,7 @@ async fn open_of_store_id(
     }
 }
 
-/// A purchase that has notifications and is not settled yet, with the state `unknown`.
+/// Returns a purchase that has notifications but is not settled yet, with the state `unknown`; `None` if it has none.
 async fn unsettled(edge: &Edge, key: CollapseKey) -> Result<Option<PurchaseView>, Error> {
     let found = edge
         .store
@@ -198,10 +199,10 @@ async fn unsettled(edge: &Edge, key: CollapseKey) -> Result<Option<PurchaseView>
     }))
 }
 
-/// The state of a purchase that was settled; `None` for others.
+/// Returns a settled purchase; `None` if it is not settled or not known.
 ///
 /// # Errors
-/// 503 when the database does not answer.
+/// 503 if the database does not respond.
 pub async fn stored(edge: &Edge, key: CollapseKey) -> Result<Option<PurchaseView>, Error> {
     match edge.store.purchase(key).await {
         Err(storage::Error::Missing { .. }) => Ok(None),
@@ -209,8 +210,8 @@ pub async fn stored(edge: &Edge, key: CollapseKey) -> Result<Option<PurchaseView
     }
 }
 
-/// The latest sequence number of a purchase's notifications; 0 when it has a record but no notification. Fails when the
-/// purchase is unknown.
+/// Returns the highest sequence number of a purchase's notifications; 0 if it has a record but no notification. 404 if
+/// the purchase is unknown.
 async fn newest(edge: &Edge, key: CollapseKey) -> Result<i64, Error> {
     let page = Page {
         cursor: None,
@@ -228,7 +229,7 @@ async fn newest(edge: &Edge, key: CollapseKey) -> Result<i64, Error> {
     }
 }
 
-/// The state of a purchase in readable form.
+/// Returns the name of a purchase's state for display.
 pub fn state_for_people(state: &str) -> &str {
     match state {
         "trial_off" => "trial, renewal off",

@@ -1,4 +1,5 @@
-//! `/api/v1/events/schema/`: the JSON Schema of every event. They are public, also at `listen`.
+//! `/api/v1/events/schema/`: the JSON Schema of every event. The schemas are public, so the public listener serves them
+//! too.
 
 use crate::edge::Shared;
 use crate::error::Error;
@@ -19,7 +20,7 @@ const MEDIA: &str = "application/schema+json";
 /// Type, version and schema of each event that is sent.
 static SCHEMAS: LazyLock<Vec<(&str, &str, Value)>> = LazyLock::new(domain::schemas::all);
 
-/// The text of each of these schemas, in the same order. They are public, so none is written for a request.
+/// The schemas as text, in the same order. They are serialized only once.
 static TEXTS: LazyLock<Vec<String>> = LazyLock::new(|| {
     SCHEMAS
         .iter()
@@ -66,7 +67,7 @@ impl Output for Schema {
     }
 }
 
-/// An event of a type, made up of the examples of its schema; `None` for an unknown type.
+/// Returns a sample event of a type, made of the examples in its schema; `None` for an unknown type.
 pub fn sample(event_type: &str) -> Option<Value> {
     let (.., schema) = SCHEMAS.iter().find(|(known, ..)| *known == event_type)?;
     let none = Map::new();
@@ -74,12 +75,12 @@ pub fn sample(event_type: &str) -> Option<Value> {
     Some(Examples::new(definitions).of(schema, ""))
 }
 
-/// The types of events that [`sample`] knows.
+/// Returns the event types that have a schema, and so a sample.
 pub fn names() -> Vec<&'static str> {
     SCHEMAS.iter().map(|(name, ..)| *name).collect()
 }
 
-/// The types of events, as they are listed in an error.
+/// Returns the event types as an error lists them.
 pub fn types() -> String {
     names().join(", ")
 }

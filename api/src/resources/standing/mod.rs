@@ -1,6 +1,6 @@
-//! The state of a purchase in sentences that can be repeated to its customer: what was bought and for how much, until
-//! when it runs or why it ended, whether it gives access and why not, and what each destination received about it.
-//! Pure.
+//! The state of a purchase, in sentences that support staff can repeat to the customer: what was bought and at what
+//! price, how long it runs or why it ended, whether it gives access and why not, and what each destination received
+//! about it. Pure.
 
 use super::reached::{self, Retries, Unchosen, UnsentRefund};
 use super::refunds::{estimate, is_unsent_refund, refund, refunded};
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use storage::{DeliveryView, Destination, PaymentView, PurchaseView, UnchosenPayment};
 
-/// Who can end the renewals of a subscription, without a full stop.
+/// How a subscription's renewal can be switched off, without a full stop.
 pub const WHO_CANCELS: &str = "Only the customer can switch renewal off, at the store";
 
 /// State of a purchase in sentences.
@@ -31,7 +31,7 @@ pub struct Standing {
 }
 
 impl Standing {
-    /// Label of a purchase with a valid refund.
+    /// Returns the label of a refunded purchase; `None` if it is not refunded.
     pub fn refund_for_people(&self) -> Option<&'static str> {
         let badge = if self.is_refund_estimated {
             "refund estimated"
@@ -54,7 +54,7 @@ pub struct Reached {
     pub summary: String,
 }
 
-/// The fields of the record of a purchase that are put into words.
+/// Fields of a purchase's record that the sentences mention.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Record {
@@ -77,7 +77,7 @@ pub(super) struct Record {
     previous_sku_ref_id: Option<String>,
     pub(super) product_type: Option<String>,
     environment: Option<Environment>,
-    /// The store's customer who bought it.
+    /// The store's id of the customer who bought the purchase.
     #[serde(skip)]
     app_user_id: Option<String>,
 }
@@ -87,26 +87,26 @@ pub(super) struct Named {
     name: String,
 }
 
-/// Facts about a purchase besides its record.
+/// Additional data about purchases, besides their records.
 pub struct Known<'a> {
-    /// The latest delivery of each type of event to each destination, oldest first.
+    /// The latest delivery of each event type to each destination, oldest first.
     pub deliveries: &'a [DeliveryView],
     pub destinations: &'a [Destination],
     /// Payments and their changes, newest first.
     pub payments: &'a [PaymentView],
-    /// Payments that integrations did not get because of their choice of events, newest first.
+    /// Payments that destinations did not receive because they are not subscribed to their event types, newest first.
     pub unchosen: &'a [UnchosenPayment],
     /// Purchases whose product is not in the catalogue.
     pub unlisted: &'a BTreeSet<CollapseKey>,
     pub now: Timestamp,
 }
 
-/// Why a purchase whose money came back still gives access.
+/// Why a refunded purchase may still give access.
 const REFUND_ENDS_NOTHING: &str =
     "A refund of money does not end a purchase: access ends when the store ends it";
 
 impl Standing {
-    /// How a purchase stands, and whether it gives access.
+    /// Describes the state of a purchase. `is_active` tells whether it gives access, if known.
     pub fn of(view: &PurchaseView, is_active: Option<bool>, known: &Known<'_>) -> Self {
         let (record, state) = (Record::of(view), state(view));
         let is_test = record.is_test();
@@ -178,8 +178,8 @@ impl Standing {
     }
 }
 
-/// Sentences about subscriptions that were paid with money, give the same entitlement, and renew: each of them is
-/// charged. `counted` has the purchases of the customer.
+/// Returns sentences about active production subscriptions that give the same entitlement and all renew, so that the
+/// customer is charged for each. `counted` has all of the customer's purchases.
 pub fn renewing_together(views: &[PurchaseView], counted: &[CustomerPurchase]) -> Vec<String> {
     let renewing = renewing(views, counted, &[State::Trial, State::Active, State::Grace]);
     let entitlements: BTreeSet<&str> = renewing
@@ -193,7 +193,7 @@ pub fn renewing_together(views: &[PurchaseView], counted: &[CustomerPurchase]) -
     sentences.into_iter().collect()
 }
 
-/// The active subscriptions for money in one of these states, by their next renewal.
+/// Returns the active production subscriptions in one of these states, by their next renewal.
 pub(super) fn renewing(
     views: &[PurchaseView],
     counted: &[CustomerPurchase],
@@ -219,7 +219,7 @@ pub(super) fn renewing(
     renewing
 }
 
-/// The sentences about the subscriptions that give an entitlement; `None` where fewer than two do.
+/// Returns a sentence about the subscriptions that give an entitlement; `None` if fewer than two do.
 fn together(renewing: &[Record], entitlement: &str) -> Option<String> {
     let gives = |record: &&Record| {
         record
@@ -258,8 +258,8 @@ fn together(renewing: &[Record], entitlement: &str) -> Option<String> {
     Some(format!("{begin}: {} and {last}. {who}", all.join(", ")))
 }
 
-/// The sentence about the end of the access that a customer had last in an environment; `None` where no purchase with
-/// an entitlement ended, or where another purchase might give access. `counted` has the purchases of the customer.
+/// Returns the sentence on when the customer's access in an environment ended. `None` if no purchase with an
+/// entitlement ended, or if another purchase may give access. `counted` has all of the customer's purchases.
 pub fn last_end(
     views: &[PurchaseView],
     counted: &[CustomerPurchase],
@@ -271,7 +271,7 @@ pub fn last_end(
             .iter()
             .find(|view| view.collapse_key == one.collapse_key);
         let known = view.map_or_else(|| named(one.state.as_deref().unwrap_or_default()), state);
-        // A purchase that another one replaced gives no access in any state.
+        // A replaced purchase gives no access, whatever its state.
         let is_replaced = one.is_active == Some(false) && known.is_active() != Some(false);
         (
             view.map(Record::of).unwrap_or_default(),
@@ -281,7 +281,7 @@ pub fn last_end(
     latest_end(&records.collect::<Vec<_>>())
 }
 
-/// The sentence about the latest end; `None` where it is not the reason why there is no access.
+/// Returns the sentence about the latest end; `None` if ended purchases do not explain why there is no access.
 fn latest_end(records: &[(Record, State)]) -> Option<String> {
     let is_reason = records.iter().all(|(record, state)| record.is_over(*state));
     let ends = records
@@ -292,23 +292,23 @@ fn latest_end(records: &[(Record, State)]) -> Option<String> {
         .filter(|_| is_reason)
 }
 
-/// What was bought: the entitlements and the length of a term, or else the SKU.
+/// Returns a name for what was bought: the entitlements and the length of a term; if not known, the SKU.
 pub fn product(view: &PurchaseView) -> String {
     Record::of(view).product()
 }
 
-/// Whether something is bought once and neither renews nor expires.
+/// Returns whether a purchase is a one-time purchase, which neither renews nor expires.
 pub fn is_bought_once(view: &PurchaseView) -> bool {
     let record = Record::of(view);
     record.product_type.is_some() && !record.is_subscription()
 }
 
-/// The state of a purchase.
+/// Returns the parsed state of a purchase.
 fn state(view: &PurchaseView) -> State {
     named(&view.state)
 }
 
-/// The state of this name.
+/// Returns the state with this name; `Unknown` if there is none.
 fn named(name: &str) -> State {
     State::ALL
         .iter()
@@ -318,7 +318,7 @@ fn named(name: &str) -> State {
 }
 
 impl Record {
-    /// The fields of a purchase's latest record; none before the first.
+    /// Returns the fields of a purchase's latest record; empty before the first record.
     pub(super) fn of(view: &PurchaseView) -> Self {
         let record = view
             .data
@@ -335,12 +335,12 @@ impl Record {
         self.product_type.as_deref() == Some("subscription") || self.expires_at.is_some()
     }
 
-    /// Whether it was bought in the store's test environment, where nothing is paid.
+    /// Returns whether the purchase was made in the store's test environment, where nothing is charged.
     pub(super) fn is_test(&self) -> bool {
         self.environment == Some(Environment::Sandbox)
     }
 
-    /// When its access ended, and that it did, in a sentence.
+    /// Returns when access ended, with a sentence about it; `None` if it has not ended or never gave access.
     fn end(&self, state: State) -> Option<(Timestamp, String)> {
         let (what, at) = match state {
             State::Expired => ("ended", self.expires_at?),
@@ -350,7 +350,8 @@ impl Record {
         (!self.entitlements.is_empty()).then(|| (at, format!("{} {what} {at}.", self.product())))
     }
 
-    /// Whether no access is expected of it: it ended at a known time, gives none as a consumable, or was replaced.
+    /// Returns whether the purchase certainly gives no access: it ended at a known time, was replaced, or has ended and
+    /// grants no entitlement.
     fn is_over(&self, state: State) -> bool {
         match state {
             State::Replaced => true,
@@ -362,7 +363,7 @@ impl Record {
         }
     }
 
-    /// The latest payment of a purchase, with its amount where that is known.
+    /// Returns a phrase about a purchase's latest payment, with its amount if known.
     fn last_payment(&self, view: &PurchaseView, payments: &[PaymentView]) -> Option<String> {
         let own = || {
             payments
@@ -377,7 +378,7 @@ impl Record {
             .as_ref()
             .zip(last.currency.as_ref())
             .map(|(price, currency)| format!("{price} {currency}"));
-        // The record has the price after a correction.
+        // After a correction, the record has the corrected price.
         let paid = if is_corrected {
             self.price()
         } else {
@@ -419,8 +420,8 @@ impl Record {
         Some(format!("Bought {}{price}", self.not_before?))
     }
 
-    /// Which plan it replaced. A purchase beside another one replaces none, even if it is announced as a change of
-    /// plan.
+    /// Returns the sentence on which plan this one replaced. A purchase alongside another one replaces none, even if it
+    /// is announced as a change of plan.
     fn replaced(&self) -> Option<String> {
         Some(format!(
             "Replaced `{}` with `{}`",
@@ -437,7 +438,7 @@ impl Record {
         ))
     }
 
-    /// Until when it runs, or when and why it ended.
+    /// Returns until when the purchase runs, or when and why it ended.
     pub(super) fn runs(&self, state: State, now: Timestamp) -> Option<String> {
         let at = |known: Option<Timestamp>| known.map_or_else(String::new, |at| format!(" {at}"));
         let on =
@@ -473,7 +474,7 @@ impl Record {
         })
     }
 
-    /// Why the purchase ended.
+    /// Returns a phrase on why the purchase ended.
     fn because(&self) -> String {
         let on = self
             .canceled_at

@@ -1,5 +1,5 @@
-//! A customer's payments in words: a line for each payment, with the correction of its price by a sales report, and one
-//! for each refund; and the totals. Pure.
+//! A customer's payments as statement lines: one for each payment, with the price as corrected by a sales report, and
+//! one for each refund; and their totals. Pure.
 
 #[cfg(test)]
 mod tests;
@@ -17,7 +17,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use storage::PaymentView;
 
-/// Label of a test purchase.
+/// Label of a test purchase's amount.
 pub const NO_MONEY: &str = "test purchase, no money";
 /// Label of an amount that no sales report contains yet.
 const UNCONFIRMED: &str = "not confirmed by a sales report yet";
@@ -61,13 +61,13 @@ pub struct PaymentMove {
 }
 
 impl PaymentMove {
-    /// The external id of the other customer, or their user id.
+    /// Returns the external id of the other customer, or their user id.
     pub fn login(&self) -> String {
         moves::login(&self.other)
     }
 }
 
-/// A payment with the corrections of its price, or a refund, or a refund that was reversed.
+/// A payment with the corrections of its price, a refund, or a reversed refund.
 pub struct PaymentRow {
     pub entry: PaymentView,
     corrections: Vec<PaymentView>,
@@ -76,7 +76,7 @@ pub struct PaymentRow {
     moved: Option<PaymentMove>,
 }
 
-/// The lines of rows, newest first.
+/// Returns the statement lines of rows, newest first.
 pub fn lines(rows: &[PaymentRow]) -> Vec<StatementLine> {
     let mut lines: Vec<StatementLine> = rows.iter().map(StatementLine::from).collect();
     lines.sort_by_key(|line| std::cmp::Reverse(line.occurred_at));
@@ -102,7 +102,8 @@ impl From<&PaymentRow> for StatementLine {
     }
 }
 
-/// The payments of the purchases that a customer owns, each with the former owner if the purchase moved after it.
+/// Returns the payments for the purchases that a customer owns now. If a purchase moved after a payment, the row has
+/// its former owner.
 pub fn of_owned(entries: &[PaymentView], transfers: &[Transfer], user: UserId) -> Vec<PaymentRow> {
     let with_move = |row: PaymentRow| {
         let moved = moves::next(transfers, row.entry.collapse_key, row.paid_at);
@@ -116,7 +117,7 @@ pub fn of_owned(entries: &[PaymentView], transfers: &[Transfer], user: UserId) -
     rows(entries).into_iter().map(with_move).collect()
 }
 
-/// The payments of a customer for purchases that have moved away since, each with its current owner.
+/// Returns a customer's payments for purchases that have since moved away, each with the current owner.
 pub fn before_moves(
     entries: &[PaymentView],
     transfers: &[Transfer],
@@ -136,12 +137,12 @@ pub fn before_moves(
     rows(entries).into_iter().filter_map(own).collect()
 }
 
-/// The lines of ledger entries, newest first.
+/// Returns the statement lines of ledger entries, newest first.
 pub fn of_entries(entries: &[PaymentView]) -> Vec<StatementLine> {
     lines(&rows(entries))
 }
 
-/// The rows of ledger entries, in their order.
+/// Returns the rows of ledger entries, in the same order.
 fn rows(entries: &[PaymentView]) -> Vec<PaymentRow> {
     let is_correction = |one: &PaymentView| one.kind == EntryKind::Correction;
     let of_same = |one: &PaymentView, other: &PaymentView| {
@@ -164,7 +165,7 @@ fn rows(entries: &[PaymentView]) -> Vec<PaymentRow> {
             moved: None,
         }
     };
-    // A correction is a row of its own only if its payment is not among the entries.
+    // A correction gets its own row only if its payment is not among the entries.
     entries
         .iter()
         .filter(|one| !is_correction(one) || payment(one).is_none())
@@ -173,7 +174,7 @@ fn rows(entries: &[PaymentView]) -> Vec<PaymentRow> {
 }
 
 impl PaymentRow {
-    /// Adds the move after the payment.
+    /// Adds the purchase's move after the payment.
     fn before(self, moved: Option<PaymentMove>) -> Self {
         Self { moved, ..self }
     }
@@ -186,7 +187,7 @@ impl PaymentRow {
         self.entry.kind.is_payment()
     }
 
-    /// The amount in USD after all corrections; `None` where none is known.
+    /// Returns the amount in USD after all corrections; `None` if not known.
     fn usd(&self) -> Option<Decimal> {
         let mut total = Total::default();
         let all = std::iter::once(&self.entry).chain(&self.corrections);
@@ -194,7 +195,7 @@ impl PaymentRow {
         total.usd()
     }
 
-    /// The transaction of the sales report that contains the amount.
+    /// Returns the id of the sales report's transaction that contains the amount.
     fn transaction(&self) -> Option<&str> {
         let corrected = self
             .corrections
@@ -203,13 +204,13 @@ impl PaymentRow {
         corrected.or(self.entry.transaction_id.as_deref())
     }
 
-    /// The exchange rate of the last amount that was converted.
+    /// Returns a phrase about the exchange rate of the latest converted amount.
     fn rate(&self) -> Option<String> {
         let mut newest_first = self.corrections.iter().chain(std::iter::once(&self.entry));
         newest_first.find_map(rate_of).filter(|_| !self.is_test())
     }
 
-    /// Price before any correction.
+    /// Returns the price before any correction.
     fn price(&self) -> Option<String> {
         Some(format!(
             "{} {}",
@@ -222,7 +223,7 @@ impl PaymentRow {
         self.entry.currency.as_deref() == Some("USD")
     }
 
-    /// Charged or refunded amount; `None` if not known.
+    /// Returns the charged or refunded amount; `None` if not known.
     fn amount(&self) -> Option<String> {
         let usd = if self.is_test() {
             Some(Decimal::ZERO)
@@ -241,14 +242,14 @@ impl PaymentRow {
         }
     }
 
-    /// That the amount is not known, with the reason.
+    /// Returns the text that the amount is not known, with the reason.
     fn unknown(&self) -> Option<String> {
         self.entry
             .unknown_because
             .map(|why| not_known(&self.entry, why))
     }
 
-    /// The amount in USD of a payment in another currency.
+    /// Returns the amount in USD of a payment in another currency, or why it is not known.
     fn in_usd(&self) -> Option<String> {
         let is_foreign =
             self.is_payment() && self.corrections.is_empty() && self.entry.price.is_some();
@@ -259,7 +260,7 @@ impl PaymentRow {
         text.filter(|_| is_foreign && !self.is_in_usd() && !self.is_test())
     }
 
-    /// Source of the amount, and the list price if it differs; empty if no amount is known.
+    /// Returns the source of the amount, and the list price if it differs; empty if no amount is known.
     fn source(&self) -> String {
         if self.is_test() {
             return NO_MONEY.to_owned();
@@ -276,7 +277,7 @@ impl PaymentRow {
         } else {
             "list price"
         };
-        // In the currency of the amount, which is USD after a correction.
+        // The currency is omitted if it is USD, the currency of a corrected amount.
         let price = self
             .entry
             .price
@@ -295,7 +296,7 @@ impl PaymentRow {
     }
 }
 
-/// An amount with a minus sign that is not a hyphen.
+/// Returns an amount with a typographic minus sign instead of a hyphen.
 fn signed(usd: Decimal) -> String {
     usd.to_string().replace('-', "\u{2212}")
 }

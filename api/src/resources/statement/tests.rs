@@ -1,4 +1,4 @@
-//! The lines of a statement, and its totals.
+//! Checks the lines of a statement and its totals.
 
 use super::{PaymentMove, PaymentRow, rows};
 use crate::fixtures::entry;

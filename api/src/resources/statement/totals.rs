@@ -1,4 +1,4 @@
-//! The totals of a statement. Pure.
+//! Totals of a statement. Pure.
 
 use super::{PaymentRow, UNCONFIRMED};
 use crate::resources::refunds::estimate;
@@ -27,7 +27,7 @@ pub struct PaidTotal {
     pub is_whole: bool,
 }
 
-/// Sums of the rows of one environment, for real payments.
+/// Sums over one environment's rows of real payments.
 #[derive(Default)]
 struct Sums {
     refunded: Decimal,
@@ -37,7 +37,7 @@ struct Sums {
     unconfirmed: Decimal,
     /// Whether the unconfirmed amount consists of list prices only.
     is_listed: bool,
-    /// Amount that others paid before the purchases moved, including refunded payments, and their names.
+    /// Amount that other customers paid before the purchases moved, including refunded payments; and their names.
     others: Decimal,
     logins: BTreeSet<String>,
 }
@@ -67,7 +67,7 @@ impl Sums {
         sums
     }
 
-    /// The total with this sentence.
+    /// Returns the total, with this sentence.
     fn paid(&self, summary: String, paid: Decimal, is_whole: bool) -> PaidTotal {
         PaidTotal {
             summary,
@@ -80,7 +80,7 @@ impl Sums {
         }
     }
 
-    /// Word for the returned amount.
+    /// Returns the verb for the refunded amount.
     const fn returned(&self) -> &'static str {
         if self.is_estimated {
             "refunded by settle's estimate"
@@ -89,7 +89,7 @@ impl Sums {
         }
     }
 
-    /// The part of the payments that no sales report contains.
+    /// Returns a phrase about the part of the payments that no sales report contains; `None` if there is none.
     fn doubt(&self, paid: Decimal, is_whole: bool) -> Option<String> {
         let what = if self.is_listed {
             "list price"
@@ -105,8 +105,8 @@ impl Sums {
     }
 }
 
-/// Total that a customer paid, where `usd` is that less refunds. Refunds are shown only if all payments are read
-/// (`is_whole`).
+/// Returns the total that a customer paid. `usd` is that total less refunds. Refunds are shown only if all payments
+/// were read (`is_whole`).
 pub fn total(usd: &str, rows: &[PaymentRow], is_whole: bool) -> PaidTotal {
     let sums = Sums::of(rows);
     let left: Decimal = usd.parse().unwrap_or_default();
@@ -140,8 +140,8 @@ pub fn total(usd: &str, rows: &[PaymentRow], is_whole: bool) -> PaidTotal {
     sums.paid(summary, paid, is_whole)
 }
 
-/// Total that a customer paid for purchases that moved away, and the refunded part; a minimum if not all of it is read
-/// (`is_whole`). `None` if no amount is known.
+/// Returns the total that a customer paid for purchases that moved away, and the refunded part of it. The amounts are
+/// lower bounds unless all payments were read (`is_whole`). `None` if no amount is known.
 pub fn total_before(rows: &[PaymentRow], is_whole: bool) -> Option<PaidTotal> {
     let mut total = Total::default();
     rows.iter()

@@ -23,7 +23,7 @@ use storage::{
     TransferCause,
 };
 
-/// Fields that identify the customer to move.
+/// Expected value in an error: the fields that identify the customer to move.
 const ONE_OF_THREE: &str = "exactly one of `external_id`, `app_user_id` and `receipt_id`";
 
 /// A customer to move to another user.
@@ -104,7 +104,7 @@ impl From<&PlannedMove> for MovePreview {
 }
 
 impl MovedCustomer {
-    /// Condition of the request on its effects.
+    /// Returns the condition that the request sets on the effects; `None` if it allows any.
     fn condition(&self) -> Option<MoveCondition> {
         let (may_create, preview) = (self.create.unwrap_or(true), self.preview.clone());
         if may_create && preview.is_none() {
@@ -144,7 +144,7 @@ pub struct TransferAuthor {
 }
 
 impl TransferAuthor {
-    /// The author, and the edge in whose audit entries they stand.
+    /// Returns the author, and the edge that records the author in audit entries.
     pub fn acting(self, edge: Acting) -> (Acting, Author) {
         let author = Author {
             by: edge.name(self.by.clone()),
@@ -285,7 +285,7 @@ pub async fn move_customer(
     }))
 }
 
-/// `POST /v1/apps/{app_id}/customers/move/preview`: what a move would do. Changes nothing.
+/// `POST /v1/apps/{app_id}/customers/move/preview`: shows what a move would do, without changing anything.
 pub async fn preview_move(
     State(edge): State<Shared>,
     Stored(app): Stored<App>,
@@ -302,10 +302,10 @@ pub async fn preview_move(
     Ok(Json(planned(&edge, app.id, customer, external_id).await?))
 }
 
-/// The effects of moving a customer to the user with another external id.
+/// Returns the effects of moving a customer to the user with another external id.
 ///
 /// # Errors
-/// 404 when there is no such customer, 409 when nothing would move.
+/// 404 if there is no such customer; 409 if nothing would move.
 pub async fn planned(
     edge: &Edge,
     app: AppId,
@@ -316,7 +316,7 @@ pub async fn planned(
     Ok(MovePreview::from(&planned.map_err(refusal)?))
 }
 
-/// `GET /v1/transfers?user_id=`: the latest transfers from and to a user.
+/// `GET /v1/transfers?user_id=`: the latest transfers from or to a user.
 pub async fn list(
     State(edge): State<Shared>,
     caller: Caller,
@@ -328,10 +328,10 @@ pub async fn list(
     }))
 }
 
-/// The latest transfers from and to a user, in an app or in all, newest first.
+/// Returns the latest transfers from or to a user, in one app or in all, newest first.
 ///
 /// # Errors
-/// 503 when the database does not answer.
+/// 503 if the database does not respond.
 pub async fn of_user(
     edge: &Edge,
     app: Option<AppId>,
@@ -350,7 +350,7 @@ pub async fn show(
     Ok(Json(edge.store.transfer(id).await?.into()))
 }
 
-/// `POST /v1/transfers/{transfer_id}/undo`: gives the purchases back, by another transfer.
+/// `POST /v1/transfers/{transfer_id}/undo`: moves the purchases back with a new transfer.
 pub async fn undo(
     edge: Acting,
     Id(id): Id<TransferId>,
@@ -366,7 +366,7 @@ pub async fn undo(
     Ok(Json(transfer.into()))
 }
 
-/// A conflict as the API answers it.
+/// Turns a conflict or a missing customer into a response.
 pub fn refusal(error: storage::Error) -> Error {
     match error {
         storage::Error::Conflict { detail, .. } => Error::Conflict(detail),

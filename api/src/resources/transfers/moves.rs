@@ -1,10 +1,10 @@
-//! Facts about a customer from transfers: which purchases moved, since when another customer owns them, and why. Pure.
+//! What transfers show about a customer's purchases: which ones moved, when and why. Pure.
 
 use super::{Transfer, TransferSide};
 use domain::{CollapseKey, Timestamp};
 use storage::{MAX_TRANSFERS, TransferCause};
 
-/// The purchases that moved, each once, those of the latest transfer first.
+/// Returns the purchases that moved, without duplicates, beginning with the latest transfer.
 pub fn keys(transfers: &[Transfer]) -> Vec<CollapseKey> {
     let mut keys = Vec::new();
     for key in transfers.iter().flat_map(|one| &one.announced) {
@@ -15,8 +15,8 @@ pub fn keys(transfers: &[Transfer]) -> Vec<CollapseKey> {
     keys
 }
 
-/// At most `at_most` purchases in these transfers that the customer does not have now, those of the latest transfer
-/// first; and whether that is all of them.
+/// Returns at most `at_most` purchases in these transfers that the customer does not own now, beginning with the latest
+/// transfer; and whether these are all.
 pub fn away(
     transfers: &[Transfer],
     is_own: impl Fn(&CollapseKey) -> bool,
@@ -29,7 +29,7 @@ pub fn away(
     (keys, is_whole)
 }
 
-/// The first move of a purchase from one person to another after a time.
+/// Returns a purchase's first move from one person to another after a time.
 pub fn next(transfers: &[Transfer], key: CollapseKey, at: Timestamp) -> Option<&Transfer> {
     let moves = transfers
         .iter()
@@ -39,28 +39,28 @@ pub fn next(transfers: &[Transfer], key: CollapseKey, at: Timestamp) -> Option<&
         .min_by_key(|one| one.created_at)
 }
 
-/// Whether a customer without a login got one: before and after it the customer is one person. An erased customer may
-/// have had one.
+/// Returns whether the transfer is an anonymous customer's first login, so that both sides are the same person. Never
+/// true for an erased customer, who may have had a login.
 fn is_first_login(one: &Transfer) -> bool {
     let is_by_login = matches!(one.cause, TransferCause::Login | TransferCause::Naming);
     is_by_login && one.from.external_id.is_none() && !one.is_from_erased
 }
 
-/// The external id of a side, or its user id.
+/// Returns the external id of a transfer's side; the user id if it has none.
 pub fn login(side: &TransferSide) -> String {
     side.external_id
         .clone()
         .unwrap_or_else(|| side.user_id.to_string())
 }
 
-/// Name of a side of a transfer in a sentence.
+/// Returns the name of a transfer's side for a sentence.
 pub fn called(side: &TransferSide) -> &str {
     side.external_id
         .as_deref()
         .unwrap_or("the customer without a login")
 }
 
-/// Why purchases moved, in a sentence: what caused it, who did it, and the reason that was entered.
+/// Returns a sentence on why purchases moved: the cause, the author, and the reason that the author entered.
 pub fn summary(one: &Transfer) -> String {
     let what = match one.cause {
         TransferCause::Login => {

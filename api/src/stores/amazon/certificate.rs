@@ -1,4 +1,5 @@
-//! Checks whether a certificate may sign for a topic, and reads its public key. `keyring` fetches and caches them.
+//! Checks whether a certificate is valid for a topic, and reads its public key. `keyring` fetches and caches
+//! certificates.
 //!
 //! SNS publishes only the leaf certificate, so no chain is checked. TLS to the SNS host of the topic's region is the
 //! root of trust, as in AWS's own libraries.
@@ -16,13 +17,13 @@ use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::time::Time;
 
-/// The largest certificate that is read.
+/// Maximum size of a certificate file, in bytes.
 pub const MAX_CERTIFICATE_BYTES: usize = 64 * 1024;
-/// The accepted lengths of an RSA key.
+/// Accepted lengths of an RSA key, in bits.
 const KEY_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
-/// The type of a common name: `id-at-commonName` of RFC 5280.
+/// Object identifier of a common name: `id-at-commonName` of RFC 5280.
 const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
-/// Temporary: the URL is valid, so the host answers wrongly for now.
+/// Temporary: the URL is valid, so the host's response is wrong only for now.
 const NOT_A_CERTIFICATE: Refusal = Refusal::TryAgain("certificate is not exactly one PEM block");
 
 /// Refuses a certificate URL unless it is exactly
@@ -30,7 +31,7 @@ const NOT_A_CERTIFICATE: Refusal = Refusal::TryAgain("certificate is not exactly
 /// that no difference between URL parsers can be used to name another host.
 ///
 /// # Errors
-/// The URL has another form.
+/// The URL differs from that form.
 pub fn check_url(url: &str, arn: &Arn<'_>) -> Result<(), Refusal> {
     let rest = url
         .strip_prefix("https://")
@@ -61,14 +62,14 @@ pub fn check_url(url: &str, arn: &Arn<'_>) -> Result<(), Refusal> {
     }
 }
 
-/// The region in a certificate URL; `None` when the URL does not begin as one of SNS.
+/// Returns the region in a certificate URL; `None` if the URL does not begin like an SNS URL.
 pub(super) fn region_of(url: &str) -> Option<&str> {
     url.strip_prefix("https://sns.")?
         .split_once('.')
         .map(|(region, _)| region)
 }
 
-/// A public key of SNS, with the validity period of its certificate.
+/// A public SNS key, with the validity period of its certificate.
 #[derive(Debug)]
 pub struct SigningKey {
     /// The public key, an `RSAPublicKey` of RFC 8017 in DER.
@@ -78,10 +79,11 @@ pub struct SigningKey {
 }
 
 impl SigningKey {
-    /// Reads a certificate that claims to sign for a region.
+    /// Reads a certificate and checks that it may sign for a region.
     ///
     /// # Errors
-    /// The file is not exactly one PEM block, no name in it may sign for the region, or the key is weak or not RSA.
+    /// The file is not exactly one PEM block, the certificate has no name of a signer for the region, or the key is
+    /// weak or not RSA.
     pub fn read(pem: &[u8], region: &str) -> Result<Self, Refusal> {
         let certificate = only_block(pem).ok_or(NOT_A_CERTIFICATE)?;
         if !is_named(&certificate, region) {
@@ -100,7 +102,7 @@ impl SigningKey {
     }
 
     /// Refuses a key outside the validity period of its certificate. The refusal is temporary: SNS does not sign with
-    /// expired certificates, so probably the clock of this machine is wrong.
+    /// expired certificates, so this machine's clock is probably wrong.
     ///
     /// # Errors
     /// `now` is outside the validity period.
@@ -118,14 +120,14 @@ impl SigningKey {
         now > self.not_after
     }
 
-    /// The end of the validity period.
+    /// Returns the end of the certificate's validity period.
     pub const fn not_after(&self) -> Timestamp {
         self.not_after
     }
 }
 
-/// The certificate, if the body is one PEM block and nothing else. In 2022, AWS's libraries could be attacked because
-/// they accepted an answer of the SNS API that merely contained a PEM block.
+/// Returns the certificate if the body is one PEM block and nothing else. AWS's libraries were vulnerable in 2022
+/// because they accepted any SNS API response that contained a PEM block.
 fn only_block(pem: &[u8]) -> Option<Certificate> {
     let text = std::str::from_utf8(pem)
         .ok()?
@@ -141,7 +143,7 @@ fn only_block(pem: &[u8]) -> Option<Certificate> {
     Certificate::from_der(&der).ok()
 }
 
-/// The certificate's public key; `None` if it is not an RSA key of an accepted length.
+/// Returns the certificate's public key; `None` if it is not an RSA key of an accepted length.
 fn strong_key(certificate: &Certificate) -> Option<Vec<u8>> {
     let key = &certificate.tbs_certificate.subject_public_key_info;
     let bytes = key
@@ -157,8 +159,8 @@ fn strong_key(certificate: &Certificate) -> Option<Vec<u8>> {
     KEY_BITS.contains(&bits).then(|| bytes.to_vec())
 }
 
-/// Whether a certificate has one of the names that AWS's Java library (2026) accepts for a region: one name for all
-/// classic regions, one for each newer region, and those of China and GovCloud.
+/// Returns whether a certificate has one of the names that AWS's Java library (as of 2026) accepts for a region: one
+/// name shared by all classic regions, one for each newer region, and those of China and GovCloud.
 fn is_named(certificate: &Certificate, region: &str) -> bool {
     let wanted = if region.starts_with("cn-") {
         vec![format!("sns-{region}.amazonaws.com.cn")]

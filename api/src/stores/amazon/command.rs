@@ -1,4 +1,4 @@
-//! `settle amazon`: checks for this store that need no service.
+//! `settle amazon`: checks for Amazon that need no running service.
 
 use super::verify_file;
 use crate::stores::command::Verdict;

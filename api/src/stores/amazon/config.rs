@@ -1,4 +1,4 @@
-//! `[amazon]`: the operator's settings of this store.
+//! `[amazon]`: the operator's settings for Amazon.
 
 use super::{Amazon, Settings};
 use crate::clock;
@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use url::Url;
 
-/// The settings that have an environment variable.
+/// Settings that have an environment variable.
 pub const VARIABLES: &[Variable] = &[
     Variable::list(
         "amazon.auto_confirm_accounts",
@@ -26,7 +26,7 @@ pub const VARIABLES: &[Variable] = &[
     Variable::one("amazon.rvs_per_second", "SETTLE_AMAZON_RVS_PER_SECOND"),
 ];
 
-/// A signing certificate that is read from a file instead of fetched.
+/// A signing certificate that is read from a file instead of being fetched.
 #[derive(Debug, Clone)]
 struct Certificate {
     /// URL of the certificate: `SigningCertURL` in messages.
@@ -70,10 +70,10 @@ struct RawCertificate {
     file: PathBuf,
 }
 
-/// Reads and checks the settings.
+/// Reads and validates the settings.
 ///
 /// # Errors
-/// A setting cannot be used.
+/// A setting is invalid.
 pub fn read(section: Section<'_>) -> Result<Arc<dyn StoreConfig>, Invalid> {
     let raw: Raw = section.read()?;
     let is_account =

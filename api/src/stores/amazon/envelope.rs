@@ -1,4 +1,4 @@
-//! The SNS document around a message: parsed once, strictly, borrowing from the body.
+//! The SNS document around a message. It is parsed once and strictly, and borrows from the body.
 //!
 //! The fields that SNS does not sign (`UnsubscribeURL`, `MessageAttributes`) and all HTTP headers are ignored.
 
@@ -11,29 +11,29 @@ use std::collections::HashSet;
 use std::fmt;
 use uuid::Uuid;
 
-/// The body limit: 2 MiB. A message of 1 MiB in which every second character is escaped still fits.
+/// Maximum size of a body: 2 MiB. A message of 1 MiB in which every second character is escaped still fits.
 pub const MAX_BODY_BYTES: usize = 2 * 1024 * 1024;
-/// How far a message's time may be ahead of this machine's clock.
+/// How far a message's time may be ahead of this machine's clock, in milliseconds.
 pub(super) const MAX_AHEAD_MS: i64 = 15 * 60 * 1000;
-/// Maximum number of unknown keys of a document; real documents have ten or eleven keys.
+/// Maximum number of unknown keys in a document; real documents have ten or eleven keys in total.
 const MAX_UNKNOWN_KEYS: usize = 64;
 
-/// An SNS document whose fields have the right form. Its signature is not verified yet.
+/// An SNS document whose fields have the right format. Its signature is not verified yet.
 #[derive(Debug)]
 pub struct Envelope<'a> {
-    /// The type of the document, with the fields that only this type has.
+    /// Type of the document, with the fields that only this type has.
     pub kind: Kind<'a>,
-    /// The id of the message, the same on every retry.
+    /// Id of the message, the same on every retry.
     pub message_id: Cow<'a, str>,
-    /// The ARN of the topic that claims to have sent it.
+    /// ARN of the topic that claims to have sent the message.
     pub topic_arn: Cow<'a, str>,
     pub message: Cow<'a, str>,
-    /// When it was published, as SNS wrote it: the signature covers this text.
+    /// When the message was published, as SNS wrote it: the signature covers this text.
     pub timestamp: Cow<'a, str>,
     pub at: Timestamp,
     pub version: Version,
     pub signature: Cow<'a, str>,
-    /// The URL of the signing certificate. The signature does not cover it.
+    /// URL of the signing certificate. The signature does not cover it.
     pub certificate_url: Cow<'a, str>,
 }
 
@@ -42,7 +42,7 @@ pub enum Kind<'a> {
     Notification {
         subject: Option<Cow<'a, str>>,
     },
-    /// The topic asks for confirmation before it sends here.
+    /// The topic requests confirmation before it sends to this URL.
     SubscriptionConfirmation(Link<'a>),
     UnsubscribeConfirmation(Link<'a>),
 }
@@ -70,7 +70,7 @@ pub enum Version {
 /// Parses a body.
 ///
 /// # Errors
-/// A body that is not a valid document of SNS.
+/// The body is not a valid SNS document.
 pub fn parse(body: &[u8]) -> Result<Envelope<'_>, Refusal> {
     if body.len() > MAX_BODY_BYTES {
         return Err(Refusal::TooLarge);
@@ -81,11 +81,11 @@ pub fn parse(body: &[u8]) -> Result<Envelope<'_>, Refusal> {
 }
 
 impl Envelope<'_> {
-    /// Refuses a message from the future. The refusal is temporary: the clock of this machine may be slow. Old messages
-    /// are accepted: SNS repeats a message for an hour, and a repetition changes nothing.
+    /// Refuses a message from the future. The refusal is temporary, because this machine's clock may be slow. Old
+    /// messages are accepted: SNS repeats a message for an hour, and a repetition changes nothing.
     ///
     /// # Errors
-    /// The message's time is more than fifteen minutes ahead of `now`.
+    /// The message's time is more than 15 minutes ahead of `now`.
     pub fn check_time(&self, now: Timestamp) -> Result<(), Refusal> {
         if self.at > now.plus_millis(MAX_AHEAD_MS) {
             return Err(Refusal::TryAgain("Timestamp is in the future"));
@@ -101,7 +101,7 @@ enum FieldValue<'a> {
     Other,
 }
 
-/// The known fields of a document.
+/// Known fields of a document.
 #[derive(Debug, Default)]
 struct Fields<'a> {
     /// Fields by index: `None` when absent, `Some(None)` when null.
@@ -110,7 +110,7 @@ struct Fields<'a> {
     has_too_many: bool,
 }
 
-/// One known field: its index in [`Fields`], and the reasons of a refusal when it is absent or not a string.
+/// A known field: its index in [`Fields`], and the reasons for a refusal if it is missing or not a string.
 struct Name {
     index: usize,
     missing: &'static str,
@@ -124,7 +124,7 @@ macro_rules! names {
             missing: concat!($name, " is missing"),
             not_a_string: concat!($name, " is not a string"),
         };)*
-        /// The names of the fields, by index.
+        /// Names of the fields, by index.
         const NAMES: &[&str] = &[$($name),*];
     };
 }
@@ -204,7 +204,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// An optional text: null means absent.
+    /// Returns an optional string field; null counts as absent.
     fn optional(&mut self, name: &Name) -> Result<Option<Cow<'a, str>>, Refusal> {
         match self
             .slots
@@ -220,14 +220,14 @@ impl<'a> Fields<'a> {
 }
 
 fn check_message_id(text: &str) -> Result<(), Refusal> {
-    // Of the forms that the parser accepts, only the hyphenated one has 36 characters.
+    // Of the formats that the parser accepts, only the hyphenated one has 36 characters.
     if text.len() == 36 && Uuid::try_parse(text).is_ok() {
         return Ok(());
     }
     Err(Refusal::Invalid("MessageId is not a UUID"))
 }
 
-/// Parses `2026-01-31T12:00:00.000Z`; no other form is accepted, and the fraction is optional.
+/// Parses `2026-01-31T12:00:00.000Z`. The fraction is optional; no other format is accepted.
 fn instant(text: &str) -> Option<Timestamp> {
     const SHAPE: &[u8; 19] = b"0000-00-00T00:00:00";
     let bytes = text.as_bytes();
@@ -286,7 +286,7 @@ impl<'de> Visitor<'de> for FieldsVisitor {
     }
 }
 
-/// Reads a value without keeping one that is not a string: a message is not verified yet.
+/// Reads a value but stores it only if it is a string, because the message is not verified yet.
 struct FoundVisitor;
 
 impl<'de> Visitor<'de> for FoundVisitor {

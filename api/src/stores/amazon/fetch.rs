@@ -1,5 +1,5 @@
-//! The outgoing requests: the GET of a signing certificate and the GET that confirms a subscription. `certificate` and
-//! `topic` check their URLs before they are requested.
+//! Outgoing requests: the GETs that fetch a signing certificate and confirm a subscription. `certificate` and `topic`
+//! check the URLs first.
 
 use futures::future::BoxFuture;
 use std::time::Duration;
@@ -9,36 +9,36 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_ANSWER_BYTES: usize = super::certificate::MAX_CERTIFICATE_BYTES;
 
-/// Why a GET failed. The texts contain no URL: the URL that confirms a subscription is a secret.
+/// Why a GET failed. The texts contain no URL, because the URL that confirms a subscription is a secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FetchError {
-    /// No answer, or not 200; a later attempt may succeed.
+    /// No response, or a status other than 200; a later attempt may succeed.
     #[error("SNS returned an unexpected response: {0}")]
     Unavailable(String),
-    /// The answer is longer than the limit.
+    /// The response is longer than the limit.
     #[error("SNS responded with more than {MAX_ANSWER_BYTES} bytes")]
     TooLong,
-    /// The URL is not one of SNS, so it was not requested.
+    /// The URL is not an SNS URL, so it was not requested.
     #[error(
         "the URL is not an SNS URL (expected https://sns.REGION.amazonaws.com/?Action=ConfirmSubscription…)"
     )]
     Forbidden,
 }
 
-/// Sends a GET to SNS. Tests replace it by a double.
+/// Sends GETs to SNS. Tests replace it with a test double.
 pub trait Fetch: Send + Sync + 'static {
-    /// Sends a GET, and returns the body of a 200 answer.
+    /// Sends a GET and returns the body of a 200 response.
     fn get<'a>(&'a self, url: &'a str) -> BoxFuture<'a, Result<Vec<u8>, FetchError>>;
 }
 
-/// Fetches certificates and links over HTTPS.
+/// Fetches certificates and confirmation links over HTTPS.
 pub struct Https {
     client: reqwest::Client,
 }
 
 impl Https {
-    /// A client that follows no redirect and uses neither a proxy nor plain HTTP. The process must have installed its
-    /// TLS provider before.
+    /// Returns a client that follows no redirects and uses neither a proxy nor plain HTTP. The process must have
+    /// installed its TLS provider before.
     ///
     /// # Errors
     /// The machine's root certificates cannot be read.

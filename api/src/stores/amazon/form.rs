@@ -1,10 +1,10 @@
-//! The form of an Amazon platform, and the steps in Amazon's Developer Console.
+//! The form of an Amazon platform, with the steps in Amazon's Developer Console.
 
 use protocols::form::{Entry, Form, Input, NAME, Step};
 
 const CONSOLE: &str = "https://developer.amazon.com/apps-and-games/console/apps/list.html";
 
-/// The form of a platform of this store.
+/// Returns the form of an Amazon platform.
 pub fn form() -> Form {
     Form {
         name: super::STORE,

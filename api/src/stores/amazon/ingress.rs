@@ -1,4 +1,4 @@
-//! The ingress of Amazon, in the interface of all stores.
+//! Amazon's ingress, as the interface that all stores share.
 
 use super::topic::Arn;
 use super::{Amazon, STORE, sample};
@@ -56,7 +56,7 @@ impl Topics for Amazon {
         })
     }
 
-    /// Twelve digits: the id of an AWS account.
+    /// Returns the id of the AWS account that owns the topic: twelve digits.
     fn account(&self, name: &str) -> Option<String> {
         Arn::read(name).ok().map(|arn| arn.account.to_owned())
     }

@@ -1,5 +1,5 @@
-//! The signing keys: those of the settings, and those that are fetched and cached. All messages that wait for the same
-//! key share one fetch. Failures are not cached.
+//! Signing keys: those from the settings, and those that are fetched and cached. Messages that wait for the same key
+//! share one fetch. Failures are not cached.
 
 use super::certificate::SigningKey;
 use super::fetch::{Fetch, FetchError};
@@ -10,7 +10,7 @@ use futures::future::{BoxFuture, Shared};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-/// Maximum number of cached keys. AWS rotates about once a year per region.
+/// Maximum number of cached keys. AWS rotates the keys about once a year in each region.
 const MAX_KEYS: usize = 64;
 const MAX_FETCHES: usize = 16;
 const BUSY: Refusal = Refusal::TryAgain("too many certificates are being fetched");
@@ -20,7 +20,7 @@ type Fetched = Result<Arc<SigningKey>, Refusal>;
 /// A running fetch, which several messages can await.
 type SharedFetch = Shared<BoxFuture<'static, Fetched>>;
 
-/// The keys, by certificate URL. Clones share them.
+/// Signing keys by certificate URL. Clones share them.
 #[derive(Clone)]
 pub struct Keyring {
     inner: Arc<Inner>,
@@ -34,7 +34,7 @@ struct Inner {
 }
 
 impl Keyring {
-    /// A keyring that keeps the `preloaded` keys forever and fetches all others.
+    /// Returns a keyring that keeps the `preloaded` keys permanently and fetches all others.
     pub fn new(preloaded: HashMap<String, Arc<SigningKey>>, fetch: Arc<dyn Fetch>) -> Self {
         let inner = Inner {
             preloaded,
@@ -47,12 +47,12 @@ impl Keyring {
         }
     }
 
-    /// The key behind a URL that `certificate::check_url` has passed.
+    /// Returns the key for a URL that `certificate::check_url` has accepted.
     ///
     /// # Errors
-    /// [`Refusal::TryAgain`] when too many fetches run, the host does not answer or answers no certificate, or the
-    /// certificate is not valid at `now`. [`Refusal::Invalid`] when the certificate may not sign for the region, or its
-    /// key is weak.
+    /// [`Refusal::TryAgain`] if too many fetches are running, the host does not respond or its response is not a
+    /// certificate, or the certificate is not valid at `now`. [`Refusal::Invalid`] if the certificate may not sign for
+    /// the region or its key is weak.
     pub async fn key(&self, url: &str, region: &str, now: Timestamp) -> Fetched {
         let key = match self.available(url, now) {
             Some(key) => key,
@@ -62,7 +62,7 @@ impl Keyring {
         Ok(key)
     }
 
-    /// The key of a URL if no fetch is needed.
+    /// Returns the key for a URL if no fetch is needed.
     fn available(&self, url: &str, now: Timestamp) -> Option<Arc<SigningKey>> {
         if let Some(key) = self.inner.preloaded.get(url) {
             return Some(key.clone());
@@ -75,14 +75,14 @@ impl Keyring {
         cached.get(url).filter(|key| !key.has_expired(now)).cloned()
     }
 
-    /// Joins the running fetch of this URL, or starts one. It runs as a task of its own: a sender that disconnects does
-    /// not cancel it for the others.
+    /// Joins the running fetch of this URL, or starts one. The fetch runs as a separate task, so that a sender that
+    /// disconnects does not cancel it for the others.
     fn join_fetch(&self, url: &str, region: &str, now: Timestamp) -> Result<SharedFetch, Refusal> {
         let mut running = self.inner.running();
         if let Some(fetch) = running.get(url) {
             return Ok(fetch.clone());
         }
-        // A fetch may have finished between the check of the keys and the lock.
+        // A fetch may have finished between the lookup of the key and the lock.
         if let Some(key) = self.available(url, now) {
             return Ok(futures::future::ready(Ok(key)).boxed().shared());
         }
@@ -135,7 +135,7 @@ impl Inner {
         fetched
     }
 
-    /// Adds a key to the cache; a full cache first drops the key that expires first.
+    /// Adds a key to the cache. A full cache first drops the key that expires earliest.
     fn cache(&self, url: &str, key: Arc<SigningKey>) {
         let mut cached = self.cached.write().unwrap_or_else(PoisonError::into_inner);
         if cached.len() >= MAX_KEYS {
@@ -149,7 +149,7 @@ impl Inner {
     }
 }
 
-/// Removes a fetch from the running ones when it ends, also by a panic.
+/// Removes a fetch from the running ones when it ends, even by a panic.
 struct RunningFetch<'a> {
     inner: &'a Inner,
     url: &'a str,

@@ -1,4 +1,4 @@
-//! Maps a message of Amazon to rows of the inbox: one notification for each receipt in it.
+//! Maps an Amazon message to rows of the inbox: one notification for each receipt in it.
 
 use super::envelope::{Envelope, MAX_AHEAD_MS};
 use super::notification::{Rtn, Unreadable};
@@ -6,9 +6,10 @@ use domain::{CollapseKey, Notification, NotificationKind, Outcome, Timestamp};
 use serde_json::Value;
 use storage::{Handling, NewNotification, Platform, STATED_TIME};
 
-/// How many bytes of a message that cannot be read are stored; a notification of Amazon has one or two thousand.
+/// Maximum number of bytes that are stored of an unreadable message; a notification from Amazon has one or two
+/// thousand.
 const MAX_RAW_BYTES: usize = 16 * 1024;
-/// The beginning of 2010: Amazon's store is younger.
+/// The beginning of 2010, before Amazon's store existed.
 const EARLIEST: Timestamp = Timestamp::from_millis(1_262_304_000_000);
 
 /// Maps Amazon's type to a kind of notification.
@@ -34,9 +35,9 @@ pub fn kind(store_type: &str) -> NotificationKind {
     }
 }
 
-/// The rows of a message that could be read: two for an immediate plan change that names the old receipt, otherwise
-/// one. A message of another app's package is one row, which gets the outcome `refused` at once. `now` is the time of
-/// acceptance.
+/// Returns the rows for a readable message: two for an immediate plan change that names the old receipt, otherwise one.
+/// A message for another app's package becomes one row, which gets the outcome `refused` immediately. `now` is the time
+/// of acceptance.
 pub fn rows(
     platform: &Platform,
     envelope: &Envelope<'_>,
@@ -66,7 +67,7 @@ pub fn rows(
     rows
 }
 
-/// Whether a notification takes access away: with `flush_on_revoke` it is settled without a window.
+/// Returns whether a notification takes access away. With `flush_on_revoke`, it is settled without a window.
 const fn is_revocation(kind: NotificationKind) -> bool {
     matches!(
         kind,
@@ -97,7 +98,8 @@ impl RowBuilder<'_> {
             receipt_id: receipt_id.to_owned(),
             kind,
             store_type: self.rtn.store_type.clone(),
-            // Without a `timestamp` that can be true, the time of publishing: 6 s later in Amazon's own sample.
+            // Without a plausible `timestamp`, the time of publishing is used, which is 6 s later in Amazon's own
+            // sample.
             store_time: self
                 .rtn
                 .at
@@ -116,13 +118,13 @@ impl RowBuilder<'_> {
 }
 
 impl RowBuilder<'_> {
-    /// Whether something can have happened at this time: not before Amazon's store existed, and not later than our clock,
-    /// give or take what the envelope's time may be ahead. It can be later than the envelope: Amazon's samples are.
+    /// Returns whether a time is plausible: not before Amazon's store existed, and no further ahead of our clock than
+    /// the envelope's time may be. It may be later than the envelope's time, as in Amazon's samples.
     fn can_be_true(&self, at: Timestamp) -> bool {
         (EARLIEST..=self.now.plus_millis(MAX_AHEAD_MS)).contains(&at)
     }
 
-    /// The body with the `timestamp` of the message, if that cannot be true.
+    /// Returns the body together with the message's `timestamp`, if that is not plausible.
     fn stated(&self, notification: &Notification) -> Option<String> {
         let stated = self.rtn.at.filter(|at| !self.can_be_true(*at))?;
         let mut body = serde_json::to_value(notification).unwrap_or_default();
@@ -133,13 +135,13 @@ impl RowBuilder<'_> {
     }
 }
 
-/// The row of a message about another app's package.
+/// Returns the row for a message about another app's package.
 fn foreign(platform: &Platform, envelope: &Envelope<'_>, rtn: &Rtn) -> NewNotification {
     let reason = format!(
         "appPackageName is `{}`, expected `{}`",
         rtn.package_name, platform.settings.package_name
     );
-    // It has no store time: otherwise a later notification for the right package would count as its duplicate.
+    // No store time: with one, a later notification for the right package would count as a duplicate of this row.
     NewNotification {
         receipt_id: rtn.receipt_id.clone(),
         app_user_id: rtn.app_user_id.clone(),
@@ -152,7 +154,7 @@ fn foreign(platform: &Platform, envelope: &Envelope<'_>, rtn: &Rtn) -> NewNotifi
     }
 }
 
-/// The row of a message that could not be read, with the beginning of the raw message as its body.
+/// Returns the row for an unreadable message. Its body is the beginning of the raw message.
 pub fn unreadable(
     platform: &Platform,
     envelope: &Envelope<'_>,
@@ -174,7 +176,7 @@ pub fn unreadable(
     }
 }
 
-/// A row without a body that already has its outcome and belongs to no purchase.
+/// Returns a row without a body that already has its outcome and belongs to no purchase.
 fn closed_row(
     platform: &Platform,
     envelope: &Envelope<'_>,

@@ -1,8 +1,8 @@
 //! The ingress of the Amazon Appstore: Real-Time Notifications, which arrive through SNS over HTTPS.
 //!
 //! envelope → topic → certificate → signature → notification → mapping → inbox. Only this file, `subscription`,
-//! `keyring` and `fetch` do I/O; `settings` reads files at the start; all others are pure. Nothing is
-//! stored before the signature is verified, and no certificate is fetched for a topic that may not send here.
+//! `keyring` and `fetch` do I/O, and `settings` reads files at startup; everything else is pure. Nothing is stored
+//! before the signature is verified, and no certificate is fetched for a topic that may not send to the platform.
 
 pub mod certificate;
 pub mod command;
@@ -46,10 +46,10 @@ use std::sync::Arc;
 use storage::{Handling, Platform, Recipient, Store};
 use topic::{Arn, TopicAction, TopicStatus};
 
-/// This store's name on a platform.
+/// Name of Amazon as a platform's store.
 pub const STORE: &str = "amazon";
 
-/// This store in the list of stores.
+/// Amazon's entry in the list of stores.
 pub const ENTRY: StoreEntry = StoreEntry {
     name: STORE,
     title: "Amazon",
@@ -65,17 +65,17 @@ pub const ENTRY: StoreEntry = StoreEntry {
     demo: Some(sample::DEMO),
 };
 
-/// The alarm about a message of another app: its kind and detail. The detail has nothing that the sender wrote.
+/// Alarm about a message for another app: its kind and detail. The detail contains nothing from the message.
 const FOREIGN_PACKAGE: Alarm = Alarm {
     kind: "foreign_package",
     detail: "a notification belongs to another app than the platform's: `settle notification show MESSAGE_ID` shows its \
              package name",
 };
 
-/// A message that is older than this is logged: SNS repeats a message for an hour at most.
+/// Age in milliseconds above which a message is logged: SNS repeats a message for an hour at most.
 const OLD_MS: i64 = 3_600_000;
 
-/// The state of the ingress. Shared by all requests.
+/// State of the ingress, shared by all requests.
 pub struct Amazon {
     settings: Settings,
     keyring: Keyring,
@@ -84,7 +84,7 @@ pub struct Amazon {
     samples: Option<Samples>,
 }
 
-/// One message whose signature is verified.
+/// A message whose signature is verified.
 #[derive(Clone, Copy)]
 struct Received<'a> {
     intake: Intake<'a>,
@@ -92,14 +92,14 @@ struct Received<'a> {
     envelope: &'a Envelope<'a>,
     arn: Arn<'a>,
     topic_status: TopicStatus,
-    /// Whether the key of samples signed it.
+    /// Whether the sample key signed the message.
     is_sample: bool,
     /// When the request arrived.
     now: Timestamp,
 }
 
 impl Amazon {
-    /// An ingress that sends over HTTPS. The process must have installed its TLS provider before.
+    /// Returns an ingress that sends its requests over HTTPS. The process must have installed its TLS provider before.
     ///
     /// # Errors
     /// A setting is invalid.
@@ -111,7 +111,7 @@ impl Amazon {
         Self::with_fetch(settings, Arc::new(https))
     }
 
-    /// An ingress with another `Fetch`, for tests.
+    /// Returns an ingress with a different `Fetch`, for tests.
     ///
     /// # Errors
     /// A setting is invalid.
@@ -126,10 +126,10 @@ impl Amazon {
         })
     }
 
-    /// The ingress that also accepts samples, on every platform.
+    /// Returns the ingress with samples accepted on every platform.
     ///
     /// # Errors
-    /// The certificate of samples is invalid.
+    /// The sample certificate is invalid.
     pub fn with_samples(self, samples: &SampleKey) -> Result<Self, Invalid> {
         Ok(Self {
             samples: Some(Samples::of(samples)?),
@@ -137,7 +137,7 @@ impl Amazon {
         })
     }
 
-    /// Receives one request of SNS. The answer 200 means that all its notifications are durably stored.
+    /// Handles one request from SNS. The response 200 means that all its notifications are durably stored.
     pub async fn receive(&self, intake: Intake<'_>, ingress_key: &str, body: &[u8]) -> Answer {
         let store = intake.store;
         let now = (self.settings.clock)();
@@ -169,16 +169,16 @@ impl Amazon {
     /// Checks that a platform has an ingress key.
     ///
     /// # Errors
-    /// The answer to a message with this key.
+    /// The response to a message with this key.
     pub async fn check_key(&self, store: &Store, ingress_key: &str) -> Result<(), Answer> {
         let now = (self.settings.clock)();
         self.inbox.check_key(store, ingress_key, now).await
     }
 
-    /// Confirms a subscription: sends a GET to its subscribe URL.
+    /// Confirms a subscription with a GET to its subscribe URL.
     ///
     /// # Errors
-    /// `Forbidden` when the URL does not confirm a subscription at SNS; otherwise SNS failed, and may succeed later.
+    /// `Forbidden` if the URL does not confirm a subscription at SNS; otherwise SNS failed, and may succeed later.
     pub async fn visit(&self, subscribe_url: &SecretString) -> Result<(), FetchError> {
         let url = subscribe_url.expose_secret();
         if !topic::is_subscribe_url(url) {
@@ -222,7 +222,7 @@ impl Amazon {
             return Err(sample::FOREIGN);
         }
         let mut topic_status = topic::status(&recipient.topics, arn.text);
-        // The cached state is enough for notifications of pinned topics. Everything else needs the current state.
+        // The cached state is enough for notifications from pinned topics. Everything else needs the current state.
         if topic_status != TopicStatus::Pinned
             || matches!(envelope.kind, Kind::SubscriptionConfirmation(_))
         {
@@ -263,11 +263,11 @@ impl Amazon {
     }
 }
 
-/// Verifies a message from a file with a certificate from a file, for `settle amazon verify`. It makes all checks of
-/// the ingress, except whether a platform follows the topic.
+/// Verifies a message file with a certificate file, for `settle amazon verify`. Makes all checks of the ingress, except
+/// whether a platform follows the topic.
 ///
 /// # Errors
-/// The refusal with its stable reason.
+/// The refusal, with its stable reason.
 pub fn verify_file(message: &[u8], certificate_pem: &[u8], at: Timestamp) -> Result<(), Refusal> {
     let envelope = envelope::parse(message)?;
     let arn = Arn::parse(&envelope.topic_arn)?;
@@ -279,7 +279,7 @@ pub fn verify_file(message: &[u8], certificate_pem: &[u8], at: Timestamp) -> Res
     envelope.check_time(at)
 }
 
-/// The answer to a message that is refused, which is counted and logged.
+/// Counts and logs a refused message, and returns the response.
 fn refused(refusal: Refusal) -> Answer {
     let answer = Answer {
         status: refusal.status(),
@@ -288,7 +288,7 @@ fn refused(refusal: Refusal) -> Answer {
     inbox::refused(STORE, answer)
 }
 
-/// Logs a message that is older than SNS repeats.
+/// Logs a message that is older than any that SNS repeats.
 fn log_age(platform: &Platform, envelope: &Envelope<'_>, now: Timestamp) {
     let age_ms = now.millis_since(envelope.at);
     if age_ms > OLD_MS {
@@ -297,9 +297,9 @@ fn log_age(platform: &Platform, envelope: &Envelope<'_>, now: Timestamp) {
 }
 
 impl Amazon {
-    /// Stores the notifications of a message, then passes them to the dispatcher. Every message of a topic that may send is
-    /// stored and answered 200, even if its content cannot be read. Of a topic that waits for approval, only messages about
-    /// the platform's own app are stored.
+    /// Stores the notifications of a message, then passes them to the dispatcher. A message from a topic that may send
+    /// is always stored and answered with 200, even if its content is unreadable. From a topic that awaits approval,
+    /// only messages about the platform's own app are stored.
     async fn accept(
         &self,
         received: Received<'_>,
@@ -350,7 +350,7 @@ impl Amazon {
         let stored = self.inbox.accept(intake, platform, message).await;
         let stored = stored.map_err(Refusal::TryAgain)?;
         for topic in stored.waiting {
-            // The request that stored it may have died before it saw the decision about its topic.
+            // The request that stored this message may have failed before it applied the decision about the topic.
             subscription::catch_up(received, topic).await?;
         }
         Ok(if stored.is_new {
@@ -360,8 +360,8 @@ impl Amazon {
         })
     }
 
-    /// Stores the notifications of a topic that waits for approval. An admin may decide between the check of the topic and
-    /// the insert, and that decision would miss these rows. So the topic is checked again after the insert.
+    /// Stores the notifications of a topic that awaits approval. If an operator decides between the check of the topic
+    /// and the insert, the decision misses these rows, so the topic is checked again after the insert.
     async fn accept_waiting(
         &self,
         received: Received<'_>,
@@ -384,7 +384,7 @@ impl Amazon {
     }
 }
 
-/// The refusal for an error of the database: temporary, so SNS repeats the message.
+/// Returns the refusal for a database error: temporary, so that SNS repeats the message.
 fn storage_failed(error: &storage::Error) -> Refusal {
     Refusal::TryAgain(crate::stores::ingress::storage_failed(STORE, error))
 }

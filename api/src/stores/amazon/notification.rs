@@ -1,5 +1,5 @@
-//! Amazon's Real-Time Notification inside a message, parsed leniently. The message is signed, so Amazon wrote it, and
-//! Amazon's documentation shows samples that are not valid JSON or differ from its own description.
+//! Amazon's Real-Time Notification inside a message, parsed leniently: the signature proves that Amazon wrote it, and
+//! the samples in Amazon's documentation are partly not valid JSON or contradict its description.
 //! <https://developer.amazon.com/docs/in-app-purchasing/rtn-example.html>
 
 use domain::Timestamp;
@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 const MAX_RECEIPT_CHARS: usize = 200;
 const MAX_USER_CHARS: usize = 128;
-/// Amazon's longest type has 41 characters. The type is in an index, so its length must have a limit.
+/// Amazon's longest type has 41 characters. The type is part of an index, so its length must be limited.
 const MAX_TYPE_CHARS: usize = 128;
 const MAX_PACKAGE_CHARS: usize = 255;
 
@@ -24,26 +24,26 @@ pub struct Rtn {
     pub app_user_id: Option<String>,
     /// `relatedReceipts.cancelledReceiptId`
     pub cancelled_receipt_id: Option<String>,
-    /// `timestamp`; `None` when absent, and the time of the envelope is used instead.
+    /// `timestamp`; `None` if absent, in which case the envelope's time is used.
     pub at: Option<Timestamp>,
     /// `betaProductTransaction`, or its older name `betaProduct`
     pub is_test: bool,
 }
 
-/// A signed message that cannot be read.
+/// A signed message that is unreadable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unreadable {
-    /// Which field is wrong, and how.
+    /// Invalid field, and what is wrong with it.
     pub reason: &'static str,
-    /// The type of the notification; empty when it could not be read either.
+    /// Type of the notification; empty if that is unreadable too.
     pub store_type: String,
 }
 
 /// Parses a message.
 ///
 /// # Errors
-/// The message is not a JSON object; the receipt, type or package name is absent, too long or has control characters;
-/// or `appUserId` is present and not valid.
+/// The message is not a JSON object; the receipt, type or package name is missing, too long or has control characters;
+/// or `appUserId` is present but invalid.
 pub fn read(message: &str) -> Result<Rtn, Unreadable> {
     let fields = object(message).ok_or(Unreadable {
         reason: "message is not a JSON object",
@@ -82,8 +82,8 @@ pub fn read(message: &str) -> Result<Rtn, Unreadable> {
     })
 }
 
-/// Parses a JSON object; if that fails, parses it again without trailing commas, which Amazon's own samples have,
-/// and without values that no parser takes.
+/// Parses a JSON object. If that fails, parses it again without trailing commas, which Amazon's own samples have, and
+/// without values that no parser accepts.
 fn object(message: &str) -> Option<Map<String, Value>> {
     let lenient = || readable_json(&without_trailing_commas(message));
     serde_json::from_str(message)
@@ -109,19 +109,20 @@ fn without_trailing_commas(text: &str) -> String {
     clean
 }
 
-/// Whether the next character that is not a space closes an object or array.
+/// Returns whether the next non-whitespace character closes an object or array.
 fn closes_next(rest: &str) -> bool {
     rest.trim_start_matches([' ', '\t', '\r', '\n'])
         .starts_with(['}', ']'])
 }
 
-/// A string of 1 to `max_chars` characters without control characters. Ids have none, and PostgreSQL cannot store NUL.
+/// Returns a string of 1 to `max_chars` characters without control characters. Ids have no control characters, and
+/// PostgreSQL cannot store NUL.
 fn text(fields: &Map<String, Value>, name: &str, max_chars: usize) -> Option<String> {
     let text = fields.get(name)?.as_str()?;
     is_plain(text, max_chars).then(|| text.to_owned())
 }
 
-/// An integer of 64 bits; also as a string, or as a number such as `1.0`.
+/// Returns a 64-bit integer, which may be written as a string or as a number such as `1.0`.
 fn integer(value: &Value) -> Option<i64> {
     match value {
         Value::Number(number) => number.as_i64().or_else(|| whole(number.as_f64()?)),

@@ -1,12 +1,12 @@
-//! Why a message is not accepted. The variant decides the status of the answer. The reason is a metric's label and the
-//! answer's text, so it is stable.
+//! Why a message is refused. The variant decides the status of the response. The reason is the response's text and a
+//! metric's label, so it is stable.
 
 use crate::stores::recipient::{MISSING_KEY, NoRecipient, UNKNOWN_KEY};
 
-/// Why a message is not accepted.
+/// Why a message is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// The message can never be accepted: a field is wrong, or the certificate or signature is.
+    /// The message can never be accepted, because a field, the certificate or the signature is invalid.
     #[error("{0}")]
     Invalid(&'static str),
     /// The topic may not send to this platform.
@@ -15,10 +15,10 @@ pub enum Refusal {
     /// No platform has this ingress key.
     #[error("{UNKNOWN_KEY}")]
     UnknownIngress,
-    /// No platform was found, and this process lacks a key with which ingress keys are hashed.
+    /// No platform was found, and this process lacks one of the keys with which ingress keys are hashed.
     #[error("{MISSING_KEY}")]
     MissingKey,
-    /// The body exceeds the body limit.
+    /// The body exceeds its size limit.
     #[error("{TOO_LARGE}")]
     TooLarge,
     /// A temporary failure of settle or SNS; SNS repeats the message.
@@ -39,7 +39,7 @@ impl From<NoRecipient> for Refusal {
 }
 
 impl Refusal {
-    /// The status of the answer. SNS drops a message for good on 4xx and repeats it on 503.
+    /// Returns the status of the response. SNS drops a message permanently on 4xx and repeats it on 503.
     pub const fn status(self) -> u16 {
         match self {
             Self::Invalid(_) => 400,
@@ -50,7 +50,7 @@ impl Refusal {
         }
     }
 
-    /// The stable reason, as a metric's label.
+    /// Returns the stable reason, used as a metric's label.
     pub const fn reason(self) -> &'static str {
         match self {
             Self::Invalid(reason) | Self::TopicNotAllowed(reason) | Self::TryAgain(reason) => {

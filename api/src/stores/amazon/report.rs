@@ -1,9 +1,9 @@
-//! The sales report of the Developer Console and the Reporting API: transactions of one month as CSV.
+//! Sales reports of the Developer Console and the Reporting API: one month's transactions as CSV.
 //!
-//! This module is pure. Columns are found by their names, which differ in case, spaces and brackets between reports
-//! (`Sales Price`, `Sales Price (Marketplace Currency)`); columns that are not in [`COLUMNS`] are ignored. Source:
-//! <https://developer.amazon.com/docs/reports-promo/sales-reports.html>. A summary report of 2017 or earlier has no
-//! transactions, so it is refused: required columns are missing.
+//! This module is pure. Columns are found by name; the names differ between reports in case, spaces and brackets
+//! (`Sales Price`, `Sales Price (Marketplace Currency)`), and columns that are not in [`COLUMNS`] are ignored. Source:
+//! <https://developer.amazon.com/docs/reports-promo/sales-reports.html>. A summary report from 2017 or earlier lists no
+//! transactions, and is refused because required columns are missing.
 
 use domain::Timestamp;
 use domain::payment::SaleKind;
@@ -13,7 +13,7 @@ use jiff::tz::{Offset, TimeZone};
 use std::fmt;
 use storage::NewSale;
 
-/// The columns that are read. All except the last are required.
+/// Columns that are read. All except the last are required.
 pub const COLUMNS: [&str; 8] = [
     "Transaction Id",
     "Transaction Time",
@@ -27,7 +27,7 @@ pub const COLUMNS: [&str; 8] = [
 const REQUIRED: usize = 7;
 /// Maximum length of a SKU or id, in bytes.
 const MAX_BYTES: usize = 1000;
-/// The time zones that reports use, with their offset from UTC in minutes.
+/// Time zones that reports use, with their offset from UTC in minutes.
 const ZONES: [(&str, i32); 22] = [
     ("UTC", 0),
     ("GMT", 0),
@@ -55,19 +55,19 @@ const ZONES: [(&str, i32); 22] = [
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
-    /// The transactions, each with its line number, from 1.
+    /// Transactions, each with its line number, from 1.
     pub sales: Vec<(u64, NewSale)>,
-    /// Number of lines of free trials, in which nothing was paid.
+    /// Number of lines for free trials, in which nothing was paid.
     pub trials: u64,
-    /// Number of lines without a receipt: sales of the app itself, and not of products in it.
+    /// Number of lines without a receipt: sales of the app itself, not of products in it.
     pub without_receipt: u64,
 }
 
-/// A place of a report that is wrong.
+/// An error in a report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wrong {
     pub line: u64,
-    /// The column; empty for the line as a whole.
+    /// Name of the column; empty if the error concerns the whole line.
     pub column: &'static str,
     pub expected: String,
 }
@@ -88,7 +88,7 @@ impl fmt::Display for Wrong {
 /// Parses a report.
 ///
 /// # Errors
-/// Every wrong place of the report, by line and column. A report with a wrong line is refused as a whole.
+/// Every error in the report, by line and column. A report with an invalid line is refused as a whole.
 pub fn read(bytes: &[u8]) -> Result<Report, Vec<Wrong>> {
     let whole = |expected: &str| {
         vec![Wrong {
@@ -153,8 +153,8 @@ pub fn read(bytes: &[u8]) -> Result<Report, Vec<Wrong>> {
     }
 }
 
-/// The line number of a record, from 1. The parser's position can be before the previous line's end and before empty
-/// lines, so these are skipped.
+/// Returns the line number of a record, from 1. The parser's position can be before the end of the previous line and
+/// before empty lines, so line breaks are skipped.
 fn line(text: &str, ends: &[usize], position: &csv::Position) -> u64 {
     let start = usize::try_from(position.byte()).unwrap_or(usize::MAX);
     let rest = text.as_bytes().get(start..).unwrap_or_default();
@@ -189,7 +189,7 @@ pub fn write<'s>(sales: impl Iterator<Item = &'s NewSale>) -> Vec<u8> {
     writer.into_inner().unwrap_or_default()
 }
 
-/// The position of each of [`COLUMNS`] in the report; `None` when it is absent.
+/// Returns the index of each of [`COLUMNS`] in the report; `None` if the optional column is absent.
 fn places(header: &csv::StringRecord) -> Result<[Option<usize>; COLUMNS.len()], Vec<Wrong>> {
     let names: Vec<String> = header.iter().map(plain).collect();
     let places = COLUMNS.map(|column| {
@@ -221,7 +221,7 @@ fn places(header: &csv::StringRecord) -> Result<[Option<usize>; COLUMNS.len()], 
     }
 }
 
-/// A column's name in lower case, without spaces and punctuation.
+/// Returns a column's name in lower case, without spaces and punctuation.
 fn plain(name: &str) -> String {
     name.chars()
         .filter(char::is_ascii_alphanumeric)
@@ -261,7 +261,7 @@ impl Cells<'_> {
         }
     }
 
-    /// Whether this is a charge of nothing, which is a trial. The column that names trials may be absent.
+    /// Returns whether this is a charge of zero, which is a trial. The column that marks trials may be absent.
     fn is_free_charge(&self) -> bool {
         let is_free = decimal(self.cell(6)).is_some_and(|price| price.is_zero());
         is_free && self.cell(2).parse() == Ok(SaleKind::Charge)
@@ -304,7 +304,8 @@ impl Cells<'_> {
         })
     }
 
-    /// The price without its sign: some reports have negative refunds, but the transaction's type already shows that.
+    /// Returns the price without its sign: some reports have negative refunds, but the transaction's type already marks
+    /// a refund.
     fn price(&mut self, column: usize) -> String {
         let text = self.cell(column).to_owned();
         match decimal(&text) {
@@ -342,7 +343,7 @@ impl Cells<'_> {
     }
 }
 
-/// Parses RFC 3339, or a date and a time of day with the name of a zone behind it; without a name the zone is UTC.
+/// Parses RFC 3339, or a date and a time of day followed by the name of a time zone; UTC if there is none.
 fn time(text: &str) -> Option<Timestamp> {
     if let Ok(time) = text.parse() {
         return Some(time);

@@ -1,5 +1,6 @@
-//! Samples: signed notifications of invented purchases. Under `settle run` they are accepted from the sample key of the
-//! data directory, for every platform: they are about receipts that this key minted, and count as tests.
+//! Samples: signed notifications about invented purchases. Under `settle run`, samples signed with the data directory's
+//! sample key are accepted on every platform. Their receipts must be minted with that key, and they count as test
+//! purchases.
 
 use super::certificate::SigningKey;
 use super::envelope::{Envelope, Kind, Version};
@@ -20,18 +21,18 @@ use std::sync::Arc;
 use storage::Platform;
 use url::Url;
 
-/// The topic of samples. No platform has to follow it.
+/// ARN of the topic of samples. Platforms need not follow it.
 pub const TOPIC_ARN: &str = "arn:aws:sns:us-east-1:033616359524:settle-demo";
 /// Region of samples and of their certificate URL. The certificate is loaded from the data directory, never fetched.
 pub const REGION: &str = "us-east-1";
-/// The refusal of all other messages of that topic.
+/// Refusal of all other messages from that topic.
 pub(super) const FOREIGN: Refusal = Refusal::TopicNotAllowed(
     "only the `settle run` of its own data directory, without `--no-demo`, accepts a sample",
 );
 const NOT_MINTED: Refusal =
     Refusal::Invalid("the receipt of the sample was not minted by settle sample");
 
-/// Every type that Amazon can send, with its meaning.
+/// All types that Amazon can send, with their meaning.
 pub const TYPES: &[(&str, &str)] = &[
     (
         "SUBSCRIPTION_PURCHASED",
@@ -69,13 +70,13 @@ pub const TYPES: &[(&str, &str)] = &[
     ("ENTITLEMENT_CANCELLED", "entitlement cancelled"),
 ];
 
-/// The customer of a sample that names none.
+/// The store's id of the customer in a sample that names no customer.
 const CUSTOMER: &str = "sample-customer";
 
-/// The store's name of a type, from any of its short forms.
+/// Returns the store's name of a type, given in full or as any of its short forms.
 ///
 /// # Errors
-/// There is no such type.
+/// The accepted types, if there is no such type.
 pub fn store_type(text: &str) -> Result<&'static str, String> {
     let name = text.trim().to_ascii_uppercase().replace('-', "_");
     let names = [name.clone(), format!("SUBSCRIPTION_{name}")];
@@ -87,7 +88,7 @@ pub fn store_type(text: &str) -> Result<&'static str, String> {
         .ok_or_else(|| "no such type: `settle sample --help` lists them".to_owned())
 }
 
-/// The short form of a type.
+/// Returns the short form of a type.
 pub fn short(name: &str) -> String {
     name.strip_prefix("SUBSCRIPTION_")
         .unwrap_or(name)
@@ -95,7 +96,7 @@ pub fn short(name: &str) -> String {
         .replace('_', "-")
 }
 
-/// The store's data for samples and the demo.
+/// Amazon's data for samples and the demo.
 pub const DEMO: DemoStore = DemoStore {
     types: TYPES,
     type_named: store_type,
@@ -146,7 +147,7 @@ impl SampleSigner for Signer {
     }
 }
 
-/// The key that signs samples.
+/// The key that signs samples, with its certificate.
 pub(super) struct Samples {
     pub(super) url: Url,
     pub(super) key: Arc<SigningKey>,
@@ -155,12 +156,12 @@ pub(super) struct Samples {
 }
 
 impl Samples {
-    /// Whether a message names the certificate of samples.
+    /// Returns whether a message names the certificate of samples as its own.
     pub(super) fn are_named_by(&self, envelope: &Envelope<'_>) -> bool {
         self.url.as_str() == envelope.certificate_url
     }
 
-    /// Checks that a message is a notification that this key signed, about receipts that it minted.
+    /// Checks that a message is a notification that this key signed, and that its receipts were minted with this key.
     pub(super) fn check(&self, envelope: &Envelope<'_>, now: Timestamp) -> Result<(), Refusal> {
         self.key.check_dates(now)?;
         signature::verify(envelope, &self.key.key)?;
@@ -179,10 +180,10 @@ impl Samples {
 }
 
 impl Amazon {
-    /// Signs a sample and receives it as any other message: it takes the same way.
+    /// Signs a sample and receives it in the same way as any other message.
     ///
     /// # Errors
-    /// No sample is taken, or it was refused.
+    /// This process accepts no samples, or the sample was refused.
     pub async fn sample(
         &self,
         intake: Intake<'_>,
@@ -243,7 +244,7 @@ mod tests {
 
     #[test]
     fn the_meaning_of_a_type_names_no_flag() {
-        // Pages show it, and a page has fields.
+        // Pages show the meaning too, and have fields instead of flags.
         assert!(
             TYPES.iter().all(|(_, meaning)| !meaning.contains("--")),
             "{TYPES:?}"

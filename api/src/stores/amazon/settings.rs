@@ -1,4 +1,4 @@
-//! The operator's settings of Amazon, checked at startup.
+//! The operator's settings for Amazon, validated at startup.
 
 use super::certificate::{self, SigningKey};
 use super::sample::Samples;
@@ -14,12 +14,12 @@ use url::Url;
 
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Signing certificates that are read from files instead of fetched, by their URL. The same rules apply to them as
-    /// to fetched ones.
+    /// Signing certificates that are read from files instead of being fetched, by URL. They are subject to the same
+    /// rules as fetched ones.
     pub certificates: Vec<(Url, PathBuf)>,
     /// AWS accounts whose first topic needs no approval.
     pub auto_confirm_accounts: Vec<String>,
-    /// The clock by which certificates and messages are checked.
+    /// Clock for checking certificates and messages.
     pub clock: fn() -> Timestamp,
 }
 
@@ -27,12 +27,12 @@ pub struct Settings {
 #[error("[amazon] {field}: {expected}")]
 pub struct Invalid {
     pub field: String,
-    /// Expected and found value.
+    /// Expected value, followed by the one that was found.
     pub expected: String,
 }
 
 impl Settings {
-    /// Reads and checks the certificates. Returns their keys by URL.
+    /// Reads and validates the certificates. Returns their keys by URL.
     pub(super) fn keys(&self) -> Result<HashMap<String, Arc<SigningKey>>, Invalid> {
         let mut keys = HashMap::new();
         for (url, file) in &self.certificates {
@@ -48,7 +48,7 @@ impl Settings {
 }
 
 impl Samples {
-    /// Reads the key of samples and its certificate.
+    /// Reads the sample key and its certificate.
     pub(super) fn of(samples: &SampleKey) -> Result<Self, Invalid> {
         let SampleKey {
             url,
@@ -78,7 +78,7 @@ fn invalid(url: &Url, expected: String) -> Invalid {
     }
 }
 
-/// Reads the certificate of a URL from its file.
+/// Reads the certificate for a URL from its file.
 fn key(url: &Url, file: &Path) -> Result<Arc<SigningKey>, Invalid> {
     let wrong = |why: &dyn fmt::Display| invalid(url, format!("{}: {why}", file.display()));
     let region = region(url).map_err(|expected| invalid(url, expected))?;
@@ -88,7 +88,7 @@ fn key(url: &Url, file: &Path) -> Result<Arc<SigningKey>, Invalid> {
         .map_err(|why| wrong(&why))
 }
 
-/// The region in the URL of a certificate. The URL must be one from which a certificate could be fetched.
+/// Returns the region in a certificate URL. The URL must be one that a fetched certificate could have.
 fn region(url: &Url) -> Result<String, String> {
     let shape =
         "expected https://sns.REGION.amazonaws.com/SimpleNotificationService-(32 hex digits).pem";

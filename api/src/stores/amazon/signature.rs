@@ -1,4 +1,4 @@
-//! Verifies the signature of a document.
+//! Verifies the signature of an SNS document.
 
 use super::envelope::{Envelope, Kind, Link, Version};
 use super::refusal::Refusal;
@@ -8,7 +8,7 @@ use ring::signature::{
     RSA_PKCS1_2048_8192_SHA1_FOR_LEGACY_USE_ONLY, RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey,
 };
 
-/// Maximum length of a signature: that of a key of 8192 bits.
+/// Maximum length of a signature in bytes, which is that of an 8192-bit key.
 const MAX_SIGNATURE_BYTES: usize = 1024;
 const WRONG: Refusal = Refusal::Invalid("signature is wrong");
 
@@ -41,9 +41,9 @@ pub fn verify(envelope: &Envelope<'_>, key: &[u8]) -> Result<(), Refusal> {
         .map_err(|_| WRONG)
 }
 
-/// Name and value of each signed field, in the order of AWS's page "Verifying the signatures of Amazon SNS messages".
-/// The type of the document decides which fields are signed. If the present fields decided, an attacker could move text
-/// from one field to another and keep the signature.
+/// Returns the name and value of each signed field, in the order of AWS's page "Verifying the signatures of Amazon SNS
+/// messages". The document's type determines which fields are signed. If the fields that are present determined it, an
+/// attacker could move text from one field to another and keep the signature.
 fn signed_fields<'e>(envelope: &'e Envelope<'_>) -> Vec<(&'static str, &'e str)> {
     let mut fields = Vec::with_capacity(7);
     fields.push(("Message", &*envelope.message));

@@ -1,8 +1,8 @@
-//! Signs messages as SNS does, for `settle sample` and for tests. Its certificate is self-signed, so an ingress accepts
-//! the messages only if its settings name that certificate.
+//! Signs messages in the way SNS does, for `settle sample` and for tests. The certificate is self-signed, so an ingress
+//! accepts the messages only if its settings name that certificate.
 //!
-//! On purpose, nothing is shared with `signature`: the format and order of the signed fields are written here a second
-//! time, so that a mistake in `signature` makes the verification fail.
+//! Shares no code with `signature` on purpose: the format and order of the signed fields are written a second time
+//! here, so that a mistake in `signature` makes the verification fail.
 
 use super::envelope::Version;
 use super::topic::Arn;
@@ -36,7 +36,7 @@ use x509_cert::serial_number::SerialNumber;
 use x509_cert::spki::SubjectPublicKeyInfoOwned;
 use x509_cert::time::{Time, Validity};
 
-/// The name in the certificates of all classic regions.
+/// Name in the certificates of all classic regions.
 const NAME: &str = "sns.amazonaws.com";
 
 /// A key or certificate that cannot be created or used.
@@ -57,12 +57,12 @@ pub struct Signer {
     file_name: String,
 }
 
-/// The fields that all three types of document have.
+/// Fields that all three types of document have.
 #[derive(Debug, Clone, Copy)]
 pub struct Header<'a> {
     pub message_id: Uuid,
     pub topic_arn: &'a str,
-    /// When it is published, to the millisecond.
+    /// When the message is published, to the millisecond.
     pub at: Timestamp,
     pub version: Version,
 }
@@ -86,7 +86,7 @@ pub struct Sample<'a> {
 }
 
 impl Sample<'_> {
-    /// The JSON of the notification, with its fields in the order of Amazon's own sample.
+    /// Returns the notification as JSON, with the fields in the order of Amazon's own sample.
     pub fn message(&self) -> String {
         let related = self
             .cancelled_receipt_id
@@ -109,15 +109,15 @@ impl Sample<'_> {
 }
 
 impl Signer {
-    /// A new key of 2048 bits and a certificate that is valid between two instants.
+    /// Creates a 2048-bit key and a certificate that is valid between two instants.
     ///
     /// # Errors
-    /// None can be created.
+    /// The key or certificate cannot be created.
     pub fn generate(not_before: Timestamp, not_after: Timestamp) -> Result<Self, Unusable> {
         Self::with_names(2048, &[NAME], not_before, not_after)
     }
 
-    /// A key of `bits` and a certificate with these names; the first is the common name.
+    /// Creates a key of `bits` and a certificate with these names; the first is the common name.
     pub(super) fn with_names(
         bits: usize,
         names: &[&str],
@@ -138,7 +138,7 @@ impl Signer {
     /// Reads a key and its certificate from PEM.
     ///
     /// # Errors
-    /// They are not PEM, or do not belong together.
+    /// One of them is not PEM, or they do not belong together.
     pub fn load(key_pem: &[u8], certificate_pem: &[u8]) -> Result<Self, Unusable> {
         let key = RsaPrivateKey::from_pkcs8_pem(std::str::from_utf8(key_pem).map_err(unusable)?)
             .map_err(unusable)?;
@@ -162,10 +162,10 @@ impl Signer {
         })
     }
 
-    /// The private key as PEM, to store it between runs.
+    /// Returns the private key as PEM, to store it between runs.
     ///
     /// # Errors
-    /// It cannot be written.
+    /// The key cannot be encoded.
     pub fn key_pem(&self) -> Result<Vec<u8>, Unusable> {
         Ok(self
             .key
@@ -175,20 +175,20 @@ impl Signer {
             .to_vec())
     }
 
-    /// The mint of receipt ids for samples.
+    /// Returns a mint of receipt ids for samples.
     ///
     /// # Errors
-    /// The key cannot be written.
+    /// The key cannot be encoded.
     pub fn mint(&self) -> Result<Mint, Unusable> {
         Ok(Mint::new(
             self.key.to_pkcs8_der().map_err(unusable)?.as_bytes(),
         ))
     }
 
-    /// The certificate as PEM, for the settings.
+    /// Returns the certificate as PEM, as the settings expect it.
     ///
     /// # Errors
-    /// It cannot be written.
+    /// The certificate cannot be encoded.
     pub fn certificate_pem(&self) -> Result<Vec<u8>, Unusable> {
         Ok(self
             .certificate
@@ -197,12 +197,12 @@ impl Signer {
             .into_bytes())
     }
 
-    /// The certificate's URL in a region. Its file name contains the first half of the certificate's SHA-256.
+    /// Returns the certificate's URL in a region. The file name contains the first half of the certificate's SHA-256.
     pub fn certificate_url(&self, region: &str) -> String {
         format!("https://sns.{region}.amazonaws.com/{}", self.file_name)
     }
 
-    /// A signed notification.
+    /// Returns a signed notification.
     ///
     /// # Errors
     /// The key cannot sign.
@@ -229,7 +229,7 @@ impl Signer {
         self.document(header, &fields, Some(("UnsubscribeURL", &unsubscribe)))
     }
 
-    /// A signed SubscriptionConfirmation.
+    /// Returns a signed SubscriptionConfirmation.
     ///
     /// # Errors
     /// The key cannot sign.
@@ -248,7 +248,7 @@ impl Signer {
         )
     }
 
-    /// A signed UnsubscribeConfirmation.
+    /// Returns a signed UnsubscribeConfirmation.
     ///
     /// # Errors
     /// The key cannot sign.
@@ -302,8 +302,8 @@ impl Signer {
         self.document(header, &fields, None)
     }
 
-    /// A document with these fields and their signature. The fields are signed in the alphabetical order of their
-    /// names. The field `last` is not signed and stands at the end.
+    /// Returns a document with these fields and their signature, which covers the fields in alphabetical order of their
+    /// names. The field `last` is not signed and comes at the end.
     fn document(
         &self,
         header: &Header<'_>,
@@ -334,7 +334,7 @@ impl Signer {
         Ok(format!("{{\n{}\n}}", lines.join(",\n")))
     }
 
-    /// The signature of a text, as base64.
+    /// Returns the signature of a text, as base64.
     ///
     /// # Errors
     /// The key cannot sign.
@@ -347,7 +347,7 @@ impl Signer {
     }
 }
 
-/// The fields of a document with a subscribe URL.
+/// Fields of a document with a subscribe URL.
 struct LinkDocument<'a> {
     kind: &'a str,
     token: &'a str,
@@ -366,7 +366,7 @@ impl Header<'_> {
         format!("sns.{}.amazonaws.com", self.region())
     }
 
-    /// The time as SNS writes it, with milliseconds.
+    /// Returns the time in the format of SNS, with milliseconds.
     fn timestamp(&self) -> String {
         let mut timestamp = self.at.to_string();
         timestamp.truncate("2026-01-31T12:00:00.000".len());
@@ -379,7 +379,7 @@ fn public_key(key: &RsaPrivateKey) -> Result<SubjectPublicKeyInfoOwned, Unusable
     SubjectPublicKeyInfoOwned::try_from(der.as_bytes()).map_err(unusable)
 }
 
-/// An instant as certificates hold it: with two digits of the year until 2049.
+/// Returns an instant in the format of certificates: with a two-digit year until 2049.
 fn time(at: Timestamp) -> Result<Time, der::Error> {
     let since =
         Duration::from_secs(u64::try_from(at.micros().div_euclid(1_000_000)).unwrap_or_default());
@@ -387,7 +387,7 @@ fn time(at: Timestamp) -> Result<Time, der::Error> {
     short.or_else(|_| GeneralizedTime::from_unix_duration(since).map(Time::GeneralTime))
 }
 
-/// A certificate that the key signs itself.
+/// Returns a certificate signed with its own key.
 fn certificate(
     key: &RsaPrivateKey,
     names: &[&str],
@@ -396,7 +396,7 @@ fn certificate(
     let subject = format!("CN={}", names.first().copied().unwrap_or(NAME));
     let subject = Name::from_str(&subject).map_err(unusable)?;
     let mut serial = clock::random_bytes::<16>();
-    // Positive, and of full length.
+    // Positive, as RFC 5280 requires, and always of full length.
     serial[0] = (serial[0] & 0x7f) | 0x40;
     let serial = SerialNumber::new(&serial).map_err(unusable)?;
     let signer = SigningKey::<Sha256>::new(key.clone());

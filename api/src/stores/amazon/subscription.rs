@@ -1,6 +1,6 @@
-//! The start and the end of a topic's subscription. A new subscription is confirmed at once or waits for approval; an
-//! ended one raises an alarm. An `UnsubscribeURL` is never requested, nor is the URL in an UnsubscribeConfirmation,
-//! which would subscribe again.
+//! The beginning and end of a topic's subscription. A new subscription is confirmed immediately or awaits approval; an
+//! ended one raises an alarm. Neither an `UnsubscribeURL` nor the URL in an UnsubscribeConfirmation, which would
+//! subscribe again, is ever requested.
 
 use super::envelope::Kind;
 use super::refusal::Refusal;
@@ -12,12 +12,12 @@ use secrecy::SecretString;
 use std::sync::Arc;
 use storage::{PendingTopic, Released, Topic, TopicRequest};
 
-/// How long a confirmation token is valid, by the API reference of SNS: two days.
+/// How long a confirmation token is valid according to the SNS API reference: two days, in milliseconds.
 const TOKEN_VALID_MS: i64 = 2 * 24 * 3_600_000;
 
 impl Amazon {
-    /// Requests the subscribe URL, then pins the topic. After a crash between the two, SNS repeats the message and both
-    /// are done again.
+    /// Requests the subscribe URL, then pins the topic. After a crash in between, SNS repeats the message and both
+    /// steps run again.
     pub(super) async fn confirm(&self, received: Received<'_>) -> Result<&'static str, Refusal> {
         let Kind::SubscriptionConfirmation(link) = &received.envelope.kind else {
             return Ok("ignored");
@@ -36,7 +36,7 @@ impl Amazon {
             .pin_topic(platform, received.arn.text)
             .await;
         let (_, released) = pinned.map_err(|error| match error {
-            // An admin rejected the topic while the URL was requested.
+            // An operator rejected the topic while the URL was being requested.
             storage::Error::Conflict { .. } => Refusal::TopicNotAllowed("topic was rejected"),
             other => storage_failed(&other),
         })?;
@@ -45,8 +45,8 @@ impl Amazon {
         Ok("subscription confirmed")
     }
 
-    /// Stores the topic as pending, for an operator to approve. Requests need no authentication and can come from any
-    /// number of topics, so one alarm counts them all and names none.
+    /// Stores the topic as pending until an operator decides. Such requests need no authentication and can come from
+    /// any number of topics, so a single alarm counts them all and names none.
     pub(super) async fn request_approval(
         &self,
         received: Received<'_>,
@@ -90,7 +90,8 @@ impl Amazon {
     }
 }
 
-/// Marks the subscription of a pinned topic as ended, and raises an alarm. That of a topic without approval is no loss.
+/// Marks the subscription of a pinned topic as ended, and raises an alarm. For other topics nothing is lost, so nothing
+/// is done.
 pub(super) async fn end(received: Received<'_>) -> Result<&'static str, Refusal> {
     let platform = received.recipient.platform.id;
     if received.topic_status != TopicStatus::Pinned {
@@ -116,7 +117,8 @@ pub(super) async fn end(received: Received<'_>) -> Result<&'static str, Refusal>
     Ok("unsubscription noted")
 }
 
-/// Applies a decision about the topic to rows that were inserted after it: released rows are passed to the dispatcher.
+/// Applies a decision that was made about the topic before the rows were inserted. Released rows are passed to the
+/// dispatcher.
 pub(super) async fn catch_up(received: Received<'_>, topic: TopicId) -> Result<(), Refusal> {
     let decided = received
         .intake

@@ -1,5 +1,6 @@
-//! Which topics may send. Any AWS account can create a topic, and SNS signs its messages too. So the signature alone
-//! proves nothing: the topic must be one that the platform follows, and it is checked before anything is fetched.
+//! Decides which topics may send. Any AWS account can create a topic, and SNS signs its messages too, so a valid
+//! signature alone proves nothing. The topic must be one that the platform follows, which is checked before anything is
+//! fetched.
 
 use super::envelope::{Envelope, Kind};
 use super::refusal::Refusal;
@@ -7,13 +8,13 @@ use domain::TopicId;
 use storage::{Topic, TopicState};
 use url::Url;
 
-/// The parts of a topic's ARN, `arn:{partition}:sns:{region}:{account}:{name}`.
+/// Parts of a topic's ARN, `arn:{partition}:sns:{region}:{account}:{name}`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Arn<'a> {
     pub text: &'a str,
-    /// The region, such as `us-east-1`.
+    /// Region of the topic, such as `us-east-1`.
     pub region: &'a str,
-    /// The AWS account that owns the topic: twelve digits.
+    /// Id of the AWS account that owns the topic: twelve digits.
     pub account: &'a str,
     in_china: bool,
 }
@@ -22,7 +23,7 @@ impl<'a> Arn<'a> {
     /// Parses the ARN of a topic outside China.
     ///
     /// # Errors
-    /// The text is no ARN of a topic, or the topic is in China.
+    /// The text is not a topic's ARN, or the topic is in China.
     pub fn parse(text: &'a str) -> Result<Self, Refusal> {
         let arn = Self::read(text)?;
         if arn.in_china {
@@ -33,11 +34,11 @@ impl<'a> Arn<'a> {
         Ok(arn)
     }
 
-    /// Parses the ARN of a topic in any region. ARNs of FIFO topics are refused, because FIFO topics cannot send over
-    /// HTTP.
+    /// Parses the ARN of a topic in any region. ARNs of FIFO topics are refused, because FIFO topics cannot send to
+    /// HTTP endpoints.
     ///
     /// # Errors
-    /// The text is no ARN of a topic.
+    /// The text is not a topic's ARN.
     pub fn read(text: &'a str) -> Result<Self, Refusal> {
         Self::split(text).ok_or(Refusal::Invalid("TopicArn is not the name of an SNS topic"))
     }
@@ -58,7 +59,7 @@ impl<'a> Arn<'a> {
         })
     }
 
-    /// The host of SNS in the topic's region.
+    /// Returns the SNS host in the topic's region.
     pub fn host(&self) -> String {
         format!(
             "sns.{}.amazonaws.com{}",
@@ -68,8 +69,9 @@ impl<'a> Arn<'a> {
     }
 }
 
-/// Whether a text has the form of a region, such as `us-east-1`, `us-gov-west-1` or `ap-southeast-10`: two letters,
-/// labels, a number. `s3-us-west-2` must not fit: `sns.s3-us-west-2.amazonaws.com` is the host of an S3 bucket.
+/// Returns whether a text has the format of a region, such as `us-east-1`, `us-gov-west-1` or `ap-southeast-10`: two
+/// letters, labels, a number. `s3-us-west-2` must not match, because `sns.s3-us-west-2.amazonaws.com` is the host of an
+/// S3 bucket.
 fn is_region(text: &str) -> bool {
     let parts: Vec<&str> = text.split('-').collect();
     let [first, labels @ .., last] = parts.as_slice() else {
@@ -86,8 +88,8 @@ fn is_region(text: &str) -> bool {
         && last.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// The partition of a region. `None` for the isolated partitions: their hosts are not under `amazonaws.com`, and they
-/// have no Appstore.
+/// Returns the partition of a region. `None` for the isolated partitions, whose hosts are not under `amazonaws.com` and
+/// which have no Appstore.
 pub(super) fn partition_of(region: &str) -> Option<&'static str> {
     match region.split('-').nth(1)? {
         "gov" => Some("aws-us-gov"),
@@ -104,14 +106,14 @@ fn is_name(text: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }
 
-/// The status of a topic with a platform.
+/// Status of a topic at a platform.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TopicStatus {
-    /// May send. A topic whose subscription ended stays pinned, because it was trusted once.
+    /// The topic may send. It stays pinned after its subscription ends, because it was trusted once.
     Pinned,
     Pending(TopicId),
     Rejected,
-    /// New, or its request expired before an operator decided.
+    /// The topic is new, or its request expired before an operator decided.
     Unknown,
 }
 
@@ -133,7 +135,7 @@ pub fn status(topics: &[Topic], arn: &str) -> TopicStatus {
 /// Whether an operator must approve a topic that the platform does not follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Approval {
-    /// No: the platform follows no topic yet, and `auto_confirm_accounts` lists the topic's account.
+    /// No, because the platform follows no topic yet and `auto_confirm_accounts` lists the topic's account.
     NotNeeded,
     Needed,
 }
@@ -151,21 +153,22 @@ pub fn approval(topics: &[Topic], arn: &Arn<'_>, accounts: &[String]) -> Approva
     }
 }
 
-/// The AWS account of the topics in Amazon's own examples
-/// (<https://developer.amazon.com/docs/in-app-purchasing/rtn-example.html>). That it stays so is promised nowhere, and it
-/// approves nothing: its topics only keep their places among those that wait for approval.
+/// AWS account of the topics in Amazon's own examples
+/// (<https://developer.amazon.com/docs/in-app-purchasing/rtn-example.html>). Amazon does not promise to keep using it,
+/// so it approves nothing: its topics are only protected from being dropped while they await approval.
 const AMAZON_ACCOUNT: &str = "033616359524";
 
-/// The pending topic that gives way to a new request when the limit is reached. `topics` are those of the platform, the
-/// oldest first.
+/// Returns the pending topic to drop for a new request when the limit is reached. `topics` are the platform's, oldest
+/// first.
 ///
 /// A topic is known if its account is Amazon's, is in `accounts`, or owns a topic that the platform follows; all others
-/// are unknown. The name of an account cannot be forged, so that the rule goes by accounts alone:
+/// are unknown. An account id cannot be forged, so the rule depends on accounts only:
 ///
-/// - only an unknown topic gives way;
-/// - the oldest of them gives way to a known topic;
-/// - to an unknown one, the oldest topic of the account with most unknown topics gives way, if that account still has
-///   as many as the new one's then. So an account's only topic never gives way to an unknown one, however many there are.
+/// - Only an unknown topic is dropped.
+/// - For a known topic, the oldest unknown one is dropped.
+/// - For an unknown topic, the oldest topic of the account with the most unknown topics is dropped, unless the new
+///   topic's account would then have more. So an account's only topic is never dropped for an unknown one, however many
+///   arrive.
 pub fn gives_way(topics: &[Topic], new: &Arn<'_>, accounts: &[String]) -> Option<TopicId> {
     let owner = |topic: &Topic| {
         Arn::read(&topic.arn)
@@ -192,16 +195,16 @@ pub fn gives_way(topics: &[Topic], new: &Arn<'_>, accounts: &[String]) -> Option
         return unknown.first().map(|(_, id)| *id);
     }
     let count = |account: &str| unknown.iter().filter(|(owner, _)| owner == account).count();
-    // Of equal ones the last of the reversed list, which is the oldest.
+    // Among equal counts, `max_by_key` returns the last in reversed order, which is the oldest.
     let (owner, id) = unknown.iter().rev().max_by_key(|(owner, _)| count(owner))?;
     (count(owner) >= count(new.account) + 2).then_some(*id)
 }
 
-/// What to do with a message after its signature is verified.
+/// What to do with a message once its signature is verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TopicAction {
     Accept,
-    /// Store it until the topic is approved or rejected.
+    /// Store the notifications until the topic is approved or rejected.
     AcceptWaiting(TopicId),
     /// Request the subscribe URL and pin the topic.
     Confirm,
@@ -211,7 +214,7 @@ pub enum TopicAction {
     Unsubscribe,
 }
 
-/// Decides what to do with a message. It runs before the signature is verified, so that no certificate is fetched for a
+/// Decides what to do with a message. Runs before the signature is verified, so that no certificate is fetched for a
 /// topic that may not send.
 ///
 /// # Errors
@@ -244,7 +247,8 @@ pub fn action(
 /// Refuses a SubscriptionConfirmation whose link does not confirm exactly this topic at its own SNS host.
 ///
 /// # Errors
-/// The link has another host, topic, action or token. A valid signature does not exclude that: any topic gets one.
+/// The link has a different host, topic, action or token. A valid signature does not rule that out, because any topic's
+/// messages get one.
 pub fn check_link(envelope: &Envelope<'_>, arn: &Arn<'_>) -> Result<(), Refusal> {
     let Kind::SubscriptionConfirmation(link) = &envelope.kind else {
         return Ok(());
@@ -258,7 +262,7 @@ pub fn check_link(envelope: &Envelope<'_>, arn: &Arn<'_>) -> Result<(), Refusal>
     }
 }
 
-/// The parts of a subscribe URL.
+/// Parts of a subscribe URL.
 struct SubscribeUrl {
     host: String,
     topic_arn: String,
@@ -293,7 +297,7 @@ impl SubscribeUrl {
     }
 }
 
-/// Whether a URL confirms a subscription at the SNS host of the topic that it names.
+/// Returns whether a URL confirms a subscription at the SNS host of the topic in it.
 pub fn is_subscribe_url(text: &str) -> bool {
     let Some(parsed) = SubscribeUrl::parse(text) else {
         return false;

@@ -1,7 +1,7 @@
 //! The body of a Pub/Sub push: the wrapper around a message.
 //! <https://cloud.google.com/pubsub/docs/push#receive_push>
 //!
-//! Each field of a message comes in two spellings; either alone is enough.
+//! Each field of a message comes in two spellings, either of which is enough.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -9,23 +9,23 @@ use domain::Timestamp;
 use domain::text::is_plain;
 use serde_json::{Map, Value};
 
-/// The body limit: 64 KiB. A notification of Google has about 500 bytes.
+/// Maximum size of a body: 64 KiB. A notification from Google has about 500 bytes.
 pub const MAX_BODY_BYTES: usize = 64 * 1024;
 const MAX_ID_CHARS: usize = 255;
 
-/// A message of Pub/Sub.
+/// A Pub/Sub message.
 pub struct Envelope {
     /// `messageId`, the same on every retry.
     pub message_id: Option<String>,
     /// `publishTime`
     pub published_at: Option<Timestamp>,
-    /// Name of the subscription that pushed it.
+    /// Name of the subscription that pushed the message.
     pub subscription: Option<String>,
     /// `data`, in base64.
     data: Option<String>,
 }
 
-/// Parses a body; `None` without the wrapper: the subscription is set up to push the bare data.
+/// Parses a body; `None` if it has no wrapper, because the subscription is configured to push unwrapped data.
 pub fn parse(body: &[u8]) -> Option<Envelope> {
     let wrapper: Map<String, Value> = serde_json::from_slice(body).ok()?;
     let message = wrapper.get("message")?.as_object()?;
@@ -46,7 +46,7 @@ pub fn parse(body: &[u8]) -> Option<Envelope> {
 }
 
 impl Envelope {
-    /// The data of the message; `None` if there is none, or it is not base64.
+    /// Returns the message's data; `None` if there is none or it is not base64.
     pub fn data(&self) -> Option<Vec<u8>> {
         STANDARD.decode(self.data.as_ref()?).ok()
     }

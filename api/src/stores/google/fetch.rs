@@ -1,4 +1,4 @@
-//! The outgoing request: the GET of Google's keys. Its address comes from the settings alone.
+//! Outgoing requests: the GET that fetches Google's keys. The URL comes only from the settings.
 
 use futures::future::BoxFuture;
 use reqwest::header::{AGE, CACHE_CONTROL, HeaderName};
@@ -12,25 +12,25 @@ const MAX_ANSWER_BYTES: usize = 64 * 1024;
 /// Why the keys could not be fetched.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FetchError {
-    /// No answer, or not 200; a later attempt may succeed.
+    /// No response, or a status other than 200; a later attempt may succeed.
     #[error("unexpected response: {0}")]
     Unavailable(String),
-    /// The answer is longer than the limit.
+    /// The response is longer than the limit.
     #[error("more than {MAX_ANSWER_BYTES} bytes")]
     TooLong,
 }
 
-/// An answer of status 200.
+/// A response with the status 200.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fetched {
     pub body: Vec<u8>,
-    /// How long it may be cached, if it says so.
+    /// How long the response may be cached, if it states that.
     pub max_age: Option<Duration>,
 }
 
-/// Fetches the keys. Tests replace it by a double.
+/// Fetches the keys. Tests replace it with a test double.
 pub trait Fetch: Send + Sync + 'static {
-    /// Sends the GET.
+    /// Sends a GET for the keys.
     fn get(&self) -> BoxFuture<'_, Result<Fetched, FetchError>>;
 }
 
@@ -41,8 +41,8 @@ pub struct Https {
 }
 
 impl Https {
-    /// A client that follows no redirect and uses no proxy, and no plain HTTP unless the address in the settings does. The
-    /// process must have installed its TLS provider before.
+    /// Returns a client that follows no redirects and uses no proxy, and uses plain HTTP only if the URL in the
+    /// settings does. The process must have installed its TLS provider before.
     ///
     /// # Errors
     /// The machine's root certificates cannot be read.
@@ -88,14 +88,15 @@ impl Fetch for Https {
     }
 }
 
-/// A header of an answer; empty without it.
+/// Returns a response header; empty if it is absent or not text.
 fn header(answer: &reqwest::Response, name: HeaderName) -> String {
     let value = answer.headers().get(name);
     let text = value.and_then(|value| value.to_str().ok());
     text.unwrap_or_default().to_owned()
 }
 
-/// The time for which an answer may be cached (RFC 9111, 4.2): its `max-age` without the time that it spent in caches.
+/// Returns how long a response may be cached (RFC 9111, 4.2): its `max-age` less the time that it has already spent in
+/// caches.
 pub(super) fn max_age(cache_control: &str, age: &str) -> Option<Duration> {
     let mut directives = cache_control.split(',').map(str::trim);
     let seconds = directives.find_map(|directive| {

@@ -1,4 +1,4 @@
-//! The ingress of Google Play, in the interface of all stores.
+//! Google Play's ingress, as the interface that all stores share.
 
 use super::{Google, STORE};
 use crate::stores::ingress::{Answer, Ingress, StoreRequest};

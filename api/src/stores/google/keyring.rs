@@ -1,7 +1,7 @@
-//! Google's keys: fetched once for all messages, cached as long as the answer allows, and kept while a later fetch
-//! fails.
+//! Google's keys: fetched once for all messages, cached as long as the response allows, and kept while later fetches
+//! fail.
 //!
-//! Whatever arrives, one fetch begins per interval at most: an unknown key id costs no more than that.
+//! At most one fetch begins per interval, whatever arrives: messages with unknown key ids cause no further ones.
 
 use super::STORE;
 use super::fetch::Fetch;
@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Minimum time between the beginnings of two fetches.
 pub(super) const INTERVAL_MS: i64 = 30_000;
-/// How long keys are cached if the answer says nothing, and the bounds of what it says.
+/// How long keys are cached if the response does not state it, and the bounds of what it states, in milliseconds.
 const DEFAULT_AGE_MS: i64 = 3_600_000;
 const MIN_AGE_MS: i64 = 60_000;
 const MAX_AGE_MS: i64 = 24 * 3_600_000;
@@ -25,7 +25,7 @@ const UNKNOWN_KEY: PushRefusal = PushRefusal::NotGenuine("bearer token names an 
 /// A running fetch, which several messages can await.
 type SharedFetch = Shared<BoxFuture<'static, ()>>;
 
-/// The keys. Clones share them.
+/// Google's keys. Clones share them.
 #[derive(Clone)]
 pub struct Keyring {
     inner: Arc<Inner>,
@@ -38,29 +38,29 @@ struct Inner {
 
 #[derive(Default)]
 struct CachedKeys {
-    /// The keys of the last answer; empty until one was read.
+    /// Keys of the last valid response; empty before the first.
     keys: KeySet,
-    /// When they were fetched, and how long they may be cached.
+    /// When the keys were fetched, and how long they may be cached.
     loaded_at: Timestamp,
     max_age_ms: i64,
-    /// When the last fetch began.
+    /// When the latest fetch began.
     attempted_at: Option<Timestamp>,
-    /// Whether the last fetch failed.
+    /// Whether the latest fetch failed.
     has_failed: bool,
     running: Option<SharedFetch>,
 }
 
-/// The age of the cached keys.
+/// Age of the cached keys.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum KeyAge {
     Fresh,
-    /// In the last fifth of its time: a fetch is due, for which no message waits.
+    /// In the last fifth of its lifetime: a fetch is due, but no message waits for it.
     Ageing,
     Stale,
 }
 
 impl Keyring {
-    /// A keyring without keys. The first message fetches them.
+    /// Returns an empty keyring. The first message causes a fetch.
     pub fn new(fetch: Arc<dyn Fetch>) -> Self {
         let inner = Inner {
             fetch,
@@ -71,11 +71,11 @@ impl Keyring {
         }
     }
 
-    /// The key with this id.
+    /// Returns the key with this id.
     ///
     /// # Errors
-    /// [`PushRefusal::NotGenuine`] when Google has no such key, as far as is known; [`PushRefusal::TryAgain`] when no key
-    /// was ever loaded.
+    /// [`PushRefusal::NotGenuine`] if Google has no such key according to the latest fetch; [`PushRefusal::TryAgain`]
+    /// if no keys were ever loaded.
     pub async fn key(&self, id: &str, now: Timestamp) -> Result<Arc<PublicKey>, PushRefusal> {
         let running = self.inner.running_fetch(id, now);
         if let Some(fetch) = running {
@@ -90,8 +90,8 @@ impl Inner {
         self.cached.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins a fetch if one is due, and returns the running one if the message with this key id must wait for it. It
-    /// runs as a task of its own: a sender that disconnects does not cancel it for the others.
+    /// Begins a fetch if one is due. Returns the running fetch if a message with this key id must wait for it. The
+    /// fetch runs as a separate task, so that a sender that disconnects does not cancel it for the others.
     fn running_fetch(self: &Arc<Self>, id: &str, now: Timestamp) -> Option<SharedFetch> {
         let mut cached = self.cached();
         let is_known = cached.keys.contains_key(id);
@@ -104,12 +104,12 @@ impl Inner {
             let task = tokio::spawn(self.clone().load(now));
             cached.running = Some(task.map(drop).boxed().shared());
         }
-        // While fetches fail, messages with known keys do not wait for the next failure.
+        // While fetches fail, messages with known keys do not wait for another failure.
         let must_wait = !is_known || (age == KeyAge::Stale && !cached.has_failed);
         cached.running.clone().filter(|_| must_wait)
     }
 
-    /// Fetches the keys and caches them. After a failure the cached ones stay.
+    /// Fetches the keys and caches them. If that fails, the cached keys are kept.
     async fn load(self: Arc<Self>, now: Timestamp) {
         let running = RunningFetch(&self);
         let fetched = self.fetch.get().await;
@@ -151,7 +151,7 @@ impl CachedKeys {
         self.keys.get(id).cloned().ok_or(UNKNOWN_KEY)
     }
 
-    /// The age of the keys. If the clock was set back, it is not known.
+    /// Returns the age of the keys: `Stale` if the clock was set back, because the age is not known then.
     fn age(&self, now: Timestamp) -> KeyAge {
         let age_ms = now.millis_since(self.loaded_at);
         if (0..self.max_age_ms / 5 * 4).contains(&age_ms) {
@@ -169,7 +169,7 @@ impl CachedKeys {
     }
 }
 
-/// Removes a fetch when it ends, also by a panic.
+/// Removes a fetch when it ends, even by a panic.
 struct RunningFetch<'a>(&'a Inner);
 
 impl Drop for RunningFetch<'_> {

@@ -10,11 +10,11 @@ use std::sync::Arc;
 
 /// Maximum number of keys that are read; Google's set has two or three.
 const MAX_KEYS: usize = 32;
-/// Accepted lengths of a modulus: 2048 to 8192 bits.
+/// Accepted lengths of a modulus in bytes: 2048 to 8192 bits.
 const MODULUS_BYTES: std::ops::RangeInclusive<usize> = 256..=1024;
 const MAX_EXPONENT_BYTES: usize = 8;
 
-/// The keys by their ids.
+/// Public keys by id.
 pub type KeySet = HashMap<String, Arc<PublicKey>>;
 
 /// An RSA key that signs with PKCS#1 v1.5 and SHA-256.
@@ -25,7 +25,7 @@ pub struct PublicKey {
 }
 
 impl PublicKey {
-    /// Whether the key signed exactly this message.
+    /// Returns whether the key signed exactly this message.
     pub fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
         let key = RsaPublicKeyComponents {
             n: self.modulus.as_slice(),
@@ -41,7 +41,7 @@ struct Document {
     keys: Vec<Value>,
 }
 
-/// An entry of a key set, with its fields' names in RFC 7517 and RFC 7518.
+/// An entry of a key set, with the field names of RFC 7517 and RFC 7518.
 #[derive(Deserialize)]
 struct Jwk {
     kid: String,
@@ -53,10 +53,10 @@ struct Jwk {
     e: String,
 }
 
-/// Reads a key set. Keys of other algorithms and purposes are left out.
+/// Reads a key set, without the keys for other algorithms and purposes.
 ///
 /// # Errors
-/// The text is no key set, or has no key that can be used.
+/// The text is not a key set, or has no usable key.
 pub fn read(text: &[u8]) -> Result<KeySet, &'static str> {
     let document: Document =
         serde_json::from_slice(text).map_err(|_| "the answer is no key set")?;
@@ -68,7 +68,7 @@ pub fn read(text: &[u8]) -> Result<KeySet, &'static str> {
     Ok(keys)
 }
 
-/// Id and key of an entry; `None` if it is of no use here.
+/// Returns the id and key of an entry; `None` if the key is not usable here.
 fn key(entry: Value) -> Option<(String, Arc<PublicKey>)> {
     let entry: Jwk = serde_json::from_value(entry).ok()?;
     let is_usable = entry.kty == "RSA"
@@ -83,7 +83,7 @@ fn key(entry: Value) -> Option<(String, Arc<PublicKey>)> {
     (is_usable && has_fitting_length).then(|| (entry.kid, Arc::new(key)))
 }
 
-/// An integer in base64url, without leading zeros.
+/// Returns an integer in base64url as bytes, without leading zeros.
 fn number(text: &str) -> Option<Vec<u8>> {
     let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
     let zeros = bytes.iter().take_while(|byte| **byte == 0).count();

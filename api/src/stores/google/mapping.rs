@@ -1,7 +1,7 @@
-//! Maps a genuine push to its row of the inbox and its answer.
+//! Maps an authenticated push to a row of the inbox and a response.
 //!
-//! What can never be right is stored as refused, and acknowledged: Pub/Sub would repeat it for days, and slow the others
-//! of its subscription meanwhile.
+//! A message that can never be valid is stored as refused and acknowledged: otherwise Pub/Sub would repeat it for days,
+//! and delay the subscription's other messages meanwhile.
 
 use super::envelope::{self, Envelope, MAX_BODY_BYTES};
 use super::notification::{self, Content, DeveloperNotification, RefundReview, VoidedOrder};
@@ -12,49 +12,49 @@ use ring::digest::{SHA256, digest};
 use serde_json::{Map, Value, json};
 use storage::{Handling, NewNotification, Platform, STATED_TIME, hex};
 
-/// How many bytes of data that cannot be read are stored.
+/// Maximum number of bytes that are stored of unreadable data.
 const MAX_RAW_BYTES: usize = 16 * 1024;
-/// How far the time of an event may be ahead of this machine's clock.
+/// How far an event's time may be ahead of this machine's clock, in milliseconds.
 const MAX_AHEAD_MS: i64 = 15 * 60 * 1000;
-/// The beginning of 2012: Google's subscriptions are younger.
+/// The beginning of 2012, before Google's subscriptions existed.
 const EARLIEST: Timestamp = Timestamp::from_millis(1_325_376_000_000);
 
-/// The field of a stored notification with the voided order.
+/// Field of a stored notification that contains the voided order.
 pub const VOIDED_ORDER: &str = "voided_order";
 
-/// The alarm about a subscription that pushes the bare data.
+/// Alarm about a subscription that pushes unwrapped data.
 pub const WITHOUT_WRAPPER: Alarm = Alarm {
     kind: "push_without_wrapper",
     detail: "the Pub/Sub subscription pushes without its wrapper, so nothing is accepted: turn payload unwrapping off in its \
              settings; Pub/Sub repeats what waits",
 };
-/// The alarm about a question that an operator answers. Each question raises it.
+/// Alarm about a refund review that an operator must answer. Raised for every review.
 const REFUND_REVIEW: Alarm = Alarm {
     kind: "refund_review",
     detail: "Google Play asks about a refund, and expects the answer within 24 hours: `settle notification list` shows the \
              order; answer it in the Play Console or by orders.reviewrefund",
 };
 
-/// The result of a push whose token is genuine.
+/// Result of an authenticated push.
 pub enum PushOutcome {
-    /// A notification, and the alarm that it is cause for.
+    /// A notification, and the alarm that it causes, if any.
     Accepted(Box<NewNotification>, Option<Alarm>),
-    /// A message that can never be right.
+    /// A message that can never be valid.
     Declined(Box<NewNotification>, Declined),
-    /// No message of Pub/Sub, so that it cannot be stored.
+    /// Not a Pub/Sub message, so it cannot be stored.
     WithoutWrapper,
 }
 
 /// Why a message is stored as refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Declined {
-    /// The stable reason, as a metric's label.
+    /// Stable reason, used as a metric's label.
     pub reason: &'static str,
-    /// The alarm about it, once an hour.
+    /// Alarm about the message, raised at most once an hour.
     pub alarm: Alarm,
 }
 
-/// Declined because of its size.
+/// Refusal of a message that is too large.
 pub const TOO_LARGE: Declined = Declined {
     reason: "body larger than 64 KiB",
     alarm: Alarm {
@@ -62,7 +62,7 @@ pub const TOO_LARGE: Declined = Declined {
         detail: "a message of the Pub/Sub topic is larger than any notification of Google Play: see who may publish to it",
     },
 };
-/// Declined because another subscription pushed it.
+/// Refusal of a message that another subscription pushed.
 pub const FOREIGN_SUBSCRIPTION: Declined = Declined {
     reason: "message of another subscription",
     alarm: Alarm {
@@ -71,7 +71,7 @@ pub const FOREIGN_SUBSCRIPTION: Declined = Declined {
                  platform, or remove the other one's endpoint",
     },
 };
-/// Declined because it is about another app.
+/// Refusal of a message about another app.
 pub const FOREIGN_PACKAGE: Declined = Declined {
     reason: "message of another app",
     alarm: Alarm {
@@ -80,7 +80,7 @@ pub const FOREIGN_PACKAGE: Declined = Declined {
                  package name",
     },
 };
-/// Declined because its data is no notification.
+/// Refusal of a message whose data is not a notification.
 pub const UNREADABLE: Declined = Declined {
     reason: "data is not a notification",
     alarm: Alarm {
@@ -89,7 +89,7 @@ pub const UNREADABLE: Declined = Declined {
     },
 };
 
-/// Reads the body of a push whose token is genuine. `now` is the time of acceptance.
+/// Reads the body of an authenticated push. `now` is the time of acceptance.
 pub fn outcome(
     platform: &Platform,
     target: &PushTarget<'_>,
@@ -150,7 +150,7 @@ fn declined(row: NewNotification, why: Declined) -> PushOutcome {
     PushOutcome::Declined(Box::new(row), why)
 }
 
-/// The beginning of data that could not be read.
+/// Returns the beginning of unreadable data, as text.
 fn beginning(data: &[u8]) -> String {
     let beginning = data
         .get(..data.len().min(MAX_RAW_BYTES))
@@ -159,7 +159,7 @@ fn beginning(data: &[u8]) -> String {
     String::from_utf8_lossy(beginning).replace('\0', "\u{fffd}")
 }
 
-/// A message of the platform's own app.
+/// A message about the platform's own app.
 struct Received<'a> {
     platform: &'a Platform,
     envelope: &'a Envelope,
@@ -190,7 +190,7 @@ impl Received<'_> {
                     store_time: self.store_time(at),
                     app_user_id: None,
                     related_receipt_id: None,
-                    // Only a read shows whether it is a tester's.
+                    // Only a query shows whether the purchase is a test purchase.
                     is_test: false,
                 };
                 let row = self.open_row(notification, at, voided);
@@ -217,7 +217,8 @@ impl Received<'_> {
         PushOutcome::Accepted(Box::new(row), alarm)
     }
 
-    /// The row of a purchase. Its body also has a voided order, and a time that cannot be true.
+    /// Returns the row for a purchase. Its body also contains a voided order, and the stated time if it is not
+    /// plausible.
     fn open_row(
         &self,
         notification: Notification,
@@ -242,7 +243,8 @@ impl Received<'_> {
         row
     }
 
-    /// The time of the event. Without one that can be true, the time of publishing, and else that of acceptance.
+    /// Returns the time of the event: the stated time if it is plausible, else the time of publishing, else the time of
+    /// acceptance.
     fn store_time(&self, at: Option<Timestamp>) -> Timestamp {
         let stated = [at, self.envelope.published_at].into_iter().flatten();
         let mut possible = stated.filter(|at| self.can_be_true(*at));
@@ -274,8 +276,8 @@ impl RefundReview {
     }
 }
 
-/// A row without a body that already has its outcome and belongs to no purchase. It has no store time: it must make no
-/// notification a duplicate.
+/// Returns a row without a body that already has its outcome and belongs to no purchase. It has no store time, so that
+/// no other notification counts as its duplicate.
 fn closed_row(
     platform: &Platform,
     message_id: String,

@@ -1,10 +1,10 @@
-//! The ingress of Google Play: real-time developer notifications, which arrive by pushes of Pub/Sub.
+//! The ingress of Google Play: real-time developer notifications, which Pub/Sub pushes.
 //!
-//! token → keyset → envelope → notification → mapping → inbox. Only this file, `keyring` and `fetch` do I/O; all others
-//! are pure. The token of a push is checked before its body is read. No address is taken from a request.
+//! token → keyset → envelope → notification → mapping → inbox. Only this file, `keyring` and `fetch` do I/O; everything
+//! else is pure. A push's token is checked before its body is read. URLs are never taken from a request.
 //!
-//! Pub/Sub repeats what is not answered with success: 401 and 403 are for requests of others, 503 for failures that
-//! pass. Everything else that is genuine is stored and answered 204.
+//! Pub/Sub repeats a message until it gets a success status. Requests that Google did not send for this platform get
+//! 401 or 403, and temporary failures 503. All other messages are stored and answered with 204.
 
 mod alarms;
 pub mod envelope;
@@ -39,10 +39,10 @@ use storage::{NewNotification, Platform, Recipient};
 use token::UnverifiedToken;
 use verdicts::Verdicts;
 
-/// This store's name on a platform.
+/// Name of Google Play as a platform's store.
 pub const STORE: &str = "google";
 
-/// The answer to a message that is stored.
+/// Response to a stored message.
 const ACCEPTED: Answer = Answer {
     status: 204,
     reason: "accepted",
@@ -51,7 +51,7 @@ const NO_TARGET: PushRefusal =
     PushRefusal::TryAgain("settings of the push subscription are missing");
 const WITHOUT_WRAPPER: PushRefusal = PushRefusal::TryAgain("message without the wrapper");
 
-/// The state of the ingress. Shared by all requests.
+/// State of the ingress, shared by all requests.
 pub struct Google {
     settings: Settings,
     keyring: Keyring,
@@ -61,8 +61,8 @@ pub struct Google {
 }
 
 impl Google {
-    /// An ingress that fetches Google's keys from the address in the settings. The process must have installed its TLS
-    /// provider before.
+    /// Returns an ingress that fetches Google's keys from the URL in the settings. The process must have installed its
+    /// TLS provider before.
     ///
     /// # Errors
     /// The machine's root certificates cannot be read.
@@ -71,7 +71,7 @@ impl Google {
         Ok(Self::with_fetch(settings, Arc::new(fetch)))
     }
 
-    /// An ingress with another `Fetch`, for tests.
+    /// Returns an ingress with a different `Fetch`, for tests.
     pub fn with_fetch(settings: Settings, fetch: Arc<dyn Fetch>) -> Self {
         Self {
             settings,
@@ -82,7 +82,8 @@ impl Google {
         }
     }
 
-    /// The platform of a request whose token is genuine. Anything else is counted by its reason, and leaves nothing else.
+    /// Returns the platform of a request with a valid token. Any other request is only counted, by the reason for its
+    /// refusal.
     async fn admit(
         &self,
         intake: Intake<'_>,
@@ -102,7 +103,7 @@ impl Google {
     /// Checks the bearer token of a request to a platform.
     ///
     /// # Errors
-    /// The refusal with its stable reason.
+    /// The refusal, with its stable reason.
     async fn authenticate(
         &self,
         platform: &Platform,
@@ -118,12 +119,12 @@ impl Google {
         let key = self.keyring.key(&unverified.key_id, now).await?;
         let claims = unverified.verify(&key, now)?;
         claims.check_target(&target)?;
-        // A token for another audience or account is not remembered: it would displace the others.
+        // A token for another audience or account is not cached, because it would displace valid ones.
         self.verdicts.remember(token, Arc::new(claims), now);
         Ok(())
     }
 
-    /// Stores the message of a request whose token is genuine. The answer of success means that it is durably stored.
+    /// Stores the message of an authenticated request. A success response means that the message is durably stored.
     async fn accept(
         &self,
         intake: Intake<'_>,
@@ -189,14 +190,14 @@ impl Google {
             .map_err(PushRefusal::TryAgain)
     }
 
-    /// Raises an alarm of a platform, unless one of its kind was raised within the hour.
+    /// Raises an alarm for a platform, unless one of the same kind was raised within the last hour.
     async fn raise(&self, intake: Intake<'_>, platform: &Platform, alarm: Alarm, now: Timestamp) {
         if self.alarms.is_due(platform.id, alarm.kind, now) {
             inbox::raise(intake.store, platform.id, alarm.kind, alarm.detail).await;
         }
     }
 
-    /// Counts and logs the answer to a request that is refused.
+    /// Counts and logs a refused request, and returns the response.
     async fn refused(&self, intake: Intake<'_>, recipient: &Recipient, answer: Answer) -> Answer {
         self.inbox
             .count_refused(intake.store, &recipient.platform, answer.reason)
@@ -204,7 +205,8 @@ impl Google {
         inbox::refused(STORE, answer)
     }
 
-    /// Receives one request, whose headers are checked once more: the token may be another one by now.
+    /// Receives one request. Checks the headers again, because the platform's settings may have changed since they were
+    /// checked before the body.
     async fn take(&self, intake: Intake<'_>, request: StoreRequest<'_>) -> Answer {
         let now = (self.settings.clock)();
         let StoreRequest {
@@ -218,7 +220,7 @@ impl Google {
         }
     }
 
-    /// Checks ingress key and token of a request whose body is not read yet.
+    /// Checks the ingress key and token of a request before its body is read.
     async fn check(
         &self,
         intake: Intake<'_>,

@@ -1,5 +1,5 @@
-//! Google's `DeveloperNotification`, the data of a message, parsed leniently: it is genuine, and says only that
-//! something happened. <https://developer.android.com/google/play/billing/rtdn-reference>
+//! Google's `DeveloperNotification`, the data of a message, parsed leniently: it is authenticated, and only indicates
+//! that something happened. <https://developer.android.com/google/play/billing/rtdn-reference>
 
 use domain::notification::MAX_ID_BYTES;
 use domain::text::{is_plain, readable_json};
@@ -8,9 +8,9 @@ use serde_json::{Map, Value};
 
 const MAX_PACKAGE_CHARS: usize = 255;
 const MAX_ORDER_CHARS: usize = 255;
-/// Maximum length of the name of a member that is not known. It becomes a type, which stands in an index.
+/// Maximum length of an unknown member's name. The name becomes the notification's type, which is part of an index.
 const MAX_MEMBER_CHARS: usize = 128;
-/// Fields of a notification that are no members.
+/// Fields of a notification that are not members.
 const PLAIN_FIELDS: [&str; 3] = ["version", "packageName", "eventTimeMillis"];
 
 type Members = Map<String, Value>;
@@ -19,48 +19,48 @@ type Members = Map<String, Value>;
 pub struct DeveloperNotification {
     /// `packageName`
     pub package_name: String,
-    /// `eventTimeMillis`; `None` when absent or no integer.
+    /// `eventTimeMillis`; `None` if absent or not an integer.
     pub at: Option<Timestamp>,
-    /// Google's name of the type. Of a number that is not published, the name of the member with that number.
+    /// Google's name for the type. For a number that Google has not documented, the member's name with the number.
     pub store_type: String,
     pub content: Content,
 }
 
-/// The content of a notification, by what it is about.
+/// Content of a notification, by its subject.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Content {
-    /// A purchase, which is read again.
+    /// A purchase, which is then queried at the store.
     Purchase {
         /// `purchaseToken`
         token: String,
         kind: NotificationKind,
         voided: Option<VoidedOrder>,
     },
-    /// A question about a refund, whose answer is due within a day.
+    /// A refund that Google asks the developer to review within a day.
     RefundReview(RefundReview),
-    /// A message of the console's test button.
+    /// A message from the console's test button.
     Test,
-    /// No purchase.
+    /// Content that is not about a purchase.
     Other,
 }
 
-/// An order that was voided.
+/// A voided order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VoidedOrder {
     /// `orderId`
     pub order_id: Option<String>,
     /// `productType`: 1 for a subscription, 2 for a one-time product.
     pub product_type: Option<i64>,
-    /// `refundType`: 1 for a full refund, 2 for some of a quantity.
+    /// `refundType`: 1 for a full refund, 2 for a refund of part of the quantity.
     pub refund_type: Option<i64>,
 }
 
-/// A question about a refund, without the ids of the customer that stand in it.
+/// A refund review, without the customer's ids that it contains.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefundReview {
     /// `orderId`
     pub order_id: Option<String>,
-    /// `pendingRefundToken`, by which it is answered.
+    /// `pendingRefundToken`, which identifies the review in the answer.
     pub refund_token: Option<String>,
     /// `refundReason`
     pub refund_reason: Option<i64>,
@@ -69,7 +69,7 @@ pub struct RefundReview {
 /// Parses the data of a message.
 ///
 /// # Errors
-/// The reason, if it is no JSON object with the name of a package.
+/// The reason, if the data is not a JSON object with a package name.
 pub fn read(data: &[u8]) -> Result<DeveloperNotification, &'static str> {
     let text = std::str::from_utf8(data).map_err(|_| "data is not UTF-8")?;
     let fields: Members = serde_json::from_str(text)
@@ -86,7 +86,7 @@ pub fn read(data: &[u8]) -> Result<DeveloperNotification, &'static str> {
     })
 }
 
-/// Type and content. Of several members the first of these counts.
+/// Returns the type and content of a notification. If it has several members, the first one in the order below is used.
 fn content(fields: &Members) -> (String, Content) {
     let member = |name: &str| fields.get(name).and_then(Value::as_object);
     if let Some(member) = member("subscriptionNotification") {
@@ -105,7 +105,7 @@ fn content(fields: &Members) -> (String, Content) {
             product_type: integer(member, "productType"),
             refund_type: integer(member, "refundType"),
         };
-        // An older order may be voided, which ends nothing: only a read shows that.
+        // The voided order may be an older one, whose refund ends nothing. Only a query shows that.
         let content = purchase(member, NotificationKind::Unknown, Some(voided));
         return ("VOIDED_PURCHASE".to_owned(), content);
     }
@@ -124,7 +124,8 @@ fn content(fields: &Members) -> (String, Content) {
     other(fields)
 }
 
-/// A member that is not known. If it names a purchase, that is read.
+/// Returns the type and content of a notification with an unknown member. If the member names a purchase, the purchase
+/// is queried.
 fn other(fields: &Members) -> (String, Content) {
     let members = fields
         .iter()
@@ -144,7 +145,7 @@ fn other(fields: &Members) -> (String, Content) {
     )
 }
 
-/// The purchase that a member names.
+/// Returns the purchase that a member identifies.
 fn purchase(member: &Members, kind: NotificationKind, voided: Option<VoidedOrder>) -> Content {
     let token = plain(member, "purchaseToken", MAX_ID_BYTES);
     match token.filter(|token| token.len() <= MAX_ID_BYTES) {
@@ -157,7 +158,8 @@ fn purchase(member: &Members, kind: NotificationKind, voided: Option<VoidedOrder
     }
 }
 
-/// Google's name and the kind of a number, by a table of a member; otherwise the name of the member with the number.
+/// Returns Google's name for a numbered type, and its kind, from a table; for an unknown number, the member's name with
+/// the number.
 fn typed(
     number: Option<i64>,
     table: fn(i64) -> Option<(&'static str, NotificationKind)>,
@@ -172,10 +174,11 @@ fn typed(
     }
 }
 
-/// The types of `subscriptionNotification`. What a kind reports is a hint: the read after it decides.
+/// Returns the name and kind of a type in `subscriptionNotification`. The kind is only a hint: the query that follows
+/// decides.
 fn subscription_type(number: i64) -> Option<(&'static str, NotificationKind)> {
     Some(match number {
-        // Back from grace or hold, or resumed from a pause.
+        // Recovered from grace or account hold, or resumed from a pause.
         1 => ("SUBSCRIPTION_RECOVERED", NotificationKind::Renewed),
         2 => ("SUBSCRIPTION_RENEWED", NotificationKind::Renewed),
         3 => ("SUBSCRIPTION_CANCELED", NotificationKind::AutoRenewalOff),
@@ -222,7 +225,7 @@ fn subscription_type(number: i64) -> Option<(&'static str, NotificationKind)> {
     })
 }
 
-/// The types of `oneTimeProductNotification`.
+/// Returns the name and kind of a type in `oneTimeProductNotification`.
 fn one_time_type(number: i64) -> Option<(&'static str, NotificationKind)> {
     Some(match number {
         1 => (
@@ -237,13 +240,13 @@ fn one_time_type(number: i64) -> Option<(&'static str, NotificationKind)> {
     })
 }
 
-/// A string of 1 to `max_chars` characters without control characters.
+/// Returns a string of 1 to `max_chars` characters without control characters.
 fn plain(fields: &Members, name: &str, max_chars: usize) -> Option<String> {
     let text = fields.get(name)?.as_str()?;
     is_plain(text, max_chars).then(|| text.to_owned())
 }
 
-/// An integer of 64 bits, as a number or a string: Google documents numbers and sends strings.
+/// Returns a 64-bit integer, which may be written as a number or string: Google documents numbers but sends strings.
 fn integer(fields: &Members, name: &str) -> Option<i64> {
     match fields.get(name)? {
         Value::Number(number) => number.as_i64(),

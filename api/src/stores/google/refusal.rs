@@ -1,25 +1,25 @@
-//! Why a push is refused unread, with its stable reason and the status of the answer.
+//! Why a push is refused before its message is read, with the stable reason and the response's status.
 //!
-//! Pub/Sub repeats a message after every status but that of success, so a message that can never be right is not
-//! refused here: `mapping` stores it as refused, and it is acknowledged.
+//! Pub/Sub repeats a message after every status except success. So a message that can never be valid is not refused
+//! here: `mapping` stores it as refused, and it is acknowledged.
 
 use crate::stores::ingress::Answer;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PushRefusal {
-    /// Nothing shows that Google signed the request.
+    /// The request has no valid token that Google signed.
     #[error("{0}")]
     NotGenuine(&'static str),
     /// Google signed the token for another audience or account.
     #[error("{0}")]
     Foreign(&'static str),
-    /// A failure of settle, or a setting that is missing or wrong; a repetition may succeed.
+    /// A failure in settle, or a missing or invalid setting; a later attempt may succeed.
     #[error("{0}")]
     TryAgain(&'static str),
 }
 
 impl PushRefusal {
-    /// The status of the answer.
+    /// Returns the status of the response.
     pub const fn status(self) -> u16 {
         match self {
             Self::NotGenuine(_) => 401,
@@ -28,7 +28,7 @@ impl PushRefusal {
         }
     }
 
-    /// The stable reason, as a metric's label.
+    /// Returns the stable reason, used as a metric's label.
     pub const fn reason(self) -> &'static str {
         match self {
             Self::NotGenuine(reason) | Self::Foreign(reason) | Self::TryAgain(reason) => reason,

@@ -1,30 +1,31 @@
-//! The settings of the ingress: the operator's, and those of a platform.
+//! Settings of the ingress: the operator's, and each platform's.
 
 use domain::Timestamp;
 use serde_json::Value;
 use storage::Platform;
 use url::Url;
 
-/// The address of Google's keys, which `https://accounts.google.com/.well-known/openid-configuration` names.
+/// URL of Google's keys, as published in `https://accounts.google.com/.well-known/openid-configuration`.
 pub const KEYS_URL: &str = "https://www.googleapis.com/oauth2/v3/certs";
 
-/// The setting of a platform with the audience of the push subscription.
+/// Platform setting: the audience of the push subscription.
 pub const PUSH_AUDIENCE: &str = "push_audience";
-/// The setting of a platform with the service account of the push subscription.
+/// Platform setting: the service account of the push subscription.
 pub const PUSH_ACCOUNT: &str = "push_account";
-/// The setting of a platform with the name of the subscription, `projects/PROJECT/subscriptions/NAME`.
+/// Platform setting: the name of the subscription, `projects/PROJECT/subscriptions/NAME`.
 pub const SUBSCRIPTION: &str = "subscription";
 
 /// The operator's settings.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The address of the key set: [`KEYS_URL`], or one that stands for it.
+    /// URL of the key set: [`KEYS_URL`] or a replacement.
     pub keys_url: Url,
-    /// The clock by which tokens and messages are checked.
+    /// Clock for checking tokens and messages.
     pub clock: fn() -> Timestamp,
 }
 
-/// What a push to a platform must be for. It has no debug form, since it names an account.
+/// Expected audience, account and subscription of a push to a platform. Has no debug output, because it names an
+/// account.
 #[derive(Clone, Copy)]
 pub struct PushTarget<'a> {
     pub audience: &'a str,
@@ -33,7 +34,7 @@ pub struct PushTarget<'a> {
 }
 
 impl<'a> PushTarget<'a> {
-    /// The settings of a platform; `None` while one is missing or empty.
+    /// Returns a platform's settings; `None` if one is missing or empty.
     pub fn of(platform: &'a Platform) -> Option<Self> {
         let settings = platform.store_settings.as_ref()?;
         Some(Self {

@@ -1,7 +1,7 @@
-//! Signs tokens of pushes as Google does, for tests. Its key is its own, so an ingress accepts the tokens only if the
-//! address in its settings answers with that key.
+//! Signs push tokens in the way Google does, for tests. It uses its own key, so an ingress accepts the tokens only if
+//! the URL in its settings returns that key.
 //!
-//! On purpose, nothing is shared with `token` and `keyset`: the form of a token is written here a second time.
+//! Shares no code with `token` and `keyset` on purpose: the format of a token is written a second time here.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -24,10 +24,10 @@ pub struct Unusable(#[source] Box<dyn Error + Send + Sync>);
 pub struct Signer(RsaPrivateKey);
 
 impl Signer {
-    /// A new key of 2048 bits.
+    /// Creates a 2048-bit key.
     ///
     /// # Errors
-    /// None can be created.
+    /// The key cannot be created.
     pub fn generate() -> Result<Self, Unusable> {
         Self::with_bits(2048)
     }
@@ -37,14 +37,14 @@ impl Signer {
         key.map(Self).map_err(|error| Unusable(error.into()))
     }
 
-    /// The entry of the public key in a key set, with this id.
+    /// Returns the public key as an entry of a key set, with this id.
     pub fn jwk(&self, id: &str) -> Value {
         let number = |number: &BigUint| URL_SAFE_NO_PAD.encode(number.to_bytes_be());
         let (modulus, exponent) = (number(self.0.n()), number(self.0.e()));
         json!({ "kid": id, "kty": "RSA", "alg": "RS256", "use": "sig", "n": modulus, "e": exponent })
     }
 
-    /// A token with these texts as header and claims, signed with RS256 whatever they contain.
+    /// Returns a token with these texts as header and claims, signed with RS256 regardless of their content.
     ///
     /// # Errors
     /// The key cannot sign.
@@ -59,12 +59,12 @@ impl Signer {
     }
 }
 
-/// The header of Google's tokens, with the id of a key.
+/// Returns a token header in Google's format, with this key id.
 pub fn header(key_id: &str) -> Value {
     json!({ "alg": "RS256", "kid": key_id, "typ": "JWT" })
 }
 
-/// The claims of a push token that is valid for an hour from `at` on.
+/// Returns the claims of a push token that is valid for an hour from `at`.
 pub fn claims(audience: &str, account: &str, at: Timestamp) -> Value {
     let second = at.micros().div_euclid(1_000_000);
     json!({

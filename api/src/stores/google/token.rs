@@ -1,8 +1,8 @@
-//! The token of a push: an OpenID Connect token that Google signs for the account of the subscription.
+//! The token of a push: an OpenID Connect token that Google signs for the subscription's account.
 //! <https://cloud.google.com/pubsub/docs/authenticate-push-subscriptions>
 //!
-//! Pure: the time, the key and the expected values are arguments. Any project of Google Cloud can have a token signed
-//! for any audience, so the account is compared as well. Nothing here has a debug form that shows a token or its account.
+//! Pure: the time, the key and the expected values are arguments. Any Google Cloud project can obtain a signed token
+//! for any audience, so the account is compared as well. Nothing here shows a token or its account in debug output.
 
 use super::keyset::PublicKey;
 use super::refusal::PushRefusal;
@@ -16,23 +16,23 @@ use domain::text::is_plain;
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
-/// Maximum length of a token; Google's have about 900 characters.
+/// Maximum length of a token, in bytes; Google's have about 900.
 const MAX_TOKEN_BYTES: usize = 4096;
-/// Google's key ids have 40 characters.
+/// Maximum length of a key id; Google's have 40 characters.
 const MAX_KEY_ID_CHARS: usize = 128;
 const ISSUER: &str = "https://accounts.google.com";
-/// How long a token is accepted after its last second: less than another one.
+/// How long a token is accepted after the second in which it expires, in milliseconds: less than one more second.
 const EXPIRY_SKEW_MS: i64 = 999;
-/// How far the time of issue may be ahead of this machine's clock.
+/// How far the time of issue may be ahead of this machine's clock, in milliseconds.
 const ISSUE_SKEW_MS: i64 = 60_000;
 
 const NO_BEARER: PushRefusal = PushRefusal::NotGenuine("no bearer token");
 const MALFORMED: PushRefusal = PushRefusal::NotGenuine("bearer token is malformed");
 
-/// The bearer token of a request.
+/// Returns the bearer token of a request.
 ///
 /// # Errors
-/// There is none, or more than one.
+/// The request has no bearer token, or more than one.
 pub fn bearer(headers: &HeaderMap) -> Result<&str, PushRefusal> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let value = values.next().ok_or(NO_BEARER)?;
@@ -47,11 +47,11 @@ pub fn bearer(headers: &HeaderMap) -> Result<&str, PushRefusal> {
     Ok(token)
 }
 
-/// A token of which nothing is verified yet but that it has the right form.
+/// A well-formed token whose signature and claims are not verified yet.
 pub struct UnverifiedToken<'a> {
-    /// Id of the key that is said to have signed it.
+    /// Id of the key that supposedly signed the token.
     pub key_id: String,
-    /// The signed part: header and claims.
+    /// The signed part of the token: header and claims.
     signed: &'a str,
     claims: &'a str,
     signature: Vec<u8>,
@@ -61,15 +61,15 @@ pub struct UnverifiedToken<'a> {
 struct TokenHeader {
     alg: String,
     kid: Option<String>,
-    /// Extensions that a verifier must know (RFC 7515, 4.1.11); none is known here.
+    /// Extensions that a verifier must support (RFC 7515, 4.1.11); none is supported here.
     crit: Option<IgnoredAny>,
 }
 
 impl<'a> UnverifiedToken<'a> {
-    /// Reads the form of a token: three parts in base64url, RS256, a key id.
+    /// Checks the format of a token: three parts in base64url, RS256, a key id.
     ///
     /// # Errors
-    /// It has another form.
+    /// The token has a different format.
     pub fn parse(token: &'a str) -> Result<Self, PushRefusal> {
         if token.len() > MAX_TOKEN_BYTES {
             return Err(PushRefusal::NotGenuine("bearer token is too long"));
@@ -97,10 +97,10 @@ impl<'a> UnverifiedToken<'a> {
         })
     }
 
-    /// Verifies signature, issuer and time. The key is that of [`Self::key_id`].
+    /// Verifies the signature, issuer and time of the token. `key` must be the key with [`Self::key_id`].
     ///
     /// # Errors
-    /// Google did not sign it, or it is not valid at `now`.
+    /// Google did not sign the token, or it is not valid at `now`.
     pub fn verify(&self, key: &PublicKey, now: Timestamp) -> Result<SignedClaims, PushRefusal> {
         if !key.verify(self.signed.as_bytes(), &self.signature) {
             return Err(PushRefusal::NotGenuine(
@@ -135,7 +135,7 @@ struct RawClaims {
     email_verified: Option<bool>,
 }
 
-/// The claims of a token that Google signed.
+/// Claims of a token that Google signed.
 pub struct SignedClaims {
     audience: String,
     account: Option<String>,
@@ -145,7 +145,7 @@ pub struct SignedClaims {
 }
 
 impl SignedClaims {
-    /// When the token expires.
+    /// Returns when the token expires.
     pub const fn expires_at(&self) -> Timestamp {
         self.expires_at
     }
@@ -153,7 +153,7 @@ impl SignedClaims {
     /// Checks that the token is valid at `now`.
     ///
     /// # Errors
-    /// It has expired, or was issued in the future.
+    /// The token has expired, or was issued in the future.
     pub fn check_time(&self, now: Timestamp) -> Result<(), PushRefusal> {
         if now > self.expires_at.plus_millis(EXPIRY_SKEW_MS) {
             return Err(PushRefusal::NotGenuine("bearer token has expired"));
@@ -164,11 +164,11 @@ impl SignedClaims {
         Ok(())
     }
 
-    /// Checks that the token was signed for the subscription of this platform: audience and account are compared letter by
-    /// letter, and Google must have verified the account.
+    /// Checks that the token was signed for this platform's subscription. The audience and account must match exactly,
+    /// and Google must have verified the account.
     ///
     /// # Errors
-    /// It was signed for another one.
+    /// The token was signed for another subscription.
     pub fn check_target(&self, target: &PushTarget<'_>) -> Result<(), PushRefusal> {
         if self.audience != target.audience {
             return Err(PushRefusal::Foreign("bearer token is for another audience"));
@@ -189,7 +189,7 @@ const fn from_seconds(seconds: i64) -> Timestamp {
     Timestamp::from_millis(seconds.saturating_mul(1000))
 }
 
-/// A JSON value in base64url. A known key that appears twice is an error.
+/// Decodes a JSON value in base64url. A known field that appears twice is an error.
 fn json<T: DeserializeOwned>(part: &str) -> Result<T, PushRefusal> {
     let text = URL_SAFE_NO_PAD.decode(part).map_err(|_| MALFORMED)?;
     serde_json::from_slice(&text).map_err(|_| MALFORMED)

@@ -1,5 +1,5 @@
-//! The tokens that were accepted, by their SHA-256: Google repeats a token for up to an hour. Nothing here depends on a
-//! setting, so that a changed setting applies at once.
+//! Cache of accepted tokens, by their SHA-256: Google reuses a token for up to an hour. Nothing in the cache depends on
+//! a setting, so that changed settings apply immediately.
 
 use super::token::SignedClaims;
 use domain::Timestamp;
@@ -7,7 +7,7 @@ use ring::digest::{SHA256, digest};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Maximum number of tokens.
+/// Maximum number of cached tokens.
 const MAX_TOKENS: usize = 64;
 
 type KnownTokens = HashMap<Vec<u8>, Arc<SignedClaims>>;
@@ -16,15 +16,15 @@ type KnownTokens = HashMap<Vec<u8>, Arc<SignedClaims>>;
 pub struct Verdicts(Mutex<KnownTokens>);
 
 impl Verdicts {
-    /// The claims of a token that was accepted before and has not expired.
+    /// Returns the claims of a cached token that has not expired.
     pub fn find(&self, token: &str, now: Timestamp) -> Option<Arc<SignedClaims>> {
         let known = self.known();
         let claims = known.get(&name(token))?;
         claims.check_time(now).is_ok().then(|| claims.clone())
     }
 
-    /// Remembers the claims of a token that was accepted. Where there is no room, expired tokens give way, and then the one
-    /// that expires first.
+    /// Caches the claims of an accepted token. A full cache first drops expired tokens; if it is still full, the one
+    /// that expires earliest.
     pub fn remember(&self, token: &str, claims: Arc<SignedClaims>, now: Timestamp) {
         let mut known = self.known();
         if known.len() >= MAX_TOKENS {

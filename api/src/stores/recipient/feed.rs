@@ -1,5 +1,6 @@
-//! Which apps changed, from the audit log. A sequence number is taken before its transaction commits, so a lower one may
-//! become visible later: the entries of the last while are read again, and those that were seen are skipped.
+//! Finds out from the audit log which apps changed. An entry gets its sequence number before its transaction commits,
+//! so a lower number may become visible later. Therefore recent entries are read again, and those already seen are
+//! skipped.
 
 use domain::AppId;
 use std::collections::{BTreeSet, VecDeque};
@@ -7,11 +8,12 @@ use std::time::Duration;
 use storage::AuditedChange;
 use tokio::time::Instant;
 
-/// How long an entry may become visible after a later one: longer than the longest transaction of a change.
+/// Maximum time after which an entry can become visible after a later one: longer than the longest transaction of a
+/// change.
 const OVERLAP: Duration = Duration::from_secs(120);
-/// How many entries before the newest are read again at the start, when their age is unknown.
+/// Number of entries before the newest that are read again after the start, because their age is unknown.
 const AT_START: i64 = 1000;
-/// Maximum number of entries that are read at once. With more of them everything counts as changed.
+/// Maximum number of entries that are read at once. If there are more, everything counts as changed.
 pub const MOST: i64 = 10_000;
 
 /// Prefixes of operations that invalidate a platform, its keys or its topics.
@@ -26,14 +28,15 @@ pub enum Changed {
 
 #[derive(Debug)]
 pub struct Feed {
-    /// The newest sequence number at some times, oldest first. The first is the newest one that is old enough.
+    /// The newest sequence number at several times, oldest first. The first one is old enough that no earlier entry can
+    /// still appear.
     newest: VecDeque<(Instant, i64)>,
-    /// The entries after the first of these that were seen.
+    /// Entries after the first of these numbers that have been seen.
     seen: BTreeSet<i64>,
 }
 
 impl Feed {
-    /// A feed of what changes from now on, when the newest entry has this number.
+    /// Creates a feed of changes from now on. `newest` is the number of the newest entry.
     pub fn new(newest: i64, now: Instant) -> Self {
         Self {
             newest: VecDeque::from([(now, newest.saturating_sub(AT_START))]),
@@ -41,12 +44,12 @@ impl Feed {
         }
     }
 
-    /// The entries after this number are to be read.
+    /// Returns the number after which entries must be read.
     pub fn after(&self) -> i64 {
         self.newest.front().map_or(0, |(_, seq)| *seq)
     }
 
-    /// The changes by the entries after [`Feed::after`], which were read at this time.
+    /// Returns the changes in `entries`, which are those after [`Feed::after`], read at `now`.
     pub fn take(&mut self, entries: &[AuditedChange], now: Instant) -> Changed {
         let newest = entries
             .iter()

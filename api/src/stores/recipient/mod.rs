@@ -1,8 +1,9 @@
-//! The recipients of messages, by ingress key. Those that were found are remembered, and forgotten when the audit log
-//! says that their app changed: a message costs no look-up, however many platforms there are. Other keys are looked up
-//! together, so that made-up keys take one connection at most.
+//! Recipients of messages, by ingress key. Recipients that were found are cached, and dropped when the audit log shows
+//! a change to their app. So most messages need no lookup, however many platforms there are. Unknown keys are looked up
+//! in batches, so that made-up keys occupy one connection at most.
 //!
-//! A key is unknown only if this process could find every key: a store may drop a message for good whose key is unknown.
+//! A key is reported as unknown only if this process has all the keys that ingress keys are hashed with, because a
+//! store may drop a message permanently after that response.
 
 mod feed;
 
@@ -16,47 +17,48 @@ use std::time::Duration;
 use storage::{Error, Recipient, Store, chain};
 use tokio::time::Instant;
 
-/// How old what is remembered may be: the audit log is read as often.
+/// How long cached recipients are used without reading the audit log again.
 const FRESH: Duration = Duration::from_secs(1);
-/// How long a recipient is remembered if the audit log names no change of its app: some changes of topics have no entry, and
-/// a change may become visible after later ones.
+/// How long a recipient is cached if the audit log shows no change to its app: some changes to topics have no entry,
+/// and a change may become visible after later ones.
 const REMEMBERED: Duration = Duration::from_secs(60);
-/// Minimum time between two errors in the log about a missing key, which any request can cause.
+/// Minimum time between two logged errors about a missing key, which any request can cause, in milliseconds.
 const LOGGED_EVERY_MS: i64 = 60_000;
-/// Time between two notes that an old key was used.
+/// Minimum time between two records that an old key was used, in milliseconds.
 const NOTED_EVERY_MS: i64 = 60_000;
-/// Real keys have 22 to 32 characters. A text that is longer than this is refused without a query.
+/// Maximum length of an ingress key, in bytes. Real keys have 22 to 32 characters; longer texts are refused without a
+/// query.
 const MAX_INGRESS_KEY_BYTES: usize = 128;
 
-/// Finds recipients, and remembers those that it found.
+/// Finds recipients and caches them.
 pub struct Recipients {
-    /// The store whose platforms they are.
+    /// Store of the platforms.
     store: &'static str,
     known: Arc<RwLock<KnownRecipients>>,
     lookups: Lookups<Arc<Recipient>, NoRecipient>,
-    /// Locked while the audit log is read.
+    /// Locked while the audit log is being read.
     following: tokio::sync::Mutex<Following>,
-    /// When a missing key was logged last.
+    /// When a missing key was last logged.
     logged_at: Arc<Mutex<Option<Timestamp>>>,
-    /// When the use of a platform's old key was noted last.
+    /// When the use of each platform's old key was last recorded.
     noted: Mutex<HashMap<PlatformId, Timestamp>>,
 }
 
 #[derive(Default)]
 struct Following {
-    /// The position in the audit log; `None` before the first look.
+    /// Position in the audit log; `None` before it is first read.
     feed: Option<Feed>,
-    /// When a look-up last failed: a caller that waited for it need not retry.
+    /// When reading last failed: a caller that was waiting for it need not retry.
     failed_at: Option<Instant>,
 }
 
-/// Known recipients. Only keys of platforms are in it, so there are at most two for each platform and change.
+/// Cached recipients. Contains only keys of platforms, so there are at most two entries for each platform and change.
 #[derive(Default)]
 struct KnownRecipients {
     by_key: HashMap<String, Remembered>,
-    /// When the audit log was read last; `None` before the first time.
+    /// When the audit log was last read; `None` before the first time.
     checked_at: Option<Instant>,
-    /// Raised with each change: what was read before one is not remembered after it.
+    /// Incremented with each change: a recipient that was read before a change is not cached after it.
     changes: u64,
 }
 
@@ -65,23 +67,23 @@ struct Remembered {
     read_at: Instant,
 }
 
-/// The stable reasons of the answers.
+/// Stable reasons in responses.
 pub const UNKNOWN_KEY: &str = "unknown ingress key";
 pub const MISSING_KEY: &str = "a key of the database is missing in this process";
 
-/// Why there is no recipient.
+/// Why no recipient was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoRecipient {
     /// No platform of the store has this ingress key.
     UnknownKey,
-    /// No platform was found, and this process lacks a key with which ingress keys are hashed.
+    /// No platform was found, and this process lacks one of the keys with which ingress keys are hashed.
     MissingKey,
-    /// The database does not answer, for this reason.
+    /// The database does not respond, for this reason.
     Unavailable(&'static str),
 }
 
 impl From<NoRecipient> for Answer {
-    /// 404 where no repetition can help.
+    /// Uses 404 only if repeating the request cannot help.
     fn from(missing: NoRecipient) -> Self {
         let (status, reason) = match missing {
             NoRecipient::UnknownKey => (404, UNKNOWN_KEY),
@@ -93,7 +95,7 @@ impl From<NoRecipient> for Answer {
 }
 
 impl Recipients {
-    /// The recipients of a store.
+    /// Creates an empty cache of a store's recipients.
     pub fn new(store: &'static str) -> Self {
         Self {
             store,
@@ -105,10 +107,10 @@ impl Recipients {
         }
     }
 
-    /// The platform of an ingress key, as it was within the last second, by the audit log.
+    /// Returns the platform of an ingress key. It may be up to a second old, as far as changes are in the audit log.
     ///
     /// # Errors
-    /// The key is unknown, or the database does not answer.
+    /// The key is unknown, or the database does not respond.
     pub async fn find(
         &self,
         store: &Store,
@@ -124,10 +126,10 @@ impl Recipients {
         self.read(store, ingress_key, now).await
     }
 
-    /// Reads the platform from the database, not from memory: an approval of a topic applies at once.
+    /// Reads the platform from the database instead of the cache, so that the approval of a topic applies immediately.
     ///
     /// # Errors
-    /// The key is unknown, or the database does not answer.
+    /// The key is unknown, or the database does not respond.
     pub async fn read(
         &self,
         store: &Store,
@@ -137,7 +139,7 @@ impl Recipients {
         if ingress_key.len() > MAX_INGRESS_KEY_BYTES || ingress_key.contains('\0') {
             return Err(NoRecipient::UnknownKey);
         }
-        // What is found is remembered, so the audit log is followed from before on.
+        // The result is cached, so the audit log must be followed from before the lookup.
         self.follow(store).await?;
         let (store, known, logged_at) = (store.clone(), self.known.clone(), self.logged_at.clone());
         let of = self.store;
@@ -159,7 +161,7 @@ impl Recipients {
             .and_then(|found| unended(found, now))
     }
 
-    /// Notes that a message came by the old key of a platform, without holding its answer up.
+    /// Records that a message used a platform's old key, without delaying the response.
     pub fn note_old_key_used(&self, store: &Store, platform: PlatformId, now: Timestamp) {
         {
             let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
@@ -185,7 +187,8 @@ impl Recipients {
         (found.read_at.elapsed() < REMEMBERED).then(|| found.recipient.clone())
     }
 
-    /// Forgets what changed, unless that was looked up within the last second. Many that wait share one look.
+    /// Drops cached recipients that have changed, unless that was done within the last second. Concurrent callers share
+    /// one read of the audit log.
     async fn follow(&self, store: &Store) -> Result<(), NoRecipient> {
         let began = Instant::now();
         if self.is_fresh() {
@@ -210,10 +213,11 @@ impl Recipients {
         known.checked_at.is_some_and(|at| at.elapsed() < FRESH)
     }
 
-    /// Reads the new entries of the audit log. The first time those are the newest ones.
+    /// Reads the new entries of the audit log. The first time, reads the newest ones.
     async fn read_changes(&self, store: &Store, feed: &mut Option<Feed>) -> Result<(), Error> {
         let now = Instant::now();
-        // What is visible before the first recipient is remembered is seen at once: it outdates none later.
+        // Entries that are visible before the first recipient is cached count as seen, so that they invalidate nothing
+        // later.
         let feed = match feed {
             Some(feed) => feed,
             None => feed.insert(Feed::new(store.newest_change().await?, now)),
@@ -240,9 +244,9 @@ impl KnownRecipients {
     }
 }
 
-/// A look-up of keys, and what it updates.
+/// A lookup of keys, with the state that it updates.
 struct Search<'a> {
-    /// The store whose platforms are looked up.
+    /// Store of the platforms to look up.
     of: &'static str,
     known: &'a RwLock<KnownRecipients>,
     logged_at: &'a Mutex<Option<Timestamp>>,
@@ -299,7 +303,7 @@ impl Search<'_> {
     }
 }
 
-/// The refusal of a process that lacks these keys.
+/// Logs, at most once a minute, that this process lacks these keys. Returns the refusal.
 fn missing(ids: &[String], logged_at: &Mutex<Option<Timestamp>>, now: Timestamp) -> NoRecipient {
     let mut logged_at = logged_at.lock().unwrap_or_else(PoisonError::into_inner);
     if logged_at.is_none_or(|at| !(0..LOGGED_EVERY_MS).contains(&now.millis_since(at))) {
@@ -313,7 +317,7 @@ fn missing(ids: &[String], logged_at: &Mutex<Option<Timestamp>>, now: Timestamp)
     NoRecipient::MissingKey
 }
 
-/// A recipient whose key has not ended.
+/// Returns a recipient whose ingress key has not expired; otherwise the key counts as unknown.
 fn unended(recipient: Arc<Recipient>, now: Timestamp) -> Result<Arc<Recipient>, NoRecipient> {
     let is_over = recipient.ends_at.is_some_and(|end| end <= now);
     if is_over {

@@ -1,5 +1,5 @@
-//! Sentences about a destination: its state, its choice of events, what is pending for it, failed, was
-//! skipped, or not chosen.
+//! Sentences about a destination: its state, the events that it is subscribed to, and its pending, failed and skipped
+//! deliveries.
 
 use super::phrases::{count, environments, label, sentence, subscription};
 use super::sent::not_subscribed;
@@ -10,7 +10,7 @@ use storage::{
     UnchosenPayment, UnchosenType,
 };
 
-/// The sentence about the state of a destination.
+/// Returns the sentence about the state of a destination.
 pub fn destination(of: &DestinationExplanation) -> String {
     let Addressee {
         destination,
@@ -54,7 +54,7 @@ pub fn destination(of: &DestinationExplanation) -> String {
     format!("destination {}: {stands}", label(destination))
 }
 
-/// The sentence about the events that a destination is subscribed to.
+/// Returns the sentence about the events that a destination is subscribed to.
 pub fn choice(destination: &Destination) -> String {
     let DestinationSettings { filter, rate, .. } = &destination.common;
     let platforms: Vec<String> = filter.platforms.iter().map(ToString::to_string).collect();
@@ -67,7 +67,7 @@ pub fn choice(destination: &Destination) -> String {
     ])
 }
 
-/// The sentence about the latest results of its requests; `None` before the first.
+/// Returns the sentence about the results of a destination's latest requests; `None` before the first request.
 pub fn health(HealthView { health, .. }: &HealthView) -> Option<String> {
     let failing = (health.failures > 0).then(|| {
         let since = health
@@ -92,7 +92,7 @@ pub fn health(HealthView { health, .. }: &HealthView) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join("; "))
 }
 
-/// The sentence about the deliveries that are pending for a destination.
+/// Returns the sentence about the deliveries that are pending for a destination.
 pub fn pending(of: &DestinationExplanation) -> String {
     let waiting = match of.backlog.waiting {
         0 => String::new(),
@@ -112,8 +112,8 @@ pub fn pending(of: &DestinationExplanation) -> String {
     }
 }
 
-/// The sentence about the failed deliveries of a destination. A resend skips some of them. If all are shown and
-/// each would be skipped, the sentence proposes no command.
+/// Returns the sentence about a destination's failed deliveries. If all of them are shown and a resend would skip each
+/// one, the sentence suggests no command.
 pub fn failed(of: &DestinationExplanation) -> String {
     let (id, failed, shown) = (of.addressee.destination.id, of.backlog.failed, &of.failed);
     if failed == 0 {
@@ -135,7 +135,8 @@ pub fn failed(of: &DestinationExplanation) -> String {
     )
 }
 
-/// The sentence about the deliveries that a destination must not get; `None` without one.
+/// Returns the sentence about the deliveries that were not sent because the destination must not receive them; `None`
+/// if there are none.
 pub fn skipped(of: &DestinationExplanation) -> Option<String> {
     let skipped = of.backlog.skipped;
     (skipped > 0).then(|| {
@@ -146,7 +147,8 @@ pub fn skipped(of: &DestinationExplanation) -> Option<String> {
     })
 }
 
-/// The sentence about the payments that a destination did not get, as it is not subscribed to their type of event.
+/// Returns the sentence about the payments that a destination did not receive because it is not subscribed to their
+/// event type.
 pub fn unchosen(destination: &Destination, of: &UnchosenType) -> String {
     let least = if of.is_least { "at least " } else { "" };
     let part = if of.is_least || of.is_part {
@@ -165,7 +167,7 @@ pub fn unchosen(destination: &Destination, of: &UnchosenType) -> String {
     )
 }
 
-/// The sentence about one of those payments.
+/// Returns the sentence about one of those payments.
 pub fn unchosen_payment(of: &DestinationExplanation, one: &UnchosenPayment) -> String {
     let key = one.collapse_key;
     let store_id = of
@@ -175,7 +177,7 @@ pub fn unchosen_payment(of: &DestinationExplanation, one: &UnchosenPayment) -> S
     format!("{} of purchase {key}{store_id}", payment(one))
 }
 
-/// A counted number with its noun. Counting ends at a maximum, so the text may be "or more".
+/// Returns a number with its noun. Counting stops at a maximum, for which the text says "or more".
 fn bounded(number: i64, one: &str, many: &str) -> String {
     match number {
         1 => format!("1 {one}"),
@@ -186,8 +188,8 @@ fn bounded(number: i64, one: &str, many: &str) -> String {
     }
 }
 
-/// The command that sends pending deliveries, if they are not sent automatically at once; `None` if they are, or if
-/// nothing is pending.
+/// Returns the command that sends pending deliveries; `None` if they are sent automatically at once, or if none is
+/// pending.
 pub fn next_step(of: &DestinationExplanation) -> Option<String> {
     let Addressee {
         destination,

@@ -1,11 +1,11 @@
-//! Sentences about device events: the delivery of an event to each destination.
+//! Sentences about device events, and about their delivery to each destination.
 
 use super::phrases::{error_beside, label, sentence};
 use super::sent::{Unqueued, Unsent, attempts, held_back};
 use domain::Timestamp;
 use storage::{Addressee, DeviceDeliveryView, DeviceEventFacts, StreamStatus};
 
-/// The sentence about an event of a device.
+/// Returns the sentence about a device event.
 pub fn device_event(event: &DeviceEventFacts) -> String {
     let DeviceEventFacts {
         id,
@@ -27,12 +27,12 @@ pub fn device_event(event: &DeviceEventFacts) -> String {
     ])
 }
 
-/// The sentence about the cause of an event of a device.
+/// Returns the sentence about the cause of a device event.
 pub fn no_notification() -> String {
     "reported by a device".to_owned()
 }
 
-/// The sentence about what was queued of an event of a device for a destination.
+/// Returns the sentence about the delivery of a device event to a destination.
 pub fn device_delivery(view: &DeviceDeliveryView, addressee: &Addressee, now: Timestamp) -> String {
     let at = view
         .finished_at
@@ -71,7 +71,7 @@ fn pending(view: &DeviceDeliveryView, now: Timestamp) -> String {
     format!("pending{failed}. {next}")
 }
 
-/// The last request, if one was made.
+/// Returns the result of the last request; empty if none was made.
 fn last(view: &DeviceDeliveryView) -> String {
     let ms = view
         .latency_ms
@@ -83,8 +83,8 @@ fn last(view: &DeviceDeliveryView) -> String {
     }
 }
 
-/// The reason why nothing of an event of a device was queued for a destination. `None` if the destination was deleted
-/// before the event was received: then it is not mentioned.
+/// Returns why a device event was not queued for a destination. `None` if the destination was deleted before the event
+/// was received, and so is not mentioned.
 pub fn device_event_unsent(event: &DeviceEventFacts, addressee: &Addressee) -> Option<Unsent> {
     let destination = &addressee.destination;
     if addressee

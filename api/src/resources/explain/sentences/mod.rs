@@ -1,4 +1,4 @@
-//! The sentences of explanations. Pure: storage provides the facts.
+//! Sentences of explanations. Pure: storage provides the facts.
 
 mod destination;
 mod device;
@@ -23,7 +23,7 @@ use storage::{
     ReceivedNotification, RevisionCause, RevisionCauses, Transfer, TransferCause, WaitingFor,
 };
 
-/// The sentence about a message of a store.
+/// Returns the sentence about a store's message.
 pub fn message(message_id: &str, of: &MessageExplanation) -> String {
     let accepted = of
         .notifications
@@ -37,7 +37,7 @@ pub fn message(message_id: &str, of: &MessageExplanation) -> String {
     )
 }
 
-/// The sentence about the state of a purchase.
+/// Returns the sentence about the state of a purchase.
 pub fn purchase(key: CollapseKey, of: &PurchaseExplanation) -> String {
     let Some(view) = &of.purchase else {
         return format!("purchase {key}: not settled yet");
@@ -76,7 +76,7 @@ pub fn purchase(key: CollapseKey, of: &PurchaseExplanation) -> String {
     ])
 }
 
-/// Name of the confirming store: samples are only confirmed by the demo's.
+/// Returns the name of the store that confirms a purchase; for samples, the simulated one.
 fn confirmer<'a>(receipt_id: &str, store: &'a str) -> &'a str {
     match is_sample_purchase(receipt_id) {
         true => "the simulated store",
@@ -84,7 +84,7 @@ fn confirmer<'a>(receipt_id: &str, store: &'a str) -> &'a str {
     }
 }
 
-/// Why a store does not confirm a purchase. Samples are confirmed only where they are made.
+/// Returns why a store does not confirm a purchase. Samples are confirmed only where they are made.
 fn unknown(receipt_id: &str, store: &str) -> String {
     match is_sample_purchase(receipt_id) {
         true => format!(
@@ -94,8 +94,8 @@ fn unknown(receipt_id: &str, store: &str) -> String {
     }
 }
 
-/// That the store has since confirmed an unverified announcement of the latest revision. Such a check creates no
-/// revision.
+/// Returns the sentence that the store has since confirmed an unverified announcement of the latest revision; such a
+/// confirmation creates no revision.
 fn confirmed_since(of: &PurchaseView, store: &str) -> Option<String> {
     let was_verified = of.data.get("attributes")?.get("verified")?.as_bool()?;
     let at = of
@@ -107,7 +107,7 @@ fn confirmed_since(of: &PurchaseView, store: &str) -> Option<String> {
     ))
 }
 
-/// The sentence about the notifications of a purchase.
+/// Returns the sentence about the notifications of a purchase.
 pub fn notifications(of: &PurchaseExplanation) -> String {
     let older = if of.has_older {
         "; older ones are not shown"
@@ -118,7 +118,7 @@ pub fn notifications(of: &PurchaseExplanation) -> String {
     format!("{received} received{older}")
 }
 
-/// The sentence about a claim of a device.
+/// Returns the sentence about a device's claim.
 pub fn claim(of: &ClaimView) -> String {
     let why = match (&of.failure, &of.reason) {
         (Some(failure), _) => {
@@ -138,7 +138,7 @@ pub fn claim(of: &ClaimView) -> String {
     )
 }
 
-/// The sentence about the transfer that an event announces.
+/// Returns the sentence about the transfer that an event announces.
 pub fn transfer(of: &Transfer) -> String {
     let name = |external: &Option<String>, id: UserId| {
         external.clone().unwrap_or_else(|| format!("user {id}"))
@@ -171,13 +171,13 @@ pub fn transfer(of: &Transfer) -> String {
     format!("transfer {} from {from} to {to}: {why}{by}{undone}", of.id)
 }
 
-/// Whether a notification has the outcome `settled` in this revision.
+/// Returns whether a notification has the outcome `settled` in this revision.
 pub fn is_settled_in(notification: &ReceivedNotification, revision: i64) -> bool {
     notification.view.outcome == Some(Outcome::Settled)
         && notification.view.revision == Some(revision)
 }
 
-/// The sentence about a revision, in which these notifications were settled.
+/// Returns the sentence about a revision, with the notifications that it settled.
 pub fn revision<'n>(
     revision: i64,
     settled: impl Iterator<Item = &'n ReceivedNotification>,
@@ -189,7 +189,7 @@ pub fn revision<'n>(
     )
 }
 
-/// The sentence about the causes of an event.
+/// Returns the sentence about the causes of an event.
 pub fn causes_of(of: &EventExplanation) -> String {
     let recorded = of.event.event.causes.clone().unwrap_or_default();
     match (
@@ -202,7 +202,7 @@ pub fn causes_of(of: &EventExplanation) -> String {
     }
 }
 
-/// The notifications and the other causes of a revision; `None` where none is known.
+/// Returns the notifications and other causes of a revision; `None` if none is known.
 fn caused_by<'n>(
     settled: impl Iterator<Item = &'n ReceivedNotification>,
     RevisionCauses(causes): &RevisionCauses,
@@ -240,7 +240,7 @@ fn cause(RevisionCause { kind, by }: &RevisionCause) -> String {
         .map_or_else(|| what.to_owned(), |by| format!("{what} by {by}"))
 }
 
-/// The store's notifications and the claims of devices among these, in words, and the number of both.
+/// Returns a phrase that counts the store's notifications and the device claims among these, and their total number.
 fn reports<'n>(all: impl Iterator<Item = &'n ReceivedNotification>) -> (String, usize) {
     let (of_devices, of_store): (Vec<_>, Vec<_>) = all.partition(|one| one.view.is_of_device());
     let (devices, store) = (of_devices.len(), of_store.len());
@@ -256,17 +256,17 @@ fn reports<'n>(all: impl Iterator<Item = &'n ReceivedNotification>) -> (String, 
     (both, store + devices)
 }
 
-/// The sentence about a purchase without events.
+/// Returns the sentence about a purchase without events.
 pub fn no_events() -> String {
     "no events yet".to_owned()
 }
 
-/// The sentence about an event of an app without destinations.
+/// Returns the sentence about an event of an app that had no destination.
 pub fn nobody() -> String {
     "the app had no destination".to_owned()
 }
 
-/// One notification: its outcome, or what it waits for.
+/// Returns the sentence about one notification: its outcome, or what it is waiting for.
 pub fn notification(notification: &ReceivedNotification, now: Timestamp) -> String {
     let view = &notification.view;
     sentence([
@@ -281,7 +281,7 @@ pub fn notification(notification: &ReceivedNotification, now: Timestamp) -> Stri
     ])
 }
 
-/// The outcome of a notification, or what it waits for.
+/// Returns the outcome of a notification, or what it is waiting for.
 fn progress(notification: &ReceivedNotification, now: Timestamp) -> String {
     let at_revision = notification
         .view
@@ -307,7 +307,7 @@ fn progress(notification: &ReceivedNotification, now: Timestamp) -> String {
     }
 }
 
-/// A hold: its author, its end and its reason, as far as they are known.
+/// Returns the phrase about a hold: its author, end and reason, as far as known.
 fn hold(until: Timestamp, by: Option<&str>, reason: Option<&str>) -> String {
     let by = by
         .filter(|by| !by.is_empty())
@@ -318,7 +318,7 @@ fn hold(until: Timestamp, by: Option<&str>, reason: Option<&str>) -> String {
     format!("hold{by} until {until}{reason}")
 }
 
-/// Why a notification has no outcome yet.
+/// Returns why a notification has no outcome yet.
 pub fn waits(notification: &ReceivedNotification, now: Timestamp) -> String {
     let store = stores::name(&notification.store);
     let since = notification

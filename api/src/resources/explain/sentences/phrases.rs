@@ -1,15 +1,15 @@
-//! Parts of sentences.
+//! Phrases that several sentences share.
 
 use domain::event::{Wildcards, listed};
 use protocols::smtp::COMMAND;
 use storage::{Destination, DestinationSettings, Filter};
 
-/// Joins the parts that are present to one sentence.
+/// Joins the parts that are present into one sentence.
 pub fn sentence<const N: usize>(parts: [Option<String>; N]) -> String {
     parts.into_iter().flatten().collect()
 }
 
-/// The types of events that a destination is subscribed to.
+/// Returns the types of events that a destination is subscribed to.
 pub fn subscription(destination: &Destination) -> String {
     let Destination {
         wildcards,
@@ -25,13 +25,13 @@ pub fn subscription(destination: &Destination) -> String {
     }
 }
 
-/// The error of an attempt, unless it only repeats the status.
+/// Returns the error of an attempt, unless it only repeats the status.
 pub fn error_beside(status: Option<i64>, error: Option<&str>) -> Option<&str> {
     error
         .filter(|error| status.is_none_or(|status| !error.ends_with(&format!("answered {status}"))))
 }
 
-/// The protocol of a status, by the headers of the answer.
+/// Returns the protocol of a response's status, according to the response's headers.
 pub fn protocol(headers: &[(String, String)]) -> &'static str {
     if headers.iter().any(|(name, _)| name == COMMAND) {
         "SMTP"
@@ -40,7 +40,7 @@ pub fn protocol(headers: &[(String, String)]) -> &'static str {
     }
 }
 
-/// The status, of this protocol, and the error of an attempt.
+/// Returns the status with its protocol, and the error of an attempt.
 pub fn response(protocol: &str, status: Option<i64>, error: Option<&str>) -> Option<String> {
     match (status, error_beside(status, error)) {
         (Some(status), Some(error)) => Some(format!("{protocol} {status}: {error}")),
@@ -49,12 +49,12 @@ pub fn response(protocol: &str, status: Option<i64>, error: Option<&str>) -> Opt
     }
 }
 
-/// A reason behind a sentence, if there is one.
+/// Returns a reason to append to a sentence; empty if there is none.
 pub fn because(why: Option<&str>) -> String {
     why.map_or_else(String::new, |why| format!(": {why}"))
 }
 
-/// The environments that a destination wants.
+/// Returns the environments that a destination's filter allows.
 pub fn environments(filter: &Filter) -> String {
     filter
         .environments
@@ -64,7 +64,7 @@ pub fn environments(filter: &Filter) -> String {
         .join(", ")
 }
 
-/// A destination as `name` (kind id).
+/// Returns a destination as `name` (kind and id).
 pub fn label(destination: &Destination) -> String {
     format!(
         "`{}` ({} {})",
@@ -72,7 +72,7 @@ pub fn label(destination: &Destination) -> String {
     )
 }
 
-/// A number with its noun: `1 failure`, `2 failures`.
+/// Returns a number with its noun: `1 failure`, `2 failures`.
 pub fn count(number: usize, what: &str) -> String {
     if number == 1 {
         format!("1 {what}")

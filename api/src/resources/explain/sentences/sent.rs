@@ -19,22 +19,22 @@ use storage::{
     DestinationSettings, EventFacts, HealthView, LONGEST_WAIT, PaymentFacts, Sending, Skipped,
 };
 
-/// Maximum number of characters of an answer in a sentence. The facts contain the whole answer.
+/// Maximum length of a response's body in a sentence, in characters. The facts contain the whole body.
 const ANSWER_CHARS: usize = 200;
-/// Maximum number of characters of a changed value in a sentence. The facts contain the whole value.
+/// Maximum length of a changed value in a sentence, in characters. The facts contain the whole value.
 const VALUE_CHARS: usize = 80;
-/// The header of an answer by which a destination sets the time of the next attempt.
+/// Response header in which a destination states the time of the next attempt.
 const RETRY_AFTER: &str = "retry-after";
 
-/// The reason why a destination has no delivery of an event.
+/// Why a destination has no delivery of an event.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Unsent {
     pub code: &'static str,
     pub sentence: String,
 }
 
-/// The reason why this destination has no delivery of this event. `None` if the destination was deleted before the
-/// event was recorded: then it is not mentioned.
+/// Returns why a destination has no delivery of an event. `None` if the destination was deleted before the event was
+/// recorded, and so is not mentioned.
 pub fn unsent(event: &EventFacts, addressee: &Addressee) -> Option<Unsent> {
     let Addressee {
         destination,
@@ -77,16 +77,17 @@ pub fn unsent(event: &EventFacts, addressee: &Addressee) -> Option<Unsent> {
     })
 }
 
-/// An event that was not queued for a destination that existed.
+/// An event that was not queued for a destination that existed at the time.
 pub struct Unqueued<'a> {
     pub event_type: &'a str,
-    /// The platform and the environment; `None` if it is for operators.
+    /// Platform and environment of the event; `None` if it is for operators.
     pub origin: Option<(PlatformId, Environment)>,
     pub created_at: Timestamp,
 }
 
 impl Unqueued<'_> {
-    /// The code and the text of what left the event out: the destination's settings, or its times.
+    /// Returns a code and a text for why the event was not queued: the destination's settings, or the times of its
+    /// changes.
     pub fn reason(&self, addressee: &Addressee) -> (&'static str, String) {
         let Addressee {
             destination,
@@ -131,12 +132,12 @@ impl Unqueued<'_> {
     }
 }
 
-/// Whether a destination gets an event with the payment that it corrects.
+/// Returns whether a destination receives an event together with the payment that it corrects.
 fn is_of_payment(event: &EventFacts, destination: &Destination) -> bool {
     destination.per_user && event.event_type == REVENUE_ADJUSTED
 }
 
-/// The command that sends an event to a destination that was created after it, or why none does.
+/// Returns the command that sends an event to a destination created after the event, or why no command does.
 fn after_all(
     event: &EventFacts,
     Addressee {
@@ -172,7 +173,8 @@ fn after_all(
     }
 }
 
-/// The events that a destination is subscribed to instead of this type, and why a wildcard does not include the type.
+/// Returns the sentence that a destination is not subscribed to this type: its subscriptions and, if it uses wildcards,
+/// why they do not include the type.
 pub fn not_subscribed(destination: &Destination, event_type: &str) -> String {
     let Destination {
         kind,
@@ -196,7 +198,7 @@ pub fn not_subscribed(destination: &Destination, event_type: &str) -> String {
 }
 
 pub fn event(event: &EventFacts) -> String {
-    // No store makes a transfer.
+    // A transfer is not reported by a store.
     let is_transfer = TRANSFERS.contains(&event.event_type.as_str());
     sentence([
         Some(format!(
@@ -217,7 +219,8 @@ pub fn event(event: &EventFacts) -> String {
     ])
 }
 
-/// The part of a sentence about the payment of an event: its kind, its number, and its price or why that is unknown.
+/// Returns the part of a sentence about the payment of an event: its kind, its number, and its price or why that is
+/// unknown.
 fn payment(payment: &PaymentFacts) -> String {
     let number = payment.number;
     let what = match payment.kind.as_str() {
@@ -264,7 +267,7 @@ fn payment(payment: &PaymentFacts) -> String {
     format!("; {what}, price unknown{why}")
 }
 
-/// The sentence about the changes from the previous state to this one.
+/// Returns the sentence about the fields that changed from the previous state to this one.
 pub fn changes(all: &[Change]) -> String {
     if all.is_empty() {
         return "no field changed".to_owned();
@@ -316,7 +319,7 @@ pub fn delivery(one: &Sending, addressee: &Addressee, now: Timestamp) -> String 
     )
 }
 
-/// The sentence about a delivery among those of its destination.
+/// Returns the sentence about a delivery in the explanation of its destination.
 pub fn delivery_of(of: &DestinationExplanation, one: &Sending) -> String {
     let DeliveryView {
         event_type,
@@ -337,7 +340,7 @@ pub fn delivery_of(of: &DestinationExplanation, one: &Sending) -> String {
     format!("{event_type} {event_id}{about}: {state}")
 }
 
-/// The state of a delivery, with the reason.
+/// Returns the state of a delivery, with the reason.
 fn delivery_state(one: &Sending, addressee: &Addressee, now: Timestamp) -> String {
     let view = &one.delivery;
     let at = view
@@ -362,7 +365,7 @@ fn delivery_state(one: &Sending, addressee: &Addressee, now: Timestamp) -> Strin
     }
 }
 
-/// The command that sends a failed event again, or why a resend would skip it.
+/// Returns the command that sends a failed event again, or why a resend would skip it.
 fn resend(one: &Sending) -> String {
     match one.not_again {
         None => {
@@ -380,7 +383,7 @@ fn resend(one: &Sending) -> String {
     }
 }
 
-/// The sentence about a superseded delivery, with the state of its successor.
+/// Returns the sentence about a superseded delivery, with the state of its successor.
 fn superseded(one: &Sending) -> String {
     let Some(successor) = &one.successor else {
         let is_profile = one.delivery.event_type == PROFILE_UPDATED;
@@ -403,7 +406,8 @@ fn superseded(one: &Sending) -> String {
     format!("superseded by revision {}, {became}", successor.revision)
 }
 
-/// Why nothing is sent to a destination now: it is disabled, open or paused. `None` if something could be.
+/// Returns why nothing is sent to a destination now: it is disabled or paused, or its breaker is open. `None` if
+/// deliveries can be sent.
 pub fn held_back(addressee: &Addressee, now: Timestamp) -> Option<String> {
     let Addressee {
         destination,
@@ -432,8 +436,8 @@ pub fn held_back(addressee: &Addressee, now: Timestamp) -> Option<String> {
     ))
 }
 
-/// Why a pending delivery is not sent yet: the destination is disabled, open or paused, or the delivery waits for its
-/// back-off.
+/// Returns why a pending delivery has not been sent yet: the destination is disabled or paused, its breaker is open, or
+/// the delivery waits for its back-off.
 fn pending_because(one: &Sending, addressee: &Addressee, now: Timestamp) -> String {
     if let Some(why) = held_back(addressee, now) {
         return why;
@@ -475,7 +479,7 @@ fn pending_because(one: &Sending, addressee: &Addressee, now: Timestamp) -> Stri
     }
 }
 
-/// The sentence about the attempts of a delivery that are not shown; `None` when all are.
+/// Returns the sentence about a delivery's attempts that are not shown; `None` if all are.
 pub fn earlier_attempts(one: &Sending) -> Option<String> {
     let shown = i64::try_from(one.attempts.len()).unwrap_or(i64::MAX);
     let left_out = one.delivery.attempts.saturating_sub(shown);
@@ -515,7 +519,7 @@ pub fn attempt(attempt: &AttemptView) -> String {
     ])
 }
 
-/// The error of an attempt without a connection.
+/// Error of an attempt that could not connect.
 const NOT_CONNECTED: &str = "no connection could be made";
 
 fn result(attempt: &AttemptView) -> String {
@@ -544,7 +548,7 @@ fn one_line(text: &str) -> String {
     )
 }
 
-/// The number of attempts in words: `1 attempt`, `2 attempts`.
+/// Returns a number of attempts with its noun: `1 attempt`, `2 attempts`.
 pub fn attempts(number: i64) -> String {
     count(usize::try_from(number).unwrap_or(0), "attempt")
 }

@@ -1,4 +1,4 @@
-//! Deliveries and their attempts.
+//! Sentences about deliveries and their attempts.
 
 use super::{ID, at, hook, sending, sentence};
 use crate::resources::explain::sentences;

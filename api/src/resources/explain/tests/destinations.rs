@@ -1,4 +1,4 @@
-//! A destination's state and backlog.
+//! Sentences about a destination's state and backlog.
 
 use super::{HOOK, ID, at, hook, id, sending};
 use crate::resources::explain::sentences;
@@ -6,7 +6,7 @@ use storage::{
     Addressee, Backlog, DeliveryStatus, DestinationExplanation, Sending, ShownState, Skipped,
 };
 
-/// A healthy destination with deliveries that failed for good.
+/// A healthy destination with permanently failed deliveries.
 fn explanation(addressee: Addressee, failed: i64) -> DestinationExplanation {
     DestinationExplanation {
         addressee,

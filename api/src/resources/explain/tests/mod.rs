@@ -1,4 +1,4 @@
-//! The sentences, one for each state.
+//! Checks the sentences, one for each state.
 
 mod deliveries;
 mod destinations;
@@ -124,7 +124,7 @@ fn notification(outcome: Option<Outcome>, waiting_for: Option<WaitingFor>) -> Re
     }
 }
 
-/// The sentence of a delivery behind `to HOOK`.
+/// The sentence about a delivery, without `to HOOK` at its beginning.
 fn sentence(one: &Sending, addressee: &Addressee) -> String {
     let text = sentences::delivery(one, addressee, at(30));
     text.strip_prefix(&format!("to {HOOK}"))

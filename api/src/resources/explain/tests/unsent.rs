@@ -1,4 +1,4 @@
-//! Why an event was not sent to a destination.
+//! Sentences on why an event was not sent to a destination.
 
 use super::{HOOK, ID, at, event, hook, id};
 use crate::resources::explain::sentences::{self, unsent};
@@ -84,7 +84,7 @@ fn why_not_is_a_sentence() {
             "not to {HOOK}: not subscribed to user.subscription.renewed (subscribed to purchase.updated, device.*)"
         )
     );
-    // At a destination of such a kind, wildcards include only the documented types.
+    // For a kind with listed wildcards, they include only the documented types.
     addressee.destination.wildcards = Wildcards::Listed;
     (
         addressee.destination.common.events,

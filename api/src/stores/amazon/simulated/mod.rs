@@ -1,8 +1,8 @@
-//! The simulated store of `settle run`. It answers as Amazon's Receipt Verification Service does, and derives each
+//! The simulated store of `settle run`. It responds like Amazon's Receipt Verification Service, and derives each
 //! receipt from the notifications that `settle sample` sent.
 //!
-//! It listens only on this machine. Only samples and the demo's platform are verified with it, and all its receipts are
-//! marked as tests. Its requests contain the platform where Amazon's contain the shared secret.
+//! It listens only on the local machine. Only samples and the demo's platform are verified with it, and all its
+//! receipts are marked as test purchases. In its requests, the platform's id takes the place of Amazon's shared secret.
 
 mod receipt;
 
@@ -18,12 +18,12 @@ use domain::{CollapseKey, PlatformId};
 use receipt::{Sent, receipt};
 use storage::{Page, Store};
 
-/// The path of a query in Amazon's sandbox.
+/// Path of a query in Amazon's sandbox.
 const ROUTE: &str = "/sandbox/version/1.0/verifyReceiptId/developer/{platform_id}/user/{app_user_id}/receiptId/{receipt_id}";
-/// Maximum number of notifications of one receipt that are read, newest first.
+/// Maximum number of a receipt's notifications that are read, newest first.
 const MAX_NOTIFICATIONS: i64 = 1000;
 
-/// The routes of the simulated store, which answers by the notifications in `store`.
+/// Returns the routes of the simulated store, which derives its responses from the notifications in `store`.
 pub fn routes(store: Store) -> Router {
     Router::new().route(ROUTE, get(verify)).with_state(store)
 }

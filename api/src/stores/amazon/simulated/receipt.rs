@@ -1,12 +1,12 @@
-//! Builds the receipt that the simulated store answers, from the notifications of the purchase. Pure.
+//! Builds the receipt that the simulated store returns, from the purchase's notifications. Pure.
 //!
 //! The receipt has the fields that Amazon documents, as far as a demo needs them. Its terms last thirty days and renew
-//! by themselves while auto-renewal is on.
+//! automatically while auto-renewal is on.
 
 use domain::Timestamp;
 use serde_json::{Value, json};
 
-/// One notification of the demo's store: its type and when it was accepted.
+/// A notification of the demo's store: its type and when it was accepted.
 pub struct Sent {
     /// The store's type, such as `SUBSCRIPTION_RENEWED`.
     pub store_type: String,
@@ -14,14 +14,14 @@ pub struct Sent {
     pub at: Timestamp,
 }
 
-/// The products: SKU, name, price in US dollars, and whether it gives the entitlement.
+/// Products of the demo: SKU, name, price in US dollars, and whether the product gives the entitlement.
 pub const PRODUCTS: [(&str, &str, &str, bool); 4] = [
     (MONTHLY, "Demo Gold, monthly (simulated)", "9.99", true),
     (YEARLY, "Demo Gold, yearly (simulated)", "99.99", true),
     (COINS, "Demo Coins (simulated)", "1.99", false),
     (LIFETIME, "Demo Gold, lifetime (simulated)", "149.99", true),
 ];
-/// The entitlement of the products.
+/// Reference id of the entitlement that the products give.
 pub const ENTITLEMENT: &str = "gold";
 
 const PARENT: &str = "demo.gold";
@@ -30,11 +30,11 @@ const YEARLY: &str = "demo.gold.yearly";
 const COINS: &str = "demo.coins";
 const LIFETIME: &str = "demo.gold.forever";
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
-/// Length of a term, called a month.
+/// Length of a term, shown as a month, in milliseconds.
 const TERM_MS: i64 = 30 * DAY_MS;
 const GRACE_MS: i64 = 6 * DAY_MS;
 
-/// Why a subscription or purchase ended, as the store numbers it.
+/// Why a subscription or purchase ended, with the store's numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reason {
     Customer = 1,
@@ -42,7 +42,7 @@ enum Reason {
     Replaced = 4,
 }
 
-/// A receipt while its notifications are applied.
+/// A receipt to which notifications are being applied.
 struct Receipt {
     kind: &'static str,
     sku: &'static str,
@@ -54,12 +54,11 @@ struct Receipt {
     deferred_sku: Option<&'static str>,
 }
 
-/// The store's answer about a receipt at `now`; `None` when it is unknown. The notifications are in the order in which
-/// they were accepted.
+/// Returns the store's receipt at `now`; `None` if the store does not know it. `sent` is in the order of acceptance.
 pub fn receipt(receipt_id: &str, sent: &[Sent], now: Timestamp) -> Option<Value> {
     let (first, rest) = sent.split_first()?;
     let mut receipt = Receipt::begin(first);
-    // As the first notification, these two only begin the receipt: they are not applied to it as well.
+    // As the first notification, these two only begin the receipt and are not applied to it as well.
     let is_beginning = matches!(
         first.store_type.as_str(),
         "SUBSCRIPTION_RENEWED" | "SUBSCRIPTION_MODIFIED_IMMEDIATE"
@@ -92,7 +91,7 @@ impl Receipt {
         }
     }
 
-    /// Moves the receipt to `now`: each term that has ended renews, or ends the subscription.
+    /// Advances the receipt to `now`: each term that has ended is renewed, or ends the subscription.
     fn pass(&mut self, now: Timestamp) {
         while self.kind == "SUBSCRIPTION" && self.end.is_none() && self.term_ends_at <= now {
             match self.grace_ends_at {
@@ -146,7 +145,7 @@ impl Receipt {
         }
     }
 
-    /// The JSON of the receipt, as Amazon writes it, marked as a test.
+    /// Returns the receipt as JSON in Amazon's format, marked as a test purchase.
     fn shown(&self, receipt_id: &str) -> Value {
         let is_subscription = self.kind == "SUBSCRIPTION";
         let millis = |at: Timestamp| at.micros().div_euclid(1000);

@@ -1,5 +1,5 @@
-//! Four messages that AWS signed, from the test data of its own libraries. They are not part of this
-//! repository: without them, only our own vectors test the format.
+//! Four messages that AWS signed, from the test data of its own libraries. They are not part of this repository; where
+//! they are missing, only our own vectors test the format.
 
 use super::super::verify_file;
 use super::{at, workspace};

@@ -1,4 +1,4 @@
-//! Which URLs and certificates are trusted, and that each is fetched once.
+//! Checks which URLs and certificates are trusted, and that each certificate is fetched once.
 
 use super::super::certificate::{SigningKey, check_url};
 use super::super::fetch::FetchError;
@@ -232,7 +232,7 @@ async fn fifty_first_messages_fetch_a_certificate_once() {
     while pages.requests() == 0 {
         tokio::task::yield_now().await;
     }
-    // The first sender disconnects: the others still get the key.
+    // The first sender disconnects; the others still get the key.
     waiting[0].abort();
     pages.gate.add_permits(1);
     for (number, task) in waiting.into_iter().enumerate() {

@@ -1,4 +1,4 @@
-//! Shapes of the document: what is refused, with its stable reason, and that nothing panics.
+//! Malformed documents: what is refused, with its stable reason, and that nothing panics.
 
 use super::super::envelope::{MAX_BODY_BYTES, Version, parse};
 use super::super::notification;
@@ -98,7 +98,7 @@ const REPLACED: [(&str, &str, &str); 32] = [
     ("\"TopicArn\"", "\"Topic\"", "TopicArn is missing"),
     ("\"Message\"", "\"Massage\"", "Message is missing"),
     ("\"Hello world\"", "{}", "Message is not a string"),
-    // What is no string is skipped, not read: a message is not verified yet.
+    // A value that is not a string is skipped without being parsed, because the message is not verified yet.
     ("\"Hello world\"", "[1e400]", "Message is not a string"),
     ("\"Hello\"", "1", "Subject is not a string"),
     ("\"Timestamp\"", "\"Time\"", "Timestamp is missing"),

@@ -1,4 +1,4 @@
-//! The irregular forms of notifications on Amazon's pages, and their mapping.
+//! Irregular notifications from Amazon's pages, and how they are mapped.
 
 use super::super::envelope::{Version, parse};
 use super::super::mapping::{kind, rows, unreadable};
@@ -30,7 +30,7 @@ fn platform(package_name: &str) -> Platform {
     }
 }
 
-/// The rows of a message, signed and read like one that arrives.
+/// The rows of a message that is signed and read like a received one.
 fn mapped(package_name: &str, message: &str, handling: &Handling) -> Vec<NewNotification> {
     mapped_for(&platform(package_name), message, handling)
 }
@@ -52,7 +52,7 @@ fn notification(row: &NewNotification) -> Notification {
     serde_json::from_str(&row.body).expect("a notification")
 }
 
-/// One row of the app `com.example.app` with these fields besides package, receipt and type.
+/// The row for a notification of the app `com.example.app` with these fields in addition to package, receipt and type.
 fn with(fields: &str) -> NewNotification {
     let message = format!(
         r#"{{"appPackageName":"com.example.app","receiptId":"r1","notificationType":"SUBSCRIPTION_RENEWED"{fields}}}"#

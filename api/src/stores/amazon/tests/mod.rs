@@ -21,7 +21,7 @@ use uuid::Uuid;
 const ARN: &str = "arn:aws:sns:us-east-1:033616359524:LT0XA";
 const TOKEN: &str = "2336412f37fb687f5d51e6e2425dacbb";
 
-/// One key for all tests: generating it takes a moment.
+/// One key for all tests, because generating a key is slow.
 static SIGNER: LazyLock<Signer> = LazyLock::new(|| {
     Signer::generate(at("2026-01-01T00:00:00Z"), at("2027-01-01T00:00:00Z")).expect("a key")
 });
@@ -51,7 +51,7 @@ fn workspace() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }
 
-/// The result of `verify_file` for a document, with the common key and time.
+/// The result of `verify_file` for a document, with the shared key and time.
 fn verdict(document: &str) -> String {
     match super::verify_file(document.as_bytes(), &certificate(), now()) {
         Ok(()) => "valid".to_owned(),
@@ -59,7 +59,8 @@ fn verdict(document: &str) -> String {
     }
 }
 
-/// A fake of SNS. It gives one answer to all requests, which tests can hold back, and lists the requested URLs.
+/// A fake of SNS. It gives the same response to all requests, which tests can hold back, and records the requested
+/// URLs.
 struct Pages {
     answer: Mutex<Result<Vec<u8>, FetchError>>,
     requests: Mutex<Vec<String>>,

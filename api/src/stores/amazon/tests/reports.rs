@@ -1,4 +1,4 @@
-//! The sales report: columns by their names, and every wrong cell by line and column.
+//! Sales reports: columns are found by name, and every invalid cell is reported by line and column.
 
 use crate::stores::amazon::report::{Report, read};
 use domain::payment::SaleKind;
@@ -134,7 +134,7 @@ fn what_was_not_paid_or_has_no_receipt_is_counted_and_left_out() {
         (found.trials, found.without_receipt, found.sales.len()),
         (1, 1, 1)
     );
-    // Where nothing names trials, a charge of nothing is one.
+    // Without a column that marks trials, a charge of zero counts as a trial.
     let unnamed =
         |kind: &str, amount: &str| line("2026-11-10", kind, amount).replace(",Paid,", ",,");
     let found = report(&[

@@ -1,4 +1,4 @@
-//! Names of topics, links of subscriptions, and the table of courses.
+//! Names of topics, links of subscriptions, and the table of actions.
 
 use super::super::envelope::{Version, parse};
 use super::super::topic::{
@@ -248,7 +248,7 @@ fn a_configured_account_is_followed_only_as_the_first_topic() {
         approval(std::slice::from_ref(&another), &arn, &accounts),
         Approval::Needed
     );
-    // A pending topic of another account does not block the first topic of a configured account.
+    // A pending topic of a different account does not block the first topic of a configured account.
     let pending = Topic {
         state: TopicState::Pending,
         ..another
@@ -273,7 +273,7 @@ fn a_configured_account_is_followed_only_as_the_first_topic() {
     );
 }
 
-/// The number, from 0, of the topic that gives way to a new one of `account`. Topics: their accounts and states.
+/// The index of the topic that is dropped for a new one of `account`. `topics` has each topic's account and state.
 fn gone(topics: &[(u64, TopicState)], account: u64) -> Option<u128> {
     let topic = |(number, (account, state)): (u128, &(u64, TopicState))| Topic {
         id: TopicId::new(Uuid::from_u128(number)),
@@ -299,7 +299,7 @@ fn a_strangers_topic_gives_way_and_no_other() {
         (one_each, 6, None),
         (one_each, 1, None),
         (one_each, amazon, Some(0)),
-        // An account of the settings, and one whose topic is followed.
+        // An account from the settings, and one that owns a followed topic.
         (one_each, 9, Some(0)),
         (
             [
@@ -325,7 +325,8 @@ fn a_strangers_topic_gives_way_and_no_other() {
         ),
         ([amazon; 5].map(|account| (account, Pending)), amazon, None),
         ([amazon; 5].map(|account| (account, Pending)), 1, None),
-        // Of the account with most topics the oldest, while it still has as many as the new one's.
+        // Drops the oldest topic of the account with the most topics, unless the new topic's account would then have
+        // more.
         (
             [
                 (2, Pending),

@@ -1,5 +1,5 @@
-//! Our own vectors: three types, two versions, with and without a subject, signed once with a key that
-//! was discarded. They show that a message that once verified still verifies.
+//! Our own vectors: three types and two versions, with and without a subject, signed once with a key that was then
+//! discarded. They show that a message that was valid once stays valid.
 
 use super::super::verify_file;
 use super::{at, workspace};
@@ -57,7 +57,7 @@ fn our_vectors_with_another_character_in_any_field_are_refused() {
             }
             let mut text = value.as_str().expect("a string").to_owned();
             let last = text.pop().expect("not empty");
-            // In front of the padding of base64, so that it stays base64.
+            // Before the base64 padding, so that the text remains base64.
             text.insert(text.len() / 2, if last == 'a' { 'b' } else { 'a' });
             text.push(last);
             let mut changed = document.clone();

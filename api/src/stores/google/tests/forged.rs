@@ -19,10 +19,10 @@ const AUDIENCES: Refused = (403, "bearer token is for another audience");
 const ACCOUNTS: Refused = (403, "bearer token is of another account");
 const UNVERIFIED: Refused = (403, "account of the bearer token is not verified");
 
-/// A name, a token and its refusal.
+/// A name, a token and the expected refusal.
 type Forged = (&'static str, String, Refused);
 
-/// A header or claims with another value of a field.
+/// A header or claims with one field changed.
 fn with(mut of: Value, field: &str, value: Value) -> Value {
     of[field] = value;
     of
@@ -33,24 +33,24 @@ fn without(mut of: Value, field: &str) -> Value {
     of
 }
 
-/// A token with this header, signed by Google's key.
+/// A token with this header, signed with Google's key.
 fn headed(header: &Value) -> String {
     signed(&KEY, &header.to_string(), &claims().to_string())
 }
 
-/// A token with the genuine header and this text as claims, signed by Google's key.
+/// A token with the genuine header and this text as claims, signed with Google's key.
 fn claiming(claims: &str) -> String {
     signed(&KEY, &header().to_string(), claims)
 }
 
-/// The parts of the genuine token.
+/// The three parts of the genuine token.
 fn parts() -> [String; 3] {
     let token = token(&claims());
     let parts: Vec<String> = token.split('.').map(str::to_owned).collect();
     parts.try_into().expect("three parts")
 }
 
-/// The genuine token with a changed signature.
+/// The genuine token with its signature changed.
 fn resigned(change: impl FnOnce(&mut Vec<u8>)) -> String {
     let [header, claims, signature] = parts();
     let mut bytes = URL_SAFE_NO_PAD.decode(signature).expect("base64");
@@ -58,7 +58,7 @@ fn resigned(change: impl FnOnce(&mut Vec<u8>)) -> String {
     format!("{header}.{claims}.{}", URL_SAFE_NO_PAD.encode(bytes))
 }
 
-/// A token whose secret is the public key.
+/// A token signed symmetrically, with the public key as the secret.
 fn symmetric() -> String {
     let header = with(header(), "alg", json!("HS256")).to_string();
     let [header, claims] = [header, claims().to_string()].map(|part| URL_SAFE_NO_PAD.encode(part));
@@ -201,12 +201,12 @@ fn of_signature() -> Vec<Forged> {
     ]
 }
 
-/// A token with another value of a claim, signed by Google's key.
+/// A token with one claim changed, signed with Google's key.
 fn changed(field: &str, value: Value) -> String {
     token(&with(claims(), field, value))
 }
 
-/// A token without a claim, signed by Google's key.
+/// A token without a claim, signed with Google's key.
 fn lacking(field: &str) -> String {
     token(&without(claims(), field))
 }

@@ -1,4 +1,4 @@
-//! The keys: what is read of a key set, and when one is fetched.
+//! What is read from a key set, and when one is fetched.
 
 use super::super::PushRefusal;
 use super::super::fetch::{Fetched, max_age};
@@ -23,7 +23,7 @@ async fn found(keyring: &Keyring, id: &str, at: Timestamp) -> Result<(), Refused
     key.map(drop).map_err(shown)
 }
 
-/// Lets the tasks of this runtime run.
+/// Lets other tasks of this runtime run.
 async fn settle() {
     for _ in 0..100 {
         tokio::task::yield_now().await;
@@ -102,7 +102,7 @@ async fn keys_are_cached_as_long_as_their_answer_allows() {
         assert_eq!(found(&keyring, KEY_ID, after(at)).await, Ok(()));
     }
     assert_eq!(certs.requests(), 1);
-    // The key was withdrawn: the next answer does not have it.
+    // The key was withdrawn: the next response no longer has it.
     certs.answer(Ok(answer(&[OTHER_KEY.jwk("new")])));
     assert_eq!(found(&keyring, KEY_ID, after(hour)).await, UNKNOWN);
     assert_eq!(certs.requests(), 2);
@@ -120,7 +120,7 @@ async fn no_message_waits_while_known_keys_are_renewed_in_time() {
     assert_eq!(certs.requests(), 2);
     certs.gate.add_permits(1);
     settle().await;
-    // The age counts from the second fetch.
+    // The age is counted from the second fetch.
     let later = after(3_600_000 + 1000);
     assert_eq!(found(&keyring, KEY_ID, later).await, Ok(()));
     assert_eq!(certs.requests(), 2);
@@ -148,7 +148,7 @@ async fn known_keys_stay_while_the_fetch_fails() {
         at = at.plus_millis(INTERVAL_MS);
     }
     assert_eq!(certs.requests(), 4);
-    // While fetches fail, nothing waits for the next one.
+    // While fetches fail, messages do not wait for the next one.
     certs.gate.forget_permits(usize::MAX);
     assert_eq!(found(&keyring, KEY_ID, at).await, Ok(()));
 }

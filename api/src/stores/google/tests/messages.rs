@@ -1,4 +1,4 @@
-//! The body of a push: what is stored of it, and how it is answered.
+//! Bodies of pushes: what is stored, and the response.
 
 use super::super::alarms::HourlyAlarms;
 use super::super::mapping::{
@@ -15,14 +15,14 @@ use storage::{Handling, NewNotification};
 use uuid::Uuid;
 
 const TOKEN: &str = "opaque-token-up-to-150-characters";
-/// The time of all notifications here, and its text.
+/// Time of all notifications in this file, and the same time as text.
 const HAPPENED_MS: i64 = 1_780_315_190_123;
 
 fn happened() -> Timestamp {
     Timestamp::from_millis(HAPPENED_MS)
 }
 
-/// The body of a push with this data, in the form that Pub/Sub sends.
+/// The body of a push with this data, in Pub/Sub's format.
 fn push_bytes(message_id: &str, data: &[u8]) -> Vec<u8> {
     let published = "2026-06-01T11:59:58.123Z";
     let message = json!({
@@ -39,7 +39,7 @@ fn push(data: &Value) -> Vec<u8> {
     push_bytes("136969346945", data.to_string().as_bytes())
 }
 
-/// A notification of the app with this member.
+/// A notification about the app with this member.
 fn data(member: &str, content: Value) -> Value {
     json!({
         "version": "1.0", "packageName": PACKAGE, "eventTimeMillis": HAPPENED_MS.to_string(),
@@ -77,7 +77,7 @@ fn declined(body: &[u8]) -> (NewNotification, Declined) {
     }
 }
 
-/// The row of a notification of the app.
+/// The row for a notification about the app.
 fn row(data: &Value) -> NewNotification {
     accepted(&push(data)).0
 }
@@ -208,7 +208,7 @@ fn the_time_of_an_event_is_a_number_or_a_text() {
         with(json!(HAPPENED_MS.to_string())),
         (Some(happened()), false)
     );
-    // Otherwise the time of publishing counts, and a time that cannot be true is shown.
+    // Otherwise the time of publishing is used, and an implausible stated time is stored with it.
     let published = Some(at("2026-06-01T11:59:58.123Z"));
     for time in [Value::Null, json!("soon"), json!(1.5), json!([])] {
         assert_eq!(with(time), (published, false));
@@ -292,7 +292,7 @@ fn an_unknown_member_is_stored_and_its_purchase_read() {
 
 #[test]
 fn data_that_is_no_notification_is_stored_as_refused() {
-    // As on Google's page, whose example is a sketch of types.
+    // Like Google's page, whose example only sketches the types.
     let sketch = br#"{"version": string, "packageName": string, "eventTimeMillis": long}"#;
     let cases: [(&[u8], &str); 7] = [
         (sketch, "data is not a JSON object"),
@@ -398,7 +398,7 @@ fn no_field_that_cannot_be_read_takes_the_others_with_it() {
     assert_eq!(row.receipt_id, TOKEN);
 }
 
-/// What makes a notification the duplicate of another one.
+/// The parts that make a notification a duplicate of another one.
 fn fact(row: &NewNotification) -> (Option<CollapseKey>, &str, Option<Timestamp>) {
     (row.collapse_key, &row.store_type, row.store_time)
 }

@@ -28,7 +28,7 @@ const QUEUE: &str = "projects/example-project/subscriptions/play";
 const PACKAGE: &str = "com.example.app";
 const KEY_ID: &str = "28b741e8de984a47159f19e6d7783e9d4fa810db";
 
-/// Two keys for all tests: generating one takes a moment.
+/// Two keys for all tests, because generating a key is slow.
 static KEY: LazyLock<Signer> = LazyLock::new(|| Signer::generate().expect("a key"));
 static OTHER_KEY: LazyLock<Signer> = LazyLock::new(|| Signer::generate().expect("a key"));
 
@@ -44,7 +44,7 @@ fn seconds(at: Timestamp) -> i64 {
     at.micros() / 1_000_000
 }
 
-/// A platform with these settings of its store.
+/// A platform with these store settings.
 fn platform_with(store_settings: Option<Value>) -> Platform {
     Platform {
         id: PlatformId::new(Uuid::from_u128(1)),
@@ -83,7 +83,7 @@ fn signed(key: &Signer, header: &str, claims: &str) -> String {
     key.sign(header, claims).expect("a signature")
 }
 
-/// A token of Google with these claims.
+/// A token with these claims, signed with Google's key.
 fn token(claims: &Value) -> String {
     signed(&KEY, &header().to_string(), &claims.to_string())
 }
@@ -95,7 +95,7 @@ fn headers(token: &str) -> HeaderMap {
     headers
 }
 
-/// An answer with these keys, which may be cached for an hour.
+/// A response with these keys, which may be cached for an hour.
 fn answer(keys: &[Value]) -> Fetched {
     Fetched {
         body: json!({ "keys": keys }).to_string().into_bytes(),
@@ -103,7 +103,7 @@ fn answer(keys: &[Value]) -> Fetched {
     }
 }
 
-/// A fake of Google's key set. It gives one answer to all requests, which tests can hold back, and counts them.
+/// A fake of Google's key set. It gives the same response to all requests, which tests can hold back, and counts them.
 struct Certs {
     answer: Mutex<Result<Fetched, FetchError>>,
     requests: AtomicUsize,
@@ -119,12 +119,12 @@ impl Certs {
         })
     }
 
-    /// A fake with [`KEY`].
+    /// A fake that returns [`KEY`].
     fn working() -> Arc<Self> {
         Self::new(Ok(answer(&[KEY.jwk(KEY_ID)])))
     }
 
-    /// Changes the answer to later requests.
+    /// Sets the response to later requests.
     fn answer(&self, answer: Result<Fetched, FetchError>) {
         *self.answer.lock().expect("no panic") = answer;
     }
@@ -148,7 +148,7 @@ fn unavailable() -> FetchError {
     FetchError::Unavailable("status 500".to_owned())
 }
 
-/// An ingress whose keys are those of a fake.
+/// An ingress that fetches its keys from a fake.
 fn ingress(certs: &Arc<Certs>) -> Google {
     let settings = Settings {
         keys_url: Url::parse(KEYS_URL).expect("a URL"),
@@ -160,7 +160,7 @@ fn ingress(certs: &Arc<Certs>) -> Google {
 /// Status and reason of a refusal.
 type Refused = (u16, &'static str);
 
-/// The result of the check of a token for the platform.
+/// The result of checking a token for the platform.
 async fn verdict(google: &Google, token: &str, now: Timestamp) -> Result<(), Refused> {
     let checked = google.authenticate(&platform(), &headers(token), now).await;
     checked.map_err(shown)

@@ -1,5 +1,5 @@
-//! Tokens that Google signed and published. They are not part of this repository: without them, only tokens of our own
-//! keys are checked.
+//! Tokens that Google signed and published. They are not part of this repository; where they are missing, only tokens
+//! signed with our own keys are checked.
 
 use super::super::keyset;
 use super::super::token::UnverifiedToken;
@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 const AUDIENCE: &str = "https://example.com/path";
 const ACCOUNT: &str = "integration-tests@chingor-test.iam.gserviceaccount.com";
-/// The life of the valid token.
+/// When the valid token was issued and expires, in seconds since 1970.
 const ISSUED: i64 = 1_587_626_288;
 const EXPIRES: i64 = 1_587_629_888;
 
@@ -45,7 +45,7 @@ impl Published {
         token.expect(name)["token"].as_str().expect("a text")
     }
 
-    /// Status and reason of the refusal of a token for an audience and account.
+    /// The result of checking a token at a time, for an audience and account.
     fn verdict(&self, name: &str, second: i64, target: [&str; 2]) -> Result<(), (u16, &str)> {
         let now = Timestamp::from_millis(second * 1000);
         let [audience, account] = target;

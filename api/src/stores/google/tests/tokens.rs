@@ -1,4 +1,4 @@
-//! The check of a genuine token: its time, the settings it is compared with, and the verdicts that are remembered.
+//! Checks of a genuine token: its time, the settings that it is compared with, and cached results.
 
 use super::super::keyset;
 use super::super::token::UnverifiedToken;
@@ -86,12 +86,12 @@ fn no_more_than_64_tokens_are_remembered() {
         verdicts.remember(&number.to_string(), claims.clone(), now());
     }
     assert_eq!(verdicts.len(), 64);
-    // The one that expires first gives way.
+    // The token that expires earliest is dropped.
     verdicts.remember("another", long.clone(), now());
     assert_eq!(verdicts.len(), 64);
     assert!(verdicts.find("7", now()).is_none());
     assert!(verdicts.find("another", now()).is_some());
-    // All have expired, so all give way.
+    // All cached tokens have expired, so all are dropped.
     let late = now().plus_millis(2 * 3_600_000);
     assert!(verdicts.find("another", late).is_none());
     verdicts.remember("late", long, late);
