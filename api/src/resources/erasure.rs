@@ -104,14 +104,12 @@ impl Output for Erased {
     }
 }
 
-/// `POST /v1/apps/{app_id}/customers/erase`. What is recorded after it has no name of the customer. What was recorded
-/// before is removed in the meantime, what waits to be sent first, and the rest at the latest by the sweeps: until then
-/// it is sent with names. A repeated request gets the report of the first one. With `?dry_run=true` it only says what
-/// is stored.
+/// `POST /v1/apps/{app_id}/customers/erase`. Later records contain none of the customer's names. Names in earlier records
+/// are removed step by step, waiting events first, the rest by the sweeps; until then, those are sent with names. A
+/// repeated request returns the report of the first one. With `?dry_run=true`, the response only counts what is stored.
 ///
-/// An `app_user_id` is an id that a store gave, not the app's own: two stores may have given the same one to two people.
-/// If it is that of two users, the request needs `store`, and nothing is erased without it. One user, although known to
-/// several stores, is erased as a whole.
+/// An `app_user_id` is assigned by a store: two stores may assign the same one to two users. Then the request requires
+/// `store`, and nothing is erased without it. A user known to several stores is erased as a whole.
 pub async fn erase(
     edge: Acting,
     Stored(app): Stored<App>,

@@ -606,8 +606,8 @@ const SET_STORE_CREDENTIALS: Sql = statement! {"
 
 const USE_AGAIN: Sql = statement!("UPDATE platforms SET secret_refused_at = NULL WHERE id = ?");
 
-/// Changes the settings of a platform's store alone and, if there are others, its credentials, and notes a recheck then.
-/// `before` is locked: it has what changes before this one left.
+/// Changes fields of the store's own form and, if `part` has any, its credentials. Schedules a recheck if either changed.
+/// `before` is the locked row, so it contains earlier changes.
 fn set_store_part(
     write: &mut Write<'_>,
     secrets: &Secrets,
@@ -623,7 +623,7 @@ fn set_store_part(
         .run(write.connection)?;
     let credentials = part.credentials.as_ref();
     let Some(sealed) = seal(write, secrets, STORE_CREDENTIALS, before.id, credentials)? else {
-        // What the store refused may have been wrong by a setting alone.
+        // The store may have refused the credentials only because of a wrong setting.
         if settings != before.store_settings {
             sql(USE_AGAIN).bind(before.id).run(write.connection)?;
             rechecks::recheck_secret(write, before.id, before.secret_refused_at)?;
