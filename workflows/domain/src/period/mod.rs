@@ -1,8 +1,8 @@
-//! The periods of a purchase: what each payment was for, and how much of it was returned.
+//! The periods of a purchase: what each payment was for, and how much of it was refunded.
 //!
-//! Only stores that show every payment have periods. A purchase keeps a bounded number of them. The ledger has the entries
-//! of all: what is recorded there is not recorded again (`ledger.rs`). The store's transaction identifies a payment, never
-//! the time between two.
+//! Only stores that show every payment have periods. A purchase stores a limited number of them, but the ledger has the
+//! entries of all; what is recorded there is not recorded again (`ledger.rs`). A payment is identified by the store's
+//! transaction, never by the time between two payments.
 
 mod ledger;
 
@@ -91,7 +91,7 @@ pub enum RefundExtent {
 }
 
 impl Period {
-    /// The amount that was returned; `None` if it is not known.
+    /// Returns the refunded amount; `None` if it is not known.
     pub fn refunded(&self) -> Option<Decimal> {
         let Some(refund) = self.refund else {
             return Some(Decimal::ZERO);
@@ -112,8 +112,8 @@ impl Period {
         refunded.map(|refunded| refunded.clamp(Decimal::ZERO, price.max(Decimal::ZERO)))
     }
 
-    /// Takes over what another answer shows of this period. The later answer wins, but unknown values replace no known
-    /// ones. Of refunds the newest one wins, whichever answer showed it.
+    /// Merges another answer about this period. The later answer wins, but unknown values do not replace known ones.
+    /// The newest refund wins, whichever answer showed it.
     fn merge(&mut self, other: &Self) {
         let refund = self.refund.max(other.refund);
         let (newer, older) = if other.as_of > self.as_of {
@@ -138,7 +138,7 @@ impl Period {
 pub struct Periods(Vec<Period>);
 
 impl Periods {
-    /// Adds what an answer shows of a period. Neither order nor repetition changes the result, except for a period that
+    /// Adds a period as an answer shows it. Neither order nor repetition changes the result, except for a period that
     /// is older than the newest [`MAX_PERIODS`].
     pub fn add(&mut self, shown: &Period) {
         let is_same = |one: &&mut Period| one.transaction_id == shown.transaction_id;
@@ -152,7 +152,7 @@ impl Periods {
         self.0.drain(..excess);
     }
 
-    /// Records a refund that names a transaction alone. Returns whether the period is among the newest ones.
+    /// Records a refund that names only a transaction. Returns whether the period is still stored.
     pub fn refund(&mut self, transaction_id: &str, refund: PeriodRefund) -> bool {
         let found = self
             .0
@@ -163,12 +163,12 @@ impl Periods {
         true
     }
 
-    /// All of them, the oldest first.
+    /// Iterates over all periods, the oldest first.
     pub fn iter(&self) -> std::slice::Iter<'_, Period> {
         self.0.iter()
     }
 
-    /// The newest one.
+    /// Returns the newest period.
     pub fn newest(&self) -> Option<&Period> {
         self.0.last()
     }

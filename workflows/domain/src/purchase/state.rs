@@ -1,4 +1,4 @@
-//! The states of a purchase, and the stage that is stored of it.
+//! The states of a purchase, and the stage that is stored for it.
 
 use crate::names::names;
 use schemars::JsonSchema;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "snake_case")]
 pub enum State {
     Unknown,
-    /// A trial runs, and the first payment follows it.
+    /// A trial runs; the first payment will follow.
     Trial,
     /// A trial runs, and auto-renewal is off.
     TrialOff,
@@ -16,17 +16,17 @@ pub enum State {
     Active,
     /// Running, with auto-renewal off.
     Off,
-    /// A payment failed, and the subscription runs on in a grace period.
+    /// A payment failed, and the subscription continues in a grace period.
     Grace,
     Expired,
-    /// A one-time purchase was taken back (refunded or cancelled).
+    /// A one-time purchase was revoked (refunded or cancelled).
     Revoked,
-    /// A change of plan put another purchase in its place. Final.
+    /// Another purchase replaced it in a change of plan. Final.
     Replaced,
 }
 
 impl State {
-    /// Whether the customer has access, as in a grace period. This depends on the state alone, never on the clock.
+    /// Whether the customer has access, which includes a grace period. Depends on the state alone, never on the clock.
     /// `None` if nothing is known.
     pub const fn is_active(self) -> Option<bool> {
         match self {
@@ -107,7 +107,7 @@ impl Stage {
         matches!(self.life, Life::Running)
     }
 
-    /// Whether it ended, for whatever reason.
+    /// Whether the purchase ended, for whatever reason.
     pub const fn is_over(&self) -> bool {
         !matches!(self.life, Life::Unknown | Life::Running)
     }
