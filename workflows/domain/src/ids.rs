@@ -28,7 +28,7 @@ macro_rules! uuid_ids {
         impl $name {
             /// Wraps a UUID that is known to name this kind of thing.
             pub const fn new(id: Uuid) -> Self { Self(id) }
-            /// The UUID without its type.
+            /// Returns the UUID without its type.
             pub const fn uuid(self) -> Uuid { self.0 }
         }
 
@@ -82,7 +82,7 @@ uuid_ids! {
     AlarmId = "an alarm id";
 }
 
-/// The epoch of a database that lost nothing yet.
+/// The epoch of a database that has never lost events.
 pub const FIRST_EPOCH: i64 = 1;
 
 /// The purchases that a profile covers.
@@ -106,26 +106,26 @@ pub struct DevicePlace {
 }
 
 impl CollapseKey {
-    /// The purchase that `receipt_id` names on this platform.
+    /// Returns the key of the purchase that `receipt_id` names on this platform.
     pub fn of(platform: PlatformId, receipt_id: &str) -> Self {
         Self(Uuid::new_v5(&platform.uuid(), receipt_id.as_bytes()))
     }
 
-    /// The events about an alarm, of which each app that it concerns gets its own.
+    /// Returns the key of an alarm's events. Each app that the alarm concerns has its own.
     pub fn of_alarm(alarm: AlarmId, app: AppId) -> Self {
         Self(Uuid::new_v5(&app.uuid(), alarm.uuid().as_bytes()))
     }
 }
 
 impl EventId {
-    /// The id of event number `n` of one type in one revision. `epoch` belongs to the database and
-    /// is raised after a restore, so that ids of a lost future are never used again.
+    /// Returns the id of event number `n` of one type in one revision. `epoch` belongs to the database and is raised
+    /// after a restore, so that ids of the lost history are never used again.
     pub fn of(key: CollapseKey, epoch: i64, revision: i64, event_type: &str, n: u32) -> Self {
         let name = format!("{epoch}/{revision}/{event_type}/{n}");
         Self(Uuid::new_v5(&key.uuid(), name.as_bytes()))
     }
 
-    /// The id of the event that carries a user's changed profile. A user's revision is used once.
+    /// Returns the id of the event that carries a user's changed profile. Each user revision is used once.
     pub fn of_profile(
         user: UserId,
         epoch: i64,
@@ -145,7 +145,7 @@ impl EventId {
 }
 
 impl EventId {
-    /// The id of an event that a device reported under an id of its own, which it never uses for another.
+    /// Returns the id of an event that a device reported as `client_id`, which the device never uses for another event.
     pub fn of_device(place: DevicePlace, epoch: i64, client_id: &str) -> Self {
         Self(Uuid::new_v5(
             &place.uuid(),
@@ -155,14 +155,14 @@ impl EventId {
 }
 
 impl DevicePlace {
-    /// A name for the device that no device of another platform has, even if both made the same id.
+    /// Returns an id that no device of another platform has, even if both devices have the same id of their own.
     fn uuid(self) -> Uuid {
         Uuid::new_v5(&self.platform.uuid(), self.device.uuid().as_bytes())
     }
 }
 
 impl AuditEntryId {
-    /// The audit entry of an operation of a call that may be repeated.
+    /// Returns the id of the audit entry for one operation of a call that may be repeated.
     pub fn of(call: &str, operation: &str) -> Self {
         Self(Uuid::new_v5(
             &Uuid::NAMESPACE_URL,
@@ -172,7 +172,8 @@ impl AuditEntryId {
 }
 
 impl AlarmId {
-    /// The alarm of this kind with this detail, about this platform or destination, or about none.
+    /// Returns the id of the alarm of this kind with this detail, about a platform, a destination or, for `None`,
+    /// neither.
     pub fn of(about: Option<Uuid>, kind: &str, detail: &str) -> Self {
         let namespace = about.unwrap_or(Uuid::NAMESPACE_URL);
         Self(Uuid::new_v5(
@@ -183,7 +184,7 @@ impl AlarmId {
 }
 
 impl TransferId {
-    /// The transfer away from a user after this number of others.
+    /// Returns the id of a transfer away from a user. `number` is the number of such transfers before it.
     pub fn of(from: UserId, epoch: i64, number: i64) -> Self {
         Self(Uuid::new_v5(
             &from.uuid(),
@@ -193,7 +194,7 @@ impl TransferId {
 }
 
 impl ReviewId {
-    /// The review of these two users: there is one.
+    /// Returns the id of the only review of these two users.
     pub fn of(from: UserId, to: UserId) -> Self {
         Self(Uuid::new_v5(
             &from.uuid(),
@@ -203,8 +204,8 @@ impl ReviewId {
 }
 
 impl DeliveryId {
-    /// The delivery of an event to a destination; `n` grows by one with each requested redelivery.
-    /// It is also the `webhook-id` header, stable over retries.
+    /// Returns the id of the delivery of an event to a destination; `n` grows by one with each requested redelivery.
+    /// The id is also the `webhook-id` header, which stays the same over retries.
     pub fn of(destination: DestinationId, event: EventId, n: u32) -> Self {
         Self(Uuid::new_v5(
             &destination.uuid(),
@@ -212,8 +213,8 @@ impl DeliveryId {
         ))
     }
 
-    /// The `webhook-id` of a request with several events: it follows from these deliveries and their order, so a request with
-    /// the same ones has the same id.
+    /// Returns the `webhook-id` of a request with several events. It is computed from the deliveries in their order, so
+    /// a request with the same deliveries has the same id.
     pub fn of_batch(members: &[Self]) -> Self {
         let namespace = members.first().map_or(Uuid::nil(), |first| first.0);
         let names: Vec<String> = members.iter().map(ToString::to_string).collect();
@@ -223,8 +224,8 @@ impl DeliveryId {
         ))
     }
 
-    /// The delivery of an event that was announced earlier: its id may be of an epoch before this one, in which the
-    /// destination got a delivery of the same number.
+    /// Returns the id of the delivery of an event that was announced earlier. The event may belong to an earlier epoch,
+    /// in which the destination may have received a delivery with the same `n`, so the epoch is part of the id.
     pub fn in_epoch(destination: DestinationId, event: EventId, epoch: i64, n: u32) -> Self {
         if epoch == FIRST_EPOCH {
             return Self::of(destination, event, n);
@@ -237,7 +238,7 @@ impl DeliveryId {
 }
 
 impl UserId {
-    /// The anonymous user behind a store's own user id.
+    /// Returns the id of the anonymous user behind a store's own user id.
     pub fn anonymous(app: AppId, store: &str, app_user_id: &str) -> Self {
         Self(Uuid::new_v5(
             &app.uuid(),
@@ -245,7 +246,8 @@ impl UserId {
         ))
     }
 
-    /// The anonymous user of a device without a login since this number of logouts.
+    /// Returns the id of the anonymous user of a device that has no login since its last logout. `logouts` is their
+    /// number.
     pub fn of_device(place: DevicePlace, logouts: i64) -> Self {
         let name = if logouts == 0 {
             "anonymous".to_owned()

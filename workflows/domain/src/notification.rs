@@ -27,11 +27,11 @@ pub struct Notification {
     pub is_test: bool,
 }
 
-/// Maximum length in bytes of a store's id of a purchase or of a customer, and of a store type. They stand in indexes,
-/// whose entries are bounded (<https://www.postgresql.org/docs/current/btree.html>).
+/// Maximum length in bytes of a store's id of a purchase or customer, and of a store type. They are indexed, and index
+/// entries are bounded (<https://www.postgresql.org/docs/current/btree.html>).
 pub const MAX_ID_BYTES: usize = 1000;
 
-/// The beginning of the ids of samples. No store has such ids, so that a sample is never a purchase for money.
+/// Prefix of the ids of sample purchases. No store issues such ids, so a sample never looks like a purchase for money.
 pub const SAMPLE_PREFIX: &str = "sample.";
 
 /// Whether a purchase is a sample, by its id, regardless of who created it.

@@ -1,6 +1,6 @@
 //! The result of querying the store about a purchase, in settle's own terms.
 //!
-//! The names that a store uses stay in that store's folder. `decide` holds what an answer means for a purchase.
+//! The names that a store uses stay in that store's folder. What an answer means for a purchase is decided in `decide`.
 
 use crate::environment::Environment;
 use crate::time::{HOUR, MINUTE, Timestamp};
@@ -11,7 +11,7 @@ use std::time::Duration;
 /// Maximum time by which a snapshot lags behind the store's own notifications. For renewals a lag of one minute to one
 /// hour was observed; the rest is a margin.
 pub(crate) const LAG: Duration = HOUR.saturating_mul(2);
-/// Two dates in snapshots that are less than a minute apart are the same date.
+/// Minimum distance of two different dates in snapshots; closer ones are the same date.
 pub(crate) const SAME: Duration = MINUTE;
 
 /// The result of querying the store about a purchase.
@@ -33,7 +33,7 @@ pub enum Verification {
 }
 
 impl Verification {
-    /// This answer, with the environment of the store that was queried.
+    /// Sets the environment of the store that was queried.
     #[must_use]
     pub fn of(mut self, environment: Environment) -> Self {
         if let Self::Verified(snapshot) = &mut self {
@@ -80,7 +80,7 @@ pub enum UnknownReceipts {
 impl UnknownReceipts {
     pub const ALL: &[Self] = &[Self::GiveUp, Self::Believe];
 
-    /// The name used in storage and the API.
+    /// Returns the name used in storage and the API.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::GiveUp => "give_up",
@@ -211,7 +211,7 @@ pub enum Unit {
 }
 
 impl Term {
-    /// ISO 8601, such as `P1M`.
+    /// Formats the term as an ISO 8601 duration, such as `P1M`.
     pub fn iso(self) -> String {
         let letter = match self.unit {
             Unit::Day => 'D',
