@@ -1,10 +1,10 @@
-//! The bound on the queries that refused claims of one purchase cost. Where the store proves pairs of purchase and
-//! customer, a device chooses the name of the customer, and each other name of an invented or foreign purchase would
-//! cost one more query.
+//! Limits the queries that refused claims of one purchase cost. If the store proves pairs of purchase and customer, a
+//! device chooses the customer's name, and each further name for an invented or foreign purchase would cost one more
+//! query.
 //!
-//! At the bound a claim waits for the next period, and is not refused: it may be the customer's own. Once the store
-//! confirms one, the purchase is known, and its claims cost no query. The networks take turns at that time too. Like
-//! the rate, the bound holds per process.
+//! At the limit, a claim is not refused but waits for the next period, because it may be the real customer's. Once the
+//! store confirms one claim, the purchase is known, and its claims cost no query. The networks also take turns in the
+//! next period. Like the rate, the limit applies per process.
 
 use domain::CollapseKey;
 use domain::time::HOUR;
@@ -13,14 +13,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Maximum number of queries about a purchase within [`PERIOD`] that the store answers by refusing the claim: enough
-/// for the customers who share a device.
+/// Maximum number of queries about a purchase within [`PERIOD`] that end in a refused claim. It is sufficient for the
+/// customers who share a device.
 const MAX_REFUSALS: u32 = 5;
 const PERIOD: Duration = HOUR;
-/// Number of purchases above which those whose period is over are dropped.
+/// Number of purchases from which on those whose period has ended are removed.
 const SWEPT_FROM: usize = 1024;
 
-/// The refused claims of the purchases that a process queries.
+/// The refused claims of the purchases about which a process queries stores.
 #[derive(Debug, Default)]
 pub struct ClaimRefusals {
     purchases: Mutex<HashMap<CollapseKey, Period>>,
@@ -29,7 +29,7 @@ pub struct ClaimRefusals {
 #[derive(Debug, Clone, Copy)]
 struct Period {
     began_at: Instant,
-    /// Number of queries that were refused, or are under way.
+    /// Number of queries that were refused or are in flight.
     queries: u32,
 }
 
@@ -37,7 +37,7 @@ impl ClaimRefusals {
     /// Takes one of the purchase's queries of this period.
     ///
     /// # Errors
-    /// How long until the next period: there is none left.
+    /// None is left; the error is how long until the next period.
     pub fn reserve(&self, key: CollapseKey, now: Instant) -> Result<(), Duration> {
         let mut purchases = self.purchases();
         if purchases.len() >= SWEPT_FROM {
@@ -58,7 +58,7 @@ impl ClaimRefusals {
         Ok(())
     }
 
-    /// Gives a query back whose claim the store did not refuse.
+    /// Returns a query whose claim the store did not refuse.
     pub fn release(&self, key: CollapseKey) {
         if let Some(period) = self.purchases().get_mut(&key) {
             period.queries = period.queries.saturating_sub(1);
@@ -73,7 +73,7 @@ impl ClaimRefusals {
 }
 
 impl Period {
-    /// How long it lasts yet.
+    /// Returns how long the period still lasts.
     fn left(&self, now: Instant) -> Duration {
         PERIOD.saturating_sub(now.duration_since(self.began_at))
     }
