@@ -101,28 +101,28 @@ impl std::str::FromStr for UnknownReceipts {
     }
 }
 
-/// A purchase as the store showed it at one moment. What it did not show is `None`.
+/// A purchase as the store showed it at one moment. Values that it did not show are `None`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Snapshot {
-    /// When the store was queried, by our clock.
+    /// When the store was queried, by settle's clock.
     pub at: Timestamp,
-    /// What kind of thing was bought.
+    /// The kind of product.
     pub product: Product,
-    /// The SKU; for subscriptions the parent's.
+    /// The SKU; for a subscription, that of its parent.
     pub product_id: Option<String>,
     /// The SKU of the term that was bought.
     pub term_sku: Option<String>,
     pub term: Option<Term>,
-    /// The first purchase; renewals do not move it.
+    /// The time of the first purchase, which renewals do not change.
     pub purchased_at: Option<Timestamp>,
     pub renews_at: Option<Timestamp>,
-    /// When it ended or will end.
+    /// When the purchase ended or will end.
     pub ends_at: Option<Timestamp>,
-    /// Why it ended or will end.
+    /// Why the purchase ended or will end.
     pub end_reason: Option<EndReason>,
     pub auto_renewing: Option<bool>,
-    /// When the app reported to the store that it does not deliver what was bought: the store refunds it at once.
+    /// When the app reported to the store that it does not deliver the purchase, which the store then refunds at once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub undelivered_at: Option<Timestamp>,
     /// The end of the trial, only while it runs.
@@ -140,10 +140,10 @@ pub struct Snapshot {
     /// Whether there is a promotion whose price will apply from a later payment on.
     pub has_queued_offer: bool,
     pub country: Option<String>,
-    /// Whether it was bought in a test programme of the store.
+    /// Whether the purchase was made in a test programme of the store.
     pub is_test: bool,
-    /// Which environment of the store was queried, by the platform's setting. Old records without it count as
-    /// production, where a failed payment is never taken for a successful one.
+    /// The environment of the store that was queried, according to the platform's setting. Old records without it count
+    /// as production, where a failed payment is never mistaken for a successful one.
     pub environment: Environment,
 }
 
@@ -159,7 +159,7 @@ pub enum Offer {
     LapsedCustomer,
     /// For customers who were about to leave.
     Retention,
-    /// Of a type that we do not know.
+    /// Of an unknown type.
     Other,
 }
 

@@ -22,23 +22,23 @@ pub const MAX_PERIODS: usize = 16;
 /// A period of a subscription, or a one-time purchase, with its payment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Period {
-    /// The store's id of the transaction that paid for it.
+    /// The store's id of the transaction that paid for the period.
     pub transaction_id: String,
-    /// When an answer showed it.
+    /// Time of the answer that showed the period.
     pub as_of: Timestamp,
     pub product: String,
     /// The plan of the product, if the store sells several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<String>,
     pub begins_at: Timestamp,
-    /// When it ends; `None` for a one-time purchase.
+    /// When the period ends; `None` for a one-time purchase.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ends_at: Option<Timestamp>,
     pub phase: OfferPhase,
-    /// The price of all units, tax included; `None` while it is not known.
+    /// The price of all units, including tax; `None` while it is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub price: Option<Decimal>,
-    /// ISO 4217.
+    /// ISO 4217 code of the price's currency.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub currency: Option<String>,
     /// The number of units or seats.
@@ -57,7 +57,7 @@ pub enum OfferPhase {
     Trial,
     /// At a lower price, for new customers.
     Introductory,
-    /// Of any other offer.
+    /// In any other offer.
     Other,
 }
 
@@ -66,22 +66,22 @@ pub enum OfferPhase {
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
 pub struct PeriodRefund {
-    /// When the store returned the money, or took the refund back.
+    /// When the store returned the money or reversed the refund.
     pub at: Timestamp,
     pub extent: RefundExtent,
 }
 
-/// How much of a payment is returned, in all.
+/// Total refunded part of a payment.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
 #[serde(rename_all = "snake_case")]
 pub enum RefundExtent {
-    /// The refund was taken back.
+    /// The refund was reversed.
     Reversed,
-    /// A part, which the store does not show.
+    /// A part whose size the store does not show.
     Unknown,
-    /// The number of units that were returned.
+    /// The number of refunded units.
     Units(u32),
     /// Thousandths of the price.
     Mille(u16),

@@ -61,7 +61,7 @@ impl Purchase {
         self.announced.is_unverified || is_behind || self.answered_at().is_none()
     }
 
-    /// Returns when the purchase was revoked: a one-time purchase, or a subscription before the end of what was paid.
+    /// Returns when the purchase was revoked: a one-time purchase, or a subscription before the end of the paid time.
     /// `None` while the store does not know the reason.
     pub fn revoked_at(&self) -> Option<Timestamp> {
         let snapshot = self.snapshot.as_ref();

@@ -36,14 +36,14 @@ use std::time::Duration;
 /// What is known of one purchase. The default value is a purchase of which nothing is known.
 ///
 /// The same set of reports gives the same value, in any order and over any number of settlings. Its size is bounded. It
-/// holds no customer identifier, since Temporal's histories contain it.
+/// contains no customer identifier, since Temporal's histories store it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Purchase {
     reports: BTreeMap<NotificationKind, ReportTimes>,
     original_receipt_id: Option<NewestText>,
     is_test: bool,
-    /// Whether another purchase took its place. Once true, it stays true.
+    /// Whether another purchase replaced this one. Once true, it stays true.
     is_replaced: bool,
     /// The last snapshot of the store.
     pub(crate) snapshot: Option<Snapshot>,
@@ -125,7 +125,7 @@ pub(crate) struct Verified {
 #[serde(default)]
 pub(crate) struct Seen {
     pub trial_ends_at: Option<Timestamp>,
-    /// The present row of equal terms.
+    /// The current row of equal terms.
     #[serde(alias = "changed")]
     pub terms: Option<Terms>,
     /// The last shown end of a period in which the purchase ran and its payment was in order.

@@ -56,8 +56,8 @@ pub enum Life {
     #[default]
     Unknown,
     Running,
-    /// It ended by a cancellation that the store has not confirmed. A later report that auto-renewal was switched on
-    /// shows that it still runs.
+    /// Ended by a cancellation that the store has not confirmed. A later report that auto-renewal was switched on shows
+    /// that the purchase still runs.
     Cut,
     Expired,
     Revoked,
@@ -69,10 +69,11 @@ pub enum Life {
 #[serde(default)]
 pub struct Stage {
     pub life: Life,
-    /// Whether a trial is all that it had so far: nothing was paid.
+    /// Whether the purchase has had only a trial and no payment so far.
     pub in_trial: bool,
-    /// Whether a payment failed and a grace period runs. It begins by a report or by the store's grace date, and ends
-    /// by a payment, or after that date if the store does not show more (`stores`; by reports: `decide/walk.rs`).
+    /// Whether a payment failed and a grace period runs. The period begins with a report or with the store's grace
+    /// date. It ends with a payment, or after that date unless the store shows more (`stores`; for reports:
+    /// `decide/walk.rs`).
     pub in_grace: bool,
     pub is_off: bool,
     /// The number of paid terms that have begun, 0 in a trial; `None` if terms cannot be counted.

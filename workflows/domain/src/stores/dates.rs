@@ -73,7 +73,7 @@ fn is_in_trial(before: &Purchase, after: &Purchase, paid_until: Option<Timestamp
 }
 
 /// Returns the number of payments that answers and reports showed: one more than known if time was paid beyond the last
-/// paid end. The first sight of the purchase counts as one.
+/// paid end. The state in which the purchase is first seen counts as one.
 fn terms(before: &Purchase, paid_until: Option<Timestamp>) -> u64 {
     let known = before.stage.terms.unwrap_or(0);
     // A payment that a report announced since the last answer is the one that this answer shows.

@@ -10,7 +10,7 @@ use crate::transition::TransitionKind;
 use crate::verification::{EndReason, SAME};
 use std::time::Duration;
 
-/// Maximum time between an end and the end of what was paid that count as the same.
+/// Maximum time between an end and the end of the paid time that count as the same.
 const NEAR: Duration = HOUR.saturating_mul(2);
 /// The shortest term and the shortest trial that the store sells.
 const SHORTEST: Duration = DAY.saturating_mul(7);
@@ -18,7 +18,7 @@ const SHORTEST: Duration = DAY.saturating_mul(7);
 const RENEWAL_LEAD: Duration = HOUR.saturating_mul(12);
 
 impl Purchase {
-    /// Returns when a subscription that is over was revoked before the end of what was paid. `None` while the store
+    /// Returns when a subscription that is over was revoked before the end of the paid time. `None` while the store
     /// does not know the reason.
     pub(super) fn cut_short_at(&self) -> Option<Timestamp> {
         let snapshot = self.snapshot.as_ref();
@@ -32,7 +32,7 @@ impl Purchase {
         (!is_unpaid && self.is_before_paid_end(end)).then_some(end)
     }
 
-    /// Whether the store answered before the end of what was paid that the purchase is no longer valid. A later answer
+    /// Whether the store answered before the end of the paid time that the purchase is no longer valid. A later answer
     /// proves nothing: by then, the purchase may have ended normally.
     fn is_gone_before_paid_end(&self, gone_at: Timestamp) -> bool {
         let counted = || {
@@ -47,7 +47,7 @@ impl Purchase {
         !is_unpaid && paid_end.is_none_or(|end| end.since(gone_at) > NEAR)
     }
 
-    /// Whether the purchase ended at `end`, before the end of what was paid; false if that cannot be determined.
+    /// Whether the purchase ended at `end`, before the end of the paid time; false if that cannot be determined.
     fn is_before_paid_end(&self, end: Timestamp) -> bool {
         match (
             self.terms().filter(|_| !self.is_accelerated()),

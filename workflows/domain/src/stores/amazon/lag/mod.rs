@@ -277,7 +277,7 @@ impl Evidence<'_> {
         self.is_older_end(time) || end.is_none_or(|end| self.is_paid_end(end))
     }
 
-    /// Whether `end` is the end of what was paid according to the last snapshot or the calendar.
+    /// Whether `end` is the end of the paid time according to the last snapshot or the calendar.
     fn is_paid_end(&self, end: Timestamp) -> bool {
         let begun = || {
             self.snapshot
@@ -552,7 +552,7 @@ impl Evidence<'_> {
     }
 
     /// Whether a cancellation and a switch of auto-renewal in the same window, or within a short time, are the same
-    /// action: the customer cancelled, and the shown end is the end of what was paid.
+    /// action: the customer cancelled, and the shown end is the end of the paid time.
     fn is_one_with_switch(&self, time: Timestamp, end: Timestamp) -> bool {
         if self.snapshot.and_then(|shown| shown.end_reason) != Some(EndReason::Customer) {
             return false;

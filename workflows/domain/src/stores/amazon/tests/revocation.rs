@@ -1,4 +1,4 @@
-//! Distinguishes purchases that were revoked before the end of what was paid from those that merely ended.
+//! Distinguishes purchases that were revoked before the end of the paid time from those that merely ended.
 
 use crate::decide::tests::{notification, settle_with};
 use crate::notification::{Notification, NotificationKind};
