@@ -19,12 +19,12 @@ use tokio::time::Instant;
 /// first one, or half a minute for a delivery, which is retried more slowly. Every further attempt raises it too, since
 /// an attempt that is lost with its worker, or takes too long, raises none.
 const REFUSALS: u32 = 3;
-/// The number of consecutive temporary failures from which on each failure raises an alarm.
+/// Number of consecutive temporary failures that raise an alarm. Every further failure raises it too.
 const FAILURES: u32 = 5;
-/// Age of the first failure from which on the second and further failures raise the alarm, even if there are fewer.
+/// If the first failure is at least this old, the second and every further failure raise the alarm too.
 const FAILING_FOR: Duration = Duration::from_secs(30);
-/// The number of failures that raises an alarm while nothing succeeds. The database is then unavailable, for which
-/// there are separate alarms.
+/// While nothing succeeds, only each failure of this number raises the alarm: the database is then unavailable, for
+/// which there are separate alarms.
 const FAILURES_WITHOUT_DATABASE: u32 = 20;
 /// The work of an activity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

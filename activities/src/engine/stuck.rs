@@ -15,7 +15,7 @@ use temporalio_common::protos::temporal::api::workflowservice::v1::{
 };
 use workflows::contract;
 
-/// Number of attempts of one workflow task from which on a late run is stuck. Each signal makes the server restart its
+/// Number of attempts of one workflow task at which a late run counts as stuck. Each signal makes the server restart its
 /// count, and the sweep signals late runs. A run that is merely late, or waits for an activity, is not ended, because
 /// its replacement would have to queue behind all waiting tasks.
 const STUCK_ATTEMPTS: i32 = 3;

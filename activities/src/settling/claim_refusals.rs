@@ -17,7 +17,7 @@ use tokio::time::Instant;
 /// customers who share a device.
 const MAX_REFUSALS: u32 = 5;
 const PERIOD: Duration = HOUR;
-/// Number of purchases from which on those whose period has ended are removed.
+/// Once there are this many purchases, those whose period has ended are removed.
 const SWEPT_FROM: usize = 1024;
 
 /// The refused claims of the purchases about which a process queries stores.

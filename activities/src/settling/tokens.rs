@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::OwnedMutexGuard;
 use tokio::time::Instant;
 
-/// Number of scopes from which on those without a valid token are removed.
+/// Once there are this many scopes, those without a valid token are removed.
 const SWEPT_FROM: usize = 256;
 /// How long until a failed renewal is retried.
 const RENEWED_AGAIN: Duration = Duration::from_secs(30);

@@ -30,7 +30,7 @@ const SHARE: f64 = 0.8;
 const OTHERS: i64 = 50;
 /// Number of missed windows in one sweep that raises an alarm.
 const MANY_MISSED: usize = 50;
-/// Number of purchases that a step found and did not wake, from which on the sweep must have woken a tenth as many.
+/// If a step leaves this many found purchases without a wake, the sweep must have woken at least a tenth as many.
 const MANY_LEFT: usize = 50;
 /// The alarm. It names no number, so that there is a single such alarm, which is counted.
 const MISSED: &str = "many windows ended, but their purchases were not settled: Temporal lost runs, or Temporal or \
