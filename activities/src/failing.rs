@@ -23,8 +23,8 @@ const REFUSALS: u32 = 3;
 const FAILURES: u32 = 5;
 /// If the first failure is at least this old, the second and every further failure raise the alarm too.
 const FAILING_FOR: Duration = Duration::from_secs(30);
-/// While nothing succeeds, only each failure of this number raises the alarm: the database is then unavailable, for
-/// which there are separate alarms.
+/// While nothing succeeds, only every failure whose number is a multiple of this one raises the alarm: the database is
+/// then unavailable, for which there are separate alarms.
 const FAILURES_WITHOUT_DATABASE: u32 = 20;
 /// The work of an activity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

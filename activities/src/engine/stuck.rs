@@ -15,9 +15,9 @@ use temporalio_common::protos::temporal::api::workflowservice::v1::{
 };
 use workflows::contract;
 
-/// Number of attempts of one workflow task at which a late run counts as stuck. Each signal makes the server restart its
-/// count, and the sweep signals late runs. A run that is merely late, or waits for an activity, is not ended, because
-/// its replacement would have to queue behind all waiting tasks.
+/// Number of attempts of one workflow task at which a late run counts as stuck. Each signal makes the server restart
+/// its count, and the sweep signals late runs. A run that is merely late, or waits for an activity, is not ended,
+/// because its replacement would have to queue behind all waiting tasks.
 const STUCK_ATTEMPTS: i32 = 3;
 
 /// Admins' signals that must not be lost with a run. `flush` is not one of them, because the next run settles late

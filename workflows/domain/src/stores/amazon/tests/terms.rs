@@ -100,8 +100,8 @@ impl Sold {
         }
     }
 
-    /// Returns the number of payments after the subscription is first seen: a year of months if a month can be too short
-    /// for the day.
+    /// Returns the number of payments after the subscription is first seen: a year of months if a month can be too
+    /// short for the day.
     fn renewals(&self) -> i64 {
         let day = self.boundary(1).to_string()[8..10].parse::<u8>().unwrap();
         if day >= 28
