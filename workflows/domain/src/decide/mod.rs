@@ -333,7 +333,7 @@ impl Merged {
             }
             // This answer says nothing about the state: the reports are walked as if the store had not answered.
             Verification::Gone if context.policy.gone == Gone::LastKnown => {}
-            // The purchase is over. `truth::gone` sets the state; `invalidate` dates the end, unless it was over before.
+            // The purchase is over. `truth::gone` sets the state; `invalidate` dates the end unless it was over before.
             Verification::Gone => {
                 let gone = truth::gone(&merged.after);
                 let assessment = merged.assess(before, context, gone);
