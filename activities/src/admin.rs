@@ -1,4 +1,4 @@
-//! Actions of admins on a purchase or a destination.
+//! Admins' actions on a purchase or a destination.
 
 use crate::dependencies::Context;
 use crate::spans;
@@ -14,17 +14,17 @@ use workflows::activities::{
 };
 use workflows::signal::Admin;
 
-/// Time after which no further page begins: the next run goes on, and the activity does not time out.
+/// Time after which a run begins no further page, so that the activity does not time out; the next run continues.
 const BUDGET: Duration = Duration::from_secs(5);
-/// Maximum number of `user.*` events that one call skips. That takes less than the three seconds that a short activity
-/// may run.
+/// Maximum number of `user.*` events that one call skips. Skipping them takes less than the three seconds of a short
+/// activity.
 const MAX_SKIPPED: i64 = 10_000;
 
-/// The author of changes that a signal without a name requested.
+/// The author of changes that an unnamed signal requested.
 const UNNAMED: &str = "a script";
 
-/// The database handle whose changes record the sender of a signal in the audit log. `call` names the activity: its
-/// attempts leave one audit entry for each operation.
+/// Returns a database handle whose changes name the sender of a signal in the audit log. `call` identifies the
+/// activity: all its attempts together leave one audit entry for each operation.
 pub fn by(store: &Store, admin: &Admin, call: &str) -> Store {
     let name = admin
         .by
@@ -40,7 +40,7 @@ pub fn by(store: &Store, admin: &Admin, call: &str) -> Store {
     })
 }
 
-/// Sets a hold on the purchase, or releases it when `duration` is absent.
+/// Sets a hold on the purchase, or releases it if `duration` is absent.
 pub async fn hold(store: &Store, call: &str, input: SetHold) -> Result<(), Error> {
     let store = by(store, &input.admin, call);
     let Some(duration) = input.duration else {
@@ -54,7 +54,7 @@ pub async fn hold(store: &Store, call: &str, input: SetHold) -> Result<(), Error
     store.hold(input.collapse_key, until, &by, &reason).await
 }
 
-/// Leaves the audit entry of a flush, and notes it as a cause of the settling that follows.
+/// Writes the audit entry of a flush, and records it as a cause of the settling that follows.
 pub async fn flushed(
     store: &Store,
     admin: &Admin,
@@ -65,7 +65,7 @@ pub async fn flushed(
     by(store, admin, call).note_flush(app, key).await
 }
 
-/// Discards the waiting notifications; returns their number.
+/// Discards the waiting notifications. Returns their number.
 pub async fn discard(store: &Store, call: &str, input: Discard) -> Result<i64, Error> {
     let store = self::by(store, &input.admin, call);
     let (by, reason) = (
@@ -77,7 +77,7 @@ pub async fn discard(store: &Store, call: &str, input: Discard) -> Result<i64, E
         .await
 }
 
-/// Redelivers the purchase's newest state and its failed `user.*` events; returns the purchase's open lanes.
+/// Redelivers the purchase's latest state and its failed `user.*` events. Returns the purchase's open lanes.
 pub async fn redeliver(store: &Store, call: &str, input: Redeliver) -> Result<Vec<Lane>, Error> {
     let store = by(store, &input.admin, call);
     let lanes = store
@@ -88,9 +88,9 @@ pub async fn redeliver(store: &Store, call: &str, input: Redeliver) -> Result<Ve
 }
 
 /// Enables or disables a destination. Pending events stay pending. With `newest_only`, the pending `user.*` events are
-/// skipped before the destination is enabled; one call skips [`MAX_SKIPPED`] at most. When more remain, the destination
-/// stays disabled and the result is `Some`: the caller repeats the call. Then the
-/// stream of device events is started, if any are pending.
+/// skipped before the destination is enabled, at most [`MAX_SKIPPED`] in one call. If more remain, the destination
+/// stays disabled and the result is `Some`, so that the caller repeats the call. A newly enabled destination's stream
+/// is started if device events are pending.
 pub async fn set_enabled(
     context: &Context,
     call: &str,
@@ -132,16 +132,15 @@ pub async fn set_enabled(
 }
 
 /// Redelivers the selected deliveries to a destination, page by page, until the end or for [`BUDGET`]. After the last
-/// page of failed deliveries the destination's pause and all back-offs end too. `bulk` is the idempotency key: when
-/// Temporal retries the activity, the pages that were done before queue nothing a second time, even if it was delivered
-/// meanwhile.
+/// page of failed deliveries, the destination's pause and all back-offs also end. `bulk` is the idempotency key: if
+/// Temporal retries the activity, completed pages queue nothing again, even if their deliveries have arrived meanwhile.
 pub async fn redeliver_all(
     store: &Store,
     bulk: &str,
     input: RedeliverAll,
 ) -> Result<RedeliveryProgress, Error> {
     let selection = input.selector.to(input.destination_id);
-    // Each page has an audit entry: one that was carried out before is not repeated.
+    // Each page has an audit entry, and a completed page is not repeated.
     let store = by(store, &input.admin, bulk);
     let pages = store.by(Actor {
         once: None,
@@ -175,7 +174,7 @@ pub async fn redeliver_all(
     }
 }
 
-/// Tests the connection to a destination with one request that carries no event; returns the result as a sentence.
+/// Tests the connection to a destination with one request that contains no event. Returns the result as a sentence.
 /// `token` becomes the id of the request.
 pub async fn test(
     context: &Context,

@@ -1,6 +1,6 @@
-//! What a serving process does while no worker runs, or no sweep finishes: it announces alarms and sends pending events
-//! to destinations that people read, so that they learn about the problem. Everything else waits for a worker; the
-//! leases are those of workers.
+//! The tasks of a serving process while no worker runs or no sweep finishes. It announces alarms, and sends pending
+//! events to destinations that people read, so that they learn about the problem. Everything else waits for a worker.
+//! The leases are the same as those of workers.
 
 use crate::delivery::supervise::run::SuperviseRun;
 use crate::delivery::supervise::supervise;
@@ -14,7 +14,8 @@ use storage::Error;
 use workflows::activities::Supervise;
 
 impl Context {
-    /// Announces the alarms that were opened or closed, and sends what is due to people.
+    /// Announces the alarms that were opened or closed, and sends the events that are due to destinations read by
+    /// people.
     ///
     /// # Errors
     /// The database does not answer.

@@ -23,19 +23,19 @@ use temporalio_sdk::activities::ActivityContext;
 #[derive(Clone)]
 pub struct Context {
     pub store: Store,
-    /// Sends requests to addresses that admins chose, and checks each address.
+    /// Sends requests to addresses that admins chose, after checking each address.
     pub http: Http,
     /// The addresses that the operator allows for destinations.
     pub allowed_addresses: Allowed,
     pub verifier: Arc<Verifier>,
-    /// Temporal, to wake purchases and destinations.
+    /// The connection to Temporal, to wake purchases and destinations.
     pub engine: Engine,
     /// The wall clock of this machine, used only for the timestamps of signatures. Stored times come from the
     /// database's clock.
     pub clock: fn() -> Timestamp,
     /// A random number from 0 to 1, for the jitter of retries.
     pub random: fn() -> f64,
-    /// How long bodies (of notifications, events, deliveries and answers) are stored; `None` stores them forever.
+    /// How long bodies (of notifications, events, deliveries and responses) are stored; `None` stores them forever.
     pub retention: Option<Duration>,
     /// The public address of the dashboard, for links in events about alarms.
     pub dashboard: Option<Arc<str>>,
@@ -43,13 +43,13 @@ pub struct Context {
     pub slots: DeliverySlots,
     /// Subjects of the requests in flight.
     pub in_flight: InFlight,
-    /// Which destinations answer promptly, and attempts that a workflow task could not wait for.
+    /// The destinations that respond promptly, and the attempts that a workflow task could not wait for.
     pub local_attempts: LocalAttempts,
-    /// The lanes that the database refuses, and that this process leaves alone.
+    /// The lanes that the database refuses and that this process skips for a while.
     pub refused: RefusedLanes,
-    /// The alarms about failing activities that this process raised lately.
+    /// The alarms about failing activities that this process raised recently.
     pub raised: RaisedAlarms,
-    /// How much this process sends to people in a day.
+    /// The volume that this process sends to people per day.
     pub volume: Volume,
     /// The parts of the sweep that keep failing.
     pub streaks: Arc<Streaks>,
@@ -58,7 +58,7 @@ pub struct Context {
 }
 
 impl Context {
-    /// The heartbeats of an attempt of an activity.
+    /// Returns the heartbeats of one attempt of an activity.
     pub fn heartbeats<'a>(&'a self, ctx: &'a ActivityContext) -> Heartbeats<'a> {
         Heartbeats::new(ctx, self.engine.actions())
     }

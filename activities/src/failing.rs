@@ -1,8 +1,8 @@
-//! Records what keeps failing: the one path for all activities, and for the parts of long ones. It writes an error to
-//! the log and raises an alarm; Temporal keeps the failure, which `settle explain` and the dashboard show.
+//! Records persistent failures, on the same path for all activities and for the parts of long ones. It logs an error
+//! and raises an alarm; Temporal stores the failure, which `settle explain` and the dashboard show.
 //!
-//! Nothing is given up here: stored data may be of another version of settle, and the version that can read it, or a
-//! recovered database, continues with it.
+//! Nothing is given up here. Stored data may have been written by another version of settle; the version that can read
+//! it, or a recovered database, continues the work.
 
 use crate::dependencies::Context;
 use crate::failure::{self, Failed};
@@ -15,36 +15,36 @@ use temporalio_common::ActivityError;
 use temporalio_sdk::activities::ActivityContext;
 use tokio::time::Instant;
 
-/// The attempt that raises an alarm when the database refuses for good what it writes: some seconds after the first one, and
-/// half a minute for a delivery, which is retried more slowly. So does each further one, since an attempt that is lost with
-/// its worker, or takes too long, raises none.
+/// The attempt that raises an alarm if the database permanently refuses a write. It is made a few seconds after the
+/// first one, or half a minute for a delivery, which is retried more slowly. Every further attempt raises it too, since
+/// an attempt that is lost with its worker, or takes too long, raises none.
 const REFUSALS: u32 = 3;
-/// The failure in a row that raises an alarm when each of them may pass, and so does each further one.
+/// Number of consecutive temporary failures that raise an alarm. Every further failure raises it too.
 const FAILURES: u32 = 5;
-/// Fewer failures raise the alarm, too, from the second on, once the first one is this long ago.
+/// If the first failure is at least this old, the second and every further failure raise the alarm too.
 const FAILING_FOR: Duration = Duration::from_secs(30);
-/// While nothing succeeds, the database is not available, which has alarms of its own: only each failure of this number
-/// raises one.
+/// While nothing succeeds, only every failure whose number is a multiple of this one raises the alarm: the database is
+/// then unavailable, for which there are separate alarms.
 const FAILURES_WITHOUT_DATABASE: u32 = 20;
-/// Work that an activity does.
+/// The work of an activity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Work {
     /// The settling of a purchase.
     Settling(CollapseKey),
     /// The deliveries of a purchase to a destination.
     Lane(CollapseKey, DestinationId),
-    /// All that is pending for a destination.
+    /// All pending deliveries of a destination.
     Backlog(DestinationId),
-    /// The events of devices for a destination.
+    /// The device events for a destination.
     Stream(DestinationId),
-    /// The claims of a platform's devices.
+    /// The claims of the devices on a platform.
     Claims(PlatformId),
     Sweep,
     /// The announcement of a large transfer by the sweep.
     Transfer(TransferId),
-    /// A request of an admin about a purchase.
+    /// An admin's request about a purchase.
     PurchaseRequest(CollapseKey),
-    /// A request of an admin about a destination.
+    /// An admin's request about a destination.
     DestinationRequest(DestinationId),
 }
 
@@ -52,15 +52,15 @@ pub enum Work {
 #[derive(Debug, Clone, Copy)]
 pub struct FailedAttempt<'a> {
     pub activity: &'a str,
-    /// Number of the attempt that failed, from 1.
+    /// Number of the failed attempt, from 1.
     pub attempt: u32,
-    /// The failures in a row that it belongs to.
+    /// The consecutive failures that include this one.
     pub streak: Streak,
     pub error: &'a Error,
 }
 
 impl Context {
-    /// Runs an activity, notes its failure, and converts it into Temporal's.
+    /// Runs an activity, records its failure, and converts the failure into Temporal's form.
     pub async fn noting<T, E>(
         &self,
         ctx: &ActivityContext,
@@ -75,7 +75,7 @@ impl Context {
         let failed = match run.await.map_err(Failed::from) {
             Err(Failed::Storage(error)) => error,
             other => {
-                // A request that waits for an endpoint has read and written what it needed.
+                // A request that waits for an endpoint has already read and written everything it needed.
                 self.raised.streaks.succeeded(name, Instant::now());
                 return other.map_err(|failed| failure::failure(failed, attempt));
             }
@@ -94,7 +94,7 @@ impl Context {
         Err(failure::failure(Failed::Storage(failed), streak.count))
     }
 
-    /// Notes that a part of an activity, which goes on without it, is refused for good.
+    /// Records that the database permanently refuses a part of an activity, which continues without that part.
     pub async fn note_part(&self, work: Work, activity: &str, error: &Error) {
         let streak = Streak {
             count: FAILURES,
@@ -123,7 +123,7 @@ impl Context {
         let (key, destination, platform) = work.ids();
         let cause = chain(error);
         if error.is_of_request() {
-            // Nothing is tried again: the request is wrong, or what it is about is gone.
+            // Nothing is retried: the request is wrong, or its subject no longer exists.
             tracing::warn!(
                 activity,
                 collapse_key = key,
@@ -169,7 +169,7 @@ impl Context {
         }
     }
 
-    /// The subject of an alarm: the failing work, or the installation if the cause concerns all work.
+    /// Returns the subject of an alarm: the failing work, or the installation if the cause affects all work.
     async fn about(&self, work: Work, error: &Error) -> About {
         if !is_of_data(error) {
             return About::All;
@@ -193,7 +193,7 @@ impl Context {
 }
 
 impl Work {
-    /// The kind of the alarm.
+    /// Returns the kind of the alarm.
     const fn alarm(self) -> &'static str {
         match self {
             Self::Settling(_) => "settling_fails",
@@ -204,8 +204,8 @@ impl Work {
         }
     }
 
-    /// The failing work, and where to find details. It names no purchase, so that there is one such alarm, which is
-    /// counted.
+    /// Returns what fails, and where to find details. The texts name no purchase, so that there is a single such alarm,
+    /// which is counted.
     const fn sentences(self) -> (&'static str, &'static str) {
         match self {
             Self::Settling(_) => (
@@ -243,7 +243,7 @@ impl Work {
         }
     }
 
-    /// The purchase, destination and platform, for the log.
+    /// Returns the ids of the purchase, the destination and the platform, for the log.
     fn ids(self) -> (Option<String>, Option<String>, Option<String>) {
         match self {
             Self::Settling(key) | Self::PurchaseRequest(key) => (Some(key.to_string()), None, None),
@@ -267,7 +267,7 @@ fn is_too_many(attempt: u32, streak: Streak, error: &Error) -> bool {
     }
 }
 
-/// Whether other purchases, with other data, may succeed.
+/// Whether the failure depends on the data, so that other purchases may succeed.
 const fn is_of_data(error: &Error) -> bool {
     match error {
         Error::Refused { refusal, .. } => matches!(refusal, Refusal::Value | Refusal::Rule),
@@ -276,11 +276,11 @@ const fn is_of_data(error: &Error) -> bool {
     }
 }
 
-/// The detail of the alarm: what fails, why, and what to do.
+/// Returns the detail of the alarm: what fails, why, and what to do.
 fn detail(work: Work, error: &Error) -> String {
     let why = match error {
         Error::Corrupt { .. } => "stored data is unreadable, or another version of settle wrote it".to_owned(),
-        // A race ends with the first repetition.
+        // A race normally ends with the first repetition.
         Error::Raced(_) => {
             "a row with the same key exists each time; after a restore of data alone, or a fail-over to a \
             logical replica, set the sequences of the tables behind their highest numbers"
@@ -409,7 +409,7 @@ mod tests {
                 assert!(detail.len() < 500 && !detail.contains("ffff"), "{detail}");
             }
         }
-        // There are few transfers, and no request shows which one fails.
+        // There are few transfers, and no request shows which of them fails.
         let transfer = TransferId::new(Uuid::max());
         for error in errors() {
             let detail = detail(Work::Transfer(transfer), &error);

@@ -1,10 +1,11 @@
-//! Builds the failures that activities return to Temporal, with the time of the next attempt. Nothing else builds them.
+//! Builds the failures that activities return to Temporal, with the time of the next attempt. No other module builds
+//! them.
 
 use std::time::Duration;
 use temporalio_common::ActivityError;
 use temporalio_common::error::ApplicationFailure;
 
-/// The type of a failure that only says when the next run is due.
+/// The type of a failure that only reports when the next run is due.
 pub const LATER: &str = "retry";
 
 /// Why a run of an activity ended without a result.
@@ -14,14 +15,14 @@ pub enum Failed {
     Later {
         /// How long until the next run.
         wait: Duration,
-        /// The reason, as the Temporal UI shows it.
+        /// The reason, as shown in the Temporal UI.
         why: String,
     },
     Storage(storage::Error),
 }
 
 impl Failed {
-    /// The reason, as logs show it.
+    /// Returns the reason, as written to logs.
     pub fn why(&self) -> String {
         match self {
             Self::Later { why, .. } => why.clone(),
@@ -44,16 +45,16 @@ impl From<storage::Error> for Failed {
     }
 }
 
-/// The failure in a row after which a permanent refusal is tried again more and more seldom.
+/// The number of consecutive failures after which a permanent refusal is retried less and less often.
 const QUICK_ATTEMPTS: u32 = 5;
-/// Growth of the wait with each further failure, and its maximum: work continues within minutes after the cause is
-/// gone.
+/// Growth of the wait with each further failure; the next constant is its maximum. Work continues within minutes after
+/// the cause is gone.
 const SLOW_RETRY: Duration = Duration::from_secs(20);
 const MAX_SLOW_RETRY: Duration = Duration::from_secs(300);
 
-/// Converts a failed run into Temporal's failure; `failures` is its number among the failures in a row, from 1.
+/// Converts a failed run into Temporal's failure. `failures` is its number among the consecutive failures, from 1.
 ///
-/// Temporal retries an error of storage, unless the request behind it is itself wrong and can never succeed.
+/// Temporal retries an error of storage, unless the request itself is wrong and can never succeed.
 pub fn failure(failed: Failed, failures: u32) -> ActivityError {
     let error = match failed {
         Failed::Later { wait, why } => {
@@ -73,8 +74,8 @@ pub fn failure(failed: Failed, failures: u32) -> ActivityError {
     )
 }
 
-/// The wait after such a failure of what the database refuses for good; `None` for the first ones, which the activity's
-/// own policy spaces.
+/// Returns the wait after a failure that the database refuses permanently; `None` for the first ones, whose waits the
+/// activity's own policy determines.
 fn slow_retry(failures: u32) -> Option<Duration> {
     let slow = failures
         .checked_sub(QUICK_ATTEMPTS)

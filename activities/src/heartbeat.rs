@@ -1,4 +1,4 @@
-//! The heartbeats of long activities.
+//! Sends the heartbeats of long activities.
 
 use crate::actions::{Action, Actions};
 use std::convert::Infallible;
@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 /// Time between two heartbeats of an activity that sends to destinations.
 const INTERVAL: Duration = Duration::from_secs(4);
-/// Longest time that the SDK holds heartbeats back.
+/// Maximum time for which the SDK delays heartbeats.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// The heartbeats of one attempt.
@@ -28,7 +28,7 @@ impl<'a> Heartbeats<'a> {
         }
     }
 
-    /// Sends one, and counts it unless the SDK holds it back.
+    /// Sends a heartbeat, and counts it unless the SDK delays it.
     pub async fn send(&mut self) {
         if let Err(error) = self.ctx.record_heartbeat(()).await {
             tracing::debug!(error = %error, "a heartbeat was not sent");
@@ -39,7 +39,7 @@ impl<'a> Heartbeats<'a> {
     }
 }
 
-/// Which heartbeats the SDK sends to Temporal: the first, and one in each four fifths of the timeout
+/// Predicts which heartbeats the SDK sends to Temporal: the first, and then one in every four fifths of the timeout
 /// (<https://docs.temporal.io/encyclopedia/detecting-activity-failures#throttling>).
 struct Throttle {
     pause: Duration,
@@ -63,8 +63,8 @@ impl Throttle {
     }
 }
 
-/// Sends heartbeats forever, and sets `is_halted` when the activity is cancelled: then it begins no further request,
-/// and finishes what is in flight.
+/// Sends heartbeats forever. When the activity is cancelled, sets `is_halted`, so that it begins no further request and
+/// finishes those in flight.
 pub async fn send(mut heartbeats: Heartbeats<'_>, is_halted: &AtomicBool) -> Infallible {
     loop {
         heartbeats.send().await;

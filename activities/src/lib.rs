@@ -138,7 +138,7 @@ impl Context {
             .await
     }
 
-    /// Discards the waiting notifications of a purchase; returns their number.
+    /// Discards the waiting notifications of a purchase. Returns their number.
     #[activity(definition = DiscardActivity)]
     pub async fn discard(
         self: Arc<Self>,
@@ -153,7 +153,7 @@ impl Context {
             .await
     }
 
-    /// Redelivers the newest state of a purchase and its failed `user.*` events; returns its open lanes.
+    /// Redelivers the latest state of a purchase and its failed `user.*` events. Returns its open lanes.
     #[activity(definition = RedeliverActivity)]
     pub async fn redeliver(
         self: Arc<Self>,
@@ -190,7 +190,7 @@ impl Context {
         }
     }
 
-    /// Enables or disables a destination; returns `Some` when the call must be repeated.
+    /// Enables or disables a destination. Returns `Some` if the call must be repeated.
     #[activity(definition = SetEnabledActivity)]
     pub async fn set_enabled(
         self: Arc<Self>,
@@ -206,7 +206,7 @@ impl Context {
         .await
     }
 
-    /// Tests the connection to a destination; returns the result as a sentence.
+    /// Tests the connection to a destination. Returns the result as a sentence.
     #[activity(definition = TestActivity)]
     pub async fn test(
         self: Arc<Self>,
@@ -237,7 +237,7 @@ impl Context {
             .await
     }
 
-    /// Delivers the events of devices to a destination.
+    /// Delivers device events to a destination.
     #[activity(definition = StreamActivity)]
     pub async fn stream(
         self: Arc<Self>,
@@ -255,7 +255,7 @@ impl Context {
         }
     }
 
-    /// Verifies the claims of a platform's devices.
+    /// Verifies the claims of the devices on a platform.
     #[activity(definition = VerifyClaimsActivity)]
     pub async fn verify_claims(
         self: Arc<Self>,
@@ -278,7 +278,7 @@ impl Context {
         round: u32,
     ) -> Result<Swept, ActivityError> {
         let run_id = ctx.info().workflow_run_id.as_deref().unwrap_or_default();
-        // An attempt that is repeated begins with another part, since one that hangs may have taken all the time.
+        // A repeated attempt begins with another part, since a part that hung may have taken all the time.
         let first_part = round.wrapping_add(ctx.info().attempt.saturating_sub(1));
         let run = async {
             tokio::select! {

@@ -1,4 +1,4 @@
-//! The alarms about failing activities that this process raised lately, and their streaks of failures.
+//! The alarms about failing activities that this process raised recently, and the streaks of failures.
 
 use crate::streak::Streaks;
 use std::collections::HashMap;
@@ -6,12 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How long an alarm is not raised again by this process.
+/// How long this process does not raise the same alarm again.
 const RAISED_FOR: Duration = Duration::from_secs(60);
-/// Maximum number of alarms that this process remembers.
+/// Maximum number of alarms that this process stores.
 const MAX_RAISED: usize = 1_000;
 
-/// The alarms that this process raised lately, so that thousands of purchases that fail alike write a row once a minute.
+/// The alarms that this process raised recently, so that thousands of purchases that fail in the same way write a row
+/// only once a minute.
 #[derive(Debug, Clone, Default)]
 pub struct RaisedAlarms {
     raised: Arc<Mutex<HashMap<String, Instant>>>,
@@ -20,7 +21,7 @@ pub struct RaisedAlarms {
 }
 
 impl RaisedAlarms {
-    /// Whether an alarm is raised now.
+    /// Whether an alarm is to be raised now.
     pub fn is_due(&self, alarm: &str, now: Instant) -> bool {
         let mut raised = self.raised();
         raised.retain(|_, at| now.duration_since(*at) < RAISED_FOR);
@@ -31,7 +32,7 @@ impl RaisedAlarms {
         true
     }
 
-    /// Forgets an alarm that was not stored.
+    /// Removes an alarm that could not be stored.
     pub fn forget(&self, alarm: &str) {
         self.raised().remove(alarm);
     }

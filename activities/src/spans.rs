@@ -1,5 +1,5 @@
-//! The spans of activities. Their contexts come from the database: a settling is a child of its first notification, and
-//! an attempt is a child of the settling that announced its event, regardless of the process.
+//! The spans of activities. Their contexts come from the database, regardless of the process: a settling is a child of
+//! its first notification, and an attempt is a child of the settling that announced its event.
 
 use domain::{CollapseKey, DestinationId, TraceContext};
 use protocols::outgoing::{Incoming, Outgoing};
@@ -8,14 +8,14 @@ use storage::{Batch, Lease, Mode, SettlingTrace, Store, chain};
 use traces::{Begun, Span, SpanKind};
 use workflows::contract::workflow_id;
 
-/// The traces of a purchase's next settling.
+/// The trace of a purchase's next settling.
 pub struct Settling {
     key: CollapseKey,
     trace: Option<SettlingTrace>,
 }
 
 impl Settling {
-    /// Reads them, unless nothing is exported. Without them the settling goes on.
+    /// Reads the trace, unless nothing is exported. If reading fails, the settling continues without it.
     pub async fn find(store: &Store, key: CollapseKey) -> Self {
         let trace = if traces::is_on() {
             store.settling_trace(key).await.unwrap_or_else(|error| {
@@ -28,7 +28,8 @@ impl Settling {
         Self { key, trace }
     }
 
-    /// The span of the whole settling, from its first notification to its record. [`Self::finish`] records it.
+    /// Returns the context of the whole settling's span, from its first notification to its record. [`Self::finish`]
+    /// records that span.
     pub fn context(&self) -> Option<TraceContext> {
         let trace = self.trace.as_ref()?;
         trace
@@ -37,7 +38,7 @@ impl Settling {
             .map(|first| first.of_settling(trace.settling))
     }
 
-    /// Begins the span of one of its activities.
+    /// Begins the span of one activity of the settling.
     pub fn activity(&self, name: &'static str) -> Span {
         let Some(context) = self.context() else {
             return Span::none();
@@ -47,7 +48,7 @@ impl Settling {
         span
     }
 
-    /// Records the span of the settling: below its first notification, with links to the others.
+    /// Records the span of the settling as a child of its first notification, with links to the others.
     pub fn finish(&self) {
         let (Some(context), Some(trace)) = (self.context(), &self.trace) else {
             return;
@@ -74,7 +75,7 @@ impl Settling {
     }
 }
 
-/// Begins the span of an attempt: below the settling of its first event, with links to those of the others.
+/// Begins the span of an attempt as a child of its first event's settling, with links to the settlings of the others.
 pub fn attempt(lease: &Lease, batch: &Batch) -> Span {
     if !traces::is_on() {
         return Span::none();
@@ -102,19 +103,19 @@ pub fn attempt(lease: &Lease, batch: &Batch) -> Span {
     span
 }
 
-/// Begins the span of an activity that belongs to no settling: it is a trace of its own.
+/// Begins the span of an activity that belongs to no settling, as a trace of its own.
 pub fn apart(name: &'static str, destination: DestinationId) -> Span {
     let span = Span::of(&[], name, SpanKind::Server);
     span.describe(|span| span.set("destination.id", destination.to_string()));
     span
 }
 
-/// Adds the result of an attempt to the span of the running task: the label of the metric that counts it.
+/// Adds the result of an attempt to the span of the running task. The value is the label of the metric that counts it.
 pub fn note_outcome(outcome: &'static str) {
     traces::annotate("outcome", || outcome.to_owned());
 }
 
-/// Makes a request in a span of its own. The path and the query of a URL can hold a secret.
+/// Makes a request in a span of its own. The span omits path and query, since they may contain a secret.
 pub async fn request<F: Future<Output = Incoming>>(
     request: Outgoing,
     send: impl FnOnce(Outgoing) -> F,
@@ -134,7 +135,7 @@ pub async fn request<F: Future<Output = Incoming>>(
     reply
 }
 
-/// Adds the context of the running task to a request over HTTP.
+/// Adds the context of the running task to an HTTP request.
 pub fn propagate(outgoing: &mut Outgoing) {
     let Outgoing::Http(request) = outgoing else {
         return;

@@ -1,14 +1,14 @@
-//! Number and duration of consecutive failures of an activity in this process. Temporal's attempt number also counts
-//! attempts that waited for an endpoint, and those of other processes.
+//! Number and duration of the consecutive failures of an activity in this process. Temporal's attempt number is
+//! different: it also counts attempts that waited for an endpoint, and those of other processes.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Maximum number of streaks that a process remembers.
+/// Maximum number of streaks that a process stores.
 const MAX_STREAKS: usize = 10_000;
-/// After this time without a further failure a streak is forgotten: another process goes on with the activity.
+/// Time without a further failure after which a streak is removed, because another process continues the activity.
 const FORGOTTEN: Duration = Duration::from_secs(3_600);
 
 /// Consecutive failures.
@@ -29,7 +29,7 @@ struct Failures {
     last: Instant,
 }
 
-/// The streaks of all activities, each by its name and what it works for.
+/// The streaks of all activities, by activity and work.
 #[derive(Debug, Clone, Default)]
 pub struct Streaks(Arc<Mutex<Remembered>>);
 
@@ -48,7 +48,7 @@ impl Streaks {
         }
     }
 
-    /// Notes a failure. Of more streaks than it remembers, each failure is the first.
+    /// Records a failure. Beyond the maximum number of streaks, each failure counts as the first.
     pub fn failed(&self, activity: String, now: Instant) -> Streak {
         let mut state = self.state();
         if state.failing.len() >= MAX_STREAKS {

@@ -1,7 +1,7 @@
 //! The workers: poll Temporal for workflow tasks and activities until they are stopped.
 //!
-//! `deliver`, `supervise`, `stream` and `test` send to destinations, and `verify_claims` takes minutes. They have a worker
-//! and a task queue of their own, so that slow destinations occupy no slot that settling needs.
+//! `deliver`, `supervise`, `stream` and `test` send to destinations, and `verify_claims` takes minutes. They have a
+//! separate worker and task queue, so that slow destinations occupy no slots that settling needs.
 
 use crate::dependencies::Context;
 use crate::engine::NamespaceTaken;
@@ -35,12 +35,12 @@ pub enum Error {
 enum Breakdown {
     #[error(transparent)]
     Failed(#[from] WorkerRunError),
-    /// The thread of workflows panicked, as it does on unexpected input.
+    /// The thread that runs workflows panicked, which happens on unexpected input.
     #[error("Temporal's SDK panicked, see above")]
     Panicked,
 }
 
-/// Time after which workers that ended begin again; doubled each time that they end early.
+/// Time after which workers that ended are restarted. It doubles each time they end early.
 const RESTART_DELAY: Duration = Duration::from_secs(1);
 const MAX_RESTART_DELAY: Duration = Duration::from_secs(60);
 
@@ -54,28 +54,29 @@ pub struct Slots {
     /// Activities that send nothing to destinations. Most use only the database; `verify` also queries the store, and
     /// `sweep` also signals Temporal.
     pub activities: usize,
-    /// Activities that send to destinations. `share` limits how many of them one destination occupies.
+    /// Activities that send to destinations. `delivery::slots` limits how many of them one destination occupies.
     pub deliveries: usize,
 }
 
-/// Maximum number of open runs whose state stays in memory, about 50 KB each. The next task of another run first reads
-/// its history, which is one more call to Temporal and a tenth more CPU for the purchase.
+/// Maximum number of open runs whose state stays in memory, at about 50 KB each. For another run, the next task first
+/// reads the history, which costs one more call to Temporal and a tenth more CPU for the purchase.
 const CACHED_RUNS: usize = 5_000;
-/// Numbers of concurrent polls: at least, which is also at first, and at most. The server suggests more while tasks wait for
-/// a poll, and fewer while polls wait for a task; each task costs a poll the round trip to the server. There are as many for
-/// the first tasks of runs as for later ones.
+/// Minimum and maximum number of concurrent polls; the minimum is also the initial number. The server suggests more
+/// while tasks wait for a poll, and fewer while polls wait for a task; each task costs a poll one round trip to the
+/// server. There are equally many polls for the first tasks of runs and for later ones.
 const WORKFLOW_POLLS: RangeInclusive<usize> = 4..=64;
-/// Pollers of regular activities that send nothing to destinations.
+/// Minimum and maximum number of polls for regular activities that send nothing to destinations.
 const ACTIVITY_POLLS: RangeInclusive<usize> = 2..=32;
 const DELIVERY_POLLS: RangeInclusive<usize> = 5..=64;
 
-/// Number of workflow tasks and of local activities for each core: 20 local activities, about 10 ms of CPU each, get it
-/// well within the three seconds that each may take. Of 20,000 open windows of two minutes 167 end each second; with
-/// four cores that is served while the database and prompt endpoints take half a second.
+/// Number of workflow tasks and of local activities per core. 20 local activities of about 10 ms of CPU each finish
+/// well within the three seconds allowed to each. Of 20,000 open windows of two minutes, 167 end each second; four
+/// cores handle that even if the database and prompt endpoints take half a second.
 const SETTLING_PER_CORE: usize = 20;
-/// The bounds of that number. At least: on few cores they wait for the database and for endpoints, too.
+/// Bounds of that number. The minimum is for machines with few cores, where these also wait for the database and for
+/// endpoints.
 const SETTLING_BOUNDS: RangeInclusive<usize> = 40..=400;
-/// Number of regular activities. They are few, and most of them wait: for the store, or for Temporal.
+/// Number of regular activities. They are few, and most of them wait for the store or for Temporal.
 const ACTIVITIES: usize = 40;
 /// Number of deliveries, which wait for endpoints.
 const DELIVERIES: usize = 500;
@@ -95,14 +96,14 @@ impl Default for Slots {
     }
 }
 
-/// Runs both workers until `stop` resolves, then finishes their current tasks. Workers that Temporal's SDK ends before begin
-/// again.
+/// Runs both workers until `stop` resolves, then finishes their current tasks. Workers that Temporal's SDK ends earlier
+/// are restarted.
 ///
-/// Blocks the calling thread. Call it from a thread of its own, outside `runtime`: the SDK runs all workflows on the
-/// calling thread.
+/// Blocks the calling thread. Call it from a dedicated thread outside `runtime`, because the SDK runs all workflows on
+/// the calling thread.
 ///
 /// # Errors
-/// [`Error::Unbuilt`]: a worker could not be built. [`Error::Taken`]: it must not work in this namespace.
+/// [`Error::Unbuilt`]: a worker could not be built. [`Error::Taken`]: this installation must not work in the namespace.
 pub fn run(
     runtime: &tokio::runtime::Handle,
     context: Context,
@@ -137,7 +138,7 @@ pub fn run(
     })
 }
 
-/// Both workers, from start to end.
+/// Both workers, from their start to their end.
 struct Generation<'a> {
     core: &'a Runtime,
     client: &'a Client,
@@ -146,7 +147,7 @@ struct Generation<'a> {
 }
 
 impl Generation<'_> {
-    /// Works until `stop` resolves, then finishes the current tasks. Returns why, if a worker ended before.
+    /// Works until `stop` resolves, then finishes the current tasks. Returns why a worker ended earlier, if one did.
     async fn work(
         &self,
         stop: Pin<&mut impl Future<Output = ()>>,
@@ -171,13 +172,14 @@ impl Generation<'_> {
         };
         let stopping = async {
             stop.await;
-            // Long activities end early; other workers go on with them.
+            // Long activities end early; other workers continue them.
             context.stopping.store(true, Ordering::Relaxed);
             stop_both();
             // Never resolves, so that `select!` below waits until both workers have finished their tasks.
             std::future::pending::<()>().await;
         };
-        // If one worker fails, the other ends too: a process that only settles or only delivers would look healthy.
+        // If one worker fails, the other ends too, because a process that only settles or only delivers would look
+        // healthy.
         let both = async {
             let begun = async {
                 fail::fail_point!("worker.after_begin");
@@ -190,7 +192,8 @@ impl Generation<'_> {
                 Ok(result) => result.map_err(Breakdown::Failed),
                 Err(_) => Err(Breakdown::Panicked),
             },
-            // Tasks of another installation are not finished: they would be looked up in the wrong database.
+            // Tasks of another installation are not finished, since their data would be looked up in the wrong
+            // database.
             taken = context.engine.taken() => return Err(Error::Taken(taken)),
             () = stopping => return Ok(None),
         };
@@ -200,23 +203,24 @@ impl Generation<'_> {
         else {
             return Ok(None);
         };
-        // As when a process dies: a task that such a worker still gets is given to another one after its time limit.
+        // As if the process had died: a task that such a worker still gets is given to another one after its timeout.
         stop_both();
         for key in keys {
-            // The SDK's list of this client's workers; an entry that is not in it does no harm.
+            // The worker's entry in the SDK's list for this client. Removing an entry that is not in the list is
+            // harmless.
             drop(client.connection().workers().finalize_unregister(key));
         }
         Ok(Some(error))
     }
 }
 
-/// An error with its causes, which the SDK's own text leaves out.
+/// Returns an error with its causes, which the SDK's own text omits.
 fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
-/// The worker for workflows and all activities except those that send to destinations.
+/// Creates the worker for workflows and for all activities except those that send to destinations.
 fn settling(
     core: &Runtime,
     client: Client,
@@ -242,8 +246,8 @@ fn settling(
     Worker::new(core, client, options).map_err(|error| unbuilt(&error))
 }
 
-/// The worker for activities that send to destinations. It runs no workflow, so a single
-/// slot for workflow tasks is enough.
+/// Creates the worker for activities that send to destinations. It runs no workflows, so a single slot for workflow
+/// tasks is enough.
 fn delivering(
     core: &Runtime,
     client: Client,

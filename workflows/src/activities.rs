@@ -1,7 +1,7 @@
-//! The contract of the activities: names, inputs and outputs. They are implemented in the package `activities`.
+//! The contract of the activities: names, inputs and outputs. The package `activities` implements them.
 //!
-//! No input or output holds a customer identifier or a body, since Temporal's histories store them and many people can
-//! read those.
+//! No input or output contains a customer identifier or a body, since Temporal's histories store them and many people
+//! can read histories.
 
 use crate::signal::{Admin, Hold};
 pub use domain::settling::{
@@ -25,8 +25,8 @@ pub struct Settle {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Flush {
-    /// Number of the signal among those to the run. An execution that was lost and its repetition, which may know of
-    /// more of them, number them alike.
+    /// Number of this signal among the flush signals to the run. If an execution is lost and repeated, the repetition
+    /// may know further signals, but numbers these the same.
     pub number: u64,
     #[serde(flatten)]
     pub admin: Admin,
@@ -35,9 +35,9 @@ pub struct Flush {
 /// Output of `settle`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Settled {
-    /// Loaded data; with the purchase and its notifications only if the store must be queried before deciding.
+    /// Loaded data. Contains the purchase and its notifications only if the store must be queried before deciding.
     pub loaded: Loaded,
-    /// The result of the record, if the activity decided and recorded.
+    /// The result of recording, if the activity decided and recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recorded: Option<Recorded>,
 }
@@ -51,26 +51,26 @@ pub struct Verify {
 /// Output of `verify`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Verified {
-    /// The result; absent when the store must be queried again.
+    /// The result; absent if the store must be queried again.
     #[serde(default)]
     pub verification: Option<Verification>,
-    /// How long until the next query; zero when there is a result.
+    /// How long until the next query; zero if there is a result.
     #[serde(rename = "next_query_ms", with = "as_millis", default)]
     pub next_query_in: Duration,
-    /// The reason, for people; without secrets and customer identifiers.
+    /// Why the store must be queried again, for people; without secrets and customer identifiers.
     #[serde(default)]
     pub why: Option<String>,
 }
 
-/// Input of `deliver`: makes one attempt of a lane, and the next ones while they succeed.
+/// Input of `deliver`: attempts the deliveries of a lane, one after another, as long as they succeed.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Deliver {
     pub collapse_key: CollapseKey,
     pub destination_id: DestinationId,
 }
 
-/// Output of `deliver`: the lane is done in this run, or must be started again. It is also done while deliveries are
-/// still pending that the destination's run attempts.
+/// Output of `deliver`: whether the lane is done in this run or must be started again. It is also done if the
+/// deliveries that are still pending are left to the destination's run.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Delivered {
     /// Sequence number of the newest delivery that storage saw when the lane was done; 0 if `more`.
@@ -83,7 +83,7 @@ pub struct Delivered {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SetHold {
     pub collapse_key: CollapseKey,
-    /// How long, from now; absent to end the hold.
+    /// How long the hold lasts from now; absent to end the hold.
     #[serde(rename = "for_ms", with = "as_optional_millis", default)]
     pub duration: Option<Duration>,
     pub admin: Admin,
@@ -93,12 +93,12 @@ pub struct SetHold {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Discard {
     pub collapse_key: CollapseKey,
-    /// The newest sequence number to discard; absent for all.
+    /// The newest sequence number to discard; absent to discard all.
     pub through: Option<i64>,
     pub admin: Admin,
 }
 
-/// Input of `redeliver`: sends the newest state of a purchase again, and its `user.*` events whose delivery failed.
+/// Input of `redeliver`: sends the latest state of a purchase again, and its `user.*` events whose delivery failed.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Redeliver {
     pub collapse_key: CollapseKey,
@@ -110,11 +110,11 @@ pub struct Redeliver {
     pub admin: Admin,
 }
 
-/// Input of `supervise`: probes a destination's open breaker and delivers what is pending for it.
+/// Input of `supervise`: probes a destination's open breaker and delivers its pending lanes.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Supervise {
     pub destination_id: DestinationId,
-    /// Whether to probe an open breaker at once, although the next probe is not due.
+    /// Whether to probe an open breaker at once, even if the next probe is not due.
     #[serde(default)]
     pub is_probe: bool,
 }
@@ -123,12 +123,12 @@ pub struct Supervise {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Supervised {
-    /// How long until the next `supervise`; absent if nothing is pending for the destination that may be sent.
+    /// How long until the next `supervise`; absent if nothing that may be sent is pending for the destination.
     #[serde(rename = "next_check_ms", with = "as_optional_millis")]
     pub next_check_in: Option<Duration>,
-    /// State of the run until then.
+    /// What the destination's run does until then.
     pub state: Supervision,
-    /// How many deliveries are pending for it, up to the limit of counting.
+    /// Number of deliveries pending for the destination, up to the counting limit.
     pub pending: i64,
     /// The last error, for people; without secrets.
     pub message: Option<String>,
@@ -141,9 +141,9 @@ pub enum Supervision {
     #[default]
     Rest,
     Drain,
-    /// Send nothing until the pause that it requested is over.
+    /// Send nothing until the pause that the destination requested is over.
     Pause,
-    /// Wait until its open breaker may be probed.
+    /// Wait until the destination's open breaker may be probed.
     Probe,
 }
 
@@ -152,17 +152,17 @@ pub enum Supervision {
 pub struct SetEnabled {
     pub destination_id: DestinationId,
     pub is_enabled: bool,
-    /// Whether an enabled destination receives only the newest states: pending `user.*` deliveries end as skipped.
+    /// Whether an enabled destination receives only the latest states: its pending `user.*` deliveries are skipped.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub newest_only: bool,
     pub admin: Admin,
 }
 
-/// Output of `set_enabled` while the destination is not enabled yet: one run of the activity did not skip all pending
-/// deliveries, and another run must follow.
+/// Output of `set_enabled` if the destination is not enabled yet: one run of the activity could not skip all pending
+/// deliveries, so another run must follow.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unfinished {
-    /// How many deliveries this run skipped.
+    /// Number of deliveries that this run skipped.
     pub skipped: i64,
 }
 
@@ -180,7 +180,7 @@ pub struct RedeliverAll {
     #[serde(default)]
     pub selector: RedeliverySelector,
     pub admin: Admin,
-    /// Where the last run stopped: [`RedeliveryProgress::next_cursor`].
+    /// The [`RedeliveryProgress::next_cursor`] of the previous run of the activity.
     #[serde(default)]
     pub cursor: Option<String>,
 }
@@ -198,12 +198,12 @@ pub struct RedeliveryProgress {
 /// Output of `sweep`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Swept {
-    /// How many purchases and destinations it woke.
+    /// Number of purchases and destinations that the sweep woke.
     pub woken: usize,
     pub more: bool,
 }
 
-/// Input of `stream`: delivers the events of devices to a destination.
+/// Input of `stream`: delivers device events to a destination.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Stream {
     pub destination_id: DestinationId,
@@ -213,17 +213,17 @@ pub struct Stream {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Streamed {
-    /// Number of events that it delivered.
+    /// Number of events that the activity delivered.
     pub delivered: usize,
     /// Whether nothing was pending for a while.
     pub is_idle: bool,
 }
 
-/// Input of `verify_claims`: verifies the claims of a platform's devices.
+/// Input of `verify_claims`: verifies the claims of the devices on a platform.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct VerifyClaims {
     pub platform_id: PlatformId,
-    /// The network whose turn was the last one, as a keyed hash; empty before the first.
+    /// The network that had the last turn, as a keyed hash; empty before the first turn.
     #[serde(default)]
     pub network: String,
 }
@@ -232,11 +232,11 @@ pub struct VerifyClaims {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct VerifiedClaims {
-    /// Number of claims that it examined.
+    /// Number of claims that the activity checked.
     pub examined: usize,
     /// Whether no further check is due soon.
     pub is_idle: bool,
-    /// The network whose turn was the last one.
+    /// The network that had the last turn.
     pub network: String,
 }
 
@@ -246,14 +246,14 @@ impl From<Hold> for Admin {
     }
 }
 
-/// The activities, by name. These are signatures only: the macro requires a body, and the package `activities`
-/// implements them.
+/// The activities, by name. Only their signatures count: the macro requires bodies, but the package `activities`
+/// contains the implementations.
 pub struct Activities;
 
 #[activity_definitions]
 impl Activities {
-    /// Loads the purchase, its waiting notifications and its open lanes; decides and records, unless the store must be
-    /// queried first or nothing is settled now.
+    /// Loads the purchase, its waiting notifications and its open lanes. Decides and records, unless the store must be
+    /// queried first or nothing is to be settled now.
     #[activity(name = "settle")]
     pub fn settle(input: Settle) -> Result<Settled, ActivityError> {
         unimplemented!()
@@ -278,17 +278,17 @@ impl Activities {
     pub fn hold(input: SetHold) -> Result<(), ActivityError> {
         unimplemented!()
     }
-    /// Discards the waiting notifications; returns how many.
+    /// Discards the waiting notifications. Returns their number.
     #[activity(name = "discard")]
     pub fn discard(input: Discard) -> Result<i64, ActivityError> {
         unimplemented!()
     }
-    /// Sends the newest state and the failed `user.*` events of a purchase again; returns the opened lanes.
+    /// Sends the latest state and the failed `user.*` events of a purchase again. Returns the opened lanes.
     #[activity(name = "redeliver")]
     pub fn redeliver(input: Redeliver) -> Result<Vec<Lane>, ActivityError> {
         unimplemented!()
     }
-    /// Probes a destination's breaker and delivers what is pending for it.
+    /// Probes a destination's breaker and delivers its pending lanes.
     #[activity(name = "supervise")]
     pub fn supervise(input: Supervise) -> Result<Supervised, ActivityError> {
         unimplemented!()
@@ -298,22 +298,22 @@ impl Activities {
     pub fn set_enabled(input: SetEnabled) -> Result<Option<Unfinished>, ActivityError> {
         unimplemented!()
     }
-    /// Tests the connection to a destination; returns the result for people.
+    /// Tests the connection to a destination. Returns the result for people.
     #[activity(name = "test")]
     pub fn test(input: Test) -> Result<String, ActivityError> {
         unimplemented!()
     }
-    /// Creates redeliveries for a few seconds; returns how many, and where to continue.
+    /// Creates redeliveries for a few seconds. Returns how many, and the cursor from which to continue.
     #[activity(name = "redeliver_all")]
     pub fn redeliver_all(input: RedeliverAll) -> Result<RedeliveryProgress, ActivityError> {
         unimplemented!()
     }
-    /// Delivers the events of devices to a destination.
+    /// Delivers device events to a destination.
     #[activity(name = "stream")]
     pub fn stream(input: Stream) -> Result<Streamed, ActivityError> {
         unimplemented!()
     }
-    /// Verifies the claims of a platform's devices.
+    /// Verifies the claims of the devices on a platform.
     #[activity(name = "verify_claims")]
     pub fn verify_claims(input: VerifyClaims) -> Result<VerifiedClaims, ActivityError> {
         unimplemented!()

@@ -1,4 +1,4 @@
-//! Search attributes, by which a purchase is found in the Temporal UI.
+//! Search attributes, by which purchases are found in the Temporal UI.
 
 use domain::{AppId, CollapseKey, PlatformId, State};
 use serde::{Deserialize, Serialize};
@@ -10,13 +10,13 @@ pub const COLLAPSE_KEY: SearchAttributeKey<String> =
 pub const APP: SearchAttributeKey<String> = SearchAttributeKey::keyword("SettleApp");
 pub const PLATFORM: SearchAttributeKey<String> = SearchAttributeKey::keyword("SettlePlatform");
 pub const STATE: SearchAttributeKey<String> = SearchAttributeKey::keyword("SettleState");
-/// The purchase's revision at the last upsert: an event is not worth a revision alone.
+/// The purchase's revision as of the last upsert. A new revision alone does not justify the event that an upsert costs.
 pub const REVISION: SearchAttributeKey<i64> = SearchAttributeKey::int("SettleRevision");
 pub const HELD: SearchAttributeKey<bool> = SearchAttributeKey::bool("SettleHeld");
-/// Number of its destinations that fail.
+/// Number of the purchase's failing destinations.
 pub const FAILING: SearchAttributeKey<i64> = SearchAttributeKey::int("SettleDestinationsFailing");
 
-/// Name and type of each, for registration.
+/// Returns the name and type of each attribute, for registration.
 pub fn all() -> [(&'static str, IndexedValueType); 7] {
     [
         (COLLAPSE_KEY.name(), COLLAPSE_KEY.indexed_value_type()),
@@ -48,12 +48,12 @@ pub struct Values {
 }
 
 impl Values {
-    /// The state's name; `unknown` before anything is known.
+    /// Returns the state's name; `unknown` before anything is known.
     pub fn state_name(&self) -> &'static str {
         self.state.unwrap_or(State::Unknown).as_str()
     }
 
-    /// Whether more than the revision differs.
+    /// Whether any attribute other than the revision differs.
     pub fn differs_visibly(&self, other: &Self) -> bool {
         *self
             != Self {
@@ -62,7 +62,7 @@ impl Values {
             }
     }
 
-    /// All attributes as one upsert, without those of these names.
+    /// Returns all attributes as one upsert, except for those named in `left_out`.
     pub fn upsert(&self, key: CollapseKey, left_out: &[String]) -> Vec<SearchAttributeUpdate> {
         let mut all = vec![
             COLLAPSE_KEY.value_set(key.to_string()),

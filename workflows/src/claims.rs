@@ -1,6 +1,6 @@
-//! The workflow `claims`: verifies the claims of one platform's devices. A run lasts as long as claims are due soon.
-//! No claim has a workflow or a signal of its own: one long activity takes due claims from storage, and the signal
-//! `pending` stands for any number of them.
+//! The workflow `claims`: verifies the claims of the devices on one platform. A run lasts as long as claims are due
+//! soon. Claims have no workflows or signals of their own: one long activity takes due claims from storage, and one
+//! signal `pending` announces any number of them.
 
 use crate::activities::{Activities, VerifiedClaims, VerifyClaims};
 use crate::contract;
@@ -50,7 +50,7 @@ impl Claims {
             };
             let options = Interruptible::only_by_end_of_run(options::verify_claims);
             match execute_regular(ctx, || Activities::verify_claims, input, options).await {
-                // A signal that arrived meanwhile may announce claims that the activity missed.
+                // A signal that arrived during the activity may announce claims that it missed.
                 Ok(Some(VerifiedClaims { is_idle: true, .. }))
                     if ctx.state(|claims| claims.signals) == seen =>
                 {
@@ -63,7 +63,7 @@ impl Claims {
                     ctx.set_current_details(format!("examined in the last round: {examined}"));
                 }
                 Ok(None) => break,
-                // A non-retryable error; the sweep starts a new run if needed.
+                // The error is not retryable; the sweep starts a new run if needed.
                 Err(_) => return Ok(()),
             }
         }
@@ -74,7 +74,7 @@ impl Claims {
         Ok(())
     }
 
-    /// Announces that storage may have new claims. The payload is ignored.
+    /// Handles the signal that storage may have new claims. The payload is ignored.
     #[signal(name = contract::PENDING)]
     pub fn pending(&mut self, _ctx: &mut SyncWorkflowContext<Self>, _payload: Lenient<Admin>) {
         self.signals = self.signals.saturating_add(1);

@@ -1,9 +1,9 @@
-//! Activities that keep failing, as the engine knows them: what an open run waits for.
+//! Activities that keep failing and for which an open run waits, as known to the engine.
 
 use domain::Timestamp;
 
-/// An activity of an open run that failed and is tried again, as the engine knows it. Not one whose failure only says when
-/// the next attempt at a destination is due.
+/// A failed activity of an open run that will be retried, as known to the engine. Activities whose failure only reports
+/// when the next attempt at a destination is due are not included.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FailingActivity {
     /// Name of the activity in the contract.
@@ -12,6 +12,6 @@ pub struct FailingActivity {
     pub attempts: u32,
     /// Error of the last attempt.
     pub why: String,
-    /// When the next attempt begins; `None` while one is under way.
+    /// When the next attempt begins; `None` while one is running.
     pub next_at: Option<Timestamp>,
 }

@@ -8,41 +8,41 @@ use temporalio_workflow::{
     WorkflowCancellationToken,
 };
 
-/// Timeout of one attempt of `deliver`: fifteen seconds of HTTP, the successes before it, and a margin.
+/// Timeout of one attempt of `deliver`: fifteen seconds of HTTP, the preceding successful attempts, and a margin.
 pub const DELIVER_ATTEMPT: Duration = Duration::from_secs(30);
 
-/// Timeout of one run of `supervise`: it starts nothing after [`SUPERVISE_BUDGET`], and what is in flight then ends
-/// within one attempt.
+/// Timeout of one run of `supervise`. It starts nothing after [`SUPERVISE_BUDGET`], and attempts in flight end within
+/// the timeout of one attempt.
 pub const SUPERVISE_RUN: Duration = Duration::from_secs(60);
-/// How long a run of `supervise` starts new attempts.
+/// How long a run of `supervise` may start new attempts.
 pub const SUPERVISE_BUDGET: Duration = Duration::from_secs(20);
 /// Heartbeat timeout of `supervise`: without a heartbeat for this long, the engine treats the run as lost.
 pub const SUPERVISE_HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// Timeout of one run of `test`.
 pub const TEST_RUN: Duration = Duration::from_secs(20);
-/// Timeout of `test`, with the wait for a slot.
+/// Timeout of `test`, including the wait for a slot.
 pub const TEST_TIMEOUT: Duration = Duration::from_secs(25);
 /// Timeout of `redeliver_all` over all its retries.
 pub const REDELIVER_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Timeout of one run of `sweep`.
 pub const SWEEP_RUN: Duration = Duration::from_secs(40);
-/// After this time a run of `sweep` ends by itself, whatever it waits for: no run outlasts [`SWEEP_RUN`].
+/// Time after which a run of `sweep` ends by itself, whatever it is waiting for, so that no run outlasts [`SWEEP_RUN`].
 pub const SWEEP_BUDGET: Duration = Duration::from_secs(25);
 /// Heartbeat timeout of `sweep`: without a heartbeat for this long, the engine treats the run as lost.
 pub const SWEEP_HEARTBEAT: Duration = Duration::from_secs(10);
 
-/// Timeout of one run of `stream`: it begins no page after [`STREAM_BUDGET`], and a page ends within its lease.
+/// Timeout of one run of `stream`. It begins no page after [`STREAM_BUDGET`], and a page ends within its lease.
 pub const STREAM_RUN: Duration = Duration::from_secs(11 * 60);
-/// How long a run of `stream` begins new pages.
+/// How long a run of `stream` may begin new pages.
 pub const STREAM_BUDGET: Duration = Duration::from_secs(10 * 60);
 /// Heartbeat timeout of `stream`: without a heartbeat for this long, the engine treats the run as lost.
 pub const STREAM_HEARTBEAT: Duration = Duration::from_secs(15);
 
-/// Timeout of one run of `verify_claims`: it begins no query after [`CLAIMS_BUDGET`].
+/// Timeout of one run of `verify_claims`. It begins no query after [`CLAIMS_BUDGET`].
 pub const CLAIMS_RUN: Duration = Duration::from_secs(11 * 60);
-/// How long a run of `verify_claims` begins new queries.
+/// How long a run of `verify_claims` may begin new queries.
 pub const CLAIMS_BUDGET: Duration = Duration::from_secs(10 * 60);
 /// Heartbeat timeout of `verify_claims`: without a heartbeat for this long, the engine treats the run as lost.
 pub const CLAIMS_HEARTBEAT: Duration = Duration::from_secs(15);
@@ -54,7 +54,8 @@ fn once() -> RetryPolicy {
     RetryPolicy::builder().maximum_attempts(1).build()
 }
 
-/// Retries until success: first after one second, then after growing intervals of at most `longest_seconds`.
+/// Returns a policy that retries until success: first after one second, then after growing intervals of at most
+/// `longest_seconds`.
 fn retried(longest_seconds: u64) -> RetryPolicy {
     let longest = Duration::from_secs(longest_seconds);
     RetryPolicy::builder()
@@ -63,7 +64,8 @@ fn retried(longest_seconds: u64) -> RetryPolicy {
         .build()
 }
 
-/// A local activity with one short attempt inside the workflow task. It costs one event instead of six.
+/// Returns the options of a local activity with one short attempt inside the workflow task. It costs one event instead
+/// of six.
 pub fn short() -> LocalActivityOptions {
     LocalActivityOptions::builder()
         .start_to_close_timeout(Duration::from_secs(3))
@@ -72,7 +74,8 @@ pub fn short() -> LocalActivityOptions {
         .build()
 }
 
-/// A regular activity that is retried until it succeeds or is cancelled, visibly and without blocking the workflow task.
+/// Returns the options of a regular activity that is retried until it succeeds or is cancelled. It is visible in the UI
+/// and does not block the workflow task.
 pub fn lasting(token: WorkflowCancellationToken) -> ActivityOptions {
     ActivityOptions::with_start_to_close_timeout(Duration::from_secs(10))
         .retry_policy(retried(20))
@@ -81,7 +84,7 @@ pub fn lasting(token: WorkflowCancellationToken) -> ActivityOptions {
         .build()
 }
 
-/// `sweep`. The engine retries storage errors, lost workers and runs that took too long.
+/// Returns the options of `sweep`. The engine retries storage errors, lost workers and runs that took too long.
 pub fn sweep() -> ActivityOptions {
     ActivityOptions::with_start_to_close_timeout(SWEEP_RUN)
         .heartbeat_timeout(SWEEP_HEARTBEAT)
@@ -89,8 +92,8 @@ pub fn sweep() -> ActivityOptions {
         .build()
 }
 
-/// `verify`: a short wait for a slot, fifteen seconds of HTTP and a margin. The engine retries storage errors only; the
-/// workflow decides when to query the store again, and receives signals in the meantime.
+/// Returns the options of `verify`: a short wait for a slot, fifteen seconds of HTTP and a margin. The engine retries
+/// storage errors only; the workflow decides when to query the store again, and receives signals in the meantime.
 pub fn verify(token: WorkflowCancellationToken) -> ActivityOptions {
     ActivityOptions::with_start_to_close_timeout(VERIFY_ATTEMPT)
         .retry_policy(retried(20))
@@ -107,8 +110,8 @@ const fn within(start_to_close: Duration, schedule_to_close: Duration) -> Activi
     }
 }
 
-/// `test`: fifteen seconds of HTTP and a margin. The run does nothing else in the meantime, so there is one attempt and
-/// a short wait for a slot.
+/// Returns the options of `test`: fifteen seconds of HTTP and a margin. The run does nothing else meanwhile, so there
+/// is only one attempt and a short wait for a slot.
 pub fn test() -> ActivityOptions {
     ActivityOptions::with_close_timeouts(within(TEST_RUN, TEST_TIMEOUT))
         .retry_policy(once())
@@ -116,8 +119,8 @@ pub fn test() -> ActivityOptions {
         .build()
 }
 
-/// `redeliver_all`. The run does nothing else in the meantime, so the retries end after a while and the failure is
-/// noted; redeliveries that were created until then stay.
+/// Returns the options of `redeliver_all`. The run does nothing else meanwhile, so the retries end after a while and
+/// the failure is noted; redeliveries created until then remain.
 pub fn redeliver_all() -> ActivityOptions {
     ActivityOptions::with_close_timeouts(within(Duration::from_secs(10), REDELIVER_TIMEOUT))
         .retry_policy(retried(5))
@@ -131,8 +134,8 @@ pub enum Retries {
     UntilItEnds,
 }
 
-/// `deliver`. The first attempt of a healthy lane is not retried, so that the workflow learns at once that the lane
-/// fails; the engine retries a failing lane until it ends.
+/// Returns the options of `deliver`. The first attempt of a healthy lane is not retried, so that the workflow learns at
+/// once that the lane fails; the engine retries a failing lane until it ends.
 pub fn lane(
     token: WorkflowCancellationToken,
     retries: Retries,
@@ -157,10 +160,11 @@ pub fn lane(
         .build()
 }
 
-/// How long an attempt may hold its workflow task. An attempt that takes longer is finished by a regular activity.
+/// How long an attempt may occupy its workflow task. A longer attempt is finished by a regular activity.
 pub const PROMPT_ATTEMPT: Duration = Duration::from_secs(2);
 
-/// `deliver` within the workflow task: one attempt, for a destination that answered promptly lately.
+/// Returns the options of `deliver` within the workflow task: one attempt, for a destination that recently answered
+/// promptly.
 pub fn prompt_lane(summary: String) -> LocalActivityOptions {
     LocalActivityOptions::builder()
         .start_to_close_timeout(PROMPT_ATTEMPT.saturating_mul(2))
@@ -170,7 +174,8 @@ pub fn prompt_lane(summary: String) -> LocalActivityOptions {
         .build()
 }
 
-/// `supervise`. The engine retries storage errors and lost workers; the workflow decides when to check again.
+/// Returns the options of `supervise`. The engine retries storage errors and lost workers; the workflow decides when to
+/// check again.
 pub fn supervise(token: WorkflowCancellationToken, summary: String) -> ActivityOptions {
     ActivityOptions::with_start_to_close_timeout(SUPERVISE_RUN)
         .heartbeat_timeout(SUPERVISE_HEARTBEAT)
@@ -182,8 +187,8 @@ pub fn supervise(token: WorkflowCancellationToken, summary: String) -> ActivityO
         .build()
 }
 
-/// `stream`. The engine retries storage errors and lost workers, and begins the next run when the destination takes
-/// events again.
+/// Returns the options of `stream`. The engine retries storage errors and lost workers, and starts the next run when
+/// the destination accepts events again.
 pub fn stream(token: WorkflowCancellationToken) -> ActivityOptions {
     ActivityOptions::with_start_to_close_timeout(STREAM_RUN)
         .heartbeat_timeout(STREAM_HEARTBEAT)
@@ -195,7 +200,7 @@ pub fn stream(token: WorkflowCancellationToken) -> ActivityOptions {
         .build()
 }
 
-/// `verify_claims`. The engine retries storage errors and lost workers.
+/// Returns the options of `verify_claims`. The engine retries storage errors and lost workers.
 pub fn verify_claims(token: WorkflowCancellationToken) -> ActivityOptions {
     ActivityOptions::with_start_to_close_timeout(CLAIMS_RUN)
         .heartbeat_timeout(CLAIMS_HEARTBEAT)

@@ -1,5 +1,5 @@
-//! What runs of several workflows share: the time, one timer, when to continue as a new run, and how an activity is
-//! executed.
+//! Helpers that the runs of several workflows share: the workflow time, the timer, when to continue as a new run, and
+//! the execution of activities.
 
 use crate::options;
 use domain::Timestamp;
@@ -18,18 +18,18 @@ use temporalio_workflow::{
     WorkflowCancellationToken, WorkflowContext,
 };
 
-/// Maximum number of events in a history; a longer run continues as a new one, even if Temporal does not suggest it.
+/// Maximum number of events in a history. A longer run continues as a new one, even if Temporal does not suggest it.
 const MAX_HISTORY_EVENTS: u32 = 8_000;
 
 type Timer<'a> = Pin<Box<dyn CancellableFuture<Output = TimerResult> + 'a>>;
 
-/// The one timer of a run, with the workflow time at which it fires.
+/// The only timer of a run, with the workflow time at which it fires.
 #[derive(Default)]
 pub struct RunTimer<'a>(Option<(Timestamp, Timer<'a>)>);
 
 impl<'a> RunTimer<'a> {
-    /// Starts a new timer only if `until` is earlier than the running one; after it fired, the loop of
-    /// the run sets the later one.
+    /// Starts a new timer only if `until` is earlier than the running one. When that one has fired, the loop of the run
+    /// sets the next.
     pub fn set<W>(&mut self, ctx: &'a WorkflowContext<W>, until: Timestamp, summary: &str) {
         if self.0.as_ref().is_some_and(|(at, _)| *at <= until) {
             return;
@@ -43,7 +43,7 @@ impl<'a> RunTimer<'a> {
         self.0 = Some((until, Box::pin(ctx.timer(options))));
     }
 
-    /// Whether it fired; a timer that fired is removed.
+    /// Returns whether the timer fired, and removes it if so.
     pub fn poll(&mut self, task: &mut Context<'_>) -> bool {
         let has_fired = self
             .0
@@ -63,14 +63,14 @@ pub fn must_end_run<W>(ctx: &WorkflowContext<W>) -> bool {
         || ctx.history_length() > MAX_HISTORY_EVENTS
 }
 
-/// Waits until a condition on the state holds. The wait has a token of its own: a cancelled run still waits for its
-/// activities, and with the workflow's token this wait would be over at once, each time, so that its loop would spin on
-/// the one thread of all workflows.
+/// Waits until a condition on the state holds. The wait has its own token. A cancelled run still waits for its
+/// activities; with the workflow's token, this wait would end at once each time, and its loop would spin on the only
+/// thread that all workflows share.
 pub async fn changed<W>(ctx: &WorkflowContext<W>, holds: impl FnMut(&W) -> bool) {
     let own = WaitConditionOptions::builder()
         .cancellation_token(WorkflowCancellationToken::new())
         .build();
-    // Its own token is never cancelled.
+    // The token is never cancelled, so the wait cannot fail.
     let _ = ctx.wait_condition_with_options(holds, own).await;
 }
 
@@ -78,7 +78,7 @@ pub fn workflow_time<W>(ctx: &WorkflowContext<W>) -> Timestamp {
     timestamp(ctx.workflow_time())
 }
 
-/// A system time as a timestamp; 1970 when there is none.
+/// Converts a system time to a timestamp; 1970 if it is absent.
 pub fn timestamp(time: Option<SystemTime>) -> Timestamp {
     let since = time
         .and_then(|time| time.duration_since(UNIX_EPOCH).ok())
@@ -86,8 +86,8 @@ pub fn timestamp(time: Option<SystemTime>) -> Timestamp {
     Timestamp::default().plus(since)
 }
 
-/// Executes an activity: one short attempt inside the workflow task, then, if that failed, the regular activity of the
-/// same name until it succeeds, or until the run must end or `is_urgent`. `None` when it was interrupted.
+/// Executes an activity: one short attempt inside the workflow task; if that fails, the regular activity of the same
+/// name until it succeeds, the run must end, or `is_urgent`. Returns `None` if it was interrupted.
 pub async fn execute<W, A>(
     ctx: &WorkflowContext<W>,
     activity: fn() -> A,
@@ -119,11 +119,11 @@ where
     }
 }
 
-/// Options of an activity that is interrupted when its run must end.
+/// Options of an activity that is interrupted if its run must end.
 pub struct Interruptible<W> {
     /// Options of the activity, with a cancellation token.
     pub options: fn(WorkflowCancellationToken) -> ActivityOptions,
-    /// Whether something else must be done first, which interrupts it too.
+    /// Whether something else must be done first, which also interrupts the activity.
     pub is_urgent: fn(&W) -> bool,
 }
 
@@ -138,8 +138,8 @@ impl<W> Interruptible<W> {
     }
 }
 
-/// Executes a regular activity until it succeeds, or until it is interrupted: `None`. An attempt that is under way then
-/// ends first, and counts.
+/// Executes a regular activity until it succeeds, or returns `None` if it is interrupted. An attempt in progress then
+/// ends first, and its success counts.
 pub async fn execute_regular<W, A>(
     ctx: &WorkflowContext<W>,
     activity: fn() -> A,
@@ -175,12 +175,12 @@ where
     }
 }
 
-/// Why an activity failed: the message of the innermost cause.
+/// Returns why an activity failed: the message of the innermost cause.
 pub fn why(error: &ActivityExecutionError) -> String {
     innermost(error).map_or_else(|| error.to_string(), |failure| failure.message.clone())
 }
 
-/// Whether an activity timed out. The SDK wraps the time-out of a local activity in a failure of the activity, but not in
+/// Whether an activity timed out. The SDK wraps the timeout of a local activity in a failure of the activity, except in
 /// a replay, so only the innermost cause is the same in both.
 pub fn has_timed_out(error: &ActivityExecutionError) -> bool {
     let info = innermost(error).and_then(|failure| failure.failure_info.as_ref());

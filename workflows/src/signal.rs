@@ -16,14 +16,14 @@ use temporalio_common::protos::temporal::api::common::v1::Payload;
 /// Maximum number of purchases that one `replay` may name, since the history stores all of them.
 pub const MAX_NAMED: usize = 100;
 
-/// One signal to a purchase with its payload: what the dispatcher, the API and the sweep send.
+/// One signal to a purchase with its payload, as sent by the dispatcher, the API and the sweep.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Signal {
-    /// There are new rows in the inbox.
+    /// The inbox has new rows.
     Notified(Notified),
     /// Load the purchase now. A window that has not ended stays open.
     Wake,
-    /// Settle now; never through a hold.
+    /// Settle now, unless the purchase is on hold.
     Flush(Admin),
     Hold(Hold),
     Release(Admin),
@@ -59,19 +59,20 @@ impl Signal {
     }
 }
 
-/// One signal to a destination with its payload: what the lanes, the API and the sweep send.
+/// One signal to a destination with its payload, as sent by lanes, the API and the sweep.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DestinationSignal {
-    /// There are deliveries that no purchase's run attempts.
+    /// Some deliveries are attempted by no purchase's run.
     Pending,
-    /// Send again what failed, all events of a time range, or one event.
+    /// Send failed deliveries, all events of a time range, or one event again.
     Redeliver(RedeliverEvents),
-    /// Send the newest state of purchases; by default only those that it has not acknowledged.
+    /// Send the latest state of purchases; by default only of those whose latest state the destination has not
+    /// acknowledged.
     Replay(Replay),
-    /// Test the connection with a request that carries no event.
+    /// Test the connection with a request that contains no event.
     Test(Admin),
     Enable(Enable),
-    /// Disable it; what is pending stays pending.
+    /// Disable the destination; its pending deliveries stay pending.
     Disable(Admin),
     Probe(Admin),
 }
@@ -103,17 +104,17 @@ impl DestinationSignal {
     }
 }
 
-/// New rows in the inbox: the newest sequence number, and how long its window still lasts.
+/// New rows in the inbox: the newest sequence number, and how long its window lasts.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Notified {
     pub through: i64,
-    /// How long until its window ends, from now.
+    /// How long until the window ends, from now.
     #[serde(rename = "quiet_ms", with = "as_millis")]
     pub quiet: Duration,
     /// Number of rows since the last signal; for people.
     pub count: i64,
-    /// How long until the max-wait cap of the oldest waiting row, when the platform has one.
+    /// How long until the oldest waiting row reaches the max-wait cap; absent if the platform has none.
     #[serde(
         rename = "cap_ms",
         with = "as_optional_millis",
@@ -127,7 +128,7 @@ pub struct Notified {
 pub struct Admin {
     pub by: Option<String>,
     pub reason: Option<String>,
-    /// The key of the API that requested it; absent for the admin token and for scripts.
+    /// The API key that requested it; absent for the admin token and for scripts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key_id: Option<KeyId>,
 }
@@ -137,7 +138,7 @@ pub struct Admin {
 pub struct Hold {
     #[serde(flatten)]
     pub admin: Admin,
-    /// Until when, RFC 3339; seven days when absent or unreadable.
+    /// When the hold ends, in RFC 3339; seven days from now if absent or unreadable.
     pub until: Option<String>,
 }
 
@@ -147,7 +148,7 @@ pub struct Hold {
 pub struct Discard {
     #[serde(flatten)]
     pub admin: Admin,
-    /// The newest sequence number that the requester saw; absent for all open ones.
+    /// The newest sequence number that the requester saw; absent to discard all open ones.
     pub through: Option<i64>,
 }
 
@@ -159,25 +160,26 @@ pub struct Redeliver {
     pub destination_id: Option<DestinationId>,
 }
 
-/// Stop waiting for the next attempt of a lane: the attempt is not needed any more, or can be made now.
+/// Stop waiting for the next attempt of a lane, because it is no longer needed or can be made now.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct CancelBackoff {
     pub destination_id: Option<DestinationId>,
 }
 
-/// Send a destination again what failed, all events of a time range, or one event.
+/// Send failed deliveries, all events of a time range, or one event to a destination again.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RedeliverEvents {
     #[serde(flatten)]
     pub admin: Admin,
-    /// The beginning, RFC 3339, together with `until`; what failed when both are absent.
+    /// The beginning of the time range, in RFC 3339, together with `until`; if both are absent, failed deliveries are
+    /// sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<String>,
-    /// Only this event; for a `purchase.updated`, the newest one of its purchase.
+    /// Only this event; for a `purchase.updated`, the latest one of its purchase.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub event_id: Option<EventId>,
 }
@@ -196,7 +198,7 @@ impl From<Admin> for RedeliverEvents {
 pub struct Enable {
     #[serde(flatten)]
     pub admin: Admin,
-    /// Whether to skip the pending `user.*` events first, so that only the newest states are sent.
+    /// Whether to skip the pending `user.*` events first, so that only the latest states are sent.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub newest_only: bool,
 }
@@ -210,13 +212,14 @@ impl From<Admin> for Enable {
     }
 }
 
-/// Send a destination the newest state of purchases; by default only those that it has not acknowledged.
+/// Send a destination the latest state of purchases; by default only of those whose latest state it has not
+/// acknowledged.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Replay {
     #[serde(flatten)]
     pub admin: Admin,
-    /// Whether to send also those that it acknowledged.
+    /// Whether to send acknowledged states too.
     pub all: bool,
     /// Only these purchases, at most [`MAX_NAMED`].
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -259,7 +262,7 @@ impl<T: DeserializeOwned + Default + 'static> TemporalDeserializable for Lenient
         if data.is_empty() || data == b"null" {
             return Ok(Self(Ok(T::default())));
         }
-        // serde would read a list as the fields in their order.
+        // serde would read a list as the fields in their declared order.
         if !data.starts_with(b"{") {
             return Ok(Self(Err(
                 "expected a JSON object, such as {\"reason\":\"…\"}".to_owned(),

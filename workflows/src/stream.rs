@@ -1,6 +1,6 @@
-//! The workflow `stream`: a run delivers to one destination what devices report, for as long as there is something. No
-//! event of a device has a workflow or a signal of its own: one long activity takes batches from storage, and its attempts
-//! and its last failure are what people see in the Temporal UI. The signal `pending` stands for any number of events.
+//! The workflow `stream`: a run delivers device events to one destination as long as there are any. Device events have
+//! no workflows or signals of their own: one long activity takes batches from storage, and the Temporal UI shows its
+//! attempts and its last failure. One signal `pending` announces any number of events.
 
 use crate::activities::{Activities, Stream, Streamed};
 use crate::contract;
@@ -52,7 +52,7 @@ impl DeviceStream {
             )
             .await
             {
-                // A signal that arrived meanwhile may announce events that the activity had missed.
+                // A signal that arrived during the activity may announce events that it missed.
                 Ok(Some(Streamed { is_idle: true, .. }))
                     if ctx.state(|stream| stream.signals) == seen =>
                 {
@@ -62,7 +62,7 @@ impl DeviceStream {
                     ctx.set_current_details(format!("delivered in the last round: {delivered}"));
                 }
                 Ok(None) => break,
-                // A non-retryable error; the sweep starts a new run if needed.
+                // The error is not retryable; the sweep starts a new run if needed.
                 Err(_) => return Ok(()),
             }
         }
@@ -73,7 +73,7 @@ impl DeviceStream {
         Ok(())
     }
 
-    /// There may be something new to take from storage. The payload is ignored.
+    /// Handles the signal that storage may have new events. The payload is ignored.
     #[signal(name = contract::PENDING)]
     pub fn pending(&mut self, _ctx: &mut SyncWorkflowContext<Self>, _payload: Lenient<Admin>) {
         self.signals = self.signals.saturating_add(1);

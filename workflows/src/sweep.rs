@@ -1,5 +1,5 @@
-//! The workflow `sweep`: every 30 seconds it signals the purchases and destinations that are overdue. Its workflow id
-//! is fixed, so Temporal guarantees that only one runs.
+//! The workflow `sweep`: every 30 seconds, it signals the overdue purchases and destinations. Its workflow id is fixed,
+//! so Temporal guarantees that only one run is open.
 
 use crate::activities::Activities;
 use crate::contract;
@@ -13,7 +13,7 @@ use temporalio_workflow::{
 };
 
 const PAUSE: Duration = Duration::from_secs(30);
-/// Time between two sweeps while more is due than one sweep may signal. A sweep itself bounds the rate of its signals.
+/// Time between two sweeps while more is due than one sweep may signal. Each sweep limits the rate of its own signals.
 const SHORT_PAUSE: Duration = Duration::from_secs(1);
 /// Number of sweeps in one run before it continues as a new one.
 const SWEEPS_PER_RUN: u32 = 300;

@@ -1,11 +1,11 @@
-//! A meter of Temporal's actions, which Temporal Cloud bills (<https://docs.temporal.io/cloud/actions>): as the metric
-//! `settle_temporal_actions_total`, and by minute for the page. The SDK's own metrics count requests and tasks, but no
-//! commands of workflows, such as timers.
+//! A meter of Temporal's actions, which Temporal Cloud bills (<https://docs.temporal.io/cloud/actions>). It counts them
+//! in the metric `settle_temporal_actions_total`, and per minute for the dashboard. The SDK's own metrics count
+//! requests and tasks, but not the commands of workflows, such as timers.
 //!
-//! Each process counts what it causes: the calls of `engine`, the commands of its runs (`run`), and repeated attempts
-//! (`attempt`) and heartbeats of its activities. Not counted: what people do with Temporal's own tools, and heartbeats
-//! of workflow tasks, whose local activities take seconds. The commands of a lost workflow task count again in the next
-//! one.
+//! Each process counts the actions that it causes: the calls of `engine`, the commands of its runs (`run`), and the
+//! repeated attempts (`attempt`) and heartbeats of its activities. Actions by Temporal's own tools are not counted, nor
+//! are heartbeats of workflow tasks, whose local activities take seconds. If a workflow task is lost, its commands are
+//! counted again in the next one.
 
 mod attempt;
 mod run;
@@ -34,14 +34,14 @@ pub enum Action {
     Retry,
     /// All local activities of a workflow task.
     LocalActivities,
-    /// A heartbeat of an activity that the SDK does not hold back.
+    /// A heartbeat of an activity that the SDK sends at once.
     Heartbeat,
-    /// The start of the next run by the last one.
+    /// The start of the next run by the previous one.
     ContinueAsNew,
 }
 
 impl Action {
-    /// The value of the metric's label.
+    /// Returns the value of the metric's label.
     const fn as_str(self) -> &'static str {
         match self {
             Self::Start => "start",
@@ -61,7 +61,7 @@ impl Action {
 /// The meter of a process. Clones share it.
 #[derive(Clone, Default)]
 pub struct Actions {
-    /// Database that stores the counts per minute.
+    /// Database that stores the counts per minute, if any.
     store: Option<Store>,
 }
 
@@ -82,7 +82,7 @@ impl Actions {
         }
     }
 
-    /// Counts what the runs and activities of a worker cause.
+    /// Counts the actions that the runs and activities of a worker cause.
     pub fn count_in(&self, options: &mut WorkerOptions) {
         let actions = self.clone();
         options.workflow_interceptor(WorkflowInterceptorConstructor::new(move |_| {
@@ -92,7 +92,7 @@ impl Actions {
     }
 }
 
-/// The workflow's type, if it is one of settle's: the metric has no other values.
+/// Returns the workflow's type if it is one of settle's, else `other`, so that the metric has no further values.
 fn workflow_label(workflow: &str) -> &'static str {
     let known = [
         contract::PURCHASE,

@@ -1,5 +1,5 @@
-//! Counts the commands of a run. A replay repeats commands that were counted before, so it counts none. Upserts of
-//! search attributes show only by their effect after each poll of the run, so several in one poll count once.
+//! Counts the commands of a run. A replay repeats commands that are counted already, so it counts none. Upserts of
+//! search attributes are visible only by their effect after each poll of the run, so several in one poll count once.
 
 use super::{Action, Actions};
 use std::cell::Cell;
@@ -16,8 +16,8 @@ use temporalio_sdk::workflow_interceptors::{
 /// The meter of one run while it is in the worker's memory.
 pub struct RunMeter {
     actions: Actions,
-    /// The length of the history at the last counted local activity. It is the same for all activities of one workflow
-    /// task, which are one action.
+    /// The length of the history at the last counted local activity. It is the same for all local activities of one
+    /// workflow task, which together are one action.
     local_at: Cell<u32>,
 }
 
@@ -37,7 +37,7 @@ impl RunMeter {
 }
 
 impl WorkflowInterceptor for RunMeter {
-    /// No call of an interceptor shows an upsert, but the run's attributes differ after it.
+    /// Detects upserts. No call of the interceptor shows one, but the run's attributes differ afterwards.
     fn execute<'a>(
         &'a self,
         ctx: WorkflowInterceptorContext,

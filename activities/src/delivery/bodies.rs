@@ -1,12 +1,12 @@
 //! Renders the bodies of events when storage leases their lane. The kind of the destination defines the body. Truncated
 //! values and refused user ids are counted in metrics.
 //!
-//! When storage repeats a lease's transaction, the same truncation is counted twice.
+//! If storage repeats a lease's transaction, the same truncation is counted twice.
 
 use protocols::destinations::{RenderNotes, kind};
 use storage::{Destination, Rendered, Unsent};
 
-/// Renders an event for a destination. The body is frozen: every attempt sends it.
+/// Renders an event for a destination. The body is stored, and every attempt sends the same one.
 pub fn render(destination: &Destination, unsent: &Unsent) -> Rendered {
     let kind = match kind(&destination.kind) {
         Ok(kind) => kind,

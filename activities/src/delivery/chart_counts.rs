@@ -5,13 +5,13 @@ use storage::{Counted, Destination, Series, Store};
 
 #[derive(Clone, Copy)]
 pub struct Counts<'a> {
-    /// The database, which writes them once a minute.
+    /// The database, to which the counts are written once a minute.
     pub store: &'a Store,
     pub destination: &'a Destination,
 }
 
 impl Counts<'_> {
-    /// Counts a request that was answered after this time.
+    /// Counts a request that was answered after `latency`.
     pub fn request(self, latency: Duration) {
         self.store.count_timed(Series::Latency, self.of(), latency);
     }

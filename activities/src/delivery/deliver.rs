@@ -1,10 +1,10 @@
 //! `deliver`: attempts the deliveries of a lane, one request after another. A failed attempt ends the activity's run
-//! with a failure that carries the time of the next attempt. Temporal runs the activity again then, except after a
-//! lane's first run, whose failure goes to the purchase's run.
+//! with a failure that contains the time of the next attempt. Temporal then runs the activity again, except after a
+//! lane's first run, whose failure is reported to the purchase's run.
 //!
-//! When the destination cannot take what is due in the lane (open breaker, pause, exhausted rate or concurrency), the
-//! activity ends without a failure, and the destination's own run delivers what is pending in the lane. It also ends
-//! when the lane is closed: nothing is pending, or the destination is disabled or deleted.
+//! If the destination cannot accept the lane's due deliveries (open breaker, pause, exhausted rate or concurrency), the
+//! activity ends without a failure, and the destination's own run delivers them. The activity also ends when the lane
+//! is closed: nothing is pending, or the destination is disabled or deleted.
 
 use crate::delivery::attempt::{
     AttemptResult, Completed, LEASE_RETRY, NO_LIMIT, Next, Turn, attempt, lease,
@@ -20,29 +20,30 @@ use tokio::time::Instant;
 use workflows::activities::{Deliver, Delivered};
 use workflows::options::PROMPT_ATTEMPT;
 
-/// Time after which no further attempt begins: a new run goes on, and the activity's time-out interrupts no attempt.
+/// Time after which no further attempt begins, so that the activity's timeout interrupts none; a new run continues.
 const BUDGET: Duration = Duration::from_secs(8);
 
 /// How long a lane waits while a request about another purchase of its user is in flight. Then the destination's run
-/// delivers it; otherwise a user with many purchases would cause many futile tries to lease.
+/// delivers the lane; otherwise, a user with many purchases would cause many futile attempts to take a lease.
 const USER_BUSY_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// The beginning of the lease tokens of one execution of an activity: `run/activity/attempt/random`. A workflow task that
-/// timed out runs its local activities again, with the same run, activity and attempt.
+/// Returns the prefix of the lease tokens of one execution of an activity: `run/activity/attempt/random`. The random
+/// part is needed because a workflow task that timed out runs its local activities again with the same run, activity
+/// and attempt.
 pub fn token(info: &ActivityInfo, random: fn() -> f64) -> String {
-    // A webhook's id has no full stop.
+    // The id of a webhook must not contain a full stop.
     let random = format!("{:.15}", random()).replace('.', "-");
     format!("{}/{}/{random}", name(info), info.attempt)
 }
 
-/// The name that all attempts of an activity share: `run/activity`.
+/// Returns the name that all attempts of an activity share: `run/activity`.
 pub fn name(info: &ActivityInfo) -> String {
     let run = info.workflow_run_id.as_deref().unwrap_or_default();
     format!("{run}/{}", info.activity_id)
 }
 
-/// The name of a request to settle now: `run/flush/number`. An activity has several, and a repetition of it may have
-/// more of them.
+/// Returns the name of a flush: `run/flush/number`. An activity can have several flushes, and its repetition may have
+/// further ones.
 pub fn flush_name(info: &ActivityInfo, number: u64) -> String {
     format!(
         "{}/flush/{number}",
@@ -50,11 +51,11 @@ pub fn flush_name(info: &ActivityInfo, number: u64) -> String {
     )
 }
 
-/// Attempts the due deliveries of a lane within a workflow task, for [`PROMPT_ATTEMPT`] at most. What takes longer goes
-/// on, and the regular activity, which the run starts next, waits for it.
+/// Attempts the due deliveries of a lane within a workflow task, for at most [`PROMPT_ATTEMPT`]. A longer attempt
+/// continues, and the regular activity, which the run starts next, waits for it.
 ///
 /// # Errors
-/// As those of [`deliver`].
+/// The errors of [`deliver`].
 pub async fn within_task(
     context: Arc<Context>,
     token: String,
@@ -77,12 +78,12 @@ pub async fn within_task(
     }
 }
 
-/// Attempts the due deliveries until the lane is closed, is left to the destination's run, or [`BUDGET`] is over.
+/// Attempts the due deliveries until the lane is closed or left to the destination's run, or [`BUDGET`] is exhausted.
 ///
 /// # Errors
 /// An attempt failed, or the next one is due later: Temporal runs the activity again at that time.
 pub async fn deliver(context: &Context, token: &str, lane: &Deliver) -> Result<Delivered, Failed> {
-    // The result of an attempt that has ended is in storage, and may be old: another worker may have gone on with it.
+    // The result of a finished attempt is in storage. It may be outdated, since another worker may have continued.
     if let Some(left) = context
         .local_attempts
         .take(lane)
@@ -95,7 +96,7 @@ pub async fn deliver(context: &Context, token: &str, lane: &Deliver) -> Result<D
         return defer(context, lane).await;
     };
     if fault::is_planted("deliver.start_twice") {
-        // As if a worker that Temporal believes dead still runs.
+        // Simulates a worker that still runs although Temporal believes it dead.
         let other = format!("{token}/other");
         return tokio::join!(
             attempts(context, token, lane),
@@ -109,7 +110,7 @@ pub async fn deliver(context: &Context, token: &str, lane: &Deliver) -> Result<D
 async fn attempts(context: &Context, token: &str, lane: &Deliver) -> Result<Delivered, Failed> {
     let began = Instant::now();
     let destination = lane.destination_id;
-    // A late result of an earlier lease must not end the lease of a later one.
+    // Each lease has its own token, so that a late result of an earlier lease cannot end a later one.
     let mut tokens = (0_u64..).map(|number| format!("{token}/{number}"));
     let mut token = || tokens.next().unwrap_or_default();
     let mut turn = Turn::new(lease(lane.collapse_key, destination, token(), Mode::Lane));
@@ -173,7 +174,7 @@ async fn attempts(context: &Context, token: &str, lane: &Deliver) -> Result<Deli
     }
 }
 
-/// The failure that makes Temporal run the activity again after this time.
+/// Returns the failure that makes Temporal run the activity again after `wait`.
 fn later(wait: Duration, why: impl Into<String>) -> Failed {
     Failed::Later {
         wait,
@@ -185,7 +186,7 @@ fn not_due(wait: Duration, last_error: Option<String>) -> Failed {
     later(wait, last_error.unwrap_or_else(|| "not due yet".to_owned()))
 }
 
-/// The result of the run after a completed attempt; `None` when the run makes another attempt.
+/// Returns the result of the run after a completed attempt; `None` if the run makes another attempt.
 fn finish_run(
     context: &Context,
     destination: DestinationId,
@@ -205,7 +206,7 @@ fn finish_run(
             wait,
             "the lane's other track waits for its next attempt",
         )),
-        // A retry with fewer events per request stays in this run: only this run knows the limit.
+        // A retry with fewer events per request remains in this run, because only this run knows the limit.
         (LaneState::More, Some(why)) if completed.at_most.is_none() => {
             Err(later(Duration::from_millis(1), why.as_str()))
         }
@@ -217,9 +218,9 @@ fn finish_run(
     }
 }
 
-/// Ends the run without an attempt, since the destination occupies its share of this worker's slots. If the lane is
-/// due, the destination's own run delivers it. If not, Temporal runs the activity again at that time; the wait occupies
-/// no slot.
+/// Ends the run without an attempt, since the destination already occupies its share of this worker's slots. If the
+/// lane is due, the destination's own run delivers it. Otherwise, Temporal runs the activity again when it is due; the
+/// wait occupies no slot.
 async fn defer(context: &Context, lane: &Deliver) -> Result<Delivered, Failed> {
     let last_seq = context
         .store
@@ -239,7 +240,7 @@ async fn defer(context: &Context, lane: &Deliver) -> Result<Delivered, Failed> {
     })
 }
 
-/// Leaves the lane to the destination's own run, which it signals.
+/// Leaves the lane to the destination's own run, and signals that run.
 fn leave_to_destination(context: &Context, destination: DestinationId, last_seq: i64) -> Delivered {
     context.engine.supervise(destination);
     Delivered {

@@ -1,6 +1,6 @@
-//! The subjects of the requests that this process has in flight. A lease is a time by the database's clock: after a
-//! step of that clock the lease can seem over while its request is in flight, and this process must not send another
-//! one then.
+//! The subjects of the requests that this process has in flight. A lease ends by the database's clock. If that clock is
+//! changed, the lease can appear to end while its request is still in flight; this process must then not send another
+//! request about the subject.
 
 use domain::{CollapseKey, DestinationId, UserId};
 use std::collections::BTreeSet;
@@ -10,8 +10,8 @@ use storage::fault;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-/// How long a request waits for the one before it: that one was recorded, and so the lane was leased for this one, a
-/// moment before it ends here.
+/// How long a request waits for the previous one about its subject. That one may be recorded, and the lane leased for
+/// the new one, a moment before it ends in this process.
 const MOMENT: Duration = Duration::from_millis(500);
 
 /// The requests in flight. Clones share them.
@@ -24,14 +24,14 @@ struct Requests {
     freed: Notify,
 }
 
-/// The subject of a request to a destination: at most one request per subject is in flight.
+/// The subject of a request to a destination. At most one request about each subject is in flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum RequestSubject {
     Purchase(CollapseKey),
     User(UserId),
 }
 
-/// A request in flight; it ends when this is dropped.
+/// A request in flight. Dropping it ends the request.
 #[derive(Debug)]
 pub struct Request {
     all: InFlight,
@@ -39,8 +39,8 @@ pub struct Request {
 }
 
 impl InFlight {
-    /// Begins a request about a purchase and perhaps its user, once there is none about either of them; `None` if one is
-    /// in flight for more than a moment.
+    /// Begins a request about a purchase and possibly its user, once no other request about either of them is in
+    /// flight. Returns `None` if one remains in flight for longer than `MOMENT`.
     pub async fn begin(
         &self,
         destination: DestinationId,

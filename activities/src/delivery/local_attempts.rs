@@ -1,4 +1,4 @@
-//! Attempts within a workflow task: which destinations respond quickly enough for that, and the attempts that did not
+//! Attempts within a workflow task: which destinations respond quickly enough for them, and the attempts that did not
 //! finish in time and are finished by a regular activity.
 
 use crate::failure::Failed;
@@ -10,26 +10,26 @@ use storage::EndpointSignal;
 use tokio::task::JoinHandle;
 use workflows::activities::{Deliver, Delivered};
 
-/// Maximum latency of a prompt answer.
+/// Maximum latency of a prompt response.
 const PROMPT: Duration = Duration::from_secs(1);
 
 type LaneId = (domain::CollapseKey, DestinationId);
 type Attempting = JoinHandle<Result<Delivered, Failed>>;
 
-/// This process's knowledge about the attempts it made. Clones share it.
+/// What this process knows from its own attempts. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct LocalAttempts(Arc<Mutex<LocalAttemptsState>>);
 
 #[derive(Debug, Default)]
 struct LocalAttemptsState {
-    /// The destinations whose last answer was a prompt success.
+    /// The destinations whose last response was a prompt success.
     destinations: BTreeSet<DestinationId>,
     /// The attempts that took longer than their workflow task could wait.
     unfinished: HashMap<LaneId, Attempting>,
 }
 
 impl LocalAttempts {
-    /// Notes what an attempt showed of its destination.
+    /// Records whether a destination responded promptly to an attempt.
     pub fn note(&self, destination: DestinationId, signal: &EndpointSignal, latency: Duration) {
         let mut known = self.known();
         if matches!(signal, EndpointSignal::Success) && latency <= PROMPT {
@@ -39,7 +39,7 @@ impl LocalAttempts {
         }
     }
 
-    /// Which of these destinations answered promptly lately. A destination without an attempt of this process is none.
+    /// Returns which of these destinations recently responded promptly to an attempt of this process.
     pub fn among(
         &self,
         destinations: impl Iterator<Item = DestinationId>,
@@ -50,11 +50,11 @@ impl LocalAttempts {
             .collect()
     }
 
-    /// Leaves an attempt to the regular activity of its lane. Its destination is no longer prompt.
+    /// Leaves an unfinished attempt to the regular activity of its lane. Its destination no longer counts as prompt.
     pub fn leave(&self, lane: &Deliver, attempting: Attempting) {
         let mut known = self.known();
         known.destinations.remove(&lane.destination_id);
-        // Another worker may have run the regular activity: it found the lane leased, and the result in storage.
+        // Another worker may have run the regular activity, and found the lane leased and the result in storage.
         known
             .unfinished
             .retain(|_, attempting| !attempting.is_finished());
@@ -63,14 +63,14 @@ impl LocalAttempts {
             .insert((lane.collapse_key, lane.destination_id), attempting);
     }
 
-    /// Takes the attempt that was left of a lane.
+    /// Takes the unfinished attempt of a lane, if there is one.
     pub fn take(&self, lane: &Deliver) -> Option<Attempting> {
         self.known()
             .unfinished
             .remove(&(lane.collapse_key, lane.destination_id))
     }
 
-    /// Waits for all attempts that were left and not taken: the process stops.
+    /// Waits for all unfinished attempts that no activity took, when the process stops.
     pub async fn finish(&self) {
         let left: Vec<Attempting> = self
             .known()

@@ -1,4 +1,4 @@
-//! Sending to destinations: the lanes of purchases, the backlog of a destination, and the events of devices.
+//! Sends events to destinations: the lanes of purchases, the backlog of a destination, and device events.
 
 pub mod attempt;
 pub mod bodies;

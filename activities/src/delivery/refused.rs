@@ -1,6 +1,5 @@
-//! Lanes that the database permanently refuses when the run of a destination attempts them. No activity fails because
-//! of them, so storage records their failure for display. If the database refuses that too, this process skips them for
-//! a while.
+//! Lanes that the database permanently refuses when a destination's run attempts them. They fail no activity, so
+//! storage records their failure for display. If the database refuses that too, this process skips them for a while.
 
 use crate::dependencies::Context;
 use crate::failing::Work;
@@ -10,7 +9,7 @@ use std::time::Duration;
 use storage::{Error, chain};
 use tokio::time::Instant;
 
-/// Notes that the database refuses what an attempt with this token does, and sets the lane back. Returns how long it
+/// Records that the database refuses the attempt with this token, and postpones the lane. Returns how long the lane
 /// waits.
 pub async fn set_back(
     context: &Context,

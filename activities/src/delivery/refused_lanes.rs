@@ -1,4 +1,4 @@
-//! The lanes that the database permanently refuses, and that this process leaves alone for a while.
+//! The lanes that the database permanently refuses and that this process therefore skips for a while.
 
 use domain::{CollapseKey, DestinationId};
 use std::collections::HashMap;
@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Maximum number of lanes that this process leaves alone.
+/// Maximum number of skipped lanes.
 const MAX_REFUSED: usize = 1_000;
 
-/// The lanes that this process leaves alone, and until when.
+/// The lanes that this process skips, each with the time until which it does.
 #[derive(Debug, Clone, Default)]
 pub struct RefusedLanes(Arc<Mutex<HashMap<(DestinationId, CollapseKey), Instant>>>);
 
@@ -21,14 +21,14 @@ impl RefusedLanes {
         }
     }
 
-    /// Number of the lanes of a destination that are left alone now.
+    /// Returns the number of a destination's lanes that are skipped now.
     pub fn count(&self, destination: DestinationId, now: Instant) -> i64 {
         let mut lanes = self.lanes();
         lanes.retain(|_, until| *until > now);
         i64::try_from(lanes.keys().filter(|(of, _)| *of == destination).count()).unwrap_or(i64::MAX)
     }
 
-    /// How long a lane is left alone; `None` if it is not.
+    /// Returns how long a lane is still skipped; `None` if it is not.
     pub fn wait(
         &self,
         destination: DestinationId,

@@ -1,8 +1,8 @@
 //! Limits the number of a worker's delivery slots that one destination occupies, so that a slow destination leaves
 //! slots for the others. A lane without a slot is left to the destination's own run, which occupies a single slot.
 //!
-//! A stream of device events occupies one slot for minutes. All streams together have a part of the slots; a stream without a
-//! place is tried again, and one that has run for a while ends for it.
+//! A stream of device events occupies one slot for minutes, so all streams together may occupy only some of the slots.
+//! A stream that gets no slot retries, and one that has run for a while ends to make room for it.
 
 use domain::DestinationId;
 use std::collections::BTreeMap;
@@ -13,10 +13,10 @@ use storage::fault;
 /// Maximum number of delivery slots that the lanes of one destination occupy.
 pub const MAX_SLOTS: usize = 25;
 
-/// Maximum number of delivery slots that streams occupy: two of five.
+/// Maximum number of delivery slots that streams occupy: two fifths of all.
 pub const MAX_STREAMS: usize = 200;
 
-/// The number of slots that each destination, and streams, occupy. Clones share the counts.
+/// The numbers of slots that each destination and the streams occupy. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub struct DeliverySlots {
     lanes: Arc<Mutex<BTreeMap<DestinationId, usize>>>,
@@ -26,7 +26,7 @@ pub struct DeliverySlots {
 #[derive(Debug, Default)]
 struct Streams {
     taken: AtomicUsize,
-    /// Whether a stream found no place since one was given up.
+    /// Whether a stream has found no free slot since a stream last ended to make room.
     is_wanted: AtomicBool,
 }
 
@@ -42,7 +42,7 @@ pub struct Slot {
 }
 
 impl DeliverySlots {
-    /// Takes a slot for a destination; `None` when the destination already occupies `MAX_SLOTS` slots.
+    /// Takes a slot for a destination; `None` if the destination already occupies `MAX_SLOTS` slots.
     pub fn take(&self, destination: DestinationId) -> Option<Slot> {
         let mut taken = self.taken();
         let count = taken.entry(destination).or_default();
@@ -57,7 +57,7 @@ impl DeliverySlots {
         })
     }
 
-    /// Takes a slot for a stream; `None` when streams already occupy `MAX_STREAMS` slots.
+    /// Takes a slot for a stream; `None` if streams already occupy `MAX_STREAMS` slots.
     pub fn take_stream(&self) -> Option<StreamSlot> {
         let one_more = |taken: usize| (taken < MAX_STREAMS).then_some(taken + 1);
         let result =
@@ -76,7 +76,7 @@ impl DeliverySlots {
 }
 
 impl StreamSlot {
-    /// Whether another stream waits for a place, and this one should end: true for one of them.
+    /// Whether another stream is waiting for a slot and this one should end. Returns true to only one of the streams.
     pub fn is_wanted(&self) -> bool {
         self.0.is_wanted.swap(false, Ordering::Relaxed)
     }

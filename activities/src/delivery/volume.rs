@@ -1,4 +1,4 @@
-//! Daily volume of messages that people receive: an app that sends too many raises an alarm.
+//! Daily volume of the messages that people receive. An app that sends too many raises an alarm.
 //!
 //! Each process counts separately, and starts from zero.
 
@@ -8,10 +8,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 const DAY_MICROS: i64 = 24 * 3600 * 1_000_000;
-/// How many times the bound of one app raises an alarm if all apps together send it.
+/// Multiple of one app's limit at which the messages of all apps together raise an alarm.
 const APPS: u64 = 10;
 
-/// The requests of a day, by alarm and app. Clones share them.
+/// The number of requests of a day, by alarm and app. Clones share it.
 #[derive(Clone, Default)]
 pub struct Volume(Arc<Mutex<Today>>);
 
@@ -23,7 +23,7 @@ struct Today {
 }
 
 impl Volume {
-    /// Counts a request of an app. Returns what reached its bound with it, for the detail of an alarm.
+    /// Counts a request of an app. If it reaches a limit, returns a text about it for the alarm's detail.
     pub fn count(&self, app: AppId, alarm: VolumeAlarm, now: Timestamp) -> Option<String> {
         let VolumeAlarm { alarm, bound, what } = alarm;
         let mut today = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
     use uuid::Uuid;
 
-    /// An alarm about three mails of an app, and one about three calls.
+    /// An alarm for three emails of an app; the next constant is one for three calls.
     const MAILS: VolumeAlarm = VolumeAlarm {
         alarm: "many_emails",
         bound: 3,

@@ -1,4 +1,4 @@
-//! Connecting to a Temporal server, for as long as it takes.
+//! Connects to a Temporal server, retrying for as long as it takes.
 
 use super::dev_server::DevServer;
 use super::{CALL_TIMEOUT, RETRY_INTERVAL, timed};
@@ -12,20 +12,20 @@ use temporalio_client::{
 };
 use temporalio_common::protos::temporal::api::workflowservice::v1::DescribeNamespaceRequest;
 
-/// Number of failed attempts before a warning: a server that starts at the same time needs some seconds.
+/// Number of failed attempts before a warning. A server that starts at the same time needs a few seconds.
 pub(super) const FAILURES_BEFORE_WARNING: u32 = 8;
 
-/// Operator of the Temporal server. A warning is logged if an external one does not respond.
+/// The Temporal server and who runs it. A warning is logged if an external one does not respond.
 #[derive(Clone)]
 pub(super) enum Server {
-    /// An external server, which should already be running.
+    /// An external server, which should already run.
     External(Box<ConnectionOptions>),
     /// This process, which may still be downloading or starting it.
     Own(DevServer),
 }
 
 impl Server {
-    /// Host and port of the server.
+    /// Returns the host and port of the server.
     pub fn address(&self) -> String {
         match self {
             Self::External(connection) => host_and_port(&connection.target),
@@ -36,7 +36,7 @@ impl Server {
         }
     }
 
-    /// How to connect; `None` while a dev server has no address.
+    /// Returns the options of the connection; `None` while a dev server has no address.
     fn connection(&self) -> Option<ConnectionOptions> {
         match self {
             Self::External(connection) => Some(ConnectionOptions::clone(connection)),
@@ -48,8 +48,8 @@ impl Server {
     }
 }
 
-/// The namespace of an installation on its own dev server. No other server has it, so a call that reaches another
-/// server on the same port is refused there and takes over no other installation's work.
+/// Returns the namespace of an installation on its own dev server. No other server has it, so a call that reaches
+/// another server on the same port is refused there and cannot take over another installation's work.
 pub fn namespace_of(installation: OrgId) -> String {
     let id: String = installation.to_string().chars().take(8).collect();
     format!("settle-{id}")
@@ -61,7 +61,7 @@ pub(super) async fn connect(identity: &str, server: &Server, options: ClientOpti
         if let Some(mut connection) = server.connection() {
             identity.clone_into(&mut connection.identity);
             if is_on_this_machine(&connection.target) {
-                // Compression would cost CPU at both ends and save nothing.
+                // Compression would cost CPU time on both sides and save nothing.
                 connection.grpc_compression = GrpcCompression::None;
             }
             connection.retry_options = RetryOptions::no_retries();
@@ -83,13 +83,13 @@ pub(super) async fn connect(identity: &str, server: &Server, options: ClientOpti
     }
 }
 
-/// Connects once. The error is the reason why that failed.
+/// Connects once. The error is the reason for the failure.
 async fn connect_once(
     connection: ConnectionOptions,
     options: &ClientOptions,
     server: &Server,
 ) -> Result<Client, String> {
-    // Without the time-out, `connect` would wait forever for a server that accepts the connection and sends nothing.
+    // Without the timeout, `connect` would wait forever for a server that accepts the connection and sends nothing.
     let connected = tokio::time::timeout(CALL_TIMEOUT, Connection::connect(connection)).await;
     let connected =
         connected.map_err(|_| "it accepts connections and does not answer".to_owned())?;
@@ -101,7 +101,7 @@ async fn connect_once(
     Ok(client)
 }
 
-/// Checks that the server that answers is the one that this process starts: no other has the namespace.
+/// Checks that the server that responds is the one that this process starts: no other server has the namespace.
 async fn find(dev_server: &DevServer, client: &Client) -> Result<(), String> {
     let Some(addresses) = dev_server.addresses() else {
         return Err("it has no address yet".to_owned());
@@ -140,7 +140,7 @@ fn host_and_port(url: &Url) -> String {
         .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
-/// The innermost cause of a failure: the part that an operator can act on.
+/// Returns the innermost cause of a failure, which is the part that an operator can act on.
 fn cause(error: &ClientConnectError) -> String {
     if let ClientConnectError::SystemInfoCallError(status) = error {
         return format!(

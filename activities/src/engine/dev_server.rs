@@ -9,8 +9,8 @@ pub struct Addresses {
     pub ui: SocketAddr,
 }
 
-/// A dev server that this process starts. Another program can take a port before the server does; then the server is
-/// started at other addresses. They no longer change once the engine has found the server. Clones share them.
+/// A dev server that this process starts. If another program takes a port before the server does, the server is started
+/// at other addresses. The addresses no longer change once the engine has found the server. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub struct DevServer(watch::Sender<ServerState>);
 
@@ -21,8 +21,8 @@ struct ServerState {
 }
 
 impl DevServer {
-    /// Proposes the addresses of the next start. Returns those to use: after the engine has found the server, these are
-    /// the former ones.
+    /// Proposes the addresses for the next start. Returns the addresses to use: the proposed ones or, after the engine
+    /// has found the server, the previous ones.
     pub fn propose(&self, addresses: Addresses) -> Addresses {
         self.0.send_modify(|state| {
             if !state.is_found {
@@ -32,18 +32,18 @@ impl DevServer {
         self.addresses().unwrap_or(addresses)
     }
 
-    /// The present addresses; `None` before the first start.
+    /// Returns the current addresses; `None` before the first start.
     pub fn addresses(&self) -> Option<Addresses> {
         self.0.borrow().addresses
     }
 
-    /// The addresses, once the engine has found the server there.
+    /// Returns the addresses, once the engine has found the server there.
     pub fn final_addresses(&self) -> Option<Addresses> {
         let state = *self.0.borrow();
         state.addresses.filter(|_| state.is_found)
     }
 
-    /// Notes that the server was found at this address. Returns false when it was moved in the meantime.
+    /// Records that the server was found at this address. Returns false if it has moved in the meantime.
     pub(super) fn note_found(&self, temporal: SocketAddr) -> bool {
         self.0.send_if_modified(|state| {
             let is_here = state

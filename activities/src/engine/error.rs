@@ -35,13 +35,13 @@ impl From<Status> for TemporalError {
     }
 }
 
-/// Advice if the server does not have the namespace.
+/// Advice for a server that does not have the namespace.
 const NO_NAMESPACE: &str = " Name another one in TEMPORAL_NAMESPACE, or create it with `temporal operator namespace create`.";
 
-/// The header of a refusal with the reason for it.
+/// The header that contains the reason of a refusal.
 const CAUSE: &str = "x-resource-exhausted-cause";
 
-/// Whether a limit is reached because one run is closing, which says nothing about the server's load.
+/// Whether a limit is reached only because one run is closing, which says nothing about the server's load.
 fn is_about_one_run(status: &Status) -> bool {
     status
         .metadata()

@@ -1,4 +1,4 @@
-//! Activities of a run that fail and are retried. Only Temporal knows them.
+//! Activities of a run that fail and are retried, which only Temporal knows.
 
 use super::{Engine, TemporalError, execution, timed};
 use crate::failure::LATER;
@@ -12,7 +12,7 @@ use temporalio_common::protos::temporal::api::workflowservice::v1::DescribeWorkf
 use workflows::failing::FailingActivity;
 
 impl Engine {
-    /// The activities of an open run that failed and are tried again; none when no run is open.
+    /// Returns the activities of an open run that failed and will be retried; none if no run is open.
     ///
     /// # Errors
     /// See [`TemporalError`].
@@ -55,7 +55,7 @@ fn failing(pending: PendingActivityInfo) -> Option<FailingActivity> {
     });
     (!is_later).then(|| FailingActivity {
         activity: pending.activity_type.map(|of| of.name).unwrap_or_default(),
-        // The attempt that is under way, or the next one, is counted.
+        // Temporal's number includes the attempt that is running or comes next.
         attempts: u32::try_from(pending.attempt)
             .unwrap_or(0)
             .saturating_sub(1),

@@ -1,9 +1,10 @@
 //! The connection to Temporal: starts, signals and queries workflows, and ensures that the search attributes are
-//! registered, and that the sweep runs and is this installation's.
+//! registered and that this installation's sweep runs.
 //!
-//! The process starts without waiting for Temporal: meanwhile notifications are accepted and stored. `connection`
-//! connects; `namespace` finds out whose the namespace is; `dev_server` holds the addresses of a server that this process
-//! starts; `search_attributes` registers them; `run_signals` decides when to signal a run.
+//! The process starts without waiting for Temporal; until the connection exists, notifications are accepted and stored.
+//! `connection` connects; `namespace` determines whether the namespace belongs to this installation; `dev_server` holds
+//! the addresses of a server that this process starts; `search_attributes` registers search attributes; `run_signals`
+//! decides when to signal a run.
 
 mod connection;
 mod dev_server;
@@ -54,9 +55,9 @@ use workflows::signal::{DestinationSignal, Signal};
 use workflows::{attributes, contract, purchase};
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
-/// Time between two attempts to connect, and to take the namespace for the first time.
+/// Time between two attempts to connect, and between two attempts to take the namespace for the first time.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
-/// Time between two checks that the sweep runs and is this installation's, and that the search attributes exist.
+/// Time between two checks that this installation's sweep runs and the search attributes exist.
 const ENSURE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The connection to Temporal. Clones share it.
@@ -72,7 +73,7 @@ pub struct Engine {
     actions: Actions,
     server: Server,
     namespace: Arc<str>,
-    /// The search attributes that are left out; `None` before that is known.
+    /// The search attributes that upserts leave out; `None` until they are known.
     left_out: Arc<Mutex<Option<BTreeSet<&'static str>>>>,
 }
 
@@ -108,7 +109,7 @@ impl Engine {
     /// bills.
     ///
     /// # Errors
-    /// When those settings are wrong, with the setting's name.
+    /// The settings are invalid; the error names the setting.
     pub fn start(identity: &str, installation: OrgId, actions: Actions) -> Result<Self, String> {
         let (connection, options) =
             ClientOptions::load_from_config(LoadClientConfigProfileOptions::default())
@@ -170,8 +171,8 @@ impl Engine {
         engine
     }
 
-    /// Makes the pending calls as soon as there is a connection: what is reported while the process starts does not wait
-    /// for the repetition of a call that failed.
+    /// Makes the pending calls as soon as there is a connection, so that calls requested while the process starts do
+    /// not wait for the retry of a failed one.
     fn call_in_background<K, C>(
         &self,
         signals: Arc<RunSignals<K>>,
@@ -187,7 +188,7 @@ impl Engine {
         });
     }
 
-    /// Connects, then ensures every [`ENSURE_INTERVAL`] that everything in Temporal is as it must be.
+    /// Connects, then checks and restores everything that must exist in Temporal every [`ENSURE_INTERVAL`].
     async fn keep(self, options: ClientOptions, publish: watch::Sender<Access>) {
         let client = connect(&self.identity, &self.server, options).await;
         let (mut observed, mut failures) = (Observed::default(), 0_u32);
@@ -207,8 +208,8 @@ impl Engine {
                 Ok(Ownership::Taken(taken)) => {
                     _ = publish.send_if_modified(|access| access.take(taken))
                 }
-                // A server that was just started needs some attempts. A single failure is of a call that was cut off, as
-                // when the process stops.
+                // A server that was just started needs a few attempts. A single failure may be a call that was
+                // interrupted, for example because the process stops.
                 Err(error)
                     if (!is_starting && failures == 2)
                         || failures.is_multiple_of(FAILURES_BEFORE_WARNING) =>
@@ -217,7 +218,8 @@ impl Engine {
                 }
                 Err(_) => {}
             }
-            // After an outage the server may be empty: this process takes it again before any other.
+            // After an outage the server may be empty, so this process retries at once, to take the namespace before
+            // any other installation.
             let is_urgent = failures > 0 || matches!(*publish.borrow(), Access::Unknown);
             let interval = if is_urgent {
                 RETRY_INTERVAL
@@ -231,28 +233,28 @@ impl Engine {
         }
     }
 
-    /// The meter of this process's actions.
+    /// Returns the meter of this process's actions.
     pub fn actions(&self) -> &Actions {
         &self.actions
     }
 
-    /// Host and port of the server, in the form that Temporal's command-line tool takes.
+    /// Returns host and port of the server, in the form that Temporal's command-line tool accepts.
     pub fn address(&self) -> String {
         self.server.address()
     }
 
-    /// The namespace that the workflows are in.
+    /// Returns the namespace that contains the workflows.
     pub fn namespace(&self) -> &str {
         &self.namespace
     }
 
-    /// Whether Temporal answered the last periodic call. There is one every 10 s; false before the first.
+    /// Whether Temporal answered the last periodic call, made every 10 s; false before the first.
     pub fn connected(&self) -> bool {
         self.last_call_succeeded.load(Ordering::Relaxed)
     }
 
-    /// Waits until this installation has the namespace, and returns the client. `None`: the task that connects has
-    /// ended.
+    /// Waits until this installation has the namespace, and returns the client. Returns `None` if the task that
+    /// connects has ended.
     pub async fn client(&self) -> Option<Client> {
         let mut access = self.access.clone();
         match &*access
@@ -265,14 +267,14 @@ impl Engine {
         }
     }
 
-    /// Waits until another installation has the namespace. A process that takes work from Temporal must stop then.
+    /// Waits until another installation has the namespace. A process that takes work from Temporal must then stop.
     pub async fn taken(&self) -> NamespaceTaken {
         self.first_taken(|access| matches!(access, Access::Taken(_)))
             .await
     }
 
-    /// Waits until it is known whose the namespace is, and returns if it is another installation's. A process that only
-    /// signals can go on when that happens later: its signals wait.
+    /// Waits until the owner of the namespace is known, and returns only if it is another installation. A process that
+    /// only sends signals can continue if the owner changes later: its signals wait.
     pub async fn taken_at_start(&self) -> NamespaceTaken {
         self.first_taken(|access| !matches!(access, Access::Unknown))
             .await
@@ -288,7 +290,7 @@ impl Engine {
         std::future::pending().await
     }
 
-    /// The client, if this installation has the namespace.
+    /// Returns the client, if this installation has the namespace.
     fn now(&self) -> Result<Client, TemporalError> {
         match &*self.access.borrow() {
             Access::Unknown => Err(TemporalError::Unavailable("not connected yet".to_owned())),
@@ -314,10 +316,10 @@ impl Engine {
         Ok(())
     }
 
-    /// Signals the purchase's run, starting it if there is none.
+    /// Signals the purchase's run, and starts it if there is none.
     ///
     /// # Errors
-    /// See [`TemporalError`]. After `Unavailable` the signal may or may not have arrived; repeating it is harmless.
+    /// See [`TemporalError`]. After `Unavailable`, the signal may or may not have arrived; repeating it is harmless.
     pub async fn signal(&self, key: CollapseKey, signal: Signal) -> Result<(), TemporalError> {
         let left_out: Vec<String> = self
             .left_out()
@@ -346,10 +348,10 @@ impl Engine {
         self.signal_with_start(message).await
     }
 
-    /// Signals the purchase's run if one is open. Without an open run, does nothing.
+    /// Signals the purchase's run if one is open; otherwise, does nothing.
     ///
     /// # Errors
-    /// As of [`Self::signal`].
+    /// The errors of [`Self::signal`].
     pub async fn signal_open(&self, key: CollapseKey, signal: Signal) -> Result<(), TemporalError> {
         let client = self.now()?;
         let request = SignalWorkflowExecutionRequest {
@@ -377,10 +379,10 @@ impl Engine {
         }
     }
 
-    /// Signals the destination's run, starting it if there is none.
+    /// Signals the destination's run, and starts it if there is none.
     ///
     /// # Errors
-    /// As of [`Self::signal`].
+    /// The errors of [`Self::signal`].
     pub async fn destination(
         &self,
         id: DestinationId,
@@ -398,8 +400,8 @@ impl Engine {
         self.signal_with_start(message).await
     }
 
-    /// Schedules a signal to the destination's run that events are pending. The signal is sent in the background, at
-    /// most once a second per destination, and repeated while Temporal is unavailable.
+    /// Schedules a signal to the destination's run that events are pending. It is sent in the background, at most once
+    /// per second and destination, and repeated while Temporal is unavailable.
     pub fn supervise(&self, id: DestinationId) {
         self.signals.mark_pending(id);
     }
@@ -432,12 +434,12 @@ impl Engine {
         Ok(())
     }
 
-    /// Ensures that the search attributes are registered, and that the sweep runs and is this installation's. Both are
-    /// lost when Temporal's database is deleted, and an operator can terminate the sweep by hand. In another
-    /// installation's namespace nothing is registered.
+    /// Ensures that the search attributes are registered and that this installation's sweep runs. Both are lost if
+    /// Temporal's database is deleted, and an operator can terminate the sweep by hand. In another installation's
+    /// namespace, nothing is registered.
     ///
-    /// Search attributes only help people to find runs. If they cannot be registered after so many failures, they are
-    /// left out until they can.
+    /// Search attributes only help people to find runs. If they cannot be registered after [`FAILURES_BEFORE_WARNING`]
+    /// failures, they are left out until they can.
     async fn ensure(
         &self,
         client: &Client,
@@ -457,7 +459,7 @@ impl Engine {
         Ok(ownership)
     }
 
-    /// Terminates the run of the sweep, whatever holds it up, and starts another.
+    /// Terminates the run of the sweep, whatever blocks it, and starts another one.
     ///
     /// # Errors
     /// See [`TemporalError`].
@@ -468,7 +470,7 @@ impl Engine {
 }
 
 impl Access {
-    /// Notes that the namespace is this installation's; returns whether that is new.
+    /// Records that the namespace belongs to this installation. Returns whether that is new.
     fn give(&mut self, client: &Client) -> bool {
         let is_new = !matches!(self, Self::Ours(_));
         if is_new {
@@ -477,7 +479,7 @@ impl Access {
         is_new
     }
 
-    /// Notes that the namespace is another installation's; returns whether that is new.
+    /// Records that the namespace belongs to another installation. Returns whether that is new.
     fn take(&mut self, taken: NamespaceTaken) -> bool {
         let is_new = !matches!(self, Self::Taken(before) if *before == taken);
         if is_new {
@@ -497,7 +499,7 @@ where
     request
 }
 
-/// The newest run of a workflow.
+/// Identifies the newest run of a workflow.
 fn execution(workflow_id: String) -> WorkflowExecution {
     WorkflowExecution {
         workflow_id,

@@ -1,8 +1,8 @@
 //! Ownership of a Temporal namespace. Workflow ids and task queues do not name the installation, so two installations
-//! in one namespace would take each other's work. Therefore the sweep's run stores the id of its installation in its
-//! memo, and a process of another installation stops there. Temporal has at most one open run of an id, so
-//! installations that start at the same time agree on the owner. When Temporal was emptied, the processes of the
-//! previous owner take the namespace at once and others wait a moment, so that they do not come first.
+//! in one namespace would take each other's work. Therefore, the sweep's run stores its installation's id in its memo,
+//! and a process of another installation stops when it sees that id. Temporal allows at most one open run of an id, so
+//! installations that start at the same time agree on the owner. If Temporal has lost its data, processes of the
+//! previous owner take the namespace at once, and others wait a moment so that they do not come first.
 
 use super::connection::Server;
 use super::{Action, Engine, TemporalError, execution, json, queue, summary, timed};
@@ -21,15 +21,16 @@ use temporalio_common::protos::temporal::api::workflowservice::v1::{
 use tokio::time::Instant;
 use workflows::contract;
 
-/// Name of the memo's field that holds the id of the installation.
+/// Name of the memo field that contains the id of the installation.
 const INSTALLATION: &str = "installation";
-/// How long the run of another installation must have been closed before its namespace is taken over: twice the time in
-/// which a process of that installation starts the sweep again.
+/// How long the run of another installation must have been closed before its namespace is taken over: twice the time
+/// within which a process of that installation restarts the sweep.
 const TAKE_OVER_AFTER: Duration = super::ENSURE_INTERVAL.saturating_mul(2);
-/// How long the sweep must have been missing before a process takes a namespace of a server that is not its own, unless
-/// it had the namespace before: twice the time in which a process that had it tries again to reach the server.
+/// How long the sweep must have been missing before a process takes the namespace of an external server that it did not
+/// have before: twice the time after which a process that had the namespace retries to reach the server.
 const TAKE_AFTER: Duration = super::RETRY_INTERVAL.saturating_mul(2);
-/// Maximum number of consecutive steps. More mean that another process starts and closes the sweep at the same time.
+/// Maximum number of consecutive steps. If more are needed, another process is starting and closing the sweep at the
+/// same time.
 const MAX_STEPS: u32 = 5;
 
 /// Why an installation must not use a namespace: it belongs to another one.
@@ -52,9 +53,9 @@ pub struct NamespaceTaken {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Holder {
     Installation(String),
-    /// A sweep's that was started by hand.
+    /// A sweep that was started by hand.
     Unnamed,
-    /// A sweep's that was started by hand, on a task queue that is not ours.
+    /// A sweep that was started by hand on a task queue other than settle's.
     OtherQueue,
     /// A workflow other than the sweep.
     OtherProgram,
@@ -81,7 +82,7 @@ struct Run {
     is_open: bool,
 }
 
-/// The next step of a process that wants the namespace.
+/// The next step of a process that needs the namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum NamespaceStep {
     /// The namespace is this installation's, and the sweep runs.
@@ -89,13 +90,13 @@ enum NamespaceStep {
     /// Start the sweep, which takes the namespace.
     Start,
     Terminate(String),
-    /// Wait: the other installation may take it again.
+    /// Wait, because the other installation may take the namespace again.
     Wait,
-    /// Leave it: it belongs to this other one.
+    /// Leave the namespace to this other owner.
     Leave(Holder),
 }
 
-/// Whether the namespace is this installation's.
+/// Whether this installation owns the namespace.
 pub(super) enum Ownership {
     /// Owned by this installation; the sweep runs.
     Ours,
@@ -104,26 +105,26 @@ pub(super) enum Ownership {
     Taken(NamespaceTaken),
 }
 
-/// This process's observations of the sweep's run.
+/// A process's observations of the sweep's run.
 #[derive(Debug, Default)]
 pub(super) struct Observed {
-    /// The closed run that it has seen last, or that there is none (an empty id), and since when.
+    /// The closed run that was seen last, or an empty id if there was none, and when that was first seen.
     gone: Option<(String, Instant)>,
     had_namespace: bool,
 }
 
-/// Input of a step besides the run.
+/// Input of a step, besides the run.
 #[derive(Debug, Clone, Copy)]
 struct StepContext<'a> {
     own: &'a str,
-    /// How long the run has been known to be closed, or to be missing.
+    /// How long the run has been known to be closed or missing.
     gone_for: Duration,
-    /// Whether this process had the namespace, or started the server.
+    /// Whether this process had the namespace before or started the server.
     had_namespace: bool,
 }
 
 impl Observed {
-    /// How long this run has been known to be closed, or that there is none.
+    /// Records the observation. Returns how long this run has been known to be closed or to be missing.
     fn gone_for(&mut self, run: Option<&Run>, now: Instant) -> Duration {
         let gone = match run {
             Some(run) => (!run.is_open).then(|| run.id.clone()),
@@ -137,7 +138,7 @@ impl Observed {
     }
 }
 
-/// The next step of a process.
+/// Returns the next step of a process.
 fn step(run: Option<&Run>, standing: StepContext<'_>) -> NamespaceStep {
     let StepContext {
         own,
@@ -159,7 +160,7 @@ fn step(run: Option<&Run>, standing: StepContext<'_>) -> NamespaceStep {
     let is_own = matches!(holder, Holder::Installation(id) if id == own);
     match (holder, is_open) {
         (Holder::Installation(_), true) if is_own => NamespaceStep::Keep,
-        // An operator replaced the sweep of this installation by hand, and by one that nothing serves.
+        // An operator replaced this installation's sweep by hand with one on a queue that no worker serves.
         (Holder::OtherQueue, true) if had_namespace => NamespaceStep::Terminate(id.clone()),
         (Holder::Installation(_) | Holder::OtherQueue | Holder::OtherProgram, true) => {
             NamespaceStep::Leave(holder.clone())
@@ -184,7 +185,7 @@ impl Run {
             .as_ref()
             .and_then(|memo| memo.fields.get(INSTALLATION));
         let holder = match installation.and_then(text) {
-            // Also on a queue without pollers: the process that notices this starts another one.
+            // This also applies to a queue without pollers: the process that notices it starts another run.
             Some(id) => Holder::Installation(id),
             None if is_sweep && is_served => Holder::Unnamed,
             None if is_sweep => Holder::OtherQueue,
@@ -209,7 +210,7 @@ fn text(payload: &Payload) -> Option<String> {
 }
 
 impl Engine {
-    /// Ensures that the sweep runs and that its run is this installation's.
+    /// Ensures that the sweep runs and that its run belongs to this installation.
     pub(super) async fn take_namespace(
         &self,
         client: &Client,
@@ -262,13 +263,13 @@ impl Engine {
             .await
         {
             Ok(found) => Ok(found.into_inner().workflow_execution_info.map(Run::of)),
-            // Of an unknown namespace, the start that follows fails with the same code.
+            // If the namespace is unknown, the start that follows fails with the same code.
             Err(status) if status.code() == Code::NotFound => Ok(None),
             Err(status) => Err(status.into()),
         }
     }
 
-    /// Starts the sweep in the name of this installation.
+    /// Starts this installation's sweep.
     pub(super) async fn start_sweep(
         &self,
         client: &Client,
@@ -283,8 +284,8 @@ impl Engine {
             }),
             task_queue: Some(queue()),
             identity: self.identity.clone(),
-            // No request id: for a repeated one the server would return the run that it started first, even if that run
-            // has completed.
+            // Without a request id, because for a repeated id the server would return the run that it started first,
+            // even if that run has completed.
             workflow_id_conflict_policy: existing as i32,
             memo: Some(Memo {
                 fields: [(INSTALLATION.to_owned(), json(&own.into()))].into(),
@@ -303,7 +304,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Terminates a run that names no installation. It may have ended in the meantime.
+    /// Terminates a run that names no installation. The run may have ended in the meantime.
     async fn terminate_sweep(&self, client: &Client, run_id: String) -> Result<(), TemporalError> {
         let mut run = execution(contract::SWEEP.to_owned());
         run.run_id = run_id;

@@ -1,6 +1,6 @@
-//! Calls runs that have work to do: those of destinations with pending events, and of platforms with claims that are
-//! due. The first call is made at once, further ones at most once per interval and run, for any number of events. After
-//! the last event at least one call follows. When this process dies, nothing is lost: the sweep finds late lanes,
+//! Signals the runs that have work to do: those of destinations with pending events, and of platforms with due claims.
+//! The first signal is sent at once, further ones at most once per interval and run, for any number of events. At least
+//! one signal follows the last event. If this process dies, nothing is lost, because the sweep finds late lanes,
 //! streams and claims.
 
 use super::TemporalError;
@@ -17,16 +17,16 @@ use tokio::time::{Instant, sleep_until};
 
 /// Minimum time between two signals to the same destination.
 pub const SIGNAL_INTERVAL: Duration = Duration::from_secs(1);
-/// Minimum time between two signals to the same stream. An open run finds by itself what is pending, and ends a minute
-/// after the last event: then the next one is signalled at once.
+/// Minimum time between two signals to the same stream. An open run finds pending events by itself. It ends a minute
+/// after the last event, so the next event is signalled at once.
 pub const STREAM_INTERVAL: Duration = Duration::from_secs(30);
 /// Minimum time between two signals to the claims of the same platform.
 pub const CLAIMS_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Time until a call that failed is made again, whatever the interval: Temporal may answer in a moment.
+/// Time until a failed call is repeated, regardless of the interval, because Temporal may recover within moments.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Maximum number of calls at once: one that takes long delays no other.
+/// Maximum number of concurrent calls, so that a slow one does not delay the others.
 const MAX_CONCURRENT: usize = 16;
 
 /// The next step of the task that sends the signals.
@@ -38,12 +38,12 @@ enum SignalStep<K> {
     Idle,
 }
 
-/// Runs with a pending call, and when each may be signalled. Pure: the time is an argument, in milliseconds since the
-/// start.
+/// Runs with a pending call, and when each of them may be signalled. Pure: the time is an argument, in milliseconds
+/// since the start.
 #[derive(Debug)]
 struct Plan<K> {
     entries: BTreeMap<K, PendingSignal>,
-    /// The entries in order of their times: those that are pending, and those that only wait for their interval.
+    /// The pending entries in order of their times; `resting` has those that only wait for their interval.
     pending: BTreeSet<(i64, K)>,
     resting: BTreeSet<(i64, K)>,
     interval_ms: i64,
@@ -77,8 +77,8 @@ impl<K: Copy + Ord> Plan<K> {
         );
     }
 
-    /// Returns the next step. A destination in [`SignalStep::Signal`] counts as signalled: the caller must signal it, or call
-    /// [`Self::mark_failed`].
+    /// Returns the next step. The destination in a [`SignalStep::Signal`] counts as signalled, so the caller must
+    /// signal it or call [`Self::mark_failed`].
     fn next(&mut self, now: i64) -> SignalStep<K> {
         while let Some((_, id)) = self
             .resting
@@ -104,7 +104,7 @@ impl<K: Copy + Ord> Plan<K> {
         }
     }
 
-    /// Marks the signal to a destination as still pending, since Temporal did not accept it; it is repeated soon.
+    /// Marks the signal to a destination as still pending, since Temporal did not accept it. It is repeated soon.
     fn mark_failed(&mut self, id: K, now: i64) {
         self.set(
             id,
@@ -152,7 +152,7 @@ impl<K: Copy + Ord> RunSignals<K> {
         }
     }
 
-    /// Marks a call as pending for a destination or a platform, so that its run is signalled.
+    /// Marks a call for a destination or a platform as pending, so that its run is signalled.
     pub fn mark_pending(&self, id: K) {
         self.plan().mark_pending(id, self.now_ms());
         self.changed.notify_one();
@@ -181,7 +181,7 @@ impl<K: Copy + Ord> RunSignals<K> {
     }
 }
 
-/// Makes the pending calls, several at once, for as long as the process lives.
+/// Makes the pending calls, several of them concurrently, for as long as the process lives.
 pub async fn run<K, C>(signals: Arc<RunSignals<K>>, call: impl Fn(K) -> C)
 where
     K: Copy + Ord + Display,
@@ -308,7 +308,7 @@ mod tests {
         assert_eq!(plan.next(10), SignalStep::Idle);
     }
 
-    /// A call that never returns holds one place; the others do not wait for it.
+    /// A call that never returns occupies one place, but does not delay the others.
     #[tokio::test]
     async fn a_call_that_takes_long_delays_no_other() {
         let signals = Arc::new(RunSignals::new(STREAM_INTERVAL));

@@ -1,5 +1,5 @@
 //! Registers the search attributes. Those that Temporal does not accept are left out, with one warning: they only help
-//! to find runs, and a value of an unregistered attribute would always be refused.
+//! people to find runs, and a value of an unregistered attribute would always be refused.
 
 use super::{Engine, TemporalError, timed};
 use std::collections::{BTreeSet, HashMap};
@@ -12,14 +12,14 @@ use temporalio_common::protos::temporal::api::operatorservice::v1::{
 use temporalio_common::protos::temporal::api::workflowservice::v1::CountWorkflowExecutionsRequest;
 use workflows::attributes;
 
-/// The names of search attributes that are left out.
+/// The names of the search attributes that upserts leave out.
 type LeftOut = BTreeSet<&'static str>;
 
 /// The attributes that the namespace lacks.
 #[derive(Debug, PartialEq, Eq)]
 struct Lacking {
     missing: Vec<(&'static str, IndexedValueType)>,
-    /// Registered with another type, which cannot be changed.
+    /// Attributes registered with another type, which cannot be changed.
     mistyped: LeftOut,
 }
 
@@ -45,8 +45,8 @@ impl Lacking {
     }
 }
 
-/// Whether Temporal refused a call for good: its settings or the rights of this process do not allow it. Other failures
-/// pass.
+/// Whether Temporal permanently refused a call, because of its settings or the permissions of this process. Other
+/// failures are temporary.
 fn is_refusal(status: &Status) -> bool {
     matches!(
         status.code(),
@@ -58,7 +58,7 @@ fn is_refusal(status: &Status) -> bool {
     )
 }
 
-/// A query that is valid only if the attribute is registered with this type.
+/// Returns a query that is valid only if the attribute is registered with this type.
 fn probe(name: &str, kind: IndexedValueType) -> String {
     match kind {
         IndexedValueType::Int => format!("{name} = 0"),
@@ -68,7 +68,7 @@ fn probe(name: &str, kind: IndexedValueType) -> String {
 }
 
 impl Engine {
-    /// Registers the missing search attributes, and notes those that are left out.
+    /// Registers the missing search attributes, and records those that are left out.
     pub(super) async fn register(&self, client: &Client) -> Result<(), TemporalError> {
         let list = timed(ListSearchAttributesRequest {
             namespace: client.namespace(),
@@ -87,7 +87,7 @@ impl Engine {
                 left_out.extend(self.add(client, &missing).await?);
                 left_out
             }
-            // Temporal Cloud refuses this call: its operator registers the attributes. One look is enough.
+            // Temporal Cloud refuses this call, because its operator registers the attributes. One check is enough.
             Err(status) if is_refusal(&status) && self.left_out().is_some() => return Ok(()),
             Err(status) if is_refusal(&status) => self.unregistered(client).await?,
             Err(status) => return Err(status.into()),
@@ -114,7 +114,7 @@ impl Engine {
         Ok(refused)
     }
 
-    /// Adds these attributes; returns false if that is refused.
+    /// Adds these attributes. Returns false if that is refused.
     async fn try_add(
         &self,
         client: &Client,
@@ -140,7 +140,7 @@ impl Engine {
         }
     }
 
-    /// The attributes that cannot be used in a query, where the registered ones cannot be listed.
+    /// Returns the attributes that cannot be used in a query. Used if the registered ones cannot be listed.
     async fn unregistered(&self, client: &Client) -> Result<LeftOut, TemporalError> {
         let mut unregistered = LeftOut::new();
         for (name, kind) in attributes::all() {
@@ -158,7 +158,7 @@ impl Engine {
                 Err(status) if status.code() == Code::InvalidArgument => {
                     _ = unregistered.insert(name)
                 }
-                // Without the right to count, they count as registered.
+                // Without permission to count, the attributes are assumed to be registered.
                 Err(status) if is_refusal(&status) => {}
                 Err(status) => return Err(status.into()),
             }
@@ -182,7 +182,7 @@ impl Engine {
         *known = Some(left_out);
     }
 
-    /// Leaves out all attributes, unless it is known which ones Temporal takes.
+    /// Leaves out all attributes, unless it is known which ones Temporal accepts.
     pub(super) fn leave_out_unknown(&self) {
         if self.left_out().is_none() {
             self.note_left_out(
@@ -194,7 +194,7 @@ impl Engine {
         }
     }
 
-    /// The attributes that are left out; `None` before that is known.
+    /// Returns the attributes that are left out; `None` until they are known.
     pub(super) fn left_out(&self) -> Option<LeftOut> {
         self.left_out
             .lock()

@@ -1,5 +1,5 @@
-//! Temporal's knowledge of a run: whether it exists, and a purchase run's answer to the query `status`. Also the number
-//! of known workers.
+//! Temporal's knowledge of runs: whether a run exists, and a purchase run's answer to the query `status`. Also the
+//! number of known workers.
 
 use super::{Action, Engine, TemporalError, execution, queue, timed};
 use domain::CollapseKey;
@@ -14,7 +14,7 @@ use temporalio_common::protos::temporal::api::workflowservice::v1::{
 };
 use workflows::contract;
 
-/// A worker polls again after a minute at the latest.
+/// How long ago a live worker may have polled last: it polls again within a minute.
 const POLLED: Duration = Duration::from_secs(90);
 
 impl Engine {
@@ -42,7 +42,7 @@ impl Engine {
         }
     }
 
-    /// The open run's answer to the query `status`; `None` when no run is open.
+    /// Returns the open run's answer to the query `status`; `None` if no run is open.
     ///
     /// # Errors
     /// See [`TemporalError`].
@@ -79,7 +79,7 @@ impl Engine {
         Ok(payload.and_then(|payload| serde_json::from_slice(&payload.data).ok()))
     }
 
-    /// Number of workers that poll for workflows, of all processes.
+    /// Returns the number of workers of all processes that poll for workflows.
     ///
     /// # Errors
     /// See [`TemporalError`].
@@ -87,7 +87,7 @@ impl Engine {
         Ok(self.polls().await?.workers)
     }
 
-    /// The workers that poll for workflows, of all processes.
+    /// Returns the polls of the workers of all processes that poll for workflows.
     ///
     /// # Errors
     /// See [`TemporalError`].
@@ -114,16 +114,16 @@ impl Engine {
     }
 }
 
-/// The workers that Temporal knows. It lists a worker that died for some minutes more.
+/// The workers that Temporal knows. It still lists a worker for some minutes after its death.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Polls {
-    /// Number of workers that polled not much before the one that polled last.
+    /// Number of workers that polled shortly before the latest poll.
     pub workers: usize,
-    /// When that was, in seconds of Temporal's clock; `None` without a worker.
+    /// Time of the latest poll, in seconds of Temporal's clock; `None` without a worker.
     pub last_at: Option<i64>,
 }
 
-/// The workers, by each poll's worker and its time in seconds. The clock is Temporal's alone.
+/// Counts the live workers, given the worker and the time in seconds of each poll. All times are by Temporal's clock.
 fn live(polls: impl Iterator<Item = (String, i64)> + Clone) -> Polls {
     let Some(last) = polls.clone().map(|(_, at)| at).max() else {
         return Polls::default();

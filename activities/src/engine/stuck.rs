@@ -1,4 +1,4 @@
-//! Ends runs that make no progress: their workflow task fails again and again.
+//! Ends runs that make no progress because their workflow task keeps failing.
 
 use super::{Engine, TemporalError, execution, timed};
 use domain::CollapseKey;
@@ -15,12 +15,13 @@ use temporalio_common::protos::temporal::api::workflowservice::v1::{
 };
 use workflows::contract;
 
-/// Number of attempts of one workflow task after which a late run is stuck. Each signal lets the server count again,
-/// and the sweep signals late runs. A run that is merely late, or that waits for an activity, is not ended: another one
-/// would stand behind all that wait.
+/// Number of attempts of one workflow task at which a late run counts as stuck. Each signal makes the server restart
+/// its count, and the sweep signals late runs. A run that is merely late, or waits for an activity, is not ended,
+/// because its replacement would have to queue behind all waiting tasks.
 const STUCK_ATTEMPTS: i32 = 3;
 
-/// The signals of admins that no other run can do without. A flush is none: what is late is settled by the next run.
+/// Admins' signals that must not be lost with a run. `flush` is not one of them, because the next run settles late
+/// notifications anyway.
 const OF_ADMINS: [&str; 4] = [
     contract::HOLD,
     contract::RELEASE,
@@ -30,7 +31,7 @@ const OF_ADMINS: [&str; 4] = [
 /// Number of events in one page of a history.
 const PAGE: i32 = 200;
 
-/// The result for a run without progress.
+/// The result of checking whether a run is stuck.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stuck {
     /// Not stuck, ended, or paused by an operator.
@@ -41,8 +42,8 @@ pub enum Stuck {
 }
 
 impl Engine {
-    /// Terminates the purchase's open run if its workflow task keeps failing, unless it has signals of admins: one can
-    /// be folded and not executed yet. One that arrives between this check and the end is lost.
+    /// Terminates the purchase's open run if its workflow task keeps failing, unless it has signals of admins, of which
+    /// one may not be executed yet. A signal that arrives between this check and the termination is lost.
     ///
     /// # Errors
     /// See [`TemporalError`].
@@ -84,7 +85,7 @@ impl Engine {
             .terminate_workflow_execution(timed(request))
             .await
         {
-            // It has ended in the meantime.
+            // The run has ended in the meantime.
             Err(status) if status.code() == Code::NotFound => Ok(Stuck::No),
             Err(status) => Err(status.into()),
             Ok(_) => Ok(Stuck::Terminated),
@@ -92,7 +93,7 @@ impl Engine {
     }
 }
 
-/// Whether a run is open, and its workflow task fails again and again.
+/// Whether a run is open and its workflow task keeps failing.
 fn is_stuck(found: &DescribeWorkflowExecutionResponse) -> bool {
     let status = found
         .workflow_execution_info
@@ -152,7 +153,7 @@ mod tests {
         PendingActivityInfo, PendingWorkflowTaskInfo,
     };
 
-    /// A run, with a workflow task in this attempt.
+    /// Returns a run whose workflow task is in this attempt.
     fn described(
         status: WorkflowExecutionStatus,
         attempt: Option<i32>,

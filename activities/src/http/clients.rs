@@ -1,6 +1,6 @@
-//! HTTP clients, each pinned to one set of addresses: it connects to these for any host name.
+//! HTTP clients, each pinned to one set of addresses, to which it connects for any host name.
 //!
-//! An idle connection is reused only by a request whose own lookup returned the same addresses. So no request skips the
+//! An idle connection is reused only by a request whose own lookup returned the same addresses, so no request skips the
 //! check of its addresses.
 
 use protocols::http::Failure;
@@ -14,7 +14,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Shorter than the keep-alive of common servers, so that servers rarely close the connection first.
+/// How long an idle connection is kept: less than the keep-alive time of common servers, so that they rarely close it
+/// first.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
 const MAX_IDLE_CONNECTIONS: usize = 16;
 /// Maximum number of header fields of a response; [`BrokenRule::Size`](protocols::http::BrokenRule::Size) states it.
@@ -22,7 +23,7 @@ const MAX_FIELDS: usize = 1000;
 /// Maximum number of cached clients, one per set of addresses.
 const MAX_CLIENTS: usize = 512;
 
-/// The cached clients, by their addresses.
+/// The cached clients by their addresses.
 pub struct Clients {
     tls: ClientConfig,
     cached: Mutex<HashMap<Vec<SocketAddr>, Client>>,
@@ -36,7 +37,7 @@ impl Clients {
         }
     }
 
-    /// A client that connects to these addresses and to nothing else.
+    /// Returns a client that connects only to these addresses.
     pub fn to(&self, mut addresses: Vec<SocketAddr>) -> Result<Client, Failure> {
         addresses.sort_unstable();
         let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
@@ -45,7 +46,7 @@ impl Clients {
         }
         let client = self.build(addresses.clone())?;
         if cached.len() >= MAX_CLIENTS {
-            // A new client is cheap, since all share the trusted certificates.
+            // A new client is cheap, since all clients share the trusted certificates.
             cached.clear();
         }
         cached.insert(addresses, client.clone());
@@ -65,7 +66,8 @@ impl Clients {
             .no_proxy()
             .referer(false)
             .http1_only()
-            // As browsers and curl read a response: an odd field of it is no reason to send the request again.
+            // Parses responses as leniently as browsers and curl: an invalid header field is no reason to send the
+            // request again.
             .http1_max_headers(MAX_FIELDS)
             .http1_ignore_invalid_headers_in_responses(true)
             .http1_allow_spaces_after_header_name_in_responses(true)
@@ -81,7 +83,8 @@ impl Clients {
     }
 }
 
-/// TLS with the certificate authorities of this machine. If there are none, every certificate is refused.
+/// Returns TLS settings with the certificate authorities of this machine. If there are none, every certificate is
+/// refused.
 pub fn system_tls() -> ClientConfig {
     ClientConfig::with_platform_verifier().unwrap_or_else(|error| {
         tracing::error!(%error, "no certificate authorities were found: no HTTPS destination can be reached");

@@ -4,7 +4,7 @@ use protocols::http::{BrokenRule, Failure};
 use std::error::Error;
 use std::io;
 
-/// Why a request got no answer.
+/// Returns why a request got no response.
 pub fn of(error: &reqwest::Error) -> Failure {
     if is_tls(error) {
         Failure::Tls
@@ -17,13 +17,13 @@ pub fn of(error: &reqwest::Error) -> Failure {
     }
 }
 
-/// The rule that the head of an answer breaks; `None` if the connection ended before one came.
+/// Returns the rule that the head of a response breaks; `None` if the connection ended before the response began.
 fn broken_rule(error: &(dyn Error + 'static)) -> Option<BrokenRule> {
     let mut causes = std::iter::successors(Some(error), |error| (*error).source());
     let error = causes
         .find_map(|cause| cause.downcast_ref::<hyper::Error>())
         .filter(|error| error.is_parse())?;
-    // Which field is wrong, only its text says.
+    // Only the error's text shows which field is invalid.
     let text = error.to_string();
     Some(if error.is_parse_too_large() {
         BrokenRule::Size
@@ -43,8 +43,8 @@ pub fn is_tls(error: &(dyn Error + 'static)) -> bool {
     has_cause::<rustls::Error>(error)
 }
 
-/// Whether an error of this type is among the causes. `io::Error::source` skips the wrapped error itself, so `get_ref` is
-/// used there.
+/// Whether an error of this type is among the causes. `io::Error::source` skips the error that it wraps, so `get_ref`
+/// is used for it.
 pub fn has_cause<E: Error + 'static>(error: &(dyn Error + 'static)) -> bool {
     let mut cause = Some(error);
     while let Some(error) = cause {

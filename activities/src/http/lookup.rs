@@ -13,16 +13,16 @@ use tokio::time::timeout;
 pub type Lookup =
     Arc<dyn Fn(LookupRequest) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> + Send + Sync>;
 
-/// Maximum number of concurrent lookups of this process, shared fairly among apps and names. Storage's reads use the same
-/// thread pool.
+/// Maximum number of concurrent lookups of this process, shared fairly among apps and names. Storage's reads use the
+/// same thread pool.
 const MAX_CONCURRENT: usize = 64;
-/// How long a lookup holds its slot. The resolver may go on for half a minute, until it has tried all name servers: its
-/// thread does, and the pool has 512 of them.
+/// How long a lookup occupies its slot. The resolver may continue for half a minute, until it has tried all name
+/// servers, and occupies one of the pool's 512 threads until then.
 const BUDGET: Duration = Duration::from_secs(5);
 
 static SLOTS: LazyLock<Slots> = LazyLock::new(|| Slots::new(MAX_CONCURRENT));
 
-/// The resolver of this machine, with at most 64 concurrent lookups per process.
+/// Returns the resolver of this machine, with at most 64 concurrent lookups per process.
 pub fn of_this_machine() -> Lookup {
     bounded(SLOTS.clone(), BUDGET, |name| {
         Ok((name, 0)
@@ -32,8 +32,8 @@ pub fn of_this_machine() -> Lookup {
     })
 }
 
-/// Makes an asynchronous lookup from a blocking resolver. Each call holds a slot until `resolve` returns or the budget is
-/// over, even when its caller has timed out. A call without a slot waits until its caller times out.
+/// Makes an asynchronous lookup from a blocking resolver. Each call occupies a slot until `resolve` returns or the
+/// budget is exhausted, even if its caller has timed out. A call without a slot waits until its caller times out.
 pub fn bounded<F>(slots: Slots, budget: Duration, resolve: F) -> Lookup
 where
     F: Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync + 'static,
@@ -47,7 +47,7 @@ where
                 .await
                 .ok_or_else(|| io::Error::other("no slot for a lookup"))?;
             let found = tokio::task::spawn_blocking(move || resolve(&wanted.name));
-            // The waiter may be dropped before the lookup ends; the task holds the slot until then.
+            // The caller may be dropped before the lookup ends, but this task occupies the slot until then.
             let held = tokio::spawn(async move {
                 let _slot = slot;
                 timeout(budget, found).await

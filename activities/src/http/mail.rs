@@ -1,10 +1,11 @@
-//! Hands a mail to an SMTP server: one connection for each mail, to addresses that were checked, with TLS for the name
-//! of the host.
+//! Hands an email to an SMTP server: one connection for each email, to addresses that were checked, with TLS for the
+//! host's name.
 //!
-//! A mail goes to the recipients that the server accepts, and the answer is that to the mail. It is not sent if no
-//! recipient is accepted, or if one may be accepted later and the envelope awaits all: then the answer is that to the
-//! first recipient that may be accepted later. An answer about a mailbox ranks last, because it does not concern the
-//! server. The body of the answer names the refused recipients.
+//! An email goes to the recipients that the server accepts, and the server's response to the email is the result. The
+//! email is not sent if no recipient is accepted, or if the envelope requires all recipients and one may be accepted
+//! later; then the result is the response to the first recipient that may be accepted later. A response about a mailbox
+//! has the lowest precedence, because it does not concern the server. The body of the result names the refused
+//! recipients.
 
 use super::failure::{has_cause, is_tls};
 use super::smtp::{self, Refusal, Server, TooLong};
@@ -23,14 +24,14 @@ use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long a server may take to answer QUIT, after it took the mail.
+/// How long a server may take to respond to QUIT after it accepted the email.
 const QUIT_TIMEOUT: Duration = Duration::from_secs(1);
-/// Logins that carry the password itself: TLS protects it.
+/// Login mechanisms that send the password itself, which TLS protects.
 const LOGINS: [Mechanism; 2] = [Mechanism::Plain, Mechanism::Login];
-/// Maximum length of a recorded answer in characters; the rest is cut off.
+/// Maximum length of a recorded response in characters; the rest is cut off.
 const TEXT_CAP: usize = 4096;
 
-/// TLS with these certificate authorities alone.
+/// Returns TLS settings that trust only these certificate authorities.
 pub fn trusting(authorities: Vec<CertificateDer<'static>>) -> ClientConfig {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(authorities);
@@ -39,10 +40,10 @@ pub fn trusting(authorities: Vec<CertificateDer<'static>>) -> ClientConfig {
         .with_no_client_auth()
 }
 
-/// Sends a message once. The answer is in `received` as soon as the server took or refused the mail.
+/// Sends an email once. The result is in `received` as soon as the server has accepted or refused the email.
 ///
 /// # Errors
-/// Why there is no answer.
+/// The reason why there is no response.
 pub async fn send(
     server: Server<'_>,
     mail: &Mail,
@@ -61,7 +62,7 @@ pub async fn send(
             .await
             .or_else(Refusal::into_reply)?,
     );
-    // The mail is taken or refused already.
+    // The email has already been accepted or refused.
     let _ = tokio::time::timeout(QUIT_TIMEOUT, connection.quit()).await;
     Ok(())
 }
@@ -120,7 +121,7 @@ async fn transfer(connection: &mut AsyncSmtpConnection, mail: &Mail) -> Result<R
             },
         }
     }
-    // A single recipient is the one that the answer is about.
+    // If there is a single recipient, the result is about that one anyway.
     let named = refused.iter().filter(|_| envelope.to.len() > 1);
     let names: String = named
         .map(|(address, code, text)| format!("\nnot to {address}: {code} {text}"))
@@ -170,7 +171,7 @@ impl Refusal {
     }
 }
 
-/// Interprets an error: a response of the server, or why there was none; `otherwise` if nothing else is known.
+/// Interprets an error: a response of the server, or why there was none; `otherwise` if the error shows neither.
 fn refusal(command: Command, error: &Error, otherwise: Failure) -> Refusal {
     if let Some(code) = error.status() {
         let text = error.source().map(ToString::to_string).unwrap_or_default();

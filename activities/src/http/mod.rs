@@ -1,8 +1,9 @@
-//! Sends requests, mails and messages to addresses that admins, stores or notifications chose. Nothing else may send to these.
+//! Sends requests, emails and messages to addresses that admins, stores or notifications chose. No other module may
+//! send to such addresses.
 //!
-//! The host name is resolved once, and every address is checked. The connection goes to one of the checked addresses: a
-//! forbidden address, such as one of a private network, refuses the request. The package `protocols` interprets the
-//! answer.
+//! The host name is resolved once, and every address is checked. A single forbidden address, such as one of a private
+//! network, refuses the request. The connection goes to one of the checked addresses. The package `protocols`
+//! interprets the response.
 
 mod clients;
 mod failure;
@@ -34,26 +35,27 @@ use rustls::pki_types::CertificateDer;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Time limit from resolving the name to the last byte of the answer.
+/// Time limit from resolving the name to the last byte of the response.
 const TOTAL_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The parts of a sender that tests replace.
 pub struct Parts {
     /// The TLS settings, with the trusted certificate authorities.
     pub tls: ClientConfig,
-    /// The trusted certificate authorities of mail servers; those of `tls` when `None`.
+    /// The trusted certificate authorities of mail servers; if `None`, those of `tls`.
     pub mail_roots: Option<Vec<CertificateDer<'static>>>,
     pub lookup: Lookup,
     /// The transports of protocols other than HTTP and SMTP.
     pub transports: Vec<&'static dyn Transport>,
-    /// Time limit of a request, from resolving the name to the last byte of the answer.
+    /// Time limit of a request, from resolving the name to the last byte of the response.
     pub total: Duration,
 }
 
 impl Parts {
-    /// The certificate authorities and the resolver of this machine, all transports, and a time limit of 15 seconds.
+    /// Returns the certificate authorities and the resolver of this machine, all transports, and a time limit of 15
+    /// seconds.
     ///
-    /// Install a `rustls` crypto provider for the process before.
+    /// The process must have installed a `rustls` crypto provider before.
     pub fn usual() -> Self {
         Self {
             tls: clients::system_tls(),
@@ -69,7 +71,7 @@ impl Parts {
 #[derive(Clone)]
 pub struct Http {
     rules: Arc<Rules>,
-    /// The rules for requests with `is_operator_url`: every address is allowed.
+    /// The rules for requests with `is_operator_url`, which allow every address.
     operators: Arc<Rules>,
     clients: Arc<Clients>,
     /// TLS settings for SMTP.
@@ -80,14 +82,14 @@ pub struct Http {
 }
 
 impl Http {
-    /// A sender under these rules, with the certificate authorities and the resolver of this machine.
+    /// Creates a sender with these rules and the certificate authorities and resolver of this machine.
     ///
-    /// Install a `rustls` crypto provider for the process before.
+    /// The process must have installed a `rustls` crypto provider before.
     pub fn new(rules: Rules) -> Self {
         Self::with_parts(rules, Parts::usual())
     }
 
-    /// A sender under these rules with these parts.
+    /// Creates a sender with these rules and parts.
     pub fn with_parts(
         rules: Rules,
         Parts {
@@ -111,7 +113,7 @@ impl Http {
         }
     }
 
-    /// Sends once, over the protocol that it takes.
+    /// Sends once, over the protocol of `outgoing`.
     pub async fn deliver(&self, outgoing: Outgoing) -> Incoming {
         match outgoing {
             Outgoing::Http(request) => Incoming::Http(self.send(request).await),
@@ -120,8 +122,8 @@ impl Http {
         }
     }
 
-    /// Sends the request once. Follows no redirect, repeats nothing, uses no proxy. After the status has arrived, the
-    /// result is an answer even if the body breaks off.
+    /// Sends the request once, without following redirects, repeating anything or using a proxy. Once the status has
+    /// arrived, the result is a response even if the body ends early.
     pub async fn send(&self, request: Request) -> Reply {
         let mut received = None;
         let exchanged =
@@ -134,7 +136,7 @@ impl Http {
         }
     }
 
-    /// Hands a mail to its server, which the operator chose: the address may be any that is not denied.
+    /// Hands an email to its server. The operator chose the server, so every address that is not denied is allowed.
     async fn hand_over(&self, mail: &Mail) -> protocols::smtp::Reply {
         let mut received = None;
         let exchange = async {
@@ -159,7 +161,7 @@ impl Http {
         }
     }
 
-    /// Sends a message over the transport of its scheme, under the same rules as a request.
+    /// Sends a message over the transport for its scheme, under the same rules as a request.
     async fn transmit(&self, message: &Message) -> wire::Reply {
         let scheme = message.address.scheme();
         let exchange = async {

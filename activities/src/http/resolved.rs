@@ -12,7 +12,7 @@ use url::{Host, Url};
 /// Time limit for resolving a name.
 const DNS_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The checked addresses of a URL: a request may connect only to these.
+/// The checked addresses of a URL, the only ones to which a request may connect.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Resolved {
     pub addresses: Vec<SocketAddr>,
@@ -33,7 +33,8 @@ impl Resolved {
         Ok(Self::new(addresses, port))
     }
 
-    /// Resolves the host of a message's address, a URL of any scheme with a port, under the rules of [`Self::find`].
+    /// Resolves the host of a message's address, which is a URL of any scheme with a port, under the rules of
+    /// [`Self::find`].
     pub async fn of_message(
         url: &Url,
         app: Option<AppId>,
@@ -50,7 +51,8 @@ impl Resolved {
         Ok(Self::new(addresses, port))
     }
 
-    /// Resolves the host of a URL of any scheme that the operator chose, with a port. Only a denied address refuses it.
+    /// Resolves the host of a URL with a port, of any scheme, that the operator chose. Only a denied address refuses
+    /// it.
     pub async fn of_operator(url: &Url, rules: &Rules, lookup: &Lookup) -> Result<Self, Failure> {
         let (host, port) = host_and_stated_port(url)?;
         let addresses = addresses(&host, None, lookup).await?;
@@ -68,10 +70,10 @@ impl Resolved {
     }
 }
 
-/// The host and port of a URL of any scheme.
+/// Returns the host and port of a URL of any scheme.
 fn host_and_stated_port(url: &Url) -> Result<(Host, u16), Failure> {
     let (host, port) = url.host_str().zip(url.port()).ok_or(Failure::Url)?;
-    // The parser of URLs knows IPv4 addresses only in those of the web.
+    // The URL parser recognizes IPv4 addresses only in web URLs.
     let host = Host::parse(host).map_err(|_| Failure::Url)?;
     Ok((host, port))
 }
@@ -104,8 +106,8 @@ async fn resolve(wanted: LookupRequest, lookup: &Lookup) -> Result<Vec<IpAddr>, 
     }
 }
 
-/// The failure to show. A name in a private network gets the same failure as one that does not exist, so that the local
-/// network cannot be probed for names.
+/// Returns the failure to show. A name in a private network gets the same failure as a name that does not exist, so
+/// that the local network cannot be probed for names.
 fn public_failure<T: AsRef<str>>(failure: Failure, host: Host<T>) -> Failure {
     match (failure, host) {
         (Failure::Forbidden, Host::Domain(name)) if !is_localhost(name.as_ref()) => {

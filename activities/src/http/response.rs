@@ -7,7 +7,7 @@ use reqwest::header::{HeaderMap, RETRY_AFTER};
 pub const BODY_CAP: usize = 64 * 1024;
 /// Maximum length of a header's value in characters; the rest is cut off.
 const VALUE_CAP: usize = 256;
-/// The stored headers: they help the operator of an endpoint to find the request in their logs.
+/// The recorded headers, which help the operator of an endpoint to find the request in their logs.
 const RECORDED: [&str; 7] = [
     "cf-ray",
     "content-type",
@@ -41,7 +41,7 @@ impl Response {
         }
     }
 
-    /// Appends what there is room for; returns whether there is room for more.
+    /// Appends as much as there is room for. Returns whether there is room for more.
     pub fn read(&mut self, chunk: &[u8]) -> bool {
         let room = BODY_CAP.saturating_sub(self.body.len());
         self.body.extend(chunk.iter().take(room));
@@ -50,7 +50,7 @@ impl Response {
 
     pub fn reply(self) -> Reply {
         let mut body = String::from_utf8_lossy(&self.body).into_owned();
-        // Each invalid UTF-8 byte became a replacement character of three bytes.
+        // Each invalid UTF-8 byte became a replacement character of three bytes, so the text may exceed the limit.
         body.truncate(body.floor_char_boundary(BODY_CAP));
         Reply::Answer {
             status: self.status,
@@ -61,7 +61,7 @@ impl Response {
     }
 }
 
-/// A header's first value, if it is text.
+/// Returns a header's first value, if it is text.
 fn value(headers: &HeaderMap, name: &str) -> Option<String> {
     let text = headers.get(name)?.to_str().ok()?;
     Some(text.chars().take(VALUE_CAP).collect())

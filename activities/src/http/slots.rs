@@ -1,31 +1,32 @@
-//! Slots for lookups, shared fairly among apps and their host names. An app has at most half of the slots, however many
-//! slow names it has, and a name at most an eighth. When all are taken, the next free slot goes to the app with the
-//! fewest slots, and of its names to the one with the fewest. So no app waits for the slow name servers of another.
+//! Slots for lookups, shared fairly among apps and their host names. An app gets at most half of the slots, however
+//! many slow names it has, and a name at most an eighth. If all slots are taken, the next free one goes to the app with
+//! the fewest slots, and among its names to the one with the fewest. So no app waits for the slow name servers of
+//! another.
 
 use domain::AppId;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 
-/// The parts of all slots that one app and one name may have.
+/// An app may take one in this many slots; the next constant is the same for a name.
 const PART_OF_AN_APP: usize = 2;
 const PART_OF_A_NAME: usize = 8;
 
-/// A name that is to be resolved.
+/// A name to be resolved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LookupRequest {
     pub name: String,
-    /// The app for whose request; `None` for one of settle's own.
+    /// The app that makes the request; `None` for settle's own requests.
     pub app: Option<AppId>,
 }
 
 #[derive(Clone)]
 pub struct Slots(Arc<Mutex<Shares>>);
 
-/// The slots that are taken, and who waits for one. Pure.
+/// The taken slots, and the lookups that wait for one. Pure.
 struct Shares {
     free: usize,
-    /// Maximum number of slots of one app; settle's own requests have no such limit.
+    /// Maximum number of slots of one app. settle's own requests have no such limit.
     per_app: usize,
     /// Maximum number of slots of one name.
     per_name: usize,
@@ -40,7 +41,7 @@ struct Waiting {
     admit: oneshot::Sender<Slot>,
 }
 
-/// A taken slot. It is free again when this is dropped.
+/// A taken slot. Dropping it frees the slot.
 pub struct Slot {
     wanted: LookupRequest,
     slots: Slots,
@@ -64,7 +65,7 @@ impl Slots {
         Self(Arc::new(Mutex::new(shares)))
     }
 
-    /// Waits for a slot for a lookup of this name. Dropping the future leaves the queue.
+    /// Waits for a slot for a lookup of this name. Dropping the future removes it from the queue.
     pub async fn take(&self, wanted: &LookupRequest) -> Option<Slot> {
         let (admit, admitted) = oneshot::channel();
         self.shares().waiting.push(Waiting {
@@ -75,13 +76,13 @@ impl Slots {
         admitted.await.ok()
     }
 
-    /// Gives free slots to those who wait.
+    /// Gives free slots to waiting lookups.
     fn admit(&self) {
         loop {
             let Some(Waiting { wanted, admit }) = self.shares().next() else {
                 return;
             };
-            // A waiter that has gone in the meantime returns the slot at once.
+            // If the receiver has gone in the meantime, the slot is freed at once.
             let unwanted = admit.send(Slot {
                 wanted,
                 slots: self.clone(),
@@ -103,8 +104,8 @@ impl Drop for Slot {
 }
 
 impl Shares {
-    /// Takes a slot for the app and the name with the fewest of those that wait and may have one more; the first one, if
-    /// several have equally few.
+    /// Takes a slot for the waiting lookup whose app and name have the fewest slots and may have one more; for the
+    /// first one, if several have equally few.
     fn next(&mut self) -> Option<Waiting> {
         self.waiting.retain(|waiting| !waiting.admit.is_closed());
         if self.free == 0 {
@@ -155,7 +156,7 @@ mod tests {
     use futures::FutureExt as _;
     use futures::future::BoxFuture;
 
-    /// Waits for a slot; `None` while there is none.
+    /// Starts waiting for a slot. Returns the slot, or the future if none is free.
     fn taking(
         slots: &Slots,
         name: &'static str,

@@ -1,6 +1,6 @@
-//! The connection to an SMTP server up to where [`lettre`] takes over, with the TLS mode of the URL.
+//! The connection to an SMTP server until [`lettre`] takes over, with the TLS mode of the URL.
 //!
-//! Data before TLS is unauthenticated. Each reply there must end the received data: a byte after it, which would
+//! Data before TLS is unauthenticated. Each reply there must end the received data: a further byte, which would
 //! otherwise be taken for the reply to a command under TLS, closes the connection. Replies have a maximum length
 //! throughout, since `lettre` reads a line to its end before it checks its length.
 
@@ -25,19 +25,19 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Maximum length of a line of a reply, and of a whole reply, in bytes. RFC 5321 (4.5.3.1.5) allows 512 for a line.
 const MAX_LINE_BYTES: usize = 1000;
 const MAX_REPLY_BYTES: usize = 16 * 1024;
-/// Number of bytes that are read at once before TLS.
+/// Number of bytes to read at once before TLS.
 const CHUNK_BYTES: usize = 1024;
-/// Stands for the greeting that was read before TLS: after STARTTLS a server sends none.
+/// Replaces the greeting that was read before TLS, since a server sends none after STARTTLS.
 const READ_ALREADY: &[u8] = b"220 ready\r\n";
 
-/// A server at checked addresses.
+/// A server, with its checked addresses.
 pub struct Server<'a> {
     /// Host name of the server, as in its certificate.
     pub host: &'a str,
     pub addresses: &'a [SocketAddr],
 }
 
-/// Why a mail has no 2xx: what the server answered to a command, or that it did not.
+/// Why an email got no 2xx response: the server's response to a command, or the lack of one.
 pub(super) enum Refusal {
     Answer {
         command: Command,
@@ -58,10 +58,10 @@ impl From<Failure> for Refusal {
 #[error("the reply is too long")]
 pub struct TooLong;
 
-/// Connects to the first of the addresses that answers, and protects the connection.
+/// Connects to the first address that accepts a connection, and protects the connection.
 ///
 /// # Errors
-/// There is no connection, or no protected one.
+/// No connection, or no protected one, can be established.
 pub async fn connect(
     server: &Server<'_>,
     security: Security,
@@ -100,7 +100,7 @@ async fn reach(addresses: &[SocketAddr]) -> Result<TcpStream, Failure> {
     Err(failure)
 }
 
-/// STARTTLS (RFC 3207), up to where the handshake begins.
+/// Performs STARTTLS (RFC 3207) up to the point where the handshake begins.
 async fn start_tls<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
     name: &ClientId,
@@ -115,7 +115,7 @@ async fn start_tls<S: AsyncRead + AsyncWrite + Unpin>(
     Ok(())
 }
 
-/// Sends a command before TLS; returns the reply, which is a good one and ends what the server sent.
+/// Sends a command before TLS. Returns the reply, which must be positive and end the received data.
 async fn accepted<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
     command: &[u8],
@@ -159,7 +159,8 @@ async fn accepted<S: AsyncRead + AsyncWrite + Unpin>(
     }
 }
 
-/// The length of the reply that bytes begin with, once it is complete: its last line has no `-` behind the code.
+/// Returns the length of the reply at the beginning of `bytes`, once it is complete: its last line has no `-` after the
+/// code.
 fn length(bytes: &[u8]) -> Option<usize> {
     let mut length = 0;
     for line in bytes
@@ -174,7 +175,7 @@ fn length(bytes: &[u8]) -> Option<usize> {
     None
 }
 
-/// How much of a reply has come.
+/// The received lengths of a reply, which have limits.
 #[derive(Debug, Default)]
 struct Bound {
     line: usize,
@@ -198,12 +199,12 @@ impl Bound {
     }
 }
 
-/// A connection that ends with a reply that is too long. Each write begins another reply.
+/// A connection that closes after a reply that is too long. Each write begins a new reply.
 #[derive(Debug)]
 struct Bounded<S> {
     stream: S,
     peer: SocketAddr,
-    /// Bytes that are read before anything else.
+    /// Bytes that are read before all others.
     first: &'static [u8],
     bound: Bound,
 }

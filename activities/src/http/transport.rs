@@ -1,4 +1,5 @@
-//! The transports of protocols other than HTTP and SMTP. Each sends over one protocol, to addresses that were checked.
+//! The transports of protocols other than HTTP and SMTP. Each implements one protocol and sends only to checked
+//! addresses.
 
 use futures::future::BoxFuture;
 use protocols::http::Failure;
@@ -6,7 +7,7 @@ use protocols::wire::{Message, Reply};
 use std::net::SocketAddr;
 use std::sync::OnceLock;
 
-/// Maximum length of a recorded answer in characters; the rest is cut off.
+/// Maximum length of a recorded reply in characters; the rest is cut off.
 const TEXT_CAP: usize = 4096;
 
 /// The transports of a release.
@@ -16,10 +17,10 @@ static ALL: OnceLock<Vec<&'static dyn Transport>> = OnceLock::new();
 
 /// Sends messages over one protocol.
 pub trait Transport: Send + Sync {
-    /// The scheme of its addresses.
+    /// Returns the scheme of the transport's addresses.
     fn scheme(&self) -> &'static str;
 
-    /// Sends a message once, to one of these addresses and to nothing else. Its caller limits the time.
+    /// Sends a message once, only to these addresses. The caller limits the time.
     fn send<'a>(
         &'a self,
         message: &'a Message,
@@ -27,24 +28,24 @@ pub trait Transport: Send + Sync {
     ) -> BoxFuture<'a, Result<Reply, Failure>>;
 }
 
-/// The transports of the release, without those that a program adds.
+/// Returns the transports of the release, without those that a program adds.
 pub const fn of_release() -> &'static [&'static dyn Transport] {
     &OF_RELEASE
 }
 
-/// Adds transports to those of the release. Returns whether they were added: not after the first use.
+/// Adds transports to those of the release. Returns whether they were added; after the first use, none can be.
 #[must_use]
 pub fn add(more: &[&'static dyn Transport]) -> bool {
     ALL.set(OF_RELEASE.iter().chain(more).copied().collect())
         .is_ok()
 }
 
-/// All transports.
+/// Returns all transports.
 pub fn all() -> Vec<&'static dyn Transport> {
     ALL.get_or_init(|| OF_RELEASE.to_vec()).clone()
 }
 
-/// A reply with a text of the recorded length.
+/// Cuts the text of a reply to the recorded length.
 pub fn capped(reply: Reply) -> Reply {
     match reply {
         Reply::Answer { status, text } => Reply::Answer {

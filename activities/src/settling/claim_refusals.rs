@@ -1,12 +1,13 @@
-//! The bound on the queries that refused claims of one purchase cost. Where the store proves pairs of purchase and
-//! customer, a device chooses the name of the customer, and each other name of an invented or foreign purchase would
-//! cost one more query.
+//! Limits the queries that refused claims of one purchase cost. If the store proves pairs of purchase and customer, a
+//! device chooses the customer's name, and each further name for an invented or foreign purchase would cost one more
+//! query.
 //!
-//! At the bound a claim waits for the next period, and is not refused: it may be the customer's own. Once the store
-//! confirms one, the purchase is known, and its claims cost no query. The networks take turns at that time too.
+//! At the limit, a claim is not refused but waits for the next period, because it may be the real customer's. Once the
+//! store confirms one claim, the purchase is known, and its claims cost no query. The networks also take turns in the
+//! next period.
 //!
-//! The counts are in the memory of one process, as the rate is: several processes allow the bound each, and a restart
-//! begins anew. A stored count would cost a write per query, to save a few queries.
+//! The counts are in the memory of one process, like the rate: each process allows the limit, and a restart begins anew.
+//! A stored count would cost a write per query to save a few queries.
 
 use domain::CollapseKey;
 use domain::time::HOUR;
@@ -15,15 +16,15 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Maximum number of queries about a purchase within [`PERIOD`] that the store answers by refusing the claim: enough
-/// for the customers who share a device.
+/// Maximum number of queries about a purchase within [`PERIOD`] that end in a refused claim. It is sufficient for the
+/// customers who share a device.
 const MAX_REFUSALS: u32 = 5;
 const PERIOD: Duration = HOUR;
-/// Time after which the purchases whose period is over are dropped. No purchase is visited by more than five sweeps,
-/// so a query costs the same however many purchases there are.
+/// Interval at which purchases whose period has ended are removed. At most five sweeps visit a purchase, so the cost of
+/// a query does not depend on the number of purchases.
 const SWEEP_INTERVAL: Duration = Duration::from_mins(15);
 
-/// The refused claims of the purchases that a process queries.
+/// The refused claims of the purchases about which a process queries stores.
 #[derive(Debug, Default)]
 pub struct ClaimRefusals {
     counts: Mutex<Counts>,
@@ -38,7 +39,7 @@ struct Counts {
 #[derive(Debug, Clone, Copy)]
 struct Period {
     began_at: Instant,
-    /// Number of queries that were refused, or are under way.
+    /// Number of queries that were refused or are in flight.
     queries: u32,
 }
 
@@ -53,7 +54,7 @@ impl ClaimRefusals {
     /// Takes one of the purchase's queries of this period.
     ///
     /// # Errors
-    /// How long until the next period: there is none left.
+    /// Returns the time until the next period if no query is left.
     pub fn reserve(&self, key: CollapseKey, now: Instant) -> Result<Reservation, Duration> {
         let mut counts = self.counts();
         counts.sweep(now);
@@ -105,7 +106,7 @@ impl Counts {
 }
 
 impl Period {
-    /// How long it lasts yet.
+    /// Returns how long the period still lasts.
     fn left(&self, now: Instant) -> Duration {
         PERIOD.saturating_sub(now.duration_since(self.began_at))
     }

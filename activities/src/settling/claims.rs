@@ -1,10 +1,10 @@
-//! `verify_claims`: verifies what the devices of a platform report of purchases. One run takes the claims that are due
-//! page by page, until it has run for a while, or none is due soon.
+//! `verify_claims`: verifies the purchases that the devices on a platform claim. One run takes the due claims page by
+//! page, until it has run for a while or none is due soon.
 //!
-//! A claim of a known purchase costs no query; a claim of another one costs at most one, unless the store did not
-//! answer, and few per purchase are refused in an hour. The queries have a part of the platform's rate, so that anyone
-//! with the publishable key, who can claim any purchase, cannot delay the verification of purchases. Due claims exist
-//! in storage alone.
+//! A claim of a known purchase costs no query. A claim of another purchase costs at most one, unless the store did not
+//! respond, and only a few claims of one purchase may be refused within an hour. The queries use only a part of the
+//! platform's rate: anyone with the publishable key can claim any purchase, and must not be able to delay the
+//! verification of purchases. Due claims exist only in storage.
 
 use crate::dependencies::Context;
 use crate::failing::Work;
@@ -26,30 +26,30 @@ use workflows::activities::{VerifiedClaims, VerifyClaims};
 use workflows::options::CLAIMS_BUDGET;
 use workflows::signal::{Notified, Signal};
 
-/// Number of claims in a page: a new network waits for the page that is under way.
+/// Number of claims in a page. A new network waits for the end of the current page.
 const PAGE: i64 = 10;
-/// Maximum number of claims of a platform that are examined at the same time.
+/// Maximum number of claims of a platform that are checked concurrently.
 const CONCURRENT: usize = 4;
-/// The part of the platform's rate of queries that claims use: one of so many.
+/// Claims use one part in this many of the platform's query rate.
 const SHARE: u32 = 5;
-/// A run ends when no claim is due within this time; the sweep starts another.
+/// A run ends if no claim is due within this time; the sweep starts another one.
 const IDLE_LIMIT: Duration = Duration::from_secs(45);
-/// The longest sleep between two pages: meanwhile another claim may become due.
+/// Maximum sleep between two pages, since another claim may become due meanwhile.
 const LONGEST_SLEEP: Duration = Duration::from_secs(2);
-/// How long until a claim is queried whose query found the process busy.
+/// How long until a claim is queried again if the process was busy.
 const BUSY_RETRY: Duration = Duration::from_secs(5);
 /// Time between two heartbeats to Temporal.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(4);
 
 #[derive(Default)]
 pub struct ClaimsRun {
-    /// Whether it begins nothing further: it was cancelled, or Temporal takes it for lost.
+    /// Whether the run begins nothing more, because it was cancelled or Temporal considers it lost.
     is_halted: AtomicBool,
     /// The earliest time of the next query.
     next_query: Mutex<Option<Instant>>,
 }
 
-/// Verifies claims until the run has taken long enough, the worker stops, or none is due soon.
+/// Verifies claims until the run has taken long enough, the worker stops, or no claim is due soon.
 ///
 /// # Errors
 /// Storage failed: Temporal begins the next run.
@@ -120,8 +120,8 @@ impl ClaimsRun {
         self.is_halted.load(Ordering::Relaxed) || context.stopping.load(Ordering::Relaxed)
     }
 
-    /// Sends heartbeats to Temporal forever, and halts the run when the activity is cancelled: what is in flight is
-    /// finished.
+    /// Sends heartbeats to Temporal forever. When the activity is cancelled, halts the run, which then finishes the
+    /// queries in flight.
     pub async fn send_heartbeats(
         &self,
         ctx: &ActivityContext,
@@ -138,7 +138,7 @@ impl ClaimsRun {
         }
     }
 
-    /// Waits for the place of the next query among those of this run.
+    /// Waits for the next query slot of this run.
     async fn take_place(&self, per_second: u32) {
         let interval = Duration::from_secs(1) * SHARE / per_second.max(1);
         let at = {
@@ -159,7 +159,8 @@ struct Claim<'a> {
 }
 
 impl Claim<'_> {
-    /// Examines the claim. One that the database refuses to change is noted and postponed: it holds up no other.
+    /// Checks the claim. If the database refuses to change it, the failure is recorded and the claim postponed, so that
+    /// it delays no other.
     async fn examine_or_postpone(self) -> Result<(), Error> {
         let Self {
             context,
@@ -235,7 +236,7 @@ impl Claim<'_> {
             Answer::Named(verification, CustomerName(name)) => judged(verification, Some(name)),
             Answer::Refused => {
                 refuse_secret(context, &known).await?;
-                // It waits for another secret, and has not been decided.
+                // The claim waits for other credentials, and has not been decided.
                 return Ok(());
             }
             Answer::Retry(retry) => {
@@ -253,7 +254,8 @@ impl Claim<'_> {
         Ok(())
     }
 
-    /// `None`: no request was sent, since this process sends too many, or does not know the store.
+    /// Queries the store. Returns `None` if no request was sent, since this process sends too many or does not know the
+    /// store.
     async fn query_store(&self, known: &StoreQuery) -> Result<Option<Answer>, Error> {
         let Ok(store) = self.context.verifier.stores.of(&known.store) else {
             return Ok(None);
@@ -262,7 +264,7 @@ impl Claim<'_> {
         query::send(self.context, store, &query::subject(known)).await
     }
 
-    /// Signals the run of the purchase. If Temporal is not available, the sweep finds the purchase.
+    /// Signals the run of the purchase. If Temporal is unavailable, the sweep finds the purchase.
     async fn signal(&self, signal: Signal) {
         if let Err(error) = self.context.engine.signal(self.key, signal).await {
             tracing::debug!(collapse_key = %self.key, error = %error, "a purchase was not signalled; the sweep wakes it");
@@ -270,7 +272,7 @@ impl Claim<'_> {
     }
 }
 
-/// The signal of a claim that became a notification of its purchase.
+/// Returns the signal for a claim that became a notification of its purchase.
 const fn notified(
     Open {
         seq: through,
@@ -297,7 +299,7 @@ const fn is_refusal(answer: &Answer) -> bool {
     }
 }
 
-/// What an answer means for a claim.
+/// Returns what an answer means for a claim.
 fn judged(verification: Verification, customer: Option<String>) -> ClaimAnswer {
     match verification {
         Verification::Verified(snapshot) => ClaimAnswer::Confirmed { snapshot, customer },
@@ -314,7 +316,7 @@ fn judged(verification: Verification, customer: Option<String>) -> ClaimAnswer {
     }
 }
 
-/// The store refused the credentials: they are not used again, and the claims of the platform wait for others.
+/// Records that the store refused the credentials: they are not used again, and the platform's claims wait for others.
 async fn refuse_secret(context: &Context, known: &StoreQuery) -> Result<(), Error> {
     let platform: PlatformId = known.platform_id;
     if context.store.refuse_secret(known).await? {

@@ -1,4 +1,4 @@
-//! Settling purchases, and querying stores about them and about the claims of devices.
+//! Settles purchases, and queries stores about them and about the claims of devices.
 
 mod claim_refusals;
 pub mod claims;

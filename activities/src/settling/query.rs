@@ -1,4 +1,4 @@
-//! One check of a purchase with its store: each request within the platform's rate, and the process's number of
+//! One check of a purchase with its store. Each request respects the platform's rate and the process's number of
 //! concurrent requests.
 
 use crate::dependencies::Context;
@@ -15,14 +15,14 @@ use std::time::Duration;
 use storage::{AttemptClass, Error, StoreQuery};
 use tokio::time::{Instant, timeout, timeout_at};
 
-/// Maximum wait for one of the concurrent requests. Together with the wait for a permit and the request it fits into
-/// the activity's time-out.
+/// Maximum wait for one of the concurrent requests. Together with the wait for a permit and the request itself, it fits
+/// into the activity's timeout.
 const SLOT_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Maximum duration of a check from its first request on, however many it sends; it fits into the activity's time-out.
+/// Maximum duration of a check from its first request on, however many it sends. It fits into the activity's timeout.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// The subject of a check.
+/// Returns the subject of a check.
 pub fn subject(known: &StoreQuery) -> Subject {
     Subject {
         platform: known.platform_id,
@@ -34,8 +34,8 @@ pub fn subject(known: &StoreQuery) -> Subject {
     }
 }
 
-/// Checks a purchase and returns the store's answer. `None`: a request was not sent, since this process sends too many.
-/// An answer of `Refused` or `Parked` may come without a request: the credential or an id cannot be sent.
+/// Checks a purchase. Returns the store's answer, or `None` if a request was not sent because this process sends too
+/// many. `Refused` and `Parked` may be returned without a request, if the credential or an id cannot be sent.
 pub async fn send(
     context: &Context,
     store: &dyn StoreProtocol,
@@ -66,19 +66,19 @@ pub async fn send(
     }
 }
 
-/// A check that is under way.
+/// A check in progress.
 struct Check<'a> {
     context: &'a Context,
     subject: &'a Subject,
-    /// The share that the last request was of.
+    /// The share that the last request used.
     share: Option<Share>,
-    /// When it ends at the latest, from its first request on.
+    /// Latest end of the check, counted from its first request.
     ends_at: Option<Instant>,
-    /// Whether the store refused an access token in this check, and another one was requested.
+    /// Whether the store refused an access token in this check, and a new one was requested.
     is_token_renewed: bool,
 }
 
-/// The request with an access token.
+/// Returns the request with an access token.
 fn bearing(request: &Request, token: &SecretString) -> Request {
     let mut request = request.clone();
     let value = format!("Bearer {}", token.expose_secret());
@@ -89,13 +89,13 @@ fn bearing(request: &Request, token: &SecretString) -> Request {
 /// Outcome of a request to the store.
 enum RequestResult {
     Replied(Replied),
-    /// Not sent: the answer to the check.
+    /// Not sent; contains the answer of the check.
     Not(Option<Answer>),
 }
 
 impl Check<'_> {
-    /// Sends a request with the platform's access token. If the store refuses the token, it is dropped, and the request
-    /// is repeated once with a new one.
+    /// Sends a request with the platform's access token. If the store refuses the token, drops it and repeats the
+    /// request once with a new one.
     async fn request_with_token(
         &mut self,
         store: &dyn StoreProtocol,
@@ -126,7 +126,8 @@ impl Check<'_> {
         }
     }
 
-    /// The platform's access token; requests one if there is none. The error is the answer to the check.
+    /// Returns the platform's access token, after requesting one if there is none. The error is the answer of the
+    /// check.
     async fn token(
         &mut self,
         store: &dyn StoreProtocol,
@@ -148,13 +149,13 @@ impl Check<'_> {
         let requested_at = Instant::now();
         Ok(match self.request_token(store).await? {
             Ok(issued) => Ok(flight.land(issued, requested_at)),
-            // The store refuses the credential, so it will refuse the present token too.
+            // The store refuses the credential, so it will refuse the current token too.
             Err(Some(Answer::Refused)) => Err(Some(Answer::Refused)),
             Err(not_issued) => flight.postpone(requested_at).ok_or(not_issued),
         })
     }
 
-    /// What its access token is valid for.
+    /// Returns the scope in which the access token is valid.
     fn scope(&self) -> Scope {
         Scope {
             platform: self.subject.platform,
@@ -162,7 +163,7 @@ impl Check<'_> {
         }
     }
 
-    /// Requests an access token. The error is the answer to the check.
+    /// Requests an access token. The error is the answer of the check.
     async fn request_token(
         &mut self,
         store: &dyn StoreProtocol,
@@ -200,7 +201,7 @@ impl Check<'_> {
                 return Ok(RequestResult::Not(Some(Answer::Retry(paused(until)))));
             }
         }
-        // By the database's clock: it is compared with times in rows.
+        // By the database's clock, since the time is compared with times in rows.
         let at = context.store.now().await?;
         let began = Instant::now();
         let ends_at = *self.ends_at.get_or_insert(began + CHECK_TIMEOUT);
@@ -216,7 +217,7 @@ impl Check<'_> {
         Ok(RequestResult::Replied(Replied { reply, at }))
     }
 
-    /// The answer of the check: the share of its last request is paused if the store throttles it.
+    /// Returns the answer of the check. If the store throttles the last request, pauses its share.
     fn finish(&self, answer: Answer) -> Answer {
         let Some(share) = self.share else {
             return answer;
@@ -244,7 +245,7 @@ impl Check<'_> {
     }
 }
 
-/// A reply of the store's host: a failure to reach it names the host, which no admin chose.
+/// Adds the name of the store's host to a failure to reach it, since no admin chose that host.
 fn naming(host: &str, reply: Reply) -> Reply {
     let Reply::Failure { class, message } = reply else {
         return reply;
@@ -262,8 +263,8 @@ fn naming(host: &str, reply: Reply) -> Reply {
     Reply::Failure { class, message }
 }
 
-/// The answer while the store throttles the platform because of another purchase. It counts as a failure, so that
-/// verification gives up for this purchase too in the end.
+/// Returns the answer while the store throttles the platform because of another purchase. It counts as a failure, so
+/// that verification eventually gives up for this purchase too.
 fn paused(until: Instant) -> Retry {
     let retry_after = Some(until.duration_since(Instant::now()));
     Retry {
@@ -272,7 +273,7 @@ fn paused(until: Instant) -> Retry {
     }
 }
 
-/// Raises an alarm; a failure to store it is only logged.
+/// Raises an alarm. A failure to store it is only logged.
 pub async fn raise_alarm(
     context: &Context,
     platform: PlatformId,
@@ -285,7 +286,7 @@ pub async fn raise_alarm(
     }
 }
 
-/// The answer as a metric's label.
+/// Returns the answer as a metric's label.
 pub fn label(answer: &Answer) -> &'static str {
     match answer {
         Answer::Verification(verification) | Answer::Named(verification, _) => {

@@ -1,6 +1,6 @@
-//! `settle`: loads what a settling needs, and, unless the store must be queried first, decides and records it. The
-//! history contains only what the workflow needs for its decisions, without the store's user ids, since anyone with
-//! access to Temporal can read it.
+//! `settle`: loads what a settling needs; unless the store must be queried first, also decides and records. The history
+//! contains only what the workflow needs for its decisions, and no customer ids of the store, since anyone with access
+//! to Temporal can read it.
 
 use crate::Context;
 use crate::spans::Settling;
@@ -12,14 +12,14 @@ use workflows::activities::{Loaded, MAX_PER_SETTLING, Record, Recorded, Settle, 
 /// Which attempt of `settle` this is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Attempt {
-    /// The one within the workflow task.
+    /// The attempt within the workflow task.
     First,
-    /// One after an attempt whose record may be committed, or still be on its way. It waits for that record, finds
+    /// An attempt after one whose record may already be committed or still in progress. It waits for that record, finds
     /// nothing left to settle, and returns the lanes that the record opened.
     Repeated,
 }
 
-/// Loads, and settles what may be settled without the store.
+/// Loads a purchase, and settles what can be settled without the store.
 pub async fn settle(context: &Context, input: Settle, attempt: Attempt) -> Result<Settled, Error> {
     let trace = Settling::find(&context.store, input.collapse_key).await;
     let span = trace.activity("RunActivity:settle");
@@ -60,8 +60,8 @@ pub async fn record(context: &Context, decided: Record) -> Result<Recorded, Erro
     span.within(write(context, decided, &trace)).await
 }
 
-/// Records a decision, whose events belong to the trace of the settling. Adds the destinations that answered this worker
-/// promptly lately.
+/// Records a decision, whose events belong to the trace of the settling. Adds the destinations that recently responded
+/// promptly to this worker.
 async fn write(context: &Context, decided: Record, trace: &Settling) -> Result<Recorded, Error> {
     let traceparent = trace.context().map(|context| context.to_string());
     let mut recorded = context

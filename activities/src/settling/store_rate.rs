@@ -1,5 +1,5 @@
-//! The rate limit of requests to stores: evenly spaced per platform and bucket, and paused while the store throttles us.
-//! The limit holds per process: the rates of several workers add up.
+//! The rate limit of requests to stores: evenly spaced for each platform and bucket, and paused while the store
+//! throttles settle. The limit applies per process, so the rates of several workers add up.
 
 use domain::PlatformId;
 use protocols::stores::Bucket;
@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Maximum wait for a permit. A query that would wait longer gets no permit and is repeated later.
+/// Maximum wait for a permit. A query that would have to wait longer gets no permit and is repeated later.
 const MAX_WAIT: Duration = Duration::from_secs(2);
 /// Bounds of a pause, whether or not the store sent a `Retry-After`.
 const PAUSE_BOUNDS: std::ops::RangeInclusive<Duration> =
@@ -17,11 +17,11 @@ const PAUSE_BOUNDS: std::ops::RangeInclusive<Duration> =
 /// Whether and when a platform's store may be queried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Permit {
-    /// At this time, [`MAX_WAIT`] from now at the latest.
+    /// At this time, which is at most [`MAX_WAIT`] from now.
     At(Instant),
-    /// Not within [`MAX_WAIT`]: other queries come first.
+    /// Not within [`MAX_WAIT`], because other queries come first.
     Later,
-    /// Not before this time: the store throttles us.
+    /// Not before this time, because the store throttles settle.
     Paused(Instant),
 }
 
@@ -31,14 +31,14 @@ pub struct StoreRate {
     paces: Mutex<HashMap<Share, Pace>>,
 }
 
-/// The share of a platform in a bucket of its store.
+/// A platform's share of a bucket of its store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Share {
     pub platform: PlatformId,
     pub bucket: Bucket,
 }
 
-/// An answer by which a store throttles us.
+/// A response by which a store throttles settle.
 #[derive(Debug, Clone, Copy)]
 pub struct Throttle {
     pub at: Instant,
@@ -58,7 +58,7 @@ struct Pace {
 }
 
 impl StoreRate {
-    /// Reserves the next permit. An unused permit is lost.
+    /// Reserves the next permit. A permit that is not used is lost.
     pub fn reserve(&self, share: Share, now: Instant) -> Permit {
         let interval = Duration::from_secs(1) / share.bucket.per_second.max(1);
         let mut paces = self.paces();
@@ -74,8 +74,8 @@ impl StoreRate {
         Permit::At(at)
     }
 
-    /// Pauses a share: for the store's `Retry-After`, or for a time that doubles with each consecutive throttle.
-    /// Returns the end of the pause.
+    /// Pauses a share for the time in the store's `Retry-After` or, without one, for a time that doubles with each
+    /// consecutive throttle. Returns the end of the pause.
     pub fn pause(&self, share: Share, throttle: Throttle) -> Instant {
         let mut paces = self.paces();
         let pace = paces.entry(share).or_default();
@@ -89,7 +89,7 @@ impl StoreRate {
         until
     }
 
-    /// Resets the doubling of pauses, since the store answered.
+    /// Resets the doubling of pauses, since the store answered without throttling.
     pub fn answered(&self, share: Share) {
         if let Some(pace) = self.paces().get_mut(&share) {
             pace.doublings = 0;

@@ -1,7 +1,7 @@
-//! The access tokens of the platforms. Each platform has one per environment of its store, in memory alone. One flight
-//! at a time requests a token: others wait for it, or use the present token while it is renewed, also while it cannot be.
-//! A token is renewed after four fifths of its life, dropped at the store's first refusal, and never outlives the
-//! credential that it was issued for.
+//! The access tokens of the platforms. Each platform has one for each environment of its store, stored only in memory.
+//! One flight at a time requests a token; the others wait for it, or use the current token while it is being renewed or
+//! cannot be. A token is renewed after four fifths of its lifetime and dropped when the store first refuses it. It
+//! never outlives the credential for which it was issued.
 
 use domain::{Environment, PlatformId};
 use protocols::stores::AccessToken;
@@ -12,21 +12,22 @@ use std::time::Duration;
 use tokio::sync::OwnedMutexGuard;
 use tokio::time::Instant;
 
-/// Number of scopes above which those without a valid token are dropped.
+/// Once there are this many scopes, those without a valid token are removed.
 const SWEPT_FROM: usize = 256;
-/// How long until a renewal that failed is tried again.
+/// How long until a failed renewal is retried.
 const RENEWED_AGAIN: Duration = Duration::from_secs(30);
-/// The longest life that a token is believed to have.
+/// Maximum lifetime that is believed of a token.
 const MAX_LIFETIME: Duration = Duration::from_secs(24 * 3600);
 
-/// The tokens of one process.
+/// The tokens of a process.
 #[derive(Debug, Default)]
 pub struct TokenSource {
     scopes: Mutex<HashMap<Scope, Place>>,
 }
 
-/// What a token is valid for. A platform that was switched to the other environment still has purchases in the former
-/// one, and both are checked in turn: with one token for both, each check would drop the token of the other.
+/// The scope in which a token is valid. A platform that was switched to another environment still has purchases in the
+/// previous one, and both are checked in turn. With one token for both, each check would drop the token of the other
+/// environment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Scope {
     pub platform: PlatformId,
@@ -40,7 +41,7 @@ pub struct Credential<'a> {
     pub issued_for: &'a SecretString,
 }
 
-/// The token of a scope, and the lock of the flight that requests one.
+/// The token of a scope, and the lock held by the flight that requests one.
 #[derive(Debug, Default)]
 struct Place {
     token: Option<Token>,
@@ -50,7 +51,7 @@ struct Place {
 #[derive(Debug)]
 struct Token {
     token: SecretString,
-    /// The credential that it was issued for.
+    /// The credential for which the token was issued.
     issued_for: SecretString,
     renewed_at: Instant,
     ends_at: Instant,
@@ -59,22 +60,22 @@ struct Token {
 /// Source of a check's token.
 pub enum Found<'a> {
     Valid(SecretString),
-    /// A new request, which no other check of the scope makes in the meantime.
+    /// A new request, which no other check in the scope makes at the same time.
     Flight(Flight<'a>),
 }
 
-/// The only request of a token of a scope.
+/// The only request of a token in a scope.
 pub struct Flight<'a> {
     source: &'a TokenSource,
     credential: Credential<'a>,
-    /// The token that is renewed.
+    /// The token to be renewed, if any.
     present: Option<SecretString>,
     _guard: OwnedMutexGuard<()>,
 }
 
 impl TokenSource {
-    /// A valid token of the credential, or the flight that requests one. Waits for another flight where there is no valid
-    /// token.
+    /// Returns a valid token for the credential, or the flight that requests one. Without a valid token, waits for a
+    /// flight in progress.
     pub async fn find<'a>(&'a self, credential: Credential<'a>, now: Instant) -> Found<'a> {
         let flight = {
             let mut scopes = self.scopes();
@@ -83,7 +84,7 @@ impl TokenSource {
             let valid = place.valid(credential, now);
             match valid {
                 Some((token, Freshness::Fresh)) => return Found::Valid(token),
-                // Another check renews it.
+                // Another check renews the token.
                 Some((token, Freshness::Due)) => match Arc::clone(&flight).try_lock_owned() {
                     Ok(guard) => {
                         return Found::Flight(self.flight(credential, Some(token), guard));
@@ -105,7 +106,7 @@ impl TokenSource {
         }
     }
 
-    /// Drops a token that the store refused, unless another one has taken its place.
+    /// Drops a token that the store refused, unless another one has replaced it.
     pub fn discard(&self, scope: Scope, refused: &SecretString) {
         if let Some(place) = self.scopes().get_mut(&scope) {
             let is_refused = |token: &Token| token.token.expose_secret() == refused.expose_secret();
@@ -134,7 +135,7 @@ impl TokenSource {
     }
 }
 
-/// Whether a valid token is to be renewed.
+/// Whether a valid token is due for renewal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Freshness {
     Fresh,
@@ -142,7 +143,7 @@ enum Freshness {
 }
 
 impl Place {
-    /// The token, if it is valid. One of another credential is dropped.
+    /// Returns the token if it is valid. Drops a token of another credential.
     fn valid(
         &mut self,
         credential: Credential<'_>,
@@ -163,7 +164,8 @@ impl Place {
 }
 
 impl Flight<'_> {
-    /// No token was issued: the present one goes on serving, and is renewed a little later. `None` if there is none.
+    /// Ends a flight that got no token: the current token remains in use and is renewed a little later. Returns `None`
+    /// if there is none.
     pub fn postpone(self, now: Instant) -> Option<SecretString> {
         let present = self.present?;
         let mut scopes = self.source.scopes();
@@ -176,7 +178,7 @@ impl Flight<'_> {
         Some(present)
     }
 
-    /// Takes in the token that was issued, for a request that was sent at `requested_at`.
+    /// Stores the issued token. `requested_at` is when its request was sent.
     pub fn land(self, issued: AccessToken, requested_at: Instant) -> SecretString {
         let lifetime = issued.lifetime.min(MAX_LIFETIME);
         let token = Token {
@@ -188,7 +190,7 @@ impl Flight<'_> {
         let mut scopes = self.source.scopes();
         if scopes.len() >= SWEPT_FROM {
             let now = requested_at;
-            // One that waits for a flight has the lock of the flight.
+            // A check that waits for a flight shares the lock of that flight.
             scopes.retain(|_, place| {
                 Arc::strong_count(&place.flight) > 1
                     || place
@@ -228,11 +230,11 @@ mod tests {
         }
     }
 
-    /// Checks of a platform that need a token.
+    /// A platform's checks that need a token.
     struct Checks {
         source: TokenSource,
         began: Instant,
-        /// Number of tokens that were requested.
+        /// Number of requested tokens.
         requests: AtomicU32,
     }
 
@@ -245,7 +247,7 @@ mod tests {
             }
         }
 
-        /// The token of a check so long after the beginning.
+        /// Returns the token of a check `after` this time since the beginning.
         async fn token(&self, secret: &SecretString, after: Duration) -> String {
             self.token_of(credential(secret), after).await
         }
@@ -255,7 +257,7 @@ mod tests {
             match self.source.find(credential, now).await {
                 Found::Valid(token) => token.expose_secret().to_owned(),
                 Found::Flight(flight) => {
-                    // The request is under way, and other checks go on.
+                    // The request is in flight, and other checks continue.
                     tokio::task::yield_now().await;
                     let number = self.requests.fetch_add(1, Ordering::Relaxed);
                     let token = flight.land(issued(&format!("token {number}")), now);
@@ -264,7 +266,7 @@ mod tests {
             }
         }
 
-        /// The tokens of many checks at once, in order.
+        /// Returns the tokens of many concurrent checks, in order.
         async fn tokens(&self, secret: &SecretString, after: Duration) -> Vec<String> {
             let mut all = join_all((0..50).map(|_| self.token(secret, after))).await;
             all.sort_unstable();
@@ -286,7 +288,7 @@ mod tests {
             checks.tokens(&secret, Duration::ZERO).await,
             ["token 0"; 50]
         );
-        // One of them renews it, and the others use it in the meantime.
+        // One of them renews the token, and the others use the old one meanwhile.
         let renewed = checks.tokens(&secret, HOUR * 4 / 5).await;
         assert_eq!(renewed[..49], ["token 0"; 49]);
         assert_eq!(renewed[49], "token 1");
@@ -350,7 +352,7 @@ mod tests {
                 assert_eq!(token, format!("token {number}"), "{environment:?}");
             }
         }
-        // What one environment refuses is valid in the other.
+        // A token refused in one environment is valid in the other.
         let refused = SecretString::from("token 0");
         let sandbox = scope([1; 16], Environment::Sandbox);
         checks.source.discard(sandbox, &refused);

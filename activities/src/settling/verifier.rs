@@ -1,4 +1,4 @@
-//! The stores that this process verifies purchases with, and the limits of requests to them.
+//! The stores with which this process verifies purchases, and the limits of requests to them.
 
 use crate::settling::claim_refusals::ClaimRefusals;
 use crate::settling::store_rate::StoreRate;
@@ -6,7 +6,7 @@ use crate::settling::tokens::TokenSource;
 use protocols::stores::Stores;
 use tokio::sync::Semaphore;
 
-/// Maximum number of concurrent requests to stores, so that a store that does not answer leaves activity slots for
+/// Maximum number of concurrent requests to stores, so that a store that does not respond leaves activity slots for
 /// others.
 const MAX_IN_FLIGHT: usize = 20;
 
@@ -18,7 +18,7 @@ pub struct Verifier {
     pub(crate) rate: StoreRate,
     /// The access tokens of the platforms.
     pub(crate) tokens: TokenSource,
-    /// The bound on refused claims of one purchase.
+    /// The limit of refused claims of one purchase.
     pub(crate) claim_refusals: ClaimRefusals,
     /// Limits the number of concurrent requests.
     pub(crate) in_flight: Semaphore,

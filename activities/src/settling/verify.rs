@@ -1,7 +1,7 @@
-//! `verify`: queries the store about a purchase, once.
+//! `verify`: queries the store about a purchase once.
 //!
-//! When the store does not answer, the activity returns the time of the next query instead of waiting: the workflow
-//! sleeps until then and handles signals in the meantime. No description of a failure, in a log or in the Temporal UI,
+//! If the store does not respond, the activity returns the time of the next query instead of waiting; the workflow
+//! sleeps until then and handles signals meanwhile. No description of a failure, in a log or in the Temporal UI,
 //! contains a secret, a user id or a URL.
 
 use crate::dependencies::Context;
@@ -14,14 +14,14 @@ use std::time::Duration;
 use storage::{Error, StoreQuery, Unanswered};
 use workflows::activities::Verified;
 
-/// The wait after the first failure; it doubles with each further one.
+/// The wait after the first failure, which doubles with each further one.
 const FIRST_RETRY: Duration = Duration::from_secs(2);
-/// Maximum wait between two queries, before it is spread.
+/// Maximum wait between two queries, before jitter is applied.
 const MAX_RETRY_WAIT: Duration = MINUTE;
 /// Mean wait before a query that got no permit is repeated.
 const NO_PERMIT_RETRY: Duration = Duration::from_secs(4);
 
-/// Queries the store once; returns the verification, or the time of the next query.
+/// Queries the store once. Returns the verification, or the time of the next query.
 pub async fn verify(context: &Context, key: CollapseKey) -> Result<Verified, Error> {
     let span = Settling::find(&context.store, key)
         .await
@@ -70,10 +70,10 @@ impl Query<'_> {
         count(label);
         tracing::info!(collapse_key = %self.key, platform.id = %platform, answer = label, "queried the store about a purchase");
         match answer {
-            // An answer without a customer removes none: a store may hide the account for a while, and the purchase must
-            // not lose its owner. Only an answer that names another customer replaces the stored one.
+            // An answer without a customer does not remove the stored one: a store may hide the account for a while,
+            // and the purchase must not lose its owner. Only an answer that names another customer replaces it.
             Answer::Verification(verification) => self.answered(verification).await,
-            // The run learns only that the store answered.
+            // The run only learns that the store answered.
             Answer::Named(verification, CustomerName(name)) => {
                 self.context
                     .store
@@ -86,12 +86,13 @@ impl Query<'_> {
         }
     }
 
-    /// Sends the query and returns the store's answer. `None`: no request was sent, since this process sends too many.
+    /// Sends the query. Returns the store's answer, or `None` if no request was sent because this process sends too
+    /// many.
     async fn attempt(&self) -> Result<Option<Answer>, Error> {
         query::send(self.context, self.store, &query::subject(self.known)).await
     }
 
-    /// Returns the verification. Where the platform's setting says so, a purchase that the store does not know is
+    /// Returns the verification. If the platform's setting allows it, a purchase that the store does not know is
     /// believed.
     async fn answered(&self, verification: Verification) -> Result<Verified, Error> {
         let verification = match (verification, self.known.unknown_receipts) {
@@ -106,8 +107,8 @@ impl Query<'_> {
         Ok(verified(verification))
     }
 
-    /// The store refused the credentials: they are not used again. If others were set in the meantime, queries
-    /// again.
+    /// Records that the store refused the credentials, so that they are not used again. If others were set in the
+    /// meantime, queries again.
     async fn refuse_secret(&self) -> Result<Verified, Error> {
         let (store, platform) = (&self.context.store, self.known.platform_id);
         if store.refuse_secret(self.known).await? {
@@ -123,8 +124,8 @@ impl Query<'_> {
         Ok(verified(Verification::Unverifiable))
     }
 
-    /// Counts the failure. Another query follows, until `give_up_after` has passed since the first failure: then the
-    /// settling goes on without the store.
+    /// Counts the failure. Further queries follow until `give_up_after` has passed since the first failure; then the
+    /// settling continues without the store.
     async fn record_failure(&self, retry: &Retry) -> Result<Verified, Error> {
         let store = &self.context.store;
         if retry.is_strange {
@@ -164,8 +165,8 @@ impl Query<'_> {
     }
 
     /// Schedules the next query and returns its time. The purchase's run waits for it; if that run is lost, the sweep
-    /// starts another. If a recheck was requested in the meantime, the next query is soon, since settings may have
-    /// changed.
+    /// starts another one. If a recheck was requested in the meantime, the next query follows soon, since settings may
+    /// have changed.
     async fn later(&self, wait: Duration, why: &str) -> Result<Verified, Error> {
         let (store, settling) = (&self.context.store, self.known.settling);
         let (next_query_in, why) = if store.schedule_query(self.key, settling, wait).await? {
@@ -188,14 +189,15 @@ impl Query<'_> {
     }
 }
 
-/// Since when and how often the store did not answer about a purchase.
+/// How long and how often the store has not answered about a purchase.
 #[derive(Debug, Clone, Copy)]
 struct Outage {
     unanswered: Unanswered,
     now: Timestamp,
 }
 
-/// How long until the next query; `None` when `give_up_after` has passed. The last query is exactly at its end.
+/// Returns how long until the next query; `None` if `give_up_after` has passed. The last query is made exactly at its
+/// end.
 fn next_query_in(
     outage: Outage,
     give_up_after: Duration,
@@ -206,11 +208,11 @@ fn next_query_in(
     let doublings =
         u32::try_from(outage.unanswered.attempts.saturating_sub(1).clamp(0, 10)).unwrap_or(0);
     let wait = spread((FIRST_RETRY * (1 << doublings)).min(MAX_RETRY_WAIT), jitter);
-    // A random time after the `Retry-After`, so that the queries of all purchases do not arrive together.
+    // A random time is added to the `Retry-After`, so that the queries of all purchases do not arrive at once.
     let retry_after = retry_after.map_or(Duration::ZERO, |retry_after| {
         retry_after.saturating_add(wait / 4)
     });
-    // Whole milliseconds, as the workflow's timer has them: it must not end before the time that storage knows.
+    // Whole milliseconds, like the workflow's timer, which must not fire before the time in storage.
     (!left.is_zero()).then(|| duration(millis(wait.max(retry_after).min(left)).max(1)))
 }
 
@@ -222,7 +224,7 @@ const fn verified(verification: Verification) -> Verified {
     }
 }
 
-/// Spreads a wait by up to 50 % either way, to whole milliseconds. `jitter` is from 0 to 1.
+/// Applies jitter of up to 50 % either way to a wait, rounded to whole milliseconds. `jitter` is from 0 to 1.
 fn spread(wait: Duration, jitter: f64) -> Duration {
     duration(millis(wait.mul_f64(0.5 + jitter.clamp(0.0, 1.0))))
 }

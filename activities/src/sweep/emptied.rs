@@ -1,9 +1,9 @@
-//! Whether Temporal was emptied: it does not know the run of the sweep's workflow that swept last. Then it has lost all
-//! other runs, too: the sweep no longer waits for windows that had ended, and the dispatchers signal again what is
-//! open.
+//! Detects that Temporal lost its data: it does not know the last run of the sweep's workflow. Then it has also lost
+//! all other runs. The sweep therefore no longer waits for windows that had ended, and the dispatchers signal all open
+//! purchases again.
 //!
-//! A closed run is known for as long as the namespace keeps it. If no worker ran for longer, this detects a false loss
-//! and repeats signals, which is harmless.
+//! Temporal knows a closed run for as long as the namespace retains it. If no worker has run for longer, this detects a
+//! loss that did not happen and repeats signals, which is harmless.
 
 use crate::dependencies::Context;
 use crate::failure::Failed;
@@ -11,7 +11,8 @@ use storage::{Error, Store};
 use workflows::activities::Swept;
 use workflows::contract;
 
-/// Notes which run sweeps, and whether Temporal lost the one before it. While that is not known, the next sweep checks.
+/// Records which run sweeps, and whether Temporal lost the previous one. While that is not known, the next sweep checks
+/// again.
 pub async fn check(context: &Context, run_id: &str) -> Result<Swept, Failed> {
     let store = &context.store;
     match store.sweep_run().await? {

@@ -1,5 +1,5 @@
-//! Erasing customers: takes the remaining steps, and requests destinations to delete the users. The sweep does both, so
-//! that an erasure continues after a kill; each step and each response is recorded before the next.
+//! Erases customers: takes the remaining steps, and requests destinations to delete the users. The sweep does both, so
+//! that an erasure continues after a crash; each step and each response is recorded before the next.
 
 use crate::dependencies::Context;
 use crate::failure::Failed;
@@ -17,10 +17,10 @@ use workflows::activities::Swept;
 const ROWS: i64 = 200;
 /// Time limit of one request to a destination.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
-/// Maximum number of requests about one user at once.
+/// Maximum number of concurrent requests about one user.
 const MAX_CONCURRENT: usize = 16;
 
-/// Takes the next steps of pending erasures until `until`.
+/// Executes the next steps of pending erasures until `until`.
 pub async fn carry_on(context: &Context, until: Instant) -> Result<Swept, Failed> {
     while context.store.continue_erasure(ROWS).await? {
         if Instant::now() > until {
@@ -33,7 +33,7 @@ pub async fn carry_on(context: &Context, until: Instant) -> Result<Swept, Failed
     Ok(Swept::default())
 }
 
-/// Asks the destinations whose turn it is, all at once: none waits for another one's answer.
+/// Requests the due deletions from all destinations at once, so that none waits for another one's response.
 pub async fn request_deletions(context: &Context) -> Result<Swept, Failed> {
     let due = context.store.due_deletions().await?;
     let results = join_all(due.iter().map(|due| request_all(context, due))).await;
@@ -41,7 +41,7 @@ pub async fn request_deletions(context: &Context) -> Result<Swept, Failed> {
     Ok(Swept::default())
 }
 
-/// Asks all destinations to delete a user, and notes the results.
+/// Requests all destinations to delete a user, and records the results.
 async fn request_all(context: &Context, due: &DeletionRequest) -> Result<(), Error> {
     let mut requests = Vec::with_capacity(due.destinations.len());
     for id in &due.destinations {
@@ -57,7 +57,7 @@ async fn request_all(context: &Context, due: &DeletionRequest) -> Result<(), Err
         .await
 }
 
-/// Asks one destination. A request that is repeated after a kill deletes nothing more.
+/// Requests one destination to delete the users. A request repeated after a crash deletes nothing more.
 async fn request_deletion(
     context: &Context,
     id: DestinationId,

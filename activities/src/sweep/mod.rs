@@ -1,11 +1,13 @@
-//! `sweep`: finds work whose signal was lost, signals its runs, and starts those that do not exist. So every workflow can
-//! be rebuilt from the database alone. It also does what is done by time alone: it expires, ends and removes.
+//! `sweep`: finds work whose signal was lost, signals its runs, and starts those that do not exist, so that every
+//! workflow can be rebuilt from the database alone. It also does what only depends on time: it expires, ends and
+//! removes records.
 //!
-//! It has [`parts`]. The wakes of overdue purchases always come first; each of the others is first of the rest in turn.
+//! It has [`parts`]. The wakes of overdue purchases always come first; the other parts take turns at coming next.
 //!
-//! A run sends heartbeats, and ends when it is cancelled or takes too long; what is in progress then is abandoned. If
-//! Temporal takes a run that goes on for lost, two sweep at once for that time at most. That is harmless: signals that
-//! wake a run may be repeated, and every write of a sweep is conditional on what it changes.
+//! A run sends heartbeats, and ends when it is cancelled or takes too long; work in progress is then abandoned. If
+//! Temporal considers a run lost that is still working, two sweeps run at once for at most that time. That is harmless,
+//! since signals that wake a run may be repeated and every write of a sweep is conditional on the state that it
+//! changes.
 
 pub mod emptied;
 pub mod erasure;
@@ -28,7 +30,7 @@ use tokio::time::{Instant, timeout};
 use workflows::activities::Swept;
 use workflows::options::SWEEP_BUDGET;
 
-/// The alarm about a part whose failures may pass and do not; the log has the causes.
+/// Returns the alarm about a part whose temporary failures continue; the log contains the causes.
 fn failing(part: &str) -> String {
     format!(
         "the part `{part}` of the sweep keeps failing or takes too long; the others go on. The log of the workers says \
@@ -42,15 +44,15 @@ const WAKES: Part<Context> = Part {
     budget: seconds(16),
     run: |c, until| wakes::wake_overdue(c, until).boxed(),
 };
-/// What was stored before the clock was set back. A sweep that did not make all of it due has not finished: the time of its
-/// end would hide that the clock was set back.
+/// Makes due what was stored before the clock was set back. A sweep that cannot make all of it due does not count as
+/// finished, because the time of its end would hide that the clock was set back.
 const SET_BACK: Part<Context> = Part {
     budget: seconds(6),
     ..part("set_back", |context, _| {
         upkeep::make_stored_ahead_due(context).boxed()
     })
 };
-/// The other parts. None has a budget beyond what [`emptied`], [`WAKES`] and [`SET_BACK`] leave of [`TURNS`].
+/// The other parts. No budget exceeds the time that [`emptied`], [`WAKES`] and [`SET_BACK`] leave of [`TURNS`].
 const PARTS: [Part<Context>; 15] = [
     part("late", |context, _| upkeep::start_late(context).boxed()),
     part("streams", |context, _| {
@@ -100,13 +102,13 @@ const PARTS: [Part<Context>; 15] = [
         })
     },
 ];
-/// When the last turn has ended: the rest of [`SWEEP_BUDGET`] is for noting the end.
+/// When the last turn must end. The rest of [`SWEEP_BUDGET`] is for recording the end.
 const TURNS: Duration = seconds(24);
 
 /// Time between two heartbeats to Temporal.
 const HEARTBEAT_INTERVAL: Duration = seconds(3);
 
-/// Whether Temporal was emptied, which decides what the wakes wait for.
+/// Returns the part that detects whether Temporal lost its data, which determines what the wakes wait for.
 const fn emptied<'c>() -> Part<(&'c Context, &'c str)> {
     let run: parts::Run<(&'c Context, &'c str)> =
         |(context, run_id), _| emptied::check(context, run_id).boxed();
@@ -134,7 +136,8 @@ const fn seconds(number: u64) -> Duration {
 /// Sweeps for this run of the workflow within [`SWEEP_BUDGET`], and stores the time of the end.
 ///
 /// # Errors
-/// The wakes or what the clock requires failed, the end was not stored, or the time is over: Temporal runs the activity again.
+/// The wakes or the changes after a clock was set back failed, the end was not stored, or the time is exhausted:
+/// Temporal runs the activity again.
 pub async fn sweep_in_time(context: &Context, run_id: &str, round: u32) -> Result<Swept, Failed> {
     let sweeping = async {
         if fault::is_planted("sweep.hang") {
@@ -148,7 +151,8 @@ pub async fn sweep_in_time(context: &Context, run_id: &str, round: u32) -> Resul
     timeout(SWEEP_BUDGET, sweeping).await.unwrap_or_else(late)
 }
 
-/// Sends heartbeats to Temporal until the activity is cancelled: Temporal takes it for lost, or the worker stops.
+/// Sends heartbeats to Temporal until the activity is cancelled, because Temporal considers it lost or the worker
+/// stops.
 pub async fn send_heartbeats(ctx: &ActivityContext, mut heartbeats: Heartbeats<'_>) -> Failed {
     loop {
         heartbeats.send().await;
@@ -159,11 +163,11 @@ pub async fn send_heartbeats(ctx: &ActivityContext, mut heartbeats: Heartbeats<'
     }
 }
 
-/// Wakes what is overdue, then lets the other parts take their turns. Only with its wakes, and with what the clock
-/// requires, a sweep has finished.
+/// Wakes overdue purchases, then gives the other parts their turns. A sweep counts as finished only if its wakes and
+/// the changes after a clock was set back succeeded.
 async fn sweep(context: &Context, run_id: &str, round: u32) -> Result<Swept, Failed> {
     let deadline = Instant::now() + TURNS;
-    // What it fails to find, the next sweep does.
+    // If this check fails, the next sweep repeats it.
     drop(emptied().take(&(context, run_id)).await);
     let woken = WAKES.take(context).await;
     note(context, WAKES.name, &woken).await;
@@ -180,7 +184,8 @@ async fn sweep(context: &Context, run_id: &str, round: u32) -> Result<Swept, Fai
     })
 }
 
-/// Notes how the turn of a part ended: what cannot pass is an alarm at once, and so is what does not pass.
+/// Records how the turn of a part ended. A permanent failure raises an alarm at once, repeated temporary failures after
+/// a while.
 async fn note(context: &Context, part: &'static str, taken: &Result<Swept, Failed>) {
     match taken {
         Err(Failed::Storage(error)) if !matches!(error, Error::Unavailable(_)) => {

@@ -1,5 +1,5 @@
-//! The parts of a sweep. Each has its own turn and time: a part that fails or takes too long ends alone, and stops no
-//! other. Its next turn finds unfinished work in the database.
+//! The parts of a sweep. Each has its own turn and time: a part that fails or takes too long ends alone and stops no
+//! other. Its next turn finds the unfinished work in the database.
 
 use crate::failure::Failed;
 use futures::future::BoxFuture;
@@ -10,32 +10,33 @@ use storage::{Error, fault};
 use tokio::time::{Instant, timeout};
 use workflows::activities::Swept;
 
-/// Time until Temporal runs a sweep again that did not finish.
+/// Time until Temporal repeats an unfinished sweep.
 pub const RETRY: Duration = Duration::from_secs(1);
 
 /// A part of the sweep, which needs a context.
 pub struct Part<C> {
     /// Name of the part in logs.
     pub name: &'static str,
-    /// How long it may begin further steps.
+    /// How long the part may begin further steps.
     pub steps: Duration,
-    /// After this time it is abandoned.
+    /// Time after which the part is abandoned.
     pub budget: Duration,
     pub run: Run<C>,
 }
 
-/// The function of a part, with the time after which it begins no step.
+/// The function of a part. Its second argument is the time after which it begins no step.
 pub type Run<C> = for<'c> fn(&'c C, Instant) -> BoxFuture<'c, Result<Swept, Failed>>;
 
-/// Number of failures of a part in a row, in one process, that are worth an alarm although each may pass.
+/// Number of consecutive temporary failures of a part, in one process, that raises an alarm.
 const IN_A_ROW: u32 = 3;
 
-/// The parts that failed when they had their last turn in this process, each with the number of failures in a row.
+/// The parts that failed in their last turn in this process, each with the number of consecutive failures.
 #[derive(Debug, Default)]
 pub struct Streaks(Mutex<BTreeMap<&'static str, u32>>);
 
 impl Streaks {
-    /// Notes how a turn of a part ended; returns whether that is worth an alarm: each third failure of a series is one.
+    /// Records how a turn of a part ended. Returns whether to raise an alarm, which every third consecutive failure
+    /// does.
     pub fn note(&self, part: &'static str, taken: &Result<Swept, Failed>) -> bool {
         let mut streaks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Err(failed) = taken else {
@@ -49,10 +50,10 @@ impl Streaks {
 }
 
 impl<C> Part<C> {
-    /// Takes its turn.
+    /// Gives the part its turn.
     ///
     /// # Errors
-    /// It failed or took too long, which is logged.
+    /// The part failed or took too long, which is logged.
     pub async fn take(&self, context: &C) -> Result<Swept, Failed> {
         let until = Instant::now() + self.steps;
         let too_long = |_| {
@@ -88,8 +89,9 @@ impl<C> Part<C> {
     }
 }
 
-/// Lets the parts take their turns, in each round another one first. A part has no turn if its budget exceeds the time
-/// until the deadline: it is among the first in a later round. Returns what they did, and how the turn of each ended.
+/// Gives the parts their turns, beginning with another one in each round. A part gets no turn if its budget exceeds the
+/// time until the deadline; in a later round it is among the first. Returns the sum of their results, and how the turn
+/// of each ended.
 pub async fn take_turns<C>(
     parts: &[Part<C>],
     round: u32,
@@ -120,7 +122,7 @@ pub async fn take_turns<C>(
     (swept, turns)
 }
 
-/// Repeats a step, which returns the number of what it did, until nothing is left or the time is over.
+/// Repeats a step, which returns the number of items that it changed, until nothing is left or the time is exhausted.
 ///
 /// # Errors
 /// The step failed.
@@ -150,7 +152,7 @@ mod tests {
     const HOUR: Duration = Duration::from_secs(3600);
     const SHORT: Duration = Duration::from_millis(50);
 
-    /// The parts that had a turn, in order.
+    /// Records the parts that had a turn, in order.
     #[derive(Default)]
     struct Log(Mutex<Vec<&'static str>>);
 

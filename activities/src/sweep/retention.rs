@@ -1,5 +1,5 @@
-//! Retention: each sweep removes old bodies and attempts for a bounded time, a bounded number of the stored responses to
-//! bulk redelivery requests, and the signs of life of processes that crashed.
+//! Retention: in limited time, each sweep removes old bodies and attempts, a limited number of the stored responses to
+//! bulk redelivery requests, and the heartbeats of processes that crashed.
 
 use super::parts::repeat;
 use crate::dependencies::Context;
@@ -10,15 +10,16 @@ use storage::{Error, Store};
 use tokio::time::Instant;
 use workflows::activities::Swept;
 
-/// Maximum number of rows of each table that one call removes bodies or attempts of, or of events checks.
+/// Maximum number of rows of each table from which one call removes bodies or attempts; for events, the maximum number
+/// of rows that it checks.
 const MAX_ROWS: i64 = 1000;
-/// How long counts are stored: they are for charts.
+/// How long counts for charts are stored.
 const COUNTS: Duration = Duration::from_secs(8 * 24 * 3600);
-/// How long they are stored by minute; then by hour.
+/// How long counts are stored by minute; afterwards, by hour.
 const MINUTES: Duration = Duration::from_secs(24 * 3600);
 
-/// Removes bodies and attempts, and events of devices, that are older than the retention, if there is one. It goes on
-/// while there are some and time is left, so that it keeps up with any number of notifications per day.
+/// Removes bodies, attempts and device events that are older than the retention, if there is one. Continues while some
+/// are left and the time is not exhausted, so that it keeps up with any number of notifications per day.
 pub async fn prune(context: &Context, until: Instant) -> Result<Swept, Failed> {
     if let Some(retention) = context.retention {
         repeat(until, || remove(&context.store, retention)).await?;
@@ -34,14 +35,14 @@ async fn remove(store: &Store, retention: Duration) -> Result<usize, Error> {
     Ok(pruned)
 }
 
-/// Removes the responses to bulk redelivery requests of more than a week ago, and signs of life that were not renewed.
+/// Removes the responses to bulk redelivery requests after a week, and heartbeats of processes that were not renewed.
 pub async fn forget_pages(context: &Context) -> Result<Swept, Failed> {
     context.store.forget_processes().await?;
     context.store.forget_pages(MAX_ROWS).await?;
     Ok(Swept::default())
 }
 
-/// Removes old counts and rolls up those of a day ago, in short transactions.
+/// Removes old counts and aggregates those older than a day by hour, in short transactions.
 pub async fn tidy_counts(context: &Context, until: Instant) -> Result<Swept, Failed> {
     let store = &context.store;
     let now = store.now().await?;

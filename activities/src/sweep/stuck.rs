@@ -1,6 +1,6 @@
-//! Ends runs of purchases that make no progress: the sweep woke them several times, and their workflow task fails again
-//! and again, so that no signal reaches them. The sweep starts another run from the database, which has all that such a
-//! run knew, except signals of admins. A run that has some is kept, and people decide.
+//! Ends runs of purchases that make no progress: the sweep woke them several times, but their workflow task keeps
+//! failing, so that no signal reaches them. The sweep starts another run from the database, which contains everything
+//! that such a run knew, except signals of admins. A run with such signals is not ended; people must decide.
 
 use crate::engine::{Engine, Stuck};
 use domain::CollapseKey;
@@ -10,15 +10,15 @@ use storage::Store;
 use tokio::time::Instant;
 
 const MAX_CONCURRENT: usize = 8;
-// The details of the alarms. They name no purchase, so that there is one such alarm, which is counted.
+// The details of the alarms. They name no purchase, so that there is a single such alarm, which is counted.
 const TERMINATED: &str = "the run of a purchase made no progress because its workflow task kept failing; it was ended \
      and a new run was started; the log and the Temporal UI name the purchase";
 const HAS_SIGNALS: &str = "the run of a purchase makes no progress because its workflow task keeps failing; it was \
      not ended, because it holds signals from admins that may not have been executed; the log and the Temporal UI \
      name the purchase. Fix the cause, or terminate the run and send the signals again";
 
-/// Ends those of the runs of these purchases that are stuck, and raises an alarm for each. After `budget` no further run is
-/// examined; one that is being ended is not abandoned before its alarm.
+/// Ends the stuck ones of these purchases' runs, and raises an alarm for each. After `budget`, no further run is
+/// checked; if a run is already being ended, its alarm is still raised.
 pub async fn end(store: &Store, engine: &Engine, keys: Vec<CollapseKey>, budget: Duration) {
     let began = Instant::now();
     let in_time =

@@ -1,4 +1,4 @@
-//! The parts of the sweep that signal runs other than those of purchases, and those that expire and end old records.
+//! The parts of the sweep that signal other runs than those of purchases, and those that expire and end old records.
 
 use super::parts::repeat;
 use crate::dependencies::Context;
@@ -43,7 +43,7 @@ pub async fn start_late(context: &Context) -> Result<Swept, Failed> {
     })
 }
 
-/// Signals the runs of destinations, starting those that do not exist.
+/// Signals the runs of destinations, and starts those that do not exist.
 fn signal_destinations(
     engine: &Engine,
     found: &[DestinationId],
@@ -57,7 +57,7 @@ fn signal_destinations(
     }
 }
 
-/// Starts the streams of destinations with pending events of devices, where none is open.
+/// Starts the streams of destinations with pending device events, if no run is open.
 pub async fn start_streams(context: &Context) -> Result<Swept, Failed> {
     context
         .store
@@ -68,7 +68,7 @@ pub async fn start_streams(context: &Context) -> Result<Swept, Failed> {
     Ok(Swept::default())
 }
 
-/// Starts the verification of the claims of platforms where some are due, and removes refused ones.
+/// Starts the verification of claims for platforms on which some are due, and removes refused claims.
 pub async fn start_claims(context: &Context) -> Result<Swept, Failed> {
     let due = context.store.platforms_with_due_claims().await?;
     due.into_iter()
@@ -77,8 +77,8 @@ pub async fn start_claims(context: &Context) -> Result<Swept, Failed> {
     Ok(Swept::default())
 }
 
-/// Schedules rechecks of the purchases that a change of settings affects. If there are some, the next sweep wakes the
-/// first of them at once.
+/// Schedules rechecks of the purchases that a change of settings affects. If there are any, the next sweep follows at
+/// once and wakes the first of them.
 pub async fn schedule_rechecks(context: &Context) -> Result<Swept, Failed> {
     let scanned = context.store.continue_rechecks(MAX_SCANNED).await?;
     if scanned > 0 {
@@ -93,11 +93,11 @@ pub async fn schedule_rechecks(context: &Context) -> Result<Swept, Failed> {
     })
 }
 
-/// Announces the purchases of large transfers. If there are some, the next sweep wakes the first of them at once. A transfer
-/// that cannot be announced keeps no other one waiting but those of its two users.
+/// Announces the purchases of large transfers. If there are any, the next sweep follows at once and wakes the first of
+/// them. A transfer that cannot be announced delays only other transfers of its two users.
 ///
 /// # Errors
-/// Nothing was announced, for a reason that may pass.
+/// Nothing was announced, for a temporary reason.
 pub async fn announce_transfers(context: &Context, until: Instant) -> Result<Swept, Failed> {
     let (number, failed) = announce_all(until, || context.store.announce_transfers()).await?;
     if number > 0 {
@@ -124,8 +124,8 @@ pub async fn announce_transfers(context: &Context, until: Instant) -> Result<Swe
     }
 }
 
-/// Repeats rounds of announcements until one announces nothing or the time is over. Returns the number of purchases, and the
-/// transfers that failed.
+/// Repeats rounds of announcements until one announces nothing or the time is exhausted. Returns the number of
+/// purchases, and the transfers that failed.
 async fn announce_all<F>(
     until: Instant,
     mut round: impl FnMut() -> F + Send,
@@ -165,12 +165,12 @@ pub async fn expire_topics(context: &Context) -> Result<Swept, Failed> {
     Ok(Swept::default())
 }
 
-/// Ends the sessions of devices that had no event for half an hour.
+/// Ends device sessions that had no event for half an hour.
 pub async fn end_sessions(context: &Context, until: Instant) -> Result<Swept, Failed> {
     repeat(until, || context.store.end_idle_sessions(SESSIONS_AT_ONCE)).await
 }
 
-/// Reconsiders waiting deliveries after a change of their destination's settings, and ends those that are pending for
+/// Reconsiders waiting deliveries after a change of their destination's settings, and ends pending deliveries to
 /// deleted destinations. The next sweep finds those that are due and signals the runs of their destinations.
 pub async fn reconsider(context: &Context) -> Result<Swept, Failed> {
     let reconsidered = context.store.reconsider_left(MAX_RECONSIDERED).await?;
@@ -187,7 +187,7 @@ pub async fn reconsider(context: &Context) -> Result<Swept, Failed> {
     Ok(Swept::default())
 }
 
-/// Gives up the deliveries that waited too long for the external id of their customer.
+/// Gives up deliveries that waited too long for the external id of their customer.
 pub async fn give_up(context: &Context, until: Instant) -> Result<Swept, Failed> {
     repeat(until, || async {
         let number = context.store.give_up_unnamed(ABANDONED_AT_ONCE).await?;

@@ -1,8 +1,9 @@
-//! Wakes overdue purchases, step by step: the first part of each sweep, before anything else is read.
+//! Wakes overdue purchases, step by step. This is the first part of each sweep, before anything else is read.
 //!
-//! Purchases are woken in steps of a second. In each step come those that a person waits for, then those whose window
-//! was missed, then changes of settings and the calendar, which may use four fifths of the rate at which a store may be
-//! queried by all workers: the rest is left to windows that end. A sweep that finds many missed windows raises an alarm.
+//! A step takes about a second. Each step first wakes purchases that a person waits for, then those whose window was
+//! missed, then those that a change of settings or a scheduled wake concerns. The last group may use four fifths of the
+//! rate at which all workers together may query a store; the rest is for windows that end. A sweep that finds many
+//! missed windows raises an alarm.
 
 use super::parts::RETRY;
 use super::stuck;
@@ -20,30 +21,31 @@ use workflows::activities::Swept;
 use workflows::signal::Signal;
 
 const STEP: Duration = Duration::from_secs(1);
-/// The times that a step may count as, whatever it took.
+/// Bounds of the time for which a step counts, whatever time it took.
 const STEP_BOUNDS: std::ops::RangeInclusive<Duration> = STEP..=Duration::from_secs(3);
-/// The part of the rate of queries that changes of settings and the calendar may use.
+/// The part of the query rate that changes of settings and scheduled wakes may use.
 const SHARE: f64 = 0.8;
-/// Maximum number of purchases in each category of a step that has no other limit, which limits the rate of signals.
+/// Maximum number of purchases in each category of a step that has no other limit, so that the rate of signals is
+/// limited.
 const OTHERS: i64 = 50;
-/// Number of missed windows in one sweep that is worth an alarm.
+/// Number of missed windows in one sweep that raises an alarm.
 const MANY_MISSED: usize = 50;
-/// Number of purchases that a step found and did not wake, from which on it must have woken a tenth as many.
+/// If a step leaves this many found purchases without a wake, the sweep must have woken at least a tenth as many.
 const MANY_LEFT: usize = 50;
-/// The alarm. It names no number, so that there is one such alarm, which is counted.
+/// The alarm. It names no number, so that there is a single such alarm, which is counted.
 const MISSED: &str = "many windows ended, but their purchases were not settled: Temporal lost runs, or Temporal or \
      the workers are too slow; the sweep wakes these purchases, at most 50 per second. If this continues, check \
      Temporal and the workers";
-/// The number of a platform's purchases that were woken, or whose query that was put off is due, and that did not settle
-/// yet, as the time in which so many are woken.
+/// Maximum number of a platform's purchases in progress, as the time in which that many are woken. In progress are
+/// purchases that were woken, or whose postponed query is due, and that have not settled yet.
 const IN_PROGRESS: Duration = Duration::from_secs(10);
 const MAX_CONCURRENT: usize = 8;
-/// Time after which no further run is examined that may make no progress: the next sweep goes on.
+/// Time after which no further run is checked for progress; the next sweep continues.
 const EXAMINE_BUDGET: Duration = Duration::from_secs(2);
-/// How long the signals of a step are sent at least, however long the reading took.
+/// Minimum time for sending the signals of a step, however long reading took.
 const SENDING: Duration = Duration::from_secs(3);
 
-/// Wakes what is overdue, step by step.
+/// Wakes overdue purchases, step by step.
 pub async fn wake_overdue(context: &Context, until: Instant) -> Result<Swept, Failed> {
     let (began, mut swept) = (Instant::now(), Swept::default());
     let per_second =
@@ -76,10 +78,12 @@ pub async fn wake_overdue(context: &Context, until: Instant) -> Result<Swept, Fa
     }
 }
 
-/// What a sweep woke, of which one step left so many that it had found.
+/// Returns `swept`, unless the sweep made too little progress. `left` is the largest number of purchases that one step
+/// found and did not wake.
 ///
 /// # Errors
-/// It found many and woke few of them: Temporal does not accept the signals, or too slowly.
+/// The sweep found many purchases and woke few of them: Temporal does not accept the signals, or accepts them too
+/// slowly.
 fn progress(swept: Swept, left: usize) -> Result<Swept, Failed> {
     if left < MANY_LEFT || swept.woken.saturating_mul(10) >= left {
         return Ok(swept);
@@ -97,7 +101,7 @@ async fn raise_alarm(store: &Store) {
     }
 }
 
-/// Number of workers, whose rates add up; one while Temporal does not answer.
+/// Returns the number of workers, whose rates add up; one while Temporal does not respond.
 async fn workers(engine: &Engine) -> f64 {
     let workers = engine.workers().await.unwrap_or(1).max(1);
     let workers = f64::from(u32::try_from(workers).unwrap_or(u32::MAX));
@@ -105,7 +109,8 @@ async fn workers(engine: &Engine) -> f64 {
     workers
 }
 
-/// The quota of a step after one that took this time, where the stores may be queried so often in a second.
+/// Returns the quota of a step that follows one of duration `took`, if the stores may be queried `per_second` times per
+/// second.
 fn quota(per_second: f64, took: Duration) -> Quota {
     let rate = per_second * SHARE;
     let wakes = |time: Duration| {
@@ -123,8 +128,8 @@ fn quota(per_second: f64, took: Duration) -> Quota {
     }
 }
 
-/// Wakes the found purchases, at last those whose runs did not follow their wakes, which are ended first if they are
-/// stuck. Returns those whose signal Temporal accepted.
+/// Wakes the found purchases. Those whose runs did not follow earlier wakes come last, and their runs are ended first
+/// if they are stuck. Returns the purchases whose signal Temporal accepted.
 async fn wake_all(context: &Context, overdue: &Overdue, until: Instant) -> Vec<Due> {
     let until = until.max(Instant::now() + SENDING);
     let unfollowed: BTreeSet<CollapseKey> = overdue.unfollowed.iter().copied().collect();
@@ -159,7 +164,7 @@ async fn signal_all(
     woken.into_iter().flatten().collect()
 }
 
-/// Signals a purchase's run; returns the purchase if Temporal accepted the signal.
+/// Signals a purchase's run. Returns the purchase if Temporal accepted the signal.
 async fn wake(engine: &Engine, due: Due, read_at: Timestamp) -> Option<Due> {
     metrics::counter!("settle_sweep_findings_total", "why" => due.why.as_str()).increment(1);
     tracing::debug!(collapse_key = %due.collapse_key, why = due.why.as_str(), %read_at, "signals an overdue purchase");

@@ -1,5 +1,5 @@
-//! A bounded queue before the exporter. A span that finds it full is dropped and counted, and so are spans that the
-//! collector does not take: whatever the collector does, no task waits for it.
+//! A bounded queue before the exporter. A span that finds the queue full is dropped and counted, as are spans that the
+//! collector does not accept. Whatever the collector does, no task waits for it.
 
 use metrics::counter;
 use opentelemetry::Context;
@@ -10,16 +10,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-/// The number of spans that wait for the exporter or are on their way to the collector.
+/// The number of spans that wait for the exporter or are being sent to the collector.
 pub type Waiting = Arc<AtomicUsize>;
 
-/// Passes at most `limit` spans on before they are exported.
+/// Passes on at most `limit` spans that are not exported yet.
 #[derive(Debug)]
 pub struct Bounded<P> {
     pub inner: P,
-    /// How many spans are in it.
+    /// Number of spans in the queue.
     pub waiting: Waiting,
-    /// How many may be in it.
+    /// Maximum number of spans in the queue.
     pub limit: usize,
 }
 
@@ -60,7 +60,7 @@ pub struct Counted<E> {
 }
 
 impl<E> Counted<E> {
-    /// Counts the spans that leave the queue.
+    /// Creates an exporter that counts the spans leaving the queue.
     pub const fn new(inner: E, waiting: Waiting) -> Self {
         Self {
             inner,
@@ -69,7 +69,7 @@ impl<E> Counted<E> {
         }
     }
 
-    /// Counts the result of one request, and logs a change.
+    /// Counts the result of one request, and logs when it differs from the previous one.
     fn record(&self, spans: usize, result: &OTelSdkResult) {
         self.waiting.fetch_sub(spans, Ordering::Relaxed);
         match result {

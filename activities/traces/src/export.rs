@@ -1,4 +1,4 @@
-//! The export of spans by OTLP over HTTP, and its configuration by the standard `OTEL_*` variables.
+//! The export of spans by OTLP over HTTP, configured by the standard `OTEL_*` variables.
 
 use crate::bounded::{Bounded, Counted, Waiting};
 use crate::ids::Ids;
@@ -11,7 +11,7 @@ use opentelemetry_sdk::trace::{BatchSpanProcessor, SdkTracer, SdkTracerProvider}
 use std::sync::OnceLock;
 use std::time::Duration;
 
-/// How long the end of the process waits for the collector.
+/// How long the process waits for the collector when it ends.
 const LAST_EXPORT: Duration = Duration::from_secs(2);
 
 struct Exporting {
@@ -21,11 +21,11 @@ struct Exporting {
 
 static EXPORTING: OnceLock<Exporting> = OnceLock::new();
 
-/// Settings of this process's export. The SDK itself reads the sampler, the endpoint, the headers of requests and the
-/// batches from the standard variables.
+/// Settings of this process's export. The SDK itself reads the sampler, the endpoint, the request headers and the batch
+/// sizes from the standard variables.
 #[derive(Debug, Clone)]
 pub struct ExportSettings {
-    /// `service.name`, unless the environment names one.
+    /// `service.name`, unless the environment sets one.
     pub service_name: Option<&'static str>,
     /// `service.instance.id`: an id of this process.
     pub instance: String,
@@ -35,10 +35,10 @@ pub struct ExportSettings {
     pub queue: usize,
 }
 
-/// Starts the export, for the rest of the process. Call it once, in the runtime.
+/// Starts the export, for the rest of the process. Must be called only once, within the runtime.
 ///
 /// # Errors
-/// The endpoint cannot be used, for a reason in the text.
+/// The endpoint cannot be used; the text says why.
 pub fn start(settings: ExportSettings) -> Result<(), String> {
     let sender = Sender::new(settings.timeout).map_err(|error| error.to_string())?;
     let exporter = SpanExporter::builder()
@@ -60,20 +60,20 @@ pub fn start(settings: ExportSettings) -> Result<(), String> {
         })
         .build();
     let tracer = provider.tracer("settle");
-    // A second start in one process, which only tests make, leaves the first one as it is.
+    // A second start in one process, which only tests make, keeps the first export.
     let _ = EXPORTING.set(Exporting { provider, tracer });
     Ok(())
 }
 
-/// Exports what waits, for two seconds at most, and ends the export.
+/// Exports the waiting spans within two seconds, and ends the export.
 pub fn stop() {
     if let Some(exporting) = EXPORTING.get() {
-        // What the collector does not take now is lost, and counted.
+        // Spans that the collector does not accept now are lost, and counted.
         let _ = exporting.provider.shutdown_with_timeout(LAST_EXPORT);
     }
 }
 
-/// The tracer; `None` while nothing is exported.
+/// Returns the tracer; `None` while nothing is exported.
 pub fn tracer() -> Option<&'static SdkTracer> {
     EXPORTING.get().map(|exporting| &exporting.tracer)
 }

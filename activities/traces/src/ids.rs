@@ -1,4 +1,4 @@
-//! The ids of spans: random ones, except that of a span whose id is known before it begins.
+//! The ids of spans: random, except for spans whose id is determined before they begin.
 
 use opentelemetry::trace::{SpanId, TraceId};
 use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator};
@@ -21,7 +21,7 @@ impl IdGenerator for Ids {
     }
 }
 
-/// Begins a span with this id: the next one that `begin` begins on this thread has it.
+/// Begins a span with this id, which is used for the next span that `begin` begins on this thread.
 pub fn with_id<T>(id: SpanId, begin: impl FnOnce() -> T) -> T {
     NEXT.set(Some(id));
     let begun = begin();

@@ -1,4 +1,4 @@
-//! Sends spans to the collector that the operator configured. It uses no proxy of the environment, follows no redirect,
+//! Sends spans to the collector that the operator configured. Uses no proxy from the environment, follows no redirects,
 //! and reads only the beginning of a response.
 
 use async_trait::async_trait;
@@ -7,10 +7,10 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// Maximum length of an answer. That of a collector is some bytes.
+/// Maximum length of a response in bytes. A collector's response is usually a few bytes long.
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
 
-/// Sends requests on the runtime, for the thread of the exporter, which has none.
+/// Sends requests on the runtime, on behalf of the exporter's thread, which has none.
 #[derive(Debug)]
 pub struct Sender {
     client: reqwest::Client,
@@ -18,8 +18,8 @@ pub struct Sender {
 }
 
 impl Sender {
-    /// A sender whose requests take at most this time. Install a `rustls` crypto provider for the process before, and
-    /// call it in the runtime.
+    /// Creates a sender whose requests take at most `timeout`. Must be called within the runtime; the process must have
+    /// installed a `rustls` crypto provider before.
     ///
     /// # Errors
     /// The machine's root certificates cannot be read.

@@ -1,4 +1,4 @@
-//! Spans. While nothing is exported, a span is empty, and beginning, changing and ending it does nothing.
+//! Spans. While nothing is exported, a span is empty, and beginning, changing and ending it has no effect.
 
 use crate::export;
 use crate::ids::with_id;
@@ -18,13 +18,13 @@ pub fn is_on() -> bool {
     export::tracer().is_some()
 }
 
-/// The span of the running task; `None` without one.
+/// Returns the context of the running task's span; `None` without one.
 pub fn current() -> Option<TraceContext> {
     export::tracer()?;
     Context::map_current(|context| local(context.span().span_context()))
 }
 
-/// Sets an attribute of the running task's span. The value is computed only if there is one.
+/// Sets an attribute of the running task's span. The value is computed only if spans are exported.
 pub fn annotate(name: &'static str, value: impl FnOnce() -> String) {
     if is_on() {
         Context::map_current(|context| context.span().set_attribute(KeyValue::new(name, value())));
@@ -38,14 +38,14 @@ pub fn fail_current(class: &'static str) {
     }
 }
 
-/// A span that began before its process knew of it, with an id that other processes know already.
+/// A span that began before its process knew of it, under an id that other processes already know.
 #[derive(Debug, Clone, Copy)]
 pub struct Begun {
     pub context: TraceContext,
     pub at: Timestamp,
 }
 
-/// A span. It ends when it is dropped.
+/// A span. Dropping it ends the span.
 #[derive(Debug)]
 pub struct Span(Option<Context>);
 
@@ -54,7 +54,7 @@ impl Span {
         Self(None)
     }
 
-    /// Begins a span below that of the running task, or a trace without one.
+    /// Begins a span as a child of the running task's span; without one, begins a new trace.
     pub fn child(name: &'static str, kind: SpanKind) -> Self {
         export::tracer().map_or(Self(None), |tracer| {
             Self(Some(begin(
@@ -65,7 +65,8 @@ impl Span {
         })
     }
 
-    /// Begins a span below the first of these contexts, with links to the others; a new trace without any.
+    /// Begins a span as a child of the first of these contexts, with links to the others; without contexts, begins a
+    /// new trace.
     pub fn of(contexts: &[TraceContext], name: &'static str, kind: SpanKind) -> Self {
         export::tracer().map_or(Self(None), |tracer| {
             let (builder, parent) = below(contexts, SpanBuilder::from_name(name).with_kind(kind));
@@ -73,7 +74,7 @@ impl Span {
         })
     }
 
-    /// As [`Self::of`], for a span that began earlier and has an id.
+    /// Like [`Self::of`], for a span that began earlier under a known id.
     pub fn begun(
         begun: Begun,
         contexts: &[TraceContext],
@@ -90,14 +91,14 @@ impl Span {
         })
     }
 
-    /// Context of the span, for a row or a header; `None` while nothing is exported.
+    /// Returns the context of the span, for a row or a header; `None` while nothing is exported.
     pub fn context(&self) -> Option<TraceContext> {
         self.0
             .as_ref()
             .and_then(|context| local(context.span().span_context()))
     }
 
-    /// Calls this with the span, if it is recorded: for attributes that cost something to compute.
+    /// Calls `describe` with the span if it is recorded. Intended for attributes that are expensive to compute.
     pub fn describe(&self, describe: impl FnOnce(&Self)) {
         if self
             .0
@@ -114,14 +115,14 @@ impl Span {
         }
     }
 
-    /// Marks it as failed, with the attribute `error.type`.
+    /// Marks the span as failed, with the attribute `error.type`.
     pub fn fail(&self, class: impl Into<Value>) {
         if let Some(context) = &self.0 {
             fail(context, class);
         }
     }
 
-    /// Runs a future as the task of this span: log lines carry its ids, and spans of the task hang below it.
+    /// Runs a future as the task of this span: log lines contain its ids, and spans of the task are its children.
     pub fn within<F: Future>(&self, future: F) -> impl Future<Output = F::Output> + use<F> {
         match &self.0 {
             Some(context) => Either::Left(future.with_context(context.clone())),
@@ -149,7 +150,7 @@ fn fail(context: &Context, class: impl Into<Value>) {
     context.span().set_status(Status::error(""));
 }
 
-/// The span's builder with links to all contexts but the first, and the first as the parent.
+/// Adds links to all contexts but the first to the builder. Returns it together with the first context as the parent.
 fn below(contexts: &[TraceContext], builder: SpanBuilder) -> (SpanBuilder, Context) {
     let Some((parent, others)) = contexts.split_first() else {
         return (builder, Context::new());

@@ -14,12 +14,12 @@ static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller's promise is passed on.
+        // SAFETY: the caller upholds the contract, which is passed on.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise is passed on.
+        // SAFETY: the caller upholds the contract, which is passed on.
         unsafe { System.dealloc(pointer, layout) }
     }
 }
@@ -52,7 +52,7 @@ fn spans_allocate_nothing_while_nothing_is_exported() {
             );
         }
     }
-    // A few belong to the threads of the test itself.
+    // The test's own threads make a few allocations.
     let allocations = ALLOCATIONS.load(Ordering::Relaxed) - before;
     assert!(
         allocations < 100,

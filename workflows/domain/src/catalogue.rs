@@ -62,11 +62,12 @@ pub struct Since(Timestamp);
 #[error("`{0}` is neither a day, such as 2026-03-01, nor a time in RFC 3339")]
 pub struct InvalidSince(String);
 
-/// The time of day at which a day begins.
+/// Midnight UTC, as [`Timestamp`] writes the time of day.
 const MIDNIGHT: &str = "T00:00:00.000000Z";
 
 /// Source of a price.
-// The lowest precedence first: `event/price.rs` has the rule. Not documentation, which the events' schema shows.
+// In ascending precedence; the rule is in `event/price.rs`. Not a doc comment, because the events' schema would show
+// it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PriceSource {
@@ -119,7 +120,8 @@ impl<'de> Deserialize<'de> for Since {
     }
 }
 
-/// The catalogue's entry for the product of one purchase. The default is a product that it does not list.
+/// The catalogue's entry for the product of one purchase. The default stands for a product that the catalogue does not
+/// list.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Listing {
     /// Entitlements of the product, in the order of the catalogue.

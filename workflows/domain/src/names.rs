@@ -7,7 +7,7 @@ macro_rules! names {
         impl $type {
             pub const ALL: &[Self] = &[$(Self::$variant),*];
 
-            /// The name in storage, metrics and the API.
+            /// Returns the name in storage, metrics and the API.
             pub const fn as_str(self) -> &'static str { match self { $(Self::$variant => $name),* } }
         }
     };

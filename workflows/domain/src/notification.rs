@@ -12,10 +12,10 @@ pub struct Notification {
     /// The id that the store gave to the message; several notifications can come from one message.
     pub message_id: String,
     pub collapse_key: CollapseKey,
-    /// The store's id of that purchase.
+    /// The store's id of the purchase.
     pub receipt_id: String,
     pub kind: NotificationKind,
-    /// The store's own name of the type; for people, and to recognize a duplicate notification.
+    /// The store's own name for the type; for people, and to recognize a duplicate notification.
     pub store_type: String,
     /// When it happened, by the store's clock.
     pub store_time: Timestamp,
@@ -27,11 +27,11 @@ pub struct Notification {
     pub is_test: bool,
 }
 
-/// Maximum length in bytes of a store's id of a purchase or of a customer, and of a store type. They stand in indexes,
-/// whose entries are bounded (<https://www.postgresql.org/docs/current/btree.html>).
+/// Maximum length in bytes of a store's id of a purchase or customer, and of a store type. They are indexed, and index
+/// entries are bounded (<https://www.postgresql.org/docs/current/btree.html>).
 pub const MAX_ID_BYTES: usize = 1000;
 
-/// The beginning of the ids of samples. No store has such ids, so that a sample is never a purchase for money.
+/// Prefix of the ids of sample purchases. No store issues such ids, so a sample is never a purchase for money.
 pub const SAMPLE_PREFIX: &str = "sample.";
 
 /// Whether a purchase is a sample, by its id, regardless of who created it.
@@ -47,7 +47,7 @@ pub fn is_sample_purchase(receipt_id: &str) -> bool {
 pub enum NotificationKind {
     /// An admin imported a purchase that was made before notifications were received.
     Adopted,
-    /// A claim of a device on a known purchase was verified. It reports nothing of the store.
+    /// A device's claim of a known purchase was verified. Reports nothing from the store.
     Claimed,
     /// A subscription began, paid or in a trial.
     SubscriptionPurchased,
@@ -66,8 +66,8 @@ pub enum NotificationKind {
     ScheduledToEnd,
     /// A payment failed and a grace period began.
     GraceBegan,
-    /// The grace period is over: the payment was repaired, or, if reported about its end or later, the subscription
-    /// ended (`GRACE_END_MARGIN` and `UNPAID_END_MARGIN` in `purchase`).
+    /// The grace period is over: the payment recovered or, if reported at about the end of the period or later, the
+    /// subscription ended (`GRACE_END_MARGIN` and `UNPAID_END_MARGIN` in `purchase`).
     #[serde(rename = "grace_ended")]
     OutOfGrace,
     /// A subscription was cancelled, voluntarily or not.

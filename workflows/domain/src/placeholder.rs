@@ -1,6 +1,6 @@
-//! Placeholders that programs write where they have no value, such as `undefined`. Accepted as an id, such a text would
-//! merge all customers, products or entitlements without one. This is the only list of them; a destination may refuse
-//! fewer.
+//! Placeholders that programs write where they have no value, such as `undefined`. If such a text were accepted as an
+//! id, all customers, products or entitlements without an id would be merged. This is the only list of placeholders; a
+//! destination may refuse fewer of them.
 
 use crate::text::visible;
 use sha2::{Digest as _, Sha256};
@@ -10,22 +10,22 @@ use uuid::Uuid;
 /// Kinds of placeholders.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Placeholder {
-    /// Nothing that a reader sees, or punctuation alone.
+    /// No visible characters, or only punctuation.
     Blank,
     /// A word for "no value".
     Missing,
     /// A number or UUID that was never set.
     Zero,
-    /// An object that was written as text.
+    /// An object printed as text.
     Object,
     /// A template that was not filled in.
     Template,
-    /// The hash of an empty text or of such a word.
+    /// The hash of an empty text or of a word for "no value".
     Hash,
 }
 
 impl Placeholder {
-    /// The mistake of the program that sent it, as the end of a sentence.
+    /// Returns the sender's mistake, phrased as the end of a sentence.
     pub const fn mistake(self) -> &'static str {
         match self {
             Self::Blank => "it is blank, so the program sent it before it had a value",
@@ -54,7 +54,7 @@ const NAMES: &str = r"
     nullptr | optional.empty | optional.none | true | undefined | unidentified | unknown | unset | user_id |
     void
 ";
-/// Words that make a placeholder of a text whose other words are [`FILLERS`].
+/// Words that make a text a placeholder if all its other words are [`FILLERS`].
 const STRONG: [&str; 10] = [
     "anon",
     "anonymous",
@@ -76,7 +76,7 @@ const EMPTY_HASHES: [&str; 2] = [
     "d41d8cd98f00b204e9800998ecf8427e",
     "da39a3ee5e6b4b0d3255bfef95601890afd80709",
 ];
-/// Further spellings that programs hash.
+/// Further spellings of "no value" that programs hash.
 const HASHED: [&str; 7] = [
     "",
     "0",
@@ -86,7 +86,7 @@ const HASHED: [&str; 7] = [
     "Undefined",
     "[object Object]",
 ];
-/// Beginnings of objects that end with a parenthesis.
+/// Beginnings of printed objects that end with a parenthesis.
 const CALLS: [&str; 9] = [
     "optional(",
     "some(",
@@ -103,7 +103,7 @@ fn names() -> impl Iterator<Item = &'static str> {
     NAMES.split('|').map(str::trim)
 }
 
-/// The kind of placeholder, if the text is one. Case, blanks and quotes around it do not matter.
+/// Returns the kind of placeholder, if the text is one. Case, and blanks and quotes around the text, do not matter.
 pub fn placeholder(text: &str) -> Option<Placeholder> {
     let shown = visible(&text.nfkc().collect::<String>());
     let bare = unquoted(&shown);
@@ -134,7 +134,7 @@ pub fn placeholder(text: &str) -> Option<Placeholder> {
 /// Empty objects and lists.
 const OBJECTS_ALONE: [&str; 3] = ["{}", "[]", "<>"];
 
-/// A text without quotes around it.
+/// Returns a text without quotes around it.
 fn unquoted(text: &str) -> &str {
     let is_quote =
         |letter: char| matches!(letter, '"' | '\'' | '`' | '\u{201C}' | '\u{201D}' | ' ');
@@ -142,7 +142,7 @@ fn unquoted(text: &str) -> &str {
     if inner.is_empty() { text } else { inner }
 }
 
-/// Whether a text is a word for "no value", perhaps in brackets, or consists of such words and of fillers.
+/// Whether a text is a word for "no value", possibly in brackets, or consists of such words and fillers.
 fn is_missing(lower: &str) -> bool {
     let pairs = [('(', ')'), ('<', '>'), ('[', ']'), ('{', '}')];
     let inside = pairs
@@ -159,7 +159,7 @@ fn is_missing(lower: &str) -> bool {
     names().any(|name| name == inside || name == lower) || is_composed
 }
 
-/// Whether a text has no digit but 0, such as `0.0` or the nil UUID, or is the greatest UUID.
+/// Whether 0 is the only digit of a text, as in `0.0` and the nil UUID, or the text is the maximum UUID.
 fn is_zero(lower: &str) -> bool {
     let digits: String = lower
         .chars()
@@ -195,7 +195,7 @@ fn is_template(lower: &str) -> bool {
             .is_some_and(|name| is_named(name) && name.parse::<Uuid>().is_err())
 }
 
-/// Whether a text is an object as a program prints it. A UUID in braces is an id.
+/// Whether a text is an object in the form in which programs print it. A UUID in braces is an id.
 fn is_object(bare: &str, lower: &str) -> bool {
     let is_between = |open: char, close: char| lower.starts_with(open) && lower.ends_with(close);
     let is_uuid = lower
@@ -232,7 +232,7 @@ fn is_address_of_java(bare: &str) -> bool {
     let is_hex = hash
         .bytes()
         .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    // Nearly every hash has a digit, and few names of hosts do.
+    // Nearly every hash contains a digit, and few host names do.
     let is_hash = (4..=8).contains(&hash.len())
         && is_hex
         && hash.contains(|letter: char| letter.is_ascii_digit());

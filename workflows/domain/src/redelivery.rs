@@ -1,13 +1,13 @@
-//! What an admin's resend covers. How each selector is carried out is in `storage`.
+//! Which events an admin's resend covers. The package `storage` implements each selector.
 
 use crate::{AppId, CollapseKey, DestinationId, EventId, Timestamp};
 use serde::{Deserialize, Serialize};
 
-/// Which events are sent again. Of a purchase's states the newest is sent, once.
+/// The events to resend. Of a purchase's states only the latest is sent, once.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RedeliverySelector {
-    /// All events whose delivery failed and that did not arrive since.
+    /// All events whose delivery failed and that have not arrived since.
     #[default]
     Failed,
     /// All events of a time range.
@@ -15,38 +15,38 @@ pub enum RedeliverySelector {
         from: Timestamp,
         until: Timestamp,
     },
-    /// The newest state of each purchase of which the destination did not acknowledge the newest one.
+    /// The latest state of each purchase whose latest state the destination has not acknowledged.
     Behind,
-    /// The newest state of every purchase.
+    /// The latest state of every purchase.
     All,
-    /// The newest state of each purchase of which the newest one was never queued for the destination.
+    /// The latest state of each purchase whose latest state was never queued for the destination.
     NeverQueued,
-    /// The newest state of these purchases.
+    /// The latest state of these purchases.
     Purchases(Vec<CollapseKey>),
-    /// The newest state of a purchase, and all its `user.*` events.
+    /// The latest state of a purchase, and all its `user.*` events.
     Purchase(CollapseKey),
-    /// The newest state of a purchase, and its `user.*` events whose delivery failed.
+    /// The latest state of a purchase, and its `user.*` events whose delivery failed.
     Lanes(CollapseKey),
     Event(EventId),
 }
 
-/// The destinations to which it is sent.
+/// The destinations that receive the resent events.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub enum Receivers {
     #[default]
     All,
-    /// The destinations of this app. Changes nothing for one event or purchase, which has an app already.
+    /// The destinations of this app. Has no effect on a single event or purchase, which belongs to one app anyway.
     App(AppId),
     One(DestinationId),
 }
 
-/// Which events are sent again, and to which destinations.
+/// The events to resend, and the destinations that receive them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Selection {
     pub selector: RedeliverySelector,
     pub receivers: Receivers,
-    /// Whether back-offs and `Retry-After` end for what is pending in the selected lanes. Left out where it is false, so that
-    /// the digest of a page that was stored before stays the same.
+    /// Whether back-offs and `Retry-After` end for the pending deliveries of the selected lanes. Omitted from JSON if
+    /// false, so that the digest of a page that was stored earlier does not change.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub is_urgent: bool,
 }
@@ -62,20 +62,21 @@ impl RedeliverySelector {
 }
 
 impl Selection {
-    /// Whether it selects one purchase, or one event of it.
+    /// Whether the selection covers one purchase, or one of its events.
     pub const fn is_of_one_purchase(&self) -> bool {
         use RedeliverySelector::{Event, Lanes, Purchase};
         matches!(self.selector, Event(_) | Purchase(_) | Lanes(_))
     }
 
-    /// Whether pauses of destinations end: never for one purchase, since all others would be sent with it.
+    /// Whether the resend ends pauses of destinations. It never does for one purchase, since all others would be sent
+    /// too.
     pub const fn ends_pauses(&self) -> bool {
         self.is_urgent && !self.is_of_one_purchase()
     }
 }
 
 impl Receivers {
-    /// The destination, if it is one.
+    /// Returns the destination, if the receiver is a single one.
     pub const fn destination(self) -> Option<DestinationId> {
         if let Self::One(id) = self {
             Some(id)

@@ -1,7 +1,7 @@
-//! JSON Schemas (draft 2020-12) of all events that we send, generated from the types of the bodies.
+//! JSON Schemas (draft 2020-12) of all events that settle sends, generated from the types of the bodies.
 //!
-//! Every documented field is required, our additions are optional, and unknown fields are allowed: a receiver that
-//! validates keeps working when we add one.
+//! Every documented field is required, settle's additions are optional, and unknown fields are allowed, so a receiver
+//! that validates keeps working when a field is added.
 
 use crate::device::{
     DEVICE_VERSION, DeviceBody, DeviceEventKind, ImpressionData, SessionEndData, SessionStartData,
@@ -18,7 +18,7 @@ use schemars::transform::RecursiveTransform;
 use schemars::{JsonSchema, Schema};
 use serde_json::{Value, json};
 
-/// The version of the flat shape of `user.*`. Their bodies carry none, as documented.
+/// The version of the flat shape of `user.*`. As documented, the bodies do not carry it.
 pub const USER_VERSION: &str = "1.0";
 /// The version of the flat shape of `destination.*`.
 pub const DESTINATION_VERSION: &str = "1.0";
@@ -27,7 +27,7 @@ pub const REVENUE_VERSION: &str = "1.0";
 /// The version of the flat shape of `alarm.*`.
 pub const ALARM_VERSION: &str = "1.0";
 
-/// Type, version and schema of each documented event, those that no connected store causes today included.
+/// Returns type, version and schema of each documented event, including those that no connected store causes today.
 pub fn all() -> Vec<(&'static str, &'static str, Value)> {
     let purchase = (
         PURCHASE_UPDATED,
@@ -58,7 +58,7 @@ pub fn all() -> Vec<(&'static str, &'static str, Value)> {
         .collect()
 }
 
-/// Type, version and schema of each event of a device.
+/// Returns type, version and schema of each device event.
 fn devices() -> impl Iterator<Item = (&'static str, &'static str, Value)> {
     DeviceEventKind::ALL.iter().map(|kind| {
         let name = kind.as_str();
@@ -76,7 +76,7 @@ fn devices() -> impl Iterator<Item = (&'static str, &'static str, Value)> {
     })
 }
 
-/// The schema of an event of a user. Only the events of a transfer name one.
+/// Returns the schema of a `user.*` event. Only the events of a transfer have the field `transfer_id`.
 fn of_user(event_type: &str) -> Value {
     let mut schema = typed::<UserBody>(event_type);
     let properties = schema.get_mut("properties").and_then(Value::as_object_mut);
@@ -86,7 +86,7 @@ fn of_user(event_type: &str) -> Value {
     schema
 }
 
-/// The schema of a flat body, for one event type.
+/// Returns the schema of a flat body, for one event type.
 fn typed<Body: JsonSchema>(event_type: &str) -> Value {
     let mut schema = named::<Body>(event_type);
     if let Some(Value::Object(field)) = schema.pointer_mut("/properties/event_type") {
@@ -95,7 +95,7 @@ fn typed<Body: JsonSchema>(event_type: &str) -> Value {
     schema
 }
 
-/// The schema of a body, titled by its event type.
+/// Returns the schema of a body, titled by its event type.
 fn named<Body: JsonSchema>(event_type: &str) -> Value {
     let settings = SchemaSettings::draft2020_12().for_serialize();
     let widths = RecursiveTransform(drop_width as fn(&mut Schema));

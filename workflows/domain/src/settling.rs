@@ -1,5 +1,5 @@
-//! What a settling loads and records. Workflows, activities and storage pass these types on as they are; their JSON is
-//! in histories, so a field is only ever added, with a default.
+//! What a settling loads and records. Workflows, activities and storage share these types. Their JSON is in histories,
+//! so fields are only ever added, with a default.
 
 use crate::device::claim::CLAIM_STORE_TYPE;
 use crate::time::{as_millis, as_optional_millis};
@@ -27,10 +27,10 @@ pub struct Loaded {
     pub purchase: Purchase,
     /// Revision of the purchase; 0 before the first.
     pub revision: i64,
-    /// The number of its last settling.
+    /// The number of the purchase's last settling.
     pub settling: i64,
-    /// The waiting notifications, at most [`MAX_PER_SETTLING`], without customer identifiers; left out where the
-    /// workflow does not decide.
+    /// The waiting notifications, at most [`MAX_PER_SETTLING`], without customer identifiers; left out of the history
+    /// if the workflow does not decide.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notifications: Vec<(i64, Notification)>,
     /// Whether more are waiting than were loaded.
@@ -40,30 +40,30 @@ pub struct Loaded {
     /// How long until the window of the rows above `through` ends; zero without such rows.
     #[serde(rename = "quiet_ms", with = "as_millis")]
     pub quiet: Duration,
-    /// How long until the max-wait cap of the oldest of them.
+    /// How long until the oldest of those rows reaches the max-wait cap.
     #[serde(rename = "cap_ms", with = "as_optional_millis", default)]
     pub cap: Option<Duration>,
-    /// How long until its hold ends; absent when it is not held.
+    /// How long until the purchase's hold ends; absent if it is not held.
     #[serde(rename = "held_ms", with = "as_optional_millis", default)]
     pub held: Option<Duration>,
-    /// Whether it must be settled without new notifications, because its wake is due.
+    /// Whether the purchase must be settled without new notifications, because its wake is due.
     #[serde(default)]
     pub due: bool,
     /// Whether the store must be queried before deciding.
     #[serde(default)]
     pub verify: bool,
-    /// Whether another purchase that is known to be real replaced it.
+    /// Whether the purchase was replaced by another one that is known to be real.
     #[serde(default)]
     pub is_replaced: bool,
-    /// The number of its platform's settings; absent when the purchase is not known.
+    /// The version of the platform's settings; absent if the purchase is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settings_version: Option<i64>,
     pub lanes: Vec<Lane>,
-    /// How long the window of the youngest row that waits for nothing else has been over. Only
-    /// for a metric of the activity `settle`, so it is not serialized.
+    /// How long ago the window of the youngest row that waits for nothing else ended. Only for a metric of the activity
+    /// `settle`, so it is not serialized.
     #[serde(skip)]
     pub late: Option<Duration>,
-    /// The rules of its store, by the store's name.
+    /// The rules of the purchase's store; serialized as the store's name.
     #[serde(
         rename = "store",
         default,
@@ -74,7 +74,7 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// Leaves out the purchase and its notifications, on which no decision depends.
+    /// Leaves out the purchase and its notifications, for a workflow that does not decide.
     #[must_use]
     pub fn without_bodies(self) -> Self {
         Self {
@@ -122,7 +122,7 @@ pub enum Readiness {
 }
 
 impl SettlingStart {
-    /// Whether what was loaded is settled now.
+    /// Returns whether the loaded notifications can be settled now and, if not, why.
     pub fn readiness(&self, loaded: &Loaded) -> Readiness {
         let obeys_window = self.mode == SettlingMode::Due && loaded.cap != Some(Duration::ZERO);
         if loaded.held.is_some() {
@@ -148,15 +148,15 @@ pub struct Record {
     /// The revision that the decision saw.
     pub revision: i64,
     pub seqs: Vec<i64>,
-    /// Notifications among them that devices reported: `coalesced` does not count them.
+    /// The notifications that devices reported; `coalesced` does not count them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub from_devices: Vec<i64>,
     pub decision: Decision,
     /// See [`Loaded::is_replaced`].
     #[serde(default)]
     pub is_replaced: bool,
-    /// The number of the settings that it was decided on: [`Loaded::settings_version`]. Absent where it does not depend on
-    /// them.
+    /// The version of the settings that the decision used: [`Loaded::settings_version`]. Absent if it does not depend
+    /// on them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settings_version: Option<i64>,
     /// Whether the store was queried before deciding: [`Loaded::verify`].
@@ -164,7 +164,7 @@ pub struct Record {
     pub is_queried: bool,
     /// See [`crate::Verification::is_answer`].
     pub is_answer: bool,
-    /// See [`crate::Verification::is_real`]; also true when its platform accepts it unverified.
+    /// See [`crate::Verification::is_real`]; also true if the platform accepts the purchase unverified.
     pub is_real: bool,
     /// The trace that its events belong to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -206,7 +206,7 @@ impl Record {
         }
     }
 
-    /// Whether anything is decided about the purchase, so that it has an owner.
+    /// Whether anything is decided about the purchase, so that it gets an owner.
     pub fn settles(&self) -> bool {
         let Decision {
             transitions,
@@ -220,13 +220,13 @@ impl Record {
                 .any(|(_, outcome)| *outcome != Outcome::Abandoned)
     }
 
-    /// Whether the count of failed queries starts again from zero: the store answered, or it cannot be queried at all.
-    /// In both cases it was not merely unreachable.
+    /// Whether the count of failed queries is reset to zero: the store answered, or it cannot be queried at all. In
+    /// both cases it was not merely unreachable.
     pub const fn ends_failures(&self) -> bool {
         self.is_answer || self.is_real
     }
 
-    /// The notifications that are left open.
+    /// Returns the sequence numbers of the notifications that remain undecided.
     pub fn left_open(&self) -> BTreeSet<i64> {
         let decided: BTreeSet<i64> = self.decision.outcomes.iter().map(|(seq, _)| *seq).collect();
         self.seqs
@@ -245,8 +245,8 @@ pub enum Recorded {
         revision: i64,
         state: State,
         lanes: Vec<Lane>,
-        /// The destinations that answered promptly lately, in ascending order: the first attempt at one of these is
-        /// made within the workflow task. The worker that records adds them.
+        /// The destinations that recently answered promptly, in ascending order. The first attempt at each of them is
+        /// made within the workflow task. The worker that records the decision adds them.
         #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
         prompt: BTreeSet<DestinationId>,
     },

@@ -1,11 +1,11 @@
-//! Names for display: their invisible characters, and which names look the same.
+//! Names for display: their invisible characters, and names that look the same.
 
 use rust_decimal::Decimal;
 use unicode_normalization::{UnicodeNormalization, is_nfc};
 
-/// Whether a character shows nothing by itself, or changes how others are shown: the control characters, those that
-/// Unicode calls default ignorable (<https://www.unicode.org/Public/UCD/latest/ucd/DerivedCoreProperties.txt>), the
-/// separators of lines and paragraphs, and the empty Braille pattern.
+/// Whether a character is invisible or changes how others are shown: control characters, those that Unicode calls
+/// default ignorable (<https://www.unicode.org/Public/UCD/latest/ucd/DerivedCoreProperties.txt>), line and paragraph
+/// separators, and the empty Braille pattern.
 pub fn is_invisible(letter: char) -> bool {
     letter.is_control()
         || matches!(letter,
@@ -15,8 +15,8 @@ pub fn is_invisible(letter: char) -> bool {
             | '\u{1D173}'..='\u{1D17A}' | '\u{E0000}'..='\u{E0FFF}')
 }
 
-/// Whether a terminal may take a character as a command, or a reader another order of the text: the control characters
-/// and those of Unicode's bidirectional algorithm.
+/// Whether a terminal may interpret a character as a command, or the character may change the order in which text is
+/// shown: control characters and those of Unicode's bidirectional algorithm.
 pub fn is_commanding(letter: char) -> bool {
     letter.is_control() || is_reordering(letter)
 }
@@ -26,7 +26,7 @@ pub const fn is_reordering(letter: char) -> bool {
     matches!(letter, '\u{61C}' | '\u{200E}'..='\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
 }
 
-/// A name as a reader sees it: without invisible characters, and with one space between two words.
+/// Returns a name as a reader sees it: without invisible characters, and with one space between words.
 pub fn visible(name: &str) -> String {
     let parts = name.split_whitespace().map(|part| {
         part.chars()
@@ -39,18 +39,19 @@ pub fn visible(name: &str) -> String {
         .join(" ")
 }
 
-/// The form shared by names that differ only in case, blanks and invisible characters.
+/// Returns the form that names share if they differ only in case, blanks and invisible characters.
 pub fn folded(name: &str) -> String {
     visible(name).to_lowercase()
 }
 
-/// A text without blanks and invisible characters at its ends, such as a byte order mark or a line break of a file.
+/// Returns a text without blanks and invisible characters at its ends, such as a byte order mark or a file's line
+/// break.
 pub fn trimmed(text: &str) -> &str {
     text.trim_matches(|letter: char| letter.is_whitespace() || is_invisible(letter))
 }
 
-/// Invisible parts of a text that a machine compares byte by byte, as the end of a sentence; `None` if all of it is
-/// visible.
+/// Describes the invisible parts of a text that a machine compares byte by byte, as the end of a sentence; `None` if
+/// the whole text is visible.
 pub fn hidden(text: &str) -> Option<String> {
     if trimmed(text) != text {
         return Some("it has blanks or invisible characters at its ends".to_owned());
@@ -68,8 +69,8 @@ pub fn hidden(text: &str) -> Option<String> {
     (!is_composed).then(|| "its letters are not composed (Unicode's form NFC)".to_owned())
 }
 
-/// A form that is equal for texts that look the same, however their letters are composed, and whatever their width and
-/// script. For a text in ASCII it is [`folded`].
+/// Returns a form that is equal for texts that look the same, regardless of how their letters are composed and of their
+/// width and script. For ASCII text, this is [`folded`].
 pub fn alike(text: &str) -> String {
     let composed: String = text.nfkc().collect();
     let lower = visible(&composed).to_lowercase();
@@ -79,8 +80,9 @@ pub fn alike(text: &str) -> String {
         .collect()
 }
 
-/// The Latin letter that a small letter of another script, or its capital, looks like: of Cyrillic, Greek, Armenian and the
-/// phonetic alphabet, the pairs of <https://www.unicode.org/Public/security/latest/confusables.txt> with one letter each.
+/// Returns the Latin letter that a small letter of another script, or its capital, looks like. Covers the single-letter
+/// pairs of <https://www.unicode.org/Public/security/latest/confusables.txt> for Cyrillic, Greek, Armenian and the
+/// phonetic alphabet.
 const fn latin(letter: char) -> Option<char> {
     Some(match letter {
         'а' | 'α' | 'ɑ' => 'a',
@@ -111,15 +113,15 @@ const fn latin(letter: char) -> Option<char> {
     })
 }
 
-/// Whether a text has Latin letters, and others of which a reader takes all for Latin ones, such as a Cyrillic `а` in `anna`.
+/// Whether a text mixes Latin letters with others that all look Latin, such as a Cyrillic `а` in `anna`.
 pub fn is_mixed(text: &str) -> bool {
     !text.is_ascii()
         && text.contains(|letter: char| letter.is_ascii_alphabetic())
         && alike(text).is_ascii()
 }
 
-/// Other spellings of an id that a reader takes for it, those that programs send most often: without what is hidden, with a
-/// blank or an invisible character at its end, composed and decomposed.
+/// Returns other spellings of an id that look like it, those that programs send most often: without invisible
+/// characters, with a blank or an invisible character at either end, composed and decomposed.
 pub fn spellings(id: &str) -> Vec<String> {
     let plain: String = trimmed(id)
         .chars()
@@ -147,8 +149,8 @@ pub fn spellings(id: &str) -> Vec<String> {
 /// Number of [`spellings`].
 pub const SPELLINGS: usize = 13;
 
-/// Other ids that a reader may have meant, since letters and digits look alike (O and 0; I, l and 1): at most
-/// [`MISREADINGS`], probable ones first. Letters of another script are read as Latin ones.
+/// Returns other ids that may have been meant, since letters and digits look alike (O and 0; I, l and 1): at most
+/// [`MISREADINGS`], the most probable first. Letters of other scripts are read as Latin ones.
 pub fn misread(id: &str) -> Vec<String> {
     let digits = |part: &str| {
         part.chars()
@@ -203,10 +205,10 @@ pub fn misread(id: &str) -> Vec<String> {
     all
 }
 
-/// Maximum number of ids in [`misread`].
+/// Maximum number of ids that [`misread`] returns.
 pub const MISREADINGS: usize = 16;
 
-/// The digit that a letter looks like.
+/// Returns the digit that a letter looks like.
 const fn digit(sign: char) -> Option<char> {
     match sign {
         'O' | 'o' => Some('0'),
@@ -215,7 +217,7 @@ const fn digit(sign: char) -> Option<char> {
     }
 }
 
-/// The letter, small or not, that a digit looks like.
+/// Returns the letter, small or capital, that a digit looks like.
 const fn letter(sign: char, is_small: bool) -> Option<char> {
     match (sign, is_small) {
         ('0', true) => Some('o'),
@@ -226,14 +228,14 @@ const fn letter(sign: char, is_small: bool) -> Option<char> {
     }
 }
 
-/// Whether a text of a store or a device can be an id or a name: 1 to `max_chars` characters, none of them a control
-/// character. PostgreSQL stores no NUL, and an entry of an index has a maximum length.
+/// Whether a text from a store or a device can be an id or a name: 1 to `max_chars` characters without control
+/// characters. PostgreSQL stores no NUL, and index entries have a maximum length.
 pub fn is_plain(text: &str, max_chars: usize) -> bool {
     let has_fitting_length = !text.is_empty() && text.chars().count() <= max_chars;
     has_fitting_length && !text.contains(char::is_control)
 }
 
-/// A decimal in digits, such as `9.99`; `None` for any other text, also for `1e3` and `1_000`.
+/// Parses a decimal written in digits, such as `9.99`. Returns `None` for any other text, including `1e3` and `1_000`.
 pub fn decimal(text: &str) -> Option<Decimal> {
     let is_plain = text
         .bytes()
@@ -241,9 +243,8 @@ pub fn decimal(text: &str) -> Option<Decimal> {
     text.parse().ok().filter(|_| is_plain)
 }
 
-/// A JSON text of which a parser refuses no value that another one takes: with U+FFFD in place of half a surrogate pair
-/// (`\ud83d` alone), and `null` in place of a number that is out of range. One such field would take the others with
-/// it.
+/// Returns a JSON text that every parser accepts: U+FFFD replaces half a surrogate pair (`\ud83d` alone), and `null` a
+/// number that is out of range. Otherwise, one such field would make the whole text unreadable.
 pub fn readable_json(text: &str) -> String {
     let mut readable = String::with_capacity(text.len());
     let mut rest = text;
@@ -259,7 +260,7 @@ pub fn readable_json(text: &str) -> String {
     readable
 }
 
-/// The string at the beginning of a text, and its length there.
+/// Returns the string literal at the beginning of a text, made readable, and its length in the text.
 fn string(text: &str) -> (String, usize) {
     let (mut written, mut read, mut is_escaped) = (String::new(), 0, false);
     while let Some(next) = text.get(read..).and_then(|rest| rest.chars().next()) {
@@ -294,7 +295,7 @@ fn string(text: &str) -> (String, usize) {
     (written, read)
 }
 
-/// The number at the beginning of a text, and its length there.
+/// Returns the number at the beginning of a text, made readable, and its length in the text.
 fn number(text: &str) -> (String, usize) {
     let is_part =
         |letter: char| letter.is_ascii_digit() || matches!(letter, '-' | '+' | '.' | 'e' | 'E');

@@ -9,14 +9,15 @@ pub const MINUTE: Duration = Duration::from_secs(60);
 pub const HOUR: Duration = Duration::from_secs(3_600);
 pub const DAY: Duration = Duration::from_secs(86_400);
 
-/// How far a time that was the present when it was stored may lie ahead of the present: a transaction has the time of its
-/// beginning, and may see what a later one stored.
+/// How far ahead of the current time a stored time may lie that was the current time when it was stored: a transaction
+/// uses the time of its beginning, and may see what a later one stored.
 pub const OVERLAP: Duration = Duration::from_secs(20);
 
-/// How soon at most what a database refuses for good is tried again, and how late at most.
+/// Minimum and maximum delay before a write that the database permanently refuses is retried.
 const REFUSED_WAITS: [Duration; 2] = [MINUTE, MINUTE.saturating_mul(5)];
 
-/// How long what a database refuses for good waits for its next try, if it has waited this long already.
+/// Returns how long a write that the database permanently refuses waits for its next retry, after it has waited for
+/// `waited`.
 pub fn refused_wait(waited: Duration) -> Duration {
     let [least, most] = REFUSED_WAITS;
     (waited / 4).clamp(least, most)
@@ -33,13 +34,13 @@ pub struct InvalidTimestamp(String);
 
 /// 9999-12-30, the last day that RFC 3339 can write in every offset.
 const LATEST_MICROS: i64 = 253_402_128_000_000_000;
-/// 0001-01-02, the mirror image of it.
+/// 0001-01-02, the corresponding first day.
 const EARLIEST_MICROS: i64 = -62_135_510_400_000_000;
 
 impl Timestamp {
     pub const EARLIEST: Self = Self(EARLIEST_MICROS);
 
-    /// From microseconds since 1970, clamped to the years 1 to 9999.
+    /// Creates an instant from microseconds since 1970, clamped to the years 1 to 9999.
     pub const fn from_micros(micros: i64) -> Self {
         if micros > LATEST_MICROS {
             Self(LATEST_MICROS)
@@ -50,23 +51,23 @@ impl Timestamp {
         }
     }
 
-    /// From milliseconds since 1970, clamped to the years 1 to 9999.
+    /// Creates an instant from milliseconds since 1970, clamped to the years 1 to 9999.
     pub const fn from_millis(millis: i64) -> Self {
         Self::from_micros(millis.saturating_mul(1000))
     }
 
-    /// Microseconds since 1970-01-01T00:00:00Z.
+    /// Returns the microseconds since 1970-01-01T00:00:00Z.
     pub const fn micros(self) -> i64 {
         self.0
     }
 
-    /// This instant plus `millis` milliseconds, clamped.
+    /// Returns this instant plus `millis` milliseconds, clamped.
     #[must_use]
     pub const fn plus_millis(self, millis: i64) -> Self {
         Self::from_micros(self.0.saturating_add(millis.saturating_mul(1000)))
     }
 
-    /// This instant plus a duration, clamped.
+    /// Returns this instant plus a duration, clamped.
     #[must_use]
     pub fn plus(self, duration: Duration) -> Self {
         Self::from_micros(
@@ -75,7 +76,7 @@ impl Timestamp {
         )
     }
 
-    /// This instant minus a duration, clamped.
+    /// Returns this instant minus a duration, clamped.
     #[must_use]
     pub fn minus(self, duration: Duration) -> Self {
         Self::from_micros(
@@ -84,35 +85,36 @@ impl Timestamp {
         )
     }
 
-    /// The duration from `earlier` to this instant; zero when `earlier` is later.
+    /// Returns the duration from `earlier` to this instant; zero if `earlier` is later.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 
-    /// A stored time; `None` if it lies further ahead of `now` than `longest`, the maximum when it was stored, and
-    /// [`OVERLAP`]. Then the clock was set back since, and the time says nothing: what waits for it is due now.
+    /// Returns a stored time; `None` if it lies further ahead of `now` than `longest`, the maximum when it was stored,
+    /// plus [`OVERLAP`]. In that case, the clock was set back and the time is meaningless: whatever waits for it is due
+    /// now.
     pub fn unless_ahead(self, longest: Duration, now: Self) -> Option<Self> {
         (self.since(now) <= longest.saturating_add(OVERLAP)).then_some(self)
     }
 
-    /// The duration between two instants, whichever is earlier.
+    /// Returns the duration between two instants in either order.
     pub const fn distance(self, other: Self) -> Duration {
         Duration::from_micros(self.0.abs_diff(other.0))
     }
 
-    /// Milliseconds from `earlier` to this instant, rounded towards zero; negative when it is later.
+    /// Returns the milliseconds from `earlier` to this instant, rounded towards zero; negative if `earlier` is later.
     pub const fn millis_since(self, earlier: Self) -> i64 {
         self.0.saturating_sub(earlier.0) / 1000
     }
 
-    /// RFC 3339 with the offset in digits, as some documented fields have it.
+    /// Formats as RFC 3339 with the offset in digits, as some documented fields require.
     pub fn with_offset(self) -> String {
         format!("{}+00:00", self.to_string().trim_end_matches('Z'))
     }
 }
 
 impl fmt::Display for Timestamp {
-    /// RFC 3339 with six decimals and `Z`.
+    /// Formats as RFC 3339 with six decimals and `Z`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match jiff::Timestamp::from_microsecond(self.0) {
             Ok(instant) => write!(f, "{instant:.6}"),
@@ -150,22 +152,22 @@ impl<'de> Deserialize<'de> for Timestamp {
     }
 }
 
-/// Milliseconds of a duration, clamped.
+/// Returns the milliseconds of a duration, clamped.
 pub fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// The duration of some milliseconds; zero for a negative number.
+/// Converts milliseconds to a duration; a negative number becomes zero.
 pub fn duration(millis: i64) -> Duration {
     Duration::from_millis(u64::try_from(millis).unwrap_or(0))
 }
 
-/// Milliseconds of a duration, clamped. A part of one counts as one: what is left of a window is never written as nothing.
+/// Returns the milliseconds of a duration, clamped and rounded up, so that a remaining window is never written as zero.
 fn millis_up(duration: Duration) -> i64 {
     i64::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(i64::MAX)
 }
 
-/// A duration in JSON, as a whole number of milliseconds, rounded up; a negative one is read as zero.
+/// Serializes a duration as a whole number of milliseconds, rounded up; a negative number is read as zero.
 #[expect(clippy::missing_errors_doc, reason = "serde calls these")]
 pub mod as_millis {
     use super::{Deserialize, Deserializer, Duration, Serializer, duration, millis_up};
@@ -179,7 +181,7 @@ pub mod as_millis {
     }
 }
 
-/// A duration as in [`as_millis`], or null.
+/// Like [`as_millis`], but the duration can be null.
 #[expect(clippy::missing_errors_doc, reason = "serde calls these")]
 pub mod as_optional_millis {
     use super::{Deserialize, Deserializer, Duration, Serialize, Serializer, duration, millis_up};

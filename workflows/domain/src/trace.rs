@@ -1,4 +1,5 @@
-//! Trace contexts, as the header `traceparent` of [W3C Trace Context](https://www.w3.org/TR/trace-context/) writes them.
+//! Trace contexts, in the format of the header `traceparent` of [W3C Trace
+//! Context](https://www.w3.org/TR/trace-context/).
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,7 +11,7 @@ const SPAN_DIGITS: usize = 16;
 /// The flag of a trace that is recorded.
 const SAMPLED: u8 = 1;
 
-/// A span of a trace, by its ids. Neither of them is zero.
+/// A span of a trace, by its ids, neither of which is zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TraceContext {
     trace_id: u128,
@@ -18,13 +19,13 @@ pub struct TraceContext {
     is_sampled: bool,
 }
 
-/// The error for a text that is no `traceparent` of version 00.
+/// The error for a text that is not a `traceparent` of version 00.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("expected 00-{{32 hexadecimal digits}}-{{16 hexadecimal digits}}-{{2 hexadecimal digits}}")]
 pub struct InvalidTraceContext;
 
 impl TraceContext {
-    /// A span of a trace; `None` when an id is zero.
+    /// Creates the context of a span; `None` if an id is zero.
     pub const fn new(trace_id: u128, span_id: u64, is_sampled: bool) -> Option<Self> {
         if trace_id == 0 || span_id == 0 {
             None
@@ -49,8 +50,8 @@ impl TraceContext {
         self.is_sampled
     }
 
-    /// The span of a settling whose first notification has this context. Every process computes the same one, before
-    /// the span is recorded.
+    /// Returns the span of a settling whose first notification has this context. Every process computes the same span,
+    /// before it is recorded.
     #[must_use]
     pub const fn of_settling(self, settling: i64) -> Self {
         let mixed = mix(self.span_id ^ mix(settling.cast_unsigned()));
@@ -61,7 +62,7 @@ impl TraceContext {
     }
 }
 
-/// The finalizer of `SplitMix64` (<https://prng.di.unimi.it/splitmix64.c>): a bijection that changes all bits.
+/// Applies the finalizer of `SplitMix64` (<https://prng.di.unimi.it/splitmix64.c>), a bijection that changes all bits.
 const fn mix(number: u64) -> u64 {
     let number = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -105,7 +106,7 @@ impl FromStr for TraceContext {
     }
 }
 
-/// The text, if it consists of this number of hexadecimal digits in lower case.
+/// Returns the text if it consists of `number` lower-case hexadecimal digits.
 fn digits(text: &str, number: usize) -> Result<&str, InvalidTraceContext> {
     let are_digits = text
         .bytes()

@@ -1,4 +1,4 @@
-//! Which purchases a device may move from one named customer to another, who is logged in on it.
+//! Which purchases a login on a device may move from one named customer to another.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -20,7 +20,7 @@ pub enum TransferPolicy {
 impl TransferPolicy {
     pub const ALL: &[Self] = &[Self::Immediate, Self::Review, Self::Never];
 
-    /// Policy if none is set: signed logins identify the customer, so having a purchase is no reason to move it.
+    /// Returns the default policy: signed logins identify the customer, so having a purchase is no reason to move it.
     pub const fn usual(signs_logins: bool) -> Self {
         if signs_logins {
             Self::Review
@@ -29,7 +29,7 @@ impl TransferPolicy {
         }
     }
 
-    /// The name used in storage and the API.
+    /// Returns the name used in storage and the API.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Immediate => "immediate",

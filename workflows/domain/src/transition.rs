@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Transition {
     pub kind: TransitionKind,
-    /// When it happened, by the store: the time of the notification that reported it, or the store's date that caused
-    /// it. `None` when neither is known: then it is the time of `record`.
+    /// When it happened, according to the store: the time of the notification that reported it, or the store's date
+    /// that caused it. `None` if neither is known; the event then has the time of `record`.
     pub at: Option<Timestamp>,
-    /// Number of the subscription's term, from 1, if terms can be counted.
+    /// The number of the subscription's term, from 1, if terms can be counted.
     pub cycle: Option<u64>,
 }
 
@@ -25,7 +25,7 @@ macro_rules! transition_kinds {
         impl TransitionKind {
             pub const ALL: &[Self] = &[$(Self::$name),*];
 
-            /// The type of the event that announces it.
+            /// Returns the type of the event that announces the transition.
             pub const fn event_type(self) -> &'static str { match self { $(Self::$name => $event_type),* } }
         }
     };

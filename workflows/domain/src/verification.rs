@@ -1,6 +1,6 @@
 //! The result of querying the store about a purchase, in settle's own terms.
 //!
-//! The names that a store uses stay in that store's folder. `decide` holds what an answer means for a purchase.
+//! The names that a store uses stay in that store's folder. What an answer means for a purchase is decided in `decide`.
 
 use crate::environment::Environment;
 use crate::time::{HOUR, MINUTE, Timestamp};
@@ -11,7 +11,7 @@ use std::time::Duration;
 /// Maximum time by which a snapshot lags behind the store's own notifications. For renewals a lag of one minute to one
 /// hour was observed; the rest is a margin.
 pub(crate) const LAG: Duration = HOUR.saturating_mul(2);
-/// Two dates in snapshots that are less than a minute apart are the same date.
+/// Minimum distance of two different dates in snapshots; closer ones are the same date.
 pub(crate) const SAME: Duration = MINUTE;
 
 /// The result of querying the store about a purchase.
@@ -33,7 +33,7 @@ pub enum Verification {
 }
 
 impl Verification {
-    /// This answer, with the environment of the store that was queried.
+    /// Sets the environment of the store that was queried.
     #[must_use]
     pub fn of(mut self, environment: Environment) -> Self {
         if let Self::Verified(snapshot) = &mut self {
@@ -80,7 +80,7 @@ pub enum UnknownReceipts {
 impl UnknownReceipts {
     pub const ALL: &[Self] = &[Self::GiveUp, Self::Believe];
 
-    /// The name used in storage and the API.
+    /// Returns the name used in storage and the API.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::GiveUp => "give_up",
@@ -101,28 +101,28 @@ impl std::str::FromStr for UnknownReceipts {
     }
 }
 
-/// A purchase as the store showed it at one moment. What it did not show is `None`.
+/// A purchase as the store showed it at one moment. Values that it did not show are `None`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Snapshot {
-    /// When the store was queried, by our clock.
+    /// When the store was queried, by settle's clock.
     pub at: Timestamp,
-    /// What kind of thing was bought.
+    /// The kind of product.
     pub product: Product,
-    /// The SKU; for subscriptions the parent's.
+    /// The SKU; for a subscription, that of its parent.
     pub product_id: Option<String>,
     /// The SKU of the term that was bought.
     pub term_sku: Option<String>,
     pub term: Option<Term>,
-    /// The first purchase; renewals do not move it.
+    /// The time of the first purchase, which renewals do not change.
     pub purchased_at: Option<Timestamp>,
     pub renews_at: Option<Timestamp>,
-    /// When it ended or will end.
+    /// When the purchase ended or will end.
     pub ends_at: Option<Timestamp>,
-    /// Why it ended or will end.
+    /// Why the purchase ended or will end.
     pub end_reason: Option<EndReason>,
     pub auto_renewing: Option<bool>,
-    /// When the app reported to the store that it does not deliver what was bought: the store refunds it at once.
+    /// When the app reported to the store that it does not deliver the purchase, which the store then refunds at once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub undelivered_at: Option<Timestamp>,
     /// The end of the trial, only while it runs.
@@ -140,10 +140,10 @@ pub struct Snapshot {
     /// Whether there is a promotion whose price will apply from a later payment on.
     pub has_queued_offer: bool,
     pub country: Option<String>,
-    /// Whether it was bought in a test programme of the store.
+    /// Whether the purchase was made in a test programme of the store.
     pub is_test: bool,
-    /// Which environment of the store was queried, by the platform's setting. Old records without it count as
-    /// production, where a failed payment is never taken for a successful one.
+    /// The environment of the store that was queried, according to the platform's setting. Old records without it count
+    /// as production, where a failed payment is never mistaken for a successful one.
     pub environment: Environment,
 }
 
@@ -159,7 +159,7 @@ pub enum Offer {
     LapsedCustomer,
     /// For customers who were about to leave.
     Retention,
-    /// Of a type that we do not know.
+    /// Of an unknown type.
     Other,
 }
 
@@ -211,7 +211,7 @@ pub enum Unit {
 }
 
 impl Term {
-    /// ISO 8601, such as `P1M`.
+    /// Formats the term as an ISO 8601 duration, such as `P1M`.
     pub fn iso(self) -> String {
         let letter = match self.unit {
             Unit::Day => 'D',

@@ -1,8 +1,8 @@
 //! The workflow `destination`: a run lives while a destination has pending deliveries that purchases' runs do not
-//! attempt: its breaker is open, it requested a pause, or its limits are used up.
+//! attempt, because its breaker is open, it requested a pause, or its limits are exhausted.
 //!
-//! Signal handlers only fold into [`state::State`]; `run` executes what [`state::State::next`] returns. There is one
-//! timer and one activity, `supervise`. The pending lanes are in storage: nothing here grows with the number of
+//! Signal handlers only update [`state::State`]; `run` executes what [`state::State::next`] returns. There is one timer
+//! and one activity, `supervise`. The pending lanes are in storage, so nothing in the run grows with the number of
 //! purchases.
 
 pub mod state;
@@ -33,12 +33,12 @@ use temporalio_workflow::{
     WorkflowContextView, WorkflowResult, WorkflowTermination,
 };
 
-/// The input of a run: empty, since the workflow id names the destination. A continued run gets the state of the last
-/// one.
+/// The input of a run: empty, since the workflow id names the destination. A run that continues another one gets the
+/// other's state.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Start {
-    /// The state of the last run.
+    /// The state of the previous run.
     pub carried: Option<State>,
 }
 
@@ -63,7 +63,7 @@ impl Destination {
         }
     }
 
-    /// Runs until nothing that could be sent is pending, and no request is open.
+    /// Runs until nothing that could be sent is pending and no request is open.
     #[run(name = contract::DESTINATION)]
     pub async fn run(ctx: &mut WorkflowContext<Self>) -> WorkflowResult<Status> {
         let ctx: &WorkflowContext<Self> = ctx;
@@ -117,13 +117,13 @@ impl Destination {
         }
     }
 
-    /// There are deliveries that no purchase's run attempts. The payload is ignored.
+    /// Handles the signal that some deliveries are attempted by no purchase's run. The payload is ignored.
     #[signal(name = contract::PENDING)]
     pub fn pending(&mut self, _ctx: &mut SyncWorkflowContext<Self>, _payload: Lenient<Admin>) {
         self.state.pending();
     }
 
-    /// Send again what failed, all events of a time range, or one event.
+    /// Sends failed deliveries, all events of a time range, or one event again.
     #[signal(name = contract::REDELIVER)]
     pub fn redeliver(
         &mut self,
@@ -133,13 +133,14 @@ impl Destination {
         self.fold(contract::REDELIVER, signal, State::redeliver);
     }
 
-    /// Send the newest state of purchases; by default only those that it has not acknowledged.
+    /// Sends the latest state of purchases; by default only of those whose latest state the destination has not
+    /// acknowledged.
     #[signal(name = contract::REPLAY)]
     pub fn replay(&mut self, _ctx: &mut SyncWorkflowContext<Self>, signal: Lenient<Replay>) {
         self.fold(contract::REPLAY, signal, State::replay);
     }
 
-    /// Test the connection; the result is in `status`.
+    /// Tests the connection; the query `status` shows the result.
     #[signal(name = contract::TEST)]
     pub fn test(&mut self, _ctx: &mut SyncWorkflowContext<Self>, signal: Lenient<Admin>) {
         self.fold(contract::TEST, signal, |state, signal| {
@@ -147,7 +148,7 @@ impl Destination {
         });
     }
 
-    /// Signal that enables the destination.
+    /// Enables the destination.
     #[signal(name = contract::ENABLE)]
     pub fn enable(&mut self, _ctx: &mut SyncWorkflowContext<Self>, signal: Lenient<Enable>) {
         self.fold(contract::ENABLE, signal, |state, signal| {
@@ -155,7 +156,7 @@ impl Destination {
         });
     }
 
-    /// Signal that disables the destination.
+    /// Disables the destination.
     #[signal(name = contract::DISABLE)]
     pub fn disable(&mut self, _ctx: &mut SyncWorkflowContext<Self>, signal: Lenient<Admin>) {
         self.fold(contract::DISABLE, signal, |state, signal| {
@@ -163,13 +164,13 @@ impl Destination {
         });
     }
 
-    /// Signal that probes an open breaker now.
+    /// Probes an open breaker now.
     #[signal(name = contract::PROBE)]
     pub fn probe(&mut self, _ctx: &mut SyncWorkflowContext<Self>, signal: Lenient<Admin>) {
         self.fold(contract::PROBE, signal, |state, _| state.probe());
     }
 
-    /// Why the destination's run waits.
+    /// Returns what the destination's run is waiting for.
     #[query(name = contract::STATUS)]
     pub fn status(&self, _ctx: &WorkflowContextView) -> Status {
         self.current_status()
@@ -186,7 +187,7 @@ impl Destination {
         Status::of(self.id, &self.state)
     }
 
-    /// A run that was started without a signal supervises its destination once.
+    /// Lets a run that was started without a signal supervise its destination once.
     fn begin_run(&mut self) {
         if self.state.changes == 0 && self.state.continued == 0 {
             self.state.news = true;
@@ -197,7 +198,7 @@ impl Destination {
 type SupervisionFuture<'a> =
     Pin<Box<dyn Future<Output = Result<Supervised, ActivityExecutionError>> + 'a>>;
 
-/// The activity `supervise` in flight.
+/// The running activity `supervise`.
 struct RunningSupervision<'a> {
     token: WorkflowCancellationToken,
     future: SupervisionFuture<'a>,
@@ -217,7 +218,7 @@ impl<'a> RunningSupervision<'a> {
         Self { token, future }
     }
 
-    /// Folds its end; returns whether there was one.
+    /// Applies the end of the activity to the state. Returns whether it has ended.
     fn poll(&mut self, ctx: &WorkflowContext<Destination>, task: &mut Context<'_>) -> bool {
         let Poll::Ready(result) = self.future.as_mut().poll(task) else {
             return false;
@@ -235,8 +236,8 @@ impl<'a> RunningSupervision<'a> {
     }
 }
 
-/// Continues as a new run with the same state. After a cancellation there is no next run: the sweep starts one when
-/// something is pending.
+/// Continues as a new run with the same state. After a cancellation, no run follows; the sweep starts one if something
+/// is pending.
 fn end_run(ctx: &WorkflowContext<Destination>) -> Result<(), WorkflowTermination> {
     if ctx.cancellation_token().is_cancelled() {
         return Ok(());
@@ -299,15 +300,15 @@ async fn execute_request(
         }
     };
     match executed {
-        // The next run executes it.
+        // The next run executes the request.
         Ok(None) => {}
         Ok(Some(())) => ctx.state_mut(|destination| destination.state.executed(None)),
         Err(error) => ctx.state_mut(|destination| destination.state.executed(Some(why(&error)))),
     }
 }
 
-/// Enables or disables the destination. Skipping its pending deliveries may take several runs of the activity.
-/// `None` when the run must end first.
+/// Enables or disables the destination. Skipping its pending deliveries may take several runs of the activity. Returns
+/// `None` if the run must end first.
 async fn switch(
     ctx: &WorkflowContext<Destination>,
     set: SetEnabled,
@@ -320,7 +321,7 @@ async fn switch(
     Ok(progress.map(|_| ()))
 }
 
-/// Continues a redelivery for one run of the activity.
+/// Continues a redelivery by one run of the activity.
 async fn redeliver(
     ctx: &WorkflowContext<Destination>,
     destination_id: DestinationId,
@@ -351,7 +352,7 @@ fn show(ctx: &WorkflowContext<Destination>) {
     ctx.set_current_details(ctx.state(|destination| destination.current_status().details()));
 }
 
-/// Waits for the first of: the end of `supervise`, the timer, a signal, a cancellation.
+/// Waits for the end of `supervise`, the timer, a signal or a cancellation, whichever is first.
 async fn wait<'a>(
     ctx: &'a WorkflowContext<Destination>,
     supervision: &mut Option<RunningSupervision<'a>>,

@@ -1,5 +1,5 @@
-//! The state of a destination's run. Pure: signals and outputs of activities are folded in, [`State::next`] returns
-//! what to do. All times are workflow time.
+//! The state of a destination's run. Pure: signals and outputs of activities update it, and [`State::next`] returns the
+//! next action. All times are workflow time.
 
 use crate::activities::{Supervised, Supervision};
 use crate::contract;
@@ -8,32 +8,32 @@ use domain::{RedeliverySelector, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
-/// The state that a run carries over to the next one.
+/// The state of a run, which the run that continues it receives.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct State {
-    /// Whether a `pending` signal came since the last start of `supervise`.
+    /// Whether a `pending` signal arrived since the last start of `supervise`.
     pub news: bool,
     /// Whether `supervise` must run at once, even during a pause, because a request was executed.
     pub urgent: bool,
-    /// Whether to probe an open breaker before its time.
+    /// Whether to probe an open breaker before the next probe is due.
     pub probe: bool,
-    /// Requests of admins that are not executed yet.
+    /// Requests of admins that have not been executed yet.
     pub admin: VecDeque<AdminRequest>,
-    /// Redeliveries that are not complete, each with its position.
+    /// Incomplete redeliveries, each with its position.
     pub redeliveries: VecDeque<Redelivery>,
     /// When `supervise` runs next.
     pub until: Option<Timestamp>,
     /// The last output of `supervise`.
     pub last: Supervised,
-    /// The last signal that could not be read, request that failed, or result of a test, for people.
+    /// The last signal that could not be read, failed request, or result of a test, for people.
     pub noted: Option<String>,
-    /// Number of runs before this one that it continues.
+    /// Number of earlier runs that this run continues.
     pub continued: u32,
     /// Whether `supervise` is running.
     #[serde(skip)]
     pub is_supervising: bool,
-    /// Number of folded signals, by which `run` notices a change.
+    /// Number of applied signals, by which `run` notices a change.
     #[serde(skip)]
     pub changes: u64,
 }
@@ -52,7 +52,7 @@ pub enum AdminRequest {
 pub struct Redelivery {
     pub selector: RedeliverySelector,
     pub admin: Admin,
-    /// Where it continues; see [`crate::activities::RedeliveryProgress`]. Absent at the beginning.
+    /// Where the redelivery continues; see [`crate::activities::RedeliveryProgress`]. Absent at the beginning.
     #[serde(default)]
     pub cursor: Option<String>,
 }
@@ -82,7 +82,7 @@ impl Redelivery {
 }
 
 impl AdminRequest {
-    /// The requested redelivery, if it is one.
+    /// Returns the requested redelivery, if the request is one.
     pub const fn redelivery(&self) -> Option<&Redelivery> {
         if let Self::Redeliver(redelivery) = self {
             Some(redelivery)
@@ -103,12 +103,12 @@ impl AdminRequest {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Next {
-    /// Execute a request of an admin.
+    /// Execute an admin's request.
     Admin(AdminRequest),
     Redeliver(Redelivery),
-    /// Execute `supervise`.
+    /// Start `supervise`.
     Supervise {
-        /// Whether to probe an open breaker before its time.
+        /// Whether to probe an open breaker before the next probe is due.
         is_probe: bool,
     },
     Sleep(Timestamp),
@@ -118,7 +118,7 @@ pub enum Next {
 }
 
 impl State {
-    /// The next thing to do at `now`.
+    /// Returns the next action at `now`.
     pub fn next(&self, now: Timestamp) -> Next {
         if let Some(request) = self.admin.front() {
             return Next::Admin(request.clone());
@@ -131,7 +131,8 @@ impl State {
                 is_probe: self.probe,
             };
         }
-        // Takes turns with `supervise`, so that neither a long drain nor a long redelivery delays the other.
+        // Redeliveries take turns with `supervise`, so that neither a long drain nor a long redelivery delays the
+        // other.
         if let Some(redelivery) = self.redeliveries.front() {
             return Next::Redeliver(redelivery.clone());
         }
@@ -141,30 +142,30 @@ impl State {
         self.until.map_or(Next::EndRun, Next::Sleep)
     }
 
-    /// Whether deliveries must wait: for the end of a pause that the destination requested, or for the next probe.
+    /// Whether deliveries must wait for the end of a pause that the destination requested, or for the next probe.
     pub fn must_wait(&self) -> bool {
         self.until.is_some() && matches!(self.last.state, Supervision::Pause | Supervision::Probe)
     }
 
-    /// Folds a `pending` signal.
+    /// Applies a `pending` signal.
     pub fn pending(&mut self) {
         self.changes += 1;
         self.news = true;
     }
 
-    /// Folds a `probe` signal.
+    /// Applies a `probe` signal.
     pub fn probe(&mut self) {
         self.changes += 1;
         self.probe = true;
     }
 
-    /// Folds a request of an admin; requests are executed in order.
+    /// Adds an admin's request; requests are executed in order.
     pub fn enqueue(&mut self, request: AdminRequest) {
         self.changes += 1;
         self.admin.push_back(request);
     }
 
-    /// Folds a `redeliver` signal.
+    /// Applies a `redeliver` signal.
     pub fn redeliver(&mut self, wanted: RedeliverEvents) {
         let RedeliverEvents {
             admin,
@@ -196,7 +197,7 @@ impl State {
         }
     }
 
-    /// Folds a `replay` signal.
+    /// Applies a `replay` signal.
     pub fn replay(&mut self, replay: Replay) {
         let Replay {
             admin,
@@ -228,18 +229,18 @@ impl State {
         self.enqueue(AdminRequest::Redeliver(Redelivery::new(selector, admin)));
     }
 
-    /// Folds the result of a test of the connection.
+    /// Applies the result of a connection test.
     pub fn tested(&mut self, result: &str) {
         self.noted = Some(format!("{}: {result}", contract::TEST));
     }
 
-    /// Folds a payload that could not be read.
+    /// Applies a payload that could not be read.
     pub fn unreadable(&mut self, signal: &str, why: &str) {
         self.changes += 1;
         self.noted = Some(format!("{signal}: payload not understood: {why}"));
     }
 
-    /// Folds the end of an admin's request. `supervise` follows, since storage may have changed.
+    /// Applies the end of an admin's request. `supervise` follows, since storage may have changed.
     pub fn executed(&mut self, failed: Option<String>) {
         self.urgent = true;
         if let Some(request) = self.admin.pop_front() {
@@ -249,8 +250,9 @@ impl State {
         }
     }
 
-    /// Folds a step of a redelivery: where it continues, `None` at its end, or why it failed. `supervise` follows.
-    /// Redeliveries take turns. An equal one that was requested again starts at the beginning and replaces the first.
+    /// Applies one step of a redelivery: its next position, `None` at its end, or why it failed. `supervise` follows.
+    /// Redeliveries take turns. If the same redelivery was requested again, the new one starts at the beginning and
+    /// replaces this one.
     pub fn redelivered(&mut self, redelivery: &Redelivery, result: Result<Option<String>, String>) {
         self.urgent = true;
         self.redeliveries
@@ -265,7 +267,7 @@ impl State {
         }
     }
 
-    /// Begins `supervise`, which sees everything that was signalled before.
+    /// Begins `supervise`, which acts on every signal that arrived before.
     pub fn begin(&mut self) {
         self.is_supervising = true;
         self.news = false;
@@ -273,7 +275,7 @@ impl State {
         self.probe = false;
     }
 
-    /// Folds the output of `supervise`. One that finds nothing keeps the time for which an earlier one waits.
+    /// Applies the output of `supervise`. If it found nothing, the time for which an earlier one waits remains.
     pub fn supervised(&mut self, supervised: Supervised, now: Timestamp) {
         self.is_supervising = false;
         let still = if self.must_wait() {
@@ -288,13 +290,13 @@ impl State {
         self.last = supervised;
     }
 
-    /// Folds a cancelled `supervise`: another one follows.
+    /// Applies the cancellation of `supervise`; another one follows.
     pub fn interrupted(&mut self) {
         self.is_supervising = false;
         self.news = true;
     }
 
-    /// Folds a `supervise` that failed for good; the sweep signals again when something is pending.
+    /// Applies a permanent failure of `supervise`; the sweep signals again if something is pending.
     pub fn lost(&mut self, why: String) {
         self.is_supervising = false;
         self.until = None;

@@ -1,4 +1,4 @@
-//! The query `status` of a destination's run and its current details, for display.
+//! The query `status` of a destination's run, and its current details for the Temporal UI.
 
 use super::state::State;
 use crate::activities::Supervision;
@@ -12,15 +12,15 @@ pub struct Status {
     pub state: Supervision,
     /// Whether `supervise` is running.
     pub is_busy: bool,
-    /// When the next check is; absent when that is not known yet, or not needed.
+    /// When the next check is due; absent if that is not known yet, or no check is needed.
     pub next_check_at: Option<Timestamp>,
-    /// How many deliveries were pending at the last check, up to the limit of counting.
+    /// Number of deliveries pending at the last check, up to the counting limit.
     pub pending: i64,
     /// The last error of the destination.
     pub message: Option<String>,
-    /// The last signal that could not be read, request that failed, or result of a test.
+    /// The last signal that could not be read, failed request, or result of a test.
     pub noted: Option<String>,
-    /// Number of runs before this one that it continues.
+    /// Number of earlier runs that this run continues.
     pub continued: u32,
 }
 
@@ -43,7 +43,7 @@ impl Status {
         }
     }
 
-    /// A short text for the Temporal UI. Setting it costs no event.
+    /// Returns a short text for the Temporal UI. Setting it costs no event.
     pub fn details(&self) -> String {
         let what = match self.state {
             Supervision::Rest => "nothing that could be sent is pending",

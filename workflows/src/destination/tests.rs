@@ -1,4 +1,4 @@
-//! The state of a destination's run: what it does next.
+//! The state of a destination's run and its next actions.
 
 use super::state::{AdminRequest, Next, Redelivery, State};
 use super::status::Status;
@@ -31,7 +31,7 @@ fn found(state: Supervision, next_check_ms: Option<u64>) -> Supervised {
     }
 }
 
-/// A run whose `supervise` at time 0 returned this.
+/// Returns the state of a run whose `supervise` returned `supervised` at time 0.
 fn after(supervised: Supervised) -> State {
     let mut state = State::default();
     state.pending();

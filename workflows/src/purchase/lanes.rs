@@ -1,4 +1,4 @@
-//! The lanes in flight: at most one `deliver` activity per destination.
+//! The running lanes: at most one `deliver` activity per destination.
 
 use super::Purchase;
 use super::state::LaneStart;
@@ -18,14 +18,14 @@ type Delivering<'a> = Pin<Box<dyn Future<Output = Result<Delivered, ActivityExec
 struct InFlight<'a> {
     token: WorkflowCancellationToken,
     delivering: Delivering<'a>,
-    /// Sequence number of the newest delivery when it was started.
+    /// Sequence number of the newest delivery when the activity was started.
     started_for: i64,
-    /// Whether it was started for a failing lane, so that the engine retries it.
+    /// Whether the activity was started for a failing lane, so that the engine retries it.
     retried: bool,
     start: LaneStart,
 }
 
-/// The lanes in flight, by destination.
+/// The running lanes, by destination.
 #[derive(Default)]
 pub struct Lanes<'a>(BTreeMap<DestinationId, InFlight<'a>>);
 
@@ -34,15 +34,15 @@ impl<'a> Lanes<'a> {
         self.0.is_empty()
     }
 
-    /// Starts the lanes that are not in flight, and wakes those in flight that have newer deliveries.
+    /// Starts the lanes that are not running, and wakes running ones that have newer deliveries.
     ///
-    /// Waking cancels the back-off; the lane is started again when the engine reports its end, so there are never two
-    /// attempts.
+    /// Waking a lane cancels its back-off. The lane is started again only when the engine reports the end of its
+    /// activity, so there are never two attempts at once.
     pub fn start_and_wake(&mut self, ctx: &'a WorkflowContext<Purchase>, key: CollapseKey) {
         let pending = ctx.state(|purchase| purchase.state.lanes.clone());
         for (destination_id, lane) in pending {
             if let Some(running) = self.0.get(&destination_id) {
-                // An attempt within the task ends soon by itself.
+                // An attempt within the workflow task ends soon by itself.
                 if (lane.wake || lane.last_seq > running.started_for)
                     && running.start == LaneStart::Regular
                 {
@@ -91,14 +91,14 @@ impl<'a> Lanes<'a> {
         }
     }
 
-    /// Cancels everything: the run is closing and nothing may be abandoned in flight.
+    /// Cancels all lanes, since the run is closing and no activity may be abandoned.
     pub fn cancel_all(&self) {
         for running in self.0.values() {
             running.token.cancel_with_reason("the run is closing");
         }
     }
 
-    /// Polls in a fixed order and folds the first lane that ended; returns whether there was one.
+    /// Polls the lanes in a fixed order and applies the first one that ended. Returns whether there was one.
     pub fn poll(&mut self, ctx: &WorkflowContext<Purchase>, task: &mut Context<'_>) -> bool {
         let finished = self.0.iter_mut().find_map(|(id, running)| {
             match running.delivering.as_mut().poll(task) {
@@ -118,10 +118,10 @@ impl<'a> Lanes<'a> {
                 .state
                 .delivered(destination_id, &delivered, lane.started_for),
             Err(ActivityExecutionError::Cancelled(_)) => {}
-            // The worker had no slot for it, or was lost: nothing is known of the destination.
+            // The worker had no slot or was lost, so nothing is known about the destination.
             Err(error) if lane.start == LaneStart::WithinTask && has_timed_out(&error) => {}
-            // The first attempt of a healthy lane, or one that failed after its cancellation: the engine does not
-            // retry a cancelled activity, so the lane is started again.
+            // Either the first attempt of a healthy lane failed, or a lane failed after its cancellation. The engine
+            // does not retry a cancelled activity, so the lane is started again.
             Err(_) if !was_last => purchase.state.failed(destination_id),
             Err(error) => purchase.state.lost(
                 destination_id,

@@ -1,7 +1,7 @@
 //! The workflow `purchase`: a run lives while there is a window, a hold, a query, a request or a lane.
 //!
-//! Signal handlers only fold into [`state::State`]; `run` executes what [`state::State::next`] returns. There is one
-//! timer and one activity per lane. Nothing here does I/O, reads a clock or draws a random number.
+//! Signal handlers only update [`state::State`]; `run` executes what [`state::State::next`] returns. There is one
+//! timer, and one activity for each lane. Nothing here does I/O, reads a clock or draws a random number.
 
 mod lanes;
 mod settling;
@@ -30,14 +30,15 @@ use temporalio_workflow::{
     WorkflowResult, WorkflowTermination,
 };
 
-/// The input of a run: empty, since the workflow id names the purchase. A continued run gets the state of the last one.
+/// The input of a run: empty, since the workflow id names the purchase. A run that continues another one gets the
+/// other's state.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Start {
-    /// The state of the last run.
+    /// The state of the previous run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub carried: Option<State>,
-    /// Names of search attributes that the engine does not take. An upsert of one would fail forever.
+    /// Names of search attributes that the engine does not accept. Upserting one of them would fail forever.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<String>,
 }
@@ -113,7 +114,7 @@ impl Purchase {
         }
     }
 
-    /// There are new rows in the inbox.
+    /// Handles the signal that the inbox has new rows.
     #[signal(name = contract::NOTIFIED)]
     pub fn notified(&mut self, ctx: &mut SyncWorkflowContext<Self>, signal: Lenient<Notified>) {
         match signal.0 {
@@ -127,26 +128,26 @@ impl Purchase {
         }
     }
 
-    /// Load the purchase now. A window that has not ended stays open. The payload is ignored.
+    /// Loads the purchase now. A window that has not ended stays open. The payload is ignored.
     #[signal(name = contract::WAKE)]
     pub fn wake(&mut self, _ctx: &mut SyncWorkflowContext<Self>, _payload: Lenient<Admin>) {
         self.state.wake();
     }
 
-    /// Settle now, ignoring the window.
+    /// Settles now, ignoring the window.
     #[signal(name = contract::FLUSH)]
     pub fn flush(&mut self, _ctx: &mut SyncWorkflowContext<Self>, signal: Lenient<Admin>) {
         self.fold(contract::FLUSH, signal, State::flush_by);
     }
 
-    /// Stop settling.
+    /// Stops settling.
     #[signal(name = contract::HOLD)]
     pub fn hold(&mut self, ctx: &mut SyncWorkflowContext<Self>, signal: Lenient<Hold>) {
         let now = timestamp(ctx.workflow_time());
         self.fold(contract::HOLD, signal, |state, hold| state.hold(hold, now));
     }
 
-    /// End a hold.
+    /// Ends a hold.
     #[signal(name = contract::RELEASE)]
     pub fn release(&mut self, _ctx: &mut SyncWorkflowContext<Self>, signal: Lenient<Admin>) {
         self.fold(contract::RELEASE, signal, |state, admin| {
@@ -154,7 +155,7 @@ impl Purchase {
         });
     }
 
-    /// Discard the waiting notifications.
+    /// Discards the waiting notifications.
     #[signal(name = contract::DISCARD)]
     pub fn discard(&mut self, _ctx: &mut SyncWorkflowContext<Self>, signal: Lenient<Discard>) {
         self.fold(contract::DISCARD, signal, |state, discard| {
@@ -162,7 +163,7 @@ impl Purchase {
         });
     }
 
-    /// Signal that sends the latest state again.
+    /// Sends the latest state again.
     #[signal(name = contract::REDELIVER)]
     pub fn redeliver(&mut self, _ctx: &mut SyncWorkflowContext<Self>, signal: Lenient<Redeliver>) {
         self.fold(contract::REDELIVER, signal, |state, redeliver| {
@@ -170,7 +171,7 @@ impl Purchase {
         });
     }
 
-    /// Stop waiting for the next attempt of a lane.
+    /// Stops waiting for the next attempt of a lane.
     #[signal(name = contract::CANCEL_BACKOFF)]
     pub fn cancel_backoff(
         &mut self,
@@ -186,7 +187,7 @@ impl Purchase {
         );
     }
 
-    /// Why the purchase's run waits.
+    /// Returns what the purchase's run is waiting for.
     #[query(name = contract::STATUS)]
     pub fn status(&self, _ctx: &WorkflowContextView) -> Status {
         self.current_status()
@@ -203,7 +204,7 @@ impl Purchase {
         Status::of(self.key, &self.state)
     }
 
-    /// Begins the run, after the signals of its first workflow task. One that was started without a signal loads its
+    /// Begins the run, after the signals of its first workflow task. A run that was started without a signal loads its
     /// purchase.
     fn begin_run(&mut self) {
         let is_signalled = self.state.changes > 0 || self.state.continued > 0;
@@ -217,7 +218,7 @@ impl Purchase {
 fn next(ctx: &WorkflowContext<Purchase>, now: Timestamp) -> Next {
     let next = ctx.state_mut(|purchase| purchase.state.next(now));
     fail::fail_point!("run.skip_drain", |_| {
-        // Ignores what was folded since the last settling.
+        // Ignores the signals that were applied since the last settling.
         let has_announced = ctx.state(|purchase| {
             purchase.state.current.revision > 0 && purchase.state.lanes.is_empty()
         });
@@ -230,15 +231,15 @@ fn next(ctx: &WorkflowContext<Purchase>, now: Timestamp) -> Next {
     next
 }
 
-/// Whether a run has the change of a later version that a test plants: a timer before each settling.
+/// Whether a test planted a change of a later version in the run: a timer before each settling.
 fn has_planted_change(ctx: &WorkflowContext<Purchase>) -> bool {
     fail::fail_point!("run.planted_change", |_| ctx.patched("planted-change"));
     let _ = ctx;
     false
 }
 
-/// Continues as a new run with the same state. After a cancellation there is no next run: the sweep starts one when
-/// something is pending.
+/// Continues as a new run with the same state. After a cancellation, no run follows; the sweep starts one if something
+/// is pending.
 fn end_run(ctx: &WorkflowContext<Purchase>) -> Result<(), WorkflowTermination> {
     if ctx.cancellation_token().is_cancelled() {
         return Ok(());
@@ -254,7 +255,7 @@ fn end_run(ctx: &WorkflowContext<Purchase>) -> Result<(), WorkflowTermination> {
     Ok(())
 }
 
-/// Executes a request. One whose activity is interrupted by the end of the run is executed by the next run.
+/// Executes an admin's request. If the end of the run interrupts its activity, the next run executes it.
 async fn execute_request(
     ctx: &WorkflowContext<Purchase>,
     key: CollapseKey,
@@ -318,7 +319,7 @@ async fn execute_request(
     });
 }
 
-/// Waits for the first of: a lane's end, the timer, a signal, a cancellation.
+/// Waits for the end of a lane, the timer, a signal or a cancellation, whichever is first.
 async fn wait<'a>(
     ctx: &'a WorkflowContext<Purchase>,
     lanes: &mut Lanes<'a>,

@@ -1,6 +1,6 @@
-//! Settling: one activity loads, decides and records. If the store must be queried first, it only loads, and `verify`,
-//! decide and `record` follow. Commands after an activity depend on its output, never on what was decided in between, so
-//! that rules can change while runs are open.
+//! Settling: one activity loads, decides and records. If the store must be queried first, the activity only loads; then
+//! `verify`, the decision and `record` follow. Commands after an activity depend on its output, never on what was
+//! decided in between, so that rules can change while runs are open.
 
 use super::Purchase;
 use crate::activities::{
@@ -12,8 +12,8 @@ use domain::{CollapseKey, Verification};
 use temporalio_common::error::ActivityExecutionError;
 use temporalio_workflow::WorkflowContext;
 
-/// Settles what the mode covers, in rounds. A request of an admin and the end of the run interrupt a settling that fails,
-/// and come before the next round.
+/// Settles the notifications that the mode covers, in rounds. If a settling fails, an admin's request or the end of the
+/// run interrupts it; requests are executed before the next round.
 pub async fn settle(ctx: &WorkflowContext<Purchase>, key: CollapseKey, mut mode: SettlingMode) {
     let mut last_round = Vec::new();
     loop {
@@ -37,19 +37,19 @@ pub async fn settle(ctx: &WorkflowContext<Purchase>, key: CollapseKey, mut mode:
         let round: Vec<i64> = loaded.notifications.iter().map(|(seq, _)| *seq).collect();
         let recorded = match settled.recorded {
             Some(recorded) => Some(recorded),
-            // The last round left the same notifications open: they wait for something, and another round changes
+            // The last round left the same notifications open. They wait for something, so another round would change
             // nothing.
             None if !is_ready || (!round.is_empty() && round == last_round) => None,
             None => verify_and_record(ctx, &loaded, Verify { collapse_key: key }, start).await,
         };
         let Some(recorded) = recorded else { return };
         let is_done = ctx.state_mut(|purchase| purchase.state.recorded(recorded));
-        // A hold that came meanwhile stops further rounds; the end of the hold settles what is left.
+        // A hold that arrived meanwhile stops further rounds; the end of the hold settles the rest.
         if (is_done && !more) || ctx.state(|purchase| purchase.state.hold.is_some()) {
             return;
         }
         if is_done {
-            // The window of the notifications that did not fit into one settling is over too.
+            // The window has also ended for the notifications that did not fit into one settling.
             mode = SettlingMode::Flush;
             last_round = round;
         }
@@ -59,7 +59,7 @@ pub async fn settle(ctx: &WorkflowContext<Purchase>, key: CollapseKey, mut mode:
     }
 }
 
-/// Queries the store, decides and records; `None` when nothing is recorded now.
+/// Queries the store, decides and records. Returns `None` if nothing is recorded now.
 async fn verify_and_record(
     ctx: &WorkflowContext<Purchase>,
     loaded: &Loaded,
@@ -80,8 +80,8 @@ async fn verify_and_record(
     )
 }
 
-/// Queries the store; `None` when nothing may be decided now: the store is queried again later, or
-/// a hold came in the meantime.
+/// Queries the store. Returns `None` if nothing may be decided now: the store must be queried again later, or a hold
+/// arrived in the meantime.
 async fn verify(
     ctx: &WorkflowContext<Purchase>,
     input: Verify,
@@ -97,7 +97,7 @@ async fn verify(
     ctx.state_mut(|purchase| purchase.state.verified(verified, start, now))
 }
 
-/// The output of an activity that ended; else the interruption or the failure is folded.
+/// Returns the output of an activity that succeeded; otherwise, applies the interruption or the failure to the state.
 fn finished<T>(
     ctx: &WorkflowContext<Purchase>,
     result: Result<Option<T>, ActivityExecutionError>,
@@ -111,12 +111,12 @@ fn finished<T>(
     None
 }
 
-/// Whether something must be done before a settling goes on.
+/// Whether a request must be executed before a settling continues.
 fn is_urgent(purchase: &Purchase) -> bool {
     purchase.state.has_request()
 }
 
-/// Upserts the search attributes if others than the revision changed, and the details, which cost nothing.
+/// Upserts the search attributes if any other than the revision changed, and sets the details, which cost no event.
 pub fn show(ctx: &WorkflowContext<Purchase>, key: CollapseKey) {
     let upsert = ctx.state_mut(|purchase| {
         let state = &mut purchase.state;

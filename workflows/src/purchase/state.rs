@@ -1,10 +1,11 @@
-//! The state of a purchase's run. Pure: signals and outputs of activities are folded in, [`State::next`] returns what
-//! to do. All times are workflow time.
+//! The state of a purchase's run. Pure: signals and outputs of activities update it, and [`State::next`] returns the
+//! next action. All times are workflow time.
 //!
 //! Each new notification restarts the window, unless it is a duplicate or is settled at once: a `notified` signal moves
-//! its end to a later time, up to the max-wait cap. Storage has the same end: `inbox/accept.rs` sets `due_at`,
-//! `extent_ahead` in `settling/load.rs` reads it. The length is the platform's, two minutes unless set
-//! (`api/src/config/read.rs`). Which accepted notifications send the signal: `accept` in `api/src/stores/amazon`.
+//! the end of the window to a later time, up to the max-wait cap. Storage has the same end: `inbox/accept.rs` sets
+//! `due_at`, and `extent_ahead` in `settling/load.rs` reads it. The platform sets the length, by default two minutes
+//! (`api/src/config/read.rs`). `accept` in `api/src/stores/amazon` determines which accepted notifications send the
+//! signal.
 
 use crate::activities::{
     Delivered, Flush, Loaded, Readiness, Recorded, SettlingMode, SettlingStart, Verified,
@@ -18,53 +19,53 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-/// How long a hold without an end lasts.
+/// How long a hold without an end date lasts.
 const HOLD: Duration = DAY.saturating_mul(7);
-/// Maximum window that a signal can open, the same as for platforms: a signal that a person sends must not stop a
-/// purchase forever.
+/// Maximum window that a signal can open, as for platforms, so that a signal sent by a person cannot stop a purchase
+/// forever.
 const MAX_WINDOW: Duration = HOUR;
 
-/// The state that a run carries over to the next one.
+/// The state of a run, which the run that continues it receives.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct State {
     /// The newest sequence number whose window has begun or ended.
     pub through: i64,
-    /// When the window ends, if no cap ends it before; `None` while no window is open.
+    /// When the window ends, unless the cap ends it earlier; `None` if no window is open.
     pub window: Option<Timestamp>,
     /// When the max-wait cap ends the window.
     pub cap: Option<Timestamp>,
     /// Number of notifications signalled since the last settling.
     pub pending: i64,
-    /// Whether to load now, and settle the notifications whose window has ended.
+    /// Whether to load now and settle the notifications whose window has ended.
     pub check_now: bool,
     /// Whether to settle now, ignoring the window.
     pub flush: bool,
-    /// The requests to do that; the next `settle` leaves their audit entries.
+    /// The `flush` signals since the last `settle`; the next one writes their audit entries.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub flushes: Vec<Flush>,
-    /// Number of all such requests so far.
+    /// Number of `flush` signals so far.
     pub flush_count: u64,
     pub hold: Option<Timestamp>,
-    /// The next query of the store, when the last one failed.
+    /// The next query of the store, if the last one failed.
     pub pending_query: Option<PendingQuery>,
-    /// Requests of admins that are not executed yet.
+    /// Requests of admins that have not been executed yet.
     pub admin: VecDeque<AdminRequest>,
     pub lanes: BTreeMap<DestinationId, OpenLane>,
     pub upserted: Values,
     /// The current values of the search attributes.
     pub current: Values,
-    /// The last signal that could not be read, or request that failed, for people.
+    /// The last signal that could not be read or request that failed, for people.
     pub noted: Option<String>,
-    /// Number of runs before this one that it continues.
+    /// Number of earlier runs that this run continues.
     pub continued: u32,
-    /// The name of the redelivery that is executed, and that the next run continues.
+    /// The name of the redelivery in progress, which the next run continues under the same name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub redelivery: Option<String>,
-    /// Number of redeliveries of this run, from which each gets its name.
+    /// Number of redeliveries of this run, from which their names are derived.
     #[serde(skip)]
     pub redeliveries: u64,
-    /// Number of folded signals, by which `run` notices a change.
+    /// Number of applied signals, by which `run` notices a change.
     #[serde(skip)]
     pub changes: u64,
 }
@@ -104,16 +105,17 @@ impl AdminRequest {
     }
 }
 
-/// An open lane, as the run knows it.
+/// An open lane, as known to the run.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct OpenLane {
-    /// Sequence number of the newest delivery in it.
+    /// Sequence number of the newest delivery in the lane.
     pub last_seq: i64,
     pub failing: bool,
-    /// Whether it must be started again without a newer delivery.
+    /// Whether the lane must be started again even without a newer delivery.
     pub wake: bool,
-    /// Whether its next attempt is made within the workflow task, since its destination answered promptly lately.
+    /// Whether the lane's next attempt is made within the workflow task, since its destination recently answered
+    /// promptly.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub is_prompt: bool,
 }
@@ -121,7 +123,7 @@ pub struct OpenLane {
 /// How the attempt of a lane is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LaneStart {
-    /// By a local activity within the workflow task, which costs one event instead of six, for a short time.
+    /// By a short local activity within the workflow task, which costs one event instead of six.
     WithinTask,
     /// By a regular activity, which is visible in the Temporal UI while it runs and is retried.
     Regular,
@@ -129,7 +131,7 @@ pub enum LaneStart {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Next {
-    /// Execute a request of an admin.
+    /// Execute an admin's request.
     Admin(AdminRequest),
     Settle(SettlingMode),
     Sleep(Timestamp),
@@ -138,7 +140,7 @@ pub enum Next {
 }
 
 impl State {
-    /// The next thing to do at `now`.
+    /// Returns the next action at `now`.
     pub fn next(&mut self, now: Timestamp) -> Next {
         if let Some(request) = self.admin.front() {
             return Next::Admin(request.clone());
@@ -178,20 +180,20 @@ impl State {
         }
     }
 
-    /// When the window ends: at the cap, if that is earlier.
+    /// Returns when the window ends: at the cap, if that is earlier.
     pub fn window_ends(&self) -> Option<Timestamp> {
         self.window
             .map(|window| self.cap.map_or(window, |cap| cap.min(window)))
     }
 
-    /// When to settle next: the later of the window's end and the next query of the store.
+    /// Returns when to settle next: the later of the window's end and the next query of the store.
     fn due(&self) -> Option<Timestamp> {
         self.window_ends()
             .max(self.pending_query.as_ref().map(|query| query.until))
     }
 
-    /// Folds a `notified` signal: it moves the end of the window to a later time, which restarts it. Storage has its
-    /// end too, as `due_at` (`settling/load.rs`): after a lost signal [`Self::loaded`] extends the window to that.
+    /// Applies a `notified` signal, which restarts the window by moving its end to a later time. Storage has the same
+    /// end as `due_at` (`settling/load.rs`), so [`Self::loaded`] extends the window even if a signal is lost.
     pub fn notified(&mut self, notified: &Notified, now: Timestamp) {
         self.changes += 1;
         self.through = self.through.max(notified.through);
@@ -202,7 +204,7 @@ impl State {
         );
     }
 
-    /// Restarts the window: moves its end to `end`, never to an earlier time, and keeps the earliest cap.
+    /// Restarts the window: moves its end to `end`, but never to an earlier time, and keeps the earliest cap.
     fn extend_window(&mut self, end: Timestamp, cap: Option<Timestamp>) {
         self.window = Some(self.window.map_or(end, |window| window.max(end)));
         self.cap = match (self.cap, cap) {
@@ -211,13 +213,13 @@ impl State {
         };
     }
 
-    /// Folds a `wake` signal.
+    /// Applies a `wake` signal.
     pub fn wake(&mut self) {
         self.changes += 1;
         self.check_now = true;
     }
 
-    /// Folds a `flush` signal. A purchase on hold is not settled.
+    /// Applies a `flush` signal. A purchase on hold is not settled.
     pub fn flush(&mut self) {
         self.changes += 1;
         if self.will_be_held() {
@@ -227,7 +229,7 @@ impl State {
         }
     }
 
-    /// Whether the purchase is on hold once the requests before are executed.
+    /// Whether the purchase will be on hold after all earlier requests are executed.
     fn will_be_held(&self) -> bool {
         let newest = self.admin.iter().rev().find_map(|request| match request {
             AdminRequest::Hold { .. } => Some(true),
@@ -237,7 +239,7 @@ impl State {
         newest.unwrap_or(self.hold.is_some())
     }
 
-    /// Folds a `flush` signal, with who sent it.
+    /// Applies a `flush` signal together with its sender.
     pub fn flush_by(&mut self, admin: Admin) {
         self.flush();
         if self.flush {
@@ -249,7 +251,7 @@ impl State {
         }
     }
 
-    /// Folds a `hold` signal.
+    /// Applies a `hold` signal.
     pub fn hold(&mut self, hold: Hold, now: Timestamp) {
         self.changes += 1;
         let until = hold.until.as_deref().map(str::parse::<Timestamp>);
@@ -269,13 +271,13 @@ impl State {
         });
     }
 
-    /// Folds a request of an admin; requests are executed in order.
+    /// Adds an admin's request; requests are executed in order.
     pub fn enqueue(&mut self, request: AdminRequest) {
         self.changes += 1;
         self.admin.push_back(request);
     }
 
-    /// A name for the next redelivery of the run, which no other run uses. A replay gives the same names, since
+    /// Returns a name for the next redelivery of the run that no other run uses. A replay returns the same names, since
     /// requests have an order.
     pub fn name_redelivery(&mut self, run: &str) -> String {
         let redeliveries = &mut self.redeliveries;
@@ -286,7 +288,7 @@ impl State {
         name.clone()
     }
 
-    /// Folds the end of the first request, and why it failed.
+    /// Applies the end of the first request, and why it failed, if it did.
     pub fn executed(&mut self, failed: Option<String>) {
         self.redelivery = None;
         if let (Some(request), Some(why)) = (self.admin.pop_front(), failed) {
@@ -294,15 +296,15 @@ impl State {
         }
     }
 
-    /// Folds a payload that could not be read.
+    /// Applies a payload that could not be read.
     pub fn unreadable(&mut self, signal: &str, why: &str) {
         self.changes += 1;
         self.noted = Some(format!("{signal}: payload not understood: {why}"));
     }
 
     /// Begins a settling. A window that has ended is removed, and a later signal opens another one. A window that has
-    /// not ended stays open unless it is flushed: a `wake` signal must not shorten it. The cap is removed, since `load`
-    /// returns the present one.
+    /// not ended stays open unless it is flushed, because a `wake` signal must not shorten it. The cap is removed,
+    /// since loading returns the current one.
     pub fn begin(&mut self, mode: SettlingMode, now: Timestamp) -> SettlingStart {
         let is_early = mode == SettlingMode::Due && self.window.is_some_and(|window| window > now);
         self.check_now = false;
@@ -319,27 +321,27 @@ impl State {
         }
     }
 
-    /// Folds the interruption of a settling, with the flushes whose audit entries it did not leave: it begins again
-    /// later. A purchase that is to be held is not flushed.
+    /// Applies the interruption of a settling, which begins again later. `flushes` are those for which it wrote no
+    /// audit entries. If a hold is requested, the purchase is not flushed.
     pub fn interrupted(&mut self, mode: SettlingMode, flushes: Vec<Flush>) {
         self.check_now = true;
         self.flush |= mode == SettlingMode::Flush && !self.will_be_held();
         self.flushes.splice(0..0, flushes);
     }
 
-    /// Whether a request of an admin must be executed before a settling is tried again.
+    /// Whether an admin's request must be executed before a settling is retried.
     pub fn has_request(&self) -> bool {
         !self.admin.is_empty()
     }
 
-    /// Folds what `settle` loaded. Returns whether something is settled now.
+    /// Applies the data that `settle` loaded. Returns whether it is settled now.
     pub fn loaded(&mut self, loaded: &Loaded, start: SettlingStart, now: Timestamp) -> bool {
         self.current.app_id = loaded.app_id.or(self.current.app_id);
         self.current.platform_id = loaded.platform_id.or(self.current.platform_id);
         self.current.state = Some(loaded.state);
         self.current.revision = loaded.revision;
         self.opened(&loaded.lanes);
-        // A hold that came while `settle` ran is not in its output yet.
+        // The output of `settle` does not include a hold that arrived while it ran.
         if !self
             .admin
             .iter()
@@ -366,7 +368,7 @@ impl State {
             Readiness::Held | Readiness::Idle | Readiness::Ready => {}
         }
         let is_ready = readiness == Readiness::Ready;
-        // A `wake` signal does not query the store before the next query is due; a `flush` does.
+        // A `wake` signal does not query the store before the next query is due, but a `flush` does.
         let is_too_early = self
             .pending_query
             .as_ref()
@@ -378,7 +380,8 @@ impl State {
         is_ready
     }
 
-    /// Folds a record. Returns whether it was written; else the purchase changed in the meantime.
+    /// Applies the result of recording. Returns whether the decision was recorded; otherwise, the purchase has changed
+    /// in the meantime.
     pub fn recorded(&mut self, recorded: Recorded) -> bool {
         let Recorded::Done {
             revision,
@@ -396,14 +399,14 @@ impl State {
         true
     }
 
-    /// Folds the output of `verify`. Returns the result, unless nothing may be decided now.
+    /// Applies the output of `verify`. Returns its result, unless nothing may be decided now.
     pub fn verified(
         &mut self,
         verified: Verified,
         start: SettlingStart,
         now: Timestamp,
     ) -> Option<Verification> {
-        // A hold that came meanwhile stops the settling. The load at its end queries the store again.
+        // A hold that arrived meanwhile stops the settling. When it ends, loading queries the store again.
         if self.hold.is_some() {
             return None;
         }
@@ -424,7 +427,7 @@ impl State {
         verified.verification
     }
 
-    /// Folds open lanes, as storage returned them.
+    /// Applies the open lanes that storage returned.
     pub fn opened(&mut self, lanes: &[Lane]) {
         for lane in lanes {
             let known = self.lanes.entry(lane.destination_id).or_default();
@@ -434,14 +437,14 @@ impl State {
         self.current.failing = self.failing();
     }
 
-    /// Folds which destinations answered promptly lately.
+    /// Applies which destinations recently answered promptly.
     pub fn answered_promptly(&mut self, destinations: &BTreeSet<DestinationId>) {
         for (id, lane) in &mut self.lanes {
             lane.is_prompt = !lane.failing && destinations.contains(id);
         }
     }
 
-    /// Folds the start of a lane. Returns how its attempt is made.
+    /// Applies the start of a lane. Returns how its attempt is made.
     pub fn started(&mut self, destination: DestinationId) -> LaneStart {
         let Some(lane) = self.lanes.get_mut(&destination) else {
             return LaneStart::Regular;
@@ -454,7 +457,7 @@ impl State {
         }
     }
 
-    /// Folds lanes that must be attempted at once, even if they wait for their next attempt.
+    /// Applies lanes that must be attempted at once, even if they are waiting for their next attempt.
     pub fn woken(&mut self, lanes: &[Lane]) {
         self.opened(lanes);
         for lane in lanes {
@@ -464,8 +467,8 @@ impl State {
         }
     }
 
-    /// Folds a `cancel_backoff` signal: a lane that waits for its next attempt is started again, and makes it or ends
-    /// with its deliveries still pending. A first attempt that is in flight needs no signal.
+    /// Applies a `cancel_backoff` signal: a lane that waits for its next attempt is started again, and either makes the
+    /// attempt or ends with its deliveries still pending. A first attempt in flight needs no signal.
     pub fn cancel_backoff(&mut self, destination: Option<DestinationId>) {
         self.changes += 1;
         for (id, lane) in &mut self.lanes {
@@ -473,12 +476,12 @@ impl State {
         }
     }
 
-    /// Folds the output of a `deliver` that was started when `started_for` was the newest delivery: the run forgets a
-    /// lane that is closed or was left to the destination's run, unless it has newer deliveries.
+    /// Applies the output of a `deliver` that was started when `started_for` was the newest delivery. The run drops a
+    /// lane that is closed or was left to the destination's run, unless the lane has newer deliveries.
     ///
     /// A delivery is committed before the run learns of it. If storage does not know it at the end of `deliver`, the
-    /// database was restored from before it, and no `deliver` would ever find it. Deliveries that were recorded since
-    /// have lower numbers, so the run loads the lanes again.
+    /// database was restored to an earlier state, and no `deliver` would ever find the delivery. Deliveries recorded
+    /// since the restore have lower numbers, so the run loads the lanes again.
     pub fn delivered(
         &mut self,
         destination: DestinationId,
@@ -496,7 +499,7 @@ impl State {
         self.current.failing = self.failing();
     }
 
-    /// Folds the failure of a healthy lane's first attempt: Temporal retries it from now on.
+    /// Applies the failure of a healthy lane's first attempt: from now on, Temporal retries the lane.
     pub fn failed(&mut self, destination: DestinationId) {
         if let Some(lane) = self.lanes.get_mut(&destination) {
             lane.failing = true;
@@ -504,7 +507,7 @@ impl State {
         self.current.failing = self.failing();
     }
 
-    /// Folds a failure of `deliver` that is not retried. If deliveries are still pending, the sweep finds them.
+    /// Applies a permanent failure of `deliver`. If deliveries are still pending, the sweep finds them.
     pub fn lost(&mut self, destination: DestinationId, why: String) {
         self.lanes.remove(&destination);
         self.noted = Some(why);

@@ -1,4 +1,4 @@
-//! The query `status` of a purchase's run and its current details, for display.
+//! The query `status` of a purchase's run, and its current details for the Temporal UI.
 
 use super::state::State;
 use domain::{CollapseKey, DestinationId, Timestamp};
@@ -8,21 +8,21 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
     pub collapse_key: Option<CollapseKey>,
-    /// When the window ends; absent when none is open.
+    /// When the window ends; absent if none is open.
     pub window_ends_at: Option<Timestamp>,
     /// Number of notifications signalled since the last settling.
     pub pending: i64,
-    /// When the hold ends; absent when it is not held.
+    /// When the hold ends; absent if the purchase is not on hold.
     pub held_until: Option<Timestamp>,
-    /// The next query of the store; absent when nothing waits for it.
+    /// The next query of the store; absent if nothing waits for it.
     #[serde(default)]
     pub verification: Option<PendingVerification>,
     pub state: String,
     pub revision: i64,
     pub lanes: Vec<LaneStatus>,
-    /// The last signal that could not be read, or request that failed.
+    /// The last signal that could not be read or request that failed.
     pub noted: Option<String>,
-    /// Number of runs before this one that it continues.
+    /// Number of earlier runs that this run continues.
     pub continued: u32,
 }
 
@@ -34,7 +34,7 @@ pub struct PendingVerification {
     pub next_query_at: Timestamp,
 }
 
-/// A lane that has something pending.
+/// A lane with pending deliveries.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LaneStatus {
     pub destination_id: DestinationId,
@@ -70,7 +70,7 @@ impl Status {
         }
     }
 
-    /// A short text for the Temporal UI. Setting it costs no event.
+    /// Returns a short text for the Temporal UI. Setting it costs no event.
     pub fn details(&self) -> String {
         let mut lines = vec![format!("{}, revision {}", self.state, self.revision)];
         if let Some(until) = self.held_until {

@@ -1,4 +1,4 @@
-//! One request to a destination, for one lane: lease the lane, send its due events, finish. The caller decides what
+//! One request for one lane: leases the lane, sends its due events, and records the result. The caller decides what
 //! follows: a purchase's run in `deliver`, a destination's run in `supervise`.
 
 use crate::delivery::bodies;
@@ -18,13 +18,13 @@ use storage::{
 };
 use tokio::time::Instant;
 
-/// How long an attempt leases its lane: the wait for the rate limit, the HTTP time-out and a margin.
+/// How long an attempt leases its lane: the wait for the rate limit, the HTTP timeout and a margin.
 pub const LEASE: Duration = Duration::from_secs(20);
-/// Latest start of the request after its lease began, so that it ends within the lease.
+/// Latest start of the request after the beginning of its lease, so that the request ends within the lease.
 const LATEST_START: Duration = Duration::from_secs(4);
-/// How long after a lease began it is held without a look at the database, if both clocks of this machine agree: while a
-/// machine is suspended its monotonic clock may stand still, and its wall clock may be set. Not noticed are a machine all of
-/// whose clocks stood still, and a database clock that was put forward by the length of the lease.
+/// How long after its beginning a lease is trusted without checking the database, if both clocks of this machine agree.
+/// While a machine is suspended, its monotonic clock may stop, and its wall clock may be set. Two cases remain
+/// undetected: all clocks of the machine stopped, or the database's clock was set forward by the length of the lease.
 const CERTAIN: Duration = Duration::from_secs(1);
 /// Wait before the next attempt when the lease expired before the request.
 pub const LEASE_RETRY: Duration = Duration::from_secs(1);
@@ -35,38 +35,38 @@ pub const NO_LIMIT: i64 = i64::MAX;
 
 #[derive(Debug)]
 pub enum AttemptResult {
-    /// The attempt has a recorded result. A request was sent, or none could be: the settings are unusable, or no event may
-    /// be sent any more.
+    /// The attempt has a recorded result. Either a request was sent, or none could be sent because the settings are
+    /// unusable or no event may be sent any more.
     Completed(Completed),
     Idle(Idle),
-    /// The lease had expired, or would expire during the request: nothing was sent, and the lease is released.
+    /// The lease had expired or would have expired during the request, so nothing was sent and the lease was released.
     LeaseExpired,
 }
 
 /// An attempt with a recorded result.
 #[derive(Debug)]
 pub struct Completed {
-    /// The attempt that follows, if its lane was leased together with the record of this one.
+    /// The attempt that follows, if its lane was leased when this one was recorded.
     pub next: Option<Turn>,
     pub lane: LaneState,
-    /// The error of the first event that must be retried; `None` when none must.
+    /// The error of the first event that must be retried; `None` if no event must be.
     pub retry_reason: Option<String>,
-    /// Maximum number of events in the lane's next request.
+    /// Maximum number of events in the lane's next request; `None` without a limit.
     pub at_most: Option<i64>,
-    /// Whether all its events report about another destination. Only the destination's run attempts such a lane, since
-    /// it belongs to no purchase.
+    /// Whether all events of the attempt are about another destination. Only the destination's run attempts such a
+    /// lane, since it belongs to no purchase.
     pub is_for_operators: bool,
 }
 
-/// The turn of a lane: a lease that is to be taken, or that was taken together with the record of the request before it.
+/// A turn of a lane: its lease is still to be taken, or was taken when the previous request was recorded.
 pub struct Turn {
     pub lease: Lease,
-    /// When it was requested by this machine's wall clock, and what it gave.
+    /// When the lease was requested, by this machine's wall clock, and its result.
     leased: Option<(Timestamp, LeaseResult)>,
 }
 
 impl Turn {
-    /// A turn whose lease is to be taken.
+    /// Creates a turn whose lease is still to be taken.
     pub const fn new(lease: Lease) -> Self {
         Self {
             lease,
@@ -84,17 +84,17 @@ impl fmt::Debug for Turn {
     }
 }
 
-/// Whether another attempt may follow in the same lane, and with which token.
+/// Whether another attempt may follow in the same lane, and the token for it.
 pub struct Next<'a> {
     /// Identifies the next holder of the lease.
     pub token: String,
-    /// Whether it may begin, at the end of the attempt before.
+    /// Whether another attempt is wanted, checked at the end of the current one.
     pub is_wanted: &'a (dyn Fn() -> bool + Sync),
 }
 
 impl Next<'_> {
-    /// The lease that follows the one whose request ended so. An event that must be retried ends the series, unless the next
-    /// request has fewer events: only this series knows the limit.
+    /// Returns the lease to take after a request with this result. An event that must be retried ends the series,
+    /// unless the next request has fewer events: only this series knows the limit.
     fn lease(self, lease: &Lease, result: &DeliveryResult) -> Option<Lease> {
         let follows = result.at_most.is_some() || retry_reason(&result.events).is_none();
         let at_most = result.at_most.unwrap_or(NO_LIMIT);
@@ -106,20 +106,21 @@ impl Next<'_> {
     }
 }
 
-/// The database's clock, estimated: its time when the lease began, plus the time that has passed since. The worker's own
-/// clock may differ. And how much time has passed since the lease began by either clock of the worker.
+/// An estimate of the database's clock, since the worker's own may differ: the database's time at the beginning of the
+/// lease, plus the time that has passed since. It also knows how much time has passed since then by each of the
+/// worker's clocks.
 #[derive(Clone, Copy)]
 struct Clock {
-    /// When the lease began by the database's clock.
+    /// When the lease began, by the database's clock.
     leased_at_db: Timestamp,
-    /// When the lease began by this process's monotonic clock.
+    /// When the lease began, by this process's monotonic clock.
     leased_at: Instant,
-    /// A time before the lease began by this machine's wall clock.
+    /// A time just before the lease began, by this machine's wall clock.
     requested_at: Timestamp,
 }
 
 impl Clock {
-    /// Whether the lease is held without a look at the database, at a time of this machine's wall clock.
+    /// Whether the lease can be trusted without checking the database. `wall` is the time of this machine's wall clock.
     fn is_certain(self, wall: Timestamp) -> bool {
         let passed_ms = wall.millis_since(self.requested_at);
         self.leased_at.elapsed() < CERTAIN && (0..millis(CERTAIN)).contains(&passed_ms)
@@ -134,13 +135,14 @@ impl Clock {
 /// The result of a request, before it is recorded.
 struct UnrecordedResult {
     result: DeliveryResult,
-    /// `None` when no request was sent, or none was answered.
+    /// `None` if no request was sent, or none was answered.
     answer: Option<AnswerRecord>,
-    /// How long without a success before the destination is disabled.
+    /// How long the destination may go without a success before it is disabled.
     disable_after: Duration,
 }
 
-/// A lease for as many events as the destination takes in one request. `token` identifies the holder of the lease.
+/// Returns a lease for as many events as the destination accepts in one request. `token` identifies the holder of the
+/// lease.
 pub fn lease(key: CollapseKey, destination: DestinationId, token: String, mode: Mode) -> Lease {
     let render = Arc::new(bodies::render);
     Lease {
@@ -154,8 +156,8 @@ pub fn lease(key: CollapseKey, destination: DestinationId, token: String, mode: 
     }
 }
 
-/// Leases the lane unless it was leased, sends its due events and records the result, together with the next lease if one
-/// may follow.
+/// Leases the lane, unless `turn` contains a lease already, sends its due events and records the result. Takes the next
+/// lease together with the record, if another attempt may follow.
 pub async fn attempt(
     context: &Context,
     turn: Turn,
@@ -255,9 +257,9 @@ async fn carry_out(
     }))
 }
 
-/// Records how a request went, and leases what follows. Where that fails the request is recorded alone, since the fault may
-/// be that of an event which comes next. What follows is leased then with the same token: the first lease may have been
-/// taken, and its result lost.
+/// Records the result of a request and takes the next lease. If that fails, the request is recorded alone, since an
+/// event that comes next may be the cause. The next lease is then taken with the same token, because the first attempt
+/// may have taken it and its result was lost.
 async fn record(
     context: &Context,
     finish: Finish,
@@ -288,7 +290,7 @@ async fn record(
     }
 }
 
-/// Counts and logs the events about the destination, and signals the runs of the destinations for which they are
+/// Counts and logs the events about the destination. Signals the runs of the destinations for which these events are
 /// pending.
 pub fn publish_operator_events(
     context: &Context,
@@ -306,10 +308,10 @@ pub fn publish_operator_events(
     }
 }
 
-/// Sends the events, or returns `None` when the lease has expired or would expire during the request. With unusable
-/// settings nothing is sent, and the events are retried later: an admin can correct the settings in the meantime. Such
-/// an attempt uses no step of the schedule and does not count against the destination. Events that can never be sent
-/// fail for good.
+/// Sends the events. Returns `None` if the lease has expired or would expire during the request. With unusable
+/// settings, nothing is sent and the events are retried later, since an admin may correct the settings in the meantime.
+/// Such an attempt uses no step of the schedule and does not count against the destination. Events that can never be
+/// sent fail permanently.
 async fn send(
     context: &Context,
     lease: &Lease,
@@ -355,7 +357,7 @@ async fn send(
             .volume
             .count(batch.destination.app_id, alarm, clock.now())
     {
-        // The request was made: it is recorded, also if the alarm is not.
+        // The request was made, so it is recorded even if raising the alarm fails.
         let raised = context
             .store
             .alarm(batch.destination.id, alarm.alarm, &detail);
@@ -397,10 +399,10 @@ fn request(
     connector.request(at, events)
 }
 
-/// The reason why an expired event is not sent.
+/// The reason given for an expired event that is not sent.
 pub const EXPIRED: &str = "so long after its first attempt a repetition could be counted twice";
 
-/// Whether the destination takes the event no more: too much time has passed since its first attempt.
+/// Whether the destination no longer accepts the event, because too much time has passed since its first attempt.
 pub fn is_event_expired(
     first: Option<Timestamp>,
     gives_up_after: Option<Duration>,
@@ -411,7 +413,7 @@ pub fn is_event_expired(
         .is_some_and(|(first, after)| now >= first.plus(after))
 }
 
-/// Splits the events: first the results of those that can never be sent, then those to send.
+/// Splits the events. Returns the results of those that can never be sent, and the events to send.
 fn partition(
     connector: &dyn Connector,
     attempts: &[Attempt],
@@ -440,7 +442,7 @@ fn failed(attempt: &Attempt, class: AttemptClass, why: String) -> EventResult {
     }
 }
 
-/// The result of an event whose request was not sent because the lease expired. The next lease retries it.
+/// Returns the result of an event whose request was not sent because the lease expired. The next lease retries it.
 fn lease_expired(attempt: &Attempt) -> EventResult {
     EventResult {
         delivery_id: attempt.delivery_id,
@@ -451,7 +453,7 @@ fn lease_expired(attempt: &Attempt) -> EventResult {
     }
 }
 
-/// The results of a request that cannot be built from the destination's settings.
+/// Returns the results of a request that cannot be built from the destination's settings.
 fn unusable(attempts: &[Attempt], invalid: &Invalid) -> UnrecordedResult {
     let judge = |attempt: &Attempt| EventResult {
         delivery_id: attempt.delivery_id,
@@ -465,7 +467,7 @@ fn unusable(attempts: &[Attempt], invalid: &Invalid) -> UnrecordedResult {
     unsent(attempts.iter().map(judge).collect())
 }
 
-/// The results of events that were not sent: they show nothing about the destination.
+/// Returns the results of events that were not sent and therefore show nothing about the destination.
 fn unsent(events: Vec<EventResult>) -> UnrecordedResult {
     let (lane_pause, user_pause, at_most, alarm) = (None, None, None, None);
     let endpoint_signal = EndpointSignal::Neutral;
@@ -484,7 +486,7 @@ fn unsent(events: Vec<EventResult>) -> UnrecordedResult {
     }
 }
 
-/// The error of the first event that must be retried, or else its class.
+/// Returns the error of the first event that must be retried or, without an error, its class.
 fn retry_reason(results: &[EventResult]) -> Option<String> {
     let retried = results
         .iter()

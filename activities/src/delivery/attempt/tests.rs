@@ -46,7 +46,7 @@ fn an_attempts_clock_continues_from_the_leases_database_time() {
     assert!((3_000..63_000).contains(&passed_ms), "{passed_ms}");
 }
 
-/// The clock of a lease that began at time zero of the database and of the machine.
+/// Returns the clock of a lease that began at time zero of the database and of the machine.
 fn clock(leased_at: Instant) -> Clock {
     Clock {
         leased_at_db: Timestamp::default(),
@@ -72,7 +72,7 @@ fn a_lease_is_certain_if_both_clocks_have_moved_little() {
     );
 }
 
-/// The results of these events after an answer of 500.
+/// Returns the results of these events after a response with status 500.
 fn refused(events: &[Attempt]) -> DeliveryResult {
     let reply = Incoming::Http(Reply::Answer {
         status: 500,

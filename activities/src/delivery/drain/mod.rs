@@ -1,8 +1,7 @@
 //! Delivers the backlog of one destination: loads a page of lanes at a time and attempts a bounded number of them
 //! concurrently.
 //!
-//! A failed lane that has to wait is handed back to its purchase: the purchase's run retries it and shows the retries in
-//! Temporal.
+//! A failed lane that must wait is handed back to its purchase, whose run retries it and shows the retries in Temporal.
 
 #[cfg(test)]
 mod tests;
@@ -20,25 +19,25 @@ use storage::{DestinationNeed, Error, Idle, LaneState, Lease, Mode};
 use tokio::time::Instant;
 use workflows::signal::Signal;
 
-/// Maximum wait for the destination: its rate, its concurrency, a pause or the breaker. If it would be longer, the drain
-/// ends, and a later run of the activity goes on.
+/// Maximum wait for the destination: for its rate, its concurrency, a pause or the breaker. If the wait would be
+/// longer, the drain ends, and a later run of the activity continues.
 const MAX_LIMIT_WAIT: Duration = Duration::from_secs(5);
-/// Maximum number of lanes in memory: those that wait and those in flight.
+/// Maximum number of lanes in memory, waiting or in flight.
 pub const MAX_LANES: i64 = 200;
 
 /// How long a lane waits, once, while a request about another purchase of its user is in flight. Then the next lane
-/// takes its place. Without the wait, a user with many purchases would cause many futile tries to lease.
+/// takes its turn. Without the wait, a user with many purchases would cause many futile attempts to take a lease.
 const USER_BUSY_WAIT: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct DrainResult {
-    /// Number of leases that were finished, also those that sent no request.
+    /// Number of leases that ended, including those that sent no request.
     pub attempts: u64,
-    /// How long until a lane that was left can be attempted: it is leased, has to wait, or its destination does not take it
+    /// How long until a skipped lane can be attempted: it is leased, must wait, or its destination does not accept it
     /// now.
     pub busy_for: Option<Duration>,
-    /// How long until the next attempt of a lane that this destination's run must make itself: one that belongs to no
-    /// purchase, or whose lease expired.
+    /// How long until the next attempt of a lane that the destination's run itself must make, because the lane belongs
+    /// to no purchase or its lease expired.
     pub due_in: Option<Duration>,
 }
 
@@ -54,7 +53,7 @@ impl DrainResult {
     }
 }
 
-/// The shorter of two durations; `None` counts as absent.
+/// Returns the shorter of two durations, ignoring `None`.
 pub fn sooner(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
     one.into_iter().chain(other).min()
 }
@@ -72,7 +71,7 @@ impl Lanes {
         Some(key)
     }
 
-    /// Number of lanes to load; `None` while lanes wait or [`MAX_LANES`] are in flight.
+    /// Returns the number of lanes to load; `None` while lanes are waiting or [`MAX_LANES`] are in flight.
     fn room(&self) -> Option<i64> {
         let room =
             MAX_LANES.saturating_sub(i64::try_from(self.in_flight.len()).unwrap_or(i64::MAX));
@@ -85,8 +84,8 @@ impl Lanes {
     }
 }
 
-/// Attempts each lane until it is closed, fails or has to wait. When the drain is over, it starts no further request
-/// and waits for those in flight. A slow lane delays no other: while attempts complete, more lanes are loaded.
+/// Attempts each lane until it is closed, fails or must wait. When the drain is over, it starts no further request and
+/// waits for those in flight. A slow lane delays no other: more lanes are loaded as attempts complete.
 pub async fn drain(
     context: &Context,
     run: &SuperviseRun,
@@ -130,7 +129,7 @@ pub async fn drain(
     failed.map_or(Ok(result), Err)
 }
 
-/// Loads more lanes if none waits.
+/// Loads more lanes if none is waiting.
 async fn refill(
     context: &Context,
     run: &SuperviseRun,
@@ -151,7 +150,8 @@ async fn refill(
     Ok(())
 }
 
-/// The lanes that this process does not leave alone; the result has the time until which it does.
+/// Returns the lanes that this process does not skip. For those that it skips, `result` gets the time until it no
+/// longer does.
 fn without_refused(
     context: &Context,
     run: &SuperviseRun,
@@ -167,7 +167,7 @@ fn without_refused(
     keys.into_iter().filter(is_ready).collect()
 }
 
-/// Attempts one lane until it is closed, fails or has to wait.
+/// Attempts one lane until it is closed, fails or must wait.
 async fn drain_lane(
     context: &Context,
     run: &SuperviseRun,
@@ -189,7 +189,7 @@ async fn drain_lane(
         };
         let token = turn.lease.token.clone();
         let attempted = match attempt(context, turn, Some(next)).await {
-            // It holds up no other lane, and is sent no more before its time.
+            // The lane delays no other, and is not attempted again before its time.
             Err(error) if error.is_permanent() => {
                 let wait = refused::set_back(context, run.destination, key, &token, &error).await;
                 result.due_in = Some(wait);
@@ -221,7 +221,8 @@ async fn drain_lane(
                 tokio::time::sleep(wait).await;
             }
             AttemptResult::Idle(Idle::Pending { wait, .. }) => {
-                // The destination takes no request for a while: breaker, pause, rate or concurrency.
+                // The destination accepts no request for a while, because of its breaker, a pause, its rate or its
+                // concurrency.
                 run.hold_back();
                 result.busy_for = Some(wait);
                 return Ok(result);
@@ -246,8 +247,8 @@ async fn drain_lane(
     Ok(result)
 }
 
-/// Hands a failed lane back to its purchase: signals the purchase's run, which waits for the lane's next attempt. If
-/// the signal fails, the sweep finds the lane.
+/// Hands a failed lane back to its purchase: signals the purchase's run, which then waits for the lane's next attempt.
+/// If the signal fails, the sweep finds the lane.
 async fn hand_back(context: &Context, key: CollapseKey) {
     fail::fail_point!("drain.before_hand_back", |_| std::process::abort());
     if let Err(error) = context.engine.signal(key, Signal::Wake).await {

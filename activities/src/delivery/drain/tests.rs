@@ -23,12 +23,12 @@ use storage::{
 };
 use tokio::time::Instant;
 
-/// A time limit: much longer than [`USER_BUSY_WAIT`], and much shorter than a run.
+/// A time limit much longer than [`USER_BUSY_WAIT`] and much shorter than a run.
 const SOON: Duration = Duration::from_secs(180);
-/// Maximum number of requests of which one must be short.
+/// Maximum number of requests, of which one must be short.
 const MAX_ROUNDS: usize = 20;
 
-/// Two purchases of one user, both pending for a destination that gets one request per user at a time. The
+/// Two purchases of one user, both pending for a destination that accepts one request per user at a time. The
 /// destination's stored secret is invalid, so every attempt ends without a request.
 struct World {
     context: Context,
@@ -132,7 +132,7 @@ fn new_platform(app_id: domain::AppId) -> NewPlatform {
     }
 }
 
-/// The user buys a subscription, and the purchase is settled.
+/// Buys a subscription for the user, and settles the purchase.
 async fn buy(store: &Store, platform: &Platform, receipt: &str) -> CollapseKey {
     let key = CollapseKey::of(platform.id, receipt);
     let notification = Notification {
@@ -223,7 +223,7 @@ fn merged_drain_results_keep_the_soonest_time() {
     assert_eq!(sooner(None, None), None);
 }
 
-/// A request that takes longer than the drain waits, since the machine is slow, shows nothing.
+/// A request that takes longer than the drain waits, because the machine is slow, proves nothing and is repeated.
 #[tokio::test]
 async fn a_lane_is_attempted_after_a_short_request_of_its_user() {
     for number in 0..MAX_ROUNDS {
@@ -234,8 +234,8 @@ async fn a_lane_is_attempted_after_a_short_request_of_its_user() {
     panic!("each of {MAX_ROUNDS} requests took longer than {USER_BUSY_WAIT:?}");
 }
 
-/// The other run has leased its lane before the drain begins. Its request ends before or after the drain's lease.
-/// Returns whether it was short.
+/// Lets another run lease its lane before the drain begins, and end its request before or after the drain's lease.
+/// Returns whether that request was short.
 async fn short_request(name: &str) -> bool {
     let world = World::start(name).await;
     let (run, [one, other]) = (world.run(), world.keys);

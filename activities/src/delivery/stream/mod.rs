@@ -1,10 +1,10 @@
-//! `stream`: delivers the events of devices to one destination. One run takes what is pending page by page, until it
-//! has run for a while, or nothing was pending for a while.
+//! `stream`: delivers device events to one destination. One run sends the pending events page by page, until it has run
+//! for a while or nothing was pending for a while.
 //!
-//! The devices of a page are divided among a bounded number of channels, which send concurrently; the events of one device
-//! are in one channel, in their order. After an event that was not delivered a channel leaves out the later ones of its
-//! device, and it ends after two requests in a row of which nothing arrived. What is pending is in storage alone:
-//! nothing here grows with it.
+//! The devices of a page are divided among a limited number of channels, which send concurrently; the events of one
+//! device are in one channel, in order. After an undelivered event, a channel skips the later ones of that device. A
+//! channel ends after two consecutive requests that delivered nothing. Pending events are only in storage, so nothing
+//! here grows with their number.
 
 mod page;
 
@@ -19,37 +19,38 @@ use tokio::time::Instant;
 use workflows::activities::{Stream, Streamed};
 use workflows::options::STREAM_BUDGET;
 
-/// How long a lease keeps other runs off, if its run does not give it up: a page begins with a lease, and releases it at
-/// its end.
+/// How long a lease keeps other runs away if its run does not release it. Each page takes a lease at its beginning and
+/// releases it at its end.
 const LEASE: Duration = Duration::from_secs(45);
-/// Time between two looks for something pending.
+/// Time between two checks for pending events.
 const IDLE_INTERVAL: Duration = Duration::from_secs(1);
-/// A run without anything pending for this time ends.
+/// A run ends after this time without pending events.
 const IDLE_LIMIT: Duration = Duration::from_secs(60);
-/// Shorter waits are slept out; for a longer one the run ends, and Temporal shows why and begins the next one.
+/// Maximum wait that a run sleeps through. For a longer one the run ends, so that Temporal shows the reason and begins
+/// the next run.
 const SHORT_WAIT: Duration = Duration::from_secs(3);
-/// The longest wait of a run, whatever it waits for: meanwhile another device may report.
+/// Maximum wait between two runs, whatever they wait for: another device may report meanwhile.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
-/// When a stream that has no place on its worker tries again.
+/// How long a stream that found no free slot on its worker waits before it retries.
 const NO_PLACE_WAIT: Duration = Duration::from_secs(5);
-/// A stream ends after this time if another one waits for its place.
+/// Time after which a stream ends if another one is waiting for its slot.
 const SHORTEST_RUN: Duration = Duration::from_secs(30);
-/// How long nothing is sent to a destination that took nothing of a page. If it goes on, the breaker opens.
+/// How long nothing is sent to a destination that accepted nothing of a page. If that continues, the breaker opens.
 const FRUITLESS_WAIT: Duration = Duration::from_secs(2);
 
 #[derive(Default)]
 pub struct StreamRun {
     pub token: String,
-    /// Whether it begins no further request: it was cancelled, or Temporal takes it for lost.
+    /// Whether the run begins no further request, because it was cancelled or Temporal considers it lost.
     pub is_halted: AtomicBool,
 }
 
-/// Walks the devices of a destination, from the first to the last, again and again.
+/// A cyclic walk through the devices of a destination, from the first to the last.
 struct Walk {
     lease: StreamLease,
-    /// The shortest wait of a device since the first one.
+    /// The shortest wait of a device since the walk last began at the first device.
     wait: Option<StreamWait>,
-    /// Whether anything was sent since the first device.
+    /// Whether anything was sent since the walk last began at the first device.
     has_sent: bool,
     sent_at: Instant,
     delivered: usize,
@@ -58,7 +59,7 @@ struct Walk {
 /// Delivers until the run has taken long enough, the worker stops, or nothing was pending for a while.
 ///
 /// # Errors
-/// The destination takes nothing for a while, or storage failed: Temporal begins the next run.
+/// The destination accepts nothing for a while, or storage failed: Temporal begins the next run.
 pub async fn stream(
     context: &Context,
     run: &StreamRun,
@@ -115,7 +116,7 @@ pub async fn stream(
                 (walk.has_sent, walk.sent_at) = (true, Instant::now());
                 walk.delivered += sent.delivered;
                 if is_alone {
-                    // The destination takes one request at a time: now purchases have their turn.
+                    // The destination accepts one request at a time, so purchases get their turn now.
                     tokio::time::sleep(IDLE_INTERVAL).await;
                 }
             }
@@ -124,7 +125,7 @@ pub async fn stream(
                 walk.wait = walk.wait.into_iter().chain(wait).min();
             }
             StreamPage::Wait(wait) => pause(wait).await?,
-            // Decided at once: what is queued from now on starts another run.
+            // The run ends at once: anything that is queued from now on starts another run.
             StreamPage::End if walk.is_idle() => {
                 return Ok(Streamed {
                     delivered: walk.delivered,
@@ -143,14 +144,14 @@ pub async fn stream(
 }
 
 impl StreamRun {
-    /// Whether it begins no further request.
+    /// Whether the run begins no further request.
     fn is_over(&self, context: &Context) -> bool {
         self.is_halted.load(Ordering::Relaxed) || context.stopping.load(Ordering::Relaxed)
     }
 }
 
 impl Walk {
-    /// Goes back to the first device. Where nothing could be sent, it waits.
+    /// Returns to the first device. If nothing could be sent since, waits first.
     async fn restart(&mut self) -> Result<(), Failed> {
         let (wait, has_sent) = (self.wait.take(), std::mem::take(&mut self.has_sent));
         self.lease.after = None;
@@ -162,16 +163,16 @@ impl Walk {
         Ok(())
     }
 
-    /// Whether nothing is pending, and nothing was for a while.
+    /// Whether nothing is pending now or was pending for a while.
     fn is_idle(&self) -> bool {
         !self.has_sent && self.wait.is_none() && self.sent_at.elapsed() > IDLE_LIMIT
     }
 }
 
-/// Sleeps a short wait out.
+/// Sleeps through a short wait.
 ///
 /// # Errors
-/// A longer wait: the next run begins after it, or after [`LONGEST_WAIT`].
+/// The wait is longer: the next run begins after it, or after [`LONGEST_WAIT`].
 async fn pause(StreamWait { wait, why }: StreamWait) -> Result<(), Failed> {
     if wait > SHORT_WAIT {
         return Err(Failed::Later {

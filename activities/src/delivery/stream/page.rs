@@ -1,4 +1,4 @@
-//! Sending a page of a stream: the channels of its devices, and the requests of each.
+//! Sends a page of a stream: the channels of its devices, and the requests of each channel.
 
 use super::StreamRun;
 use crate::delivery::attempt::{EXPIRED, is_event_expired, publish_operator_events};
@@ -20,13 +20,14 @@ use storage::{
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-/// Latest start of a request after the lease of its page began, so that it ends within the lease.
+/// Latest start of a request after the lease of its page began, so that the request ends within the lease.
 const LATEST_START: Duration = Duration::from_secs(25);
-/// Number of requests of a channel in a row of which nothing arrived, after which it ends.
+/// Number of consecutive requests without a delivery after which a channel ends.
 const MAX_FRUITLESS: usize = 2;
 /// Wait before the next attempt when no request can be built from the destination's settings.
 const INVALID_SETTINGS_RETRY: Duration = Duration::from_secs(600);
-/// Latest start at a destination that takes one request at a time: purchases wait for the end of the page.
+/// Latest start of a request to a destination that accepts one at a time: its purchases must wait for the end of the
+/// page.
 const LATEST_START_ALONE: Duration = Duration::from_secs(2);
 /// Maximum size of the bodies of a new batch, in bytes.
 const MAX_BODY_BYTES: usize = 1024 * 1024;
@@ -38,14 +39,14 @@ struct Page<'a> {
     batch: &'a StreamBatch,
     connector: &'a dyn Connector,
     leased_at: Instant,
-    /// Whether the destination wants no further request of this page.
+    /// Whether no further request of this page is to be sent to the destination.
     is_over: AtomicBool,
 }
 
 #[derive(Default)]
 pub struct PageResult {
     pub delivered: usize,
-    /// Why a request failed, if one did.
+    /// Error of a failed request, if one failed.
     pub failure: Option<String>,
 }
 
@@ -54,12 +55,13 @@ pub struct PageResult {
 pub struct Sender<'a> {
     pub context: &'a Context,
     pub run: &'a StreamRun,
-    /// Held by the one that waits for its place under the destination's rate, so that the stream takes one place at a time.
+    /// Held by the channel that waits for its slot under the destination's rate limit, so that the stream takes one
+    /// slot at a time.
     pub turn: &'a Mutex<()>,
 }
 
 impl Sender<'_> {
-    /// Sends a page, and gives the stream up at its end.
+    /// Sends a page, and releases the stream afterwards.
     pub async fn send(self, lease: &StreamLease, batch: StreamBatch) -> Result<PageResult, Error> {
         let store = &self.context.store;
         let connector = match ready(
@@ -93,7 +95,7 @@ impl Sender<'_> {
             .into_iter()
             .map(|events| page.send_channel(events))
             .collect();
-        // All of them end, whatever one of them meets: what was sent is recorded.
+        // All channels run to their end even if one fails, so that everything that was sent is recorded.
         let all: Vec<Result<PageResult, Error>> = running.collect().await;
         let released = store.release_stream(lease).await;
         let mut result = PageResult::default();
@@ -106,8 +108,8 @@ impl Sender<'_> {
     }
 }
 
-/// Divides the devices of a page among at most `count` channels. The events of a device stay together, in order, and so do
-/// those that were sent in one request before: they are the first ones of their devices.
+/// Divides the devices of a page among at most `count` channels. The events of a device stay together, in order. Events
+/// that an earlier request contained also stay together; they are the first ones of their devices.
 fn channels(events: &[StreamedEvent], count: usize) -> Vec<Vec<&StreamedEvent>> {
     let mut by_device: BTreeMap<DeviceId, Vec<&StreamedEvent>> = BTreeMap::new();
     for event in events {
@@ -124,8 +126,8 @@ fn channels(events: &[StreamedEvent], count: usize) -> Vec<Vec<&StreamedEvent>> 
     channels
 }
 
-/// The events of the next request of a channel: those that were sent together with its first one before, or else as
-/// many as the destination takes, in order of their receipt.
+/// Returns the events of a channel's next request: those that were sent together with the first one before, else as
+/// many as the destination accepts, in the order of their receipt.
 fn next_request<'e>(
     rest: &[(&'e StreamedEvent, Attempt)],
     per_request: usize,
@@ -151,7 +153,7 @@ fn next_request<'e>(
             new.cloned().collect()
         }
     };
-    // A repeated request has its events in the same order.
+    // A repeated request contains its events in the same order.
     next.sort_by_key(|(event, _)| event.seq);
     if next.is_empty() {
         rest.first().cloned().into_iter().collect()
@@ -161,8 +163,8 @@ fn next_request<'e>(
 }
 
 impl Page<'_> {
-    /// Sends the events of a channel, request by request. After an event that was not delivered, the later ones of its
-    /// device are left out. What its destination wants at once again, such as fewer events in a request, is sent again.
+    /// Sends the events of a channel, request by request. After an undelivered event, the later ones of its device are
+    /// skipped. Events that the destination wants again at once, such as in smaller requests, are sent again.
     async fn send_channel(&self, events: Vec<&StreamedEvent>) -> Result<PageResult, Error> {
         let mut sent = PageResult::default();
         let mut unsent = Vec::new();
@@ -196,7 +198,7 @@ impl Page<'_> {
                 .filter(|most| *most < per_request);
             per_request = fewer.unwrap_or(per_request).max(1);
             if fewer.is_none() && result.events.iter().all(is_wanted_at_once) {
-                // The same request would be answered in the same way at once: it waits as after a failure.
+                // The same request would get the same response at once, so it waits as after a failure.
                 let delay = self.connector.first_wait();
                 result
                     .events
@@ -217,7 +219,7 @@ impl Page<'_> {
         Ok(sent)
     }
 
-    /// Whether another request may be sent now; waits for its place.
+    /// Waits for a slot under the destination's rate limit. Returns whether another request may be sent now.
     async fn may_send(
         &self,
         next: &[(&StreamedEvent, Attempt)],
@@ -258,7 +260,7 @@ impl Page<'_> {
         }
     }
 
-    /// Whether the destination may want another request of this page, and there is time for it.
+    /// Whether another request of this page may be sent to the destination and there is time for it.
     fn is_open(&self) -> bool {
         let Sender { context, run, .. } = self.sender;
         let latest = if self.batch.destination.concurrency > 1 {
@@ -271,7 +273,7 @@ impl Page<'_> {
             && self.leased_at.elapsed() <= latest
     }
 
-    /// Sends one request, and judges the answer.
+    /// Sends one request, and judges the response.
     async fn request(&self, events: &[Attempt]) -> Result<(Answered, DeliveryResult), Invalid> {
         let context = self.sender.context;
         let request = self.connector.streamed_request((context.clock)(), events)?;
@@ -355,7 +357,7 @@ impl Page<'_> {
         Ok(())
     }
 
-    /// The events of a channel with their bodies. An event that is not sent gets its result.
+    /// Renders the bodies of a channel's events. Adds the results of those that are not sent.
     fn rendered<'e>(
         &self,
         events: Vec<&'e StreamedEvent>,
@@ -404,14 +406,14 @@ impl Page<'_> {
         }
     }
 
-    /// The present time by the database's clock.
+    /// Returns the current time by the database's clock.
     fn now(&self) -> Timestamp {
         self.batch.at.plus(self.leased_at.elapsed())
     }
 }
 
 impl PageResult {
-    /// Adds a request; returns whether anything arrived.
+    /// Adds the result of a request. Returns whether anything was delivered.
     fn add(&mut self, result: &DeliveryResult) -> bool {
         let delivered = result
             .events
@@ -428,12 +430,12 @@ impl PageResult {
     }
 }
 
-/// Whether an event is to be sent at once again, in another request.
+/// Whether an event is to be sent again at once, in another request.
 fn is_wanted_at_once(one: &EventResult) -> bool {
     matches!(one.verdict, Verdict::Retry { delay } if delay.is_zero() && !one.counts)
 }
 
-/// Leaves out what has a result, and the later events of a device whose event has to wait.
+/// Removes the events that have a result, and the later events of a device one of whose events must wait.
 fn leave_out(rest: &mut Vec<(&StreamedEvent, Attempt)>, done: &[EventResult]) {
     let result = |attempt: &Attempt| {
         done.iter()
@@ -450,7 +452,7 @@ fn leave_out(rest: &mut Vec<(&StreamedEvent, Attempt)>, done: &[EventResult]) {
     });
 }
 
-/// An event as kinds of destinations take it.
+/// Converts an event to the form that kinds of destinations accept.
 fn attempt(destination: DestinationId, event: &StreamedEvent, body: String) -> Attempt {
     Attempt {
         delivery_id: DeliveryId::of(destination, event.id, 0),
@@ -468,7 +470,7 @@ fn attempt(destination: DestinationId, event: &StreamedEvent, body: String) -> A
 
 #[derive(Debug, Clone, Copy)]
 struct Answered {
-    /// The status, when there was an answer.
+    /// The status, if there was a response.
     status: Option<i64>,
     latency: Duration,
 }
@@ -503,7 +505,7 @@ fn result_of(event: &StreamedEvent, result: &EventResult, answered: Answered) ->
     }
 }
 
-/// The result of an event whose request cannot be built from the destination's settings.
+/// Returns the result of an event whose request cannot be built from the destination's settings.
 fn unusable(event: &StreamedEvent, invalid: &Invalid) -> StreamResult {
     let verdict = StreamVerdict::Retry {
         delay: INVALID_SETTINGS_RETRY,

@@ -1,8 +1,8 @@
 //! `supervise`: probes a destination's open breaker or drains its backlog, and returns the time of the next check.
 //! Storage decides what the destination needs next.
 //!
-//! At most [`MAX_LANES`] lanes are in memory, besides those that are left alone; while the breaker is open, only the
-//! probed one.
+//! At most [`MAX_LANES`] lanes are in memory, besides those that this process skips; while the breaker is open, only
+//! the probed one.
 
 pub mod run;
 
@@ -21,19 +21,19 @@ use tokio::time::Instant;
 use workflows::activities::{Supervise, Supervised, Supervision};
 use workflows::signal::{CancelBackoff, Signal};
 
-/// Maximum time between two checks during a pause: a request that was in flight may have ended the pause early.
+/// Maximum time between two checks during a pause, since a request that was in flight may have ended the pause early.
 const PAUSE_CHECK_INTERVAL: Duration = Duration::from_secs(30);
 /// Maximum number of concurrent signals that cancel back-offs.
 const MAX_CONCURRENT: usize = 8;
-/// Number of back-offs per page; storage records the progress after each page.
+/// Number of back-offs in a page. Storage records the progress after each page.
 const CANCELS_PER_PAGE: i64 = 50;
-/// Time after which a check begins no further page of back-offs: the backlog is drained first.
+/// Time after which a check begins no further page of back-offs, so that the backlog is drained first.
 const CANCEL_BUDGET: Duration = Duration::from_secs(5);
-/// Time after which a page in progress is abandoned: half of a run.
+/// Time after which a page in progress is abandoned: half of the time of a run.
 const CANCEL_LIMIT: Duration = Duration::from_secs(10);
 /// Time until the next attempt to cancel the remaining back-offs.
 const CANCEL_RETRY: Duration = Duration::from_secs(5);
-/// Bounds of the time to the next check when no lane could be leased, or an event was not sent.
+/// Bounds of the time until the next check if no lane could be leased, or an event was not sent.
 const IDLE_CHECK: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(30);
 
 /// Limits the time that a check spends on cancelling back-offs, so that time remains for the backlog.
@@ -48,7 +48,7 @@ impl CancelBudget<'_> {
         self.began.elapsed() < CANCEL_BUDGET && !self.is_finished()
     }
 
-    /// Whether no further back-off may be cancelled, not even of a page in progress.
+    /// Whether no further back-off may be cancelled, even of a page in progress.
     fn is_finished(&self) -> bool {
         self.run.is_finished() || self.began.elapsed() > CANCEL_LIMIT
     }
@@ -57,13 +57,13 @@ impl CancelBudget<'_> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum CancelProgress {
     All,
-    /// More remain; the backlog is drained before them.
+    /// More back-offs remain; the backlog is drained first.
     More,
-    /// Temporal accepts no signal now, or the time for signals is over.
+    /// Temporal accepts no signal now, or the time for signals is exhausted.
     Unavailable,
 }
 
-/// Supervises a destination until it has to wait, needs nothing, or the run is finished.
+/// Supervises a destination until it must wait, needs nothing, or the run is finished.
 pub async fn supervise(
     context: &Context,
     run: &SuperviseRun,
@@ -104,8 +104,8 @@ pub async fn supervise(
         };
         let (state, next_check_in) = match needs {
             needs if goes_on && has_to_wait(&needs) => continue,
-            // Nothing can be sent now, but this run must check again: for a lane that belongs to no purchase, for a
-            // lease that a lost run left, or for back-offs that are not cancelled.
+            // Nothing can be sent now, but this run must check again, because of a lane that belongs to no purchase, a
+            // lease that a lost run left, or back-offs that are not cancelled yet.
             Needs::Rest => match due {
                 Some(due) => (
                     Supervision::Drain,
@@ -148,8 +148,8 @@ fn has_to_wait(needs: &Needs) -> bool {
     }
 }
 
-/// Cancels the back-offs of purchases' runs, page by page within the budget: each of those runs stops waiting for its
-/// next attempt. A page is recorded as cancelled only after Temporal accepted all its signals.
+/// Cancels the back-offs of purchases' runs, page by page within the budget, so that these runs stop waiting for their
+/// next attempts. A page is recorded as cancelled only after Temporal has accepted all its signals.
 async fn cancel_backoffs(
     context: &Context,
     budget: &CancelBudget<'_>,
@@ -181,8 +181,8 @@ async fn cancel_backoffs(
     Ok(CancelProgress::All)
 }
 
-/// Signals one purchase's run to cancel its back-off. Returns false when the signal must be repeated; a signal that
-/// Temporal rejects for good is not repeated.
+/// Signals one purchase's run to cancel its back-off. Returns false if the signal must be repeated; a signal that
+/// Temporal permanently rejects is not repeated.
 async fn cancel_backoff(context: &Context, budget: &CancelBudget<'_>, key: CollapseKey) -> bool {
     if budget.is_finished() {
         return false;
@@ -203,7 +203,7 @@ async fn cancel_backoff(context: &Context, budget: &CancelBudget<'_>, key: Colla
     }
 }
 
-/// Probes an open breaker with one request; returns the time to the next check if no request was completed.
+/// Probes an open breaker with one request. Returns the time until the next check if no request was completed.
 async fn probe(
     context: &Context,
     run: &SuperviseRun,
@@ -212,7 +212,7 @@ async fn probe(
     let lease = lease(key, run.destination, run.token(), Mode::Probe);
     let token = lease.token.clone();
     let result = match attempt(context, Turn::new(lease), None).await {
-        // The next probe is of another lane, if there is one.
+        // The next probe uses another lane, if there is one.
         Err(error) if error.is_permanent() => {
             let wait = refused::set_back(context, run.destination, key, &token, &error).await;
             let is_set_back = context
@@ -242,8 +242,8 @@ async fn probe(
     })
 }
 
-/// The time to the next check after a drain that completed no attempt, since an immediate repetition would be a busy
-/// loop; `None` after any other drain.
+/// Returns the time until the next check after a drain that completed no attempt, since repeating it at once would be a
+/// busy loop; `None` after any other drain.
 fn idle_for(result: &DrainResult) -> Option<Duration> {
     let soonest = sooner(result.busy_for, result.due_in).unwrap_or(*IDLE_CHECK.start());
     (result.attempts == 0).then(|| clamp_busy(soonest))
@@ -253,7 +253,7 @@ fn clamp_busy(wait: Duration) -> Duration {
     wait.clamp(*IDLE_CHECK.start(), *IDLE_CHECK.end())
 }
 
-/// The activity's result. Unless the destination is at rest, it contains the backlog and the last error for the
+/// Returns the activity's result. Unless the destination is at rest, it includes the backlog and the last error for the
 /// Temporal UI.
 async fn report(
     context: &Context,

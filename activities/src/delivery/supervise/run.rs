@@ -1,4 +1,4 @@
-//! One run of `supervise`: until when it starts new requests, and the tokens of its leases.
+//! One run of `supervise`: how long it starts new requests, and the tokens of its leases.
 
 use domain::DestinationId;
 use std::sync::Arc;
@@ -9,19 +9,19 @@ use workflows::options::SUPERVISE_BUDGET;
 pub struct SuperviseRun {
     pub destination: DestinationId,
     token: String,
-    /// Whether Temporal lost the previous run: its lanes may still be leased.
+    /// Whether Temporal lost the previous run, so that its lanes may still be leased.
     pub follows_a_lost_run: bool,
     leases: AtomicU64,
     began: Instant,
     stopping: Arc<AtomicBool>,
     /// Whether the run was cancelled or storage failed.
     pub is_halted: AtomicBool,
-    /// Whether the destination takes no more requests now.
+    /// Whether the destination accepts no more requests now.
     is_held_back: AtomicBool,
 }
 
 impl SuperviseRun {
-    /// Starts a run now; `attempt` is Temporal's number of the attempt, from 1.
+    /// Creates a run that starts now. `attempt` is Temporal's number of the attempt, from 1.
     pub fn new(
         destination: DestinationId,
         token: String,
@@ -40,7 +40,8 @@ impl SuperviseRun {
         }
     }
 
-    /// The token of a new lease: without one of its own, two lanes of one user would count as one holder.
+    /// Returns the token of a new lease. Each lease has its own; otherwise, two lanes of one user would count as one
+    /// holder.
     pub fn token(&self) -> String {
         format!(
             "{}/{}",
@@ -49,7 +50,7 @@ impl SuperviseRun {
         )
     }
 
-    /// Whether the current drain starts no further request: the destination takes none now, or the run is finished.
+    /// Whether the current drain starts no further request: the destination accepts none now, or the run is finished.
     pub fn is_drain_over(&self) -> bool {
         self.is_held_back.load(Ordering::Relaxed) || self.is_finished()
     }
@@ -69,7 +70,8 @@ impl SuperviseRun {
         self.is_halted.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the run starts no further request: it was halted, the worker stops, or [`SUPERVISE_BUDGET`] is over.
+    /// Whether the run starts no further request: it was halted, the worker stops, or [`SUPERVISE_BUDGET`] is
+    /// exhausted.
     pub fn is_finished(&self) -> bool {
         self.is_halted.load(Ordering::Relaxed)
             || self.stopping.load(Ordering::Relaxed)

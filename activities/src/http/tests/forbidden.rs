@@ -1,5 +1,5 @@
-//! I6: no request leaves to a forbidden address, however it is spelled, named, redirected to or cached, and no failure
-//! reveals anything about our network. A listener stands for the forbidden server.
+//! I6: no request is sent to a forbidden address, however it is spelled, named, redirected to or cached, and no failure
+//! reveals anything about the internal network. A listener stands in for the forbidden server.
 
 use super::{
     Http, Server, answered, certificate, check_addresses, class, get, http, permissive, post,
@@ -17,7 +17,7 @@ use url::Url;
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
 
-/// Internal addresses, in all spellings of a URL.
+/// Internal addresses, in all their spellings in URLs.
 const WRITTEN: &str = "
 127.0.0.1 127.0.0.1. 127.1 127.0.1 2130706433 0x7f000001 0x7F.0x0.0x0.0x1 0x7f.1 0177.0.0.1 017700000001 0177.1
 127%2e0%2e0%2e1 %31%32%37.0.0.1 127。0。0。1 １２７.0.0.1 ①②⑦.⓪.⓪.① 0 0.0.0.0 0x0 00000000000
@@ -42,7 +42,7 @@ const UNREADABLE: [&str; 7] = [
     "https://[::1/",
 ];
 
-/// Schemes, users and passwords that are refused before a name is resolved.
+/// Misleading schemes, users and passwords, which are refused before a name is resolved.
 const MISLEADING: [&str; 9] = [
     "http://example.com/",
     "ftp://example.com/",
@@ -55,7 +55,7 @@ const MISLEADING: [&str; 9] = [
     "https://127.0.0.1:443@example.com/",
 ];
 
-/// Answers of a resolver, all of which are refused. 127.0.0.1 is allowed, but not beside a forbidden address.
+/// Results of a resolver, all of which are refused. 127.0.0.1 is allowed, but not beside a forbidden address.
 const ANSWERS: [&[&str]; 11] = [
     &["127.0.0.2"],
     &["127.0.0.1", "127.0.0.2"],
@@ -86,7 +86,7 @@ fn allowing(networks: &[&str], allow_http: bool) -> Rules {
     }
 }
 
-/// A resolver that returns these answers in turn, then the last one forever; and the number of its lookups.
+/// Returns a resolver that returns these results in turn, then the last one forever; and the number of its lookups.
 fn answering(answers: &[&[&str]]) -> (Lookup, Arc<AtomicUsize>) {
     let answers: Vec<Vec<IpAddr>> = answers.iter().map(|answer| ips(answer)).collect();
     let lookups = Arc::new(AtomicUsize::new(0));
@@ -178,7 +178,7 @@ async fn a_name_is_resolved_once_and_rebinding_reaches_nobody() {
     let url = format!("http://hook.example.com:{}/", allowed.port());
     assert_eq!(http.send(post(&url)).await, answered(200, ""));
     assert_eq!(lookups.load(Ordering::SeqCst), 1);
-    // The open connection is not reused by a request whose name resolves to other addresses now.
+    // The open connection is not reused by a request whose name now resolves to other addresses.
     for _ in 0..2 {
         assert_eq!(class(&http.send(post(&url)).await), "dns");
     }
@@ -300,7 +300,7 @@ fn networks_are_allowed_by_cidr_and_bring_other_ports() {
     assert_eq!(verdict(&[], 443, &["0.0.0.0/0"]), Err(Failure::Dns));
 }
 
-/// Rules that allow and deny these networks.
+/// Returns rules that allow and deny these networks.
 fn denying(denied: &[&str], allowed: &[&str]) -> Rules {
     Rules {
         denied_networks: denied
@@ -422,7 +422,7 @@ async fn an_internal_name_fails_like_one_that_does_not_exist() {
             8
         ]
     );
-    // `localhost` is the same on every machine: its own failure class reveals nothing.
+    // `localhost` is the same on every machine, so its own failure class reveals nothing.
     for name in ["localhost.", "hooks.localhost", "Hooks.LocalHost."] {
         let http = Http {
             lookup: answering(&[&["127.0.0.1"]]).0,

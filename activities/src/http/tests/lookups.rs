@@ -1,5 +1,5 @@
-//! Names whose servers never answer: their lookups are limited in number, in all and per name, and waiting for a slot
-//! ends in time.
+//! Names whose servers never respond: the number of their lookups is limited, in total and per name, and waiting for a
+//! slot ends in time.
 
 use super::{Http, answered, class, permissive, post};
 use crate::http::lookup::bounded;
@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 const SOON: Duration = Duration::from_secs(180);
-/// A budget that no test uses up.
+/// A budget that no test exhausts.
 const LONG: Duration = Duration::from_secs(3600);
 const LOCAL: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
@@ -25,8 +25,8 @@ fn wanted(name: &str) -> LookupRequest {
     }
 }
 
-/// A resolver that reports each call for a name of `hanging.example` and returns when the test lets it; other names are
-/// found at once.
+/// Returns a resolver that reports each call for a name of `hanging.example` and returns only when the test allows it;
+/// other names are resolved at once.
 fn hanging(slots: &Slots) -> (Lookup, Receiver<String>, Sender<()>) {
     let (begins, began) = channel();
     let (go_on, goes_on) = channel();
@@ -34,7 +34,7 @@ fn hanging(slots: &Slots) -> (Lookup, Receiver<String>, Sender<()>) {
     let lookup = bounded(slots.clone(), LONG, move |name| {
         if name.ends_with("hanging.example") {
             let _ = begins.send(name.to_owned());
-            // At the end of the test it is not released.
+            // At the end of the test, the call is not released.
             let _ = goes_on.lock().unwrap().recv();
         }
         Ok(vec![LOCAL])
@@ -167,7 +167,7 @@ async fn the_slow_names_of_one_app_leave_slots_for_others() {
     };
     let [slow, other] = [1, 2].map(|number| AppId::new(uuid::Uuid::from_u128(number)));
     let url = |host: &str| format!("http://{host}:{}/", server.port());
-    // Any subdomain is another name.
+    // Every subdomain is another name.
     let requests = (0..200).map(|number| {
         let (http, request) = (
             http.clone(),

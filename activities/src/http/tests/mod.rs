@@ -1,4 +1,4 @@
-//! Sending to local servers with prepared answers.
+//! Requests to local servers with prepared responses.
 
 mod forbidden;
 mod lookups;
@@ -15,7 +15,7 @@ use server::{Server, certificate};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// The sender of a development machine.
+/// Returns the sender of a development machine.
 fn permissive() -> Http {
     http(allowing_this_machine(), &[])
 }
@@ -75,7 +75,7 @@ fn get(url: &str) -> Request {
     }
 }
 
-/// An answer without headers of use.
+/// Returns a response without recorded headers.
 fn answered(status: u16, body: &str) -> Reply {
     Reply::Answer {
         status,

@@ -1,4 +1,4 @@
-//! A server in separate threads, which records its requests and answers all of them the same.
+//! A server in separate threads that records its requests and gives all of them the same response.
 
 use rcgen::CertifiedKey;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -21,18 +21,18 @@ pub struct Server {
 }
 
 impl Server {
-    /// Answers each request with these bytes; no bytes keep the other side waiting.
+    /// Starts a server that sends these bytes in response to each request; with no bytes, the client keeps waiting.
     pub fn answering(answer: &str) -> Self {
         let answer = answer.to_owned();
         Self::start(move |stream, log| talk(stream, &answer, log))
     }
 
-    /// Reads a request and closes the connection.
+    /// Starts a server that reads a request and closes the connection.
     pub fn closing() -> Self {
         Self::start(|mut stream, _| drop(read_request(&mut stream)))
     }
 
-    /// Sends a greeting before it reads anything, as no HTTP server does.
+    /// Starts a server that sends a greeting before it reads anything, which no HTTP server does.
     pub fn speaking_first(greeting: &str) -> Self {
         let greeting = greeting.to_owned();
         Self::start(move |mut stream, _| {
@@ -41,7 +41,7 @@ impl Server {
         })
     }
 
-    /// Answers 200 over TLS with this certificate.
+    /// Starts a server that responds with 200 over TLS, using this certificate.
     pub fn with_tls(certificate: CertificateDer<'static>, key: PrivateKeyDer<'static>) -> Self {
         let config = ServerConfig::builder()
             .with_no_client_auth()
@@ -111,7 +111,7 @@ fn talk(mut stream: impl Read + Write, answer: &str, log: &Log) {
     }
 }
 
-/// Reads one request with its body; `None` when the client is gone.
+/// Reads one request with its body; `None` if the client has gone.
 fn read_request(stream: &mut impl Read) -> Option<String> {
     let mut bytes = Vec::new();
     let mut byte = [0];
@@ -134,7 +134,7 @@ fn read_request(stream: &mut impl Read) -> Option<String> {
     Some(head + &String::from_utf8(body).ok()?)
 }
 
-/// A self-signed certificate for one name.
+/// Returns a self-signed certificate for one name, and its key.
 pub fn certificate(name: &str) -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
     let CertifiedKey { cert, signing_key } =
         rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();

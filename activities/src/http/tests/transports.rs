@@ -1,4 +1,4 @@
-//! Messages over transports: which addresses they reach, and what their replies become.
+//! Messages over transports: the addresses that they reach, and how replies are converted.
 
 use super::super::{Http, Parts, Transport};
 use super::allowing_this_machine;
@@ -12,7 +12,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 use storage::AttemptClass;
 
-/// A transport that notes where it sends, and answers what its message says; it hangs where that is nothing.
+/// A transport that records where it sends. Its reply is the message's payload; for an empty payload it hangs.
 #[derive(Default)]
 struct Echo(Mutex<Vec<SocketAddr>>);
 
@@ -36,7 +36,7 @@ impl Transport for Echo {
     }
 }
 
-/// The reply to a message, and the addresses to which it was sent.
+/// Returns the reply to a message, and the addresses to which it was sent.
 async fn reply(rules: Rules, address: &str, payload: &str) -> (Reply, Vec<SocketAddr>) {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let echo: &'static Echo = Box::leak(Box::default());

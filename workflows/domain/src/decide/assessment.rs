@@ -1,4 +1,4 @@
-//! The state of a purchase by an answer of its store, together with the reports that the answer may not show yet.
+//! The state of a purchase according to its store's answer and to the reports that the answer may not show yet.
 
 use crate::purchase::{Behind, Moment, Purchase, Stage, Unconfirmed};
 use crate::time::Timestamp;
@@ -19,7 +19,7 @@ pub(crate) struct Evidence<'a> {
     pub at: Timestamp,
 }
 
-/// The state of a purchase by the store's answer and the newest notifications together.
+/// The state of a purchase according to the store's answer and the newest notifications.
 #[derive(Debug, Clone)]
 pub(crate) struct Assessment {
     pub stage: Stage,
@@ -34,7 +34,7 @@ pub(crate) struct Assessment {
 }
 
 impl Assessment {
-    /// The stage as the answer alone shows it.
+    /// Returns the assessment whose stage is the one that the answer shows.
     pub fn exact(shown: Stage) -> Self {
         Self {
             shown_terms: shown.terms,

@@ -1,8 +1,8 @@
 //! A beginning that is reported after the purchase was first seen.
 //!
-//! If what was seen first says nothing about the purchase, such as a notification of an unknown kind or of another
-//! product, a device or an import, the beginning stays unannounced until the store reports it. A first report of
-//! anything else takes its place: then the beginning is not announced (`walk.rs`).
+//! If the purchase was first seen without a report about it (by a notification of an unknown kind or for another
+//! product, a device's claim, or an import), its beginning stays unannounced until the store reports it. If the first
+//! report is of another kind, it takes the place of the beginning, which is then never announced (`walk.rs`).
 
 use super::walk::Walk;
 use crate::notification::NotificationKind;
@@ -11,11 +11,11 @@ use crate::time::{DAY, Timestamp};
 use crate::transition::TransitionKind;
 use std::time::Duration;
 
-/// How old a beginning may be that is announced after the first sight.
+/// Maximum age of a beginning that is announced after the purchase was first seen.
 const ANNOUNCED_FOR: Duration = DAY.saturating_mul(7);
 
 impl Walk<'_> {
-    /// Whether the purchase is first seen at `goal` without any report that says something about it.
+    /// Whether the purchase is first seen, in the stage `goal`, and no report so far says anything about it.
     pub fn is_silent_sight(&self, goal: &Stage) -> bool {
         let is_silent =
             |kind: NotificationKind| kind == NotificationKind::Adopted || !self.fits_product(kind);
@@ -24,8 +24,9 @@ impl Walk<'_> {
             && self.known.reported_kinds().all(is_silent)
     }
 
-    /// Announces the beginning that is reported now, if it is unannounced since the first sight, and no payment or end
-    /// was announced in the meantime. After an end that was first seen, the difference to the store announces that end.
+    /// Announces the beginning that is reported now, if it has been unannounced since the purchase was first seen and
+    /// no payment or end has been announced since. If the purchase was already over when first seen, the difference to
+    /// the store's answer then announces that end.
     pub fn take_up_beginning(&mut self) {
         let Some(time) = self.reported_beginning() else {
             return;
@@ -50,7 +51,7 @@ impl Walk<'_> {
         self.stage.terms = terms;
     }
 
-    /// The time of a new report of the unannounced beginning.
+    /// Returns the time of a new report of the unannounced beginning that is younger than a week.
     fn reported_beginning(&self) -> Option<Timestamp> {
         let later = [
             TransitionKind::PAYMENTS.as_slice(),

@@ -1,5 +1,5 @@
-//! Transitions that no report named: they follow from the difference between the stage after the walk and the stage by
-//! the store.
+//! Transitions that no report named. They follow from the difference between the stage after the walk and the
+//! purchase's current stage.
 
 use super::walk::Walk;
 use crate::notification::NotificationKind;
@@ -7,20 +7,20 @@ use crate::purchase::{Life, Stage};
 use crate::time::Timestamp;
 use crate::transition::TransitionKind;
 
-/// Maximum number of renewals that one settling announces. The newest ones are announced.
+/// Maximum number of renewals that one settling announces; of more than that, it announces the newest.
 const MAX_RENEWALS: u64 = 36;
 
 #[derive(Debug, Clone, Copy)]
 pub enum PaidAt {
-    /// The time of the report that names it.
+    /// The time of the report that names the payment.
     Reported(Timestamp),
-    /// No report names it: the time by the calendar or a late report, if known.
+    /// The time by the calendar or by a late report, if known. No walked report names the payment.
     Inferred(Option<Timestamp>),
 }
 
 impl Walk<'_> {
-    /// Runs again after an end, since the store shows it running. Paid time beyond what was paid before the end is a
-    /// payment; without it, the subscription is resumed.
+    /// Sets the purchase to running after an end, since the store shows it running. If more terms are paid than before
+    /// the end, `reach` then announces a payment; otherwise, the subscription is announced as resumed.
     pub fn leave_end(&mut self, goal: &Stage) {
         let is_over = matches!(self.stage.life, Life::Cut | Life::Expired);
         if !is_over || !goal.runs() || goal.in_grace {
@@ -36,7 +36,7 @@ impl Walk<'_> {
         }
     }
 
-    /// Sets the stage to `goal`, where the purchase stands, and announces the transitions that lead there.
+    /// Moves the stage to `goal`, the purchase's current stage, and announces the transitions that lead there.
     pub fn reach(&mut self, goal: &Stage) {
         let mut goal = goal.clone();
         if self.has_paid() && goal.in_trial && !self.stage.in_trial {
@@ -77,7 +77,8 @@ impl Walk<'_> {
         self.stage = goal;
     }
 
-    /// Announces the grace period after an end that was reported while the store did not answer, and that it shows now.
+    /// Announces a grace period that the store shows now and that was reported after an end. That end was believed
+    /// because the store did not answer.
     fn begin_reported_grace(&mut self) {
         let newest = self.known.newest(&[NotificationKind::GraceBegan]);
         let is_after_end = newest > self.known.newest(&NotificationKind::ENDS);
@@ -90,7 +91,7 @@ impl Walk<'_> {
         }
     }
 
-    /// Sets the stage at the first sight of a purchase that no report named. Nothing is announced.
+    /// Sets the stage of a purchase that is first seen without a report about it. Announces nothing.
     fn see_first(&mut self, goal: &Stage) {
         let unannounced = [
             (goal.runs() && goal.is_off, TransitionKind::Cancelled),
@@ -149,7 +150,8 @@ impl Walk<'_> {
         }
     }
 
-    /// Announces the payments between the stage and `goal`, and then a change of plan.
+    /// Announces what happened between the stage and `goal`: the start of a trial, or the payments and then a change of
+    /// plan.
     fn catch_up(&mut self, goal: &Stage) {
         if goal.in_trial {
             let has_begun = self
@@ -183,7 +185,7 @@ impl Walk<'_> {
         self.change_plan(goal.sku.as_deref());
     }
 
-    /// Announces a change of plan, if the store shows another SKU than was announced.
+    /// Announces a change of plan if the SKU that the store shows differs from the announced one.
     pub fn change_plan(&mut self, shown: Option<&str>) {
         let (Some(announced), Some(shown)) = (self.stage.sku.as_deref(), shown) else {
             return;
@@ -191,7 +193,7 @@ impl Walk<'_> {
         if announced != shown {
             self.stage.sku = Some(shown.to_owned());
             self.stage.pending = None;
-            // A change whose payment failed takes effect with the repair of that payment.
+            // If the payment for the new plan failed at first, the change takes effect with its recovery.
             let payment = self
                 .transitions
                 .last()
@@ -201,8 +203,8 @@ impl Walk<'_> {
         }
     }
 
-    /// Announces the end, and before it the payments that were not announced and a trial that did not convert. An end
-    /// that no report dates has the date that the store shows for it, and is not earlier than what it follows.
+    /// Announces the end, preceded by the unannounced payments and by a trial that did not convert. An end without a
+    /// reported time has the date that the store shows, but not one before the transitions that it follows.
     pub fn expire(&mut self, goal: &Stage, reported_at: Option<Timestamp>) {
         let reported_at = reported_at.or_else(|| {
             self.late_report_at(&[
@@ -257,7 +259,8 @@ impl Walk<'_> {
         }
     }
 
-    /// Announces one payment: a recovery in a grace period, else a renewal, after a conversion if a trial ran.
+    /// Announces one payment: in a grace period a recovery, otherwise a renewal. A running trial is announced as
+    /// converted first.
     pub fn renew(&mut self, paid_at: PaidAt) {
         let transition = if self.stage.in_grace {
             TransitionKind::Recovered
@@ -278,15 +281,15 @@ impl Walk<'_> {
         }
     }
 
-    /// When the present term began, by the calendar; `None` in a grace period, since a recovery happens at an unknown
-    /// later time.
+    /// Returns when the current term began by the calendar. In a grace period `None`, since the payment is recovered at
+    /// an unknown later time.
     fn term_began(&self) -> Option<Timestamp> {
         let number = self.stage.terms?.checked_sub(1)?;
         let end = self.known.rules().calendar_end(self.known, number);
         end.filter(|_| !self.stage.in_grace)
     }
 
-    /// The time of the newest report of these kinds that came too late to be walked.
+    /// Returns the time of the newest report of these kinds that came too late to be walked.
     fn late_report_at(&self, kinds: &[NotificationKind]) -> Option<Timestamp> {
         let reports = self.late.iter().rev();
         reports

@@ -36,8 +36,7 @@ pub struct SettlingContext<'a> {
     /// The rules of the purchase's store.
     pub policy: StorePolicy,
     pub verification: &'a Verification,
-    /// Whether a change of plan put another purchase in place of this one, and the other purchase is known to be
-    /// real.
+    /// Whether a change of plan replaced this purchase by another one that is known to be real.
     pub is_replaced: bool,
     /// The time of the settling, by the database's clock.
     pub now: Timestamp,
@@ -65,10 +64,10 @@ pub struct Decision {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Lag {
-    /// The answer does not show it yet.
+    /// The answer does not show the reported change yet.
     Behind,
     CaughtUp,
-    /// An answer two hours later still contradicts it: the answer is believed.
+    /// An answer two hours later still contradicts the notification, so the answer is believed.
     Overruled,
 }
 
@@ -94,7 +93,7 @@ impl Lag {
 #[serde(rename_all = "snake_case")]
 pub enum Waits {
     Verification,
-    /// The store does not show it yet.
+    /// The store does not show the reported change yet.
     Confirmation,
     /// The store does not accept the purchase.
     Parked(Parked),
@@ -102,9 +101,8 @@ pub enum Waits {
 
 /// Decides what `notifications`, each with its sequence number, mean for `purchase`.
 ///
-/// A pure function that never fails. Neither the order of the notifications nor a repeated one changes the result. A
-/// [`NotificationKind::Claimed`] changes nothing, and waits for nothing: what it brings is read when the decision is
-/// recorded.
+/// Pure and infallible. The result depends neither on the order of the notifications nor on repetitions. A
+/// [`NotificationKind::Claimed`] changes nothing and never waits: its claim is read when the decision is recorded.
 pub fn decide(
     purchase: &Purchase,
     notifications: &[(i64, Notification)],
@@ -150,7 +148,7 @@ fn decide_reports(
         Verification::Parked(reason) => {
             return waiting::park(purchase, notifications, *reason, context);
         }
-        // Nothing that was known last could stay true.
+        // There is no last known stage that could remain in effect.
         Verification::Gone
             if context.policy.gone == Gone::LastKnown && purchase.stage.is_unknown() =>
         {
@@ -239,7 +237,7 @@ fn confirmed<'a>(
     )
 }
 
-/// The time of the newest notification of an end that waits.
+/// Returns the time of the newest notification of an end that waits.
 fn waiting_end(
     notifications: &[(i64, Notification)],
     ready: &[&(i64, Notification)],
@@ -261,9 +259,9 @@ const fn outcome(notification: &Notification) -> Outcome {
 /// The new reports of one settling, each once, without those of an unknown kind.
 #[derive(Debug, Default)]
 struct Reports {
-    /// Newer than every report that was settled before, in the order of the store's clock.
+    /// Reports newer than all that were settled before, in the order of the store's clock.
     fresh: Vec<Moment>,
-    /// The others: a newer report was settled before them.
+    /// Reports older than one that was settled before.
     late: Vec<Moment>,
 }
 
@@ -284,7 +282,7 @@ impl Reports {
 }
 
 impl SettlingContext<'_> {
-    /// When the store answered, if it did.
+    /// Returns when the store answered, if it did.
     const fn answered_at(&self) -> Option<Timestamp> {
         match self.verification {
             Verification::Verified(snapshot) => Some(snapshot.at),
@@ -296,11 +294,11 @@ impl SettlingContext<'_> {
     }
 }
 
-/// The purchase with the notifications and the answer of a settling.
+/// A purchase with the notifications and the store's answer of a settling merged into it.
 struct Merged {
     after: Purchase,
     reports: Reports,
-    /// The stage by both; `None` if the store did not answer.
+    /// The stage according to both; `None` if the store did not answer.
     assessment: Option<Assessment>,
 }
 
@@ -333,9 +331,9 @@ impl Merged {
                 let shown = rules.shown(before, &merged.after, snapshot);
                 merged.assessment = Some(merged.assess(before, context, shown));
             }
-            // It says nothing of the state: the reports are walked, as without an answer.
+            // This answer says nothing about the state: the reports are walked as if the store had not answered.
             Verification::Gone if context.policy.gone == Gone::LastKnown => {}
-            // The purchase is over. `truth::gone` sets the state; `invalidate` dates the end, unless it was over before.
+            // The purchase is over. `truth::gone` sets the state; `invalidate` dates the end unless it was over before.
             Verification::Gone => {
                 let gone = truth::gone(&merged.after);
                 let assessment = merged.assess(before, context, gone);
@@ -358,7 +356,8 @@ impl Merged {
         merged
     }
 
-    /// The stage by the answer, corrected by recent reports where the store's answers lag behind them.
+    /// Assesses the purchase: the stage that the answer shows, corrected by recent reports that the store may not show
+    /// yet.
     fn assess(&self, before: &Purchase, context: SettlingContext<'_>, shown: Stage) -> Assessment {
         let evidence = self.evidence(before, context);
         before.rules().assess(&evidence, shown)
@@ -380,7 +379,7 @@ impl Merged {
         }
     }
 
-    /// The time of the first new report of a payment after the end of the subscription, if there is one.
+    /// Returns the time of the first new report of a payment after the end of the subscription, if there is one.
     fn begins_again(&self, before: &Purchase) -> Option<Timestamp> {
         let pays = |(time, kind): &&Moment| match kind {
             NotificationKind::SubscriptionPurchased
@@ -403,7 +402,7 @@ struct Settled {
     transitions: Vec<Transition>,
 }
 
-/// Walks the reports, then announces the difference between the end of the walk and the stage by the store.
+/// Walks the reports, then announces the difference between the stage after the walk and the purchase's current stage.
 fn settle(
     before: &Purchase,
     notifications: &[&(i64, Notification)],

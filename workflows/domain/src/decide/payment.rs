@@ -68,7 +68,7 @@ impl Walk<'_> {
         }
     }
 
-    /// Whether the payment of this report was announced already: some payment is covered up to that time, or the store's
+    /// Whether the payment of this report was already announced: a payment is covered up to that time, or the store's
     /// rules count it among the announced ones.
     fn is_payment_announced(&self, time: Timestamp, kind: NotificationKind) -> bool {
         self.announced.last_covered(&TransitionKind::PAYMENTS) >= Some(time)

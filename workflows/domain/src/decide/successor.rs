@@ -9,7 +9,7 @@ use std::time::Duration;
 /// How long the successor may stay unknown before the end of the old subscription is announced.
 const MAX_WAIT: Duration = DAY.saturating_mul(7);
 
-/// The next recheck of such a purchase: daily, and at the end of the week.
+/// Returns the next recheck of a replaced purchase without a known successor: daily, and once at the end of the week.
 pub(crate) fn next_check(purchase: &Purchase, now: Timestamp) -> Option<Timestamp> {
     let until = purchase.successor_missing_since()?.plus(MAX_WAIT);
     (now < until).then(|| now.plus(DAY).min(until))

@@ -1,12 +1,12 @@
-//! The stage of a purchase without a snapshot: by the answer that the purchase is no longer valid, or by the reports since
-//! the store's last answer.
+//! The stage of a purchase without a snapshot: after the answer that the purchase is no longer valid, or according to
+//! the reports since the store's last answer.
 
 use super::walk::Walk;
 use crate::notification::NotificationKind;
 use crate::purchase::{Life, Purchase, Stage};
 
-/// The stage after the store answered that the purchase is no longer valid: expired, or revoked if it was bought once;
-/// replaced stays replaced.
+/// Returns the stage after the store answered that the purchase is no longer valid: expired, or revoked if it is a
+/// one-time purchase. A replaced purchase stays replaced.
 pub(super) fn gone(after: &Purchase) -> Stage {
     let life = if after.is_replaced()
         || after.was_reported(NotificationKind::Replaced)
@@ -27,7 +27,7 @@ pub(super) fn gone(after: &Purchase) -> Stage {
     }
 }
 
-/// The stage by the reports since the store's last answer; by all reports if it never answered.
+/// Returns the stage according to the reports since the store's last answer, or to all reports if it never answered.
 pub(super) fn reported(after: &Purchase) -> Stage {
     let mut walk = Walk::since_last_answer(after);
     walk.follow();

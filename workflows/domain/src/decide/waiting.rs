@@ -15,7 +15,7 @@ const FIRST_KINDS: [NotificationKind; 5] = [
     NotificationKind::PlanChanged,
 ];
 
-/// The notifications that can be decided without the store, if it cannot be reached; the others wait for it.
+/// Returns the notifications that can be decided without the store while it cannot be reached. The others wait for it.
 pub(super) fn decidable<'a>(
     purchase: &Purchase,
     notifications: &'a [(i64, Notification)],
@@ -38,8 +38,8 @@ pub(super) fn decidable<'a>(
         .collect()
 }
 
-/// All notifications wait: they report only an end or a scheduled change, the store does not show it yet, and nothing
-/// else is known of the purchase.
+/// Returns a decision by which all notifications wait: they report only an end or a scheduled change that the store
+/// does not show yet, and nothing else is known about the purchase.
 pub(super) fn postpone(
     purchase: &Purchase,
     behind: Option<Behind>,
@@ -58,8 +58,8 @@ pub(super) fn postpone(
     }
 }
 
-/// Whether a purchase that the store does not know is believed: the platform's setting allows it, and the last scheduled
-/// recheck is over now or was over before. For later notifications the store is still queried, once each; if it
+/// Whether a purchase that the store does not know is believed: the platform's setting allows it, and the last
+/// scheduled recheck has passed, now or earlier. The store is still queried once for each later notification; if it
 /// answers, the answer counts as usual.
 pub(super) fn is_believed(purchase: &Purchase, context: SettlingContext<'_>) -> bool {
     let is_over = || {
@@ -75,8 +75,8 @@ pub(super) fn is_believed(purchase: &Purchase, context: SettlingContext<'_>) -> 
     ) && (purchase.is_believed || is_over())
 }
 
-/// All notifications wait while the store does not accept the purchase. After the last scheduled recheck they are given
-/// up.
+/// Returns a decision by which all notifications wait while the store does not accept the purchase. After the last
+/// scheduled recheck they are given up.
 pub(super) fn park(
     purchase: &Purchase,
     notifications: &[(i64, Notification)],

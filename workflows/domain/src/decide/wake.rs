@@ -1,8 +1,8 @@
 //! The next wake of a purchase: when it is rechecked without a notification, so that a lost notification does no harm.
 //!
-//! Other delays are elsewhere: of a purchase that the store refuses in its policy, of a purchase whose successor is not
-//! known in `successor.rs`, and of a store that cannot be reached in the first minutes in the activity `verify`, which
-//! repeats its query by itself.
+//! Other delays are elsewhere: those of a purchase that the store refuses in the store's policy, those of a purchase
+//! whose successor is unknown in `successor.rs`, and those of the first minutes in which a store cannot be reached in
+//! the purchase's run, which repeats the activity `verify`.
 
 use super::{SettlingContext, successor};
 use crate::purchase::Purchase;
@@ -11,17 +11,16 @@ use crate::verification::{LAG, Product, Verification};
 use std::time::Duration;
 
 pub(crate) const WEEK: Duration = DAY.saturating_mul(7);
-/// How long after an event a snapshot certainly shows it: the maximum lag, two hours, and a
-/// margin of five minutes.
+/// How long after an event a snapshot certainly shows it: the maximum lag of two hours and a margin of five minutes.
 pub(crate) const CAUGHT_UP: Duration = LAG.saturating_add(MINUTE.saturating_mul(5));
 /// The first rechecks, counted from a date of the purchase or from a notification that the store does not show yet.
 const FIRST_RECHECKS: [Duration; 3] = [MINUTE.saturating_mul(10), HOUR, CAUGHT_UP];
 /// The time between two rechecks after the first ones.
 const RECHECK_EVERY: Duration = HOUR.saturating_mul(6);
-/// No recheck is later than two days after the date or the notification.
+/// How long after the date or the notification rechecks continue.
 const RECHECKED_FOR: Duration = DAY.saturating_mul(2);
 
-/// The next wake of a purchase after a settling; `None` when it needs no recheck.
+/// Returns the next wake of a purchase after a settling; `None` when it needs no recheck.
 pub(super) fn next(purchase: &Purchase, context: SettlingContext<'_>) -> Option<Timestamp> {
     match context.verification {
         Verification::Unverifiable => successor::next_check(purchase, context.now),
@@ -36,13 +35,14 @@ pub(super) fn next(purchase: &Purchase, context: SettlingContext<'_>) -> Option<
     }
 }
 
-/// The next recheck by the dates of the last answer alone, and a week from now at the latest.
+/// Returns the next recheck that the dates of the last answer require, at the latest the one of `weekly`.
 pub(crate) fn by_dates(purchase: &Purchase, now: Timestamp) -> Option<Timestamp> {
     let dates = dates(purchase, now);
     dates.chain(weekly(purchase, now)).min()
 }
 
-/// A week from now, for a running subscription and an owned entitlement: the notification of the end can be lost.
+/// Returns a week from now for a running subscription or an owned entitlement, since the notification of its end may be
+/// lost.
 pub(super) fn weekly(purchase: &Purchase, now: Timestamp) -> Option<Timestamp> {
     let product = purchase.snapshot.as_ref().map(|snapshot| snapshot.product);
     let can_end = !purchase.is_one_time() || product == Some(Product::Entitlement);
@@ -50,8 +50,8 @@ pub(super) fn weekly(purchase: &Purchase, now: Timestamp) -> Option<Timestamp> {
     is_live.then(|| now.plus(WEEK))
 }
 
-/// The delay before the next query of a store that cannot be reached: 5 minutes in the first hour, 15 until the sixth,
-/// then 30. A query also falls on the moment at which all reports are believed without an answer.
+/// Returns the delay before the next query of a store that cannot be reached: 5 minutes in the first hour, 15 until the
+/// sixth, then 30. One query falls on the moment from which all reports are believed without an answer.
 fn retry(passed: Duration, believed_after: Duration) -> Duration {
     let minutes = |count| MINUTE.saturating_mul(count);
     if passed < HOUR {
@@ -66,8 +66,8 @@ fn retry(passed: Duration, believed_after: Duration) -> Duration {
     }
 }
 
-/// The next recheck for each date of a running subscription: renewal, end, scheduled change, end of the grace period
-/// and end of the trial.
+/// Returns the next recheck for each date of a running subscription: renewal, end, scheduled change, end of the grace
+/// period and end of the trial.
 fn dates(purchase: &Purchase, now: Timestamp) -> impl Iterator<Item = Timestamp> {
     let is_live = purchase.stage.runs() && !purchase.is_one_time();
     let snapshot = purchase.snapshot.as_ref().filter(|_| is_live);
@@ -95,7 +95,7 @@ fn dates(purchase: &Purchase, now: Timestamp) -> impl Iterator<Item = Timestamp>
         .filter_map(move |date| recheck(date, now))
 }
 
-/// The next recheck for one date; `None` when the date passed more than two days ago.
+/// Returns the next recheck for one date; `None` when the date passed more than two days ago.
 pub(crate) fn recheck(date: Timestamp, now: Timestamp) -> Option<Timestamp> {
     let passed = now.since(date);
     let first = FIRST_RECHECKS.into_iter().find(|wait| *wait > passed);

@@ -2,7 +2,7 @@
 //! each.
 //!
 //! A report announces the transition that it names, unless that was announced before. For each kind of transition the
-//! record holds up to which time it is covered: the time of the last report that announced it, or of the snapshot that
+//! record stores the time up to which it is covered: that of the last report that announced it, or of the snapshot that
 //! showed it. A renewal is also announced only once for each term.
 
 use super::Reports;
@@ -15,14 +15,15 @@ use crate::transition::{Transition, TransitionKind};
 pub(crate) struct Walk<'a> {
     /// The purchase, with the reports and the snapshot of this settling.
     pub known: &'a Purchase,
-    /// The stage by the store's answer and the reports that it may not show yet; `None` if the store did not answer.
+    /// The stage according to the store's answer and the reports that it may not show yet; `None` if the store did not
+    /// answer.
     pub truth: Option<Stage>,
     /// The reports to walk, in the order of the store's clock.
     pub reports: Vec<Moment>,
     /// New reports that are older than one that was settled before. They are not walked.
     pub late: Vec<Moment>,
-    /// The time up to which an inferred transition is covered: that of the present report; after the walk that of the
-    /// answer, or without one that of the newest report, or of the last announcement.
+    /// The time up to which an inferred transition is covered. During the walk, this is the time of the current report;
+    /// afterwards, that of the answer, without an answer that of the newest report, else of the last announcement.
     pub clock: Timestamp,
     /// When the notifications are settled.
     pub now: Timestamp,
@@ -32,12 +33,13 @@ pub(crate) struct Walk<'a> {
     pub announced: Announced,
     /// The transitions of this walk, in order.
     pub transitions: Vec<Transition>,
-    /// The number of renewals in this walk: one settling announces a limited number.
+    /// The number of renewals announced by this walk, which one settling limits.
     pub renewals: u64,
 }
 
 impl<'a> Walk<'a> {
-    /// A walk that begins at the stage that was announced last. `truth` is the stage by the store, if it answered.
+    /// Creates a walk that begins at the stage announced last. `truth` is the stage according to the store, if it
+    /// answered.
     pub(super) fn new(
         known: &'a Purchase,
         reports: &Reports,
@@ -66,11 +68,11 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// A walk that begins at the stage of the store's last answer, and walks all reports since then again.
+    /// Creates a walk that begins at the stage of the store's last answer and walks all reports since then again.
     pub fn since_last_answer(known: &'a Purchase) -> Self {
         let verified = known.verified.clone().unwrap_or_default();
         let fresh = known.reports_after(verified.announced.newest);
-        // What it announces is not recorded, so that the time does not matter.
+        // The transitions of this walk are not recorded, so the time does not matter.
         let walk = Self::new(
             known,
             &Reports {
@@ -138,7 +140,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Announces the payments before this report that the store shows, if neither this report nor a later one is of a
+    /// Announces the payments before this report that the store shows, if neither this report nor a later one names a
     /// payment.
     fn announce_unreported_payments(&mut self, time: Timestamp, reports: &[Moment]) {
         if !self.stage.runs() || reports.iter().any(|(_, kind)| kind.is_payment()) {
@@ -162,9 +164,9 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Announces that auto-renewal was switched on again before a payment: a subscription with auto-renewal off is not
-    /// charged. Only if the store answered: the next report of a switch tells whether it was on, and without one the
-    /// store does.
+    /// Announces that auto-renewal was switched on again before a payment, since a subscription with auto-renewal off
+    /// is not charged. Announces it only if the store answered and auto-renewal was on: the next report switches it off
+    /// or, if no report switches it, the store shows it on.
     pub fn resume_before_payment(&mut self, later_reports: &[Moment]) {
         let switch = |(_, kind): &&Moment| {
             matches!(
@@ -213,7 +215,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Whether the purchase is over by the answer of the store, and by the reports that it may not show yet.
+    /// Whether the purchase is over according to the store's answer and the reports that it may not show yet.
     pub fn store_shows_end(&self) -> bool {
         self.truth.as_ref().is_some_and(Stage::is_over)
     }
@@ -225,7 +227,8 @@ impl<'a> Walk<'a> {
     /// Applies the report of a beginning: the first report of a purchase, a new purchase after its end, or a change of
     /// plan.
     fn begin(&mut self, time: Timestamp, kind: NotificationKind) {
-        // Without the store, a report of a purchase that was taken back is a late one: money does not come back by it.
+        // Without an answer, such a report of a revoked purchase is taken for a late one, which does not undo the
+        // revocation.
         let is_bought_again = self.stage.life == Life::Revoked && self.truth.is_some();
         let was_over = matches!(self.stage.life, Life::Cut | Life::Expired) || is_bought_again;
         let begins_again = was_over
@@ -251,7 +254,7 @@ impl<'a> Walk<'a> {
             }
             return;
         }
-        // A purchase that began with a change of plan is announced as such a change, even if a purchase is reported too.
+        // A purchase that began with a change of plan is announced as one, even if a new purchase is reported too.
         let is_known_change = kind == NotificationKind::SubscriptionPurchased
             && self.known.was_reported(NotificationKind::PlanChanged);
         if !begins_again && (is_known_change || !self.stage.is_unknown()) {
@@ -303,8 +306,8 @@ impl<'a> Walk<'a> {
         self.announced.is_expired = false;
     }
 
-    /// Sets the stage at the first sight of a purchase, or at a new beginning: running, with what the store shows. A
-    /// grace period and auto-renewal that is off stay unannounced until a report names them.
+    /// Sets the stage of a purchase that is first seen or begins again: running, with what the store shows. A grace
+    /// period and switched-off auto-renewal stay unannounced until a report names them.
     fn appear(&mut self) {
         self.stage = match &self.truth {
             Some(truth) if truth.runs() => truth.clone(),
@@ -339,8 +342,8 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Applies the first report of a purchase when it is not a beginning. Only the transitions that the report names are
-    /// announced, and the payment that a converted trial implies.
+    /// Applies the first report of a purchase if it is not a beginning. Announces only the transitions that the report
+    /// names, and the payment that a converted trial implies.
     fn begin_midway(&mut self, time: Timestamp, kind: NotificationKind) {
         if kind == NotificationKind::OutOfGrace && self.store_shows_end() {
             return;
@@ -370,7 +373,7 @@ impl<'a> Walk<'a> {
             }
             NotificationKind::GraceBegan => {
                 if !self.stage.in_grace && self.truth.as_ref().is_some_and(Stage::runs) {
-                    // The payment was repaired since then: the term that the store shows began with that repair.
+                    // The payment has recovered since: the term that the store shows began with the recovery.
                     self.stage.terms = self.stage.terms.map(|terms| terms.saturating_sub(1));
                 }
                 self.stage.in_grace = true;
@@ -395,7 +398,7 @@ impl<'a> Walk<'a> {
             Some(pending) => pending.is_some() && *pending != self.stage.pending,
             None => true,
         };
-        // The empty SKU: a report announced the change before the store showed where it leads.
+        // An empty SKU: a report announced the change before the store showed the new SKU.
         let is_announced = self.stage.pending.as_deref() == Some("") && shown.is_some();
         if self.stage.runs()
             && is_new
@@ -555,7 +558,7 @@ impl<'a> Walk<'a> {
             self.stage = truth;
             return;
         }
-        // The store may have shown the replacement in the meantime. No answer and no report leads out of it.
+        // The store may have shown a replacement in the meantime, and a replaced purchase stays replaced.
         let is_unannounced = self.stage.life != Life::Replaced
             && self
                 .announced
@@ -566,8 +569,8 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Announces an end without an answer of the store. If another purchase is known to have replaced this one, the
-    /// purchase is replaced and nothing is announced.
+    /// Announces a reported end while the store does not answer. If another purchase is known to have replaced this
+    /// one, the purchase becomes replaced and nothing is announced.
     fn end_unverified(&mut self, time: Timestamp, kind: NotificationKind) {
         let is_cancelled = kind == NotificationKind::SubscriptionCancelled;
         match self.stage.life {

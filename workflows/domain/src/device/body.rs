@@ -14,7 +14,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-/// Everything that goes into the body of one event of a device.
+/// The input of the body of one device event.
 #[derive(Debug, Clone, Copy)]
 pub struct DeviceEvent<'a> {
     /// The company that runs the installation.
@@ -24,13 +24,13 @@ pub struct DeviceEvent<'a> {
     /// The store of the platform, as in `platforms.store`.
     pub platform_type: &'a str,
     pub event_id: EventId,
-    /// When it happened, by our clock.
+    /// When the event occurred, by settle's clock.
     pub event_time: Timestamp,
-    /// The device as it described itself.
+    /// The device, as the app described it.
     pub device: &'a Device,
     /// The user of the device at that time.
     pub owner: &'a DeviceOwner,
-    /// The session that it belongs to.
+    /// The session to which the event belongs.
     pub session: Option<SessionMark>,
     pub happened: Happened<'a>,
 }
@@ -43,7 +43,7 @@ pub struct DeviceOwner {
     pub external_id: Option<String>,
 }
 
-/// A session, as its events name it.
+/// A session, as its events identify it.
 #[derive(Debug, Clone, Copy)]
 pub struct SessionMark {
     pub id: SessionId,
@@ -54,7 +54,7 @@ pub struct SessionMark {
 #[derive(Debug, Clone, Copy)]
 pub enum Happened<'a> {
     Reported(&'a Content),
-    /// A session had no event for so long that it ended.
+    /// A session ended because it had no event for half an hour.
     TimedOut,
 }
 
@@ -164,8 +164,8 @@ struct PurchaseIds {
 }
 
 impl PurchaseIds {
-    /// The ids; `None` where the schema that release 0.1.0 published does not allow it: an id is longer, or its store
-    /// needs no customer. Its purchase has a `collapse_key` in the event all the same.
+    /// Returns the ids; `None` if the schema that release 0.1.0 published does not allow them: an id is too long, or
+    /// the store needs no customer. The event contains the `collapse_key` of such a purchase all the same.
     fn of(reported: &DeviceReceipt) -> Option<Self> {
         let fits = |id: &str| id.chars().count() <= MAX_PUBLISHED_CHARS;
         let app_user_id = reported.app_user_id.as_deref().filter(|id| fits(id))?;
@@ -262,8 +262,8 @@ pub(crate) struct TransactionData {
 }
 
 impl DeviceEvent<'_> {
-    /// The body as it is stored: `subscription_id`, which differs per destination, is null, and nothing is left out that a
-    /// destination may have.
+    /// Returns the body as it is stored: `subscription_id`, which differs for each destination, is null; all data that
+    /// a destination may receive is included.
     pub fn body(&self, epoch: i64) -> Value {
         let attributes = DeviceAttributes {
             app_id: self.app_id.uuid(),
@@ -311,11 +311,11 @@ impl DeviceEvent<'_> {
                 serde_json::to_value(TransactionData::of(common, key, transaction, impression))
             }
         };
-        // Serialization fails only for maps with keys that are no strings, and there is none.
+        // Serialization fails only for maps whose keys are not strings; the data has none.
         data.unwrap_or_default()
     }
 
-    /// The collapse key of the purchase with this id of the store.
+    /// Returns the collapse key of the purchase that the store identifies by `receipt_id`.
     fn purchase(&self, receipt_id: &str) -> Uuid {
         CollapseKey::of(self.place.platform, receipt_id).uuid()
     }
@@ -417,11 +417,12 @@ impl TransactionData {
     }
 }
 
-/// The fields of `data` with the store's id of a purchase or customer. Both together are all that a device needs to
-/// claim a purchase, so they leave the installation only by a setting; `collapse_key` names the purchase everywhere.
+/// The fields of `data` that contain the store's id of a purchase or customer. Both together suffice to claim a
+/// purchase, so they leave the installation only if a setting allows it; `collapse_key` identifies the purchase
+/// everywhere.
 const PROOFS: [&str; 3] = ["app_user_id", "purchase_guid", "receipts"];
 
-/// The body without the store's ids of purchases and their customers.
+/// Removes the store's ids of purchases and their customers from a body.
 pub fn without_receipts(mut body: Value) -> Value {
     if let Some(data) = body.get_mut("data").and_then(Value::as_object_mut) {
         data.retain(|name, _| !PROOFS.contains(&name.as_str()));
@@ -429,7 +430,7 @@ pub fn without_receipts(mut body: Value) -> Value {
     body
 }
 
-/// The body as it is sent to one destination.
+/// Returns the body as it is sent to one destination.
 pub fn for_destination(mut body: Value, destination: DestinationId) -> Value {
     if let Some(attributes) = body.get_mut("attributes").and_then(Value::as_object_mut) {
         attributes.insert("subscription_id".to_owned(), json!(destination));

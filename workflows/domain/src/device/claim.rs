@@ -1,6 +1,6 @@
-//! Claims: that a purchase of a customer of the store is on a device, as the device reports it. A claim counts only once
-//! the store confirmed that the purchase is this customer's; until then it grants and moves nothing. Decided
-//! in storage: `people/claims.rs` by what is known or the store's answer (read by `judged` in the activities'
+//! Claims: a device reports that it has a purchase of a customer of the store. A claim counts only after the store has
+//! confirmed that the purchase is this customer's; until then it grants and moves nothing. Storage decides claims:
+//! `people/claims.rs` by what is known or by the store's answer (interpreted by `judged` in the activities'
 //! `settling/claims.rs`), `people/answered.rs` by a settling.
 
 use crate::ids::CollapseKey;
@@ -13,7 +13,7 @@ use std::time::Duration;
 /// Kinds of claims that a device reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ClaimKind {
-    /// Present on the device at the start of a session.
+    /// The purchase was on the device at the start of a session.
     Present,
     Restored,
     Purchased,
@@ -21,37 +21,38 @@ pub enum ClaimKind {
 
 names!(ClaimKind, "a kind of claim" { Present = "present", Restored = "restored", Purchased = "purchased", });
 
-/// How far the verification of a claim is.
+/// Status of a claim's verification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClaimStatus {
-    /// The store has not confirmed it yet.
+    /// The store has not confirmed the claim yet.
     Pending,
     Verified,
-    /// The store does not confirm it, or it could not be verified in the time allowed.
+    /// The store does not confirm the claim, or it could not be verified in time.
     Refused,
 }
 
 names!(ClaimStatus, "the status of a claim" { Pending = "pending", Verified = "verified", Refused = "refused", });
 
-/// Why a claim is refused, or still pending.
+/// Why a claim is refused or still pending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClaimReason {
     /// Pending: the platform has no credentials that the store accepts, so it verifies no claim.
     NoSecret,
-    /// Pending: the purchase is known, and an answer of the store about it does not stand yet.
+    /// Pending: the purchase is known, but no answer of the store about it has been settled yet.
     Unsettled,
     /// Pending: the store did not answer.
     Unanswered,
     /// Refused: the purchase belongs to another customer of the store.
     WrongCustomer,
-    /// Refused: the store does not know the purchase. A later notification of the store about it takes the claim up again.
+    /// Refused: the store does not know the purchase. A later notification of the store about the purchase reopens the
+    /// claim.
     UnknownReceipt,
     /// Refused: the purchase is no longer valid.
     Invalid,
     /// Refused: it could not be verified in two days.
     Abandoned,
-    /// Refused: it gave way to the claim of another network, because as many waited as may. A further report takes it up
-    /// again, and so does an answer of the store about the purchase.
+    /// Refused: the maximum number of claims was waiting, and a claim of another network took its place. Another report
+    /// of the claim reopens it, and so does an answer of the store about the purchase.
     Displaced,
 }
 
@@ -66,32 +67,32 @@ names!(ClaimReason, "the reason of a claim" {
     Displaced = "displaced",
 });
 
-/// The type of the notification that a new verified claim becomes. It is none of the store's.
+/// The store type of the notification that a new verified claim becomes; no store uses it.
 pub const CLAIM_STORE_TYPE: &str = "DEVICE_TRANSACTION";
 
-/// The ages of a claim at which it is examined; after the last one every hour.
+/// The ages of a claim at which it is checked; afterwards, it is checked every hour.
 const CHECKS: [Duration; 4] = [
     Duration::from_secs(5),
     Duration::from_secs(35),
     Duration::from_secs(155),
     Duration::from_secs(755),
 ];
-/// A check that would follow this soon is left out.
+/// A scheduled check that would follow within this time is skipped.
 const SOON: Duration = Duration::from_secs(1);
-/// The age at which a claim is given up.
+/// The age at which an undecided claim is given up.
 const PATIENCE: Duration = DAY.saturating_mul(2);
-/// A purchase that began longer ago than this is not announced as bought now: it is adopted.
+/// Maximum age of a purchase that is announced as new; an older one is adopted.
 const NEW_FOR: Duration = DAY.saturating_mul(7);
-/// A purchase that began less than this ago is announced as bought whatever the device reports: the store's own
-/// notification of its beginning may still be on its way, and announces nothing after an adoption.
+/// A purchase younger than this is announced as new, whatever the device reports: the store's own notification of its
+/// beginning may still be on its way, and would announce nothing after an adoption.
 const JUST_BEGUN_FOR: Duration = Duration::from_secs(600);
-/// The age before which the store is not queried about a claim: its own notification of a new purchase arrives within
-/// seconds, and a purchase that is that young may be unknown there yet.
+/// The age of a claim from which the store is queried about it. The store's notification of a new purchase arrives
+/// within seconds, and the store may not know so young a purchase yet.
 const QUERIED_FROM: Duration = Duration::from_secs(5);
 /// How long a refused claim is stored, so that its purchase is not queried again.
 pub const REFUSED_FOR: Duration = DAY.saturating_mul(7);
 
-/// When a claim that cannot be decided at `now` is examined next; `None` when it is given up.
+/// Returns when a claim that cannot be decided at `now` is checked next; `None` if it is given up.
 pub fn next_check(claimed_at: Timestamp, now: Timestamp) -> Option<Timestamp> {
     let age = now.since(claimed_at);
     if age >= PATIENCE {
@@ -108,8 +109,8 @@ pub fn may_query(claimed_at: Timestamp, now: Timestamp) -> bool {
     now.since(claimed_at) >= QUERIED_FROM
 }
 
-/// The report of a verified claim of an unknown purchase: when and how it began. A purchase that was
-/// not just made on the device is adopted, which announces nothing.
+/// Returns the kind and time of the notification for a verified claim of an unknown purchase. A purchase that was not
+/// just made on the device is adopted, which announces nothing.
 pub fn reported(
     kind: ClaimKind,
     snapshot: &Snapshot,
@@ -135,7 +136,7 @@ pub fn reported(
     }
 }
 
-/// The id of the message of the notification that a claim becomes: one for each device and purchase.
+/// Returns the message id of the notification that a claim becomes: one for each device and purchase.
 pub fn message_id(device: crate::DeviceId, purchase: CollapseKey) -> String {
     format!("device/{device}/{purchase}")
 }

@@ -1,23 +1,25 @@
-//! The clock of a device is wrong: by minutes on many, by years on some. A request carries the time at which the device
-//! sent it, by the clock that also stamped its events; the difference to our own clock corrects them all.
+//! Corrects the clocks of devices, of which many are wrong by minutes and some by years. A request contains the time at
+//! which the device sent it, by the same clock that stamped its events; the difference to settle's clock corrects them
+//! all.
 
 use crate::time::Timestamp;
 use std::time::Duration;
 
-/// A device's clock that differs by less is taken as right: the request was on its way for that long.
+/// A smaller difference between a device's clock and settle's counts as the request's transit time, not as an error.
 const TOLERANCE: Duration = Duration::from_secs(5);
 
-/// The clock of a device, as one request shows it.
+/// The clock of a device, as observed in one request.
 #[derive(Debug, Clone, Copy)]
 pub struct DeviceClock {
     /// When the device sent the request, by its own clock.
     pub sent_at: Timestamp,
-    /// When it was received, by ours.
+    /// When the request was received, by settle's clock.
     pub received_at: Timestamp,
 }
 
 impl DeviceClock {
-    /// A time of the device's clock, by ours. Nothing happened after it was received.
+    /// Converts a time of the device's clock to settle's clock. The result is never later than the receipt of the
+    /// request.
     pub fn correct(self, time: Timestamp) -> Timestamp {
         let Self {
             sent_at,
@@ -26,7 +28,7 @@ impl DeviceClock {
         if sent_at.distance(received_at) < TOLERANCE {
             return time.min(received_at);
         }
-        // The age of the event when it was sent is right, whatever the clock showed.
+        // The age of the event at the time of sending is correct, even if the clock was wrong.
         received_at.minus(sent_at.since(time))
     }
 }

@@ -1,8 +1,9 @@
-//! What the app on a device reports about itself: sessions, impressions of paywalls, transactions. The bodies are in
-//! `body.rs`, the rules of sessions in `session.rs`, the correction of a device's clock in `clock.rs`, claims of purchases
-//! in `claim.rs`.
+//! Events that the app on a device reports: sessions, impressions of paywalls, transactions. The bodies are in
+//! `body.rs`, the rules of sessions in `session.rs`, the correction of a device's clock in `clock.rs`, claims of
+//! purchases in `claim.rs`.
 //!
-//! The key with which devices report is public. So nothing here is evidence of a purchase before its store confirmed it.
+//! The key with which devices report is public, so no report is evidence of a purchase before the store has confirmed
+//! it.
 
 mod body;
 pub mod claim;

@@ -1,4 +1,4 @@
-//! A device's request, as the API accepts it, and which parts belong to which type of event.
+//! A device's request as the API accepts it, and the fields that belong to each type of event.
 
 use crate::ids::{DeviceId, SessionId};
 use crate::names::names;
@@ -208,7 +208,7 @@ pub enum TransactionKind {
 pub enum Content {
     SessionStart {
         session: SessionId,
-        /// The purchases on the device; `None` where the report does not say which there are.
+        /// The purchases on the device; `None` if the report does not list them.
         receipts: Option<Vec<DeviceReceipt>>,
     },
     SessionEnd {
@@ -220,7 +220,7 @@ pub enum Content {
 }
 
 impl Content {
-    /// The stores' ids of customers that it names.
+    /// Returns the stores' customer ids in the content.
     pub fn app_user_ids(&mut self) -> impl Iterator<Item = &mut String> {
         let (receipts, transaction) = match self {
             Self::SessionStart { receipts, .. } => (receipts.as_mut(), None),
@@ -234,7 +234,7 @@ impl Content {
         of_receipts.chain(transaction.and_then(|transaction| transaction.app_user_id.as_mut()))
     }
 
-    /// The texts that the app chooses.
+    /// Returns the texts that the app chooses.
     pub fn chosen_texts(&mut self) -> impl Iterator<Item = &mut String> {
         let impression = match self {
             Self::Impression(impression) => Some(impression),
@@ -260,7 +260,7 @@ impl Content {
         )
     }
 
-    /// The app's own id of the impression that led to it.
+    /// Returns the app's own id of the impression that led to the transaction.
     pub fn impression_id(&mut self) -> Option<&mut String> {
         match self {
             Self::Transaction(transaction) => transaction.impression_id.as_mut(),
@@ -277,7 +277,7 @@ pub struct WrongField {
 }
 
 impl ReportedEvent {
-    /// The content, if the parts fit the type.
+    /// Returns the content, if the fields match the type.
     ///
     /// # Errors
     /// The first field that is missing, or that belongs to another type.

@@ -1,18 +1,18 @@
-//! Sessions. A session begins when the app reports it, and ends when the app reports it, or after half an hour without
-//! an event. Its end is announced once, whichever comes first.
+//! Sessions. A session begins when the app reports its start. It ends when the app reports its end, or after half an
+//! hour without an event. The end is announced once, whichever comes first.
 
 use crate::time::Timestamp;
 use std::time::Duration;
 
-/// A session without an event for this time has ended.
+/// A session ends after this time without an event.
 pub const TIMEOUT: Duration = Duration::from_secs(30 * 60);
 
-/// A session as far as it is known.
+/// What is known of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Session {
-    /// When the app started it; `None` while that is not reported.
+    /// When the app started the session; `None` until that is reported.
     pub started_at: Option<Timestamp>,
-    /// The time of its newest event.
+    /// The time of the session's newest event.
     pub last_event_at: Timestamp,
     pub closed_at: Option<Timestamp>,
 }
@@ -37,7 +37,7 @@ impl Session {
         session
     }
 
-    /// Adds an event. Events come late and in any order: the result is the same for each order.
+    /// Adds an event. Events may arrive late and in any order; the result does not depend on the order.
     pub fn add(&mut self, step: SessionEffect, at: Timestamp) {
         self.last_event_at = self.last_event_at.max(at);
         self.set(step, at);
@@ -45,14 +45,14 @@ impl Session {
 
     const fn set(&mut self, step: SessionEffect, at: Timestamp) {
         match step {
-            // What was announced is never moved.
+            // An announced start or end is never moved.
             SessionEffect::Start if self.started_at.is_none() => self.started_at = Some(at),
             SessionEffect::End if self.closed_at.is_none() => self.closed_at = Some(at),
             SessionEffect::Start | SessionEffect::End | SessionEffect::Event => {}
         }
     }
 
-    /// When it ends without another event, if its newest event was received at this time.
+    /// Returns when the session ends if no other event follows the newest one, which was received at `received_at`.
     pub fn times_out_at(received_at: Timestamp) -> Timestamp {
         received_at.plus(TIMEOUT)
     }

@@ -1,4 +1,4 @@
-//! The bodies of events of devices, and which parts belong to which type.
+//! The bodies of device events, and the fields that belong to each type.
 
 use super::*;
 use crate::ids::{

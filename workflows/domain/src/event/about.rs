@@ -1,4 +1,4 @@
-//! The subject of each type of event, for display: its group and one sentence.
+//! A description of each type of event, for display: its group and one sentence.
 
 use super::choice::{
     ALARM_CLOSED, ALARM_OPENED, DESTINATION_DISABLED, DESTINATION_EXHAUSTED, DESTINATION_FAILING,
@@ -9,18 +9,18 @@ use crate::device::DeviceEventKind;
 use crate::transition::TransitionKind;
 use crate::user::{TRANSFERS, USER_ERASED};
 
-/// A type of event, for people.
+/// A type of event, as described to readers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct About {
     pub event_type: &'static str,
     /// Group of the event: `purchase`, `journey`, `subscription`, `revenue`, `user`, `device`, `destination` or
     /// `alarm`.
     pub group: &'static str,
-    /// Announcement of the event, in one sentence.
+    /// What the event announces, in one sentence.
     pub summary: &'static str,
 }
 
-/// Every type that can be chosen, in the order of [`choices`].
+/// Returns every type to which a destination can subscribe, in the order of [`choices`].
 pub fn about_all() -> Vec<About> {
     let types = choices().into_iter().filter(|name| !name.ends_with('*'));
     types
@@ -48,7 +48,7 @@ pub fn group(event_type: &str) -> &'static str {
         .map_or("purchase", |(_, group)| group)
 }
 
-/// The announcement of a type, in one sentence; empty for an unknown type.
+/// Returns what events of a type announce, in one sentence; empty for an unknown type.
 pub fn summary(event_type: &str) -> &'static str {
     if let Some(kind) = TransitionKind::ALL
         .iter()

@@ -1,4 +1,4 @@
-//! The devices that have access to a purchase, as `purchase.updated` names them.
+//! The devices that have access to a purchase, as listed in `purchase.updated`.
 
 use crate::ids::DeviceId;
 use crate::names::names;
@@ -7,15 +7,15 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use uuid::Uuid;
 
-/// Maximum number of devices that are named.
+/// Maximum number of devices in the list.
 pub const MAX_DEVICES: usize = 100;
 
 /// How a device got access to a purchase.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClaimType {
-    /// The store's customer who bought it is signed in to the store on the device.
+    /// The device is signed in to the store as the customer who bought the purchase.
     OriginalPurchaser,
-    /// The user bought it as another customer of the store, or on another platform.
+    /// The user made the purchase as another customer of the store, or on another platform.
     CrossPlatformShared,
 }
 
@@ -31,9 +31,9 @@ pub struct DeviceAccess {
     pub platform_type: String,
     pub claim_type: ClaimType,
     pub first_launch: Timestamp,
-    /// The end of its newest session that ended, else the time of its newest event.
+    /// The end of the device's newest ended session, else the time of its newest event.
     pub last_active: Timestamp,
-    /// When it sent its last request; only to find the device that was seen last.
+    /// When the device sent its last request; only to find the device that was seen last.
     pub seen_at: Timestamp,
 }
 
@@ -64,7 +64,7 @@ impl DeviceWithAccess {
     }
 }
 
-/// The device that was seen last among the first [`MAX_DEVICES`].
+/// Returns the device that was seen last among the first [`MAX_DEVICES`].
 pub(super) fn last_seen(devices: &[DeviceAccess]) -> Option<Uuid> {
     let named = devices.iter().take(MAX_DEVICES);
     named

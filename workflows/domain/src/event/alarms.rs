@@ -1,4 +1,4 @@
-//! The bodies of the `alarm.*` events, which inform operators that something needs a person.
+//! The bodies of the `alarm.*` events, which inform operators of problems that a person must solve.
 
 use crate::ids::{AlarmId, AppId, DestinationId, EventId, PlatformId};
 use crate::time::Timestamp;
@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
-/// Everything that goes into the body of one `alarm.*` event.
+/// The input of the body of one `alarm.*` event.
 #[derive(Debug, Clone, Copy)]
 pub struct AlarmEvent<'a> {
     pub id: EventId,
@@ -18,26 +18,27 @@ pub struct AlarmEvent<'a> {
     pub alarm: AlarmId,
     pub kind: &'a str,
     pub detail: &'a str,
-    /// The name of the platform or destination that it is about.
+    /// The name of the affected platform or destination.
     pub about: Option<&'a str>,
-    /// The name of that one's app.
+    /// The name of the app of that platform or destination.
     pub app_name: Option<&'a str>,
-    /// The failures of the destination that it is about, where they are what is wrong.
+    /// The failures of the affected destination, if they are the problem.
     pub trouble: Option<Trouble<'a>>,
     /// The public address of the dashboard, without a slash at the end.
     pub dashboard: Option<&'a str>,
     pub platform: Option<PlatformId>,
     pub destination: Option<DestinationId>,
-    /// When it was raised first and last, and how often.
+    /// When the alarm was first and last raised, and how often.
     pub first_at: Timestamp,
     pub last_at: Timestamp,
     pub count: i64,
-    /// Person who closed the alarm, and their note; none while it is open, and for an alarm of the whole installation.
+    /// The person who closed the alarm, and their note; `None` while it is open, and for an alarm of the whole
+    /// installation.
     pub closed_by: Option<&'a str>,
     pub note: Option<&'a str>,
 }
 
-/// How a destination fails, as of an event.
+/// The failures of a destination at the time of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Trouble<'a> {
     /// Error of the last failed request.
@@ -112,7 +113,7 @@ struct AlarmIdentity {
 }
 
 impl AlarmEvent<'_> {
-    /// The body; it is the same for every destination.
+    /// Returns the body, which is the same for every destination.
     pub fn body(&self) -> Value {
         let body = AlarmBody {
             id: self.id.uuid(),
@@ -141,11 +142,11 @@ impl AlarmEvent<'_> {
             closed_by: self.closed_by.map(str::to_owned),
             note: self.note.map(str::to_owned),
         };
-        // Serialization fails only for maps with keys that are no strings, and there is none.
+        // Serialization fails only for maps whose keys are not strings; the body has none.
         serde_json::to_value(body).unwrap_or_default()
     }
 
-    /// The page that shows what is wrong.
+    /// Returns the URL of the page that shows the problem.
     fn url(&self) -> Option<String> {
         let base = self.dashboard?;
         Some(match (self.destination, self.platform) {

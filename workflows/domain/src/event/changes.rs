@@ -6,15 +6,15 @@ use std::collections::BTreeSet;
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Change {
-    /// Name of the field in `data`, or `verified` of the attributes.
+    /// Name of the field in `data`, or `verified` in `attributes`.
     pub field: String,
     /// The value before; null also when the field was missing.
     pub before: Value,
     pub after: Value,
 }
 
-/// The fields of `data` that differ between two bodies of `purchase.updated`, in order of their names, and
-/// `verified`.
+/// Returns the fields of `data` that differ between two bodies of `purchase.updated`, in order of their names, then
+/// `verified` if it differs.
 pub fn changes(before: &Value, after: &Value) -> Vec<Change> {
     let [of_before, of_after] = [before, after].map(|body| body.get("data"));
     let fields = [of_before, of_after]

@@ -6,12 +6,11 @@ use crate::transition::TransitionKind;
 use crate::user::{TRANSFERS, USER_ERASED};
 use serde::{Deserialize, Serialize};
 
-/// Documented types that no connected store causes today. The types that are sent are named where their bodies are
-/// built.
+/// Documented types that no connected store causes today. The types that are sent are defined beside their bodies.
 pub(crate) const NOT_YET: [&str; 1] = ["user.subscription.paused"];
 
 pub const DESTINATION_FAILING: &str = "destination.failing";
-/// A delivery to a destination failed for the last time.
+/// The last attempt to deliver an event to a destination failed.
 pub const DESTINATION_EXHAUSTED: &str = "destination.exhausted";
 pub const DESTINATION_RECOVERED: &str = "destination.recovered";
 pub const DESTINATION_DISABLED: &str = "destination.disabled";
@@ -32,25 +31,25 @@ pub const ALARM_CLOSED: &str = "alarm.closed";
 /// Events for operators, about an alarm.
 pub(crate) const ABOUT_ALARMS: [&str; 2] = [ALARM_OPENED, ALARM_CLOSED];
 
-/// The type of the event that carries a changed profile when no chosen event carries it. It cannot be chosen: only
-/// integrations that keep profiles receive it.
+/// The type of the event that carries a changed profile if no subscribed event does. Destinations cannot subscribe to
+/// it: only integrations that keep profiles receive it.
 pub const PROFILE_UPDATED: &str = "profile.updated";
 
-/// The revenue of a payment changed: a refund, a corrected price, or a restored payment. A destination that counts revenue
-/// receives it with the payment that it changes; any other one that chose it.
+/// The revenue of a payment changed: a refund, a corrected price, or a restored payment. A destination that counts
+/// revenue receives it if it received the payment; any other destination if it is subscribed to the type.
 pub const REVENUE_ADJUSTED: &str = "revenue.adjusted";
 
-/// Types that are chosen by their names alone: no wildcard stands for them.
+/// Types that must be chosen by name: no wildcard includes them.
 const BY_NAME: [&str; 1] = [USER_ERASED];
-/// Types that `*` does not stand for, besides those for operators, and that their own wildcard does.
+/// Types, besides those for operators, that `*` does not include but their own wildcard does.
 const NOT_OF_ALL: [&str; 1] = [REVENUE_ADJUSTED];
 
-/// Whether events of this type follow from others and cannot be chosen.
+/// Whether events of this type follow from others, so that a destination cannot subscribe to them.
 pub fn is_implied(event_type: &str) -> bool {
     event_type == PROFILE_UPDATED
 }
 
-/// Whether `*` stands for events of this type, where a destination's wildcards stand for all.
+/// Whether `*` includes events of this type, if a destination's wildcards include everything.
 pub fn is_of_all(event_type: &str) -> bool {
     !is_for_operators(event_type) && !NOT_OF_ALL.contains(&event_type)
 }
@@ -71,7 +70,8 @@ const WILDCARDS: [&str; 8] = [
     "user.subscription.*",
 ];
 
-/// The events that the documented form of an analytics integration offers: its wildcards stand for these.
+/// The events that the documented form of an analytics integration offers; the wildcards of such a destination include
+/// these.
 const LISTED: [&str; 13] = [
     "device.impression",
     "device.transaction",
@@ -88,18 +88,18 @@ const LISTED: [&str; 13] = [
     "user.subscription.resumed",
 ];
 
-/// Which types the wildcards of a destination stand for.
+/// The types that a destination's wildcards include.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Wildcards {
     /// Every type with the prefix, including those added later.
     Everything,
-    /// The types that the documented form lists; all others are chosen by name.
+    /// The types that the documented form lists; all others must be chosen by name.
     Listed,
 }
 
-/// Whether a destination that chose `chosen` receives events of this type. Events for operators and `revenue.adjusted` have
-/// wildcards of their own: `*` does not include them.
+/// Whether a destination subscribed to `chosen` receives events of this type. Events for operators and
+/// `revenue.adjusted` have their own wildcards: `*` does not include them.
 pub fn chooses(chosen: &[String], wildcards: Wildcards, event_type: &str) -> bool {
     if is_implied(event_type) {
         return false;
@@ -116,7 +116,7 @@ pub fn chooses(chosen: &[String], wildcards: Wildcards, event_type: &str) -> boo
 /// Checks that every name in a choice exists.
 ///
 /// # Errors
-/// What was expected: an event, or the first unknown name with the list of valid ones.
+/// Describes what was expected: at least one event, or valid names instead of the first unknown one.
 pub fn check_choice(chosen: &[String]) -> Result<(), String> {
     let names = choices();
     if chosen.is_empty() {
@@ -131,8 +131,8 @@ pub fn check_choice(chosen: &[String]) -> Result<(), String> {
     }
 }
 
-/// Warnings about choices that cause no event today: documented types that no connected store causes, and wildcards
-/// that stand for such types alone. One sentence for each.
+/// Returns a warning, in one sentence, for each choice that causes no event today: documented types that no connected
+/// store causes, and wildcards that include only such types.
 pub fn unsent_choices(chosen: &[String]) -> Vec<String> {
     let all = choices();
     let types = || all.iter().filter(|name| !name.ends_with('*'));
@@ -150,7 +150,8 @@ pub fn unsent_choices(chosen: &[String]) -> Vec<String> {
         .collect()
 }
 
-/// Every documented type of an event about purchases, users, destinations or alarms, whether or not we send it.
+/// Returns every documented type of an event about purchases, users, destinations or alarms, whether or not settle
+/// sends it.
 pub fn types() -> Vec<&'static str> {
     let reported = device_types();
     choices()
@@ -159,7 +160,7 @@ pub fn types() -> Vec<&'static str> {
         .collect()
 }
 
-/// Every type of an event that the ledger lists: those, and the types that cannot be chosen.
+/// Returns every event type that the ledger lists: [`types`], and the types that cannot be chosen.
 pub fn recorded_types() -> Vec<&'static str> {
     let mut all = types();
     all.push(PROFILE_UPDATED);
@@ -167,7 +168,7 @@ pub fn recorded_types() -> Vec<&'static str> {
     all
 }
 
-/// Every type of an event of a device.
+/// Returns every type of a device event.
 pub fn device_types() -> Vec<&'static str> {
     DeviceEventKind::ALL
         .iter()
@@ -175,12 +176,12 @@ pub fn device_types() -> Vec<&'static str> {
         .collect()
 }
 
-/// The types that the documented form of an analytics integration offers.
+/// Returns the types that the documented form of an analytics integration offers.
 pub const fn listed() -> &'static [&'static str] {
     &LISTED
 }
 
-/// All valid choices: the wildcards, then every documented type, whether or not we send it.
+/// Returns all valid choices: the wildcards, then every documented type, whether or not settle sends it.
 pub fn choices() -> Vec<&'static str> {
     let of_users = TransitionKind::ALL
         .iter()

@@ -1,4 +1,4 @@
-//! The currency in which a store's marketplace of a country sells (ISO 3166-1 and ISO 4217).
+//! The currency in which a store sells in a country's marketplace (ISO 3166-1 and ISO 4217).
 
 /// Countries with a currency of their own.
 const OWN: [(&str, &str); 34] = [
@@ -37,13 +37,14 @@ const OWN: [(&str, &str); 34] = [
     ("US", "USD"),
     ("ZA", "ZAR"),
 ];
-/// Countries of the euro (<https://european-union.europa.eu/institutions-law-budget/euro/countries-using-euro_en>).
+/// Countries that use the euro
+/// (<https://european-union.europa.eu/institutions-law-budget/euro/countries-using-euro_en>).
 const EURO: [&str; 21] = [
     "AT", "BE", "BG", "CY", "DE", "EE", "ES", "FI", "FR", "GR", "HR", "IE", "IT", "LT", "LU", "LV",
     "MT", "NL", "PT", "SI", "SK",
 ];
 
-/// The currency of a country; `None` where it is not listed here.
+/// Returns the currency of a country; `None` if the country is not listed here.
 pub fn currency_of(country: &str) -> Option<&'static str> {
     if EURO.iter().any(|one| one.eq_ignore_ascii_case(country)) {
         return Some("EUR");

@@ -1,5 +1,5 @@
 //! The record of a purchase: the field `data` of `purchase.updated`, with the 26 documented fields and settle's own
-//! (`details.rs`). Every field is always present, but for refunds.
+//! (`details.rs`). Every field is always present, except for the refund fields.
 
 use super::access::{DeviceWithAccess, MAX_DEVICES, last_seen};
 use super::details::Details;
@@ -91,9 +91,9 @@ pub(super) struct Data<'a> {
     details: Details,
 }
 
-/// The record of a purchase. Unknown fields are null.
+/// Returns the record of a purchase. Unknown fields are null.
 pub fn data(source: RecordSource<'_>) -> Value {
-    // Serialization fails only for a map whose keys are not strings; there is none.
+    // Serialization fails only for maps whose keys are not strings; the record has none.
     serde_json::to_value(Data::of(source)).unwrap_or_default()
 }
 
@@ -138,7 +138,7 @@ impl<'a> Data<'a> {
             purchase_currency: price.and_then(|price| letters(price.currency, 3)),
             purchase_guid: receipt_id,
             purchase_price: price.map(|price| price.price),
-            // The ledger has refunds: `payment::report_refund`.
+            // The ledger adds refunds: `payment::report_refund`.
             refunded_amount: None,
             refunded_at: None,
             revoked_at: purchase.revoked_at(),
@@ -148,8 +148,8 @@ impl<'a> Data<'a> {
     }
 }
 
-/// The id of the newest payment. The store gives renewals no id of their own, so it is that of the purchase, from the
-/// second term on with the number of renewals if that is known.
+/// Returns the id of the latest payment. The store gives renewals no ids of their own, so it is the purchase's id, from
+/// the second term on with the number of renewals, if known.
 fn transaction_id(purchase: &Purchase, receipt_id: &str) -> String {
     match purchase.billing_cycles() {
         Some(cycles) if cycles > 1 => format!("{receipt_id}..{}", cycles.saturating_sub(1)),
@@ -157,7 +157,7 @@ fn transaction_id(purchase: &Purchase, receipt_id: &str) -> String {
     }
 }
 
-/// The SHA-256 of the RFC 8785 form of `data`, in lower-case hex: records with equal digests are equal.
+/// Returns the SHA-256 of the RFC 8785 form of `data`, in lower-case hex: records with equal digests are equal.
 pub fn state_digest(data: &Value) -> String {
     // Canonicalization fails only for values that are not JSON.
     let canonical = serde_json_canonicalizer::to_vec(data).unwrap_or_default();
@@ -170,7 +170,8 @@ pub fn state_digest(data: &Value) -> String {
         })
 }
 
-/// The digest of `data` without when devices were seen last: that travels with a revision, and never causes one.
+/// Returns the digest of `data` without the times at which devices were last seen. These times are sent with a
+/// revision, but never cause one.
 pub fn content_digest(data: &Value) -> String {
     let mut content = data.clone();
     if let Some(fields) = content.as_object_mut() {

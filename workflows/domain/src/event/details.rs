@@ -1,4 +1,4 @@
-//! Additions to the documented fields of a purchase, equal in `data` and in the body of each `user.*`.
+//! Additions to the documented fields of a purchase, identical in `data` and in the body of each `user.*` event.
 
 use super::price::price;
 use super::source::RecordSource;
@@ -61,7 +61,8 @@ enum ProductType {
 }
 
 impl Details {
-    /// The details of a purchase. The SKU of a replaced purchase counts only before any change of plan of its own.
+    /// Returns the details of a purchase. The SKU of a replaced purchase is used only until this one changes its own
+    /// plan.
     pub fn of(source: RecordSource<'_>) -> Self {
         let purchase = source.purchase;
         let sku = purchase.sku(source.product_ref);

@@ -1,7 +1,8 @@
-//! The bodies of events about purchases, destinations and alarms, and which events a destination chose.
+//! The bodies of events about purchases, destinations and alarms, and the events to which a destination is subscribed.
 //!
-//! The shape is the vendor documentation's example of `purchase.updated`, version 2.0; we only add fields to it. The
-//! bodies of `user.*` are in [`crate::user`]. Signing, headers and other destinations' shapes are not here.
+//! The shape is that of the example of `purchase.updated`, version 2.0, in the vendor's documentation; settle only adds
+//! fields to it. The bodies of `user.*` are in [`crate::user`]. Signing, headers and other destinations' shapes are not
+//! here.
 
 mod about;
 mod access;
@@ -58,7 +59,7 @@ use uuid::Uuid;
 pub const PURCHASE_UPDATED: &str = "purchase.updated";
 pub const PURCHASE_VERSION: &str = "2.0";
 
-/// Everything that goes into the body of one `purchase.updated`.
+/// The input of the body of one `purchase.updated`.
 #[derive(Debug, Clone, Copy)]
 pub struct PurchaseUpdated<'a> {
     /// The company that runs the installation.
@@ -69,13 +70,13 @@ pub struct PurchaseUpdated<'a> {
     pub event_id: EventId,
     pub event_time: Timestamp,
     pub revision: i64,
-    /// Number of the store's notifications that were settled in it.
+    /// Number of the store's notifications that were settled in this revision.
     pub coalesced: i64,
-    /// Whether it includes the store's last answer: the opposite of `Purchase::is_unverified`.
+    /// Whether the revision includes the store's last answer: the opposite of `Purchase::is_unverified`.
     pub is_verified: bool,
-    /// When the newest transition of the revision happened, by the store.
+    /// When the newest transition of the revision occurred, by the store's clock.
     pub occurred_at: Option<Timestamp>,
-    /// The record, from the function `data`.
+    /// The record, as returned by the function `data`.
     pub data: &'a Value,
 }
 
@@ -134,7 +135,7 @@ struct Attributes {
 }
 
 impl PurchaseUpdated<'_> {
-    /// The body as it is stored: fields that differ per destination are null.
+    /// Returns the body as it is stored: fields that differ for each destination are null.
     pub fn body(&self) -> Value {
         let attributes = Attributes {
             app_id: Some(self.app_id.uuid()),
@@ -161,9 +162,9 @@ impl PurchaseUpdated<'_> {
     }
 }
 
-/// The body as it is sent to one destination. `previous_acked_revision` is the previous acknowledged revision: the
-/// newest one that this destination acknowledged before the first attempt. The body is stored with it and stays the
-/// same for all attempts.
+/// Returns the body as it is sent to one destination. `previous_acked_revision` is the latest revision that this
+/// destination had acknowledged before the first attempt. The body is stored with it, so all attempts send the same
+/// body.
 pub fn for_destination(
     mut body: Value,
     destination: DestinationId,

@@ -8,24 +8,24 @@ use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
-/// Everything that goes into the body of one `destination.*` event.
+/// The input of the body of one `destination.*` event.
 #[derive(Debug, Clone, Copy)]
 pub struct DestinationEvent<'a> {
     pub id: EventId,
     pub event_type: &'a str,
     pub created_at: Timestamp,
     pub destination: DestinationId,
-    /// The app whose events it receives.
+    /// The app whose events the destination receives.
     pub app: AppId,
     pub name: &'a str,
     pub kind: &'a str,
     pub state: State,
     pub reason: Option<&'a str>,
-    /// Since when it is in that state.
+    /// When the destination entered its state.
     pub since: Timestamp,
-    /// Failures in a row, each of another purchase than the one before.
+    /// Number of consecutive failures, each for another purchase than the previous one.
     pub failures: i64,
-    /// How many deliveries are pending for it.
+    /// Number of deliveries pending for the destination.
     pub pending: i64,
 }
 
@@ -71,7 +71,7 @@ struct DestinationIdentity {
 }
 
 impl DestinationEvent<'_> {
-    /// The body; it is the same for every destination.
+    /// Returns the body, which is the same for every destination.
     pub fn body(&self) -> Value {
         let body = DestinationBody {
             id: self.id.uuid(),
@@ -89,7 +89,7 @@ impl DestinationEvent<'_> {
             failures: self.failures,
             pending: self.pending,
         };
-        // Serialization fails only for maps with keys that are no strings, and there is none.
+        // Serialization fails only for maps whose keys are not strings; the body has none.
         serde_json::to_value(body).unwrap_or_default()
     }
 }

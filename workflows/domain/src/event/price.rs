@@ -1,7 +1,8 @@
-//! Which price of a payment has precedence: that of a sales report (`Booking::of` in storage's `settling/payments`),
-//! else that of the first verified claim with one (storage's `settling/access.rs`), else that of one term in the
-//! catalogue. A device's price far from the catalogue's makes it unknown; one in a foreign currency, or that cannot be
-//! compared, leaves it to the catalogue. Stores show no prices.
+//! Which price of a payment takes precedence: the one in a sales report (`Booking::of` in storage's
+//! `settling/payments`), else that of the first verified claim with a price (storage's `settling/access.rs`), else the
+//! catalogue's price of one term. If a device's price is far from the catalogue's, the price is unknown. A device's
+//! price in a foreign currency, or one that cannot be compared, is ignored in favour of the catalogue's. Stores show no
+//! prices.
 
 use super::currency::currency_of;
 use super::source::RecordSource;
@@ -10,16 +11,16 @@ use crate::purchase::Purchase;
 use crate::time::Timestamp;
 use rust_decimal::{Decimal, RoundingStrategy};
 
-/// Why the price of a device does not count.
+/// Why the price that a device reported does not count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PriceDoubt {
-    /// The currency is not that of the marketplace: the price of the catalogue counts.
+    /// The currency is not that of the marketplace: the catalogue's price counts.
     ForeignCurrency,
-    /// The price is far outside of the catalogue's prices in its currency: no price counts.
+    /// The price is far outside the catalogue's prices in its currency: no price counts.
     Implausible,
 }
 
-/// A price, and where it comes from.
+/// A price and its source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Paid<'a> {
     pub price: Decimal,
@@ -27,8 +28,8 @@ pub struct Paid<'a> {
     pub source: PriceSource,
 }
 
-/// The price that the buyer pays; `None` if nothing was paid yet, as in a trial, if that is not known, or a promotion
-/// has a price of its own.
+/// Returns the price that the buyer pays. `None` if nothing has been paid, as in a trial, if that is not known, or if a
+/// promotion has its own price.
 pub fn price(source: RecordSource<'_>) -> Option<Paid<'_>> {
     let purchase = source.purchase;
     let was_paid =
@@ -40,12 +41,12 @@ pub fn price(source: RecordSource<'_>) -> Option<Paid<'_>> {
     }
 }
 
-/// The currency of the price of the plan, whether or not it is paid yet.
+/// Returns the currency of the plan's price, whether or not it has been paid.
 pub fn price_currency(source: RecordSource<'_>) -> Option<&str> {
     plan_price(source).map(|paid| paid.currency)
 }
 
-/// Why the price that a device reported does not count; `None` if it counts, or there is none.
+/// Returns why the price that a device reported does not count; `None` if it counts or no price was reported.
 pub fn price_doubt(source: RecordSource<'_>) -> Option<PriceDoubt> {
     judge(source)?.err()
 }
@@ -66,8 +67,8 @@ fn plan_price(source: RecordSource<'_>) -> Option<Paid<'_>> {
     }
 }
 
-/// Judges the price of a device. `None`: there is none for this plan, or the catalogue has no price in its currency
-/// that it could be compared with.
+/// Judges the price that a device reported. `None` if none was reported for this plan, or the catalogue has no price in
+/// its currency for comparison.
 fn judge(source: RecordSource<'_>) -> Option<Result<Paid<'_>, PriceDoubt>> {
     let (purchase, reported) = (source.purchase, source.device_price?);
     let is_of_plan = |by| purchase.sku(by) == Some(reported.sku.as_str());
@@ -76,7 +77,7 @@ fn judge(source: RecordSource<'_>) -> Option<Result<Paid<'_>, PriceDoubt>> {
     {
         return None;
     }
-    // The device says what it likes: the country that the store shows is before that of the report.
+    // A device can claim anything, so the country that the store shows takes precedence over the reported one.
     let country = purchase.country().or(reported.marketplace.as_deref());
     let is_foreign = country
         .and_then(currency_of)
@@ -91,7 +92,8 @@ fn judge(source: RecordSource<'_>) -> Option<Result<Paid<'_>, PriceDoubt>> {
         .filter(|one| one.currency.eq_ignore_ascii_case(&reported.currency));
     let prices: Vec<Decimal> = comparable.map(|one| one.price).collect();
     let (lowest, highest) = (*prices.iter().min()?, *prices.iter().max()?);
-    // Below 0.5 times the lowest, or above 1.5 times the highest; a product that overflows is far outside.
+    // Implausible: below 0.5 times the lowest or above 1.5 times the highest price. A product that overflows is
+    // implausible too.
     let doubled = reported.price.checked_mul(Decimal::TWO);
     let most = highest.checked_mul(Decimal::from(3));
     let is_plausible =
@@ -108,13 +110,13 @@ fn judge(source: RecordSource<'_>) -> Option<Result<Paid<'_>, PriceDoubt>> {
     })
 }
 
-/// The listed price of a purchase: the price of its country, else the general one, that applied when its plan began.
+/// Returns the listed price of a purchase, as of the beginning of its plan: that of its country, else the general one.
 pub fn listed_price<'a>(prices: &'a [Price], purchase: &Purchase) -> Option<&'a Price> {
     listed(prices, purchase.country(), purchase.plan_began_at())
 }
 
-/// The price of this country, else the general one; of several, the newest that applied at `at`. If `at` is not known,
-/// there is a price only if no matching price has a date.
+/// Returns the price of this country, else the general one; of several, the newest that applied at `at`. If `at` is
+/// `None`, a price is returned only if no matching price has a date.
 pub fn listed<'a>(
     prices: &'a [Price],
     country: Option<&str>,
@@ -135,24 +137,25 @@ pub fn listed<'a>(
         return None;
     }
     let applied = |price: &&Price| price.since.is_none_or(|since| Some(since.at()) <= at);
-    // `max_by_key` takes the last of equal elements, and here the first in the list must win.
+    // `max_by_key` returns the last of equal elements, but the first in the list must win.
     matching()
         .filter(applied)
         .rev()
         .max_by_key(|price| (price.country.is_some(), price.since))
 }
 
-/// A price in USD, in cents: itself, or converted by the rate of the purchase's day. `None` without a rate.
+/// Returns a price in USD, rounded to cents and converted at the rate of the purchase's day if necessary. `None` if the
+/// rate is missing.
 pub fn in_usd(paid: Paid<'_>, usd_rate: Option<Decimal>) -> Option<Decimal> {
     usd_of(paid.price, paid.currency, usd_rate)
 }
 
-/// An amount in USD, in cents: itself, or converted by a rate. `None` without a rate.
+/// Returns an amount in USD, rounded to cents and converted at `usd_rate` if necessary. `None` if the rate is missing.
 pub fn usd_of(amount: Decimal, currency: &str, usd_rate: Option<Decimal>) -> Option<Decimal> {
     let cents =
         |exact: Decimal| exact.round_dp_with_strategy(2, RoundingStrategy::MidpointAwayFromZero);
     if currency.eq_ignore_ascii_case("USD") {
-        // In whole cents it stays as it is written.
+        // An amount in whole cents keeps its notation.
         let rounded = cents(amount);
         return Some(if rounded == amount { amount } else { rounded });
     }
@@ -161,7 +164,7 @@ pub fn usd_of(amount: Decimal, currency: &str, usd_rate: Option<Decimal>) -> Opt
     Some(converted)
 }
 
-/// A code of `count` ASCII letters, in upper case; `None` for any other text.
+/// Returns a code of `count` ASCII letters in upper case; `None` for any other text.
 pub fn letters(code: &str, count: usize) -> Option<String> {
     let is_code = code.len() == count && code.bytes().all(|byte| byte.is_ascii_alphabetic());
     is_code.then(|| code.to_ascii_uppercase())

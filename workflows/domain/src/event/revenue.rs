@@ -1,4 +1,4 @@
-//! The body of `revenue.adjusted`: the revenue of a payment changed after its event.
+//! The body of `revenue.adjusted`: the revenue of a payment changed after the payment's own event.
 
 use super::choice::REVENUE_ADJUSTED;
 use super::schema::additions_are_optional;
@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
-/// Everything that goes into the body of one `revenue.adjusted`.
+/// The input of the body of one `revenue.adjusted`.
 #[derive(Debug, Clone, Copy)]
 pub struct RevenueAdjusted<'a> {
     pub id: EventId,
@@ -22,16 +22,16 @@ pub struct RevenueAdjusted<'a> {
     pub collapse_key: CollapseKey,
     pub user: Option<UserId>,
     pub environment: Environment,
-    /// The event of the payment that changed.
+    /// The event that announced the changed payment.
     pub payment_event: EventId,
-    /// The number of that payment in its purchase, from 0.
+    /// The number of the payment within its purchase, from 0.
     pub number: i64,
     pub sku: Option<&'a str>,
     /// A refund, a restored payment or a correction.
     pub kind: EntryKind,
     pub usd: Decimal,
     pub occurred_at: Timestamp,
-    /// The transaction of the sales report that shows it.
+    /// The transaction in the sales report that shows the change.
     pub transaction_id: Option<&'a str>,
 }
 
@@ -81,7 +81,7 @@ pub(crate) struct RevenueBody {
 }
 
 impl RevenueAdjusted<'_> {
-    /// The body; it is the same for every destination.
+    /// Returns the body, which is the same for every destination.
     pub fn body(&self) -> Value {
         let body = RevenueBody {
             id: self.id.uuid(),
@@ -101,7 +101,7 @@ impl RevenueAdjusted<'_> {
             transaction_id: self.transaction_id.map(str::to_owned),
             is_estimate: self.transaction_id.is_none() && self.kind != EntryKind::Correction,
         };
-        // Serialization fails only for maps with keys that are no strings, and there is none.
+        // Serialization fails only for maps whose keys are not strings; the body has none.
         serde_json::to_value(body).unwrap_or_default()
     }
 }

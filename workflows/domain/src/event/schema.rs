@@ -1,11 +1,11 @@
-//! Which fields of a body a schema requires: all documented ones, none of settle's additions.
+//! Which fields of a body a schema requires: all documented ones, but none of settle's additions.
 
 use crate::time::Timestamp;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::Value;
 use std::borrow::Cow;
 
-/// Our additions to the documented shapes.
+/// settle's additions to the documented shapes.
 pub(crate) const ADDITIONS: [&str; 16] = [
     "active_skus",
     "coalesced",
@@ -25,7 +25,7 @@ pub(crate) const ADDITIONS: [&str; 16] = [
     "verified",
 ];
 
-/// Removes our additions from the required fields of an object.
+/// Removes settle's additions from the required fields of an object.
 pub(crate) fn additions_are_optional(schema: &mut Schema) {
     if let Some(Value::Array(required)) = schema.get_mut("required") {
         required.retain(|field| {

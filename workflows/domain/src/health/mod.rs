@@ -6,7 +6,8 @@
 //! that permanently refuses everything, such as an unknown key, disables it immediately.
 //!
 //! Each result of a request updates the health. `storage` stores it; the destination's kind interprets the response.
-//! Decisions use [`Health::as_of`] the present, which drops times that became meaningless when the clock was set back.
+//! Decisions use [`Health::as_of`] the current time, which drops times that became meaningless when the clock was set
+//! back.
 
 mod subject;
 #[cfg(test)]
@@ -20,22 +21,22 @@ use serde::{Deserialize, Serialize};
 use std::str::FromStr;
 use std::time::Duration;
 
-/// Number of failures in a row that open the breaker. A failure about the same purchase or device as the failure before it
-/// is not counted.
+/// Number of consecutive failures that open the breaker. A failure about the same purchase or device as the previous
+/// one is not counted.
 pub const BREAKER_FAILURES: i64 = 10;
 /// Time between two probes while the breaker is open.
 pub const PROBE_EVERY: Duration = Duration::from_secs(30);
 /// Minimum time from the first failure since the last success to the failure that disables the destination.
 pub const MIN_FAILURE_SPAN: Duration = HOUR.saturating_mul(12);
-/// Operators are warned when these percentages of the time have passed after which the destination is disabled.
+/// Percentages of `disable_after` at which operators are warned.
 pub const WARNINGS_PERCENT: [u32; 3] = [50, 70, 90];
-/// A destination that still fails this long after its first failure needs a person.
+/// How long a destination may fail before an alarm is raised.
 pub const ALARM_AFTER: Duration = MINUTE.saturating_mul(5);
 /// Minimum time between two recorded successes of a healthy destination, so that not every request writes its row.
 pub const SUCCESS_NOTED_EVERY: Duration = MINUTE;
-/// Maximum pause of a destination by its `Retry-After`.
+/// Maximum pause of a destination that its `Retry-After` can request.
 pub const LONGEST_PAUSE: Duration = HOUR;
-/// Maximum wait for a slot under a destination's rate.
+/// Maximum wait for a slot under a destination's rate limit.
 pub const LATEST_START: Duration = Duration::from_secs(2);
 
 /// The state of a destination, as the API shows it.
@@ -54,7 +55,7 @@ pub enum State {
 impl State {
     pub const ALL: &[Self] = &[Self::Healthy, Self::Failing, Self::Open, Self::Disabled];
 
-    /// The name in storage and the API.
+    /// Returns the name in storage and the API.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Healthy => "healthy",
@@ -106,13 +107,13 @@ pub struct Health {
     /// When a person last requested an immediate retry of all pending deliveries.
     #[serde(skip)]
     pub retry_requested_at: Option<Timestamp>,
-    /// When its settings or its secret were changed last.
+    /// When the destination's settings or secret were last changed.
     #[serde(skip)]
     pub changed_at: Option<Timestamp>,
     /// Number of warnings since the last success.
     #[serde(skip)]
     pub warned: i64,
-    /// Whether operators were notified that it fails, and not yet that it recovered.
+    /// Whether operators were notified that the destination fails, but not yet that it recovered.
     #[serde(skip)]
     pub is_announced: bool,
 }
@@ -123,7 +124,7 @@ pub struct Failure {
     pub error: String,
     /// The pause that the destination requested.
     pub pause: Option<Duration>,
-    /// The destination is disabled after this time without a success.
+    /// How long the destination may go without a success before it is disabled.
     pub disable_after: Duration,
 }
 
@@ -131,19 +132,19 @@ pub struct Failure {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetryAfter {
     pub received_at: Timestamp,
-    /// Nothing is sent to the lane before this time.
+    /// The time before which nothing is sent to the lane.
     pub until: Timestamp,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Notice {
     Opened,
-    /// A percentage of the time has passed after which the destination is disabled.
+    /// A percentage of `disable_after` has passed.
     Warned {
         /// One of [`WARNINGS_PERCENT`].
         percent: u32,
     },
-    /// The destination works again, after trouble that was announced.
+    /// The destination works again after announced trouble.
     Recovered,
     Disabled,
 }
@@ -155,30 +156,30 @@ pub struct Assessment {
     pub state: State,
     /// The notices to operators, in order.
     pub notices: Vec<Notice>,
-    /// Whether the alarm of a failing destination is raised: with each notice that it fails, and once if it still fails
-    /// after [`ALARM_AFTER`].
+    /// Whether the alarm for a failing destination is raised: with each notice that it fails, and once if it still
+    /// fails after [`ALARM_AFTER`].
     pub raises_alarm: bool,
 }
 
-/// When a request may be made under a destination's rate.
+/// When a request may be made under a destination's rate limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Slot {
     Free {
-        /// How long until it may be made, at most [`LATEST_START`].
+        /// How long to wait for the slot, at most [`LATEST_START`].
         wait: Duration,
         /// When the next request may be made.
         next_at: Timestamp,
     },
     /// The next free slot is further ahead than [`LATEST_START`].
     Later {
-        /// How long until a slot comes near, at least a millisecond.
+        /// How long to wait before asking for a slot again, at least a millisecond.
         wait: Duration,
     },
 }
 
 impl Health {
-    /// The health without the times that lie further ahead of `now` than they could when they were stored: the clock was
-    /// set back since. A breaker that opened then is probed at once.
+    /// Returns the health without times further ahead of `now` than was possible when they were stored, because the
+    /// clock has been set back since. If such a time opened the breaker, a probe is due at once.
     #[must_use]
     pub fn as_of(&self, now: Timestamp) -> Self {
         let past = |at: Option<Timestamp>| at.and_then(|at| at.unless_ahead(Duration::ZERO, now));
@@ -202,7 +203,7 @@ impl Health {
         }
     }
 
-    /// The health after a failed request.
+    /// Returns the health after a failed request.
     pub fn failed(&self, failure: Failure, now: Timestamp) -> Assessment {
         let (mut health, mut notices) = (self.clone(), Vec::new());
         let is_another = self.last_failed_subject != Some(failure.subject);
@@ -258,7 +259,8 @@ impl Health {
         }
     }
 
-    /// Whether a failure now is the first one that lies [`ALARM_AFTER`] after the first of all.
+    /// Whether a failure at `now` is the first one at least [`ALARM_AFTER`] after the first failure since the last
+    /// success.
     fn begins_to_last(&self, now: Timestamp) -> bool {
         let lasted = |until: Timestamp| {
             self.first_failure_at
@@ -268,8 +270,8 @@ impl Health {
     }
 
     /// Whether this percentage of `disable_after` has passed since the destination last worked, and this percentage of
-    /// [`MIN_FAILURE_SPAN`] since the first failure: one failure after a long time without requests is no reason to
-    /// warn.
+    /// [`MIN_FAILURE_SPAN`] since the first failure: a single failure after a long time without requests is no reason
+    /// to warn.
     fn has_failed_for(&self, percent: u32, disable_after: Duration, now: Timestamp) -> bool {
         let has_passed = |since: Option<Timestamp>, limit: Duration| {
             let passed = since.map_or(Duration::ZERO, |since| now.since(since));
@@ -279,9 +281,9 @@ impl Health {
             && has_passed(self.first_failure_at, MIN_FAILURE_SPAN)
     }
 
-    /// The health after a successful request that began at `began`, or `now` for a probe; `None` when nothing changes.
-    /// While the breaker is open or the destination paused, a success changes nothing if its request began before the
-    /// last failure.
+    /// Returns the health after a successful request that began at `began`, or at `now` for a probe; `None` if nothing
+    /// changes. While the breaker is open or the destination is paused, the success of a request that began before the
+    /// last failure changes nothing.
     pub fn succeeded(&self, began: Timestamp, now: Timestamp) -> Option<Assessment> {
         let is_blocked = self.opened_at.is_some() || self.paused_until.is_some();
         if is_blocked
@@ -301,7 +303,7 @@ impl Health {
         }
         let health = Self {
             last_success_at: Some(now),
-            // The end of a pause makes no delivery due early: one that failed keeps its own back-off.
+            // The end of a pause makes no delivery due early: a failed delivery keeps its own back-off.
             recovered_at: if self.opened_at.is_some() {
                 Some(now)
             } else {
@@ -327,7 +329,7 @@ impl Health {
         })
     }
 
-    /// The health after the destination refused all further requests, as with a 410: it is disabled at once.
+    /// Returns the health after the destination refused all further requests, as with a 410: it is disabled at once.
     pub fn refused_all(&self) -> Assessment {
         let health = Self {
             is_announced: true,
@@ -342,8 +344,8 @@ impl Health {
         }
     }
 
-    /// The health after a person enabled the destination: failures are forgotten, and all pending deliveries are due.
-    /// If operators were notified of its trouble, its first success is announced as the recovery.
+    /// Returns the health after a person enabled the destination: failures are cleared, and all pending deliveries are
+    /// due. If operators were notified of its failure, its first success is announced as the recovery.
     pub fn enabled(&self, now: Timestamp) -> Self {
         Self {
             recovered_at: Some(now),
@@ -356,16 +358,16 @@ impl Health {
         }
     }
 
-    /// Whether the failure of a request whose lease began at `began` no longer counts, because the destination recovered
-    /// or its settings were changed after that.
+    /// Whether the failure of a request whose lease began at `began` no longer counts, because the destination
+    /// recovered or its settings changed afterwards.
     pub fn is_stale_request(&self, began: Timestamp) -> bool {
         self.recovered_at
             .max(self.changed_at)
             .is_some_and(|since| began < since)
     }
 
-    /// A delivery that was last attempted before this time is due, whatever its back-off: the time of the last
-    /// recovery, or of the last retry by a person.
+    /// Returns the time of the last recovery or of the last retry by a person. A delivery that was last attempted
+    /// before this time is due regardless of its back-off.
     pub fn due_since(&self) -> Option<Timestamp> {
         self.recovered_at.max(self.retry_requested_at)
     }
@@ -376,21 +378,21 @@ impl Health {
         !has_failed && self.opened_at.is_none() && self.paused_until.is_none()
     }
 
-    /// When it last worked: the last success, recovery or enabling; the first failure if there was none of these.
+    /// Returns when the destination last worked: the last success, recovery or enabling, else the first failure.
     pub fn well_at(&self) -> Option<Timestamp> {
         self.last_success_at
             .max(self.recovered_at)
             .or(self.first_failure_at)
     }
 
-    /// How long its pause lasts; `None` when it is not paused.
+    /// Returns how long the destination remains paused; `None` if it is not paused.
     pub fn paused_for(&self, now: Timestamp) -> Option<Duration> {
         self.paused_until
             .filter(|until| *until > now)
             .map(|until| wait_until(until, now))
     }
 
-    /// How long until the next probe; `None` while the breaker is closed.
+    /// Returns how long until the next probe; `None` while the breaker is closed.
     pub fn probe_in(&self, now: Timestamp) -> Option<Duration> {
         let opened_at = self.opened_at?;
         let next = self
@@ -404,16 +406,16 @@ impl Health {
         })
     }
 
-    /// How long the pause lasts, or the time until the next probe while the breaker is open; the longer of the two.
-    /// `None` when all requests may be sent.
+    /// Returns how long no request may be sent: the remaining pause or the time until the next probe, whichever is
+    /// longer. `None` if requests may be sent.
     pub fn blocked_for(&self, now: Timestamp) -> Option<Duration> {
         let probe_in = self.probe_in(now).map(|wait| wait.max(SHORTEST_WAIT));
         self.paused_for(now).max(probe_in)
     }
 
-    /// How long a delivery that is due at `due_at` is held up by the open breaker or the pause of its destination.
-    /// `None` when requests may be sent, and during a pause when the delivery is not due yet. The end of a pause makes
-    /// nothing due early, so nothing would wake a delivery that was left to the destination's run at that point.
+    /// Returns how long the open breaker or the pause of the destination holds up a delivery that is due at `due_at`.
+    /// `None` if requests may be sent, or if the destination is only paused and the delivery is not due yet: the end of
+    /// a pause makes nothing due early, so nothing would wake a delivery that had been left to the destination's run.
     pub fn pending_for(&self, due_at: Timestamp, now: Timestamp) -> Option<Duration> {
         let has_own_wait = self.opened_at.is_none() && due_at > now;
         if has_own_wait {
@@ -423,16 +425,17 @@ impl Health {
         }
     }
 
-    /// Whether a lane still waits for a `Retry-After`. The wait ends at its time, at a recovery of the destination, and
-    /// at a retry by a person; one that was received before the clock was set back has ended.
+    /// Whether a lane still waits for a `Retry-After`. The wait ends at the requested time, at a recovery of the
+    /// destination, or at a retry by a person. A `Retry-After` that was received before the clock was set back no
+    /// longer counts.
     pub fn holds(&self, retry_after: RetryAfter, now: Timestamp) -> bool {
         let received_at = retry_after.received_at.unless_ahead(Duration::ZERO, now);
         let holds = |received_at| self.due_since().is_none_or(|since| received_at >= since);
         retry_after.until > now && received_at.is_some_and(holds)
     }
 
-    /// When a delivery is due. `next_due_at` is the time by its back-off. If the delivery was last attempted before
-    /// [`Self::due_since`], it is due since then. One that was stored or attempted before the clock was set back is due
+    /// Returns when a delivery is due. `next_due_at` is the time by its back-off. A delivery last attempted before
+    /// [`Self::due_since`] is due since then. One that was stored or attempted before the clock was set back is due
     /// now.
     pub fn due_at(
         &self,
@@ -440,7 +443,7 @@ impl Health {
         tried_at: Option<Timestamp>,
         now: Timestamp,
     ) -> Timestamp {
-        // Until its first attempt it is due since it was stored.
+        // Until its first attempt, a delivery is due from the time it was stored.
         if tried_at
             .unwrap_or(next_due_at)
             .unless_ahead(Duration::ZERO, now)
@@ -455,13 +458,13 @@ impl Health {
     }
 }
 
-/// The next slot for a request, when the rate is `per_second` and the next slot is free at `next_at`.
+/// Returns the next slot for a request, at a rate of `per_second`. `next_at` is when the next slot is free.
 #[must_use]
 pub fn slot(next_at: Timestamp, per_second: i64, now: Timestamp) -> Slot {
     let step = Duration::from_secs(1) / u32::try_from(per_second.clamp(1, 1_000_000)).unwrap_or(1);
     let furthest = LATEST_START.saturating_add(step);
     let next_at = next_at.unless_ahead(furthest, now).unwrap_or(now);
-    // A transaction that waited for another one sees a slot further ahead.
+    // A transaction that waited for another one sees a later slot.
     let turn = next_at.clamp(now, now.plus(furthest));
     let wait = if turn > now {
         wait_until(turn, now)
@@ -479,7 +482,7 @@ pub fn slot(next_at: Timestamp, per_second: i64, now: Timestamp) -> Slot {
     }
 }
 
-/// The time until `then`, rounded up to a millisecond, at least one.
+/// Returns the time until `then`, rounded up to whole milliseconds, at least one.
 pub fn wait_until(then: Timestamp, now: Timestamp) -> Duration {
     let micros = then.since(now).as_micros();
     Duration::from_millis(u64::try_from(micros.div_ceil(1000)).unwrap_or(u64::MAX))

@@ -11,7 +11,7 @@ const DEVICE: &str = "device";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Subject {
     Purchase(CollapseKey),
-    /// A device; of a request with events of several, the first one.
+    /// A device; for a request with events of several devices, the first of them.
     Device(DeviceId),
 }
 
@@ -24,7 +24,7 @@ impl fmt::Display for Subject {
     }
 }
 
-/// A text that names no subject of a request.
+/// A text that is not the subject of a request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not the subject of a request")]
 pub struct InvalidSubject(String);

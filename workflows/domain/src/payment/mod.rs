@@ -1,10 +1,9 @@
 //! Payments: which transitions are payments, and the later adjustments of a payment in the ledger.
 //!
-//! Each term of a purchase is paid once, even if several notifications report it. `event/price.rs` has the order of its
-//! prices; `Booking::of` in storage's `settling/payments` applies it. A report without an exchange rate prices the record
-//! alone, and not the ledger. The price does not change once it is recorded: a refund, a corrected price and a restored
-//! payment are ledger entries of their own after it. So the amounts that were sent to destinations always add up to the
-//! revenue.
+//! Each term of a purchase is paid once, even if several notifications report it. `event/price.rs` has the precedence
+//! of prices; `Booking::of` in storage's `settling/payments` applies it. A report without an exchange rate prices only
+//! the record, and not the ledger. A recorded price never changes: a refund, a corrected price or a restored payment is
+//! a separate ledger entry. So the amounts sent to destinations always add up to the revenue.
 
 mod adjust;
 mod rate;
@@ -41,10 +40,10 @@ pub enum EntryKind {
     TrialConversion,
     /// A term whose payment had failed before.
     Recovery,
-    /// The first term of a new plan: of a purchase that an immediate change of plan made, or of a purchase beside another
-    /// one with a shared entitlement.
+    /// The first term of a new plan: of a purchase that resulted from an immediate change of plan, or of a purchase
+    /// beside another one with a shared entitlement.
     PlanChange,
-    /// All or a part of a payment is refunded.
+    /// A payment was fully or partly refunded.
     Refund,
     /// A refunded payment is valid again.
     Restored,
@@ -53,7 +52,7 @@ pub enum EntryKind {
 }
 
 impl EntryKind {
-    /// Whether it is a payment, and not a change of one.
+    /// Whether the entry is a payment, as opposed to a change of one.
     pub const fn is_payment(self) -> bool {
         !matches!(self, Self::Refund | Self::Restored | Self::Correction)
     }
@@ -76,22 +75,22 @@ pub struct Payment {
     pub kind: EntryKind,
     /// The number of the paid term, from 1; a negative number, unique in the purchase, if terms cannot be counted.
     pub number: i64,
-    /// The index of the transition that announces it.
+    /// The index of the transition that announces the payment.
     pub index: usize,
     /// The index of another transition that announces the same payment: a conversion is announced as a renewal too.
     pub other_index: Option<usize>,
-    /// When it was paid, by the store.
+    /// When it was paid, according to the store.
     pub at: Option<Timestamp>,
-    /// Whether its price is the price in the record; false if the plan changed after it.
+    /// Whether the price in the record is the payment's price; false if the plan changed afterwards.
     pub is_priced: bool,
 }
 
-/// The sum of a purchase's entries in USD, over the known amounts.
+/// The sum of the known amounts of a purchase's entries, in USD.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Total(Option<rust_decimal::Decimal>);
 
 impl Total {
-    /// Adds an entry; `None` when its amount is not known.
+    /// Adds an entry; `None` if its amount is not known.
     pub fn add(&mut self, usd: Option<rust_decimal::Decimal>) {
         self.0 = match (self.0, usd) {
             (Some(sum), Some(usd)) => Some(sum.saturating_add(usd)),
@@ -99,7 +98,7 @@ impl Total {
         };
     }
 
-    /// The sum; `None` when no amount is known.
+    /// Returns the sum; `None` if no amount is known.
     pub const fn usd(self) -> Option<rust_decimal::Decimal> {
         self.0
     }
@@ -111,18 +110,18 @@ impl Total {
 pub enum UnknownPrice {
     /// The store never showed the product.
     ProductUnknown,
-    /// A trial or a promotion has a price of its own.
+    /// The price of a trial or a promotion applied.
     Promotion,
-    /// The catalogue has no price of the product in that country.
+    /// The catalogue has no price for the product in that country.
     NotListed,
-    /// There is no rate of exchange for that day.
+    /// There is no exchange rate for that day.
     NoRate,
     /// The plan changed later in the same settling, and the record has the new plan's price.
     PlanChanged,
-    /// The store may not show the promotion of the payment yet: a correction sets the price when it does. Or the purchase
-    /// ended before any answer showed it running, so that it may have been a trial: only a sales report has its price.
+    /// The store may not show the payment's promotion yet; when it does, a correction sets the price. Or the purchase
+    /// ended before any answer showed it running, so it may have been a trial; then only a sales report can price it.
     Unconfirmed,
-    /// The device reported a price far outside of those of the catalogue.
+    /// The device reported a price far outside the catalogue's prices.
     Implausible,
 }
 
@@ -137,7 +136,7 @@ names!(UnknownPrice {
 });
 
 impl UnknownPrice {
-    /// Why the record of a purchase has no price in USD; `None` when it has one.
+    /// Returns why the record of a purchase has no price in USD; `None` if it has one.
     pub fn of(data: &Value) -> Option<Self> {
         let is_null = |field: &str| data.get(field).is_none_or(Value::is_null);
         let is_on = |field: &str| data.get(field).and_then(Value::as_bool) == Some(true);
@@ -156,15 +155,15 @@ impl UnknownPrice {
     }
 }
 
-/// The payments among the transitions of one settling, in order, without terms that are paid already. `purchase` is the
-/// purchase after the settling; `paid` has the numbers of the payments in the ledger.
+/// Returns the payments among the transitions of one settling, in order, except for terms that are already paid.
+/// `purchase` is the purchase after the settling; `paid` contains the numbers of the payments in the ledger.
 pub fn payments(
     transitions: &[Transition],
     purchase: &Purchase,
     paid: &BTreeSet<i64>,
 ) -> Vec<Payment> {
     let mut found = candidates(transitions, purchase);
-    // The record has the price of the plan after the last change; payments before that change had another price.
+    // The record has the price of the plan after the last change; earlier payments had another price.
     let change = transitions
         .iter()
         .rposition(|one| one.kind == TransitionKind::PlanChanged);
@@ -187,7 +186,7 @@ pub fn payments(
     found
 }
 
-/// The transitions that may be payments; those that cannot be counted have the number 0.
+/// Returns the transitions that may be payments; those that cannot be counted have the number 0.
 fn candidates(transitions: &[Transition], purchase: &Purchase) -> Vec<Payment> {
     let happened = |what: TransitionKind| transitions.iter().any(|one| one.kind == what);
     let starts_trial = happened(TransitionKind::TrialStarted);
@@ -236,8 +235,8 @@ fn candidates(transitions: &[Transition], purchase: &Purchase) -> Vec<Payment> {
     found
 }
 
-/// Whether a change of plan is the first payment of a new purchase. An immediate change begins a new purchase, and its
-/// first term is paid at once unless it is a trial. A scheduled change happens with a renewal, and that renewal is the
+/// Whether a change of plan is the first payment of a new purchase. An immediate change begins a new purchase, whose
+/// first term is paid at once unless it is a trial. A scheduled change takes effect with a renewal, which is the
 /// payment.
 fn is_first_of_new_plan(
     change: &Transition,
@@ -246,8 +245,8 @@ fn is_first_of_new_plan(
 ) -> bool {
     let is_of_new_purchase = purchase.was_reported(NotificationKind::PlanChanged)
         || purchase.original_receipt_id().is_some();
-    // A purchase beside another one with a shared entitlement is announced as a change of plan that no notification
-    // named.
+    // A purchase beside another one with a shared entitlement is announced as a change of plan although no notification
+    // names one.
     let is_paid = |one: &Transition| PAYING.contains(&one.kind) && one.cycle == change.cycle;
     let takes_up = || change.cycle == Some(1) && !transitions.iter().any(is_paid);
     let is_first = change.cycle.is_none_or(|cycle| cycle <= 1);
@@ -255,7 +254,7 @@ fn is_first_of_new_plan(
     is_first && (is_of_new_purchase || takes_up()) && !in_trial
 }
 
-/// The transitions that pay a term whether or not the plan changes.
+/// The transitions that announce the payment of a term whether or not the plan changes.
 const PAYING: [TransitionKind; 4] = [
     TransitionKind::Purchased,
     TransitionKind::Renewed,
@@ -263,7 +262,7 @@ const PAYING: [TransitionKind; 4] = [
     TransitionKind::TrialConverted,
 ];
 
-/// The types of the events that announce payments.
+/// Returns the types of the events that announce payments.
 pub fn event_types() -> Vec<&'static str> {
     PAYING
         .iter()
@@ -272,10 +271,10 @@ pub fn event_types() -> Vec<&'static str> {
         .collect()
 }
 
-/// The refund status of the newest payment of a purchase, as the store shows it.
+/// Returns the refund status of a purchase's latest payment, as the store shows it.
 pub fn refund_status(purchase: &Purchase) -> RefundStatus {
     let state = purchase.state();
-    // A change of plan refunds a part of the payment, and only the sales report shows how much. An unpaid term is not
+    // A change of plan refunds part of the payment, and only the sales report shows how much. An unpaid term cannot be
     // refunded.
     if state == State::Replaced || purchase.payment_issues_began_at().is_some() {
         return RefundStatus::Unknown;
@@ -287,8 +286,8 @@ pub fn refund_status(purchase: &Purchase) -> RefundStatus {
     }
 }
 
-/// Maximum time between a charge in a sales report and its payment: half a term, at least one day and at most 15 days.
-/// No limit for a one-time purchase, which has only one payment.
+/// Returns the maximum time between a charge in a sales report and its payment: half a term, at least one day and at
+/// most 15 days. No limit for a one-time purchase, which has only one payment.
 pub fn reach(purchase: &Purchase) -> Duration {
     if purchase.is_one_time_purchase() {
         return Duration::MAX;
@@ -309,7 +308,7 @@ pub fn reach(purchase: &Purchase) -> Duration {
     (DAY.saturating_mul(days) / 2).clamp(DAY, DAY.saturating_mul(15))
 }
 
-/// Replaces the price and the transaction id of the record by those of the store's sales report for the newest payment.
+/// Replaces the price and transaction id of the record by those in the store's sales report for the latest payment.
 pub fn report_price(data: &mut Value, sale: &Sale) {
     let Some(fields) = data.as_object_mut() else {
         return;
@@ -338,11 +337,11 @@ pub fn report_price(data: &mut Value, sale: &Sale) {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Refunded {
     pub usd: rust_decimal::Decimal,
-    /// When it was last refunded.
+    /// When the payment was last refunded.
     pub at: Timestamp,
 }
 
-/// The refund of the payment with this number, unless it was restored; `None` if there is none.
+/// Returns the refund of the payment with this number; `None` if it has none or was restored.
 pub fn refunded(booked: &[LedgerEntry], number: i64) -> Option<Refunded> {
     let of_payment = booked.iter().filter(|entry| entry.number == number);
     let changes =
@@ -358,7 +357,7 @@ pub fn refunded(booked: &[LedgerEntry], number: i64) -> Option<Refunded> {
     (usd > rust_decimal::Decimal::ZERO).then_some(Refunded { usd, at })
 }
 
-/// Adds what is refunded of the newest payment to the record.
+/// Adds the refund of the latest payment to the record.
 pub fn report_refund(data: &mut Value, refunded: Refunded) {
     let Some(fields) = data.as_object_mut() else {
         return;
@@ -376,24 +375,24 @@ pub fn report_refund(data: &mut Value, refunded: Refunded) {
 /// The price that was recorded with a payment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordedPrice {
-    /// The SKU of the record at that time.
+    /// The SKU in the record at that time.
     pub sku: Option<String>,
     pub price: rust_decimal::Decimal,
     pub currency: String,
-    /// `None` while there is no exchange rate.
+    /// Amount in USD; `None` while there is no exchange rate.
     pub usd: Option<rust_decimal::Decimal>,
     pub source: PriceSource,
 }
 
 impl RecordedPrice {
-    /// Whether the record is still about the SKU that was paid.
+    /// Whether the record still has the SKU that was paid for.
     pub fn is_of(&self, data: &Value) -> bool {
         data.get("product_ref_id").and_then(Value::as_str) == self.sku.as_deref()
     }
 }
 
-/// Gives the record the price that was recorded with the newest payment: neither another country of the customer nor
-/// another list of prices changes what was paid.
+/// Sets the record's price to the one recorded with the latest payment: neither a new country of the customer nor a new
+/// price list changes what was paid.
 pub fn keep_price(data: &mut Value, paid: &RecordedPrice) {
     let Some(fields) = data.as_object_mut() else {
         return;
@@ -406,7 +405,7 @@ pub fn keep_price(data: &mut Value, paid: &RecordedPrice) {
     let is_same = same
         .iter()
         .all(|(field, value)| fields.get(*field) == Some(value));
-    // A rate that is known later converts the recorded price, but not another one.
+    // A rate that becomes known later converts the recorded price, but no other one.
     let converted = fields
         .get("price_in_usd")
         .filter(|_| is_same)
@@ -423,7 +422,7 @@ pub fn keep_price(data: &mut Value, paid: &RecordedPrice) {
     );
 }
 
-/// An amount in USD, in cents: itself, or converted by a rate. `None` without a rate.
+/// Returns an amount in USD, rounded to cents and converted at `rate` if necessary. `None` if the rate is missing.
 pub fn usd(
     amount: rust_decimal::Decimal,
     currency: &str,

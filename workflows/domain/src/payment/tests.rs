@@ -25,7 +25,7 @@ fn bought() -> Purchase {
     shown(&[NotificationKind::SubscriptionPurchased], monthly())
 }
 
-/// Transitions in terms: one that pays a term after another begins the next.
+/// Returns transitions in terms: one that pays a term after another one begins the next term.
 fn happened(kinds: &[(TransitionKind, u64)]) -> Vec<Transition> {
     kinds
         .iter()
@@ -37,7 +37,7 @@ fn happened(kinds: &[(TransitionKind, u64)]) -> Vec<Transition> {
         .collect()
 }
 
-/// Kind, number, the indices of the transitions that announce it, and whether its price is that of the record.
+/// Kind, number, the indices of the transitions that announce the payment, and whether its price is that of the record.
 type Found = (EntryKind, i64, usize, Option<usize>, bool);
 /// Transitions, and the payments among them.
 type Case<'a> = (&'a [(TransitionKind, u64)], &'a [Found]);
@@ -313,7 +313,7 @@ fn the_refund_status_follows_what_the_store_shows() {
         refund_status(&shown(&reported, expired(EndReason::Customer))),
         RefundStatus::Refunded(day(15))
     );
-    // A change of plan refunds a part, which only the sales report shows.
+    // A change of plan refunds a part of the payment, which only the sales report shows.
     assert_eq!(
         refund_status(&shown(&reported, expired(EndReason::Replaced))),
         RefundStatus::Unknown
@@ -397,7 +397,7 @@ fn a_refund_reverts_the_newest_payment_once_and_can_be_undone() {
         adjusted(&valid, &[], back),
         [(2, Refund, "-9.99".to_owned())]
     );
-    // A later payment does not restore an earlier refunded one.
+    // A later payment does not restore an earlier, refunded one.
     refunded.push(entry(3, Renewal, Some("9.99")));
     assert_eq!(adjusted(&refunded, &[], RefundStatus::Valid), []);
 }
@@ -428,7 +428,7 @@ fn a_report_corrects_a_price_once_before_and_after_a_refund() {
         adjusted(&booked, &charge, back),
         [(1, Refund, "-8.49".to_owned())]
     );
-    // The refund came first: it reverted the whole payment, whatever the price.
+    // The refund came first, and reverted the whole payment regardless of its price.
     let refunded = [
         entry(1, Initial, Some("9.99")),
         entry(1, Refund, Some("-9.99")),

@@ -1,4 +1,4 @@
-//! The entries that the ledger lacks of a period.
+//! The entries of a period that the ledger lacks.
 
 use super::{Period, RefundExtent};
 use crate::payment::EntryKind;
@@ -8,7 +8,7 @@ use rust_decimal::Decimal;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PeriodEntry {
     pub kind: EntryKind,
-    /// The price of a payment, or the amount by which the sum of the entries changes: negative for a refund. `None` if
+    /// The price of a payment, or the amount by which the sum of the entries changes, negative for a refund; `None` if
     /// it is not known.
     pub amount: Option<Decimal>,
 }
@@ -22,9 +22,9 @@ impl PeriodEntry {
     }
 }
 
-/// The entries that are missing after those that are `recorded` for this period, in order. `payment` is the kind of its
-/// payment. Once they are recorded, none is missing, whichever sign of the same fact comes next. An entry without an
-/// amount is followed by one with it as soon as the price is known.
+/// Returns the entries that the ledger lacks after those `recorded` for this period, in order. `payment` is the kind of
+/// the period's payment. Once they are recorded, the same facts add no further entry, whatever reports them. An entry
+/// without an amount is followed by one with the amount as soon as the price is known.
 pub fn missing_entries(
     period: &Period,
     payment: EntryKind,
@@ -53,7 +53,7 @@ pub fn missing_entries(
     missing
 }
 
-/// The refund or the reversal that is missing.
+/// Returns the missing refund or reversal, if any.
 fn missing_refund(period: &Period, recorded: &[PeriodEntry]) -> Option<PeriodEntry> {
     let is_return = |kind: EntryKind| matches!(kind, EntryKind::Refund | EntryKind::Restored);
     let last = recorded.iter().rev().find(|entry| is_return(entry.kind));
@@ -69,7 +69,7 @@ fn missing_refund(period: &Period, recorded: &[PeriodEntry]) -> Option<PeriodEnt
     if difference > Decimal::ZERO {
         return Some(PeriodEntry::refund(Some(-difference)));
     }
-    // A refund of an unknown amount is taken back without an amount.
+    // The reversal of a refund of an unknown amount has no amount either.
     let is_unknown = is_refunded && last.is_some_and(|entry| entry.amount.is_none());
     let is_restored = difference < Decimal::ZERO || (is_unknown && refunded.is_zero());
     is_restored.then_some(PeriodEntry {
@@ -78,7 +78,7 @@ fn missing_refund(period: &Period, recorded: &[PeriodEntry]) -> Option<PeriodEnt
     })
 }
 
-/// The sum of the known amounts of the entries of these kinds.
+/// Returns the sum of the known amounts of the entries of these kinds.
 fn sum(recorded: &[PeriodEntry], counts: impl Fn(EntryKind) -> bool) -> Decimal {
     let counted = recorded.iter().filter(|entry| counts(entry.kind));
     counted

@@ -1,8 +1,8 @@
-//! The periods of a purchase: what each payment was for, and how much of it was returned.
+//! The periods of a purchase: what each payment was for, and how much of it was refunded.
 //!
-//! Only stores that show every payment have periods. A purchase keeps a bounded number of them. The ledger has the entries
-//! of all: what is recorded there is not recorded again (`ledger.rs`). The store's transaction identifies a payment, never
-//! the time between two.
+//! Only stores that show every payment have periods. A purchase stores a limited number of them, but the ledger has the
+//! entries of all; what is recorded there is not recorded again (`ledger.rs`). A payment is identified by the store's
+//! transaction, never by the time between two payments.
 
 mod ledger;
 
@@ -22,23 +22,23 @@ pub const MAX_PERIODS: usize = 16;
 /// A period of a subscription, or a one-time purchase, with its payment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Period {
-    /// The store's id of the transaction that paid for it.
+    /// The store's id of the transaction that paid for the period.
     pub transaction_id: String,
-    /// When an answer showed it.
+    /// Time of the answer that showed the period.
     pub as_of: Timestamp,
     pub product: String,
     /// The plan of the product, if the store sells several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<String>,
     pub begins_at: Timestamp,
-    /// When it ends; `None` for a one-time purchase.
+    /// When the period ends; `None` for a one-time purchase.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ends_at: Option<Timestamp>,
     pub phase: OfferPhase,
-    /// The price of all units, tax included; `None` while it is not known.
+    /// The price of all units, including tax; `None` while it is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub price: Option<Decimal>,
-    /// ISO 4217.
+    /// ISO 4217 code of the price's currency.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub currency: Option<String>,
     /// The number of units or seats.
@@ -57,7 +57,7 @@ pub enum OfferPhase {
     Trial,
     /// At a lower price, for new customers.
     Introductory,
-    /// Of any other offer.
+    /// In any other offer.
     Other,
 }
 
@@ -66,22 +66,22 @@ pub enum OfferPhase {
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
 pub struct PeriodRefund {
-    /// When the store returned the money, or took the refund back.
+    /// When the store returned the money or reversed the refund.
     pub at: Timestamp,
     pub extent: RefundExtent,
 }
 
-/// How much of a payment is returned, in all.
+/// Total refunded part of a payment.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
 #[serde(rename_all = "snake_case")]
 pub enum RefundExtent {
-    /// The refund was taken back.
+    /// The refund was reversed.
     Reversed,
-    /// A part, which the store does not show.
+    /// A part whose size the store does not show.
     Unknown,
-    /// The number of units that were returned.
+    /// The number of refunded units.
     Units(u32),
     /// Thousandths of the price.
     Mille(u16),
@@ -91,7 +91,7 @@ pub enum RefundExtent {
 }
 
 impl Period {
-    /// The amount that was returned; `None` if it is not known.
+    /// Returns the refunded amount; `None` if it is not known.
     pub fn refunded(&self) -> Option<Decimal> {
         let Some(refund) = self.refund else {
             return Some(Decimal::ZERO);
@@ -112,8 +112,8 @@ impl Period {
         refunded.map(|refunded| refunded.clamp(Decimal::ZERO, price.max(Decimal::ZERO)))
     }
 
-    /// Takes over what another answer shows of this period. The later answer wins, but unknown values replace no known
-    /// ones. Of refunds the newest one wins, whichever answer showed it.
+    /// Merges another answer about this period. The later answer wins, but unknown values do not replace known ones.
+    /// The newest refund wins, whichever answer showed it.
     fn merge(&mut self, other: &Self) {
         let refund = self.refund.max(other.refund);
         let (newer, older) = if other.as_of > self.as_of {
@@ -138,7 +138,7 @@ impl Period {
 pub struct Periods(Vec<Period>);
 
 impl Periods {
-    /// Adds what an answer shows of a period. Neither order nor repetition changes the result, except for a period that
+    /// Adds a period as an answer shows it. Neither order nor repetition changes the result, except for a period that
     /// is older than the newest [`MAX_PERIODS`].
     pub fn add(&mut self, shown: &Period) {
         let is_same = |one: &&mut Period| one.transaction_id == shown.transaction_id;
@@ -152,7 +152,7 @@ impl Periods {
         self.0.drain(..excess);
     }
 
-    /// Records a refund that names a transaction alone. Returns whether the period is among the newest ones.
+    /// Records a refund that names only a transaction. Returns whether the period is still stored.
     pub fn refund(&mut self, transaction_id: &str, refund: PeriodRefund) -> bool {
         let found = self
             .0
@@ -163,12 +163,12 @@ impl Periods {
         true
     }
 
-    /// All of them, the oldest first.
+    /// Iterates over all periods, the oldest first.
     pub fn iter(&self) -> std::slice::Iter<'_, Period> {
         self.0.iter()
     }
 
-    /// The newest one.
+    /// Returns the newest period.
     pub fn newest(&self) -> Option<&Period> {
         self.0.last()
     }

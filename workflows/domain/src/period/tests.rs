@@ -1,4 +1,4 @@
-//! Periods of Google's orders and of Apple's transactions: each payment, refund and reversal is recorded once, in any
+//! Periods of Google's orders and Apple's transactions: each payment, refund and reversal is recorded once, in any
 //! order.
 
 use super::{
@@ -16,7 +16,7 @@ fn decimal(text: &str) -> Decimal {
     text.parse().unwrap()
 }
 
-/// An order of Google Play of 4.99 dollars: the purchase, and renewal 1, 2 and so on.
+/// Returns a Google Play order of 4.99 dollars: the purchase, renewal 1, 2 and so on.
 fn order(renewal: u32) -> Period {
     let id = match renewal.checked_sub(1) {
         None => "GPA.1".to_owned(),
@@ -37,7 +37,7 @@ fn order(renewal: u32) -> Period {
     }
 }
 
-/// A transaction of the App Store, whose price is in thousandths, also of a currency without decimals.
+/// Returns an App Store transaction. Its price is in thousandths, even in a currency without decimals.
 fn transaction(id: &str, price_millis: i64, currency: &str) -> Period {
     Period {
         transaction_id: id.to_owned(),
@@ -57,7 +57,7 @@ fn refund(at: Timestamp, extent: RefundExtent) -> PeriodRefund {
 struct Ledger(BTreeMap<String, Vec<PeriodEntry>>);
 
 impl Ledger {
-    /// Records what is missing, and returns it.
+    /// Records the missing entries, and returns them.
     fn record(&mut self, periods: &Periods) -> Vec<PeriodEntry> {
         let mut added = Vec::new();
         for period in periods.iter() {
@@ -88,7 +88,7 @@ fn added(all: &[Period]) -> Periods {
     periods
 }
 
-/// All orders of these indices.
+/// Returns all permutations of `count` indices.
 fn permutations(count: usize) -> Vec<Vec<usize>> {
     if count == 0 {
         return vec![Vec::new()];
@@ -140,7 +140,7 @@ fn a_part_the_rest_and_a_reversal_are_booked_by_difference() {
             RefundExtent::Reversed,
             Some((EntryKind::Restored, "4.99")),
         ),
-        // An older sign that comes late.
+        // An older report that arrives late.
         (2, RefundExtent::Full, None),
         (
             4,

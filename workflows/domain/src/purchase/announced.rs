@@ -1,4 +1,4 @@
-//! What was already announced by events, so that nothing is announced twice.
+//! What events have already announced, so that nothing is announced twice.
 
 use super::reports::Moment;
 use crate::time::Timestamp;
@@ -11,27 +11,27 @@ use std::collections::{BTreeMap, BTreeSet};
 #[serde(default)]
 pub struct Announced {
     /// The time up to which each transition is covered: that of the report that announced it, or of the snapshot that
-    /// showed it. A report of that time or before is about what was announced already.
+    /// showed it. A report of that time or earlier is about a transition that was already announced.
     pub through: BTreeMap<TransitionKind, Timestamp>,
-    /// The newest report that was settled. An older report that comes later is not walked: what it reports is announced
-    /// only if the difference of stages shows it.
+    /// The newest settled report. An older report that arrives later is not walked: it is announced only if the
+    /// difference between stages shows it.
     pub newest: Option<Moment>,
-    /// Transitions that happened before the first sight and were not announced. A later report that names one announces
-    /// it.
+    /// Transitions that happened before the purchase was first seen and were not announced. A later report that names
+    /// one announces it.
     pub unannounced: BTreeSet<TransitionKind>,
-    /// Whether the end was announced, and no beginning or payment since.
+    /// Whether the end was announced, and no beginning or payment since then.
     pub is_expired: bool,
     /// Whether reports were settled since the store's last answer.
     pub is_unverified: bool,
 }
 
 impl Announced {
-    /// The time up to which `transition` is covered.
+    /// Returns the time up to which `transition` is covered.
     pub fn covered(&self, transition: TransitionKind) -> Option<Timestamp> {
         self.through.get(&transition).copied()
     }
 
-    /// The latest time up to which one of these transitions is covered.
+    /// Returns the latest time up to which one of these transitions is covered.
     pub fn last_covered(&self, transitions: &[TransitionKind]) -> Option<Timestamp> {
         transitions
             .iter()
@@ -39,7 +39,7 @@ impl Announced {
             .max()
     }
 
-    /// Covers `transition` up to `time`.
+    /// Marks `transition` as covered up to `time`.
     pub fn cover(&mut self, transition: TransitionKind, time: Timestamp) {
         let through = self.through.entry(transition).or_insert(time);
         *through = (*through).max(time);

@@ -18,7 +18,7 @@ const ENTITLEMENT: [NotificationKind; 2] = [
 ];
 
 impl Purchase {
-    /// The kind of product: by the store, else by the kinds of the notifications.
+    /// Returns the kind of product according to the store, else to the kinds of the notifications.
     pub fn product(&self) -> Product {
         let shown = self
             .snapshot
@@ -43,7 +43,7 @@ impl Purchase {
         }
     }
 
-    /// Why it ended or will end; `None` while it renews, or if the store shows no reason.
+    /// Returns why the purchase ended or will end; `None` while it renews, or if the store shows no reason.
     pub fn end_reason(&self) -> Option<EndReason> {
         if self.stage.life == Life::Replaced {
             return Some(EndReason::Replaced);
@@ -52,7 +52,7 @@ impl Purchase {
         self.snapshot.as_ref()?.end_reason.filter(|_| ends)
     }
 
-    /// The promotion whose price applies. Records of earlier versions know only introductory ones.
+    /// Returns the promotion whose price applies. Records of earlier versions contain only introductory ones.
     pub fn offer(&self) -> Option<Offer> {
         let snapshot = self.snapshot.as_ref()?;
         snapshot
@@ -60,8 +60,8 @@ impl Purchase {
             .or(snapshot.in_intro_offer.then_some(Offer::Introductory))
     }
 
-    /// Whether the last snapshot may not show yet which promotion held for the payment of this time: one is queued or
-    /// in progress, and the store may lag. That it did neither begin nor end with the payment shows only later.
+    /// Whether the last snapshot may not show yet which promotion applied to the payment made at `paid_at`: a promotion
+    /// is queued or in progress, and the store may lag. Whether it began or ended with the payment shows only later.
     pub(crate) fn is_offer_unconfirmed(&self, paid_at: Timestamp) -> bool {
         let Some(shown) = self.snapshot.as_ref() else {
             return false;
@@ -70,18 +70,18 @@ impl Purchase {
             && (shown.has_queued_offer || self.offer().is_some())
     }
 
-    /// Whether the price of a payment of this time is not known for certain: a promotion may have held for it, or it
+    /// Whether the price of the payment made at `paid_at` is uncertain: a promotion may have applied, or the payment
     /// may have been the beginning of a trial.
     pub fn is_price_unconfirmed(&self, paid_at: Timestamp) -> bool {
         self.is_offer_unconfirmed(paid_at) || self.may_have_been_trial()
     }
 
-    /// Whether it is unknowable if it was a trial.
+    /// Whether it cannot be determined if the purchase was a trial.
     pub fn may_have_been_trial(&self) -> bool {
         self.rules().may_have_been_trial(self)
     }
 
-    /// When the last payment was made, if the last snapshot may not show its promotion yet.
+    /// Returns when the last payment was made, if the last snapshot may not show its promotion yet.
     pub(crate) fn unconfirmed_offer_at(&self) -> Option<Timestamp> {
         let [began, paid] = [
             TransitionKind::BEGINNINGS.as_slice(),

@@ -1,4 +1,4 @@
-//! The documented fields of the record, computed from what is known.
+//! The documented fields of the record, computed from the known data of the purchase.
 
 use super::{Life, NewestText, Purchase, ReportTimes, Stage, State, TAKEN_BACK, UNPAID_END_MARGIN};
 use crate::catalogue::ProductRef;
@@ -8,7 +8,7 @@ use crate::time::Timestamp;
 use crate::transition::TransitionKind;
 use crate::verification::{EndReason, Term};
 
-/// Kinds which report that a subscription runs and is paid.
+/// Kinds which report that a subscription is running and paid.
 const PAID: [NotificationKind; 5] = [
     NotificationKind::SubscriptionPurchased,
     NotificationKind::TrialConverted,
@@ -16,7 +16,7 @@ const PAID: [NotificationKind; 5] = [
     NotificationKind::PlanChanged,
     NotificationKind::OutOfGrace,
 ];
-/// Kinds after which earlier reports about auto-renewal no longer hold, unless the store shows otherwise.
+/// Kinds that invalidate earlier reports about auto-renewal, unless the store shows otherwise.
 const RENEWS: [NotificationKind; 5] = [
     NotificationKind::SubscriptionPurchased,
     NotificationKind::TrialConverted,
@@ -24,14 +24,15 @@ const RENEWS: [NotificationKind; 5] = [
     NotificationKind::PlanChanged,
     NotificationKind::AutoRenewalOn,
 ];
-/// Kinds which report that auto-renewal is on, for purchases that the store has answered about. A renewal is not among
-/// them: one paid term does not show that the next one will be paid.
+/// Kinds which report that auto-renewal is on, for purchases about which the store has answered. A renewal is not among
+/// them: a paid term does not show that the next one will be paid.
 const SWITCHED_ON: [NotificationKind; 3] = [
     NotificationKind::SubscriptionPurchased,
     NotificationKind::PlanChanged,
     NotificationKind::AutoRenewalOn,
 ];
-/// Kinds which report that auto-renewal is off. If no `AutoRenewalOff` came before a `ScheduledToEnd`, it was lost.
+/// Kinds which report that auto-renewal is off. A `ScheduledToEnd` counts because the `AutoRenewalOff` before it may be
+/// lost.
 const SWITCHED_OFF: [NotificationKind; 2] = [
     NotificationKind::AutoRenewalOff,
     NotificationKind::ScheduledToEnd,
@@ -43,32 +44,32 @@ const CANCELLED: [NotificationKind; 2] = [
 ];
 
 impl Purchase {
-    /// The state, by the store's last answer and the reports that it does not show.
+    /// Returns the state according to the store's last answer and the reports that it does not show.
     pub const fn state(&self) -> State {
         self.stage.state()
     }
 
-    /// When the store last showed this purchase, or answered that it is no longer valid.
+    /// Returns when the store last showed this purchase or answered that it is no longer valid.
     pub fn last_verified(&self) -> Option<Timestamp> {
         self.answered_at()
     }
 
-    /// Whether the store has not confirmed the state: it never answered, reports were settled since, or its answer does
-    /// not show the newest notification yet.
+    /// Whether the store has not confirmed the state: it never answered, reports were settled since its last answer, or
+    /// that answer does not show the newest notification yet.
     pub fn is_unverified(&self) -> bool {
         let is_behind = self.behind.is_some_and(|behind| !behind.is_decided);
         self.announced.is_unverified || is_behind || self.answered_at().is_none()
     }
 
-    /// When it was taken back: a one-time purchase, or a subscription before the end of what was paid. `None` while the
-    /// store does not know the reason.
+    /// Returns when the purchase was revoked: a one-time purchase, or a subscription before the end of the paid time.
+    /// `None` while the store does not know the reason.
     pub fn revoked_at(&self) -> Option<Timestamp> {
         let snapshot = self.snapshot.as_ref();
         if self.is_one_time() {
             if self.awaits_reason().is_some() {
                 return None;
             }
-            // By reports alone it stays taken back, also where a late report of its purchase follows.
+            // If only reports show the revocation, it stands even if a late report of the purchase follows.
             let taken_back = || {
                 self.first_after(None, &TAKEN_BACK)
                     .filter(|_| self.stage.life == Life::Revoked)
@@ -82,14 +83,14 @@ impl Purchase {
                 .or_else(reported)
                 .or(self.gone_at);
         }
-        // The store may still show an end, while a newer payment or switch is believed that it does not show yet.
+        // The store may still show an end although a newer payment or switch, which it does not show yet, is believed.
         if self.stage.runs() {
             return None;
         }
         self.rules().revoked_at(self)
     }
 
-    /// Whether it was made in the store's sandbox, where periods can have any length.
+    /// Whether the purchase was made in the store's sandbox, where periods can have any length.
     pub(crate) fn is_sandbox(&self) -> bool {
         let platform = self
             .snapshot
@@ -99,8 +100,8 @@ impl Purchase {
         self.environment(platform) == Environment::Sandbox
     }
 
-    /// The SKU that identifies the product, of the term or the parent; `None` before the store first showed the
-    /// purchase. A one-time purchase has only one SKU.
+    /// Returns the SKU that identifies the product, that of the term or of the parent; `None` before the store first
+    /// showed the purchase. A one-time purchase has only one SKU.
     pub fn sku(&self, by: ProductRef) -> Option<&str> {
         let snapshot = self.snapshot.as_ref()?;
         // The stage can have the SKU of a new plan before the snapshot shows it.
@@ -113,17 +114,19 @@ impl Purchase {
         term.or(snapshot.product_id.as_deref())
     }
 
-    /// The customer's country, by the store.
+    /// Returns the customer's country according to the store.
     pub fn country(&self) -> Option<&str> {
         self.snapshot.as_ref()?.country.as_deref()
     }
 
-    /// When it ended, will end or will renew; `None` for a one-time purchase, and before the store's first answer.
+    /// Returns when the purchase ended, will end or will renew; `None` for a one-time purchase, and before the store's
+    /// first answer.
     pub fn expires_at(&self) -> Option<Timestamp> {
         self.expires_at_in(&self.stage)
     }
 
-    /// When it ended, will end or will renew, if it stands at `stage`: while it runs, a past end is stale.
+    /// Returns when the purchase ended, will end or will renew in the stage `stage`. While it runs, a past end is
+    /// stale.
     pub(crate) fn expires_at_in(&self, stage: &Stage) -> Option<Timestamp> {
         if self.is_one_time() {
             return None;
@@ -135,7 +138,7 @@ impl Purchase {
             let counted = || self.rules().counted_end(self, stage.terms?);
             let is_stale = |end: &Timestamp| stage.runs() && *end <= snapshot.at;
             let end = snapshot.ends_at.filter(|end| !is_stale(end));
-            // If the snapshot shows a grace period while no payment fails, a newer report repaired the payment.
+            // If the snapshot shows a grace period although the payment is in order, a newer report named the recovery.
             let end = end.or_else(|| self.grace_end().filter(|_| !is_payment_in_order));
             end.or_else(renewed)
                 .or(snapshot.renews_at)
@@ -148,14 +151,15 @@ impl Purchase {
         }
     }
 
-    /// Whether it ran at `at`, by its dates, so that the order in which two purchases are settled does not matter.
+    /// Whether the purchase ran at `at` according to its dates, so that the order in which two purchases are settled
+    /// does not matter.
     pub(crate) fn ran_at(&self, at: Timestamp) -> bool {
         let has_begun =
             self.stage.life != Life::Unknown && self.not_before().is_some_and(|began| began < at);
         let is_over = self.stage.is_over();
         let will_end = self.is_auto_renewable() == Some(false)
             || (self.stage.in_grace && !self.has_grace_without_end());
-        // If the last answer showed it running, the notification gives the date of the end.
+        // If the last answer showed the purchase running, the notification determines the date of the end.
         let is_end_unshown = is_over
             && self
                 .verified
@@ -174,7 +178,7 @@ impl Purchase {
         has_begun && end.map_or(!is_over, |end| end > at)
     }
 
-    /// The length of one term, as ISO 8601; `None` for a one-time purchase.
+    /// Returns the length of one term in ISO 8601; `None` for a one-time purchase.
     pub fn term_length(&self) -> Option<String> {
         let term = self
             .snapshot
@@ -194,7 +198,7 @@ impl Purchase {
         self.is_believed
     }
 
-    /// Whether a subscription was paid at least once. A trial is not a payment; a one-time purchase gives false.
+    /// Whether a subscription was paid at least once. A trial is not a payment; false for a one-time purchase.
     pub fn was_paid(&self) -> bool {
         if self.is_one_time() {
             return false;
@@ -205,17 +209,17 @@ impl Purchase {
         }
     }
 
-    /// Whether it is a consumable or an entitlement, and not a subscription.
+    /// Whether the purchase is a consumable or an entitlement, as opposed to a subscription.
     pub fn is_one_time_purchase(&self) -> bool {
         self.is_one_time()
     }
 
-    /// The purchase that this one replaced in a change of plan.
+    /// Returns the store's id for the purchase that this one replaced in a change of plan.
     pub fn original_receipt_id(&self) -> Option<&str> {
         self.original_receipt_id.as_ref().map(NewestText::value)
     }
 
-    /// Whether a notification or the store shows that it was bought in the store's test programme.
+    /// Whether a notification or the store shows that the purchase was made in the store's test programme.
     pub fn is_test(&self) -> bool {
         self.is_test
             || self
@@ -224,8 +228,9 @@ impl Purchase {
                 .is_some_and(|snapshot| snapshot.is_test)
     }
 
-    /// The environment of the purchase: the sandbox for a test purchase on any platform, else that of the platform. What
-    /// the store's test environment knows stays a test when the platform becomes one for money.
+    /// Returns the environment of the purchase: the sandbox for a test purchase on any platform, else that of the
+    /// platform. A purchase that the store's test environment knows remains a test purchase when the platform switches
+    /// to production.
     pub fn environment(&self, platform: Environment) -> Environment {
         let is_test = self.is_test() || self.known_in() == Some(Environment::Sandbox);
         if is_test {
@@ -235,12 +240,13 @@ impl Purchase {
         }
     }
 
-    /// The environment of the store that knows it: it is queried there again. `None` before the first answer.
+    /// Returns the environment of the store that knows the purchase, where it is queried again. `None` before the first
+    /// answer.
     pub fn known_in(&self) -> Option<Environment> {
         self.snapshot.as_ref().map(|snapshot| snapshot.environment)
     }
 
-    /// When it began: by the store, else by the reports; `None` if neither tells.
+    /// Returns when the purchase began, according to the store, else to the reports; `None` if neither shows it.
     pub fn not_before(&self) -> Option<Timestamp> {
         let shown = self
             .snapshot
@@ -249,8 +255,9 @@ impl Purchase {
         shown.or_else(|| self.began_at())
     }
 
-    /// The number of terms that were paid or granted, the first one included; a trial is part of the first. `None` for
-    /// a one-time purchase, when the length of a term is not known, and by reports alone without the beginning.
+    /// Returns the number of terms that were paid or granted, including the first, of which a trial is part. `None` for
+    /// a one-time purchase, if the length of a term is not known, and if there are only reports and none of the
+    /// beginning.
     pub fn billing_cycles(&self) -> Option<u64> {
         if self.is_one_time() {
             return None;
@@ -291,15 +298,15 @@ impl Purchase {
         }
     }
 
-    /// Whether it is in a trial; `None` if no trial was shown, and neither the beginning nor a payment was seen. The
-    /// grace period of a first payment that failed is not part of the trial, although nothing was paid yet.
+    /// Whether the purchase is in a trial; `None` if no trial was shown and neither the beginning nor a payment was
+    /// seen. The grace period of a failed first payment is not part of the trial, although nothing has been paid.
     pub fn is_in_trial_period(&self) -> Option<bool> {
         if self.is_one_time() || self.stage.in_grace {
             Some(false)
         } else if self.stage.in_trial {
             Some(self.stage.runs())
         } else {
-            // What reports alone announce depends on the windows in which they came.
+            // What reports announce without an answer depends on the windows in which they arrived.
             let is_paid = self.snapshot.is_some()
                 && self
                     .announced
@@ -311,8 +318,8 @@ impl Purchase {
         }
     }
 
-    /// When auto-renewal was switched off, if it is off now or the subscription ended; for a one-time purchase, when it
-    /// was taken back.
+    /// Returns when auto-renewal was switched off, if it is off now or the subscription ended; for a one-time purchase,
+    /// when it was revoked.
     pub fn canceled_at(&self) -> Option<Timestamp> {
         if self.is_one_time() {
             return self.revoked_at();
@@ -340,7 +347,7 @@ impl Purchase {
             .or_else(|| seen.into_iter().flatten().min())
     }
 
-    /// When the payment failed, if it was not repaired since; also set after the grace period ended unpaid.
+    /// Returns when the payment failed, if it has not recovered since; also after the grace period ended unpaid.
     pub fn payment_issues_began_at(&self) -> Option<Timestamp> {
         if self.answered_at().is_none() {
             return self.first_after(self.newest(&PAID), &[NotificationKind::GraceBegan]);
@@ -369,7 +376,7 @@ impl Purchase {
             .or(seen)
     }
 
-    /// The date of the end, while the store shows the reason as pending, so that it is queried again.
+    /// Returns the date of the end while the store shows its reason as pending, so that the store is queried again.
     pub(crate) fn awaits_reason(&self) -> Option<Timestamp> {
         let is_known = self.gone_at.or(self.gone_again_at).is_some();
         let snapshot = self.snapshot.as_ref().filter(|_| !is_known)?;
@@ -378,7 +385,7 @@ impl Purchase {
             .filter(|_| snapshot.end_reason == Some(EndReason::Pending))
     }
 
-    /// Whether its beginning was reported, and the store showed the purchase at least once.
+    /// Whether the beginning was reported, and the store showed the purchase at least once.
     pub(crate) fn is_beginning_known(&self) -> bool {
         self.snapshot.is_some()
             && NotificationKind::BEGINNINGS
@@ -386,14 +393,14 @@ impl Purchase {
                 .any(|kind| self.was_reported(*kind))
     }
 
-    /// The end of term `number`, if only reports since the last answer show that it began.
+    /// Returns the end of term `number`, if only reports since the last answer show that the term began.
     fn unverified_end(&self, number: u64) -> Option<Timestamp> {
         let shown = self.verified.as_ref()?.shown_terms?;
         let end = self.rules().calendar_end(self, number);
         end.filter(|_| number > shown)
     }
 
-    /// Whether auto-renewal is on, by the reports alone.
+    /// Whether auto-renewal is on, according to the reports alone.
     fn reported_auto_renewal(&self) -> Option<bool> {
         let on = self.newest(&RENEWS);
         if self.newest(&SWITCHED_OFF) > on {

@@ -1,6 +1,6 @@
 //! What is known of one purchase: the reports of its notifications, the store's last snapshot, and what was announced.
 //!
-//! `decide` brings the three together. Nothing is guessed: a value that is not known is `None`.
+//! `decide` combines these three. Nothing is guessed: a value that is not known is `None`.
 
 mod announced;
 mod details;
@@ -36,14 +36,14 @@ use std::time::Duration;
 /// What is known of one purchase. The default value is a purchase of which nothing is known.
 ///
 /// The same set of reports gives the same value, in any order and over any number of settlings. Its size is bounded. It
-/// holds no customer identifier, since Temporal's histories contain it.
+/// contains no customer identifier, since Temporal's histories store it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Purchase {
     reports: BTreeMap<NotificationKind, ReportTimes>,
     original_receipt_id: Option<NewestText>,
     is_test: bool,
-    /// Whether another purchase took its place. Once true, it stays true.
+    /// Whether another purchase replaced this one. Once true, it stays true.
     is_replaced: bool,
     /// The last snapshot of the store.
     pub(crate) snapshot: Option<Snapshot>,
@@ -55,22 +55,22 @@ pub struct Purchase {
     /// The plan before the last change of plan.
     left_plan: Option<PreviousPlan>,
     pub(crate) stage: Stage,
-    /// The stage and the announcements as of the store's last answer. Without a new answer, later reports are walked
-    /// from there.
+    /// The stage and the announcements as of the store's last answer. Until the next answer, later reports are walked
+    /// from this stage.
     pub(crate) verified: Option<Verified>,
     pub(crate) announced: Announced,
-    /// The time of the first query in which the store did not accept the purchase; `None` when it was accepted since.
+    /// When a query first showed that the store does not accept the purchase; `None` once it is accepted.
     pub(crate) parked_since: Option<Timestamp>,
     /// Whether the store never knew the purchase, and the platform's setting believes such purchases.
     pub(crate) is_believed: bool,
     /// The notification, or the incomplete change, that the last answer contradicts.
     pub(crate) behind: Option<Behind>,
-    /// When it ended, by a notification that waits for the store.
+    /// When the purchase ended, according to a notification that waits for the store.
     reported_end_at: Option<Timestamp>,
-    /// When the store first showed that another purchase took its place, while that purchase is unknown.
+    /// When the store first showed that another, still unknown purchase replaced this one.
     successor_missing_since: Option<Timestamp>,
-    /// The rules of its store, by the store's name. A store that this version does not know is read like the first one,
-    /// and not settled.
+    /// The rules of the purchase's store, stored as the store's name. If this version does not know the store, the
+    /// rules of the first store are used and the purchase is not settled.
     #[serde(
         rename = "store",
         deserialize_with = "StorePolicy::of_record",
@@ -85,13 +85,13 @@ pub struct Purchase {
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
 pub(crate) struct Behind {
-    /// When it happened, by the store's clock; for an incomplete change, when it was first seen.
+    /// When the notification's fact occurred, by the store's clock; for an incomplete change, when it was first seen.
     pub since: Timestamp,
-    /// Whether an answer two hours later still contradicted it: then the answer is believed.
+    /// Whether an answer two hours later still contradicted the notification, so that the answer is believed.
     pub is_decided: bool,
 }
 
-/// Which parts of a stage only notifications show, and the store's answer does not show yet.
+/// The parts of a stage that only notifications show, and that the store's answer does not show yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Unconfirmed {
     pub switch: bool,
@@ -125,42 +125,42 @@ pub(crate) struct Verified {
 #[serde(default)]
 pub(crate) struct Seen {
     pub trial_ends_at: Option<Timestamp>,
-    /// The present row of equal terms.
+    /// The current row of equal terms.
     #[serde(alias = "changed")]
     pub terms: Option<Terms>,
-    /// The last shown end of a period that ran and whose payment was in order.
+    /// The last shown end of a period in which the purchase ran and its payment was in order.
     pub period_ends_at: Option<Timestamp>,
     /// The time of the last answer that showed auto-renewal as on.
     pub renewing_at: Option<Timestamp>,
-    /// The time of the first answer after that which showed it as off.
+    /// The time of the first answer after `renewing_at` that showed auto-renewal as off.
     pub off_at: Option<Timestamp>,
     /// The time of the last answer that showed no failed payment.
     pub paid_at: Option<Timestamp>,
-    /// The time of the first answer after that which showed a grace period.
+    /// The time of the first answer after `paid_at` that showed a grace period.
     pub grace_at: Option<Timestamp>,
-    /// The last shown end of a grace period; `None` once the payment is repaired.
+    /// The last shown end of a grace period; `None` once the payment has recovered.
     pub grace_ends_at: Option<Timestamp>,
     /// The date of the change of plan that was last shown as scheduled.
     pub change_at: Option<Timestamp>,
-    /// The time of the first snapshot that showed an incomplete change, while all later ones show it too.
+    /// The time of the first snapshot that showed an incomplete change, as long as all later ones show it too.
     pub incomplete_since: Option<Timestamp>,
 }
 
-/// Kinds of the cancellation of a one-time purchase.
+/// Kinds which report the cancellation of a one-time purchase.
 const TAKEN_BACK: [NotificationKind; 2] = [
     NotificationKind::ConsumableCancelled,
     NotificationKind::EntitlementCancelled,
 ];
-/// An `OutOfGrace` reported in the last ten minutes before the shown end of the grace period, or later, reports that end
-/// and not a recovery. The margin is for the store's clocks: it reports the end on that date.
+/// How long before the shown end of the grace period an `OutOfGrace` may be reported and still report that end instead
+/// of a recovery. The margin allows for the store's clocks: it reports the end on that date.
 const GRACE_END_MARGIN: Duration = MINUTE.saturating_mul(10);
-/// After the end of a subscription: an `OutOfGrace` reported in the last two hours before the shown end of the
-/// subscription, or later, reported that end and not a recovery. The margin is wider than [`GRACE_END_MARGIN`], since
-/// the subscription may end by this much before or after its grace period.
+/// After the end of a subscription, how long before its shown end an `OutOfGrace` may have been reported and still have
+/// reported that end instead of a recovery. Wider than [`GRACE_END_MARGIN`], since the subscription may end this long
+/// before or after its grace period.
 pub(crate) const UNPAID_END_MARGIN: Duration = LAG;
-/// How long after its date a change of plan is remembered, once the store does not show it as scheduled any more.
+/// How long after its date a change of plan is stored once the store no longer shows it as scheduled.
 const CHANGE_REMEMBERED_FOR: Duration = DAY.saturating_mul(7);
-/// Kinds by which auto-renewal is off; the last one also where nothing else said so.
+/// Kinds which report that auto-renewal is off. `ScheduledToEnd` counts even if no other kind was reported.
 const SWITCHED_OFF: [NotificationKind; 3] = [
     NotificationKind::AutoRenewalOff,
     NotificationKind::SubscriptionCancelled,
@@ -168,7 +168,7 @@ const SWITCHED_OFF: [NotificationKind; 3] = [
 ];
 
 impl Purchase {
-    /// This purchase, under the policy of a store.
+    /// Returns a copy of this purchase under the policy of a store.
     pub(crate) fn of_store(&self, policy: StorePolicy) -> Self {
         Self {
             policy,
@@ -176,7 +176,7 @@ impl Purchase {
         }
     }
 
-    /// How its store's answers are read.
+    /// Returns the rules by which the store's answers are interpreted.
     pub(crate) fn rules(&self) -> &'static dyn AnswerRules {
         self.policy.answers.rules()
     }
@@ -197,11 +197,11 @@ impl Purchase {
         }
     }
 
-    /// Stores a snapshot, and updates what snapshots showed over time.
+    /// Stores a snapshot, and updates the facts that snapshots showed over time.
     pub(crate) fn apply_snapshot(&mut self, snapshot: &Snapshot) {
         let rules = self.rules();
         let has_new_terms = rules.change_terms(self, snapshot);
-        // A scheduled change whose payment fails takes effect only when that payment is repaired.
+        // A scheduled change whose payment fails takes effect only when that payment recovers.
         let was_scheduled = self
             .snapshot
             .as_ref()
@@ -235,34 +235,35 @@ impl Purchase {
         self.gone_again_at = None;
     }
 
-    /// Records the answer that the purchase is no longer valid. A purchase that was over before keeps its end.
+    /// Records the answer that the purchase is no longer valid. A purchase that was already over keeps its end.
     pub(crate) fn invalidate(&mut self, now: Timestamp) {
         let was_over = matches!(self.stage.life, Life::Expired | Life::Replaced);
         self.gone_at = self.gone_at.or(Some(now).filter(|_| !was_over));
         self.gone_again_at = Some(now);
     }
 
-    /// Records the answer that the purchase is no longer valid, while a newer notification reports that it runs.
+    /// Records the answer that the purchase is no longer valid although a newer notification reports that it runs.
     pub(crate) const fn invalidate_unconfirmed(&mut self, now: Timestamp) {
         self.gone_again_at = Some(now);
     }
 
-    /// Sets when it ended, by a notification that waits until the store shows that end; `None` if none waits.
+    /// Sets when the purchase ended according to a notification that waits until the store shows that end; `None` if
+    /// none waits.
     pub(crate) const fn set_reported_end(&mut self, at: Option<Timestamp>) {
         self.reported_end_at = at;
     }
 
-    /// Sets the time of the first snapshot that showed an incomplete change; `None` if the last one shows none.
+    /// Sets the time of the first snapshot that showed an incomplete change; `None` if the last snapshot shows none.
     pub(crate) fn set_incomplete_since(&mut self, at: Option<Timestamp>) {
         self.seen.incomplete_since = at;
     }
 
-    /// The time of the first snapshot that showed an incomplete change, while all later ones show it too.
+    /// Returns the time of the first snapshot that showed an incomplete change, as long as all later ones show it too.
     pub(crate) const fn incomplete_since(&self) -> Option<Timestamp> {
         self.seen.incomplete_since
     }
 
-    /// Whether an `OutOfGrace` of this time reports the end of the grace period and not a recovery, by
+    /// Whether an `OutOfGrace` of this time reports the end of the grace period instead of a recovery, by
     /// [`GRACE_END_MARGIN`].
     pub(crate) fn is_end_of_grace(&self, time: Timestamp) -> bool {
         self.seen
@@ -270,28 +271,28 @@ impl Purchase {
             .is_some_and(|end| end.since(time) <= GRACE_END_MARGIN)
     }
 
-    /// The last shown end of a grace period; `None` once the payment is repaired.
+    /// Returns the last shown end of a grace period; `None` once the payment has recovered.
     pub(crate) const fn last_grace_end(&self) -> Option<Timestamp> {
         self.seen.grace_ends_at
     }
 
-    /// The date of the change of plan that was last shown as scheduled.
+    /// Returns the date of the change of plan that was last shown as scheduled.
     pub(crate) const fn change_at(&self) -> Option<Timestamp> {
         self.seen.change_at
     }
 
-    /// Records that another purchase took its place.
+    /// Records that another purchase replaced this one.
     pub(crate) const fn replace(&mut self) {
         self.is_replaced = true;
     }
 
-    /// Records that its beginning was announced as a change of plan, so that a later notification of that change
+    /// Records that the beginning was announced as a change of plan, so that a later notification of that change
     /// announces nothing.
     pub(crate) fn cover_change(&mut self, at: Timestamp) {
         self.cover_beginning(TransitionKind::PlanChanged, at);
     }
 
-    /// Records that a transition of its beginning was announced.
+    /// Records that a transition of the beginning was announced.
     pub(crate) fn cover_beginning(&mut self, transition: TransitionKind, at: Timestamp) {
         self.announced.cover(transition, at);
         if let Some(verified) = &mut self.verified {
@@ -299,12 +300,12 @@ impl Purchase {
         }
     }
 
-    /// Whether another purchase took its place, even if the store still shows this one as running.
+    /// Whether another purchase replaced this one, even if the store still shows this one as running.
     pub(crate) const fn is_replaced(&self) -> bool {
         self.is_replaced
     }
 
-    /// Sets the stage after an answer of the store. The unconfirmed parts do not count as shown by that answer.
+    /// Sets the stage after an answer of the store. The unconfirmed parts do not count as shown by the answer.
     pub(crate) fn set_stage(&mut self, answer: AnsweredStage) {
         let AnsweredStage {
             at,
@@ -345,8 +346,8 @@ impl Purchase {
         self.rules().raise_terms(self, at);
     }
 
-    /// Corrects when auto-renewal was last shown as on, and the payment as in order: a snapshot that was taken after
-    /// the switch or the failed payment can have lagged. The time is moved before the report of it, which came later.
+    /// Corrects the times at which auto-renewal was last shown as on and the payment as in order: a snapshot taken
+    /// after the switch or the failed payment may have lagged. Such a time is moved to just before the report.
     fn correct_stale_times(&mut self, stage: &Stage) {
         let was_renewing = self.stage.runs() && !self.stage.is_off;
         if was_renewing && (stage.is_off || !stage.runs()) {
@@ -358,7 +359,8 @@ impl Purchase {
         }
     }
 
-    /// The time of an answer; moved just before the newest report of these kinds if the answer may not show that one yet.
+    /// Returns the time of an answer. If the answer may not show the newest report of these kinds yet, the time is
+    /// moved to just before that report.
     fn before_newest(
         &self,
         seen_at: Option<Timestamp>,
@@ -371,7 +373,7 @@ impl Purchase {
         })
     }
 
-    /// The time of the store's last answer.
+    /// Returns the time of the store's last answer.
     pub(crate) fn answered_at(&self) -> Option<Timestamp> {
         let shown_at = self.snapshot.as_ref().map(|snapshot| snapshot.at);
         self.gone_at.max(self.gone_again_at).max(shown_at)
@@ -393,7 +395,7 @@ impl Purchase {
             .is_some_and(|reports| reports.times().any(|known| known == time))
     }
 
-    /// The newest report that announced something.
+    /// Returns the time of the newest report that announced a transition.
     pub(crate) fn last_announced_report(&self) -> Option<Timestamp> {
         let is_report = |at: &Timestamp| {
             self.reports
@@ -408,7 +410,7 @@ impl Purchase {
             .max()
     }
 
-    /// All stored reports later than `since`, in the order of the store's clock.
+    /// Returns all stored reports later than `since`, in the order of the store's clock.
     pub(crate) fn reports_after(&self, since: Option<Moment>) -> Vec<Moment> {
         let reports = self.reports.iter();
         let all = reports.flat_map(|(kind, reports)| {
@@ -424,13 +426,13 @@ impl Purchase {
         reports
     }
 
-    /// The end of its trial; `None` if neither a snapshot nor a conversion showed a trial.
+    /// Returns the end of the trial; `None` if neither a snapshot nor a conversion showed a trial.
     pub(crate) fn trial_end(&self) -> Option<Timestamp> {
         let converted = || self.reports.get(&NotificationKind::TrialConverted)?.first();
         self.seen.trial_ends_at.or_else(converted)
     }
 
-    /// The end of its trial, if a snapshot showed one.
+    /// Returns the end of the trial, if a snapshot showed one.
     pub(crate) const fn shown_trial_end(&self) -> Option<Timestamp> {
         self.seen.trial_ends_at
     }
@@ -440,18 +442,18 @@ impl Purchase {
         self.seen.trial_ends_at.is_some()
     }
 
-    /// When the present period ends, by the store.
+    /// Returns when the current period ends, according to the store.
     pub(crate) fn period_end(&self) -> Option<Timestamp> {
         let snapshot = self.snapshot.as_ref()?;
         snapshot.ends_at.or(snapshot.renews_at)
     }
 
-    /// The last shown end of a period that ran and whose payment was in order.
+    /// Returns the last shown end of a period in which the purchase ran and its payment was in order.
     pub(crate) const fn last_period_end(&self) -> Option<Timestamp> {
         self.seen.period_ends_at
     }
 
-    /// The end of the running grace period, by the store; `None` when no grace period runs.
+    /// Returns the end of the running grace period according to the store; `None` if no grace period runs.
     pub(crate) fn grace_end(&self) -> Option<Timestamp> {
         self.rules().grace_end(self)
     }
@@ -461,7 +463,8 @@ impl Purchase {
         self.rules().has_grace_without_end(self)
     }
 
-    /// Whether it is a consumable or an entitlement. A purchase never changes between these and a subscription.
+    /// Whether the purchase is a consumable or an entitlement. A purchase never changes between these and a
+    /// subscription.
     pub(crate) fn is_one_time(&self) -> bool {
         match self.snapshot.as_ref().map(|snapshot| snapshot.product) {
             Some(Product::Subscription) => false,
@@ -473,12 +476,12 @@ impl Purchase {
         }
     }
 
-    /// Whether a one-time purchase was cancelled after it was last bought, by the reports.
+    /// Whether a one-time purchase was cancelled after it was last bought, according to the reports.
     pub(crate) fn is_taken_back(&self) -> bool {
         self.newest(&TAKEN_BACK) > self.newest(&NotificationKind::BOUGHT)
     }
 
-    /// When it began, by the reports.
+    /// Returns when the purchase began, according to the reports.
     pub(crate) fn began_at(&self) -> Option<Timestamp> {
         let beginning: &[NotificationKind] = if self.is_one_time() {
             &NotificationKind::BOUGHT
@@ -491,7 +494,7 @@ impl Purchase {
             .min()
     }
 
-    /// The newest report of these kinds.
+    /// Returns the newest report of these kinds.
     pub(crate) fn newest(&self, kinds: &[NotificationKind]) -> Option<Moment> {
         kinds
             .iter()
@@ -499,7 +502,7 @@ impl Purchase {
             .max()
     }
 
-    /// The earliest time of a report of these kinds after `since`.
+    /// Returns the earliest time of a report of these kinds after `since`.
     fn first_after(&self, since: Option<Moment>, kinds: &[NotificationKind]) -> Option<Timestamp> {
         let reports = kinds
             .iter()

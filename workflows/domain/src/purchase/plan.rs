@@ -1,4 +1,4 @@
-//! Changes of plan: the plan before the last change, and the plan that is scheduled.
+//! Changes of plan: the plan before the last change, and the scheduled plan.
 
 use super::{Purchase, Stage};
 use crate::catalogue::ProductRef;
@@ -25,8 +25,8 @@ impl PreviousPlan {
 }
 
 impl Purchase {
-    /// Records the plan before a change of plan, if `stage` has another SKU than the purchase `before`. The change
-    /// happened at its scheduled date, else at the renewal, else at `at`; a date later than `at` is not used.
+    /// Records the plan before a change of plan if the SKU of `stage` differs from that of `before`. The change took
+    /// effect on its scheduled date, else at the renewal, else at `at`; dates later than `at` are ignored.
     pub(crate) fn record_plan_change(&mut self, before: &Self, stage: &Stage, at: Timestamp) {
         let Some((left, next)) = before.stage.sku.as_ref().zip(stage.sku.as_ref()) else {
             return;
@@ -48,14 +48,14 @@ impl Purchase {
         });
     }
 
-    /// The last change of plan: the SKU of the term before it, and when the change was noticed.
+    /// Returns the SKU of the term before the last change of plan, and when the change was noticed.
     pub(crate) fn last_plan_change(&self) -> Option<(&String, Timestamp)> {
         let left = self.left_plan.as_ref()?;
         Some((left.term_sku.as_ref()?, left.noticed_at))
     }
 
-    /// The SKU before the last change of plan of this purchase; `None` if no change was seen, or the change kept this
-    /// SKU.
+    /// Returns the SKU before the last change of plan of this purchase; `None` if no change was seen, or the change
+    /// kept the SKU.
     pub fn previous_sku(&self, by: ProductRef) -> Option<&str> {
         self.left_plan
             .as_ref()?
@@ -63,8 +63,8 @@ impl Purchase {
             .filter(|left| Some(*left) != self.sku(by))
     }
 
-    /// When the present plan began: at the last change of plan that was seen, else with the purchase. The listed price
-    /// of that time applies, since the store never changes the price of a running plan.
+    /// Returns when the current plan began: at the last known change of plan, else with the purchase. The price listed
+    /// at that time applies, since the store never changes the price of a running plan.
     pub fn plan_began_at(&self) -> Option<Timestamp> {
         self.left_plan
             .as_ref()
@@ -72,12 +72,12 @@ impl Purchase {
             .or_else(|| self.not_before())
     }
 
-    /// The SKU that a scheduled change of plan leads to; `None` also while only a notification reported the change.
+    /// Returns the SKU of a scheduled change of plan; `None` also while only a notification has reported the change.
     pub fn pending_sku(&self) -> Option<&str> {
         self.stage.pending.as_deref().filter(|sku| !sku.is_empty())
     }
 
-    /// When a scheduled change of plan takes effect.
+    /// Returns when a scheduled change of plan takes effect.
     pub fn pending_at(&self) -> Option<Timestamp> {
         self.pending_sku()?;
         self.snapshot.as_ref()?.deferred_at

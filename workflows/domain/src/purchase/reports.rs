@@ -1,7 +1,7 @@
-//! What is stored of the notifications of a purchase.
+//! The stored data of a purchase's notifications.
 //!
-//! Adding reports is commutative, associative and idempotent, so that neither the order of notifications nor their
-//! split into settlings matters. What a report means for a purchase is in `decide`.
+//! Adding reports is commutative, associative and idempotent, so neither the order of notifications nor their
+//! distribution over settlings matters. What a report means for a purchase is decided in `decide`.
 
 use crate::notification::{Notification, NotificationKind};
 use crate::time::Timestamp;
@@ -27,10 +27,10 @@ pub struct ReportTimes {
 }
 
 impl ReportTimes {
-    /// Adds one time. A time that is stored already changes nothing.
+    /// Adds one time. A time that is already stored changes nothing.
     ///
-    /// A time older than all stored ones is counted as a new report if the set is full. Whether it was counted before
-    /// cannot be known any more; the inbox does not pass on duplicate notifications.
+    /// If the set is full, a time older than all stored ones is counted as a new report. It cannot be determined
+    /// whether it was counted before, but the inbox does not pass on duplicate notifications.
     pub fn add(&mut self, time: Timestamp) {
         self.first = Some(self.first.map_or(time, |first| first.min(time)));
         if self.newest.insert(time) && self.newest.len() > MAX_TIMES {
@@ -68,7 +68,7 @@ pub struct NewestText {
 }
 
 impl NewestText {
-    /// Replaces the known text by that of a notification, if there is one and the notification is newer.
+    /// Replaces the known text by that of a notification, if the notification has one and is newer.
     pub fn update(known: &mut Option<Self>, notification: &Notification, value: Option<&String>) {
         let Some(value) = value else { return };
         let candidate = Self {

@@ -1,4 +1,4 @@
-//! The states of a purchase, and the stage that is stored of it.
+//! The states of a purchase, and the stage that is stored for it.
 
 use crate::names::names;
 use schemars::JsonSchema;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "snake_case")]
 pub enum State {
     Unknown,
-    /// A trial runs, and the first payment follows it.
+    /// A trial runs; the first payment will follow.
     Trial,
     /// A trial runs, and auto-renewal is off.
     TrialOff,
@@ -16,17 +16,17 @@ pub enum State {
     Active,
     /// Running, with auto-renewal off.
     Off,
-    /// A payment failed, and the subscription runs on in a grace period.
+    /// A payment failed, and the subscription continues in a grace period.
     Grace,
     Expired,
-    /// A one-time purchase was taken back (refunded or cancelled).
+    /// A one-time purchase was revoked (refunded or cancelled).
     Revoked,
-    /// A change of plan put another purchase in its place. Final.
+    /// Another purchase replaced it in a change of plan. Final.
     Replaced,
 }
 
 impl State {
-    /// Whether the customer has access, as in a grace period. This depends on the state alone, never on the clock.
+    /// Whether the customer has access, which includes a grace period. Depends on the state alone, never on the clock.
     /// `None` if nothing is known.
     pub const fn is_active(self) -> Option<bool> {
         match self {
@@ -56,8 +56,8 @@ pub enum Life {
     #[default]
     Unknown,
     Running,
-    /// It ended by a cancellation that the store has not confirmed. A later report that auto-renewal was switched on
-    /// shows that it still runs.
+    /// Ended by a cancellation that the store has not confirmed. A later report that auto-renewal was switched on shows
+    /// that the purchase still runs.
     Cut,
     Expired,
     Revoked,
@@ -69,10 +69,11 @@ pub enum Life {
 #[serde(default)]
 pub struct Stage {
     pub life: Life,
-    /// Whether a trial is all that it had so far: nothing was paid.
+    /// Whether the purchase has had only a trial and no payment so far.
     pub in_trial: bool,
-    /// Whether a payment failed and a grace period runs. It begins by a report or by the store's grace date, and ends
-    /// by a payment, or after that date if the store does not show more (`stores`; by reports: `decide/walk.rs`).
+    /// Whether a payment failed and a grace period runs. The period begins with a report or with the store's grace
+    /// date. It ends with a payment, or after that date unless the store shows more (`stores`; for reports:
+    /// `decide/walk.rs`).
     pub in_grace: bool,
     pub is_off: bool,
     /// The number of paid terms that have begun, 0 in a trial; `None` if terms cannot be counted.
@@ -107,7 +108,7 @@ impl Stage {
         matches!(self.life, Life::Running)
     }
 
-    /// Whether it ended, for whatever reason.
+    /// Whether the purchase ended, for whatever reason.
     pub const fn is_over(&self) -> bool {
         !matches!(self.life, Life::Unknown | Life::Running)
     }

@@ -1,5 +1,5 @@
-//! The successor: the purchase that took the place of this one in an immediate change of plan, if no notification names
-//! it.
+//! The successor: the purchase that replaced this one in an immediate change of plan. This module finds it if no
+//! notification names it.
 //!
 //! The store shows the reason of the end on the old purchase, but no reference between the two purchases
 //! (<https://developer.amazon.com/docs/in-app-purchasing/iap-rvs-for-android-apps.html>); only the notification links
@@ -17,13 +17,13 @@ use std::time::Duration;
 const MAX_GAP: Duration = MINUTE.saturating_mul(10);
 
 impl Purchase {
-    /// When the store first showed that another purchase took its place, while that purchase is unknown.
+    /// Returns when the store first showed that another, still unknown purchase replaced this one.
     pub const fn successor_missing_since(&self) -> Option<Timestamp> {
         self.successor_missing_since
     }
 
-    /// Records after a settling whether its successor is unknown. A purchase that was replaced before it was imported is
-    /// not recorded.
+    /// Records after a settling whether the successor is unknown. Nothing is recorded for a purchase that was replaced
+    /// before it was imported.
     pub(crate) fn record_missing_successor(&mut self, before: &Self, now: Timestamp) {
         let reason = self
             .snapshot
@@ -59,7 +59,7 @@ impl Purchase {
             && beginning.distance(end) <= MAX_GAP
     }
 
-    /// Whether it runs, and neither its purchase nor the change of plan that led to it was announced.
+    /// Whether the purchase runs, and neither its beginning nor the change of plan that led to it was announced.
     pub fn is_beginning_unannounced(&self) -> bool {
         let is_announced = self
             .announced

@@ -1,7 +1,8 @@
-//! How a store's answers are read: which terms their dates count, which stage they show, and which reports are believed
-//! beside them.
+//! How a store's answers are interpreted: which terms their dates count, which stage they show, and which reports are
+//! believed beside them.
 //!
-//! By default the dates are exact, and nothing is computed. What computes is in the folder of the store that needs it.
+//! By default, the dates are exact and nothing is computed. Computations are in the folder of the store that needs
+//! them.
 
 use super::dates;
 use crate::decide::{Assessment, Evidence, Walk};
@@ -12,12 +13,12 @@ use crate::verification::Snapshot;
 use std::fmt::Debug;
 use std::time::Duration;
 
-/// How a store's answers are read.
+/// How a store's answers are interpreted.
 #[derive(Debug, Clone, Copy)]
 pub struct Answers(pub(super) &'static dyn AnswerRules);
 
 impl Answers {
-    /// By their dates, which are exact: paid time beyond the last paid end is a payment, and no end is inferred.
+    /// Exact dates: paid time beyond the last paid end is a payment, and no end is inferred.
     pub const BY_DATES: Self = Self(&ByDates);
 
     pub(crate) const fn rules(self) -> &'static dyn AnswerRules {
@@ -37,33 +38,33 @@ pub(crate) enum Occurrence {
     Later,
 }
 
-/// The rules by which answers are read.
+/// The rules by which answers are interpreted.
 pub(crate) trait AnswerRules: Debug + Sync {
     /// Maximum time by which an answer lags behind the store's own notifications.
     fn lag(&self) -> Duration {
         Duration::ZERO
     }
 
-    /// Takes up the terms of a snapshot that is not applied yet. Returns whether the length of a term changed.
+    /// Adopts the terms of a snapshot before it is applied. Returns whether the length of a term changed.
     fn change_terms(&self, _purchase: &mut Purchase, _snapshot: &Snapshot) -> bool {
         false
     }
 
-    /// The end of a trial that a snapshot, which is not applied yet, does not show.
+    /// Returns the end of a trial that a snapshot does not show. The snapshot is not applied yet.
     fn unshown_trial_end(&self, _purchase: &Purchase, _snapshot: &Snapshot) -> Option<Timestamp> {
         None
     }
 
-    /// Counts the terms by the snapshot that was applied.
+    /// Counts the terms according to the snapshot that was applied.
     fn count_terms(&self, _purchase: &mut Purchase, _occurrence: Occurrence) {}
 
-    /// Begins a new row of terms with a payment that was made after the end.
+    /// Begins a new row of terms at a payment that was made after the end.
     fn begin_terms(&self, _purchase: &mut Purchase, _time: Timestamp, _snapshot: &Snapshot) {}
 
-    /// Raises the number of the running term after the stage was set by an answer of this time.
+    /// Raises the number of the current term after an answer taken at this time has set the stage.
     fn raise_terms(&self, _purchase: &mut Purchase, _at: Timestamp) {}
 
-    /// When the term with this number ends, counted from the beginning.
+    /// Returns when the term with this number ends, counted from the beginning of the purchase.
     fn counted_end(&self, _purchase: &Purchase, _number: u64) -> Option<Timestamp> {
         None
     }
@@ -73,22 +74,23 @@ pub(crate) trait AnswerRules: Debug + Sync {
         None
     }
 
-    /// The number of the term that runs at this time.
+    /// Returns the number of the term that contains this time.
     fn begun_term(&self, _purchase: &Purchase, _time: Timestamp) -> Option<u64> {
         None
     }
 
-    /// The number of the term whose payment was reported at this time.
+    /// Returns the number of the term whose payment was reported at this time.
     fn paid_term(&self, _purchase: &Purchase, _time: Timestamp) -> Option<u64> {
         None
     }
 
-    /// The number of terms that were paid or granted. Dates do not show how many there were before the first answer.
+    /// Returns the number of terms that were paid or granted. `None` if the dates do not show how many there were
+    /// before the first answer.
     fn billing_cycles(&self, _stage: &Stage, _snapshot: &Snapshot) -> Option<u64> {
         None
     }
 
-    /// The end of the running grace period; `None` when none runs.
+    /// Returns the end of the running grace period; `None` if none runs.
     fn grace_end(&self, purchase: &Purchase) -> Option<Timestamp> {
         purchase.snapshot.as_ref()?.grace_ends_at
     }
@@ -98,39 +100,41 @@ pub(crate) trait AnswerRules: Debug + Sync {
         false
     }
 
-    /// When a subscription that is over was taken back. A date of an end does not tell it from any other end.
+    /// Returns when a subscription that is over was revoked. By default `None`, because an end date does not
+    /// distinguish a revocation from any other end.
     fn revoked_at(&self, _purchase: &Purchase) -> Option<Timestamp> {
         None
     }
 
-    /// Whether it is unknowable if a purchase that is over was a trial.
+    /// Whether it cannot be determined if a purchase that is over was a trial.
     fn may_have_been_trial(&self, _purchase: &Purchase) -> bool {
         false
     }
 
-    /// The stage by a snapshot. `before` is the purchase before this settling; `after` includes its reports and this
-    /// snapshot.
+    /// Returns the stage according to a snapshot. `before` is the purchase before this settling; `after` includes its
+    /// reports and this snapshot.
     fn shown(&self, before: &Purchase, after: &Purchase, snapshot: &Snapshot) -> Stage {
         dates::shown(before, after, snapshot)
     }
 
-    /// Whether a report can be of a kind and age that [`AnswerRules::must_wait`] holds back. `at` is the time of the answer.
+    /// Whether [`AnswerRules::must_wait`] can hold back a report of this kind and age. `at` is the time of the answer.
     fn may_wait(&self, _before: &Purchase, _report: Moment, _at: Timestamp) -> bool {
         false
     }
 
-    /// Whether a report must wait for a later answer, because `stage`, the stage by the answer and all other reports,
-    /// contradicts it.
+    /// Whether a report must wait for a later answer, because `stage`, the stage according to the answer and all other
+    /// reports, contradicts it.
     fn must_wait(&self, _evidence: &Evidence<'_>, _stage: &Stage, _report: Moment) -> bool {
         false
     }
 
-    /// The stage by an answer, which is `shown`, and by the reports that it may not show yet.
+    /// Returns the stage according to an answer, which shows `shown`, and the reports that it may not show yet.
     fn assess(&self, _evidence: &Evidence<'_>, shown: Stage) -> Assessment {
         Assessment::exact(shown)
     }
 
-    /// Whether a reported payment is among the announced ones. The answer decides; without one a report does.
+    /// Whether a reported payment is among the announced ones. By default, the answer decides; without an answer, the
+    /// report is a new payment.
     fn is_payment_counted(
         &self,
         walk: &Walk<'_>,
@@ -141,7 +145,8 @@ pub(crate) trait AnswerRules: Debug + Sync {
         shown.is_some_and(|truth| truth.terms <= walk.stage.terms)
     }
 
-    /// Announces the conversion of a trial that no answer showed. Returns false if it is a payment like any other.
+    /// Announces the conversion of a trial that no answer showed. Returns false if the conversion is a payment like any
+    /// other.
     fn convert_unseen_trial(
         &self,
         _walk: &mut Walk<'_>,

@@ -1,11 +1,13 @@
-//! The stage of a purchase by exact dates. Nothing is computed from the length of a term, from the time between two
-//! reports, or from the distance of an end: a tester's terms last minutes, and a month's end may drift.
+//! The stage of a purchase according to exact dates. Nothing is computed from the length of a term, from the time
+//! between two reports, or from the distance of an end: a tester's terms last minutes, and the end of a month may
+//! drift.
 
 use crate::purchase::{Life, Purchase, Stage};
 use crate::time::Timestamp;
 use crate::verification::{EndReason, SAME, Snapshot};
 
-/// The stage by a snapshot. `before` is the purchase before this settling; `after` includes this snapshot.
+/// Returns the stage according to a snapshot. `before` is the purchase before this settling; `after` includes this
+/// snapshot.
 pub(super) fn shown(before: &Purchase, after: &Purchase, snapshot: &Snapshot) -> Stage {
     let known_sku = || before.stage.sku.clone();
     let sku = snapshot.term_sku.clone().or_else(known_sku);
@@ -48,7 +50,7 @@ pub(super) fn shown(before: &Purchase, after: &Purchase, snapshot: &Snapshot) ->
     }
 }
 
-/// Whether auto-renewal is off; without any of end date, flag and renewal date, the known value stays.
+/// Whether auto-renewal is off; without end date, flag and renewal date, the known value remains.
 fn is_off(before: &Purchase, snapshot: &Snapshot) -> bool {
     let by_flag = snapshot.auto_renewing.map(|renews| !renews);
     let by_date = snapshot.renews_at.map(|_| false);
@@ -56,7 +58,7 @@ fn is_off(before: &Purchase, snapshot: &Snapshot) -> bool {
     snapshot.ends_at.is_some() || by_flag.or(by_date).unwrap_or(known)
 }
 
-/// Whether a trial is all that it had so far: no paid time lies beyond the trial. The time for which an end or a failed
+/// Whether the purchase has had only a trial so far: no paid time lies beyond it. Time by which an end or a failed
 /// payment was postponed is not paid.
 fn is_in_trial(before: &Purchase, after: &Purchase, paid_until: Option<Timestamp>) -> bool {
     let Some(trial_end) = after.shown_trial_end() else {
@@ -70,8 +72,8 @@ fn is_in_trial(before: &Purchase, after: &Purchase, paid_until: Option<Timestamp
     }
 }
 
-/// The number of payments that answers and reports showed: one more than known if time was paid beyond the last paid
-/// end. What was seen first counts as one.
+/// Returns the number of payments that answers and reports showed: one more than known if time was paid beyond the last
+/// paid end. The state in which the purchase is first seen counts as one.
 fn terms(before: &Purchase, paid_until: Option<Timestamp>) -> u64 {
     let known = before.stage.terms.unwrap_or(0);
     // A payment that a report announced since the last answer is the one that this answer shows.

@@ -1,6 +1,7 @@
-//! The policies of the stores: one folder per store, and a line in the list of this file.
+//! The policies of the stores: one folder for each store, and an entry in the list of this file.
 //!
-//! A policy is stored nowhere. Rows and histories name a store only, so that its rules can change while runs are open.
+//! A policy is stored nowhere. Rows and histories contain only the store's name, so that its rules can change while
+//! runs are open.
 
 pub mod amazon;
 mod answers;
@@ -23,18 +24,19 @@ use std::sync::OnceLock;
 /// The stores that settle knows.
 pub const ALL: &[&Policy] = &[&amazon::POLICY];
 
-/// The store of records without a store's name: 0.1 knew no other one.
+/// The store of records without a store's name, which version 0.1 wrote when it knew no other store.
 const UNNAMED: &Policy = &amazon::POLICY;
 
 /// The stores that a program adds to [`ALL`].
 static ADDED: OnceLock<&'static [&'static Policy]> = OnceLock::new();
 
-/// Adds stores to [`ALL`], before the first purchase is loaded. Returns whether they are added: only the first call adds.
+/// Adds stores to [`ALL`] before the first purchase is loaded. Returns whether they were added: only the first call
+/// adds any.
 pub fn add(policies: &'static [&'static Policy]) -> bool {
     ADDED.set(policies).is_ok()
 }
 
-/// The policy of the store of a purchase.
+/// The policy of a purchase's store.
 #[derive(Debug, Clone, Copy)]
 pub struct StorePolicy(&'static Policy);
 
@@ -44,7 +46,7 @@ pub struct StorePolicy(&'static Policy);
 pub struct UnknownStore(pub String);
 
 impl StorePolicy {
-    /// The policy of the store with this name.
+    /// Returns the policy of the store with this name.
     ///
     /// # Errors
     /// [`UnknownStore`] if this version does not know it.
@@ -57,8 +59,8 @@ impl StorePolicy {
             .ok_or_else(|| UnknownStore(store.to_owned()))
     }
 
-    /// Reads the name of a store in a record. One that this version does not know is read as the first store: its
-    /// purchases can be listed, and are not settled.
+    /// Reads the name of a store in a record. A store that this version does not know is read as the first store: its
+    /// purchases can be listed but are not settled.
     pub(crate) fn of_record<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let store = String::deserialize(deserializer)?;
         Ok(Self::of(&store).unwrap_or_default())
@@ -71,7 +73,7 @@ impl StorePolicy {
 }
 
 impl Default for StorePolicy {
-    /// The store of records without a store's name.
+    /// Returns the store of records without a store's name.
     fn default() -> Self {
         Self(UNNAMED)
     }

@@ -17,15 +17,15 @@ pub struct Policy {
     pub customer: CustomerSource,
     /// Proof that a device's user owns a purchase.
     pub proof: Proof,
-    /// How answers are read.
+    /// How answers are interpreted.
     pub answers: Answers,
-    /// Meaning of an answer that the store no longer knows a purchase.
+    /// Meaning of an answer by which the store no longer knows a purchase.
     pub gone: Gone,
-    /// Whether a purchase runs again after its end as soon as an answer shows it running: with a payment if more time is
-    /// paid than before the end, else resumed.
+    /// Whether a purchase runs again after its end as soon as an answer shows it running: with a payment if more time
+    /// is paid than before the end, else resumed.
     pub can_leave_end: bool,
     pub schedules: Schedules,
-    /// When to recheck a purchase that the store answered about.
+    /// Returns when to recheck a purchase about which the store answered.
     pub wake: fn(&Purchase, Timestamp) -> Option<Timestamp>,
 }
 
@@ -55,12 +55,12 @@ pub enum Proof {
     Possession,
 }
 
-/// Meaning of an answer that the store no longer knows a purchase.
+/// Meaning of an answer by which the store no longer knows a purchase.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Gone {
     /// The purchase is over.
     Over,
-    /// The last known state stays true.
+    /// The last known state remains valid.
     LastKnown,
 }
 
@@ -70,15 +70,16 @@ pub struct Schedules {
     /// When a purchase that the store does not know is rechecked, counted from the first query; then its notifications
     /// are given up.
     pub unknown: &'static [Duration],
-    /// When a purchase of another customer is rechecked, counted from the first query.
+    /// When a purchase that belongs to another customer is rechecked, counted from the first query.
     pub wrong_customer: &'static [Duration],
-    /// After this time without an answer, all reports are believed.
+    /// How long the store may not answer before all reports are believed.
     pub believed_after: Duration,
-    /// Kinds that are settled without an answer: one could not change what they announce.
+    /// Kinds that are settled without an answer, because no answer can change what they announce.
     pub settled_unverified: &'static [NotificationKind],
 }
 
-/// The next recheck by the dates of the last answer alone: shortly after each of them, and once a week.
+/// Returns the next recheck according to the dates of the last answer alone: shortly after each of them, and once a
+/// week.
 pub fn wake_by_dates(purchase: &Purchase, now: Timestamp) -> Option<Timestamp> {
     wake::by_dates(purchase, now)
 }

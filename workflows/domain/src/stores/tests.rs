@@ -36,7 +36,7 @@ fn first() -> StorePolicy {
     StorePolicy::default()
 }
 
-/// The decision about one notification.
+/// Returns the decision about one notification.
 fn settle(
     policy: StorePolicy,
     known: &Purchase,
@@ -65,7 +65,7 @@ fn shown(snapshot: Snapshot) -> Verification {
     Verification::Verified(Box::new(snapshot))
 }
 
-/// A subscription that was bought on day 0.
+/// Returns a subscription that was bought on day 0.
 fn bought(policy: StorePolicy) -> Purchase {
     let begun = report(NotificationKind::SubscriptionPurchased, day(0));
     let decision = settle(
@@ -79,7 +79,7 @@ fn bought(policy: StorePolicy) -> Purchase {
     decision.purchase
 }
 
-/// Like [`bought`], and it ended on day 10.
+/// Like [`bought`], but the subscription ended on day 10.
 fn expired(policy: StorePolicy) -> Purchase {
     let over = Snapshot {
         at: day(11),
@@ -89,7 +89,7 @@ fn expired(policy: StorePolicy) -> Purchase {
         ..monthly()
     };
     let seen = settle(policy, &bought(policy), &[], &shown(over.clone()), day(11));
-    // An end that no notification named, and that an answer which may lag shows in part, waits for a second one.
+    // An end that no notification named waits for a second answer if the store may lag and shows the end only in part.
     let over = Snapshot {
         at: day(12),
         ..over
@@ -165,7 +165,7 @@ fn what_is_gone_is_over_or_stays_as_it_was() {
         let announced = if state == State::Active { 0 } else { 1 };
         assert_eq!(kinds(&decision).len(), announced, "{}", policy.store);
     }
-    // Reports count as without an answer, and nothing becomes verified by it.
+    // Reports count as if the store had not answered, and nothing becomes verified.
     let over = report(NotificationKind::Expired, day(20));
     let decision = settle(
         exact(),
@@ -208,7 +208,7 @@ fn what_is_gone_is_over_or_stays_as_it_was() {
 
 #[test]
 fn an_end_is_left_where_the_store_s_ends_can_be() {
-    // What ended on day 10 was paid until day 31.
+    // A subscription that ended on day 10 and was paid until day 31.
     for (policy, renews_at, expected) in [
         (first(), day(10), None),
         (exact(), day(10), Some(TransitionKind::Resumed)),
@@ -269,7 +269,7 @@ fn a_report_of_a_payment_counts_once_its_date_is_shown() {
     let at_once = settle(exact(), &known, reported, &shown(paid.clone()), paid.at);
     assert_eq!(kinds(&at_once), [TransitionKind::Renewed]);
     assert_eq!(at_once.transitions[0].at, Some(day(31)));
-    // Without an answer the report is believed, and the answer that shows it later is about the same payment.
+    // Without an answer the report is believed; the later answer shows the same payment.
     let nothing = Verification::Unreachable { since: day(31) };
     let believed = settle(exact(), &known, reported, &nothing, day(32));
     assert_eq!(kinds(&believed), [TransitionKind::Renewed]);
@@ -359,7 +359,7 @@ fn a_trial_converts_when_time_beyond_it_is_paid() {
     };
     let converted = [TransitionKind::TrialConverted, TransitionKind::Renewed];
     assert_eq!(later(paid), converted);
-    // The end was postponed by a failed payment, and is beyond the trial.
+    // A failed payment postponed the end beyond the trial.
     for end in [day(7), day(8)] {
         let over = Snapshot {
             at: day(8),

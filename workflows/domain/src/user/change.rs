@@ -1,5 +1,5 @@
-//! A purchase of another SKU with an entitlement of a running purchase: a change of plan over two purchases that no
-//! notification links. The vendor's documentation: "User has purchased a different SKU that grants the same
+//! A purchase of another SKU that shares an entitlement with a running purchase: a change of plan over two purchases
+//! that no notification links. The vendor's documentation: "User has purchased a different SKU that grants the same
 //! entitlement."
 
 use super::OwnedPurchase;
@@ -7,9 +7,9 @@ use crate::catalogue::ProductRef;
 use crate::decide::Decision;
 use crate::transition::TransitionKind;
 
-/// Announces the beginning of `bought` as a change where one of the `others` of the same user ran before it in the same
-/// environment, by another SKU, and grants one of its entitlements. A trial and the count of terms stay as decided; the
-/// notification that may link the two later announces nothing more.
+/// Announces the beginning of `bought` as a change of plan if one of the `others` of the same user ran before it in the
+/// same environment, with another SKU and a shared entitlement. The trial and the count of terms remain as decided; a
+/// later notification that links the two purchases announces nothing more.
 pub fn announce_change(
     mut decision: Decision,
     bought: &OwnedPurchase,
@@ -33,8 +33,8 @@ pub fn announce_change(
 }
 
 impl OwnedPurchase {
-    /// Whether it is a change of plan from `other`: another SKU with a shared entitlement, and `other` ran when it
-    /// began.
+    /// Whether this purchase is a change of plan from `other`: another SKU with a shared entitlement, and `other` ran
+    /// when this purchase began.
     fn continues(&self, other: &Self) -> bool {
         let entitles = |purchase: &Self, name: &str| {
             purchase

@@ -1,5 +1,5 @@
-//! What a customer may use: the state of a user as an answer to a question, with the purchases that it is computed from.
-//! The bodies of `user.*` have the same state, by the same functions.
+//! The entitlements of a customer: the state of a user, as returned by a query, with the purchases from which it is
+//! computed. The same functions compute the state in the bodies of `user.*`.
 
 use super::journey::Journey;
 use super::{ActiveEntitlement, OwnedPurchase, UserDevice, active_entitlements, active_skus};
@@ -88,8 +88,8 @@ impl CustomerState {
         }
     }
 
-    /// The state in the body of a `user.*` that was announced, with the part that differs in its environment alone;
-    /// `None` when the body was pruned.
+    /// Reads the state from the body of an announced `user.*` event; `apart` has the fields that differ in the event's
+    /// environment. `None` if the body was pruned.
     pub fn announced(mut body: Value, apart: Option<Value>) -> Option<Self> {
         if let (Some(fields), Some(Value::Object(apart))) = (body.as_object_mut(), apart) {
             fields.extend(apart);
@@ -99,7 +99,7 @@ impl CustomerState {
 }
 
 impl CustomerPurchase {
-    /// A purchase as it is now.
+    /// Returns a purchase in its current state.
     pub fn of(owned: &OwnedPurchase) -> Self {
         let is_active = if owned.is_counted() {
             owned.purchase.state().is_active()
@@ -118,7 +118,7 @@ impl CustomerPurchase {
     }
 }
 
-/// The part of the record of a purchase that says what it gives.
+/// The part of the record of a purchase that determines what the purchase grants.
 #[derive(Debug, Deserialize)]
 struct Announced {
     is_active: Option<bool>,
@@ -130,15 +130,15 @@ struct Announced {
 #[derive(Debug, Clone, Copy)]
 pub struct AnnouncedRecord<'a> {
     pub collapse_key: CollapseKey,
-    /// The environment that it counted in.
+    /// The environment in which the purchase counted.
     pub environment: Environment,
     pub announced_at: Timestamp,
-    /// The body of the `purchase.updated`; without `data` once it was pruned.
+    /// The body of the `purchase.updated`; without `data` if it was pruned.
     pub body: &'a Value,
 }
 
 impl AnnouncedRecord<'_> {
-    /// The purchase as it was announced. Of a record that was pruned only its time is known.
+    /// Returns the purchase as it was announced. Of a pruned record, only the time is known.
     pub fn purchase(self) -> CustomerPurchase {
         let data = self
             .body

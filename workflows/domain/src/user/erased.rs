@@ -1,8 +1,8 @@
-//! A customer who is erased: the names that are removed from stored bodies, and the event that informs receivers.
+//! Erasure of a customer: removes the names from stored bodies, and builds the event that informs receivers.
 //!
 //! A store's id of the customer is replaced by a tombstone, which cannot be traced back without the installation's key.
-//! The app's own id is removed. The user becomes another, anonymous one, since the id of the former could be computed
-//! from the store's.
+//! The app's own id is removed. The user gets a new, anonymous id, since the old one could be computed from the store's
+//! id of the customer.
 
 use crate::event::{PURCHASE_UPDATED, state_digest};
 use crate::ids::{EventId, UserId};
@@ -13,19 +13,19 @@ use serde_json::Value;
 use std::fmt;
 use uuid::Uuid;
 
-/// The type of the event that a user is erased. It is chosen by its name alone, and no wildcard stands for it.
+/// The type of the event that a user was erased. Destinations must choose it by name: no wildcard includes it.
 pub const USER_ERASED: &str = "user.erased";
 
-/// The names of a customer, and what stands for them from now on.
+/// The names of a customer, and their replacements.
 #[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ErasedNames {
     /// The app's own id of the customer.
     pub external_id: Option<String>,
     /// The stores' ids of the customer.
     pub app_users: Vec<ErasedAppUser>,
-    /// The users who the customer was.
+    /// The ids of the customer's users.
     pub users: Vec<UserId>,
-    /// The app's own ids of the customer's devices in its analytics.
+    /// The app's own ids of the customer's devices in analytics.
     #[serde(default)]
     pub device_ids: Vec<String>,
 }
@@ -38,11 +38,11 @@ pub struct ErasedAppUser {
     pub tombstone: String,
 }
 
-/// Everything that goes into the body of a `user.erased`.
+/// The input of the body of a `user.erased`.
 #[derive(Debug, Clone, Copy)]
 pub struct UserErased {
     pub id: EventId,
-    /// The user, as earlier events named them.
+    /// The id of the user in earlier events.
     pub user: UserId,
     pub created_at: Timestamp,
 }
@@ -62,7 +62,7 @@ pub(crate) struct ErasedBody {
 }
 
 impl UserErased {
-    /// The body; it is the same for every destination.
+    /// Returns the body, which is the same for every destination.
     pub fn body(&self) -> Value {
         let body = ErasedBody {
             id: self.id.uuid(),
@@ -70,7 +70,7 @@ impl UserErased {
             created_date: self.created_at.with_offset(),
             user_id: self.user.uuid(),
         };
-        // Serialization fails only for maps with keys that are no strings, and there is none.
+        // Serialization fails only for maps whose keys are not strings; the body has none.
         serde_json::to_value(body).unwrap_or_default()
     }
 }
@@ -89,9 +89,9 @@ pub const REMOVED: &str = "the text was removed: it named a customer who is eras
 /// Where the body of an operator event contains a destination's response, an alarm's detail, or a person's text.
 const WRITTEN: [&str; 4] = ["/reason", "/alarm/detail", "/closed_by", "/note"];
 
-/// Fields of an event of a device whose text the app chooses.
+/// Fields of a device event whose text the app chooses.
 const CHOSEN_TEXTS: [&str; 4] = ["campaign", "paywall", "placement", "variant"];
-/// Fields by which a device describes itself and a product. Shorter names may stand there by chance.
+/// Fields that describe a device or a product. Short names may occur in them by chance.
 const DESCRIPTIONS: [&str; 5] = [
     "app_version",
     "name",
@@ -99,13 +99,13 @@ const DESCRIPTIONS: [&str; 5] = [
     "sku_ref_id",
     "version",
 ];
-/// Minimum length in bytes of a name that is searched for as a part of what devices report.
+/// Minimum length in bytes of a name that is searched for inside the texts that devices report.
 pub const LONG_NAME_BYTES: usize = 8;
 
 impl ErasedNames {
-    /// The body without the names, and with `anonymous` in place of the user; `None` when none of them is in it. What a
-    /// device of the customer reported has no id of the device in the app's analytics either. The digest of a record is
-    /// that of its changed data.
+    /// Returns the body without the names, and with `anonymous` in place of the user; `None` if it contains none of
+    /// them. If a device of the customer reported the body, the device's id in the app's analytics is removed too. The
+    /// digest of a record is recomputed from the changed data.
     pub fn removed_from(&self, body: &Value, anonymous: UserId) -> Option<Value> {
         let mut without = body.clone();
         if let Some(own) = without
@@ -145,7 +145,8 @@ impl ErasedNames {
         Some(without)
     }
 
-    /// A stored body without the names; `None` when none of them is in it. What is no JSON loses the stores' ids alone.
+    /// Returns a stored body without the names; `None` if it contains none of them. From text that is not JSON, only
+    /// the stores' ids are removed.
     pub fn removed_from_text(&self, body: &str, anonymous: UserId) -> Option<String> {
         let without = match serde_json::from_str(body) {
             Ok(read) => self.removed_from(&read, anonymous)?.to_string(),
@@ -156,19 +157,19 @@ impl ErasedNames {
         (without != body).then_some(without)
     }
 
-    /// Whether a text has one of the names in it, and not as a part of a longer run of letters and digits.
+    /// Whether a text contains one of the names, other than as part of a longer run of letters and digits.
     pub fn are_in(&self, text: &str) -> bool {
         self.texts().iter().any(|name| is_in(name, text))
     }
 
-    /// Whether a text has one of the longer names in it.
+    /// Whether a text contains one of the longer names.
     pub fn long_ones_are_in(&self, text: &str) -> bool {
         self.texts()
             .iter()
             .any(|name| name.len() >= LONG_NAME_BYTES && is_in(name, text))
     }
 
-    /// All names, with the ids of the users, as texts.
+    /// Returns all names and user ids, as texts.
     pub fn texts(&self) -> Vec<String> {
         let app_users = self.app_users.iter().map(|one| one.app_user_id.clone());
         let named = self.external_id.iter().chain(&self.device_ids).cloned();
@@ -178,7 +179,7 @@ impl ErasedNames {
             .collect()
     }
 
-    /// Whether a body is what a device of the customer reported.
+    /// Whether a device of the customer reported the body.
     fn reported(&self, body: &Value) -> bool {
         let text = |path| body.pointer(path).and_then(Value::as_str);
         let external_id = text("/data/external_id");
@@ -222,7 +223,7 @@ impl ErasedNames {
         }
     }
 
-    /// Removes the texts with a name in them from what a device reported.
+    /// Removes texts that contain a name from a device's report.
     fn remove_from_texts(&self, value: &mut Value) {
         match value {
             Value::Object(fields) => {
@@ -247,7 +248,7 @@ impl ErasedNames {
             || (DESCRIPTIONS.contains(&field) && self.long_ones_are_in(text))
     }
 
-    /// Removes the customer's names from a list of names; a purchase's id stays.
+    /// Removes the customer's names from a list of names; the purchase's id remains.
     fn remove_external_ids(&self, list: &mut Value) {
         let is_name = |one: &Value| {
             let text = one.get("value").and_then(Value::as_str).unwrap_or_default();
@@ -262,7 +263,7 @@ impl ErasedNames {
         }
     }
 
-    /// Tombstone of a store's id of the customer; `None` for another id.
+    /// Returns the tombstone of a store's id of the customer; `None` for any other id.
     pub fn tombstone(&self, app_user_id: &str) -> Option<&str> {
         self.app_users
             .iter()
@@ -284,7 +285,7 @@ fn is_of_device(body: &Value) -> bool {
     event_type.is_some_and(|event_type| event_type.starts_with("device."))
 }
 
-/// Whether a name stands in a text with neither a letter nor a digit directly before or after it.
+/// Whether a text contains a name with neither a letter nor a digit directly before or after it.
 fn is_in(name: &str, text: &str) -> bool {
     let is_part = |next: Option<char>| next.is_some_and(char::is_alphanumeric);
     let stands = |(at, found): (usize, &str)| {

@@ -36,7 +36,7 @@ pub(super) struct Subscription {
 }
 
 impl Journey {
-    /// The journey of the owner of these purchases.
+    /// Returns the journey of the owner of these purchases.
     pub fn of(owned: &[OwnedPurchase]) -> Self {
         let subscriptions = || {
             owned
@@ -89,7 +89,7 @@ impl Subscription {
         }
     }
 
-    /// Whether it is known that it will not renew.
+    /// Whether it is known that the subscription will not renew.
     fn will_end(&self) -> bool {
         matches!(self.state, State::Off | State::TrialOff) || self.renews == Some(false)
     }

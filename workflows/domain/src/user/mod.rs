@@ -1,7 +1,7 @@
 //! The user who owns purchases: their state across all of them, and the body of a `user.*` event.
 //!
-//! The transaction that records a settling loads the user's purchases; the functions here get them as arguments.
-//! The shape is the vendor documentation's example of user events; we only add to it.
+//! The transaction that records a settling loads the user's purchases and passes them to the functions in this module.
+//! The shape is that of the user events in the vendor's documentation; settle only adds fields to it.
 
 mod change;
 mod customer_state;
@@ -49,45 +49,45 @@ use uuid::Uuid;
 #[derive(Debug, Clone)]
 pub struct OwnedPurchase {
     pub collapse_key: CollapseKey,
-    /// The platform it was made on.
+    /// The platform on which the purchase was made.
     pub platform_id: PlatformId,
-    /// The store it was made in, as in `platforms.store`.
+    /// The store in which the purchase was made, as in `platforms.store`.
     pub platform_type: String,
-    /// The environment it was made in.
+    /// The environment in which the purchase was made.
     pub environment: Environment,
     pub purchase: Purchase,
-    /// Whether another purchase replaced it: then it never counts.
+    /// Whether another purchase replaced this one, so that it never counts.
     pub is_replaced: bool,
     pub product_ref: ProductRef,
-    /// The catalogue's entry for its product.
+    /// The catalogue's entry for the purchase's product.
     pub listing: Listing,
 }
 
 #[derive(Debug, Clone)]
 pub struct Customer {
-    /// Our own id, the same forever.
+    /// settle's id for the user, which never changes.
     pub user_id: UserId,
     /// The user's id in the company's own system, if known.
     pub external_id: Option<String>,
-    /// The store's id of the customer, for the purchase that an event is about.
+    /// The store's id of the customer, for the purchase that the event concerns.
     pub app_user_id: Option<String>,
 }
 
-/// Everything that goes into the body of one `user.*` event.
+/// The input of the body of one `user.*` event.
 #[derive(Debug, Clone, Copy)]
 pub struct UserEvent<'a> {
     pub id: EventId,
     pub event_type: &'a str,
-    /// The store of the purchase that it is about.
+    /// The store of the purchase that the event concerns.
     pub event_platform: &'a str,
-    /// The store's id of that purchase.
+    /// The store's id for that purchase.
     pub receipt_id: &'a str,
     pub details: &'a Details,
-    /// When it happened, by the store.
+    /// When the event occurred, according to the store.
     pub occurred_at: Option<Timestamp>,
     pub created_at: Timestamp,
     pub customer: &'a Customer,
-    /// Number of announcements of the user's state so far, with this one.
+    /// Number of announcements of the user's state so far, including this one.
     pub user_revision: i64,
     /// The state of the user after this settling, in the environment of the purchase.
     pub state: &'a UserState,
@@ -103,7 +103,7 @@ pub struct UserDevice {
     pub platform_name: String,
     /// The store, as in `platforms.store`.
     pub platform_type: String,
-    /// The store's name of the app.
+    /// The store's id for the app.
     pub marketplace_app_id: String,
 }
 
@@ -222,7 +222,7 @@ pub struct ExternalId {
 }
 
 impl UserEvent<'_> {
-    /// The body; it is the same for every destination.
+    /// Returns the body, which is the same for every destination.
     pub fn body(&self) -> Value {
         let body = UserBody {
             active_entitlements: self.state.active_entitlements.clone(),
@@ -240,13 +240,13 @@ impl UserEvent<'_> {
             details: self.details.clone(),
             transfer_id: self.transfer,
         };
-        // Serialization fails only for maps with keys that are no strings, and there is none.
+        // Serialization fails only for maps whose keys are not strings; the body has none.
         serde_json::to_value(body).unwrap_or_default()
     }
 }
 
-/// The user's state over the purchases of one environment, as in the body; `None` when it equals the state over all
-/// purchases.
+/// Returns the user's state over the purchases of one environment, as in the body; `None` if it equals the state over
+/// all purchases.
 pub fn state_apart(owned: &[OwnedPurchase], environment: Environment) -> Option<Value> {
     let apart: Vec<OwnedPurchase> = owned
         .iter()
@@ -260,22 +260,22 @@ pub fn state_apart(owned: &[OwnedPurchase], environment: Environment) -> Option<
     (state != self::state(owned)).then_some(state)
 }
 
-/// The purchases of a user on these platforms; all purchases if `platforms` is empty.
+/// Returns the purchases of a user on these platforms; all purchases if `platforms` is empty.
 pub fn on_platforms(owned: &[OwnedPurchase], platforms: &[PlatformId]) -> Vec<OwnedPurchase> {
     let is_wanted =
         |one: &&OwnedPurchase| platforms.is_empty() || platforms.contains(&one.platform_id);
     owned.iter().filter(is_wanted).cloned().collect()
 }
 
-/// The user's state over these purchases, as in the body.
+/// Returns the user's state over these purchases, as in the body.
 pub fn state(owned: &[OwnedPurchase]) -> Value {
-    // Serialization fails only for maps with keys that are no strings, and there is none.
+    // Serialization fails only for maps whose keys are not strings; the state has none.
     serde_json::to_value(UserState::of(owned)).unwrap_or_default()
 }
 
 impl UserState {
-    /// The state over those of these purchases that are of an environment: a test purchase gives no access where money
-    /// counts. They are in order of their keys.
+    /// Returns the state over the purchases of one environment, so that a test purchase grants no access in production.
+    /// The purchases must be in the order of their keys.
     pub fn apart(owned: &[OwnedPurchase], environment: Environment) -> Self {
         if owned.iter().all(|one| one.environment == environment) {
             return Self::of(owned);
@@ -288,7 +288,7 @@ impl UserState {
         Self::of(&apart)
     }
 
-    /// The state over these purchases, which are in order of their keys.
+    /// Returns the state over these purchases, which must be in the order of their keys.
     pub fn of(owned: &[OwnedPurchase]) -> Self {
         Self {
             active_entitlements: active_entitlements(owned),
@@ -299,7 +299,7 @@ impl UserState {
 }
 
 impl OwnedPurchase {
-    /// Whether it counts for its user's state: a replaced purchase does not.
+    /// Whether the purchase counts for the user's state: a replaced purchase does not.
     fn is_counted(&self) -> bool {
         !self.is_replaced && self.purchase.state() != State::Replaced
     }
@@ -308,7 +308,7 @@ impl OwnedPurchase {
         self.is_counted() && self.purchase.state().is_active() == Some(true)
     }
 
-    /// When its access ends or renews. A one-time purchase has no end, whatever a store shows.
+    /// Returns when the purchase's access ends or renews. A one-time purchase has no end, whatever the store shows.
     fn expiration(&self) -> Option<Timestamp> {
         if self.purchase.is_one_time_purchase() {
             None
@@ -317,8 +317,8 @@ impl OwnedPurchase {
         }
     }
 
-    /// A sort key: the purchase with the greatest one gives access longest. An unknown end sorts before any known one.
-    /// The last two parts only make the choice between equal ends deterministic.
+    /// Returns a sort key: the purchase with the greatest key grants access longest. An unknown end sorts before any
+    /// known one. The last two parts only make the choice between equal ends deterministic.
     fn endurance(&self) -> (bool, Option<Timestamp>, Option<Timestamp>, CollapseKey) {
         let purchase = &self.purchase;
         (
@@ -330,7 +330,7 @@ impl OwnedPurchase {
     }
 }
 
-/// Each entitlement once, in order of their names in the owner's system.
+/// Returns each active entitlement once, in order of its reference id.
 fn active_entitlements(owned: &[OwnedPurchase]) -> Vec<ActiveEntitlement> {
     let mut longest: BTreeMap<&str, (&OwnedPurchase, &Entitlement)> = BTreeMap::new();
     for purchase in owned.iter().filter(|owned| owned.is_active()) {
@@ -357,7 +357,7 @@ fn active_entitlements(owned: &[OwnedPurchase]) -> Vec<ActiveEntitlement> {
     described.collect()
 }
 
-/// The SKU of every purchase that gives an active entitlement, each once, in alphabetical order.
+/// Returns the SKU of every purchase that grants an active entitlement, without duplicates, in alphabetical order.
 fn active_skus(owned: &[OwnedPurchase]) -> Vec<String> {
     let giving = owned
         .iter()
@@ -368,7 +368,8 @@ fn active_skus(owned: &[OwnedPurchase]) -> Vec<String> {
     skus.into_iter().map(str::to_owned).collect()
 }
 
-/// The customer's own id when it is known, the store's name of the customer, and that of the purchase.
+/// Returns the app's own id of the customer, if known, the store's id of the customer, and the store's id for the
+/// purchase.
 fn external_ids(customer: &Customer, receipt_id: &str) -> Vec<ExternalId> {
     let mut names = customer_ids(
         customer.external_id.as_deref(),
@@ -378,7 +379,7 @@ fn external_ids(customer: &Customer, receipt_id: &str) -> Vec<ExternalId> {
     names
 }
 
-/// The customer's own id when it is known, and the stores' names of the customer.
+/// Returns the app's own id of the customer, if known, and the stores' ids of the customer.
 pub fn customer_ids(external_id: Option<&str>, app_user_ids: &[String]) -> Vec<ExternalId> {
     let named = external_id.map(|value| ExternalId::new("external_id", id_format(value), value));
     let of_stores = app_user_ids
@@ -397,7 +398,7 @@ impl ExternalId {
     }
 }
 
-/// The format of a customer's own id, by its characters alone.
+/// Returns the format of the app's own id of a customer, judged by its characters alone.
 pub fn id_format(external_id: &str) -> &'static str {
     let is_hex = || external_id.bytes().all(|byte| byte.is_ascii_hexdigit());
     match external_id.len() {

@@ -1,16 +1,16 @@
-//! The name of a customer in a body that was recorded before the customer had one.
+//! Adds a customer's name to a body that was recorded before the customer had one.
 
 use super::{ExternalId, id_format};
 use serde_json::{Value, json};
 
-/// The field of a `user.*` body with the names of the customer.
+/// The field of a `user.*` body that contains the names of the customer.
 const FIELD: &str = "external_ids";
-/// The key of the customer's own id in it.
+/// The key of the app's own id in that field.
 const KEY: &str = "external_id";
 
-/// The body of a `user.*` event with the customer's own id among its `external_ids`, in front, as if it had been known
-/// when the event was recorded. A body that names the customer already, or has no names at all, stays as it is; and so
-/// does everything else of the body.
+/// Adds the app's own id of the customer to the front of the `external_ids` of a `user.*` body, as if it had been known
+/// when the event was recorded. A body that already contains such an id or has no list of names is unchanged, and so
+/// are all other fields.
 pub fn with_external_id(mut body: Value, external_id: &str) -> Value {
     if let Some(Value::Array(names)) = body.get_mut(FIELD)
         && names

@@ -1,7 +1,7 @@
 //! The profile of a user in an analytics integration: the documented attributes, and optionally six more.
 //!
-//! A profile covers one environment. The documented attributes are the state in `user.*` events; their names in a
-//! vendor's system are not here.
+//! A profile covers one environment. The documented attributes are the state in `user.*` events; a vendor's names for
+//! them are not here.
 
 use super::{Device, OwnedPurchase, UserDevice, state};
 use crate::environment::Environment;
@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 
-/// The state of a subscription that does not exist.
+/// The subscription state of a user without a subscription.
 const NO_SUBSCRIPTION: &str = "none";
 /// The fields of an active entitlement that are not part of a profile.
 const NOT_SHOWN: [&str; 6] = [
@@ -28,7 +28,7 @@ const NOT_SHOWN: [&str; 6] = [
     "purchase_platform",
     "sku_ref_id",
 ];
-/// The fields of the state that are sent with a profile and are no reason for one: devices come and go with sessions.
+/// The fields of the state that are sent with a profile but do not cause one: devices come and go with sessions.
 const NO_REASON: [&str; 1] = ["devices"];
 /// The fields of the customer's journey that are not part of a profile.
 const NOT_SHOWN_OF_JOURNEY: [&str; 3] = ["in_account_hold", "in_pause", "is_cancelled"];
@@ -46,10 +46,10 @@ pub enum Attributes {
 
 names!(Attributes { Documented = "documented", Extended = "extended", });
 
-/// The attributes besides the documented ones. `None` when they are not known.
+/// The attributes besides the documented ones. Those that are not known are `None`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Extended {
-    /// Whether the subscription that gives access longest will renew; false when there is none.
+    /// Whether the subscription that grants access longest will renew; false without a subscription.
     pub will_renew: Option<bool>,
     /// When that subscription ends or renews, or ended.
     pub expires_at: Option<Timestamp>,
@@ -57,7 +57,7 @@ pub(super) struct Extended {
     pub subscription_state: &'static str,
     /// Number of payments after the first one, over all subscriptions.
     pub renewals: Option<u64>,
-    /// When the first purchase began that was paid.
+    /// When the first paid purchase began.
     pub first_purchase_at: Option<Timestamp>,
     /// The sum of the user's payments in USD, as a decimal.
     pub ltv_usd: Option<String>,
@@ -72,26 +72,26 @@ pub struct Profile {
     extended: Extended,
 }
 
-/// Everything that goes into the body of one `profile.updated`.
+/// The input of the body of one `profile.updated`.
 #[derive(Debug, Clone, Copy)]
 pub struct ProfileUpdated<'a> {
     pub id: EventId,
     pub user_id: UserId,
-    /// Which of the user's revisions it is.
+    /// The user revision of the profile.
     pub user_revision: i64,
     pub created_at: Timestamp,
     /// The environment that the profile covers.
     pub environment: Environment,
-    /// The environment of the platform whose purchase caused it.
+    /// The environment of the platform whose purchase caused the event.
     pub platform_environment: Environment,
     pub profile: &'a Profile,
-    /// The user's devices, most recently seen first. They are sent with a profile and are no reason for one.
+    /// The user's devices, most recently seen first. They are sent with a profile but do not cause one.
     pub devices: &'a [UserDevice],
 }
 
 impl Profile {
-    /// The profile of the owner of these purchases, all of one environment. `ltv_usd` is the sum of the payments, if
-    /// known.
+    /// Returns the profile of the owner of these purchases, which are all in one environment. `ltv_usd` is the sum of
+    /// the payments, if known.
     pub fn of(owned: &[OwnedPurchase], ltv_usd: Option<String>) -> Self {
         Self {
             state: state(owned),
@@ -99,13 +99,13 @@ impl Profile {
         }
     }
 
-    /// The attributes besides the documented ones, as JSON with null for what is not known.
+    /// Returns the attributes besides the documented ones, as JSON; those that are not known are null.
     pub fn extended(&self) -> Value {
-        // Serialization fails only for maps with keys that are no strings, and there is none.
+        // Serialization fails only for maps whose keys are not strings; the attributes have none.
         serde_json::to_value(&self.extended).unwrap_or_default()
     }
 
-    /// The names of the known attributes, among those that can be unknown.
+    /// Returns the names of those attributes that can be unknown and are known.
     pub fn known(&self, attributes: Attributes) -> BTreeSet<String> {
         let extended = if attributes == Attributes::Extended {
             self.extended()
@@ -127,7 +127,7 @@ impl Profile {
         attributes == Attributes::Extended && all.any(|(_, value)| value.is_null())
     }
 
-    /// A digest of these attributes and the customer's own id, equal for equal profiles.
+    /// Returns a digest of these attributes and the customer's own id, equal for equal profiles.
     pub fn digest(&self, attributes: Attributes, external_id: Option<&str>) -> String {
         let extended = if attributes == Attributes::Extended {
             self.extended()
@@ -139,8 +139,8 @@ impl Profile {
         )
     }
 
-    /// The state without the fields that no profile has, so that a new date of verification alone is no change, nor a
-    /// device.
+    /// Returns the state without the fields that no profile has, so that neither a new date of verification nor a
+    /// device alone counts as a change.
     fn shown(&self) -> Value {
         let mut shown = self.state.clone();
         remove(shown.as_object_mut(), &NO_REASON);
@@ -197,7 +197,7 @@ impl Extended {
 }
 
 impl OwnedPurchase {
-    /// Number of its payments; `None` when that is not known.
+    /// Returns the number of the purchase's payments; `None` if it is not known.
     pub fn payments(&self) -> Option<u64> {
         if self.purchase.is_one_time_purchase() {
             return Some(u64::from(self.was_bought()));
@@ -209,21 +209,21 @@ impl OwnedPurchase {
         }
     }
 
-    /// Number of payments after the first one.
+    /// Returns the number of payments after the first one.
     fn renewals(&self) -> Option<u64> {
         Some(self.payments()?.saturating_sub(1))
     }
 
-    /// Whether it was paid, even if it was revoked since.
+    /// Whether the purchase was paid, even if it was revoked since.
     fn was_bought(&self) -> bool {
         let is_known = self.purchase.state() != State::Unknown;
         self.purchase.was_paid() || (self.purchase.is_one_time_purchase() && is_known)
     }
 }
 
-/// The known revenue of these purchases in USD. Each comes with the total of its ledger entries, `None` without an
-/// entry, since the payments of an imported purchase are not known. `None` when there were payments and no amount is
-/// known.
+/// Returns the known revenue of these purchases in USD. Each comes with the total of its ledger entries; `None` without
+/// an entry, since the payments of an imported purchase are not known. Returns `None` if there were payments and no
+/// amount is known.
 pub fn paid_in_usd<'a>(
     purchases: impl IntoIterator<Item = (&'a OwnedPurchase, Option<Total>)>,
 ) -> Option<String> {
@@ -243,7 +243,7 @@ pub fn paid_in_usd<'a>(
 }
 
 impl ProfileUpdated<'_> {
-    /// The body as it is stored.
+    /// Returns the body as it is stored.
     pub fn body(&self) -> Value {
         let mut body = self.profile.state.clone();
         if let Some(fields) = body.as_object_mut() {

@@ -1,5 +1,5 @@
-//! The shape of a message that could not be read: the names of its fields, and nothing of what is in them. It is stored
-//! where the message itself may name a customer who is erased.
+//! The shape of a message that could not be read: the names of its fields, without any values. It is stored instead of
+//! a message that may name an erased customer.
 
 use serde_json::{Map, Value};
 
@@ -11,7 +11,7 @@ const NO_JSON: &str =
 /// Maximum length of the name of a field in bytes.
 const MAX_NAME_BYTES: usize = 64;
 
-/// The shape of a message. That of a shape is the shape itself.
+/// Returns the shape of a message. The shape of a shape is itself.
 pub fn shape(message: &str) -> String {
     serde_json::from_str(message)
         .map_or_else(|_| NO_JSON.to_owned(), |read| shape_of(read).to_string())
@@ -37,7 +37,7 @@ fn shape_of_field(name: &str, value: Value) -> (String, Value) {
     (name.to_owned(), shape_of(value))
 }
 
-/// Whether a text looks like the name of a field in a documentation.
+/// Whether a text looks like a documented field name.
 fn is_identifier(name: &str) -> bool {
     let is_part = |one: char| one.is_ascii_alphanumeric() || one == '_';
     name.len() <= MAX_NAME_BYTES

@@ -1,5 +1,5 @@
-//! Purchases that no longer affect the state of their user. A customer may have thousands of them, and a settling need
-//! not read them.
+//! Purchases that no longer affect the state of their user. A customer may have thousands of them, which a settling
+//! need not read.
 
 use super::OwnedPurchase;
 use crate::environment::Environment;
@@ -12,9 +12,10 @@ use std::time::Duration;
 /// How long after its end a subscription still counts: a change of plan may be reported late.
 const REPORTED_WITHIN: Duration = DAY.saturating_mul(30);
 
-/// The purchases without which the user's state is the same: one-time purchases that give nothing, and subscriptions that
-/// ended more than thirty days ago. On each platform and in each environment one that was paid stays, by which the user
-/// is a former subscriber. The extended attributes of a profile need all purchases.
+/// Returns the purchases that no longer affect the user's state: one-time purchases that grant nothing, and
+/// subscriptions that ended more than thirty days ago. On each platform and in each environment, one paid purchase is
+/// not among them, because it makes the user a former subscriber. The extended attributes of a profile need all
+/// purchases.
 pub fn spent(owned: &[OwnedPurchase], now: Timestamp) -> Vec<CollapseKey> {
     let place = |one: &OwnedPurchase| (one.platform_id, one.environment == Environment::Sandbox);
     let (over, counted): (Vec<_>, Vec<_>) = owned.iter().partition(|one| one.is_long_over(now));

@@ -1,11 +1,12 @@
-//! A change of plan over two purchases whose notification was lost: the decision about the new purchase.
+//! A change of plan over two purchases whose notification was lost: announces it with the new purchase.
 
 use crate::decide::Decision;
 use crate::transition::{Transition, TransitionKind};
 
-/// Announces the change of plan of `decision`, whose purchase replaced another one, if its beginning was not announced:
-/// the transition `Purchased` becomes `PlanChanged`, else the change follows the renewal by which it was first seen, or
-/// precedes all other transitions. A later notification that links the two purchases announces nothing more.
+/// Announces the change of plan if the purchase of `decision` replaced another one and its beginning was not announced.
+/// The transition `Purchased` becomes `PlanChanged`; without one, the change follows the renewal by which the purchase
+/// was first seen, or precedes all other transitions. A later notification that links the two purchases announces
+/// nothing more.
 pub fn announce_succession(mut decision: Decision) -> Decision {
     let purchase = &decision.purchase;
     let began = decision

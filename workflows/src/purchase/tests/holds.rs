@@ -1,4 +1,4 @@
-//! Holds, and flushes that meet them.
+//! Holds, and flushes during a hold.
 
 use super::{SECOND, WINDOW, after_window, at, notified, one_waits};
 use crate::activities::{Loaded, SettlingMode, SettlingStart};

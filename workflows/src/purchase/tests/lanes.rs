@@ -1,4 +1,4 @@
-//! Lanes that the run delivers.
+//! The lanes of a purchase's run.
 
 use super::{at, destination, lane};
 use crate::activities::Delivered;

@@ -1,4 +1,4 @@
-//! The state of a purchase's run: what it does next.
+//! The state of a purchase's run and its next actions.
 
 mod holds;
 mod lanes;

@@ -1,12 +1,12 @@
-//! A run that is open while the database is restored from a backup: it knows sequence numbers of deliveries and
-//! notifications that the database has lost, and those recorded since are lower.
+//! A run that is open while the database is restored from a backup. It knows sequence numbers of deliveries and
+//! notifications that the database has lost; those recorded since the restore are lower.
 
 use super::{SECOND, WINDOW, at, destination, lane, nothing_waits, notified, one_waits};
 use crate::activities::{Delivered, Loaded, SettlingMode, SettlingStart};
 use crate::purchase::state::{Next, State};
 use std::time::Duration;
 
-/// What `deliver` returns when storage knows no delivery of the lane above this one.
+/// Returns the output of `deliver` if storage knows no delivery of the lane above `last_seq`.
 const fn closed(last_seq: i64) -> Delivered {
     Delivered {
         last_seq,
@@ -26,7 +26,7 @@ fn a_lane_of_a_lost_delivery_ends_and_the_lanes_are_loaded() {
     );
     assert_eq!(state.next(at(0)), Next::Settle(SettlingMode::Due));
     let start = state.begin(SettlingMode::Due, at(0));
-    // Recorded since the restore, while the lane was in flight.
+    // The lane was recorded after the restore, while it was in flight.
     state.loaded(
         &Loaded {
             lanes: vec![lane(5)],

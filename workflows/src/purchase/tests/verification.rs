@@ -1,4 +1,4 @@
-//! After a failed query of the store: when it is queried again, and which signals count in the meantime.
+//! Behaviour after a failed query of the store: when it is queried again, and which signals have an effect meanwhile.
 
 use super::*;
 
@@ -25,7 +25,8 @@ fn to_verify(seq: i64) -> Loaded {
     }
 }
 
-/// The window of one notification is over, and the next query of the store is in 30 seconds.
+/// Returns a state in which the window of one notification has ended and the next query of the store is due in 30
+/// seconds.
 fn pending() -> State {
     let mut state = State::default();
     state.notified(&notified(1), at(0));

@@ -1,4 +1,4 @@
-//! What follows an end, and what a trial hides, with a store that lags: the same as with one that agrees at once.
+//! A lagging store causes the same events after an end, and after an unseen trial, as one that agrees at once.
 
 use super::lag::{finished, grace};
 use super::settle_with;
@@ -11,7 +11,7 @@ use crate::verification::{Snapshot, Verification};
 
 const HOUR: i64 = 60 * MINUTE;
 
-/// A subscription that was switched off half an hour before its end, and expired.
+/// Returns a subscription that was switched off half an hour before its end, and expired.
 fn expired(has_trial: bool) -> Purchase {
     let trial_ends_at = has_trial.then_some(day(31));
     let begun = Snapshot {

@@ -1,7 +1,7 @@
-//! Walks the fixture `arrows.txt`: each line is one settling from a state that was reached before.
+//! Walks the fixture `arrows.txt`: each line is one settling from a previously reached state.
 //!
-//! The subscription is monthly. It began on 10 January, with seven days of trial if its old state or what the
-//! store shows names one.
+//! The subscription is monthly and began on 10 January, with a trial of seven days if the line's old state or what the
+//! store shows names a trial.
 
 use super::properties::record_of;
 use super::{notification, settle_with};
@@ -21,12 +21,12 @@ pub struct Arrow {
     pub lag: Option<Lag>,
 }
 
-/// The cell of a store that lags.
+/// The part of a line about a lagging store.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Lag {
     pub shows: String,
     pub at_first: Vec<String>,
-    /// Those of the settling in which it caught up.
+    /// The events of the settling in which the store has caught up.
     pub later: Vec<String>,
 }
 
@@ -70,7 +70,7 @@ pub fn arrows() -> Vec<Arrow> {
     parse(include_str!("arrows.txt"))
 }
 
-/// The arrows, and those that no random life walks.
+/// Returns all arrows, including those that no random life walks.
 fn all() -> Vec<Arrow> {
     [arrows(), parse(include_str!("rare.txt"))].concat()
 }
@@ -99,7 +99,7 @@ fn parse(fixture: &str) -> Vec<Arrow> {
     lines.map(arrow).collect()
 }
 
-/// The types of the events of a settling, as the fixture writes them.
+/// Returns the types of the events of a settling, in the fixture's notation.
 pub fn events(decision: &Decision) -> Vec<String> {
     let short = |name: &'static str| {
         name.trim_start_matches("user.")
@@ -117,7 +117,7 @@ fn time(text: &str) -> Timestamp {
     format!("2026-{text}:00Z").parse().unwrap()
 }
 
-/// What the store shows, and when it is queried.
+/// Returns the snapshot that `shows` stands for, with the time of the query.
 fn shown(shows: &str, has_trial: bool) -> Snapshot {
     let (first, second) = if has_trial {
         ("01-17T00:00", "02-17T00:00")
@@ -219,7 +219,7 @@ fn report(kind: NotificationKind, store_time: Timestamp) -> Notification {
     }
 }
 
-/// The settlings that lead to an old state: a notification each, and what the store showed.
+/// Returns the settlings that lead to an old state, each with a notification and what the store showed.
 fn history(old: &str) -> &'static [(&'static str, NotificationKind, &'static str)] {
     const BOUGHT: (&str, NotificationKind, &str) = (
         "01-10T00:00",
@@ -284,7 +284,7 @@ fn verification(shows: &str, has_trial: bool) -> Verification {
     }
 }
 
-/// The state before a line, what it settles, and when.
+/// The state before a line, the reports that the line settles, and the time of the settling.
 struct Case {
     known: Purchase,
     reports: Vec<(i64, Notification)>,
@@ -365,7 +365,8 @@ fn at(verification: &Verification, at: Timestamp) -> Verification {
     }
 }
 
-/// The settlings of one line whose store lags at first: that one, and the one in which it caught up.
+/// Returns the two settlings of a line whose store lags at first: the line's own, and the one in which the store has
+/// caught up.
 fn settled_late(arrow: &Arrow, lag: &Lag) -> [Decision; 2] {
     let case = Case::of(arrow);
     let stale = at(&verification(&lag.shows, case.has_trial), case.now);

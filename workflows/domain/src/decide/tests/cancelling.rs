@@ -1,4 +1,4 @@
-//! A cancellation that is reported together with the switch of auto-renewal.
+//! Cancellations that are reported together with a switch of auto-renewal.
 
 use super::lag::refunded;
 use super::verification::{MINUTE, bought, day, kinds, off, read, report};
@@ -11,7 +11,7 @@ use crate::verification::{EndReason, Snapshot};
 
 const HOUR: i64 = 60 * MINUTE;
 
-/// A refund as the store shows it with its reason.
+/// Returns the snapshot of a refund with its reason.
 fn refunded_at(ends_at: Timestamp, at: Timestamp) -> Snapshot {
     Snapshot {
         ends_at: Some(ends_at),

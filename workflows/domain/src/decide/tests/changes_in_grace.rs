@@ -1,4 +1,4 @@
-//! A change to a plan of another length that is scheduled in a grace period, and paid before its date.
+//! Changes to a plan of another length that are scheduled in a grace period and paid before their date.
 
 use super::lag::grace;
 use super::verification::{MINUTE, bought, day, kinds, monthly, read, report};
@@ -12,7 +12,7 @@ use crate::verification::{Snapshot, Term, Unit};
 
 const HOUR: i64 = 60 * MINUTE;
 
-/// A monthly subscription in grace, and a change to `sku` scheduled for the end of the grace period.
+/// Returns a monthly subscription in a grace period, with a change to `sku` scheduled for the end of that period.
 fn changing_in_grace(sku: &str) -> Purchase {
     let known = read(
         &bought(),
@@ -69,7 +69,7 @@ fn a_change_of_term_that_is_paid_in_grace_ends_the_grace_period() {
     };
     for unit in [Unit::Year, Unit::Month, Unit::Week] {
         let term = Term { unit, ..month };
-        // Counted from the repair, or from the date on which the payment was due.
+        // Counted from the recovery, or from the date on which the payment was due.
         for begins in [day(33), day(31)] {
             let renews_at = next_date(term, begins).unwrap();
             for kinds_of_payment in paid {

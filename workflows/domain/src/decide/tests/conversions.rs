@@ -1,4 +1,5 @@
-//! The conversion of an unseen trial: one payment is one renewal, in whatever windows its reports arrive.
+//! The conversion of an unseen trial: one payment is one renewal, regardless of the windows in which its reports
+//! arrive.
 
 use super::settle_with;
 use super::verification::{MINUTE, day, kinds, monthly, read, report};
@@ -13,7 +14,7 @@ fn march(day: &str) -> Timestamp {
     format!("2026-03-{day}T00:00:00Z").parse().unwrap()
 }
 
-/// The first term after a month of trial, as it is shown some minutes after its payment.
+/// Returns the snapshot of the first term after a month of trial, `minutes` after its payment.
 fn converted(minutes: i64) -> Snapshot {
     Snapshot {
         renews_at: Some(march("10")),
@@ -29,7 +30,8 @@ fn cycles(decision: &Decision) -> Vec<(TransitionKind, Option<u64>)> {
         .collect()
 }
 
-/// The next payment, by report and snapshot, by snapshot alone, and by report alone: one renewal each.
+/// Settles the next payment by report and snapshot, by snapshot alone, and by report alone; each must announce one
+/// renewal.
 fn goes_on(known: &Purchase, from: u64) {
     let next = Snapshot {
         renews_at: Some("2026-04-10T00:00:00Z".parse().unwrap()),

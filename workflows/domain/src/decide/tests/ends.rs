@@ -1,4 +1,4 @@
-//! The time of an end that no notification reports: the store's date for it.
+//! An end that no notification reports has the store's date.
 
 use super::settle_with;
 use super::verification::{MINUTE, bought, day, monthly, off, read, report};

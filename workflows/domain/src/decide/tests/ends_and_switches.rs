@@ -1,4 +1,4 @@
-//! An end against a switch of auto-renewal: which of the two decides.
+//! Which of an end and a switch of auto-renewal decides.
 
 use super::lag::{finished, refunded};
 use super::verification::{MINUTE, bought, day, kinds, monthly, off, read, report};
@@ -9,7 +9,7 @@ use crate::time::Timestamp;
 use crate::transition::TransitionKind;
 use crate::verification::{EndReason, Snapshot};
 
-/// Switched off on day 3, and on again at `on`.
+/// Returns a purchase that was switched off on day 3 and on again at `on`.
 fn switched_on(on: Timestamp) -> Purchase {
     let is_off = read(
         &bought(),

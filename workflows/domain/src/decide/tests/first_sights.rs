@@ -1,4 +1,4 @@
-//! A first sight that says nothing of the purchase, and the beginning that is reported after it.
+//! A purchase that is first seen without a report about it, and the beginning that is reported later.
 
 use super::lag::refunded;
 use super::verification::{MINUTE, day, kinds, monthly, off, read, report};
@@ -17,7 +17,7 @@ fn refund(ends_at: Timestamp, at: Timestamp) -> Snapshot {
     }
 }
 
-/// A first sight of a monthly subscription by something that says nothing of it.
+/// Returns ways in which a monthly subscription is first seen without a report about it.
 fn first_sights() -> [(&'static str, Vec<Notification>); 4] {
     let at = day(0).plus_millis(15 * MINUTE);
     [

@@ -1,4 +1,4 @@
-//! Every kind of notification from every state, and notifications that meet in one window.
+//! Every kind of notification in every state, and notifications that arrive in the same window.
 
 mod again;
 mod arrows;
@@ -25,7 +25,7 @@ use crate::verification::{Parked, Verification};
 use crate::{CollapseKey, PlatformId};
 use std::collections::BTreeSet;
 
-/// The history that stands for each column of the table.
+/// The history behind each column of the table.
 const HISTORIES: [(&str, &[NotificationKind]); 9] = [
     ("unknown", &[]),
     ("active", &[NotificationKind::SubscriptionPurchased]),
@@ -74,7 +74,7 @@ const HISTORIES: [(&str, &[NotificationKind]); 9] = [
     ),
 ];
 
-/// The state after one more, newer notification. `cancelled` is expired by a cancellation, `bought` an active
+/// The state after one further notification. `cancelled` is a purchase that a cancellation ended, `bought` an active
 /// one-time purchase.
 const TABLE: &str = "
 kind                   unknown  active   off      grace    expired  cancelled replaced bought   revoked
@@ -100,7 +100,7 @@ claimed                unknown  active   off      grace    expired  expired   re
 unknown                unknown  active   off      grace    expired  expired   replaced active   revoked
 ";
 
-/// A notification `seconds` after the beginning of the store's time.
+/// Returns a notification `seconds` after the earliest store time.
 pub fn notification(kind: NotificationKind, seconds: i64) -> Notification {
     let platform = PlatformId::new(uuid::Uuid::nil());
     Notification {
@@ -150,7 +150,7 @@ pub fn settle_with(
     )
 }
 
-/// What is known after these notifications, one every ten seconds, each settled on its own.
+/// Returns the purchase after these notifications, ten seconds apart, each settled on its own.
 pub fn after(reports: &[NotificationKind]) -> Purchase {
     let reported = (1..)
         .zip(reports)
@@ -160,7 +160,7 @@ pub fn after(reports: &[NotificationKind]) -> Purchase {
     })
 }
 
-/// All kinds, from the first column of the table.
+/// Returns all kinds, from the first column of the table.
 pub fn all_kinds() -> Vec<NotificationKind> {
     TABLE
         .trim()

@@ -1,4 +1,4 @@
-//! The events of one settling come in one order, by reports or by the difference alone.
+//! The events of one settling have a fixed order, whether reports or only the difference cause them.
 
 use super::settle_with;
 use super::verification::{bought, day, kinds, monthly, off, read, report};
@@ -12,7 +12,7 @@ fn march(day: &str) -> Timestamp {
     format!("2026-03-{day}T00:00:00Z").parse().unwrap()
 }
 
-/// A month of trial that began on day 0.
+/// Returns the snapshot of a month of trial that began on day 0.
 fn trial(at: Timestamp) -> Snapshot {
     Snapshot {
         trial_ends_at: Some(day(31)),
@@ -27,7 +27,7 @@ fn paid() -> Snapshot {
     }
 }
 
-/// It is paid, and still switched off.
+/// Returns the snapshot of a paid subscription that is still switched off.
 fn paid_and_off() -> Snapshot {
     Snapshot {
         renews_at: None,
@@ -143,7 +143,7 @@ fn a_plan_change_into_a_trial_begins_it_and_announces_its_end() {
         (kinds(&shown), shown.purchase.state()),
         (vec![TransitionKind::TrialStarted], State::Trial)
     );
-    // The change is reported later than the trial was seen.
+    // The change is reported after the trial was seen.
     let adopted = read(
         &Purchase::default(),
         &[report(
@@ -161,7 +161,7 @@ fn a_plan_change_into_a_trial_begins_it_and_announces_its_end() {
         kinds(&reported),
         [TransitionKind::TrialStarted, TransitionKind::PlanChanged]
     );
-    // An announced purchase began the trial already.
+    // An announced purchase already began the trial.
     let bought = read(
         &Purchase::default(),
         &[report(NotificationKind::SubscriptionPurchased, day(0))],
@@ -177,7 +177,7 @@ fn a_plan_change_into_a_trial_begins_it_and_announces_its_end() {
         trial(day(1)),
     );
     assert_eq!(kinds(&reported), [TransitionKind::PlanChanged]);
-    // Without a store a trial is not known.
+    // Without an answer of the store, a trial is not known.
     assert_eq!(
         kinds(&settle_with(
             &Purchase::default(),

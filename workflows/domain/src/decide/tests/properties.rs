@@ -1,4 +1,4 @@
-//! Properties of any unverified notifications. A failing case is printed with the seed that finds it again.
+//! Properties of arbitrary unverified notifications. A failing case is printed with the seed that reproduces it.
 
 use super::{all_kinds, at, notification, settle};
 use crate::catalogue::{Listing, ProductRef};
@@ -12,7 +12,7 @@ use crate::verification::Verification;
 use proptest::prelude::*;
 
 prop_compose! {
-    /// Few times, messages and customers, so that equal ones meet often.
+    /// Uses few times, messages and customers, so that equal values are frequent.
     fn any_notification()(
         report in proptest::sample::select(all_kinds()),
         seconds in 0_i64..16,
@@ -31,7 +31,7 @@ prop_compose! {
     }
 }
 
-/// A history, the same in another order, and where that one is cut into windows.
+/// Generates a history, the same history in another order, and the places at which the latter is split into windows.
 fn orders() -> impl Strategy<Value = (Vec<Notification>, Vec<Notification>, Vec<bool>)> {
     proptest::collection::vec(any_notification(), 0..40).prop_flat_map(|history| {
         let cuts = proptest::collection::vec(any::<bool>(), history.len());

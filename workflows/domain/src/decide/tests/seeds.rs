@@ -1,4 +1,4 @@
-//! Lives in which a seed once found a fault, each as a case of its own.
+//! Lives in which a seed once revealed a bug, each as a test of its own.
 
 use super::settle_with;
 use super::verification::{bought, day, kinds, monthly, read, report};
@@ -8,8 +8,8 @@ use crate::time::Timestamp;
 use crate::transition::TransitionKind;
 use crate::verification::{EndReason, Parked, Snapshot, Verification};
 
-/// Seed 1875154959, `life-3-1`: IN_GRACE_PERIOD was lost, RENEWED came in time, and OUT_OF_GRACE_PERIOD about the same
-/// payment six days late. Amazon sends RENEWED for a renewal and for a recovery, so that one alone is a renewal.
+/// Seed 1875154959, `life-3-1`: IN_GRACE_PERIOD was lost, RENEWED arrived in time, and OUT_OF_GRACE_PERIOD about the
+/// same payment six days late. Amazon sends RENEWED for both renewals and recoveries, so a RENEWED alone is a renewal.
 #[test]
 fn a_recovery_without_a_reported_grace_is_one_renewal() {
     let renews_at: Timestamp = "2026-03-10T00:00:00Z".parse().unwrap();
@@ -43,8 +43,8 @@ fn a_recovery_without_a_reported_grace_is_one_renewal() {
     );
 }
 
-/// Seed 2040232537: the store knew the purchase only after an hour, when the trial had been refunded. It no longer showed
-/// the trial and did not show the end yet, so that a first term seemed to be paid.
+/// Seed 2040232537: the store knew the purchase only after an hour, when the trial had already been refunded. It no
+/// longer showed the trial and did not show the end yet, so a first term seemed to be paid.
 #[test]
 fn a_trial_that_the_first_answer_lacks_is_no_payment() {
     let renews_at: Timestamp = "2026-01-24T00:00:00Z".parse().unwrap();
@@ -79,8 +79,8 @@ fn a_trial_that_the_first_answer_lacks_is_no_payment() {
         [TransitionKind::TrialDidNotConvert, TransitionKind::Expired]
     );
 
-    // Such a date says nothing where the store knew the purchase at once, days later, of a month that is a term, or of a
-    // discount.
+    // Such a date does not prove a trial if the store knew the purchase at once or only days later, if it is the end of
+    // a term, or if a discount applies.
     let known = read(&Purchase::default(), &purchased, fortnight(at));
     let later = read(&parked, &purchased, fortnight(day(1)));
     let term = read(&parked, &purchased, monthly(at));
@@ -97,8 +97,8 @@ fn a_trial_that_the_first_answer_lacks_is_no_payment() {
     }
 }
 
-/// Seed 1995147262: the store knew the purchase only when auto-renewal had just been switched off, and still showed it as
-/// on, some seconds after the switch. SCHEDULED_TO_END was the only report of it.
+/// Seed 1995147262: when the store first knew the purchase, auto-renewal had been switched off seconds before, and it
+/// was still shown as on. SCHEDULED_TO_END was the only report of the switch.
 #[test]
 fn a_first_answer_that_lags_behind_a_switch_leaves_its_time() {
     let purchased = [report(NotificationKind::SubscriptionPurchased, day(0))];

@@ -1,4 +1,4 @@
-//! A subscription whose successor is unknown: its checks, and its end after a week.
+//! Subscriptions whose successor is unknown: their checks, and their announced end after a week.
 
 use super::{at, notification};
 use crate::decide::{Decision, SettlingContext, decide};
@@ -59,7 +59,7 @@ fn names(decision: &Decision) -> Vec<TransitionKind> {
     decision.transitions.iter().map(|one| one.kind).collect()
 }
 
-/// It was bought, and ended by a change of plan.
+/// Returns the decision about a purchase that a change of plan ended.
 fn replaced() -> Decision {
     let bought = settle(
         &Purchase::default(),

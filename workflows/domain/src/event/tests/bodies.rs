@@ -17,7 +17,7 @@ use crate::{
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
-/// The 26 fields of `data` in the vendor's documentation of `purchase.updated` 2.0, and the eight that we add.
+/// The 26 fields of `data` in the vendor's documentation of `purchase.updated` 2.0, and the eight that settle adds.
 const FIELDS: [&str; 34] = [
     "billing_cycles",
     "canceled_at",

@@ -1,4 +1,4 @@
-//! Which events destinations can choose, and what a choice includes.
+//! The events to which destinations can subscribe, and what each choice includes.
 
 use crate::event::choice::{ABOUT_ALARMS, ABOUT_DESTINATIONS};
 use crate::event::{

@@ -1,4 +1,4 @@
-//! Our additions to `data` and `user.*`.
+//! settle's additions to `data` and `user.*`.
 
 use super::{bought, data, day, described, known, monthly, price, price_since};
 use crate::catalogue::{Listing, ProductRef};
@@ -24,7 +24,7 @@ fn detail(purchase: &Purchase, name: &str) -> Value {
     data(described(purchase))[name].clone()
 }
 
-/// The purchase after one more verification.
+/// Returns the purchase after one further verification.
 fn read(purchase: &Purchase, snapshot: &Snapshot) -> Purchase {
     let verification = Verification::Verified(Box::new(snapshot.clone()));
     decide(
@@ -40,7 +40,8 @@ fn read(purchase: &Purchase, snapshot: &Snapshot) -> Purchase {
     .purchase
 }
 
-/// A subscription that changes from `gold_monthly` to `gold_yearly` at its renewal on day 31, as it is scheduled.
+/// Returns the snapshot of a subscription that will change from `gold_monthly` to `gold_yearly` at its renewal on day
+/// 31.
 fn scheduled() -> Snapshot {
     Snapshot {
         at: day(2),
@@ -50,7 +51,7 @@ fn scheduled() -> Snapshot {
     }
 }
 
-/// The scheduled change, as it happened.
+/// Returns the snapshot after the scheduled change.
 fn changed() -> Snapshot {
     let yearly = crate::verification::Term {
         count: 1,

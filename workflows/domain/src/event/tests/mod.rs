@@ -1,4 +1,4 @@
-//! The bodies of events, and what tests of them share.
+//! The bodies of events, and helpers that their tests share.
 
 mod bodies;
 mod changes;
@@ -25,7 +25,7 @@ pub const NOTHING_LISTED: &Listing = &Listing {
     prices: Vec::new(),
 };
 
-/// `days` days after the first day of all tests.
+/// Returns the time `days` days after the first day of the tests.
 pub fn day(days: i64) -> Timestamp {
     let first: Timestamp = "2026-03-01T12:00:00Z".parse().unwrap();
     first.plus_millis(days * millis(DAY))
@@ -52,7 +52,7 @@ pub fn notification(kind: NotificationKind, time: Timestamp) -> Notification {
     }
 }
 
-/// The snapshot of a monthly subscription that began on day 0 and renews on day 31.
+/// Returns the snapshot of a monthly subscription that began on day 0 and renews on day 31.
 pub fn monthly() -> Snapshot {
     Snapshot {
         at: day(1),
@@ -71,7 +71,7 @@ pub fn monthly() -> Snapshot {
     }
 }
 
-/// The purchase after notifications of these kinds, on day 0, 1, 2 …, and this verification.
+/// Returns the purchase after notifications of these kinds, on days 0, 1, 2 and so on, and this verification.
 pub fn known(kinds: &[NotificationKind], verification: &Verification) -> Purchase {
     let notifications = (1_i64..)
         .zip(kinds)
@@ -107,7 +107,7 @@ pub fn price(country: Option<&str>, currency: &str, price: &str) -> Price {
     }
 }
 
-/// A general price in USD from this day on.
+/// Returns a price in USD that applies from this day on.
 pub fn price_since(country: Option<&str>, dollars: &str, since: &str) -> Price {
     Price {
         since: Some(since.parse().unwrap()),
@@ -125,7 +125,7 @@ pub fn entitlement(entitlement_ref_id: &str) -> Entitlement {
     }
 }
 
-/// The source of the record of a purchase in production that is not in the catalogue.
+/// Returns the record source of a production purchase that is not in the catalogue.
 pub fn described(purchase: &Purchase) -> RecordSource<'_> {
     RecordSource {
         purchase,
@@ -142,7 +142,7 @@ pub fn described(purchase: &Purchase) -> RecordSource<'_> {
     }
 }
 
-/// The body of revision 2, as it is stored.
+/// Returns the body of revision 2 as it is stored.
 pub fn body(described: RecordSource<'_>) -> Value {
     let collapse_key = key("receipt");
     let event = PurchaseUpdated {
@@ -165,7 +165,7 @@ pub fn destination() -> DestinationId {
     DestinationId::new(uuid::uuid!("7e0977f8-27c9-49c5-8356-e82cbf34b161"))
 }
 
-/// The body of revision 2, as a destination is sent it.
+/// Returns the body of revision 2 as it is sent to a destination.
 pub fn sent(described: RecordSource<'_>) -> Value {
     for_destination(body(described), destination(), Some(1))
 }

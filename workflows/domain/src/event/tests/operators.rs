@@ -95,7 +95,7 @@ fn alarm(event_type: &str) -> Value {
     event.body()
 }
 
-/// An alarm of the whole installation, whose dashboard has no public address.
+/// Returns the body of an alarm of the whole installation, whose dashboard has no public address.
 fn alarm_of_all() -> Value {
     let event = AlarmEvent {
         id: EventId::of(key("receipt"), 1, 1, "alarm.opened", 0),

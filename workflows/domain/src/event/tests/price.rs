@@ -1,4 +1,4 @@
-//! The price of a purchase, by the catalogue and the rate of the day.
+//! The price of a purchase, from the catalogue and the day's exchange rate.
 
 use super::{bought, data, day, described, known, monthly, price, price_since};
 use crate::catalogue::{Listing, Price, Since};
@@ -10,7 +10,7 @@ use crate::verification::{EndReason, Offer, Snapshot, Verification};
 use crate::{SettlingContext, decide};
 use serde_json::{Value, json};
 
-/// `purchase_price`, `purchase_currency` and `price_in_usd` of a purchase in this country.
+/// Returns `purchase_price`, `purchase_currency` and `price_in_usd` of a purchase.
 fn prices(snapshot: Snapshot, prices: &[Price], usd_rate: Option<&str>) -> [Value; 3] {
     let listing = Listing {
         entitlements: Vec::new(),
@@ -249,7 +249,7 @@ fn no_promotion_has_a_listed_price() {
     }
 }
 
-/// Of a list with dates, the price of a country at a time.
+/// Returns the price that a list with dates has for a country at a time.
 fn held(list: &[Price], country: Option<&str>, at: Option<&str>) -> Option<String> {
     let at = at.map(|at| at.parse().unwrap());
     listed(list, country, at).map(|price| price.price.to_string())
@@ -372,13 +372,13 @@ fn nothing_listed_is_no_price_and_one_time_purchases_have_one() {
     );
 }
 
-/// The price, currency, price in USD and source of a purchase with this price of its device, over a catalogue with prices of
-/// 4 to 10 USD and 5 EUR. The store shows the United States.
+/// Returns the price, currency, price in USD and source of a purchase whose device reported this price. The catalogue
+/// has prices of 4 to 10 USD and 5 EUR. The store shows the United States.
 fn of_device(price_of: &str, currency: &str, marketplace: Option<&str>) -> [Value; 4] {
     of_device_in(Some("US"), price_of, currency, marketplace)
 }
 
-/// As [`of_device`], in the country that the store shows.
+/// Like [`of_device`], with the country that the store shows.
 fn of_device_in(
     country: Option<&str>,
     price_of: &str,

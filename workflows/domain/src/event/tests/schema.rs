@@ -1,4 +1,4 @@
-//! The schemas accept documented payloads and our own, and no payload with a missing or mistyped field.
+//! The schemas accept documented payloads and settle's own, but no payload with a missing or mistyped field.
 
 use super::{bought, described, known, monthly, sent};
 use crate::device::DeviceEventKind;
@@ -23,7 +23,7 @@ use std::path::Path;
 const PURCHASE: &str = include_str!("examples/purchase_updated.json");
 const USER: &str = include_str!("examples/user_event.json");
 
-/// The validator of one type of event, formats included.
+/// Returns the validator of one type of event, which also checks formats.
 pub fn schema(event_type: &str) -> Validator {
     let (.., schema) = schemas::all()
         .into_iter()
@@ -35,7 +35,7 @@ pub fn schema(event_type: &str) -> Validator {
         .unwrap()
 }
 
-/// The errors of a body by a schema, with their places.
+/// Returns the errors of a body according to a schema, with their places.
 pub fn complaints(schema: &Validator, body: &Value) -> Vec<String> {
     schema
         .iter_errors(body)
@@ -43,7 +43,7 @@ pub fn complaints(schema: &Validator, body: &Value) -> Vec<String> {
         .collect()
 }
 
-/// The documentation's example payload. It is not part of this repository.
+/// Returns the documentation's example payload, which is not part of this repository.
 fn documented(page: &str) -> Option<Value> {
     let seeds = Path::new(env!("CARGO_MANIFEST_DIR"))
         .ancestors()
@@ -69,7 +69,7 @@ fn documented(page: &str) -> Option<Value> {
     Some(payload.expect("a payload").expect("a payload is JSON"))
 }
 
-/// The places of all values in a body, as JSON pointers; the body itself is the first.
+/// Collects the places of all values in a body as JSON pointers; the body itself is the first.
 fn places(value: &Value, at: &str, found: &mut Vec<String>) {
     found.push(at.to_owned());
     match value {
@@ -89,7 +89,7 @@ fn all_places(body: &Value) -> Vec<String> {
     found
 }
 
-/// Without the field at this place; `None` when that is no field of an object.
+/// Returns the body without the field at this place; `None` if the place is not a field of an object.
 fn without(body: &Value, place: &str) -> Option<Value> {
     let (parent, field) = place.rsplit_once('/')?;
     let mut body = body.clone();
@@ -97,7 +97,7 @@ fn without(body: &Value, place: &str) -> Option<Value> {
     Some(body)
 }
 
-/// With a value of each other JSON type at this place.
+/// Returns copies of the body, each with a value of another JSON type at this place.
 fn retyped(body: &Value, place: &str) -> Vec<Value> {
     let present = body.pointer(place).unwrap();
     let mut others = vec![
@@ -120,7 +120,7 @@ fn retyped(body: &Value, place: &str) -> Vec<Value> {
     others.into_iter().map(put).collect()
 }
 
-/// Checks a payload that has every field, and everything that is wrong with one place of it.
+/// Checks a complete payload, and every payload with a missing or mistyped value at one place.
 fn check(event_type: &str, body: &Value) {
     let (removed, mistyped) = check_places(event_type, body);
     assert!(
@@ -129,7 +129,7 @@ fn check(event_type: &str, body: &Value) {
     );
 }
 
-/// Removes and mistypes each place of a body; returns how many fields were removed and how many values mistyped.
+/// Removes and mistypes the value at each place of a body. Returns the numbers of removed fields and mistyped values.
 pub fn check_places(event_type: &str, body: &Value) -> (usize, usize) {
     let schema = schema(event_type);
     assert_eq!(complaints(&schema, body), [""; 0], "{event_type}");

@@ -39,7 +39,7 @@ fn failure_of(purchase: i64) -> Failure {
     }
 }
 
-/// After `times` failures, one each second, each of another purchase.
+/// Returns the health after `times` failures, one per second, each about another purchase.
 fn failed(times: i64) -> Assessment {
     let first = Health::default().failed(failure_of(1), at(0));
     (1..times).fold(first, |assessment, n| {
@@ -313,7 +313,8 @@ fn an_open_breaker_is_probed_every_half_minute() {
     assert_eq!(failed(1).health.probe_in(at(0)), None);
 }
 
-/// The notices of a destination that succeeded at 0 and fails every hour from then on, with their hours.
+/// Returns the notices of a destination that fails every hour from `first_hour` on, with their hours. If `well`, it
+/// succeeded at hour 0.
 fn hourly(first_hour: i64, well: bool) -> Vec<(i64, Notice)> {
     let mut health = Health {
         last_success_at: well.then(|| at(0)),

@@ -1,4 +1,4 @@
-//! A clock that is set back: what was stored by the earlier clock lies ahead, and stops no destination.
+//! A clock that is set back: times stored before lie ahead of the clock, but stop no destination.
 
 use super::{at, failed, failure, ms};
 use crate::health::{
@@ -9,13 +9,13 @@ use crate::time::{DAY, OVERLAP, Timestamp, millis};
 use proptest::prelude::*;
 use std::time::Duration;
 
-/// Times of up to thirty days ahead of [`at`] 0, near it, or before it.
+/// Generates times up to thirty days ahead of [`at`] 0, close to it, or before it.
 fn stored() -> impl Strategy<Value = Timestamp> {
     prop_oneof![-millis(DAY)..30 * millis(DAY), -60_000..120_000_i64].prop_map(at)
 }
 
 prop_compose! {
-    /// An open breaker, with any other times.
+    /// Generates an open breaker with arbitrary other times.
     fn open()(times in prop::array::uniform8(prop::option::of(stored())), opened_at in stored()) -> Health {
         let [first_failure_at, last_failure_at, last_success_at, probed_at, recovered_at, paused_until, retried, changed] =
             times;
@@ -27,7 +27,7 @@ prop_compose! {
     }
 }
 
-/// The clock ticks a second at a time; whether something happens within this time.
+/// Returns whether `happens` becomes true within `limit`, while the clock advances by one second at a time.
 fn happens_within(limit: Duration, mut happens: impl FnMut(Timestamp) -> bool) -> bool {
     (0..=limit.as_secs()).any(|second| happens(at(0).plus(Duration::from_secs(second))))
 }

@@ -1,7 +1,7 @@
-//! The payment of each line of a sales report.
+//! Finds the payment of each line of a sales report.
 //!
-//! It is found by the transaction id when the report has the charge, else by time. A line about a payment that is not
-//! in the ledger belongs to none.
+//! A line is matched by the transaction id if the report contains the charge, else by time. A line about a payment that
+//! is not in the ledger matches none.
 
 use super::{KnownPayment, Sale, SaleKind};
 use crate::time::{DAY, Timestamp};
@@ -11,7 +11,7 @@ use std::time::Duration;
 /// Maximum time by which a refund in a report may precede its payment in the ledger.
 const MAX_EARLY: Duration = DAY;
 
-/// Assigns one charge to each payment: of all pairs within reach, the nearest first.
+/// Assigns at most one charge to each payment: of all pairs within `reach`, the closest first.
 pub fn assign_charges<'a>(known: &mut [KnownPayment<'a>], sales: &'a [Sale], reach: Duration) {
     let charges = || sales.iter().filter(|sale| is_payment(sale));
     let pair = |(place, one): (usize, &KnownPayment<'_>), sale: &'a Sale| {
@@ -36,7 +36,7 @@ pub fn assign_charges<'a>(known: &mut [KnownPayment<'a>], sales: &'a [Sale], rea
 }
 
 /// Assigns each refund to the payment of the same transaction, else to the one for which it is booked, else to the last
-/// one before it of which that much is left.
+/// earlier one with enough left to refund.
 pub fn assign_returns<'a>(known: &mut [KnownPayment<'a>], sales: &'a [Sale], reach: Duration) {
     let is_absent = |sale: &&Sale| known.iter().all(|one| sale.at.distance(one.at) > reach);
     let absent: Vec<Timestamp> = sales
@@ -51,7 +51,7 @@ pub fn assign_returns<'a>(known: &mut [KnownPayment<'a>], sales: &'a [Sale], rea
         .collect();
     returns
         .sort_by(|a, b| (a.at, &a.transaction_id, a.kind).cmp(&(b.at, &b.transaction_id, b.kind)));
-    // Refunds with a transaction or an entry are assigned before those that are matched by time.
+    // Refunds with a transaction or a ledger entry are assigned before those that are matched by time.
     let (mut sure, mut by_time) = (Vec::new(), Vec::new());
     for sale in returns {
         let is_named = |other: &Sale| {
@@ -61,7 +61,7 @@ pub fn assign_returns<'a>(known: &mut [KnownPayment<'a>], sales: &'a [Sale], rea
         let booked = |one: &KnownPayment<'_>| one.refund_ids.contains(sale.transaction_id.as_str());
         match known.iter().position(charged) {
             Some(place) => sure.push((place, sale)),
-            // Its charge belongs to no payment in the ledger.
+            // The refund's charge belongs to no payment in the ledger.
             None if sales.iter().any(is_named) => {}
             None => match known.iter().position(booked) {
                 Some(place) => sure.push((place, sale)),
@@ -92,7 +92,7 @@ fn is_payment(sale: &Sale) -> bool {
     sale.kind == SaleKind::Charge && !sale.is_of_trial()
 }
 
-/// The payment whose refund the store showed at that time.
+/// Returns the payment for which the store showed a refund at the time of `sale`.
 fn shown_by_store(known: &[KnownPayment<'_>], sale: &Sale) -> Option<usize> {
     let is_near = |at: Timestamp| at.distance(sale.at) <= MAX_EARLY;
     known
@@ -100,8 +100,9 @@ fn shown_by_store(known: &[KnownPayment<'_>], sale: &Sale) -> Option<usize> {
         .rposition(|one| one.returns.is_empty() && one.store_refund.is_some_and(is_near))
 }
 
-/// The last payment before a refund of which that much is left, else of which anything is. `after` is the last charge
-/// of a payment that is not in the ledger: a refund after it is not taken from a payment before it.
+/// Returns the last payment before a refund that has enough left to refund, else the last one that has anything left.
+/// `after` is the last charge of a payment that is not in the ledger: a later refund is not taken from a payment before
+/// that charge.
 fn last_with_room(
     known: &[KnownPayment<'_>],
     sale: &Sale,
@@ -131,18 +132,19 @@ fn last_with_room(
 }
 
 impl KnownPayment<'_> {
-    /// When it was charged: by the report if it has the charge, since a refund has the report's time too.
+    /// Returns when the payment was charged: by the report if it contains the charge, since refunds have the report's
+    /// times too.
     fn began_at(&self) -> Timestamp {
         self.charge.map_or(self.at, |charge| charge.at)
     }
 
-    /// The part that is not refunded yet, in USD; `None` when the price is not known.
+    /// Returns the part that is not refunded yet, in USD; `None` if the price is not known.
     fn room(&self) -> Option<Decimal> {
         let price = self.price()?;
         Some(price.saturating_sub(self.returned(price).unwrap_or_default()))
     }
 
-    /// Whether enough is left for this refund. Without a price, one refund counts as the whole payment.
+    /// Whether enough is left for this refund. If the price is not known, one refund counts as the whole payment.
     fn has_room_for(&self, sale: &Sale) -> bool {
         let Some((price, room)) = self.price().zip(self.room()) else {
             return self.returns.is_empty();

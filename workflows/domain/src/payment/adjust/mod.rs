@@ -1,8 +1,8 @@
 //! The adjustments of payments: the entries that the ledger lacks.
 //!
 //! The expected sum of a payment is its price (that of the sales report, else the recorded one) minus refunds. An
-//! adjustment is the difference between that and the booked sum, so processing the same facts again adjusts nothing.
-//! `matching` finds the payment of each line of a sales report.
+//! adjustment is the difference between the expected and the booked sum, so processing the same facts again adjusts
+//! nothing. `matching` finds the payment of each line of a sales report.
 
 mod matching;
 
@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// An entry in the ledger. The entries of one payment follow each other in order.
+/// An entry in the ledger. The entries of each payment are in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LedgerEntry {
     pub number: i64,
@@ -26,13 +26,13 @@ pub struct LedgerEntry {
     pub at: Timestamp,
     /// Revenue in USD; negative for refunds, `None` if not known.
     pub usd: Option<Decimal>,
-    /// The transaction of the sales report that caused it.
+    /// The transaction in the sales report that caused the entry.
     pub transaction_id: Option<String>,
-    /// Whether it is a correction because another exchange rate counts than when the price was converted.
+    /// Whether the entry is a correction because a newer exchange rate than the recorded one applies.
     pub is_by_rate: bool,
 }
 
-/// The price of a payment, as no sales report has it, by the exchange rate that counts now.
+/// The price of a payment, converted by the exchange rate that applies now. No sales report contains it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConvertedPrice {
     pub number: i64,
@@ -78,65 +78,66 @@ pub struct Sale {
     pub at: Timestamp,
     pub price: Decimal,
     pub currency: String,
-    /// The amount in USD; `None` without a rate for that day.
+    /// The amount in USD; `None` if no rate applies on that day.
     pub usd: Option<Decimal>,
-    /// Exchange rate that converted the amount; `None` if none did.
+    /// Exchange rate that converted the amount; `None` if it needed none.
     pub conversion: Option<Conversion>,
 }
 
-/// The refund status of the newest payment of a purchase, as the store shows it.
+/// The refund status of a purchase's latest payment, as the store shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RefundStatus {
-    /// Refunded at this time.
+    /// Refunded, at this time.
     Refunded(Timestamp),
     Valid,
-    /// Not known whether or how much was refunded.
+    /// It is not known whether or how much was refunded.
     Unknown,
 }
 
 /// An entry that the ledger lacks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Adjustment {
-    /// The number of the payment that it adjusts.
+    /// The number of the payment to adjust.
     pub number: i64,
     pub kind: EntryKind,
-    /// When it happened; `None` for the time of its record.
+    /// When the change occurred; `None` for the time at which it is recorded.
     pub at: Option<Timestamp>,
     pub usd: Decimal,
-    /// The transaction of the sales report that caused it.
+    /// The transaction in the sales report that caused the adjustment.
     pub transaction_id: Option<String>,
-    /// Exchange rate that converted the corrected price; `None` if none did.
+    /// Exchange rate that converted the corrected price; `None` if it needed none.
     pub conversion: Option<Conversion>,
 }
 
-/// The line of a sales report that the price of a payment, or its refund, agrees with.
+/// The line of a sales report that confirms the price of a payment or its refund.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PriceReport {
     /// Id of the line's transaction.
     pub transaction_id: String,
-    /// Whether the line has another price than was recorded at first: a correction in the ledger adds the difference.
+    /// Whether the line's price differs from the one recorded at first, so that a correction in the ledger adds the
+    /// difference.
     pub is_correction: bool,
 }
 
-/// One payment, with its entries and its lines of the report.
+/// One payment, with its ledger entries and its lines of the report.
 struct KnownPayment<'a> {
     number: i64,
     at: Timestamp,
     earned: Option<Decimal>,
     sum: Decimal,
     is_refunded: bool,
-    /// When the store showed its refund.
+    /// When the store showed the payment's refund.
     store_refund: Option<Timestamp>,
-    /// The transactions of its booked refunds.
+    /// The transactions of the payment's booked refunds.
     refund_ids: BTreeSet<&'a str>,
-    /// The transactions of its booked prices.
+    /// The transactions of the payment's booked prices.
     charge_ids: BTreeSet<&'a str>,
     charge: Option<&'a Sale>,
     returns: Vec<&'a Sale>,
 }
 
-/// The entries that the ledger lacks. If a report both corrects a price and has a refund of it, each is an entry of its
-/// own, with the amount as it was reported.
+/// Returns the entries that the ledger lacks. If a report both corrects a price and refunds it, each is a separate
+/// entry with the reported amount.
 pub fn adjustments(
     booked: &[LedgerEntry],
     sales: &[Sale],
@@ -155,8 +156,8 @@ pub fn adjustments(
     known.iter().flat_map(adjust).collect()
 }
 
-/// The corrections of payments whose price another exchange rate converts now than when it was recorded. A payment that a
-/// sales report prices, or that was given back as a whole, has none.
+/// Returns the corrections of payments whose price a newer exchange rate converts than when it was recorded. A payment
+/// that a sales report prices, or that was fully refunded, needs none.
 pub fn reconverted(
     booked: &[LedgerEntry],
     sales: &[Sale],
@@ -173,7 +174,7 @@ pub fn reconverted(
     prices.iter().filter_map(correct).collect()
 }
 
-/// For each line of a report, the number of its payment; `None` if no payment in the ledger matches.
+/// Returns the payment's number for each line of a report; `None` if no payment in the ledger matches.
 pub fn matches(booked: &[LedgerEntry], sales: &[Sale], reach: Duration) -> Vec<Option<i64>> {
     let known = known(booked, sales, reach);
     let of = |sale: &Sale| {
@@ -186,7 +187,7 @@ pub fn matches(booked: &[LedgerEntry], sales: &[Sale], reach: Duration) -> Vec<O
     sales.iter().map(of).collect()
 }
 
-/// The charges of a sales report, by the number of their payment.
+/// Returns the charges of a sales report by the number of their payment.
 pub fn charges(booked: &[LedgerEntry], sales: &[Sale], reach: Duration) -> BTreeMap<i64, Sale> {
     let known = known(booked, sales, reach);
     known
@@ -195,8 +196,8 @@ pub fn charges(booked: &[LedgerEntry], sales: &[Sale], reach: Duration) -> BTree
         .collect()
 }
 
-/// The lines of a sales report whose price is that of a payment in the ledger, corrections included, by the number of
-/// the payment. A charge without an exchange rate confirms no price.
+/// Returns the lines of a sales report whose price is that of a payment in the ledger, including corrections, by the
+/// number of the payment. A charge without an exchange rate confirms no price.
 pub fn confirmed(
     booked: &[LedgerEntry],
     sales: &[Sale],
@@ -209,8 +210,8 @@ pub fn confirmed(
         .collect()
 }
 
-/// The lines of a sales report that show the refund of a payment which the ledger has by its early end alone, by the number
-/// of the payment. Another amount than the whole price is a correction.
+/// Returns the lines of a sales report that confirm a refund which the ledger has only because the purchase ended
+/// early, by the number of the payment. An amount other than the whole price is a correction.
 pub fn confirmed_refunds(
     booked: &[LedgerEntry],
     sales: &[Sale],
@@ -223,8 +224,8 @@ pub fn confirmed_refunds(
         .collect()
 }
 
-/// The price of the payment with this number in USD, as no sales report has it: the recorded one, or that which was added
-/// later, by the exchange rate that converted it last.
+/// Returns the price in USD of the payment with this number, ignoring sales reports: the recorded price, or the one
+/// added later, by the exchange rate that converted it last.
 pub fn recorded_usd(booked: &[LedgerEntry], number: i64) -> Option<Decimal> {
     known(booked, &[], Duration::ZERO)
         .into_iter()
@@ -232,7 +233,7 @@ pub fn recorded_usd(booked: &[LedgerEntry], number: i64) -> Option<Decimal> {
         .earned
 }
 
-/// The number of the newest payment.
+/// Returns the number of the latest payment.
 pub fn newest(booked: &[LedgerEntry]) -> Option<i64> {
     let payments = booked.iter().filter(|entry| entry.kind.is_payment());
     payments
@@ -241,7 +242,7 @@ pub fn newest(booked: &[LedgerEntry]) -> Option<i64> {
 }
 
 impl Sale {
-    /// Whether it is the beginning of a trial: a charge of zero is not a payment.
+    /// Whether the line is the beginning of a trial: a charge of zero is not a payment.
     pub fn is_of_trial(&self) -> bool {
         self.kind == SaleKind::Charge && self.price.is_zero()
     }
@@ -277,7 +278,7 @@ impl<'a> KnownPayment<'a> {
                 self.refund_ids.extend(entry.transaction_id.as_deref());
             }
             EntryKind::Restored => (self.is_refunded, self.store_refund) = (false, None),
-            // Another exchange rate counts: the difference is added.
+            // A newer exchange rate applies: the difference is added.
             EntryKind::Correction if entry.is_by_rate => {
                 self.earned = Some(
                     self.earned
@@ -285,7 +286,7 @@ impl<'a> KnownPayment<'a> {
                         .saturating_add(entry.usd.unwrap_or_default()),
                 );
             }
-            // A payment was recorded without a price, and this entry added it later.
+            // The payment was recorded without a price, which this entry added later.
             EntryKind::Correction if entry.transaction_id.is_none() => {
                 self.earned = self.earned.or(entry.usd)
             }
@@ -294,17 +295,17 @@ impl<'a> KnownPayment<'a> {
         }
     }
 
-    /// The price in USD. A charge without a rate has no price in USD: the earlier price stays.
+    /// Returns the price in USD. A charge without a rate has no price in USD, so the earlier price remains.
     fn price(&self) -> Option<Decimal> {
         self.charge.and_then(|charge| charge.usd).or(self.earned)
     }
 
-    /// The correction of a price that is converted again.
+    /// Returns the correction of a price that is converted by a newer rate.
     fn reconverted(&self, price: &ConvertedPrice) -> Option<Adjustment> {
         if self.charge.is_some_and(|charge| charge.usd.is_some()) || self.store_refund.is_some() {
             return None;
         }
-        // Of a payment that was returned as a whole, by either rate, nothing is left to correct.
+        // If the payment was fully refunded, by either rate, there is nothing left to correct.
         if self.earned.is_some_and(|earned| self.is_returned(earned)) && self.is_returned(price.usd)
         {
             return None;
@@ -322,7 +323,7 @@ impl<'a> KnownPayment<'a> {
         })
     }
 
-    /// The charge whose price is booked: by the payment itself, or by a correction that has the transaction.
+    /// Returns the charge whose price is booked, by the payment itself or by a correction for the same transaction.
     fn price_report(&self) -> Option<PriceReport> {
         let charge = self.charge?;
         let is_same = charge.usd.is_some() && charge.usd == self.earned;
@@ -333,7 +334,7 @@ impl<'a> KnownPayment<'a> {
         })
     }
 
-    /// The refund of the report that stands for one which followed from an early end.
+    /// Returns the reported refund that confirms one inferred from an early end.
     fn refund_report(&self) -> Option<PriceReport> {
         self.store_refund?;
         let price = self.price()?;
@@ -345,12 +346,13 @@ impl<'a> KnownPayment<'a> {
         })
     }
 
-    /// Whether the report's refunds return the whole of this price.
+    /// Whether the report's refunds amount to the whole of this price.
     fn is_returned(&self, price: Decimal) -> bool {
         self.returned(price) == Some(price)
     }
 
-    /// The sum of the report's refunds in USD, never more than the price; `None` when the report has none in USD.
+    /// Returns the sum of the report's refunds in USD, never more than the price; `None` if the report contains none in
+    /// USD.
     fn returned(&self, price: Decimal) -> Option<Decimal> {
         let is_same = |sale: &Sale| {
             self.charge
@@ -362,7 +364,8 @@ impl<'a> KnownPayment<'a> {
             .filter(|sale| !is_same(sale))
             .filter_map(|sale| sale.usd)
             .collect();
-        // A refund in the currency of the charge is a part of it, whatever the rate on the day of the refund.
+        // A refund in the currency of the charge is a part of the charge, regardless of the rate on the day of the
+        // refund.
         if let Some(charge) = self
             .charge
             .filter(|_| self.returns.iter().any(|sale| is_same(sale)))
@@ -412,7 +415,7 @@ impl<'a> KnownPayment<'a> {
         }
     }
 
-    /// The sum of all that the ledger lacks about the payment, as one entry.
+    /// Returns everything that the ledger lacks about the payment, as one entry.
     fn adjustment(&self, refund_status: RefundStatus) -> Option<Adjustment> {
         // A payment without a price is not refunded.
         let price = self.price()?;
@@ -453,7 +456,7 @@ impl<'a> KnownPayment<'a> {
         })
     }
 
-    /// The difference between the price of the report and the one that was booked, unless it is booked already.
+    /// Returns the difference between the reported and the booked price, unless it is booked already.
     fn price_correction(&self) -> Option<Decimal> {
         let charge = self
             .charge
@@ -462,7 +465,7 @@ impl<'a> KnownPayment<'a> {
         (!difference.is_zero()).then_some(difference)
     }
 
-    /// An entry at the time of the payment, by the charge of the report.
+    /// Creates an entry at the time of the payment, with the transaction of the reported charge.
     fn entry(&self, kind: EntryKind, usd: Decimal) -> Adjustment {
         let transaction_id = self.charge.map(|charge| charge.transaction_id.clone());
         let conversion = self.charge.and_then(|charge| charge.conversion);
@@ -476,7 +479,7 @@ impl<'a> KnownPayment<'a> {
         }
     }
 
-    /// The last refund that is not booked, else the last one.
+    /// Returns the last refund that is not booked, else the last one.
     fn new_return(&self) -> Option<&'a Sale> {
         let is_new = |sale: &&&Sale| !self.refund_ids.contains(sale.transaction_id.as_str());
         self.returns
@@ -497,8 +500,8 @@ impl RefundStatus {
     }
 }
 
-/// The part of the price in USD that corresponds to a part of the charge, in cents; the whole price when nothing of the
-/// charge is left.
+/// Returns the part of the price in USD, in cents, that corresponds to `part` of the charge; the whole price if nothing
+/// of the charge is left.
 fn part(price: Decimal, part: Decimal, charge: Decimal) -> Decimal {
     if part >= charge || charge.is_zero() {
         return price;

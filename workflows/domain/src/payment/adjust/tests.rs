@@ -19,7 +19,7 @@ fn usd(text: &str) -> Decimal {
     text.parse().unwrap()
 }
 
-/// A payment at every thirtieth day: #1 at 30, #2 at 60.
+/// Returns a payment for every thirtieth day: number 1 on day 30, number 2 on day 60.
 fn paid(number: i64, amount: Option<&str>) -> LedgerEntry {
     let kind = if number == 1 { Initial } else { Renewal };
     LedgerEntry {
@@ -56,7 +56,7 @@ fn in_currency(sale: Sale, currency: &str, amount: Option<&str>) -> Sale {
     }
 }
 
-/// Adjusts until no entry is missing; returns the added amounts by number, and all entries.
+/// Adjusts until no entry is missing. Returns the added amounts by number, and all entries.
 fn settled(
     booked: &[LedgerEntry],
     sales: &[Sale],
@@ -99,7 +99,7 @@ fn entry(adjustment: &Adjustment, is_by_rate: bool) -> LedgerEntry {
     }
 }
 
-/// Corrects a payment of 9.00 for each of these amounts by other rates, one after another; returns the corrections.
+/// Corrects a payment of 9.00 to each of these amounts in turn, as newer rates would. Returns the corrections.
 fn reconvert(
     booked: &[LedgerEntry],
     sales: &[Sale],
@@ -194,7 +194,7 @@ fn a_rate_corrects_no_price_of_a_report_and_nothing_refunded() {
     );
 }
 
-/// The refund of the report is converted by the same rate as the price.
+/// The reported refund is converted by the same rate as the price.
 #[test]
 fn a_rate_corrects_what_a_refund_of_a_report_leaves() {
     let corrected = |euros: &str, [carried, own]: [&str; 2], price: &str| {
@@ -228,7 +228,7 @@ fn a_rate_corrects_what_a_refund_of_a_report_leaves() {
         expected(&[], "0"),
         "it was returned as a whole"
     );
-    // By a lower rate less was returned than was earned, so both amounts change.
+    // At a lower rate, less was refunded than was earned, so both amounts change.
     assert_eq!(
         corrected("8.99", ["9.71", "9.44"], "9.44"),
         expected(&["-0.27", "0.27"], "0")
@@ -278,14 +278,14 @@ fn a_refund_without_a_rate_reverts_no_other_refund() {
     assert_eq!(taken, one(1, "-3.30"));
     sales.push(pounds(sale("r2", Return, 36, "2.00")));
     assert_eq!(added(&booked, &sales), []);
-    // In the currency of the charge no rate is needed.
+    // An amount in the currency of the charge needs no rate.
     sales.push(euros(sale("r3", Return, 37, "2.00"), None));
     assert_eq!(added(&booked, &sales), one(1, "-2.20"));
 }
 
 #[test]
 fn a_refund_stays_with_the_payment_for_which_it_was_booked() {
-    // A renewal on the day after the refund, about which the report has nothing.
+    // A renewal on the day after the refund, of which the report contains nothing.
     let refund = sale("own", Return, 59, "9.99");
     let (taken, mut booked) = settled(
         &[paid(1, Some("9.99"))],
@@ -295,7 +295,7 @@ fn a_refund_stays_with_the_payment_for_which_it_was_booked() {
     assert_eq!(taken, one(1, "-9.99"));
     booked.push(paid(2, Some("9.99")));
     assert_eq!(added(&booked, &[refund]), []);
-    // The store showed it first.
+    // The store showed the refund first.
     let shown = RefundStatus::Refunded(day(59));
     let (taken, mut booked) = settled(&[paid(1, Some("9.99"))], &[], shown);
     assert_eq!(taken, one(1, "-9.99"));
@@ -339,7 +339,7 @@ fn a_refund_of_an_unknown_charge_is_taken_from_no_payment() {
     let booked = [paid(4, Some("9.99"))];
     assert_eq!(matches(&booked, &sales, REACH), [None, None]);
     assert_eq!(added(&booked, &sales), []);
-    // It was taken before the report had its charge.
+    // The refund was booked before the report contained its charge.
     let (taken, booked) = settled(&booked, &sales[1..], VALID);
     assert_eq!(taken, one(4, "-9.99"));
     assert_eq!(added(&booked, &sales), one(4, "9.99"));
@@ -406,7 +406,7 @@ fn a_refund_in_its_charges_currency_needs_no_rate() {
     sales.extend(thirds());
     assert_eq!(added(&booked, &sales), one(1, "-10.99"));
     assert_eq!(added(&booked, &sales[..2]), one(1, "-3.66"));
-    // Without a rate of the charge's day the price that was known before stays, and a part is a part of it.
+    // Without a rate for the charge's day, the earlier price remains, and a partial refund is a part of it.
     let unrated = euros(charge_and(1, Charge, 30), None);
     assert_eq!(
         added(&booked, &[unrated, refund("9.99", None)]),
@@ -473,11 +473,11 @@ fn a_price_and_its_refund_are_two_entries_as_they_were_reported() {
         added(&[paid(1, Some("9.99"))], &part),
         both("-2.00", "-3.00")
     );
-    // A price that was booked is not corrected again.
+    // A booked price is not corrected again.
     let (taken, booked) = settled(&[paid(1, Some("9.99"))], &sales[..1], VALID);
     assert_eq!(taken, one(1, "-2.00"));
     assert_eq!(added(&booked, &sales), one(1, "-7.99"));
-    // The store shows a refund, and the report has the price alone.
+    // The store shows a refund, and the report contains only the price.
     let shown = RefundStatus::Refunded(day(40));
     assert_eq!(
         settled(&[paid(1, Some("9.99"))], &sales[..1], shown).0,

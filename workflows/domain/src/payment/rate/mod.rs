@@ -1,5 +1,6 @@
-//! Exchange rates: which one converts an amount of a day. Central banks publish none on weekends and holidays, and one of
-//! a day only in its afternoon. So a rate counts until the next one, for at most a week.
+//! Exchange rates, and which of them converts the amounts of a day. Central banks publish no rates on weekends and
+//! holidays, and those of a day only in its afternoon. Therefore, a rate applies until the next one, for at most a
+//! week.
 
 #[cfg(test)]
 mod tests;
@@ -13,7 +14,7 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
-/// Number of days after its own on which a rate still counts.
+/// Maximum number of days after its own on which a rate still applies.
 const CARRIED_DAYS: i64 = 7;
 
 /// A day in UTC.
@@ -25,14 +26,14 @@ pub struct Day(Date);
 #[error("`{0}` is not a day, such as 2026-01-31")]
 pub struct InvalidDay(String);
 
-/// The worth of one unit of a currency in USD, as of a day.
+/// The value of one unit of a currency in USD on a day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DailyRate {
     pub day: Day,
     pub usd: Decimal,
 }
 
-/// The rate that converts an amount of a day.
+/// The rate that converts the amounts of a day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Conversion {
     /// The day of the amount to convert.
@@ -71,7 +72,7 @@ impl FromStr for Day {
 }
 
 impl DailyRate {
-    /// The days on which this rate counts, if the next one is of this day.
+    /// Returns the days on which this rate applies if the next rate is that of `next`.
     pub fn days(&self, next: Option<Day>) -> RangeInclusive<Day> {
         let last = self.day.plus(CARRIED_DAYS);
         self.day..=next.map_or(last, |next| last.min(next.plus(-1)))
@@ -79,7 +80,8 @@ impl DailyRate {
 }
 
 impl Conversion {
-    /// Converts by the newest of these rates that is not of a later day, unless it is more than a week older.
+    /// Creates the conversion for `day` by the newest of these rates up to that day; `None` if there is none or it is
+    /// more than a week older.
     pub fn on(day: Day, rates: impl IntoIterator<Item = DailyRate>) -> Option<Self> {
         let rate = rates
             .into_iter()
@@ -91,7 +93,7 @@ impl Conversion {
     }
 }
 
-/// The days from the first on which one of these rates may count to the last; `None` without a rate.
+/// Returns the days from the first to the last on which one of these rates may apply; `None` without a rate.
 pub fn days_of(rates: &BTreeMap<Day, Decimal>) -> Option<RangeInclusive<Day>> {
     let ((first, _), (last, usd)) = rates.first_key_value().zip(rates.last_key_value())?;
     Some(
@@ -104,8 +106,8 @@ pub fn days_of(rates: &BTreeMap<Day, Decimal>) -> Option<RangeInclusive<Day>> {
     )
 }
 
-/// The days on which the new rates convert amounts once they are stored, also those that are stored already, as ranges
-/// that do not overlap. `stored` has the rates of [`days_of`] the new ones.
+/// Returns the days on which the new rates convert amounts once they are stored, including rates that are stored
+/// already, as ranges that do not overlap. `stored` has the stored rates of the [`days_of`] the new ones.
 pub fn converted_days(
     stored: &BTreeMap<Day, Decimal>,
     new: &BTreeMap<Day, Decimal>,
@@ -117,8 +119,8 @@ pub fn converted_days(
     changed_days(&others.collect(), new)
 }
 
-/// The days on which another rate converts amounts once the new ones are stored, as ranges that do not touch. `stored` has
-/// the rates of [`days_of`] the new ones.
+/// Returns the days whose amounts another rate converts once the new ones are stored, as ranges that do not touch.
+/// `stored` has the stored rates of the [`days_of`] the new ones.
 pub fn changed_days(
     stored: &BTreeMap<Day, Decimal>,
     new: &BTreeMap<Day, Decimal>,

@@ -1,4 +1,4 @@
-//! Which rate counts on a day.
+//! Which rate applies on a day.
 
 use super::{Conversion, DailyRate, Day, changed_days, converted_days, days_of};
 use proptest::prelude::*;
@@ -18,7 +18,7 @@ fn rates(days: &[&str]) -> Vec<DailyRate> {
         .collect()
 }
 
-/// The day of the rate that converts an amount of a day.
+/// Returns the day of the rate that converts an amount of the day `on`.
 fn rate_day(on: &str, days: &[&str]) -> Option<String> {
     Conversion::on(day(on), rates(days)).map(|found| found.rate.day.to_string())
 }
@@ -79,7 +79,7 @@ fn a_day_is_written_as_it_is_read() {
     );
 }
 
-/// A day of 2026 and 2027, by its number.
+/// Returns a day of 2026 or 2027 by its number.
 fn nth(number: i64) -> Day {
     day("2026-12-01").plus(number)
 }
@@ -94,7 +94,7 @@ fn conversion(rates: &BTreeMap<Day, Decimal>, on: Day) -> Option<Conversion> {
     )
 }
 
-/// The stored rates that an import of the new ones reads; `None` without a new one.
+/// Returns the stored rates that an import of the new ones reads; `None` if there are no new ones.
 fn near(
     stored: &BTreeMap<Day, Decimal>,
     new: &BTreeMap<Day, Decimal>,
@@ -118,7 +118,7 @@ fn some_rates() -> impl Strategy<Value = BTreeMap<Day, Decimal>> {
 }
 
 proptest! {
-    /// By the definition: the newest rate of the day and the seven before it.
+    /// By definition: the newest rate of the day and the seven days before it.
     #[test]
     fn the_newest_of_the_last_week_counts(days in prop::collection::vec(0_i64..40, 0..12), on in 0_i64..50) {
         let rates = days.iter().map(|day| DailyRate { day: nth(*day), usd: Decimal::from(*day) });
@@ -126,7 +126,7 @@ proptest! {
         prop_assert_eq!(found, days.iter().copied().filter(|day| (on - 7..=on).contains(day)).max().map(nth));
     }
 
-    /// The days on which a rate counts are exactly those that it converts: a change of it concerns no other.
+    /// The days on which a rate applies are exactly those that it converts: changing the rate affects no other day.
     #[test]
     fn a_rate_counts_on_its_days_only(days in prop::collection::btree_set(0_i64..40, 1..12), on in 0_i64..50) {
         let days: BTreeSet<Day> = days.into_iter().map(nth).collect();
@@ -138,7 +138,7 @@ proptest! {
         }
     }
 
-    /// A rate that is stored again is that of these days, and of no other.
+    /// Storing a rate again affects these days and no others.
     #[test]
     fn the_new_rates_convert_on_their_days_only(stored in some_rates(), new in some_rates()) {
         let all: BTreeMap<Day, Decimal> = stored.iter().chain(&new).map(|(day, usd)| (*day, *usd)).collect();
@@ -150,7 +150,7 @@ proptest! {
         }
     }
 
-    /// An amount is converted again exactly on these days, whatever was stored and whatever comes.
+    /// Amounts are converted again on exactly these days, whatever was stored and whatever is added.
     #[test]
     fn another_rate_converts_on_the_changed_days_only(stored in some_rates(), new in some_rates()) {
         let all: BTreeMap<Day, Decimal> = stored.iter().chain(&new).map(|(day, usd)| (*day, *usd)).collect();

@@ -1,4 +1,4 @@
-//! The fields of the record when the store answered, and the calendar of terms.
+//! The fields of the record after the store has answered, and the calendar of terms.
 
 use crate::catalogue::ProductRef;
 use crate::decide::tests::{notification, settle_with};
@@ -20,7 +20,7 @@ fn report(kind: NotificationKind, date: &str) -> Notification {
     }
 }
 
-/// A monthly subscription that began on 31 January.
+/// Returns the snapshot of a monthly subscription that began on 31 January.
 fn monthly(at: &str, renews_at: &str) -> Snapshot {
     Snapshot {
         at: time(at),
@@ -506,7 +506,7 @@ proptest! {
             let verification = Verification::Verified(Box::new(snapshot.clone()));
             let decision = settle_with(&known, &[reported.clone(), reported.clone()], &verification, snapshot.at);
             prop_assert!(decision.transitions.iter().filter(|announce| announce.kind == TransitionKind::Renewed).count() <= 36);
-            // A purchase that contradicts its own reports is settled once more with what is known then.
+            // A purchase that contradicts its own reports is settled once more with everything known by then.
             let reported = [reported];
             let once_more = settle_with(&decision.purchase, &reported, &verification, snapshot.at).purchase;
             let again = settle_with(&once_more, &reported, &verification, snapshot.at);

@@ -1,4 +1,5 @@
-//! A grace whose date is not later than the renewal: in the store's test world a trap, for money a failed payment.
+//! Grace periods whose date is not later than the renewal: an artefact in the store's test environment, a failed
+//! payment in production.
 
 use crate::Decision;
 use crate::decide::tests::{notification, settle_with};
@@ -19,7 +20,7 @@ fn day(days: i64) -> Timestamp {
     first.plus_millis(days * 24 * HOUR)
 }
 
-/// A monthly subscription of day 0, as it is shown on a day.
+/// Returns the snapshot of a monthly subscription that began on day 0.
 fn shown(at: Timestamp) -> Snapshot {
     Snapshot {
         at,
@@ -36,7 +37,7 @@ fn shown(at: Timestamp) -> Snapshot {
     }
 }
 
-/// A failed payment: the grace, the renewal and, in a trial, its end are one date.
+/// Returns the snapshot of a failed payment: the grace date, the renewal and, in a trial, its end are the same date.
 fn failed(at: Timestamp, date: Timestamp) -> Snapshot {
     Snapshot {
         renews_at: Some(date),
@@ -127,7 +128,7 @@ fn a_failed_payment_is_grace_with_the_old_renewal_s_date_too() {
         (kinds(&unreported), unreported.purchase.billing_cycles()),
         (vec![GraceBegan], Some(1))
     );
-    // The date is that of the failure, and not of the end of the grace.
+    // The date is that of the failure, not of the end of the grace period.
     let later = settle(&grace.purchase, &[], failed(day(35), day(31)));
     assert_eq!(
         (kinds(&later), later.purchase.state()),
@@ -186,7 +187,7 @@ fn a_trial_whose_payment_failed_does_not_convert() {
             assert_eq!(grace.purchase.is_free_trial_conversion(), Some(false));
         }
     }
-    // All three dates are one, as in the public sample, but the purchase is for money.
+    // All three dates are the same, as in the public sample, but the purchase is a production one.
     let sample = Snapshot {
         trial_ends_at: Some(day(7)),
         ..failed(day(7).plus_millis(-HOUR), day(7))
@@ -279,7 +280,7 @@ fn in_the_test_world_one_date_for_all_is_no_grace() {
             (vec![TrialStarted, Purchased], State::Trial)
         );
     }
-    // A notification of the store's test programme counts like its snapshot.
+    // A notification from the store's test programme has the same effect as its snapshot.
     let report = Notification {
         store_time: day(0),
         is_test: true,
@@ -292,7 +293,7 @@ fn in_the_test_world_one_date_for_all_is_no_grace() {
             .state(),
         State::Trial
     );
-    // A later date is a grace there, too.
+    // A later date is a grace period there too.
     let grace = Snapshot {
         grace_ends_at: Some(day(36)),
         ..shown(day(32))
@@ -311,7 +312,7 @@ fn records_without_the_environment_are_of_production() {
     assert_eq!(snapshot.environment, Environment::Production);
 }
 
-/// A subscription of which a payment failed at `due`, with a grace until `grace`, which ends unpaid.
+/// A subscription whose payment fails at `due`. Its grace period lasts until `grace` and ends unpaid.
 struct Unpaid {
     term: Term,
     trial_ends_at: Option<Timestamp>,

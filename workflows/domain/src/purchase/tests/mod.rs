@@ -1,4 +1,4 @@
-//! The fields of a record by reports alone, and the bound of its size.
+//! The fields of a record from reports alone, and the limit of its size.
 
 mod fields;
 mod grace;

@@ -1,8 +1,9 @@
 //! The anchor: the date from which the terms of a purchase are counted.
 //!
-//! It is the end of the trial, else the date of the purchase. A trial that no snapshot showed lies between the purchase
-//! and the first term and makes that date wrong. So every renewal date that the store shows is compared with the row of
-//! terms: a date that is no boundary of the row becomes the new anchor. The number of an announced term never falls.
+//! The anchor is the end of the trial, else the date of the purchase. A trial that no snapshot showed lies between the
+//! purchase and the first term, so the purchase is the wrong anchor. Therefore, every renewal date that the store shows
+//! is compared with the row of terms; a date that is not a boundary of the row becomes the new anchor. The number of an
+//! announced term never decreases.
 
 use super::terms::TRIALS;
 use crate::notification::NotificationKind;
@@ -12,15 +13,16 @@ use crate::time::{HOUR, Timestamp};
 use crate::verification::{LAG, SAME, Snapshot};
 use std::time::Duration;
 
-/// Two dates of the store are the same if they are at most two hours apart.
+/// Maximum distance of two dates of the store that count as the same.
 const SAME_DATE: Duration = HOUR.saturating_mul(2);
-/// A term up to half a day long is an accelerated term of the sandbox: the shortest term that is sold is a week.
+/// Maximum length of an accelerated term of the sandbox. The shortest term that is sold is a week.
 const MAX_ACCELERATED: Duration = HOUR.saturating_mul(12);
-/// A term is never paid earlier than this before its date.
+/// How long before its date a term can be paid.
 const MAX_EARLY_PAYMENT: Duration = HOUR.saturating_mul(84);
 
 impl Purchase {
-    /// The row of its terms: the known row while the length of a term stays the same, else one from the beginning.
+    /// Returns the row of the purchase's terms: the known row while the length of a term stays the same, else one that
+    /// starts at the beginning.
     pub(super) fn terms(&self) -> Option<Terms> {
         let shown = self.snapshot.as_ref()?.term.filter(|term| term.count > 0);
         let known = self
@@ -40,7 +42,7 @@ impl Purchase {
             .then_some(terms)
     }
 
-    /// Begins a new row of terms with a payment that was made after the end.
+    /// Begins a new row of terms at a payment that was made after the end.
     pub(super) fn begin_row(&mut self, time: Timestamp, snapshot: &Snapshot) {
         if let Some(term) = snapshot.term.filter(|term| term.count > 0) {
             self.seen.terms = Some(Terms {
@@ -52,7 +54,7 @@ impl Purchase {
         }
     }
 
-    /// The row that begins with the end of the trial, or with the purchase.
+    /// Returns the row that begins at the end of the trial or, without a trial, at the purchase.
     fn first_terms(&self) -> Option<Terms> {
         let snapshot = self.snapshot.as_ref()?;
         let term = snapshot.term.filter(|term| term.count > 0)?;
@@ -77,9 +79,10 @@ impl Purchase {
         })
     }
 
-    /// The end of a trial whose field the first snapshot lacks: within two hours of a purchase that the store
-    /// did not know at first, it renews at the end of a trial that the store sells, and not at the end of a term. A
-    /// store that lags shows each field on its own, so that a refunded trial can be gone before its end is shown.
+    /// Returns the end of a trial whose field the first snapshot lacks. The purchase has such a trial if the store did
+    /// not know it at first and, within two hours of the purchase, shows a renewal date that is the end of a trial that
+    /// the store sells, and not the end of a term. A lagging store shows each field separately, so a refunded trial can
+    /// be gone before its end is shown.
     pub(super) fn first_trial_end(&self, snapshot: &Snapshot) -> Option<Timestamp> {
         let (purchased_at, renews_at) = snapshot.purchased_at.zip(snapshot.renews_at)?;
         let term = snapshot.term.filter(|term| term.count > 0)?;
@@ -107,7 +110,8 @@ impl Purchase {
         (is_fresh && is_plain && !self.is_sandbox() && !is_term && is_trial()).then_some(renews_at)
     }
 
-    /// Takes up a new row of terms, or a new trial. Returns whether the length of a term changed.
+    /// Adopts a new row of terms, or discards the row because of a new trial. Returns whether the length of a term
+    /// changed.
     pub(super) fn take_new_terms(&mut self, snapshot: &Snapshot) -> bool {
         let changed = self.changed_terms(snapshot);
         let is_new_trial = snapshot
@@ -119,13 +123,14 @@ impl Purchase {
         changed.is_some()
     }
 
-    /// The row that a change of the term's length begins, if this purchase shows one.
+    /// Returns the row that begins with a change of the term's length, if the snapshot shows such a change.
     fn changed_terms(&self, snapshot: &Snapshot) -> Option<Terms> {
         let old = self.terms().filter(|_| self.stage.runs())?;
         let term = snapshot
             .term
             .filter(|term| term.count > 0 && *term != old.term)?;
-        // The count of the last answer: an unconfirmed notification may have counted the first term of the new row.
+        // The last answer's count, because an unconfirmed notification may already have counted the first term of the
+        // new row.
         let last_count = self
             .verified
             .as_ref()
@@ -133,7 +138,7 @@ impl Purchase {
         let is_open =
             |date: &Timestamp| *date <= snapshot.at && old.is_open(*date) && old.is_end(*date);
         let scheduled = self.seen.change_at.filter(is_open);
-        // A change whose payment failed begins with the repair, which may precede its scheduled date.
+        // A change whose payment failed begins with the recovery, which may precede the scheduled date.
         let is_early = |date: &Timestamp| self.stage.in_grace && *date > snapshot.at;
         let due = last_count.and_then(|count| old.end(count));
         let paid_at = || {
@@ -184,7 +189,7 @@ impl Purchase {
         });
     }
 
-    /// Raises the number of the running term to the number of announced terms, if all of these must have begun before
+    /// Raises the number of the current term to the number of announced terms, if all of these must have begun before
     /// the shown renewal date.
     pub(super) fn raise_to_announced(&mut self, at: Timestamp) {
         let row = self
@@ -222,8 +227,8 @@ impl Purchase {
         })
     }
 
-    /// Whether the payment of the change failed and was repaired late: the purchase still shows the change as scheduled,
-    /// or a payment of the last two hours was reported.
+    /// Whether the payment for the change failed and recovered late: the purchase still shows the change as scheduled,
+    /// or a payment was reported in the last two hours.
     fn is_repaired_late(&self, date: Timestamp, at: Timestamp) -> bool {
         let is_scheduled = self
             .snapshot
@@ -236,8 +241,8 @@ impl Purchase {
         is_scheduled || paid.is_some_and(|paid| at.since(paid) <= SAME_DATE)
     }
 
-    /// Whether a new report of a conversion shows a trial that no snapshot showed, so that terms are counted from
-    /// there. Not so if more than one term was known: then the conversion is one of the counted terms.
+    /// Whether a new report of a conversion reveals a trial that no snapshot showed, so that terms are counted from its
+    /// end. False if more than one term was known: then the conversion is the payment of one of them.
     fn is_converted_first(&self) -> bool {
         let last = self.verified.as_ref().map(|verified| &verified.stage);
         let is_first =
@@ -250,7 +255,7 @@ impl Purchase {
         !self.has_shown_trial() && !self.stage.is_over() && is_first && is_fresh()
     }
 
-    /// The shown end of the running paid period; `None` if that date may be no boundary of terms.
+    /// Returns the shown end of the current paid period; `None` if that date may not be a boundary of terms.
     fn shown_end(&self, row: Terms, occurrence: Occurrence) -> Option<Timestamp> {
         let snapshot = self.snapshot.as_ref()?;
         let in_trial = snapshot.trial_ends_at.is_some_and(|end| end > snapshot.at);
@@ -258,16 +263,16 @@ impl Purchase {
             return None;
         }
         if self.grace_end().is_some() {
-            // The failed renewal was due at the end of the last paid term. Its date can move with each attempt, so that
-            // a known row is better.
+            // The failed renewal was due at the end of the last paid term. The store may move its date with each
+            // attempt, so a known row is more reliable.
             return snapshot
                 .renews_at
                 .filter(|due| occurrence == Occurrence::First && *due <= snapshot.at);
         }
         match snapshot.ends_at {
             None => snapshot.renews_at,
-            // With auto-renewal off, the end is the day on which it would have renewed. Another date can be that of a
-            // refund.
+            // With auto-renewal off, the end is the date on which the subscription would have renewed. Any other date
+            // may be that of a refund.
             Some(end) if end > snapshot.at => {
                 let nearest = || row.end(row.ending(end)?);
                 let is_boundary =
@@ -278,7 +283,7 @@ impl Purchase {
         }
     }
 
-    /// The number of the term that ends at this date; `None` if an accelerated term cannot be counted.
+    /// Returns the number of the term that ends at `end`; `None` if an accelerated term cannot be counted.
     fn number(&self, row: Terms, end: Timestamp, occurrence: Occurrence) -> Option<u64> {
         let at = self.snapshot.as_ref()?.at;
         let is_shortened = self.is_sandbox() || end.since(row.anchor) <= MAX_ACCELERATED;
@@ -286,7 +291,7 @@ impl Purchase {
             .ending(end)
             .or_else(|| (!is_shortened).then(|| row.before.saturating_add(1)))?;
         if occurrence == Occurrence::First && !row.is_end(end) {
-            // The time that whole terms leave over is the trial.
+            // The time between the anchor and the first whole term is the trial.
             let whole = row.begun(end).saturating_sub(1).max(1);
             return Some(
                 whole
@@ -309,7 +314,7 @@ impl Purchase {
                 .iter()
                 .any(|(_, kind)| kind.is_payment());
         let at_least = if is_paid { known.saturating_add(1) } else { 0 };
-        // At most one term more than known, or as many as have begun by now.
+        // At most one term more than known, or the number of terms that have begun by now.
         let at_most = row.containing(at).max(known.saturating_add(1));
         Some(
             nearest
@@ -319,7 +324,7 @@ impl Purchase {
         )
     }
 
-    /// The number of announced terms, if all of them must have begun before this renewal date; else 0.
+    /// Returns the number of announced terms if all of them must have begun before the renewal date `end`; else 0.
     fn announced_before(&self, end: Timestamp, at: Timestamp) -> u64 {
         self.stage
             .terms

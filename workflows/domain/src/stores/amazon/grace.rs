@@ -5,12 +5,12 @@ use crate::time::Timestamp;
 use crate::verification::SAME;
 
 impl Purchase {
-    /// The date that the store shows as the end of the grace period; `None` when no grace period runs.
+    /// Returns the date that the store shows as the end of the grace period; `None` if no grace period runs.
     ///
-    /// The sandbox shows the end of the trial, the renewal and the end of the grace period as one date
-    /// (<https://developer.amazon.com/docs/in-app-purchasing/iap-rvs-examples.html>). There only a date later than the
-    /// others is a grace period. In production the store shows the date only during a grace period; a past date before
-    /// the payment was due belongs to an earlier failed payment and is ignored.
+    /// The sandbox shows the end of the trial, the renewal and the end of the grace period as the same date
+    /// (<https://developer.amazon.com/docs/in-app-purchasing/iap-rvs-examples.html>), so there only a date later than
+    /// the others is a grace period. In production, the store shows the date only during a grace period; a past date
+    /// from before the payment was due belongs to an earlier failed payment and is ignored.
     pub(super) fn shown_grace_end(&self) -> Option<Timestamp> {
         let snapshot = self.snapshot.as_ref()?;
         let due = snapshot.renews_at.max(snapshot.trial_ends_at);
@@ -22,7 +22,7 @@ impl Purchase {
         })
     }
 
-    /// Whether the store shows a grace period whose date is not later than the renewal, so that its true end is
+    /// Whether the store shows a grace period that does not end after the renewal date, so that its true end is
     /// unknown. The renewal date is then no sign of a payment: it is the date of the failed payment, or it moved with
     /// the grace period.
     pub(super) fn is_grace_endless(&self) -> bool {

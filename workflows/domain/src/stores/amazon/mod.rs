@@ -1,4 +1,4 @@
-//! Amazon Appstore. Receipts name no state, lag behind the store's notifications, and show terms by their length.
+//! Amazon Appstore. Its receipts show no state, lag behind its notifications, and show terms by their length.
 
 mod anchor;
 mod grace;
@@ -29,7 +29,7 @@ pub const POLICY: Policy = Policy {
     customer: CustomerSource::Notification,
     proof: Proof::Pair,
     answers: Answers(&ByCalendar),
-    // RVS's 410.
+    // RVS answers 410.
     gone: Gone::Over,
     can_leave_end: false,
     schedules: Schedules {
@@ -41,7 +41,7 @@ pub const POLICY: Policy = Policy {
     wake: wake::by_reports_and_dates,
 };
 
-/// RVS's 400: an unknown receipt.
+/// Rechecks after RVS's 400: an unknown receipt.
 const UNKNOWN_RECEIPT: [Duration; 5] = [
     MINUTE,
     MINUTE.saturating_mul(10),
@@ -49,9 +49,9 @@ const UNKNOWN_RECEIPT: [Duration; 5] = [
     HOUR.saturating_mul(6),
     DAY,
 ];
-/// RVS's 497: a receipt of another customer.
+/// Rechecks after RVS's 497: a receipt of another customer.
 const WRONG_CUSTOMER: [Duration; 2] = [HOUR, DAY];
-/// A receipt could not change what these announce.
+/// Kinds whose announcement no receipt can change.
 const SETTLED_UNVERIFIED: [NotificationKind; 5] = [
     NotificationKind::Renewed,
     NotificationKind::AutoRenewalOff,
@@ -60,7 +60,7 @@ const SETTLED_UNVERIFIED: [NotificationKind; 5] = [
     NotificationKind::TrialConverted,
 ];
 
-/// Receipts are read by the calendar and the length of a term, and corrected by recent notifications.
+/// Interprets receipts by the calendar and the length of a term, and corrects them by recent notifications.
 #[derive(Debug)]
 struct ByCalendar;
 

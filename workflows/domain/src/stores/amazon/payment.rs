@@ -1,4 +1,4 @@
-//! Payments that are distinguished by the calendar, and by the time between two reports.
+//! Distinguishes payments by the calendar and by the time between two reports.
 
 use super::shown::SAME_PAYMENT;
 use crate::decide::{PaidAt, Walk};
@@ -8,16 +8,16 @@ use crate::time::{DAY, HOUR, Timestamp};
 use crate::transition::TransitionKind;
 use std::time::Duration;
 
-/// Two reports of one recovery are at most a day apart.
+/// Maximum time between two reports of the same recovery.
 const ONE_RECOVERY: Duration = DAY;
-/// Two reports of different kinds about one payment are at most half a day apart. Two payments are at
-/// least a day apart: the shortest term is a week, and a failed payment is repaired at most six days into it. In the
-/// store's sandbox [`SAME_PAYMENT`] takes its place.
+/// Maximum time between two reports of different kinds about the same payment. Two payments are at least a day apart:
+/// the shortest term is a week, and a failed payment recovers at most six days into it. In the store's sandbox,
+/// [`SAME_PAYMENT`] applies instead.
 const ONE_PAYMENT: Duration = HOUR.saturating_mul(12);
 
 impl Walk<'_> {
-    /// Announces the conversion of a trial that no snapshot showed. Its payment may have been announced as a renewal,
-    /// or may be counted in the terms already.
+    /// Announces the conversion of a trial that no snapshot showed. Its payment may already have been announced as a
+    /// renewal or counted among the terms.
     pub(super) fn convert(&mut self, time: Timestamp, later_reports: &[Moment]) {
         if self
             .announced
@@ -46,7 +46,7 @@ impl Walk<'_> {
         }
     }
 
-    /// The number of the term that a payment at `time` began; `None` if that term is among the counted ones.
+    /// Returns the number of the term that a payment at `time` began; `None` if that term is already counted.
     fn uncounted_term(&self, time: Timestamp) -> Option<u64> {
         let (calendar, terms) = (self.known.calendar()?, self.stage.terms?);
         let next = terms.saturating_add(1);
@@ -57,8 +57,8 @@ impl Walk<'_> {
         (!is_counted).then(|| by_date.clamp(next, shown.unwrap_or(next).max(next)))
     }
 
-    /// Whether the payment of a conversion at `time` was announced as a renewal or a recovery: the last one of these is
-    /// at most half a day away, or in the same term.
+    /// Whether the payment of a conversion at `time` was announced as a renewal or a recovery: the last of these is at
+    /// most half a day away or in the same term.
     fn is_announced_as_renewal(&self, time: Timestamp) -> bool {
         let calendar = self.known.calendar();
         let term = |time| calendar.map(|calendar| calendar.containing(time));
@@ -75,7 +75,7 @@ impl Walk<'_> {
     /// Whether the payment of this report was announced already: its term is counted, or a report of another kind
     /// announced it a short time before.
     pub(super) fn is_term_announced(&self, time: Timestamp, kind: NotificationKind) -> bool {
-        // The trial is over: nothing was paid before this report, whatever the calendar counts.
+        // The trial is over, and nothing was paid before this report, regardless of what the calendar counts.
         let ends_trial = self.stage.in_trial
             && self
                 .truth

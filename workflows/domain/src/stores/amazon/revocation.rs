@@ -1,6 +1,6 @@
-//! When a purchase was revoked, as opposed to one that ended in the normal way.
+//! Distinguishes revoked purchases from those that ended normally.
 //!
-//! The store shows a date and a reason of an end, but not whether money was returned. A purchase that ends before the
+//! The store shows the date and reason of an end, but not whether money was returned. A purchase that ends before the
 //! end of the paid term counts as revoked, for any reason.
 
 use super::terms::TRIALS;
@@ -10,7 +10,7 @@ use crate::transition::TransitionKind;
 use crate::verification::{EndReason, SAME};
 use std::time::Duration;
 
-/// An end and the end of what was paid are the same if they are at most two hours apart.
+/// Maximum time between an end and the end of the paid time that count as the same.
 const NEAR: Duration = HOUR.saturating_mul(2);
 /// The shortest term and the shortest trial that the store sells.
 const SHORTEST: Duration = DAY.saturating_mul(7);
@@ -18,8 +18,8 @@ const SHORTEST: Duration = DAY.saturating_mul(7);
 const RENEWAL_LEAD: Duration = HOUR.saturating_mul(12);
 
 impl Purchase {
-    /// When a subscription that is over was taken back before the end of what was paid. `None` while the store does not
-    /// know the reason.
+    /// Returns when a subscription that is over was revoked before the end of the paid time. `None` while the store
+    /// does not know the reason.
     pub(super) fn cut_short_at(&self) -> Option<Timestamp> {
         let snapshot = self.snapshot.as_ref();
         if let Some(gone_at) = self.gone_at {
@@ -32,8 +32,8 @@ impl Purchase {
         (!is_unpaid && self.is_before_paid_end(end)).then_some(end)
     }
 
-    /// Whether the store answered before the end of what was paid that the purchase is no longer valid. A later answer
-    /// proves nothing: the purchase may have ended normally before.
+    /// Whether the store answered before the end of the paid time that the purchase is no longer valid. A later answer
+    /// proves nothing: by then, the purchase may have ended normally.
     fn is_gone_before_paid_end(&self, gone_at: Timestamp) -> bool {
         let counted = || {
             self.terms()
@@ -47,7 +47,7 @@ impl Purchase {
         !is_unpaid && paid_end.is_none_or(|end| end.since(gone_at) > NEAR)
     }
 
-    /// Whether it ended before the end of what was paid; false if that cannot be known.
+    /// Whether the purchase ended at `end`, before the end of the paid time; false if that cannot be determined.
     fn is_before_paid_end(&self, end: Timestamp) -> bool {
         match (
             self.terms().filter(|_| !self.is_accelerated()),
@@ -67,8 +67,8 @@ impl Purchase {
         }
     }
 
-    /// Whether it ended before the end of the last shown period. If no period was shown, only a purchase that ran
-    /// shorter than the shortest term is known to have been taken back.
+    /// Whether the purchase ended before the end of the last shown period. If no period was shown, it is known to be
+    /// revoked only if it ran for less than the shortest term.
     fn is_before_shown_end(&self, end: Timestamp) -> bool {
         let shown = self
             .seen
@@ -90,7 +90,7 @@ impl Purchase {
     }
 
     /// Whether a trial that was over before the first snapshot explains this end: counted from the end of such a trial,
-    /// it is the end of a term.
+    /// `end` is the end of a term.
     fn ends_after_unseen_trial(&self, end: Timestamp, terms: Terms) -> bool {
         let is_unseen = self.seen.period_ends_at.is_none()
             && self.trial_end().is_none()

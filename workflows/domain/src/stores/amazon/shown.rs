@@ -1,4 +1,4 @@
-//! The stage of a purchase by a snapshot. `lag` then corrects it by recent notifications.
+//! The stage of a purchase according to a snapshot. `lag` then corrects it by recent notifications.
 
 use crate::notification::NotificationKind;
 use crate::purchase::{Life, Purchase, Stage, UNPAID_END_MARGIN};
@@ -7,12 +7,12 @@ use crate::transition::TransitionKind;
 use crate::verification::{EndReason, LAG, SAME, Snapshot};
 use std::time::Duration;
 
-/// A renewal announced at most two minutes before the date on which a period ends is the payment due on that date. In the
-/// store's sandbox, whose terms last minutes, two reports of different kinds are about one payment if they are this close.
+/// A renewal announced at most two minutes before a period ends is the payment due at that end. In the store's sandbox,
+/// whose terms last minutes, two reports of different kinds this close together are about the same payment.
 pub(super) const SAME_PAYMENT: Duration = MINUTE.saturating_mul(2);
 
-/// The stage by a snapshot. `before` is the purchase before this settling; `after` includes its reports and this
-/// snapshot.
+/// Returns the stage according to a snapshot. `before` is the purchase before this settling; `after` includes its
+/// reports and this snapshot.
 pub(super) fn shown(before: &Purchase, after: &Purchase, snapshot: &Snapshot) -> Stage {
     let sku = snapshot
         .term_sku
@@ -73,8 +73,8 @@ struct Observation<'a> {
 }
 
 impl Observation<'_> {
-    /// Whether auto-renewal is off: the snapshot has an end date or shows that the subscription will not renew. Without
-    /// any of end date, renewal date and flag, the known value stays.
+    /// Whether auto-renewal is off: the snapshot has an end date or shows that the subscription will not renew. If it
+    /// has no end date, renewal date or flag, the known value remains.
     fn is_off(&self) -> bool {
         let by_flag = self.snapshot.auto_renewing.map(|renews| !renews);
         let by_date = || {
@@ -88,8 +88,8 @@ impl Observation<'_> {
             || by_flag.or_else(by_date).unwrap_or(self.before.stage.is_off)
     }
 
-    /// Whether a trial is all that it had so far: nothing was paid. A running trial counts, and a past one if no date
-    /// of the receipt lies beyond it and no payment was reported or announced.
+    /// Whether the purchase has had only a trial and no payment so far. The trial is running, or it is over, no date of
+    /// the receipt lies beyond it, and no payment was reported or announced.
     fn in_trial(&self) -> bool {
         let Some(trial_end) = self.after.trial_end() else {
             return false;
@@ -138,8 +138,8 @@ impl Observation<'_> {
             || last.is_some_and(was_paid)
     }
 
-    /// Whether the subscription is over: its end date is past, or its grace period ended two hours ago or more, or,
-    /// with auto-renewal off, its last period ended two hours ago or more.
+    /// Whether the subscription is over: its end date is past; or its grace period or, with auto-renewal off, its last
+    /// period ended at least two hours ago.
     fn is_over(&self) -> bool {
         let at = self.snapshot.at;
         let is_long_past = |end: Timestamp| at.since(end) >= LAG;
@@ -155,8 +155,8 @@ impl Observation<'_> {
         self.is_off() && end.is_some_and(is_long_past)
     }
 
-    /// Whether it ended unpaid, with its grace period: then no term after the failed payment counts, even if the grace
-    /// period lasted so long that its end is also the end of a term.
+    /// Whether the purchase ended unpaid with its grace period. Then no term after the failed payment counts, even if
+    /// the grace period lasted so long that its end is also the end of a term.
     fn is_unpaid_end(&self) -> bool {
         let Some(end) = self.snapshot.ends_at.filter(|end| *end <= self.snapshot.at) else {
             return false;
@@ -171,8 +171,8 @@ impl Observation<'_> {
         has_failed && is_end_of_grace && !self.is_repaired_before(end)
     }
 
-    /// Whether a notification reported that the failed payment was repaired. An `OutOfGrace` within
-    /// [`UNPAID_END_MARGIN`] does not count.
+    /// Whether a notification reported that the failed payment recovered. An `OutOfGrace` within [`UNPAID_END_MARGIN`]
+    /// does not count.
     fn is_repaired_before(&self, end: Timestamp) -> bool {
         let failed = self
             .before
@@ -190,8 +190,8 @@ impl Observation<'_> {
         paid.max(repaired.filter(|time| end.since(*time) > UNPAID_END_MARGIN)) > failed
     }
 
-    /// Whether the store shows the date of the failed payment in place of the end of the grace period. Then the grace
-    /// period has no known end.
+    /// Whether the store shows the date of the failed payment instead of the end of the grace period, whose end is then
+    /// unknown.
     fn is_date_of_failure(&self, grace: Timestamp) -> bool {
         let calendar = self.after.calendar();
         let known = self
@@ -206,7 +206,7 @@ impl Observation<'_> {
         self.after.has_grace_without_end() && is_failure
     }
 
-    /// The number of paid terms that have begun, by the snapshot; the known number where the snapshot cannot tell.
+    /// Returns the number of paid terms that have begun according to the snapshot; if it cannot tell, the known number.
     fn terms(&self) -> Option<u64> {
         let known = self.before.stage.terms;
         let Some(end) = self.after.period_end() else {
@@ -246,8 +246,8 @@ impl Observation<'_> {
         calendar.ending(end).or(known)
     }
 
-    /// The number of terms when the dates follow no calendar: one more than known if the end of the period moved to a
-    /// later date and the renewal at the earlier date was not announced.
+    /// Returns the number of terms if the dates follow no calendar: one more than known if the end of the period moved
+    /// to a later date and no renewal was announced for the earlier date.
     fn counted(&self, end: Timestamp) -> Option<u64> {
         let known = self.before.stage.terms?;
         let last = self

@@ -1,5 +1,5 @@
-//! Terms by the calendar: the n-th term ends n terms after the anchor. Terms are not chained to the end of the term
-//! before, since one month without that day (the 31st) would move all later ends.
+//! Terms by the calendar: the n-th term ends n terms after the anchor. Terms are not chained to the end of the previous
+//! term, because one month without that day (the 31st) would then move all later ends.
 
 use crate::purchase::{Origin, Terms};
 use crate::time::{HOUR, Timestamp};
@@ -35,19 +35,19 @@ const DAY_MICROS: i64 = 86_400_000_000;
 /// How much earlier than its date the store may renew.
 const EARLY_MICROS: i64 = DAY_MICROS / 2;
 
-/// How much earlier than counted a term can begin if the anchor fell into a short month: it is on the 28th instead of
-/// the 31st, or the other way round.
+/// How much earlier than counted a term can begin if the anchor fell into a short month: the anchor is the 28th instead
+/// of the 31st, or the other way round.
 const CLAMPED_MICROS: i64 = 7 * DAY_MICROS / 2;
 
 impl Terms {
     /// Whether a scheduled change at `date` can still begin another row, since this row did not begin with that change.
-    /// A row whose anchor is a shown renewal did not begin there.
+    /// A row whose anchor is a shown renewal did not begin at its anchor.
     pub(super) fn is_open(&self, date: Timestamp) -> bool {
         self.anchor != date || self.origin == Origin::Renewal
     }
 
-    /// The number of the term that ends at the boundary nearest to `date`; `None` if that is before the end of the
-    /// first term, as for the accelerated terms of the sandbox.
+    /// Returns the number of the term that ends at the boundary nearest to `date`; `None` if that is before the end of
+    /// the first term, as for the accelerated terms of the sandbox.
     pub(super) fn ending(&self, date: Timestamp) -> Option<u64> {
         let nearest = self.nearest(date);
         let number = self.number(nearest);
@@ -55,24 +55,25 @@ impl Terms {
         (is_end && number > 0).then_some(number)
     }
 
-    /// The number of terms that have ended at the boundary nearest to `date`, with those before this row.
+    /// Returns the number of terms that have ended at the boundary nearest to `date`, including those before this row.
     pub(super) fn elapsed(&self, date: Timestamp) -> u64 {
         self.number(self.nearest(date))
     }
 
-    /// How much earlier than its date the store may renew: half a day, and at most a quarter of a term.
+    /// Returns how much earlier than its date the store may renew: half a day, but at most a quarter of a term.
     pub(super) fn renewal_lead(&self) -> Duration {
         Duration::from_micros(EARLY_MICROS.min(self.micros() / 4).unsigned_abs())
     }
 
-    /// The number of the term in which `time` lies; `before` when it is earlier than all of them.
+    /// Returns the number of the term that contains `time`; `before` if `time` precedes all terms of the row.
     pub(super) fn begun(&self, time: Timestamp) -> u64 {
         let nearest = self.nearest(time);
         let has_begun = self.boundary(nearest).is_some_and(|begin| begin <= time);
         self.number(nearest).saturating_add(u64::from(has_begun))
     }
 
-    /// The number of the term in which `time` lies, for a report of its beginning, which may be a little early.
+    /// Returns the number of the term that contains `time`, where `time` is a report of its beginning and may be a
+    /// little early.
     pub(super) fn containing(&self, time: Timestamp) -> u64 {
         let early = match (self.origin, self.term.unit) {
             (Origin::Purchase | Origin::Renewal, Unit::Month | Unit::Year) => CLAMPED_MICROS,
@@ -83,7 +84,7 @@ impl Terms {
         ))
     }
 
-    /// When the term with this number ends.
+    /// Returns when the term with this number ends.
     pub(super) fn end(&self, number: u64) -> Option<Timestamp> {
         let places = i64::try_from(number)
             .ok()?
@@ -91,13 +92,13 @@ impl Terms {
         self.boundary(places).filter(|_| places >= self.first())
     }
 
-    /// Whether `date` is an end of a term, give or take two hours.
+    /// Whether a term ends within two hours of `date`.
     pub(super) fn is_end(&self, date: Timestamp) -> bool {
         let near = |end: Timestamp| end.distance(date) <= HOUR * 2;
         self.boundary(self.nearest(date)).is_some_and(near)
     }
 
-    /// The distance of the boundary nearest to `date` from the anchor, in terms.
+    /// Returns the distance of the boundary nearest to `date` from the anchor, in terms.
     fn nearest(&self, date: Timestamp) -> i64 {
         let passed = date.micros().saturating_sub(self.anchor.micros());
         let about = passed.div_euclid(self.micros().max(1));
@@ -112,12 +113,12 @@ impl Terms {
             .unwrap_or_else(|| self.first())
     }
 
-    /// The number of the term that ends `places` terms from the anchor.
+    /// Returns the number of the term that ends `places` terms from the anchor.
     fn number(&self, places: i64) -> u64 {
         self.before.saturating_add_signed(places)
     }
 
-    /// The first boundary of the row, in terms from the anchor.
+    /// Returns the first boundary of the row, in terms from the anchor.
     fn first(&self) -> i64 {
         match self.origin {
             Origin::Renewal => i64::try_from(self.before).map_or(i64::MIN, |before| -before),
@@ -125,12 +126,12 @@ impl Terms {
         }
     }
 
-    /// The boundary `places` terms from the anchor.
+    /// Returns the boundary `places` terms from the anchor.
     fn boundary(&self, places: i64) -> Option<Timestamp> {
         self.term.after(self.anchor, places)
     }
 
-    /// The approximate length of one term.
+    /// Returns the approximate length of one term in microseconds.
     fn micros(&self) -> i64 {
         let unit = match self.term.unit {
             Unit::Day => DAY_MICROS,
@@ -143,7 +144,7 @@ impl Terms {
 }
 
 impl Term {
-    /// The date `times` terms after `begin`. A day that the month does not have becomes its last.
+    /// Returns the date `times` terms after `begin`. If the month lacks that day, the date is the month's last day.
     pub(super) fn after(self, begin: Timestamp, times: i64) -> Option<Timestamp> {
         let count = times.checked_mul(i64::from(self.count))?;
         let span = match self.unit {
@@ -162,7 +163,7 @@ impl Term {
     }
 }
 
-/// The date one term after `begin`, for tests of other modules.
+/// Returns the date one term after `begin`, for tests of other modules.
 #[cfg(test)]
 pub(crate) fn next_date(term: Term, begin: Timestamp) -> Option<Timestamp> {
     term.after(begin, 1)

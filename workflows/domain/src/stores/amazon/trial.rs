@@ -1,11 +1,11 @@
-//! A trial that no answer showed.
+//! Trials that no answer showed.
 
 use crate::purchase::{Purchase, Seen};
 use crate::transition::TransitionKind;
 use crate::verification::LAG;
 
 impl Purchase {
-    /// Whether it is unknowable if it was a trial: it ended within its first term, and no answer ever showed it
+    /// Whether the purchase may have been an unseen trial: it ended within its first term, and no answer ever showed it
     /// running. The store shows a trial only while it runs.
     pub(super) fn may_have_begun_free(&self) -> bool {
         let subscription = self
@@ -26,7 +26,7 @@ impl Purchase {
             && !self.was_shown_running()
     }
 
-    /// Whether an answer of the store ever showed it running.
+    /// Whether an answer of the store ever showed the purchase running.
     fn was_shown_running(&self) -> bool {
         let Seen {
             trial_ends_at,

@@ -1,12 +1,13 @@
-//! When a purchase is rechecked: by the newest report, by the dates of the last answer, and by what it may not show yet.
+//! When a purchase is rechecked, according to the newest report, the dates of the last answer, and what the answer may
+//! not show yet.
 
 use crate::decide::successor;
 use crate::decide::wake::{CAUGHT_UP, WEEK, by_dates, recheck};
 use crate::purchase::Purchase;
 use crate::time::{DAY, MINUTE, Timestamp};
 
-/// The next recheck where answers lag behind reports, and show some facts late: by the newest report, by the dates of the
-/// last answer, and by what it may not show yet.
+/// Returns the earliest recheck that the newest report, the dates of the last answer, or the facts that it may not show
+/// yet require.
 pub(super) fn by_reports_and_dates(purchase: &Purchase, now: Timestamp) -> Option<Timestamp> {
     let behind = purchase
         .behind
@@ -20,14 +21,14 @@ pub(super) fn by_reports_and_dates(purchase: &Purchase, now: Timestamp) -> Optio
     [behind, regular].into_iter().chain(rare).flatten().min()
 }
 
-/// When to recheck which promotion applied to the last payment, while the last snapshot may not show it yet.
+/// Returns when to recheck which promotion applied to the last payment, while the last snapshot may not show it yet.
 fn for_promotion(purchase: &Purchase, now: Timestamp) -> Option<Timestamp> {
     let shown_at = purchase.unconfirmed_offer_at()?.plus(CAUGHT_UP);
     Some(shown_at.max(now.plus(MINUTE.saturating_mul(10))))
 }
 
-/// When to recheck a purchase that the app did not deliver: the store refunds it, and shows the end a little later. For a
-/// day.
+/// Returns when to recheck a purchase that the app did not deliver, for a day: the store refunds it, and shows its end
+/// a little later.
 fn for_refund(purchase: &Purchase, now: Timestamp) -> Option<Timestamp> {
     let shown = purchase
         .snapshot
@@ -37,7 +38,7 @@ fn for_refund(purchase: &Purchase, now: Timestamp) -> Option<Timestamp> {
     recheck(since, now).filter(|wake| wake.since(since) <= DAY)
 }
 
-/// When to recheck for the reason of the end, which the store may show later than the end itself: daily, until
+/// Returns when to recheck for the reason of the end, which the store may show later than the end itself: daily, until
 /// the eighth day.
 fn for_end_reason(purchase: &Purchase, now: Timestamp) -> Option<Timestamp> {
     let end = purchase.awaits_reason()?;

@@ -10,18 +10,18 @@ pub enum Cancellation {
     User,
     System,
     Developer,
-    /// Another purchase took its place.
+    /// Another purchase replaced it.
     Replacement,
-    /// Access was taken away before the end: a notification of type 12.
+    /// Access was revoked before the end: a notification of type 12.
     Revoked,
-    /// The payment of a pending purchase was not made.
+    /// The pending purchase was not paid for.
     PendingPurchase,
-    /// A member of `canceledStateContext` that we do not know, or none.
+    /// No member of `canceledStateContext`, or an unknown one.
     Unknown,
 }
 
 impl Cancellation {
-    /// By the name of the member of `canceledStateContext`.
+    /// Returns the cancellation named by a member of `canceledStateContext`.
     pub fn of(member: &str) -> Self {
         match member {
             "userInitiatedCancellation" => Self::User,
@@ -33,7 +33,7 @@ impl Cancellation {
     }
 }
 
-/// The reason of an end. Google has no numbers for reasons, so that an unknown one has the number 0.
+/// Returns the reason of an end. Google has no numbers for reasons, so an unknown one has the number 0.
 pub const fn end_reason(cancellation: Cancellation) -> EndReason {
     match cancellation {
         Cancellation::User => EndReason::Customer,
@@ -45,9 +45,9 @@ pub const fn end_reason(cancellation: Cancellation) -> EndReason {
     }
 }
 
-/// The phase of a line item, by the member of its `offerPhase`. A `prorationPeriod` has the phase that its
-/// `originalOfferPhaseType` names, which is absent without an offer. `None` for an answer without `offerPhase`: the
-/// order's phase counts then.
+/// Returns the phase of a line item from the member of its `offerPhase`. A `prorationPeriod` has the phase that its
+/// `originalOfferPhaseType` names, which is absent without an offer. `None` for an answer without `offerPhase`, for
+/// which the order's phase applies.
 pub fn phase(member: Option<&str>, original: Option<&str>) -> Option<OfferPhase> {
     let member = member?;
     let phase = if member == "prorationPeriod" {
@@ -63,7 +63,7 @@ pub fn phase(member: Option<&str>, original: Option<&str>) -> Option<OfferPhase>
     })
 }
 
-/// The type of the offer whose price applies. A code counts if the phase has no type of its own.
+/// Returns the type of the offer whose price applies. A promotion code counts if the phase has no type of its own.
 pub const fn offer(phase: Option<OfferPhase>, has_code: bool) -> Option<Offer> {
     match phase {
         Some(OfferPhase::Trial | OfferPhase::Introductory) => Some(Offer::Introductory),
@@ -73,8 +73,8 @@ pub const fn offer(phase: Option<OfferPhase>, has_code: bool) -> Option<Offer> {
     }
 }
 
-/// The product of a purchase. Google does not tell apart what is used up and what is owned: the catalogue does, else a
-/// consumption.
+/// Returns the product of a purchase. Google does not distinguish consumables from entitlements: the catalogue does;
+/// for an unlisted product, whether it was consumed decides.
 pub const fn product(is_subscription: bool, listed: Product, is_consumed: bool) -> Product {
     match listed {
         _ if is_subscription => Product::Subscription,
@@ -84,18 +84,18 @@ pub const fn product(is_subscription: bool, listed: Product, is_consumed: bool) 
     }
 }
 
-/// The SKU of a line item: several plans share one `productId`.
+/// Returns the SKU of a line item: several plans share one `productId`.
 pub fn sku(product: &str, plan: Option<&str>) -> String {
     plan.map_or_else(|| product.to_owned(), |plan| format!("{product}:{plan}"))
 }
 
-/// The id of the payment: the last successful order, else the token.
+/// Returns the id of the payment: that of the last successful order, else the token.
 pub fn transaction_id<'a>(order: Option<&'a str>, token: &'a str) -> &'a str {
     order.filter(|order| !order.is_empty()).unwrap_or(token)
 }
 
-/// The number of an order in its series, from 1: the first one has no suffix, its first renewal `..0`. `None` without an
-/// order, and for a suffix that is no number.
+/// Returns the number of an order in its series, from 1: the first order has no suffix, its first renewal has `..0`.
+/// `None` without an order or if the suffix is not a number.
 pub fn billing_cycles(order: Option<&str>) -> Option<u64> {
     let order = order.filter(|order| !order.is_empty())?;
     let Some((_, renewal)) = order.split_once("..") else {
@@ -109,7 +109,7 @@ pub fn billing_cycles(order: Option<&str>) -> Option<u64> {
         .checked_add(2)
 }
 
-/// The environment, by whether the answer has `testPurchase`.
+/// Returns the environment. `is_test` is whether the answer has `testPurchase`.
 pub const fn environment(is_test: bool) -> Environment {
     if is_test {
         Environment::Sandbox
@@ -118,12 +118,12 @@ pub const fn environment(is_test: bool) -> Environment {
     }
 }
 
-/// `regionCode`, if it has two capitals.
+/// Returns `regionCode` if it consists of two capital letters.
 pub fn country(code: &str) -> Option<&str> {
     capitals(code, 2)
 }
 
-/// `currencyCode`, if it has three capitals.
+/// Returns `currencyCode` if it consists of three capital letters.
 pub fn currency(code: &str) -> Option<&str> {
     capitals(code, 3)
 }

@@ -1,8 +1,8 @@
-//! Google Play: how its values map into settle's closed lists. Its policy, its states and its way to an answer are not
-//! here yet, so that it is in no list of stores.
+//! Google Play: maps its values to settle's enums. Its policy, states and queries are not implemented yet, so the list
+//! of stores does not contain it.
 //!
 //! The values are those of the API's machine-readable description (`androidpublisher` v3). An unknown value maps to the
-//! one that the list has for anything else, or to nothing.
+//! enum's catch-all variant, or to nothing.
 
 mod mapping;
 mod money;

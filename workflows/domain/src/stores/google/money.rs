@@ -7,8 +7,8 @@ use rust_decimal::Decimal;
 const NANO_SCALE: u32 = 9;
 const MAX_NANOS: i32 = 999_999_999;
 
-/// The exact amount of a `Money`: `units` is a text, and absent for 0, as is `nanos`. `None` if it is none, such as for
-/// two parts of different signs.
+/// Returns the exact amount of a `Money`. `units` is text; it is absent for 0, as is `nanos`. `None` for an invalid
+/// `Money`, such as one whose parts have different signs.
 pub fn amount(units: Option<&str>, nanos: Option<i32>) -> Option<Decimal> {
     let units: i64 = units.map_or(Some(0), |units| units.parse().ok())?;
     let nanos = nanos.unwrap_or(0);
@@ -24,7 +24,7 @@ pub enum OrderState {
     Pending,
     Processed,
     Canceled,
-    /// A refund was begun: nothing is returned yet.
+    /// A refund has begun, but nothing has been returned yet.
     PendingRefund,
     PartiallyRefunded,
     Refunded,
@@ -32,7 +32,7 @@ pub enum OrderState {
 }
 
 impl OrderState {
-    /// By its name in an answer.
+    /// Returns the state with this name in an answer.
     pub fn of(name: &str) -> Self {
         match name {
             "PENDING" => Self::Pending,
@@ -45,7 +45,7 @@ impl OrderState {
         }
     }
 
-    /// Whether it was paid, also if the money was returned later.
+    /// Whether the order was paid, even if the money was returned later.
     pub const fn is_paid(self) -> bool {
         matches!(
             self,
@@ -54,7 +54,7 @@ impl OrderState {
     }
 }
 
-/// How much of an order is returned, by its state and the sum of its partial refunds; `None` if nothing is.
+/// Returns how much of an order was refunded, from its state and the sum of its partial refunds; `None` if nothing was.
 pub const fn refund_extent(state: OrderState, refunded: Option<Decimal>) -> Option<RefundExtent> {
     match (state, refunded) {
         (OrderState::Refunded, _) => Some(RefundExtent::Full),

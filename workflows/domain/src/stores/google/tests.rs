@@ -1,4 +1,4 @@
-//! The mappings, value by value, and amounts. What maps into a list of the published schemas stays in it.
+//! The mappings, value by value, and amounts. No value maps to anything outside the enums of the published schemas.
 
 use super::{
     Cancellation, OrderState, amount, billing_cycles, country, currency, end_reason, environment,

@@ -1,4 +1,4 @@
-//! A subscription beside another one of the same user: a change of plan, or a purchase after the other one's end.
+//! A subscription beside another one of the same user: a change of plan, or a purchase after the other one ended.
 
 use super::owned;
 use crate::catalogue::Listing;
@@ -36,7 +36,7 @@ fn settle(
     )
 }
 
-/// The snapshot of a subscription of this SKU, bought and verified at these times.
+/// Returns the snapshot of a subscription of this SKU, bought and verified at these times.
 fn shown(sku: &str, since: Timestamp, at: Timestamp) -> Snapshot {
     Snapshot {
         term_sku: Some(sku.to_owned()),
@@ -58,7 +58,7 @@ fn kinds(decision: &Decision) -> Vec<TransitionKind> {
     decision.transitions.iter().map(|one| one.kind).collect()
 }
 
-/// The decision about `new` besides these purchases.
+/// Returns the decision about `new` beside these purchases.
 fn beside(new: &Decision, others: &[OwnedPurchase]) -> Decision {
     announce_change(new.clone(), &owned("new", new.purchase.clone()), others)
 }

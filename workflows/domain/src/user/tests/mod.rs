@@ -1,4 +1,4 @@
-//! The user's state, rule by rule, and the bodies with it.
+//! The user's state, rule by rule, and the bodies that contain it.
 
 mod change;
 mod entitlements;
@@ -23,7 +23,7 @@ use crate::verification::{Snapshot, Verification};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-/// A paid subscription that renews, in no offer.
+/// A paid subscription that renews, without an offer.
 const RUNNING: Subscription = Subscription {
     state: State::Active,
     was_paid: true,
@@ -65,7 +65,7 @@ const OFFER: Subscription = Subscription {
     ..RUNNING
 };
 
-/// A purchase of "premium" until day 31, in the store "store".
+/// Returns a purchase that grants "premium" until day 31, in the store "store".
 fn owned(receipt_id: &str, purchase: Purchase) -> OwnedPurchase {
     OwnedPurchase {
         collapse_key: key(receipt_id),
@@ -89,7 +89,7 @@ fn until(end: Timestamp) -> Purchase {
     })
 }
 
-/// A purchase that was reported and never verified.
+/// Returns a purchase that was reported and never verified.
 fn unverified(kinds: &[NotificationKind]) -> Purchase {
     known(kinds, &Verification::Unverifiable)
 }
@@ -283,7 +283,7 @@ fn the_created_date_has_six_decimals_and_its_offset_in_digits() {
 }
 
 prop_compose! {
-    /// Few ends, proofs and stores, so that equal ones meet often.
+    /// Uses few ends, verifications and stores, so that equal values are frequent.
     fn any_owned()(
         kinds in proptest::collection::vec(proptest::sample::select(vec![
             NotificationKind::SubscriptionPurchased, NotificationKind::Renewed, NotificationKind::AutoRenewalOff, NotificationKind::GraceBegan, NotificationKind::Expired,
@@ -306,7 +306,7 @@ prop_compose! {
     }
 }
 
-/// The purchases of one user in two orders.
+/// Generates the purchases of one user in two orders.
 fn orders() -> impl Strategy<Value = (Vec<OwnedPurchase>, Vec<OwnedPurchase>)> {
     proptest::collection::vec(any_owned(), 0..8).prop_flat_map(|purchases| {
         let numbered = (0_usize..).zip(purchases);

@@ -16,13 +16,13 @@ use crate::user::{
 use crate::verification::Snapshot;
 use serde_json::{Value, json};
 
-/// The attributes besides the documented ones, with nothing in the ledger.
+/// Returns the attributes besides the documented ones, with an empty ledger.
 fn extended(owned: &[OwnedPurchase]) -> Value {
     let without = owned.iter().map(|one| (one.clone(), None));
     entered(&without.collect::<Vec<_>>())
 }
 
-/// The attributes besides the documented ones, with these entries of the ledger for each purchase.
+/// Returns the attributes besides the documented ones, with these ledger entries for each purchase.
 fn entered(owned: &[(OwnedPurchase, Option<&[Option<&str>]>)]) -> Value {
     let total = |entries: &[Option<&str>]| {
         let mut total = Total::default();
@@ -36,7 +36,7 @@ fn entered(owned: &[(OwnedPurchase, Option<&[Option<&str>]>)]) -> Value {
     Profile::of(&purchases, paid).extended()
 }
 
-/// A purchase of a subscription or a product that costs 9.99 USD.
+/// Returns a purchase of a subscription or product that costs 9.99 USD.
 fn priced(receipt_id: &str, purchase: Purchase) -> OwnedPurchase {
     let listing = Listing {
         entitlements: vec![entitlement("premium")],

@@ -1,4 +1,4 @@
-//! Purchases that count for nothing any more beside the others of their user.
+//! Purchases that no longer count beside the others of their user.
 
 use super::{bought, day, monthly, owned, until, unverified};
 use crate::catalogue::Listing;
@@ -12,7 +12,7 @@ use crate::{SettlingContext, decide};
 use proptest::prelude::*;
 use uuid::Uuid;
 
-/// The purchase after the store showed the end of a subscription.
+/// Returns the purchase after the store showed the end of the subscription.
 fn over(running: &Purchase, end: i64) -> Purchase {
     let snapshot = Snapshot {
         at: day(end + 1),
@@ -32,7 +32,7 @@ fn over(running: &Purchase, end: i64) -> Purchase {
     decide(running, &[], context).purchase
 }
 
-/// A paid subscription that ended.
+/// Returns a paid subscription that ended.
 fn over_since(end: i64) -> Purchase {
     over(&bought(monthly()), end)
 }
@@ -129,7 +129,8 @@ prop_compose! {
 }
 
 proptest! {
-    /// Over all platforms or some, in both environments or one; also when spent purchases are left out again later.
+    /// Holds for all platforms or some, in both environments or one, and also if spent purchases are left out again
+    /// later.
     #[test]
     fn the_state_is_the_same_without_what_is_spent(all in proptest::collection::vec(any_owned(), 0..12), at in 32_i64..120) {
         let without = |owned: &[OwnedPurchase], at: i64| -> Vec<OwnedPurchase> {

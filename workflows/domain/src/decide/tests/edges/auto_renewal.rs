@@ -1,4 +1,4 @@
-//! Auto-renewal that is switched off and on.
+//! Switches of auto-renewal.
 
 use super::march;
 use crate::decide::tests::verification::{MINUTE, bought, day, kinds, monthly, off, read, report};

@@ -1,4 +1,4 @@
-//! Rules that random lives seldom need: each test names the rule that it guards.
+//! Rules that random lives seldom need. Each test names the rule that it guards.
 
 mod auto_renewal;
 mod one_time;

@@ -94,7 +94,8 @@ fn an_entitlement_is_checked_weekly_and_a_consumable_never() {
     );
 }
 
-/// The store refunds at once what the app does not deliver, and its answer to the notification may not show that yet.
+/// The store refunds at once a purchase that the app does not deliver, but may not show that yet when the notification
+/// is settled.
 #[test]
 fn an_undelivered_purchase_is_checked_for_a_day() {
     let coins = |at: Timestamp| Snapshot {

@@ -1,4 +1,4 @@
-//! Purchases that are replaced by another one.
+//! Purchases that another one replaces.
 
 use super::{finished, in_trial};
 use crate::decide::tests::settle_with;
@@ -50,7 +50,7 @@ fn a_replaced_purchase_keeps_its_end_reason() {
     );
 }
 
-/// Settles an unverified cancellation of day 2, with another report and a link.
+/// Settles an unverified cancellation of day 2, together with other reports and a link.
 fn cut(known: &Purchase, other: &[Notification], is_replaced: bool) -> Decision {
     let since = Verification::Unreachable { since: day(1) };
     let reports: Vec<_> = (1..)
@@ -118,7 +118,7 @@ fn an_unverified_end_with_a_link_or_report_is_a_replacement() {
             assert_eq!(found(cut(&reported, &[], false)), silent);
         }
     }
-    // The report came first, and the store showed that it still ran.
+    // The report came first, while the store still showed the purchase running.
     let reported = read(
         &bought(),
         &[report(NotificationKind::Replaced, day(1))],

@@ -1,4 +1,4 @@
-//! Ends: whether the store shows them yet, and why they came.
+//! Ends: whether the store shows them yet, and their reasons.
 
 use super::{HOUR, deferred, finished, refunded};
 use crate::decide::tests::verification::{MINUTE, bought, day, kinds, monthly, read, report};

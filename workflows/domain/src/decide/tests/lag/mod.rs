@@ -1,4 +1,5 @@
-//! A store that shows later than it notifies: what stands, what waits, when it is checked again, and what decides.
+//! A store that lags behind its notifications: which reports stand, which wait, when the purchase is rechecked, and
+//! which snapshot decides.
 
 mod ends;
 mod resuming;
@@ -43,8 +44,8 @@ fn deferred(at: Timestamp) -> Snapshot {
     }
 }
 
-/// The minutes of the checks after a notification of `at`, and the decision of the last one, with the snapshots of
-/// `shows`.
+/// Returns the minutes of the checks after a notification of `at`, and the decision of the last check. `shows` returns
+/// the snapshots.
 fn checks(
     first: &Decision,
     at: Timestamp,
@@ -264,7 +265,7 @@ fn clocks_that_differ_do_not_keep_a_purchase_behind_for_ever() {
     assert!(first.wake.is_some_and(|wake| wake <= day(17)));
 }
 
-/// What the store shows of a trial that was converted unseen: first still the trial, later the payment.
+/// Snapshots of a trial whose conversion no snapshot showed: first they still show the trial, later the payment.
 struct Conversion {
     stale: fn(Timestamp) -> Snapshot,
     shows: fn(Timestamp) -> Snapshot,
@@ -272,7 +273,7 @@ struct Conversion {
 }
 
 impl Conversion {
-    /// Checks that a store that is behind causes the same events as one that shows the payment at once.
+    /// Checks that a lagging store causes the same events as one that shows the payment at once.
     fn check(&self, state: &str, known: &Purchase) {
         let reports = [report(
             NotificationKind::TrialConverted,
@@ -402,7 +403,7 @@ fn a_conversion_of_an_unseen_trial_is_one_payment() {
     }
 }
 
-/// A refund as the store shows it before its reason, of a subscription that would have renewed later.
+/// Returns the snapshot of a refund before its reason is shown, for a subscription that would have renewed later.
 pub fn refunded(at: Timestamp, reason: Option<EndReason>) -> Snapshot {
     Snapshot {
         renews_at: None,

@@ -1,4 +1,4 @@
-//! Purchases that run again after their end.
+//! Purchases that run again after an end.
 
 use super::{HOUR, finished, grace, renewed};
 use crate::decide::tests::settle_with;

@@ -1,11 +1,12 @@
-//! Repeatable chance: the same seed gives the same life.
+//! A seeded random generator: the same seed gives the same life.
 
 use std::ops::Range;
 
-/// Lives of `cargo test`.
+/// Number of lives in an ordinary test run.
 pub const LIVES: u64 = 1_000;
 
-/// The seeds of lives whose store lags: those of `cargo test`, or `SETTLE_LIVES` of them from `SETTLE_TEST_SEED` on.
+/// Returns the seeds of lives whose store lags: those of an ordinary test run, or `SETTLE_LIVES` seeds from
+/// `SETTLE_TEST_SEED` on.
 pub fn seeds() -> Range<u64> {
     let number = |variable: &str| {
         #[expect(clippy::disallowed_methods, reason = "seeds of the tests")]
@@ -35,12 +36,12 @@ impl Chance {
         mixed ^ (mixed >> 31)
     }
 
-    /// From 0 to `below`, without it.
+    /// Returns a random number from 0 to `below`, exclusive.
     pub fn below(&mut self, below: i64) -> i64 {
         i64::try_from(self.next() % u64::try_from(below.max(1)).unwrap()).unwrap()
     }
 
-    /// From `low` to `high`, without it.
+    /// Returns a random number from `low` to `high`, exclusive.
     pub fn between(&mut self, low: i64, high: i64) -> i64 {
         low + self.below(high - low)
     }

@@ -1,6 +1,6 @@
-//! Random lives of purchases: a simulated store, the arrival of its notifications, and what is decided of them.
+//! Random lives of purchases: a simulated store, the arrival of its notifications, and the decisions about them.
 //!
-//! Every life has a seed, which is part of each message, and the same seed gives the same life.
+//! Every life has a seed, which failure messages contain. The same seed gives the same life.
 
 mod chance;
 mod replay;
@@ -33,7 +33,8 @@ fn truth(life: &Life) -> Vec<TransitionKind> {
         .collect()
 }
 
-/// The record. When it was first seen to be cancelled depends on the checks; a report's time does not.
+/// Returns the record. The time at which a cancellation was first seen depends on the checks; the time of a report does
+/// not.
 fn record(replay: &Replay, life: &Life) -> String {
     let dates = |report: &&Notification| {
         !matches!(
@@ -153,7 +154,7 @@ fn delays_and_disorder_give_the_same_record_and_nothing_twice() {
             }));
         }
         for transition in left.iter().copied() {
-            // Where it was not seen to be off, it was not seen to be on again.
+            // If no check saw auto-renewal off, none saw it switched on again.
             let is_half =
                 transition == TransitionKind::Resumed && left.contains(&TransitionKind::Cancelled);
             assert!(
@@ -189,7 +190,8 @@ fn a_failing_store_leaves_one_outcome_each_and_nothing_twice() {
     }
 }
 
-/// What is wrong with what is made of a life by a store that lags, in short and at length; nothing if all is right.
+/// Returns what is wrong with the replay of a life by a lagging store, in brief and in detail; `None` if nothing is
+/// wrong.
 fn wrong(seed: u64) -> Option<(String, String)> {
     let life = life(
         seed,
@@ -208,7 +210,7 @@ fn wrong_in(life: &Life, arrivals: &Arrivals, seed: u64) -> Option<(String, Stri
         .iter()
         .filter_map(|(sku, number)| Some((sku.clone()?, *number)))
         .collect();
-    // What is unreported and shown an hour later is announced behind what was reported in the meantime.
+    // An unreported change that is shown an hour later is announced after everything that was reported in the meantime.
     let lost: Vec<_> = promptly(life)
         .into_iter()
         .filter(|report| !arrivals.contains(report))
@@ -272,7 +274,7 @@ fn wrong_in(life: &Life, arrivals: &Arrivals, seed: u64) -> Option<(String, Stri
     Some((short, long))
 }
 
-/// Where the record differs from that of a store that agreed at once.
+/// Returns the differences between the record and that of a store that agreed at once.
 fn record_difference(life: &Life, arrivals: &Arrivals, replay: &Replay) -> String {
     let (late, prompt) = (
         record(replay, life),
@@ -287,7 +289,7 @@ fn record_difference(life: &Life, arrivals: &Arrivals, replay: &Replay) -> Strin
         .collect()
 }
 
-/// Whether as many cycles are counted as terms were charged; a trial that was never paid is the first.
+/// Whether the number of counted cycles equals the number of charged terms; a trial that was never paid is the first.
 fn is_terms_right(replay: &Replay, life: &Life) -> bool {
     let charged = u64::try_from(life.charges.len()).unwrap().max(1);
     replay
@@ -332,7 +334,7 @@ fn a_planted_fault_of_stale_grace_is_found_in_some_lives() {
     assert!(found >= 10, "{found}");
 }
 
-/// What is too much and what is missing.
+/// Returns the unexpected and the missing transitions.
 fn difference(found: Vec<TransitionKind>, mut expected: Vec<TransitionKind>) -> String {
     let mut more = Vec::new();
     for transition in found {
@@ -344,7 +346,7 @@ fn difference(found: Vec<TransitionKind>, mut expected: Vec<TransitionKind>) -> 
     format!("too much {more:?}, missing {expected:?}")
 }
 
-/// Whether some check must have shown the transition `transition`. The first one only shows how it stands.
+/// Whether some check must have shown `transition`. The first check only shows the initial stage.
 fn is_seen(life: &Life, replay: &Replay, transition: TransitionKind) -> bool {
     let gone = |transition| match transition {
         TransitionKind::Cancelled => TransitionKind::Resumed,
@@ -400,7 +402,7 @@ fn replaying_a_whole_life_announces_nothing_new() {
     }
 }
 
-/// Replays of one life whose notifications arrive in all ways.
+/// Replays one life with its notifications arriving in every way.
 fn steps(seed: u64, beginning: Beginning) -> Vec<Replay> {
     let life = life(seed, beginning);
     let arrivals = promptly(&life);

@@ -1,4 +1,5 @@
-//! The arrival of a life's notifications and their settling: windows, wakes, losses, delays, repetitions.
+//! Replays of lives: how notifications arrive (with losses, delays, repetitions) and are settled in windows and at
+//! wakes.
 
 use super::chance::Chance;
 use super::store::{DAY, HOUR, Life, MINUTE};
@@ -15,38 +16,38 @@ use std::collections::{BTreeMap, BTreeSet};
 
 const WINDOW: i64 = 2 * MINUTE;
 
-/// The notifications of a life, and when each arrives.
+/// The notifications of a life, each with its time of arrival.
 pub type Arrivals = Vec<(Timestamp, Notification)>;
 
-/// One settling, as the fixture writes arrows: whether the store can be queried, the old state, the kinds, the new
-/// state, the events.
+/// One settling in the fixture's notation of arrows: whether the store can be queried, the old state, the kinds, the
+/// new state, the events.
 pub type Step = (bool, State, Vec<NotificationKind>, State, Vec<String>);
 
 #[derive(Debug, Default)]
 pub struct Replay {
     pub known: Purchase,
     pub transitions: Vec<Transition>,
-    /// These transitions by the time of their settling.
+    /// The transitions of each settling, by its time.
     pub settlings: Vec<(Timestamp, Vec<Transition>)>,
     pub steps: BTreeMap<Step, u64>,
     pub reads: Vec<Timestamp>,
-    /// Each notification, by its number, and how many outcomes it got.
+    /// The number of outcomes of each notification, by sequence number.
     pub outcomes: BTreeMap<i64, usize>,
     can_query: bool,
     faults: Option<Chance>,
-    /// How the store lags, if it does.
+    /// The seed of the store's lag; `None` if it does not lag.
     lag: Option<u64>,
-    /// The SKU of each payment that was announced, and the number of its term.
+    /// The SKU of each announced payment, and the number of its term.
     pub charges: Vec<(Option<String>, Option<u64>)>,
-    /// The first failure in a row.
+    /// The time of the first of the current consecutive failures.
     unreachable_since: Option<Timestamp>,
-    /// What has no outcome yet.
+    /// The notifications without an outcome.
     waiting: Vec<(i64, Notification)>,
-    /// Whether the purchase is no longer valid: the time of that answer is in the record.
+    /// Whether the purchase is no longer valid. The time of that answer is in the record.
     pub is_gone: bool,
 }
 
-/// Every notification, six seconds after its time.
+/// Returns every notification, arriving six seconds after its time.
 pub fn promptly(life: &Life) -> Arrivals {
     life.reports
         .iter()
@@ -54,7 +55,7 @@ pub fn promptly(life: &Life) -> Arrivals {
         .collect()
 }
 
-/// A third of the notifications is lost, but never the first one, nor a vital one.
+/// Returns the notifications without a third of them. The first one and vital ones are never lost.
 pub fn with_losses(life: &Life, seed: u64) -> Arrivals {
     let mut chance = Chance::new(seed ^ 0xff);
     let mut arrivals = promptly(life);
@@ -67,7 +68,8 @@ pub fn with_losses(life: &Life, seed: u64) -> Arrivals {
     arrivals
 }
 
-/// Any notification can be lost, and most are. An OFF can be so late that a snapshot shows what undid it.
+/// Returns fewer than half of the notifications; any of them can be lost. An OFF can arrive so late that a snapshot
+/// shows what undid it.
 pub fn in_part(life: &Life, seed: u64) -> Arrivals {
     let mut chance = Chance::new(seed ^ 0xf);
     let mut arrivals = promptly(life);
@@ -82,7 +84,7 @@ pub fn in_part(life: &Life, seed: u64) -> Arrivals {
     arrivals
 }
 
-/// One notification only: each kind as likely as any other, and rather one after which something else happens at once.
+/// Returns a single notification. Each kind is equally likely; one that another event soon follows is preferred.
 pub fn once(life: &Life, seed: u64) -> Arrivals {
     let mut chance = Chance::new(seed ^ 0x1f);
     let arrivals = promptly(life);
@@ -113,7 +115,7 @@ pub fn once(life: &Life, seed: u64) -> Arrivals {
     arrivals.into_iter().skip(one).take(1).collect()
 }
 
-/// Notifications are hours or days late, change places and come twice. The first one comes first.
+/// Returns the notifications hours or days late, out of order and repeated. The first one still arrives first.
 pub fn with_delays(life: &Life, seed: u64) -> Arrivals {
     let mut chance = Chance::new(seed ^ 0xfff);
     let mut arrivals = promptly(life);
@@ -138,7 +140,7 @@ pub fn with_delays(life: &Life, seed: u64) -> Arrivals {
     arrivals
 }
 
-/// An admin imports it some time after it began; no notification before that arrives.
+/// Returns an import by an admin some time after the beginning. No notification from before the import arrives.
 pub fn with_adoption(life: &Life, seed: u64) -> Arrivals {
     let mut chance = Chance::new(seed ^ 0xffff);
     let Some((first, report)) = promptly(life).into_iter().next() else {
@@ -160,7 +162,7 @@ pub fn with_adoption(life: &Life, seed: u64) -> Arrivals {
     std::iter::once((time, adopted)).chain(later).collect()
 }
 
-/// Settles what arrives, window by window and wake by wake, until long after the end.
+/// Settles the arrivals, window by window and wake by wake, until long after the end of the life.
 pub fn settle_life(life: &Life, arrivals: &Arrivals, can_query: bool) -> Replay {
     settle_all(
         life,
@@ -172,7 +174,7 @@ pub fn settle_life(life: &Life, arrivals: &Arrivals, can_query: bool) -> Replay 
     )
 }
 
-/// Settles it while the store cannot be reached or does not accept the purchase now and then.
+/// Settles the arrivals by a store that sometimes cannot be reached or does not accept the purchase.
 pub fn settle_with_faults(life: &Life, arrivals: &Arrivals, seed: u64) -> Replay {
     settle_all(
         life,
@@ -185,7 +187,7 @@ pub fn settle_with_faults(life: &Life, arrivals: &Arrivals, seed: u64) -> Replay
     )
 }
 
-/// Settles it by a store that lags.
+/// Settles the arrivals by a store that lags.
 pub fn settle_lagging(life: &Life, arrivals: &Arrivals, seed: u64) -> Replay {
     settle_all(
         life,
@@ -198,7 +200,7 @@ pub fn settle_lagging(life: &Life, arrivals: &Arrivals, seed: u64) -> Replay {
     )
 }
 
-/// A third of the notifications is lost as in [`with_losses`], and others come twice, the second time hours later.
+/// Loses a third of the notifications, as in [`with_losses`]. Others are repeated hours later.
 pub fn with_losses_and_repetitions(life: &Life, seed: u64) -> Arrivals {
     let mut chance = Chance::new(seed ^ 0xfff_ffff);
     let mut arrivals = with_losses(life, seed);
@@ -221,7 +223,7 @@ fn settle_all(life: &Life, arrivals: &Arrivals, mut replay: Replay) -> Replay {
         .unwrap_or(life.ends)
         .max(life.ends)
         .plus_millis(16 * DAY);
-    // What links a purchase to the one it replaced wakes it.
+    // The notification that links a purchase to the one that it replaced wakes that one.
     let mut linked = life.replaced_at.map(|at| at.plus_millis(3 * MINUTE));
     let mut wake: Option<Timestamp> = None;
     let mut window = Vec::new();
@@ -249,7 +251,7 @@ fn settle_all(life: &Life, arrivals: &Arrivals, mut replay: Replay) -> Replay {
     replay
 }
 
-/// The paid terms by the transitions of one settling.
+/// Returns the terms that the transitions of one settling pay.
 fn payments(transitions: &[Transition]) -> Vec<Option<u64>> {
     let is_trial = transitions
         .iter()

@@ -1,4 +1,4 @@
-//! Lives that are first seen by something that says nothing about the purchase.
+//! Lives that are first seen without a report about the purchase.
 
 use super::replay::{Arrivals, promptly, settle_life};
 use super::store::{Life, MINUTE};
@@ -7,8 +7,8 @@ use crate::decide::tests::notification;
 use crate::notification::{Notification, NotificationKind};
 use crate::transition::TransitionKind;
 
-/// The beginning arrives hours or days late, after a notification that says nothing of the purchase, and before anything
-/// else that is reported.
+/// Makes the beginning arrive hours or days late, after a notification that reports nothing about the purchase and
+/// before all other reports.
 fn with_silent_sight(life: &Life, seed: u64) -> Option<Arrivals> {
     let mut chance = Chance::new(seed ^ 0x3ff);
     let mut arrivals = promptly(life);

@@ -1,5 +1,5 @@
-//! When the transitions of random lives happened: never after the answer that caused them, never before what they
-//! follow, and as in the life itself.
+//! The times of transitions in random lives: never after the answer that caused them, never before the transitions that
+//! they follow, and equal to those of the life itself.
 
 use super::replay::{
     Arrivals, Replay, in_part, once, promptly, settle_lagging, settle_life, with_adoption,
@@ -11,7 +11,8 @@ use crate::time::Timestamp;
 use crate::transition::{Transition, TransitionKind};
 use std::time::Duration;
 
-/// Transitions whose date the store shows, or the calendar gives. The others are only known to have happened by then.
+/// Transitions whose date the store shows or the calendar determines. The others are only known to have happened by
+/// then.
 const DATED: [TransitionKind; 5] = [
     TransitionKind::Renewed,
     TransitionKind::TrialConverted,
@@ -21,7 +22,7 @@ const DATED: [TransitionKind; 5] = [
 ];
 const ENDS: [TransitionKind; 2] = [TransitionKind::TrialDidNotConvert, TransitionKind::Expired];
 
-/// Terms that begin again after an end are counted from the report of their payment, some seconds after it.
+/// Maximum delay of a report of a payment after an end. The terms that follow are counted from that report.
 const SECONDS: Duration = Duration::from_secs(60);
 
 /// A life and the times at which its transitions are recorded.
@@ -40,10 +41,10 @@ impl Times<'_> {
             .any(|report| report.store_time == at)
     }
 
-    /// Whether a transition that no notification dates has a time of the life: its own, or a later one where the store
-    /// shows no date. A purchase that is no longer valid ended by the time of that answer.
+    /// Whether the time of a transition that no notification dates agrees with the life: it is the transition's own or,
+    /// if the store shows no date, a later one. A purchase that is no longer valid ended by the time of that answer.
     fn is_true(&self, transition: Transition, at: Timestamp, answered_at: Timestamp) -> bool {
-        // A trial that was paid before it was first seen has no other date.
+        // A trial that was paid before the purchase was first seen has no other date.
         let alike = |kind: TransitionKind| {
             kind == transition.kind || (ENDS.contains(&kind) && ENDS.contains(&transition.kind))
         };
@@ -67,7 +68,7 @@ impl Times<'_> {
         !self.is_begun || times.any(|time| time.distance(at) <= SECONDS)
     }
 
-    /// The first time that is wrong, if any.
+    /// Describes the first wrong time, if there is one.
     fn wrong(&self) -> Option<String> {
         let mut newest_date = None;
         for (answered_at, transitions) in &self.replay.settlings {
@@ -98,7 +99,7 @@ impl Times<'_> {
     }
 }
 
-/// Where an end that no notification reported has another date than in the life.
+/// Describes an end that no notification reported and whose date differs from that in the life.
 fn wrong_end(life: &Life, arrivals: &Arrivals, replay: &Replay) -> Option<String> {
     let is_reported = arrivals.iter().any(|(_, report)| report.kind.is_end());
     let is_dated = life.shows.iter().all(|(_, snapshot)| snapshot.is_some());
@@ -172,7 +173,7 @@ fn every_time_is_past_in_order_and_as_in_the_life() {
     );
 }
 
-/// Every end of every life, without any of its notifications.
+/// Settles the end of every life without any of its notifications.
 #[test]
 fn an_unreported_end_has_the_date_that_the_store_shows() {
     let mut checked = 0;

@@ -1,16 +1,16 @@
-//! What the simulated store shows of a life: at once, or late, each field by itself.
+//! The simulated store's answers about a life: immediate, or with a separate lag for each field.
 
 use super::chance::Chance;
 use super::store::{HOUR, Life};
 use crate::time::Timestamp;
 use crate::verification::{Parked, Snapshot, Verification};
 
-/// How many fields of a purchase can lag, each by itself.
+/// Number of fields of a purchase that can lag separately.
 const FIELDS: u64 = 10;
 
 impl Life {
-    /// What a store shows that lags by up to an hour, each field by itself and each time again, by this seed. A purchase
-    /// is not known before it is shown for the first time.
+    /// Returns the answer of a store that lags by up to an hour, with a separate lag for each field and change,
+    /// determined by `seed`. The store does not know the purchase before it is shown for the first time.
     pub fn show_late(&self, at: Timestamp, seed: u64) -> Verification {
         let lag = |field: u64, change: usize| {
             let change = u64::try_from(change).unwrap();

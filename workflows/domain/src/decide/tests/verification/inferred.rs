@@ -1,4 +1,4 @@
-//! What a snapshot shows without a report, and reports that come after it.
+//! Changes that a snapshot shows without a report, and reports that arrive afterwards.
 
 use super::{DAY, HOUR, MINUTE, bought, day, kinds, monthly, off, read, report};
 use crate::decide::tests::settle_with;

@@ -1,4 +1,4 @@
-//! The store does not answer, does not accept the purchase, or is behind; and when it is queried again.
+//! Stores that do not answer, do not accept the purchase, or lag; and when they are queried again.
 
 mod inferred;
 mod unverified;
@@ -27,7 +27,7 @@ pub fn report(kind: NotificationKind, at: Timestamp) -> Notification {
     }
 }
 
-/// A monthly subscription of day 0, as it is shown on a day.
+/// Returns the snapshot of a monthly subscription that began on day 0.
 pub fn monthly(at: Timestamp) -> Snapshot {
     Snapshot {
         at,
@@ -306,7 +306,8 @@ pub fn off(at: Timestamp) -> Snapshot {
     }
 }
 
-/// One purchase is one product: Amazon's own samples report it as a consumable and as an entitlement, in one message.
+/// One purchase has one product, but Amazon's own samples report it as a consumable and as an entitlement in one
+/// message.
 #[test]
 fn a_purchase_with_two_types_is_bought_once() {
     let reports = [

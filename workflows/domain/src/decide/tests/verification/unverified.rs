@@ -1,4 +1,4 @@
-//! What is decided while the store cannot be reached, and its later repair.
+//! Decisions while the store cannot be reached, and their later corrections.
 
 use super::{DAY, HOUR, MINUTE, bought, day, kinds, monthly, read, report};
 use crate::decide::Waits;
@@ -18,7 +18,7 @@ fn an_unreachable_store_settles_five_kinds_and_all_after_a_day() {
         NotificationKind::GraceBegan,
         NotificationKind::TrialConverted,
     ];
-    // A claim is no report, and waits for nothing.
+    // A claim is not a report and never waits.
     for kind in super::super::all_kinds()
         .into_iter()
         .filter(|kind| *kind != NotificationKind::Claimed)

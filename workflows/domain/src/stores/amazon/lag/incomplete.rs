@@ -1,4 +1,4 @@
-//! Incomplete changes: a change that no notification named, and of which a snapshot shows only a part.
+//! Incomplete changes: changes that no notification named and that a snapshot shows only in part.
 
 use super::{MAX_EARLY_REPORT, REASON_WAIT, RECHECKED_FOR, SWITCHES, is_recent};
 use crate::decide::{Assessment, Evidence};
@@ -8,14 +8,14 @@ use crate::time::Timestamp;
 use crate::transition::TransitionKind;
 use crate::verification::{EndReason, SAME, Snapshot};
 
-/// Whether a snapshot shows no reason of the end: none at all, or that the store does not know it yet.
+/// Whether a snapshot shows no reason for the end, or shows that the store does not know it yet.
 const fn lacks_reason(snapshot: &Snapshot) -> bool {
     matches!(snapshot.end_reason, None | Some(EndReason::Pending))
 }
 
 impl Evidence<'_> {
-    /// Keeps the known stage, for up to two hours, while the snapshot shows only a part of a change that no
-    /// notification named. Each field of a snapshot can lag on its own.
+    /// Keeps the known stage for up to two hours while the snapshot shows only a part of a change that no notification
+    /// named. Each field of a snapshot can lag separately.
     pub(super) fn keep_known_while_incomplete(&self, assessment: &mut Assessment, shown: &Stage) {
         let Some((last, snapshot)) = self.before.snapshot.as_ref().zip(self.snapshot) else {
             return;
@@ -81,7 +81,7 @@ impl Evidence<'_> {
         if !assessment.record_contradiction(since, self.at) {
             assessment.stage = shown.clone();
         } else if is_end_incomplete {
-            // This answer shows an end. It confirms neither that auto-renewal is on nor that all was paid.
+            // This answer shows an end, so it confirms neither that auto-renewal is on nor that every term was paid.
             assessment.unconfirmed = Unconfirmed {
                 switch: true,
                 payment: true,
@@ -89,7 +89,7 @@ impl Evidence<'_> {
         }
     }
 
-    /// Whether the snapshot shows more terms than were known. Without a count of terms: whether the shown period ends
+    /// Whether the snapshot shows more terms than were known. If terms cannot be counted: whether the shown period ends
     /// in the future.
     fn has_new_term(&self, shown: &Stage) -> bool {
         match (self.before.stage.terms, shown.terms) {
@@ -105,7 +105,7 @@ impl Evidence<'_> {
             .is_some_and(|(time, kind)| kind.is_payment() && Some(time) > failed)
     }
 
-    /// Whether this end is a date that earlier snapshots showed: an end, a renewal or the end of the grace period.
+    /// Whether `end` is a date that earlier snapshots showed: an end, a renewal or the end of the grace period.
     fn is_known_end(&self, last: &Snapshot, end: Timestamp) -> bool {
         let dates = [last.ends_at, last.renews_at, self.after.last_grace_end()];
         dates
@@ -136,8 +136,8 @@ impl Evidence<'_> {
         }
     }
 
-    /// Whether a snapshot that shows auto-renewal as off may show a change since the `last` one. After a recent payment
-    /// the snapshot may also still show the state before that payment.
+    /// Whether auto-renewal, shown as off, may have been switched off since the snapshot `last`. After a recent
+    /// payment, the snapshot may also still show the state before that payment.
     fn is_switch_new(&self, last: &Snapshot) -> bool {
         let is_paid_again = self
             .newest_payment()
@@ -153,8 +153,8 @@ impl Evidence<'_> {
             .is_some_and(|(time, _)| self.shows_end_of(time))
     }
 
-    /// Whether the snapshot shows the end that was reported at `time`, and that end is ten minutes old or more. Its
-    /// reason may be missing: a refund and an immediate change of plan look alike until the reason or the new purchase
+    /// Whether the snapshot shows the end that was reported at `time`, and that end is at least ten minutes old. The
+    /// reason may be missing. A refund and an immediate change of plan look alike until the reason or the new purchase
     /// is known, so the end waits ten minutes for them.
     pub(super) fn shows_end_of(&self, time: Timestamp) -> bool {
         self.snapshot.is_some_and(|snapshot| {
@@ -190,7 +190,7 @@ impl Evidence<'_> {
             (Some(known), Some(shown)) => shown > known.saturating_add(u64::from(!has_changed)),
             _ => false,
         };
-        // A scheduled change whose payment failed takes effect when that payment is repaired.
+        // A scheduled change whose payment failed takes effect when that payment recovers.
         let is_near = |at: Timestamp| at <= self.at && (is_new(at) || known.in_grace);
         let is_due = known.pending.is_some() && self.before.change_at().is_some_and(is_near);
         let shows_old = (is_paid || is_later || shown.pending.is_none()) && is_due && !is_new_sku;

@@ -1,16 +1,16 @@
 //! A store whose snapshots lag behind its own notifications.
 //!
 //! A snapshot may miss what happened in the two hours before it ([`LAG`]); a notification is exact about its own time.
-//! When a snapshot contradicts a notification that is younger than two hours:
+//! If a snapshot contradicts a notification that is younger than two hours:
 //!
 //! * a payment, a conversion, a grace period or a switch of auto-renewal is believed although the snapshot does not
 //!   show it ([`Evidence::correct`]);
 //! * an end, a scheduled change of plan or a grace period after the end waits until a snapshot shows it
 //!   ([`Evidence::is_unshown`]).
 //!
-//! The first snapshot that is taken two hours or more after the notification decides. Until then, nothing is announced
-//! that would undo what the notification reported. A change that no notification named, and that a snapshot shows only
-//! in part, also waits for up to two hours (`incomplete.rs`).
+//! The first snapshot taken at least two hours after the notification decides. Until then, nothing is announced that
+//! would undo what the notification reported. A change that no notification named and that a snapshot shows only in
+//! part also waits for up to two hours (`incomplete.rs`).
 
 mod incomplete;
 
@@ -23,24 +23,25 @@ use crate::transition::TransitionKind;
 use crate::verification::{EndReason, LAG, SAME};
 use std::time::Duration;
 
-/// A notification that a snapshot contradicts is rechecked until it is two days old, even after the snapshot has
-/// decided.
+/// How long after a notification that a snapshot contradicts the purchase is rechecked, even if a snapshot has decided
+/// already.
 const RECHECKED_FOR: Duration = DAY.saturating_mul(2);
-/// Maximum time by which the store's clock may be ahead of ours.
+/// Maximum time by which the store's clock may be ahead of the local clock.
 const MAX_CLOCK_SKEW: Duration = HOUR;
-/// How long an end that a notification reports and a snapshot shows may wait for its reason. A change of plan names its
+/// How long an end that a notification reports and a snapshot shows waits for its reason. A change of plan names its
 /// new purchase within that time.
 const REASON_WAIT: Duration = MINUTE.saturating_mul(10);
-/// Maximum time between the report of an end and the end itself.
+/// Maximum time from the report of an end to the end itself.
 const MAX_EARLY_REPORT: Duration = MINUTE.saturating_mul(10);
 
 #[cfg(test)]
 std::thread_local! {
-    /// A planted fault: a grace period that the snapshot shows is believed, even if a payment was reported since.
+    /// A fault planted by tests: a grace period that the snapshot shows is believed even if a payment was reported
+    /// since.
     static BELIEVES_STALE_GRACE: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
 }
 
-/// Runs `run` with the fault planted in this thread, and returns its result.
+/// Runs `run` with the fault active in this thread, and returns its result.
 #[cfg(test)]
 pub(crate) fn believing_stale_grace<T>(run: impl FnOnce() -> T) -> T {
     BELIEVES_STALE_GRACE.set(true);
@@ -69,14 +70,14 @@ const CAN_WAIT: [NotificationKind; 6] = [
     NotificationKind::OutOfGrace,
 ];
 
-/// Whether a notification is recent, and of a kind that can wait: only then can [`Evidence::is_unshown`] be true. A grace
-/// period can wait only after the end of `before`. `at` is the time of the answer.
+/// Whether a notification is recent and of a kind that can wait; otherwise, [`Evidence::is_unshown`] is false. A grace
+/// period can wait only if `before` had ended. `at` is the time of the answer.
 pub(super) fn may_wait(before: &Purchase, (time, kind): Moment, at: Timestamp) -> bool {
     let is_after_end = kind == NotificationKind::GraceBegan && before.stage.life == Life::Expired;
     (CAN_WAIT.contains(&kind) || is_after_end) && is_recent(time, at)
 }
 
-/// Kinds which report that a subscription runs.
+/// Returns the kinds which report that a subscription runs.
 fn running_kinds() -> Vec<NotificationKind> {
     let switched_on = [NotificationKind::AutoRenewalOn];
     [
@@ -87,14 +88,14 @@ fn running_kinds() -> Vec<NotificationKind> {
     .concat()
 }
 
-/// Whether an answer from `at` may still miss what happened at `time`.
+/// Whether an answer taken at `at` may still miss what happened at `time`.
 fn is_recent(time: Timestamp, at: Timestamp) -> bool {
     at.since(time) < LAG && time.since(at) <= MAX_CLOCK_SKEW
 }
 
 impl Assessment {
     /// Records that the answer contradicts a notification of `time`, and returns whether the notification is still
-    /// believed. Of several contradictions, an undecided one is kept rather than a decided one, then the newest.
+    /// believed. Of several contradictions, an undecided one takes precedence over a decided one, then the newest.
     fn record_contradiction(&mut self, time: Timestamp, at: Timestamp) -> bool {
         let is_decided = !is_recent(time, at);
         let behind = Behind {
@@ -110,7 +111,8 @@ impl Assessment {
 }
 
 impl Evidence<'_> {
-    /// Corrects `shown`, the stage by the answer alone, by the notifications that the answer may not show yet.
+    /// Corrects `shown`, the stage according to the answer alone, by the notifications that the answer may not show
+    /// yet.
     pub(super) fn correct(&self, shown: Stage) -> Assessment {
         let mut assessment = Assessment::exact(shown);
         let is_subscription = !self.after.is_one_time();
@@ -130,8 +132,8 @@ impl Evidence<'_> {
         assessment
     }
 
-    /// A contradiction that an earlier snapshot decided and that is still rechecked, if the stage has not changed
-    /// since.
+    /// Returns a contradiction that an earlier snapshot decided and that is still rechecked, if the stage has not
+    /// changed since.
     fn decided_contradiction(&self, stage: &Stage) -> Option<Behind> {
         let known = &self.before.stage;
         let is_same = (stage.life, stage.in_grace, stage.is_off, stage.terms)
@@ -147,7 +149,7 @@ impl Evidence<'_> {
         self.fresh.contains(&moment) || self.late.contains(&moment)
     }
 
-    /// The newest report of these kinds that is younger than two days.
+    /// Returns the newest report of these kinds from the last two days.
     fn newest(&self, kinds: &[NotificationKind]) -> Option<Moment> {
         let matters = |time: Timestamp| {
             self.at.since(time) < RECHECKED_FOR && time.since(self.at) <= MAX_CLOCK_SKEW
@@ -159,8 +161,8 @@ impl Evidence<'_> {
         self.newest(&NotificationKind::ENDS)
     }
 
-    /// Whether the snapshot shows a paid period that lasts beyond `time`. Also true for a purchase that never showed the
-    /// end of a period: it cannot contradict a payment.
+    /// Whether the snapshot shows a paid period that lasts beyond `time`. Also true for a purchase that never showed
+    /// the end of a period, since it cannot contradict a payment.
     fn is_paid_beyond(&self, time: Timestamp) -> bool {
         let margin = self
             .after
@@ -172,8 +174,8 @@ impl Evidence<'_> {
         }
     }
 
-    /// The newest report of a payment, a beginning or a failed payment. `OutOfGrace` at the end of the grace period is
-    /// not one: it reports the end of the subscription.
+    /// Returns the newest report of a payment, a beginning or a failed payment. An `OutOfGrace` at the end of the grace
+    /// period does not count: it reports the end of the subscription.
     fn newest_payment(&self) -> Option<Moment> {
         let recovered = self
             .newest(&[NotificationKind::OutOfGrace])
@@ -268,14 +270,14 @@ impl Evidence<'_> {
         end.is_none_or(|end| end <= time)
     }
 
-    /// Whether auto-renewal that was switched on at `time` can have undone the shown end: that end is older, or it is
-    /// the date until which was paid, on which a subscription with auto-renewal off ends.
+    /// Whether switching auto-renewal on at `time` can have undone the shown end: the end is older, or it is the end of
+    /// what was paid, when a subscription with auto-renewal off ends.
     fn may_undo_end(&self, time: Timestamp) -> bool {
         let end = self.snapshot.and_then(|snapshot| snapshot.ends_at);
         self.is_older_end(time) || end.is_none_or(|end| self.is_paid_end(end))
     }
 
-    /// Whether `end` is a date until which was paid, by the last snapshot or the calendar.
+    /// Whether `end` is the end of the paid time according to the last snapshot or the calendar.
     fn is_paid_end(&self, end: Timestamp) -> bool {
         let begun = || {
             self.snapshot
@@ -313,7 +315,7 @@ impl Evidence<'_> {
         reason.is_some_and(|reason| reason != EndReason::Pending) && end.is_some_and(is_same)
     }
 
-    /// Whether the snapshot shows neither this grace period nor the payment that repaired it.
+    /// Whether the snapshot shows neither this grace period nor the payment that ended it.
     fn lacks_grace(&self, shown: &Stage, time: Timestamp) -> bool {
         let known = &self.before.stage;
         let is_repaired = || {
@@ -344,8 +346,8 @@ impl Evidence<'_> {
         shown.runs() && (shown.in_grace || shown.in_trial || is_lacking)
     }
 
-    /// The SKU to which this payment changed the plan, as an earlier snapshot had scheduled; `None` if the snapshot
-    /// shows that SKU already, or no change is due.
+    /// Returns the SKU of the change of plan that took effect with this payment and that an earlier snapshot showed as
+    /// scheduled; `None` if the snapshot shows that SKU already or no change is due.
     fn due_sku(&self, kind: NotificationKind, shown: &Stage) -> Option<String> {
         let known = &self.before.stage;
         let pending = known
@@ -363,17 +365,17 @@ impl Evidence<'_> {
         (is_due && shown.sku == known.sku).then(|| pending.clone())
     }
 
-    /// The SKU after a change of plan in the last two hours, while the snapshot still shows the SKU before it.
+    /// Returns the SKU after a change of plan in the last two hours if the snapshot still shows the SKU before it.
     fn recent_sku(&self, shown: &Stage) -> Option<String> {
         let (old_sku, at) = self.before.last_plan_change()?;
         let is_stale = is_recent(at, self.at) && shown.sku.as_ref() == Some(old_sku);
         self.before.stage.sku.clone().filter(|_| is_stale)
     }
 
-    /// The number of paid terms after this payment.
+    /// Returns the number of paid terms including this payment.
     fn terms(&self, shown: &Stage, payment: Moment) -> Option<u64> {
         let known = self.before.stage.terms;
-        // A trial that no snapshot showed looked like a paid term: its conversion is the payment of that same term.
+        // A trial that no snapshot showed looked like a paid term, so its conversion is the payment for that same term.
         let is_first = payment.1 == NotificationKind::TrialConverted
             && self
                 .after
@@ -409,7 +411,7 @@ impl Evidence<'_> {
         terms.map(|terms| terms.max(1))
     }
 
-    /// Whether the plan changed a short while ago, so that some fields of the snapshot may still show the old plan.
+    /// Whether the plan changed recently, so that some fields of the snapshot may still show the old plan.
     fn is_changing(&self, shown: &Stage) -> bool {
         let is_new = |date: Timestamp| is_recent(date, self.at);
         let has_changed = self
@@ -436,7 +438,8 @@ impl Evidence<'_> {
         let Some(switch @ (time, kind)) = self.newest(&SWITCHES) else {
             return;
         };
-        // What was paid after an end begins another life: a switch before that payment belongs to the one that ended.
+        // A payment after an end starts the subscription again; a switch before that payment belongs to the time before
+        // the end.
         if self.before.stage.is_over() && self.newest_payment().is_some_and(|(paid, _)| time < paid)
         {
             return;
@@ -488,8 +491,9 @@ impl Evidence<'_> {
         }
     }
 
-    /// Whether this report of an end or a scheduled change must wait for a later snapshot: `stage`, the stage by the
-    /// snapshot and all other reports, contradicts it, and no newer report shows that the purchase runs.
+    /// Whether this report of an end or a scheduled change must wait for a later snapshot, because `stage` contradicts
+    /// it and no newer report shows that the purchase runs. `stage` is the stage according to the snapshot and all
+    /// other reports.
     pub(super) fn is_unshown(&self, stage: &Stage, moment: Moment) -> bool {
         let (time, kind) = moment;
         let is_newest = |kinds: &[NotificationKind]| self.after.newest(kinds) < Some(moment);
@@ -526,8 +530,8 @@ impl Evidence<'_> {
         }
     }
 
-    /// Whether the snapshot shows an end in the future that is the cancellation of `time`. Beside a switch of auto-renewal
-    /// that end may be all that the snapshot shows of the two, unless both are one act.
+    /// Whether the snapshot shows an end in the future that results from the cancellation at `time`. If auto-renewal
+    /// was switched off too, such an end may result from the switch alone, unless the two are the same action.
     fn shows_new_cancellation(&self, time: Timestamp) -> bool {
         let Some(end) = self
             .snapshot
@@ -547,8 +551,8 @@ impl Evidence<'_> {
             .any(|(_, kind)| SWITCHED_OFF.contains(kind))
     }
 
-    /// Whether a cancellation and a switch of auto-renewal, of one window or of a short time, are one act: the customer
-    /// cancelled, and the shown end is that of what was paid.
+    /// Whether a cancellation and a switch of auto-renewal in the same window, or within a short time, are the same
+    /// action: the customer cancelled, and the shown end is the end of the paid time.
     fn is_one_with_switch(&self, time: Timestamp, end: Timestamp) -> bool {
         if self.snapshot.and_then(|shown| shown.end_reason) != Some(EndReason::Customer) {
             return false;
@@ -559,8 +563,8 @@ impl Evidence<'_> {
         is_switched && self.is_paid_end(end)
     }
 
-    /// The time of a new cancellation that is one with a switch. It is confirmed, and rechecked all the same: of a refund
-    /// after the switch the snapshot may show the switch alone.
+    /// Returns a new cancellation that is the same action as a switch. It is confirmed, but rechecked all the same:
+    /// after a switch and a refund, the snapshot may show only the switch.
     fn cancelled_with_switch(&self) -> Option<Behind> {
         let (since, kind) = self.newest_end().filter(|end| self.is_new(*end))?;
         let end = self.snapshot?.ends_at.filter(|end| *end > self.at)?;

@@ -1,4 +1,4 @@
-//! The date from which terms are counted, where the purchase or the end of the trial does not show it.
+//! The date from which terms are counted if neither the purchase nor the end of the trial shows it.
 
 use crate::Decision;
 use crate::decide::tests::{notification, settle_with};
@@ -18,7 +18,7 @@ fn time(text: &str) -> Timestamp {
     text.parse().unwrap()
 }
 
-/// A subscription of 31 January with terms of `months` months.
+/// Returns the snapshot of a subscription that began on 31 January, with terms of `months` months.
 fn shown(months: u16, at: &str, renews_at: &str) -> Snapshot {
     Snapshot {
         at: time(at),
@@ -67,7 +67,7 @@ fn cycles(decision: &Decision) -> Vec<(TransitionKind, Option<u64>)> {
         .collect()
 }
 
-/// Settles the steps, each of which announces one renewal more than the one before, by report and by snapshot alone.
+/// Settles the steps, by report and by snapshot alone. Each step must announce one more renewal than the previous one.
 fn renews(known: &Purchase, mut cycle: u64, steps: &[Snapshot]) {
     let (mut by_report, mut by_snapshot) = (known.clone(), known.clone());
     for shown in steps {
@@ -202,7 +202,7 @@ fn free_months_that_no_snapshot_calls_a_trial_are_not_paid() {
             monthly("2026-03-07", "2026-04-07"),
         ],
     );
-    // The trial is shown after all: the terms begin with its end.
+    // The trial is shown after all, so the terms begin at its end.
     let trial = Snapshot {
         trial_ends_at: Some(time("2026-04-30")),
         ..monthly("2026-02-01", "2026-04-30")

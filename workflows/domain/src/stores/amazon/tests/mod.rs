@@ -1,4 +1,4 @@
-//! The calendar's terms, the anchor and the revocations.
+//! Terms by the calendar, anchors and revocations.
 
 mod anchor;
 mod revocation;
@@ -8,7 +8,7 @@ use crate::purchase::{Origin, Purchase, Terms};
 use crate::time::Timestamp;
 use crate::verification::{Term, Unit};
 
-/// Purchases that 0.1.0 stored.
+/// Purchases as stored by release 0.1.0.
 const STORED: &str =
     include_str!("../../../../../../tests/released/0.1.0/samples/purchases.purchase.jsonl");
 

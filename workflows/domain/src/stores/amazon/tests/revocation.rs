@@ -1,4 +1,4 @@
-//! What was taken back before the end of what was paid, and what only ended.
+//! Distinguishes purchases that were revoked before the end of the paid time from those that merely ended.
 
 use crate::decide::tests::{notification, settle_with};
 use crate::notification::{Notification, NotificationKind};
@@ -19,7 +19,7 @@ fn time(text: &str) -> Timestamp {
     format!("{text}:00Z").parse().unwrap()
 }
 
-/// A monthly subscription of 10 January.
+/// Returns the snapshot of a monthly subscription that began on 10 January.
 fn monthly(at: &str, renews_at: &str) -> Snapshot {
     Snapshot {
         at: time(at),
@@ -52,7 +52,7 @@ fn settle(known: &Purchase, reports: &[(NotificationKind, &str)], shown: Snapsho
     .purchase
 }
 
-/// Settles an end, and checks again a day later: an incomplete change may wait for that.
+/// Settles an end, and checks again a day later, since an incomplete change may wait for that.
 fn settle_end(known: &Purchase, shown: Snapshot) -> Purchase {
     let later = Snapshot {
         at: shown.at.plus_millis(86_400_000),
@@ -189,7 +189,7 @@ fn a_natural_end_is_no_revocation() {
                 );
             }
         }
-        // Two unreported renewals, and then the end.
+        // Two unreported renewals, followed by the end.
         let finished = settle_end(
             &bought(),
             over(
@@ -318,7 +318,7 @@ fn without_a_term_the_period_that_was_shown_decides() {
             ),
             (None, None)
         );
-        // The payment was reported, and the store showed no period for it: a week is the shortest that is sold.
+        // The payment was reported, but the store showed no period for it: the shortest that is sold is a week.
         let reported = settle(
             &known,
             &[(NotificationKind::Renewed, "2026-02-10T00:00")],

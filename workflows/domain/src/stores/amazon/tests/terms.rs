@@ -1,5 +1,6 @@
-//! Every day on which a subscription can be bought, every trial and every term that the store sells: first seen in
-//! the middle of its life, each payment after that is one renewal of the next cycle, however it is learned.
+//! Every day on which a subscription can be bought, with every trial and term that the store sells. The subscription is
+//! first seen in the middle of its life; each later payment is one renewal of the next cycle, in whatever way it
+//! becomes known.
 
 use crate::Decision;
 use crate::decide::tests::{notification, settle_with};
@@ -46,9 +47,9 @@ const TERMS: [Term; 7] = [
 enum Way {
     ReportAndSnapshot,
     SnapshotAlone,
-    /// The snapshot comes after some more reports.
+    /// The snapshot arrives after a few more reports.
     ReportAlone,
-    /// The snapshot does not show it for an hour.
+    /// The snapshot does not show the payment for an hour.
     SnapshotLags,
 }
 
@@ -66,18 +67,18 @@ const SIGHTS: [NotificationKind; 4] = [
     NotificationKind::OutOfGrace,
 ];
 
-/// One subscription as the store knows it.
+/// One subscription, as the store knows it.
 #[derive(Debug, Clone, Copy)]
 struct Sold {
     purchased_at: Timestamp,
     trial: Option<Term>,
     term: Term,
-    /// Whether the day of the month is that of the purchase, also after a trial of months.
+    /// Whether terms keep the day of the month of the purchase, even after a trial of months.
     keeps_day: bool,
 }
 
 impl Sold {
-    /// The end of the trial, and of each paid term after it.
+    /// Returns the end of the trial or of a paid term after it.
     fn boundary(&self, number: i64) -> Timestamp {
         match self.trial {
             Some(trial)
@@ -99,7 +100,8 @@ impl Sold {
         }
     }
 
-    /// How many payments follow the first sight: a year of months where a month can be too short for the day.
+    /// Returns the number of payments after the subscription is first seen: a year of months if a month can be too
+    /// short for the day.
     fn renewals(&self) -> i64 {
         let day = self.boundary(1).to_string()[8..10].parse::<u8>().unwrap();
         if day >= 28
@@ -141,7 +143,7 @@ fn report(kind: NotificationKind, at: Timestamp) -> Notification {
     }
 }
 
-/// Settles one payment at the end of this term in its way: what is known then, and the transitions.
+/// Settles the payment at the end of this term in the given way. Returns the purchase and the transitions.
 fn pay(
     known: &Purchase,
     sold: Sold,
@@ -178,7 +180,7 @@ fn pay(
     (decisions.last().unwrap().purchase.clone(), reported)
 }
 
-/// Sees it first in this term, and then each payment in its way. What is wrong, if anything is.
+/// Shows the subscription first in this term, and then each payment in its way. Returns what is wrong, if anything.
 fn live(
     sold: Sold,
     occurrence: NotificationKind,
@@ -228,7 +230,7 @@ fn live(
         }
         known = after;
     }
-    // A snapshot after reports alone announces nothing more.
+    // A snapshot after reports without snapshots announces nothing more.
     let last = sold.boundary(end - 1).plus_millis(60 * MINUTE);
     let late = read(&known, &[], sold.shown(last, end));
     if late.transitions.is_empty() && late.purchase.billing_cycles() == Some(cycle) {
@@ -241,7 +243,7 @@ fn live(
     ))
 }
 
-/// All combinations of one year, each with its own mixture of sights and ways.
+/// Checks all combinations of one year, each with its own mixture of first sights and ways.
 fn lives_of(year: i64) -> (usize, Vec<String>) {
     let first: Timestamp = format!("{year}-01-01T13:45:10Z").parse().unwrap();
     let next: Timestamp = format!("{}-01-01T00:00:00Z", year + 1).parse().unwrap();

@@ -1,4 +1,4 @@
-//! How a life ends, and comes back after its end.
+//! How a life ends, and how it runs again after its end.
 
 use super::{Author, DAY, HOUR};
 use crate::notification::NotificationKind;
@@ -51,7 +51,7 @@ impl Author {
             self.shown.end_reason = Some(EndReason::Replaced);
             self.shown.renews_at = None;
             self.show();
-            // No notification names the new purchase: a week later the end is announced.
+            // No notification names the new purchase, so the end is announced a week later.
             self.announce_end();
             if self.chance.percent(50) {
                 self.report(NotificationKind::SubscriptionCancelled);
@@ -103,8 +103,8 @@ impl Author {
         self.show();
     }
 
-    /// Whether what was paid and ended runs again, a while later, by one notification. By auto-renewal alone nothing is
-    /// paid.
+    /// Makes an ended, paid life run again after a while by one notification, and returns whether it does. If only
+    /// auto-renewal is switched on, nothing is paid.
     pub(super) fn comes_back(&mut self) -> bool {
         if self.in_trial || self.life.charges.is_empty() || !self.chance.percent(35) {
             return false;

@@ -1,4 +1,4 @@
-//! A simulated store: what is true of one purchase over time, its notifications, and the transitions to announce.
+//! A simulated store: the true history of one purchase, its notifications, and the transitions to announce.
 
 mod endings;
 
@@ -25,24 +25,24 @@ pub enum Beginning {
 #[derive(Debug)]
 pub struct Life {
     pub reports: Vec<Notification>,
-    /// The transitions to announce, in order, and since when they are true.
+    /// The transitions to announce, in order, each with the time at which it happened.
     pub transitions: Vec<(Timestamp, TransitionKind)>,
-    /// What a snapshot shows from then on; `None` when the purchase is no longer valid.
+    /// The snapshots, each with the time from which it is shown; `None` if the purchase is no longer valid.
     pub shows: Vec<(Timestamp, Option<Snapshot>)>,
-    /// When another purchase that is real took its place.
+    /// When another real purchase replaced this one.
     pub replaced_at: Option<Timestamp>,
-    /// Reports that may not get lost: nothing else would ever show what they report.
+    /// Reports that must not be lost, because nothing else would ever show what they report.
     pub vital: Vec<(Timestamp, NotificationKind)>,
-    /// Reports that are never late: they are about what no snapshot shows.
+    /// Reports that are never late, because no snapshot shows what they report.
     pub prompt: Vec<(Timestamp, NotificationKind)>,
     pub ends: Timestamp,
-    /// What was charged: the SKU of each payment and the number of its term, in order.
+    /// The charges, in order: the SKU of each payment and the number of its term.
     pub charges: Vec<(String, Option<u64>)>,
 }
 
 struct Author {
     chance: Chance,
-    /// For what was added later, so that all other lives stay.
+    /// A second generator for later additions, so that the lives of all existing seeds stay the same.
     other_chance: Chance,
     life: Life,
     now: Timestamp,
@@ -55,7 +55,7 @@ struct Author {
     has_come_back: bool,
 }
 
-/// The life that this seed gives.
+/// Returns the life of a seed.
 pub fn life(seed: u64, beginning: Beginning) -> Life {
     let mut chance = Chance::new(seed);
     let first: Timestamp = "2024-01-01T00:00:00Z".parse().unwrap();
@@ -110,7 +110,7 @@ pub fn life(seed: u64, beginning: Beginning) -> Life {
 }
 
 impl Author {
-    /// Adds a notification, some seconds after what it reports.
+    /// Adds a notification, up to two seconds after what it reports.
     fn report(&mut self, kind: NotificationKind) {
         let at = self.now.plus_millis(self.chance.below(20) * 100);
         let late = self
@@ -182,7 +182,7 @@ impl Author {
             } else {
                 self.life.shows.push((self.now, None));
             }
-            // A consumable is never checked again.
+            // A consumable is never rechecked.
             if product == Product::Consumable {
                 self.vital(cancelled);
             } else {
@@ -233,13 +233,13 @@ impl Author {
         }
     }
 
-    /// The next boundary, by the calendar and from the anchor.
+    /// Moves to the next boundary, counted from the anchor by the calendar.
     fn next_end(&mut self) {
         self.begun += 1;
         self.end = self.boundary(self.begun);
     }
 
-    /// The boundary `begun` terms after the anchor.
+    /// Returns the boundary `begun` terms after the anchor.
     fn boundary(&self, begun: i64) -> Timestamp {
         let term = self.shown.term.unwrap();
         let count = i64::from(term.count) * begun;
@@ -257,8 +257,8 @@ impl Author {
         Timestamp::from_micros(end.as_microsecond())
     }
 
-    /// How long a grace lasts: not longer than the term that was not paid, of the shortest plan where another one
-    /// follows.
+    /// Returns the length of a grace period in days: at most that of the unpaid term, and of the shortest plan if a
+    /// change is scheduled.
     fn grace_days(&mut self) -> i64 {
         let term = self.boundary(self.begun + 1).millis_since(self.now) / DAY;
         let days = if self.shown.deferred_sku.is_some() {
@@ -273,7 +273,7 @@ impl Author {
         self.chance.pick(&lasts)
     }
 
-    /// One term, and what happens at its end; whether it goes on.
+    /// Simulates one term and what happens at its end. Returns whether the life continues.
     fn term(&mut self) -> bool {
         let left = self.end.millis_since(self.now);
         self.now = self.now.plus_millis(HOUR + self.chance.below(left / 8));
@@ -296,7 +296,7 @@ impl Author {
         self.is_paid()
     }
 
-    /// Some seconds later: in the same window.
+    /// Advances the time by less than a minute, so that both reports fall into one window.
     fn soon(&mut self) {
         self.now = self.now.plus_millis(30_000 + self.chance.below(MINUTE / 2));
     }
@@ -310,7 +310,7 @@ impl Author {
             1 | 2 if !is_vital => NotificationKind::ScheduledToEnd,
             _ => NotificationKind::AutoRenewalOff,
         };
-        // Shortly before the end only this notification reports it: the next snapshot shows the end.
+        // Shortly before the end, only this notification reports it: the next snapshot already shows the end.
         if is_vital || self.end.millis_since(self.now) < 9 * DAY {
             self.vital(kind)
         } else {
@@ -324,7 +324,7 @@ impl Author {
         self.shown.auto_renewing = Some(true);
         self.shown.ends_at = None;
         self.shown.renews_at = Some(self.end);
-        // One of the two reports has to arrive: nothing else may show that it was off.
+        // One of the two reports must arrive, because nothing else may show that auto-renewal was off.
         let off = self
             .life
             .reports
@@ -341,7 +341,7 @@ impl Author {
         self.show();
     }
 
-    /// Whether it is switched on again before its end.
+    /// Returns whether auto-renewal is switched on again before the end.
     fn is_switched_on(&mut self) -> bool {
         let left = self.end.millis_since(self.now);
         if self.chance.percent(5) {
@@ -374,7 +374,7 @@ impl Author {
             if self.end.millis_since(self.now) > HOUR {
                 self.switch_on();
                 if self.other_chance.percent(15) && self.end.millis_since(self.now) > 9 * DAY {
-                    // Refunded while the switch can still outrank what the store shows.
+                    // Refunded while the switch may still take precedence over what the store shows.
                     self.now = self
                         .now
                         .plus_millis(self.other_chance.between(5 * MINUTE, 2 * HOUR));
@@ -419,7 +419,7 @@ impl Author {
         self.show();
     }
 
-    /// Whether the next term is paid, at once or in grace.
+    /// Returns whether the next term is paid, at once or in a grace period.
     fn is_paid(&mut self) -> bool {
         self.now = self.end;
         self.shown.trial_ends_at = None;
@@ -454,7 +454,7 @@ impl Author {
             }
             self.renew(TransitionKind::Recovered);
             if self.end.millis_since(grace_end) < DAY {
-                // No check lies between the repair and the next payment.
+                // There is no check between the recovery and the next payment.
                 let repair = self
                     .life
                     .reports
