@@ -1,7 +1,7 @@
 //! The handle to a database. Each room adds its methods to [`Store`].
 //!
-//! A change of a person and its audit entry are one transaction: [`Store::change`] is the only way of such a change, and
-//! it writes both.
+//! A change of a person and its audit entry are one transaction: [`Store::change`] is the only way of such a change,
+//! and it writes both.
 
 use db::audit_log::{Actor, AuditEntry};
 use db::claim_backlogs::ClaimBacklogs;
@@ -109,7 +109,7 @@ impl Store {
         })
     }
 
-    /// The installation, which was created when the database was opened for the first time.
+    /// Returns the installation, which was created when the database was opened for the first time.
     pub const fn installation(&self) -> Installation {
         self.installation
     }
@@ -120,7 +120,8 @@ impl Store {
         Self { shown, ..self }
     }
 
-    /// Number of progress calls (10,000 SQLite steps each) of reads so far, without those of ingress and devices.
+    /// Returns the number of progress calls (10,000 SQLite steps each) of reads so far, without those of ingress and
+    /// devices.
     #[cfg(feature = "fail-points")]
     pub fn cost_of_reads(&self) -> u64 {
         self.readers
@@ -128,7 +129,7 @@ impl Store {
             .load(std::sync::atomic::Ordering::Relaxed)
     }
 
-    /// The name of the database system, as OpenTelemetry's `db.system.name` has it.
+    /// Returns the name of the database system, as OpenTelemetry's `db.system.name` has it.
     pub const fn system(&self) -> &'static str {
         if self.readers.is_shared() {
             "postgresql"
@@ -137,7 +138,7 @@ impl Store {
         }
     }
 
-    /// The epoch, a part of the ids of events.
+    /// Returns the epoch, a part of the ids of events.
     pub async fn epoch(&self) -> Result<i64, Error> {
         self.write(|write| write.epoch()).await
     }
@@ -156,7 +157,7 @@ impl Store {
         .await
     }
 
-    /// The present time by the clock that stamps rows.
+    /// Returns the present time by the clock that stamps rows.
     pub async fn now(&self) -> Result<Timestamp, Error> {
         let clock = self.clock;
         self.readers
@@ -164,7 +165,7 @@ impl Store {
             .await
     }
 
-    /// Whether notifications would be accepted now. Takes the lock of a write, and writes nothing.
+    /// Returns whether notifications would be accepted now. Takes the lock of a write, and writes nothing.
     pub async fn ping(&self) -> Result<(), Error> {
         let touch = |write: &mut Write<'_>| {
             sql(TOUCH)
@@ -180,7 +181,7 @@ impl Store {
         self.writer.disk()
     }
 
-    /// The room on the disk of the database, where this process can see it.
+    /// Returns the room on the disk of the database, where this process can see it.
     pub async fn free_space(&self) -> Option<Space> {
         let disk = self.writer.disk().clone();
         tokio::task::spawn_blocking(move || disk.space())
@@ -280,8 +281,8 @@ impl Store {
         self.device_readers.read(read).await
     }
 
-    /// Reads queues from low marks while reads from their beginnings take this long: beside an old snapshot on PostgreSQL,
-    /// see `db/low_mark.rs`.
+    /// Reads queues from low marks while reads from their beginnings take this long: beside an old snapshot on
+    /// PostgreSQL, see `db/low_mark.rs`.
     #[must_use]
     pub fn with_low_marks(self, slow: Duration) -> Self {
         Self {
@@ -304,7 +305,7 @@ impl Store {
         .await
     }
 
-    /// A handle to the database whose changes leave audit entries of this actor.
+    /// Returns a handle to the database whose changes leave audit entries of this actor.
     pub fn by(&self, actor: Actor) -> Self {
         Self {
             actor: Arc::new(actor),
@@ -323,7 +324,7 @@ impl Store {
         }
     }
 
-    /// Author of this handle's changes.
+    /// Returns the author of this handle's changes.
     pub fn actor(&self) -> &Actor {
         &self.actor
     }

@@ -89,7 +89,7 @@ impl NewAlarm<'_> {
         sql(CLOSE).bind((now, SYSTEM, why.to_owned(), self.id()))
     }
 
-    /// Id of the alarm, the same each time it is raised.
+    /// Returns the id of the alarm, the same each time it is raised.
     pub fn id(&self) -> AlarmId {
         self.identity().1
     }
@@ -105,7 +105,7 @@ impl NewAlarm<'_> {
         (detail, id)
     }
 
-    /// The order in which the rows of several alarms are locked.
+    /// Returns the order in which the rows of several alarms are locked.
     pub fn order(&self) -> String {
         let (platform, destination) = self.about.ids();
         let of = platform

@@ -1,5 +1,5 @@
-//! The audit log: what a person, a key or a script changed. A change and its audit entry are one transaction. The log is
-//! listed in the room `reports` of storage.
+//! The audit log: what a person, a key or a script changed. A change and its audit entry are one transaction. The log
+//! is listed in the room `reports` of storage.
 
 use crate::error::Error;
 use crate::secrets::random_uuid;
@@ -36,7 +36,7 @@ impl Actor {
         }
     }
 
-    /// The name as it is stored.
+    /// Returns the name as it is stored.
     pub fn stored_name(&self) -> String {
         bounded(&visible(&self.name))
     }
@@ -52,7 +52,7 @@ pub struct AuditEntry {
 }
 
 impl AuditEntry {
-    /// A change of this subject: an id.
+    /// Returns a change of this subject: an id.
     pub fn on(app: impl Into<Option<AppId>>, subject: impl ToString) -> Self {
         Self {
             app: app.into(),
@@ -62,13 +62,13 @@ impl AuditEntry {
         }
     }
 
-    /// The fields before the change: an object without secrets and without names of customers.
+    /// Returns the fields before the change: an object without secrets and without names of customers.
     #[must_use]
     pub fn before(self, before: Value) -> Self {
         Self { before, ..self }
     }
 
-    /// The fields after the change, like those before it.
+    /// Returns the fields after the change, like those before it.
     #[must_use]
     pub fn after(self, after: Value) -> Self {
         Self { after, ..self }

@@ -22,7 +22,7 @@ pub struct ClaimBacklog {
 pub struct ClaimBacklogs(Mutex<BTreeMap<PlatformId, ClaimBacklog>>);
 
 impl ClaimBacklogs {
-    /// The last count of a platform, if it was made a moment ago.
+    /// Returns the last count of a platform, if it was made a moment ago.
     pub fn recent(&self, platform: PlatformId, now: Timestamp) -> Option<ClaimBacklog> {
         let backlog = self.all().get(&platform).cloned();
         backlog.filter(|backlog| now.distance(backlog.counted_at) < USED_FOR)

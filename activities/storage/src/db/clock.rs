@@ -11,7 +11,7 @@ const NOW: Sql =
     statement!("SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT) AS value");
 
 impl AnyConnection {
-    /// The present time by the clock that stamps rows: the server's on PostgreSQL, `clock` on SQLite.
+    /// Returns the present time by the clock that stamps rows: the server's on PostgreSQL, `clock` on SQLite.
     pub fn now(&mut self, clock: fn() -> Timestamp) -> Result<Timestamp, Error> {
         if !self.is_shared() {
             return Ok(clock());

@@ -69,7 +69,7 @@ impl Value<'_> {
 }
 
 impl<'a> Value<'a> {
-    /// A list; `None` for no values, because SQL has no empty list.
+    /// Returns a list; `None` for no values, because SQL has no empty list.
     pub fn list<V: Into<Self>>(values: impl IntoIterator<Item = V>) -> Option<Self> {
         let values: Vec<Self> = values.into_iter().map(Into::into).collect();
         (!values.is_empty()).then_some(Self::List(values))
@@ -129,8 +129,8 @@ impl<'a, T: Bindable<'a>> From<Option<T>> for Value<'a> {
     }
 }
 
-/// A text with U+FFFD in place of each NUL, which PostgreSQL cannot store. [`Value`] does this for every text that is
-/// bound; for one that an id is made of, or that is compared in memory with what is stored, call it before.
+/// Returns a text with U+FFFD in place of each NUL, which PostgreSQL cannot store. [`Value`] does this for every text
+/// that is bound; for one that an id is made of, or that is compared in memory with what is stored, call it before.
 pub fn clean(text: &str) -> Cow<'_, str> {
     if text.contains('\0') {
         Cow::Owned(text.replace('\0', "\u{FFFD}"))
@@ -231,7 +231,7 @@ pub trait TextEnum {
     /// The name of the type.
     const NAME: &'static str;
 
-    /// The text of each variant.
+    /// Returns the text of each variant.
     fn texts() -> Vec<&'static str>;
 }
 
@@ -354,7 +354,7 @@ macro_rules! stored {
         $vis enum $name { $($(#[$doc])* $variant,)* }
 
         impl $name {
-            /// The text that is stored and shown.
+            /// Returns the text that is stored and shown.
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $text,)* }
             }
@@ -435,7 +435,7 @@ macro_rules! written_row {
                 $($crate::column::written_row!(@place $field),)* $($inner_type::PLACES)?
             );
 
-            /// The value of each column.
+            /// Returns the value of each column.
             pub(crate) fn values(&self) -> Vec<$crate::column::Value<'static>> {
                 let values = vec![$(self.$field.clone().into()),*];
                 $(let values = [values, self.$inner.values()].concat();)?

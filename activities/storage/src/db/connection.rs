@@ -75,8 +75,8 @@ impl AnyConnection {
         ))
     }
 
-    /// Lets PostgreSQL plan each statement once, for any values. For statements that find rows by a purchase, a user or a
-    /// lane: it would plan some of them for each run, which costs more than running them.
+    /// Lets PostgreSQL plan each statement once, for any values. For statements that find rows by a purchase, a user or
+    /// a lane: it would plan some of them for each run, which costs more than running them.
     pub fn plan_for_any_values(&mut self) -> QueryResult<()> {
         if self.is_shared() {
             self.batch_execute("SET plan_cache_mode = force_generic_plan")
@@ -85,13 +85,13 @@ impl AnyConnection {
         }
     }
 
-    /// Whether several processes may write at the same time.
+    /// Returns whether several processes may write at the same time.
     pub const fn is_shared(&self) -> bool {
         matches!(self, Self::Postgres(_))
     }
 
-    /// Runs the next statement with the one after it, on PostgreSQL and in a transaction. Its error is the error of that
-    /// one.
+    /// Runs the next statement with the one after it, on PostgreSQL and in a transaction. Its error is the error of
+    /// that one.
     pub fn defer_next(&mut self) {
         if let Self::Postgres(connection) = self {
             connection.defer_next();
@@ -123,7 +123,7 @@ impl AnyConnection {
         }
     }
 
-    /// Whether a statement that was sent with a `COMMIT` was refused, so that the transaction rolled back.
+    /// Returns whether a statement that was sent with a `COMMIT` was refused, so that the transaction rolled back.
     pub const fn is_undone(&self) -> bool {
         matches!(self, Self::Postgres(connection) if connection.is_undone())
     }
@@ -180,7 +180,7 @@ impl AnyConnection {
         result
     }
 
-    /// How many transactions and savepoints are open.
+    /// Returns how many transactions and savepoints are open.
     fn depth(&mut self) -> u32 {
         let status = <Self as Connection>::TransactionManager::transaction_manager_status_mut(self);
         status
@@ -204,14 +204,14 @@ impl AnyConnection {
             self.batch_execute(isolation).map_err(Error::of_query)?;
         }
         let result = read(self);
-        // Nothing was written, so the answer is not waited for. A rollback fails only with its connection, which the pool
-        // then replaces.
+        // Nothing was written, so the answer is not waited for. A rollback fails only with its connection, which the
+        // pool then replaces.
         self.defer_next();
         let rolled_back = self.roll_back().map_err(Error::of_query);
         result.and_then(|value| rolled_back.map(|()| value))
     }
 
-    /// Whether the connection must be replaced: a transaction was left open, or its session is over, see
+    /// Returns whether the connection must be replaced: a transaction was left open, or its session is over, see
     /// [`PostgresConnection::is_over`]. No statement is sent for it. Checked before each reuse of a connection. A
     /// connection to SQLite is an open file, which no error invalidates.
     pub fn is_lost(&mut self) -> bool {
@@ -250,8 +250,8 @@ impl AnyConnection {
     }
 }
 
-/// The name by which SQLite opens this file and no other. A relative one that begins with `file:` would be a URI, and one
-/// of bytes that are no text another file.
+/// Returns the name by which SQLite opens this file and no other. A relative one that begins with `file:` would be a
+/// URI, and one of bytes that are no text another file.
 fn file_name(path: &Path) -> ConnectionResult<String> {
     let bad = |cause: String| ConnectionError::BadConnection(cause);
     let whole = std::path::absolute(path).map_err(|cause| bad(cause.to_string()))?;
@@ -274,8 +274,8 @@ fn sqlite_settings() -> String {
     )
 }
 
-/// What must not depend on the role and its database. `synchronous_commit` is on even if the server's default is weaker:
-/// the API answers 200 only for durable writes. PostgreSQL has `transaction_timeout` since release 17.
+/// What must not depend on the role and its database. `synchronous_commit` is on even if the server's default is
+/// weaker: the API answers 200 only for durable writes. PostgreSQL has `transaction_timeout` since release 17.
 fn postgres_settings() -> String {
     let commit = if crate::fault::is_planted("storage.durability_off") {
         "off"

@@ -36,7 +36,7 @@ pub struct Space {
 }
 
 impl Disk {
-    /// The disk of a database, which has room until a write finds none.
+    /// Returns the disk of a database, which has room until a write finds none.
     pub fn of(database: &Database) -> Self {
         let file = match database {
             Database::Sqlite(file) => Some(file.clone()),
@@ -49,12 +49,12 @@ impl Disk {
         }
     }
 
-    /// Whether the last write found no room.
+    /// Returns whether the last write found no room.
     pub fn is_full(&self) -> bool {
         self.is_full.load(Ordering::Relaxed)
     }
 
-    /// Whether a write found no room within this time.
+    /// Returns whether a write found no room within this time.
     pub fn was_full(&self, now: Instant, within: Duration) -> bool {
         let full_at = *self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
         full_at.is_some_and(|full_at| now.saturating_duration_since(full_at) < within)

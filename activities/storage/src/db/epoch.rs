@@ -52,7 +52,7 @@ const READ: Sql =
 const LINEAGE: Sql = statement!("SELECT settle_lineage() AS value");
 const RAISE: Sql = statement!("UPDATE installation SET epoch = ?, lineage = ? WHERE id = 1");
 
-/// The epoch.
+/// Returns the epoch.
 ///
 /// # Errors
 /// The lineage changed, see [`is_other_lineage`].
@@ -74,7 +74,7 @@ pub fn read_ahead(connection: &mut AnyConnection) -> Result<EpochAhead, Error> {
 pub struct EpochAhead(Ahead<'static, EpochRow>);
 
 impl EpochAhead {
-    /// The epoch.
+    /// Returns the epoch.
     ///
     /// # Errors
     /// The lineage changed, see [`is_other_lineage`].
@@ -86,12 +86,12 @@ impl EpochAhead {
     }
 }
 
-/// Whether a transaction failed because the lineage changed.
+/// Returns whether a transaction failed because the lineage changed.
 pub fn is_other_lineage(error: &Error) -> bool {
     matches!(error, Error::Unavailable(cause) if cause.is::<OtherLineage>())
 }
 
-/// The lineage that the server shows; `None` if it does not, and on SQLite.
+/// Returns the lineage that the server shows; `None` if it does not, and on SQLite.
 pub fn lineage(connection: &mut AnyConnection) -> Result<Option<String>, Error> {
     if !connection.is_shared() {
         return Ok(None);
@@ -151,7 +151,7 @@ fn lock(connection: &mut AnyConnection) -> Result<EpochRow, Error> {
 }
 
 impl EpochRow {
-    /// The epoch, unless the lineage changed.
+    /// Returns the epoch, unless the lineage changed.
     fn known(self) -> Result<i64, Error> {
         if self.lineage == self.present {
             Ok(self.epoch)

@@ -71,8 +71,8 @@ pub enum Error {
     /// Another transaction wrote the same row first. The caller retries; no further action is needed.
     #[error("another transaction wrote the same row at the same time, try again")]
     Raced(#[source] Cause),
-    /// The database refuses the change or the statement, however often it is tried. The operator must act; what was to be
-    /// written is still where it came from.
+    /// The database refuses the change or the statement, however often it is tried. The operator must act; what was to
+    /// be written is still where it came from.
     #[error("{refusal}")]
     Refused {
         /// Kind of refusal, and how the operator resolves it.
@@ -82,8 +82,8 @@ pub enum Error {
     /// A device does not prove itself. Its app must send the device's secret, or make a new device.
     #[error("the device is not verified")]
     Unproved(#[source] Unproved),
-    /// This process lacks a key that values are encrypted or hashed with, so it cannot say whether something is there. The
-    /// operator must restart it with the key; trying again at another process helps.
+    /// This process lacks a key that values are encrypted or hashed with, so it cannot say whether something is there.
+    /// The operator must restart it with the key; trying again at another process helps.
     #[error("this process lacks the key {}: start it with SETTLE_KEY as the other processes have it", .0.join(", "))]
     MissingKeys(Vec<String>),
     /// The database or its key is not what we expect. The operator must act; trying again is no use.
@@ -118,7 +118,7 @@ pub enum Unproved {
     Other,
 }
 
-/// An error with all its causes, on one line, for the place where it is logged or shown.
+/// Returns an error with all its causes, on one line, for the place where it is logged or shown.
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -152,8 +152,8 @@ impl Error {
         }
     }
 
-    /// The error of a failed statement. A unique violation becomes [`Error::Raced`]: a caller that expects one recognizes
-    /// it with [`Error::is_taken`]; any other comes from a race and goes away when tried again.
+    /// Returns the error of a failed statement. A unique violation becomes [`Error::Raced`]: a caller that expects one
+    /// recognizes it with [`Error::is_taken`]; any other comes from a race and goes away when tried again.
     pub(crate) fn of_query(cause: diesel::result::Error) -> Self {
         use diesel::result::DatabaseErrorKind::{ForeignKeyViolation, UniqueViolation};
         match cause {
@@ -181,8 +181,8 @@ impl Error {
         }
     }
 
-    /// Whether the request is wrong, and no repetition of it can succeed. Any other error may pass, or be mended, and then
-    /// the same request succeeds.
+    /// Returns whether the request is wrong, and no repetition of it can succeed. Any other error may pass, or be
+    /// mended, and then the same request succeeds.
     pub fn is_of_request(&self) -> bool {
         match self {
             // A row that another row names, not the request: it will be created later, or was removed.
@@ -202,32 +202,33 @@ impl Error {
         }
     }
 
-    /// Whether the database refuses this, however often it is tried.
+    /// Returns whether the database refuses this, however often it is tried.
     pub const fn is_permanent(&self) -> bool {
         matches!(self, Self::Refused { .. })
     }
 
-    /// Whether a statement failed because the disk of the database is full. The operator must make room.
+    /// Returns whether a statement failed because the disk of the database is full. The operator must make room.
     pub fn is_of_full_disk(&self) -> bool {
         self.is_of(|message, hint| message == SQLITE_FULL || hint == Some(FULL_DISK))
     }
 
-    /// Whether SQLite could not read or write a file.
+    /// Returns whether SQLite could not read or write a file.
     pub(crate) fn is_of_disk(&self) -> bool {
         self.is_of(|message, _| message == SQLITE_IO)
     }
 
-    /// Whether a statement of PostgreSQL waited for a lock as long as it may. Who holds it may do so for minutes.
+    /// Returns whether a statement of PostgreSQL waited for a lock as long as it may. Who holds it may do so for
+    /// minutes.
     pub(crate) fn is_of_lock(&self) -> bool {
         self.is_of(|_, hint| hint == Some(NO_LOCK))
     }
 
-    /// Whether PostgreSQL ended a statement because of a deadlock. The other session goes on.
+    /// Returns whether PostgreSQL ended a statement because of a deadlock. The other session goes on.
     pub(crate) fn is_of_deadlock(&self) -> bool {
         self.is_of(|_, hint| hint == Some(DEADLOCK))
     }
 
-    /// Whether a statement failed with such a message and hint, also below an error of this type.
+    /// Returns whether a statement failed with such a message and hint, also below an error of this type.
     fn is_of(&self, is_wanted: fn(&str, Option<&str>) -> bool) -> bool {
         let Self::Unavailable(cause) = self else {
             return false;
@@ -261,13 +262,13 @@ impl Error {
         }
     }
 
-    /// Whether a statement failed with a unique violation: what it inserts exists already.
+    /// Returns whether a statement failed with a unique violation: what it inserts exists already.
     pub const fn is_taken(&self) -> bool {
         matches!(self, Self::Raced(_))
     }
 }
 
-/// Whether a statement names a table or column that the database does not have.
+/// Returns whether a statement names a table or column that the database does not have.
 fn is_of_schema(refusal: &dyn DatabaseErrorInformation) -> bool {
     refusal.hint() == Some(OTHER_SCHEMA)
         || SQLITE_OTHER_SCHEMA

@@ -21,7 +21,7 @@ pub fn run_at(name: &str, of: impl std::fmt::Display) {
 #[cfg(not(feature = "fail-points"))]
 pub fn run_at(_: &str, _: impl std::fmt::Display) {}
 
-/// Whether a test activated the fail point of this name.
+/// Returns whether a test activated the fail point of this name.
 #[cfg(feature = "fail-points")]
 pub fn is_planted(name: &str) -> bool {
     fail::fail_point!(name, |_| true);
@@ -34,7 +34,7 @@ pub const fn is_planted(_: &str) -> bool {
     false
 }
 
-/// Whether a test activated the fail point of this name for this thing.
+/// Returns whether a test activated the fail point of this name for this thing.
 #[cfg(feature = "fail-points")]
 pub fn is_planted_for(name: &str, of: impl std::fmt::Display) -> bool {
     is_planted(&format!("{name}/{of}"))
@@ -46,7 +46,7 @@ pub fn is_planted_for(_: &str, _: impl std::fmt::Display) -> bool {
     false
 }
 
-/// The text that a test passed with the fail point of this name (`NAME=return(TEXT)`).
+/// Returns the text that a test passed with the fail point of this name (`NAME=return(TEXT)`).
 #[cfg(feature = "fail-points")]
 pub fn text_at(name: &str) -> Option<String> {
     fail::fail_point!(name, |text| text);

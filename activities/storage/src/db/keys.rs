@@ -22,8 +22,8 @@ const KEYS: Sql = statement! {"
 "};
 
 /// Registers a key that a transaction encrypts with, and locks its row (shared) until the end of the transaction: it is
-/// turned out before or after it, never in between. The lock may be one of the row, since a key that is turned out is an
-/// older one, with which only a process that was not restarted yet encrypts, and rarely.
+/// turned out before or after it, never in between. The lock may be one of the row, since a key that is turned out is
+/// an older one, with which only a process that was not restarted yet encrypts, and rarely.
 ///
 /// # Errors
 /// [`Error::Corrupt`] when it was turned out.
@@ -49,7 +49,7 @@ pub fn hold(connection: &mut AnyConnection, id: &str, now: Timestamp) -> Result<
     }
 }
 
-/// The error of a process that would encrypt with a key that was turned out.
+/// Returns the error of a process that would encrypt with a key that was turned out.
 fn retired(connection: &mut AnyConnection, id: &str) -> Result<Error, Error> {
     let present: Vec<String> = sql(KEYS).values(connection)?;
     let present: Vec<&str> = present.iter().map(String::as_str).collect();
@@ -60,8 +60,8 @@ fn retired(connection: &mut AnyConnection, id: &str) -> Result<Error, Error> {
     )))
 }
 
-/// Checks at the start of a process that it has each key that something may be encrypted with, and that the first of its
-/// keys was not turned out.
+/// Checks at the start of a process that it has each key that something may be encrypted with, and that the first of
+/// its keys was not turned out.
 pub fn check(connection: &mut AnyConnection, known: &[&str]) -> Result<(), Error> {
     let missing = missing(connection, known)?;
     if missing.is_empty() {
@@ -84,7 +84,7 @@ pub fn check_newest(connection: &mut AnyConnection, id: &str) -> Result<(), Erro
     }
 }
 
-/// The ids of the keys that something may be encrypted with, without these.
+/// Returns the ids of the keys that something may be encrypted with, without these.
 pub fn missing(connection: &mut AnyConnection, known: &[&str]) -> Result<Vec<String>, Error> {
     let stored: Vec<String> = sql(KEYS).values(connection)?;
     Ok(stored

@@ -1,8 +1,9 @@
 //! Where the reads of a queue begin, in this process.
 //!
-//! The rows of a queue are read in the order of a time, and leave it. While a transaction holds an old snapshot, as a dump
-//! does, PostgreSQL removes none of those that left, and a read from the beginning walks all of them. So while such reads
-//! are slow, most begin at a low mark: the first row that the last read could take, and at most `LAG` before that read.
+//! The rows of a queue are read in the order of a time, and leave it. While a transaction holds an old snapshot, as a
+//! dump does, PostgreSQL removes none of those that left, and a read from the beginning walks all of them. So while
+//! such reads are slow, most begin at a low mark: the first row that the last read could take, and at most `LAG` before
+//! that read.
 //!
 //! Nothing is lost below a mark. A read from the beginning finds what was put there, became free there or was committed
 //! late: the next one comes after `SHARE` times as long as the last one took, and after `LONGEST` at the latest.
@@ -160,7 +161,7 @@ impl Mark {
         Beginning { from, apart }
     }
 
-    /// The mark after a read that found this first.
+    /// Returns the mark after a read that found this first.
     fn moved(self, first: Timestamp, apart: &[String], now: Timestamp) -> Self {
         let from = first.min(now.minus(LAG));
         if apart.len() > MAX_APART {

@@ -1,11 +1,11 @@
 //! The conditions of the partial indexes over rows that wait: one for each index, for its statements alone.
 //!
-//! PostgreSQL may serve a statement by any partial index whose predicate the statement implies, also without its key. By
-//! the statistics of a quiet time such an index is empty, so a full scan of it seems cheapest, and reads all that has come
-//! to wait since. So the predicate of each of these indexes is `status IN ('pending', 'its own word')`, with a word that
-//! no row has. A statement with the same condition implies it, and no other index's. `status = 'pending'`, as release
-//! 0.1.0 has it, implies all of them; no statement says it any more. On SQLite the predicate is `status = 'pending' OR
-//! status IN (…)`, because there `status = 'pending'` would not imply the list.
+//! PostgreSQL may serve a statement by any partial index whose predicate the statement implies, also without its key.
+//! By the statistics of a quiet time such an index is empty, so a full scan of it seems cheapest, and reads all that
+//! has come to wait since. So the predicate of each of these indexes is `status IN ('pending', 'its own word')`, with a
+//! word that no row has. A statement with the same condition implies it, and no other index's. `status = 'pending'`, as
+//! release 0.1.0 has it, implies all of them; no statement says it any more. On SQLite the predicate is `status =
+//! 'pending' OR status IN (…)`, because there `status = 'pending'` would not imply the list.
 //!
 //! A condition `…_BY_KEY` is for rows that are found by a unique key: it implies no partial index.
 
@@ -47,8 +47,8 @@ pub const PENDING_OF_NETWORK: &str = "IN ('pending', 'of network')";
 /// Index on refused claims by key.
 pub const REFUSED_BY_KEY: &str = "IN ('refused', 'by key')";
 
-/// `device_deliveries_of_batch (batch_id)`. The one other index over pending events of devices needs no word: a statement
-/// without a batch implies no other.
+/// `device_deliveries_of_batch (batch_id)`. The one other index over pending events of devices needs no word: a
+/// statement without a batch implies no other.
 pub const PENDING_OF_BATCH: &str = "IN ('pending', 'of batch')";
 
 /// A notification without an outcome, for one that is found by its number.
@@ -61,7 +61,8 @@ pub const OPEN_OF_KEY_N: &str = "(n.outcome IS NULL OR n.outcome = 'of key')";
 pub const OPEN_OF_KEY_M: &str = "(m.outcome IS NULL OR m.outcome = 'of key')";
 /// `notifications_open_in_order (seq)`, of the open notification `n`, which waits for nothing.
 pub const OPEN_IN_ORDER: &str = "(n.outcome IS NULL OR n.outcome = 'in order') AND n.waiting_topic_id IS NULL AND n.waits_since IS NULL";
-/// `notifications_open_due`, of the open notification `n`, whose `wakes` must be NULL. The index has the end of its window.
+/// `notifications_open_due`, of the open notification `n`, whose `wakes` must be NULL. The index has the end of its
+/// window.
 pub const OPEN_DUE: &str = "(n.outcome IS NULL OR n.outcome = 'due') AND n.waiting_topic_id IS NULL AND n.waits_since IS NULL";
 /// `notifications_open_woken (sweep_at)`, of the open notification `n`, whose `wakes` must not be NULL.
 pub const OPEN_WOKEN: &str = "(n.outcome IS NULL OR n.outcome = 'woken') AND n.waiting_topic_id IS NULL AND n.waits_since IS NULL";

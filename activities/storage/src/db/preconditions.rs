@@ -112,7 +112,7 @@ pub fn check_migrating(connection: &mut AnyConnection, tables: &[String]) -> Res
 }
 
 impl ServerRow {
-    /// Why the database cannot be used.
+    /// Returns why the database cannot be used.
     fn refusal(&self) -> Option<String> {
         let Self {
             release,
@@ -174,7 +174,8 @@ fn backends(database: &Database, connection: &mut AnyConnection) -> Result<Backe
     })
 }
 
-/// The server's process of this moment. A pooler between transactions may have lost what was prepared, so it is not.
+/// Returns the server's process of this moment. A pooler between transactions may have lost what was prepared, so it is
+/// not.
 fn backend(connection: &mut AnyConnection) -> Result<i64, Error> {
     sql(BACKEND)
         .uncached()
@@ -182,7 +183,8 @@ fn backend(connection: &mut AnyConnection) -> Result<i64, Error> {
         .ok_or(Error::Missing { what: "session" })
 }
 
-/// Whether two sessions share a process, or one changes it: then what a session sets, locks and prepares is not its own.
+/// Returns whether two sessions share a process, or one changes it: then what a session sets, locks and prepares is not
+/// its own.
 const fn is_pooled(backends: Backends) -> bool {
     let [first, later] = backends.first;
     first != later || first == backends.second || first != backends.again

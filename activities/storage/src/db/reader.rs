@@ -78,12 +78,12 @@ pub struct Readers {
 }
 
 impl Readers {
-    /// Whether other processes may use the database too: true for PostgreSQL.
+    /// Returns whether other processes may use the database too: true for PostgreSQL.
     pub const fn is_shared(&self) -> bool {
         self.lock.is_none()
     }
 
-    /// A pool without open connections: each is opened when it is first needed.
+    /// Returns a pool without open connections: each is opened when it is first needed.
     pub fn new(database: Database, lock: Option<Arc<File>>, pool: Pool, waits: Waits) -> Self {
         let Pool {
             purpose,
@@ -133,7 +133,7 @@ impl Readers {
             .map_err(Error::unavailable)?
     }
 
-    /// An idle connection that is not lost, or a new one.
+    /// Returns an idle connection that is not lost, or a new one.
     fn connection(&self) -> Result<AnyConnection, Error> {
         loop {
             let newest = self

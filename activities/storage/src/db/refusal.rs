@@ -90,8 +90,8 @@ const ALL: [Refusal; 5] = [
 ];
 
 impl Refusal {
-    /// The permanent refusal behind a failed statement; `None` if a retry can help, or another error explains the
-    /// failure.
+    /// Returns the permanent refusal behind a failed statement; `None` if a retry can help, or another error explains
+    /// the failure.
     pub fn of(cause: &Error) -> Option<Self> {
         use DatabaseErrorKind::{
             CheckViolation, ExclusionViolation, NotNullViolation, RestrictViolation, Unknown,
@@ -117,7 +117,7 @@ impl Refusal {
             .map(|(_, refusal)| *refusal)
     }
 
-    /// The refusal that an SQLSTATE means.
+    /// Returns the refusal that an SQLSTATE means.
     pub fn of_code(code: &str) -> Option<Self> {
         CODES
             .iter()
@@ -125,7 +125,7 @@ impl Refusal {
             .and_then(|(_, refusal)| *refusal)
     }
 
-    /// The hint of such an error of PostgreSQL: diesel's errors have no place for its code.
+    /// Returns the hint of such an error of PostgreSQL: diesel's errors have no place for its code.
     pub const fn mark(self) -> &'static str {
         match self {
             Self::Value => "refused: value",

@@ -68,18 +68,18 @@ impl Secrets {
         }
     }
 
-    /// The ids of the keys, newest first.
+    /// Returns the ids of the keys, newest first.
     pub fn key_ids(&self) -> Vec<&str> {
         self.keys.iter().map(|key| key.id.as_str()).collect()
     }
 
-    /// The id of the key that encrypts.
+    /// Returns the id of the key that encrypts.
     pub fn newest_id(&self) -> &str {
         self.keys.first().map_or("", |key| key.id.as_str())
     }
 
-    /// Encrypts `secret` for a row in a transaction that stores it; returns the stored form. The first one registers the
-    /// key. No value can be stored under a key that was turned out: the key's row is locked until the end of the
+    /// Encrypts `secret` for a row in a transaction that stores it; returns the stored form. The first one registers
+    /// the key. No value can be stored under a key that was turned out: the key's row is locked until the end of the
     /// transaction.
     ///
     /// # Errors
@@ -162,8 +162,8 @@ impl Secrets {
             .ok_or_else(unreadable)
     }
 
-    /// The stored forms of a text that is looked up: its hash under each key, newest first. `purpose` keeps hashes of
-    /// different columns apart.
+    /// Returns the stored forms of a text that is looked up: its hash under each key, newest first. `purpose` keeps
+    /// hashes of different columns apart.
     pub fn hashes(&self, purpose: &str, text: &str) -> Vec<String> {
         self.keys
             .iter()
@@ -171,7 +171,7 @@ impl Secrets {
             .collect()
     }
 
-    /// The hash of a text under the newest key.
+    /// Returns the hash of a text under the newest key.
     pub fn newest_hash(&self, purpose: &str, text: &str) -> String {
         self.hashes(purpose, text)
             .into_iter()
@@ -185,8 +185,8 @@ impl Secrets {
         (format!("{PREFIX}{id}:%"), format!("{id}:%"))
     }
 
-    /// The hash of a text that may be a phrase, in lower-case hex: the same under every key, and not testable against
-    /// guessed phrases without a key.
+    /// Returns the hash of a text that may be a phrase, in lower-case hex: the same under every key, and not testable
+    /// against guessed phrases without a key.
     pub fn phrase_hash(&self, purpose: &str, text: &str) -> String {
         let key = hmac::Key::new(hmac::HMAC_SHA256, self.names.as_bytes());
         hex(hmac::sign(&key, format!("{purpose}/{text}").as_bytes()).as_ref())
@@ -202,7 +202,8 @@ impl Secrets {
 }
 
 impl NamedKey {
-    /// The keyed hash of a text. Each purpose has a key of its own, so that no value of another use is ever equal.
+    /// Returns the keyed hash of a text. Each purpose has a key of its own, so that no value of another use is ever
+    /// equal.
     fn sign(&self, purpose: &str, text: &str) -> hmac::Tag {
         let own = derived(&self.bytes, purpose);
         hmac::sign(
@@ -229,13 +230,13 @@ impl NamedKey {
     }
 }
 
-/// A key for one purpose, derived from an installation's key.
+/// Returns a key for one purpose, derived from an installation's key.
 fn derived(key: &[u8; 32], purpose: &str) -> hmac::Tag {
     hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), purpose.as_bytes())
 }
 
-/// The id of a key: eight hex digits, computed from the key, so that a key cannot have a wrong id. The key cannot be
-/// derived from it.
+/// Returns the id of a key: eight hex digits, computed from the key, so that a key cannot have a wrong id. The key
+/// cannot be derived from it.
 pub fn key_id(key: &[u8; 32]) -> String {
     hex(derived(key, "key id")
         .as_ref()
@@ -247,12 +248,12 @@ pub fn random_names() -> Result<SecretString, Error> {
     Ok(SecretString::from(hex(&random_bytes::<32>()?)))
 }
 
-/// The associated data of a secret in a row.
+/// Returns the associated data of a secret in a row.
 fn row(table: &str, id: &str) -> Aad<String> {
     Aad::from(format!("{table}/{id}"))
 }
 
-/// The bytes in lower-case hex.
+/// Returns the bytes in lower-case hex.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -281,7 +282,7 @@ fn random_bytes<const N: usize>() -> Result<[u8; N], Error> {
     Ok(bytes)
 }
 
-/// The SHA-256 of a text, in lower-case hex.
+/// Returns the SHA-256 of a text, in lower-case hex.
 pub fn sha256(text: &str) -> String {
     hex(ring::digest::digest(&ring::digest::SHA256, text.as_bytes()).as_ref())
 }

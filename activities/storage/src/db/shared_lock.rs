@@ -49,7 +49,7 @@ pub fn take(connection: &mut AnyConnection, id: Uuid) -> Result<(), Error> {
     }
 }
 
-/// The number of the lock. Two ids with the same one would wait for each other needlessly.
+/// Returns the number of the lock. Two ids with the same one would wait for each other needlessly.
 fn number(id: Uuid) -> i64 {
     let (high, low) = id.as_u64_pair();
     (high ^ low).cast_signed()

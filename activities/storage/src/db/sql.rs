@@ -93,9 +93,9 @@ macro_rules! clause {
     }};
 }
 
-/// A statement that inserts one row, with its values: `insert!(users { id, created_at: now })`. The value of a column is
-/// that of the variable with its name unless another one stands there. What follows the values, such as `ON CONFLICT`,
-/// stands at the end.
+/// A statement that inserts one row, with its values: `insert!(users { id, created_at: now })`. The value of a column
+/// is that of the variable with its name unless another one stands there. What follows the values, such as `ON
+/// CONFLICT`, stands at the end.
 #[macro_export]
 macro_rules! insert {
     ($table:ident { $first:ident $(: $first_value:expr)? $(, $column:ident $(: $value:expr)?)* $(,)? } $(, $end:literal)?) => {
@@ -151,7 +151,7 @@ impl From<Sql> for Cow<'_, str> {
     }
 }
 
-/// A text without the lock at its end.
+/// Returns a text without the lock at its end.
 pub fn without_lock(text: &str) -> &str {
     let text = text.trim_end();
     LOCKS
@@ -176,7 +176,7 @@ pub struct Complete {
     pub index: Option<&'static str>,
 }
 
-/// All statements, each once for each of the clauses that complete it.
+/// Returns all statements, each once for each of the clauses that complete it.
 #[cfg(feature = "fail-points")]
 pub fn all() -> Vec<Complete> {
     let whole = inventory::iter::<Sql>

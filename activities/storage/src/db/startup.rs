@@ -119,7 +119,7 @@ pub async fn migrate(
         .map_err(Error::unavailable)?
 }
 
-/// The steps that [`migrate`] would apply. Changes nothing; an SQLite file must exist, and may be in use.
+/// Returns the steps that [`migrate`] would apply. Changes nothing; an SQLite file must exist, and may be in use.
 ///
 /// # Errors
 /// As [`migrate`].
@@ -139,8 +139,8 @@ pub fn create_tables(database: &Database) -> Result<(), Error> {
     schema::migrate(&mut connect(database)?, &mut |_| {})
 }
 
-/// Connects. An SQLite file that cannot be opened, a URL that no server accepts and a server that settle cannot work with
-/// are [`Error::Corrupt`], which the operator must mend; a server that does not answer is [`Error::Unavailable`].
+/// Connects. An SQLite file that cannot be opened, a URL that no server accepts and a server that settle cannot work
+/// with are [`Error::Corrupt`], which the operator must mend; a server that does not answer is [`Error::Unavailable`].
 fn connect(database: &Database) -> Result<AnyConnection, Error> {
     if let Database::Sqlite(path) = database {
         if path.metadata().is_ok_and(|found| !found.is_file()) {

@@ -27,8 +27,8 @@ pub struct Statement<'a> {
     place: &'static Location<'static>,
 }
 
-/// A statement with a text that is always the same, or one of few. It is prepared once per connection and cached; see
-/// [`Statement::uncached`].
+/// Returns a statement with a text that is always the same, or one of few. It is prepared once per connection and
+/// cached; see [`Statement::uncached`].
 #[track_caller]
 pub fn sql<'a>(text: impl Into<Cow<'a, str>>) -> Statement<'a> {
     Statement {
@@ -194,7 +194,7 @@ impl<'a> Statement<'a> {
         self.first(connection)?.ok_or(Error::Missing { what })
     }
 
-    /// The statement for this database: on SQLite without a lock at its end.
+    /// Returns the statement for this database: on SQLite without a lock at its end.
     fn on(mut self, connection: &AnyConnection) -> Self {
         if !connection.is_shared() {
             self.text = match self.text {
@@ -238,12 +238,12 @@ impl<T: QueryableByName<MultiBackend> + 'static> Ahead<'_, T> {
 }
 
 impl<T: Field + 'static> Ahead<'_, Single<T>> {
-    /// The column `value` of the first row.
+    /// Returns the column `value` of the first row.
     pub fn value(self, connection: &mut AnyConnection) -> Result<Option<T>, Error> {
         Ok(self.first(connection)?.map(|row| row.value))
     }
 
-    /// The column `value` of all rows.
+    /// Returns the column `value` of all rows.
     pub fn values(self, connection: &mut AnyConnection) -> Result<Vec<T>, Error> {
         Ok(self
             .all(connection)?
@@ -265,7 +265,8 @@ impl Query for Statement<'_> {
 impl RunQueryDsl<AnyConnection> for Statement<'_> {}
 
 impl QueryFragment<MultiBackend> for Statement<'_> {
-    /// Fails where a `?` has no value or a value no `?`: SQLite would read NULL for the one, and the other would be lost.
+    /// Fails where a `?` has no value or a value no `?`: SQLite would read NULL for the one, and the other would be
+    /// lost.
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, MultiBackend>) -> QueryResult<()> {
         let (places, values) = (self.text.matches('?').count(), self.values.len());
         if places != values {
@@ -315,8 +316,8 @@ pub fn batches<'r, T>(mut rows: &'r [T], sizes: &'static [usize]) -> impl Iterat
     })
 }
 
-/// The values, the last one repeated up to a power of four: a list of any length has one of few texts, so that its
-/// statement is prepared once.
+/// Returns the values, the last one repeated up to a power of four: a list of any length has one of few texts, so that
+/// its statement is prepared once.
 pub fn padded<T: Clone>(mut values: Vec<T>) -> Vec<T> {
     let mut length = 1;
     while length < values.len() {

@@ -39,7 +39,7 @@ pub struct Limited {
 }
 
 impl Limited {
-    /// Number of progress calls (10,000 SQLite steps each) since.
+    /// Returns the number of progress calls (10,000 SQLite steps each) since.
     #[cfg(feature = "fail-points")]
     pub fn ticks(&self) -> u64 {
         TICKS.get()

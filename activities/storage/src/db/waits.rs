@@ -1,8 +1,8 @@
 //! The calls of the database that are in flight: since when, what each is for, and what it waits for at the moment.
 //! `watch.rs` logs those that take long.
 //!
-//! A thread that runs calls enters a [`WaitNote`], where each statement and commit notes itself: a short lock that hardly
-//! ever two threads want, and no parameter that all rooms would pass on. A thread without a place notes nothing.
+//! A thread that runs calls enters a [`WaitNote`], where each statement and commit notes itself: a short lock that
+//! hardly ever two threads want, and no parameter that all rooms would pass on. A thread without a place notes nothing.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
@@ -28,7 +28,7 @@ pub enum Step {
 }
 
 impl Step {
-    /// Kind of the wait, a label of metrics.
+    /// Returns the kind of the wait, a label of metrics.
     pub const fn kind(self) -> &'static str {
         match self {
             Self::Code => "code",
@@ -43,7 +43,7 @@ impl Step {
 }
 
 impl fmt::Display for Step {
-    /// A statement by its file and line, such as `delivery/finish.rs:84`.
+    /// Returns a statement by its file and line, such as `delivery/finish.rs:84`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self::Statement(place) = self else {
             return f.write_str(self.kind());
@@ -78,7 +78,7 @@ thread_local! {
 }
 
 impl WaitNote {
-    /// A place of a thread that has nothing to do yet.
+    /// Returns a place of a thread that has nothing to do yet.
     pub fn new(step: Step) -> Arc<Self> {
         let now = Instant::now();
         Arc::new(Self(Mutex::new(ThreadState {
@@ -141,7 +141,7 @@ pub fn note(step: Step, backend: Option<i32>) {
     });
 }
 
-/// How long this thread has been in its current step; zero outside a call.
+/// Returns how long this thread has been in its current step; zero outside a call.
 pub fn elapsed() -> Duration {
     ENTERED.with_borrow(|place| {
         place
@@ -189,7 +189,7 @@ pub struct RunningCall {
 }
 
 impl Waits {
-    /// A call that gets a thread of its own, and first waits for this.
+    /// Returns a call that gets a thread of its own, and first waits for this.
     pub fn call(&self, purpose: &'static str, step: Step) -> Call {
         let place = WaitNote::new(step);
         let began = place.lock().since;
@@ -201,7 +201,7 @@ impl Waits {
         })
     }
 
-    /// A call that waits for the thread with this place.
+    /// Returns a call that waits for the thread with this place.
     pub fn queued(&self, purpose: &'static str, place: &Arc<WaitNote>) -> Call {
         self.add(Running {
             purpose,
@@ -225,7 +225,7 @@ impl Waits {
         }
     }
 
-    /// The calls that take at least this long by now and were not found before, oldest first.
+    /// Returns the calls that take at least this long by now and were not found before, oldest first.
     pub fn find_long(&self, now: Instant, long: Duration) -> Vec<RunningCall> {
         let mut calls = self.lock();
         let old = calls
@@ -236,7 +236,7 @@ impl Waits {
             .collect()
     }
 
-    /// The calls in flight that have a session of PostgreSQL, by its process id.
+    /// Returns the calls in flight that have a session of PostgreSQL, by its process id.
     pub fn by_backend(&self) -> HashMap<i64, RunningCall> {
         let calls = self.lock();
         let found = calls.running.values().map(Running::found);
@@ -271,7 +271,7 @@ impl Running {
 }
 
 impl RunningCall {
-    /// The reason for waiting, a label of metrics. A call behind others waits for its turn.
+    /// Returns the reason for waiting, a label of metrics. A call behind others waits for its turn.
     pub fn waits_for(&self) -> &'static str {
         if self.began > self.state.taken_at {
             "queue"

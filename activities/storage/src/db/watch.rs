@@ -117,7 +117,7 @@ impl Watcher {
         }
     }
 
-    /// The server's information about the sessions of these calls.
+    /// Returns the server's information about the sessions of these calls.
     fn sessions<'c>(
         &self,
         waits: &Waits,
@@ -166,7 +166,7 @@ const SESSIONS: Sql = statement! {"
     ORDER BY s.pid, blocker
 "};
 
-/// A session that another one waits for; a call of this process says what it does.
+/// Returns a session that another one waits for; a call of this process says what it does.
 fn shown(pid: i64, state: &str, own: Option<&RunningCall>) -> String {
     let own = own.map(|call| format!(", of this process: {} at {}", call.purpose, call.state.step));
     format!("{pid} ({state}{})", own.unwrap_or_default())

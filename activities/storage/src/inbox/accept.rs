@@ -93,9 +93,9 @@ impl Store {
     }
 }
 
-/// The key that a duplicate notification shares with the first one of its purchase: 64 bits of a hash of store time and
-/// store type, because each row has it twice, in its table and in an index. `None` without a store time: then it is no
-/// duplicate.
+/// Returns the key that a duplicate notification shares with the first one of its purchase: 64 bits of a hash of store
+/// time and store type, because each row has it twice, in its table and in an index. `None` without a store time: then
+/// it is no duplicate.
 pub fn duplicate_key(store_type: &str, store_time: Option<Timestamp>) -> Option<i64> {
     let name = format!("{}/{}", store_time?.micros(), clean(store_type));
     let (key, _) = Uuid::new_v5(&Uuid::NAMESPACE_OID, name.as_bytes()).as_u64_pair();
@@ -230,7 +230,7 @@ impl<'n> Incoming<'n> {
         self.outcome.is_none() && self.topic().is_none()
     }
 
-    /// The topic whose approval it waits for.
+    /// Returns the topic whose approval it waits for.
     const fn topic(&self) -> Option<TopicId> {
         match self.notification.handling {
             Handling::WaitTopic(topic) => Some(topic),
@@ -297,7 +297,7 @@ const FIND_FIRST: Sql = statement! {hot "notifications_of_key", "
     SELECT message_id AS value FROM notifications WHERE collapse_key = ? AND duplicate_key = ?
 "};
 
-/// The id of the message whose notification has this purchase and duplicate key.
+/// Returns the id of the message whose notification has this purchase and duplicate key.
 pub fn first_message(
     write: &mut Write<'_>,
     key: Option<CollapseKey>,
@@ -309,7 +309,8 @@ pub fn first_message(
         .value(write.connection)
 }
 
-/// The result of a row that conflicted: it is a repeated message, or it is stored as a duplicate of another message.
+/// Returns the result of a row that conflicted: it is a repeated message, or it is stored as a duplicate of another
+/// message.
 fn resolve_conflict(write: &mut Write<'_>, row: &Incoming<'_>) -> Result<Accepted, Error> {
     if let Some(stored) = row.identity.stored(write)? {
         return stored.repeated(write);

@@ -13,7 +13,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use uuid::Uuid;
 
-/// The notifications as they are stored. Where no customer of an app was erased, nothing is read.
+/// Returns the notifications as they are stored. Where no customer of an app was erased, nothing is read.
 pub fn conceal<'n>(
     write: &mut Write<'_>,
     secrets: &Secrets,
@@ -41,7 +41,7 @@ pub fn conceal<'n>(
     Ok(stored.collect())
 }
 
-/// Whether the body is the message as the store sent it, and a customer of the app was erased.
+/// Returns whether the body is the message as the store sent it, and a customer of the app was erased.
 fn is_unreadable(windows: &HashMap<PlatformId, Window>, notification: &NewNotification) -> bool {
     let has_erased = windows
         .get(&notification.platform_id)
@@ -49,7 +49,7 @@ fn is_unreadable(windows: &HashMap<PlatformId, Window>, notification: &NewNotifi
     has_erased && notification.collapse_key.is_none()
 }
 
-/// The customer of a notification, with what would stand for them.
+/// Returns the customer of a notification, with what would stand for them.
 fn name(
     secrets: &Secrets,
     windows: &HashMap<PlatformId, Window>,
@@ -71,7 +71,7 @@ fn name(
     })
 }
 
-/// The notification with the tombstone in place of the store's id.
+/// Returns the notification with the tombstone in place of the store's id.
 fn concealed(notification: &NewNotification, name: ErasedAppUser) -> NewNotification {
     let app_user_id = Some(name.tombstone.clone());
     let names = ErasedNames {

@@ -34,7 +34,7 @@ pub struct NewNotification {
 }
 
 impl NewNotification {
-    /// The row of a notification, open until its purchase's window ends.
+    /// Returns the row of a notification, open until its purchase's window ends.
     pub fn of(platform_id: PlatformId, notification: Notification) -> Self {
         Self {
             platform_id,
@@ -174,7 +174,7 @@ impl Store {
         .await
     }
 
-    /// The newest open notification of each purchase, with a sequence number below `seq`, newest first. Without
+    /// Returns the newest open notification of each purchase, with a sequence number below `seq`, newest first. Without
     /// purchases that are held, and without notifications that a settling left open.
     pub async fn newest_open_before(&self, seq: i64, limit: i64) -> Result<Vec<Open>, Error> {
         let clock = self.clock;
@@ -186,7 +186,8 @@ impl Store {
         .await
     }
 
-    /// How long ago the oldest open notification was accepted that no settling left open; `None` when there is none.
+    /// Returns how long ago the oldest open notification was accepted that no settling left open; `None` when there is
+    /// none.
     pub async fn inbox_age(&self) -> Result<Option<Duration>, Error> {
         let clock = self.clock;
         self.read(move |connection| {
@@ -197,7 +198,7 @@ impl Store {
         .await
     }
 
-    /// The purchases of the open notifications about a store's id, on any platform.
+    /// Returns the purchases of the open notifications about a store's id, on any platform.
     pub async fn open_of_store_id(&self, receipt_id: &str) -> Result<Vec<CollapseKey>, Error> {
         let receipt_id = clean(receipt_id).into_owned();
         self.read(move |connection| {

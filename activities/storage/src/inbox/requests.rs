@@ -35,8 +35,8 @@ pub struct TopicRequest {
 }
 
 impl TopicRequest {
-    /// A request of the topic `arn`, which an operator can approve until `expires_at`; `subscribe_url` confirms its
-    /// subscription. No other topic gives way to it.
+    /// Returns a request of the topic `arn`, which an operator can approve until `expires_at`; `subscribe_url` confirms
+    /// its subscription. No other topic gives way to it.
     pub fn new(
         platform_id: PlatformId,
         arn: &str,
@@ -52,7 +52,7 @@ impl TopicRequest {
         }
     }
 
-    /// The request, with the rule which topic gives way to it when five are pending.
+    /// Returns the request, with the rule which topic gives way to it when five are pending.
     #[must_use]
     pub fn over(self, gives_way: GivesWay) -> Self {
         Self { gives_way, ..self }
@@ -90,9 +90,10 @@ const REMOVE_EXPIRED: Sql = statement! {"
 "};
 
 impl Store {
-    /// Stores a topic's request to send, until an operator decides or it expires. At most five of a platform are pending:
-    /// another one takes the place of the topic that gives way, whose waiting notifications are refused. A decided topic
-    /// stays as it is, unless it expired or was unsubscribed. A pending one that requests again does not wait longer.
+    /// Stores a topic's request to send, until an operator decides or it expires. At most five of a platform are
+    /// pending: another one takes the place of the topic that gives way, whose waiting notifications are refused. A
+    /// decided topic stays as it is, unless it expired or was unsubscribed. A pending one that requests again does not
+    /// wait longer.
     pub async fn add_pending_topic(&self, request: TopicRequest) -> Result<PendingTopic, Error> {
         let (new_id, secrets) = (TopicId::new(random_uuid()?), self.secrets.clone());
         let (pending, displaced) = self
@@ -141,7 +142,7 @@ impl Store {
     }
 }
 
-/// The result of a request of a topic in this state, and the topic that gives way to it.
+/// Returns the result of a request of a topic in this state, and the topic that gives way to it.
 fn place(request: &TopicRequest, topics: &[Topic], state: Option<TopicState>) -> Requested {
     let pending = topics
         .iter()
@@ -159,7 +160,7 @@ fn place(request: &TopicRequest, topics: &[Topic], state: Option<TopicState>) ->
     }
 }
 
-/// Whether a topic in this state cannot request approval: it may send, or an operator rejected it.
+/// Returns whether a topic in this state cannot request approval: it may send, or an operator rejected it.
 const fn is_decided(state: TopicState) -> bool {
     matches!(
         state,

@@ -67,7 +67,7 @@ const SELECT: &str =
 
 const OF_PLATFORM: Sql = statement!("{SELECT} WHERE platform_id = ? ORDER BY requested_at, id");
 
-/// The topics of a platform, oldest first.
+/// Returns the topics of a platform, oldest first.
 pub fn of_platform(
     connection: &mut AnyConnection,
     platform: PlatformId,
@@ -78,7 +78,7 @@ pub fn of_platform(
 const OF_PLATFORMS: Sql =
     statement!("{SELECT} WHERE platform_id IN (?*) ORDER BY requested_at, id");
 
-/// The topics of several platforms, oldest first.
+/// Returns the topics of several platforms, oldest first.
 pub fn of_platforms(
     connection: &mut AnyConnection,
     platforms: &[PlatformId],
@@ -104,7 +104,7 @@ const UNSUBSCRIBE: Sql = statement! {"
 "};
 
 impl Store {
-    /// The topics of a platform, oldest first.
+    /// Returns the topics of a platform, oldest first.
     pub async fn topics(&self, platform: PlatformId) -> Result<Vec<Topic>, Error> {
         self.read(move |connection| of_platform(connection, platform))
             .await
@@ -129,7 +129,7 @@ impl Store {
         Ok((topic, released))
     }
 
-    /// The URL that confirms the subscription of a pending topic.
+    /// Returns the URL that confirms the subscription of a pending topic.
     pub async fn subscribe_url(&self, id: TopicId) -> Result<Option<SecretString>, Error> {
         let secrets = self.secrets.clone();
         self.read(move |connection| {

@@ -75,7 +75,7 @@ impl Store {
         }
     }
 
-    /// Whether the maximum number of notifications waits for a topic.
+    /// Returns whether the maximum number of notifications waits for a topic.
     pub async fn is_full(&self, id: TopicId) -> Result<bool, Error> {
         self.read_for_ingress(move |connection| {
             let last: Option<i64> = sql(LAST_OF_FULL)

@@ -32,7 +32,7 @@ const WINDOWS: Sql = statement! {"
     WHERE id IN (?*)
 "};
 
-/// The settings of the platforms of these notifications.
+/// Returns the settings of the platforms of these notifications.
 pub fn find(
     write: &mut Write<'_>,
     all: &[&NewNotification],

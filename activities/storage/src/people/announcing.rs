@@ -114,8 +114,8 @@ pub struct AnnouncedTransfers {
 }
 
 impl Store {
-    /// Announces a batch of each transfer that is not announced yet, and the first one of each user. If a batch fails, the
-    /// others are still announced.
+    /// Announces a batch of each transfer that is not announced yet, and the first one of each user. If a batch fails,
+    /// the others are still announced.
     pub async fn announce_transfers(&self) -> Result<AnnouncedTransfers, Error> {
         let pending: Vec<PendingRow> = self.read(|connection| sql(PENDING).all(connection)).await?;
         let (mut users, mut announced) = (BTreeSet::new(), AnnouncedTransfers::default());
@@ -204,7 +204,7 @@ fn announce(
     Ok(keys.len())
 }
 
-/// A locked user, with the revision that the announcement raises.
+/// Returns a locked user, with the revision that the announcement raises.
 fn raised(
     write: &mut Write<'_>,
     rows: &BTreeMap<UserId, UserRow>,
@@ -222,7 +222,7 @@ fn find(connection: &mut AnyConnection, id: TransferId) -> Result<Option<Deferre
 }
 
 impl DeferredRow {
-    /// The purchases of the next batch, and whether it is the last one.
+    /// Returns the purchases of the next batch, and whether it is the last one.
     fn next_batch(&self) -> Result<(Vec<CollapseKey>, bool), Error> {
         let moved: MovedRows = serde_json::from_str(&self.moved)
             .map_err(|cause| Error::corrupt_by("a transfer is not readable", cause))?;

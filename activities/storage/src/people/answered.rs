@@ -1,17 +1,18 @@
 //! A settling that has the store's answer verifies the pending claims of its purchase, before owner, price and body are
-//! computed: a purchase that the store notifies and a device reports in one window is announced once, as the customer's.
+//! computed: a purchase that the store notifies and a device reports in one window is announced once, as the
+//! customer's.
 //!
 //! The claims and the record are one transaction: a process that dies before its commit leaves both undone. What may
 //! happen at the same time:
 //!
-//! * A claim that is stored after this transaction read the claims stays pending and due: it is examined, verified as that
-//!   of a known purchase, and settled in a window of its own.
-//! * A claim that is being examined: both lock its users, its device and its row in the same order, and change the row only
-//!   while it waits. Whichever comes second finds it verified.
-//! * Another settling of the purchase, or the same one again: the row of the purchase is locked and its settling compared
-//!   before a claim is verified, so that nothing is verified by a settling that is not recorded here.
-//! * A record that is `Moved` for another reason, such as a join that moved this very purchase: its claims stay verified,
-//!   since the answer holds, and the purchase is rechecked, so that the next settling announces them.
+//! * A claim that is stored after this transaction read the claims stays pending and due: it is examined, verified as
+//!   that of a known purchase, and settled in a window of its own.
+//! * A claim that is being examined: both lock its users, its device and its row in the same order, and change the row
+//!   only while it waits. Whichever comes second finds it verified.
+//! * Another settling of the purchase, or the same one again: the row of the purchase is locked and its settling
+//!   compared before a claim is verified, so that nothing is verified by a settling that is not recorded here.
+//! * A record that is `Moved` for another reason, such as a join that moved this very purchase: its claims stay
+//!   verified, since the answer holds, and the purchase is rechecked, so that the next settling announces them.
 
 use crate::devices::claims::due::AWAITS_ANSWER;
 use crate::people::device_users::{self, DeviceUser};
@@ -97,7 +98,7 @@ impl Store {
     }
 }
 
-/// A pending claim of the purchase, if the store knows it; it is fetched later.
+/// Returns a pending claim of the purchase, if the store knows it; it is fetched later.
 fn pending_ahead(
     write: &mut Write<'_>,
     record: &Record,

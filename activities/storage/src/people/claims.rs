@@ -1,10 +1,10 @@
-//! One step of the verification of a claim: what is known of its purchase confirms or refuses it, or it waits, or the store
-//! is queried once.
+//! One step of the verification of a claim: what is known of its purchase confirms or refuses it, or it waits, or the
+//! store is queried once.
 //!
 //! A new verified claim is a notification of its purchase, which restarts the window and is settled with it.
 //!
-//! Locks are taken in the order of all transactions: the users, the device, the claim. A join locks purchases of these users
-//! after them; every other transaction locks their owner before.
+//! Locks are taken in the order of all transactions: the users, the device, the claim. A join locks purchases of these
+//! users after them; every other transaction locks their owner before.
 
 use crate::inbox::accept;
 use crate::inbox::notifications::{Accepted, NewNotification, Open, OpenRow};
@@ -200,8 +200,8 @@ impl Store {
         .await
     }
 
-    /// Records what the store answered about a claim. A confirmed one becomes a notification of its purchase; then it is
-    /// verified, in one transaction.
+    /// Records what the store answered about a claim. A confirmed one becomes a notification of its purchase; then it
+    /// is verified, in one transaction.
     pub async fn finish_claim(
         &self,
         place: DevicePlace,
@@ -233,8 +233,8 @@ impl Store {
         .await
     }
 
-    /// Notes why the database refuses a step of a claim for good, and examines it again later. It is neither given up nor
-    /// counted as unanswered: the store is not at fault.
+    /// Notes why the database refuses a step of a claim for good, and examines it again later. It is neither given up
+    /// nor counted as unanswered: the store is not at fault.
     pub async fn note_claim_failure(
         &self,
         place: DevicePlace,
@@ -328,7 +328,7 @@ impl Pending {
         }))
     }
 
-    /// Whether the claim of a purchase of this customer is proved, as the store's policy says.
+    /// Returns whether the claim of a purchase of this customer is proved, as the store's policy says.
     fn is_proved_for(&self, customer: &str) -> Result<bool, Error> {
         Ok(match self.proof()? {
             Proof::Pair => customer == self.app_user_id,
@@ -342,12 +342,12 @@ impl Pending {
         Ok(policy.proof)
     }
 
-    /// The key of the customer of a purchase whose customer the store did not name.
+    /// Returns the key of the customer of a purchase whose customer the store did not name.
     fn unnamed_customer(&self) -> String {
         unnamed(&self.row.receipt_id)
     }
 
-    /// The claim, as one of this customer.
+    /// Returns the claim, as one of this customer.
     fn of(self, app_user_id: String) -> Self {
         Self {
             app_user_id,
@@ -355,7 +355,7 @@ impl Pending {
         }
     }
 
-    /// The claim, assigned to the customer in the store's answer, if the answer identifies the customer.
+    /// Returns the claim, assigned to the customer in the store's answer, if the answer identifies the customer.
     fn named(
         self,
         write: &mut Write<'_>,
@@ -404,8 +404,8 @@ impl Pending {
             .map_or(ClaimResult::Verified, ClaimResult::Reported))
     }
 
-    /// Verifies the claim of a known purchase, and makes it a notification of it. A settling may have verified it since it
-    /// was read, and announces it then.
+    /// Verifies the claim of a known purchase, and makes it a notification of it. A settling may have verified it since
+    /// it was read, and announces it then.
     fn verify_known(
         &self,
         write: &mut Write<'_>,
@@ -420,8 +420,9 @@ impl Pending {
         Ok(reported.map_or(ClaimStep::Recheck, ClaimStep::Reported))
     }
 
-    /// Makes the verified claim a notification of its purchase, so that it restarts the window as those of the store do.
-    /// The same device may have claimed the purchase before: then the purchase is rechecked, and `None` is returned.
+    /// Makes the verified claim a notification of its purchase, so that it restarts the window as those of the store
+    /// do. The same device may have claimed the purchase before: then the purchase is rechecked, and `None` is
+    /// returned.
     fn report(
         &self,
         write: &mut Write<'_>,
@@ -495,7 +496,8 @@ impl Pending {
         Ok(true)
     }
 
-    /// Locks the app, then the user of the customer and that of the device, before the purchase. The join locks them too.
+    /// Locks the app, then the user of the customer and that of the device, before the purchase. The join locks them
+    /// too.
     fn lock_users(&self, write: &mut Write<'_>, customer: &StoreUser) -> Result<(), Error> {
         app_lock::share(write, customer.app_id)?;
         let of_device = device_users::find(write.connection, self.place)?.id(self.place);

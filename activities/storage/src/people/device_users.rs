@@ -42,7 +42,7 @@ pub fn find(connection: &mut AnyConnection, place: DevicePlace) -> Result<Device
 const IS_KNOWN: Sql =
     statement!("SELECT COUNT(*) AS value FROM devices WHERE platform_id = ? AND id = ?");
 
-/// Whether a device reported or logged in.
+/// Returns whether a device reported or logged in.
 pub fn is_known(connection: &mut AnyConnection, place: DevicePlace) -> Result<bool, Error> {
     let found: Option<i64> = sql(IS_KNOWN)
         .bind(place.platform)
@@ -60,7 +60,7 @@ const HAS_CUSTOMER: Sql = statement! {"
     ))
 "};
 
-/// Whether a device has a signed login or a verified claim. An unsigned login proves nothing.
+/// Returns whether a device has a signed login or a verified claim. An unsigned login proves nothing.
 pub fn has_customer(connection: &mut AnyConnection, place: DevicePlace) -> Result<bool, Error> {
     let found: Option<i64> = sql(HAS_CUSTOMER)
         .bind(place.platform)
@@ -76,7 +76,7 @@ const APP: Sql = statement! {"
     WHERE d.platform_id = ? AND d.id = ?
 "};
 
-/// The app of a device; `None` while that is unknown.
+/// Returns the app of a device; `None` while that is unknown.
 pub fn app(connection: &mut AnyConnection, place: DevicePlace) -> Result<Option<AppId>, Error> {
     sql(APP)
         .bind(place.platform)
@@ -117,7 +117,8 @@ row! {
 }
 
 impl LockedDevice {
-    /// The user of the device, if the device proves itself: another process may have created it in the meantime.
+    /// Returns the user of the device, if the device proves itself: another process may have created it in the
+    /// meantime.
     pub fn proved(self, secret: &SecretHash) -> Result<DeviceUser, Error> {
         let Self {
             user_id,
@@ -149,14 +150,14 @@ pub fn lock(write: &mut Write<'_>, place: DevicePlace) -> Result<DeviceUser, Err
         .one(write.connection, "device")
 }
 
-/// How a device describes itself, as it is stored.
+/// Returns how a device describes itself, as it is stored.
 pub fn description(device: &Device) -> Result<String, Error> {
     serde_json::to_string(device)
         .map_err(|cause| Error::corrupt_by("a device cannot be written as JSON", cause))
 }
 
-/// Locks a device that proves itself until the end of the transaction, and stores how it describes itself now; users are
-/// locked before. Creates it with this secret if it is unknown.
+/// Locks a device that proves itself until the end of the transaction, and stores how it describes itself now; users
+/// are locked before. Creates it with this secret if it is unknown.
 pub fn store(
     write: &mut Write<'_>,
     place: DevicePlace,
@@ -291,8 +292,8 @@ const MOVE_BACK: Sql = statement! {"
     RETURNING platform_id, id
 "};
 
-/// Moves devices back that a merge moved, and returns those that it did. One on which the customer's own server signed a
-/// login since stays, and so does one that is another user's by now.
+/// Moves devices back that a merge moved, and returns those that it did. One on which the customer's own server signed
+/// a login since stays, and so does one that is another user's by now.
 pub fn move_back(
     write: &mut Write<'_>,
     devices: &BTreeSet<DevicePlace>,
@@ -312,7 +313,7 @@ pub fn move_back(
 }
 
 impl DeviceUser {
-    /// The anonymous user of the device after a logout.
+    /// Returns the anonymous user of the device after a logout.
     pub fn logged_out(&self) -> Self {
         Self {
             user_id: None,

@@ -21,8 +21,8 @@ const MANY: i64 = 10;
 const BEGINNING: &str = "the user ";
 const CLOSED: &str = "the customers of stores were parted";
 
-/// The detail of the alarm. It has no number, so that there is one such alarm of a customer. Frozen: open alarms are
-/// found by their whole text.
+/// Returns the detail of the alarm. It has no number, so that there is one such alarm of a customer. Frozen: open
+/// alarms are found by their whole text.
 fn detail(user: UserId) -> String {
     format!(
         "{BEGINNING}{user} got more than 10 store customers within a day, and can use what each of them bought. Probably \
@@ -31,7 +31,7 @@ fn detail(user: UserId) -> String {
     )
 }
 
-/// The customer that an alarm is about; `None` for one of another kind.
+/// Returns the customer that an alarm is about; `None` for one of another kind.
 pub fn user(kind: &str, text: &str) -> Option<UserId> {
     let id = text.strip_prefix(BEGINNING)?.split(' ').next()?;
     id.parse()
@@ -73,8 +73,8 @@ impl Held {
         })
     }
 
-    /// Raises the alarm about the new owner, or closes that about the former one. The transfer is stored; `moved` is the
-    /// number of its customers. `gathered` reads how many customers of stores moved to the new owner since a time.
+    /// Raises the alarm about the new owner, or closes that about the former one. The transfer is stored; `moved` is
+    /// the number of its customers. `gathered` reads how many customers of stores moved to the new owner since a time.
     pub fn judge(
         self,
         write: &mut Write<'_>,
@@ -121,7 +121,7 @@ const CUSTOMERS: Sql = statement! {"
     FROM (SELECT 1 FROM store_users WHERE user_id = ? LIMIT {MAX_COUNTED}) held
 "};
 
-/// Number of customers of stores that a customer has, counted up to 10,000.
+/// Returns the number of customers of stores that a customer has, counted up to 10,000.
 pub fn customers(connection: &mut AnyConnection, user: UserId) -> Result<i64, Error> {
     Ok(sql(CUSTOMERS).bind(user).value(connection)?.unwrap_or(0))
 }

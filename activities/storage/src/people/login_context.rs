@@ -197,8 +197,8 @@ impl LoginContextAhead {
 }
 
 impl Found {
-    /// Whether a login is stored, so that it changes nothing but the time: this customer is logged in on the device,
-    /// which describes itself as before, and owns everything that it claimed.
+    /// Returns whether a login is stored, so that it changes nothing but the time: this customer is logged in on the
+    /// device, which describes itself as before, and owns everything that it claimed.
     pub fn is_stored(&self, login: &Login) -> Result<bool, Error> {
         let LoginContext {
             device,
@@ -233,7 +233,7 @@ impl LoginContext {
         }
     }
 
-    /// The users that the login concerns, in the order in which it locks them.
+    /// Returns the users that the login concerns, in the order in which it locks them.
     pub fn involved(&self, login: &Login) -> BTreeSet<UserId> {
         let users = [
             self.device.id(login.place),
@@ -242,7 +242,7 @@ impl LoginContext {
         self.owners.values().copied().chain(users).collect()
     }
 
-    /// Whether this customer is logged in on the device already.
+    /// Returns whether this customer is logged in on the device already.
     pub fn is_repeated(&self) -> bool {
         self.named.is_some() && self.device.user_id == self.named
     }

@@ -49,7 +49,7 @@ impl Store {
         self.writer.write(JobKind::People(app, None), note).await
     }
 
-    /// The login secret of a platform; `None` where logins need no token.
+    /// Returns the login secret of a platform; `None` where logins need no token.
     pub async fn login_secret(&self, id: PlatformId) -> Result<Option<SecretString>, Error> {
         let secrets = self.secrets.clone();
         self.read_for_devices(move |connection| {

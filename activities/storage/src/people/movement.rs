@@ -26,7 +26,7 @@ stored! {
 }
 
 impl Cause {
-    /// The cause of the revisions that announce the move.
+    /// Returns the cause of the revisions that announce the move.
     pub const fn kind(self) -> CauseKind {
         match self {
             Self::Login => CauseKind::Login,
@@ -88,7 +88,7 @@ const CUSTOMERS: Sql = statement! {"
     ORDER BY store, app_user_id
 "};
 
-/// The customers of stores that belong to a user.
+/// Returns the customers of stores that belong to a user.
 pub fn customers(
     connection: &mut AnyConnection,
     user: UserId,

@@ -76,7 +76,7 @@ const COUNT_TRANSFERS_FROM: Sql = statement! {"
     WHERE from_user_id = ?
 "};
 
-/// The customers of a user that move, and their purchases: all of the user's without a choice.
+/// Returns the customers of a user that move, and their purchases: all of the user's without a choice.
 pub fn moving(
     connection: &mut AnyConnection,
     from: UserId,
@@ -96,8 +96,9 @@ pub fn moving(
     Ok((moving, keys))
 }
 
-/// Carries out a move. The rows of both users are locked, and the revisions in them are those before it: where purchases are
-/// announced at once, it raises both by one. Those of a large move are announced after it, see `announcing.rs`.
+/// Carries out a move. The rows of both users are locked, and the revisions in them are those before it: where
+/// purchases are announced at once, it raises both by one. Those of a large move are announced after it, see
+/// `announcing.rs`.
 pub fn carry_out(
     write: &mut Write<'_>,
     installation: Installation,
@@ -235,7 +236,7 @@ fn move_rows(
 }
 
 impl OwnedKey {
-    /// The customer whose purchase it is.
+    /// Returns the customer whose purchase it is.
     fn customer(&self) -> StoreCustomer {
         let unknown = || unnamed(&self.receipt_id);
         StoreCustomer {
@@ -281,8 +282,8 @@ pub struct Merge<'a> {
     pub announced_before: usize,
 }
 
-/// Makes one user of two: the customers, purchases and devices of an anonymous one belong to the other, and the id of the
-/// device in the analytics integration, if the other has none and was not announced yet.
+/// Makes one user of two: the customers, purchases and devices of an anonymous one belong to the other, and the id of
+/// the device in the analytics integration, if the other has none and was not announced yet.
 pub fn merge(
     write: &mut Write<'_>,
     installation: Installation,

@@ -1,5 +1,5 @@
-//! Transfer reviews: may a named customer's purchases follow a device to another customer? There is one review per pair of
-//! customers, which an alarm shows, and its answer is permanent.
+//! Transfer reviews: may a named customer's purchases follow a device to another customer? There is one review per pair
+//! of customers, which an alarm shows, and its answer is permanent.
 
 use crate::events::alarms;
 use db::alarm::About;
@@ -80,8 +80,8 @@ const REQUEST: Sql = statement! {"
     VALUES (?, ?, ?, ?, ?, ?)
 "};
 
-/// Whether a named customer's purchases may follow a device of this platform to another customer now. Under the policy
-/// `review` a new pair of customers gets a review. A refusal holds under every policy. Both users are locked.
+/// Returns whether a named customer's purchases may follow a device of this platform to another customer now. Under the
+/// policy `review` a new pair of customers gets a review. A refusal holds under every policy. Both users are locked.
 pub fn may_move(
     write: &mut Write<'_>,
     app: AppId,
@@ -123,8 +123,8 @@ pub fn may_move(
     Ok(false)
 }
 
-/// Closes the alarm that a review's former owner has too many open ones: this one was open, and is answered. It is about the
-/// platform of the login for which there was no room, whatever that of the review.
+/// Closes the alarm that a review's former owner has too many open ones: this one was open, and is answered. It is
+/// about the platform of the login for which there was no room, whatever that of the review.
 pub fn make_room(write: &mut Write<'_>, review: &Review) -> Result<(), Error> {
     alarms::close_everywhere(write, FULL, &full(review.from_user_id), CLOSED)
 }
@@ -147,9 +147,9 @@ fn full(from: UserId) -> String {
     )
 }
 
-/// The text of the alarm: ids alone, since names may be erased. The id of the alarm is a hash of it, and an answer
-/// acknowledges the alarm by that id: with another text an answer would leave the alarms of 0.1.0 open, and one by
-/// 0.1.0 those of this release.
+/// Returns the text of the alarm: ids alone, since names may be erased. The id of the alarm is a hash of it, and an
+/// answer acknowledges the alarm by that id: with another text an answer would leave the alarms of 0.1.0 open, and one
+/// by 0.1.0 those of this release.
 fn detail(id: ReviewId, from: UserId, to: UserId) -> String {
     format!(
         "the user {to} logged in on a device with receipts of the user {from}: `settle customer approve {id} --reason \

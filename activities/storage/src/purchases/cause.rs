@@ -69,7 +69,7 @@ pub struct RevisionCauses(pub Vec<RevisionCause>);
 json_columns!(RevisionCauses);
 
 impl RevisionCause {
-    /// The author of this transaction's change as a cause, if it is a person, a key or a script.
+    /// Returns the author of this transaction's change as a cause, if it is a person, a key or a script.
     pub fn of(kind: CauseKind, write: &Write<'_>) -> Self {
         Self {
             kind,
@@ -77,7 +77,7 @@ impl RevisionCause {
         }
     }
 
-    /// The stored form of one cause.
+    /// Returns the stored form of one cause.
     pub fn json(&self) -> Result<String, Error> {
         serde_json::to_string(self)
             .map_err(|cause| Error::corrupt_by("a cause cannot be written as JSON", cause))
@@ -92,7 +92,7 @@ impl RevisionCauses {
         }
     }
 
-    /// The stored form; `None` without a cause.
+    /// Returns the stored form; `None` without a cause.
     pub fn json(&self) -> Result<Option<String>, Error> {
         let text = || serde_json::to_string(self);
         let text = (!self.0.is_empty()).then(text).transpose();
@@ -107,7 +107,7 @@ pub const ADD_CAUSE: &str = formatcp! {"
         ELSE SUBSTR(causes, 1, LENGTH(causes) - 1) || ',' || CAST(? AS TEXT) || ']' END
 "};
 
-/// The values of [`ADD_CAUSE`] for a stored cause.
+/// Returns the values of [`ADD_CAUSE`] for a stored cause.
 pub fn noted(json: &str) -> [Value<'_>; 3] {
     [json.into(), json.into(), json.into()]
 }

@@ -72,9 +72,9 @@ const LOCK_SPENT: Sql = statement! {"
 const NOTE_SPENT: Sql =
     statement!("UPDATE purchases SET spent_at = updated_at WHERE collapse_key IN (?*)");
 
-/// The purchases that a device claimed and that the store confirmed, by its platform and its id. What belongs to one named
-/// customer gives nothing on a device where another one is logged in: it is not active for both. What the newest list of
-/// the device leaves out gives nothing either, unless its owner is logged in there.
+/// The purchases that a device claimed and that the store confirmed, by its platform and its id. What belongs to one
+/// named customer gives nothing on a device where another one is logged in: it is not active for both. What the newest
+/// list of the device leaves out gives nothing either, unless its owner is logged in there.
 pub const OF_DEVICE: Sql = statement! {"
     {SELECT}
     JOIN claims c ON c.collapse_key = p.collapse_key
@@ -101,7 +101,7 @@ pub const SHARED_WITH_DEVICE: Sql = statement! {"
     ORDER BY p.collapse_key
 "};
 
-/// All purchases of a user as they are stored, in order of their keys.
+/// Returns all purchases of a user as they are stored, in order of their keys.
 pub fn owned(
     connection: &mut AnyConnection,
     app: AppId,
@@ -110,7 +110,7 @@ pub fn owned(
     owned_ahead(connection, user)?.fetch(connection, &mut Listings::of(app))
 }
 
-/// The purchases that determine the user's state, as stored.
+/// Returns the purchases that determine the user's state, as stored.
 pub fn counted(
     connection: &mut AnyConnection,
     app: AppId,
@@ -134,7 +134,7 @@ const NEWEST: Sql = statement! {hot "purchases_user", "
     LIMIT ?
 "};
 
-/// A page of the purchases of a user, in order of their keys.
+/// Returns a page of the purchases of a user, in order of their keys.
 pub fn page(
     connection: &mut AnyConnection,
     app: AppId,
@@ -161,7 +161,7 @@ pub fn newest(
     Ok(newest)
 }
 
-/// The purchases that a statement selects, in its order.
+/// Returns the purchases that a statement selects, in its order.
 pub fn owned_by(
     connection: &mut AnyConnection,
     app: AppId,
@@ -183,8 +183,8 @@ pub enum Which {
 }
 
 impl Which {
-    /// The purchases that the state and the profile of a user need for these destinations: the extended attributes are
-    /// sums over all purchases.
+    /// Returns the purchases that the state and the profile of a user need for these destinations: the extended
+    /// attributes are sums over all purchases.
     pub fn for_destinations(destinations: &[Destination]) -> Self {
         let is_extended = destinations
             .iter()
@@ -275,7 +275,7 @@ pub struct SharedAhead {
 }
 
 impl SharedAhead {
-    /// The purchases with their listings, in order of their keys.
+    /// Returns the purchases with their listings, in order of their keys.
     pub fn fetch(
         self,
         write: &mut Write<'_>,

@@ -99,7 +99,7 @@ impl PurchaseRow {
 
 const FIND: Sql = statement!("{SELECT}");
 
-/// The row of a purchase, if there is one.
+/// Returns the row of a purchase, if there is one.
 pub fn find(
     connection: &mut AnyConnection,
     key: CollapseKey,
@@ -131,7 +131,7 @@ const ORIGIN_OF_NOTIFICATION: Sql = statement! {hot "notifications_of_key", "
     LIMIT 1
 "};
 
-/// The app and platform of a purchase, by its row or else by its notifications.
+/// Returns the app and platform of a purchase, by its row or else by its notifications.
 pub fn origin(connection: &mut AnyConnection, key: CollapseKey) -> Result<Option<Origin>, Error> {
     origin_ahead(connection, key)?.fetch(connection)
 }
@@ -166,8 +166,8 @@ impl Origins {
     }
 }
 
-/// Shares the lock of the app until the end of the transaction, and reads [`origin`] again. So a change of a setting or of
-/// the catalogue comes before this record and is seen by it, or after it and finds what the record wrote.
+/// Shares the lock of the app until the end of the transaction, and reads [`origin`] again. So a change of a setting or
+/// of the catalogue comes before this record and is seen by it, or after it and finds what the record wrote.
 pub fn lock_origin(
     write: &mut Write<'_>,
     key: CollapseKey,
@@ -193,7 +193,7 @@ pub struct QueriedCustomer {
 }
 
 impl Origin {
-    /// The rules of the store.
+    /// Returns the rules of the store.
     ///
     /// # Errors
     /// This version does not know the store.
@@ -201,8 +201,9 @@ impl Origin {
         StorePolicy::of(&self.store).map_err(|unknown| Error::corrupt(unknown.to_string()))
     }
 
-    /// The customer in a query about a purchase: of the store's last answer, or that of the newest open notification,
-    /// or else the last known one. `None` if the store cannot be queried, or needs an id and none is known.
+    /// Returns the customer in a query about a purchase: of the store's last answer, or that of the newest open
+    /// notification, or else the last known one. `None` if the store cannot be queried, or needs an id and none is
+    /// known.
     pub fn queried_customer(
         &self,
         connection: &mut AnyConnection,
@@ -462,7 +463,7 @@ pub fn insert(write: &mut Write<'_>, key: CollapseKey, origin: &Origin) -> Resul
     .later(write.connection)
 }
 
-/// A purchase as JSON, as it is stored.
+/// Returns a purchase as JSON, as it is stored.
 pub fn json(purchase: &Purchase) -> Result<String, Error> {
     serde_json::to_string(purchase)
         .map_err(|cause| Error::corrupt_by("a purchase cannot be written as JSON", cause))

@@ -24,7 +24,7 @@ pub struct Link {
 /// A body without this text reports no change of plan, and is not parsed.
 const MARK: &str = "\"plan_changed\"";
 
-/// The link that a notification reports, if it reports one.
+/// Returns the link that a notification reports, if it reports one.
 pub fn link_in(platform: PlatformId, body: &str) -> Option<Link> {
     let notification: Notification = body
         .contains(MARK)
@@ -40,8 +40,8 @@ impl Link {
         self.old.min(self.new)
     }
 
-    /// Locks both directions of the link until the end of the transaction: an inverse link that is being inserted is seen
-    /// by the next statement.
+    /// Locks both directions of the link until the end of the transaction: an inverse link that is being inserted is
+    /// seen by the next statement.
     fn lock(self, write: &mut Write<'_>) -> Result<(), Error> {
         shared_lock::take(write.connection, self.lesser().uuid())
     }
@@ -101,7 +101,7 @@ pub fn links_ahead(connection: &mut AnyConnection, new: CollapseKey) -> Result<L
 }
 
 impl Links {
-    /// Whether all of them were inferred; `None` when there is no link.
+    /// Returns whether all of them were inferred; `None` when there is no link.
     pub fn are_inferred(self, connection: &mut AnyConnection) -> Result<Option<bool>, Error> {
         let links: Vec<bool> = self.0.values(connection)?;
         Ok((!links.is_empty()).then(|| links.iter().all(|is_inferred| *is_inferred)))
@@ -112,7 +112,7 @@ impl Links {
 const LINK: &str = "SELECT real_at AS value FROM replacements WHERE old_key = ?";
 const LINK_OF: Sql = statement!("{LINK}");
 
-/// Whether a link names the purchase that replaced this one, whether or not that is known to be real.
+/// Returns whether a link names the purchase that replaced this one, whether or not that is known to be real.
 pub fn is_linked(connection: &mut AnyConnection, old: CollapseKey) -> Result<bool, Error> {
     Ok(sql(LINK_OF)
         .bind(old)
@@ -181,7 +181,7 @@ const LOCK_LINK_OF: Sql = statement!("{LINK} FOR SHARE");
 pub struct Replacement(Ahead<'static, Single<Option<Timestamp>>>);
 
 impl Replacement {
-    /// Whether another purchase that is known to be real replaced this one.
+    /// Returns whether another purchase that is known to be real replaced this one.
     pub fn fetch(self, connection: &mut AnyConnection) -> Result<bool, Error> {
         Ok(self.0.value(connection)?.flatten().is_some())
     }
@@ -198,7 +198,7 @@ pub fn lock(write: &mut Write<'_>, old: CollapseKey) -> Result<Replacement, Erro
         .map(Replacement)
 }
 
-/// The link of a purchase to the one in its place.
+/// Returns the link of a purchase to the one in its place.
 pub fn find(connection: &mut AnyConnection, old: CollapseKey) -> Result<Replacement, Error> {
     sql(LINK_OF)
         .bind(old)
@@ -215,8 +215,7 @@ const REPLACED_BY: Sql = statement! {hot "replacements_new", "
     LIMIT 1
 "};
 
-/// The purchase that this one replaced; of several, the one that was linked last.
-/// It is fetched later.
+/// Returns the purchase that this one replaced; of several, the one that was linked last. It is fetched later.
 pub fn replaced_ahead(
     connection: &mut AnyConnection,
     new: CollapseKey,

@@ -112,7 +112,7 @@ impl Customer<'_> {
         })
     }
 
-    /// The customer's key: the store's id of the customer, else that of the purchase.
+    /// Returns the customer's key: the store's id of the customer, else that of the purchase.
     fn store_user(&self) -> StoreUser {
         match self.app_user_id {
             Some(name) => self.store_user_named(name.to_owned()),
@@ -156,7 +156,7 @@ pub struct LockedUser {
 }
 
 impl LockedUser {
-    /// The user.
+    /// Returns the user.
     ///
     /// # Errors
     /// [`Error::Unavailable`] when the customer became another user in the meantime: the transaction is run again.
@@ -198,7 +198,7 @@ const INSERT_STORE_USER: Sql = statement! {"
 "};
 
 impl StoreUser {
-    /// The user that the customer is.
+    /// Returns the user that the customer is.
     pub fn find(&self, connection: &mut AnyConnection) -> Result<Option<UserId>, Error> {
         self.find_ahead(connection)?.value(connection)
     }
@@ -210,7 +210,7 @@ impl StoreUser {
         self.of(FIND_STORE_USER).value_ahead(connection)
     }
 
-    /// The user that the customer is, if that user has an id of their own.
+    /// Returns the user that the customer is, if that user has an id of their own.
     fn find_named_ahead(
         &self,
         connection: &mut AnyConnection,
@@ -237,7 +237,7 @@ impl StoreUser {
             .later(write.connection)
     }
 
-    /// The id of an anonymous user, computed from this key.
+    /// Returns the id of an anonymous user, computed from this key.
     pub fn anonymous(&self) -> UserId {
         UserId::anonymous(self.app_id, &self.store, &self.app_user_id)
     }
@@ -268,7 +268,8 @@ pub fn create(write: &mut Write<'_>, app: AppId, id: UserId) -> Result<(), Error
 const LOCK_NOW: Sql =
     statement!("SELECT id, external_id, revision FROM users WHERE id = ? FOR UPDATE NOWAIT");
 
-/// Locks a user until the end of the transaction, if there is such a user. An error if another transaction has locked it.
+/// Locks a user until the end of the transaction, if there is such a user. An error if another transaction has locked
+/// it.
 pub fn try_lock_later(write: &mut Write<'_>, id: UserId) -> Result<(), Error> {
     sql(LOCK_NOW)
         .bind(id)
@@ -312,7 +313,7 @@ pub fn read(connection: &mut AnyConnection, id: UserId) -> Result<UserRow, Error
 const FIND_EXTERNAL: Sql =
     statement!("SELECT id AS value FROM users WHERE external_id = ? AND app_id = ?");
 
-/// The user of an app with this external id.
+/// Returns the user of an app with this external id.
 pub fn named(
     connection: &mut AnyConnection,
     app: AppId,
@@ -331,7 +332,7 @@ const APP_USER_IDS: Sql = statement! {"
     ORDER BY app_user_id
 "};
 
-/// The stores' ids of a user, with those that stand for a purchase.
+/// Returns the stores' ids of a user, with those that stand for a purchase.
 pub fn app_user_ids(connection: &mut AnyConnection, user: UserId) -> Result<Vec<String>, Error> {
     sql(APP_USER_IDS).bind(user).values(connection)
 }
@@ -339,7 +340,7 @@ pub fn app_user_ids(connection: &mut AnyConnection, user: UserId) -> Result<Vec<
 const FIND_IN_APP: Sql =
     statement!("SELECT id, external_id, revision FROM users WHERE id = ? AND app_id = ?");
 
-/// A user of an app, without a lock.
+/// Returns a user of an app, without a lock.
 pub fn find_in_app(
     connection: &mut AnyConnection,
     app: AppId,
@@ -351,8 +352,8 @@ pub fn find_in_app(
 const LOCK_SHARED: Sql =
     statement!("SELECT revision AS value FROM users WHERE id = ? FOR SHARE SKIP LOCKED");
 
-/// Locks a user against changes (a shared lock) until the end of the transaction, unless another process changes it. Returns
-/// whether it is locked.
+/// Locks a user against changes (a shared lock) until the end of the transaction, unless another process changes it.
+/// Returns whether it is locked.
 pub fn lock_shared(write: &mut Write<'_>, id: UserId) -> Result<bool, Error> {
     Ok(sql(LOCK_SHARED)
         .bind(id)

@@ -43,7 +43,7 @@ pub fn try_share(write: &mut Write<'_>, apps: BTreeSet<AppId>) -> Result<TriedAp
 }
 
 impl TriedApps {
-    /// The apps whose lock is shared.
+    /// Returns the apps whose lock is shared.
     pub fn fetch(self, write: &mut Write<'_>) -> Result<BTreeSet<AppId>, Error> {
         let mut shared = BTreeSet::new();
         for (app, is_shared) in self.0 {

@@ -25,7 +25,7 @@ const NEWEST: Sql = statement! {"
     LIMIT 1
 "};
 
-/// The conversion of an amount in a currency and on a day to USD.
+/// Returns the conversion of an amount in a currency and on a day to USD.
 pub fn conversion(
     connection: &mut AnyConnection,
     app: AppId,
@@ -40,7 +40,7 @@ pub fn conversion(
     Ok(Conversion::on(on, rate))
 }
 
-/// A rate as it is stored.
+/// Returns a rate as it is stored.
 pub fn rate(day: &str, usd: Decimal) -> Result<DailyRate, Error> {
     Ok(DailyRate {
         day: self::day(day)?,
@@ -48,7 +48,7 @@ pub fn rate(day: &str, usd: Decimal) -> Result<DailyRate, Error> {
     })
 }
 
-/// A day as it is stored.
+/// Returns a day as it is stored.
 pub fn day(text: &str) -> Result<Day, Error> {
     text.parse()
         .map_err(|cause| Error::corrupt_by("the day of an exchange rate is not one", cause))

@@ -26,13 +26,13 @@ pub struct ConcealedName<'a> {
     pub app_user_id: &'a str,
 }
 
-/// Whether a store's id of a customer is a tombstone.
+/// Returns whether a store's id of a customer is a tombstone.
 pub fn is_tombstone(app_user_id: &str) -> bool {
     app_user_id.starts_with(PREFIX)
 }
 
 impl ConcealedName<'_> {
-    /// The tombstone of the id, for use once the customer is erased.
+    /// Returns the tombstone of the id, for use once the customer is erased.
     pub fn tombstone(&self, secrets: &Secrets) -> String {
         if is_tombstone(self.app_user_id) {
             return self.app_user_id.to_owned();
@@ -45,7 +45,7 @@ impl ConcealedName<'_> {
 
 const KNOWN: Sql = statement!("SELECT tombstone AS value FROM tombstones WHERE tombstone IN (?*)");
 
-/// The tombstones among these that belong to a customer.
+/// Returns the tombstones among these that belong to a customer.
 pub fn known(
     connection: &mut AnyConnection,
     tombstones: impl IntoIterator<Item = String>,
@@ -61,7 +61,7 @@ pub fn known(
     Ok(known.into_iter().collect())
 }
 
-/// The tombstone of a customer who is erased; otherwise the store's id, as it is.
+/// Returns the tombstone of a customer who is erased; otherwise the store's id, as it is.
 pub fn or_tombstone(
     connection: &mut AnyConnection,
     secrets: &Secrets,
@@ -103,7 +103,7 @@ pub fn insert(
 
 const SEALED: Sql = statement!("SELECT sealed AS value FROM tombstones WHERE tombstone = ?");
 
-/// The store's id of a customer, for a query of the store; another id than a tombstone is returned as it is.
+/// Returns the store's id of a customer, for a query of the store; another id than a tombstone is returned as it is.
 pub fn reveal(
     connection: &mut AnyConnection,
     secrets: &Secrets,

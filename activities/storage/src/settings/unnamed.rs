@@ -3,7 +3,7 @@
 /// The prefix of such a key; the store's id of the purchase follows it.
 pub const PURCHASE_PREFIX: &str = "receipt/";
 
-/// The key of the customer of a purchase, while the store's id of the customer is unknown.
+/// Returns the key of the customer of a purchase, while the store's id of the customer is unknown.
 pub fn unnamed(receipt_id: &str) -> String {
     format!("{PURCHASE_PREFIX}{receipt_id}")
 }

@@ -24,9 +24,9 @@ row! {
     }
 }
 
-/// When a device `d` registered, when its newest session ended, and when it was seen. While no session has ended, the time of
-/// its newest event stands for the end; without a session that of its last request. What a device says of its own first
-/// launch is not used: its clock may be wrong, and each report overwrites it.
+/// When a device `d` registered, when its newest session ended, and when it was seen. While no session has ended, the
+/// time of its newest event stands for the end; without a session that of its last request. What a device says of its
+/// own first launch is not used: its clock may be wrong, and each report overwrites it.
 const DATES: &str = "d.created_at, d.seen_at, COALESCE(
             (SELECT MAX(s.closed_at) FROM device_sessions s
             WHERE s.platform_id = d.platform_id AND s.device_id = d.id AND s.closed_at IS NOT NULL),
@@ -104,7 +104,7 @@ impl Accesses {
         })
     }
 
-    /// The devices, earliest claim first; and the price.
+    /// Returns the devices, earliest claim first; and the price.
     pub fn fetch(
         self,
         write: &mut Write<'_>,

@@ -118,7 +118,7 @@ impl Settling<'_> {
         })
     }
 
-    /// The source of the description of a purchase, without the rate and the replaced SKU.
+    /// Returns the source of the description of a purchase, without the rate and the replaced SKU.
     fn described<'p>(&'p self, purchase: &'p Purchase, listing: &'p Listing) -> RecordSource<'p> {
         RecordSource {
             purchase,
@@ -154,8 +154,8 @@ const SETTLED: Clause = clause!(
 const NOT_SETTLED: Clause = clause!(&[END], "traceparent = NULL");
 
 impl Comparison<'_> {
-    /// The notifications that the decision saw and that get this outcome; `Settled` becomes `NoChange` when nothing is
-    /// announced. A notification without an outcome stays open.
+    /// Returns the notifications that the decision saw and that get this outcome; `Settled` becomes `NoChange` when
+    /// nothing is announced. A notification without an outcome stays open.
     pub fn seqs(&self, record: &Record, outcome: Outcome) -> Vec<i64> {
         let actual = |decided| {
             if decided == Outcome::Settled && !self.changed {
@@ -172,7 +172,8 @@ impl Comparison<'_> {
         all.map(|(seq, _)| *seq).collect()
     }
 
-    /// Why it was settled besides the notifications: what it was rechecked for, else the time of its next check.
+    /// Returns why it was settled besides the notifications: what it was rechecked for, else the time of its next
+    /// check.
     pub fn causes(&self, write: &mut Write<'_>, record: &Record) -> Result<RevisionCauses, Error> {
         let mut causes = self.row.causes.clone().unwrap_or_default();
         let is_due = self
@@ -188,7 +189,7 @@ impl Comparison<'_> {
         Ok(causes)
     }
 
-    /// Number of the store's notifications that are settled in this revision.
+    /// Returns the number of the store's notifications that are settled in this revision.
     pub fn coalesced(&self, record: &Record) -> i64 {
         let settled = self.seqs(record, Outcome::Settled).into_iter();
         let of_store = settled.filter(|seq| !record.from_devices.contains(seq));

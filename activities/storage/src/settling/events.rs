@@ -144,7 +144,7 @@ fn announce_user_events(
     Ok(Carried { user_revision, to })
 }
 
-/// The columns of an app's events that carry the state of a user at this revision, without their body.
+/// Returns the columns of an app's events that carry the state of a user at this revision, without their body.
 pub fn user_state(
     write: &mut Write<'_>,
     destinations: &[Destination],
@@ -177,7 +177,7 @@ pub fn user_state(
     })
 }
 
-/// The columns of an event with this state.
+/// Returns the columns of an event with this state.
 pub fn with_body(state: StoredEvent, occurred_at: Option<Timestamp>, body: String) -> StoredEvent {
     StoredEvent {
         occurred_at,

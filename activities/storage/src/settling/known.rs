@@ -40,8 +40,8 @@ const NEWEST_CUSTOMER: Sql = statement! {"
     LIMIT 1
 "};
 
-/// The store's id of the customer in the newest settled notification with one; else the known one counts. Abandoned
-/// notifications, of purchases that the store does not accept, are left out unless the store answered.
+/// Returns the store's id of the customer in the newest settled notification with one; else the known one counts.
+/// Abandoned notifications, of purchases that the store does not accept, are left out unless the store answered.
 fn newest_customer_ahead(
     write: &mut Write<'_>,
     record: &Record,

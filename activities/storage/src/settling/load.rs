@@ -208,7 +208,7 @@ const EXTENT: Sql = statement! {hot "notifications_open_of_key", "
 "};
 
 impl Extent {
-    /// How long the window still lasts. One that began before the clock was set back has ended.
+    /// Returns how long the window still lasts. One that began before the clock was set back has ended.
     fn quiet(&self, now: Timestamp) -> Duration {
         let is_known = self
             .newest_at
@@ -220,11 +220,11 @@ impl Extent {
     }
 }
 
-/// When the oldest unsettled notification was accepted, and when the window ends; a run that missed a signal extends its
-/// own window to that (`State::loaded` in `workflows`). Each further notification restarts the window: it ends at the
-/// latest `due_at` of the notifications above `through`. One that is settled at once (`due_at`
-/// is not after `accepted_at`) ends the window for all. Notifications up to `waits_through` had their window and wait
-/// for something else. They do not count, so that they do not cut the window of a new one short.
+/// Returns when the oldest unsettled notification was accepted, and when the window ends; a run that missed a signal
+/// extends its own window to that (`State::loaded` in `workflows`). Each further notification restarts the window: it
+/// ends at the latest `due_at` of the notifications above `through`. One that is settled at once (`due_at` is not after
+/// `accepted_at`) ends the window for all. Notifications up to `waits_through` had their window and wait for something
+/// else. They do not count, so that they do not cut the window of a new one short.
 fn extent_ahead(
     connection: &mut AnyConnection,
     key: CollapseKey,

@@ -50,8 +50,8 @@ const NAMED: Sql = statement! {"
     WHERE n.seq IN (?*) AND n.collapse_key IS NOT NULL
 "};
 
-/// The apps and users of purchases: the owner, else the user of the store's customer, else the anonymous one that the first
-/// settling creates. It may be another one by the time of the lock, if an admin names the customer.
+/// Returns the apps and users of purchases: the owner, else the user of the store's customer, else the anonymous one
+/// that the first settling creates. It may be another one by the time of the lock, if an admin names the customer.
 fn find(
     connection: &mut AnyConnection,
     settled: &[Settled],

@@ -43,7 +43,7 @@ stored! {
 }
 
 impl RecheckReason {
-    /// The cause of the revisions that follow.
+    /// Returns the cause of the revisions that follow.
     const fn cause(self) -> CauseKind {
         match self {
             Self::NewSecret | Self::NoUsableSecret => CauseKind::SharedSecret,
@@ -269,8 +269,8 @@ pub fn recheck_skus(
     batch(write, &note).map(drop)
 }
 
-/// Number of purchases with a SKU as their term's, and as their product's; `None` when they are more than `max`
-/// together.
+/// Returns the number of purchases with a SKU as their term's, and as their product's; `None` when they are more than
+/// `max` together.
 fn of_sku(
     connection: &mut AnyConnection,
     app: AppId,
@@ -289,7 +289,7 @@ fn of_sku(
     Ok(of_product.map(|of_product| [of_term, of_product]))
 }
 
-/// Number of purchases that an index finds; `None` when they are more than `max`.
+/// Returns the number of purchases that an index finds; `None` when they are more than `max`.
 fn count_if_few<'v>(
     connection: &mut AnyConnection,
     which: Clause,
@@ -299,7 +299,7 @@ fn count_if_few<'v>(
     Ok(Some(count(connection, which, values, max + 1)?).filter(|found| *found <= max))
 }
 
-/// Number of purchases that an index finds, counted up to `max`.
+/// Returns the number of purchases that an index finds, counted up to `max`.
 pub fn count<'v>(
     connection: &mut AnyConnection,
     which: Clause,
@@ -320,7 +320,7 @@ const COUNT_PARKED: Sql = statement! {"
     WHERE waits_for = 'parked'
 "};
 
-/// Number of purchases of a platform that the store did not accept, counted up to [`MAX_COUNTED`].
+/// Returns the number of purchases of a platform that the store did not accept, counted up to [`MAX_COUNTED`].
 pub fn parked(connection: &mut AnyConnection, platform: PlatformId) -> Result<i64, Error> {
     Ok(sql(COUNT_PARKED.of(WAITING))
         .uncached()

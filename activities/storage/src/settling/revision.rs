@@ -73,7 +73,7 @@ impl Settling<'_> {
             .environment(self.origin.environment)
     }
 
-    /// Whether the purchase begins with this settling, by the decision as it is so far.
+    /// Returns whether the purchase begins with this settling, by the decision as it is so far.
     pub fn begins(&self) -> bool {
         self.record
             .decision
@@ -84,7 +84,7 @@ impl Settling<'_> {
 }
 
 impl Announcement<'_> {
-    /// The events of the transitions, in their order.
+    /// Returns the events of the transitions, in their order.
     pub fn transition_events(&self) -> Vec<Event> {
         let mut times: HashMap<&str, u32> = HashMap::new();
         let transitions = self.settling.record.decision.transitions.iter();
@@ -99,7 +99,7 @@ impl Announcement<'_> {
             .collect()
     }
 
-    /// The event of a type in this revision; `n` numbers those of one type from 0.
+    /// Returns the event of a type in this revision; `n` numbers those of one type from 0.
     pub fn event(&self, event_type: &str, n: u32) -> Event {
         let record = &self.settling.record;
         let key = record.collapse_key;

@@ -148,7 +148,7 @@ fn link(write: &mut Write<'_>, old: Option<CollapseKey>, new: CollapseKey) -> Re
     Ok(is_linked)
 }
 
-/// The owner's other purchases on the platform that a statement selects, which are fetched later.
+/// Returns the owner's other purchases on the platform that a statement selects, which are fetched later.
 fn candidates_ahead(
     connection: &mut AnyConnection,
     candidates: Sql,
@@ -161,7 +161,7 @@ fn candidates_ahead(
         .ahead(connection)
 }
 
-/// The candidate whose time is nearest to `at`; of two equally near ones the one with the lower key.
+/// Returns the candidate whose time is nearest to `at`; of two equally near ones the one with the lower key.
 fn nearest(
     at: Option<Timestamp>,
     known: Vec<Candidate>,

@@ -1,6 +1,6 @@
-//! The events of a transfer: for each purchase that gives access, `user.subscription.transferred.from` with the state of
-//! its former owner, `user.subscription.transferred.to` with that of the new one, and `purchase.updated`, in a revision of
-//! its own. All show the users as they are after the whole move, at the moment of the announcement.
+//! The events of a transfer: for each purchase that gives access, `user.subscription.transferred.from` with the state
+//! of its former owner, `user.subscription.transferred.to` with that of the new one, and `purchase.updated`, in a
+//! revision of its own. All show the users as they are after the whole move, at the moment of the announcement.
 
 use crate::events::event::StoredEvent;
 use crate::purchases::cause::{self, ADD_CAUSE, RevisionCause};
@@ -82,7 +82,7 @@ impl<'a> Side<'a> {
         })
     }
 
-    /// The state in an environment, which is computed once.
+    /// Returns the state in an environment, which is computed once.
     fn state(
         &mut self,
         write: &mut Write<'_>,
@@ -116,7 +116,7 @@ struct Common<'a> {
     compared: BTreeSet<PlatformId>,
 }
 
-/// The purchases of a user that give access to something now.
+/// Returns the purchases of a user that give access to something now.
 pub fn entitling(
     connection: &mut AnyConnection,
     app: AppId,
@@ -138,7 +138,8 @@ const UPDATE: Sql = statement! {"
 "};
 
 impl CompletedTransfer<'_> {
-    /// Announces purchases after their move, whose users are locked. The states are computed once, whatever their number.
+    /// Announces purchases after their move, whose users are locked. The states are computed once, whatever their
+    /// number.
     pub fn announce(&self, write: &mut Write<'_>, keys: &[CollapseKey]) -> Result<(), Error> {
         if keys.is_empty() {
             return Ok(());
@@ -313,7 +314,7 @@ fn subject<'a>(
     }
 }
 
-/// The record of a purchase about which nothing new is known.
+/// Returns the record of a purchase about which nothing new is known.
 fn nothing_new(key: CollapseKey, row: &PurchaseRow) -> Result<Record, Error> {
     let decision = Decision {
         purchase: row.known()?,

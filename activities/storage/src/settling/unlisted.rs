@@ -1,5 +1,5 @@
-//! The alarm that a product was bought and is not in the catalogue: its customers get no access, and nothing fails. There
-//! is one for each product of a platform. It closes itself when the product is added.
+//! The alarm that a product was bought and is not in the catalogue: its customers get no access, and nothing fails.
+//! There is one for each product of a platform. It closes itself when the product is added.
 //!
 //! An app without entitlements gives no access by settle, so it gets no such alarm.
 
@@ -30,7 +30,7 @@ fn detail(sku: &str) -> String {
     format!("`{sku}{REST}")
 }
 
-/// The product that an alarm is about; `None` for one of another kind.
+/// Returns the product that an alarm is about; `None` for one of another kind.
 pub fn sku<'a>(kind: &str, detail: &'a str) -> Option<&'a str> {
     let named = detail
         .strip_prefix('`')
@@ -148,7 +148,7 @@ const CUSTOMERS: Sql = statement! {"
     WHERE p.environment = 'production' AND p.state IN ('trial', 'trial_off', 'active', 'off', 'grace')
 "};
 
-/// Number of customers with a running purchase of this SKU, for money; among the first 10,000 purchases.
+/// Returns the number of customers with a running purchase of this SKU, for money; among the first 10,000 purchases.
 pub fn customers(connection: &mut AnyConnection, app: AppId, sku: &str) -> Result<i64, Error> {
     let counted = sql(CUSTOMERS).uncached().bind((app, sku, app, sku));
     Ok(counted.value(connection)?.unwrap_or(0))
@@ -162,7 +162,7 @@ const UNLISTED: Sql = statement! {"
         AND NOT EXISTS (SELECT 1 FROM products c WHERE c.app_id = p.app_id AND c.sku = p.product_id)
 "};
 
-/// The purchases among these whose product is not in the catalogue.
+/// Returns the purchases among these whose product is not in the catalogue.
 pub fn among(
     connection: &mut AnyConnection,
     keys: impl IntoIterator<Item = CollapseKey>,
@@ -179,7 +179,7 @@ pub fn among(
 }
 
 impl Store {
-    /// The purchases among these whose product is not in the catalogue.
+    /// Returns the purchases among these whose product is not in the catalogue.
     pub async fn unlisted(&self, keys: Vec<CollapseKey>) -> Result<BTreeSet<CollapseKey>, Error> {
         if keys.is_empty() {
             return Ok(BTreeSet::new());

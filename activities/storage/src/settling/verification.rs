@@ -140,8 +140,8 @@ const FIND_PLATFORM: Sql =
     statement!("SELECT app_id AS value FROM platforms WHERE id = ? AND deleted_at IS NULL");
 
 impl Store {
-    /// The parameters to query the store of a purchase; `None` when it cannot be queried: the platform has no usable
-    /// secret, or the customer is unknown.
+    /// Returns the parameters to query the store of a purchase; `None` when it cannot be queried: the platform has no
+    /// usable secret, or the customer is unknown.
     pub async fn store_query(&self, key: CollapseKey) -> Result<Option<StoreQuery>, Error> {
         let secrets = self.secrets.clone();
         self.read(move |connection| {
@@ -167,7 +167,8 @@ impl Store {
             let Some(credential) = credential else {
                 return Ok(None);
             };
-            // A purchase of the other environment is not known in that of the platform: it may have been switched since.
+            // A purchase of the other environment is not known in that of the platform: it may have been switched
+            // since.
             let known_in = row
                 .as_ref()
                 .map(PurchaseRow::known)
@@ -189,8 +190,8 @@ impl Store {
         .await
     }
 
-    /// The parameters to query the store about the purchase of a claim, of which nothing else is known; `None` when the
-    /// claim is decided, or the platform has no usable secret.
+    /// Returns the parameters to query the store about the purchase of a claim, of which nothing else is known; `None`
+    /// when the claim is decided, or the platform has no usable secret.
     pub async fn claim_query(
         &self,
         place: DevicePlace,
@@ -238,8 +239,8 @@ impl Store {
     }
 
     /// Notes that the store is queried again about a purchase after `delay`. The run waits for that by itself, so the
-    /// purchase counts as woken; a minute later the sweep finds it, in case the run was lost. Returns whether it was noted:
-    /// not if a recheck was requested since the settling of this number.
+    /// purchase counts as woken; a minute later the sweep finds it, in case the run was lost. Returns whether it was
+    /// noted: not if a recheck was requested since the settling of this number.
     pub async fn schedule_query(
         &self,
         key: CollapseKey,

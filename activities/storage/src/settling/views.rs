@@ -30,7 +30,7 @@ pub struct View {
     pub profile: Value,
 }
 
-/// The views for these destinations, as they are stored; `None` where none of them needs one.
+/// Returns the views for these destinations, as they are stored; `None` where none of them needs one.
 pub fn of(
     connection: &mut AnyConnection,
     purchases: UserPurchases<'_>,
@@ -82,7 +82,7 @@ pub fn of(
     stored.map_err(|cause| Error::corrupt_by("a state cannot be written as JSON", cause))
 }
 
-/// The view for a destination that wants these platforms, if it was stored.
+/// Returns the view for a destination that wants these platforms, if it was stored.
 pub fn find(stored: Option<&str>, platforms: &[PlatformId]) -> Result<Option<View>, Error> {
     let views: Option<Vec<View>> = stored
         .map(serde_json::from_str)

@@ -10,7 +10,7 @@ use tokio_postgres::error::{DbError, ErrorPosition, Severity, SqlState};
 pub const READ_ONLY: &str =
     "the server accepts no writes: it is a standby, or its `default_transaction_read_only` is on";
 
-/// The error of diesel for one of the server or of the connection.
+/// Returns the error of diesel for one of the server or of the connection.
 pub fn of(error: &tokio_postgres::Error) -> Error {
     let Some(cause) = error.as_db_error() else {
         let text = chain(error);
@@ -19,7 +19,8 @@ pub fn of(error: &tokio_postgres::Error) -> Error {
     Error::DatabaseError(kind(cause.code()), Box::new(Refusal(cause.clone())))
 }
 
-/// Why no session was opened. What the URL names, and the server does not know or let in, is an error of the URL.
+/// Returns why no session was opened. What the URL names, and the server does not know or let in, is an error of the
+/// URL.
 pub fn of_connecting(error: &tokio_postgres::Error) -> ConnectionError {
     let text = chain(error);
     match error.code() {
@@ -32,7 +33,7 @@ pub fn of_connecting(error: &tokio_postgres::Error) -> ConnectionError {
     }
 }
 
-/// Whether a user, a password or a database is refused.
+/// Returns whether a user, a password or a database is refused.
 fn is_of_url(code: &SqlState) -> bool {
     code.code().starts_with("28")
         || [
@@ -42,13 +43,13 @@ fn is_of_url(code: &SqlState) -> bool {
         .contains(code)
 }
 
-/// The error of a `COMMIT` that rolled back.
+/// Returns the error of a `COMMIT` that rolled back.
 pub fn rolled_back() -> Error {
     let text = "the transaction was rolled back: a statement of it was refused".to_owned();
     Error::DatabaseError(DatabaseErrorKind::Unknown, Box::new(text))
 }
 
-/// The error of a request that is not answered in time.
+/// Returns the error of a request that is not answered in time.
 pub fn silent() -> Error {
     Error::DatabaseError(
         DatabaseErrorKind::UnableToSendCommand,
@@ -56,21 +57,21 @@ pub fn silent() -> Error {
     )
 }
 
-/// Whether the server refused a statement, and the session goes on.
+/// Returns whether the server refused a statement, and the session goes on.
 pub fn is_refusal(error: &tokio_postgres::Error) -> bool {
     error
         .as_db_error()
         .is_some_and(|cause| cause.parsed_severity() == Some(Severity::Error))
 }
 
-/// Whether a statement was only refused because an earlier one of its transaction was.
+/// Returns whether a statement was only refused because an earlier one of its transaction was.
 pub fn is_aftermath(error: &tokio_postgres::Error) -> bool {
     error.code() == Some(&SqlState::IN_FAILED_SQL_TRANSACTION)
 }
 
-/// Whether a session must not be used after this error, by any caller. The session is broken or the server ends it; the
-/// server accepts no writes, for example after a fail-over; or its permissions, search path or prepared statements date
-/// from before a change. The next session may connect to another host.
+/// Returns whether a session must not be used after this error, by any caller. The session is broken or the server ends
+/// it; the server accepts no writes, for example after a fail-over; or its permissions, search path or prepared
+/// statements date from before a change. The next session may connect to another host.
 pub fn ends_session(error: &tokio_postgres::Error) -> bool {
     let Some(cause) = error.as_db_error() else {
         return true;
@@ -78,7 +79,7 @@ pub fn ends_session(error: &tokio_postgres::Error) -> bool {
     cause.parsed_severity() != Some(Severity::Error) || is_of_session(cause.code())
 }
 
-/// Whether a statement is refused because of its session or server: another one may run it.
+/// Returns whether a statement is refused because of its session or server: another one may run it.
 /// <https://www.postgresql.org/docs/current/errcodes-appendix.html>
 fn is_of_session(code: &SqlState) -> bool {
     // Connection exceptions, rights to connect, and what an operator ends.

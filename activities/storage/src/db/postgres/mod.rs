@@ -1,8 +1,8 @@
 //! Connections to PostgreSQL: tokio-postgres with rustls, behind diesel's synchronous traits.
 //!
-//! Each connection has a runtime of its own, which runs on the thread that waits for an answer: no other thread is woken
-//! for a statement. So a connection is used on threads where blocking is allowed, such as the writer's, and may be
-//! dropped anywhere. What needs no answer at once waits, and is sent with the next statement that does: see
+//! Each connection has a runtime of its own, which runs on the thread that waits for an answer: no other thread is
+//! woken for a statement. So a connection is used on threads where blocking is allowed, such as the writer's, and may
+//! be dropped anywhere. What needs no answer at once waits, and is sent with the next statement that does: see
 //! `session.rs`.
 
 pub mod address;
@@ -144,8 +144,8 @@ async fn connect(address: &Address) -> ConnectionResult<Session> {
     Err(failure)
 }
 
-/// Drives a connection, and notes whether its server accepts no writes. It ends with the client, whose requests fail when
-/// it failed.
+/// Drives a connection, and notes whether its server accepts no writes. It ends with the client, whose requests fail
+/// when it failed.
 async fn drive<T>(
     mut connection: tokio_postgres::Connection<Socket, T>,
     is_read_only: Arc<AtomicBool>,
@@ -163,7 +163,7 @@ async fn drive<T>(
     drop(driven.await);
 }
 
-/// The process id in a row of [`SETTINGS`].
+/// Returns the process id in a row of [`SETTINGS`].
 fn backend(message: &SimpleQueryMessage) -> Option<i32> {
     let SimpleQueryMessage::Row(row) = message else {
         return None;
@@ -211,7 +211,7 @@ impl PostgresConnection {
         self.next = NextStatement::Ahead(None);
     }
 
-    /// The query that was run ahead; `None` if it was not run.
+    /// Returns the query that was run ahead; `None` if it was not run.
     pub fn queued(&mut self) -> Option<QueuedQuery> {
         match mem::take(&mut self.next) {
             NextStatement::Ahead(queued) => queued,
@@ -224,13 +224,15 @@ impl PostgresConnection {
         self.next = NextStatement::Fetched(queued);
     }
 
-    /// Whether the last request was sent with others of which the server refused one: then a `COMMIT` rolled back.
+    /// Returns whether the last request was sent with others of which the server refused one: then a `COMMIT` rolled
+    /// back.
     pub const fn is_undone(&self) -> bool {
         self.session.is_undone()
     }
 
-    /// Whether another connection must take its place: the server has closed it, as far as this machine knows, accepts no
-    /// writes any more, or refused what another session may do. What came since the last statement is read first.
+    /// Returns whether another connection must take its place: the server has closed it, as far as this machine knows,
+    /// accepts no writes any more, or refused what another session may do. What came since the last statement is read
+    /// first.
     pub fn is_over(&mut self) -> bool {
         // In three turns the runtime hears of the socket, runs what reads it, and that ends.
         self.runtime.block_on(async {

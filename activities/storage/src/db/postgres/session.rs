@@ -94,7 +94,7 @@ type PendingResponse<'s> = Pin<
 >;
 
 impl Session {
-    /// A session of this client, and the server's process id of it; whether its server accepts no writes is in
+    /// Returns a session of this client, and the server's process id of it; whether its server accepts no writes is in
     /// `is_read_only`.
     pub fn new(client: Client, backend: Option<i32>, is_read_only: Arc<AtomicBool>) -> Self {
         Self {
@@ -111,12 +111,13 @@ impl Session {
         }
     }
 
-    /// Whether it must not be used again: another one, perhaps of another host, takes its place.
+    /// Returns whether it must not be used again: another one, perhaps of another host, takes its place.
     pub fn is_over(&self) -> bool {
         self.client.is_closed() || self.is_stale || self.is_read_only.load(Ordering::Relaxed)
     }
 
-    /// Whether the last request, if it was a `COMMIT`, rolled back: the server refused a request of its transaction.
+    /// Returns whether the last request, if it was a `COMMIT`, rolled back: the server refused a request of its
+    /// transaction.
     pub const fn is_undone(&self) -> bool {
         self.is_undone
     }
@@ -135,7 +136,7 @@ impl Session {
         queued
     }
 
-    /// The rows of a queued query.
+    /// Returns the rows of a queued query.
     pub async fn fetch(&mut self, queued: QueuedQuery) -> QueryResult<Vec<PgRow>> {
         if !self.fetched.contains_key(&queued) {
             self.send(None).await?;
@@ -186,8 +187,8 @@ impl Session {
         Ok(())
     }
 
-    /// Sends a `ROLLBACK` and does not wait for the answer: for a transaction that wrote nothing. It fails only with its
-    /// connection.
+    /// Sends a `ROLLBACK` and does not wait for the answer: for a transaction that wrote nothing. It fails only with
+    /// its connection.
     pub async fn roll_back_later(&mut self, statement: &str) {
         self.fetched.clear();
         self.is_aborted = false;

@@ -83,7 +83,8 @@ impl Drop for PemFile {
     }
 }
 
-/// A certificate authority in PEM, and the settings of a server with a certificate that it issued for `localhost`.
+/// Returns a certificate authority in PEM, and the settings of a server with a certificate that it issued for
+/// `localhost`.
 fn issued_certificate() -> (String, ServerConfig) {
     let (authority_key, key) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
     let mut authority = CertificateParams::new(Vec::new()).unwrap();
@@ -97,7 +98,8 @@ fn issued_certificate() -> (String, ServerConfig) {
     (pem, serving(certificate.der(), &key))
 }
 
-/// A certificate that is its own authority, as by `openssl req -x509`, and the settings of a server that uses it.
+/// Returns a certificate that is its own authority, as by `openssl req -x509`, and the settings of a server that uses
+/// it.
 fn self_signed_certificate() -> (String, ServerConfig) {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
@@ -121,7 +123,7 @@ fn serving(certificate: &CertificateDer<'_>, key: &KeyPair) -> ServerConfig {
         .unwrap()
 }
 
-/// Whether a connection to this URL got as far as the refusal of the user; if not, why.
+/// Returns whether a connection to this URL got as far as the refusal of the user; if not, why.
 fn reached(url: &str) -> Result<(), String> {
     let Err(error) = PostgresConnection::establish(url) else {
         panic!("{url}: the server accepted the user")
@@ -270,7 +272,7 @@ fn the_next_host_is_tried_after_a_closed_port_and_a_silent_one() {
     );
 }
 
-/// An `ErrorResponse` with this SQLSTATE, after which the session goes on.
+/// Returns an `ErrorResponse` with this SQLSTATE, after which the session goes on.
 fn refusal(code: &str) -> Vec<u8> {
     [b"E\0\0\0\x1cSERROR\0VERROR\0C", code.as_bytes(), b"\0M\0\0"].concat()
 }
@@ -284,7 +286,7 @@ async fn a_connection_may_be_dropped_in_an_async_context() {
     drop(runtime);
 }
 
-/// A `ParameterStatus`: `default_transaction_read_only` now has this value.
+/// Returns a `ParameterStatus`: `default_transaction_read_only` now has this value.
 fn parameter_status(value: &str) -> Vec<u8> {
     let text = format!("default_transaction_read_only\0{value}\0");
     let length = u32::try_from(text.len() + 4).unwrap().to_be_bytes();
@@ -296,8 +298,8 @@ const DONE: &[u8] = b"C\0\0\0\x08SET\0";
 /// `ReadyForQuery`: the server waits for a request.
 const READY: &[u8] = b"Z\0\0\0\x05I";
 
-/// A connection to a server that runs nothing, and the requests that the server received. It refuses `WRONG` with the
-/// SQLSTATE that follows, and answers `REPORT` with a [`parameter_status`] of the value that follows.
+/// Returns a connection to a server that runs nothing, and the requests that the server received. It refuses `WRONG`
+/// with the SQLSTATE that follows, and answers `REPORT` with a [`parameter_status`] of the value that follows.
 fn connection() -> (PostgresConnection, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let (port, received) = (

@@ -74,7 +74,7 @@ impl Tls {
         Some(())
     }
 
-    /// Whether TLS is used. The authorities of this machine are trusted for nothing less than a verified name.
+    /// Returns whether TLS is used. The authorities of this machine are trusted for nothing less than a verified name.
     pub fn mode(&self) -> SslMode {
         if self.verified_at_least == Verified::Name {
             SslMode::Require
@@ -96,7 +96,7 @@ impl Tls {
         }
     }
 
-    /// The configuration of a client.
+    /// Returns the configuration of a client.
     ///
     /// # Errors
     /// A file cannot be read, or this machine has no authorities.

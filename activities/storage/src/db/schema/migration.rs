@@ -7,8 +7,8 @@
 //! - `--step batches TABLE ROWS`: a statement that counts rows as `value`, and one that changes at most `?` of them, so
 //!   that it counts them no more. It is repeated until nothing is left, each time in a transaction.
 //!
-//! It ends with `from VERSION`: the oldest release that works with the tables after this step. A step that only adds to the
-//! tables leaves the previous release at work.
+//! It ends with `from VERSION`: the oldest release that works with the tables after this step. A step that only adds to
+//! the tables leaves the previous release at work.
 //!
 //! A line that begins with one of [`MARKS`] is for that database alone.
 
@@ -117,7 +117,7 @@ pub enum Work {
 }
 
 impl Migration {
-    /// All migrations of a database that several processes may use, PostgreSQL, or of SQLite.
+    /// Returns all migrations of a database that several processes may use, PostgreSQL, or of SQLite.
     ///
     /// # Errors
     /// [`Error::Corrupt`] when a text is not in the format that the module docs describe.
@@ -163,7 +163,7 @@ impl Migration {
     }
 }
 
-/// The release that this program is of.
+/// Returns the release that this program is of.
 pub fn release() -> Version {
     env!("CARGO_PKG_VERSION")
         .parse()
@@ -178,7 +178,7 @@ struct Text {
     from: Version,
 }
 
-/// The lines for one of the databases, without their marks.
+/// Returns the lines for one of the databases, without their marks.
 fn for_database(text: &str, is_shared: bool) -> String {
     let own = if is_shared { POSTGRES } else { SQLITE };
     text.lines()
@@ -187,7 +187,7 @@ fn for_database(text: &str, is_shared: bool) -> String {
         .collect()
 }
 
-/// A line without its mark; `None` if it is for the other database.
+/// Returns a line without its mark; `None` if it is for the other database.
 fn unmarked<'t>(line: &'t str, own: &str) -> Option<&'t str> {
     match MARKS.iter().find(|mark| line.starts_with(mark.trim_end())) {
         Some(mark) => (*mark == own).then(|| line.get(mark.len()..).unwrap_or_default()),

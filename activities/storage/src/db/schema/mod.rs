@@ -1,7 +1,7 @@
 //! The schema: its migrations, and a fingerprint of each, by which tables that another build made are recognized.
 //!
-//! The fingerprint of a migration is the SHA-256 of its text. It is recorded when the migration is applied, for a script
-//! in the same transaction, and compared at each start. On PostgreSQL only [`migrate`] changes the schema.
+//! The fingerprint of a migration is the SHA-256 of its text. It is recorded when the migration is applied, for a
+//! script in the same transaction, and compared at each start. On PostgreSQL only [`migrate`] changes the schema.
 //!
 //! With each fingerprint stands the oldest release that works with the tables after that migration. So a program that
 //! does not know a migration still starts if it is of that release or a later one.
@@ -70,7 +70,7 @@ pub struct Planned {
     pub is_estimate: bool,
 }
 
-/// The names of settle's tables on PostgreSQL, of which some may not exist yet.
+/// Returns the names of settle's tables on PostgreSQL, of which some may not exist yet.
 pub fn tables() -> Result<Vec<String>, Error> {
     let migrations = Migration::all(true)?;
     let created = migrations.iter().flat_map(Migration::tables);
@@ -110,7 +110,7 @@ pub fn check(connection: &mut AnyConnection) -> Result<(), Error> {
     }
 }
 
-/// The steps that [`migrate`] would apply.
+/// Returns the steps that [`migrate`] would apply.
 ///
 /// # Errors
 /// As [`migrate`].
@@ -140,7 +140,7 @@ pub fn planned(connection: &mut AnyConnection) -> Result<Vec<Planned>, Error> {
     Ok(planned)
 }
 
-/// The number of rows of a table, and whether it is an estimate; `None` if there is no such table.
+/// Returns the number of rows of a table, and whether it is an estimate; `None` if there is no such table.
 fn rows(connection: &mut AnyConnection, table: &str) -> Result<(Option<i64>, bool), Error> {
     if connection.is_shared() {
         // It is below 0 until the table was analysed first.
@@ -158,11 +158,11 @@ fn rows(connection: &mut AnyConnection, table: &str) -> Result<(Option<i64>, boo
     }
 }
 
-/// The migrations that were not applied.
+/// Returns the migrations that were not applied.
 ///
 /// # Errors
-/// [`Error::Corrupt`] when an applied one is of another build, or of a release whose tables this one does not work with, or
-/// when it would be applied after one that this release does not know.
+/// [`Error::Corrupt`] when an applied one is of another build, or of a release whose tables this one does not work
+/// with, or when it would be applied after one that this release does not know.
 fn missing<'m>(
     connection: &mut AnyConnection,
     migrations: &'m [Migration],
@@ -207,7 +207,7 @@ fn refuse_if_newer(oldest: &str) -> Result<(), Error> {
     )))
 }
 
-/// The fingerprints of the applied migrations, by version.
+/// Returns the fingerprints of the applied migrations, by version.
 fn applied(connection: &mut AnyConnection) -> Result<BTreeMap<String, Fingerprint>, Error> {
     let mut stored = fingerprints(connection)?;
     if stored.is_empty() && has_tables(connection)? {
@@ -225,7 +225,7 @@ fn applied(connection: &mut AnyConnection) -> Result<BTreeMap<String, Fingerprin
         .collect())
 }
 
-/// The stored fingerprints; none where there is no table of them.
+/// Returns the stored fingerprints; none where there is no table of them.
 fn fingerprints(connection: &mut AnyConnection) -> Result<Vec<Fingerprint>, Error> {
     match sql(READ).all::<Fingerprint>(connection) {
         Err(Error::Corrupt { .. }) => Ok(Vec::new()),
@@ -233,7 +233,7 @@ fn fingerprints(connection: &mut AnyConnection) -> Result<Vec<Fingerprint>, Erro
     }
 }
 
-/// Whether an SQLite file is another program's. A schema of PostgreSQL may have tables of several.
+/// Returns whether an SQLite file is another program's. A schema of PostgreSQL may have tables of several.
 fn is_foreign(connection: &mut AnyConnection) -> Result<bool, Error> {
     if connection.is_shared() {
         return Ok(false);
@@ -247,7 +247,7 @@ fn is_foreign(connection: &mut AnyConnection) -> Result<bool, Error> {
         > 0)
 }
 
-/// Whether there are tables of settle.
+/// Returns whether there are tables of settle.
 fn has_tables(connection: &mut AnyConnection) -> Result<bool, Error> {
     match sql(FIRST_TABLE).value::<i64>(connection) {
         Err(Error::Corrupt { .. }) => Ok(false),

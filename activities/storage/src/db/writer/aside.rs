@@ -1,6 +1,6 @@
 //! Jobs that were set aside, because another transaction works for their user, or their group has enough jobs of that
-//! user, or of that app if they are for people, such as logins. The group goes on without them, and a later one has them:
-//! so no other user waits for theirs, and no other app for more than a share of theirs.
+//! user, or of that app if they are for people, such as logins. The group goes on without them, and a later one has
+//! them: so no other user waits for theirs, and no other app for more than a share of theirs.
 //!
 //! Jobs of a user stay in the order in which they came: the later ones wait for the first one's pause.
 
@@ -39,7 +39,7 @@ impl Aside {
         self.0.is_empty()
     }
 
-    /// When the first job is run again that comes after no other one.
+    /// Returns when the first job is run again that comes after no other one.
     pub fn due(&self) -> Option<Instant> {
         let mut turns = Turns::default();
         let orders = self.0.iter().filter_map(|job| job.order());
@@ -73,8 +73,8 @@ impl Aside {
         taken
     }
 
-    /// Sets jobs of a group aside that have too many jobs of their user or app before them in the group, or that come after
-    /// one that waits. The jobs are in the order in which they came, those that were taken first.
+    /// Sets jobs of a group aside that have too many jobs of their user or app before them in the group, or that come
+    /// after one that waits. The jobs are in the order in which they came, those that were taken first.
     pub fn limit(&self, group: &mut [Box<dyn Job>]) {
         let new =
             group.partition_point(|job| job.order().is_some_and(|order| order.since.is_some()));
@@ -124,7 +124,7 @@ struct Turns {
 }
 
 impl Turns {
-    /// Whether a job comes after one that waits.
+    /// Returns whether a job comes after one that waits.
     fn is_behind(&self, order: &Order) -> bool {
         order
             .key()
@@ -190,7 +190,7 @@ mod tests {
 
     type Answer = oneshot::Receiver<Result<(), Error>>;
 
-    /// The job with this number, of a user.
+    /// Returns the job with this number, of a user.
     fn job(user: u128, number: i64) -> (Box<dyn Job>, Answer) {
         let (reply, answer) = oneshot::channel();
         let key = CollapseKey::of(PlatformId::new(Uuid::nil()), &number.to_string());
@@ -217,7 +217,7 @@ mod tests {
         )
     }
 
-    /// A job for the people of an app, which locks this user first.
+    /// Returns a job for the people of an app, which locks this user first.
     fn login(app: u128, user: u128) -> (Box<dyn Job>, Answer) {
         let (mut login, answer) = job(0, 0);
         let kind = JobKind::People(
@@ -243,7 +243,7 @@ mod tests {
             .collect()
     }
 
-    /// The numbers of the users whose jobs for people are in a group.
+    /// Returns the numbers of the users whose jobs for people are in a group.
     fn users(jobs: &[Box<dyn Job>], is_wanted: fn(&Order) -> bool) -> Vec<u128> {
         let orders = jobs
             .iter()

@@ -34,8 +34,8 @@ pub fn find_owners(
 }
 
 /// Sorts the jobs of a group, so that all processes lock what several jobs share in the same order and do not deadlock:
-/// destinations by their ids, for settlings apps by theirs, and the users of each app by theirs. Those that are set aside
-/// are at the end.
+/// destinations by their ids, for settlings apps by theirs, and the users of each app by theirs. Those that are set
+/// aside are at the end.
 pub fn sort(group: &mut [Box<dyn Job>]) {
     group.sort_by_key(|job| {
         (
@@ -46,12 +46,12 @@ pub fn sort(group: &mut [Box<dyn Job>]) {
     });
 }
 
-/// Whether a group goes on without this job.
+/// Returns whether a group goes on without this job.
 pub fn is_aside(job: &dyn Job) -> bool {
     job.order().is_some_and(|order| order.is_aside)
 }
 
-/// Whether this job is a settling, which shares what it reads with those after it.
+/// Returns whether this job is a settling, which shares what it reads with those after it.
 pub fn is_settling(job: &dyn Job) -> bool {
     job.order().is_some_and(|order| order.settling().is_some())
 }

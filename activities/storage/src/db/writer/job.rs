@@ -15,17 +15,17 @@ pub const MAX_QUEUED_JOBS: usize = 4096;
 /// One unit of writing. It may be run again until it is committed.
 pub trait Job: Any + Send {
     fn kind(&self) -> JobKind;
-    /// The rows that it shares with jobs of other purchases, if any.
+    /// Returns the rows that it shares with jobs of other purchases, if any.
     fn order(&self) -> Option<&Order>;
     fn order_mut(&mut self) -> Option<&mut Order>;
-    /// Number of its items by their weight, which are written together with those of all jobs of its type; 0 for a job
-    /// that is run by itself.
+    /// Returns the number of its items by their weight, which are written together with those of all jobs of its type;
+    /// 0 for a job that is run by itself.
     fn items(&self) -> usize;
     /// Runs it together with the items of `others`, which are of its type.
     fn run(&mut self, write: &mut Write<'_>, others: &mut [&mut dyn Job]) -> Result<(), Error>;
     /// Answers the caller with the result of `run`, or with `error`.
     fn answer(&mut self, error: Option<Error>);
-    /// Whether its caller waits for the answer.
+    /// Returns whether its caller waits for the answer.
     fn is_awaited(&self) -> bool;
 }
 

@@ -163,7 +163,7 @@ impl Writer {
         answer.await.map_err(Error::unavailable)?
     }
 
-    /// State of the disk, as the threads find it.
+    /// Returns the state of the disk, as the threads find it.
     pub const fn disk(&self) -> &Arc<Disk> {
         &self.disk
     }

@@ -63,7 +63,7 @@ impl Order {
         Self::on(OrderedBy::Settling(settled, owners))
     }
 
-    /// The order of a job of this kind that is no settling, if it may be set aside.
+    /// Returns the order of a job of this kind that is no settling, if it may be set aside.
     pub(super) const fn of_kind(kind: JobKind) -> Option<Self> {
         match kind {
             JobKind::People(app, user) => Some(Self::on(OrderedBy::People(app, user))),
@@ -89,12 +89,12 @@ impl Order {
         }
     }
 
-    /// The key of the settled purchase.
+    /// Returns the key of the settled purchase.
     pub(super) fn key(&self) -> Option<CollapseKey> {
         self.settling().map(|(settled, _)| settled.key)
     }
 
-    /// The user whose jobs stay in their order.
+    /// Returns the user whose jobs stay in their order.
     pub(super) fn user(&self) -> Option<UserId> {
         match self.subject {
             OrderedBy::Settling(..) => self.owner.map(|(_, user)| user),
@@ -102,7 +102,7 @@ impl Order {
         }
     }
 
-    /// The app of whose jobs a group has a share.
+    /// Returns the app of whose jobs a group has a share.
     pub(super) const fn app(&self) -> Option<AppId> {
         match self.subject {
             OrderedBy::Settling(..) => None,

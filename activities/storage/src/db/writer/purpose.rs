@@ -29,7 +29,7 @@ pub enum JobKind {
 }
 
 impl JobKind {
-    /// Sort key of a group's jobs: without the fail points, so that jobs after a record stay behind it.
+    /// Returns the sort key of a group's jobs: without the fail points, so that jobs after a record stay behind it.
     pub const fn place(self) -> Self {
         match self {
             Self::Accept(_) => Self::Accept(Faults::NONE),
@@ -85,18 +85,18 @@ pub enum Purpose {
 }
 
 impl Purpose {
-    /// Whether its statements find rows by a purchase, a user or a lane, so that a plan for any values is a good one. The
-    /// others also read pages of tables.
+    /// Returns whether its statements find rows by a purchase, a user or a lane, so that a plan for any values is a
+    /// good one. The others also read pages of tables.
     pub const fn is_by_key(self) -> bool {
         !matches!(self, Self::Counts | Self::Admin)
     }
 
-    /// Whether the callers of its jobs try again: activities, and apps whose customers log in.
+    /// Returns whether the callers of its jobs try again: activities, and apps whose customers log in.
     pub const fn is_tried_again(self) -> bool {
         matches!(self, Self::Record | Self::Lanes | Self::People)
     }
 
-    /// Name of the purpose, a label of metrics.
+    /// Returns the name of the purpose, a label of metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Accept => "accept",
@@ -110,7 +110,7 @@ impl Purpose {
     }
 }
 
-/// The purpose of each thread on PostgreSQL.
+/// Returns the purpose of each thread on PostgreSQL.
 pub fn threads() -> Vec<Purpose> {
     THREADS
         .iter()
@@ -119,12 +119,12 @@ pub fn threads() -> Vec<Purpose> {
 }
 
 impl JobKind {
-    /// Whether a store waits for it, or a probe that asks for the same.
+    /// Returns whether a store waits for it, or a probe that asks for the same.
     pub const fn is_acceptance(self) -> bool {
         matches!(self, Self::Accept(_) | Self::Check)
     }
 
-    /// Whether it adds rows, so that its commit shows that the disk has room.
+    /// Returns whether it adds rows, so that its commit shows that the disk has room.
     pub const fn adds_rows(self) -> bool {
         matches!(
             self,
@@ -132,7 +132,7 @@ impl JobKind {
         )
     }
 
-    /// The fail points around its commit.
+    /// Returns the fail points around its commit.
     pub const fn faults(self) -> Option<Faults> {
         match self {
             Self::Accept(faults) | Self::Device(faults) | Self::Record(faults) => Some(faults),
@@ -158,8 +158,8 @@ impl JobKind {
         }
     }
 
-    /// The index of the thread that runs jobs of this kind on PostgreSQL. Of a purpose with several, each has the jobs
-    /// of certain purchases or apps: so two jobs of one purchase or app do not wait for each other's locks.
+    /// Returns the index of the thread that runs jobs of this kind on PostgreSQL. Of a purpose with several, each has
+    /// the jobs of certain purchases or apps: so two jobs of one purchase or app do not wait for each other's locks.
     pub fn thread(self, settled: Option<CollapseKey>) -> usize {
         let (purpose, hash) = match self {
             Self::Record(_) => (Purpose::Record, settled.map(hash)),
@@ -178,7 +178,7 @@ impl JobKind {
     }
 }
 
-/// Hash that distributes purchases or apps over the threads of a purpose.
+/// Returns the hash that distributes purchases or apps over the threads of a purpose.
 fn hash(id: impl Hash) -> usize {
     let mut hasher = DefaultHasher::new();
     id.hash(&mut hasher);

@@ -327,7 +327,7 @@ fn gather(group: &mut Vec<Box<dyn Job>>, first: Box<dyn Job>, queue: &mut Queue,
     }
 }
 
-/// The open connection, or a new one.
+/// Returns the open connection, or a new one.
 fn connect<'c>(
     open: &'c mut Option<AnyConnection>,
     database: &Database,
@@ -346,7 +346,7 @@ fn connect<'c>(
     Ok(open.insert(connection))
 }
 
-/// A connection for jobs of this purpose.
+/// Returns a connection for jobs of this purpose.
 pub fn prepared(mut connection: AnyConnection, purpose: Purpose) -> QueryResult<AnyConnection> {
     connection.prepare_to_write()?;
     if purpose.is_by_key() {
@@ -416,7 +416,7 @@ fn run(
     Ok(Ran { errors, raised })
 }
 
-/// Whether one of these jobs, whose errors these are, added rows.
+/// Returns whether one of these jobs, whose errors these are, added rows.
 fn adds_rows(jobs: &[Box<dyn Job>], errors: &[Option<Error>]) -> bool {
     let adds = |job: &dyn Job| job.kind().adds_rows() && !is_aside(job);
     jobs.iter()
@@ -424,7 +424,7 @@ fn adds_rows(jobs: &[Box<dyn Job>], errors: &[Option<Error>]) -> bool {
         .any(|(job, error)| error.is_none() && adds(job.as_ref()))
 }
 
-/// The type of a job that has items; `None` for a job that is run by itself.
+/// Returns the type of a job that has items; `None` for a job that is run by itself.
 fn batch(job: &dyn Job) -> Option<TypeId> {
     (job.items() > 0).then(|| (job as &dyn Any).type_id())
 }
@@ -466,7 +466,7 @@ fn write_together(
     }
 }
 
-/// Whether the same job may succeed in another transaction, or in another session, which may have other rights.
+/// Returns whether the same job may succeed in another transaction, or in another session, which may have other rights.
 const fn may_pass(error: &Error) -> bool {
     matches!(
         error,

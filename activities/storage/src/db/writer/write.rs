@@ -62,7 +62,7 @@ impl<'c> Write<'c> {
         Ok(())
     }
 
-    /// The context of a transaction that has begun.
+    /// Returns the context of a transaction that has begun.
     pub(super) fn begun(connection: &'c mut AnyConnection, time: Now, began: Instant) -> Self {
         Self {
             connection,
@@ -83,16 +83,16 @@ impl<'c> Write<'c> {
 }
 
 impl Write<'_> {
-    /// The present time by the clock that stamps rows, as of the beginning of the transaction: the same one for all its
-    /// jobs. It comes with the first statement whose result is needed, so a job calls this after that one.
+    /// Returns the present time by the clock that stamps rows, as of the beginning of the transaction: the same one for
+    /// all its jobs. It comes with the first statement whose result is needed, so a job calls this after that one.
     pub fn now(&mut self) -> Result<Timestamp, Error> {
         let now = self.time.clone().fetch(self.connection)?;
         self.time = Now::Known(now);
         Ok(now)
     }
 
-    /// The present time as a value of a statement, which costs no round trip: the database puts it in while it was not
-    /// fetched.
+    /// Returns the present time as a value of a statement, which costs no round trip: the database puts it in while it
+    /// was not fetched.
     pub fn now_value(&self) -> Value<'static> {
         match self.time {
             Now::Known(now) => now.into(),
@@ -100,8 +100,8 @@ impl Write<'_> {
         }
     }
 
-    /// The epoch of the database as of this transaction, in which it is read once. If the database was restored or
-    /// failed over, the transaction fails; the writer raises the epoch and runs its jobs again.
+    /// Returns the epoch of the database as of this transaction, in which it is read once. If the database was restored
+    /// or failed over, the transaction fails; the writer raises the epoch and runs its jobs again.
     pub fn epoch(&mut self) -> Result<i64, Error> {
         if let Some(epoch) = self.epoch {
             return Ok(epoch);

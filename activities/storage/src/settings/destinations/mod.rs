@@ -66,7 +66,7 @@ const fn yes() -> bool {
 }
 
 impl DestinationSettings {
-    /// The settings of a destination for which only a name was chosen.
+    /// Returns the settings of a destination for which only a name was chosen.
     pub fn new(name: &str) -> Self {
         Self {
             name: name.to_owned(),
@@ -111,19 +111,19 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// Whether it wants the events of a purchase on this platform that counts in this environment.
+    /// Returns whether it wants the events of a purchase on this platform that counts in this environment.
     pub fn wants(&self, platform: PlatformId, environment: Environment) -> bool {
         (self.platforms.is_empty() || self.platforms.contains(&platform))
             && (self.environments.is_empty() || self.environments.contains(&environment))
     }
 
-    /// The wanted platforms, each once and in order; empty for all.
+    /// Returns the wanted platforms, each once and in order; empty for all.
     pub fn sorted_platforms(&self) -> Vec<PlatformId> {
         let platforms: BTreeSet<PlatformId> = self.platforms.iter().copied().collect();
         platforms.into_iter().collect()
     }
 
-    /// Whether it wants events of one environment and not of the other.
+    /// Returns whether it wants events of one environment and not of the other.
     pub fn is_one_environment(&self) -> bool {
         self.environments
             .first()
@@ -204,8 +204,8 @@ json_columns!(Filter);
 /// A change of what only some kinds of destinations have; `None` leaves a field as it is.
 #[derive(Debug, Clone, Default)]
 pub struct DestinationChange {
-    /// New settings of its kind, which replace the old ones as a whole. Deliveries that wait for the user's own id become
-    /// due, because the new settings may not need it.
+    /// New settings of its kind, which replace the old ones as a whole. Deliveries that wait for the user's own id
+    /// become due, because the new settings may not need it.
     pub settings: Option<serde_json::Value>,
     /// Which user attributes it keeps profiles of from now on.
     pub profile: Option<Attributes>,
@@ -226,13 +226,14 @@ impl Deref for Destination {
 }
 
 impl Destination {
-    /// Whether it is sent the state of a user over both environments: not where it gets the events of one alone.
+    /// Returns whether it is sent the state of a user over both environments: not where it gets the events of one
+    /// alone.
     pub fn wants_both_environments(&self) -> bool {
         self.both_environments && !self.filter.is_one_environment()
     }
 
-    /// Whether it chose events of this type. One that counts revenue is sent its changes with their payments, whatever it
-    /// chose.
+    /// Returns whether it chose events of this type. One that counts revenue is sent its changes with their payments,
+    /// whatever it chose.
     pub fn chose(&self, event_type: &str) -> bool {
         let is_of_payment = self.per_user && event_type == REVENUE_ADJUSTED;
         !is_of_payment && chooses(&self.events, self.wildcards, event_type)

@@ -74,7 +74,7 @@ impl DestinationRow {
 
 const FIND: Sql = statement!("{SELECT} AND id = ?");
 
-/// A destination that was not deleted, if there is one.
+/// Returns a destination that was not deleted, if there is one.
 pub fn find(
     connection: &mut AnyConnection,
     id: DestinationId,
@@ -92,7 +92,7 @@ pub fn find_ahead(
 
 const OF_APP: Sql = statement!("{SELECT} AND app_id = ? ORDER BY created_at, id");
 
-/// The destinations of an app that were not deleted, enabled or not.
+/// Returns the destinations of an app that were not deleted, enabled or not.
 pub fn of_app(connection: &mut AnyConnection, app: AppId) -> Result<Vec<Destination>, Error> {
     sql(OF_APP).bind(app).all(connection)
 }
@@ -102,7 +102,7 @@ const OF_EVENTS: Sql = statement! {"
     ORDER BY app_id, created_at, id
 "};
 
-/// The destinations of all apps that were not deleted and may have chosen events whose type begins so.
+/// Returns the destinations of all apps that were not deleted and may have chosen events whose type begins so.
 pub fn of_events(connection: &mut AnyConnection, begin: &str) -> Result<Vec<Destination>, Error> {
     sql(OF_EVENTS).bind(format!("%{begin}%")).all(connection)
 }
@@ -115,7 +115,7 @@ pub fn of_app_ahead(
     sql(OF_APP).bind(app).ahead(connection)
 }
 
-/// A destination that was not deleted.
+/// Returns a destination that was not deleted.
 pub fn require(connection: &mut AnyConnection, id: DestinationId) -> Result<DestinationRow, Error> {
     find(connection, id)?.ok_or(Error::Missing {
         what: "destination",

@@ -1,5 +1,5 @@
-//! The lines of sales reports that confirm the prices of payments, and their refunds. An amount that is right has no entry
-//! in the ledger.
+//! The lines of sales reports that confirm the prices of payments, and their refunds. An amount that is right has no
+//! entry in the ledger.
 
 use super::ledger::{ENTRY, EntryRow, SALE, SaleRow};
 use crate::purchases::purchase;

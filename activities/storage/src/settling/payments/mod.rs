@@ -135,12 +135,12 @@ impl Booking {
         })
     }
 
-    /// Whether it changes the revenue of payments. That is announced even if the record is unchanged.
+    /// Returns whether it changes the revenue of payments. That is announced even if the record is unchanged.
     pub const fn adjusts(&self) -> bool {
         !self.adjustments.is_empty()
     }
 
-    /// Number of its entries in the ledger.
+    /// Returns the number of its entries in the ledger.
     pub fn entries(&self) -> i64 {
         i64::try_from(self.payments.len() + self.adjustments.len()).unwrap_or(i64::MAX)
     }
@@ -163,8 +163,8 @@ impl Booking {
     }
 
     /// Writes an event for each adjustment, and queues it for every destination that counts and that the payment was
-    /// queued for, and for those that chose its type and want its purchase. Call it after the entries are written and the
-    /// events of the payments of this settling are queued.
+    /// queued for, and for those that chose its type and want its purchase. Call it after the entries are written and
+    /// the events of the payments of this settling are queued.
     pub fn announce(
         &self,
         write: &mut Write<'_>,
@@ -176,7 +176,7 @@ impl Booking {
         Ok(())
     }
 
-    /// The adjustments, each with its event.
+    /// Returns the adjustments, each with its event.
     fn adjusted<'b>(
         &'b self,
         announcement: &'b Announcement<'_>,
@@ -188,7 +188,7 @@ impl Booking {
 }
 
 impl PricedPayment {
-    /// The payment with the price of the catalogue or the device, which is in the record of the purchase.
+    /// Returns the payment with the price of the catalogue or the device, which is in the record of the purchase.
     fn listed(payment: Payment, description: &Description) -> Self {
         let other = || KnownPrice::unknown(UnknownPrice::PlanChanged);
         let price = if payment.is_priced {
@@ -213,8 +213,8 @@ impl PricedPayment {
         self
     }
 
-    /// Removes the price while it is not known: the store may not show yet which promotion held for the payment, or a trial
-    /// may have been all that there was.
+    /// Removes the price while it is not known: the store may not show yet which promotion held for the payment, or a
+    /// trial may have been all that there was.
     fn confirmed_by(self, purchase: &Purchase, now: Timestamp) -> Self {
         if !self.payment.is_priced || !purchase.is_price_unconfirmed(self.payment.at.unwrap_or(now))
         {
@@ -317,12 +317,12 @@ fn describe(
     }
 }
 
-/// The day of the rate that converted an amount.
+/// Returns the day of the rate that converted an amount.
 fn rate_day(conversion: Option<Conversion>) -> Option<String> {
     conversion.map(|found| found.rate.day.to_string())
 }
 
-/// An adjustment as an entry of the ledger.
+/// Returns an adjustment as an entry of the ledger.
 fn entry(adjustment: &Adjustment, now: Timestamp) -> LedgerEntry {
     LedgerEntry {
         number: adjustment.number,

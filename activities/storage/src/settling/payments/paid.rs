@@ -24,7 +24,7 @@ const PAID_BY_USER: Sql = statement! {"
     ORDER BY m.collapse_key, m.number, m.entry
 "};
 
-/// The total of the ledger for each purchase of a user in an environment: the payments, less the refunds.
+/// Returns the total of the ledger for each purchase of a user in an environment: the payments, less the refunds.
 pub fn paid_by(
     connection: &mut AnyConnection,
     user: UserId,

@@ -36,7 +36,7 @@ pub struct KnownPrice {
 }
 
 impl KnownPrice {
-    /// The price of the catalogue or the device, which is in the record of the purchase.
+    /// Returns the price of the catalogue or the device, which is in the record of the purchase.
     pub fn listed(description: &Description) -> Self {
         let Description {
             data,
@@ -65,7 +65,7 @@ impl KnownPrice {
         }
     }
 
-    /// The price of a sales report.
+    /// Returns the price of a sales report.
     pub fn reported(charge: &Sale) -> Self {
         Self {
             amount: Some(charge.price),
@@ -77,7 +77,7 @@ impl KnownPrice {
         }
     }
 
-    /// Source of a price that no sales report contains.
+    /// Returns the source of a price that no sales report contains.
     pub const fn source(&self) -> Source {
         if self.is_by_device {
             Source::Device
@@ -87,8 +87,8 @@ impl KnownPrice {
     }
 }
 
-/// A payment that was booked without a price which may be known later: the store had still to confirm it, or the product
-/// was not listed.
+/// A payment that was booked without a price which may be known later: the store had still to confirm it, or the
+/// product was not listed.
 pub struct OpenPayment {
     pub number: i64,
     pub at: Timestamp,
@@ -127,7 +127,7 @@ impl OpenPayment {
         open.collect()
     }
 
-    /// Price of the payment, or why there is none; `None` while nothing has changed.
+    /// Returns the price of the payment, or why there is none; `None` while nothing has changed.
     pub fn price(&self, description: &Description, is_newest: bool) -> Option<KnownPrice> {
         let listed = KnownPrice::listed(description);
         if self.why == UnknownPrice::Unconfirmed {
@@ -145,7 +145,8 @@ impl OpenPayment {
         Some(listed).filter(|listed| listed.amount.is_some() && sku == self.sku.as_deref())
     }
 
-    /// Stores the price, or the reason why there is none. Returns the entry that adds its amount in USD, if that is known.
+    /// Stores the price, or the reason why there is none. Returns the entry that adds its amount in USD, if that is
+    /// known.
     pub fn set(
         &self,
         write: &mut Write<'_>,
@@ -182,7 +183,8 @@ const NOTE_DAY: Sql = statement! {"
     WHERE collapse_key = ? AND number = ? AND entry = 0 AND priced_on IS NULL
 "};
 
-/// The prices of payments by the exchange rates that count now. Those of one purchase are nearly always of one day.
+/// Returns the prices of payments by the exchange rates that count now. Those of one purchase are nearly always of one
+/// day.
 pub fn converted(
     write: &mut Write<'_>,
     settling: &Settling<'_>,

@@ -85,7 +85,7 @@ struct DueProfile {
     removes: bool,
 }
 
-/// The profile of a user in an environment.
+/// Returns the profile of a user in an environment.
 pub fn of(connection: &mut AnyConnection, purchases: UserPurchases<'_>) -> Result<Profile, Error> {
     let UserPurchases {
         user,
@@ -172,7 +172,7 @@ pub fn queue(
 }
 
 impl ProfileCheck<'_> {
-    /// Whether another profile than the present one was queued last for the destination.
+    /// Returns whether another profile than the present one was queued last for the destination.
     pub fn is_due(
         &self,
         connection: &mut AnyConnection,
@@ -184,7 +184,7 @@ impl ProfileCheck<'_> {
             .is_empty())
     }
 
-    /// The profiles that differ from what was queued last for these destinations. And those of a customer whose
+    /// Returns the profiles that differ from what was queued last for these destinations. And those of a customer whose
     /// purchase was announced before they had a name: an event with the name and the device id of that time makes both
     /// one person.
     fn changed(
@@ -252,7 +252,7 @@ impl ProfileCheck<'_> {
         Ok(all)
     }
 
-    /// The profile that is to be queued for an integration; `None` if it has that already.
+    /// Returns the profile that is to be queued for an integration; `None` if it has that already.
     fn due(
         &self,
         connection: &mut AnyConnection,

@@ -93,7 +93,7 @@ pub enum Failure {
 }
 
 impl QueuedProfile {
-    /// Whether the integration gets the profile with this digest: its last one was another one, or was lost. A
+    /// Returns whether the integration gets the profile with this digest: its last one was another one, or was lost. A
     /// backfill also queues a profile that was given up.
     pub fn lacks(&self, digest: &str, trigger: Trigger) -> bool {
         self.digest != digest
@@ -101,7 +101,7 @@ impl QueuedProfile {
             || (trigger == Trigger::Backfill && self.arrival == Arrival::NotRetried)
     }
 
-    /// Whether the integration may have an attribute that is unknown in the new profile.
+    /// Returns whether the integration may have an attribute that is unknown in the new profile.
     pub fn outlives(&self, profile: &Profile, attributes: Attributes) -> bool {
         if self.arrival != Arrival::NotLost {
             return profile.lacks_any(attributes);
@@ -136,7 +136,8 @@ pub struct ProfileOfLane {
     pub lacks_name: bool,
 }
 
-/// The last queued profile of one user for an integration, and whether the lane of a purchase lacks the user's name.
+/// Returns the last queued profile of one user for an integration, and whether the lane of a purchase lacks the user's
+/// name.
 pub fn find(
     connection: &mut AnyConnection,
     key: ProfileKey,
@@ -182,8 +183,8 @@ const IS_DISPLACED: Sql = statement! {hot "events_of_user", "
         )
 "};
 
-/// Whether the profile that was queued last was superseded by one of another user, as earlier versions did after a
-/// transfer: the integration has an older state of this user.
+/// Returns whether the profile that was queued last was superseded by one of another user, as earlier versions did
+/// after a transfer: the integration has an older state of this user.
 pub fn is_displaced(connection: &mut AnyConnection, key: ProfileKey) -> Result<bool, Error> {
     let ProfileKey {
         destination,

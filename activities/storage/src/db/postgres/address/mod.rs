@@ -159,7 +159,7 @@ impl Address {
     }
 }
 
-/// The URL without its query, and the query. As in libpq, a question mark may stand in a password.
+/// Returns the URL without its query, and the query. As in libpq, a question mark may stand in a password.
 fn split(url: &str) -> (&str, &str) {
     let host = url.find("://").map_or(0, |at| at + 3);
     let host = match url[host..].find(['@', '/']) {
@@ -232,7 +232,7 @@ impl Parameters {
     }
 }
 
-/// A configuration for each host of `common`.
+/// Returns a configuration for each host of `common`.
 fn hosts(common: &Config) -> Result<Vec<Config>, Invalid> {
     let (names, addresses, ports) = (
         common.get_hosts(),

@@ -35,7 +35,7 @@ impl Recorder for Counters {
     }
 }
 
-/// A job that raises an alarm, and fails `failures` times afterwards.
+/// Returns a job that raises an alarm, and fails `failures` times afterwards.
 fn raising(kind: &'static str, mut failures: u32, error: Error) -> Box<dyn Job> {
     let work = move |write: &mut Write<'_>| {
         write.raise(NewAlarm {

@@ -12,7 +12,8 @@ type Counts = Result<Vec<usize>, Error>;
 /// A value whose row another process locks.
 const STUCK: i64 = -99;
 
-/// Inserts values together, fails on a negative one, for a while on [`STUCK`], and returns for each how many there were.
+/// Inserts values together, fails on a negative one, for a while on [`STUCK`], and returns for each how many there
+/// were.
 fn insert(write: &mut Write<'_>, values: &[&i64]) -> Counts {
     for value in values {
         sql("INSERT INTO t (v) VALUES (?)")

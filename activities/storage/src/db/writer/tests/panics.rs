@@ -8,7 +8,7 @@ use crate::writer::order::Order;
 use crate::writer::{Job, JobKind, Work, Write};
 use tokio::sync::{mpsc, oneshot};
 
-/// A job that panics whenever it is run.
+/// Returns a job that panics whenever it is run.
 fn panicking() -> (Box<dyn Job>, oneshot::Receiver<Result<i64, Error>>) {
     let (reply, answer) = oneshot::channel();
     let work = |write: &mut Write<'_>| -> Result<i64, Error> {
