@@ -19,7 +19,7 @@ impl AnyConnection {
         Ok(sql(NOW).value(self)?.unwrap_or_default())
     }
 
-    /// Like [`Self::now`], and the time is fetched later.
+    /// Like [`Self::now`], but the time is fetched later.
     pub fn now_ahead(&mut self, clock: fn() -> Timestamp) -> Result<Now, Error> {
         if !self.is_shared() {
             return Ok(Now::Known(clock()));

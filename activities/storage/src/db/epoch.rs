@@ -60,7 +60,7 @@ pub fn read(connection: &mut AnyConnection) -> Result<i64, Error> {
     read_ahead(connection)?.fetch(connection)
 }
 
-/// Like [`read`], and the epoch is fetched later.
+/// Like [`read`], but the epoch is fetched later.
 pub fn read_ahead(connection: &mut AnyConnection) -> Result<EpochAhead, Error> {
     let text = if connection.is_shared() {
         READ_SHARED

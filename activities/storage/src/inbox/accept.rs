@@ -1,10 +1,10 @@
 //! The hot path of the inbox: inserts many notifications with few statements.
 //!
-//! Rows are inserted with `ON CONFLICT DO NOTHING`. Only rows that conflict are examined one by one. The same message
-//! again is `Repeated`, and nothing is written; its row is returned if it is open, to be signalled once more. A
-//! duplicate notification (another message with the purchase, store type and store time of an earlier one: the unique
-//! index `notifications_of_key` over `duplicate_key`) is stored with the outcome `duplicate`; it does not restart the
-//! window.
+//! Rows are inserted with `ON CONFLICT DO NOTHING`. Only rows that conflict are examined one by one. For the same
+//! message again the result is `Repeated` and nothing is written; its row is returned if it is open, so that the
+//! purchase is signalled once more. A duplicate notification (another message with the purchase, store type and store
+//! time of an earlier one: the unique index `notifications_of_key` over `duplicate_key`) is stored with the outcome
+//! `duplicate`; it does not restart the window.
 
 use crate::inbox::acceptances;
 use crate::inbox::conceal;
@@ -44,7 +44,7 @@ const INSERT: Sql = statement! {"
 "};
 
 row! {
-    /// What identifies a notification: the same identity again is a repeated message. The store type belongs to it,
+    /// The identity of a notification: a message with the same identity is a repetition. It includes the store type,
     /// because a store's samples may have one message id and one purchase with two types
     /// (<https://developer.amazon.com/docs/in-app-purchasing/rtn-example.html>).
     #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -93,9 +93,9 @@ impl Store {
     }
 }
 
-/// Returns the key that a duplicate notification shares with the first one of its purchase: 64 bits of a hash of store
-/// time and store type, because each row has it twice, in its table and in an index. `None` without a store time: then
-/// it is no duplicate.
+/// Returns the key that a duplicate notification shares with the first one of its purchase: a hash of store time and
+/// store type, with only 64 bits because each row stores it twice, in the table and in an index. `None` without a store
+/// time: such a notification is never a duplicate.
 pub fn duplicate_key(store_type: &str, store_time: Option<Timestamp>) -> Option<i64> {
     let name = format!("{}/{}", store_time?.micros(), clean(store_type));
     let (key, _) = Uuid::new_v5(&Uuid::NAMESPACE_OID, name.as_bytes()).as_u64_pair();
@@ -169,7 +169,7 @@ fn prepare<'n>(
     Ok(incoming)
 }
 
-/// Indexed values must fit into a page of an index (<https://www.postgresql.org/docs/current/btree.html>).
+/// Checks that the indexed values fit into a page of an index (<https://www.postgresql.org/docs/current/btree.html>).
 fn check_lengths(notification: &NewNotification) -> Result<(), Error> {
     let customer = notification.app_user_id.as_deref().unwrap_or_default();
     let texts = [
@@ -238,7 +238,7 @@ impl<'n> Incoming<'n> {
         }
     }
 
-    /// The body of a duplicate is that of the first one.
+    /// Returns the body to store. A duplicate stores none, because it has the body of the first notification.
     fn body(&self) -> &str {
         let is_duplicate = matches!(self.outcome, Some((Outcome::Duplicate, _)));
         if is_duplicate {
@@ -248,7 +248,8 @@ impl<'n> Incoming<'n> {
         }
     }
 
-    /// A notification that already has its outcome belongs to no settling.
+    /// Returns the trace context to store; `None` for a notification that already has its outcome, because no settling
+    /// follows.
     fn traceparent(&self) -> Option<&str> {
         self.notification
             .traceparent

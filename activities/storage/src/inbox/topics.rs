@@ -1,7 +1,8 @@
-//! The topics of a platform, and the decisions whether they may send notifications.
+//! The topics of a platform, and the decisions about whether they may send notifications.
 //!
-//! A decision names the state that it was made for. It fails when the topic is in another state by now: so one of two
-//! concurrent decisions fails. Afterwards `waiting` releases or refuses the notifications that waited for the decision.
+//! A decision names the state in which the topic was seen. It fails when the topic is in another state by now, so one
+//! of two concurrent decisions fails. Afterwards `waiting` releases or refuses the notifications that waited for the
+//! decision.
 
 use crate::store::Store;
 use db::audit_log::AuditEntry;
@@ -214,7 +215,7 @@ impl Store {
     }
 }
 
-/// Lets a topic that the platform's settings name send: its subscription is confirmed when it requests that. A
+/// Lets a topic that the platform's settings name send notifications. Its subscription is confirmed on request. A
 /// confirmed topic stays confirmed.
 ///
 /// # Errors
@@ -258,7 +259,7 @@ const CONFIRM: Sql = statement! {"
     WHERE topics.state <> 'rejected'
 "};
 
-/// Inserts a topic, or changes the state of the stored one if `upsert` allows that; returns the topic as it is then.
+/// Inserts a topic, or changes the state of the stored one if `upsert` allows that; returns the resulting topic.
 fn put(
     write: &mut Write<'_>,
     platform: PlatformId,

@@ -25,8 +25,8 @@ const OF_USER: Clause = clause! {&purchase::RECHECKS, hot "purchases_user", "
     user_id = ?
 "};
 
-/// Gives a user their first external id, by this change. Their purchases are rechecked, so that it is announced, and
-/// the deliveries that waited for it are due.
+/// Sets the first external id of a user. Rechecks the user's purchases with the cause `by`, so that the id is
+/// announced, and makes due the deliveries that waited for it.
 pub fn set(
     write: &mut Write<'_>,
     user: UserId,

@@ -69,7 +69,8 @@ pub struct RevisionCauses(pub Vec<RevisionCause>);
 json_columns!(RevisionCauses);
 
 impl RevisionCause {
-    /// Returns the author of this transaction's change as a cause, if it is a person, a key or a script.
+    /// Returns a cause of this kind, with the author of this transaction's change if that is a person, a key or a
+    /// script.
     pub fn of(kind: CauseKind, write: &Write<'_>) -> Self {
         Self {
             kind,
@@ -100,7 +101,7 @@ impl RevisionCauses {
     }
 }
 
-/// The end of a `SET` that adds a cause to those of a purchase. Binds [`noted`].
+/// An assignment of `SET` that adds a cause to those of a purchase. Binds the values of [`noted`].
 pub const ADD_CAUSE: &str = formatcp! {"
     causes = CASE WHEN causes IS NULL THEN '[' || CAST(? AS TEXT) || ']'
         WHEN REPLACE(causes, CAST(? AS TEXT), '') <> causes OR LENGTH(causes) > {MAX_CHARS} THEN causes
@@ -114,7 +115,7 @@ pub fn noted(json: &str) -> [Value<'_>; 3] {
 
 const NOTE: Sql = statement!("UPDATE purchases SET {ADD_CAUSE} WHERE collapse_key = ?");
 
-/// Notes a cause with a purchase that is settled soon. Without a row, which the first record writes, nothing is noted.
+/// Notes a cause with a purchase that will be settled soon. Does nothing before the purchase has a row.
 pub fn note(write: &mut Write<'_>, key: CollapseKey, kind: CauseKind) -> Result<(), Error> {
     let json = RevisionCause::of(kind, write).json()?;
     sql(NOTE)

@@ -35,7 +35,7 @@ pub fn of(connection: &mut AnyConnection, user: UserId) -> Result<Vec<UserDevice
     of_ahead(connection, user)?.fetch(connection)
 }
 
-/// Like [`of`], and the devices are fetched later.
+/// Like [`of`], but the devices are fetched later.
 pub fn of_ahead(connection: &mut AnyConnection, user: UserId) -> Result<DevicesAhead, Error> {
     sql(OF_USER).bind(user).ahead(connection).map(DevicesAhead)
 }

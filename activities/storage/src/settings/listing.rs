@@ -19,7 +19,7 @@ row! {
     }
 }
 
-/// Reads listings of one app in one transaction, each SKU once.
+/// The listings of one app as read in one transaction, each SKU once.
 pub struct Listings {
     app: AppId,
     read: HashMap<String, Option<Listing>>,
@@ -27,7 +27,7 @@ pub struct Listings {
 }
 
 impl Listings {
-    /// Reads the listings of this app.
+    /// Returns a reader of this app's listings.
     pub fn of(app: AppId) -> Self {
         Self {
             app,
@@ -36,7 +36,7 @@ impl Listings {
         }
     }
 
-    /// Reads the listings of a purchase's product, which [`Self::find`] fetches; on SQLite nothing is read here.
+    /// Begins to read the listings of a purchase's product, which [`Self::find`] fetches. Does nothing on SQLite.
     pub fn read_ahead(
         &mut self,
         connection: &mut AnyConnection,
@@ -155,8 +155,8 @@ impl EntitlementRow {
     }
 }
 
-/// Returns the day whose rate converts a price of a currency to USD: that on which the purchase began. `None` for USD,
-/// and if that day is unknown: a rate is never guessed.
+/// Returns the day whose rate converts a price of a currency to USD: the day on which the purchase began. `None` for
+/// USD, and if that day is unknown: a rate is never guessed.
 pub fn priced_on(purchase: &Purchase, currency: &str) -> Option<Day> {
     if currency.eq_ignore_ascii_case("USD") {
         None

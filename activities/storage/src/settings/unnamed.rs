@@ -1,6 +1,6 @@
 //! The key of a customer whose id at the store is unknown: the purchase stands for its customer.
 
-/// The prefix of such a key; the store's id of the purchase follows it.
+/// The prefix of such a key, before the store's id of the purchase.
 pub const PURCHASE_PREFIX: &str = "receipt/";
 
 /// Returns the key of the customer of a purchase, while the store's id of the customer is unknown.

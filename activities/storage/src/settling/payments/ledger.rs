@@ -134,7 +134,7 @@ pub fn sales_of(
     rows.into_iter().map(SaleRow::sale).collect()
 }
 
-/// Like [`sales_of`], and the rows are fetched later.
+/// Like [`sales_of`], but the rows are fetched later.
 fn sales_ahead(
     connection: &mut AnyConnection,
     app: AppId,
