@@ -12,8 +12,8 @@ use std::time::Duration;
 
 /// The length of a minute, in microseconds.
 pub const MINUTE_MICROS: i64 = 60_000_000;
-/// Maximum number of entries in memory. Counts that would need another one, because the database does not respond, are
-/// dropped.
+/// Maximum number of entries in memory. Counts that would need another one are dropped; that happens only while the
+/// database does not respond.
 const MAX_UNWRITTEN: usize = 10_000;
 
 stored! {
@@ -72,7 +72,7 @@ pub struct Sum {
 }
 
 impl Sum {
-    /// One occurrence of this duration; zero for an occurrence without a duration.
+    /// Returns one occurrence with this duration, which is zero for an occurrence without a duration.
     pub fn one(took: Duration) -> Self {
         let milliseconds = i64::try_from(took.as_millis()).unwrap_or(i64::MAX);
         Self {

@@ -5,9 +5,9 @@ use diesel::result::DatabaseErrorInformation;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// The hint of an error of PostgreSQL for want of room (`disk_full`): diesel's errors have no place for its code.
+/// The hint that marks PostgreSQL's error `disk_full`, because diesel's errors have no field for its code.
 pub const FULL_DISK: &str = "the disk of the database is full";
-/// The hint of a statement that names a table or column that PostgreSQL does not have.
+/// The hint that marks the error of a statement with a table or column that PostgreSQL does not have.
 pub const OTHER_SCHEMA: &str = "the tables are not those of this version";
 /// SQLite's messages about an unknown table or column.
 const SQLITE_OTHER_SCHEMA: [&str; 3] = [
@@ -15,11 +15,12 @@ const SQLITE_OTHER_SCHEMA: [&str; 3] = [
     "no such column: ",
     " has no column named ",
 ];
-/// The hint of a statement that waited for a lock as long as it may.
+/// The hint that marks the error of a statement that waited for a lock until its timeout.
 pub const NO_LOCK: &str = "another session has locked it";
-/// The hint of a statement that PostgreSQL ended, because its session and another one waited for each other.
+/// The hint that marks the error of a statement that PostgreSQL ended, because its session and another one waited for
+/// each other.
 pub const DEADLOCK: &str = "another session waits for this one";
-/// SQLite's words for `SQLITE_FULL` and `SQLITE_IOERR` (<https://sqlite.org/rescode.html>).
+/// SQLite's messages for `SQLITE_FULL` and `SQLITE_IOERR` (<https://sqlite.org/rescode.html>).
 const SQLITE_FULL: &str = "database or disk is full";
 const SQLITE_IO: &str = "disk I/O error";
 
@@ -118,7 +119,7 @@ pub enum Unproved {
     Other,
 }
 
-/// Returns an error with all its causes, on one line, for the place where it is logged or shown.
+/// Returns the text of an error with all its causes on one line, for logs and for display.
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -152,8 +153,8 @@ impl Error {
         }
     }
 
-    /// Returns the error of a failed statement. A unique violation becomes [`Error::Raced`]: a caller that expects one
-    /// recognizes it with [`Error::is_taken`]; any other comes from a race and goes away when tried again.
+    /// Converts the error of a failed statement. A unique violation becomes [`Error::Raced`]: a caller that expects one
+    /// recognizes it with [`Error::is_taken`]; any other one is the result of a race, and a retry succeeds.
     pub(crate) fn of_query(cause: diesel::result::Error) -> Self {
         use diesel::result::DatabaseErrorKind::{ForeignKeyViolation, UniqueViolation};
         match cause {
@@ -181,8 +182,8 @@ impl Error {
         }
     }
 
-    /// Returns whether the request is wrong, and no repetition of it can succeed. Any other error may pass, or be
-    /// mended, and then the same request succeeds.
+    /// Returns whether the request is wrong, so that no repetition of it can succeed. Any other error may pass or be
+    /// repaired; then the same request succeeds.
     pub fn is_of_request(&self) -> bool {
         match self {
             // A row that another row names, not the request: it will be created later, or was removed.
@@ -217,8 +218,7 @@ impl Error {
         self.is_of(|message, _| message == SQLITE_IO)
     }
 
-    /// Returns whether a statement of PostgreSQL waited for a lock as long as it may. Who holds it may do so for
-    /// minutes.
+    /// Returns whether a statement of PostgreSQL waited for a lock until its timeout. The lock may be held for minutes.
     pub(crate) fn is_of_lock(&self) -> bool {
         self.is_of(|_, hint| hint == Some(NO_LOCK))
     }
@@ -228,7 +228,8 @@ impl Error {
         self.is_of(|_, hint| hint == Some(DEADLOCK))
     }
 
-    /// Returns whether a statement failed with such a message and hint, also below an error of this type.
+    /// Returns whether a statement failed with a message and hint that `is_wanted` accepts, also if that error is the
+    /// cause of another [`Error::Unavailable`].
     fn is_of(&self, is_wanted: fn(&str, Option<&str>) -> bool) -> bool {
         let Self::Unavailable(cause) = self else {
             return false;
@@ -245,7 +246,7 @@ impl Error {
         }
     }
 
-    /// [`Error::Conflict`] with the taken name if this is a unique violation, else this error.
+    /// Returns [`Error::Conflict`] with the taken name if this is a unique violation, else this error.
     pub fn or_taken(self, what: &'static str, name: &str) -> Self {
         if self.is_taken() {
             Self::taken(what, name)
@@ -254,7 +255,7 @@ impl Error {
         }
     }
 
-    /// [`Error::Conflict`] with the taken name.
+    /// Returns [`Error::Conflict`] with the taken name.
     pub fn taken(what: &'static str, name: &str) -> Self {
         Self::Conflict {
             what,
@@ -262,7 +263,7 @@ impl Error {
         }
     }
 
-    /// Returns whether a statement failed with a unique violation: what it inserts exists already.
+    /// Returns whether a statement failed with a unique violation: the row that it inserts exists already.
     pub const fn is_taken(&self) -> bool {
         matches!(self, Self::Raced(_))
     }

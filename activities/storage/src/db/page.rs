@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 /// The SQL of the column `cursor` of a list that is ordered by `created_at` and `id`.
 pub const CREATED: &str = "CAST(created_at AS TEXT) || '_' || id";
 
-/// Which part of a list is returned.
+/// The part of a list that is returned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
     /// `next_cursor` of the previous page; `None` for the first page.
@@ -115,7 +115,7 @@ impl Page {
 }
 
 impl<T> Paged<T> {
-    /// This page, with each item converted.
+    /// Returns this page with each item converted.
     pub fn map<U>(self, item: impl FnMut(T) -> U) -> Paged<U> {
         Paged {
             items: self.items.into_iter().map(item).collect(),

@@ -238,7 +238,7 @@ impl<'n> Incoming<'n> {
         }
     }
 
-    /// Returns the body to store. A duplicate stores none, because it has the body of the first notification.
+    /// Returns the body to store. That of a duplicate is empty, because it equals the body of the first notification.
     fn body(&self) -> &str {
         let is_duplicate = matches!(self.outcome, Some((Outcome::Duplicate, _)));
         if is_duplicate {

@@ -145,7 +145,7 @@ pub fn record_once(
 }
 
 /// Announces the beginning of a subscription as a change of plan, if the user's other subscriptions show that it is
-/// one. The user is locked, so their other purchases do not change in the meantime.
+/// one. The user is locked, so the user's other purchases do not change meanwhile.
 fn announce_change(
     write: &mut Write<'_>,
     settling: &mut Settling<'_>,
@@ -365,8 +365,8 @@ impl Settling<'_> {
         Ok(())
     }
 
-    /// Marks the notifications that wait for the next wake. Those that this record settled keep their mark: the
-    /// engine did not settle them late.
+    /// Marks the notifications that wait for the next wake. Those that this record settled keep their mark, which shows
+    /// that they were settled late because they waited.
     fn note_waits(&self, write: &mut Write<'_>, before: &PurchaseRow) -> Result<(), Error> {
         let waiting = self.waiting();
         if !waiting.is_empty() || before.waits_through.is_some() {

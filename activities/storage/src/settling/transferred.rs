@@ -112,11 +112,11 @@ impl<'a> Side<'a> {
 struct Common<'a> {
     destinations: Vec<Destination>,
     sides: [Side<'a>; 2],
-    /// The platforms with which the profiles were compared: a profile depends on no more of a purchase.
+    /// The platforms for which the profiles were compared already: a profile depends on nothing else of a purchase.
     compared: BTreeSet<PlatformId>,
 }
 
-/// Returns the purchases of a user that give access to something now.
+/// Returns the purchases of a user that give access now.
 pub fn entitling(
     connection: &mut AnyConnection,
     app: AppId,
@@ -138,8 +138,8 @@ const UPDATE: Sql = statement! {"
 "};
 
 impl CompletedTransfer<'_> {
-    /// Announces purchases after their move, whose users are locked. The states are computed once, whatever their
-    /// number.
+    /// Announces purchases after their move. Their users must be locked. The states are computed once for all
+    /// purchases.
     pub fn announce(&self, write: &mut Write<'_>, keys: &[CollapseKey]) -> Result<(), Error> {
         if keys.is_empty() {
             return Ok(());
@@ -199,7 +199,7 @@ impl CompletedTransfer<'_> {
             booking,
             ..
         } = settling.compare(write, &row, compared)?;
-        // What it was rechecked for is announced too, and its next settling checks it again.
+        // The causes of its pending rechecks are announced too; its next settling still carries the rechecks out.
         let (noted, mut causes) = (self.cause.json()?, row.causes.clone().unwrap_or_default());
         causes.add(self.cause.clone());
         let Common {
@@ -238,7 +238,7 @@ impl CompletedTransfer<'_> {
         if !compared.insert(origin.platform_id) {
             return Ok(());
         }
-        // An anonymous user who became another one keeps no profile.
+        // An anonymous user who was merged into another one keeps no profile.
         let users = sides
             .iter()
             .zip(&carried)
@@ -314,7 +314,7 @@ fn subject<'a>(
     }
 }
 
-/// Returns the record of a purchase about which nothing new is known.
+/// Returns a record that decides nothing new about a purchase.
 fn nothing_new(key: CollapseKey, row: &PurchaseRow) -> Result<Record, Error> {
     let decision = Decision {
         purchase: row.known()?,

@@ -1,6 +1,6 @@
 //! Queries of a store: their parameters, failed attempts, and platforms whose secret is refused.
 //!
-//! The one place where a credential is decrypted for a request. Nothing is sent here.
+//! Only this module decrypts a credential for a request. It sends nothing itself.
 
 use crate::events::alarms;
 use crate::inbox::notifications;
@@ -43,14 +43,14 @@ pub struct StoreQuery {
     pub settling: i64,
     /// The credential of a store that has one secret; empty for others.
     pub secret: SecretString,
-    /// The platform's settings and credentials of its store's own form.
+    /// The platform's settings and credentials in its store's own form.
     pub of_store: StorePart,
-    /// The stored form of the credential, to detect whether the platform has another one by now.
+    /// The encrypted credential as stored, to detect whether the platform's credential has changed since.
     sealed: String,
 }
 
 impl fmt::Debug for StoreQuery {
-    /// Without the secret, the customer and the purchase.
+    /// Omits the secret, the customer and the purchase.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StoreQuery")
             .field("platform_id", &self.platform_id)
@@ -61,7 +61,8 @@ impl fmt::Debug for StoreQuery {
 }
 
 row! {
-    /// Since when the store has not answered about a purchase, and how many queries failed since then.
+    /// The time since which the store has not answered about a purchase, and the number of queries that failed since
+    /// then.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub struct Unanswered {
         /// The first failed query since its last answer.
@@ -105,10 +106,10 @@ const COUNT_FAILURE: Sql = statement! {"
     RETURNING unverified_since AS since, verify_attempts AS attempts
 "};
 
-/// Time after which a run is lost that should have queried the store again.
+/// Time after which a run that should have queried the store again counts as lost.
 const LOST: Duration = MINUTE;
 
-/// The notifications of a purchase whose window has ended.
+/// Selects the notifications of a purchase whose window has ended.
 const SETTLEABLE: Sql = statement! {hot "notifications_open_of_key", "
     SELECT seq AS value
     FROM notifications
@@ -129,7 +130,7 @@ const USES_SECRET: Sql = statement! {"
     WHERE id = ? AND secret_refused_at IS NULL AND COALESCE(store_credentials, shared_secret) = ?
 "};
 
-/// A decision that knows of the refusal follows, so it raises no `settings_version`.
+/// Does not raise `settings_version`, because the decision that follows knows of the refusal.
 const REFUSE_SECRET: Sql = statement! {"
     UPDATE platforms
     SET secret_refused_at = ?
@@ -145,7 +146,7 @@ impl Store {
     pub async fn store_query(&self, key: CollapseKey) -> Result<Option<StoreQuery>, Error> {
         let secrets = self.secrets.clone();
         self.read(move |connection| {
-            // Before the settings: what changes after it raises the number.
+            // Read before the settings: a later change of them raises the settling number.
             let row = purchase::find(connection, key)?;
             let Some(origin) = purchase::origin(connection, key)? else {
                 return Ok(None);
@@ -159,7 +160,7 @@ impl Store {
             let stored: Option<SealedCredential> =
                 sql(CREDENTIAL).bind(origin.platform_id).first(connection)?;
             let credential = match stored {
-                // It is never sent to the store.
+                // A sample is never sent to the store.
                 _ if is_sample_purchase(&origin.receipt_id) => Some(Credential::default()),
                 Some(stored) => stored.open(&secrets, origin.platform_id)?,
                 None => None,
@@ -167,8 +168,7 @@ impl Store {
             let Some(credential) = credential else {
                 return Ok(None);
             };
-            // A purchase of the other environment is not known in that of the platform: it may have been switched
-            // since.
+            // If the platform was switched since, the store knows the purchase only in the earlier environment.
             let known_in = row
                 .as_ref()
                 .map(PurchaseRow::known)
@@ -240,7 +240,7 @@ impl Store {
 
     /// Notes that the store is queried again about a purchase after `delay`. The run waits for that by itself, so the
     /// purchase counts as woken; a minute later the sweep finds it, in case the run was lost. Returns whether it was
-    /// noted: not if a recheck was requested since the settling of this number.
+    /// noted; it is not if a recheck was requested since the settling with this number.
     pub async fn schedule_query(
         &self,
         key: CollapseKey,
@@ -273,7 +273,7 @@ impl Store {
             .await
     }
 
-    /// Stores the store's id for the customer in an answer about a purchase; for an erased customer, the tombstone.
+    /// Stores the store's id of the customer in an answer about a purchase; for an erased customer, the tombstone.
     pub async fn note_answered_customer(
         &self,
         key: CollapseKey,

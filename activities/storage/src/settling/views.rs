@@ -1,9 +1,9 @@
-//! Views: the state of a user for destinations that want another one than the body has. That is the state over all
-//! platforms, in the environment of the event. A destination may want that of some platforms, or that over both
-//! environments.
+//! Views: the states of a user for destinations that want another state than the one in an event's body. The body has
+//! the state over all platforms, in the event's environment. A destination may want the state over some platforms, or
+//! over both environments.
 //!
 //! A view is computed when an event is recorded, once for each set of wanted platforms, and stored with the event. It
-//! has the state in the environment of the event, and that over both.
+//! has two states: one in the event's environment, and one over both environments.
 
 use crate::purchases::owned::UserPurchases;
 use crate::settings::destinations::Destination;

@@ -1,5 +1,5 @@
-//! Which servers are reached, tested with a fake server that speaks the beginning of the protocol and then refuses
-//! every user; and what transactions send, tested with one that accepts every user.
+//! Tests which servers are reached, with a fake server that speaks the beginning of the protocol and then refuses every
+//! user; and what transactions send, with one that accepts every user.
 
 use super::PostgresConnection;
 use diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionManager};
@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex};
 /// An `ErrorResponse` with the message `reached`.
 const REFUSAL: &[u8] = b"E\0\0\0\x23SFATAL\0VFATAL\0C28000\0Mreached\0\0";
 
-/// How a server treats a connection.
+/// The way in which a fake server treats connections.
 #[derive(Clone)]
 enum Manner {
     Silent,
@@ -375,13 +375,14 @@ fn a_commit_of_an_aborted_transaction_is_an_error() {
 #[test]
 fn an_error_that_another_session_may_avoid_ends_the_session() {
     let table = [
-        // Failed connection; no right to connect; session ended by an operator.
+        // Failed connection; missing right to connect; session ended by an operator.
         ("08006", true),
         ("28000", true),
         ("28P01", true),
         ("57P01", true),
         ("57P03", true),
-        // Read-only server; no right; prepared statement missing, duplicate or of other types; other search path.
+        // Read-only server; missing right; prepared statement missing, duplicate or with other types; another search
+        // path.
         ("25006", true),
         ("42501", true),
         ("26000", true),

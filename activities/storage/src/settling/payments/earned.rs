@@ -1,5 +1,5 @@
-//! The revenue of an event, as a destination that counts receives it: the price of a payment, or the amount by which an
-//! adjustment changes it.
+//! The revenue of an event, as a destination that counts revenue receives it: the price of a payment, or the amount by
+//! which an adjustment changes it.
 
 use crate::events::deliveries::{DeliveryRow, Event};
 use crate::events::status::DeliveryStatus;
@@ -21,7 +21,7 @@ pub struct Earned {
     pub sku: Option<String>,
     /// Whether another event announces the same payment to the destination, and carries the amount in its place.
     pub is_elsewhere: bool,
-    /// For a change of a payment: why the destination has no payment that could change.
+    /// For a change of a payment: why the destination has no payment that the change could adjust.
     pub not_counted_because: Option<&'static str>,
 }
 
@@ -66,7 +66,8 @@ impl Earned {
     }
 }
 
-/// Returns the entry that a delivery announces to a destination that counts; `None` if its event announces none.
+/// Returns the entry that a delivery announces to a destination that counts revenue; `None` if its event announces
+/// none.
 pub fn earned(connection: &mut AnyConnection, row: &DeliveryRow) -> Result<Option<Earned>, Error> {
     let Some(entry) = entry(connection, row.event_id)? else {
         return Ok(None);
@@ -96,8 +97,8 @@ pub fn earned(connection: &mut AnyConnection, row: &DeliveryRow) -> Result<Optio
     }))
 }
 
-/// Returns whether a destination gets an event that no choice names: a change of a payment, if the destination counts
-/// and the payment was ever queued for it.
+/// Returns whether a destination gets an event regardless of its choice: a change of a payment, if the destination
+/// counts revenue and the payment was ever queued for it.
 pub fn is_implied(
     connection: &mut AnyConnection,
     event: EventId,
@@ -129,12 +130,13 @@ const CHANGES: Sql = statement! {hot "payments_other_event", "
     ORDER BY p.entry
 "};
 
-/// Returns the events of the changes of the payment that an event announces, in their order.
+/// Returns the events that announce changes of the payment that the event `payment` announces, in their order.
 pub fn changes(connection: &mut AnyConnection, payment: EventId) -> Result<Vec<Event>, Error> {
     sql(CHANGES).bind(payment).bind(payment).all(connection)
 }
 
-/// Returns why a change of a payment changes nothing at a destination: what it never counted is not taken back there.
+/// Returns why a change of a payment changes no revenue at a destination; `None` if it does. Revenue that the
+/// destination never counted is not adjusted there.
 fn not_counted_because(queued: &[QueuedRow]) -> Option<&'static str> {
     let is = |status: DeliveryStatus| queued.iter().any(|one| one.status == status);
     match () {

@@ -1,4 +1,4 @@
-//! The rows of the ledger and of sales reports, as read.
+//! Reads the rows of the ledger and of sales reports.
 
 use crate::purchases::purchase::Origin;
 use crate::settings::{listing, rates};
@@ -17,9 +17,9 @@ stored! {
     /// Source of an entry's price.
     pub enum Source {
         Catalogue = "catalogue",
-        /// The device on which it was bought.
+        /// The device on which the purchase was made.
         Device = "device",
-        /// The store, which shows that a payment was given back.
+        /// The store, which shows that a payment was refunded.
         Store = "store",
         Report = "report",
     }
@@ -43,7 +43,7 @@ row! {
 }
 
 row! {
-    /// A line of a sales report, and the newest rate of its currency that is not of a later day.
+    /// A line of a sales report, and the newest rate of its currency up to its day.
     pub struct SaleRow {
         pub transaction_id: String,
         pub kind: SaleKind,
@@ -87,7 +87,7 @@ pub struct Ledger {
     pub sales: Ahead<'static, SaleRow>,
 }
 
-/// Reads the ledger of a purchase of this origin.
+/// Begins to read the ledger of a purchase of this origin, and the lines of sales reports about it.
 pub fn ledger_ahead(
     connection: &mut AnyConnection,
     key: CollapseKey,
@@ -213,8 +213,8 @@ impl EntryRow {
         }
     }
 
-    /// Returns the price of a payment of this purchase that an exchange rate converts. Release 0.1.0 stored no day:
-    /// there it is the one on which the purchase began, of those alone that had no rate.
+    /// Returns the price of a payment of this purchase that an exchange rate converts, if it has one. Release 0.1.0
+    /// stored no day: for its payments that had no rate, the day is that on which the purchase began.
     pub fn foreign_price(&self, purchase: &Purchase) -> Result<Option<ForeignPrice>, Error> {
         let stored = self.priced_on.as_deref().map(rates::day).transpose()?;
         let known = self.price.zip(self.currency.clone());
@@ -235,7 +235,8 @@ impl EntryRow {
     }
 }
 
-/// The price of a payment in another currency than USD, of the list or the device, and the day whose rate converts it.
+/// The price of a payment in another currency than USD, from the catalogue or a device, and the day whose rate converts
+/// it.
 pub struct ForeignPrice {
     pub number: i64,
     pub price: Decimal,

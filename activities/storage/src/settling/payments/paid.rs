@@ -1,4 +1,4 @@
-//! The sum that a user paid, by the ledger.
+//! The sum that a user paid, according to the ledger.
 
 use db::connection::AnyConnection;
 use db::error::Error;
