@@ -283,7 +283,7 @@ impl Store {
     }
 
     /// Returns this handle, which reads queues from low marks while reads from the beginning take at least `slow`, as
-    /// they do beside an old snapshot on PostgreSQL (`db/low_mark.rs`).
+    /// they do on PostgreSQL while a transaction holds an old snapshot (`db/low_mark.rs`).
     #[must_use]
     pub fn with_low_marks(self, slow: Duration) -> Self {
         Self {

@@ -4,8 +4,8 @@
 //! would announce other events under ids that destinations have seen. So its epoch is raised: by an admin, and on
 //! PostgreSQL by the first transaction that needs it and finds another lineage than the stored one. A lineage is the
 //! server's system identifier with its timeline, which PostgreSQL raises at each promotion and point-in-time recovery.
-//! If a server does not show it, and on SQLite, only an admin raises the epoch. A lineage that appears where none is
-//! stored counts as another one: the database may have been moved.
+//! If a server does not show its lineage, and on SQLite, only an admin raises the epoch. A lineage that appears where
+//! none is stored counts as another one: the database may have been moved.
 //!
 //! The new epoch is the current time in seconds. A counter would give the same epoch to two futures of one backup, and
 //! to two servers of which the second never got the first one's new epoch.

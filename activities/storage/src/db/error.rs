@@ -223,7 +223,7 @@ impl Error {
         self.is_of(|_, hint| hint == Some(NO_LOCK))
     }
 
-    /// Returns whether PostgreSQL ended a statement because of a deadlock. The other session goes on.
+    /// Returns whether PostgreSQL ended a statement because of a deadlock. The other session continues.
     pub(crate) fn is_of_deadlock(&self) -> bool {
         self.is_of(|_, hint| hint == Some(DEADLOCK))
     }

@@ -20,9 +20,9 @@ use tokio::time::Instant;
 const LAG: Duration = Duration::from_secs(5);
 /// A read from the beginning that takes this long is slow: a healthy database is faster.
 pub const SLOW: Duration = Duration::from_millis(5);
-/// Number of slow reads in a row after which a mark is used; a busy machine has single ones.
+/// Number of slow reads in a row after which a mark is used; a busy machine has a few slow reads anyway.
 const SLOW_READS: u32 = 3;
-/// Reads from the beginning take at most one `SHARE`th of the time.
+/// Reads from the beginning take at most one part in `SHARE` of the time.
 const SHARE: u32 = 20;
 const LONGEST: Duration = Duration::from_secs(300);
 /// Maximum number of parts of a queue that are read from the beginning apart from the others.

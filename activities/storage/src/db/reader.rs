@@ -67,7 +67,7 @@ pub struct Readers {
     database: Database,
     /// The open connections that no read uses.
     idle: Arc<Mutex<Vec<AnyConnection>>>,
-    /// One for each connection: a read waits for a permit asynchronously, so that it blocks no thread meanwhile.
+    /// One permit for each connection: a read waits for a permit asynchronously, so that it blocks no thread meanwhile.
     permits: Arc<Semaphore>,
     /// The lock file of an SQLite database: the lock is held as long as a handle exists.
     lock: Option<Arc<File>>,

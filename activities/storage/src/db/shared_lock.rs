@@ -5,7 +5,7 @@
 //! transactions that came after it. With shared row locks, these would overtake it. On SQLite a writing transaction
 //! excludes all others, so there is nothing to lock.
 //!
-//! The callers define the order in which a transaction takes several of them.
+//! The callers define the order in which a transaction takes several locks.
 
 use crate::connection::AnyConnection;
 use crate::error::Error;

@@ -155,7 +155,7 @@ pub fn present() -> Step {
     ENTERED.with_borrow(|place| place.as_ref().map_or(Step::Code, |place| place.lock().step))
 }
 
-/// The calls of a process that are in flight, in the order in which they began. Clones share it.
+/// The calls of a process that are in flight, in the order in which they began. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub struct Waits(Arc<Mutex<Calls>>);
 
@@ -272,7 +272,7 @@ impl Running {
 }
 
 impl RunningCall {
-    /// Returns the reason for waiting, a label of metrics. A call behind others waits for the queue.
+    /// Returns the reason for waiting, a label of metrics. For a call behind others, that is the queue.
     pub fn waits_for(&self) -> &'static str {
         if self.began > self.state.taken_at {
             "queue"

@@ -230,7 +230,7 @@ impl<'n> Incoming<'n> {
         self.outcome.is_none() && self.topic().is_none()
     }
 
-    /// Returns the topic whose approval it waits for.
+    /// Returns the topic whose approval the notification waits for.
     const fn topic(&self) -> Option<TopicId> {
         match self.notification.handling {
             Handling::WaitTopic(topic) => Some(topic),

@@ -22,13 +22,13 @@ pub struct NewNotification {
     pub collapse_key: Option<CollapseKey>,
     /// The store's own type of the notification.
     pub store_type: String,
-    /// When it happened, by the store's clock.
+    /// Time of the reported fact, by the store's clock.
     pub store_time: Option<Timestamp>,
     /// The store's id of the user.
     pub app_user_id: Option<String>,
     /// JSON of [`domain::Notification`], or the raw message when unreadable.
     pub body: String,
-    /// What happens to it after it is accepted.
+    /// What happens to the notification after its acceptance.
     pub handling: Handling,
     pub traceparent: Option<String>,
 }

@@ -153,7 +153,7 @@ const REFUSED_PURCHASE: Sql = statement! {hot "claims_of_key", "
 "};
 
 row! {
-    /// The store's answer about a purchase and a customer.
+    /// An earlier refusal of a claim by the store.
     struct RefusedRow {
         reason: ClaimReason,
         due_at: Timestamp,
@@ -329,7 +329,7 @@ impl Pending {
         }))
     }
 
-    /// Returns whether the claim of a purchase of this customer is proved, as the store's policy says.
+    /// Returns whether the claim is proved, by the store's policy, if the purchase belongs to this customer.
     fn is_proved_for(&self, customer: &str) -> Result<bool, Error> {
         Ok(match self.proof()? {
             Proof::Pair => customer == self.app_user_id,

@@ -117,8 +117,8 @@ row! {
 }
 
 impl LockedDevice {
-    /// Returns the user of the device, if it has this secret: another process may have created it meanwhile with
-    /// another one.
+    /// Returns the user of the device, if it has this secret: another process may have created the device meanwhile,
+    /// with another secret.
     pub fn proved(self, secret: &SecretHash) -> Result<DeviceUser, Error> {
         let Self {
             user_id,

@@ -46,9 +46,11 @@ pub fn join(
 
 /// Makes the device's user and the owner of the claimed purchase one user, whichever came first:
 ///
-/// * An anonymous device becomes the owner's. If both have purchases, the user with the lower id stays.
-/// * On a device with a login, the owner's purchases move to the customer who logged in, if the policy allows it.
-/// * After a logout, the purchases that are still on the device do not assign it to a named customer again.
+/// * A device without a user is assigned to the owner. Two anonymous users are merged, and the one with the lower id
+///   stays; an anonymous user is merged into one with an external id.
+/// * If both users have external ids, the owner's purchases move to the customer who logged in on the device, if the
+///   policy allows it.
+/// * After a logout, the purchases that are still on the device do not assign it to an owner with an external id again.
 fn unite(
     write: &mut Write<'_>,
     installation: Installation,

@@ -27,7 +27,7 @@ const SET: Sql = statement! {"
     WHERE id = ? AND deleted_at IS NULL
 "};
 
-/// Purpose for which the secret is encrypted, besides the platform's id.
+/// Encryption purpose of the secret; the encryption is also bound to the platform's id.
 pub const PURPOSE: &str = "platforms.login_secret";
 
 const NOTE_UNSIGNED: Sql = statement! {"

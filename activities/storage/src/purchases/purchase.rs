@@ -33,7 +33,7 @@ row! {
         pub content_digest: String,
         pub state: State,
         pub purchase: String,
-        /// Whether it has a SKU.
+        /// Whether the purchase has a SKU.
         pub is_product_known: bool,
         pub waits_for: Option<WaitsFor>,
         pub waits_through: Option<i64>,
@@ -189,7 +189,7 @@ const CUSTOMER: Sql = statement! {hot "notifications_open_of_key", "
 
 /// The customer in a query about a purchase.
 pub struct QueriedCustomer {
-    /// The store's id of the customer; absent where it is not known and the store needs none.
+    /// The store's id of the customer; absent if it is not known and the store needs none.
     pub app_user_id: Option<String>,
 }
 
@@ -202,9 +202,9 @@ impl Origin {
         StorePolicy::of(&self.store).map_err(|unknown| Error::corrupt(unknown.to_string()))
     }
 
-    /// Returns the customer in a query about a purchase: as the store's policy says, the one in the store's last answer
-    /// or in the newest open notification; without either, the last known one. `None` if the store cannot be queried,
-    /// or needs an id and none is known.
+    /// Returns the customer in a query about a purchase: as the store's policy requires, the one in the store's last
+    /// answer or in the newest open notification; without either, the last known one. `None` if the store cannot be
+    /// queried, or needs an id and none is known.
     pub fn queried_customer(
         &self,
         connection: &mut AnyConnection,

@@ -138,7 +138,7 @@ impl Customer<'_> {
 #[derive(Clone, Copy)]
 pub struct FoundUser {
     id: UserId,
-    /// Whether it is assigned to the customer already.
+    /// Whether the user is assigned to the customer already.
     is_known: bool,
 }
 

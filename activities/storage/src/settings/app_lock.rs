@@ -65,8 +65,8 @@ impl TriedApps {
 /// run in the transaction, so that records wait for this job only.
 ///
 /// # Errors
-/// When other jobs ran before in this transaction, because records may wait for their locks; this job is run in the
-/// next transaction.
+/// [`Error::Unavailable`] when other jobs ran before in this transaction, because records may wait for their locks;
+/// this job is run in the next one.
 pub fn take(write: &mut Write<'_>, app: AppId) -> Result<(), Error> {
     write.run_alone()?;
     shared_lock::take(write.connection, app.uuid())

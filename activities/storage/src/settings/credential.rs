@@ -7,9 +7,9 @@ use domain::PlatformId;
 use secrecy::SecretString;
 use serde_json::Value;
 
-/// Purpose for which a store's one secret is encrypted, besides the platform's id.
+/// Encryption purpose of a store's one secret; the encryption is also bound to the platform's id.
 pub const SHARED_SECRET: &str = "platforms";
-/// Purpose for which credentials in a store's own form are encrypted, besides the platform's id.
+/// Encryption purpose of credentials in a store's own form; the encryption is also bound to the platform's id.
 pub const STORE_CREDENTIALS: &str = "platforms.store_credentials";
 
 /// Whether the store of a platform can be queried: it has a credential that the store has not refused.

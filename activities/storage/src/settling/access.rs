@@ -170,7 +170,7 @@ impl PriceRow {
     }
 }
 
-/// Raises the alarm that the price that a device reported does not count.
+/// Raises the alarm about a price that a device reported and that does not count.
 pub fn alarm(write: &mut Write<'_>, platform: PlatformId, doubt: PriceDoubt) -> Result<(), Error> {
     let detail = match doubt {
         PriceDoubt::ForeignCurrency => {

@@ -102,7 +102,7 @@ impl Store {
     }
 }
 
-/// Commits have no fail points, since nothing is written.
+/// The fail points around a commit that writes nothing.
 const NO_FAULTS: Faults = Faults {
     before_commit: "load.before_commit",
     after_commit: "load.after_commit",

@@ -34,7 +34,7 @@ pub struct StoreQuery {
     pub store: String,
     /// Which of the store's environments is queried.
     pub environment: Environment,
-    /// The store's id of the customer; absent where it is not known and the store needs none.
+    /// The store's id of the customer; absent if it is not known and the store needs none.
     pub app_user_id: Option<String>,
     pub receipt_id: String,
     /// What to do if the store does not know the purchase.
@@ -297,8 +297,8 @@ impl Store {
         .await
     }
 
-    /// Notes that the store refuses the secret of a query, so that the secret is not used again; returns whether that
-    /// was new. Nothing changes if the platform has another secret by now.
+    /// Notes that the store refuses the secret of a query, so that the secret is not used again; returns whether the
+    /// refusal is new. Nothing changes if the platform has another secret by now.
     pub async fn refuse_secret(&self, query: &StoreQuery) -> Result<bool, Error> {
         let (platform, sealed) = (query.platform_id, query.sealed.clone());
         self.write(move |write| {

@@ -30,7 +30,7 @@ pub struct View {
     pub profile: Value,
 }
 
-/// Returns the views for these destinations, as they are stored; `None` where none of them needs one.
+/// Returns the views for these destinations, as they are stored; `None` if no destination needs one.
 pub fn of(
     connection: &mut AnyConnection,
     purchases: UserPurchases<'_>,

@@ -57,7 +57,7 @@ pub fn silent() -> Error {
     )
 }
 
-/// Returns whether the server refused a statement, and the session goes on.
+/// Returns whether the server refused a statement, but the session continues.
 pub fn is_refusal(error: &tokio_postgres::Error) -> bool {
     error
         .as_db_error()

@@ -272,7 +272,7 @@ fn the_next_host_is_tried_after_a_closed_port_and_a_silent_one() {
     );
 }
 
-/// Returns an `ErrorResponse` with this SQLSTATE, after which the session goes on.
+/// Returns an `ErrorResponse` with this SQLSTATE, after which the session continues.
 fn refusal(code: &str) -> Vec<u8> {
     [b"E\0\0\0\x1cSERROR\0VERROR\0C", code.as_bytes(), b"\0M\0\0"].concat()
 }

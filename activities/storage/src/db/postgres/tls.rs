@@ -27,9 +27,9 @@ pub struct Invalid(pub String);
 pub enum Verified {
     /// Nothing: the connection is encrypted, but with any server.
     Nothing,
-    /// A trusted authority issued it.
+    /// A trusted authority issued the certificate.
     Chain,
-    /// It was issued for the host.
+    /// The certificate was issued for the host.
     Name,
 }
 

@@ -131,7 +131,7 @@ impl Migration {
             .collect()
     }
 
-    /// Names of the tables that the migration creates.
+    /// Returns the names of the tables that the migration creates.
     pub fn tables(&self) -> impl Iterator<Item = &str> {
         let text = match &self.work {
             Work::Script(text) => text.as_str(),

@@ -1,6 +1,6 @@
 //! Jobs that were set aside: another transaction has locked their user, or their group has enough jobs of that user or,
 //! for jobs for people such as logins, of that app. The group continues without them, and a later group runs them. So
-//! no job waits for another user's lock, and for only a limited number of jobs of another app.
+//! no job waits for the lock of another user's job, and each waits for only a limited number of jobs of another app.
 //!
 //! Jobs of a user stay in the order of their arrival: later ones wait until the pause of the first one is over.
 

@@ -1,4 +1,4 @@
-//! Waiting on a dedicated thread, which has no runtime and so no timers of one.
+//! Waiting on a dedicated thread, without the timers of a runtime.
 
 use std::pin::pin;
 use std::sync::Arc;

@@ -86,13 +86,13 @@ pub enum Purpose {
 }
 
 impl Purpose {
-    /// Returns whether its statements find rows by a purchase, a user or a lane, so that a generic plan is good for all
-    /// values. The other purposes also read pages of tables.
+    /// Returns whether the purpose's statements find rows by a purchase, a user or a lane, so that a generic plan is
+    /// good for all values. The other purposes also read pages of tables.
     pub const fn is_by_key(self) -> bool {
         !matches!(self, Self::Counts | Self::Admin)
     }
 
-    /// Returns whether the callers of its jobs retry them: activities, and apps whose customers log in.
+    /// Returns whether the callers of the purpose's jobs retry them: activities, and apps whose customers log in.
     pub const fn is_tried_again(self) -> bool {
         matches!(self, Self::Record | Self::Lanes | Self::People)
     }
@@ -120,12 +120,12 @@ pub fn threads() -> Vec<Purpose> {
 }
 
 impl JobKind {
-    /// Returns whether it is an acceptance, for which a store waits, or a check of the same.
+    /// Returns whether the job is an acceptance, for which a store waits, or checks that acceptances succeed.
     pub const fn is_acceptance(self) -> bool {
         matches!(self, Self::Accept(_) | Self::Check)
     }
 
-    /// Returns whether it adds rows, so that its commit shows that the disk has room.
+    /// Returns whether the job adds rows, so that its commit shows that the disk has room.
     pub const fn adds_rows(self) -> bool {
         matches!(
             self,
@@ -133,7 +133,7 @@ impl JobKind {
         )
     }
 
-    /// Returns the fail points around its commit.
+    /// Returns the fail points around the job's commit, if there are any.
     pub const fn faults(self) -> Option<Faults> {
         match self {
             Self::Accept(faults) | Self::Device(faults) | Self::Record(faults) => Some(faults),

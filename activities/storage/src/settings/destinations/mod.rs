@@ -226,8 +226,8 @@ impl Deref for Destination {
 }
 
 impl Destination {
-    /// Returns whether it is sent a user's state over both environments. A destination that gets the events of only one
-    /// environment is not.
+    /// Returns whether it is sent a user's state over both environments. False for a destination that gets the events
+    /// of only one environment.
     pub fn wants_both_environments(&self) -> bool {
         self.both_environments && !self.filter.is_one_environment()
     }

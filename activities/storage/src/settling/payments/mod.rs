@@ -141,7 +141,7 @@ impl Booking {
         !self.adjustments.is_empty()
     }
 
-    /// Returns the number of its entries in the ledger.
+    /// Returns the number of entries that the booking adds to the ledger.
     pub fn entries(&self) -> i64 {
         i64::try_from(self.payments.len() + self.adjustments.len()).unwrap_or(i64::MAX)
     }

@@ -29,7 +29,7 @@ pub struct KnownPrice {
     pub unknown: Option<UnknownPrice>,
     /// Whether a device reported the price.
     pub is_by_device: bool,
-    /// The day whose exchange rate converts it; `None` for USD, and without an amount.
+    /// The day whose exchange rate converts the price; `None` for USD, and without an amount.
     pub priced_on: Option<Day>,
     /// Exchange rate that converted the price.
     pub conversion: Option<Conversion>,

@@ -69,7 +69,7 @@ struct Integration<'a> {
 /// A profile, and the integrations it is to be queued for.
 struct ChangedProfile {
     environment: Environment,
-    /// The platforms that it covers; empty for all.
+    /// The platforms that the profile covers; empty for all.
     platforms: Vec<PlatformId>,
     profile: Profile,
     /// The user's own purchase in whose lanes it would be sent, if the profile covers its environment.
