@@ -72,22 +72,22 @@ pub enum Error {
     /// Another transaction wrote the same row first. The caller retries; no further action is needed.
     #[error("another transaction wrote the same row at the same time, try again")]
     Raced(#[source] Cause),
-    /// The database refuses the change or the statement, however often it is tried. The operator must act; what was to
-    /// be written is still where it came from.
+    /// The database refuses the change or the statement, however often it is tried. The operator must act; the source
+    /// of the data still has it.
     #[error("{refusal}")]
     Refused {
         /// Kind of refusal, and how the operator resolves it.
         refusal: Refusal,
         source: Cause,
     },
-    /// A device does not prove itself. Its app must send the device's secret, or make a new device.
+    /// The device's secret is missing or wrong. Its app must send the secret, or create a new device.
     #[error("the device is not verified")]
     Unproved(#[source] Unproved),
-    /// This process lacks a key that values are encrypted or hashed with, so it cannot say whether something is there.
-    /// The operator must restart it with the key; trying again at another process helps.
+    /// This process lacks a key that values are encrypted or hashed with, so it cannot determine whether a value
+    /// exists. The operator must restart it with the key; a retry at another process succeeds.
     #[error("this process lacks the key {}: start it with SETTLE_KEY as the other processes have it", .0.join(", "))]
     MissingKeys(Vec<String>),
-    /// The database or its key is not what we expect. The operator must act; trying again is no use.
+    /// The database or its key is not as expected. The operator must act; a retry does not help.
     #[error("the database cannot be used: {what}")]
     Corrupt {
         /// Description of the found and the expected value.
@@ -98,7 +98,7 @@ pub enum Error {
     },
 }
 
-/// How a device fails to prove itself.
+/// Why a device's request is not authenticated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Unproved {
     #[error(
