@@ -1,7 +1,7 @@
 //! The handle to a database. Each room adds its methods to [`Store`].
 //!
-//! A change of a person and its audit entry are one transaction: [`Store::change`] is the only way of such a change, and
-//! it writes both.
+//! A person's change and its audit entry are one transaction: every such change goes through [`Store::change`], which
+//! writes both.
 
 use db::audit_log::{Actor, AuditEntry};
 use db::claim_backlogs::ClaimBacklogs;
@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Returns the settings of a destination of this kind as people see them: without secrets.
+/// A function that returns the settings of a destination of this kind as people see them: without secrets.
 pub type ShownSettings = fn(&str, &Value) -> Value;
 
 /// The database of one installation. Clones share it.
@@ -30,13 +30,13 @@ pub struct Store {
     pub(crate) database: OpenDatabase,
     /// Author of this handle's changes.
     pub(crate) actor: Arc<Actor>,
-    /// Counts of this process that are not written yet.
+    /// Counts that this process has not written yet.
     pub(crate) counts: Arc<Counts>,
-    /// How many claims of devices wait.
+    /// Recent counts of each platform's pending claims.
     pub(crate) claims: Arc<ClaimBacklogs>,
-    /// Where this process begins to read queues.
+    /// The positions from which this process reads queues.
     pub(crate) low_marks: Arc<LowMarks>,
-    /// The settings of destinations in the audit log.
+    /// Chooses the settings of a destination that the audit log shows.
     pub(crate) shown: ShownSettings,
 }
 
@@ -48,7 +48,7 @@ impl std::fmt::Debug for Store {
     }
 }
 
-/// Size of a probe's write: larger than the acceptance of one message.
+/// Size of a probe's write in bytes: larger than the acceptance of one message.
 const FILLER_BYTES: usize = 64 * 1024;
 
 /// Maximum number of rows of counts that one transaction adds to.
@@ -56,7 +56,7 @@ pub const MAX_COUNTS: usize = 500;
 
 const REMOVE_PROBES: Sql = statement!("DELETE FROM probes");
 
-/// The id of no row of `installation`, whose only one has 1.
+/// An id that no row of `installation` has: the id of the only row is 1.
 const NO_INSTALLATION: i64 = 0;
 
 const TOUCH: Sql = statement!("UPDATE installation SET epoch = epoch WHERE id = ?");
@@ -65,12 +65,12 @@ const TOUCH: Sql = statement!("UPDATE installation SET epoch = epoch WHERE id = 
 const PROCESS: &str = "settle";
 
 impl Store {
-    /// Opens the database and starts the writer. Brings the tables of SQLite up to date, and none of PostgreSQL, which
-    /// [`migrate`](startup::migrate) does.
+    /// Opens the database and starts the writer. Migrates the tables of SQLite; those of PostgreSQL are migrated only
+    /// by [`migrate`](startup::migrate).
     ///
     /// # Errors
-    /// [`Error::Locked`] when another process has this SQLite file; [`Error::Corrupt`] when the tables
-    /// or the key do not fit.
+    /// [`Error::Locked`] when another process has this SQLite file open; [`Error::Corrupt`] when another build created
+    /// the tables or the key is wrong.
     pub async fn open(config: Config) -> Result<Self, Error> {
         Ok(Self {
             database: startup::open(config).await?,
@@ -82,18 +82,20 @@ impl Store {
         })
     }
 
-    /// The installation, which was created when the database was opened for the first time.
+    /// Returns the installation, which was created when the database was opened for the first time.
     pub const fn installation(&self) -> Installation {
         self.database.installation
     }
 
-    /// This handle, whose audit entries have the settings of destinations as `shown` returns them; as stored otherwise.
+    /// Returns this handle, whose audit entries contain the settings of destinations as `shown` returns them. Without
+    /// it they contain the stored settings.
     #[must_use]
     pub fn showing(self, shown: ShownSettings) -> Self {
         Self { shown, ..self }
     }
 
-    /// Number of progress calls (10,000 SQLite steps each) of reads so far, without those of ingress and devices.
+    /// Returns the number of progress calls (10,000 SQLite steps each) of reads so far, without those of ingress and
+    /// devices.
     #[cfg(feature = "fail-points")]
     pub fn cost_of_reads(&self) -> u64 {
         self.database
@@ -102,7 +104,7 @@ impl Store {
             .load(std::sync::atomic::Ordering::Relaxed)
     }
 
-    /// The name of the database system, as OpenTelemetry's `db.system.name` has it.
+    /// Returns the name of the database system, a value of OpenTelemetry's `db.system.name`.
     pub const fn system(&self) -> &'static str {
         if self.database.readers.is_shared() {
             "postgresql"
@@ -111,13 +113,13 @@ impl Store {
         }
     }
 
-    /// The epoch, a part of the ids of events.
+    /// Returns the epoch, a part of the ids of events.
     pub async fn epoch(&self) -> Result<i64, Error> {
         self.write(|write| write.epoch()).await
     }
 
-    /// Raises the epoch, because a backup was restored; returns the new one. From then on events get ids that the
-    /// database never used, also before the backup was restored.
+    /// Raises the epoch after a backup was restored; returns the new one. From then on events get ids that were never
+    /// used, not even before the backup was restored.
     pub async fn raise_epoch(&self) -> Result<i64, Error> {
         self.change("epoch.raise", |write| {
             let before = write.epoch()?;
@@ -130,7 +132,7 @@ impl Store {
         .await
     }
 
-    /// The present time by the clock that stamps rows.
+    /// Returns the current time by the clock that stamps rows.
     pub async fn now(&self) -> Result<Timestamp, Error> {
         let clock = self.database.clock;
         self.database
@@ -139,7 +141,7 @@ impl Store {
             .await
     }
 
-    /// Whether notifications would be accepted now. Takes the lock of a write, and writes nothing.
+    /// Checks that notifications would be accepted now: takes the lock of a write, but writes nothing.
     pub async fn ping(&self) -> Result<(), Error> {
         let touch = |write: &mut Write<'_>| {
             sql(TOUCH)
@@ -150,12 +152,12 @@ impl Store {
         self.database.writer.write(JobKind::Check, touch).await
     }
 
-    /// This process's knowledge of the database's disk.
+    /// Returns what this process knows about the database's disk.
     pub fn disk(&self) -> &Disk {
         self.database.writer.disk()
     }
 
-    /// The room on the disk of the database, where this process can see it.
+    /// Returns the free space on the database's disk; `None` if this process cannot see it.
     pub async fn free_space(&self) -> Option<Space> {
         let disk = self.database.writer.disk().clone();
         tokio::task::spawn_blocking(move || disk.space())
@@ -164,7 +166,7 @@ impl Store {
             .flatten()
     }
 
-    /// Writes something and removes it, to find out whether the disk has room.
+    /// Writes and removes a row, to find out whether the disk has room.
     pub async fn probe_disk(&self) -> Result<(), Error> {
         let id = random_uuid()?.to_string();
         let add = move |write: &mut Write<'_>| {
@@ -181,10 +183,10 @@ impl Store {
             .await
     }
 
-    /// Checks that this process can read what others encrypt.
+    /// Checks that this process has every key that other processes encrypt with.
     ///
     /// # Errors
-    /// [`Error::MissingKeys`] with the ids of the keys that it lacks.
+    /// [`Error::MissingKeys`] with the ids of the missing keys.
     pub async fn check_keys(&self) -> Result<(), Error> {
         let secrets = self.database.secrets.clone();
         self.database
@@ -202,11 +204,11 @@ impl Store {
         self.database.writer.write(JobKind::Other, work).await
     }
 
-    /// Adds these rows to counts of a table, a few in each transaction, since other processes wait for their locks. The
-    /// rows are in order of their keys.
+    /// Adds these rows to a table of counts, at most [`MAX_COUNTS`] per transaction, since other processes wait for the
+    /// rows' locks. The rows must be in the order of their keys.
     ///
     /// # Errors
-    /// With it, the number of rows that were written before.
+    /// The error, and the number of rows that were written before it.
     pub(crate) async fn add_counts<R>(
         &self,
         table: &'static str,
@@ -239,7 +241,7 @@ impl Store {
         self.database.readers.read(read).await
     }
 
-    /// Runs `read` on a reading connection of ingress, for what is needed before a store's message is accepted.
+    /// Runs `read` on a reading connection of ingress, for reads before a store's message is accepted.
     pub(crate) async fn read_for_ingress<T, F>(&self, read: F) -> Result<T, Error>
     where
         T: Send + 'static,
@@ -248,7 +250,7 @@ impl Store {
         self.database.ingress_readers.read(read).await
     }
 
-    /// Runs `read` on a reading connection of devices, for what their requests need.
+    /// Runs `read` on a reading connection of devices, for reads that their requests need.
     pub(crate) async fn read_for_devices<T, F>(&self, read: F) -> Result<T, Error>
     where
         T: Send + 'static,
@@ -257,8 +259,8 @@ impl Store {
         self.database.device_readers.read(read).await
     }
 
-    /// Reads queues from low marks while reads from their beginnings take this long: beside an old snapshot on PostgreSQL,
-    /// see `db/low_mark.rs`.
+    /// Returns this handle, which reads queues from low marks while reads from the beginning take at least `slow`, as
+    /// they do on PostgreSQL while a transaction holds an old snapshot (`db/low_mark.rs`).
     #[must_use]
     pub fn with_low_marks(self, slow: Duration) -> Self {
         Self {
@@ -267,7 +269,7 @@ impl Store {
         }
     }
 
-    /// Runs `read` on a reading connection, with the time by the clock that stamps rows.
+    /// Runs `read` on a reading connection, with the current time by the clock that stamps rows.
     pub(crate) async fn read_now<T, F>(&self, read: F) -> Result<T, Error>
     where
         T: Send + 'static,
@@ -281,7 +283,7 @@ impl Store {
         .await
     }
 
-    /// A handle to the database whose changes leave audit entries of this actor.
+    /// Returns a handle to the database whose changes have audit entries with this actor.
     pub fn by(&self, actor: Actor) -> Self {
         Self {
             actor: Arc::new(actor),
@@ -289,7 +291,7 @@ impl Store {
         }
     }
 
-    /// This handle, with the reason of its changes.
+    /// Returns this handle, with the reason for its changes.
     pub fn because(&self, reason: Option<String>) -> Self {
         match reason {
             Some(_) => self.by(Actor {
@@ -300,12 +302,12 @@ impl Store {
         }
     }
 
-    /// Author of this handle's changes.
+    /// Returns the author of this handle's changes.
     pub fn actor(&self) -> &Actor {
         &self.actor
     }
 
-    /// Records an audit entry of what changed no row here, such as a signal to a workflow.
+    /// Records an audit entry of an operation that changed no row, such as a signal to a workflow.
     pub async fn record_audit_entry(
         &self,
         operation: &'static str,
@@ -317,8 +319,8 @@ impl Store {
             .await
     }
 
-    /// Makes a change of a person in the writer's next transaction, together with its audit entry. `work` may run
-    /// more than once before it is committed. Without an audit entry it changed nothing.
+    /// Makes a person's change in the writer's next transaction, together with its audit entry. `work` may run more
+    /// than once before the commit; it returns no audit entry if it changed nothing.
     pub(crate) async fn change<T, F>(&self, operation: &'static str, work: F) -> Result<T, Error>
     where
         T: Send + 'static,

@@ -1,4 +1,4 @@
-//! Raising an alarm. The room `events` defines the alarms.
+//! Raising and closing alarms. The room `events` defines which alarms exist.
 
 use crate::connection::AnyConnection;
 use crate::error::Error;
@@ -38,7 +38,7 @@ impl About {
     }
 }
 
-/// A condition that needs a person, before it is stored.
+/// An alarm, a condition that needs a person, before it is stored.
 #[derive(Debug, Clone, Copy)]
 pub struct NewAlarm<'a> {
     pub about: About,
@@ -65,14 +65,14 @@ const CLOSE: Sql = statement! {"
 /// Author of the acknowledgement of an alarm whose cause is gone.
 const SYSTEM: &str = "settle";
 
-/// Counts an alarm that is stored, in the process that raised it.
+/// Counts a stored alarm in the metrics of this process, which raised it.
 pub fn count(kind: &str) {
     metrics::counter!("settle_alarms_total", "kind" => kind.to_owned()).increment(1);
 }
 
 impl NewAlarm<'_> {
-    /// Stores it in the transaction of the caller, who counts it afterwards. An alarm that was raised before is counted
-    /// in its row, and open again.
+    /// Stores the alarm in the caller's transaction; the caller then counts it ([`count`]). An alarm that was raised
+    /// before is counted in its row and opened again.
     pub fn raise(&self, connection: &mut AnyConnection, now: Timestamp) -> Result<(), Error> {
         self.statement(now).run(connection).map(drop)
     }
@@ -84,17 +84,17 @@ impl NewAlarm<'_> {
         raise.bind((detail, id, platform, destination))
     }
 
-    /// Closes it, if it is open, because its cause is gone.
+    /// Returns the statement that closes the alarm, if it is open, because its cause is gone.
     pub fn closing(&self, now: Timestamp, why: &str) -> Statement<'static> {
         sql(CLOSE).bind((now, SYSTEM, why.to_owned(), self.id()))
     }
 
-    /// Id of the alarm, the same each time it is raised.
+    /// Returns the id of the alarm, the same each time it is raised.
     pub fn id(&self) -> AlarmId {
         self.identity().1
     }
 
-    /// Stored detail and id of the alarm.
+    /// Returns the stored detail and the id of the alarm.
     fn identity(&self) -> (String, AlarmId) {
         let detail: String = clean(self.detail).chars().take(MAX_DETAIL_CHARS).collect();
         let (platform, destination) = self.about.ids();
@@ -105,7 +105,7 @@ impl NewAlarm<'_> {
         (detail, id)
     }
 
-    /// The order in which the rows of several alarms are locked.
+    /// Returns a text; the rows of several alarms are locked in the order of these texts.
     pub fn order(&self) -> String {
         let (platform, destination) = self.about.ids();
         let of = platform

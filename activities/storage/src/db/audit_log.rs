@@ -1,5 +1,5 @@
-//! The audit log: what a person, a key or a script changed. A change and its audit entry are one transaction. The log is
-//! listed in the room `reports` of storage.
+//! The audit log: what a person, a key or a script changed. A change and its audit entry are one transaction. The log
+//! is listed in the room `reports` of storage.
 
 use crate::error::Error;
 use crate::secrets::random_uuid;
@@ -10,19 +10,19 @@ use domain::text::visible;
 use domain::{AppId, AuditEntryId, KeyId};
 use serde_json::{Map, Value};
 
-/// Maximum length of who it was and why, in characters.
+/// Maximum length of an actor's name and of a reason, in characters.
 const MAX_TEXT_CHARS: usize = 1000;
 /// Maximum length of the fields before or after, in bytes; longer ones are left out.
 const MAX_FIELDS_BYTES: usize = 64 * 1024;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Actor {
-    /// The key of the API, if it is one that storage has.
+    /// The API key, if it is one that the database has.
     pub key: Option<KeyId>,
-    /// The name of the key or the person, for people.
+    /// The name of the key or the person, for display.
     pub name: String,
     pub reason: Option<String>,
-    /// The name of a call that may be repeated: a change by it leaves one audit entry, however often it is carried out.
+    /// The name of a call that may be repeated: its change has one audit entry, however often it is carried out.
     pub once: Option<String>,
 }
 
@@ -36,7 +36,7 @@ impl Actor {
         }
     }
 
-    /// The name as it is stored.
+    /// Returns the name as it is stored.
     pub fn stored_name(&self) -> String {
         bounded(&visible(&self.name))
     }
@@ -52,7 +52,7 @@ pub struct AuditEntry {
 }
 
 impl AuditEntry {
-    /// A change of this subject: an id.
+    /// Returns an audit entry for a change of this subject, an id, still without fields.
     pub fn on(app: impl Into<Option<AppId>>, subject: impl ToString) -> Self {
         Self {
             app: app.into(),
@@ -62,19 +62,19 @@ impl AuditEntry {
         }
     }
 
-    /// The fields before the change: an object without secrets and without names of customers.
+    /// Sets the fields before the change: an object without secrets and without names of customers.
     #[must_use]
     pub fn before(self, before: Value) -> Self {
         Self { before, ..self }
     }
 
-    /// The fields after the change, like those before it.
+    /// Sets the fields after the change: an object like the one before it.
     #[must_use]
     pub fn after(self, after: Value) -> Self {
         Self { after, ..self }
     }
 
-    /// Stores it in the transaction of the change.
+    /// Stores the audit entry in the transaction of the change.
     pub fn record(
         self,
         write: &mut Write<'_>,

@@ -19,7 +19,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
-/// How often the thread copies the log.
+/// Interval at which the thread copies the log.
 const INTERVAL: Duration = Duration::from_millis(250);
 /// A log with this many pages is long: 64 MiB of 4 KiB pages.
 const LONG_LOG_PAGES: i64 = 16 * 1024;

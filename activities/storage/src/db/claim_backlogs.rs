@@ -1,20 +1,20 @@
-//! Number of waiting claims of devices on each platform, as counted a moment ago: counting reads all of them, and a
-//! report must not cost more the more there are. `devices/claims/bounds.rs` counts.
+//! Recent counts of each platform's pending claims. Counting reads all of them, and the cost of a report must not grow
+//! with their number, so a count is used for a moment. `devices/claims/bounds.rs` counts.
 
 use domain::{PlatformId, Timestamp};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// How long a count is used.
+/// Time for which a count is used.
 const USED_FOR: Duration = Duration::from_secs(1);
 
-/// The claims of a platform that wait.
+/// The pending claims of a platform, as counted.
 #[derive(Debug, Clone)]
 pub struct ClaimBacklog {
     pub counted_at: Timestamp,
     pub free: i64,
-    /// The networks with the most of them, each with their number; `None` before they were read.
+    /// The networks with the most pending claims, each with their number; `None` until they are read.
     pub fullest: Option<Vec<(String, i64)>>,
 }
 
@@ -22,7 +22,7 @@ pub struct ClaimBacklog {
 pub struct ClaimBacklogs(Mutex<BTreeMap<PlatformId, ClaimBacklog>>);
 
 impl ClaimBacklogs {
-    /// The last count of a platform, if it was made a moment ago.
+    /// Returns the last count of a platform, if it is less than a second old.
     pub fn recent(&self, platform: PlatformId, now: Timestamp) -> Option<ClaimBacklog> {
         let backlog = self.all().get(&platform).cloned();
         backlog.filter(|backlog| now.distance(backlog.counted_at) < USED_FOR)

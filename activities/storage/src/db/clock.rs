@@ -11,7 +11,7 @@ const NOW: Sql =
     statement!("SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT) AS value");
 
 impl AnyConnection {
-    /// The present time by the clock that stamps rows: the server's on PostgreSQL, `clock` on SQLite.
+    /// Returns the current time by the clock that stamps rows: the server's on PostgreSQL, `clock` on SQLite.
     pub fn now(&mut self, clock: fn() -> Timestamp) -> Result<Timestamp, Error> {
         if !self.is_shared() {
             return Ok(clock());
@@ -19,7 +19,7 @@ impl AnyConnection {
         Ok(sql(NOW).value(self)?.unwrap_or_default())
     }
 
-    /// Like [`Self::now`], and the time is fetched later.
+    /// Like [`Self::now`], but the time is fetched later.
     pub fn now_ahead(&mut self, clock: fn() -> Timestamp) -> Result<Now, Error> {
         if !self.is_shared() {
             return Ok(Now::Known(clock()));
@@ -28,11 +28,11 @@ impl AnyConnection {
     }
 }
 
-/// The present time, which may still be on its way.
+/// The current time, which may not be fetched yet.
 #[derive(Clone)]
 pub enum Now {
     Known(Timestamp),
-    /// Fetched from the server.
+    /// Sent to the server as a query, and fetched later.
     Running(Ahead<'static, Single<Timestamp>>),
 }
 

@@ -32,7 +32,7 @@ pub enum Value<'a> {
     Int(Option<i64>),
     Text(Option<Cow<'a, str>>),
     Bool(bool),
-    /// The present time by the clock of PostgreSQL, as of the beginning of the statement.
+    /// The current time by the clock of PostgreSQL, as of the beginning of the statement.
     Now,
     /// Bound to a `?*`: values, written with commas between them.
     List(Vec<Value<'a>>),
@@ -69,7 +69,7 @@ impl Value<'_> {
 }
 
 impl<'a> Value<'a> {
-    /// A list; `None` for no values, because SQL has no empty list.
+    /// Returns a list; `None` for no values, because SQL has no empty list.
     pub fn list<V: Into<Self>>(values: impl IntoIterator<Item = V>) -> Option<Self> {
         let values: Vec<Self> = values.into_iter().map(Into::into).collect();
         (!values.is_empty()).then_some(Self::List(values))
@@ -95,7 +95,7 @@ impl From<String> for Value<'_> {
 }
 
 impl<'a> From<Cow<'a, str>> for Value<'a> {
-    /// Every text passes here, so no statement is refused because of a NUL, wherever it came from.
+    /// Replaces each NUL. Every bound text passes through here, so no statement is refused because of a NUL.
     fn from(value: Cow<'a, str>) -> Self {
         Self::Text(Some(match value {
             Cow::Borrowed(text) => clean(text),
@@ -105,9 +105,9 @@ impl<'a> From<Cow<'a, str>> for Value<'a> {
     }
 }
 
-/// A type whose values are bound as one kind of [`Value`], also where one is absent.
+/// A type whose values are bound as one kind of [`Value`], even if one is absent.
 pub trait Bindable<'a>: Into<Value<'a>> {
-    /// The NULL that stands for an absent one.
+    /// The NULL that is bound for an absent value.
     const ABSENT: Value<'a>;
 }
 
@@ -129,8 +129,8 @@ impl<'a, T: Bindable<'a>> From<Option<T>> for Value<'a> {
     }
 }
 
-/// A text with U+FFFD in place of each NUL, which PostgreSQL cannot store. [`Value`] does this for every text that is
-/// bound; for one that an id is made of, or that is compared in memory with what is stored, call it before.
+/// Returns a text with U+FFFD in place of each NUL, which PostgreSQL cannot store. [`Value`] does this for every bound
+/// text. Call it for a text from which an id is computed, or which is compared in memory with a stored one.
 pub fn clean(text: &str) -> Cow<'_, str> {
     if text.contains('\0') {
         Cow::Owned(text.replace('\0', "\u{FFFD}"))
@@ -231,7 +231,7 @@ pub trait TextEnum {
     /// The name of the type.
     const NAME: &'static str;
 
-    /// The text of each variant.
+    /// Returns the text of each variant.
     fn texts() -> Vec<&'static str>;
 }
 
@@ -249,7 +249,7 @@ macro_rules! text_enum {
     };
 }
 
-/// Implements both for an enum of `domain`, with the text that is stored for each variant.
+/// Implements reading and writing for an enum of `domain`, with the text that is stored for each variant.
 macro_rules! domain_enum {
     ($name:ident { $($variant:ident = $text:literal),* }) => {
         text_column!(
@@ -272,14 +272,14 @@ macro_rules! json_columns {
     };
 }
 
-/// Implements both for types that are written with `Display` and read with `FromStr`.
+/// Implements reading and writing for types that are written with `Display` and read with `FromStr`.
 macro_rules! parsed_columns {
     ($($name:ident),*) => {
         $(text_column!($name, |text| text.parse()?, |value| value.to_string());)*
     };
 }
 
-/// Implements both for enums that are written with `as_str` and read with `FromStr`.
+/// Implements reading and writing for enums that are written with `as_str` and read with `FromStr`.
 macro_rules! named_columns {
     ($($name:ident),*) => {
         $(
@@ -354,7 +354,7 @@ macro_rules! stored {
         $vis enum $name { $($(#[$doc])* $variant,)* }
 
         impl $name {
-            /// The text that is stored and shown.
+            /// Returns the text that is stored and shown.
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $text,)* }
             }
@@ -377,8 +377,8 @@ macro_rules! stored {
 }
 
 /// Declares a struct that is read from the columns with the names of its fields. A field that is such a struct itself
-/// is read from the columns with the names of its own fields. One of another crate's type may name the function that
-/// reads it from the row: `field: Type = function,`.
+/// is read from the columns with the names of its own fields. A field of another crate's type may name the function
+/// that reads it from the row: `field: Type = function,`.
 #[macro_export]
 macro_rules! row {
     (@read $row:ident, $field:ident, $type:ty) => {
@@ -414,8 +414,8 @@ macro_rules! row {
     };
 }
 
-/// Declares a struct like [`row!`] that is also written to its columns. A last field behind a `;` is such a struct
-/// itself.
+/// Declares a struct like [`row!`] that is also written to its columns. A last field after a `;` is itself such a
+/// struct.
 #[macro_export]
 macro_rules! written_row {
     (@place $field:ident) => { ", ?" };
@@ -430,12 +430,12 @@ macro_rules! written_row {
             /// The columns, each after a comma.
             pub(crate) const COLUMNS: &str =
                 const_format::concatcp!($(", ", stringify!($field),)* $($inner_type::COLUMNS)?);
-            /// A place for the value of each column, after a comma.
+            /// A placeholder for the value of each column, each after a comma.
             pub(crate) const PLACES: &str = const_format::concatcp!(
                 $($crate::column::written_row!(@place $field),)* $($inner_type::PLACES)?
             );
 
-            /// The value of each column.
+            /// Returns the value of each column.
             pub(crate) fn values(&self) -> Vec<$crate::column::Value<'static>> {
                 let values = vec![$(self.$field.clone().into()),*];
                 $(let values = [values, self.$inner.values()].concat();)?

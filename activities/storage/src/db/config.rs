@@ -13,7 +13,7 @@ pub enum Database {
 }
 
 impl fmt::Debug for Database {
-    /// Without the URL, which may hold a password.
+    /// Omits the URL, which may contain a password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Sqlite(path) => f.debug_tuple("Sqlite").field(path).finish(),
@@ -30,7 +30,7 @@ pub struct Key {
 }
 
 impl Key {
-    /// From 32 bytes of randomness.
+    /// Returns a key of 32 random bytes, without older ones.
     pub const fn new(bytes: [u8; 32]) -> Self {
         Self {
             newest: bytes,
@@ -38,7 +38,7 @@ impl Key {
         }
     }
 
-    /// This key as the successor of `older` ones.
+    /// Returns this key as the successor of `older` ones.
     #[must_use]
     pub fn after(self, older: impl IntoIterator<Item = [u8; 32]>) -> Self {
         Self {

@@ -1,4 +1,4 @@
-//! Connections to either database, and how each is set up.
+//! Connections to either database, and the settings of each.
 
 use crate::config::Database;
 use crate::error::Error;
@@ -16,7 +16,7 @@ const INSTALLATION_LOCK: i64 = 0x5E77_1E00;
 
 const READER_CACHE_KIB: u32 = 8 * 1024;
 const WRITER_CACHE_KIB: u32 = 128 * 1024;
-/// SQLite copies a log of this many pages (512 MiB) in a commit, although the checkpoint thread should have done it.
+/// Length of the log, in pages (512 MiB), at which SQLite copies it in a commit, because the checkpoint thread has not.
 const CHECKPOINT_PAGES: u32 = 128 * 1024;
 /// The size that the log's file keeps when the log starts over: overwriting a file syncs faster than extending it.
 const WAL_BYTES: u32 = 128 * 1024 * 1024;
@@ -50,7 +50,8 @@ impl AnyConnection {
         }
     }
 
-    /// Connects for a few short statements: neither that nor an answer may take longer than `limit`. `None` for SQLite.
+    /// Connects for a few short statements: neither connecting nor an answer may take longer than `limit`. `None` for
+    /// SQLite.
     pub fn briefly(database: &Database, limit: Duration) -> ConnectionResult<Option<Self>> {
         let Database::Postgres(url) = database else {
             return Ok(None);
@@ -64,7 +65,7 @@ impl AnyConnection {
     }
 
     /// Sets up the writing connection of SQLite: a cache for the pages of a big group, commits that leave the
-    /// checkpoints to `checkpoint.rs`, and zeros over what is deleted: a name that was erased is in no free page.
+    /// checkpoints to `checkpoint.rs`, and zeros over deleted content, so that no free page contains an erased name.
     pub fn prepare_to_write(&mut self) -> QueryResult<()> {
         if self.is_shared() {
             return Ok(());
@@ -75,8 +76,8 @@ impl AnyConnection {
         ))
     }
 
-    /// Lets PostgreSQL plan each statement once, for any values. For statements that find rows by a purchase, a user or a
-    /// lane: it would plan some of them for each run, which costs more than running them.
+    /// Makes PostgreSQL plan each statement only once, for any values. For statements that find rows by a purchase, a
+    /// user or a lane: otherwise PostgreSQL would plan some of them for each run, which costs more than running them.
     pub fn plan_for_any_values(&mut self) -> QueryResult<()> {
         if self.is_shared() {
             self.batch_execute("SET plan_cache_mode = force_generic_plan")
@@ -85,21 +86,21 @@ impl AnyConnection {
         }
     }
 
-    /// Whether several processes may write at the same time.
+    /// Returns whether several processes may write at the same time.
     pub const fn is_shared(&self) -> bool {
         matches!(self, Self::Postgres(_))
     }
 
-    /// Runs the next statement with the one after it, on PostgreSQL and in a transaction. Its error is the error of that
-    /// one.
+    /// Sends the next statement with the one after it, on PostgreSQL and in a transaction. Its error becomes that of
+    /// the later statement.
     pub fn defer_next(&mut self) {
         if let Self::Postgres(connection) = self {
             connection.defer_next();
         }
     }
 
-    /// Runs the query of `load` with the statement after it, on PostgreSQL and in a transaction. The result fetches its
-    /// rows; without one nothing was run.
+    /// Sends the query of `load` with the statement after it, on PostgreSQL and in a transaction. Returns the queued
+    /// query, whose rows [`Self::fetch_next`] fetches; `None` if nothing was sent.
     pub fn ahead(
         &mut self,
         load: impl FnOnce(&mut Self) -> Result<(), Error>,
@@ -116,14 +117,14 @@ impl AnyConnection {
         loaded.map(|()| queued)
     }
 
-    /// The next query was run ahead as this one.
+    /// Makes the next query fetch the rows of this one, which was run ahead.
     pub fn fetch_next(&mut self, queued: QueuedQuery) {
         if let Self::Postgres(connection) = self {
             connection.fetch_next(queued);
         }
     }
 
-    /// Whether a statement that was sent with a `COMMIT` was refused, so that the transaction rolled back.
+    /// Returns whether a statement that was sent with a `COMMIT` was refused, so that the transaction rolled back.
     pub const fn is_undone(&self) -> bool {
         matches!(self, Self::Postgres(connection) if connection.is_undone())
     }
@@ -131,7 +132,7 @@ impl AnyConnection {
     /// Begins a transaction that writes, or a savepoint in one.
     pub fn begin(&mut self) -> QueryResult<()> {
         let _waits = waits::begin(Step::Begin);
-        // Its error would be that of the next statement, so it costs no round trip.
+        // An error of `BEGIN` is reported by the next statement, so `BEGIN` needs no round trip of its own.
         self.defer_next();
         if self.depth() > 0 {
             return <Self as Connection>::TransactionManager::begin_transaction(self);
@@ -180,7 +181,7 @@ impl AnyConnection {
         result
     }
 
-    /// How many transactions and savepoints are open.
+    /// Returns the number of open transactions and savepoints.
     fn depth(&mut self) -> u32 {
         let status = <Self as Connection>::TransactionManager::transaction_manager_status_mut(self);
         status
@@ -204,16 +205,16 @@ impl AnyConnection {
             self.batch_execute(isolation).map_err(Error::of_query)?;
         }
         let result = read(self);
-        // Nothing was written, so the answer is not waited for. A rollback fails only with its connection, which the pool
-        // then replaces.
+        // Nothing was written, so the answer is not waited for. A rollback fails only with its connection, which the
+        // pool then replaces.
         self.defer_next();
         let rolled_back = self.roll_back().map_err(Error::of_query);
         result.and_then(|value| rolled_back.map(|()| value))
     }
 
-    /// Whether the connection must be replaced: a transaction was left open, or its session is over, see
-    /// [`PostgresConnection::is_over`]. No statement is sent for it. Checked before each reuse of a connection. A
-    /// connection to SQLite is an open file, which no error invalidates.
+    /// Returns whether the connection must be replaced: a transaction was left open, or its session is over, see
+    /// [`PostgresConnection::is_over`]. Sends no statement. Called before each reuse of a connection. A connection to
+    /// SQLite is an open file, which no error invalidates.
     pub fn is_lost(&mut self) -> bool {
         let is_broken =
             <Self as Connection>::TransactionManager::is_broken_transaction_manager(self);
@@ -250,8 +251,8 @@ impl AnyConnection {
     }
 }
 
-/// The name by which SQLite opens this file and no other. A relative one that begins with `file:` would be a URI, and one
-/// of bytes that are no text another file.
+/// Returns the name by which SQLite opens this file and no other. A relative name that begins with `file:` would be a
+/// URI, and a name that is not UTF-8 would name another file.
 fn file_name(path: &Path) -> ConnectionResult<String> {
     let bad = |cause: String| ConnectionError::BadConnection(cause);
     let whole = std::path::absolute(path).map_err(|cause| bad(cause.to_string()))?;
@@ -261,7 +262,8 @@ fn file_name(path: &Path) -> ConnectionResult<String> {
         .map_err(|_| bad("SQLite opens only paths that are UTF-8".to_owned()))
 }
 
-/// WAL with FULL: a commit is on the disk when it returns (<https://sqlite.org/pragma.html#pragma_synchronous>).
+/// Returns the settings of a connection to SQLite. With WAL and FULL a commit is on the disk when it returns
+/// (<https://sqlite.org/pragma.html#pragma_synchronous>).
 fn sqlite_settings() -> String {
     let synchronous = if crate::fault::is_planted("storage.durability_off") {
         "OFF"
@@ -274,8 +276,9 @@ fn sqlite_settings() -> String {
     )
 }
 
-/// What must not depend on the role and its database. `synchronous_commit` is on even if the server's default is weaker:
-/// the API answers 200 only for durable writes. PostgreSQL has `transaction_timeout` since release 17.
+/// Returns the settings of a session on PostgreSQL, which must not depend on the role and its database.
+/// `synchronous_commit` is on even if the server's default is weaker: the API answers 200 only for durable writes.
+/// PostgreSQL has `transaction_timeout` since release 17.
 fn postgres_settings() -> String {
     let commit = if crate::fault::is_planted("storage.durability_off") {
         "off"

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 /// The length of a minute, in microseconds.
 pub const MINUTE_MICROS: i64 = 60_000_000;
-/// Maximum number of entries in memory. Counts that would need another one, because the database does not respond, are
-/// dropped.
+/// Maximum number of entries in memory. Counts that would need another one are dropped; that happens only while the
+/// database does not respond.
 const MAX_UNWRITTEN: usize = 10_000;
 
 stored! {
@@ -72,7 +72,7 @@ pub struct Sum {
 }
 
 impl Sum {
-    /// One occurrence of this duration; zero for an occurrence without a duration.
+    /// Returns one occurrence with this duration, which is zero for an occurrence without a duration.
     pub fn one(took: Duration) -> Self {
         let milliseconds = i64::try_from(took.as_millis()).unwrap_or(i64::MAX);
         Self {
@@ -159,8 +159,8 @@ impl Counts {
         std::mem::take(&mut *self.arrivals.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The time before which a series is known to be rolled up, for a roll-up of everything before `end`. With a new
-    /// `end`, nothing is known, because earlier minutes may have been counted late.
+    /// Returns the time before which a series is known to be rolled up, for a roll-up of everything before `end`. With
+    /// a new `end`, nothing is known, because earlier minutes may have been counted late.
     pub fn rolled_up(&self, series: Series, end: Timestamp) -> Timestamp {
         let rolled_up = self
             .rolled_up
@@ -179,7 +179,7 @@ impl Counts {
             .insert(series, (end, until));
     }
 
-    /// The minutes that are not written yet, without removing them.
+    /// Returns the minutes that are not written yet, without removing them.
     pub fn minutes(&self) -> BTreeMap<MinuteKey, Sum> {
         self.minutes
             .lock()
@@ -188,7 +188,7 @@ impl Counts {
     }
 }
 
-/// The beginning of the minute that contains a time.
+/// Returns the beginning of the minute that contains a time.
 pub fn minute(at: Timestamp) -> Timestamp {
     Timestamp::from_micros(at.micros().div_euclid(MINUTE_MICROS) * MINUTE_MICROS)
 }

@@ -12,7 +12,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// A disk with less than this is the cause of an error of input or output.
+/// Free space in bytes below which a full disk counts as the cause of an I/O error.
 const NEARLY_FULL_BYTES: u64 = 1024 * 1024;
 /// The largest number of pages of an SQLite file (<https://sqlite.org/limits.html>).
 const MOST_PAGES: u32 = 4_294_967_294;
@@ -20,14 +20,14 @@ const MOST_PAGES: u32 = 4_294_967_294;
 /// State of the disk.
 #[derive(Debug)]
 pub struct Disk {
-    /// The file of an SQLite database. Of a server's disk nothing is known but its errors.
+    /// The file of an SQLite database. `None` for PostgreSQL: of a server's disk only its errors are known.
     file: Option<PathBuf>,
     is_full: AtomicBool,
-    /// When a write failed last for want of room.
+    /// When a write last failed for lack of space.
     full_at: Mutex<Option<Instant>>,
 }
 
-/// The room on a disk, in bytes.
+/// The space on a disk, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Space {
     /// Bytes that this process may still use.
@@ -36,7 +36,7 @@ pub struct Space {
 }
 
 impl Disk {
-    /// The disk of a database, which has room until a write finds none.
+    /// Returns the disk of a database, which counts as not full until a write finds no room.
     pub fn of(database: &Database) -> Self {
         let file = match database {
             Database::Sqlite(file) => Some(file.clone()),
@@ -49,18 +49,19 @@ impl Disk {
         }
     }
 
-    /// Whether the last write found no room.
+    /// Returns whether the last write found no room.
     pub fn is_full(&self) -> bool {
         self.is_full.load(Ordering::Relaxed)
     }
 
-    /// Whether a write found no room within this time.
+    /// Returns whether a write found no room within this time.
     pub fn was_full(&self, now: Instant, within: Duration) -> bool {
         let full_at = *self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
         full_at.is_some_and(|full_at| now.saturating_duration_since(full_at) < within)
     }
 
-    /// Asks the system for the room on the disk. `None` for a server's, and if the system does not answer.
+    /// Reads the space on the disk from the operating system. `None` for a server's disk, and if the system does not
+    /// answer.
     pub fn space(&self) -> Option<Space> {
         let found = rustix::fs::statvfs(self.file.as_ref()?).ok()?;
         let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
@@ -70,7 +71,7 @@ impl Disk {
         })
     }
 
-    /// Notes why a write failed. Returns whether that was for want of room: then trying again is no use.
+    /// Notes why a write failed. Returns whether the disk is full, so that trying again does not help.
     pub fn note_failure(&self, error: &Error) -> bool {
         let is_full = error.is_of_full_disk()
             || (error.is_of_disk()
@@ -89,8 +90,8 @@ impl Disk {
     }
 }
 
-/// Lets the file of an SQLite database grow no more while a test has planted that: SQLite fails as on a full disk.
-/// `is_limited` is whether the connection has such a limit.
+/// Keeps the file of an SQLite database from growing while a test plants this fault: SQLite fails as on a full disk.
+/// `is_limited` is whether the connection has such a limit already.
 pub fn limit(
     connection: &mut AnyConnection,
     database: &Database,

@@ -4,10 +4,10 @@
 //! would announce other events under ids that destinations have seen. So its epoch is raised: by an admin, and on
 //! PostgreSQL by the first transaction that needs it and finds another lineage than the stored one. A lineage is the
 //! server's system identifier with its timeline, which PostgreSQL raises at each promotion and point-in-time recovery.
-//! If a server does not show it, and on SQLite, only an admin raises the epoch. A lineage that appears where none is
-//! stored counts as another one: the database may have been moved.
+//! If a server does not show its lineage, and on SQLite, only an admin raises the epoch. A lineage that appears where
+//! none is stored counts as another one: the database may have been moved.
 //!
-//! The new epoch is the present time in seconds. A counter would give the same epoch to two futures of one backup, and
+//! The new epoch is the current time in seconds. A counter would give the same epoch to two futures of one backup, and
 //! to two servers of which the second never got the first one's new epoch.
 
 use crate::alarm::{self, About, NewAlarm};
@@ -18,7 +18,7 @@ use crate::statement::{Ahead, row, sql};
 use domain::Timestamp;
 
 row! {
-    /// The stored epoch and lineage, and the lineage that the server shows. On SQLite both are the stored one.
+    /// The stored epoch and lineage, and the lineage that the server shows. On SQLite both lineages are the stored one.
     struct EpochRow {
         epoch: i64,
         lineage: Option<String>,
@@ -39,7 +39,8 @@ const ALARM: NewAlarm<'_> = NewAlarm {
          and restore\" in the guide to operating",
 };
 
-/// The stored lineage and the present one. They are equal on a server that does not show its lineage.
+/// Selects the epoch, the stored lineage and the current one. The lineages are equal on a server that does not show its
+/// own.
 const SHOWN: &str = "
     SELECT epoch, lineage, COALESCE(settle_lineage(), lineage) AS present
     FROM installation
@@ -52,15 +53,15 @@ const READ: Sql =
 const LINEAGE: Sql = statement!("SELECT settle_lineage() AS value");
 const RAISE: Sql = statement!("UPDATE installation SET epoch = ?, lineage = ? WHERE id = 1");
 
-/// The epoch.
+/// Returns the epoch.
 ///
 /// # Errors
-/// The lineage changed, see [`is_other_lineage`].
+/// [`Error::Unavailable`] when the lineage changed, see [`is_other_lineage`].
 pub fn read(connection: &mut AnyConnection) -> Result<i64, Error> {
     read_ahead(connection)?.fetch(connection)
 }
 
-/// Like [`read`], and the epoch is fetched later.
+/// Like [`read`], but the epoch is fetched later.
 pub fn read_ahead(connection: &mut AnyConnection) -> Result<EpochAhead, Error> {
     let text = if connection.is_shared() {
         READ_SHARED
@@ -74,10 +75,10 @@ pub fn read_ahead(connection: &mut AnyConnection) -> Result<EpochAhead, Error> {
 pub struct EpochAhead(Ahead<'static, EpochRow>);
 
 impl EpochAhead {
-    /// The epoch.
+    /// Returns the epoch.
     ///
     /// # Errors
-    /// The lineage changed, see [`is_other_lineage`].
+    /// [`Error::Unavailable`] when the lineage changed, see [`is_other_lineage`].
     pub fn fetch(self, connection: &mut AnyConnection) -> Result<i64, Error> {
         let row = self.0.first(connection)?.ok_or(Error::Missing {
             what: "installation",
@@ -86,12 +87,12 @@ impl EpochAhead {
     }
 }
 
-/// Whether a transaction failed because the lineage changed.
+/// Returns whether a transaction failed because the lineage changed.
 pub fn is_other_lineage(error: &Error) -> bool {
     matches!(error, Error::Unavailable(cause) if cause.is::<OtherLineage>())
 }
 
-/// The lineage that the server shows; `None` if it does not, and on SQLite.
+/// Returns the lineage that the server shows; `None` if it shows none, and on SQLite.
 pub fn lineage(connection: &mut AnyConnection) -> Result<Option<String>, Error> {
     if !connection.is_shared() {
         return Ok(None);
@@ -112,8 +113,8 @@ pub fn raise(connection: &mut AnyConnection, now: Timestamp) -> Result<i64, Erro
     row.raise(connection, now)
 }
 
-/// Raises the epoch and an alarm if the lineage changed and no other process did it before. It is a transaction of its
-/// own: one that holds other locks must not wait for the installation.
+/// Raises the epoch and an alarm if the lineage changed and no other process has done so. Uses a transaction of its
+/// own, because one that holds other locks must not wait for the installation.
 pub fn renew(connection: &mut AnyConnection, clock: fn() -> Timestamp) -> Result<(), Error> {
     if let Some(epoch) =
         connection.in_transaction(|connection| raise_if_changed(connection, clock))?
@@ -151,7 +152,7 @@ fn lock(connection: &mut AnyConnection) -> Result<EpochRow, Error> {
 }
 
 impl EpochRow {
-    /// The epoch, unless the lineage changed.
+    /// Returns the epoch, unless the lineage changed.
     fn known(self) -> Result<i64, Error> {
         if self.lineage == self.present {
             Ok(self.epoch)

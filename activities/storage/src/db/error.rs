@@ -5,9 +5,9 @@ use diesel::result::DatabaseErrorInformation;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// The hint of an error of PostgreSQL for want of room (`disk_full`): diesel's errors have no place for its code.
+/// The hint that marks PostgreSQL's error `disk_full`, because diesel's errors have no field for its code.
 pub const FULL_DISK: &str = "the disk of the database is full";
-/// The hint of a statement that names a table or column that PostgreSQL does not have.
+/// The hint that marks the error of a statement with a table or column that PostgreSQL does not have.
 pub const OTHER_SCHEMA: &str = "the tables are not those of this version";
 /// SQLite's messages about an unknown table or column.
 const SQLITE_OTHER_SCHEMA: [&str; 3] = [
@@ -15,11 +15,12 @@ const SQLITE_OTHER_SCHEMA: [&str; 3] = [
     "no such column: ",
     " has no column named ",
 ];
-/// The hint of a statement that waited for a lock as long as it may.
+/// The hint that marks the error of a statement that waited for a lock until its timeout.
 pub const NO_LOCK: &str = "another session has locked it";
-/// The hint of a statement that PostgreSQL ended, because its session and another one waited for each other.
+/// The hint that marks the error of a statement that PostgreSQL ended, because its session and another one waited for
+/// each other.
 pub const DEADLOCK: &str = "another session waits for this one";
-/// SQLite's words for `SQLITE_FULL` and `SQLITE_IOERR` (<https://sqlite.org/rescode.html>).
+/// SQLite's messages for `SQLITE_FULL` and `SQLITE_IOERR` (<https://sqlite.org/rescode.html>).
 const SQLITE_FULL: &str = "database or disk is full";
 const SQLITE_IO: &str = "disk I/O error";
 
@@ -71,22 +72,22 @@ pub enum Error {
     /// Another transaction wrote the same row first. The caller retries; no further action is needed.
     #[error("another transaction wrote the same row at the same time, try again")]
     Raced(#[source] Cause),
-    /// The database refuses the change or the statement, however often it is tried. The operator must act; what was to be
-    /// written is still where it came from.
+    /// The database refuses the change or the statement, however often it is tried. The operator must act; the source
+    /// of the data still has it.
     #[error("{refusal}")]
     Refused {
         /// Kind of refusal, and how the operator resolves it.
         refusal: Refusal,
         source: Cause,
     },
-    /// A device does not prove itself. Its app must send the device's secret, or make a new device.
+    /// The device's secret is missing or wrong. Its app must send the secret, or create a new device.
     #[error("the device is not verified")]
     Unproved(#[source] Unproved),
-    /// This process lacks a key that values are encrypted or hashed with, so it cannot say whether something is there. The
-    /// operator must restart it with the key; trying again at another process helps.
+    /// This process lacks a key that values are encrypted or hashed with, so it cannot determine whether a value
+    /// exists. The operator must restart it with the key; a retry at another process succeeds.
     #[error("this process lacks the key {}: start it with SETTLE_KEY as the other processes have it", .0.join(", "))]
     MissingKeys(Vec<String>),
-    /// The database or its key is not what we expect. The operator must act; trying again is no use.
+    /// The database or its key is not as expected. The operator must act; a retry does not help.
     #[error("the database cannot be used: {what}")]
     Corrupt {
         /// Description of the found and the expected value.
@@ -97,7 +98,7 @@ pub enum Error {
     },
 }
 
-/// How a device fails to prove itself.
+/// Why a device's request is not authenticated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Unproved {
     #[error(
@@ -118,7 +119,7 @@ pub enum Unproved {
     Other,
 }
 
-/// An error with all its causes, on one line, for the place where it is logged or shown.
+/// Returns the text of an error with all its causes on one line, for logs and for display.
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -152,8 +153,8 @@ impl Error {
         }
     }
 
-    /// The error of a failed statement. A unique violation becomes [`Error::Raced`]: a caller that expects one recognizes
-    /// it with [`Error::is_taken`]; any other comes from a race and goes away when tried again.
+    /// Converts the error of a failed statement. A unique violation becomes [`Error::Raced`]: a caller that expects one
+    /// recognizes it with [`Error::is_taken`]; any other one is the result of a race, and a retry succeeds.
     pub(crate) fn of_query(cause: diesel::result::Error) -> Self {
         use diesel::result::DatabaseErrorKind::{ForeignKeyViolation, UniqueViolation};
         match cause {
@@ -181,8 +182,8 @@ impl Error {
         }
     }
 
-    /// Whether the request is wrong, and no repetition of it can succeed. Any other error may pass, or be mended, and then
-    /// the same request succeeds.
+    /// Returns whether the request is wrong, so that no repetition of it can succeed. Any other error may pass or be
+    /// repaired; then the same request succeeds.
     pub fn is_of_request(&self) -> bool {
         match self {
             // A row that another row names, not the request: it will be created later, or was removed.
@@ -202,32 +203,33 @@ impl Error {
         }
     }
 
-    /// Whether the database refuses this, however often it is tried.
+    /// Returns whether the database refuses this, however often it is tried.
     pub const fn is_permanent(&self) -> bool {
         matches!(self, Self::Refused { .. })
     }
 
-    /// Whether a statement failed because the disk of the database is full. The operator must make room.
+    /// Returns whether a statement failed because the disk of the database is full. The operator must make room.
     pub fn is_of_full_disk(&self) -> bool {
         self.is_of(|message, hint| message == SQLITE_FULL || hint == Some(FULL_DISK))
     }
 
-    /// Whether SQLite could not read or write a file.
+    /// Returns whether SQLite could not read or write a file.
     pub(crate) fn is_of_disk(&self) -> bool {
         self.is_of(|message, _| message == SQLITE_IO)
     }
 
-    /// Whether a statement of PostgreSQL waited for a lock as long as it may. Who holds it may do so for minutes.
+    /// Returns whether a statement of PostgreSQL waited for a lock until its timeout. The lock may be held for minutes.
     pub(crate) fn is_of_lock(&self) -> bool {
         self.is_of(|_, hint| hint == Some(NO_LOCK))
     }
 
-    /// Whether PostgreSQL ended a statement because of a deadlock. The other session goes on.
+    /// Returns whether PostgreSQL ended a statement because of a deadlock. The other session continues.
     pub(crate) fn is_of_deadlock(&self) -> bool {
         self.is_of(|_, hint| hint == Some(DEADLOCK))
     }
 
-    /// Whether a statement failed with such a message and hint, also below an error of this type.
+    /// Returns whether a statement failed with a message and hint that `is_wanted` accepts, also if that error is the
+    /// cause of another [`Error::Unavailable`].
     fn is_of(&self, is_wanted: fn(&str, Option<&str>) -> bool) -> bool {
         let Self::Unavailable(cause) = self else {
             return false;
@@ -244,7 +246,7 @@ impl Error {
         }
     }
 
-    /// [`Error::Conflict`] with the taken name if this is a unique violation, else this error.
+    /// Returns [`Error::Conflict`] with the taken name if this is a unique violation, else this error.
     pub fn or_taken(self, what: &'static str, name: &str) -> Self {
         if self.is_taken() {
             Self::taken(what, name)
@@ -253,7 +255,7 @@ impl Error {
         }
     }
 
-    /// [`Error::Conflict`] with the taken name.
+    /// Returns [`Error::Conflict`] with the taken name.
     pub fn taken(what: &'static str, name: &str) -> Self {
         Self::Conflict {
             what,
@@ -261,13 +263,13 @@ impl Error {
         }
     }
 
-    /// Whether a statement failed with a unique violation: what it inserts exists already.
+    /// Returns whether a statement failed with a unique violation: the row that it inserts exists already.
     pub const fn is_taken(&self) -> bool {
         matches!(self, Self::Raced(_))
     }
 }
 
-/// Whether a statement names a table or column that the database does not have.
+/// Returns whether a statement names a table or column that the database does not have.
 fn is_of_schema(refusal: &dyn DatabaseErrorInformation) -> bool {
     refusal.hint() == Some(OTHER_SCHEMA)
         || SQLITE_OTHER_SCHEMA

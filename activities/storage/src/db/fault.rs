@@ -11,7 +11,7 @@ pub fn kill_at(name: &str) {
 #[cfg(not(feature = "fail-points"))]
 pub const fn kill_at(_: &str) {}
 
-/// Runs what a test planned for this place and this thing.
+/// Runs the action that a test planned for the fail point of this name and this subject.
 #[cfg(feature = "fail-points")]
 pub fn run_at(name: &str, of: impl std::fmt::Display) {
     fail::fail_point!(&format!("{name}/{of}"));
@@ -21,32 +21,32 @@ pub fn run_at(name: &str, of: impl std::fmt::Display) {
 #[cfg(not(feature = "fail-points"))]
 pub fn run_at(_: &str, _: impl std::fmt::Display) {}
 
-/// Whether a test activated the fail point of this name.
+/// Returns whether a test activated the fail point of this name.
 #[cfg(feature = "fail-points")]
 pub fn is_planted(name: &str) -> bool {
     fail::fail_point!(name, |_| true);
     false
 }
 
-/// False without the feature `fail-points`.
+/// Returns false without the feature `fail-points`.
 #[cfg(not(feature = "fail-points"))]
 pub const fn is_planted(_: &str) -> bool {
     false
 }
 
-/// Whether a test activated the fail point of this name for this thing.
+/// Returns whether a test activated the fail point of this name for this subject.
 #[cfg(feature = "fail-points")]
 pub fn is_planted_for(name: &str, of: impl std::fmt::Display) -> bool {
     is_planted(&format!("{name}/{of}"))
 }
 
-/// False without the feature `fail-points`.
+/// Returns false without the feature `fail-points`.
 #[cfg(not(feature = "fail-points"))]
 pub fn is_planted_for(_: &str, _: impl std::fmt::Display) -> bool {
     false
 }
 
-/// The text that a test passed with the fail point of this name (`NAME=return(TEXT)`).
+/// Returns the text that a test passed with the fail point of this name (`NAME=return(TEXT)`).
 #[cfg(feature = "fail-points")]
 pub fn text_at(name: &str) -> Option<String> {
     fail::fail_point!(name, |text| text);

@@ -21,12 +21,12 @@ const KEYS: Sql = statement! {"
     ORDER BY created_at, id
 "};
 
-/// Registers a key that a transaction encrypts with, and locks its row (shared) until the end of the transaction: it is
-/// turned out before or after it, never in between. The lock may be one of the row, since a key that is turned out is an
-/// older one, with which only a process that was not restarted yet encrypts, and rarely.
+/// Registers a key that a transaction encrypts with, and locks its row (shared) until the end of the transaction: the
+/// key is retired before or after the transaction, never during it. A shared lock of the row is enough, because a key
+/// that is being retired is an older one, with which only processes that were not restarted yet encrypt, and rarely.
 ///
 /// # Errors
-/// [`Error::Corrupt`] when it was turned out.
+/// [`Error::Corrupt`] when the key is retired.
 pub fn hold(connection: &mut AnyConnection, id: &str, now: Timestamp) -> Result<(), Error> {
     let found: Option<KeyRow> = sql(LOCK).bind(id).first(connection)?;
     let row = match found {
@@ -49,7 +49,7 @@ pub fn hold(connection: &mut AnyConnection, id: &str, now: Timestamp) -> Result<
     }
 }
 
-/// The error of a process that would encrypt with a key that was turned out.
+/// Returns the error of a process that would encrypt with a retired key.
 fn retired(connection: &mut AnyConnection, id: &str) -> Result<Error, Error> {
     let present: Vec<String> = sql(KEYS).values(connection)?;
     let present: Vec<&str> = present.iter().map(String::as_str).collect();
@@ -60,8 +60,8 @@ fn retired(connection: &mut AnyConnection, id: &str) -> Result<Error, Error> {
     )))
 }
 
-/// Checks at the start of a process that it has each key that something may be encrypted with, and that the first of its
-/// keys was not turned out.
+/// Checks at the start of a process that it has each key that something may be encrypted with, and that the first of
+/// its keys is not retired.
 pub fn check(connection: &mut AnyConnection, known: &[&str]) -> Result<(), Error> {
     let missing = missing(connection, known)?;
     if missing.is_empty() {
@@ -75,7 +75,7 @@ pub fn check(connection: &mut AnyConnection, known: &[&str]) -> Result<(), Error
     )))
 }
 
-/// Checks that the key with which a process encrypts was not turned out.
+/// Checks that the key with which a process encrypts is not retired.
 pub fn check_newest(connection: &mut AnyConnection, id: &str) -> Result<(), Error> {
     let row: Option<KeyRow> = sql(LOCK).bind(id).first(connection)?;
     match row.and_then(|row| row.retired_at) {
@@ -84,7 +84,7 @@ pub fn check_newest(connection: &mut AnyConnection, id: &str) -> Result<(), Erro
     }
 }
 
-/// The ids of the keys that something may be encrypted with, without these.
+/// Returns the ids of the keys that something may be encrypted with, except those in `known`.
 pub fn missing(connection: &mut AnyConnection, known: &[&str]) -> Result<Vec<String>, Error> {
     let stored: Vec<String> = sql(KEYS).values(connection)?;
     Ok(stored

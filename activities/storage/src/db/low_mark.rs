@@ -1,11 +1,13 @@
-//! Where the reads of a queue begin, in this process.
+//! The positions at which this process begins to read queues.
 //!
-//! The rows of a queue are read in the order of a time, and leave it. While a transaction holds an old snapshot, as a dump
-//! does, PostgreSQL removes none of those that left, and a read from the beginning walks all of them. So while such reads
-//! are slow, most begin at a low mark: the first row that the last read could take, and at most `LAG` before that read.
+//! The rows of a queue are read in the order of a time, and later leave the queue. While a transaction holds an old
+//! snapshot, as a dump does, PostgreSQL removes none of the rows that left, and a read from the beginning walks all of
+//! them. So while such reads are slow, most reads begin at a low mark: at the first row that the last read could take,
+//! but at least `LAG` before that read.
 //!
-//! Nothing is lost below a mark. A read from the beginning finds what was put there, became free there or was committed
-//! late: the next one comes after `SHARE` times as long as the last one took, and after `LONGEST` at the latest.
+//! No row below a mark is lost. A read from the beginning finds the rows that were added, became free or were committed
+//! late below it. The next such read follows after `SHARE` times the duration of the last one, and after `LONGEST` at
+//! the latest.
 
 use crate::error::Error;
 use domain::{DestinationId, Timestamp};
@@ -14,19 +16,19 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How long after the time that a row carries its transaction may commit, for most.
+/// Maximum time between the time in a row and the commit of its transaction, for most rows.
 const LAG: Duration = Duration::from_secs(5);
-/// A read from the beginning that takes this long is slow, beside a healthy database.
+/// A read from the beginning that takes this long is slow: a healthy database is faster.
 pub const SLOW: Duration = Duration::from_millis(5);
-/// Number of slow reads in a row after which a mark is used: a busy machine has some.
+/// Number of slow reads in a row after which a mark is used; a busy machine has a few slow reads anyway.
 const SLOW_READS: u32 = 3;
-/// Reads from the beginning take up to one part in so many of the time.
+/// Reads from the beginning take at most one part in `SHARE` of the time.
 const SHARE: u32 = 20;
 const LONGEST: Duration = Duration::from_secs(300);
 /// Maximum number of parts of a queue that are read from the beginning apart from the others.
 const MAX_APART: usize = 500;
 
-/// A queue in the order of a time.
+/// A queue whose rows are read in the order of a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Queue {
     pub name: &'static str,
@@ -42,19 +44,20 @@ impl Queue {
     }
 }
 
-/// Where a read of a queue begins.
+/// The position at which a read of a queue begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Beginning {
     /// The rows before this time are left out.
     pub from: Timestamp,
-    /// The ids of the parts of the queue that are read from the beginning nevertheless, and perhaps an empty text.
+    /// The ids of the parts of the queue that are read from the beginning nevertheless; one empty text if there are
+    /// none.
     pub apart: Vec<String>,
 }
 
 /// Result of reading a queue.
 pub struct QueueRead<T> {
     pub rows: T,
-    /// The time of the first row that it could take; if there was none, the time up to which it read.
+    /// The time of the first row that the read could take; without such a row, the time up to which it read.
     pub first: Timestamp,
     /// The ids of the parts of the queue in which something was found, if it was read part by part.
     pub apart: Vec<String>,
@@ -74,7 +77,7 @@ struct Mark {
     apart: Vec<String>,
     /// Number of slow reads from the beginning in a row.
     slow_reads: u32,
-    /// When the next read begins at the beginning.
+    /// The time from which the next read begins at the beginning of the queue.
     whole_at: Instant,
 }
 
@@ -86,7 +89,7 @@ impl LowMarks {
         }
     }
 
-    /// Marks that are never used.
+    /// Returns marks that are never used.
     pub fn unused() -> Self {
         Self::new(Duration::MAX)
     }
@@ -144,7 +147,8 @@ impl Mark {
         }
     }
 
-    /// Where a read begins. If the clock was set back since the last one, before rows that are stored by it.
+    /// Returns where a read begins. If the clock was set back since the last read, that is before the rows stored
+    /// since.
     fn start(&self, now: Timestamp, at: Instant) -> Beginning {
         let is_used = self.slow_reads >= SLOW_READS && at < self.whole_at;
         let from = if is_used {
@@ -160,7 +164,7 @@ impl Mark {
         Beginning { from, apart }
     }
 
-    /// The mark after a read that found this first.
+    /// Returns the mark after a read whose [`QueueRead::first`] is `first`.
     fn moved(self, first: Timestamp, apart: &[String], now: Timestamp) -> Self {
         let from = first.min(now.minus(LAG));
         if apart.len() > MAX_APART {
@@ -177,7 +181,7 @@ impl Mark {
         }
     }
 
-    /// After a read from the beginning that took this long.
+    /// Returns the mark after a read from the beginning that took this long.
     fn after_whole(self, at: Instant, took: Duration, slow: Duration) -> Self {
         let slow_reads = if took < slow {
             0
@@ -199,7 +203,7 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_micros(1_800_000_000_000_000);
     const TOOK: Duration = Duration::from_millis(20);
 
-    /// After so many slow reads from the beginning that found nothing up to now.
+    /// Returns the mark after this number of slow reads from the beginning that found no rows.
     fn slow(reads: u32, at: Instant) -> Mark {
         (0..reads).fold(Mark::none(at), |mark, _| {
             mark.moved(NOW, &[], NOW).after_whole(at, TOOK, SLOW)

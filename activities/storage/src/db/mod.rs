@@ -1,6 +1,6 @@
 //! The database itself: connections, statements, the writer, the readers, and the types that every room (a folder of
-//! `src`, see the README) uses. It uses no other room, and no table but `installation`, `encryption_keys` and, to raise an
-//! alarm or record an audit entry, `alarms`, with the app of its platform or destination, and `audit_log`.
+//! `src`, see the README) uses. It uses no other room, and no table but `installation`, `encryption_keys` and, to raise
+//! an alarm or record an audit entry, `alarms`, with the app of its platform or destination, and `audit_log`.
 
 pub mod alarm;
 pub mod audit_log;

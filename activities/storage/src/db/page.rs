@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 /// The SQL of the column `cursor` of a list that is ordered by `created_at` and `id`.
 pub const CREATED: &str = "CAST(created_at AS TEXT) || '_' || id";
 
-/// Which part of a list is returned.
+/// The part of a list that is returned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
     /// `next_cursor` of the previous page; `None` for the first page.
@@ -72,19 +72,19 @@ impl Page {
         )
     }
 
-    /// Maximum number of items on the page.
+    /// Returns the maximum number of items on the page.
     pub fn size(&self) -> i64 {
         self.limit.clamp(1, 1000)
     }
 
-    /// The number in the cursor of a list that is ordered by that number; `first` without a cursor.
+    /// Returns the number in the cursor of a list that is ordered by that number; `first` without a cursor.
     pub fn number_or(&self, first: i64) -> Result<i64, Error> {
         self.cursor.as_deref().map_or(Ok(first), |cursor| {
             cursor.parse().map_err(|_| Error::Cursor)
         })
     }
 
-    /// The collapse key in the cursor of a list that is ordered by collapse key; empty without a cursor.
+    /// Returns the collapse key in the cursor of a list that is ordered by collapse key; empty without a cursor.
     pub fn key(&self) -> Result<String, Error> {
         let Some(cursor) = &self.cursor else {
             return Ok(String::new());
@@ -95,7 +95,7 @@ impl Page {
             .map_err(|_| Error::Cursor)
     }
 
-    /// The number and the id in a cursor `<number>_<id>`; `first` and an empty id without a cursor.
+    /// Returns the number and the id in a cursor `<number>_<id>`; `first` and an empty id without a cursor.
     pub fn pair_or(&self, first: i64) -> Result<(i64, String), Error> {
         let Some(cursor) = &self.cursor else {
             return Ok((first, String::new()));
@@ -104,7 +104,7 @@ impl Page {
         Ok((number.parse().map_err(|_| Error::Cursor)?, id.to_owned()))
     }
 
-    /// The numbers in a cursor `<number>_<number>`; `first` for both without a cursor.
+    /// Returns the numbers in a cursor `<number>_<number>`; `first` for both without a cursor.
     pub fn numbers_or(&self, first: i64) -> Result<(i64, i64), Error> {
         let (number, second) = self.pair_or(first)?;
         if second.is_empty() {
@@ -115,7 +115,7 @@ impl Page {
 }
 
 impl<T> Paged<T> {
-    /// This page, with each item converted.
+    /// Returns this page with each item converted.
     pub fn map<U>(self, item: impl FnMut(T) -> U) -> Paged<U> {
         Paged {
             items: self.items.into_iter().map(item).collect(),
@@ -123,8 +123,8 @@ impl<T> Paged<T> {
         }
     }
 
-    /// A page of at most `size` items from rows that were read with a limit of `size + 1`: the extra row only shows
-    /// that there is a next page. `cursor` returns the cursor that names a row.
+    /// Returns a page of at most `size` items from rows that were read with a limit of `size + 1`: the extra row only
+    /// shows that there is a next page. `cursor` returns the cursor that names a row.
     pub fn cut<R>(
         mut rows: Vec<R>,
         size: i64,

@@ -1,13 +1,14 @@
-//! The conditions of the partial indexes over rows that wait: one for each index, for its statements alone.
+//! The conditions of the partial indexes over waiting rows: one for each index, used only by its statements.
 //!
-//! PostgreSQL may serve a statement by any partial index whose predicate the statement implies, also without its key. By
-//! the statistics of a quiet time such an index is empty, so a full scan of it seems cheapest, and reads all that has come
-//! to wait since. So the predicate of each of these indexes is `status IN ('pending', 'its own word')`, with a word that
-//! no row has. A statement with the same condition implies it, and no other index's. `status = 'pending'`, as release
-//! 0.1.0 has it, implies all of them; no statement says it any more. On SQLite the predicate is `status = 'pending' OR
-//! status IN (…)`, because there `status = 'pending'` would not imply the list.
+//! PostgreSQL may serve a statement by any partial index whose predicate the statement implies, even without the
+//! index's key. According to the statistics of a quiet time such an index is empty, so a full scan of it seems
+//! cheapest, but reads all rows that have begun to wait since. So the predicate of each of these indexes is `status IN
+//! ('pending', 'its own word')`, with a word that no row has. A statement with the same condition implies this
+//! predicate, and that of no other index. `status = 'pending'`, as in release 0.1.0, implies the predicates of all; no
+//! statement contains it any more. On SQLite the predicate is `status = 'pending' OR status IN (…)`, because there
+//! `status = 'pending'` would not imply the list.
 //!
-//! A condition `…_BY_KEY` is for rows that are found by a unique key: it implies no partial index.
+//! A condition `…_BY_KEY` is for rows that are found by a unique key: it implies the predicate of no partial index.
 
 pub const PENDING_BY_KEY: &str = "IN ('pending', 'by key')";
 /// `deliveries_pending_of_lane (collapse_key, destination_id, seq)`
@@ -44,14 +45,14 @@ pub const SKIPPED_IN_ORDER: &str = "IN ('skipped', 'in order')";
 
 /// `claims_pending_of_network (platform_id, network, created_at, status)`
 pub const PENDING_OF_NETWORK: &str = "IN ('pending', 'of network')";
-/// Index on refused claims by key.
+/// For refused claims that are found by their key; implies no partial index.
 pub const REFUSED_BY_KEY: &str = "IN ('refused', 'by key')";
 
-/// `device_deliveries_of_batch (batch_id)`. The one other index over pending events of devices needs no word: a statement
-/// without a batch implies no other.
+/// `device_deliveries_of_batch (batch_id)`. The only other index over pending device events needs no word: a statement
+/// without a batch does not imply this one's predicate.
 pub const PENDING_OF_BATCH: &str = "IN ('pending', 'of batch')";
 
-/// A notification without an outcome, for one that is found by its number.
+/// A notification without an outcome, for statements that find it by its number.
 pub const OPEN_BY_KEY: &str = "|| '' IS NULL";
 /// `notifications_open_of_key (collapse_key, seq)`.
 pub const OPEN_OF_KEY: &str = "(outcome IS NULL OR outcome = 'of key')";
@@ -61,7 +62,8 @@ pub const OPEN_OF_KEY_N: &str = "(n.outcome IS NULL OR n.outcome = 'of key')";
 pub const OPEN_OF_KEY_M: &str = "(m.outcome IS NULL OR m.outcome = 'of key')";
 /// `notifications_open_in_order (seq)`, of the open notification `n`, which waits for nothing.
 pub const OPEN_IN_ORDER: &str = "(n.outcome IS NULL OR n.outcome = 'in order') AND n.waiting_topic_id IS NULL AND n.waits_since IS NULL";
-/// `notifications_open_due`, of the open notification `n`, whose `wakes` must be NULL. The index has the end of its window.
+/// `notifications_open_due`, of the open notification `n`, whose `wakes` must be NULL. The index contains the end of
+/// the window.
 pub const OPEN_DUE: &str = "(n.outcome IS NULL OR n.outcome = 'due') AND n.waiting_topic_id IS NULL AND n.waits_since IS NULL";
 /// `notifications_open_woken (sweep_at)`, of the open notification `n`, whose `wakes` must not be NULL.
 pub const OPEN_WOKEN: &str = "(n.outcome IS NULL OR n.outcome = 'woken') AND n.waiting_topic_id IS NULL AND n.waits_since IS NULL";
@@ -76,7 +78,7 @@ pub const FINISHED_WITH_NAMES: &str =
 pub const OPEN_OF_TOPIC: &str = "(outcome IS NULL OR outcome = 'of topic')";
 
 /// `purchases_held_of_app (app_id, held_until)`, of the purchase `p`. `held_until > ?` implies the predicate of
-/// `purchases_held`, which has the purchases of all apps; this does not.
+/// `purchases_held`, which has the purchases of all apps; this condition does not.
 pub const IS_HELD_OF_APP: &str = "COALESCE(p.held_until, 0) > 0";
 
 // Indexes over all rows of an app, for lists. Each has a condition that is always true, so that only statements that

@@ -1,6 +1,7 @@
-//! What a PostgreSQL server must offer: a release, an encoding, sessions of its own and permissions. It is checked
-//! before the first write, because a missing requirement would otherwise show later, in the middle of the work, as
-//! another fault. Session settings of a role are no precondition: each session sets them, see `connection.rs`.
+//! The requirements for a PostgreSQL server: its release, its encoding, sessions that are not pooled, and permissions.
+//! They are checked before the first write, because an unmet requirement would otherwise show later, in the middle of
+//! the work, as another fault. Session settings of a role are no requirement: each session sets its own
+//! (`connection.rs`).
 
 use crate::config::Database;
 use crate::connection::AnyConnection;
@@ -34,8 +35,8 @@ const SERVER: Sql = statement! {"
 "};
 const BACKEND: Sql = statement!("SELECT CAST(pg_backend_pid() AS BIGINT) AS value");
 
-/// The tables of this list that the role may not read and write. The fingerprints are only read after a migration, and
-/// no entry of the audit log is changed.
+/// Selects the tables of this list that the role may not read and write. The fingerprints are only read after a
+/// migration, and the audit log need not allow changes of its entries.
 const FORBIDDEN: Sql = statement! {"
     SELECT string_agg(CAST(relname AS TEXT), ', ' ORDER BY relname) AS value
     FROM pg_class
@@ -45,7 +46,7 @@ const FORBIDDEN: Sql = statement! {"
             AND (relname IN ('fingerprints', 'audit_log')
                 OR (has_table_privilege(oid, 'UPDATE') AND has_table_privilege(oid, 'DELETE'))))
 "};
-/// Whether the role may change the tables of this list, and create others beside them.
+/// Selects whether the role may change the tables of this list, and create others.
 const MAY_MIGRATE: Sql = statement! {"
     SELECT COALESCE(has_schema_privilege(current_schema(), 'CREATE'), FALSE)
         AND NOT EXISTS (
@@ -55,7 +56,7 @@ const MAY_MIGRATE: Sql = statement! {"
         ) AS value
 "};
 
-/// Checks the server of this connection, and what its role may do with these tables.
+/// Checks the server of this connection, and the rights of its role on these tables.
 ///
 /// # Errors
 /// [`Error::Corrupt`] with one sentence that names the setting.
@@ -112,7 +113,7 @@ pub fn check_migrating(connection: &mut AnyConnection, tables: &[String]) -> Res
 }
 
 impl ServerRow {
-    /// Why the database cannot be used.
+    /// Returns why the database cannot be used; `None` if it can.
     fn refusal(&self) -> Option<String> {
         let Self {
             release,
@@ -145,8 +146,8 @@ impl ServerRow {
     }
 }
 
-/// The server's processes of a session, read twice, of a second one in a transaction, and of the first one in the
-/// meantime.
+/// The server's process ids: of a session, read twice; of a second session in a transaction; and of the first session
+/// during that transaction.
 #[derive(Debug, Clone, Copy)]
 struct Backends {
     first: [i64; 2],
@@ -155,7 +156,7 @@ struct Backends {
 }
 
 fn backends(database: &Database, connection: &mut AnyConnection) -> Result<Backends, Error> {
-    // Pools that take their sessions in turn give the second question another one.
+    // A pool that uses its sessions in turn runs the second query in another one.
     let first = [backend(connection)?, backend(connection)?];
     let mut other = AnyConnection::to(database).map_err(Error::unavailable)?;
     other.begin().map_err(Error::of_query)?;
@@ -174,7 +175,8 @@ fn backends(database: &Database, connection: &mut AnyConnection) -> Result<Backe
     })
 }
 
-/// The server's process of this moment. A pooler between transactions may have lost what was prepared, so it is not.
+/// Returns the id of the server's process that runs the query. The query is not prepared, because a pooler may have
+/// lost the prepared statement since the last transaction.
 fn backend(connection: &mut AnyConnection) -> Result<i64, Error> {
     sql(BACKEND)
         .uncached()
@@ -182,7 +184,8 @@ fn backend(connection: &mut AnyConnection) -> Result<i64, Error> {
         .ok_or(Error::Missing { what: "session" })
 }
 
-/// Whether two sessions share a process, or one changes it: then what a session sets, locks and prepares is not its own.
+/// Returns whether two sessions share a process, or one changes its process: the settings, locks and prepared
+/// statements of a session are then not its own.
 const fn is_pooled(backends: Backends) -> bool {
     let [first, later] = backends.first;
     first != later || first == backends.second || first != backends.again

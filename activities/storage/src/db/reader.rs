@@ -17,22 +17,22 @@ pub struct Pool {
     connections: usize,
 }
 
-/// For pages, lists and all other reads.
+/// The pool for pages, lists and all other reads.
 pub const GENERAL: Pool = Pool {
     purpose: "read",
     connections: 6,
 };
-/// For ingress alone: no other read delays a notification.
+/// The pool for ingress only: no other read delays a notification.
 pub const INGRESS: Pool = Pool {
     purpose: "read_ingress",
     connections: 2,
 };
-/// For device requests alone: they delay no page, and no page delays them.
+/// The pool for device requests only: they delay no page, and no page delays them.
 pub const DEVICES: Pool = Pool {
     purpose: "read_devices",
     connections: 2,
 };
-/// For `/readyz` and the time of the last sweep: slow lists delay neither.
+/// The pool for `/readyz` and the time of the last sweep: slow lists delay neither.
 pub const HEALTH: Pool = Pool {
     purpose: "read_health",
     connections: 1,
@@ -67,7 +67,7 @@ pub struct Readers {
     database: Database,
     /// The open connections that no read uses.
     idle: Arc<Mutex<Vec<AnyConnection>>>,
-    /// One for each connection: a read waits for a permit asynchronously, so that it blocks no thread in the meantime.
+    /// One permit for each connection: a read waits for a permit asynchronously, so that it blocks no thread meanwhile.
     permits: Arc<Semaphore>,
     /// The lock file of an SQLite database: the lock is held as long as a handle exists.
     lock: Option<Arc<File>>,
@@ -78,12 +78,12 @@ pub struct Readers {
 }
 
 impl Readers {
-    /// Whether other processes may use the database too: true for PostgreSQL.
+    /// Returns whether other processes may use the database too: true for PostgreSQL.
     pub const fn is_shared(&self) -> bool {
         self.lock.is_none()
     }
 
-    /// A pool without open connections: each is opened when it is first needed.
+    /// Returns a pool without open connections: each is opened when it is first needed.
     pub fn new(database: Database, lock: Option<Arc<File>>, pool: Pool, waits: Waits) -> Self {
         let Pool {
             purpose,
@@ -133,7 +133,7 @@ impl Readers {
             .map_err(Error::unavailable)?
     }
 
-    /// An idle connection that is not lost, or a new one.
+    /// Returns an idle connection that is not lost, or a new one.
     fn connection(&self) -> Result<AnyConnection, Error> {
         loop {
             let newest = self

@@ -1,5 +1,5 @@
-//! Permanent refusals of a database: values, constraints, permissions, statements. By PostgreSQL's SQLSTATE
-//! (<https://www.postgresql.org/docs/current/errcodes-appendix.html>), and by SQLite's messages
+//! Permanent refusals of a database: values, constraints, permissions, statements. They are recognized by PostgreSQL's
+//! SQLSTATE (<https://www.postgresql.org/docs/current/errcodes-appendix.html>), and by SQLite's messages
 //! (<https://sqlite.org/rescode.html>).
 //!
 //! Whether a session can continue after an error is decided with the connection, not here.
@@ -38,7 +38,7 @@ pub enum Refusal {
     Damage,
 }
 
-/// SQLSTATEs by their beginning; the first that fits decides. `None`: it may pass, or ends with the session.
+/// SQLSTATEs by their beginning; the first match decides. `None`: the error may pass, or ends with the session.
 const CODES: [(&str, Option<Refusal>); 17] = [
     ("42501", Some(Refusal::Rights)),
     // A prepared statement of another session, behind a pooler.
@@ -49,7 +49,7 @@ const CODES: [(&str, Option<Refusal>); 17] = [
     ("22", Some(Refusal::Value)),
     // An index entry that is too long.
     ("54", Some(Refusal::Value)),
-    // A race, and a row that does not exist (yet): each is a decision of its own.
+    // A race, and a row that does not exist (yet): each is an error of its own.
     ("23505", None),
     ("23503", None),
     ("23", Some(Refusal::Rule)),
@@ -64,7 +64,7 @@ const CODES: [(&str, Option<Refusal>); 17] = [
     ("XX002", Some(Refusal::Damage)),
 ];
 
-/// SQLite's messages, by a part of each.
+/// Parts of SQLite's messages that identify a refusal.
 const SQLITE: [(&str, Refusal); 13] = [
     ("attempt to write a readonly database", Refusal::Rights),
     ("access permission denied", Refusal::Rights),
@@ -90,8 +90,8 @@ const ALL: [Refusal; 5] = [
 ];
 
 impl Refusal {
-    /// The permanent refusal behind a failed statement; `None` if a retry can help, or another error explains the
-    /// failure.
+    /// Returns the permanent refusal behind a failed statement; `None` if a retry can help, or another error explains
+    /// the failure.
     pub fn of(cause: &Error) -> Option<Self> {
         use DatabaseErrorKind::{
             CheckViolation, ExclusionViolation, NotNullViolation, RestrictViolation, Unknown,
@@ -117,7 +117,7 @@ impl Refusal {
             .map(|(_, refusal)| *refusal)
     }
 
-    /// The refusal that an SQLSTATE means.
+    /// Returns the refusal that an SQLSTATE means.
     pub fn of_code(code: &str) -> Option<Self> {
         CODES
             .iter()
@@ -125,7 +125,7 @@ impl Refusal {
             .and_then(|(_, refusal)| *refusal)
     }
 
-    /// The hint of such an error of PostgreSQL: diesel's errors have no place for its code.
+    /// Returns the hint that marks such an error of PostgreSQL, because diesel's errors have no field for its code.
     pub const fn mark(self) -> &'static str {
         match self {
             Self::Value => "refused: value",

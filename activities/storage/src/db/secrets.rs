@@ -5,8 +5,9 @@
 //! A text that is looked up and must not be readable is stored as a keyed hash: the id of the key, `:`, and an
 //! HMAC-SHA256.
 //!
-//! The newest key encrypts, the others only decrypt; `admin/rekey.rs` turns them. What stands for a name that was
-//! removed (a tombstone) is in too many places to turn: it has a key of its own, which is stored encrypted.
+//! The newest key encrypts, the others only decrypt; `admin/rekey.rs` re-encrypts their values. A tombstone, which
+//! replaces a removed name, is in too many places to be replaced: tombstones have a key of their own, which is stored
+//! encrypted.
 
 use crate::config::Key;
 use crate::connection::AnyConnection;
@@ -25,7 +26,7 @@ const ID_LEN: usize = 4;
 /// Number of bytes of a tombstone.
 const TOMBSTONE_LEN: usize = 20;
 
-/// A row with a secret: what names its table and column, and its id.
+/// The place of a secret: a name of the table and column, and the id of the row.
 pub type SecretPlace<'a> = (&'a str, &'a str);
 
 struct NamedKey {
@@ -49,7 +50,7 @@ impl std::fmt::Debug for Secrets {
 }
 
 impl Secrets {
-    /// Uses this key and those before it.
+    /// Returns secrets with this key and those before it, still without the key of tombstones.
     pub fn new(key: &Key) -> Self {
         let named = |bytes: &[u8; 32]| NamedKey {
             id: key_id(bytes),
@@ -68,22 +69,21 @@ impl Secrets {
         }
     }
 
-    /// The ids of the keys, newest first.
+    /// Returns the ids of the keys, newest first.
     pub fn key_ids(&self) -> Vec<&str> {
         self.keys.iter().map(|key| key.id.as_str()).collect()
     }
 
-    /// The id of the key that encrypts.
+    /// Returns the id of the key that encrypts.
     pub fn newest_id(&self) -> &str {
         self.keys.first().map_or("", |key| key.id.as_str())
     }
 
-    /// Encrypts `secret` for a row in a transaction that stores it; returns the stored form. The first one registers the
-    /// key. No value can be stored under a key that was turned out: the key's row is locked until the end of the
-    /// transaction.
+    /// Encrypts `secret` for a row in a transaction that stores it; returns the stored form. The first secret registers
+    /// the key. No value can be stored under a retired key: the key's row is locked until the end of the transaction.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] when this process encrypts with a key that was turned out.
+    /// [`Error::Corrupt`] when this process encrypts with a retired key.
     pub fn seal(
         &self,
         write: &mut Write<'_>,
@@ -98,7 +98,7 @@ impl Secrets {
     /// Checks that this process has each key that something may be encrypted or hashed with.
     ///
     /// # Errors
-    /// [`Error::MissingKeys`]: another process encrypts with a key that this one lacks.
+    /// [`Error::MissingKeys`] when another process encrypts with a key that this one lacks.
     pub fn check(&self, connection: &mut AnyConnection) -> Result<(), Error> {
         match keys::missing(connection, &self.key_ids())? {
             missing if missing.is_empty() => Ok(()),
@@ -106,7 +106,7 @@ impl Secrets {
         }
     }
 
-    /// Encrypts `secret` for a row, without a look at the database; returns the stored form.
+    /// Encrypts `secret` for a row, without reading the database; returns the stored form.
     pub fn encrypt(
         &self,
         (table, id): SecretPlace<'_>,
@@ -162,8 +162,8 @@ impl Secrets {
             .ok_or_else(unreadable)
     }
 
-    /// The stored forms of a text that is looked up: its hash under each key, newest first. `purpose` keeps hashes of
-    /// different columns apart.
+    /// Returns the stored forms of a text that is looked up: its hash under each key, newest first. `purpose` keeps
+    /// hashes of different columns apart.
     pub fn hashes(&self, purpose: &str, text: &str) -> Vec<String> {
         self.keys
             .iter()
@@ -171,7 +171,7 @@ impl Secrets {
             .collect()
     }
 
-    /// The hash of a text under the newest key.
+    /// Returns the hash of a text under the newest key.
     pub fn newest_hash(&self, purpose: &str, text: &str) -> String {
         self.hashes(purpose, text)
             .into_iter()
@@ -179,21 +179,21 @@ impl Secrets {
             .unwrap_or_default()
     }
 
-    /// Prefixes of all values that the newest key encrypted or hashed, as patterns of `LIKE`.
+    /// Returns two patterns of `LIKE`: for all values that the newest key encrypted, and for all that it hashed.
     pub fn newest_patterns(&self) -> (String, String) {
         let id = self.newest_id();
         (format!("{PREFIX}{id}:%"), format!("{id}:%"))
     }
 
-    /// The hash of a text that may be a phrase, in lower-case hex: the same under every key, and not testable against
-    /// guessed phrases without a key.
+    /// Returns the hash of a text that may be a phrase, in lower-case hex: it is the same under every key, and guessed
+    /// phrases cannot be tested against it without a key.
     pub fn phrase_hash(&self, purpose: &str, text: &str) -> String {
         let key = hmac::Key::new(hmac::HMAC_SHA256, self.names.as_bytes());
         hex(hmac::sign(&key, format!("{purpose}/{text}").as_bytes()).as_ref())
     }
 
-    /// Replacement for a name of a row named by `table` and `id`, in lower-case hex: the same for the same name and
-    /// under every key. The name cannot be derived from it without a key.
+    /// Returns the replacement for a name in the row named by `table` and `id`, in lower-case hex. It is the same for
+    /// the same name, under every key. The name cannot be derived from it without a key.
     pub fn tombstone(&self, table: &str, id: &str, name: &str) -> String {
         let key = hmac::Key::new(hmac::HMAC_SHA256, self.names.as_bytes());
         let tag = hmac::sign(&key, format!("{table}/{id}/{name}").as_bytes());
@@ -202,7 +202,8 @@ impl Secrets {
 }
 
 impl NamedKey {
-    /// The keyed hash of a text. Each purpose has a key of its own, so that no value of another use is ever equal.
+    /// Returns the keyed hash of a text. Each purpose has a key of its own, so that values for different purposes are
+    /// never equal.
     fn sign(&self, purpose: &str, text: &str) -> hmac::Tag {
         let own = derived(&self.bytes, purpose);
         hmac::sign(
@@ -229,13 +230,13 @@ impl NamedKey {
     }
 }
 
-/// A key for one purpose, derived from an installation's key.
+/// Returns a key for one purpose, derived from an installation's key.
 fn derived(key: &[u8; 32], purpose: &str) -> hmac::Tag {
     hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), purpose.as_bytes())
 }
 
-/// The id of a key: eight hex digits, computed from the key, so that a key cannot have a wrong id. The key cannot be
-/// derived from it.
+/// Returns the id of a key: eight hex digits, computed from the key, so that a key cannot have a wrong id. The key
+/// cannot be derived from it.
 pub fn key_id(key: &[u8; 32]) -> String {
     hex(derived(key, "key id")
         .as_ref()
@@ -247,12 +248,12 @@ pub fn random_names() -> Result<SecretString, Error> {
     Ok(SecretString::from(hex(&random_bytes::<32>()?)))
 }
 
-/// The associated data of a secret in a row.
+/// Returns the associated data of a secret in a row.
 fn row(table: &str, id: &str) -> Aad<String> {
     Aad::from(format!("{table}/{id}"))
 }
 
-/// The bytes in lower-case hex.
+/// Returns the bytes in lower-case hex.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -272,7 +273,7 @@ pub fn random_uuid() -> Result<uuid::Uuid, Error> {
     Ok(uuid::Builder::from_random_bytes(random_bytes()?).into_uuid())
 }
 
-/// Bytes of the operating system's generator.
+/// Returns random bytes of the operating system's generator.
 fn random_bytes<const N: usize>() -> Result<[u8; N], Error> {
     let mut bytes = [0; N];
     SystemRandom::new()
@@ -281,7 +282,7 @@ fn random_bytes<const N: usize>() -> Result<[u8; N], Error> {
     Ok(bytes)
 }
 
-/// The SHA-256 of a text, in lower-case hex.
+/// Returns the SHA-256 of a text, in lower-case hex.
 pub fn sha256(text: &str) -> String {
     hex(ring::digest::digest(&ring::digest::SHA256, text.as_bytes()).as_ref())
 }

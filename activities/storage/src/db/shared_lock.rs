@@ -2,10 +2,10 @@
 //! exclusively.
 //!
 //! They are advisory locks, because PostgreSQL grants these in the order of the requests: a change never waits for
-//! transactions that came after it. Shared locks of a row would let them pass. On SQLite a writing transaction excludes
-//! all others, so there is nothing to lock.
+//! transactions that came after it. With shared row locks, these would overtake it. On SQLite a writing transaction
+//! excludes all others, so there is nothing to lock.
 //!
-//! The callers define the order in which a transaction takes several of them.
+//! The callers define the order in which a transaction takes several locks.
 
 use crate::connection::AnyConnection;
 use crate::error::Error;
@@ -16,7 +16,7 @@ use uuid::Uuid;
 const SHARE: Sql =
     statement!("SELECT COUNT(pg_advisory_xact_lock_shared(CAST(? AS BIGINT))) AS value");
 
-/// Shares the lock of what has this id until the end of the transaction, from the next statement on.
+/// Shares the lock with this id, from the next statement until the end of the transaction.
 pub fn share(connection: &mut AnyConnection, id: Uuid) -> Result<(), Error> {
     if connection.is_shared() {
         sql(SHARE).bind(number(id)).later(connection)
@@ -29,7 +29,8 @@ const TRY_SHARE: Sql = statement!(
     "SELECT CAST(CASE WHEN pg_try_advisory_xact_lock_shared(CAST(? AS BIGINT)) THEN 1 ELSE 0 END AS BIGINT) AS value"
 );
 
-/// Like [`share`], without waiting. The result, which is fetched later, is 1 if it is shared; on PostgreSQL only.
+/// Like [`share`], without waiting. The result, which is fetched later, is 1 if the lock is shared, else 0. For
+/// PostgreSQL only.
 pub fn try_share(
     connection: &mut AnyConnection,
     id: Uuid,
@@ -39,8 +40,8 @@ pub fn try_share(
 
 const TAKE: Sql = statement!("SELECT COUNT(pg_advisory_xact_lock(CAST(? AS BIGINT))) AS value");
 
-/// Takes the lock of what has this id alone until the end of the transaction, from the next statement on. A transaction
-/// that shares the lock must not take it alone: another one that shares it could do the same.
+/// Takes the lock with this id exclusively, from the next statement until the end of the transaction. A transaction
+/// that shares the lock must not take it: another one that shares it could do the same, and both would deadlock.
 pub fn take(connection: &mut AnyConnection, id: Uuid) -> Result<(), Error> {
     if connection.is_shared() {
         sql(TAKE).bind(number(id)).later(connection)
@@ -49,7 +50,7 @@ pub fn take(connection: &mut AnyConnection, id: Uuid) -> Result<(), Error> {
     }
 }
 
-/// The number of the lock. Two ids with the same one would wait for each other needlessly.
+/// Returns the number of the lock. Transactions for two ids with the same number would wait for each other needlessly.
 fn number(id: Uuid) -> i64 {
     let (high, low) = id.as_u64_pair();
     (high ^ low).cast_signed()

@@ -16,17 +16,16 @@
 
 use std::borrow::Cow;
 
-/// The text of a statement. Made by [`statement!`] alone.
+/// The text of a statement. Created only by [`statement!`].
 #[derive(Debug, Clone, Copy)]
 pub struct Sql {
     pub place: &'static str,
     pub text: &'static str,
-    /// The index that must serve a hot statement, or several with `or` between them; `None` if the statement is not
-    /// hot.
+    /// The index that must serve a hot statement, or several, separated by `or`; `None` if the statement is not hot.
     pub index: Option<&'static str>,
 }
 
-/// One of the conditions that complete a statement. Made by [`clause!`] alone.
+/// One of the conditions that complete a statement. Created only by [`clause!`].
 #[derive(Debug, Clone, Copy)]
 pub struct Clause {
     pub place: &'static str,
@@ -93,9 +92,9 @@ macro_rules! clause {
     }};
 }
 
-/// A statement that inserts one row, with its values: `insert!(users { id, created_at: now })`. The value of a column is
-/// that of the variable with its name unless another one stands there. What follows the values, such as `ON CONFLICT`,
-/// stands at the end.
+/// A statement that inserts one row, with its values: `insert!(users { id, created_at: now })`. A column without a
+/// value gets that of the variable with its name. The SQL after the values, such as `ON CONFLICT`, is the last
+/// argument.
 #[macro_export]
 macro_rules! insert {
     ($table:ident { $first:ident $(: $first_value:expr)? $(, $column:ident $(: $value:expr)?)* $(,)? } $(, $end:literal)?) => {
@@ -129,12 +128,13 @@ macro_rules! insert {
 pub use {clause, insert, statement};
 
 impl Sql {
-    /// This statement with a clause in place of `{which}`.
+    /// Returns this statement with a clause in place of `{which}`.
     pub fn of(self, which: Clause) -> Cow<'static, str> {
         Cow::Owned(self.text.replace(WHICH, which.text))
     }
 
-    /// This statement with these conditions, joined by `AND`, in place of `{which}`; with `TRUE` if there are none.
+    /// Returns this statement with these conditions, joined by `AND`, in place of `{which}`; with `TRUE` if there are
+    /// none.
     pub fn with(self, conditions: &[&str]) -> Cow<'static, str> {
         let all = if conditions.is_empty() {
             "TRUE".to_owned()
@@ -151,7 +151,7 @@ impl From<Sql> for Cow<'_, str> {
     }
 }
 
-/// A text without the lock at its end.
+/// Returns a text without the lock at its end.
 pub fn without_lock(text: &str) -> &str {
     let text = text.trim_end();
     LOCKS
@@ -165,7 +165,7 @@ inventory::collect!(Sql);
 #[cfg(feature = "fail-points")]
 inventory::collect!(Clause);
 
-/// A statement as it is run.
+/// A statement as it is run, completed by a clause if it has a place for one.
 #[cfg(feature = "fail-points")]
 #[derive(Debug)]
 pub struct Complete {
@@ -176,7 +176,7 @@ pub struct Complete {
     pub index: Option<&'static str>,
 }
 
-/// All statements, each once for each of the clauses that complete it.
+/// Returns all statements, each once for each of the clauses that complete it.
 #[cfg(feature = "fail-points")]
 pub fn all() -> Vec<Complete> {
     let whole = inventory::iter::<Sql>

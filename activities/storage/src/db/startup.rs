@@ -49,12 +49,12 @@ pub struct OpenDatabase {
     pub clock: fn() -> Timestamp,
 }
 
-/// Opens the database and starts the writer. Brings the tables of SQLite up to date, and none of PostgreSQL, which
-/// [`migrate`] does.
+/// Opens the database and starts the writer. Migrates the tables of SQLite; those of PostgreSQL are migrated only by
+/// [`migrate`].
 ///
 /// # Errors
-/// [`Error::Locked`] when another process has this SQLite file; [`Error::Corrupt`] when the tables or the key do not
-/// fit.
+/// [`Error::Locked`] when another process has this SQLite file open; [`Error::Corrupt`] when another build created the
+/// tables or the key is wrong.
 pub async fn open(config: Config) -> Result<OpenDatabase, Error> {
     tokio::task::spawn_blocking(move || opened(&config))
         .await
@@ -101,11 +101,12 @@ fn opened(config: &Config) -> Result<OpenDatabase, Error> {
     })
 }
 
-/// Brings the tables up to date, and calls `report` meanwhile. Of several processes one does so, and the others wait.
+/// Applies the missing migrations, and calls `report` with the progress. Of several processes one migrates, and the
+/// others wait.
 ///
 /// # Errors
-/// As [`open`]; [`Error::Unavailable`] also when other sessions hold locks for too long. What is applied remains
-/// applied, and another call goes on.
+/// As [`open`]; [`Error::Unavailable`] also when other sessions hold locks for too long. Applied migrations remain
+/// applied, and another call continues.
 pub async fn migrate(
     database: Database,
     mut report: impl FnMut(&Progress) + Send + 'static,
@@ -122,7 +123,7 @@ pub async fn migrate(
         .map_err(Error::unavailable)?
 }
 
-/// The steps that [`migrate`] would apply. Changes nothing; an SQLite file must exist, and may be in use.
+/// Returns the steps that [`migrate`] would apply. Changes nothing; an SQLite file must exist, and may be in use.
 ///
 /// # Errors
 /// As [`migrate`].
@@ -142,15 +143,16 @@ pub fn create_tables(database: &Database) -> Result<(), Error> {
     schema::migrate(&mut connect(database)?, &mut |_| {})
 }
 
-/// Connects. An SQLite file that cannot be opened, a URL that no server accepts and a server that settle cannot work with
-/// are [`Error::Corrupt`], which the operator must mend; a server that does not answer is [`Error::Unavailable`].
+/// Connects to the database. An SQLite file that cannot be opened, a URL that no server accepts and a server that
+/// settle cannot work with are [`Error::Corrupt`], which the operator must resolve; a server that does not answer is
+/// [`Error::Unavailable`].
 fn connect(database: &Database) -> Result<AnyConnection, Error> {
     if let Database::Sqlite(path) = database {
         if path.metadata().is_ok_and(|found| !found.is_file()) {
             let what = "is not a regular file: name a file, or one that does not exist yet";
             return Err(Error::corrupt(format!("{} {what}", path.display())));
         }
-        // Its owner alone may read it; SQLite gives the files beside it the permissions that it has. Another reason why
+        // Only its owner may read the file; SQLite gives the files beside it the same permissions. Any other reason why
         // it cannot be opened is reported by the connection.
         let opened = OpenOptions::new()
             .create(true)
@@ -192,7 +194,7 @@ fn lock(database: &Path) -> Result<File, Error> {
         )
     };
     let mut options = OpenOptions::new();
-    // Without waiting for the reader of a pipe.
+    // Opening a pipe must not wait for its reader.
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     options
         .write(true)
@@ -207,8 +209,8 @@ fn lock(database: &Path) -> Result<File, Error> {
         return Err(cannot(std::io::Error::other("it is not a regular file")));
     }
     // SQLite gives its own files to the owner of the database when root runs it; other users may not give files away.
-    // An existing lock file may be left over from a killed command of root; it is not a link of that owner to a file of
-    // root.
+    // An existing lock file may be left over from a killed command of root. The check of its links excludes a link by
+    // that owner to a file of root.
     if let (Ok(owner), Ok(found)) = (database.metadata(), file.metadata())
         && found.is_file()
         && found.nlink() == 1
@@ -224,7 +226,7 @@ fn lock(database: &Path) -> Result<File, Error> {
 
 const READ: Sql = statement!("SELECT org_id, names_key FROM installation WHERE id = 1");
 
-/// The row with the key of tombstones, for the encryption.
+/// The place of the encrypted key of tombstones.
 pub const NAMES_KEY: SecretPlace<'static> = ("installation.names_key", "1");
 
 fn installation(

@@ -27,8 +27,8 @@ pub struct Statement<'a> {
     place: &'static Location<'static>,
 }
 
-/// A statement with a text that is always the same, or one of few. It is prepared once per connection and cached; see
-/// [`Statement::uncached`].
+/// Returns a statement with a text that is always the same, or one of few. It is prepared once per connection and
+/// cached; see [`Statement::uncached`].
 #[track_caller]
 pub fn sql<'a>(text: impl Into<Cow<'a, str>>) -> Statement<'a> {
     Statement {
@@ -39,7 +39,7 @@ pub fn sql<'a>(text: impl Into<Cow<'a, str>>) -> Statement<'a> {
     }
 }
 
-/// What [`Statement::bind`] takes: one value, or a tuple of values.
+/// An argument of [`Statement::bind`]: one value, or a tuple of values.
 pub trait Bind<'a> {
     /// Appends each value.
     fn push_to(self, values: &mut Vec<Value<'a>>);
@@ -110,7 +110,7 @@ impl<'a> Statement<'a> {
         self
     }
 
-    /// Runs it; returns the number of rows that it changed.
+    /// Runs the statement; returns the number of rows that it changed.
     pub fn run(self, connection: &mut AnyConnection) -> Result<usize, Error> {
         let _waits = waits::begin(Step::Statement(self.place));
         self.on(connection)
@@ -118,15 +118,15 @@ impl<'a> Statement<'a> {
             .map_err(Error::of_query)
     }
 
-    /// Runs it in a transaction, on PostgreSQL together with the next statement whose result is needed: it costs no
-    /// round trip. If it fails, that one fails with its error.
+    /// Runs the statement in a transaction. On PostgreSQL it is sent with the next statement whose result is needed, so
+    /// it costs no round trip; if it fails, that statement fails with its error.
     pub fn later(self, connection: &mut AnyConnection) -> Result<(), Error> {
         connection.defer_next();
         self.run(connection).map(drop)
     }
 
-    /// Runs it in a transaction, on PostgreSQL together with the next statement whose result is needed. On SQLite it is
-    /// run when its rows are fetched, so nothing that it reads may be written between.
+    /// Runs the query in a transaction. On PostgreSQL it is sent with the next statement whose result is needed. On
+    /// SQLite it is run when its rows are fetched, so the rows that it reads must not be written before that.
     pub fn ahead<T: QueryableByName<MultiBackend> + 'static>(
         self,
         connection: &mut AnyConnection,
@@ -157,7 +157,7 @@ impl<'a> Statement<'a> {
             .map_err(Error::of_query)
     }
 
-    /// Runs it; returns the first row.
+    /// Runs the statement; returns the first row.
     pub fn first<T: QueryableByName<MultiBackend> + 'static>(
         self,
         connection: &mut AnyConnection,
@@ -165,7 +165,7 @@ impl<'a> Statement<'a> {
         Ok(self.all(connection)?.into_iter().next())
     }
 
-    /// Runs it; returns the column `value` of all rows.
+    /// Runs the statement; returns the column `value` of all rows.
     pub fn values<T: Field + 'static>(
         self,
         connection: &mut AnyConnection,
@@ -174,7 +174,7 @@ impl<'a> Statement<'a> {
         Ok(rows.into_iter().map(|row| row.value).collect())
     }
 
-    /// Runs it; returns the column `value` of the first row.
+    /// Runs the statement; returns the column `value` of the first row.
     pub fn value<T: Field + 'static>(
         self,
         connection: &mut AnyConnection,
@@ -182,7 +182,7 @@ impl<'a> Statement<'a> {
         Ok(self.values(connection)?.into_iter().next())
     }
 
-    /// Runs it; returns the first row.
+    /// Runs the statement; returns the first row.
     ///
     /// # Errors
     /// [`Error::Missing`] with `what` when there is no row.
@@ -194,7 +194,7 @@ impl<'a> Statement<'a> {
         self.first(connection)?.ok_or(Error::Missing { what })
     }
 
-    /// The statement for this database: on SQLite without a lock at its end.
+    /// Returns the statement for this database: on SQLite without a lock at its end.
     fn on(mut self, connection: &AnyConnection) -> Self {
         if !connection.is_shared() {
             self.text = match self.text {
@@ -238,12 +238,12 @@ impl<T: QueryableByName<MultiBackend> + 'static> Ahead<'_, T> {
 }
 
 impl<T: Field + 'static> Ahead<'_, Single<T>> {
-    /// The column `value` of the first row.
+    /// Returns the column `value` of the first row.
     pub fn value(self, connection: &mut AnyConnection) -> Result<Option<T>, Error> {
         Ok(self.first(connection)?.map(|row| row.value))
     }
 
-    /// The column `value` of all rows.
+    /// Returns the column `value` of all rows.
     pub fn values(self, connection: &mut AnyConnection) -> Result<Vec<T>, Error> {
         Ok(self
             .all(connection)?
@@ -265,7 +265,8 @@ impl Query for Statement<'_> {
 impl RunQueryDsl<AnyConnection> for Statement<'_> {}
 
 impl QueryFragment<MultiBackend> for Statement<'_> {
-    /// Fails where a `?` has no value or a value no `?`: SQLite would read NULL for the one, and the other would be lost.
+    /// Fails if a `?` has no value or a value has no `?`: SQLite would read NULL for a missing value, and ignore a
+    /// surplus one.
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, MultiBackend>) -> QueryResult<()> {
         let (places, values) = (self.text.matches('?').count(), self.values.len());
         if places != values {
@@ -315,8 +316,8 @@ pub fn batches<'r, T>(mut rows: &'r [T], sizes: &'static [usize]) -> impl Iterat
     })
 }
 
-/// The values, the last one repeated up to a power of four: a list of any length has one of few texts, so that its
-/// statement is prepared once.
+/// Returns the values, with the last one repeated until their number is a power of four. So lists of any length have
+/// few different texts, and each statement is prepared once.
 pub fn padded<T: Clone>(mut values: Vec<T>) -> Vec<T> {
     let mut length = 1;
     while length < values.len() {

@@ -15,16 +15,16 @@ use std::ptr::null_mut;
 use std::sync::Once;
 use std::time::Duration;
 
-/// How many steps of SQLite's machine pass between two looks at the clock: about a millisecond.
+/// Number of steps of SQLite's virtual machine between two checks of the clock: about a millisecond.
 const STEPS: c_int = 10_000;
 
 thread_local! {
     static LIMIT: Cell<Option<Duration>> = const { Cell::new(None) };
-    /// How often the handler was called since the limit was set.
+    /// Number of calls of the handler since the limit was set.
     static TICKS: Cell<u64> = const { Cell::new(0) };
 }
 
-/// Limits each statement of this thread, until the returned value is dropped. Then an earlier limit holds again.
+/// Limits each statement of this thread, until the returned value is dropped. Then an earlier limit applies again.
 pub fn limit(limit: Duration) -> Limited {
     let before = LIMIT.replace(Some(limit));
     if before.is_none() {
@@ -39,7 +39,7 @@ pub struct Limited {
 }
 
 impl Limited {
-    /// Number of progress calls (10,000 SQLite steps each) since.
+    /// Returns the number of progress calls (10,000 SQLite steps each) since the limit was set.
     #[cfg(feature = "fail-points")]
     pub fn ticks(&self) -> u64 {
         TICKS.get()
@@ -52,7 +52,7 @@ impl Drop for Limited {
     }
 }
 
-/// From now on, every connection to SQLite that this process opens has time limits.
+/// Sets the handler on every connection to SQLite that this process opens from now on.
 pub fn install() {
     static INSTALLED: Once = Once::new();
     INSTALLED.call_once(|| {
@@ -85,7 +85,7 @@ extern "C" fn watch(
     SQLITE_OK
 }
 
-/// Whether the statement that this thread runs takes longer than it may.
+/// Returns 1 if the statement that this thread runs has exceeded its time limit, else 0.
 extern "C" fn is_late(_: *mut c_void) -> c_int {
     TICKS.set(TICKS.get() + 1);
     c_int::from(LIMIT.get().is_some_and(|limit| waits::elapsed() >= limit))
@@ -101,7 +101,7 @@ mod tests {
     use crate::waits::{Step, WaitNote};
     use std::time::Duration;
 
-    /// Takes a second or more where nothing ends it.
+    /// A statement that takes a second or more if nothing ends it.
     const COUNT: &str = "
         WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000000) SELECT COUNT(*) AS value FROM n
     ";

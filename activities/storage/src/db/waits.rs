@@ -1,8 +1,9 @@
-//! The calls of the database that are in flight: since when, what each is for, and what it waits for at the moment.
+//! The calls of the database that are in flight: when each began, its purpose, and what it waits for at the moment.
 //! `watch.rs` logs those that take long.
 //!
-//! A thread that runs calls enters a [`WaitNote`], where each statement and commit notes itself: a short lock that hardly
-//! ever two threads want, and no parameter that all rooms would pass on. A thread without a place notes nothing.
+//! A thread that runs calls enters a [`WaitNote`], in which each statement and commit notes itself. This costs a short
+//! lock, which two threads hardly ever need at once, and saves a parameter that all rooms would have to pass on. A
+//! thread without a [`WaitNote`] notes nothing.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
@@ -15,20 +16,20 @@ use tokio::time::Instant;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Step {
-    /// Nothing of the database: code of this process runs.
+    /// Not the database: code of this process runs.
     Code,
-    /// One of the connections of a pool, or a thread for it.
+    /// A free connection of a pool, or a thread for it.
     Pool,
     Connect,
     Begin,
-    /// A statement, which is called at this place.
+    /// A statement that is called at this place in the source.
     Statement(&'static Location<'static>),
     Commit,
     Rollback,
 }
 
 impl Step {
-    /// Kind of the wait, a label of metrics.
+    /// Returns the kind of the wait, a label of metrics.
     pub const fn kind(self) -> &'static str {
         match self {
             Self::Code => "code",
@@ -43,7 +44,7 @@ impl Step {
 }
 
 impl fmt::Display for Step {
-    /// A statement by its file and line, such as `delivery/finish.rs:84`.
+    /// Writes a statement as its file and line, such as `delivery/finish.rs:84`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self::Statement(place) = self else {
             return f.write_str(self.kind());
@@ -63,9 +64,9 @@ impl fmt::Display for Step {
 pub struct ThreadState {
     pub step: Step,
     pub since: Instant,
-    /// When it took what it works on: what was called later waits in its queue.
+    /// When the thread took its current work: calls that began later wait in its queue.
     pub taken_at: Instant,
-    /// The process id of the PostgreSQL session that it used last.
+    /// The process id of the PostgreSQL session that the thread used last.
     pub backend: Option<i32>,
 }
 
@@ -78,7 +79,7 @@ thread_local! {
 }
 
 impl WaitNote {
-    /// A place of a thread that has nothing to do yet.
+    /// Returns the note of a thread that has no work yet.
     pub fn new(step: Step) -> Arc<Self> {
         let now = Instant::now();
         Arc::new(Self(Mutex::new(ThreadState {
@@ -89,14 +90,14 @@ impl WaitNote {
         })))
     }
 
-    /// Notes what this thread waits for in this place, until the returned value is dropped.
+    /// Makes this thread note here what it waits for, until the returned value is dropped.
     pub fn enter(self: &Arc<Self>) -> Entered {
         ENTERED.set(Some(Arc::clone(self)));
         note(Step::Code, None);
         Entered
     }
 
-    /// The thread takes what waits for it.
+    /// Notes that the thread takes the work that waits for it.
     pub fn take(&self) {
         self.lock().taken_at = Instant::now();
     }
@@ -141,7 +142,7 @@ pub fn note(step: Step, backend: Option<i32>) {
     });
 }
 
-/// How long this thread has been in its current step; zero outside a call.
+/// Returns how long this thread has been in its current step; zero outside a call.
 pub fn elapsed() -> Duration {
     ENTERED.with_borrow(|place| {
         place
@@ -154,7 +155,7 @@ pub fn present() -> Step {
     ENTERED.with_borrow(|place| place.as_ref().map_or(Step::Code, |place| place.lock().step))
 }
 
-/// The calls of a process that are in flight, in the order in which they began. Clones share it.
+/// The calls of a process that are in flight, in the order in which they began. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub struct Waits(Arc<Mutex<Calls>>);
 
@@ -180,7 +181,7 @@ pub struct Call {
     place: Arc<WaitNote>,
 }
 
-/// A call as it was found.
+/// The state of a call when it was found.
 #[derive(Debug, Clone, Copy)]
 pub struct RunningCall {
     pub purpose: &'static str,
@@ -189,7 +190,7 @@ pub struct RunningCall {
 }
 
 impl Waits {
-    /// A call that gets a thread of its own, and first waits for this.
+    /// Adds a call that gets a thread of its own, and first waits for `step`.
     pub fn call(&self, purpose: &'static str, step: Step) -> Call {
         let place = WaitNote::new(step);
         let began = place.lock().since;
@@ -201,7 +202,7 @@ impl Waits {
         })
     }
 
-    /// A call that waits for the thread with this place.
+    /// Adds a call that waits for the thread with this note.
     pub fn queued(&self, purpose: &'static str, place: &Arc<WaitNote>) -> Call {
         self.add(Running {
             purpose,
@@ -225,7 +226,7 @@ impl Waits {
         }
     }
 
-    /// The calls that take at least this long by now and were not found before, oldest first.
+    /// Returns the calls that have taken at least this long by now and were not found before, oldest first.
     pub fn find_long(&self, now: Instant, long: Duration) -> Vec<RunningCall> {
         let mut calls = self.lock();
         let old = calls
@@ -236,7 +237,7 @@ impl Waits {
             .collect()
     }
 
-    /// The calls in flight that have a session of PostgreSQL, by its process id.
+    /// Returns the calls in flight that have a session of PostgreSQL, by its process id.
     pub fn by_backend(&self) -> HashMap<i64, RunningCall> {
         let calls = self.lock();
         let found = calls.running.values().map(Running::found);
@@ -245,12 +246,12 @@ impl Waits {
             .collect()
     }
 
-    /// For the thread that watches it, and ends with it.
+    /// Returns a weak handle, for the watching thread, which ends after the last [`Waits`] is dropped.
     pub fn downgrade(&self) -> Weak<Mutex<Calls>> {
         Arc::downgrade(&self.0)
     }
 
-    /// See [`Self::downgrade`].
+    /// Returns the handle that [`Self::downgrade`] made weak, if it still exists.
     pub fn upgrade(weak: &Weak<Mutex<Calls>>) -> Option<Self> {
         weak.upgrade().map(Self)
     }
@@ -271,7 +272,7 @@ impl Running {
 }
 
 impl RunningCall {
-    /// The reason for waiting, a label of metrics. A call behind others waits for its turn.
+    /// Returns the reason for waiting, a label of metrics. For a call behind others, that is the queue.
     pub fn waits_for(&self) -> &'static str {
         if self.began > self.state.taken_at {
             "queue"
@@ -282,7 +283,7 @@ impl RunningCall {
 }
 
 impl Call {
-    /// The thread that calls this runs it, from now on and until the returned value is dropped.
+    /// Notes that the calling thread runs the call, until the returned value is dropped.
     pub fn enter(&self) -> Entered {
         self.place.take();
         self.place.enter()

@@ -13,13 +13,13 @@ use std::thread::{Builder, sleep};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How often the calls are looked through.
+/// Interval at which the calls are checked.
 const INTERVAL: Duration = Duration::from_millis(500);
 /// A call that takes this long is logged and counted.
 const LONG: Duration = Duration::from_secs(2);
-/// Within this time a second line about the same wait says nothing new: it waits, and then stands for several calls.
+/// Minimum time between two log lines about the same wait. The later line covers all calls since.
 const QUIET: Duration = Duration::from_secs(10);
-/// How long the server may take to accept a connection and to answer.
+/// Maximum time for the server to accept a connection, and to answer.
 const LIMIT: Duration = Duration::from_secs(1);
 
 /// Key by which similar calls are grouped: their purpose, what they wait for and where.
@@ -117,7 +117,7 @@ impl Watcher {
         }
     }
 
-    /// The server's information about the sessions of these calls.
+    /// Returns the server's information about the sessions of these calls.
     fn sessions<'c>(
         &self,
         waits: &Waits,
@@ -153,7 +153,7 @@ impl Watcher {
     }
 }
 
-/// The sessions, and those that each waits for. No text of a query and no value is read.
+/// Selects sessions, and those that each waits for. Reads no text of a query and no value.
 const SESSIONS: Sql = statement! {"
     SELECT CAST(s.pid AS BIGINT) AS pid, CONCAT_WS(' ', s.state, s.wait_event_type, s.wait_event) AS state,
         CAST(blocker AS BIGINT) AS blocker,
@@ -166,7 +166,7 @@ const SESSIONS: Sql = statement! {"
     ORDER BY s.pid, blocker
 "};
 
-/// A session that another one waits for; a call of this process says what it does.
+/// Returns a text about a session that another one waits for, with its call if it is one of this process.
 fn shown(pid: i64, state: &str, own: Option<&RunningCall>) -> String {
     let own = own.map(|call| format!(", of this process: {} at {}", call.purpose, call.state.step));
     format!("{pid} ({state}{})", own.unwrap_or_default())

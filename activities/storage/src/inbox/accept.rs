@@ -1,10 +1,10 @@
 //! The hot path of the inbox: inserts many notifications with few statements.
 //!
-//! Rows are inserted with `ON CONFLICT DO NOTHING`. Only rows that conflict are examined one by one. The same message
-//! again is `Repeated`, and nothing is written; its row is returned if it is open, to be signalled once more. A
-//! duplicate notification (another message with the purchase, store type and store time of an earlier one: the unique
-//! index `notifications_of_key` over `duplicate_key`) is stored with the outcome `duplicate`; it does not restart the
-//! window.
+//! Rows are inserted with `ON CONFLICT DO NOTHING`. Only rows that conflict are examined one by one. For the same
+//! message again the result is `Repeated` and nothing is written; its row is returned if it is open, so that the
+//! purchase is signalled once more. A duplicate notification (another message with the purchase, store type and store
+//! time of an earlier one: the unique index `notifications_of_key` over `duplicate_key`) is stored with the outcome
+//! `duplicate`; it does not restart the window.
 
 use crate::inbox::acceptances;
 use crate::inbox::conceal;
@@ -44,7 +44,7 @@ const INSERT: Sql = statement! {"
 "};
 
 row! {
-    /// What identifies a notification: the same identity again is a repeated message. The store type belongs to it,
+    /// The identity of a notification: a message with the same identity is a repetition. It includes the store type,
     /// because a store's samples may have one message id and one purchase with two types
     /// (<https://developer.amazon.com/docs/in-app-purchasing/rtn-example.html>).
     #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -94,9 +94,9 @@ impl Store {
     }
 }
 
-/// The key that a duplicate notification shares with the first one of its purchase: 64 bits of a hash of store time and
-/// store type, because each row has it twice, in its table and in an index. `None` without a store time: then it is no
-/// duplicate.
+/// Returns the key that a duplicate notification shares with the first one of its purchase: a hash of store time and
+/// store type, with only 64 bits because each row stores it twice, in the table and in an index. `None` without a store
+/// time: such a notification is never a duplicate.
 pub fn duplicate_key(store_type: &str, store_time: Option<Timestamp>) -> Option<i64> {
     let name = format!("{}/{}", store_time?.micros(), clean(store_type));
     let (key, _) = Uuid::new_v5(&Uuid::NAMESPACE_OID, name.as_bytes()).as_u64_pair();
@@ -170,7 +170,7 @@ fn prepare<'n>(
     Ok(incoming)
 }
 
-/// Indexed values must fit into a page of an index (<https://www.postgresql.org/docs/current/btree.html>).
+/// Checks that the indexed values fit into a page of an index (<https://www.postgresql.org/docs/current/btree.html>).
 fn check_lengths(notification: &NewNotification) -> Result<(), Error> {
     let customer = notification.app_user_id.as_deref().unwrap_or_default();
     let texts = [
@@ -231,7 +231,7 @@ impl<'n> Incoming<'n> {
         self.outcome.is_none() && self.topic().is_none()
     }
 
-    /// The topic whose approval it waits for.
+    /// Returns the topic whose approval the notification waits for.
     const fn topic(&self) -> Option<TopicId> {
         match self.notification.handling {
             Handling::WaitTopic(topic) => Some(topic),
@@ -239,7 +239,7 @@ impl<'n> Incoming<'n> {
         }
     }
 
-    /// The body of a duplicate is that of the first one.
+    /// Returns the body to store. That of a duplicate is empty, because it equals the body of the first notification.
     fn body(&self) -> &str {
         let is_duplicate = matches!(self.outcome, Some((Outcome::Duplicate, _)));
         if is_duplicate {
@@ -249,7 +249,8 @@ impl<'n> Incoming<'n> {
         }
     }
 
-    /// A notification that already has its outcome belongs to no settling.
+    /// Returns the trace context to store; `None` for a notification that already has its outcome, because no settling
+    /// follows.
     fn traceparent(&self) -> Option<&str> {
         self.notification
             .traceparent
@@ -298,7 +299,7 @@ const FIND_FIRST: Sql = statement! {hot "notifications_of_key", "
     SELECT message_id AS value FROM notifications WHERE collapse_key = ? AND duplicate_key = ?
 "};
 
-/// The id of the message whose notification has this purchase and duplicate key.
+/// Returns the id of the message whose notification has this purchase and duplicate key.
 pub fn first_message(
     write: &mut Write<'_>,
     key: Option<CollapseKey>,
@@ -310,7 +311,8 @@ pub fn first_message(
         .value(write.connection)
 }
 
-/// The result of a row that conflicted: it is a repeated message, or it is stored as a duplicate of another message.
+/// Returns the result of a row that conflicted: it is a repeated message, or it is stored as a duplicate of another
+/// message.
 fn resolve_conflict(write: &mut Write<'_>, row: &Incoming<'_>) -> Result<Accepted, Error> {
     if let Some(stored) = row.identity.stored(write)? {
         return stored.repeated(write);

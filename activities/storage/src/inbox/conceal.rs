@@ -1,5 +1,6 @@
-//! Notifications about customers who were erased are stored with the tombstone in place of the store's id. A message
-//! that could not be read may name them anywhere: once a customer of the app was erased, its shape alone is stored.
+//! Notifications about erased customers are stored with the tombstone in place of the store's id. A message that could
+//! not be read may name a customer anywhere: once a customer of the app was erased, only the structure of such a
+//! message is stored.
 
 use crate::inbox::notifications::NewNotification;
 use crate::inbox::windows::Window;
@@ -13,7 +14,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use uuid::Uuid;
 
-/// The notifications as they are stored. Where no customer of an app was erased, nothing is read.
+/// Returns the notifications as they are to be stored. Reads nothing if no customer of their apps was erased.
 pub fn conceal<'n>(
     write: &mut Write<'_>,
     secrets: &Secrets,
@@ -41,7 +42,7 @@ pub fn conceal<'n>(
     Ok(stored.collect())
 }
 
-/// Whether the body is the message as the store sent it, and a customer of the app was erased.
+/// Returns whether the body is the message as the store sent it, and a customer of the app was erased.
 fn is_unreadable(windows: &HashMap<PlatformId, Window>, notification: &NewNotification) -> bool {
     let has_erased = windows
         .get(&notification.platform_id)
@@ -49,7 +50,8 @@ fn is_unreadable(windows: &HashMap<PlatformId, Window>, notification: &NewNotifi
     has_erased && notification.collapse_key.is_none()
 }
 
-/// The customer of a notification, with what would stand for them.
+/// Returns the customer of a notification with the tombstone; `None` without a customer, and if no customer of the app
+/// was erased.
 fn name(
     secrets: &Secrets,
     windows: &HashMap<PlatformId, Window>,
@@ -71,14 +73,14 @@ fn name(
     })
 }
 
-/// The notification with the tombstone in place of the store's id.
+/// Returns the notification with the tombstone in place of the store's id.
 fn concealed(notification: &NewNotification, name: ErasedAppUser) -> NewNotification {
     let app_user_id = Some(name.tombstone.clone());
     let names = ErasedNames {
         app_users: vec![name],
         ..ErasedNames::default()
     };
-    // No user is among the names, so the anonymous one replaces nothing.
+    // The names contain no user, so the nil id replaces nothing.
     let body = names.removed_from_text(&notification.body, UserId::new(Uuid::nil()));
     let body = body.unwrap_or_else(|| notification.body.clone());
     NewNotification {

@@ -1,4 +1,4 @@
-//! The values of the inbox: what is accepted, with which result, and the open notifications.
+//! The types of the inbox: notifications to accept, the results of acceptance, and open notifications.
 
 use crate::store::Store;
 use db::error::Error;
@@ -22,23 +22,23 @@ pub struct NewNotification {
     pub collapse_key: Option<CollapseKey>,
     /// The store's own type of the notification.
     pub store_type: String,
-    /// When it happened, by the store's clock.
+    /// Time of the reported fact, by the store's clock.
     pub store_time: Option<Timestamp>,
     /// The store's id of the user.
     pub app_user_id: Option<String>,
     /// JSON of [`domain::Notification`], or the raw message when unreadable.
     pub body: String,
-    /// What happens to it after it is accepted.
+    /// What happens to the notification after its acceptance.
     pub handling: Handling,
     pub traceparent: Option<String>,
 }
 
 impl NewNotification {
-    /// The row of a notification, open until its purchase's window ends.
+    /// Returns the row of a notification, open until its purchase's window ends.
     pub fn of(platform_id: PlatformId, notification: Notification) -> Self {
         Self {
             platform_id,
-            // Its fields are texts, numbers and flags, so that it can always be written.
+            // The fields are texts, numbers and flags, so this never fails.
             body: serde_json::to_string(&notification).unwrap_or_default(),
             message_id: notification.message_id,
             receipt_id: notification.receipt_id,
@@ -70,14 +70,14 @@ pub enum Handling {
 pub enum Accepted {
     /// Stored in a row of its own.
     New { seq: i64 },
-    /// This message again: it is stored already for this purchase, store type and platform. Nothing was written.
+    /// A repetition: this message is stored already for this purchase, store type and platform. Nothing was written.
     Repeated {
         /// The stored row, if it is open: the process that stored it may have stopped before it signalled the purchase.
         open: Option<Open>,
     },
-    /// This message again: its row waits for the decision about a topic, or was left waiting when that was decided.
+    /// A repetition: the stored row waits for the decision about a topic, or still waits although the topic is decided.
     Waiting { topic: TopicId },
-    /// A duplicate notification: another message reported the same before. Its row has the outcome `duplicate`.
+    /// A duplicate notification: another message reported the same earlier. The new row has the outcome `duplicate`.
     Duplicate { seq: i64 },
 }
 
@@ -86,9 +86,9 @@ pub enum Accepted {
 pub struct Open {
     pub seq: i64,
     pub collapse_key: CollapseKey,
-    /// How long until its window ends, unless another notification restarts it.
+    /// Time until its window ends, unless another notification restarts it.
     pub quiet: Duration,
-    /// How long until the platform's `max_wait` ends the window anyway; `None` when the platform has none.
+    /// Time until the platform's `max_wait` ends the window anyway; `None` when the platform has no `max_wait`.
     pub cap: Option<Duration>,
     pub trace: Option<TraceContext>,
 }
@@ -103,11 +103,12 @@ row! {
     }
 }
 
-/// Maximum number of purchases of one id of a store. An id is of one platform, or of a few that have the same one.
+/// Maximum number of purchases that are found by one id of a store. An id belongs to one platform, or to a few that
+/// share it.
 const MAX_NAMED: i64 = 100;
 
-/// A notification is open: it has no outcome, and waits neither for a topic nor for the next wake of its purchase. For
-/// notifications that are found by their purchase.
+/// Whether a notification is open: it has no outcome, and waits neither for a topic nor for the next wake of its
+/// purchase. For statements that find notifications by their purchase.
 pub const IS_OPEN: &str =
     const_format::formatcp!("{OPEN_OF_KEY} AND waiting_topic_id IS NULL AND waits_since IS NULL");
 /// [`IS_OPEN`], of the notification `n`.
@@ -123,8 +124,8 @@ const OPEN_AFTER: Sql = statement! {hot "notifications_open_in_order", "
     LIMIT ?
 "};
 
-/// The newest open notification of each purchase, newest first. Without purchases that are held, and without
-/// notifications that a settling left open: their runs knew of them, and the sweep wakes these purchases.
+/// Selects the newest open notification of each purchase, newest first. Leaves out held purchases, and notifications
+/// that a settling left open: the workflow runs knew of them, and the sweep wakes their purchases.
 const NEWEST_OPEN: Sql = statement! {hot "notifications_open_in_order", "
     SELECT n.seq, n.collapse_key, n.due_at, (
             SELECT MIN(m.cap_at + 0)
@@ -162,8 +163,8 @@ const OF_STORE_ID: Sql = statement! {hot "notifications_open_of_receipt", "
 "};
 
 impl Store {
-    /// Open notifications with a sequence number above `seq`, in that order. Without those that a settling left open:
-    /// these are settled at the purchase's next wake.
+    /// Returns at most `limit` open notifications with a sequence number above `seq`, in that order. Leaves out those
+    /// that a settling left open: they are settled at the purchase's next wake.
     pub async fn open_after(&self, seq: i64, limit: i64) -> Result<Vec<Open>, Error> {
         let clock = self.database.clock;
         self.read(move |connection| {
@@ -174,8 +175,8 @@ impl Store {
         .await
     }
 
-    /// The newest open notification of each purchase, with a sequence number below `seq`, newest first. Without
-    /// purchases that are held, and without notifications that a settling left open.
+    /// Returns the newest open notification of each purchase, with a sequence number below `seq`, newest first. Leaves
+    /// out held purchases, and notifications that a settling left open.
     pub async fn newest_open_before(&self, seq: i64, limit: i64) -> Result<Vec<Open>, Error> {
         let clock = self.database.clock;
         self.read(move |connection| {
@@ -186,7 +187,8 @@ impl Store {
         .await
     }
 
-    /// How long ago the oldest open notification was accepted that no settling left open; `None` when there is none.
+    /// Returns how long ago the oldest open notification was accepted that no settling left open; `None` when there is
+    /// none.
     pub async fn inbox_age(&self) -> Result<Option<Duration>, Error> {
         let clock = self.database.clock;
         self.read(move |connection| {
@@ -197,7 +199,7 @@ impl Store {
         .await
     }
 
-    /// The purchases of the open notifications about a store's id, on any platform.
+    /// Returns the purchases of the open notifications about a store's id, on any platform.
     pub async fn open_of_store_id(&self, receipt_id: &str) -> Result<Vec<CollapseKey>, Error> {
         let receipt_id = clean(receipt_id).into_owned();
         self.read(move |connection| {
@@ -237,8 +239,8 @@ const END_WAIT: Sql = statement! {hot "notifications_open_of_key", "
     WHERE collapse_key = ? AND seq + 0 > ? AND {OPEN_OF_KEY} AND waits_since IS NOT NULL
 "};
 
-/// Notes that these notifications of a purchase wait for its next wake, and that none above a sequence number does any
-/// more. One with a lower number may have become visible since they were loaded: it does not wait.
+/// Notes that these notifications of a purchase wait for its next wake, and that those with a sequence number above
+/// `through` no longer wait. One with a lower number may have become visible since they were loaded: it does not wait.
 pub fn wait(
     write: &mut Write<'_>,
     key: CollapseKey,
@@ -267,7 +269,8 @@ const SWEEP_ANEW: Sql = statement! {hot "notifications_open_of_key", "
     WHERE collapse_key = ? AND {OPEN_OF_KEY} AND sweep_at IS NOT NULL
 "};
 
-/// Lets the sweep find the open notifications of a purchase as if it had not found them before: its hold changed.
+/// Lets the sweep find the open notifications of a purchase as if it had not found them before, because the purchase's
+/// hold changed.
 pub fn sweep_anew(write: &mut Write<'_>, key: CollapseKey) -> Result<(), Error> {
     sql(SWEEP_ANEW).bind(key).run(write.connection).map(drop)
 }

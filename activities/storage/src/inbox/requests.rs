@@ -1,5 +1,5 @@
-//! The requests of topics to send, which wait for an operator's approval. Their number is bounded, because they need no
-//! authentication.
+//! The requests of topics that want to send notifications, which wait for an operator's approval. Their number is
+//! bounded, because they need no authentication.
 
 use crate::inbox::topics::{self, Topic, TopicState};
 use crate::store::Store;
@@ -21,8 +21,8 @@ const MAX_EXPIRED: i64 = 20;
 /// Maximum number of expired topics that one request removes.
 const PAGE: i64 = 100;
 
-/// Chooses the pending topic that gives way to a new request, from the topics of a platform, oldest first. `None` if
-/// none does.
+/// A function that chooses the pending topic that gives way to a new request, from the topics of a platform, oldest
+/// first; `None` if none does.
 pub type GivesWay = Arc<dyn Fn(&[Topic]) -> Option<TopicId> + Send + Sync>;
 
 #[derive(Clone)]
@@ -35,8 +35,8 @@ pub struct TopicRequest {
 }
 
 impl TopicRequest {
-    /// A request of the topic `arn`, which an operator can approve until `expires_at`; `subscribe_url` confirms its
-    /// subscription. No other topic gives way to it.
+    /// Returns a request of the topic `arn`, which an operator can approve until `expires_at`; `subscribe_url` confirms
+    /// its subscription. No other topic gives way to it.
     pub fn new(
         platform_id: PlatformId,
         arn: &str,
@@ -52,7 +52,7 @@ impl TopicRequest {
         }
     }
 
-    /// The request, with the rule which topic gives way to it when five are pending.
+    /// Returns the request, with the rule that chooses the topic that gives way to it when five are pending.
     #[must_use]
     pub fn over(self, gives_way: GivesWay) -> Self {
         Self { gives_way, ..self }
@@ -78,7 +78,7 @@ const GIVE_WAY: Sql = statement! {"
     WHERE id = ? AND state {PENDING_BY_KEY}
 "};
 
-/// Without those for which notifications still wait.
+/// Removes expired topics beyond the newest [`MAX_EXPIRED`], except those for which notifications still wait.
 const REMOVE_EXPIRED: Sql = statement! {"
     DELETE FROM topics
     WHERE id IN (SELECT t.id FROM topics t
@@ -90,9 +90,10 @@ const REMOVE_EXPIRED: Sql = statement! {"
 "};
 
 impl Store {
-    /// Stores a topic's request to send, until an operator decides or it expires. At most five of a platform are pending:
-    /// another one takes the place of the topic that gives way, whose waiting notifications are refused. A decided topic
-    /// stays as it is, unless it expired or was unsubscribed. A pending one that requests again does not wait longer.
+    /// Stores a topic's request to send, until an operator decides or it expires. At most five of a platform are
+    /// pending: another one takes the place of the topic that gives way, whose waiting notifications are refused. A
+    /// decided topic stays as it is, unless it expired or was unsubscribed. A pending topic that requests again does
+    /// not wait longer.
     pub async fn add_pending_topic(&self, request: TopicRequest) -> Result<PendingTopic, Error> {
         let (new_id, secrets) = (TopicId::new(random_uuid()?), self.database.secrets.clone());
         let (pending, displaced) = self
@@ -132,7 +133,8 @@ impl Store {
             })
             .await?;
         if let Some(displaced) = displaced {
-            // The request is stored. What still waits for the other topic ends with the next request or sweep.
+            // The request is stored. Notifications that still wait for the displaced topic end with the next request or
+            // sweep.
             if let Err(error) = self.end_waiting(displaced).await {
                 tracing::warn!(error = %error, "notifications of a displaced topic still wait; the next sweep ends them");
             }
@@ -141,7 +143,7 @@ impl Store {
     }
 }
 
-/// The result of a request of a topic in this state, and the topic that gives way to it.
+/// Returns the result of a request of a topic in this state, and the topic that gives way to it.
 fn place(request: &TopicRequest, topics: &[Topic], state: Option<TopicState>) -> Requested {
     let pending = topics
         .iter()
@@ -159,7 +161,7 @@ fn place(request: &TopicRequest, topics: &[Topic], state: Option<TopicState>) ->
     }
 }
 
-/// Whether a topic in this state cannot request approval: it may send, or an operator rejected it.
+/// Returns whether a topic in this state cannot request approval: it may send, or an operator rejected it.
 const fn is_decided(state: TopicState) -> bool {
     matches!(
         state,
@@ -175,7 +177,7 @@ const LOCK_PLATFORM: Sql = statement!(
     "SELECT created_at AS value FROM platforms WHERE id = ? AND deleted_at IS NULL FOR NO KEY UPDATE"
 );
 
-/// Locks the platform, so that two processes do not store more pending topics together than the maximum.
+/// Locks the platform, so that two processes together do not store more pending topics than the maximum.
 fn lock_platform(write: &mut Write<'_>, platform: PlatformId) -> Result<(), Error> {
     let found: Option<i64> = sql(LOCK_PLATFORM).bind(platform).value(write.connection)?;
     found.map(drop).ok_or(Error::Missing { what: "platform" })

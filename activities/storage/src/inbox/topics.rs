@@ -1,7 +1,8 @@
-//! The topics of a platform, and the decisions whether they may send notifications.
+//! The topics of a platform, and the decisions about whether they may send notifications.
 //!
-//! A decision names the state that it was made for. It fails when the topic is in another state by now: so one of two
-//! concurrent decisions fails. Afterwards `waiting` releases or refuses the notifications that waited for the decision.
+//! A decision names the state in which the topic was seen. It fails when the topic is in another state by now, so one
+//! of two concurrent decisions fails. Afterwards `waiting` releases or refuses the notifications that waited for the
+//! decision.
 
 use crate::store::Store;
 use db::audit_log::AuditEntry;
@@ -67,7 +68,7 @@ const SELECT: &str =
 
 const OF_PLATFORM: Sql = statement!("{SELECT} WHERE platform_id = ? ORDER BY requested_at, id");
 
-/// The topics of a platform, oldest first.
+/// Returns the topics of a platform, oldest first.
 pub fn of_platform(
     connection: &mut AnyConnection,
     platform: PlatformId,
@@ -78,7 +79,7 @@ pub fn of_platform(
 const OF_PLATFORMS: Sql =
     statement!("{SELECT} WHERE platform_id IN (?*) ORDER BY requested_at, id");
 
-/// The topics of several platforms, oldest first.
+/// Returns the topics of several platforms, oldest first.
 pub fn of_platforms(
     connection: &mut AnyConnection,
     platforms: &[PlatformId],
@@ -104,7 +105,7 @@ const UNSUBSCRIBE: Sql = statement! {"
 "};
 
 impl Store {
-    /// The topics of a platform, oldest first.
+    /// Returns the topics of a platform, oldest first.
     pub async fn topics(&self, platform: PlatformId) -> Result<Vec<Topic>, Error> {
         self.read(move |connection| of_platform(connection, platform))
             .await
@@ -129,7 +130,7 @@ impl Store {
         Ok((topic, released))
     }
 
-    /// The URL that confirms the subscription of a pending topic.
+    /// Returns the URL that confirms the subscription of a pending topic.
     pub async fn subscribe_url(&self, id: TopicId) -> Result<Option<SecretString>, Error> {
         let secrets = self.database.secrets.clone();
         self.read(move |connection| {
@@ -214,7 +215,7 @@ impl Store {
     }
 }
 
-/// Lets a topic that the platform's settings name send: its subscription is confirmed when it requests that. A
+/// Lets a topic that the platform's settings name send notifications. Its subscription is confirmed on request. A
 /// confirmed topic stays confirmed.
 ///
 /// # Errors
@@ -258,7 +259,7 @@ const CONFIRM: Sql = statement! {"
     WHERE topics.state <> 'rejected'
 "};
 
-/// Inserts a topic, or changes the state of the stored one if `upsert` allows that; returns the topic as it is then.
+/// Inserts a topic, or changes the state of the stored one if `upsert` allows that; returns the resulting topic.
 fn put(
     write: &mut Write<'_>,
     platform: PlatformId,

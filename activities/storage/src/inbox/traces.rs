@@ -38,7 +38,7 @@ const CONTEXTS: Sql = statement! {hot "notifications_open_of_key", "
 "};
 
 impl Store {
-    /// The traces of the purchase's next settling; `None` when no open notification has a readable context.
+    /// Returns the traces of the purchase's next settling; `None` when no open notification has a readable context.
     pub async fn settling_trace(&self, key: CollapseKey) -> Result<Option<SettlingTrace>, Error> {
         let rows: Vec<ContextRow> = self
             .read(move |connection| sql(CONTEXTS).bind(key).bind(MAX_CONTEXTS).all(connection))

@@ -24,8 +24,8 @@ pub struct WaitingResult {
     pub refused: i64,
 }
 
-/// Maximum number of notifications per transaction: with two statements each under the topic's lock, three other
-/// processes wait less than the lock timeout, even on a database that is many times slower.
+/// Maximum number of notifications per transaction. Each takes two statements under the topic's lock; with this
+/// maximum, three other processes wait less than the lock timeout even on a database that is many times slower.
 const PAGE: usize = 100;
 /// Maximum number of notifications that wait for one topic.
 const MAX_WAITING: i64 = 2000;
@@ -75,7 +75,7 @@ impl Store {
         }
     }
 
-    /// Whether the maximum number of notifications waits for a topic.
+    /// Returns whether the maximum number of notifications waits for a topic.
     pub async fn is_full(&self, id: TopicId) -> Result<bool, Error> {
         self.read_for_ingress(move |connection| {
             let last: Option<i64> = sql(LAST_OF_FULL)
@@ -184,7 +184,8 @@ const WAITING_BATCH: Sql = statement! {"
 const RELEASE: Sql =
     statement!("UPDATE notifications SET waiting_topic_id = NULL, duplicate_key = ? WHERE seq = ?");
 
-/// Opens the notifications that waited for a topic. One that another message reported meanwhile becomes a duplicate.
+/// Opens the notifications that waited for a topic. If another message reported the same meanwhile, the notification
+/// becomes a duplicate.
 fn release(write: &mut Write<'_>, id: TopicId) -> Result<PageResult, Error> {
     let waiting: Vec<WaitingRow> = sql(WAITING_BATCH).bind(id).all(write.connection)?;
     let (rows, mut released, mut links) = (waiting.len(), BTreeMap::new(), Vec::new());

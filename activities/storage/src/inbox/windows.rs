@@ -1,4 +1,5 @@
-//! The windows in which the notifications of a platform wait for more, and what else its acceptance depends on.
+//! The windows in which the notifications of a platform wait for further ones, and the other settings that acceptance
+//! depends on.
 
 use crate::inbox::notifications::NewNotification;
 use crate::settings::tombstones::HAS_ERASED;
@@ -10,7 +11,7 @@ use domain::{AppId, PlatformId};
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
-/// Maximum number of platforms whose statement is cached: each number has a text of its own.
+/// Maximum number of platforms in a cached statement: each number of platforms has a statement of its own.
 const FEW: usize = 8;
 
 row! {
@@ -32,7 +33,7 @@ const WINDOWS: Sql = statement! {"
     WHERE id IN (?*)
 "};
 
-/// The settings of the platforms of these notifications.
+/// Returns the settings of the platforms of these notifications.
 pub fn find(
     write: &mut Write<'_>,
     all: &[&NewNotification],

@@ -1,9 +1,10 @@
-//! Announces the purchases of large transfers, after the transaction that moved them: so no other change waits for
-//! them.
+//! Announces the purchases of large transfers after the transaction that moved them, so that no other change waits for
+//! the announcements.
 //!
-//! The row of such a transfer notes after which purchase the rest is to be announced. The sweep announces it, a batch
-//! in a transaction of its own, with the states of both users at that moment. The transfers of a user are announced in
-//! their order: one from a user whose own is not announced yet waits for it, however small it is.
+//! The row of such a transfer notes the purchase after which the rest is to be announced. The sweep announces the rest,
+//! each batch in a transaction of its own, with the states of both users at that moment. A user's transfers are
+//! announced in their order: a transfer from a user waits until earlier transfers to that user are announced, however
+//! small it is.
 
 use crate::people::movement::Cause;
 use crate::people::moves;
@@ -24,7 +25,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Number of purchases that one transaction announces.
 const BATCH: usize = 100;
-/// Maximum number of transfers of which one round announces a batch.
+/// Maximum number of transfers for which one round announces a batch.
 const MAX_PENDING: i64 = 1000;
 
 row! {
@@ -70,7 +71,7 @@ const FIND: Sql = statement! {"
     WHERE id = ? AND unannounced_after IS NOT NULL
 "};
 
-// A purchase may have moved on since.
+// A purchase may have moved to another user since.
 const OWNERS: Sql = statement! {"
     SELECT collapse_key, user_id
     FROM purchases
@@ -92,7 +93,7 @@ const RENAME_NEW: Sql = statement! {"
     WHERE to_user_id IN (?*) AND unannounced_after IS NOT NULL
 "};
 
-/// Replaces erased users by the anonymous one in unannounced transfers. The users must be locked.
+/// Replaces erased users by the anonymous user in unannounced transfers. The users must be locked.
 pub fn rename(write: &mut Write<'_>, users: &[UserId], anonymous: UserId) -> Result<(), Error> {
     for rename in [RENAME_FORMER, RENAME_NEW] {
         sql(rename)
@@ -114,7 +115,7 @@ pub struct AnnouncedTransfers {
 }
 
 impl Store {
-    /// Announces a batch of each transfer that is not announced yet, and the first one of each user. If a batch fails, the
+    /// Announces a batch of each unannounced transfer that is the first one of both its users. If a batch fails, the
     /// others are still announced.
     pub async fn announce_transfers(&self) -> Result<AnnouncedTransfers, Error> {
         let pending: Vec<PendingRow> = self.read(|connection| sql(PENDING).all(connection)).await?;
@@ -156,7 +157,7 @@ fn announce(
         return Ok(0);
     };
     app_lock::share(write, seen.app_id)?;
-    // One who was merged, and erased since.
+    // A merged user was erased since, so both users are the same one.
     if seen.from_user_id == seen.to_user_id {
         return sql(CONTINUE)
             .bind(None::<String>)
@@ -173,7 +174,7 @@ fn announce(
         .map(|one| one.user_id)
         .chain([seen.from_user_id, seen.to_user_id]);
     let rows = moves::lock_users(write, &users.collect())?;
-    // Another process announced these in the meantime, or a user was erased.
+    // Another process announced this batch meanwhile, or a user was erased.
     if find(write.connection, id)?.as_ref() != Some(&seen) {
         return Ok(0);
     }
@@ -205,7 +206,7 @@ fn announce(
     Ok(keys.len())
 }
 
-/// A locked user, with the revision that the announcement raises.
+/// Raises the revision of a locked user for the announcement, and returns the user with the new revision.
 fn raised(
     write: &mut Write<'_>,
     rows: &BTreeMap<UserId, UserRow>,
@@ -223,7 +224,7 @@ fn find(connection: &mut AnyConnection, id: TransferId) -> Result<Option<Deferre
 }
 
 impl DeferredRow {
-    /// The purchases of the next batch, and whether it is the last one.
+    /// Returns the purchases of the next batch, and whether it is the last one.
     fn next_batch(&self) -> Result<(Vec<CollapseKey>, bool), Error> {
         let moved: MovedRows = serde_json::from_str(&self.moved)
             .map_err(|cause| Error::corrupt_by("a transfer is not readable", cause))?;

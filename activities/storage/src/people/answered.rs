@@ -1,17 +1,18 @@
 //! A settling that has the store's answer verifies the pending claims of its purchase, before owner, price and body are
-//! computed: a purchase that the store notifies and a device reports in one window is announced once, as the customer's.
+//! computed. So a purchase that the store notifies and a device claims in one window is announced once, as the
+//! customer's.
 //!
-//! The claims and the record are one transaction: a process that dies before its commit leaves both undone. What may
-//! happen at the same time:
+//! The claims and the record are one transaction: a process that dies before its commit leaves both undone. Possible
+//! races:
 //!
-//! * A claim that is stored after this transaction read the claims stays pending and due: it is examined, verified as that
-//!   of a known purchase, and settled in a window of its own.
-//! * A claim that is being examined: both lock its users, its device and its row in the same order, and change the row only
-//!   while it waits. Whichever comes second finds it verified.
-//! * Another settling of the purchase, or the same one again: the row of the purchase is locked and its settling compared
-//!   before a claim is verified, so that nothing is verified by a settling that is not recorded here.
-//! * A record that is `Moved` for another reason, such as a join that moved this very purchase: its claims stay verified,
-//!   since the answer holds, and the purchase is rechecked, so that the next settling announces them.
+//! * A claim that is stored after this transaction read the claims stays pending and due: it is examined, verified as
+//!   that of a known purchase, and settled in a window of its own.
+//! * A claim that is being examined: both transactions lock its users, its device and its row in the same order, and
+//!   change the row only while the claim is pending. The second transaction finds it verified.
+//! * Another settling of the purchase, or the same one again: before a claim is verified, the row of the purchase is
+//!   locked and its settling number compared, so that a settling that is not recorded verifies no claim.
+//! * A record that is `Moved` for another reason, such as a join that moved this very purchase: its claims stay
+//!   verified, since the answer holds, and the purchase is rechecked, so that the next settling announces them.
 
 use crate::devices::claims::due::AWAITS_ANSWER;
 use crate::people::device_users::{self, DeviceUser};
@@ -37,7 +38,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Maximum number of claims that one settling verifies, so that its transaction is short. The others become due.
 const MAX_VERIFIED: i64 = 20;
 
-/// Without `verified_at` the index leaves out the claims that were verified before, of which there may be many.
+/// With `verified_at IS NULL` the index skips the claims that were verified before, of which there may be many.
 const HAS_CLAIMS: Sql = statement! {hot "claims_of_key", "
     SELECT c.device_id AS value
     FROM claims c
@@ -98,7 +99,8 @@ impl Store {
     }
 }
 
-/// A pending claim of the purchase, if the store knows it; it is fetched later.
+/// Begins to read a pending claim of the purchase, which is fetched later; `None` if the store's answer does not show
+/// the purchase.
 fn pending_ahead(
     write: &mut Write<'_>,
     record: &Record,
@@ -126,7 +128,7 @@ fn verify(
             row: seen, origin, ..
         },
     ) = (record.collapse_key, known);
-    // The same as in the query of the store.
+    // The same customer as in the query of the store.
     let queried = origin.queried_customer(write.connection, key, seen.as_ref())?;
     let Some(app_user_id) = queried.and_then(|queried| queried.app_user_id) else {
         return Ok(0);
@@ -181,7 +183,7 @@ fn verify(
 }
 
 /// Locks the app, and in order of their ids the users of the customer, of the purchase and of the devices. Creates the
-/// customer's user as a record does. Returns whose the devices are.
+/// customer's user as a record does. Returns the devices' users.
 fn lock_users(
     write: &mut Write<'_>,
     customer: &Customer<'_>,
@@ -204,7 +206,7 @@ fn lock_users(
     Ok(devices)
 }
 
-/// Locks the purchase. Returns whether the record is that of its next settling.
+/// Locks the purchase. Returns whether the purchase is not held and the record is that of its next settling.
 fn lock_purchase(write: &mut Write<'_>, record: &Record) -> Result<bool, Error> {
     let row = purchase::lock(write, record.collapse_key)?;
     let now = write.now()?;

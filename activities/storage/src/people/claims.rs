@@ -1,10 +1,11 @@
-//! One step of the verification of a claim: what is known of its purchase confirms or refuses it, or it waits, or the store
-//! is queried once.
+//! One step in the verification of a claim: the claim is confirmed or refused by what is known of its purchase, or it
+//! waits, or the store is queried once.
 //!
-//! A new verified claim is a notification of its purchase, which restarts the window and is settled with it.
+//! A newly verified claim becomes a notification of its purchase, which restarts the window and is settled in it.
 //!
-//! Locks are taken in the order of all transactions: the users, the device, the claim. A join locks purchases of these users
-//! after them; every other transaction locks their owner before.
+//! Locks are taken in the same order as in all transactions: the users, the device, the claim. A join then locks
+//! purchases of these users; no deadlock follows, because every other transaction locks a purchase's owner before the
+//! purchase.
 
 use crate::inbox::accept;
 use crate::inbox::notifications::{Accepted, NewNotification, Open, OpenRow};
@@ -42,9 +43,9 @@ use std::time::Duration;
 pub enum ClaimStep {
     /// Decided, or examined again later.
     Done(ClaimStatus),
-    /// Verified from known data, and a new notification of its purchase.
+    /// Verified from known data, and stored as a new notification of its purchase.
     Reported(Open),
-    /// Verified from known data, and an earlier notification of its purchase, which is to be settled again.
+    /// Verified from known data. Its purchase has a notification of this claim already and is to be settled again.
     Recheck,
     /// The store is to be queried.
     Query,
@@ -58,20 +59,20 @@ pub enum ClaimAnswer {
         /// The store's id of the customer, if the answer names it.
         customer: Option<String>,
     },
-    /// It is not, for this reason.
+    /// The store does not confirm the claim, for this reason.
     Refused(ClaimReason),
     /// The store did not answer; it may be queried again after this time.
     Unanswered(Duration),
-    /// The store was not queried; it may be after this time.
+    /// The store was not queried; it may be queried after this time.
     Later(Duration),
 }
 
 /// The result of a claim after the store's answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClaimResult {
-    /// Verified, and a new notification of its purchase.
+    /// Verified, and stored as a new notification of its purchase.
     Reported(Open),
-    /// Verified, and an earlier notification of its purchase, which is to be settled again.
+    /// Verified. Its purchase has a notification of this claim already and is to be settled again.
     Verified,
     NotVerified,
 }
@@ -152,7 +153,7 @@ const REFUSED_PURCHASE: Sql = statement! {hot "claims_of_key", "
 "};
 
 row! {
-    /// The store's answer about a purchase and a customer.
+    /// An earlier refusal of a claim by the store.
     struct RefusedRow {
         reason: ClaimReason,
         due_at: Timestamp,
@@ -160,7 +161,7 @@ row! {
 }
 
 impl Store {
-    /// Examines a claim that is due: without a query of the store, if what is known of its purchase decides it.
+    /// Examines a due claim. Decides it without a query of the store if what is known of its purchase suffices.
     pub async fn examine_claim(
         &self,
         place: DevicePlace,
@@ -200,8 +201,8 @@ impl Store {
         .await
     }
 
-    /// Records what the store answered about a claim. A confirmed one becomes a notification of its purchase; then it is
-    /// verified, in one transaction.
+    /// Records the store's answer about a claim. A confirmed claim is verified and becomes a notification of its
+    /// purchase, in one transaction.
     pub async fn finish_claim(
         &self,
         place: DevicePlace,
@@ -233,8 +234,8 @@ impl Store {
         .await
     }
 
-    /// Notes why the database refuses a step of a claim for good, and examines it again later. It is neither given up nor
-    /// counted as unanswered: the store is not at fault.
+    /// Notes why the database permanently refuses a step of a claim, and schedules the next examination. The claim is
+    /// neither given up nor counted as unanswered, because the store is not at fault.
     pub async fn note_claim_failure(
         &self,
         place: DevicePlace,
@@ -264,7 +265,7 @@ impl Store {
 
 /// Current knowledge about the purchase of a claim.
 enum ClaimedPurchase {
-    /// The last answer of the store stands, for this customer.
+    /// The store's last answer is valid, and for this customer.
     Verified(String),
     /// Known, but without a valid answer of the store yet.
     Unsettled,
@@ -299,7 +300,7 @@ struct Pending {
     place: DevicePlace,
     key: CollapseKey,
     row: ClaimRow,
-    /// The store's id of its customer; the tombstone of one who was erased since.
+    /// The store's id of the claim's customer; the tombstone if the customer was erased since.
     app_user_id: String,
 }
 
@@ -328,7 +329,7 @@ impl Pending {
         }))
     }
 
-    /// Whether the claim of a purchase of this customer is proved, as the store's policy says.
+    /// Returns whether the claim is proved, by the store's policy, if the purchase belongs to this customer.
     fn is_proved_for(&self, customer: &str) -> Result<bool, Error> {
         Ok(match self.proof()? {
             Proof::Pair => customer == self.app_user_id,
@@ -342,12 +343,12 @@ impl Pending {
         Ok(policy.proof)
     }
 
-    /// The key of the customer of a purchase whose customer the store did not name.
+    /// Returns the customer's key of a purchase whose customer the store did not name.
     fn unnamed_customer(&self) -> String {
         unnamed(&self.row.receipt_id)
     }
 
-    /// The claim, as one of this customer.
+    /// Returns the claim with this customer.
     fn of(self, app_user_id: String) -> Self {
         Self {
             app_user_id,
@@ -355,7 +356,7 @@ impl Pending {
         }
     }
 
-    /// The claim, assigned to the customer in the store's answer, if the answer identifies the customer.
+    /// Returns the claim, assigned to the customer in the store's answer, if the answer identifies the customer.
     fn named(
         self,
         write: &mut Write<'_>,
@@ -380,8 +381,8 @@ impl Pending {
         Ok(self.of(name))
     }
 
-    /// Verifies the claim by the answer of the store, and makes it a notification of its purchase. What the store shows
-    /// counts as the report of its beginning, unless the purchase became known in the meantime.
+    /// Verifies the claim by the store's answer, and stores it as a notification of its purchase. The notification
+    /// reports the beginning of the purchase as the store shows it, unless the purchase became known meanwhile.
     fn confirm(
         &self,
         write: &mut Write<'_>,
@@ -404,8 +405,8 @@ impl Pending {
             .map_or(ClaimResult::Verified, ClaimResult::Reported))
     }
 
-    /// Verifies the claim of a known purchase, and makes it a notification of it. A settling may have verified it since it
-    /// was read, and announces it then.
+    /// Verifies the claim of a known purchase, and stores it as a notification of that purchase. If a settling has
+    /// verified the claim since it was read, that settling announces it.
     fn verify_known(
         &self,
         write: &mut Write<'_>,
@@ -420,8 +421,8 @@ impl Pending {
         Ok(reported.map_or(ClaimStep::Recheck, ClaimStep::Reported))
     }
 
-    /// Makes the verified claim a notification of its purchase, so that it restarts the window as those of the store do.
-    /// The same device may have claimed the purchase before: then the purchase is rechecked, and `None` is returned.
+    /// Stores the verified claim as a notification of its purchase, so that it restarts the window as a store's
+    /// notification does. If the same device claimed the purchase before, rechecks the purchase and returns `None`.
     fn report(
         &self,
         write: &mut Write<'_>,
@@ -445,7 +446,7 @@ impl Pending {
             is_test: false,
         };
         let notification = NewNotification {
-            // With one, a device's claim would be a duplicate of another's.
+            // With a store time, a device's claim would be a duplicate of another device's.
             store_time: None,
             ..NewNotification::of(self.place.platform, notification)
         };
@@ -465,8 +466,8 @@ impl Pending {
         Ok(row.map(|row| row.open(now)))
     }
 
-    /// Verifies the claim, and joins the device with the customer's user. Returns whether it was still pending once its
-    /// device was locked. What the join announces names the device already.
+    /// Verifies the claim, and joins the device with the customer's user. Returns whether the claim was still pending
+    /// once its device was locked. It is verified before the join, so that the join's events list the device.
     fn verify(&self, write: &mut Write<'_>, installation: Installation) -> Result<bool, Error> {
         let ClaimRow {
             app_id,
@@ -495,7 +496,7 @@ impl Pending {
         Ok(true)
     }
 
-    /// Locks the app, then the user of the customer and that of the device, before the purchase. The join locks them too.
+    /// Locks the app, then the users of the customer and of the device, before the purchase. The join locks them again.
     fn lock_users(&self, write: &mut Write<'_>, customer: &StoreUser) -> Result<(), Error> {
         app_lock::share(write, customer.app_id)?;
         let of_device = device_users::find(write.connection, self.place)?.id(self.place);
@@ -507,7 +508,8 @@ impl Pending {
     }
 
     /// Refuses the claim if the store refused the same purchase on another device, as long as that claim is stored: the
-    /// key is public, and devices cost nothing. Where the store proves pairs, only for the same customer.
+    /// publishable key is public, so anyone can invent devices. If the store proves pairs of purchase and customer, the
+    /// refusal counts only for the same customer. Returns whether it refused the claim.
     fn was_refused(&self, write: &mut Write<'_>) -> Result<bool, Error> {
         let now = write.now()?;
         let claim = match self.proof()? {
@@ -526,7 +528,7 @@ impl Pending {
         self.refuse_until(write, reason, until)
     }
 
-    /// Refuses the claim; it is stored until then.
+    /// Refuses the claim, which stays stored until `until`.
     fn refuse_until(
         &self,
         write: &mut Write<'_>,
@@ -547,8 +549,8 @@ impl Pending {
         Ok(ClaimStatus::Refused)
     }
 
-    /// Examines the claim again later, after `wait` at the earliest; after two days it is given up. The time without a
-    /// secret does not count, nor that in which the database refused the claim.
+    /// Schedules the next examination of the claim, after `wait` at the earliest; gives the claim up after two days.
+    /// Time without a secret does not count, nor time in which the database refused the claim.
     fn postpone(
         &self,
         write: &mut Write<'_>,

@@ -1,5 +1,5 @@
-//! Moves by a device from one named customer to another, as far as the platform's policy allows. Each leaves an audit
-//! entry, and many in a day raise an alarm.
+//! Moves of store customers between two named customers, caused by a device, as far as the platform's policy allows.
+//! Each has an audit entry, and many within a day raise an alarm.
 
 use crate::events::alarms;
 use crate::people::movement::{Cause, Move, MovedDevices};
@@ -29,7 +29,7 @@ const RECENT: Sql = statement! {"
     FROM (SELECT 1 FROM audit_log WHERE app_id = ? AND operation = 'device.move' AND at > ? LIMIT {MANY}) recent
 "};
 
-/// An order to move customers of the store from one user to another.
+/// A request to move store customers from one user to another.
 pub struct Order<'a> {
     pub app: AppId,
     pub from: &'a UserRow,
@@ -39,8 +39,8 @@ pub struct Order<'a> {
     pub announced_before: usize,
 }
 
-/// Moves customers of the store to the customer who is logged in on a device, if the policy allows it. Both users are
-/// named and locked.
+/// Moves store customers to the user who is logged in on a device, if the policy allows it. Both users must have
+/// external ids and be locked.
 pub fn move_customers(
     write: &mut Write<'_>,
     installation: Installation,

@@ -1,5 +1,5 @@
-//! The user of a device. Without a login and without a verified claim it belongs to an anonymous user of its own, who
-//! has no row: the id is computed from the device and the number of its logouts.
+//! The user of a device. Without a login and without a verified claim, a device belongs to an anonymous user of its
+//! own, which has no row: the id is computed from the device and the number of its logouts.
 
 use crate::devices::secret::{self, SecretHash};
 use crate::store::Store;
@@ -42,7 +42,7 @@ pub fn find(connection: &mut AnyConnection, place: DevicePlace) -> Result<Device
 const IS_KNOWN: Sql =
     statement!("SELECT COUNT(*) AS value FROM devices WHERE platform_id = ? AND id = ?");
 
-/// Whether a device reported or logged in.
+/// Returns whether a device has reported or logged in.
 pub fn is_known(connection: &mut AnyConnection, place: DevicePlace) -> Result<bool, Error> {
     let found: Option<i64> = sql(IS_KNOWN)
         .bind(place.platform)
@@ -60,7 +60,7 @@ const HAS_CUSTOMER: Sql = statement! {"
     ))
 "};
 
-/// Whether a device has a signed login or a verified claim. An unsigned login proves nothing.
+/// Returns whether a device has a signed login or a verified claim. An unsigned login proves nothing.
 pub fn has_customer(connection: &mut AnyConnection, place: DevicePlace) -> Result<bool, Error> {
     let found: Option<i64> = sql(HAS_CUSTOMER)
         .bind(place.platform)
@@ -76,7 +76,7 @@ const APP: Sql = statement! {"
     WHERE d.platform_id = ? AND d.id = ?
 "};
 
-/// The app of a device; `None` while that is unknown.
+/// Returns the app of a device; `None` for an unknown device.
 pub fn app(connection: &mut AnyConnection, place: DevicePlace) -> Result<Option<AppId>, Error> {
     sql(APP)
         .bind(place.platform)
@@ -85,8 +85,8 @@ pub fn app(connection: &mut AnyConnection, place: DevicePlace) -> Result<Option<
 }
 
 impl Store {
-    /// Runs `work` in the next transaction for the people of a device's app. `work` may run more than once before it is
-    /// committed.
+    /// Runs `work` in the next transaction for the people of a device's app (`JobKind::People`). `work` may run more
+    /// than once before the commit.
     pub(crate) async fn write_of_device<T, F>(
         &self,
         place: DevicePlace,
@@ -118,7 +118,8 @@ row! {
 }
 
 impl LockedDevice {
-    /// The user of the device, if the device proves itself: another process may have created it in the meantime.
+    /// Returns the user of the device, if it has this secret: another process may have created the device meanwhile,
+    /// with another secret.
     pub fn proved(self, secret: &SecretHash) -> Result<DeviceUser, Error> {
         let Self {
             user_id,
@@ -142,7 +143,7 @@ const LOCK: Sql = statement! {"
     FOR UPDATE
 "};
 
-/// Locks a device until the end of the transaction; users are locked before.
+/// Locks a device until the end of the transaction. Users must be locked before.
 pub fn lock(write: &mut Write<'_>, place: DevicePlace) -> Result<DeviceUser, Error> {
     sql(LOCK)
         .bind(place.platform)
@@ -150,14 +151,14 @@ pub fn lock(write: &mut Write<'_>, place: DevicePlace) -> Result<DeviceUser, Err
         .one(write.connection, "device")
 }
 
-/// How a device describes itself, as it is stored.
+/// Returns the stored form of a device's description of itself.
 pub fn description(device: &Device) -> Result<String, Error> {
     serde_json::to_string(device)
         .map_err(|cause| Error::corrupt_by("a device cannot be written as JSON", cause))
 }
 
-/// Locks a device that proves itself until the end of the transaction, and stores how it describes itself now; users are
-/// locked before. Creates it with this secret if it is unknown.
+/// Stores a device's current description of itself, and locks the device until the end of the transaction. Creates an
+/// unknown device with this secret; fails if a known one has another secret. Users must be locked before.
 pub fn store(
     write: &mut Write<'_>,
     place: DevicePlace,
@@ -170,7 +171,7 @@ pub fn store(
         .proved(secret)
 }
 
-/// Like [`store`]; the device is fetched later, and proves itself then.
+/// Like [`store`], but the device is fetched later and its secret is compared then.
 pub fn store_ahead(
     write: &mut Write<'_>,
     place: DevicePlace,
@@ -197,7 +198,7 @@ pub fn store_ahead(
 
 const SEEN: Sql = statement!("UPDATE devices SET seen_at = ? WHERE platform_id = ? AND id = ?");
 
-/// Stores that a device which proved itself was seen, at the end of the transaction.
+/// Stores, at the end of the transaction, that a device was seen whose secret was proved.
 pub fn note_seen(write: &mut Write<'_>, place: DevicePlace) {
     let seen = sql(SEEN).bind((write.now_value(), place.platform, place.device));
     write.run_last(format!("devices {} {}", place.platform, place.device), seen);
@@ -209,7 +210,7 @@ const SET: Sql = statement! {"
     WHERE platform_id = ? AND id = ?
 "};
 
-/// Sets whose a device is. The device is locked.
+/// Sets the user of a locked device.
 pub fn set(write: &mut Write<'_>, place: DevicePlace, user: &DeviceUser) -> Result<(), Error> {
     sql(SET)
         .bind((
@@ -236,9 +237,9 @@ const REPRESENT: Sql = statement! {"
     WHERE id = ? AND analytics_device_id IS NULL AND revision = 0
 "};
 
-/// Gives a user the id that a device has in analytics: the app's own one, else that of the device. A user who has one
-/// retains it, and so does one who was announced: otherwise, what the analytics counted under another id without a name
-/// would belong to another person. The user is locked.
+/// Sets a user's device id for analytics: the app's own id of the device, or else the device's id. A user keeps an id
+/// that is set, and gets none after being announced: otherwise the events that analytics counted under another id,
+/// without a name, would belong to another person. The user must be locked.
 pub fn represent(write: &mut Write<'_>, place: DevicePlace, user: UserId) -> Result<(), Error> {
     let find = sql(DESCRIBED).bind(place.platform).bind(place.device);
     let Described { device } = find.one(write.connection, "device")?;
@@ -266,7 +267,7 @@ const MOVE: Sql = statement! {hot "devices_user", "
     RETURNING platform_id, id
 "};
 
-/// Moves the devices of a user who becomes another one, and returns them.
+/// Moves the devices of a user who is merged into another one, and returns them.
 pub fn move_all(
     write: &mut Write<'_>,
     from: UserId,
@@ -292,8 +293,8 @@ const MOVE_BACK: Sql = statement! {"
     RETURNING platform_id, id
 "};
 
-/// Moves devices back that a merge moved, and returns those that it did. One on which the customer's own server signed a
-/// login since stays, and so does one that is another user's by now.
+/// Moves back the devices that a merge moved, and returns those that it moved back. A device stays if the customer's
+/// own server has signed a login on it since, or if it belongs to another user by now.
 pub fn move_back(
     write: &mut Write<'_>,
     devices: &BTreeSet<DevicePlace>,
@@ -313,7 +314,7 @@ pub fn move_back(
 }
 
 impl DeviceUser {
-    /// The anonymous user of the device after a logout.
+    /// Returns the anonymous user of the device after a logout.
     pub fn logged_out(&self) -> Self {
         Self {
             user_id: None,

@@ -1,8 +1,8 @@
-//! The alarm that one customer gathers many customers of stores in a short time: customers whose app sends the same id
-//! for all of them share their purchases, and nothing fails. There is one such alarm of a customer. It closes itself
-//! when the customers were separated.
+//! The alarm that many store customers become one customer in a short time: if an app sends the same id for all its
+//! customers, they share their purchases, and nothing fails. Each customer has one such alarm. It closes when the store
+//! customers are separated.
 //!
-//! Moves by a person do not count.
+//! Moves that a person makes do not count.
 
 use crate::events::alarms;
 use crate::events::deliveries::MAX_COUNTED;
@@ -15,14 +15,14 @@ use domain::time::DAY;
 use domain::{AppId, PlatformId, Timestamp, UserId};
 
 const KIND: &str = "customer_gathers";
-/// Number of customers of stores that a customer may get within a day.
+/// Number of store customers that a customer may gain within a day without an alarm.
 const MANY: i64 = 10;
-/// How the detail of the alarm begins; the customer's id follows.
+/// Beginning of the alarm's detail, before the customer's id.
 const BEGINNING: &str = "the user ";
 const CLOSED: &str = "the customers of stores were parted";
 
-/// The detail of the alarm. It has no number, so that there is one such alarm of a customer. Frozen: open alarms are
-/// found by their whole text.
+/// Returns the detail of the alarm. It contains no number of store customers, so that each customer has one such alarm.
+/// Do not change the text: open alarms are found by it.
 fn detail(user: UserId) -> String {
     format!(
         "{BEGINNING}{user} got more than 10 store customers within a day, and can use what each of them bought. Probably \
@@ -31,7 +31,7 @@ fn detail(user: UserId) -> String {
     )
 }
 
-/// The customer that an alarm is about; `None` for one of another kind.
+/// Returns the customer that an alarm is about; `None` for an alarm of another kind.
 pub fn user(kind: &str, text: &str) -> Option<UserId> {
     let id = text.strip_prefix(BEGINNING)?.split(' ').next()?;
     id.parse()
@@ -53,18 +53,19 @@ pub struct Parties {
     pub app: AppId,
     pub from: UserId,
     pub to: UserId,
-    /// Whether a login or a name is the cause, and no person.
+    /// Whether the cause is a login or a name, not a person.
     pub is_automatic: bool,
 }
 
-/// How many customers of stores both users have after a move, counted up to [`TOO_MANY`]. They are fetched later.
+/// The numbers of store customers that both users have after a move, each counted up to [`TOO_MANY`]; they are fetched
+/// later.
 pub struct Held {
     from: Ahead<'static, Single<i64>>,
     to: Ahead<'static, Single<i64>>,
 }
 
 impl Held {
-    /// Counts them after the rows have moved.
+    /// Begins to count the store customers. The rows must have moved already.
     pub fn count(write: &mut Write<'_>, parties: Parties) -> Result<Self, Error> {
         let mut count = |user: UserId| sql(HELD).bind(user).value_ahead(write.connection);
         Ok(Self {
@@ -73,8 +74,9 @@ impl Held {
         })
     }
 
-    /// Raises the alarm about the new owner, or closes that about the former one. The transfer is stored; `moved` is the
-    /// number of its customers. `gathered` reads how many customers of stores moved to the new owner since a time.
+    /// Raises the alarm about the new owner, or closes that about the former one, if the numbers require it. The
+    /// transfer must be stored already; `moved` is the number of its store customers. `gathered` reads how many store
+    /// customers moved to the new owner since a time.
     pub fn judge(
         self,
         write: &mut Write<'_>,
@@ -110,7 +112,8 @@ const PLATFORM: Sql = statement! {"
     LIMIT 1
 "};
 
-/// A customer is of an app, and an alarm about a platform: it is about the app's first one.
+/// Raises the alarm about a customer. A customer belongs to an app, but an alarm to a platform: this one is raised
+/// about the app's first platform.
 fn raise(write: &mut Write<'_>, app: AppId, user: UserId) -> Result<(), Error> {
     let platform: Option<PlatformId> = sql(PLATFORM).bind(app).value(write.connection)?;
     alarms::raise(write, platform.into(), KIND, &detail(user))
@@ -121,7 +124,7 @@ const CUSTOMERS: Sql = statement! {"
     FROM (SELECT 1 FROM store_users WHERE user_id = ? LIMIT {MAX_COUNTED}) held
 "};
 
-/// Number of customers of stores that a customer has, counted up to 10,000.
+/// Returns the number of store customers that a customer has, counted up to 10,000.
 pub fn customers(connection: &mut AnyConnection, user: UserId) -> Result<i64, Error> {
     Ok(sql(CUSTOMERS).bind(user).value(connection)?.unwrap_or(0))
 }

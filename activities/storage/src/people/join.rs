@@ -1,4 +1,4 @@
-//! A verified claim shows that a device and a customer of the store are one person.
+//! Joins devices with store customers: a verified claim shows that both are one person.
 
 use crate::devices::claims::present;
 use crate::devices::secret;
@@ -15,12 +15,12 @@ use db::writer::Write;
 use domain::{DevicePlace, UserId};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Joins a device with the owner of what it claimed. The user gets the device's id in analytics, unless they have one
-/// or were announced before. The events of the device and those of the purchases then belong to one person in
-/// analytics, even without a login.
+/// Joins a device with the user of the store customer whose purchase it claimed. The user gets the device's id in
+/// analytics, unless the user has one or was announced before. The events of the device and those of the purchases then
+/// belong to one person in analytics, even without a login.
 ///
-/// A device without a secret reports, and owns nothing: it remains with its own anonymous user, since its reports can
-/// be forged. And it is not joined with a customer who is absent by its newest list.
+/// A device without a secret can report but owns nothing: it stays with its own anonymous user, since its reports can
+/// be forged. A device is not joined either with a customer who is absent from its newest list.
 ///
 /// Locks the app, the users and the device, so call it before the transaction locks a device or a claim.
 pub fn join(
@@ -44,11 +44,13 @@ pub fn join(
         .map_or(Ok(()), |owner| device_users::represent(write, place, owner))
 }
 
-/// Makes the device and the owner of what it claimed one user, whichever came first:
+/// Makes the device's user and the owner of the claimed purchase one user, whichever came first:
 ///
-/// * An anonymous device becomes the owner's. If both have purchases, the user with the lower id stays.
-/// * On a device with a login the customer's purchases move to the customer who logged in, where they may.
-/// * A device after a logout is not made another customer's again by the purchases that are still on it.
+/// * A device without a user is assigned to the owner. Two anonymous users are merged, and the one with the lower id
+///   stays; an anonymous user is merged into one with an external id.
+/// * If both users have external ids, the owner's purchases move to the customer who logged in on the device, if the
+///   policy allows it.
+/// * After a logout, the purchases that are still on the device do not assign it to an owner with an external id again.
 fn unite(
     write: &mut Write<'_>,
     installation: Installation,
@@ -109,7 +111,7 @@ fn unite(
     moves::merge(write, installation, merge).map(drop)
 }
 
-/// Gives a device without a user to the owner of what it claimed.
+/// Assigns a device without a user to the owner of the claimed purchase.
 fn adopt(
     write: &mut Write<'_>,
     place: DevicePlace,

@@ -1,11 +1,11 @@
-//! What a login on a device moves, and what a logout leaves.
+//! Logins and logouts on a device, and the purchases that they move.
 //!
-//! A login assigns the device to its customer, and with it the store's customers whose purchases the device has by
-//! verified claims, unless its newest list leaves them out: their purchases move to the customer who logged in. A
-//! former owner without an external id was an anonymous user, who becomes the customer. From a customer with another
-//! external id the purchases are transferred, if `reviews::may_move` allows it: the platform's `TransferPolicy` and a
-//! person's answer. Both are announced, the former if a state of the anonymous user ever was. A claim that the store
-//! has not confirmed moves nothing, so the public key and another customer's purchase are not enough.
+//! A login assigns the device to the customer who logs in, and with it the store customers in the device's verified
+//! claims, unless its newest list leaves them out: their purchases move to the customer. A former owner without an
+//! external id is an anonymous user and is merged into the customer. From a former owner with another external id, the
+//! purchases are transferred if `reviews::may_move` allows it, by the platform's `TransferPolicy` and a person's
+//! answer. A transfer is announced; a merge is announced only if a state of the anonymous user was. A claim that the
+//! store has not confirmed moves nothing, so the public key and the id of another customer's purchase are not enough.
 
 use crate::devices::secret::{self, SecretHash};
 use crate::people::device_moves::{self, Order};
@@ -30,15 +30,15 @@ use std::collections::BTreeMap;
 pub struct LoggedIn {
     /// The user of the device from now on.
     pub user_id: UserId,
-    /// The device's own user, by its logouts: it says nothing of others.
+    /// The device's own anonymous user, computed from its logouts. It reveals nothing about other users.
     pub device_user_id: UserId,
     /// The transfers from other users that were announced.
     pub transfers: Vec<Moved>,
 }
 
 impl Store {
-    /// Logs a customer in on a device. A repetition changes nothing: it stores that the device was seen. A device with
-    /// another secret, or without one, is refused with [`Error::Unproved`].
+    /// Logs a customer in on a device. A repeated login stores only that the device was seen. A device with another
+    /// secret, or without one, is refused with [`Error::Unproved`].
     pub async fn login(&self, login: Login) -> Result<LoggedIn, Error> {
         let installation = self.database.installation;
         let (found, login) = self
@@ -77,8 +77,8 @@ impl Store {
             .await
     }
 
-    /// Logs out on a device: it gets a new anonymous user, and what it claimed stays with the customer. Returns that
-    /// user; without a login, the device keeps its current user.
+    /// Logs a customer out on a device: the device gets a new anonymous user, and the purchases that it claimed stay
+    /// with the customer. Returns the new user; without a login, the device keeps its current user.
     pub async fn logout(
         &self,
         place: DevicePlace,
@@ -110,7 +110,7 @@ impl Store {
     }
 }
 
-/// `logouts` is the number of the device's logouts, as far as it was known before.
+/// Logs a customer in, in the writer's transaction. `logouts` is the number of the device's logouts as read before.
 fn log_in(
     write: &mut Write<'_>,
     installation: Installation,
@@ -152,11 +152,12 @@ fn log_in(
         .cloned()
         .ok_or(Error::Missing { what: "user" })?;
     to.external_id = Some(login.external_id.clone());
-    // The events of a transfer show the device as its customer's.
+    // Before the transfers, whose events show the device as the customer's.
     device_users::set(write, place, &user)?;
-    // Apps log in at each start. What a person took back, or another device's login moved since, stays where it is.
+    // Apps log in at each start. Purchases that a person took back, or that another device's login moved since, stay
+    // where they are.
     if seen.is_repeated() {
-        // A review for which there was no room, or no policy, is stored now.
+        // Stores a review now for which there was no room before, or no policy.
         for owner in rows
             .values()
             .filter(|row| row.id != target && row.external_id.is_some())
@@ -192,18 +193,18 @@ fn log_in(
     })
 }
 
-/// The parties of what a login moves. All users are locked, and the device is its customer's.
+/// The parties of the moves by a login. All users are locked, and the device belongs to the customer already.
 struct Taking<'a> {
     app: AppId,
     place: DevicePlace,
     seen: &'a LoginContext,
-    /// The users whose purchases the device has, and its own before.
+    /// The users whose purchases the device has, and the device's user before the login.
     from: &'a [&'a UserRow],
     /// Row of the customer who logged in.
     to: UserRow,
 }
 
-/// Moves the purchases of all of them; returns the transfers that are announced.
+/// Moves the purchases of all former owners; returns the transfers that are announced.
 fn take_over(
     write: &mut Write<'_>,
     installation: Installation,

@@ -1,4 +1,4 @@
-//! What a login depends on, read before and after its locks are taken.
+//! The data that a login depends on, read before and after its locks are taken.
 
 use crate::devices::secret::{self, SecretHash};
 use crate::people::device_users::{self, DeviceUser};
@@ -21,7 +21,7 @@ pub struct Login {
     pub device: Device,
     pub secret: SecretHash,
     pub external_id: String,
-    /// Whether the customer's own server signed it.
+    /// Whether the customer's own server signed the login.
     pub is_signed: bool,
 }
 
@@ -29,11 +29,11 @@ pub struct Login {
 #[derive(PartialEq, Eq)]
 pub struct LoginContext {
     pub device: DeviceUser,
-    /// Whether that user has an external id, and which.
+    /// The external id of the device's user, if there is one.
     name: Option<String>,
     /// The user with the external id of the login.
     pub named: Option<UserId>,
-    /// The owners of what the device claimed.
+    /// The owners of the store customers whose purchases the device claimed.
     pub owners: BTreeMap<StoreCustomer, UserId>,
 }
 
@@ -41,7 +41,7 @@ pub struct LoginContext {
 pub struct Found {
     pub app: AppId,
     pub context: LoginContext,
-    /// How the device described itself last; `None` while it is unknown.
+    /// The device's last description of itself; `None` for an unknown device.
     described: Option<String>,
 }
 
@@ -68,7 +68,7 @@ row! {
 pub const APP: Sql =
     statement!("SELECT app_id AS value FROM platforms WHERE id = ? AND deleted_at IS NULL");
 
-/// The user of a device without one has an id that is computed, by the number of its logouts.
+/// For a device without a user, binds the id of its anonymous user, which is computed from the number of its logouts.
 const DEVICE: Sql = statement! {"
     SELECT d.user_id, d.logouts, d.is_signed, d.secret_hash, d.device, u.external_id
     FROM devices d
@@ -83,8 +83,8 @@ const NAMED: Sql = statement! {"
     WHERE f.id = ?
 "};
 
-/// The owners of the customers of the store whose purchases the device has: those of its verified claims, without those
-/// who are absent by its newest list.
+/// Selects the owners of the store customers in the device's verified claims, except customers who are absent from its
+/// newest list.
 const OWNERS: Sql = statement! {"
     SELECT DISTINCT s.store, s.app_user_id, s.user_id
     FROM claims c
@@ -93,7 +93,7 @@ const OWNERS: Sql = statement! {"
     WHERE c.platform_id = ? AND c.device_id = ? AND c.status = 'verified' AND c.absent_since IS NULL
 "};
 
-/// The statements of a login context, on their way to the database.
+/// The statements that read a login context, whose results are fetched later.
 pub struct LoginContextAhead {
     /// The number of logouts that the device is expected to have.
     logouts: i64,
@@ -104,7 +104,7 @@ pub struct LoginContextAhead {
 }
 
 impl LoginContextAhead {
-    /// Reads in a transaction, with the next statement whose result is needed.
+    /// Begins to read in a transaction; the statements are sent with the next one whose result is needed.
     pub fn begin(
         connection: &mut AnyConnection,
         login: &Login,
@@ -130,7 +130,7 @@ impl LoginContextAhead {
     }
 
     /// # Errors
-    /// The platform is unknown, or the device has another secret.
+    /// [`Error::Missing`] when the platform is unknown; [`Error::Unproved`] when the device has another secret.
     pub fn fetch(self, connection: &mut AnyConnection, login: &Login) -> Result<Found, Error> {
         let app = self
             .app
@@ -197,8 +197,8 @@ impl LoginContextAhead {
 }
 
 impl Found {
-    /// Whether a login is stored, so that it changes nothing but the time: this customer is logged in on the device,
-    /// which describes itself as before, and owns everything that it claimed.
+    /// Returns whether a login is stored already, so that it changes only the time: this customer is logged in on the
+    /// device, whose description is the same as before, and owns all purchases that the device claimed.
     pub fn is_stored(&self, login: &Login) -> Result<bool, Error> {
         let LoginContext {
             device,
@@ -213,8 +213,8 @@ impl Found {
 }
 
 impl LoginContext {
-    /// Whose the device is after the login. The first one by this external id gives it to the device's anonymous user;
-    /// on a device of another customer, to the anonymous user after a logout.
+    /// Returns the user of the device after the login. The first login with an external id assigns that id to the
+    /// device's anonymous user; on another customer's device, to the anonymous user after a logout.
     pub fn target(&self, login: &Login) -> DeviceUser {
         let is_other = self
             .name
@@ -233,7 +233,7 @@ impl LoginContext {
         }
     }
 
-    /// The users that the login concerns, in the order in which it locks them.
+    /// Returns the users that the login concerns, in the order in which it locks them.
     pub fn involved(&self, login: &Login) -> BTreeSet<UserId> {
         let users = [
             self.device.id(login.place),
@@ -242,7 +242,7 @@ impl LoginContext {
         self.owners.values().copied().chain(users).collect()
     }
 
-    /// Whether this customer is logged in on the device already.
+    /// Returns whether this customer is logged in on the device already.
     pub fn is_repeated(&self) -> bool {
         self.named.is_some() && self.device.user_id == self.named
     }

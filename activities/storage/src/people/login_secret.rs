@@ -27,7 +27,7 @@ const SET: Sql = statement! {"
     WHERE id = ? AND deleted_at IS NULL
 "};
 
-/// Purpose of the encryption, besides the platform.
+/// Encryption purpose of the secret; the encryption is also bound to the platform's id.
 pub const PURPOSE: &str = "platforms.login_secret";
 
 const NOTE_UNSIGNED: Sql = statement! {"
@@ -37,7 +37,7 @@ const NOTE_UNSIGNED: Sql = statement! {"
 "};
 
 impl Store {
-    /// Notes that a login without a token was stored on a platform of an app; the first one's time stays.
+    /// Notes that a login without a token was stored on a platform of an app. Only the time of the first one is stored.
     pub async fn note_unsigned_login(&self, app: AppId, id: PlatformId) -> Result<(), Error> {
         let note = move |write: &mut Write<'_>| {
             sql(NOTE_UNSIGNED)
@@ -52,7 +52,7 @@ impl Store {
             .await
     }
 
-    /// The login secret of a platform; `None` where logins need no token.
+    /// Returns the login secret of a platform; `None` if logins need no token.
     pub async fn login_secret(&self, id: PlatformId) -> Result<Option<SecretString>, Error> {
         let secrets = self.database.secrets.clone();
         self.read_for_devices(move |connection| {
@@ -74,7 +74,7 @@ impl Store {
         self.change("platform.login-secret", move |write| {
             let app: Option<AppId> = sql(APP).bind(id).value(write.connection)?;
             let app = app.ok_or(Error::Missing { what: "platform" })?;
-            // A login may read at this moment what it moves.
+            // A login may be reading at this moment what it will move.
             app_lock::take(write, app)?;
             let place = id.to_string();
             let seal = |secret| secrets.seal(write, (PURPOSE, &place), secret);

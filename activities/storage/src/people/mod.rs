@@ -1,8 +1,9 @@
 //! The users of devices and of the store's customers. Logins, logouts, verified claims and admins change them.
 //!
 //! A store's customer belongs to one user, with all purchases: a settling finds the owner of a purchase by the
-//! customer, so a purchase never moves alone. A device belongs to one user. Transactions here share the lock of the
-//! app, then lock the users in order of their ids, then purchases in order of their keys, then devices.
+//! customer, so a purchase never moves without the customer's other ones. A device belongs to one user. Transactions
+//! here share the lock of the app, then lock the users in order of their ids, then purchases in order of their keys,
+//! then devices.
 
 pub mod announcing;
 pub mod answered;

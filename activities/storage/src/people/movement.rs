@@ -1,4 +1,4 @@
-//! A move of customers that is to be carried out: its two users, its reason and its author.
+//! A move of store customers that is to be carried out: its two users, its reason and its author.
 
 use crate::purchases::cause::CauseKind;
 use crate::purchases::users::{StoreCustomer, UserRow};
@@ -26,7 +26,7 @@ stored! {
 }
 
 impl Cause {
-    /// The cause of the revisions that announce the move.
+    /// Returns the cause of the revisions that announce the move.
     pub const fn kind(self) -> CauseKind {
         match self {
             Self::Login => CauseKind::Login,
@@ -37,27 +37,27 @@ impl Cause {
     }
 }
 
-/// Author of a change, and reason.
+/// The author of a change, and the reason for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Author {
     pub by: String,
-    /// `None` where none was entered: the server of an app that names its customers enters none.
+    /// `None` if none was entered: an app's server that names its customers enters none.
     pub reason: Option<String>,
 }
 
-/// A move of customers between two users, whose rows are locked.
+/// A move of store customers between two users, whose rows are locked.
 pub struct Move<'a> {
     pub app: AppId,
     pub from: &'a UserRow,
     pub to: &'a UserRow,
-    /// The customers; all of the former owner where it is `None`.
+    /// The store customers that move; `None` for all of the former owner's.
     pub customers: Option<BTreeSet<StoreCustomer>>,
     pub cause: Cause,
     pub author: Option<Author>,
-    /// The transfer that it takes back.
+    /// The transfer that this move undoes.
     pub undoes: Option<TransferId>,
-    /// Whether each purchase that gives access is announced by two events. Else no state of the former owner was
-    /// announced, and the new owner's id announces the purchases.
+    /// Whether each purchase that gives access is announced by two events. If not, no state of the former owner was
+    /// ever announced, and the purchases are announced with the new owner's id.
     pub is_announced: bool,
     /// Number of purchases that earlier moves of the same login have announced.
     pub announced_before: usize,
@@ -68,7 +68,7 @@ pub struct Move<'a> {
 pub enum MovedDevices {
     /// None: each device stays with the customer who is logged in on it.
     None,
-    /// All: the former owner becomes the new one.
+    /// All: the former owner is merged into the new one.
     All,
     /// Undo: devices that the merge moved and that are still `from`'s.
     Back(BTreeSet<DevicePlace>),
@@ -88,7 +88,7 @@ const CUSTOMERS: Sql = statement! {"
     ORDER BY store, app_user_id
 "};
 
-/// The customers of stores that belong to a user.
+/// Returns the customers of stores that belong to a user.
 pub fn customers(
     connection: &mut AnyConnection,
     user: UserId,

@@ -1,5 +1,5 @@
-//! Moves customers of a store, with all their purchases, from one user to another. The purchases that give access are
-//! announced by the two events of a transfer, unless nothing of their former owner was ever announced.
+//! Moves store customers, with all their purchases, from one user to another. The purchases that give access are
+//! announced by the two events of a transfer, unless no state of their former owner was ever announced.
 
 use crate::events::{deliveries, user_leases};
 use crate::people::device_users;
@@ -25,9 +25,9 @@ pub struct Moved {
     pub id: TransferId,
     /// The purchases that are announced, in order of their keys.
     pub announced_keys: Vec<CollapseKey>,
-    /// Whether they are announced after the transaction.
+    /// Whether these purchases are announced after the transaction.
     pub is_deferred: bool,
-    /// The revision of the new owner after it.
+    /// The new owner's revision after the move.
     pub to_revision: i64,
 }
 
@@ -63,7 +63,7 @@ const MOVE_PURCHASES: Sql = statement! {"
     WHERE collapse_key IN (?*)
 "};
 
-/// A purchase that moved may be the one beside which the others were spent.
+/// Removes the notes of spent purchases: they may have been spent only beside the purchase that moved.
 const COUNT_AGAIN: Sql = statement! {hot "purchases_user", "
     UPDATE purchases
     SET spent_at = NULL
@@ -76,7 +76,7 @@ const COUNT_TRANSFERS_FROM: Sql = statement! {"
     WHERE from_user_id = ?
 "};
 
-/// The customers of a user that move, and their purchases: all of the user's without a choice.
+/// Returns the store customers of a user that move, and their purchases; all of them if `chosen` is `None`.
 pub fn moving(
     connection: &mut AnyConnection,
     from: UserId,
@@ -96,8 +96,8 @@ pub fn moving(
     Ok((moving, keys))
 }
 
-/// Carries out a move. The rows of both users are locked, and the revisions in them are those before it: where purchases are
-/// announced at once, it raises both by one. Those of a large move are announced after it, see `announcing.rs`.
+/// Carries out a move. The rows of both users are locked, and contain the revisions before the move. If the purchases
+/// are announced at once, raises both revisions by one. Those of a large move are announced later (`announcing.rs`).
 pub fn carry_out(
     write: &mut Write<'_>,
     installation: Installation,
@@ -113,7 +113,7 @@ pub fn carry_out(
         BTreeSet::new()
     };
     move_rows(write, request, &moving, &keys)?;
-    // The events show the devices as their users' after the move.
+    // Before the events, which show the devices with their users after the move.
     let devices = match &request.devices {
         MovedDevices::None => BTreeSet::new(),
         MovedDevices::All => device_users::move_all(write, from.id, to.id)?,
@@ -199,7 +199,7 @@ pub fn carry_out(
     })
 }
 
-/// Gives the customers of the store and their purchases to the other user.
+/// Assigns the store customers and their purchases to the other user.
 fn move_rows(
     write: &mut Write<'_>,
     request: &Move<'_>,
@@ -235,7 +235,7 @@ fn move_rows(
 }
 
 impl OwnedKey {
-    /// The customer whose purchase it is.
+    /// Returns the customer whose purchase it is.
     fn customer(&self) -> StoreCustomer {
         let unknown = || unnamed(&self.receipt_id);
         StoreCustomer {
@@ -255,7 +255,7 @@ pub fn lock_users(write: &mut Write<'_>, ids: &BTreeSet<UserId>) -> Result<Vec<U
     Ok(rows)
 }
 
-/// Like [`lock_users`], for rows that are fetched later.
+/// Like [`lock_users`], but the rows are fetched later.
 pub fn lock_users_ahead(
     write: &mut Write<'_>,
     ids: &BTreeSet<UserId>,
@@ -274,15 +274,15 @@ pub struct Merge<'a> {
     pub app: AppId,
     pub cause: Cause,
     pub author: Option<Author>,
-    /// The user who has no name, and becomes the other.
+    /// The anonymous user, who is merged into the other.
     pub from: &'a UserRow,
     pub to: &'a UserRow,
     /// See [`Move`].
     pub announced_before: usize,
 }
 
-/// Makes one user of two: the customers, purchases and devices of an anonymous one belong to the other, and the id of the
-/// device in the analytics integration, if the other has none and was not announced yet.
+/// Merges an anonymous user into another one, who gets its store customers, purchases and devices. The other user also
+/// gets its device id for analytics, unless the other has one or was announced before.
 pub fn merge(
     write: &mut Write<'_>,
     installation: Installation,
@@ -300,7 +300,7 @@ pub fn merge(
         .bind(from.id)
         .bind(to.id)
         .later(write.connection)?;
-    // The end of an anonymous user is announced if a state of theirs was.
+    // The end of an anonymous user is announced if a state of that user was.
     let (is_announced, devices) = (from.revision > 0, MovedDevices::All);
     let (customers, undoes) = (None, None);
     let request = Move {

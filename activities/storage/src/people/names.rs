@@ -13,7 +13,7 @@ use domain::UserId;
 
 const NAME: Sql = statement!("SELECT external_id AS value FROM users WHERE id = ?");
 
-/// The external id of a user, who need not exist.
+/// Returns the external id of a user, who need not exist.
 pub fn external_id(connection: &mut AnyConnection, user: UserId) -> Result<Option<String>, Error> {
     let name: Option<Option<String>> = sql(NAME).bind(user).value(connection)?;
     Ok(name.flatten())
@@ -25,8 +25,8 @@ const OF_USER: Clause = clause! {&purchase::RECHECKS, hot "purchases_user", "
     user_id = ?
 "};
 
-/// Gives a user their first external id, by this change. Their purchases are rechecked, so that it is announced, and the
-/// deliveries that waited for it are due.
+/// Sets the first external id of a user. Rechecks the user's purchases with the cause `by`, so that the id is
+/// announced, and makes due the deliveries that waited for it.
 pub fn set(
     write: &mut Write<'_>,
     user: UserId,

@@ -1,5 +1,5 @@
-//! Transfer reviews: may a named customer's purchases follow a device to another customer? There is one review per pair of
-//! customers, which an alarm shows, and its answer is permanent.
+//! Transfer reviews: may a named customer's purchases follow a device to another customer? There is one review per pair
+//! of customers, which an alarm shows, and its answer is permanent.
 
 use crate::events::alarms;
 use db::alarm::About;
@@ -24,11 +24,11 @@ row! {
         /// Id of the review, derived from both users.
         pub id: ReviewId,
         pub app_id: AppId,
-        /// The platform of the device that brought it first.
+        /// The platform of the device whose login first requested the review.
         pub platform_id: PlatformId,
         pub from_user_id: UserId,
         pub from_external_id: Option<String>,
-        /// Customer who logged in on a device with the owner's purchases.
+        /// The customer who logged in on a device with the owner's purchases.
         pub to_user_id: UserId,
         pub to_external_id: Option<String>,
         pub requested_at: Timestamp,
@@ -80,8 +80,9 @@ const REQUEST: Sql = statement! {"
     VALUES (?, ?, ?, ?, ?, ?)
 "};
 
-/// Whether a named customer's purchases may follow a device of this platform to another customer now. Under the policy
-/// `review` a new pair of customers gets a review. A refusal holds under every policy. Both users are locked.
+/// Returns whether a named customer's purchases may follow a device of this platform to another customer now. Under the
+/// policy `review` a new pair of customers gets a review. A refusal holds under every policy. Both users must be
+/// locked.
 pub fn may_move(
     write: &mut Write<'_>,
     app: AppId,
@@ -123,8 +124,8 @@ pub fn may_move(
     Ok(false)
 }
 
-/// Closes the alarm that a review's former owner has too many open ones: this one was open, and is answered. It is about the
-/// platform of the login for which there was no room, whatever that of the review.
+/// Closes the alarm that a review's former owner has too many open reviews, because this one is answered. The alarm is
+/// about the platform of the login for which there was no room, which may differ from the review's.
 pub fn make_room(write: &mut Write<'_>, review: &Review) -> Result<(), Error> {
     alarms::close_everywhere(write, FULL, &full(review.from_user_id), CLOSED)
 }
@@ -147,9 +148,9 @@ fn full(from: UserId) -> String {
     )
 }
 
-/// The text of the alarm: ids alone, since names may be erased. The id of the alarm is a hash of it, and an answer
-/// acknowledges the alarm by that id: with another text an answer would leave the alarms of 0.1.0 open, and one by
-/// 0.1.0 those of this release.
+/// Returns the text of the alarm, which contains only ids, since names may be erased. Do not change the text: the
+/// alarm's id is its hash, and an answer acknowledges the alarm by that id. With another text, answers of this release
+/// would leave the alarms of 0.1.0 open, and answers of 0.1.0 those of this release.
 fn detail(id: ReviewId, from: UserId, to: UserId) -> String {
     format!(
         "the user {to} logged in on a device with receipts of the user {from}: `settle customer approve {id} --reason \

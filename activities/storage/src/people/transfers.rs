@@ -31,7 +31,7 @@ pub struct MovedRows {
 }
 
 impl MovedRows {
-    /// The store's ids of the customers, without purchases whose customer is unknown.
+    /// Returns the store's ids of the customers, without purchases whose customer is unknown.
     pub fn app_user_ids(&self) -> Vec<String> {
         let ids = self.customers.iter().map(|one| &one.app_user_id);
         ids.filter(|id| !id.starts_with(PURCHASE_PREFIX))
@@ -45,10 +45,10 @@ pub struct NewTransfer<'a> {
     pub id: TransferId,
     pub request: &'a Move<'a>,
     pub moved: &'a MovedRows,
-    /// Whether its purchases are announced after it.
+    /// Whether its purchases are announced after its transaction.
     pub is_deferred: bool,
-    /// When the transfer was created that is announced before it, if there is one: in one transaction, or after the clock was
-    /// set back, the present time is not later.
+    /// Creation time of the transfer that is announced before this one, if there is one. The current time is not later
+    /// than that if both are in one transaction, or if the clock was set back.
     pub after: Option<Timestamp>,
 }
 
@@ -76,12 +76,12 @@ pub struct Transfer {
     pub id: TransferId,
     pub app_id: AppId,
     pub from: UserId,
-    /// The former owner's external id now.
+    /// The former owner's current external id.
     pub from_external_id: Option<String>,
     /// Whether the former owner has since been erased.
     pub is_from_erased: bool,
     pub to: UserId,
-    /// The new owner's external id now.
+    /// The new owner's current external id.
     pub to_external_id: Option<String>,
     pub cause: Cause,
     pub moved: MovedRows,
@@ -114,7 +114,7 @@ const OF_USER: Sql = statement! {"
     LIMIT {MAX_TRANSFERS}
 "};
 
-/// Moves to a user since a time, without moves by a person.
+/// Selects the moves to a user since a time, except those that a person made.
 const GATHERED: Sql = statement! {"
     SELECT moved AS value
     FROM transfers
@@ -123,7 +123,8 @@ const GATHERED: Sql = statement! {"
     LIMIT {MAX_TRANSFERS}
 "};
 
-/// The stores' ids of the customers that moved to a user by logins and names since a time, in the newest hundred transfers.
+/// Returns the stores' ids of the customers that moved to a user by logins and names since a time, from the newest
+/// hundred transfers.
 pub fn gathered(
     connection: &mut AnyConnection,
     user: UserId,
@@ -182,7 +183,7 @@ const PENDING_TO: Sql = statement! {"
     LIMIT 1
 "};
 
-/// When the newest transfer to a user that is not announced yet was created, if there is one.
+/// Returns the creation time of the newest unannounced transfer to a user, if there is one.
 pub fn pending_to(
     connection: &mut AnyConnection,
     user: UserId,
@@ -197,7 +198,7 @@ pub fn find(connection: &mut AnyConnection, id: TransferId) -> Result<Transfer, 
 }
 
 impl TransferRow {
-    /// The transfer, by the customers who belong to the new owner now.
+    /// Returns the transfer; `owned` are the store customers who belong to the new owner now.
     fn transfer(self, owned: &BTreeSet<StoreCustomer>) -> Result<Transfer, Error> {
         let moved = read(&self.moved)?;
         Ok(Transfer {
@@ -227,7 +228,7 @@ impl Store {
         self.read(move |connection| find(connection, id)).await
     }
 
-    /// The newest transfers from and to a user, at most a hundred, newest first.
+    /// Returns the newest transfers from and to a user, at most a hundred, newest first.
     pub async fn transfers(&self, user: UserId) -> Result<Vec<Transfer>, Error> {
         self.read(move |connection| {
             let rows: Vec<TransferRow> = sql(OF_USER).bind(user).bind(user).all(connection)?;

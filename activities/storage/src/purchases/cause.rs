@@ -69,7 +69,8 @@ pub struct RevisionCauses(pub Vec<RevisionCause>);
 json_columns!(RevisionCauses);
 
 impl RevisionCause {
-    /// The author of this transaction's change as a cause, if it is a person, a key or a script.
+    /// Returns a cause of this kind, with the author of this transaction's change if that is a person, a key or a
+    /// script.
     pub fn of(kind: CauseKind, write: &Write<'_>) -> Self {
         Self {
             kind,
@@ -77,7 +78,7 @@ impl RevisionCause {
         }
     }
 
-    /// The stored form of one cause.
+    /// Returns the stored form of one cause.
     pub fn json(&self) -> Result<String, Error> {
         serde_json::to_string(self)
             .map_err(|cause| Error::corrupt_by("a cause cannot be written as JSON", cause))
@@ -92,7 +93,7 @@ impl RevisionCauses {
         }
     }
 
-    /// The stored form; `None` without a cause.
+    /// Returns the stored form; `None` without a cause.
     pub fn json(&self) -> Result<Option<String>, Error> {
         let text = || serde_json::to_string(self);
         let text = (!self.0.is_empty()).then(text).transpose();
@@ -100,21 +101,21 @@ impl RevisionCauses {
     }
 }
 
-/// The end of a `SET` that adds a cause to those of a purchase. Binds [`noted`].
+/// An assignment of `SET` that adds a cause to those of a purchase. Binds the values of [`noted`].
 pub const ADD_CAUSE: &str = formatcp! {"
     causes = CASE WHEN causes IS NULL THEN '[' || CAST(? AS TEXT) || ']'
         WHEN REPLACE(causes, CAST(? AS TEXT), '') <> causes OR LENGTH(causes) > {MAX_CHARS} THEN causes
         ELSE SUBSTR(causes, 1, LENGTH(causes) - 1) || ',' || CAST(? AS TEXT) || ']' END
 "};
 
-/// The values of [`ADD_CAUSE`] for a stored cause.
+/// Returns the values of [`ADD_CAUSE`] for a stored cause.
 pub fn noted(json: &str) -> [Value<'_>; 3] {
     [json.into(), json.into(), json.into()]
 }
 
 const NOTE: Sql = statement!("UPDATE purchases SET {ADD_CAUSE} WHERE collapse_key = ?");
 
-/// Notes a cause with a purchase that is settled soon. Without a row, which the first record writes, nothing is noted.
+/// Notes a cause with a purchase that will be settled soon. Does nothing before the purchase has a row.
 pub fn note(write: &mut Write<'_>, key: CollapseKey, kind: CauseKind) -> Result<(), Error> {
     let json = RevisionCause::of(kind, write).json()?;
     sql(NOTE)

@@ -48,7 +48,8 @@ const OWNED: Sql = statement! {hot "purchases_user", "
     ORDER BY p.collapse_key
 "};
 
-/// The purchases that are not noted as spent; an older process may have updated one since it was noted.
+/// Whether a purchase `p` is not noted as spent. The note ends with the next update, because a process of an older
+/// release updates a purchase without removing the note.
 pub const UNSPENT: &str = "(p.spent_at IS NULL OR p.spent_at <> p.updated_at)";
 
 const COUNTED: Sql = statement! {hot "purchases_unspent or purchases_user", "
@@ -57,7 +58,7 @@ const COUNTED: Sql = statement! {hot "purchases_unspent or purchases_user", "
     ORDER BY p.collapse_key
 "};
 
-/// A settling that reads more purchases than this notes the spent ones, so that no other one reads them.
+/// A settling that reads more purchases than this notes the spent ones, so that no later settling reads them.
 const MAX_UNNOTED: usize = 256;
 /// Maximum number of purchases that are noted as spent at once.
 const MAX_NOTED: usize = 1000;
@@ -72,9 +73,9 @@ const LOCK_SPENT: Sql = statement! {"
 const NOTE_SPENT: Sql =
     statement!("UPDATE purchases SET spent_at = updated_at WHERE collapse_key IN (?*)");
 
-/// The purchases that a device claimed and that the store confirmed, by its platform and its id. What belongs to one named
-/// customer gives nothing on a device where another one is logged in: it is not active for both. What the newest list of
-/// the device leaves out gives nothing either, unless its owner is logged in there.
+/// Selects the purchases that a device claimed and that the store confirmed, by the device's platform and id. A named
+/// customer's purchase gives no access on a device where another named customer is logged in: it is not active for
+/// both. A purchase that the device's newest list leaves out gives access only while its owner is logged in there.
 pub const OF_DEVICE: Sql = statement! {"
     {SELECT}
     JOIN claims c ON c.collapse_key = p.collapse_key
@@ -88,11 +89,11 @@ pub const OF_DEVICE: Sql = statement! {"
 "};
 
 /// The environment in which a purchase `p` on a platform `f` counts now: the sandbox, if the purchase or its platform
-/// is of the sandbox. A body is rendered by the same rule.
+/// belongs to the sandbox. A body is rendered by the same rule.
 pub const PRESENT_ENVIRONMENT: &str = "CASE WHEN f.environment = 'sandbox' THEN f.environment ELSE COALESCE(p.environment, f.environment) END";
 
-/// All purchases of the user of a device, if the customer's server signed its login. A purchase of the store's test
-/// environment is shared there only, because test purchases are free.
+/// Selects all purchases of a device's user, if the customer's server signed the login. A purchase of the store's test
+/// environment is shared only with devices in the sandbox, because test purchases are free.
 pub const SHARED_WITH_DEVICE: Sql = statement! {"
     {SELECT}
     JOIN devices d ON d.user_id = p.user_id
@@ -101,7 +102,7 @@ pub const SHARED_WITH_DEVICE: Sql = statement! {"
     ORDER BY p.collapse_key
 "};
 
-/// All purchases of a user as they are stored, in order of their keys.
+/// Returns all purchases of a user as they are stored, in order of their keys.
 pub fn owned(
     connection: &mut AnyConnection,
     app: AppId,
@@ -110,7 +111,7 @@ pub fn owned(
     owned_ahead(connection, user)?.fetch(connection, &mut Listings::of(app))
 }
 
-/// The purchases that determine the user's state, as stored.
+/// Returns the purchases that determine the user's state, as stored.
 pub fn counted(
     connection: &mut AnyConnection,
     app: AppId,
@@ -119,7 +120,7 @@ pub fn counted(
     owned_by(connection, app, sql(COUNTED).bind(user))
 }
 
-// With `|| ''` and `+ 0` no plan walks the purchases of all users in that order.
+// `|| ''` and `+ 0` keep the planner from walking the purchases of all users in that order.
 const PAGE: Sql = statement! {hot "purchases_user", "
     {SELECT}
     WHERE p.user_id = ? AND p.collapse_key > ?
@@ -134,7 +135,7 @@ const NEWEST: Sql = statement! {hot "purchases_user", "
     LIMIT ?
 "};
 
-/// A page of the purchases of a user, in order of their keys.
+/// Returns a page of the purchases of a user, in order of their keys.
 pub fn page(
     connection: &mut AnyConnection,
     app: AppId,
@@ -149,7 +150,7 @@ pub fn page(
     Paged::cut(rows, page.size(), |row| row.collapse_key.to_string(), Ok)
 }
 
-/// At most this many purchases of a user, those that were settled last, in order of their keys.
+/// Returns the `limit` purchases of a user that were updated last, in order of their keys.
 pub fn newest(
     connection: &mut AnyConnection,
     app: AppId,
@@ -161,7 +162,7 @@ pub fn newest(
     Ok(newest)
 }
 
-/// The purchases that a statement selects, in its order.
+/// Returns the purchases that a statement selects, in its order.
 pub fn owned_by(
     connection: &mut AnyConnection,
     app: AppId,
@@ -183,8 +184,8 @@ pub enum Which {
 }
 
 impl Which {
-    /// The purchases that the state and the profile of a user need for these destinations: the extended attributes are
-    /// sums over all purchases.
+    /// Returns which purchases the state and the profile of a user need for these destinations. The extended attributes
+    /// are sums over all purchases.
     pub fn for_destinations(destinations: &[Destination]) -> Self {
         let is_extended = destinations
             .iter()
@@ -197,8 +198,8 @@ impl Which {
     }
 }
 
-/// The purchases of users that the transaction has locked, as its settlings have read them: a settling of a user reads
-/// only what the ones before it changed.
+/// The purchases of the users that the transaction has locked, which its settlings share: a settling reads only the
+/// purchases that earlier settlings of the user changed.
 #[derive(Default)]
 struct Shared(HashMap<(UserId, Which), SharedPurchases>);
 
@@ -215,7 +216,7 @@ const OWNED_OF_KEYS: Sql = statement! {"
     ORDER BY p.collapse_key
 "};
 
-/// Reads the purchases of a user that the transaction has locked, which are fetched later.
+/// Begins to read the purchases of a user that the transaction has locked; they are fetched later.
 pub fn shared_ahead(
     write: &mut Write<'_>,
     user: UserId,
@@ -252,7 +253,8 @@ fn of_keys_ahead(
         .map(OwnedAhead)
 }
 
-/// Notes that the transaction changed a purchase of this user, or of one that the caller does not know.
+/// Notes that the transaction changed a purchase of this user. `None` stands for an unknown user, and notes the change
+/// for all users.
 pub fn note_changed(write: &mut Write<'_>, user: Option<UserId>, key: CollapseKey) {
     let mut shared: Shared = write.take_shared();
     for (_, known) in shared
@@ -269,13 +271,13 @@ pub fn note_changed(write: &mut Write<'_>, user: Option<UserId>, key: CollapseKe
 pub struct SharedAhead {
     user: UserId,
     which: Which,
-    /// The ones that are read; `None` for all of these.
+    /// The purchases that are being read; `None` for all of them.
     changed: Option<BTreeSet<CollapseKey>>,
     rows: Option<OwnedAhead>,
 }
 
 impl SharedAhead {
-    /// The purchases with their listings, in order of their keys.
+    /// Returns the purchases with their listings, in order of their keys.
     pub fn fetch(
         self,
         write: &mut Write<'_>,
@@ -291,7 +293,7 @@ impl SharedAhead {
         let mut shared: Shared = write.take_shared();
         let known = shared.0.entry((self.user, self.which)).or_default();
         known.update(self.changed, rows);
-        // What changed after the read was begun.
+        // Some purchases changed after the read began.
         let changed = std::mem::take(&mut known.changed);
         if !changed.is_empty() {
             let rows =

@@ -1,4 +1,4 @@
-//! The row of a purchase: every settling and every change of it locks it first.
+//! The row of a purchase. Every settling and every change of a purchase locks its row first.
 
 use crate::purchases::cause::{self, ADD_CAUSE, CauseKind, RevisionCause, RevisionCauses};
 use crate::settings::app_lock;
@@ -33,7 +33,7 @@ row! {
         pub content_digest: String,
         pub state: State,
         pub purchase: String,
-        /// Whether it has a SKU.
+        /// Whether the purchase has a SKU.
         pub is_product_known: bool,
         pub waits_for: Option<WaitsFor>,
         pub waits_through: Option<i64>,
@@ -41,7 +41,7 @@ row! {
         pub fingerprint: String,
         pub held_until: Option<Timestamp>,
         pub next_wake_at: Option<Timestamp>,
-        /// Why it was rechecked since its last settling.
+        /// The causes of its rechecks since its last settling.
         pub causes: Option<RevisionCauses>,
     }
 }
@@ -52,18 +52,19 @@ row! {
         pub platform_id: PlatformId,
         pub app_id: AppId,
         pub store: String,
-        /// The platform's; the sandbox for a sample.
+        /// The platform's environment; the sandbox for a sample.
         pub environment: Environment,
         pub product_ref: ProductRef,
         pub max_wait: Option<Duration>,
         /// What to do if the store does not know the purchase.
         pub unknown_receipts: UnknownReceipts,
-        /// The number of the platform's settings, which each change raises.
+        /// The version of the platform's settings, which each change raises.
         pub settings_version: i64,
         /// Whether the store can be queried: the platform is not deleted, and it has a secret that the store has not
         /// refused, or this is a sample, which needs none.
         can_verify: bool,
-        /// Whether the app's catalogue has entitlements: then a product that is not in it gives no access by mistake.
+        /// Whether the app's catalogue has entitlements. If so, a product that is missing from the catalogue gives no
+        /// access, which is probably a mistake.
         pub has_entitlements: bool,
         pub receipt_id: String,
     }
@@ -76,7 +77,7 @@ const SELECT: &str = "
     FROM purchases
     WHERE collapse_key = ?";
 
-/// Compares the whole prefix, because SQLite's `LIKE` ignores case.
+/// Whether the purchase is a sample. Compares with `substr`, because SQLite's `LIKE` ignores case.
 const IS_SAMPLE: &str = formatcp!(
     "substr(o.receipt_id, 1, {}) = '{SAMPLE_PREFIX}'",
     SAMPLE_PREFIX.len()
@@ -99,7 +100,7 @@ impl PurchaseRow {
 
 const FIND: Sql = statement!("{SELECT}");
 
-/// The row of a purchase, if there is one.
+/// Returns the row of a purchase, if there is one.
 pub fn find(
     connection: &mut AnyConnection,
     key: CollapseKey,
@@ -107,7 +108,7 @@ pub fn find(
     find_ahead(connection, key)?.first(connection)
 }
 
-/// Like [`find`], and the row is fetched later.
+/// Like [`find`], but the row is fetched later.
 pub fn find_ahead(
     connection: &mut AnyConnection,
     key: CollapseKey,
@@ -121,8 +122,8 @@ const ORIGIN_OF_PURCHASE: Sql = statement! {"
     WHERE o.collapse_key = ?
 "};
 
-// Before the first record there are few notifications. Once there is a row of the purchase, none is read, however many
-// there are. With `seq + 0` no plan walks all notifications in order of their numbers.
+// A purchase has few notifications before its first record; once it has a row, no notification is read. `seq + 0` keeps
+// the planner from walking all notifications in order of their numbers.
 const ORIGIN_OF_NOTIFICATION: Sql = statement! {hot "notifications_of_key", "
     {ORIGIN} notifications o
     JOIN platforms f ON f.id = o.platform_id
@@ -131,14 +132,14 @@ const ORIGIN_OF_NOTIFICATION: Sql = statement! {hot "notifications_of_key", "
     LIMIT 1
 "};
 
-/// The app and platform of a purchase, by its row or else by its notifications.
+/// Returns the app and platform of a purchase, by its row or else by its notifications.
 pub fn origin(connection: &mut AnyConnection, key: CollapseKey) -> Result<Option<Origin>, Error> {
     origin_ahead(connection, key)?.fetch(connection)
 }
 
-/// Like [`origin`], and the rows are fetched later.
+/// Like [`origin`], but the rows are fetched later.
 pub fn origin_ahead(connection: &mut AnyConnection, key: CollapseKey) -> Result<Origins, Error> {
-    // In this order: a row that another process writes between the two is seen by the second one.
+    // In this order, so that the second statement sees a row that another process writes between the two.
     let of_notification = sql(ORIGIN_OF_NOTIFICATION)
         .bind(key)
         .bind(key)
@@ -157,7 +158,7 @@ pub struct Origins {
 }
 
 impl Origins {
-    /// Setting of the row or, without one, of the notifications.
+    /// Returns the origin by the row or, without a row, by the notifications.
     pub fn fetch(self, connection: &mut AnyConnection) -> Result<Option<Origin>, Error> {
         if let Some(origin) = self.of_purchase.first(connection)? {
             return Ok(Some(origin));
@@ -166,8 +167,8 @@ impl Origins {
     }
 }
 
-/// Shares the lock of the app until the end of the transaction, and reads [`origin`] again. So a change of a setting or of
-/// the catalogue comes before this record and is seen by it, or after it and finds what the record wrote.
+/// Shares the lock of the app until the end of the transaction, and reads [`origin`] again. So a change of a setting or
+/// of the catalogue either precedes this record, which sees it, or follows it and finds the rows that it wrote.
 pub fn lock_origin(
     write: &mut Write<'_>,
     key: CollapseKey,
@@ -188,21 +189,22 @@ const CUSTOMER: Sql = statement! {hot "notifications_open_of_key", "
 
 /// The customer in a query about a purchase.
 pub struct QueriedCustomer {
-    /// The store's id of the customer; absent where it is not known and the store needs none.
+    /// The store's id of the customer; absent if it is not known and the store needs none.
     pub app_user_id: Option<String>,
 }
 
 impl Origin {
-    /// The rules of the store.
+    /// Returns the rules of the store.
     ///
     /// # Errors
-    /// This version does not know the store.
+    /// [`Error::Corrupt`] when this version does not know the store.
     pub fn policy(&self) -> Result<StorePolicy, Error> {
         StorePolicy::of(&self.store).map_err(|unknown| Error::corrupt(unknown.to_string()))
     }
 
-    /// The customer in a query about a purchase: of the store's last answer, or that of the newest open notification,
-    /// or else the last known one. `None` if the store cannot be queried, or needs an id and none is known.
+    /// Returns the customer in a query about a purchase: as the store's policy requires, the one in the store's last
+    /// answer or in the newest open notification; without either, the last known one. `None` if the store cannot be
+    /// queried, or needs an id and none is known.
     pub fn queried_customer(
         &self,
         connection: &mut AnyConnection,
@@ -236,8 +238,8 @@ const NOTE_ANSWERED_CUSTOMER: Sql = statement! {"
     WHERE collapse_key = ? AND (answered_customer IS NULL OR answered_customer <> ?)
 "};
 
-/// Stores the store's id for the customer in an answer. The next record assigns the purchase to this customer. It stays
-/// until an answer names another one.
+/// Stores the store's id of the customer in an answer. The next record assigns the purchase to this customer. The id
+/// stays stored until an answer names another customer.
 pub fn note_answered_customer(
     write: &mut Write<'_>,
     key: CollapseKey,
@@ -272,9 +274,9 @@ const LOCK_MANY: Sql = statement! {"
 /// The statements that a clause for [`recheck`] completes.
 pub const RECHECKS: [Sql; 2] = [RECHECK, LOCK_MANY];
 
-/// Rechecks a few purchases at once, because of this change; returns how many. For many there is `settling::rechecks`.
-/// The recheck raises the settling number, so a settling that began before and is not recorded yet is answered `Moved`:
-/// otherwise it would overwrite the wake, and miss the change that caused it.
+/// Rechecks a few purchases at once; returns their number. Use `settling::rechecks` for many. The recheck raises the
+/// settling number, so a settling that began before and is not recorded yet gets `Moved`: otherwise it would overwrite
+/// the wake, and miss the change that caused it.
 pub fn recheck<'v>(
     write: &mut Write<'_>,
     urgency: Urgency,
@@ -372,7 +374,7 @@ pub const OF_KEY: Clause = clause!(
     "collapse_key = ?"
 );
 
-/// Resets the number of failed queries of a few purchases to 0, and the time of the first one.
+/// Resets the number of failed queries of a few purchases to 0, and removes the time of the first one.
 pub fn reset_failures<'v>(
     write: &mut Write<'_>,
     which: Clause,
@@ -424,7 +426,7 @@ const LOCK_ALL: Sql = statement! {"
     FOR UPDATE
 "};
 
-/// Locks purchases until the end of the transaction. They are in order of their keys.
+/// Locks purchases until the end of the transaction, in the order of their keys.
 pub fn lock_all(write: &mut Write<'_>, keys: &[CollapseKey]) -> Result<(), Error> {
     if !write.connection.is_shared() {
         return Ok(());
@@ -462,7 +464,7 @@ pub fn insert(write: &mut Write<'_>, key: CollapseKey, origin: &Origin) -> Resul
     .later(write.connection)
 }
 
-/// A purchase as JSON, as it is stored.
+/// Returns a purchase as JSON, as it is stored.
 pub fn json(purchase: &Purchase) -> Result<String, Error> {
     serde_json::to_string(purchase)
         .map_err(|cause| Error::corrupt_by("a purchase cannot be written as JSON", cause))
@@ -478,7 +480,7 @@ stored! {
     pub enum Urgency {
         /// A person changed or requested something about this purchase or its owner.
         Person = "person",
-        /// Something else changed that concerns it: a setting of many purchases, or another purchase.
+        /// A setting of many purchases changed, or another purchase that concerns this one.
         Setting = "setting",
         /// The time of its next check has come.
         Calendar = "calendar",
@@ -491,7 +493,7 @@ stored! {
     #[serde(rename_all = "snake_case")]
     pub enum WaitsFor {
         Verification = "verification",
-        /// A later answer of the store, which shows what they report: the last one did not show it yet.
+        /// A later answer of the store that shows what they report; the last answer did not show it yet.
         Confirmation = "confirmation",
         /// A person, or the end of the time allowed: the store does not accept the purchase.
         Parked = "parked",

@@ -1,4 +1,4 @@
-//! Changes of plan over two purchases: which purchase replaced which.
+//! Changes of plan in which one purchase replaced another.
 //!
 //! The link is stored with the notification that reports it, before either purchase is settled. It takes effect when
 //! the new purchase is known to be real. `domain` decides the state of a replaced purchase.
@@ -14,7 +14,7 @@ use db::statement::{Ahead, Single, sql};
 use db::writer::Write;
 use domain::{CollapseKey, Notification, NotificationKind, PlatformId, Purchase, Timestamp};
 
-/// A replaced purchase, and the one in its place.
+/// A replaced purchase and its successor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Link {
     old: CollapseKey,
@@ -24,7 +24,7 @@ pub struct Link {
 /// A body without this text reports no change of plan, and is not parsed.
 const MARK: &str = "\"plan_changed\"";
 
-/// The link that a notification reports, if it reports one.
+/// Returns the link that a notification reports, if it reports one.
 pub fn link_in(platform: PlatformId, body: &str) -> Option<Link> {
     let notification: Notification = body
         .contains(MARK)
@@ -40,8 +40,8 @@ impl Link {
         self.old.min(self.new)
     }
 
-    /// Locks both directions of the link until the end of the transaction: an inverse link that is being inserted is seen
-    /// by the next statement.
+    /// Locks the link in both directions until the end of the transaction: the next statement sees an inverse link that
+    /// another transaction was inserting.
     fn lock(self, write: &mut Write<'_>) -> Result<(), Error> {
         shared_lock::take(write.connection, self.lesser().uuid())
     }
@@ -91,28 +91,28 @@ pub fn infer(write: &mut Write<'_>, old: CollapseKey, new: CollapseKey) -> Resul
 
 const LINKS_TO: Sql = statement!("SELECT is_inferred AS value FROM replacements WHERE new_key = ?");
 
-/// The links to the purchases that one replaced, which are fetched later.
+/// The links to the purchases that a purchase replaced, which are fetched later.
 #[must_use]
 pub struct Links(Ahead<'static, Single<bool>>);
 
-/// Reads the links to the purchases that this one replaced.
+/// Begins to read the links to the purchases that this one replaced.
 pub fn links_ahead(connection: &mut AnyConnection, new: CollapseKey) -> Result<Links, Error> {
     sql(LINKS_TO).bind(new).value_ahead(connection).map(Links)
 }
 
 impl Links {
-    /// Whether all of them were inferred; `None` when there is no link.
+    /// Returns whether all links were inferred; `None` when there is no link.
     pub fn are_inferred(self, connection: &mut AnyConnection) -> Result<Option<bool>, Error> {
         let links: Vec<bool> = self.0.values(connection)?;
         Ok((!links.is_empty()).then(|| links.iter().all(|is_inferred| *is_inferred)))
     }
 }
 
-/// Since when the purchase in place of this one is known to be real. At most one row, since `old_key` is unique.
+/// Selects when a purchase's successor became known to be real. At most one row, since `old_key` is unique.
 const LINK: &str = "SELECT real_at AS value FROM replacements WHERE old_key = ?";
 const LINK_OF: Sql = statement!("{LINK}");
 
-/// Whether a link names the purchase that replaced this one, whether or not that is known to be real.
+/// Returns whether a link names this purchase's successor, even if that is not known to be real yet.
 pub fn is_linked(connection: &mut AnyConnection, old: CollapseKey) -> Result<bool, Error> {
     Ok(sql(LINK_OF)
         .bind(old)
@@ -163,7 +163,7 @@ const OF_SUCCESSOR: Clause = clause!(
     "collapse_key = (SELECT r.new_key FROM replacements r WHERE r.old_key = ?)"
 );
 
-/// Rechecks the purchase in place of this one, whose SKU is known now: its record names that SKU.
+/// Rechecks the successor of this purchase, whose SKU has become known: the successor's record names that SKU.
 pub fn recheck_successor(write: &mut Write<'_>, old: CollapseKey) -> Result<(), Error> {
     let cause = RevisionCause::of(CauseKind::PlanChange, write).json()?;
     let recheck = sql(RECHECKS[0].of(OF_SUCCESSOR))
@@ -177,20 +177,20 @@ pub fn recheck_successor(write: &mut Write<'_>, old: CollapseKey) -> Result<(), 
 
 const LOCK_LINK_OF: Sql = statement!("{LINK} FOR SHARE");
 
-/// The link of a purchase to the one in its place, which is fetched later.
+/// The link of a purchase to its successor, which is fetched later.
 pub struct Replacement(Ahead<'static, Single<Option<Timestamp>>>);
 
 impl Replacement {
-    /// Whether another purchase that is known to be real replaced this one.
+    /// Returns whether another purchase that is known to be real replaced this one.
     pub fn fetch(self, connection: &mut AnyConnection) -> Result<bool, Error> {
         Ok(self.0.value(connection)?.flatten().is_some())
     }
 }
 
-/// Like [`find`], and locks the link until the end of the transaction. If the new purchase becomes real before
-/// this record, it is seen here; if after it, [`Realized`] finds the purchase's row. The user must be locked, and the
-/// purchase must not be locked yet: it locks in that order. The lock may be one of the row, since only records of this
-/// purchase share it: there are never so many of them that the other purchase waits long.
+/// Like [`find`], and locks the link until the end of the transaction. If the successor becomes real before this
+/// record, the record sees it; if after it, [`Realized`] finds the purchase's row. The user must be locked already, and
+/// the purchase must not be: the locks are taken in that order. A shared lock of the link's row is enough: only records
+/// of this purchase share it, and they are too few to delay the successor for long.
 pub fn lock(write: &mut Write<'_>, old: CollapseKey) -> Result<Replacement, Error> {
     sql(LOCK_LINK_OF)
         .bind(old)
@@ -198,7 +198,7 @@ pub fn lock(write: &mut Write<'_>, old: CollapseKey) -> Result<Replacement, Erro
         .map(Replacement)
 }
 
-/// The link of a purchase to the one in its place.
+/// Returns the link of a purchase to its successor.
 pub fn find(connection: &mut AnyConnection, old: CollapseKey) -> Result<Replacement, Error> {
     sql(LINK_OF)
         .bind(old)
@@ -215,8 +215,7 @@ const REPLACED_BY: Sql = statement! {hot "replacements_new", "
     LIMIT 1
 "};
 
-/// The purchase that this one replaced; of several, the one that was linked last.
-/// It is fetched later.
+/// Returns the purchase that this one replaced; of several, the one that was linked last. It is fetched later.
 pub fn replaced_ahead(
     connection: &mut AnyConnection,
     new: CollapseKey,

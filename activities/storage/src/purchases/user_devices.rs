@@ -30,12 +30,12 @@ const OF_USER: Sql = statement! {hot "devices_user", "
     LIMIT {MAX_LISTED}
 "};
 
-/// The devices of a user, most recently seen first.
+/// Returns the devices of a user, most recently seen first.
 pub fn of(connection: &mut AnyConnection, user: UserId) -> Result<Vec<UserDevice>, Error> {
     of_ahead(connection, user)?.fetch(connection)
 }
 
-/// Like [`of`], and the devices are fetched later.
+/// Like [`of`], but the devices are fetched later.
 pub fn of_ahead(connection: &mut AnyConnection, user: UserId) -> Result<DevicesAhead, Error> {
     sql(OF_USER).bind(user).ahead(connection).map(DevicesAhead)
 }
@@ -44,7 +44,7 @@ pub fn of_ahead(connection: &mut AnyConnection, user: UserId) -> Result<DevicesA
 pub struct DevicesAhead(Ahead<'static, DeviceRow>);
 
 impl DevicesAhead {
-    /// The devices, most recently seen first.
+    /// Returns the devices, most recently seen first.
     pub fn fetch(self, connection: &mut AnyConnection) -> Result<Vec<UserDevice>, Error> {
         Ok(self
             .0

@@ -1,4 +1,5 @@
-//! The users, who own purchases. A user is found by the store's id of the customer, or created as an anonymous one.
+//! The users, who own purchases. A user is found by the store's id of the customer, or else created as an anonymous
+//! user.
 //!
 //! Every announcement or change of a user locks the user's row, before any of the user's purchases. `domain` computes
 //! the state of a user.
@@ -25,7 +26,7 @@ row! {
     }
 }
 
-/// The key of a customer in `store_users`, which names the user that the customer is.
+/// The key of a store's customer in `store_users`, which assigns a user to each.
 pub struct StoreUser {
     pub app_id: AppId,
     /// The store, such as `amazon`.
@@ -38,7 +39,7 @@ pub struct StoreUser {
 pub struct StoreCustomer {
     /// The store, such as `amazon`.
     pub store: String,
-    /// The store's id of the customer, or the prefix of purchases without one, and that of the purchase.
+    /// The store's id of the customer; while it is unknown, `receipt/` and the store's id of the purchase.
     pub app_user_id: String,
 }
 
@@ -62,7 +63,7 @@ pub struct Customer<'a> {
 }
 
 impl Customer<'_> {
-    /// Finds the customer's user before it is locked; if there is none yet, the one that is to be created.
+    /// Finds the customer's user, which is not locked yet; if there is none, returns the user that is to be created.
     pub fn find(&self, write: &mut Write<'_>) -> Result<FoundUser, Error> {
         let store_user = self.store_user();
         let may_be_named =
@@ -85,10 +86,10 @@ impl Customer<'_> {
         })
     }
 
-    /// Locks the user until the end of the transaction, and creates it if there is none. It is fetched later. If the
-    /// purchase belongs to another user before, locks that one too, in order of their ids: a lease may be finding
-    /// at this moment that a delivery has to wait for an id of the former owner. It waits for no other transaction that
-    /// has locked one of them: that is an error, for which the writer sets the job aside.
+    /// Locks the user until the end of the transaction, and creates it if there is none; its row is fetched later. If
+    /// the purchase belonged to another user, locks that user too, in order of their ids: at this moment a lease may
+    /// find that a delivery has to wait for the former owner's id. Does not wait for a transaction that has locked one
+    /// of them: that is an error, for which the writer sets the job aside.
     pub fn lock_ahead(&self, write: &mut Write<'_>, found: FoundUser) -> Result<LockedUser, Error> {
         let store_user = self.store_user();
         if !found.is_known {
@@ -112,7 +113,7 @@ impl Customer<'_> {
         })
     }
 
-    /// The customer's key: the store's id of the customer, else that of the purchase.
+    /// Returns the customer's key: the store's id of the customer, else that of the purchase.
     fn store_user(&self) -> StoreUser {
         match self.app_user_id {
             Some(name) => self.store_user_named(name.to_owned()),
@@ -137,7 +138,7 @@ impl Customer<'_> {
 #[derive(Clone, Copy)]
 pub struct FoundUser {
     id: UserId,
-    /// Whether it is assigned to the customer already.
+    /// Whether the user is assigned to the customer already.
     is_known: bool,
 }
 
@@ -151,15 +152,15 @@ impl FoundUser {
 pub struct LockedUser {
     id: UserId,
     user: Ahead<'static, UserRow>,
-    /// The user of the customer by the time of the lock.
+    /// The customer's user as of the lock.
     present: Ahead<'static, Single<UserId>>,
 }
 
 impl LockedUser {
-    /// The user.
+    /// Returns the row of the locked user.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] when the customer became another user in the meantime: the transaction is run again.
+    /// [`Error::Unavailable`] when the customer was assigned another user meanwhile: the transaction is run again.
     pub fn fetch(self, write: &mut Write<'_>) -> Result<UserRow, Error> {
         let user = self
             .user
@@ -198,7 +199,7 @@ const INSERT_STORE_USER: Sql = statement! {"
 "};
 
 impl StoreUser {
-    /// The user that the customer is.
+    /// Returns the customer's user, if one is assigned.
     pub fn find(&self, connection: &mut AnyConnection) -> Result<Option<UserId>, Error> {
         self.find_ahead(connection)?.value(connection)
     }
@@ -210,7 +211,7 @@ impl StoreUser {
         self.of(FIND_STORE_USER).value_ahead(connection)
     }
 
-    /// The user that the customer is, if that user has an id of their own.
+    /// Returns the customer's user, if that user has an external id.
     fn find_named_ahead(
         &self,
         connection: &mut AnyConnection,
@@ -237,7 +238,7 @@ impl StoreUser {
             .later(write.connection)
     }
 
-    /// The id of an anonymous user, computed from this key.
+    /// Returns the id of an anonymous user, computed from this key.
     pub fn anonymous(&self) -> UserId {
         UserId::anonymous(self.app_id, &self.store, &self.app_user_id)
     }
@@ -250,8 +251,8 @@ pub fn lock(write: &mut Write<'_>, id: UserId) -> Result<UserRow, Error> {
     sql(LOCK).bind(id).one(write.connection, "user")
 }
 
-/// Like [`lock`], if there is such a user, whose row is fetched later. A job that may be set aside does not wait for
-/// another transaction that has locked the user: that is an error.
+/// Like [`lock`], but the row is fetched later and the user need not exist. A job that may be set aside does not wait
+/// for another transaction that has locked the user: that is an error.
 pub fn lock_ahead(write: &mut Write<'_>, id: UserId) -> Result<Ahead<'static, UserRow>, Error> {
     sql(if write.may_wait { LOCK } else { LOCK_NOW })
         .bind(id)
@@ -268,7 +269,7 @@ pub fn create(write: &mut Write<'_>, app: AppId, id: UserId) -> Result<(), Error
 const LOCK_NOW: Sql =
     statement!("SELECT id, external_id, revision FROM users WHERE id = ? FOR UPDATE NOWAIT");
 
-/// Locks a user until the end of the transaction, if there is such a user. An error if another transaction has locked it.
+/// Locks a user until the end of the transaction, if there is such a user. Fails if another transaction has locked it.
 pub fn try_lock_later(write: &mut Write<'_>, id: UserId) -> Result<(), Error> {
     sql(LOCK_NOW)
         .bind(id)
@@ -286,8 +287,8 @@ const LOCK_FREE: Sql = statement! {"
 
 const EXISTING: Sql = statement!("SELECT id AS value FROM users WHERE id IN (?*)");
 
-/// Locks these users until the end of the transaction. Returns those that exist, and that another transaction has
-/// locked.
+/// Locks these users until the end of the transaction, except those that another transaction has locked. Returns the
+/// exceptions.
 pub fn lock_free(
     write: &mut Write<'_>,
     users: impl Iterator<Item = UserId>,
@@ -312,7 +313,7 @@ pub fn read(connection: &mut AnyConnection, id: UserId) -> Result<UserRow, Error
 const FIND_EXTERNAL: Sql =
     statement!("SELECT id AS value FROM users WHERE external_id = ? AND app_id = ?");
 
-/// The user of an app with this external id.
+/// Returns the user of an app with this external id.
 pub fn named(
     connection: &mut AnyConnection,
     app: AppId,
@@ -331,7 +332,7 @@ const APP_USER_IDS: Sql = statement! {"
     ORDER BY app_user_id
 "};
 
-/// The stores' ids of a user, with those that stand for a purchase.
+/// Returns the stores' ids of a user, including the keys that stand for a purchase.
 pub fn app_user_ids(connection: &mut AnyConnection, user: UserId) -> Result<Vec<String>, Error> {
     sql(APP_USER_IDS).bind(user).values(connection)
 }
@@ -339,7 +340,7 @@ pub fn app_user_ids(connection: &mut AnyConnection, user: UserId) -> Result<Vec<
 const FIND_IN_APP: Sql =
     statement!("SELECT id, external_id, revision FROM users WHERE id = ? AND app_id = ?");
 
-/// A user of an app, without a lock.
+/// Returns a user of an app, without a lock.
 pub fn find_in_app(
     connection: &mut AnyConnection,
     app: AppId,
@@ -351,8 +352,8 @@ pub fn find_in_app(
 const LOCK_SHARED: Sql =
     statement!("SELECT revision AS value FROM users WHERE id = ? FOR SHARE SKIP LOCKED");
 
-/// Locks a user against changes (a shared lock) until the end of the transaction, unless another process changes it. Returns
-/// whether it is locked.
+/// Locks a user against changes (a shared lock) until the end of the transaction, unless another transaction is
+/// changing it. Returns whether it is locked.
 pub fn lock_shared(write: &mut Write<'_>, id: UserId) -> Result<bool, Error> {
     Ok(sql(LOCK_SHARED)
         .bind(id)

@@ -1,9 +1,10 @@
-//! The lock of an app on PostgreSQL: of its settings, those of its platforms, its catalogue, rates and sales. Records,
-//! and moves of purchases between users, share it and do not wait for each other. A change of the settings holds it
-//! exclusively: a record comes before the change, whose recheck finds what it wrote, or sees the change.
+//! The lock of an app on PostgreSQL. It protects the settings of the app and its platforms, the catalogue, rates and
+//! sales. Records, and moves of purchases between users, share it, so they do not wait for each other. A change of the
+//! settings holds it exclusively. So a record either precedes the change, whose recheck finds the rows that it wrote,
+//! or sees the change.
 //!
-//! It is taken before every other lock of a job. The jobs of a transaction share the locks of several apps in the order
-//! of their ids, and one that takes a lock exclusively is the only job of its transaction. So these locks cause no
+//! A job takes it before every other lock. The jobs of a transaction share the locks of several apps in the order of
+//! the apps' ids, and a job that takes a lock exclusively is the only one of its transaction. So these locks cause no
 //! deadlock.
 
 use db::error::Error;
@@ -13,10 +14,11 @@ use db::writer::{NextTransaction, Write};
 use domain::AppId;
 use std::collections::BTreeSet;
 
-/// Shares the lock until the end of the transaction, from the next statement on.
+/// Shares the lock of an app, from the next statement until the end of the transaction.
 ///
 /// # Errors
-/// An earlier job shares the lock of a later app, so this job is run in the next transaction.
+/// [`Error::Unavailable`] when an earlier job of the transaction shares the lock of an app with a greater id; this job
+/// is run in the next transaction.
 pub fn share(write: &mut Write<'_>, app: AppId) -> Result<(), Error> {
     if write.connection.is_shared() {
         let is_late = write.shared_apps.last().is_some_and(|last| *last > app)
@@ -29,12 +31,12 @@ pub fn share(write: &mut Write<'_>, app: AppId) -> Result<(), Error> {
     shared_lock::share(write.connection, app.uuid())
 }
 
-/// The shared locks, each unless another transaction has or awaits it exclusively; fetched later.
+/// Attempts to share the locks of apps; which of them succeeded is fetched later.
 #[must_use]
 pub struct TriedApps(Vec<(AppId, Ahead<'static, Number>)>);
 
-/// Like [`share`], for several apps and without waiting: leaves out an app whose lock another transaction has or awaits
-/// exclusively.
+/// Like [`share`], for several apps and without waiting: leaves out an app whose lock another transaction holds or
+/// awaits exclusively.
 pub fn try_share(write: &mut Write<'_>, apps: BTreeSet<AppId>) -> Result<TriedApps, Error> {
     let tried = apps
         .into_iter()
@@ -43,7 +45,7 @@ pub fn try_share(write: &mut Write<'_>, apps: BTreeSet<AppId>) -> Result<TriedAp
 }
 
 impl TriedApps {
-    /// The apps whose lock is shared.
+    /// Returns the apps whose locks this transaction shares.
     pub fn fetch(self, write: &mut Write<'_>) -> Result<BTreeSet<AppId>, Error> {
         let mut shared = BTreeSet::new();
         for (app, is_shared) in self.0 {
@@ -59,11 +61,12 @@ impl TriedApps {
     }
 }
 
-/// Takes the lock alone until the end of the transaction, from the next statement on. No further job is run in the
-/// transaction, so that records wait for this one alone.
+/// Takes the lock of an app exclusively, from the next statement until the end of the transaction. No further job is
+/// run in the transaction, so that records wait for this job only.
 ///
 /// # Errors
-/// Other jobs came before this one, whose locks a record may wait for: so it is run in the next transaction.
+/// [`Error::Unavailable`] when other jobs ran before in this transaction, because records may wait for their locks;
+/// this job is run in the next one.
 pub fn take(write: &mut Write<'_>, app: AppId) -> Result<(), Error> {
     write.run_alone()?;
     shared_lock::take(write.connection, app.uuid())

@@ -1,4 +1,4 @@
-//! Credentials for queries of a platform's store: one secret, or those of the store's own form.
+//! Credentials for queries of a platform's store: one secret, or the fields of the store's own form.
 
 use db::error::Error;
 use db::secrets::Secrets;
@@ -7,9 +7,9 @@ use domain::PlatformId;
 use secrecy::SecretString;
 use serde_json::{Map, Value};
 
-/// Purpose of the encryption of a store's one secret, besides the platform.
+/// Encryption purpose of a store's one secret; the encryption is also bound to the platform's id.
 pub const SHARED_SECRET: &str = "platforms";
-/// Purpose of the encryption of the credentials in a store's own form, besides the platform.
+/// Encryption purpose of credentials in a store's own form; the encryption is also bound to the platform's id.
 pub const STORE_CREDENTIALS: &str = "platforms.store_credentials";
 
 /// Whether the store of a platform can be queried: it has a credential that the store has not refused.
@@ -19,12 +19,13 @@ pub const IS_USABLE: &str =
 pub const IS_USABLE_F: &str =
     "(COALESCE(f.store_credentials, f.shared_secret) IS NOT NULL AND f.secret_refused_at IS NULL)";
 
-/// A platform's settings and credentials that only its store has, by the fields of the store's own form.
+/// The settings and credentials of a platform that are specific to its store, by the field names of the store's own
+/// form.
 #[derive(Debug, Clone, Default)]
 pub struct StorePart {
-    /// Settings, which are shown again.
+    /// Settings, which can be read back.
     pub settings: Option<Value>,
-    /// Credentials of the store's own form, which are never shown again.
+    /// Credentials, which are never shown again.
     pub credentials: Option<SecretString>,
 }
 
@@ -80,7 +81,7 @@ pub struct Credential {
     /// The credential of a store that has one secret; empty for others.
     pub secret: SecretString,
     pub of_store: StorePart,
-    /// The stored form, to detect whether the platform has another one by now.
+    /// The encrypted form as stored, to detect whether the platform's credential has changed since.
     pub sealed: String,
 }
 
@@ -94,7 +95,7 @@ row! {
 }
 
 impl SealedCredential {
-    /// Decrypts it; `None` if there is none.
+    /// Decrypts the credential; `None` if the platform has none.
     pub fn open(self, secrets: &Secrets, id: PlatformId) -> Result<Option<Credential>, Error> {
         let id = id.to_string();
         let open = |purpose: &'static str, sealed: Option<&String>| {

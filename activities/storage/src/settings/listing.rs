@@ -19,7 +19,7 @@ row! {
     }
 }
 
-/// Reads listings of one app in one transaction, each SKU once.
+/// The listings of one app as read in one transaction, each SKU once.
 pub struct Listings {
     app: AppId,
     read: HashMap<String, Option<Listing>>,
@@ -27,7 +27,7 @@ pub struct Listings {
 }
 
 impl Listings {
-    /// Reads the listings of this app.
+    /// Returns a reader of this app's listings.
     pub fn of(app: AppId) -> Self {
         Self {
             app,
@@ -36,7 +36,7 @@ impl Listings {
         }
     }
 
-    /// Reads the listings of a purchase's product, which [`Self::find`] fetches; on SQLite nothing is read here.
+    /// Begins to read the listings of a purchase's product, which [`Self::find`] fetches. Does nothing on SQLite.
     pub fn read_ahead(
         &mut self,
         connection: &mut AnyConnection,
@@ -57,8 +57,8 @@ impl Listings {
         Ok(())
     }
 
-    /// The listing of a purchase's product: by the SKU of its term, else by its parent's. A product that is not listed
-    /// has no entitlements.
+    /// Returns the listing of a purchase's product: by the SKU of its term, else by its parent's. A product that is not
+    /// listed has no entitlements.
     pub fn find(
         &mut self,
         connection: &mut AnyConnection,
@@ -102,7 +102,7 @@ const ENTITLEMENTS: Sql = statement! {"
     ORDER BY l.position
 "};
 
-/// The listing of a SKU; `None` when the catalogue has none.
+/// Returns the listing of a SKU; `None` when the catalogue has none.
 pub fn of_sku(
     connection: &mut AnyConnection,
     app: AppId,
@@ -155,8 +155,8 @@ impl EntitlementRow {
     }
 }
 
-/// The day whose rate converts a price of a currency to USD: that on which the purchase began. `None` for USD, and if that
-/// day is unknown: a rate is never guessed.
+/// Returns the day whose rate converts a price of a currency to USD: the day on which the purchase began. `None` for
+/// USD, and if that day is unknown: a rate is never guessed.
 pub fn priced_on(purchase: &Purchase, currency: &str) -> Option<Day> {
     if currency.eq_ignore_ascii_case("USD") {
         None

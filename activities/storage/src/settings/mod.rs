@@ -1,4 +1,4 @@
-//! The settings of the operator, as all other rooms read them. `admin` changes them.
+//! The operator's settings, as all other rooms read them. `admin` changes them.
 
 pub mod app_lock;
 pub mod credential;
@@ -10,7 +10,7 @@ pub mod unnamed;
 
 use schemars::Schema;
 
-/// Removes the default from the schema of a field: it depends on more than the field.
+/// Removes the default from the schema of a field, because the default depends on more than the field.
 pub fn without_default(schema: &mut Schema) {
     schema.remove("default");
 }

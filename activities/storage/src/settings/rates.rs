@@ -16,7 +16,7 @@ row! {
     }
 }
 
-/// An earlier one does not count: it ended with this one.
+/// Selects the newest rate up to a day. No earlier rate counts: each ends when the next one begins.
 const NEWEST: Sql = statement! {"
     SELECT day, usd
     FROM rates
@@ -25,7 +25,7 @@ const NEWEST: Sql = statement! {"
     LIMIT 1
 "};
 
-/// The conversion of an amount in a currency and on a day to USD.
+/// Returns the conversion to USD of an amount in this currency on this day; `None` without a rate that counts.
 pub fn conversion(
     connection: &mut AnyConnection,
     app: AppId,
@@ -40,7 +40,7 @@ pub fn conversion(
     Ok(Conversion::on(on, rate))
 }
 
-/// A rate as it is stored.
+/// Parses a stored rate.
 pub fn rate(day: &str, usd: Decimal) -> Result<DailyRate, Error> {
     Ok(DailyRate {
         day: self::day(day)?,
@@ -48,7 +48,7 @@ pub fn rate(day: &str, usd: Decimal) -> Result<DailyRate, Error> {
     })
 }
 
-/// A day as it is stored.
+/// Parses a stored day.
 pub fn day(text: &str) -> Result<Day, Error> {
     text.parse()
         .map_err(|cause| Error::corrupt_by("the day of an exchange rate is not one", cause))

@@ -1,5 +1,5 @@
-//! The customers of stores that were erased. A tombstone stands for the store's id of each: notifications and reports
-//! that bring the id again are stored with the tombstone. The id itself is sealed, for queries of the store alone:
+//! The erased customers of stores. A tombstone replaces the store's id of each: later notifications and reports with
+//! that id are stored with the tombstone instead. The id itself is stored encrypted, for queries of the store only:
 //! without it, a renewal or an end whose notification was lost would never be noticed.
 
 use db::connection::AnyConnection;
@@ -26,13 +26,13 @@ pub struct ConcealedName<'a> {
     pub app_user_id: &'a str,
 }
 
-/// Whether a store's id of a customer is a tombstone.
+/// Returns whether a store's id of a customer is a tombstone.
 pub fn is_tombstone(app_user_id: &str) -> bool {
     app_user_id.starts_with(PREFIX)
 }
 
 impl ConcealedName<'_> {
-    /// The tombstone of the id, for use once the customer is erased.
+    /// Returns the tombstone of the id, for use once the customer is erased.
     pub fn tombstone(&self, secrets: &Secrets) -> String {
         if is_tombstone(self.app_user_id) {
             return self.app_user_id.to_owned();
@@ -45,7 +45,7 @@ impl ConcealedName<'_> {
 
 const KNOWN: Sql = statement!("SELECT tombstone AS value FROM tombstones WHERE tombstone IN (?*)");
 
-/// The tombstones among these that belong to a customer.
+/// Returns those of these tombstones that are stored, so that their customers are erased.
 pub fn known(
     connection: &mut AnyConnection,
     tombstones: impl IntoIterator<Item = String>,
@@ -61,7 +61,7 @@ pub fn known(
     Ok(known.into_iter().collect())
 }
 
-/// The tombstone of a customer who is erased; otherwise the store's id, as it is.
+/// Returns the tombstone of an erased customer, or the store's id of any other one.
 pub fn or_tombstone(
     connection: &mut AnyConnection,
     secrets: &Secrets,
@@ -76,7 +76,7 @@ pub fn or_tombstone(
     })
 }
 
-/// Stores the tombstone of a customer; returns it.
+/// Stores the tombstone of a customer, and returns it.
 pub fn insert(
     write: &mut Write<'_>,
     secrets: &Secrets,
@@ -103,7 +103,7 @@ pub fn insert(
 
 const SEALED: Sql = statement!("SELECT sealed AS value FROM tombstones WHERE tombstone = ?");
 
-/// The store's id of a customer, for a query of the store; another id than a tombstone is returned as it is.
+/// Returns the store's id of a customer, for a query of the store. An id that is not a tombstone is returned unchanged.
 pub fn reveal(
     connection: &mut AnyConnection,
     secrets: &Secrets,

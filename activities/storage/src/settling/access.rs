@@ -1,5 +1,5 @@
-//! What claims contribute to a purchase: the reported price, and the devices with access: those with a verified claim
-//! of it, in the order of the verification, and those of its user whose login the customer's own server signed.
+//! The price of a purchase that a device reported, and the devices with access to the purchase: those with a verified
+//! claim of it, in the order of verification, and those of its user whose login the customer's own server signed.
 
 use crate::events::alarms;
 use db::alarm::About;
@@ -24,9 +24,10 @@ row! {
     }
 }
 
-/// When a device `d` registered, when its newest session ended, and when it was seen. While no session has ended, the time of
-/// its newest event stands for the end; without a session that of its last request. What a device says of its own first
-/// launch is not used: its clock may be wrong, and each report overwrites it.
+/// Columns of a device `d`: when it registered, when it was last seen, and when it was last active. The last of these
+/// is the end of its newest session; if no session has ended, the time of its newest event; without a session, that of
+/// its last request. The first launch that a device reports is not used: its clock may be wrong, and each report
+/// overwrites the value.
 const DATES: &str = "d.created_at, d.seen_at, COALESCE(
             (SELECT MAX(s.closed_at) FROM device_sessions s
             WHERE s.platform_id = d.platform_id AND s.device_id = d.id AND s.closed_at IS NOT NULL),
@@ -44,7 +45,8 @@ const CLAIMED: Sql = statement! {hot "claims_of_key", "
     LIMIT ?
 "};
 
-/// A device of the customer of the store who bought it has the same access as one that claims it.
+/// Selects the devices of the user with a signed login. One with a claim of the store customer who bought the purchase
+/// (`is_original`) has the same access as one that claims the purchase.
 const SIGNED: Sql = statement! {hot "devices_user", "
     SELECT d.platform_id, d.id AS device_id, {DATES}, f.store AS platform_type,
         EXISTS (SELECT 1 FROM claims c JOIN purchases p ON p.platform_id = c.platform_id
@@ -85,7 +87,7 @@ pub struct Accesses {
 }
 
 impl Accesses {
-    /// Reads the devices with access to a purchase of this user.
+    /// Begins to read the devices with access to a purchase of this user, and the reported price.
     pub fn read(
         write: &mut Write<'_>,
         key: CollapseKey,
@@ -104,7 +106,7 @@ impl Accesses {
         })
     }
 
-    /// The devices, earliest claim first; and the price.
+    /// Returns the devices, earliest verified claim first, and the price.
     pub fn fetch(
         self,
         write: &mut Write<'_>,
@@ -144,7 +146,7 @@ impl DeviceRow {
             platform_type: self.platform_type,
             claim_type,
             first_launch: self.created_at,
-            // Its first request tells of what happened before it arrived.
+            // The first request of a device reports events from before its registration.
             last_active: self.last_active_at.max(self.created_at),
             seen_at: self.seen_at,
         }
@@ -168,7 +170,7 @@ impl PriceRow {
     }
 }
 
-/// Raises the alarm that the price of a device does not count.
+/// Raises the alarm about a price that a device reported and that does not count.
 pub fn alarm(write: &mut Write<'_>, platform: PlatformId, doubt: PriceDoubt) -> Result<(), Error> {
     let detail = match doubt {
         PriceDoubt::ForeignCurrency => {

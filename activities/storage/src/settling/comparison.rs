@@ -1,4 +1,4 @@
-//! How a decision differs from what was announced before, and the outcome of its notifications.
+//! Compares a decision with what was announced before, and stores the outcomes of its notifications.
 
 use crate::purchases::cause::{CauseKind, RevisionCause, RevisionCauses};
 use crate::purchases::purchase::PurchaseRow;
@@ -22,15 +22,15 @@ pub struct Comparison<'a> {
     pub description: Description,
     /// Digest of the record, or of the previous one if nothing changed.
     pub digest: String,
-    /// The digest of its content alone, without when devices were seen last.
+    /// Digest of the record's content only, without the times at which devices were last seen.
     pub content_digest: String,
     pub changed: bool,
     pub revision: i64,
-    /// The entries that it adds to the ledger.
+    /// The entries that the decision adds to the ledger.
     pub booking: Booking,
 }
 
-/// The values by which decisions are compared.
+/// The data that a comparison needs besides the decision and the purchase's row.
 pub struct Compared<'a> {
     pub listings: &'a mut Listings,
     /// The purchase that this one replaced.
@@ -118,7 +118,8 @@ impl Settling<'_> {
         })
     }
 
-    /// The source of the description of a purchase, without the rate and the replaced SKU.
+    /// Returns the source of a purchase's description, still without the rate, the replaced SKU and the data of
+    /// devices.
     fn described<'p>(&'p self, purchase: &'p Purchase, listing: &'p Listing) -> RecordSource<'p> {
         RecordSource {
             purchase,
@@ -136,7 +137,7 @@ impl Settling<'_> {
     }
 }
 
-/// Why notifications were abandoned.
+/// The stored reason of abandoned notifications.
 pub const ABANDONED: &str = "the store did not accept their purchases in the time allowed";
 
 const END: Sql = statement! {"
@@ -145,8 +146,8 @@ const END: Sql = statement! {"
     WHERE seq IN (?*)
 "};
 
-/// Nothing reads the body of a settled notification, and its customer is the purchase's now. One with another outcome
-/// keeps both for the retention, so that a person can look at what was not understood.
+/// Removes the body of a settled notification, which nothing reads any more, and its customer, who is stored with the
+/// purchase. A notification with another outcome keeps both for the retention, so that a person can examine it.
 const SETTLED: Clause = clause!(
     &[END],
     "body = '{{}}', traceparent = NULL, app_user_id = NULL"
@@ -154,8 +155,8 @@ const SETTLED: Clause = clause!(
 const NOT_SETTLED: Clause = clause!(&[END], "traceparent = NULL");
 
 impl Comparison<'_> {
-    /// The notifications that the decision saw and that get this outcome; `Settled` becomes `NoChange` when nothing is
-    /// announced. A notification without an outcome stays open.
+    /// Returns the notifications that the decision saw and that get this outcome; `Settled` becomes `NoChange` when
+    /// nothing is announced. A notification without an outcome stays open.
     pub fn seqs(&self, record: &Record, outcome: Outcome) -> Vec<i64> {
         let actual = |decided| {
             if decided == Outcome::Settled && !self.changed {
@@ -172,7 +173,8 @@ impl Comparison<'_> {
         all.map(|(seq, _)| *seq).collect()
     }
 
-    /// Why it was settled besides the notifications: what it was rechecked for, else the time of its next check.
+    /// Returns the causes of the settling besides the notifications: those of rechecks, or else that the next check was
+    /// due.
     pub fn causes(&self, write: &mut Write<'_>, record: &Record) -> Result<RevisionCauses, Error> {
         let mut causes = self.row.causes.clone().unwrap_or_default();
         let is_due = self
@@ -188,14 +190,15 @@ impl Comparison<'_> {
         Ok(causes)
     }
 
-    /// Number of the store's notifications that are settled in this revision.
+    /// Returns the number of the store's notifications that are settled in this revision.
     pub fn coalesced(&self, record: &Record) -> i64 {
         let settled = self.seqs(record, Outcome::Settled).into_iter();
         let of_store = settled.filter(|seq| !record.from_devices.contains(seq));
         i64::try_from(of_store.count()).unwrap_or(i64::MAX)
     }
 
-    /// Gives the notifications their outcome. All of them are open: `are_open` checked that under the purchase's lock.
+    /// Stores an outcome for the notifications that get it. All of them are open: `are_open` checked that under the
+    /// purchase's lock.
     pub fn end(
         &self,
         write: &mut Write<'_>,

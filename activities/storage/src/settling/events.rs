@@ -2,7 +2,7 @@
 //! change of a payment, then `purchase.updated`.
 //!
 //! Bodies are completed here with the owner's purchases as they are in this transaction. `domain` defines the content
-//! of a body, and which events there are.
+//! of a body, and which events exist.
 
 use crate::events::deliveries::{self, Event};
 use crate::events::event::{StoredEvent, insert};
@@ -23,7 +23,7 @@ use std::collections::BTreeSet;
 
 /// Writes the events of a revision, and queues each for the destinations that chose its type and want its purchase; for
 /// `revenue.adjusted` see [`Booking::announce`]. Returns `None` when none of the events carries the state of the user.
-/// The entries of the ledger are written first, because the profile of the user has their sum.
+/// The entries of the ledger are written first, because the user's profile contains their sum.
 pub fn announce(
     write: &mut Write<'_>,
     announcement: &Announcement<'_>,
@@ -75,7 +75,7 @@ pub fn announce(
     Ok(carried)
 }
 
-/// Writes the `user.*` events. All of them carry the same state of the user, which is one revision.
+/// Writes the `user.*` events. All of them carry the same state and revision of the user.
 fn announce_user_events(
     write: &mut Write<'_>,
     announcement: &Announcement<'_>,
@@ -144,7 +144,7 @@ fn announce_user_events(
     Ok(Carried { user_revision, to })
 }
 
-/// The columns of an app's events that carry the state of a user at this revision, without their body.
+/// Returns the columns of events that carry a user's state at this revision, still without a body.
 pub fn user_state(
     write: &mut Write<'_>,
     destinations: &[Destination],
@@ -177,7 +177,7 @@ pub fn user_state(
     })
 }
 
-/// The columns of an event with this state.
+/// Adds the time and the body of an event to the columns of its state.
 pub fn with_body(state: StoredEvent, occurred_at: Option<Timestamp>, body: String) -> StoredEvent {
     StoredEvent {
         occurred_at,
@@ -186,7 +186,8 @@ pub fn with_body(state: StoredEvent, occurred_at: Option<Timestamp>, body: Strin
     }
 }
 
-/// Stores an event and queues it for the destinations that chose its type and want its purchase; returns them.
+/// Stores an event and queues it for the destinations that chose its type and want its purchase; returns these
+/// destinations.
 pub fn store(
     write: &mut Write<'_>,
     announcement: &Announcement<'_>,

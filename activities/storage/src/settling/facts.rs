@@ -1,5 +1,5 @@
-//! What a record reads besides the rows that it locks. Everything is read under these locks and in one round trip,
-//! before the record writes any of it.
+//! The data that a record reads besides the rows that it locks. All of it is read under these locks and in one round
+//! trip, before the record changes any of it.
 
 use crate::purchases::purchase::Origin;
 use crate::purchases::replacements;
@@ -32,7 +32,7 @@ pub struct Facts {
     pub epoch: Option<EpochAhead>,
 }
 
-// `|| ''` keeps the planner from reading all that the purchase had before.
+// `|| ''` keeps the planner from reading all earlier notifications of the purchase.
 const COUNT_OPEN: Sql = statement! {hot "notifications_pkey or INTEGER PRIMARY KEY", "
     SELECT COUNT(*) AS value
     FROM notifications
@@ -40,7 +40,7 @@ const COUNT_OPEN: Sql = statement! {hot "notifications_pkey or INTEGER PRIMARY K
 "};
 
 impl Facts {
-    /// Reads the facts for a record of a purchase of this origin.
+    /// Begins to read the facts for a record of a purchase of this origin.
     pub fn read(
         write: &mut Write<'_>,
         record: &Record,

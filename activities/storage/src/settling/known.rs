@@ -1,4 +1,4 @@
-//! What a record reads before it locks anything, in one round trip.
+//! The data that a record reads before it locks anything, in one round trip.
 
 use crate::purchases::purchase::{self, Origin, PurchaseRow};
 use db::error::Error;
@@ -17,7 +17,7 @@ pub struct Known {
 }
 
 impl Known {
-    /// Reads it. A query that was sent before is run in the same round trip.
+    /// Reads this data for a record. A statement that was queued before is run in the same round trip.
     pub fn read(write: &mut Write<'_>, record: &Record) -> Result<Self, Error> {
         let key = record.collapse_key;
         let row = purchase::find_ahead(write.connection, key)?;
@@ -40,8 +40,9 @@ const NEWEST_CUSTOMER: Sql = statement! {"
     LIMIT 1
 "};
 
-/// The store's id of the customer in the newest settled notification with one; else the known one counts. Abandoned
-/// notifications, of purchases that the store does not accept, are left out unless the store answered.
+/// Begins to read the store's id of the customer in the newest settled notification with one; `None` if no notification
+/// counts. Abandoned notifications, of purchases that the store does not accept, are left out unless the store
+/// answered.
 fn newest_customer_ahead(
     write: &mut Write<'_>,
     record: &Record,

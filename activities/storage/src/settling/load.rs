@@ -1,4 +1,4 @@
-//! Loads what a settling needs to know of a purchase, as of one moment.
+//! Loads the data of a purchase that a settling needs, as of one moment.
 
 use crate::events::lanes;
 use crate::purchases::purchase::{self, PurchaseRow};
@@ -48,8 +48,8 @@ row! {
 }
 
 impl Store {
-    /// Loads a purchase for settling. The window of open notifications at or below `through` is over; only those above
-    /// it are waited for.
+    /// Loads a purchase for settling, with at most `limit` of its notifications. The window of open notifications with
+    /// numbers up to `through` is over; only later ones extend the wait.
     pub async fn load(&self, key: CollapseKey, through: i64, limit: i64) -> Result<Loaded, Error> {
         let clock = self.database.clock;
         self.read(move |connection| {
@@ -71,9 +71,9 @@ impl Store {
 }
 
 impl Store {
-    /// Like [`Self::load`], after every record of the purchase that this process writes or is to write, and after those
-    /// that others are writing now: for an attempt whose predecessor's result is not known. Its locks are those of a
-    /// record.
+    /// Like [`Self::load`], but after every record of the purchase that this process is writing or has queued, and
+    /// after those that other processes are writing now: for an attempt after one whose result is unknown. Takes the
+    /// locks of a record.
     pub async fn load_after_record(
         &self,
         key: CollapseKey,
@@ -103,7 +103,7 @@ impl Store {
     }
 }
 
-/// Commits have no fail points, since nothing is written.
+/// The fail points around a commit that writes nothing.
 const NO_FAULTS: Faults = Faults {
     before_commit: "load.before_commit",
     after_commit: "load.after_commit",
@@ -188,7 +188,7 @@ fn load(
     })
 }
 
-/// The notifications that are settled: the open ones, and those that wait for a wake of the purchase. `seq + 0` keeps
+/// Selects the notifications to settle: the open ones, and those that wait for a wake of the purchase. `seq + 0` keeps
 /// the planner from walking all notifications in order of their numbers instead of those of the purchase.
 const UNSETTLED: Sql = statement! {hot "notifications_open_of_key", "
     SELECT seq, body
@@ -209,7 +209,7 @@ const EXTENT: Sql = statement! {hot "notifications_open_of_key", "
 "};
 
 impl Extent {
-    /// How long the window still lasts. One that began before the clock was set back has ended.
+    /// Returns how long the window still lasts. A window that began before the clock was set back counts as ended.
     fn quiet(&self, now: Timestamp) -> Duration {
         let is_known = self
             .newest_at
@@ -221,11 +221,11 @@ impl Extent {
     }
 }
 
-/// When the oldest unsettled notification was accepted, and when the window ends; a run that missed a signal extends its
-/// own window to that (`State::loaded` in `workflows`). Each further notification restarts the window: it ends at the
-/// latest `due_at` of the notifications above `through`. One that is settled at once (`due_at`
-/// is not after `accepted_at`) ends the window for all. Notifications up to `waits_through` had their window and wait
-/// for something else. They do not count, so that they do not cut the window of a new one short.
+/// Begins to read when the oldest unsettled notification was accepted, and when the window ends. A run that missed a
+/// signal extends its own window to that end (`State::loaded` in `workflows`). Each further notification restarts the
+/// window: it ends at the latest `due_at` of the notifications above `through`. A notification that is settled at once
+/// (`due_at` is not after `accepted_at`) ends the window for all. Notifications up to `waits_through` have had their
+/// window and wait for something else. They do not count, so that they do not shorten the window of a new notification.
 fn extent_ahead(
     connection: &mut AnyConnection,
     key: CollapseKey,

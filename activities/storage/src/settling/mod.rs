@@ -1,4 +1,4 @@
-//! Settling a purchase: what a decision needs to know, and its record in one transaction.
+//! Settling a purchase: the data that a decision needs, and its record in one transaction.
 
 mod access;
 mod comparison;

@@ -50,8 +50,9 @@ const NAMED: Sql = statement! {"
     WHERE n.seq IN (?*) AND n.collapse_key IS NOT NULL
 "};
 
-/// The apps and users of purchases: the owner, else the user of the store's customer, else the anonymous one that the first
-/// settling creates. It may be another one by the time of the lock, if an admin names the customer.
+/// Returns the apps and users of purchases: the owner, else the user of the store's customer, else the anonymous user
+/// that the first settling creates. Once it is locked, the user may be another one, if an admin named the customer
+/// meanwhile.
 fn find(
     connection: &mut AnyConnection,
     settled: &[Settled],
@@ -84,8 +85,8 @@ fn find(
     Ok(users)
 }
 
-/// Shares the locks of the apps and locks the users. Returns the owners of which another transaction has locked one; a
-/// user who does not exist yet is locked by none.
+/// Shares the locks of the apps and locks the users. Returns the owners whose app or user another transaction has
+/// locked. A user who does not exist yet counts as unlocked.
 fn lock(write: &mut Write<'_>, owners: &BTreeSet<AppUser>) -> Result<BTreeSet<AppUser>, Error> {
     let shared = app_lock::try_share(write, owners.iter().map(|(app, _)| *app).collect())?;
     let locked = users::lock_free(write, owners.iter().map(|(_, user)| *user))?;

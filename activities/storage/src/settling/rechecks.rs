@@ -1,6 +1,7 @@
 //! Rechecks of many purchases, after a change of a setting or of the catalogue. A change that affects few purchases
-//! rechecks them in its own transaction. For many it writes a note (a row of `rechecks`) there: each batch rechecks the
-//! next purchases in order of their keys and notes how far it came, and the sweep continues.
+//! rechecks them in its own transaction. For many purchases it only writes a note (a row of `rechecks`) there. Each
+//! batch then rechecks the next purchases in order of their keys and stores its position in the note, and the sweep
+//! continues.
 //!
 //! A settling that is recorded between the note and its batch is treated as if it had been recorded before the change:
 //! the batch compares its condition with the row as that settling left it.
@@ -21,7 +22,7 @@ use std::collections::BTreeSet;
 const BATCH: i64 = 1000;
 /// Maximum number of notes that one sweep continues.
 const MAX_NOTES: i64 = 100;
-/// Affected purchases are counted up to this number.
+/// Maximum number up to which affected purchases are counted.
 pub const MAX_COUNTED: i64 = 100_000;
 
 stored! {
@@ -33,7 +34,7 @@ stored! {
         NoUsableSecret = "failures",
         /// The environment of their platform was changed.
         Environment = "environment",
-        /// `product_ref` of their platform was changed: another SKU is their product.
+        /// `product_ref` of their platform was changed, so that another SKU is their product.
         ProductRef = "product_ref",
         /// An admin requested another query about the purchases that the store did not accept.
         Parked = "parked",
@@ -43,7 +44,7 @@ stored! {
 }
 
 impl RecheckReason {
-    /// The cause of the revisions that follow.
+    /// Returns the cause of the revisions that follow.
     const fn cause(self) -> CauseKind {
         match self {
             Self::NewSecret | Self::NoUsableSecret => CauseKind::SharedSecret,
@@ -92,11 +93,11 @@ const COUNT: Sql = statement! {"
     FROM (SELECT 1 FROM purchases WHERE {{which}} LIMIT ?) found
 "};
 
-/// Purchases with a SKU as their term's.
+/// Purchases whose term has this SKU.
 pub const OF_TERM: Clause = clause! {&[RECHECKS[0], RECHECKS[1], COUNT], hot "purchases_term_sku", "
     app_id = ? AND term_sku = ?
 "};
-/// Purchases with a SKU as their product's.
+/// Purchases whose product has this SKU.
 const OF_PRODUCT: Clause = clause! {&[RECHECKS[0], RECHECKS[1], COUNT], hot "purchases_product", "
     app_id = ? AND product_id = ?
 "};
@@ -189,7 +190,8 @@ pub fn recheck_platform(
     begin(write, platform, why, None)
 }
 
-/// Rechecks purchases of a platform with a new secret. `refused_at` is when the store refused the secret before it.
+/// Rechecks purchases of a platform with a new secret. `refused_at` is the time at which the store refused the previous
+/// secret.
 pub fn recheck_secret(
     write: &mut Write<'_>,
     platform: PlatformId,
@@ -269,8 +271,7 @@ pub fn recheck_skus(
     batch(write, &note).map(drop)
 }
 
-/// Number of purchases with a SKU as their term's, and as their product's; `None` when they are more than `max`
-/// together.
+/// Returns the numbers of purchases whose term and whose product has this SKU; `None` when their sum exceeds `max`.
 fn of_sku(
     connection: &mut AnyConnection,
     app: AppId,
@@ -289,7 +290,7 @@ fn of_sku(
     Ok(of_product.map(|of_product| [of_term, of_product]))
 }
 
-/// Number of purchases that an index finds; `None` when they are more than `max`.
+/// Returns the number of purchases that an index finds; `None` when they are more than `max`.
 fn count_if_few<'v>(
     connection: &mut AnyConnection,
     which: Clause,
@@ -299,7 +300,7 @@ fn count_if_few<'v>(
     Ok(Some(count(connection, which, values, max + 1)?).filter(|found| *found <= max))
 }
 
-/// Number of purchases that an index finds, counted up to `max`.
+/// Returns the number of purchases that an index finds, counted up to `max`.
 pub fn count<'v>(
     connection: &mut AnyConnection,
     which: Clause,
@@ -320,7 +321,7 @@ const COUNT_PARKED: Sql = statement! {"
     WHERE waits_for = 'parked'
 "};
 
-/// Number of purchases of a platform that the store did not accept, counted up to [`MAX_COUNTED`].
+/// Returns the number of purchases of a platform that the store did not accept, counted up to [`MAX_COUNTED`].
 pub fn parked(connection: &mut AnyConnection, platform: PlatformId) -> Result<i64, Error> {
     Ok(sql(COUNT_PARKED.of(WAITING))
         .uncached()
@@ -372,8 +373,8 @@ const END_OF_BATCH: Sql = statement! {hot "purchases_app", "
 const CONTINUE_NOTE: Sql =
     statement!("UPDATE rechecks SET after_key = ? WHERE why = ? AND subject_id = ?");
 
-/// Rechecks the next batch of a note and stores how far it came; returns the number of walked purchases, or `None` when
-/// there is no such note. The note is locked in the meantime, so that a restart is not lost.
+/// Rechecks the next batch of a note and stores its position; returns the number of walked purchases, or `None` when
+/// there is no such note. The note is locked meanwhile, so that a restart is not lost.
 fn batch(write: &mut Write<'_>, note: &NoteKey) -> Result<Option<i64>, Error> {
     let found: Option<NoteRow> = sql(LOCK_NOTE)
         .bind(note.why)
@@ -447,7 +448,7 @@ impl NoteRow {
         .concat()
     }
 
-    /// Deletes the note: it walked all purchases.
+    /// Deletes a note whose batches have walked all purchases.
     fn finish(&self, write: &mut Write<'_>, note: &NoteKey) -> Result<(), Error> {
         if note.why == RecheckReason::Catalogue {
             sql(DELETE_SKUS).bind(self.app_id).run(write.connection)?;
@@ -465,8 +466,8 @@ const OF_KEY_AND_NOTED: Clause = clause! {&RESETS, "
         AND l.subject_id = purchases.platform_id AND l.requested_at > purchases.unverified_since)
 "};
 
-/// Resets the number of failed queries of a purchase if an unfinished note will reset it. So a failure that is counted
-/// after that is not lost when the batch comes.
+/// Resets the number of failed queries of a purchase if an unfinished note will reset it, so that a failure that is
+/// counted afterwards is not lost when the batch runs.
 pub fn reset_noted_failures(write: &mut Write<'_>, key: CollapseKey) -> Result<(), Error> {
     purchase::reset_failures(write, OF_KEY_AND_NOTED, [key.into()])
 }

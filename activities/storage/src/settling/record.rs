@@ -145,7 +145,7 @@ pub fn record_once(
 }
 
 /// Announces the beginning of a subscription as a change of plan, if the user's other subscriptions show that it is
-/// one. The user is locked, so their other purchases do not change in the meantime.
+/// one. The user is locked, so the user's other purchases do not change meanwhile.
 fn announce_change(
     write: &mut Write<'_>,
     settling: &mut Settling<'_>,
@@ -289,7 +289,7 @@ impl Settling<'_> {
         })
     }
 
-    /// The subject of the profile check: the owner, whose profile this record may have changed.
+    /// Returns the subject of the profile check: the owner, whose profile this record may have changed.
     fn subject<'s>(&'s self, owner: &'s UserRow, revision: i64) -> Subject<'s> {
         Subject {
             check: ProfileCheck {
@@ -365,8 +365,8 @@ impl Settling<'_> {
         Ok(())
     }
 
-    /// Marks the notifications that wait for the next wake. Those that this record settled keep their mark: the
-    /// engine did not settle them late.
+    /// Marks the notifications that wait for the next wake. Those that this record settled keep their mark, which shows
+    /// that they were settled late because they waited.
     fn note_waits(&self, write: &mut Write<'_>, before: &PurchaseRow) -> Result<(), Error> {
         let waiting = self.waiting();
         if !waiting.is_empty() || before.waits_through.is_some() {
@@ -376,7 +376,7 @@ impl Settling<'_> {
         Ok(())
     }
 
-    /// The notifications that wait for the next wake.
+    /// Returns the notifications that wait for the next wake.
     fn waiting(&self) -> BTreeSet<i64> {
         let decision = &self.record.decision;
         decision
@@ -414,7 +414,7 @@ impl Settling<'_> {
     }
 }
 
-/// The value of the column `waits_for`.
+/// Returns the value of the column `waits_for`.
 const fn waits_for(waits: Waits) -> WaitsFor {
     match waits {
         Waits::Verification => WaitsFor::Verification,
@@ -432,7 +432,7 @@ fn open_lanes(write: &mut Write<'_>, key: CollapseKey) -> Result<Vec<Lane>, Erro
     Ok(open)
 }
 
-/// The SHA-256 of the sequence numbers of the settled notifications, in hex.
+/// Returns the SHA-256 of the sequence numbers of the settled notifications, in hex.
 fn fingerprint(seqs: &[i64]) -> String {
     let mut seqs = seqs.to_vec();
     seqs.sort_unstable();
@@ -440,7 +440,7 @@ fn fingerprint(seqs: &[i64]) -> String {
     sha256(&text.join(","))
 }
 
-/// Whether every notification that the decision saw is still open: an admin may have discarded some.
+/// Returns whether every notification that the decision saw is still open: an admin may have discarded some.
 fn are_open(
     write: &mut Write<'_>,
     record: &Record,

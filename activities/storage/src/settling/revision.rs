@@ -22,7 +22,7 @@ pub struct Settling<'a> {
     pub origin: &'a Origin,
     /// The user who owns the purchase; `None` while nothing is decided about it.
     pub owner: Option<&'a UserRow>,
-    /// The store's id of that user.
+    /// The store's id of the customer.
     pub app_user_id: Option<&'a str>,
     pub installation: Installation,
 }
@@ -30,11 +30,11 @@ pub struct Settling<'a> {
 /// The record of a purchase, as its events show it.
 pub struct Description {
     pub data: Value,
-    /// The fields that every event has beside them.
+    /// The fields that every event has besides `data`.
     pub details: Details,
     /// Why the price that a device reported does not count.
     pub price_doubt: Option<PriceDoubt>,
-    /// The day whose exchange rate converts the price, and what converted it.
+    /// The day whose exchange rate converts the price; `conversion` has the rate.
     pub priced_on: Option<Day>,
     pub conversion: Option<Conversion>,
 }
@@ -51,9 +51,9 @@ pub struct Announcement<'a> {
     pub causes: Option<String>,
     pub description: &'a Description,
     pub destinations: &'a [Destination],
-    /// The purchases of the owner, with this one as it was settled; none if there is no event of the owner.
+    /// The purchases of the owner, with this one as it was settled; empty if no event carries the owner's state.
     pub owned: Vec<OwnedPurchase>,
-    /// The devices of the owner, likewise.
+    /// The devices of the owner; empty in the same case.
     pub devices: Vec<UserDevice>,
 }
 
@@ -73,7 +73,7 @@ impl Settling<'_> {
             .environment(self.origin.environment)
     }
 
-    /// Whether the purchase begins with this settling, by the decision as it is so far.
+    /// Returns whether the purchase begins with this settling, according to the decision so far.
     pub fn begins(&self) -> bool {
         self.record
             .decision
@@ -84,7 +84,7 @@ impl Settling<'_> {
 }
 
 impl Announcement<'_> {
-    /// The events of the transitions, in their order.
+    /// Returns the events of the transitions, in their order.
     pub fn transition_events(&self) -> Vec<Event> {
         let mut times: HashMap<&str, u32> = HashMap::new();
         let transitions = self.settling.record.decision.transitions.iter();
@@ -99,7 +99,7 @@ impl Announcement<'_> {
             .collect()
     }
 
-    /// The event of a type in this revision; `n` numbers those of one type from 0.
+    /// Returns the event of a type in this revision; `n` numbers those of one type from 0.
     pub fn event(&self, event_type: &str, n: u32) -> Event {
         let record = &self.settling.record;
         let key = record.collapse_key;

@@ -1,4 +1,5 @@
-//! Changes of plan over two purchases whose notification was lost: the settling of either purchase finds the other one.
+//! Changes of plan from one purchase to another whose notification was lost: the settling of either purchase finds the
+//! other one.
 //!
 //! Everything happens in the transaction of a record, with the owner of both purchases locked. `domain` decides which
 //! purchase succeeds which, and what is announced.
@@ -25,7 +26,7 @@ row! {
     }
 }
 
-/// The owner's purchases of a platform that are replaced and have no link to their successor.
+/// Selects the owner's purchases of a platform that are replaced and have no link to their successor.
 const REPLACED: Sql = statement! {"
     SELECT p.collapse_key, p.purchase
     FROM purchases p
@@ -35,7 +36,7 @@ const REPLACED: Sql = statement! {"
     ORDER BY p.collapse_key
 "};
 
-/// The owner's purchases of a platform that no link names as a successor.
+/// Selects the owner's purchases of a platform that no link names as a successor.
 const UNLINKED: Sql = statement! {"
     SELECT p.collapse_key, p.purchase
     FROM purchases p
@@ -50,7 +51,7 @@ const ALARM: &str = "a subscription ended by an immediate change of plan, but no
      import`; settle then links it and sends sku_change. After a week without it, settle sends expired";
 
 /// Links a replaced purchase to its successor and rechecks the successor, if no notification names it and it is known
-/// already. Returns whether it did: the decision is outdated then, since it did not know the successor.
+/// already. Returns whether it did; the decision is then outdated, because it was made without the successor.
 pub fn find_successor(write: &mut Write<'_>, settling: &Settling<'_>) -> Result<bool, Error> {
     let old = &settling.record.decision.purchase;
     let Some(owner) = settling
@@ -79,7 +80,7 @@ pub fn find_successor(write: &mut Write<'_>, settling: &Settling<'_>) -> Result<
 }
 
 /// Announces a change of plan if the settled purchase succeeds another one and its own beginning was not announced
-/// before. Links the two and rechecks the other one. Returns whether it does.
+/// before. Links the two and rechecks the other one. Returns whether it did.
 pub fn succeed(write: &mut Write<'_>, settling: &mut Settling<'_>) -> Result<bool, Error> {
     let (key, new) = (
         settling.record.collapse_key,
@@ -148,7 +149,7 @@ fn link(write: &mut Write<'_>, old: Option<CollapseKey>, new: CollapseKey) -> Re
     Ok(is_linked)
 }
 
-/// The owner's other purchases on the platform that a statement selects, which are fetched later.
+/// Returns the owner's other purchases on the platform that a statement selects, which are fetched later.
 fn candidates_ahead(
     connection: &mut AnyConnection,
     candidates: Sql,
@@ -161,7 +162,7 @@ fn candidates_ahead(
         .ahead(connection)
 }
 
-/// The candidate whose time is nearest to `at`; of two equally near ones the one with the lower key.
+/// Returns the candidate whose time is nearest to `at`; of two equally near ones the one with the lower key.
 fn nearest(
     at: Option<Timestamp>,
     known: Vec<Candidate>,

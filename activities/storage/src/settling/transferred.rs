@@ -1,6 +1,6 @@
-//! The events of a transfer: for each purchase that gives access, `user.subscription.transferred.from` with the state of
-//! its former owner, `user.subscription.transferred.to` with that of the new one, and `purchase.updated`, in a revision of
-//! its own. All show the users as they are after the whole move, at the moment of the announcement.
+//! The events of a transfer: for each purchase that gives access, `user.subscription.transferred.from` with the state
+//! of its former owner, `user.subscription.transferred.to` with that of the new one, and `purchase.updated`, in a
+//! revision of its own. All show the users as they are after the whole move, at the moment of the announcement.
 
 use crate::events::event::StoredEvent;
 use crate::purchases::cause::{self, ADD_CAUSE, RevisionCause};
@@ -82,7 +82,7 @@ impl<'a> Side<'a> {
         })
     }
 
-    /// The state in an environment, which is computed once.
+    /// Returns the state in an environment, which is computed once.
     fn state(
         &mut self,
         write: &mut Write<'_>,
@@ -112,11 +112,11 @@ impl<'a> Side<'a> {
 struct Common<'a> {
     destinations: Vec<Destination>,
     sides: [Side<'a>; 2],
-    /// The platforms with which the profiles were compared: a profile depends on no more of a purchase.
+    /// The platforms for which the profiles were compared already: a profile depends on nothing else of a purchase.
     compared: BTreeSet<PlatformId>,
 }
 
-/// The purchases of a user that give access to something now.
+/// Returns the purchases of a user that give access now.
 pub fn entitling(
     connection: &mut AnyConnection,
     app: AppId,
@@ -138,7 +138,8 @@ const UPDATE: Sql = statement! {"
 "};
 
 impl CompletedTransfer<'_> {
-    /// Announces purchases after their move, whose users are locked. The states are computed once, whatever their number.
+    /// Announces purchases after their move. Their users must be locked. The states are computed once for all
+    /// purchases.
     pub fn announce(&self, write: &mut Write<'_>, keys: &[CollapseKey]) -> Result<(), Error> {
         if keys.is_empty() {
             return Ok(());
@@ -198,7 +199,7 @@ impl CompletedTransfer<'_> {
             booking,
             ..
         } = settling.compare(write, &row, compared)?;
-        // What it was rechecked for is announced too, and its next settling checks it again.
+        // The causes of its pending rechecks are announced too; its next settling still carries the rechecks out.
         let (noted, mut causes) = (self.cause.json()?, row.causes.clone().unwrap_or_default());
         causes.add(self.cause.clone());
         let Common {
@@ -237,7 +238,7 @@ impl CompletedTransfer<'_> {
         if !compared.insert(origin.platform_id) {
             return Ok(());
         }
-        // An anonymous user who became another one keeps no profile.
+        // An anonymous user who was merged into another one keeps no profile.
         let users = sides
             .iter()
             .zip(&carried)
@@ -313,7 +314,7 @@ fn subject<'a>(
     }
 }
 
-/// The record of a purchase about which nothing new is known.
+/// Returns a record that decides nothing new about a purchase.
 fn nothing_new(key: CollapseKey, row: &PurchaseRow) -> Result<Record, Error> {
     let decision = Decision {
         purchase: row.known()?,

@@ -1,7 +1,7 @@
-//! The alarm that a product was bought and is not in the catalogue: its customers get no access, and nothing fails. There
-//! is one for each product of a platform. It closes itself when the product is added.
+//! The alarm that a product was bought but is missing from the catalogue: its customers get no access, and nothing
+//! fails. Each product of a platform has one such alarm, which closes when the product is added.
 //!
-//! An app without entitlements gives no access by settle, so it gets no such alarm.
+//! An app without entitlements in its catalogue does not use settle to give access, so it gets no such alarm.
 
 use crate::events::alarms;
 use crate::events::deliveries::MAX_COUNTED;
@@ -21,7 +21,7 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 
 const KIND: &str = "product_unlisted";
-/// The detail of the alarm behind the SKU. It has no number, so that there is one such alarm of a product.
+/// The alarm's detail after the SKU. It contains no number, so that each product has one such alarm.
 const REST: &str = "` is not in the catalogue, so customers who bought it get no access: add it, without entitlements if it \
      gives none on purpose; `settle product set --help`";
 const CLOSED: &str = "the product is in the catalogue";
@@ -30,7 +30,7 @@ fn detail(sku: &str) -> String {
     format!("`{sku}{REST}")
 }
 
-/// The product that an alarm is about; `None` for one of another kind.
+/// Returns the product that an alarm is about; `None` for an alarm of another kind.
 pub fn sku<'a>(kind: &str, detail: &'a str) -> Option<&'a str> {
     let named = detail
         .strip_prefix('`')
@@ -38,7 +38,7 @@ pub fn sku<'a>(kind: &str, detail: &'a str) -> Option<&'a str> {
     named.filter(|_| kind == KIND)
 }
 
-/// Raises what a changed record says of its price and its product.
+/// Raises the alarms about the price and the product of a changed record.
 pub fn alarm_of_record(
     write: &mut Write<'_>,
     settling: &Settling<'_>,
@@ -51,8 +51,8 @@ pub fn alarm_of_record(
     alarm(write, settling, &description.data, listings)
 }
 
-/// Raises the alarm where a purchase for money runs and gives nothing, because no product of the catalogue is its own.
-/// `data` is its record.
+/// Raises the alarm if a purchase in production runs and gives nothing, because its product is missing from the
+/// catalogue. `data` is its record.
 fn alarm(
     write: &mut Write<'_>,
     settling: &Settling<'_>,
@@ -71,7 +71,7 @@ fn alarm(
     if listings.listed(write.connection, purchase)?.is_some() {
         return Ok(());
     }
-    // As `Store::unmapped` names it.
+    // The same SKU as in `Store::unmapped`.
     let named = purchase
         .sku(ProductRef::Term)
         .or_else(|| purchase.sku(ProductRef::Parent));
@@ -91,14 +91,14 @@ row! {
     }
 }
 
-/// Written so that the index of the open alarms of all apps does not serve it.
+/// `COALESCE` keeps the planner from using the index of the open alarms of all apps.
 const OPEN: Sql = statement! {"
     SELECT platform_id, detail
     FROM alarms
     WHERE app_id = ? AND kind = ? AND platform_id IS NOT NULL AND COALESCE(acknowledged_at, -1) = -1
 "};
 
-/// The product of a subscription's term.
+/// Selects the product of a subscription's term.
 const PARENT: Sql = statement! {"
     SELECT product_id AS value
     FROM purchases
@@ -148,7 +148,7 @@ const CUSTOMERS: Sql = statement! {"
     WHERE p.environment = 'production' AND p.state IN ('trial', 'trial_off', 'active', 'off', 'grace')
 "};
 
-/// Number of customers with a running purchase of this SKU, for money; among the first 10,000 purchases.
+/// Returns the number of customers with a running purchase of this SKU in production, among the first 10,000 purchases.
 pub fn customers(connection: &mut AnyConnection, app: AppId, sku: &str) -> Result<i64, Error> {
     let counted = sql(CUSTOMERS).uncached().bind((app, sku, app, sku));
     Ok(counted.value(connection)?.unwrap_or(0))
@@ -162,7 +162,7 @@ const UNLISTED: Sql = statement! {"
         AND NOT EXISTS (SELECT 1 FROM products c WHERE c.app_id = p.app_id AND c.sku = p.product_id)
 "};
 
-/// The purchases among these whose product is not in the catalogue.
+/// Returns the purchases among these whose product is not in the catalogue.
 pub fn among(
     connection: &mut AnyConnection,
     keys: impl IntoIterator<Item = CollapseKey>,
@@ -179,7 +179,7 @@ pub fn among(
 }
 
 impl Store {
-    /// The purchases among these whose product is not in the catalogue.
+    /// Returns the purchases among these whose product is not in the catalogue.
     pub async fn unlisted(&self, keys: Vec<CollapseKey>) -> Result<BTreeSet<CollapseKey>, Error> {
         if keys.is_empty() {
             return Ok(BTreeSet::new());

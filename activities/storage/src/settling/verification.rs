@@ -1,6 +1,6 @@
 //! Queries of a store: their parameters, failed attempts, and platforms whose secret is refused.
 //!
-//! The one place where a credential is decrypted for a request. Nothing is sent here.
+//! Only this module decrypts a credential for a request. It sends nothing itself.
 
 use crate::events::alarms;
 use crate::inbox::notifications;
@@ -34,7 +34,7 @@ pub struct StoreQuery {
     pub store: String,
     /// Which of the store's environments is queried.
     pub environment: Environment,
-    /// The store's id of the customer; absent where it is not known and the store needs none.
+    /// The store's id of the customer; absent if it is not known and the store needs none.
     pub app_user_id: Option<String>,
     pub receipt_id: String,
     /// What to do if the store does not know the purchase.
@@ -43,14 +43,14 @@ pub struct StoreQuery {
     pub settling: i64,
     /// The credential of a store that has one secret; empty for others.
     pub secret: SecretString,
-    /// The platform's settings and credentials of its store's own form.
+    /// The platform's settings and credentials in its store's own form.
     pub of_store: StorePart,
-    /// The stored form of the credential, to detect whether the platform has another one by now.
+    /// The encrypted credential as stored, to detect whether the platform's credential has changed since.
     sealed: String,
 }
 
 impl fmt::Debug for StoreQuery {
-    /// Without the secret, the customer and the purchase.
+    /// Omits the secret, the customer and the purchase.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StoreQuery")
             .field("platform_id", &self.platform_id)
@@ -61,7 +61,8 @@ impl fmt::Debug for StoreQuery {
 }
 
 row! {
-    /// Since when the store has not answered about a purchase, and how many queries failed since then.
+    /// The time since which the store has not answered about a purchase, and the number of queries that failed since
+    /// then.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub struct Unanswered {
         /// The first failed query since its last answer.
@@ -105,10 +106,10 @@ const COUNT_FAILURE: Sql = statement! {"
     RETURNING unverified_since AS since, verify_attempts AS attempts
 "};
 
-/// Time after which a run is lost that should have queried the store again.
+/// Time after which a run that should have queried the store again counts as lost.
 const LOST: Duration = MINUTE;
 
-/// The notifications of a purchase whose window has ended.
+/// Selects the notifications of a purchase whose window has ended.
 const SETTLEABLE: Sql = statement! {hot "notifications_open_of_key", "
     SELECT seq AS value
     FROM notifications
@@ -129,7 +130,7 @@ const USES_SECRET: Sql = statement! {"
     WHERE id = ? AND secret_refused_at IS NULL AND COALESCE(store_credentials, shared_secret) = ?
 "};
 
-/// A decision that knows of the refusal follows, so it raises no `settings_version`.
+/// Does not raise `settings_version`, because the decision that follows knows of the refusal.
 const REFUSE_SECRET: Sql = statement! {"
     UPDATE platforms
     SET secret_refused_at = ?
@@ -140,12 +141,12 @@ const FIND_PLATFORM: Sql =
     statement!("SELECT app_id AS value FROM platforms WHERE id = ? AND deleted_at IS NULL");
 
 impl Store {
-    /// The parameters to query the store of a purchase; `None` when it cannot be queried: the platform has no usable
-    /// secret, or the customer is unknown.
+    /// Returns the parameters to query the store of a purchase; `None` when it cannot be queried: the platform has no
+    /// usable secret, or the customer is unknown.
     pub async fn store_query(&self, key: CollapseKey) -> Result<Option<StoreQuery>, Error> {
         let secrets = self.database.secrets.clone();
         self.read(move |connection| {
-            // Before the settings: what changes after it raises the number.
+            // Read before the settings: a later change of them raises the settling number.
             let row = purchase::find(connection, key)?;
             let Some(origin) = purchase::origin(connection, key)? else {
                 return Ok(None);
@@ -159,7 +160,7 @@ impl Store {
             let stored: Option<SealedCredential> =
                 sql(CREDENTIAL).bind(origin.platform_id).first(connection)?;
             let credential = match stored {
-                // It is never sent to the store.
+                // A sample is never sent to the store.
                 _ if is_sample_purchase(&origin.receipt_id) => Some(Credential::default()),
                 Some(stored) => stored.open(&secrets, origin.platform_id)?,
                 None => None,
@@ -167,7 +168,7 @@ impl Store {
             let Some(credential) = credential else {
                 return Ok(None);
             };
-            // A purchase of the other environment is not known in that of the platform: it may have been switched since.
+            // If the platform was switched since, the store knows the purchase only in the earlier environment.
             let known_in = row
                 .as_ref()
                 .map(PurchaseRow::known)
@@ -189,8 +190,8 @@ impl Store {
         .await
     }
 
-    /// The parameters to query the store about the purchase of a claim, of which nothing else is known; `None` when the
-    /// claim is decided, or the platform has no usable secret.
+    /// Returns the parameters to query the store about the purchase of a claim, of which nothing else is known; `None`
+    /// when the claim is decided, or the platform has no usable secret.
     pub async fn claim_query(
         &self,
         place: DevicePlace,
@@ -238,8 +239,8 @@ impl Store {
     }
 
     /// Notes that the store is queried again about a purchase after `delay`. The run waits for that by itself, so the
-    /// purchase counts as woken; a minute later the sweep finds it, in case the run was lost. Returns whether it was noted:
-    /// not if a recheck was requested since the settling of this number.
+    /// purchase counts as woken; a minute later the sweep finds it, in case the run was lost. Returns whether it was
+    /// noted; it is not if a recheck was requested since the settling with this number.
     pub async fn schedule_query(
         &self,
         key: CollapseKey,
@@ -272,7 +273,7 @@ impl Store {
             .await
     }
 
-    /// Stores the store's id for the customer in an answer about a purchase; for an erased customer, the tombstone.
+    /// Stores the store's id of the customer in an answer about a purchase; for an erased customer, the tombstone.
     pub async fn note_answered_customer(
         &self,
         key: CollapseKey,
@@ -299,8 +300,8 @@ impl Store {
         .await
     }
 
-    /// Notes that the store refuses the secret of a query, so that the secret is not used again; returns whether that
-    /// was new. Nothing changes if the platform has another secret by now.
+    /// Notes that the store refuses the secret of a query, so that the secret is not used again; returns whether the
+    /// refusal is new. Nothing changes if the platform has another secret by now.
     pub async fn refuse_secret(&self, query: &StoreQuery) -> Result<bool, Error> {
         let (platform, sealed) = (query.platform_id, query.sealed.clone());
         self.write(move |write| {

@@ -1,9 +1,9 @@
-//! Views: the state of a user for destinations that want another one than the body has. That is the state over all
-//! platforms, in the environment of the event. A destination may want that of some platforms, or that over both
-//! environments.
+//! Views: the states of a user for destinations that want another state than the one in an event's body. The body has
+//! the state over all platforms, in the event's environment. A destination may want the state over some platforms, or
+//! over both environments.
 //!
 //! A view is computed when an event is recorded, once for each set of wanted platforms, and stored with the event. It
-//! has the state in the environment of the event, and that over both.
+//! has two states: one in the event's environment, and one over both environments.
 
 use crate::purchases::owned::UserPurchases;
 use crate::settings::destinations::Destination;
@@ -30,7 +30,7 @@ pub struct View {
     pub profile: Value,
 }
 
-/// The views for these destinations, as they are stored; `None` where none of them needs one.
+/// Returns the views for these destinations, as they are stored; `None` if no destination needs one.
 pub fn of(
     connection: &mut AnyConnection,
     purchases: UserPurchases<'_>,
@@ -82,7 +82,7 @@ pub fn of(
     stored.map_err(|cause| Error::corrupt_by("a state cannot be written as JSON", cause))
 }
 
-/// The view for a destination that wants these platforms, if it was stored.
+/// Returns the view for a destination that wants these platforms, if it was stored.
 pub fn find(stored: Option<&str>, platforms: &[PlatformId]) -> Result<Option<View>, Error> {
     let views: Option<Vec<View>> = stored
         .map(serde_json::from_str)

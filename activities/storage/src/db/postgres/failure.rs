@@ -1,4 +1,4 @@
-//! Errors of tokio-postgres, as diesel's.
+//! Converts errors of tokio-postgres to errors of diesel.
 
 use crate::error::{DEADLOCK, FULL_DISK, NO_LOCK, OTHER_SCHEMA, chain};
 use crate::refusal::Refusal as Permanent;
@@ -6,11 +6,11 @@ use diesel::ConnectionError;
 use diesel::result::{DatabaseErrorInformation, DatabaseErrorKind, Error};
 use tokio_postgres::error::{DbError, ErrorPosition, Severity, SqlState};
 
-/// Why a server is not used.
+/// The reason for not using a read-only server.
 pub const READ_ONLY: &str =
     "the server accepts no writes: it is a standby, or its `default_transaction_read_only` is on";
 
-/// The error of diesel for one of the server or of the connection.
+/// Converts an error of the server or of the connection to one of diesel.
 pub fn of(error: &tokio_postgres::Error) -> Error {
     let Some(cause) = error.as_db_error() else {
         let text = chain(error);
@@ -19,12 +19,13 @@ pub fn of(error: &tokio_postgres::Error) -> Error {
     Error::DatabaseError(kind(cause.code()), Box::new(Refusal(cause.clone())))
 }
 
-/// Why no session was opened. What the URL names, and the server does not know or let in, is an error of the URL.
+/// Returns why no session was opened. A user or database that the server does not know or does not admit is an error of
+/// the URL.
 pub fn of_connecting(error: &tokio_postgres::Error) -> ConnectionError {
     let text = chain(error);
     match error.code() {
         Some(code) if is_of_url(code) => ConnectionError::InvalidConnectionUrl(text),
-        // What tokio-postgres says where `target_session_attrs` is `read-write`.
+        // The error of tokio-postgres if `target_session_attrs` is `read-write`.
         None if text.ends_with("database does not allow writes") => {
             ConnectionError::BadConnection(READ_ONLY.to_owned())
         }
@@ -32,7 +33,7 @@ pub fn of_connecting(error: &tokio_postgres::Error) -> ConnectionError {
     }
 }
 
-/// Whether a user, a password or a database is refused.
+/// Returns whether a user, a password or a database is refused.
 fn is_of_url(code: &SqlState) -> bool {
     code.code().starts_with("28")
         || [
@@ -42,13 +43,13 @@ fn is_of_url(code: &SqlState) -> bool {
         .contains(code)
 }
 
-/// The error of a `COMMIT` that rolled back.
+/// Returns the error of a `COMMIT` that rolled back.
 pub fn rolled_back() -> Error {
     let text = "the transaction was rolled back: a statement of it was refused".to_owned();
     Error::DatabaseError(DatabaseErrorKind::Unknown, Box::new(text))
 }
 
-/// The error of a request that is not answered in time.
+/// Returns the error of a request that is not answered in time.
 pub fn silent() -> Error {
     Error::DatabaseError(
         DatabaseErrorKind::UnableToSendCommand,
@@ -56,21 +57,21 @@ pub fn silent() -> Error {
     )
 }
 
-/// Whether the server refused a statement, and the session goes on.
+/// Returns whether the server refused a statement, but the session continues.
 pub fn is_refusal(error: &tokio_postgres::Error) -> bool {
     error
         .as_db_error()
         .is_some_and(|cause| cause.parsed_severity() == Some(Severity::Error))
 }
 
-/// Whether a statement was only refused because an earlier one of its transaction was.
+/// Returns whether a statement was only refused because an earlier one of its transaction was.
 pub fn is_aftermath(error: &tokio_postgres::Error) -> bool {
     error.code() == Some(&SqlState::IN_FAILED_SQL_TRANSACTION)
 }
 
-/// Whether a session must not be used after this error, by any caller. The session is broken or the server ends it; the
-/// server accepts no writes, for example after a fail-over; or its permissions, search path or prepared statements date
-/// from before a change. The next session may connect to another host.
+/// Returns whether a session must not be used after this error, by any caller. The session is broken or the server ends
+/// it; the server accepts no writes, for example after a fail-over; or its permissions, search path or prepared
+/// statements date from before a change. The next session may connect to another host.
 pub fn ends_session(error: &tokio_postgres::Error) -> bool {
     let Some(cause) = error.as_db_error() else {
         return true;
@@ -78,10 +79,10 @@ pub fn ends_session(error: &tokio_postgres::Error) -> bool {
     cause.parsed_severity() != Some(Severity::Error) || is_of_session(cause.code())
 }
 
-/// Whether a statement is refused because of its session or server: another one may run it.
+/// Returns whether a statement is refused because of its session or server: another one may run it.
 /// <https://www.postgresql.org/docs/current/errcodes-appendix.html>
 fn is_of_session(code: &SqlState) -> bool {
-    // Connection exceptions, rights to connect, and what an operator ends.
+    // Connection exceptions, missing rights to connect, and sessions that an operator ends.
     let is_of_class = ["08", "28", "57P"]
         .iter()
         .any(|class| code.code().starts_with(class));
@@ -89,13 +90,13 @@ fn is_of_session(code: &SqlState) -> bool {
         || [
             SqlState::READ_ONLY_SQL_TRANSACTION,
             SqlState::INSUFFICIENT_PRIVILEGE,
-            // A statement is not prepared any more, or its result has other types since a migration.
+            // A statement is no longer prepared, or its result has had other types since a migration.
             SqlState::INVALID_SQL_STATEMENT_NAME,
             SqlState::DUPLICATE_PSTATEMENT,
             SqlState::FEATURE_NOT_SUPPORTED,
-            // The transaction that was begun is not open.
+            // The transaction that was begun is no longer open.
             SqlState::NO_ACTIVE_SQL_TRANSACTION,
-            // What is not found may be in another search path.
+            // An object that is not found may be in another search path.
             SqlState::INVALID_SCHEMA_NAME,
             SqlState::UNDEFINED_TABLE,
             SqlState::UNDEFINED_COLUMN,

@@ -1,9 +1,9 @@
 //! Connections to PostgreSQL: tokio-postgres with rustls, behind diesel's synchronous traits.
 //!
-//! Each connection has a runtime of its own, which runs on the thread that waits for an answer: no other thread is woken
-//! for a statement. So a connection is used on threads where blocking is allowed, such as the writer's, and may be
-//! dropped anywhere. What needs no answer at once waits, and is sent with the next statement that does: see
-//! `session.rs`.
+//! Each connection has a runtime of its own, which runs on the thread that waits for an answer: no other thread is
+//! woken for a statement. So a connection is used on threads where blocking is allowed, such as the writer's, and may
+//! be dropped anywhere. A statement that needs no immediate answer waits, and is sent with the next one that does
+//! (`session.rs`).
 
 pub mod address;
 mod failure;
@@ -59,21 +59,21 @@ pub struct PostgresConnection {
     transaction: AnsiTransactionManager,
     runtime: OwnRuntime,
     next: NextStatement,
-    /// How long an answer may take, if this process limits it.
+    /// Maximum time for an answer, if this process sets one.
     limit: Option<Duration>,
     instrumentation: DynInstrumentation,
 }
 
-/// How the next statement is run.
+/// The way in which the next statement is run.
 #[derive(Default)]
 enum NextStatement {
     #[default]
     Now,
     /// Sent with the next statement that is run now.
     Later,
-    /// This statement was sent, too, and its rows are fetched later.
+    /// Like `Later`, for a query whose rows are fetched later; the queued query, once it was run.
     Ahead(Option<QueuedQuery>),
-    /// Run ahead: its rows are fetched.
+    /// Run already, as this query, whose rows are fetched now.
     Fetched(QueuedQuery),
 }
 
@@ -144,8 +144,8 @@ async fn connect(address: &Address) -> ConnectionResult<Session> {
     Err(failure)
 }
 
-/// Drives a connection, and notes whether its server accepts no writes. It ends with the client, whose requests fail when
-/// it failed.
+/// Drives a connection, and notes whether its server accepts no writes. Ends when the client is dropped or the
+/// connection fails; requests of the client then fail.
 async fn drive<T>(
     mut connection: tokio_postgres::Connection<Socket, T>,
     is_read_only: Arc<AtomicBool>,
@@ -163,7 +163,7 @@ async fn drive<T>(
     drop(driven.await);
 }
 
-/// The process id in a row of [`SETTINGS`].
+/// Returns the process id in a row of [`SETTINGS`].
 fn backend(message: &SimpleQueryMessage) -> Option<i32> {
     let SimpleQueryMessage::Row(row) = message else {
         return None;
@@ -176,7 +176,7 @@ fn silent() -> ConnectionError {
 }
 
 impl PostgresConnection {
-    /// Connects for a few short statements: neither a host nor an answer may take longer than `limit`.
+    /// Connects for a few short statements. Neither connecting to a host nor an answer may take longer than `limit`.
     pub fn briefly(url: &str, limit: Duration) -> ConnectionResult<Self> {
         let mut address = Address::parse(url)
             .map_err(|invalid| ConnectionError::InvalidConnectionUrl(invalid.0))?;
@@ -201,7 +201,8 @@ impl PostgresConnection {
         })
     }
 
-    /// Sends the next statement with the one after it, if it is in a transaction. Its error is the error of that one.
+    /// Sends the next statement with the one after it, if it is in a transaction. Its error becomes that of the later
+    /// statement.
     pub fn defer_next(&mut self) {
         self.next = NextStatement::Later;
     }
@@ -211,7 +212,7 @@ impl PostgresConnection {
         self.next = NextStatement::Ahead(None);
     }
 
-    /// The query that was run ahead; `None` if it was not run.
+    /// Returns the query that was run ahead; `None` if it was not run.
     pub fn queued(&mut self) -> Option<QueuedQuery> {
         match mem::take(&mut self.next) {
             NextStatement::Ahead(queued) => queued,
@@ -219,20 +220,21 @@ impl PostgresConnection {
         }
     }
 
-    /// The next statement was run ahead as this one.
+    /// Makes the next statement fetch the rows of this query, which was run ahead.
     pub fn fetch_next(&mut self, queued: QueuedQuery) {
         self.next = NextStatement::Fetched(queued);
     }
 
-    /// Whether the last request was sent with others of which the server refused one: then a `COMMIT` rolled back.
+    /// Returns whether the server refused a request that was sent with the last one: a `COMMIT` then rolled back.
     pub const fn is_undone(&self) -> bool {
         self.session.is_undone()
     }
 
-    /// Whether another connection must take its place: the server has closed it, as far as this machine knows, accepts no
-    /// writes any more, or refused what another session may do. What came since the last statement is read first.
+    /// Returns whether another connection must take its place: the server has closed it, as far as this machine knows,
+    /// accepts no writes any more, or refused something that another session may do. Reads first what the server has
+    /// sent since the last statement.
     pub fn is_over(&mut self) -> bool {
-        // In three turns the runtime hears of the socket, runs what reads it, and that ends.
+        // The runtime needs three turns: to notice the socket, to run the task that reads it, and to finish that task.
         self.runtime.block_on(async {
             for _ in 0..3 {
                 yield_now().await;
@@ -281,7 +283,7 @@ impl SimpleConnection for PostgresConnection {
             }
             NextStatement::Now | NextStatement::Ahead(_) | NextStatement::Fetched(_) => {
                 self.wait(async |session| session.answer(request).await)?;
-                // What was fetched in a transaction is used in it.
+                // Rows that a transaction fetched are not used after it.
                 if query == "COMMIT" {
                     self.session.forget();
                 }
@@ -369,7 +371,7 @@ impl LoadConnection for PostgresConnection {
     }
 }
 
-/// The enum of connections needs it. Nothing calls it: see `schema`.
+/// The enum of connections requires this implementation. Nothing calls it (`schema` applies the migrations).
 impl MigrationConnection for PostgresConnection {
     fn setup(&mut self) -> QueryResult<usize> {
         self.batch_execute(CREATE_MIGRATIONS_TABLE).map(|()| 0)
@@ -378,7 +380,7 @@ impl MigrationConnection for PostgresConnection {
 
 impl MultiConnectionHelper for PostgresConnection {
     fn to_any<'a>(_: &mut <Pg as TypeMetadata>::MetadataLookup) -> &mut (dyn Any + 'a) {
-        // A value without a size: nothing is allocated, so nothing is lost.
+        // The value has no size, so nothing is allocated or leaked.
         Box::leak(Box::new(BuiltIn))
     }
 

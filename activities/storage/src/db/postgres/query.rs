@@ -1,4 +1,4 @@
-//! A query as it is sent: its text, and its values in PostgreSQL's binary format.
+//! A query in the form in which it is sent: its text, and its values in PostgreSQL's binary format.
 
 use diesel::QueryResult;
 use diesel::pg::{Pg, PgMetadataLookup, PgQueryBuilder, PgTypeMetadata};
@@ -12,7 +12,7 @@ pub struct Query {
     /// Text of the statement, with `$1` for the first value.
     pub text: String,
     pub values: Vec<Bound>,
-    /// Whether it is prepared once per connection.
+    /// Whether the query is prepared once per connection.
     pub is_cached: bool,
 }
 

@@ -10,7 +10,7 @@ use tokio_postgres::types::{FromSql, Type};
 
 pub struct PgRow {
     row: tokio_postgres::Row,
-    /// The types of its columns, which all rows of the answer share.
+    /// The types of the columns, shared by all rows of the answer.
     kinds: Arc<[Oid]>,
 }
 

@@ -1,9 +1,9 @@
-//! A session: what is sent to the server, in what order, and how it responds.
+//! A session: the requests to the server, their order, and the server's responses.
 //!
-//! Statements that need no immediate response wait in a queue. Everything that waits is sent together with the next
-//! query that needs one, in the order of the calls, and costs no round trip of its own. The server runs the statements
-//! one after the other. If it refuses one in a transaction, it refuses the rest of the transaction too, and the query
-//! that is waited for fails with that first error: so a transaction whose `COMMIT` succeeded has run all of them.
+//! Statements that need no immediate response wait in a queue. They are sent together with the next query that needs
+//! one, in the order of the calls, and cost no round trip of their own. The server runs the statements one after the
+//! other. If it refuses one in a transaction, it refuses the rest of the transaction too, and the query whose response
+//! is awaited fails with that first error. So a transaction whose `COMMIT` succeeded has run all its statements.
 
 use super::failure;
 use super::query::Query;
@@ -41,7 +41,7 @@ impl Request {
 #[derive(Default)]
 pub struct PgResponse {
     pub rows: Vec<PgRow>,
-    /// Number of rows that it changed.
+    /// Number of rows that the request changed.
     pub changed: usize,
 }
 
@@ -49,11 +49,11 @@ pub struct PgResponse {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct QueuedQuery(u64);
 
-/// A request that waits, or is waited for.
+/// A request that waits in the queue, or whose response is awaited.
 struct PendingRequest {
     request: Request,
     queued: Option<QueuedQuery>,
-    /// The step for which the thread waits while the server runs it.
+    /// The step that the thread waits for while the server runs the request.
     step: Step,
 }
 
@@ -69,7 +69,7 @@ impl PendingRequest {
 
 pub struct Session {
     client: Client,
-    /// The server's process id of it.
+    /// The server's process id of the session.
     backend: Option<i32>,
     prepared: HashMap<String, Statement>,
     queue: Vec<PendingRequest>,
@@ -81,7 +81,7 @@ pub struct Session {
     is_aborted: bool,
     /// Whether an error showed that another session must take its place.
     is_stale: bool,
-    /// Whether the server accepts no writes any more, as it reported last.
+    /// Whether the server accepts no writes any more, according to its last report.
     is_read_only: Arc<AtomicBool>,
 }
 
@@ -94,8 +94,8 @@ type PendingResponse<'s> = Pin<
 >;
 
 impl Session {
-    /// A session of this client, and the server's process id of it; whether its server accepts no writes is in
-    /// `is_read_only`.
+    /// Returns a session of this client. `backend` is the server's process id of it; `is_read_only` is set while the
+    /// server accepts no writes.
     pub fn new(client: Client, backend: Option<i32>, is_read_only: Arc<AtomicBool>) -> Self {
         Self {
             client,
@@ -111,22 +111,23 @@ impl Session {
         }
     }
 
-    /// Whether it must not be used again: another one, perhaps of another host, takes its place.
+    /// Returns whether the session must not be used again: another one, perhaps of another host, takes its place.
     pub fn is_over(&self) -> bool {
         self.client.is_closed() || self.is_stale || self.is_read_only.load(Ordering::Relaxed)
     }
 
-    /// Whether the last request, if it was a `COMMIT`, rolled back: the server refused a request of its transaction.
+    /// Returns whether the last request, if it was a `COMMIT`, rolled back: the server refused a request of its
+    /// transaction.
     pub const fn is_undone(&self) -> bool {
         self.is_undone
     }
 
-    /// Sends a request with the next one that is waited for.
+    /// Sends a request with the next one whose response is awaited.
     pub fn queue(&mut self, request: Request) {
         self.queue.push(PendingRequest::new(request, None));
     }
 
-    /// Sends a query with the next request that is waited for; its rows are fetched later.
+    /// Sends a query with the next request whose response is awaited; its rows are fetched later.
     pub fn queue_query(&mut self, query: Query) -> QueuedQuery {
         self.last_queued += 1;
         let queued = QueuedQuery(self.last_queued);
@@ -135,7 +136,7 @@ impl Session {
         queued
     }
 
-    /// The rows of a queued query.
+    /// Returns the rows of a queued query.
     pub async fn fetch(&mut self, queued: QueuedQuery) -> QueryResult<Vec<PgRow>> {
         if !self.fetched.contains_key(&queued) {
             self.send(None).await?;
@@ -148,16 +149,16 @@ impl Session {
         self.fetched.clear();
     }
 
-    /// Sends all that waits and then this request; waits for all answers and returns the last one.
+    /// Sends all waiting requests and then this one; waits for all answers and returns the last one.
     ///
     /// # Errors
-    /// The first request that was refused.
+    /// The error of the first request that was refused.
     pub async fn answer(&mut self, request: Request) -> QueryResult<PgResponse> {
         self.send(Some(request)).await
     }
 
-    /// Like [`Self::answer`] for a `ROLLBACK`, which succeeds whatever happened before it. What waits to be sent in the
-    /// transaction or savepoint is never sent.
+    /// Like [`Self::answer`] for a `ROLLBACK`, which succeeds whatever happened before it. Requests that wait in the
+    /// transaction or savepoint are never sent.
     pub async fn roll_back(&mut self, statement: &str) -> QueryResult<()> {
         let savepoint = statement.strip_prefix("ROLLBACK TO ");
         if savepoint.is_none() {
@@ -186,8 +187,8 @@ impl Session {
         Ok(())
     }
 
-    /// Sends a `ROLLBACK` and does not wait for the answer: for a transaction that wrote nothing. It fails only with its
-    /// connection.
+    /// Sends a `ROLLBACK` and does not wait for the answer. For a transaction that wrote nothing, whose rollback fails
+    /// only if the connection does.
     pub async fn roll_back_later(&mut self, statement: &str) {
         self.fetched.clear();
         self.is_aborted = false;
@@ -198,7 +199,7 @@ impl Session {
         }
         let mut rolling_back = pin!(self.client.batch_execute(statement));
         let _ = poll!(rolling_back.as_mut());
-        // The connection's task has its turn, in which it sends what waits.
+        // Lets the connection's task run, which sends the request.
         yield_now().await;
     }
 
@@ -237,8 +238,8 @@ impl Session {
         Ok(newest)
     }
 
-    /// Prepares those queries that are cached and were not prepared yet, all of them in one round trip. One that cannot
-    /// be prepared fails again when it is run. Returns its error, which may have aborted the transaction.
+    /// Prepares the cacheable queries that are not prepared yet, in one round trip. A query that cannot be prepared
+    /// fails again when it is run. Returns the first such error, which may have aborted the transaction.
     async fn prepare(&mut self, queue: &[PendingRequest]) -> Option<tokio_postgres::Error> {
         let mut texts = HashSet::new();
         let mut sent = Vec::new();
@@ -288,7 +289,7 @@ impl Session {
         }
         let mut answers = Vec::with_capacity(sent.len());
         for (entry, mut run) in queue.iter().zip(sent) {
-            // The server runs one after the other: it is at this one.
+            // The server runs the requests one after the other, and is at this one.
             waits::note(entry.step, self.backend);
             run.as_mut().await;
             answers.extend(run.as_mut().take_output());

@@ -1,5 +1,5 @@
-//! Which servers are reached, tested with a fake server that speaks the beginning of the protocol and then refuses
-//! every user; and what transactions send, tested with one that accepts every user.
+//! Tests which servers are reached, with a fake server that speaks the beginning of the protocol and then refuses every
+//! user; and what transactions send, with one that accepts every user.
 
 use super::PostgresConnection;
 use diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionManager};
@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex};
 /// An `ErrorResponse` with the message `reached`.
 const REFUSAL: &[u8] = b"E\0\0\0\x23SFATAL\0VFATAL\0C28000\0Mreached\0\0";
 
-/// How a server treats a connection.
+/// The way in which a fake server treats connections.
 #[derive(Clone)]
 enum Manner {
     Silent,
@@ -83,7 +83,8 @@ impl Drop for PemFile {
     }
 }
 
-/// A certificate authority in PEM, and the settings of a server with a certificate that it issued for `localhost`.
+/// Returns a certificate authority in PEM, and the settings of a server with a certificate that it issued for
+/// `localhost`.
 fn issued_certificate() -> (String, ServerConfig) {
     let (authority_key, key) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
     let mut authority = CertificateParams::new(Vec::new()).unwrap();
@@ -97,7 +98,8 @@ fn issued_certificate() -> (String, ServerConfig) {
     (pem, serving(certificate.der(), &key))
 }
 
-/// A certificate that is its own authority, as by `openssl req -x509`, and the settings of a server that uses it.
+/// Returns a certificate that is its own authority, as by `openssl req -x509`, and the settings of a server that uses
+/// it.
 fn self_signed_certificate() -> (String, ServerConfig) {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
@@ -121,7 +123,7 @@ fn serving(certificate: &CertificateDer<'_>, key: &KeyPair) -> ServerConfig {
         .unwrap()
 }
 
-/// Whether a connection to this URL got as far as the refusal of the user; if not, why.
+/// Returns whether a connection to this URL got as far as the refusal of the user; if not, why.
 fn reached(url: &str) -> Result<(), String> {
     let Err(error) = PostgresConnection::establish(url) else {
         panic!("{url}: the server accepted the user")
@@ -270,7 +272,7 @@ fn the_next_host_is_tried_after_a_closed_port_and_a_silent_one() {
     );
 }
 
-/// An `ErrorResponse` with this SQLSTATE, after which the session goes on.
+/// Returns an `ErrorResponse` with this SQLSTATE, after which the session continues.
 fn refusal(code: &str) -> Vec<u8> {
     [b"E\0\0\0\x1cSERROR\0VERROR\0C", code.as_bytes(), b"\0M\0\0"].concat()
 }
@@ -284,7 +286,7 @@ async fn a_connection_may_be_dropped_in_an_async_context() {
     drop(runtime);
 }
 
-/// A `ParameterStatus`: `default_transaction_read_only` now has this value.
+/// Returns a `ParameterStatus`: `default_transaction_read_only` now has this value.
 fn parameter_status(value: &str) -> Vec<u8> {
     let text = format!("default_transaction_read_only\0{value}\0");
     let length = u32::try_from(text.len() + 4).unwrap().to_be_bytes();
@@ -296,8 +298,8 @@ const DONE: &[u8] = b"C\0\0\0\x08SET\0";
 /// `ReadyForQuery`: the server waits for a request.
 const READY: &[u8] = b"Z\0\0\0\x05I";
 
-/// A connection to a server that runs nothing, and the requests that the server received. It refuses `WRONG` with the
-/// SQLSTATE that follows, and answers `REPORT` with a [`parameter_status`] of the value that follows.
+/// Returns a connection to a server that runs nothing, and the requests that the server received. It refuses `WRONG`
+/// with the SQLSTATE that follows, and answers `REPORT` with a [`parameter_status`] of the value that follows.
 fn connection() -> (PostgresConnection, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let (port, received) = (
@@ -373,13 +375,14 @@ fn a_commit_of_an_aborted_transaction_is_an_error() {
 #[test]
 fn an_error_that_another_session_may_avoid_ends_the_session() {
     let table = [
-        // Failed connection; no right to connect; session ended by an operator.
+        // Failed connection; missing right to connect; session ended by an operator.
         ("08006", true),
         ("28000", true),
         ("28P01", true),
         ("57P01", true),
         ("57P03", true),
-        // Read-only server; no right; prepared statement missing, duplicate or of other types; other search path.
+        // Read-only server; missing right; prepared statement missing, duplicate or with other types; another search
+        // path.
         ("25006", true),
         ("42501", true),
         ("26000", true),

@@ -1,6 +1,7 @@
-//! What is required of TLS: the parameters `sslmode`, `sslrootcert`, `sslcert` and `sslkey`.
+//! The requirements for TLS: the parameters `sslmode`, `sslrootcert`, `sslcert` and `sslkey`.
 //!
-//! Unlike libpq, `allow` is `prefer`, and a certificate names its server in its alternative names alone.
+//! Unlike in libpq, `allow` means `prefer`, and only the alternative names of a certificate count as names of its
+//! server.
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
@@ -14,27 +15,27 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio_postgres::config::SslMode;
 
-/// The protocol's name, which a server requires when TLS begins without a request for it.
+/// The protocol's name (ALPN), which a server requires if TLS begins without a request for it.
 const PROTOCOL: &[u8] = b"postgresql";
 
-/// A URL that cannot be used, and why. It repeats no value and no unknown name, which might be of a password.
+/// The reason why a URL cannot be used. It repeats no value and no unknown name, which might be part of a password.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Invalid(pub String);
 
 /// Verification of a server's certificate. Each variant includes those before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verified {
-    /// Nothing: the connection is encrypted, with whatever server.
+    /// Nothing: the connection is encrypted, but with any server.
     Nothing,
-    /// A trusted authority issued it.
+    /// A trusted authority issued the certificate.
     Chain,
-    /// It was issued for the host.
+    /// The certificate was issued for the host.
     Name,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tls {
-    /// Requirement of `sslmode`.
+    /// Encryption that `sslmode` requires.
     mode: SslMode,
     /// Verification that `sslmode` requires.
     verified: Verified,
@@ -42,7 +43,7 @@ pub struct Tls {
     pub verified_at_least: Verified,
     /// The file of the trusted authorities; `None` for those of this machine.
     pub authorities: Option<PathBuf>,
-    /// The file of our own certificate.
+    /// The file of settle's own certificate.
     pub certificate: Option<PathBuf>,
     pub key: Option<PathBuf>,
 }
@@ -74,7 +75,7 @@ impl Tls {
         Some(())
     }
 
-    /// Whether TLS is used. The authorities of this machine are trusted for nothing less than a verified name.
+    /// Returns whether TLS is used. It is always required if `sslrootcert` requires a verified name.
     pub fn mode(&self) -> SslMode {
         if self.verified_at_least == Verified::Name {
             SslMode::Require
@@ -83,8 +84,8 @@ impl Tls {
         }
     }
 
-    /// What is verified. The certificate authorities of this machine issue certificates to anyone, so with them the
-    /// name is verified too. A connection that need not be encrypted verifies nothing.
+    /// Returns what is verified. The certificate authorities of this machine issue certificates to anyone, so with them
+    /// the name is verified too. A connection that need not be encrypted verifies nothing.
     fn verified(&self) -> Verified {
         let verified = self.verified.max(self.verified_at_least);
         match self.mode() {
@@ -96,10 +97,10 @@ impl Tls {
         }
     }
 
-    /// The configuration of a client.
+    /// Returns the configuration of a client.
     ///
     /// # Errors
-    /// A file cannot be read, or this machine has no authorities.
+    /// [`Invalid`] when a file cannot be read, or when this machine has no authorities.
     pub fn config(&self) -> Result<ClientConfig, Invalid> {
         let provider = Arc::new(ring::default_provider());
         let builder = ClientConfig::builder_with_provider(provider.clone())
@@ -151,7 +152,7 @@ fn unreadable(file: &Path, error: &dyn std::error::Error) -> Invalid {
     Invalid(format!("{} cannot be read: {error}", file.display()))
 }
 
-/// Verifies a server's certificate as far as it is required.
+/// A verifier of servers' certificates, as strict as `verified` requires.
 #[derive(Debug)]
 struct Verifier {
     verified: Verified,

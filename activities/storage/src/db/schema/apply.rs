@@ -1,4 +1,4 @@
-//! Applies a migration, on PostgreSQL without blocking other transactions for more than [`LOCK_TIMEOUT`].
+//! Applies a migration. On PostgreSQL it blocks other transactions for at most [`LOCK_TIMEOUT`] at a time.
 //!
 //! A statement that waits for a lock blocks all statements after it, so it gives up soon and is retried later.
 
@@ -15,36 +15,36 @@ use tokio::time::Instant;
 
 /// The advisory lock of PostgreSQL that a process holds while it migrates. The number is arbitrary.
 const MIGRATION_LOCK: i64 = 0x5E77_1E01;
-/// How often a process checks whether another one has finished its migrations.
+/// Interval at which a process checks whether another one has finished its migrations.
 const TURN: Duration = Duration::from_millis(500);
 
-/// How long a statement waits for the locks of other sessions, while those behind it wait too.
+/// Maximum time for which a statement waits for locks of other sessions. Later statements wait behind it.
 const LOCK_TIMEOUT: &str = "2s";
-/// How long the building of an index waits for older transactions; no reader and no writer waits behind it.
+/// Maximum time for which the build of an index waits for older transactions. No reader or writer waits behind it.
 const INDEX_LOCK_TIMEOUT: &str = "10min";
 const ATTEMPTS: u32 = 30;
-/// The pause after the first attempt; each further one is twice as long, up to the longest.
+/// The pause after the first attempt. Each further pause is twice as long, up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// How often a step announces how far it is.
+/// Interval between the progress reports of a step.
 const BETWEEN_REPORTS: Duration = Duration::from_secs(1);
 
 const TAKE_TURN: Sql = statement!("SELECT pg_try_advisory_lock({MIGRATION_LOCK}) AS value");
-/// An index whose building failed or was killed. It is written and never read.
+/// Counts an index of this name whose build failed or was killed. Such an index is written but never read.
 const INVALID: Sql = statement!(
     "SELECT COUNT(*) AS value
     FROM pg_index
     WHERE indexrelid = to_regclass(?) AND NOT indisvalid"
 );
 
-/// A sink for what people who wait want to know.
+/// A function that shows the progress to people who wait.
 pub type Report<'a> = &'a mut dyn FnMut(&Progress);
 
-/// Prepares a session for migrations, once no other process migrates. The lock is released with the session.
+/// Waits until no other process migrates, and prepares a session for migrations. The lock is released with the session.
 ///
-/// A session that waits for the lock in a statement would have a transaction, which an index that the other process
-/// builds concurrently waits for. So it does not wait in a statement.
+/// The session does not wait for the lock within a statement: it would then have an open transaction, and an index that
+/// the other process builds concurrently would wait for that transaction.
 pub fn begin(connection: &mut AnyConnection, report: Report<'_>) -> Result<(), Error> {
     if !connection.is_shared() {
         return Ok(());
@@ -65,7 +65,7 @@ fn set_timeout(connection: &mut AnyConnection, lock_timeout: &str) -> Result<(),
     connection.batch_execute(&set).map_err(Error::of_query)
 }
 
-/// Applies a migration and records that it is applied. What a killed process has left half done is completed.
+/// Applies a migration and records that it is applied. Completes a migration that a killed process left half done.
 pub fn apply(
     connection: &mut AnyConnection,
     migration: &Migration,
@@ -142,7 +142,7 @@ fn record(connection: &mut AnyConnection, migration: &Migration) -> Result<(), E
     .map(drop)
 }
 
-/// Builds an index. On PostgreSQL a transaction cannot contain it, and readers and writers go on in the meantime.
+/// Builds an index. On PostgreSQL it runs outside transactions, and readers and writers continue meanwhile.
 fn index(connection: &mut AnyConnection, name: &str, statement: &str) -> Result<(), Error> {
     if !connection.is_shared() {
         return connection.batch_execute(statement).map_err(Error::of_query);
@@ -161,7 +161,7 @@ fn index(connection: &mut AnyConnection, name: &str, statement: &str) -> Result<
     if let Err(taken) = &built
         && taken.is_taken()
     {
-        // It would go on refusing what writers add.
+        // The invalid index would still reject rows of writers.
         connection
             .batch_execute(&format!("DROP INDEX CONCURRENTLY {name}"))
             .map_err(Error::of_query)?;
@@ -174,10 +174,10 @@ fn index(connection: &mut AnyConnection, name: &str, statement: &str) -> Result<
     set_timeout(connection, LOCK_TIMEOUT)
 }
 
-/// Runs a part of a step, again and again while other sessions hold locks that it needs.
+/// Runs a part of a step, and repeats it while other sessions hold locks that it needs.
 ///
 /// # Errors
-/// That of `part`: at once if it is another one, else after the last attempt.
+/// The error of `part`: after the last attempt if locks are the cause, otherwise at once.
 fn patiently<T>(
     connection: &mut AnyConnection,
     migration: &Migration,

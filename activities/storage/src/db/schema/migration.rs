@@ -5,12 +5,12 @@
 //! - `--step script [TABLE]`: statements that are run in one transaction, and touch the rows of this table, if any;
 //! - `--step index TABLE`: one `CREATE INDEX name ON …`, which blocks no writer;
 //! - `--step batches TABLE ROWS`: a statement that counts rows as `value`, and one that changes at most `?` of them, so
-//!   that it counts them no more. It is repeated until nothing is left, each time in a transaction.
+//!   that they no longer count. The second one is repeated until no row is left, each time in a transaction.
 //!
-//! It ends with `from VERSION`: the oldest release that works with the tables after this step. A step that only adds to the
-//! tables leaves the previous release at work.
+//! The line ends with `from VERSION`: the oldest release that works with the tables after this step. After a step that
+//! only adds to the tables, the previous release continues to work.
 //!
-//! A line that begins with one of [`MARKS`] is for that database alone.
+//! A line that begins with one of [`MARKS`] is only for that database.
 
 use crate::error::Error;
 use crate::secrets::sha256;
@@ -26,7 +26,7 @@ macro_rules! file {
     };
 }
 
-/// Each, in order. A released text never changes: `tests/released` has its hash.
+/// All migrations, in order. A released text never changes: `tests/released` has its hash.
 const MIGRATIONS: &[(&str, &str)] = &[
     file!("2026-11-20-000000_ledger"),
     file!("2026-11-29-000004_alarm_announcing"),
@@ -92,10 +92,10 @@ pub struct Migration {
     pub version: String,
     /// Version and name, for display.
     pub name: String,
-    /// The table whose rows it touches; `None` where it touches none.
+    /// The table whose rows the migration touches; `None` if it touches none.
     pub table: Option<String>,
     pub work: Work,
-    /// The oldest release that works with the tables after it.
+    /// The oldest release that works with the tables after the migration.
     pub from: Version,
     /// The SHA-256 of its text.
     pub fingerprint: String,
@@ -108,7 +108,7 @@ pub enum Work {
     Script(String),
     /// A `CREATE INDEX` with the name of the index.
     Index { name: String, statement: String },
-    /// Two statements: `count` counts what is left, and `change` changes at most `rows` of it.
+    /// Two statements: `count` counts the remaining rows, and `change` changes at most `rows` of them.
     Batches {
         count: String,
         change: String,
@@ -117,7 +117,7 @@ pub enum Work {
 }
 
 impl Migration {
-    /// All migrations of a database that several processes may use, PostgreSQL, or of SQLite.
+    /// Returns all migrations of PostgreSQL if `is_shared`, else those of SQLite.
     ///
     /// # Errors
     /// [`Error::Corrupt`] when a text is not in the format that the module docs describe.
@@ -131,7 +131,7 @@ impl Migration {
             .collect()
     }
 
-    /// Names of the tables that the migration creates.
+    /// Returns the names of the tables that the migration creates.
     pub fn tables(&self) -> impl Iterator<Item = &str> {
         let text = match &self.work {
             Work::Script(text) => text.as_str(),
@@ -163,7 +163,7 @@ impl Migration {
     }
 }
 
-/// The release that this program is of.
+/// Returns the release of this program.
 pub fn release() -> Version {
     env!("CARGO_PKG_VERSION")
         .parse()
@@ -178,7 +178,7 @@ struct Text {
     from: Version,
 }
 
-/// The lines for one of the databases, without their marks.
+/// Returns the lines of a text that are for one of the databases, without their marks.
 fn for_database(text: &str, is_shared: bool) -> String {
     let own = if is_shared { POSTGRES } else { SQLITE };
     text.lines()
@@ -187,7 +187,7 @@ fn for_database(text: &str, is_shared: bool) -> String {
         .collect()
 }
 
-/// A line without its mark; `None` if it is for the other database.
+/// Returns a line without its mark; `None` if it is for the other database.
 fn unmarked<'t>(line: &'t str, own: &str) -> Option<&'t str> {
     match MARKS.iter().find(|mark| line.starts_with(mark.trim_end())) {
         Some(mark) => (*mark == own).then(|| line.get(mark.len()..).unwrap_or_default()),
@@ -252,7 +252,7 @@ fn index(create: &str, is_shared: bool) -> Option<Work> {
     })
 }
 
-/// Migrations of a later version, which a test has put into a folder as `VERSION_NAME.sql`.
+/// Returns migrations of a later version, which a test has put into a folder as `VERSION_NAME.sql`.
 #[cfg(feature = "fail-points")]
 fn planted() -> Result<Vec<[String; 3]>, Error> {
     let Some(folder) = crate::fault::text_at("migrate.planted") else {
@@ -275,7 +275,7 @@ fn planted() -> Result<Vec<[String; 3]>, Error> {
     Ok(planted)
 }
 
-/// None without the feature `fail-points`.
+/// Returns no migrations without the feature `fail-points`.
 #[cfg(not(feature = "fail-points"))]
 const fn planted() -> Result<[[String; 3]; 0], Error> {
     Ok([])

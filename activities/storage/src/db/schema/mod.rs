@@ -1,10 +1,10 @@
-//! The schema: its migrations, and a fingerprint of each, by which tables that another build made are recognized.
+//! The schema: its migrations, and a fingerprint of each, which shows whether another build created the tables.
 //!
-//! The fingerprint of a migration is the SHA-256 of its text. It is recorded when the migration is applied, for a script
-//! in the same transaction, and compared at each start. On PostgreSQL only [`migrate`] changes the schema.
+//! The fingerprint of a migration is the SHA-256 of its text. It is recorded when the migration is applied (for a
+//! script, in the same transaction) and compared at each start. On PostgreSQL only [`migrate`] changes the schema.
 //!
-//! With each fingerprint stands the oldest release that works with the tables after that migration. So a program that
-//! does not know a migration still starts if it is of that release or a later one.
+//! Each fingerprint is stored with the oldest release that works with the tables after that migration. So a program
+//! that does not know a migration still starts if it is of that release or a later one.
 
 mod apply;
 mod migration;
@@ -22,10 +22,10 @@ pub use progress::Progress;
 use semver::Version;
 use std::collections::BTreeMap;
 
-/// Not part of a migration: it is there before the first one.
+/// Creates the table of fingerprints, which exists before the first migration.
 const CREATE: &str = "CREATE TABLE IF NOT EXISTS fingerprints (version TEXT NOT NULL PRIMARY KEY, sha256 TEXT NOT NULL, oldest TEXT NOT NULL)";
 
-/// Advice for tables that another build made.
+/// Advice for tables that another build created.
 const OTHER_BUILD: &str = "its tables are those of another build of settle, and nothing converts them: export the \
     catalogue with that build (`settle product export`), and begin anew with an empty database";
 /// Advice for an SQLite file of another program.
@@ -62,7 +62,7 @@ pub struct Planned {
     pub name: String,
     /// `script`, `index` or `batches`.
     pub kind: &'static str,
-    /// The table whose rows it touches; `None` if it touches none.
+    /// The table whose rows the step touches; `None` if it touches none.
     pub table: Option<String>,
     /// Number of rows of that table; `None` if it does not exist yet.
     pub rows: Option<i64>,
@@ -70,18 +70,18 @@ pub struct Planned {
     pub is_estimate: bool,
 }
 
-/// The names of settle's tables on PostgreSQL, of which some may not exist yet.
+/// Returns the names of settle's tables on PostgreSQL, including those that do not exist yet.
 pub fn tables() -> Result<Vec<String>, Error> {
     let migrations = Migration::all(true)?;
     let created = migrations.iter().flat_map(Migration::tables);
     Ok(created.chain(["fingerprints"]).map(str::to_owned).collect())
 }
 
-/// Applies the migrations that are missing, once no other process does so.
+/// Applies the missing migrations, once no other process migrates.
 ///
 /// # Errors
-/// [`Error::Corrupt`] when another build made the tables, or they cannot be made; [`Error::Unavailable`] when other
-/// sessions hold locks for too long.
+/// [`Error::Corrupt`] when another build created the tables, or they cannot be created; [`Error::Unavailable`] when
+/// other sessions hold locks for too long.
 pub fn migrate(connection: &mut AnyConnection, report: Report<'_>) -> Result<(), Error> {
     let migrations = Migration::all(connection.is_shared())?;
     if missing(connection, &migrations)?.is_empty() {
@@ -90,7 +90,7 @@ pub fn migrate(connection: &mut AnyConnection, report: Report<'_>) -> Result<(),
     preconditions::check_migrating(connection, &tables()?)?;
     apply::begin(connection, report)?;
     connection.batch_execute(CREATE).map_err(Error::of_query)?;
-    // Another process may have applied some of them.
+    // Another process may have applied some of them meanwhile.
     for migration in missing(connection, &migrations)? {
         apply::apply(connection, migration, report)?;
     }
@@ -100,7 +100,7 @@ pub fn migrate(connection: &mut AnyConnection, report: Report<'_>) -> Result<(),
 /// Checks that the tables are those of this version.
 ///
 /// # Errors
-/// [`Error::Corrupt`] with what to do when they are not.
+/// [`Error::Corrupt`] with advice when they are not.
 pub fn check(connection: &mut AnyConnection) -> Result<(), Error> {
     let migrations = Migration::all(connection.is_shared())?;
     match missing(connection, &migrations)?.len() {
@@ -110,10 +110,10 @@ pub fn check(connection: &mut AnyConnection) -> Result<(), Error> {
     }
 }
 
-/// The steps that [`migrate`] would apply.
+/// Returns the steps that [`migrate`] would apply.
 ///
 /// # Errors
-/// As [`migrate`].
+/// The errors of [`migrate`].
 pub fn planned(connection: &mut AnyConnection) -> Result<Vec<Planned>, Error> {
     let migrations = Migration::all(connection.is_shared())?;
     let mut planned = Vec::new();
@@ -140,10 +140,10 @@ pub fn planned(connection: &mut AnyConnection) -> Result<Vec<Planned>, Error> {
     Ok(planned)
 }
 
-/// The number of rows of a table, and whether it is an estimate; `None` if there is no such table.
+/// Returns the number of rows of a table, and whether it is an estimate; `None` if there is no such table.
 fn rows(connection: &mut AnyConnection, table: &str) -> Result<(Option<i64>, bool), Error> {
     if connection.is_shared() {
-        // It is below 0 until the table was analysed first.
+        // The estimate is below 0 until the table is first analysed.
         let estimate = sql(ESTIMATE).bind(table).value::<i64>(connection)?;
         if estimate.is_none_or(|rows| rows >= 0) {
             return Ok((estimate, estimate.is_some()));
@@ -158,11 +158,11 @@ fn rows(connection: &mut AnyConnection, table: &str) -> Result<(Option<i64>, boo
     }
 }
 
-/// The migrations that were not applied.
+/// Returns the migrations that were not applied.
 ///
 /// # Errors
-/// [`Error::Corrupt`] when an applied one is of another build, or of a release whose tables this one does not work with, or
-/// when it would be applied after one that this release does not know.
+/// [`Error::Corrupt`] when an applied migration is of another build, or of a release whose tables this release does not
+/// work with, or when a missing one would be applied after one that this release does not know.
 fn missing<'m>(
     connection: &mut AnyConnection,
     migrations: &'m [Migration],
@@ -195,7 +195,7 @@ fn missing<'m>(
     }
 }
 
-/// Refuses tables with which releases before `oldest` do not work, if this program is one.
+/// Refuses tables that need at least the release `oldest`, if this program is of an earlier one.
 fn refuse_if_newer(oldest: &str) -> Result<(), Error> {
     let own = release();
     if Version::parse(oldest).is_ok_and(|oldest| oldest <= own) {
@@ -207,11 +207,11 @@ fn refuse_if_newer(oldest: &str) -> Result<(), Error> {
     )))
 }
 
-/// The fingerprints of the applied migrations, by version.
+/// Returns the fingerprints of the applied migrations, by version.
 fn applied(connection: &mut AnyConnection) -> Result<BTreeMap<String, Fingerprint>, Error> {
     let mut stored = fingerprints(connection)?;
     if stored.is_empty() && has_tables(connection)? {
-        // Another process may have created them between the two reads.
+        // Another process may have created the tables between the two reads.
         stored = fingerprints(connection)?;
         if stored.is_empty() {
             return Err(Error::corrupt(OTHER_BUILD));
@@ -225,7 +225,7 @@ fn applied(connection: &mut AnyConnection) -> Result<BTreeMap<String, Fingerprin
         .collect())
 }
 
-/// The stored fingerprints; none where there is no table of them.
+/// Returns the stored fingerprints; none if their table does not exist.
 fn fingerprints(connection: &mut AnyConnection) -> Result<Vec<Fingerprint>, Error> {
     match sql(READ).all::<Fingerprint>(connection) {
         Err(Error::Corrupt { .. }) => Ok(Vec::new()),
@@ -233,7 +233,7 @@ fn fingerprints(connection: &mut AnyConnection) -> Result<Vec<Fingerprint>, Erro
     }
 }
 
-/// Whether an SQLite file is another program's. A schema of PostgreSQL may have tables of several.
+/// Returns whether an SQLite file is another program's. A schema of PostgreSQL may have tables of several programs.
 fn is_foreign(connection: &mut AnyConnection) -> Result<bool, Error> {
     if connection.is_shared() {
         return Ok(false);
@@ -247,7 +247,7 @@ fn is_foreign(connection: &mut AnyConnection) -> Result<bool, Error> {
         > 0)
 }
 
-/// Whether there are tables of settle.
+/// Returns whether there are tables of settle.
 fn has_tables(connection: &mut AnyConnection) -> Result<bool, Error> {
     match sql(FIRST_TABLE).value::<i64>(connection) {
         Err(Error::Corrupt { .. }) => Ok(false),

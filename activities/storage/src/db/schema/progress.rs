@@ -3,12 +3,12 @@
 use std::fmt;
 use std::time::Duration;
 
-/// A sentence about a running migration.
+/// Progress of a running migration; displayed as one sentence.
 #[derive(Debug, Clone)]
 pub enum Progress {
     /// Another process migrates this database; this one begins after it.
     Queued,
-    /// A step needs a lock that other sessions hold, perhaps in a deadlock with one. It is tried again after `wait`.
+    /// A step needs a lock that other sessions hold, or was in a deadlock with one. It is tried again after `wait`.
     Blocked {
         name: String,
         is_deadlock: bool,
@@ -16,14 +16,14 @@ pub enum Progress {
         attempts: u32,
         wait: Duration,
     },
-    /// Rows that a step has changed since it began, and about how many are left.
+    /// The number of rows that a step has changed since it began, and roughly how many are left.
     Rows {
         name: String,
         changed: i64,
         left: i64,
         took: Duration,
     },
-    /// A step is applied. `changed` is the number of its rows, where it counts them.
+    /// A step is applied. `changed` is the number of changed rows, if the step counts them.
     Applied {
         name: String,
         changed: Option<i64>,
@@ -86,7 +86,7 @@ impl fmt::Display for Progress {
     }
 }
 
-/// Rows a second, rounded.
+/// Returns the number of rows per second, rounded down.
 fn rate(rows: i64, took: Duration) -> i64 {
     let millis = i64::try_from(took.as_millis()).unwrap_or(i64::MAX).max(1);
     rows.saturating_mul(1000) / millis

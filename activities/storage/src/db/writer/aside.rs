@@ -1,8 +1,8 @@
-//! Jobs that were set aside, because another transaction works for their user, or their group has enough jobs of that
-//! user, or of that app if they are for people, such as logins. The group goes on without them, and a later one has them:
-//! so no other user waits for theirs, and no other app for more than a share of theirs.
+//! Jobs that were set aside: another transaction has locked their user, or their group has enough jobs of that user or,
+//! for jobs for people such as logins, of that app. The group continues without them, and a later group runs them. So
+//! no job waits for the lock of another user's job, and each waits for only a limited number of jobs of another app.
 //!
-//! Jobs of a user stay in the order in which they came: the later ones wait for the first one's pause.
+//! Jobs of a user stay in the order of their arrival: later ones wait until the pause of the first one is over.
 
 use super::job::{Job, MAX_QUEUED_JOBS};
 use super::order::Order;
@@ -12,21 +12,23 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Maximum number of jobs of one user in a group: the others of the group wait for no more of them.
+/// Maximum number of jobs of one user in a group, so that the group's other jobs wait for no more.
 pub const MAX_OF_USER: usize = 8;
 /// Maximum number of jobs for the people of one app in a group. A login takes about nine round trips to the database,
-/// and a job of another app waits for two such groups at most.
+/// and a job of another app waits for at most two such groups.
 pub const MAX_OF_APP: usize = 16;
 /// Maximum number of jobs in a group that were set aside before.
 const MAX_TAKEN: usize = 256;
-/// After this time a job is run again. Meanwhile the user is free for other threads and processes, which look as often.
+/// Pause before a job is run again. Meanwhile other threads and processes, which have the same pause, can lock the
+/// user.
 const PAUSE: Duration = Duration::from_millis(20);
-/// A job that was refused a lock by itself undid the transaction of its group, so its pauses double up to this power.
+/// Maximum number of doublings of a job's pause. A job whose own statement was refused a lock undid the transaction of
+/// its group, so each such refusal doubles its pause.
 const MAX_DOUBLINGS: u32 = 5;
-/// A job that is set aside for longer gets an error, and its caller tries again.
+/// Maximum time for which a job is set aside. Afterwards it gets an error, and its caller tries again.
 const MAX_ASIDE: Duration = Duration::from_secs(5);
 
-/// Other transactions work for the customer all the time, or too many jobs wait.
+/// Other transactions lock the customer all the time, or too many jobs wait.
 #[derive(Debug, thiserror::Error)]
 #[error("too many changes of one customer or app wait for each other")]
 struct Busy;
@@ -39,7 +41,7 @@ impl Aside {
         self.0.is_empty()
     }
 
-    /// When the first job is run again that comes after no other one.
+    /// Returns the earliest time at which a job that waits for no other job is run again.
     pub fn due(&self) -> Option<Instant> {
         let mut turns = Turns::default();
         let orders = self.0.iter().filter_map(|job| job.order());
@@ -51,7 +53,8 @@ impl Aside {
         first.min()
     }
 
-    /// Takes the jobs that are run again now, in the order in which they came: none before one that it comes after.
+    /// Takes the jobs that are due, in the order of their arrival. A job is not taken while an earlier one that it must
+    /// follow waits.
     pub fn take_due(&mut self, now: Instant) -> Vec<Box<dyn Job>> {
         let (mut taken, mut turns) = (Vec::new(), Turns::default());
         let mut takes = |order: &Order| {
@@ -73,8 +76,8 @@ impl Aside {
         taken
     }
 
-    /// Sets jobs of a group aside that have too many jobs of their user or app before them in the group, or that come after
-    /// one that waits. The jobs are in the order in which they came, those that were taken first.
+    /// Sets aside the jobs of a group that follow too many jobs of their user or app in the group, or that must follow
+    /// a waiting job. The jobs are in the order of their arrival, with those that were taken from here first.
     pub fn limit(&self, group: &mut [Box<dyn Job>]) {
         let new =
             group.partition_point(|job| job.order().is_some_and(|order| order.since.is_some()));
@@ -88,7 +91,7 @@ impl Aside {
         turns.limit(new);
     }
 
-    /// Keeps the jobs of a group that are not answered. One whose caller waits no longer is dropped.
+    /// Keeps the unanswered jobs of a group. A job whose caller no longer waits is dropped.
     pub fn put(&mut self, group: Vec<Box<dyn Job>>, now: Instant) {
         let mut waiting: Vec<Box<dyn Job>> = Vec::new();
         for mut job in group.into_iter().filter(|job| job.is_awaited()) {
@@ -107,14 +110,14 @@ impl Aside {
                 waiting.push(job);
             }
         }
-        // What had its turn already stays before what was first set aside with it.
+        // Jobs that were run before stay ahead of jobs that were first set aside at the same time.
         waiting.append(&mut self.0);
         waiting.sort_by_key(|job| job.order().and_then(|order| order.since));
         self.0 = waiting;
     }
 }
 
-/// Which jobs have their turn in a group: jobs of a user, and of a purchase whose user changes, stay in their order.
+/// Decides which jobs run in a group: jobs of a user, and of a purchase whose user changes, stay in their order.
 #[derive(Default)]
 struct Turns {
     of_user: HashMap<UserId, usize>,
@@ -124,7 +127,7 @@ struct Turns {
 }
 
 impl Turns {
-    /// Whether a job comes after one that waits.
+    /// Returns whether a job must follow a waiting one.
     fn is_behind(&self, order: &Order) -> bool {
         order
             .key()
@@ -140,7 +143,8 @@ impl Turns {
         self.waiting_keys.extend(order.key());
     }
 
-    /// Counts one more job of a user and of an app, unless it comes after one that waits, or they are too many.
+    /// Counts a job for its user and its app. Returns false if it must follow a waiting job, or if the user or the app
+    /// has too many jobs.
     fn take(&mut self, order: &Order) -> bool {
         let counts = |count: &mut usize, max: usize| {
             *count += 1;
@@ -155,7 +159,7 @@ impl Turns {
                 .is_none_or(|app| counts(self.of_app.entry(app).or_default(), MAX_OF_APP))
     }
 
-    /// Sets those of these jobs aside that do not have their turn.
+    /// Sets aside the jobs that may not run in this group.
     fn limit(&mut self, jobs: &mut [Box<dyn Job>]) {
         for order in jobs.iter_mut().filter_map(|job| job.order_mut()) {
             order.is_aside = !self.take(order);
@@ -190,7 +194,7 @@ mod tests {
 
     type Answer = oneshot::Receiver<Result<(), Error>>;
 
-    /// The job with this number, of a user.
+    /// Returns a user's job with this number.
     fn job(user: u128, number: i64) -> (Box<dyn Job>, Answer) {
         let (reply, answer) = oneshot::channel();
         let key = CollapseKey::of(PlatformId::new(Uuid::nil()), &number.to_string());
@@ -217,7 +221,7 @@ mod tests {
         )
     }
 
-    /// A job for the people of an app, which locks this user first.
+    /// Returns a job for the people of an app, which locks this user first.
     fn login(app: u128, user: u128) -> (Box<dyn Job>, Answer) {
         let (mut login, answer) = job(0, 0);
         let kind = JobKind::People(
@@ -243,7 +247,7 @@ mod tests {
             .collect()
     }
 
-    /// The numbers of the users whose jobs for people are in a group.
+    /// Returns the numbers of the users whose jobs for people are in a group.
     fn users(jobs: &[Box<dyn Job>], is_wanted: fn(&Order) -> bool) -> Vec<u128> {
         let orders = jobs
             .iter()
@@ -277,7 +281,7 @@ mod tests {
             aside.take_due(now).is_empty(),
             "another process has its turn"
         );
-        // One that came later does not overtake those of its user.
+        // A later job does not overtake earlier jobs of its user.
         let (late, _late) = job(1, 301);
         let mut late = vec![late];
         aside.limit(&mut late);
@@ -285,7 +289,8 @@ mod tests {
         aside.put(late, now + PAUSE);
         let next = aside.take_due(now + PAUSE);
         assert_eq!(numbers(&next, |_| true), [8, 9, 10, 11, 12, 13, 14, 15]);
-        // Their user is locked: they stay the first ones, and the others, whose own pause is over, wait for theirs.
+        // Their user is locked, so they stay first; the other jobs, whose own pause is over, wait for that of the first
+        // ones.
         aside.put(next, now + PAUSE);
         assert!(
             aside.take_due(now + PAUSE).is_empty(),
@@ -320,8 +325,8 @@ mod tests {
         assert_eq!(numbers(&aside.take_due(now + PAUSE * 8), |_| true), [0, 1]);
     }
 
-    /// A login may change whose a purchase is while a settling of it waits; and without the database the user of a job
-    /// is not known.
+    /// A login may change a purchase's owner while a settling of the purchase waits; and while the database is
+    /// unreachable, a job's user is unknown.
     #[test]
     fn a_job_of_a_purchase_that_waits_does_not_overtake() {
         let (mut aside, now) = (Aside::default(), Instant::now());

@@ -8,11 +8,11 @@ use crate::connection::AnyConnection;
 use crate::error::Error;
 use std::collections::BTreeSet;
 
-/// Finds the owners of the settlings in a group, where they are needed: where other processes write too, for several
-/// settlings, and for one if others are set aside.
+/// Finds the owners of the settlings in a group, if they are needed: on PostgreSQL, for several settlings, or for one
+/// if others are set aside.
 ///
 /// # Errors
-/// The owners could not be read: each settling has the one of its last group, if any.
+/// When the owners could not be read: each settling keeps the owner that its last group found, if any.
 pub fn find_owners(
     group: &mut [Box<dyn Job>],
     connection: Option<&mut AnyConnection>,
@@ -33,8 +33,8 @@ pub fn find_owners(
     Ok(())
 }
 
-/// Sorts the jobs of a group, so that all processes lock what several jobs share in the same order and do not deadlock:
-/// destinations by their ids, for settlings apps by theirs, and the users of each app by theirs. Those that are set aside
+/// Sorts the jobs of a group, so that all processes lock shared rows in the same order and do not deadlock:
+/// destinations by their ids; for settlings, apps by their ids and each app's users by theirs. Jobs that are set aside
 /// are at the end.
 pub fn sort(group: &mut [Box<dyn Job>]) {
     group.sort_by_key(|job| {
@@ -46,18 +46,18 @@ pub fn sort(group: &mut [Box<dyn Job>]) {
     });
 }
 
-/// Whether a group goes on without this job.
+/// Returns whether a group continues without this job.
 pub fn is_aside(job: &dyn Job) -> bool {
     job.order().is_some_and(|order| order.is_aside)
 }
 
-/// Whether this job is a settling, which shares what it reads with those after it.
+/// Returns whether this job is a settling, which shares data that it reads with later settlings.
 pub fn is_settling(job: &dyn Job) -> bool {
     job.order().is_some_and(|order| order.settling().is_some())
 }
 
-/// Sets a job aside whose lock was refused, and those of its user with it, if it is one that can wait. Returns whether
-/// it is; they are at the end of the group then.
+/// Sets aside a job whose lock was refused, and the other jobs of its user, if the job can wait. Returns whether it
+/// can; these jobs are then at the end of the group.
 pub fn refuse(group: &mut [Box<dyn Job>], index: usize) -> bool {
     let Some(refused) = group[index].order_mut() else {
         return false;
@@ -74,7 +74,7 @@ pub fn refuse(group: &mut [Box<dyn Job>], index: usize) -> bool {
     true
 }
 
-/// Locks the owners of several settlings, and sets those aside whose app or user another transaction has locked.
+/// Locks the owners of several settlings, and sets aside those whose app or user another transaction has locked.
 pub fn lock_owners(write: &mut Write<'_>, jobs: &mut [Box<dyn Job>]) -> Result<(), Error> {
     let owned: Vec<_> = jobs
         .iter()

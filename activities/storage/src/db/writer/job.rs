@@ -12,20 +12,20 @@ use tokio::sync::oneshot;
 /// Maximum number of queued jobs; further callers wait until there is room.
 pub const MAX_QUEUED_JOBS: usize = 4096;
 
-/// One unit of writing. It may be run again until it is committed.
+/// One unit of writing. It may be run more than once before it is committed.
 pub trait Job: Any + Send {
     fn kind(&self) -> JobKind;
-    /// The rows that it shares with jobs of other purchases, if any.
+    /// Returns the order of the job, if it locks rows that jobs of other purchases lock too.
     fn order(&self) -> Option<&Order>;
     fn order_mut(&mut self) -> Option<&mut Order>;
-    /// Number of its items by their weight, which are written together with those of all jobs of its type; 0 for a job
-    /// that is run by itself.
+    /// Returns the weight of the job's items, which are written together with those of all jobs of its type; 0 for a
+    /// job that is run by itself.
     fn items(&self) -> usize;
-    /// Runs it together with the items of `others`, which are of its type.
+    /// Runs the job together with the items of `others`, which are of its type.
     fn run(&mut self, write: &mut Write<'_>, others: &mut [&mut dyn Job]) -> Result<(), Error>;
     /// Answers the caller with the result of `run`, or with `error`.
     fn answer(&mut self, error: Option<Error>);
-    /// Whether its caller waits for the answer.
+    /// Returns whether the caller still waits for the answer.
     fn is_awaited(&self) -> bool;
 }
 
@@ -76,7 +76,7 @@ where
     }
 }
 
-/// Items, and as how many they count for the size of a group: a request of a device has up to 500 events.
+/// Items, and their weight in the size of a group: one item, a request of a device, has up to 500 events.
 pub struct Items<I> {
     pub items: Vec<I>,
     pub weight: usize,
@@ -94,7 +94,7 @@ impl<I> From<Vec<I>> for Items<I> {
 pub struct Batch<I, O, F> {
     pub kind: JobKind,
     pub items: Vec<I>,
-    /// Number of items that the job counts for in the size of a group.
+    /// Weight of the items in the size of a group.
     pub weight: usize,
     pub work: F,
     pub result: Option<Vec<O>>,
@@ -156,7 +156,7 @@ where
 /// Channel for the result of a job.
 pub type Reply<T> = oneshot::Sender<Result<T, Error>>;
 
-/// Answers once. A caller that waits no longer is ignored.
+/// Answers the caller, once. A caller that no longer waits is ignored.
 fn reply<T>(to: &mut Option<Reply<T>>, result: &mut Option<T>, error: Option<Error>) {
     let Some(to) = to.take() else { return };
     let result = match error {

@@ -1,16 +1,17 @@
-//! The grouping writer: the threads of a process that write; on SQLite there is one, see `purpose.rs`.
+//! The grouping writer: the threads of a process that write (`purpose.rs`); on SQLite there is one.
 //!
-//! A thread takes all jobs that wait, runs them in one transaction and answers after the commit, so that one fsync
-//! serves many (group commit). On SQLite acceptances have a queue of their own: they are run, committed and answered
+//! A thread takes all waiting jobs, runs them in one transaction and answers after the commit, so that one fsync serves
+//! many jobs (group commit). On SQLite acceptances have a queue of their own: they are run, committed and answered
 //! before any other job, whose transactions are short and end as soon as an acceptance waits.
 //!
-//! A settling or a login whose user another transaction has locked is set aside, and so are logins of an app beyond its
-//! share, see `aside.rs`: their group goes on without them.
+//! A settling or a login whose user another transaction has locked is set aside (`aside.rs`), and so are logins of an
+//! app beyond its share. Their group continues without them.
 //!
-//! No job has a savepoint: after an error of a job, or a transient one (a deadlock, a lost connection), the group is
-//! rolled back and run again in smaller parts, the jobs before the one that failed first, until that is alone and gets
-//! its error. A database that refuses everything fails the whole group after a few transactions, and one whose disk is
-//! full after the first. A panic in a job is such an error too: no thread ends by it, and no caller waits forever.
+//! No job has a savepoint. After an error of a job, or a transient error (a deadlock, a lost connection), the group is
+//! rolled back and run again in smaller parts, first the jobs before the failed one, until the failed job is alone and
+//! gets its error. A database that refuses everything fails the whole group after a few transactions; one with a full
+//! disk, after the first. A panic in a job is such an error too: it ends no thread, and leaves no caller waiting
+//! forever.
 
 use crate::checkpoint::Checkpoints;
 use crate::config::Database;
@@ -53,9 +54,9 @@ type Jobs = mpsc::Sender<Box<dyn Job>>;
 pub struct Writer {
     /// The queue of acceptances, on SQLite.
     acceptances: Option<Jobs>,
-    /// The queue of each thread, and where the thread notes what it waits for.
+    /// The queue of each thread, and the thread's note of what it waits for.
     queues: Arc<[(Jobs, Arc<WaitNote>)]>,
-    /// State of the disk, as the threads find it.
+    /// State of the disk, as the threads see it.
     disk: Arc<Disk>,
     waits: Waits,
 }
@@ -163,7 +164,7 @@ impl Writer {
         answer.await.map_err(Error::unavailable)?
     }
 
-    /// State of the disk, as the threads find it.
+    /// Returns the state of the disk, as the threads see it.
     pub const fn disk(&self) -> &Arc<Disk> {
         &self.disk
     }

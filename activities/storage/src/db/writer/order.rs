@@ -1,5 +1,5 @@
-//! The order of a job in its group, and how long it is set aside. Settlings are ordered by the apps and users of their
-//! purchases.
+//! The order of a job in its group, and the time for which it is set aside. Settlings are ordered by the apps and users
+//! of their purchases.
 
 use super::purpose::JobKind;
 use super::write::Write;
@@ -13,44 +13,44 @@ use tokio::time::Instant;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settled {
     pub key: CollapseKey,
-    /// The newest notification that it settles.
+    /// Number of the newest notification that it settles.
     pub newest: Option<i64>,
 }
 
 /// The app and the user of a purchase.
 pub type Owner = (AppId, UserId);
 
-/// Finds the apps and users of purchases. A job whose user is not found is in no order.
+/// A function that finds the apps and users of purchases. A job whose user is not found has no order.
 pub type Find = fn(&mut AnyConnection, &[Settled]) -> Result<HashMap<CollapseKey, Owner>, Error>;
 
-/// Locks apps and users until the end of the transaction, without waiting. Returns those that another transaction has
-/// locked.
+/// A function that locks apps and users until the end of the transaction, without waiting. Returns those that another
+/// transaction has locked.
 pub type Lock = fn(&mut Write<'_>, &BTreeSet<Owner>) -> Result<BTreeSet<Owner>, Error>;
 
-/// How the owners of purchases are found and locked.
+/// The functions that find and lock the owners of purchases.
 #[derive(Debug, Clone, Copy)]
 pub struct Owners {
     pub find: Find,
     pub lock: Lock,
 }
 
-/// The order of a job besides its kind, and how long it is set aside.
+/// The order of a job besides its kind, and the time for which it is set aside.
 #[derive(Debug, Clone, Copy)]
 pub struct Order {
     pub(super) subject: OrderedBy,
     /// The owner of a settled purchase, as of its last group.
     pub(super) owner: Option<Owner>,
-    /// Whether its group goes on without it.
+    /// Whether the group continues without the job.
     pub(super) is_aside: bool,
-    /// When it was first set aside.
+    /// When the job was first set aside.
     pub(super) since: Option<Instant>,
     /// When the job runs again; `None` if it is not scheduled.
     pub(super) due: Option<Instant>,
-    /// How often a lock was refused to it, and not to its group.
+    /// How often a statement of the job itself, not one of its group, was refused a lock.
     pub(super) refusals: u32,
 }
 
-/// What the order of a job depends on.
+/// The subject by which a job is ordered.
 #[derive(Debug, Clone, Copy)]
 pub enum OrderedBy {
     Settling(Settled, Owners),
@@ -63,7 +63,7 @@ impl Order {
         Self::on(OrderedBy::Settling(settled, owners))
     }
 
-    /// The order of a job of this kind that is no settling, if it may be set aside.
+    /// Returns the order of a job of this kind that is not a settling; `None` if it is never set aside.
     pub(super) const fn of_kind(kind: JobKind) -> Option<Self> {
         match kind {
             JobKind::People(app, user) => Some(Self::on(OrderedBy::People(app, user))),
@@ -89,12 +89,12 @@ impl Order {
         }
     }
 
-    /// The key of the settled purchase.
+    /// Returns the key of the settled purchase.
     pub(super) fn key(&self) -> Option<CollapseKey> {
         self.settling().map(|(settled, _)| settled.key)
     }
 
-    /// The user whose jobs stay in their order.
+    /// Returns the user whose jobs stay in their order of arrival.
     pub(super) fn user(&self) -> Option<UserId> {
         match self.subject {
             OrderedBy::Settling(..) => self.owner.map(|(_, user)| user),
@@ -102,7 +102,7 @@ impl Order {
         }
     }
 
-    /// The app of whose jobs a group has a share.
+    /// Returns the app whose number of jobs in a group is limited.
     pub(super) const fn app(&self) -> Option<AppId> {
         match self.subject {
             OrderedBy::Settling(..) => None,

@@ -1,4 +1,4 @@
-//! Waiting on a dedicated thread, which has no timers of a runtime.
+//! Waiting on a dedicated thread, without the timers of a runtime.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ impl Wake for Unpark {
     }
 }
 
-/// Waits until a future is ready, or until `deadline`: then returns `None`.
+/// Waits until a future is ready; returns `None` if it is not by `deadline`.
 pub fn block_until<T>(deadline: Option<Instant>, future: impl Future<Output = T>) -> Option<T> {
     let mut future = pin!(future);
     let waker = Waker::from(Arc::new(Unpark(thread::current())));

@@ -1,11 +1,11 @@
-//! What the jobs of a writer are for. On PostgreSQL each purpose has threads and connections of its own: no job waits
-//! for one of another purpose, whose statement may wait for a lock or for the server. On SQLite, which one transaction
-//! writes at a time, one thread has all jobs, and runs acceptances first.
+//! The purposes of the writer's jobs. On PostgreSQL each purpose has threads and connections of its own, so that no job
+//! waits for one of another purpose, whose statement may wait for a lock or for the server. On SQLite, where only one
+//! transaction writes at a time, one thread runs all jobs, acceptances first.
 
 use domain::{AppId, CollapseKey, DestinationId, UserId};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-/// The subject of a job, and whether there are fail points around its commit. The jobs of a group are sorted by it.
+/// The kind of a job, with its subject or the fail points around its commit. The jobs of a group are sorted by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum JobKind {
     Accept(Faults),
@@ -14,13 +14,13 @@ pub enum JobKind {
     Stream(DestinationId),
     /// Checks that notifications would be accepted now.
     Check,
-    /// Finds out whether the disk has room.
+    /// Writes to find out whether the disk has room.
     Probe,
     Record(Faults),
     /// Works on the lane of this purchase at this destination.
     Lane(DestinationId, CollapseKey),
-    /// Works on the owners of this app's customers and devices. The first of the users that the job locks, if known:
-    /// the jobs of a group lock apps, and the users of each, in order of their ids.
+    /// Works on the owners of this app's customers and devices. Has the first user that the job locks, if known: the
+    /// jobs of a group lock apps, and each app's users, in order of their ids.
     People(AppId, Option<UserId>),
     /// Adds this process's counts to rows of this table, or renews its sign of life. The jobs of a group do so in the
     /// order of the tables.
@@ -29,7 +29,8 @@ pub enum JobKind {
 }
 
 impl JobKind {
-    /// Sort key of a group's jobs: without the fail points, so that jobs after a record stay behind it.
+    /// Returns the sort key of a group's jobs, which is the kind without its fail points, so that these do not change
+    /// the order.
     pub const fn place(self) -> Self {
         match self {
             Self::Accept(_) => Self::Accept(Faults::NONE),
@@ -78,25 +79,25 @@ pub enum Purpose {
     Devices,
     /// Logins, logouts and names of customers, and verified claims.
     People,
-    /// Counts: for charts, and of what devices used.
+    /// Counts for charts and of the devices' usage; signs of life.
     Counts,
     /// Anything else, and everything on SQLite.
     Admin,
 }
 
 impl Purpose {
-    /// Whether its statements find rows by a purchase, a user or a lane, so that a plan for any values is a good one. The
-    /// others also read pages of tables.
+    /// Returns whether the purpose's statements find rows by a purchase, a user or a lane, so that a generic plan is
+    /// good for all values. The other purposes also read pages of tables.
     pub const fn is_by_key(self) -> bool {
         !matches!(self, Self::Counts | Self::Admin)
     }
 
-    /// Whether the callers of its jobs try again: activities, and apps whose customers log in.
+    /// Returns whether the callers of the purpose's jobs retry them: activities, and apps whose customers log in.
     pub const fn is_tried_again(self) -> bool {
         matches!(self, Self::Record | Self::Lanes | Self::People)
     }
 
-    /// Name of the purpose, a label of metrics.
+    /// Returns the name of the purpose, a label of metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Accept => "accept",
@@ -110,7 +111,7 @@ impl Purpose {
     }
 }
 
-/// The purpose of each thread on PostgreSQL.
+/// Returns the purpose of each thread on PostgreSQL.
 pub fn threads() -> Vec<Purpose> {
     THREADS
         .iter()
@@ -119,12 +120,12 @@ pub fn threads() -> Vec<Purpose> {
 }
 
 impl JobKind {
-    /// Whether a store waits for it, or a probe that asks for the same.
+    /// Returns whether the job is an acceptance, for which a store waits, or checks that acceptances succeed.
     pub const fn is_acceptance(self) -> bool {
         matches!(self, Self::Accept(_) | Self::Check)
     }
 
-    /// Whether it adds rows, so that its commit shows that the disk has room.
+    /// Returns whether the job adds rows, so that its commit shows that the disk has room.
     pub const fn adds_rows(self) -> bool {
         matches!(
             self,
@@ -132,7 +133,7 @@ impl JobKind {
         )
     }
 
-    /// The fail points around its commit.
+    /// Returns the fail points around the job's commit, if there are any.
     pub const fn faults(self) -> Option<Faults> {
         match self {
             Self::Accept(faults) | Self::Device(faults) | Self::Record(faults) => Some(faults),
@@ -158,8 +159,9 @@ impl JobKind {
         }
     }
 
-    /// The index of the thread that runs jobs of this kind on PostgreSQL. Of a purpose with several, each has the jobs
-    /// of certain purchases or apps: so two jobs of one purchase or app do not wait for each other's locks.
+    /// Returns the index of the thread that runs jobs of this kind on PostgreSQL. If a purpose has several threads,
+    /// each runs the jobs of certain purchases or apps, so that two jobs of one purchase or app do not wait for each
+    /// other's locks.
     pub fn thread(self, settled: Option<CollapseKey>) -> usize {
         let (purpose, hash) = match self {
             Self::Record(_) => (Purpose::Record, settled.map(hash)),
@@ -178,7 +180,7 @@ impl JobKind {
     }
 }
 
-/// Hash that distributes purchases or apps over the threads of a purpose.
+/// Hashes an id, to distribute purchases or apps over the threads of a purpose.
 fn hash(id: impl Hash) -> usize {
     let mut hasher = DefaultHasher::new();
     id.hash(&mut hasher);

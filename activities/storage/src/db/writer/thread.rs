@@ -32,34 +32,35 @@ pub type Queue = mpsc::Receiver<Box<dyn Job>>;
 pub const MAX_GROUP_JOBS: usize = 1024;
 /// Maximum number of tries of a job that is run alone.
 const MAX_TRIES: usize = 4;
-/// Maximum number of transactions of a group that are rolled back one after the other; then the rest of the group is
-/// answered. It is enough to find one failing job among [`MAX_GROUP_JOBS`].
+/// Maximum number of consecutive transactions of a group that are rolled back; then the rest of the group gets the
+/// error. It suffices to find one failing job among [`MAX_GROUP_JOBS`].
 pub const MAX_UNDONE: usize = 16;
 
-/// A job that was refused a lock sooner than this did not wait for it: it locks its user without waiting.
+/// A job that was refused a lock within this time did not wait for it, because it locks its user without waiting.
 const SOON: Duration = Duration::from_secs(1);
 
-/// How much a thread does at once.
+/// The limits of one transaction of a thread.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
-    /// A group with this many items takes no further job. One statement may write all of them, which no time ends.
+    /// A group with this many items takes no further job. One statement may write all of them, and no time limit
+    /// interrupts it.
     pub items: usize,
     /// After this time a transaction starts no further job; the rest of its group is run in the next one.
     pub time: Duration,
 }
 
-/// Bounds if no other purpose waits for the thread.
+/// Bounds of a thread with only one purpose.
 pub const OWN: Bounds = Bounds {
     items: 4096,
     time: Duration::from_millis(250),
 };
-/// On SQLite, where acceptances wait for each transaction.
+/// Bounds on SQLite, where acceptances wait for each transaction.
 pub const SHARED: Bounds = Bounds {
     items: 64,
     time: Duration::from_millis(10),
 };
 
-/// A thread, with its connection and what it may do at once.
+/// A thread, with its connection and the limits of its transactions.
 pub struct Thread {
     pub database: Database,
     pub purpose: Purpose,
@@ -70,11 +71,11 @@ pub struct Thread {
     pub acceptances: Queue,
     pub bounds: Bounds,
     pub disk: Arc<Disk>,
-    /// Whether a test keeps the database from growing.
+    /// Whether a test has limited the size of the database.
     pub is_limited: bool,
     /// The note of what the thread waits for.
     pub place: Arc<WaitNote>,
-    /// The jobs that a later group has.
+    /// The jobs that are left to a later group.
     pub aside: Aside,
 }
 
@@ -86,7 +87,7 @@ enum Woken {
     Due,
 }
 
-/// How a transaction ended, for all the jobs in it.
+/// The result of a transaction, for all its jobs.
 enum TransactionResult {
     /// The first jobs, at least one, are committed; each job's own error is in the list.
     Committed(Vec<Option<Error>>),
@@ -96,7 +97,7 @@ enum TransactionResult {
     Unknown(Error),
 }
 
-/// An error that rolled back a transaction: a transient one, or that of a job beside others.
+/// An error that rolled back a transaction: a transient one, or that of one job among several.
 struct Undone {
     /// The index of the job that failed, if it was run by itself.
     index: Option<usize>,
@@ -117,7 +118,8 @@ impl Thread {
             let first = match next {
                 Woken::Acceptance(first) => {
                     self.accept(first);
-                    // What else waits has its turn after each group of acceptances, however fast the next one comes.
+                    // Other waiting jobs get their turn after each group of acceptances, however fast the next one
+                    // arrives.
                     jobs.try_recv().ok()
                 }
                 Woken::Other(first) => Some(first),
@@ -135,7 +137,7 @@ impl Thread {
         }
     }
 
-    /// Waits for the next job, an acceptance first, or until one that was set aside is run again.
+    /// Waits for the next job, acceptances first, or until a job that was set aside is due.
     fn next(&mut self, jobs: &mut Queue) -> Option<Woken> {
         let due = self.aside.due();
         let next = block_until(due, async {
@@ -177,7 +179,7 @@ impl Thread {
                 "a group of jobs is in no order: a deadlock rolls it back"
             );
         }
-        // A SQLite file has no other writers, and none of its jobs is set aside.
+        // An SQLite file has no other writers, so no job is set aside.
         if matches!(self.database, Database::Postgres(_)) {
             self.aside.limit(group);
         }
@@ -189,11 +191,11 @@ impl Thread {
         }
     }
 
-    /// Runs a group in as many transactions as it needs, and answers all its jobs. After a rolled back transaction the
-    /// next one has the jobs before the one that failed, or half of them where that is not known, and then again more.
-    /// A job that alone waits in vain for a lock is not retried here if its caller does that: another session that
-    /// holds a lock for minutes must not stop the thread. A job whose user is locked is not answered: the others
-    /// continue without it. Waiting acceptances run before each transaction.
+    /// Runs a group in as many transactions as it needs, and answers all its jobs. After a transaction was rolled back,
+    /// the next one has the jobs before the failed one, or half of the jobs if the failed one is unknown; later ones
+    /// have more again. A job that fails alone because of a lock is not retried here if its caller retries it: another
+    /// session that holds a lock for minutes must not stop the thread. A job whose user is locked is not answered: the
+    /// others continue without it. Waiting acceptances run before each transaction.
     pub fn commit_group(&mut self, mut group: &mut [Box<dyn Job>]) {
         let (mut length, mut undone, mut tries) = (group.len(), 0, 0);
         while let Some(first) = group.first() {
@@ -246,7 +248,7 @@ impl Thread {
         }
     }
 
-    /// Runs as many of these jobs in one transaction as its time allows, and as no acceptance waits for.
+    /// Runs jobs in one transaction, until its time is over or an acceptance waits.
     fn transact(&mut self, jobs: &mut [Box<dyn Job>]) -> TransactionResult {
         let (clock, time) = (self.clock, self.bounds.time);
         let is_acceptance = jobs
@@ -270,7 +272,7 @@ impl Thread {
             }
             Ok(Err(failed)) => {
                 let is_usable = connection.abandon().is_ok();
-                // If the epoch cannot be raised, the next try of the job does it.
+                // If the epoch cannot be raised now, the next try of the job raises it.
                 if !is_usable
                     || (epoch::is_other_lineage(&failed.error)
                         && epoch::renew(connection, clock).is_err())
@@ -316,7 +318,7 @@ impl Thread {
     }
 }
 
-/// Adds a job to a group, and of those that wait as many as it may have.
+/// Adds a job to a group, and as many waiting jobs as the group may have.
 fn gather(group: &mut Vec<Box<dyn Job>>, first: Box<dyn Job>, queue: &mut Queue, max_items: usize) {
     let mut items = first.items();
     group.push(first);
@@ -327,7 +329,7 @@ fn gather(group: &mut Vec<Box<dyn Job>>, first: Box<dyn Job>, queue: &mut Queue,
     }
 }
 
-/// The open connection, or a new one.
+/// Returns the open connection if it is usable, else a new one.
 fn connect<'c>(
     open: &'c mut Option<AnyConnection>,
     database: &Database,
@@ -346,7 +348,7 @@ fn connect<'c>(
     Ok(open.insert(connection))
 }
 
-/// A connection for jobs of this purpose.
+/// Prepares a connection for jobs of this purpose.
 pub fn prepared(mut connection: AnyConnection, purpose: Purpose) -> QueryResult<AnyConnection> {
     connection.prepare_to_write()?;
     if purpose.is_by_key() {
@@ -357,15 +359,15 @@ pub fn prepared(mut connection: AnyConnection, purpose: Purpose) -> QueryResult<
 
 /// The effect of a transaction before its commit.
 struct Ran {
-    /// The errors of the jobs that were run, which are the first ones.
+    /// The results of the jobs that were run, which are the first of the group.
     errors: Vec<Option<Error>>,
-    /// The kinds of the alarms that it raises.
+    /// The kinds of the alarms that the transaction raises.
     raised: Vec<String>,
 }
 
-/// Begins a transaction and runs jobs in it: those with items together, the others until it is over. A job that fails
-/// beside others undoes the transaction, since a savepoint for each job would cost each of them two statements and a
-/// subtransaction.
+/// Begins a transaction and runs jobs in it: those with items together, then the others until `is_over`. A job that
+/// fails among others undoes the transaction, because savepoints would cost two statements and a subtransaction per
+/// job.
 fn run(
     connection: &mut AnyConnection,
     jobs: &mut [Box<dyn Job>],
@@ -396,7 +398,7 @@ fn run(
         write.may_wait = job.order().is_none();
         match job.run(&mut write, &mut []) {
             Ok(()) => errors.push(None),
-            // The job's own error: what it wrote is rolled back, and there is nothing else in the transaction.
+            // The job's own error: its writes are rolled back, and the transaction contains nothing else.
             Err(error) if alone && !may_pass(&error) => {
                 write.forget();
                 write.connection.roll_back().map_err(Error::of_query)?;
@@ -416,7 +418,7 @@ fn run(
     Ok(Ran { errors, raised })
 }
 
-/// Whether one of these jobs, whose errors these are, added rows.
+/// Returns whether one of these jobs added rows; `errors` are their results.
 fn adds_rows(jobs: &[Box<dyn Job>], errors: &[Option<Error>]) -> bool {
     let adds = |job: &dyn Job| job.kind().adds_rows() && !is_aside(job);
     jobs.iter()
@@ -424,7 +426,7 @@ fn adds_rows(jobs: &[Box<dyn Job>], errors: &[Option<Error>]) -> bool {
         .any(|(job, error)| error.is_none() && adds(job.as_ref()))
 }
 
-/// The type of a job that has items; `None` for a job that is run by itself.
+/// Returns the type of a job that has items; `None` for a job that is run by itself.
 fn batch(job: &dyn Job) -> Option<TypeId> {
     (job.items() > 0).then(|| (job as &dyn Any).type_id())
 }
@@ -466,7 +468,7 @@ fn write_together(
     }
 }
 
-/// Whether the same job may succeed in another transaction, or in another session, which may have other rights.
+/// Returns whether the same job may succeed in another transaction, or in another session, which may have other rights.
 const fn may_pass(error: &Error) -> bool {
     matches!(
         error,

@@ -1,4 +1,4 @@
-//! The transaction of a group, with which its jobs work.
+//! The transaction of a group, as its jobs use it.
 
 use crate::alarm::NewAlarm;
 use crate::clock::Now;
@@ -15,24 +15,24 @@ use tokio::time::Instant;
 /// The context of a job: the transaction's connection, and the time of its group.
 pub struct Write<'c> {
     pub connection: &'c mut AnyConnection,
-    /// The present time, see [`Self::now`].
+    /// The current time, see [`Self::now`].
     pub(super) time: Now,
-    /// When the transaction had begun, by the monotonic clock of this process; a little before [`Self::now`].
+    /// When the transaction began, by this process's monotonic clock; a little before [`Self::now`].
     pub began: Instant,
     /// Whether the job is the first one that is run by itself in the transaction.
     pub is_first: bool,
-    /// Whether it is the last one, because others wait for a lock that it has alone.
+    /// Whether the job is the last one, because other transactions wait for a lock that it holds exclusively.
     pub is_last: bool,
-    /// Whether the job may wait for a user that another transaction has locked. One that may not is set aside after the
-    /// error.
+    /// Whether the job may wait for a user that another transaction has locked. A job that may not wait gets an error
+    /// and is set aside.
     pub may_wait: bool,
     /// The apps whose lock the transaction shares; see `settings::app_lock`.
     pub shared_apps: BTreeSet<AppId>,
     /// The destinations whose lock the transaction shares; see `delivery::destination_lock`.
     pub shared_destinations: BTreeSet<DestinationId>,
-    /// The name of who makes the change that is carried out, if it is one of a person, a key or a script.
+    /// The name of the person, key or script that makes the current change, if one does.
     pub actor: Option<String>,
-    /// The epoch, once it was read in the transaction.
+    /// The epoch, once the transaction has read it.
     pub(super) epoch: Option<i64>,
     pub(super) last: Vec<Last>,
     /// The kinds of the alarms that the transaction raises, counted once it is committed.
@@ -48,10 +48,11 @@ pub(super) struct Last {
 }
 
 impl<'c> Write<'c> {
-    /// Makes the job the only one of its transaction on PostgreSQL, because others wait for a lock that it takes.
+    /// Makes the job the only one of its transaction on PostgreSQL, because other transactions wait for a lock that it
+    /// takes.
     ///
     /// # Errors
-    /// Other jobs came before it, so it is run in the next transaction.
+    /// [`Error::Unavailable`] when other jobs ran before it in the transaction; it is then run in the next one.
     pub fn run_alone(&mut self) -> Result<(), Error> {
         if self.connection.is_shared() {
             if !self.is_first {
@@ -62,7 +63,7 @@ impl<'c> Write<'c> {
         Ok(())
     }
 
-    /// The context of a transaction that has begun.
+    /// Returns the context of a transaction that has begun.
     pub(super) fn begun(connection: &'c mut AnyConnection, time: Now, began: Instant) -> Self {
         Self {
             connection,
@@ -83,16 +84,17 @@ impl<'c> Write<'c> {
 }
 
 impl Write<'_> {
-    /// The present time by the clock that stamps rows, as of the beginning of the transaction: the same one for all its
-    /// jobs. It comes with the first statement whose result is needed, so a job calls this after that one.
+    /// Returns the current time by the clock that stamps rows, as of the beginning of the transaction, so that it is
+    /// the same for all jobs. It is fetched with the first statement whose result is needed, so a job should call this
+    /// after that statement.
     pub fn now(&mut self) -> Result<Timestamp, Error> {
         let now = self.time.clone().fetch(self.connection)?;
         self.time = Now::Known(now);
         Ok(now)
     }
 
-    /// The present time as a value of a statement, which costs no round trip: the database puts it in while it was not
-    /// fetched.
+    /// Returns the current time as a value of a statement. It costs no round trip: until the time is fetched, the
+    /// database inserts it.
     pub fn now_value(&self) -> Value<'static> {
         match self.time {
             Now::Known(now) => now.into(),
@@ -100,8 +102,8 @@ impl Write<'_> {
         }
     }
 
-    /// The epoch of the database as of this transaction, in which it is read once. If the database was restored or
-    /// failed over, the transaction fails; the writer raises the epoch and runs its jobs again.
+    /// Returns the epoch of the database as of this transaction, in which it is read once. If the database was restored
+    /// or failed over, the transaction fails; the writer raises the epoch and runs its jobs again.
     pub fn epoch(&mut self) -> Result<i64, Error> {
         if let Some(epoch) = self.epoch {
             return Ok(epoch);
@@ -111,8 +113,8 @@ impl Write<'_> {
         Ok(epoch)
     }
 
-    /// Reads the epoch with the next statement whose result is needed; `None` if it is known. [`Self::remember_epoch`]
-    /// fetches it.
+    /// Reads the epoch with the next statement whose result is needed; `None` if it is known already.
+    /// [`Self::remember_epoch`] fetches it.
     pub fn epoch_ahead(&mut self) -> Result<Option<EpochAhead>, Error> {
         if self.epoch.is_some() {
             Ok(None)
@@ -134,8 +136,8 @@ impl Write<'_> {
         epoch::raise(self.connection, now)
     }
 
-    /// Takes what an earlier settling of the transaction left with [`Self::share`], else a new value. Any other job of
-    /// the transaction may change what it was read from, so nothing is left after one.
+    /// Takes the value that an earlier settling of the transaction left with [`Self::share`], or else a default one.
+    /// Any other job may change the rows from which the value was read, so the value is discarded before such a job.
     pub fn take_shared<T: Default + 'static>(&mut self) -> T {
         let shared = self
             .shared
@@ -154,7 +156,7 @@ impl Write<'_> {
         self.shared = None;
     }
 
-    /// Forgets what a job left that is rolled back.
+    /// Discards everything that a rolled back job left here.
     pub(super) fn forget(&mut self) {
         self.last.clear();
         self.raised.clear();
@@ -162,7 +164,7 @@ impl Write<'_> {
     }
 
     /// Runs a statement at the end of the transaction, unless the job fails. For a row that jobs of many purchases
-    /// write: it is locked for a short time, and all processes lock such rows in the order of these texts.
+    /// write: so it is locked only briefly, and all processes lock such rows in the order of the texts `order`.
     pub fn run_last(&mut self, order: String, statement: Statement<'static>) {
         self.last.push(Last { order, statement });
     }
@@ -175,7 +177,7 @@ impl Write<'_> {
         Ok(())
     }
 
-    /// Executes the statements of the end; returns the kinds of the alarms that are raised.
+    /// Runs the statements for the end of the transaction; returns the kinds of the raised alarms.
     pub(super) fn finish(mut self) -> Result<Vec<String>, Error> {
         self.last.sort_by(|one, other| one.order.cmp(&other.order));
         self.last

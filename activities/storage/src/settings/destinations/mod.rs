@@ -66,7 +66,7 @@ const fn yes() -> bool {
 }
 
 impl DestinationSettings {
-    /// The settings of a destination for which only a name was chosen.
+    /// Returns the settings of a destination with this name and the defaults.
     pub fn new(name: &str) -> Self {
         Self {
             name: name.to_owned(),
@@ -111,19 +111,19 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// Whether it wants the events of a purchase on this platform that counts in this environment.
+    /// Returns whether the filter selects the events of a purchase on this platform that counts in this environment.
     pub fn wants(&self, platform: PlatformId, environment: Environment) -> bool {
         (self.platforms.is_empty() || self.platforms.contains(&platform))
             && (self.environments.is_empty() || self.environments.contains(&environment))
     }
 
-    /// The wanted platforms, each once and in order; empty for all.
+    /// Returns the selected platforms, each once and in order; empty for all.
     pub fn sorted_platforms(&self) -> Vec<PlatformId> {
         let platforms: BTreeSet<PlatformId> = self.platforms.iter().copied().collect();
         platforms.into_iter().collect()
     }
 
-    /// Whether it wants events of one environment and not of the other.
+    /// Returns whether the filter selects events of one environment only.
     pub fn is_one_environment(&self) -> bool {
         self.environments
             .first()
@@ -134,14 +134,14 @@ impl Filter {
 /// The properties of a destination that its kind determines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Traits {
-    /// The meaning of the wildcards in its choice.
+    /// The meaning of the wildcards in its choice of events.
     pub wildcards: Wildcards,
-    /// Whether requests about one user are made one after the other, over all their purchases. Such a destination
-    /// counts: it adds up the revenue of a user, so it is sent each change of a payment.
+    /// Whether requests about one user are sent one at a time, over all of the user's purchases. Such a destination
+    /// counts revenue: it adds up a user's payments, so it is sent each change of a payment.
     pub per_user: bool,
     /// Maximum number of events in one request.
     pub per_request: i64,
-    /// Which user attributes it keeps profiles of; `None` where it keeps none.
+    /// The user attributes in the profiles that it keeps; `None` if it keeps no profiles.
     pub profile: Option<Attributes>,
     /// Maximum number of destinations of its kind in an app; `None` for any number.
     pub per_app: Option<i64>,
@@ -160,7 +160,7 @@ impl Default for Traits {
 }
 
 row! {
-    /// A destination. Which secrets there are is among the settings of its kind.
+    /// A destination. The settings of its kind show which secrets it has.
     #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
     pub struct Destination {
         /// Id of the destination.
@@ -171,7 +171,7 @@ row! {
         pub kind: String,
         #[serde(flatten)]
         pub common: DestinationSettings,
-        /// The meaning of the wildcards in its choice.
+        /// The meaning of the wildcards in its choice of events.
         #[serde(skip)]
         pub wildcards: Wildcards,
         /// The settings of its kind, without secrets.
@@ -183,7 +183,7 @@ row! {
         /// Maximum number of events in one request.
         #[serde(skip)]
         pub per_request: i64,
-        /// Which user attributes it keeps profiles of; `None` where it keeps none.
+        /// The user attributes in the profiles that it keeps; `None` if it keeps no profiles.
         #[serde(skip)]
         pub profile: Option<Attributes>,
         /// State of the destination.
@@ -201,19 +201,19 @@ row! {
 
 json_columns!(Filter);
 
-/// A change of what only some kinds of destinations have; `None` leaves a field as it is.
+/// A change of the fields that only some kinds of destinations have; `None` leaves a field unchanged.
 #[derive(Debug, Clone, Default)]
 pub struct DestinationChange {
-    /// New settings of its kind, which replace the old ones as a whole. Deliveries that wait for the user's own id become
-    /// due, because the new settings may not need it.
+    /// New settings of its kind, which replace the old ones as a whole. Deliveries that wait for the user's own id
+    /// become due, because the new settings may not need it.
     pub settings: Option<serde_json::Value>,
-    /// Which user attributes it keeps profiles of from now on.
+    /// The user attributes in the profiles that it keeps from now on.
     pub profile: Option<Attributes>,
     pub secret: Option<SecretString>,
     /// The settings and the secret that the new ones are based on. If the stored ones differ, nothing is changed:
     /// [`crate::Error::Conflict`].
     pub based_on: Option<(serde_json::Value, SecretString)>,
-    /// The reason of its state that people see; `Some(None)` removes it.
+    /// The reason for its state that is shown to people; `Some(None)` removes it.
     pub reason: Option<Option<String>>,
 }
 
@@ -226,13 +226,14 @@ impl Deref for Destination {
 }
 
 impl Destination {
-    /// Whether it is sent the state of a user over both environments: not where it gets the events of one alone.
+    /// Returns whether it is sent a user's state over both environments. False for a destination that gets the events
+    /// of only one environment.
     pub fn wants_both_environments(&self) -> bool {
         self.both_environments && !self.filter.is_one_environment()
     }
 
-    /// Whether it chose events of this type. One that counts revenue is sent its changes with their payments, whatever it
-    /// chose.
+    /// Returns whether it chose events of this type. A destination that counts revenue never chooses the changes of
+    /// payments: it is sent them with their payments.
     pub fn chose(&self, event_type: &str) -> bool {
         let is_of_payment = self.per_user && event_type == REVENUE_ADJUSTED;
         !is_of_payment && chooses(&self.events, self.wildcards, event_type)

@@ -44,10 +44,11 @@ impl DestinationRow {
         self.destination
     }
 
-    /// Checks that it still has these settings and this secret, so that no concurrent change is overwritten.
+    /// Checks that the destination still has these settings and this secret, so that no concurrent change is
+    /// overwritten.
     ///
     /// # Errors
-    /// [`Error::Conflict`] when it has others.
+    /// [`Error::Conflict`] when the settings or the secret differ.
     pub fn check_unchanged(
         &self,
         secrets: &Secrets,
@@ -74,7 +75,7 @@ impl DestinationRow {
 
 const FIND: Sql = statement!("{SELECT} AND id = ?");
 
-/// A destination that was not deleted, if there is one.
+/// Returns a destination that was not deleted, if there is one.
 pub fn find(
     connection: &mut AnyConnection,
     id: DestinationId,
@@ -82,7 +83,7 @@ pub fn find(
     sql(FIND).bind(id).first(connection)
 }
 
-/// Like [`find`], and the row is fetched later.
+/// Like [`find`], but the row is fetched later.
 pub fn find_ahead(
     connection: &mut AnyConnection,
     id: DestinationId,
@@ -92,7 +93,7 @@ pub fn find_ahead(
 
 const OF_APP: Sql = statement!("{SELECT} AND app_id = ? ORDER BY created_at, id");
 
-/// The destinations of an app that were not deleted, enabled or not.
+/// Returns the destinations of an app that were not deleted, enabled or not.
 pub fn of_app(connection: &mut AnyConnection, app: AppId) -> Result<Vec<Destination>, Error> {
     sql(OF_APP).bind(app).all(connection)
 }
@@ -102,12 +103,13 @@ const OF_EVENTS: Sql = statement! {"
     ORDER BY app_id, created_at, id
 "};
 
-/// The destinations of all apps that were not deleted and may have chosen events whose type begins so.
+/// Returns the destinations of all apps that may have chosen events whose type begins with `begin`. Deleted apps and
+/// destinations are left out.
 pub fn of_events(connection: &mut AnyConnection, begin: &str) -> Result<Vec<Destination>, Error> {
     sql(OF_EVENTS).bind(format!("%{begin}%")).all(connection)
 }
 
-/// Like [`of_app`], and the destinations are fetched later.
+/// Like [`of_app`], but the destinations are fetched later.
 pub fn of_app_ahead(
     connection: &mut AnyConnection,
     app: AppId,
@@ -115,7 +117,7 @@ pub fn of_app_ahead(
     sql(OF_APP).bind(app).ahead(connection)
 }
 
-/// A destination that was not deleted.
+/// Returns a destination that was not deleted, or [`Error::Missing`].
 pub fn require(connection: &mut AnyConnection, id: DestinationId) -> Result<DestinationRow, Error> {
     find(connection, id)?.ok_or(Error::Missing {
         what: "destination",
@@ -128,7 +130,7 @@ const SET_STATE: Sql = statement! {"
     WHERE id = ? AND deleted_at IS NULL
 "};
 
-/// Sets the state that people see, and the reason. The state `disabled` also switches the destination off.
+/// Sets the state that is shown to people, and its reason. The state `disabled` also switches the destination off.
 pub fn set_state(
     write: &mut Write<'_>,
     id: DestinationId,

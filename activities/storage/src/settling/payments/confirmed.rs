@@ -1,5 +1,5 @@
-//! The lines of sales reports that confirm the prices of payments, and their refunds. An amount that is right has no entry
-//! in the ledger.
+//! The lines of sales reports that confirm the prices and refunds of payments. An amount that is confirmed adds no
+//! entry to the ledger.
 
 use super::ledger::{ENTRY, EntryRow, SALE, SaleRow};
 use crate::purchases::purchase;
@@ -48,8 +48,8 @@ const ENTRIES: Sql = statement! {"
 const PURCHASES: Sql =
     statement!("SELECT collapse_key, purchase FROM purchases WHERE collapse_key IN (?*)");
 
-/// The lines of sales reports that confirm or correct amounts of payments, each by the purchase and the number of the
-/// payment.
+/// The lines of sales reports that confirm or correct amounts of payments, each under the purchase and the number of
+/// the payment.
 #[derive(Debug, Default)]
 pub struct Confirmed {
     pub prices: BTreeMap<(CollapseKey, i64), PriceReport>,
@@ -57,7 +57,8 @@ pub struct Confirmed {
     pub refunds: BTreeMap<(CollapseKey, i64), PriceReport>,
 }
 
-/// Confirmations of these purchases by sales reports. Without sales reports about them, that is one statement.
+/// Returns the confirmations of these purchases by sales reports. Runs only one statement if no sales report is about
+/// them.
 pub fn confirmed(
     connection: &mut AnyConnection,
     keys: BTreeSet<CollapseKey>,

@@ -1,5 +1,5 @@
-//! The revenue of an event, as a destination that counts receives it: the price of a payment, or the amount by which an
-//! adjustment changes it.
+//! The revenue of an event, as a destination that counts revenue receives it: the price of a payment, or the amount by
+//! which an adjustment changes it.
 
 use crate::events::deliveries::{DeliveryRow, Event};
 use crate::events::status::DeliveryStatus;
@@ -21,7 +21,7 @@ pub struct Earned {
     pub sku: Option<String>,
     /// Whether another event announces the same payment to the destination, and carries the amount in its place.
     pub is_elsewhere: bool,
-    /// For a change of a payment: why the destination has no payment that could change.
+    /// For a change of a payment: why the destination has no payment that the change could adjust.
     pub not_counted_because: Option<&'static str>,
 }
 
@@ -47,7 +47,7 @@ row! {
 }
 
 impl EntryRow {
-    /// The events that announce the payment.
+    /// Returns the events that announce the payment.
     fn payment_events(&self) -> Vec<EventId> {
         std::iter::once(self.payment_event_id)
             .chain(self.payment_other_event_id)
@@ -56,7 +56,7 @@ impl EntryRow {
 }
 
 impl Earned {
-    /// The amount that the event carries, if it carries one.
+    /// Returns the amount that the event carries, if it carries one.
     pub fn revenue(&self) -> Option<&str> {
         let usd = self
             .usd
@@ -66,7 +66,8 @@ impl Earned {
     }
 }
 
-/// The entry that a delivery announces to a destination that counts; `None` if its event announces none.
+/// Returns the entry that a delivery announces to a destination that counts revenue; `None` if its event announces
+/// none.
 pub fn earned(connection: &mut AnyConnection, row: &DeliveryRow) -> Result<Option<Earned>, Error> {
     let Some(entry) = entry(connection, row.event_id)? else {
         return Ok(None);
@@ -96,8 +97,8 @@ pub fn earned(connection: &mut AnyConnection, row: &DeliveryRow) -> Result<Optio
     }))
 }
 
-/// Whether a destination gets an event that no choice names: a change of a payment, if the destination counts and
-/// the payment was ever queued for it.
+/// Returns whether a destination gets an event regardless of its choice: a change of a payment, if the destination
+/// counts revenue and the payment was ever queued for it.
 pub fn is_implied(
     connection: &mut AnyConnection,
     event: EventId,
@@ -111,7 +112,7 @@ pub fn is_implied(
     was_queued(connection, &entry.payment_events(), destination.id)
 }
 
-/// Whether one of these events was ever queued for a destination.
+/// Returns whether one of these events was ever queued for a destination.
 pub fn was_queued(
     connection: &mut AnyConnection,
     events: &[EventId],
@@ -129,12 +130,13 @@ const CHANGES: Sql = statement! {hot "payments_other_event", "
     ORDER BY p.entry
 "};
 
-/// The events of the changes of the payment that an event announces, in their order.
+/// Returns the events that announce changes of the payment that the event `payment` announces, in their order.
 pub fn changes(connection: &mut AnyConnection, payment: EventId) -> Result<Vec<Event>, Error> {
     sql(CHANGES).bind(payment).bind(payment).all(connection)
 }
 
-/// Why a change of a payment changes nothing at a destination: what it never counted is not taken back there.
+/// Returns why a change of a payment changes no revenue at a destination; `None` if it does. Revenue that the
+/// destination never counted is not adjusted there.
 fn not_counted_because(queued: &[QueuedRow]) -> Option<&'static str> {
     let is = |status: DeliveryStatus| queued.iter().any(|one| one.status == status);
     match () {

@@ -1,4 +1,4 @@
-//! The rows of the ledger and of sales reports, as read.
+//! Reads the rows of the ledger and of sales reports.
 
 use crate::purchases::purchase::Origin;
 use crate::settings::{listing, rates};
@@ -17,9 +17,9 @@ stored! {
     /// Source of an entry's price.
     pub enum Source {
         Catalogue = "catalogue",
-        /// The device on which it was bought.
+        /// The device on which the purchase was made.
         Device = "device",
-        /// The store, which shows that a payment was given back.
+        /// The store, which shows that a payment was refunded.
         Store = "store",
         Report = "report",
     }
@@ -43,7 +43,7 @@ row! {
 }
 
 row! {
-    /// A line of a sales report, and the newest rate of its currency that is not of a later day.
+    /// A line of a sales report, and the newest rate of its currency up to its day.
     pub struct SaleRow {
         pub transaction_id: String,
         pub kind: SaleKind,
@@ -76,7 +76,7 @@ const ENTRIES: Sql = statement! {"
     ORDER BY number, entry
 "};
 
-/// The ledger of a purchase, as it is stored: the entries of each payment in their order.
+/// Returns the ledger of a purchase, as it is stored: the entries of each payment in their order.
 fn entries(connection: &mut AnyConnection, key: CollapseKey) -> Result<Vec<EntryRow>, Error> {
     sql(ENTRIES).bind(key).all(connection)
 }
@@ -87,7 +87,7 @@ pub struct Ledger {
     pub sales: Ahead<'static, SaleRow>,
 }
 
-/// Reads the ledger of a purchase of this origin.
+/// Begins to read the ledger of a purchase of this origin, and the lines of sales reports about it.
 pub fn ledger_ahead(
     connection: &mut AnyConnection,
     key: CollapseKey,
@@ -100,7 +100,7 @@ pub fn ledger_ahead(
     })
 }
 
-/// The ledger of a purchase, as `domain` needs it: the entries of each payment in their order.
+/// Returns the ledger of a purchase, as `domain` needs it: the entries of each payment in their order.
 pub fn ledger_entries(
     connection: &mut AnyConnection,
     key: CollapseKey,
@@ -124,7 +124,7 @@ const SALES_OF_STORE_ID: Sql = statement! {hot "sales_receipt", "
     ORDER BY s.sold_at, s.transaction_id, s.kind
 "};
 
-/// The lines of sales reports about a purchase.
+/// Returns the lines of sales reports about a purchase.
 pub fn sales_of(
     connection: &mut AnyConnection,
     app: AppId,
@@ -134,7 +134,7 @@ pub fn sales_of(
     rows.into_iter().map(SaleRow::sale).collect()
 }
 
-/// Like [`sales_of`], and the rows are fetched later.
+/// Like [`sales_of`], but the rows are fetched later.
 fn sales_ahead(
     connection: &mut AnyConnection,
     app: AppId,
@@ -154,7 +154,7 @@ const FIND_PAYMENT_EVENTS: Sql = statement! {"
     WHERE collapse_key = ? AND number = ? AND entry = 0
 "};
 
-/// The events and the SKU of the payment with this number.
+/// Returns the events and the SKU of the payment with this number.
 pub fn payment_events(
     connection: &mut AnyConnection,
     key: CollapseKey,
@@ -168,7 +168,7 @@ pub fn payment_events(
 }
 
 impl PaymentEvents {
-    /// The events that announce the payment.
+    /// Returns the events that announce the payment.
     pub fn events(&self) -> Vec<EventId> {
         std::iter::once(self.event_id)
             .chain(self.other_event_id)
@@ -177,7 +177,8 @@ impl PaymentEvents {
 }
 
 impl EntryRow {
-    /// The price that was recorded with the payment; `None` for an entry that changes a payment, or without a price.
+    /// Returns the price that was recorded with the payment; `None` for an entry that changes a payment, or without a
+    /// price.
     pub fn recorded_price(&self) -> Option<RecordedPrice> {
         let source = match self.source {
             Source::Catalogue => PriceSource::Catalogue,
@@ -198,7 +199,7 @@ impl EntryRow {
         })
     }
 
-    /// The entry as `domain` needs it.
+    /// Returns the entry as `domain` needs it.
     pub fn into_entry(self) -> LedgerEntry {
         LedgerEntry {
             number: self.number,
@@ -212,8 +213,8 @@ impl EntryRow {
         }
     }
 
-    /// The price of a payment of this purchase that an exchange rate converts. Release 0.1.0 stored no day: there it is
-    /// the one on which the purchase began, of those alone that had no rate.
+    /// Returns the price of a payment of this purchase that an exchange rate converts, if it has one. Release 0.1.0
+    /// stored no day: for its payments that had no rate, the day is that on which the purchase began.
     pub fn foreign_price(&self, purchase: &Purchase) -> Result<Option<ForeignPrice>, Error> {
         let stored = self.priced_on.as_deref().map(rates::day).transpose()?;
         let known = self.price.zip(self.currency.clone());
@@ -234,7 +235,8 @@ impl EntryRow {
     }
 }
 
-/// The price of a payment in another currency than USD, of the list or the device, and the day whose rate converts it.
+/// The price of a payment in another currency than USD, from the catalogue or a device, and the day whose rate converts
+/// it.
 pub struct ForeignPrice {
     pub number: i64,
     pub price: Decimal,
@@ -245,7 +247,7 @@ pub struct ForeignPrice {
 }
 
 impl SaleRow {
-    /// The line as `domain` needs it, with its amount in USD.
+    /// Returns the line as `domain` needs it, with its amount in USD.
     pub fn sale(self) -> Result<Sale, Error> {
         let newest = self.rate_day.as_deref().zip(self.rate);
         let newest = newest.map(|(day, usd)| rates::rate(day, usd)).transpose()?;

@@ -50,8 +50,8 @@ struct PricedPayment {
 
 impl Booking {
     /// Computes the entries that a settling adds. If a sales report has the price of the newest payment, the record and
-    /// its events get that price; without one, and without a new payment or correction, they keep the price that was
-    /// recorded with that payment.
+    /// its events get that price. Without a report, and without a new payment or correction, they keep the price that
+    /// was recorded with that payment.
     pub fn of(
         write: &mut Write<'_>,
         settling: &Settling<'_>,
@@ -135,12 +135,13 @@ impl Booking {
         })
     }
 
-    /// Whether it changes the revenue of payments. That is announced even if the record is unchanged.
+    /// Returns whether the booking changes the revenue of payments. Such a change is announced even if the record is
+    /// unchanged.
     pub const fn adjusts(&self) -> bool {
         !self.adjustments.is_empty()
     }
 
-    /// Number of its entries in the ledger.
+    /// Returns the number of entries that the booking adds to the ledger.
     pub fn entries(&self) -> i64 {
         i64::try_from(self.payments.len() + self.adjustments.len()).unwrap_or(i64::MAX)
     }
@@ -162,9 +163,9 @@ impl Booking {
         Ok(())
     }
 
-    /// Writes an event for each adjustment, and queues it for every destination that counts and that the payment was
-    /// queued for, and for those that chose its type and want its purchase. Call it after the entries are written and the
-    /// events of the payments of this settling are queued.
+    /// Writes an event for each adjustment, and queues it for every destination that counts revenue and that the
+    /// payment was queued for, and for those that chose its type and want its purchase. Call it after the entries are
+    /// written and the events of the payments of this settling are queued.
     pub fn announce(
         &self,
         write: &mut Write<'_>,
@@ -176,7 +177,7 @@ impl Booking {
         Ok(())
     }
 
-    /// The adjustments, each with its event.
+    /// Returns the adjustments, each with its event.
     fn adjusted<'b>(
         &'b self,
         announcement: &'b Announcement<'_>,
@@ -188,7 +189,7 @@ impl Booking {
 }
 
 impl PricedPayment {
-    /// The payment with the price of the catalogue or the device, which is in the record of the purchase.
+    /// Returns the payment with the price in the purchase's record, which comes from the catalogue or a device.
     fn listed(payment: Payment, description: &Description) -> Self {
         let other = || KnownPrice::unknown(UnknownPrice::PlanChanged);
         let price = if payment.is_priced {
@@ -213,8 +214,8 @@ impl PricedPayment {
         self
     }
 
-    /// Removes the price while it is not known: the store may not show yet which promotion held for the payment, or a trial
-    /// may have been all that there was.
+    /// Removes the price while it is unconfirmed: the store may not show yet which promotion applied to the payment, or
+    /// the purchase may have been nothing but a trial.
     fn confirmed_by(self, purchase: &Purchase, now: Timestamp) -> Self {
         if !self.payment.is_priced || !purchase.is_price_unconfirmed(self.payment.at.unwrap_or(now))
         {
@@ -291,8 +292,8 @@ impl PricedPayment {
     }
 }
 
-/// Gives the record what is refunded of the newest payment and its price: that of a sales report, else the recorded one
-/// as exchange rates that count since have corrected it.
+/// Adds the refunded amount and the price of the newest payment to the record. The price is that of a sales report,
+/// else the recorded one with the corrections by later exchange rates.
 fn describe(
     description: &mut Description,
     newest: i64,
@@ -317,12 +318,12 @@ fn describe(
     }
 }
 
-/// The day of the rate that converted an amount.
+/// Returns the day of the rate that converted an amount.
 fn rate_day(conversion: Option<Conversion>) -> Option<String> {
     conversion.map(|found| found.rate.day.to_string())
 }
 
-/// An adjustment as an entry of the ledger.
+/// Returns an adjustment as an entry of the ledger.
 fn entry(adjustment: &Adjustment, now: Timestamp) -> LedgerEntry {
     LedgerEntry {
         number: adjustment.number,

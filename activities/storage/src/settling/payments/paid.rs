@@ -1,4 +1,4 @@
-//! The sum that a user paid, by the ledger.
+//! The sum that a user paid, according to the ledger.
 
 use db::connection::AnyConnection;
 use db::error::Error;
@@ -24,7 +24,7 @@ const PAID_BY_USER: Sql = statement! {"
     ORDER BY m.collapse_key, m.number, m.entry
 "};
 
-/// The total of the ledger for each purchase of a user in an environment: the payments, less the refunds.
+/// Returns the total of the ledger for each purchase of a user in an environment: the payments, less the refunds.
 pub fn paid_by(
     connection: &mut AnyConnection,
     user: UserId,

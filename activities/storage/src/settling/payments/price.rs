@@ -1,5 +1,5 @@
-//! The prices of payments: what is known when a payment is recorded, and what only becomes known later: whether a
-//! promotion applied, or another exchange rate.
+//! The prices of payments: what is known when a payment is recorded, and what becomes known only later, such as a
+//! promotion that applied or another exchange rate.
 
 use super::ledger::{EntryRow, ForeignPrice, Source};
 use crate::settings::rates;
@@ -16,7 +16,7 @@ use rust_decimal::Decimal;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// Why a price is unknown that may be known later.
+/// Reasons for which a price is unknown but may become known later.
 const OPEN: [UnknownPrice; 2] = [UnknownPrice::Unconfirmed, UnknownPrice::NotListed];
 
 /// Known facts about a price.
@@ -25,18 +25,18 @@ pub struct KnownPrice {
     pub amount: Option<Decimal>,
     pub currency: Option<String>,
     pub usd: Option<Decimal>,
-    /// Why it is not known in USD.
+    /// Why the price is not known in USD.
     pub unknown: Option<UnknownPrice>,
-    /// Whether it is that of the device.
+    /// Whether a device reported the price.
     pub is_by_device: bool,
-    /// The day whose exchange rate converts it; `None` for USD, and without an amount.
+    /// The day whose exchange rate converts the price; `None` for USD, and without an amount.
     pub priced_on: Option<Day>,
     /// Exchange rate that converted the price.
     pub conversion: Option<Conversion>,
 }
 
 impl KnownPrice {
-    /// The price of the catalogue or the device, which is in the record of the purchase.
+    /// Returns the price in the purchase's record, which comes from the catalogue or a device.
     pub fn listed(description: &Description) -> Self {
         let Description {
             data,
@@ -65,7 +65,7 @@ impl KnownPrice {
         }
     }
 
-    /// The price of a sales report.
+    /// Returns the price of a sales report.
     pub fn reported(charge: &Sale) -> Self {
         Self {
             amount: Some(charge.price),
@@ -77,7 +77,7 @@ impl KnownPrice {
         }
     }
 
-    /// Source of a price that no sales report contains.
+    /// Returns the source of a price that no sales report contains.
     pub const fn source(&self) -> Source {
         if self.is_by_device {
             Source::Device
@@ -87,8 +87,8 @@ impl KnownPrice {
     }
 }
 
-/// A payment that was booked without a price which may be known later: the store had still to confirm it, or the product
-/// was not listed.
+/// A payment that was booked without a price, which may become known later: the store still had to confirm it, or the
+/// product was not listed.
 pub struct OpenPayment {
     pub number: i64,
     pub at: Timestamp,
@@ -103,7 +103,7 @@ const SET_PRICE: Sql = statement! {"
 "};
 
 impl OpenPayment {
-    /// Payments that no entry has changed.
+    /// Returns the open payments of a ledger that no further entry has changed.
     pub fn all(entries: &[EntryRow]) -> Vec<Self> {
         let is_alone = |row: &EntryRow| {
             entries
@@ -127,7 +127,7 @@ impl OpenPayment {
         open.collect()
     }
 
-    /// Price of the payment, or why there is none; `None` while nothing has changed.
+    /// Returns the price of the payment, or why there is none; `None` while nothing has changed.
     pub fn price(&self, description: &Description, is_newest: bool) -> Option<KnownPrice> {
         let listed = KnownPrice::listed(description);
         if self.why == UnknownPrice::Unconfirmed {
@@ -145,7 +145,8 @@ impl OpenPayment {
         Some(listed).filter(|listed| listed.amount.is_some() && sku == self.sku.as_deref())
     }
 
-    /// Stores the price, or the reason why there is none. Returns the entry that adds its amount in USD, if that is known.
+    /// Stores the price, or the reason why there is none. Returns the entry that adds its amount in USD, if that is
+    /// known.
     pub fn set(
         &self,
         write: &mut Write<'_>,
@@ -175,14 +176,16 @@ impl OpenPayment {
     }
 }
 
-/// A payment of release 0.1.0 has no day: a rate that comes later finds the purchase by it.
+/// Stores the day of a payment of release 0.1.0, which has none: the import of a later rate finds the purchase by its
+/// day.
 const NOTE_DAY: Sql = statement! {"
     UPDATE payments
     SET priced_on = ?
     WHERE collapse_key = ? AND number = ? AND entry = 0 AND priced_on IS NULL
 "};
 
-/// The prices of payments by the exchange rates that count now. Those of one purchase are nearly always of one day.
+/// Returns the prices of payments, converted by the exchange rates that count now. The payments of a purchase nearly
+/// always share one day, whose rate is read once.
 pub fn converted(
     write: &mut Write<'_>,
     settling: &Settling<'_>,

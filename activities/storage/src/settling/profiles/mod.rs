@@ -4,15 +4,15 @@
 //! For each integration, user and environment the digest of the last queued profile is stored. A settling or a backfill
 //! compares it with the profile as it is in its transaction. If the two differ, the digest is updated, and the profile
 //! is queued for the integration: by an event of the same record that carries the state of the user, or else by one
-//! `profile.updated`. So each change is sent once, whatever caused it. A profile is also queued in each lane in which
-//! events were sent without a name, once the customer has one.
+//! `profile.updated`. So each change is sent once, whatever caused it. Once a customer has a name, a profile is also
+//! queued in each lane in which events were sent without the name.
 //!
-//! A profile covers the purchases that the integration's filter wants.
+//! A profile covers the purchases that the integration's filter selects.
 //!
-//! Digests are written under the lock of the user, in a table apart from `user_lanes`, whose rows leasing locks. That a
-//! profile did not arrive is noted without the lock of the user: a race then sends one profile too many, never one too
-//! few. If a delivery failed, its purchase is rechecked, at most three times for one state; if it was skipped or
-//! refused, the profile is queued by another state or by a backfill.
+//! Digests are written under the lock of the user, in a table apart from `user_lanes`, whose rows leasing locks. A
+//! profile that did not arrive is noted without the lock of the user: a race may send a profile once too often, but
+//! never loses one. If a delivery failed, its purchase is rechecked, at most three times for one state; if it was
+//! skipped or refused, the profile is queued with another state of the user or by a backfill.
 
 pub mod queued;
 
@@ -46,7 +46,8 @@ pub struct ProfileCheck<'a> {
     pub trigger: Trigger,
 }
 
-/// A user whose profile may have changed, and the purchase that was settled or walked. Both are locked.
+/// A user whose profile may have changed, and the purchase that was settled or that a backfill has reached. Both are
+/// locked.
 pub struct Subject<'a> {
     pub check: ProfileCheck<'a>,
     /// The purchase, in whose lanes a profile is sent.
@@ -59,7 +60,7 @@ pub struct Subject<'a> {
 /// Both environments, each with a profile of its own.
 const ENVIRONMENTS: [Environment; 2] = [Environment::Production, Environment::Sandbox];
 
-/// A destination that keeps profiles, and which attributes it keeps.
+/// A destination that keeps profiles, with the attributes that it keeps.
 struct Integration<'a> {
     destination: &'a Destination,
     attributes: Attributes,
@@ -68,7 +69,7 @@ struct Integration<'a> {
 /// A profile, and the integrations it is to be queued for.
 struct ChangedProfile {
     environment: Environment,
-    /// The platforms that it covers; empty for all.
+    /// The platforms that the profile covers; empty for all.
     platforms: Vec<PlatformId>,
     profile: Profile,
     /// The user's own purchase in whose lanes it would be sent, if the profile covers its environment.
@@ -81,11 +82,11 @@ struct DueProfile {
     destination: DestinationId,
     digest: String,
     known: BTreeSet<String>,
-    /// Whether the integration may have an attribute that is unknown by now. Only a `profile.updated` removes it.
+    /// Whether the integration may have an attribute that the user no longer has. Only a `profile.updated` removes it.
     removes: bool,
 }
 
-/// The profile of a user in an environment.
+/// Returns the profile of a user in an environment.
 pub fn of(connection: &mut AnyConnection, purchases: UserPurchases<'_>) -> Result<Profile, Error> {
     let UserPurchases {
         user,
@@ -104,7 +105,7 @@ pub fn of(connection: &mut AnyConnection, purchases: UserPurchases<'_>) -> Resul
     Ok(Profile::of(&owned, user::paid_in_usd(entries)))
 }
 
-/// Like [`of`], where no destination keeps more than the documented attributes: without the sums of the ledger.
+/// Like [`of`], but without the sums of the ledger, for destinations that keep only the documented attributes.
 fn documented(purchases: UserPurchases<'_>) -> Profile {
     let owned = purchases
         .owned
@@ -113,8 +114,8 @@ fn documented(purchases: UserPurchases<'_>) -> Profile {
     Profile::of(&owned.cloned().collect::<Vec<_>>(), None)
 }
 
-/// Updates the digests of the destinations whose profile changed. Queues a `profile.updated` for those that no event of
-/// this record gives all of it; returns whether it queues any.
+/// Updates the digests of the destinations whose profile changed. Queues a `profile.updated` for those that do not get
+/// the whole profile by an event of this record; returns whether it queued any.
 pub fn queue(
     write: &mut Write<'_>,
     subject: &Subject<'_>,
@@ -172,7 +173,7 @@ pub fn queue(
 }
 
 impl ProfileCheck<'_> {
-    /// Whether another profile than the present one was queued last for the destination.
+    /// Returns whether the current profile differs from the one that was queued last for the destination.
     pub fn is_due(
         &self,
         connection: &mut AnyConnection,
@@ -184,9 +185,9 @@ impl ProfileCheck<'_> {
             .is_empty())
     }
 
-    /// The profiles that differ from what was queued last for these destinations. And those of a customer whose
-    /// purchase was announced before they had a name: an event with the name and the device id of that time makes both
-    /// one person.
+    /// Returns the profiles that differ from those that were queued last for these destinations. Also returns those of
+    /// a customer whose purchase was announced before the customer had a name: an event with the name and the device id
+    /// of that time makes both one person at the integration.
     fn changed(
         &self,
         connection: &mut AnyConnection,
@@ -252,7 +253,7 @@ impl ProfileCheck<'_> {
         Ok(all)
     }
 
-    /// The profile that is to be queued for an integration; `None` if it has that already.
+    /// Returns the profile that is to be queued for an integration; `None` if it has that already.
     fn due(
         &self,
         connection: &mut AnyConnection,

@@ -1,5 +1,5 @@
-//! The profile of a user (their attributes, which an Amplitude destination keeps up to date) that was queued last, and
-//! whether it arrived.
+//! The profile of a user (the attributes that an Amplitude destination keeps) that was queued last, and whether it
+//! arrived.
 
 use crate::events::deliveries::{DeliveryRow, NEXT_OF_USERS};
 use crate::purchases::cause::CauseKind;
@@ -27,7 +27,7 @@ pub struct ProfileKey {
 }
 
 row! {
-    /// The profile that was queued last. `shown` lists its known attributes, with commas between them.
+    /// The profile that was queued last. `shown` lists its known attributes, separated by commas.
     pub struct QueuedProfile {
         digest: String,
         arrival: Arrival,
@@ -36,8 +36,8 @@ row! {
 }
 
 row! {
-    /// The profile that was queued last, and the device id of what was sent without a name in the lane in which one
-    /// would be sent, while no profile is pending there that will have both.
+    /// The profile that was queued last, and the device id of the events that were sent without a name in the lane for
+    /// a new profile. The id is null while a profile is pending there that will have both.
     struct FoundRow {
         digest: Option<String>,
         arrival: Option<Arrival>,
@@ -67,9 +67,9 @@ stored! {
     }
 }
 
-/// How soon the purchase of a delivery that failed is rechecked: the first failure in a row with the same state, the
-/// second, the third. After one more failure the profile is given up, so that a profile that is always refused is not
-/// sent forever.
+/// Waits before the purchase of a failed delivery is rechecked: after the first, second and third failure in a row with
+/// the same state. After a fourth failure the profile is given up, so that a profile that is always refused is not sent
+/// forever.
 const RECHECK_AFTER: [Duration; 3] = [Duration::ZERO, HOUR, DAY];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,20 +88,20 @@ pub enum Failure {
     Failed,
     /// Ended before it was sent: by a setting, or because the integration accepts no events of this user.
     Unwanted,
-    /// A newer event was sent in its place. That one does not remove the attributes that this one was to remove.
+    /// A newer event was sent in its place, which does not remove the attributes that this delivery was to remove.
     Superseded,
 }
 
 impl QueuedProfile {
-    /// Whether the integration gets the profile with this digest: its last one was another one, or was lost. A
-    /// backfill also queues a profile that was given up.
+    /// Returns whether the integration lacks the profile with this digest: the last queued one differs or was lost. For
+    /// a backfill, it also lacks a profile that was given up.
     pub fn lacks(&self, digest: &str, trigger: Trigger) -> bool {
         self.digest != digest
             || self.arrival == Arrival::Lost
             || (trigger == Trigger::Backfill && self.arrival == Arrival::NotRetried)
     }
 
-    /// Whether the integration may have an attribute that is unknown in the new profile.
+    /// Returns whether the integration may have an attribute that is unknown in the new profile.
     pub fn outlives(&self, profile: &Profile, attributes: Attributes) -> bool {
         if self.arrival != Arrival::NotLost {
             return profile.lacks_any(attributes);
@@ -131,12 +131,13 @@ const FIND: Sql = statement! {"
 pub struct ProfileOfLane {
     /// The profile that was queued last, if there is one.
     pub profile: Option<QueuedProfile>,
-    /// Whether events were sent in the lane without the customer's name, and no profile is pending there that has both
-    /// it and their device id. A customer whose profiles do not arrive gets no more of them.
+    /// Whether events were sent in the lane without the customer's name, and no pending profile there has both the name
+    /// and the events' device id. False for a customer whose profiles do not arrive, who gets no more of them.
     pub lacks_name: bool,
 }
 
-/// The last queued profile of one user for an integration, and whether the lane of a purchase lacks the user's name.
+/// Returns the last queued profile of one user for an integration, and whether the lane of a purchase lacks the user's
+/// name.
 pub fn find(
     connection: &mut AnyConnection,
     key: ProfileKey,
@@ -162,7 +163,8 @@ pub fn find(
     })
 }
 
-// A state of this user that was sent, or that is pending or ended in another way, is newer or notes its failure itself.
+// Leaves out a profile if a state of this user, at least as new, is not superseded: that state reaches the integration,
+// or its own failure is noted.
 const IS_DISPLACED: Sql = statement! {hot "events_of_user", "
     SELECT COUNT(*) AS value
     FROM events e
@@ -182,8 +184,8 @@ const IS_DISPLACED: Sql = statement! {hot "events_of_user", "
         )
 "};
 
-/// Whether the profile that was queued last was superseded by one of another user, as earlier versions did after a
-/// transfer: the integration has an older state of this user.
+/// Returns whether the profile that was queued last was superseded by another user's profile, as in earlier releases
+/// after a transfer, so that the integration has an older state of this user.
 pub fn is_displaced(connection: &mut AnyConnection, key: ProfileKey) -> Result<bool, Error> {
     let ProfileKey {
         destination,
@@ -303,7 +305,7 @@ const SET_ARRIVAL: Sql = statement! {"
     WHERE destination_id = ? AND user_id = ? AND environment = ? AND arrival <> ?
 "};
 
-/// Notes the arrival of the profile that was queued last; returns whether that was new.
+/// Stores the arrival of the profile that was queued last; returns whether it changed.
 fn set_arrival(write: &mut Write<'_>, key: ProfileKey, arrival: Arrival) -> Result<bool, Error> {
     let changed = sql(SET_ARRIVAL)
         .bind((arrival, key.destination, key.user, key.environment, arrival))
@@ -325,8 +327,8 @@ const LOSE_ALL: Sql = statement! {"
     WHERE destination_id = ? AND user_id IN (SELECT e.user_id {CARRIED})
 "};
 
-/// Notes that the profiles in the next `user.*` deliveries of a destination are lost, see [`NEXT_OF_USERS`], and
-/// rechecks one purchase of each of their users.
+/// Notes that the profiles in the next `user.*` deliveries of a destination ([`NEXT_OF_USERS`]) are lost, and rechecks
+/// one purchase of each of their users.
 pub fn note_all_lost(
     write: &mut Write<'_>,
     destination: &Destination,

@@ -1,4 +1,4 @@
-//! Reads the URL of a PostgreSQL database. It means what it means to libpq, except that nothing is read from the
+//! Reads the URL of a PostgreSQL database. It has the same meaning as in libpq, except that nothing is read from the
 //! environment or from files in the home folder.
 
 pub use super::tls::Invalid;
@@ -10,14 +10,14 @@ use std::time::Duration;
 use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
 
-/// How long a host may take to accept a connection, unless the URL says otherwise.
+/// Maximum time for a host to accept a connection, unless the URL sets another.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const KEEPALIVES_IDLE: Duration = Duration::from_secs(10);
 const KEEPALIVES_INTERVAL: Duration = Duration::from_secs(5);
 const KEEPALIVES_COUNT: u32 = 2;
-/// How long sent data may stay without an acknowledgement.
+/// Maximum time for which sent data may stay unacknowledged.
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(15);
-/// The other parameters that libpq or tokio-postgres knows, and may be named in an error.
+/// The other parameters that libpq or tokio-postgres knows, whose names may appear in an error.
 /// <https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS>
 const KNOWN: &[&str] = &[
     "application_name",
@@ -63,18 +63,18 @@ const KNOWN: &[&str] = &[
     "tcp_user_timeout",
     "user",
 ];
-/// Parameters of libpq that change nothing here.
+/// Parameters of libpq that are accepted and have no effect.
 const WITHOUT_EFFECT: &[&str] = &[
     "client_encoding",
     "fallback_application_name",
     "sslcompression",
 ];
 
-/// The servers of one database, and how they are reached.
+/// The servers of one database, and how to reach them.
 pub struct Address {
-    /// One host each, in the order in which they are tried.
+    /// Configurations with one host each, in the order in which they are tried.
     pub hosts: Vec<Config>,
-    /// How long each host may take to accept a connection; `None` for no limit.
+    /// Maximum time for each host to accept a connection; `None` for no limit.
     pub timeout: Option<Duration>,
     pub tls: Tls,
 }
@@ -86,7 +86,7 @@ struct Parameters {
     tcp_user_timeout: Option<Duration>,
     /// Number of hosts in the parameter `host`.
     hosts: usize,
-    /// Whether a host that accepts no writes is taken, too.
+    /// Whether a host that accepts no writes may be used, too.
     takes_any: bool,
     names: BTreeSet<String>,
     rest: Vec<String>,
@@ -96,10 +96,11 @@ impl Address {
     /// Reads `postgres://user:password@host:port,host:port/database?name=value&…`.
     ///
     /// # Errors
-    /// What is wrong with the URL.
+    /// The defect of the URL.
     pub fn parse(url: &str) -> Result<Self, Invalid> {
         let (base, query) = split(url);
-        // What follows the first one counts as host and database, which errors name: it may be the rest of a password.
+        // The text after the first `@` counts as host and database, which errors name; it may be the rest of a
+        // password.
         if base.matches('@').nth(1).is_some() {
             return Err(Invalid(
                 "it has a second `@`: percent-encode each one of a password or name as %40"
@@ -159,7 +160,7 @@ impl Address {
     }
 }
 
-/// The URL without its query, and the query. As in libpq, a question mark may stand in a password.
+/// Returns the URL without its query, and the query. As in libpq, a question mark may stand in a password.
 fn split(url: &str) -> (&str, &str) {
     let host = url.find("://").map_or(0, |at| at + 3);
     let host = match url[host..].find(['@', '/']) {
@@ -178,7 +179,7 @@ impl Parameters {
             .split_once('=')
             .ok_or_else(|| Invalid("a parameter has no value".to_owned()))?;
         if !KNOWN.contains(&name) && !WITHOUT_EFFECT.contains(&name) {
-            // It may be a part of a password that is not percent-encoded.
+            // The name may be part of a password that is not percent-encoded.
             return Err(Invalid(
                 "it has an unknown parameter, or a password that is not percent-encoded".to_owned(),
             ));
@@ -202,7 +203,7 @@ impl Parameters {
                     Some(Duration::from_millis(value.parse().map_err(|_| invalid())?));
             }
             "host" => {
-                // tokio-postgres takes the list for one host.
+                // tokio-postgres treats the list as one host.
                 for host in value.split(',') {
                     self.hosts += 1;
                     self.rest.push(format!(
@@ -224,7 +225,7 @@ impl Parameters {
             },
             "gssencmode" if value == "disable" || value == "prefer" => {}
             _ if WITHOUT_EFFECT.contains(&name) => {}
-            // tokio-postgres takes the first one in the whole URL for the end of the password.
+            // tokio-postgres treats the first `@` in the whole URL as the end of the password.
             _ => self.rest.push(pair.replace('@', "%40")),
         }
         self.names.insert(name.to_owned());
@@ -232,7 +233,7 @@ impl Parameters {
     }
 }
 
-/// A configuration for each host of `common`.
+/// Returns a configuration for each host of `common`.
 fn hosts(common: &Config) -> Result<Vec<Config>, Invalid> {
     let (names, addresses, ports) = (
         common.get_hosts(),
@@ -252,7 +253,7 @@ fn hosts(common: &Config) -> Result<Vec<Config>, Invalid> {
     let host = |at: usize| {
         let mut host = without_hosts(common);
         match (names.get(at), addresses.get(at)) {
-            // There is no TLS over a socket of the machine.
+            // There is no TLS over a local socket.
             (Some(Host::Unix(folder)), _) => host.host_path(folder).ssl_mode(SslMode::Disable),
             (Some(Host::Tcp(name)), _) => host.host(name),
             (None, Some(address)) => host.host(address.to_string()),

@@ -1,4 +1,4 @@
-//! What the parts of a database URL mean.
+//! Tests of the meaning of each part of a database URL.
 
 use super::{Address, Invalid};
 use crate::postgres::tls::Tls;

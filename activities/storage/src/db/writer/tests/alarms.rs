@@ -1,4 +1,4 @@
-//! What is counted of the alarms that jobs raise.
+//! Tests how the alarms that jobs raise are counted.
 
 use super::{Job, JobKind, Work, Write, passing, thread};
 use crate::alarm::{About, NewAlarm};
@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-/// What is counted, by the name and the labels.
+/// The counters, by name and labels.
 #[derive(Default)]
 struct Counters(Mutex<BTreeMap<String, Arc<AtomicU64>>>);
 
@@ -35,7 +35,7 @@ impl Recorder for Counters {
     }
 }
 
-/// A job that raises an alarm, and fails `failures` times afterwards.
+/// Returns a job that raises an alarm, and fails `failures` times afterwards.
 fn raising(kind: &'static str, mut failures: u32, error: Error) -> Box<dyn Job> {
     let work = move |write: &mut Write<'_>| {
         write.raise(NewAlarm {

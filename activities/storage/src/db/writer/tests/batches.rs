@@ -1,4 +1,4 @@
-//! Many items in one write.
+//! Tests of many items in one write.
 
 use super::{job, passing, stored, thread};
 use crate::error::Error;
@@ -9,10 +9,11 @@ use tokio::sync::oneshot;
 
 type Counts = Result<Vec<usize>, Error>;
 
-/// A value whose row another process locks.
+/// A value that cannot be inserted because another process holds a lock.
 const STUCK: i64 = -99;
 
-/// Inserts values together, fails on a negative one, for a while on [`STUCK`], and returns for each how many there were.
+/// Inserts values together, and returns their number for each. Fails permanently on a negative value, and with a
+/// transient error on [`STUCK`].
 fn insert(write: &mut Write<'_>, values: &[&i64]) -> Counts {
     for value in values {
         sql("INSERT INTO t (v) VALUES (?)")

@@ -1,4 +1,4 @@
-//! A database that fails for a moment or for good, and a full disk.
+//! Tests with a database that fails briefly or permanently, and with a full disk.
 
 use super::{job, passing, stored, thread};
 use crate::error::Error;

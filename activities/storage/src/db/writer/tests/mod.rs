@@ -21,7 +21,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
-/// The thread's state, with a connection to a file with a table `t`, and the file's path.
+/// Returns the thread's state, with a connection to a file with a table `t`, and the file's path.
 fn thread(name: &str) -> (Thread, PathBuf) {
     let path = std::env::temp_dir().join(format!("settle-writer-{}-{name}.db", std::process::id()));
     drop(std::fs::remove_file(&path));
@@ -52,7 +52,7 @@ fn disk() -> Arc<Disk> {
     Arc::new(Disk::of(&Database::Postgres(String::new())))
 }
 
-/// A job that inserts `value` after this number of failures.
+/// Returns a job that inserts `value` after this number of failures.
 fn job(
     value: i64,
     mut failures: u32,
@@ -82,7 +82,7 @@ fn job(
     )
 }
 
-/// A job that returns the time of its transaction.
+/// Returns a job that returns the time of its transaction.
 fn stamping() -> (Box<dyn Job>, oneshot::Receiver<Result<i64, Error>>) {
     let (reply, answer) = oneshot::channel();
     let work = |write: &mut Write<'_>| Ok(write.now()?.millis_since(Timestamp::default()));

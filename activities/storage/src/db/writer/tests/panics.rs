@@ -1,4 +1,4 @@
-//! Jobs that panic.
+//! Tests of jobs that panic.
 
 use super::{job, passing, stored, thread};
 use crate::error::Error;
@@ -8,7 +8,7 @@ use crate::writer::order::Order;
 use crate::writer::{Job, JobKind, Work, Write};
 use tokio::sync::{mpsc, oneshot};
 
-/// A job that panics whenever it is run.
+/// Returns a job that panics whenever it is run.
 fn panicking() -> (Box<dyn Job>, oneshot::Receiver<Result<i64, Error>>) {
     let (reply, answer) = oneshot::channel();
     let work = |write: &mut Write<'_>| -> Result<i64, Error> {
@@ -47,7 +47,7 @@ fn a_job_that_panics_fails_alone() {
     assert_eq!(stored(&path), [1, 3, 4]);
 }
 
-/// A job that panics before it is in a transaction.
+/// A job that panics before its transaction begins.
 struct Broken(Option<Reply<()>>);
 
 impl Job for Broken {

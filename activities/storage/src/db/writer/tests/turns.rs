@@ -1,4 +1,4 @@
-//! The order of jobs, and whose turn is next.
+//! Tests of the order in which jobs are run.
 
 use super::{disk, job, passing, stamping, stored, thread};
 use crate::config::Database;
@@ -43,7 +43,7 @@ fn a_job_past_the_time_limit_gets_the_next_transaction() {
     drop(std::fs::remove_file(path));
 }
 
-/// An acceptance that comes while the first of three jobs is run is committed before the second one begins.
+/// An acceptance that arrives while the first of three jobs is run is committed before the second one begins.
 #[test]
 fn an_acceptance_overtakes_the_jobs_that_wait() {
     const FAULTS: Faults = Faults {
@@ -107,7 +107,7 @@ fn an_acceptance_overtakes_the_jobs_that_wait() {
     assert_eq!(stored(&path), [1, 2, 3, 7]);
 }
 
-/// Each acceptance sends the next one before it is committed, so that one always waits.
+/// Returns an acceptance that sends the next one before it is committed, so that one always waits.
 fn endless(number: i64, accept: &mpsc::Sender<Box<dyn Job>>) -> Box<dyn Job> {
     const FAULTS: Faults = Faults {
         before_commit: "",
@@ -166,7 +166,7 @@ fn a_job_has_its_turn_while_acceptances_never_end() {
     drop(std::fs::remove_file(path));
 }
 
-/// While the writer of a file is busy, three jobs come; an acceptance comes while the first of them is run.
+/// While the writer of an SQLite file is busy, three jobs arrive; an acceptance arrives while the first of them is run.
 #[tokio::test]
 async fn a_file_has_a_queue_for_acceptances_and_short_transactions() {
     const FAULTS: Faults = Faults {
@@ -184,7 +184,7 @@ async fn a_file_has_a_queue_for_acceptances_and_short_transactions() {
     .unwrap();
     let order = Arc::new(Mutex::new(Vec::new()));
     let (begin, begun) = std::sync::mpsc::channel();
-    // Each says that it begins, and goes on when the sender of its channel is dropped.
+    // Each job reports that it begins, and continues when the sender of its channel is dropped.
     let held = |name: &'static str, kind: JobKind| {
         let (order, begin) = (Arc::clone(&order), begin.clone());
         let (release, released) = std::sync::mpsc::channel::<()>();
