@@ -25,7 +25,7 @@ fn root() -> &'static Path {
         .expect("the work tree")
 }
 
-/// All Rust files of the work tree.
+/// Returns all Rust files of the work tree.
 fn sources() -> Vec<Source> {
     let mut found = Vec::new();
     for package in ["activities", "api", "tests", "workflows"] {
@@ -76,7 +76,7 @@ impl Source {
             .filter(|(_, line)| !line.trim_start().starts_with("//"))
     }
 
-    /// The code in one line.
+    /// Returns the code in one line.
     fn joined(&self) -> Joined {
         let is_part = |character: char| character.is_alphanumeric() || character == '_';
         let mut text = String::new();
@@ -92,7 +92,7 @@ impl Source {
         Joined { text, lines }
     }
 
-    /// The lines of what `wanted` finds in the code.
+    /// Returns the lines of what `wanted` finds in the code.
     fn places(&self, wanted: impl Fn(&str) -> Vec<usize>) -> Vec<String> {
         let code = self.joined();
         let found = wanted(&code.text).into_iter();
@@ -114,7 +114,7 @@ struct Joined {
 }
 
 impl Joined {
-    /// The number of the line at an offset.
+    /// Returns the number of the line at an offset.
     fn line(&self, at: usize) -> usize {
         let begun = self.lines.partition_point(|(offset, _)| *offset <= at);
         self.lines[begun - 1].1
@@ -150,7 +150,7 @@ fn none(what: &str, places: impl IntoIterator<Item = String>) {
     assert!(places.is_empty(), "{what}:\n  {}", places.join("\n  "));
 }
 
-/// The lines of what `wanted` finds in the code of files that are not `allowed`.
+/// Returns the lines of what `wanted` finds in the code of files that are not `allowed`.
 fn outside(allowed: impl Fn(&Source) -> bool, wanted: impl Fn(&str) -> Vec<usize>) -> Vec<String> {
     sources()
         .iter()
@@ -159,7 +159,7 @@ fn outside(allowed: impl Fn(&Source) -> bool, wanted: impl Fn(&str) -> Vec<usize
         .collect()
 }
 
-/// Whether the line contains `identifier` as a whole identifier.
+/// Returns whether the line contains `identifier` as a whole identifier.
 fn has_identifier(line: &str, identifier: &str) -> bool {
     let is_part = |character: char| character.is_alphanumeric() || character == '_';
     line.match_indices(identifier).any(|(at, _)| {
@@ -245,7 +245,7 @@ fn a_store_is_named_in_its_own_folders_only() {
 /// The kinds of destinations whose names are also ordinary English, or words of a standard.
 const ENGLISH: [&str; 2] = ["webhook", "email"];
 
-/// How code and texts name a kind of destination.
+/// Returns how code and texts name a kind of destination.
 fn names_of_kind(name: &str) -> Vec<String> {
     let (first, rest) = name.split_at(1);
     let upper = format!("{}{rest}", first.to_uppercase());
@@ -291,7 +291,7 @@ fn a_kind_of_destination_is_named_in_its_own_folder_only() {
     }
 }
 
-/// The tables of the verbs of the command line.
+/// Returns the tables of the verbs of the command line.
 fn verbs() -> Vec<Source> {
     let folder = "api/src/commands/verbs";
     let files = std::fs::read_dir(root().join(folder)).expect("the tables of the verbs");

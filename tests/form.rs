@@ -46,7 +46,7 @@ fn parameters_are_no_tuples() {
     none("these are parameters", outside(of_tests, tuples));
 }
 
-/// The name of the type, trait or alias that a line declares. An indented alias belongs to a trait.
+/// Returns the name of the type, trait or alias that a line declares. An indented alias belongs to a trait.
 fn declared(line: &str) -> Option<&str> {
     let item = line
         .trim_start()

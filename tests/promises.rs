@@ -74,7 +74,7 @@ fn walk(files: &Files, module: &Module<'_>, found: &mut BTreeSet<String>) {
     }
 }
 
-/// What follows a keyword at the beginning of a line, behind its visibility and `async`.
+/// Returns what follows a keyword at the beginning of a line, behind its visibility and `async`.
 fn after<'a>(code: &'a str, keyword: &str) -> Option<&'a str> {
     let is_part = code.starts_with("pub(");
     let code = if is_part {
@@ -87,7 +87,7 @@ fn after<'a>(code: &'a str, keyword: &str) -> Option<&'a str> {
         .strip_prefix(keyword)
 }
 
-/// The tests of all binaries of the work tree.
+/// Returns the tests of all binaries of the work tree.
 fn known() -> BTreeSet<String> {
     let files: Files = sources()
         .into_iter()
@@ -124,12 +124,12 @@ struct Invariant {
     text: String,
 }
 
-/// The text of a heading.
+/// Returns the text of a heading.
 fn title(line: &str) -> &str {
     line.trim_start_matches('#').trim()
 }
 
-/// The entries of lists and tables under the headings of invariants.
+/// Returns the entries of lists and tables under the headings of invariants.
 fn invariants(document: &Document) -> Vec<Invariant> {
     let mut entries = Vec::<String>::new();
     let (mut is_inside, mut is_table) = (false, false);
@@ -187,7 +187,7 @@ fn invariants(document: &Document) -> Vec<Invariant> {
     entries.iter().map(invariant).collect()
 }
 
-/// A text without marks of code, emphasis and links.
+/// Returns a text without marks of code, emphasis and links.
 fn plain(text: &str) -> String {
     let mut parts = text.split("](");
     let first = parts.next().unwrap_or_default().to_owned();
@@ -197,7 +197,7 @@ fn plain(text: &str) -> String {
     linked.replace(['`', '[', '*'], "")
 }
 
-/// Whether a line of the file stands for an invariant: by its id, or by the beginning of its text.
+/// Returns whether a line of the file stands for an invariant: by its id, or by the beginning of its text.
 fn is_listed(promises: &Promises, invariant: &Invariant) -> bool {
     let mut all = promises.values().flatten();
     match &invariant.id {
@@ -209,7 +209,7 @@ fn is_listed(promises: &Promises, invariant: &Invariant) -> bool {
     }
 }
 
-/// What is wrong with one line.
+/// Returns what is wrong with one line.
 fn wrong(id: &str, promise: &Promise, known: &BTreeSet<String>) -> Vec<String> {
     let mut found = Vec::new();
     if id.is_empty()
@@ -245,7 +245,7 @@ fn wrong(id: &str, promise: &Promise, known: &BTreeSet<String>) -> Vec<String> {
     found
 }
 
-/// What is wrong with a file of promises.
+/// Returns what is wrong with a file of promises.
 fn findings(text: &str, known: &BTreeSet<String>, invariants: &[Invariant]) -> Vec<String> {
     let promises = match parse(text) {
         Ok(promises) => promises,
@@ -483,7 +483,7 @@ fn tests_are_found_in_modules_and_macros() {
     );
 }
 
-/// What a log of the binary `e2e` lacks of three promises, and its sums.
+/// Returns what a log of the binary `e2e` lacks of three promises, and its sums.
 fn executed(log: &str) -> (Vec<String>, (u64, u64)) {
     let promises = "[a]\nx = { holds = \"X.\", run = [\"e2e::storm::a_test\"] }\n\
                     y = { holds = \"Y.\", run = [\"e2e::a_story\"] }\nz = { holds = \"Z.\", release = [\"e2e::later\"] }";

@@ -124,7 +124,7 @@ const MAX_CYCLE: usize = 2;
 type Module = Vec<String>;
 type Arrows = BTreeMap<Module, BTreeSet<Module>>;
 
-/// The code of each module, without comments and its own tests.
+/// Returns the code of each module, without comments and its own tests.
 fn modules(house: &House) -> BTreeMap<Module, String> {
     let is_test = |path: &str| path.ends_with("tests.rs") || path.contains("/tests/");
     let sources = sources()
@@ -162,7 +162,7 @@ fn modules(house: &House) -> BTreeMap<Module, String> {
     sources.filter_map(module).collect()
 }
 
-/// The paths that the tree of one `use` names.
+/// Returns the paths that the tree of one `use` names.
 fn expand(tree: &str) -> Vec<String> {
     let tree = tree.trim();
     let Some((parent, rest)) = tree.split_once('{') else {
@@ -195,7 +195,7 @@ fn expand(tree: &str) -> Vec<String> {
         .collect()
 }
 
-/// The imported paths of all `use` lines, and the rest of the code.
+/// Returns the imported paths of all `use` lines, and the rest of the code.
 fn uses(code: &str) -> (Vec<String>, String) {
     let (mut paths, mut rest) = (Vec::new(), String::new());
     for statement in code.split_inclusive(';') {
@@ -220,7 +220,7 @@ fn uses(code: &str) -> (Vec<String>, String) {
     (paths, rest)
 }
 
-/// The paths in code that begin with the segment `first`.
+/// Returns the paths in code that begin with the segment `first`.
 fn paths<'c>(code: &'c str, first: &'c str) -> impl Iterator<Item = String> + 'c {
     let is_part = |letter: char| letter.is_alphanumeric() || letter == '_';
     let begins = code.match_indices(first).filter(move |(at, _)| {
@@ -238,7 +238,7 @@ fn paths<'c>(code: &'c str, first: &'c str) -> impl Iterator<Item = String> + 'c
     })
 }
 
-/// The module that a path in `from` leads to.
+/// Returns the module that a path in `from` leads to.
 fn target(modules: &BTreeMap<Module, String>, from: &Module, path: &str) -> Option<Module> {
     let mut parts: Vec<&str> = path.split("::").collect();
     let mut found = match *parts.first()? {
@@ -271,7 +271,7 @@ fn descend(modules: &BTreeMap<Module, String>, mut found: Module, parts: &[&str]
     found
 }
 
-/// The modules that each module imports.
+/// Returns the modules that each module imports.
 fn arrows(modules: &BTreeMap<Module, String>) -> Arrows {
     let imported = |from: &Module, code: &str| {
         let (mut named, rest) = uses(code);
@@ -297,7 +297,7 @@ fn arrows(modules: &BTreeMap<Module, String>) -> Arrows {
         .collect()
 }
 
-/// All modules that a module imports directly or indirectly.
+/// Returns all modules that a module imports directly or indirectly.
 fn reached(arrows: &Arrows, from: &Module) -> BTreeSet<Module> {
     let (mut found, mut left) = (BTreeSet::new(), vec![from]);
     while let Some(next) = left.pop() {
@@ -306,7 +306,7 @@ fn reached(arrows: &Arrows, from: &Module) -> BTreeSet<Module> {
     found
 }
 
-/// The modules that import each other, circle by circle.
+/// Returns the modules that import each other, circle by circle.
 fn circles(house: &House) -> BTreeSet<Vec<String>> {
     let arrows = arrows(&modules(house));
     let reached: BTreeMap<&Module, BTreeSet<Module>> = arrows

@@ -43,7 +43,7 @@ fn collect(folder: &Path, found: &mut Vec<Template>) {
     }
 }
 
-/// The lines that `wanted` matches, with their places.
+/// Returns the lines that `wanted` matches, with their places.
 fn places(wanted: impl Fn(&str) -> bool) -> Vec<String> {
     let lines = |template: &Template| {
         let lines = template
@@ -58,7 +58,7 @@ fn places(wanted: impl Fn(&str) -> bool) -> Vec<String> {
     templates().iter().flat_map(lines).collect()
 }
 
-/// The names of the attributes in a line.
+/// Returns the names of the attributes in a line.
 fn attributes(line: &str) -> Vec<&str> {
     let is_part = |letter: char| letter.is_ascii_alphanumeric() || letter == '-' || letter == ':';
     let ends = line.match_indices('=').map(|(at, _)| &line[..at]);
@@ -66,7 +66,7 @@ fn attributes(line: &str) -> Vec<&str> {
         .collect()
 }
 
-/// What a browser would run, or take for a style.
+/// Returns what a browser would run, or take for a style.
 fn is_alive(line: &str) -> bool {
     let is_active =
         |name: &&str| *name == "style" || name.starts_with("on") || name.starts_with("hx-on");

@@ -32,12 +32,12 @@ fn taken() -> impl Iterator<Item = Reply> {
     (0..20).map(|_| ok(json!({ "accepted": 1, "repeated": 0, "rejected": [] })))
 }
 
-/// The status of a failed call, or its result.
+/// Returns the status of a failed call, or its result.
 fn outcome(call: &str) -> String {
     format!("return client.{call}.then((answer) => answer, (error) => error.status)")
 }
 
-/// The secret that a request shows.
+/// Returns the secret that a request shows.
 fn secret_of(seen: &Seen) -> String {
     let secret = seen
         .headers
@@ -46,7 +46,7 @@ fn secret_of(seen: &Seen) -> String {
     secret.unwrap_or_default().to_owned()
 }
 
-/// A page, and a gate that takes all its reports.
+/// Returns a page, and a gate that takes all its reports.
 async fn page() -> (Browser, Gate, Site) {
     let (browser, site) = (Browser::start().await, Site::start().await);
     let gate = Gate::start("http://127.0.0.1:9").await;

@@ -39,7 +39,7 @@ impl Site {
         Self { port, server }
     }
 
-    /// The page, reporting to this URL with this key.
+    /// Returns the page, reporting to this URL with this key.
     pub fn page(&self, settle: &str, key: &str) -> String {
         format!(
             "http://127.0.0.1:{}/page.html?url={settle}&key={key}",
@@ -47,7 +47,7 @@ impl Site {
         )
     }
 
-    /// A page of the same origin that reports nothing.
+    /// Returns a page of the same origin that reports nothing.
     pub fn other_page(&self) -> String {
         format!("http://127.0.0.1:{}/other.html", self.port)
     }

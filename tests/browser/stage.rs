@@ -80,7 +80,7 @@ impl Stage {
         received
     }
 
-    /// The reports of the page so far.
+    /// Returns the reports of the page so far.
     pub fn reports(&self) -> Vec<Seen> {
         let line = format!("POST {EVENTS}");
         self.gate

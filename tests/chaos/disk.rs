@@ -13,7 +13,7 @@ const ATTACHED: Duration = Duration::from_secs(5);
 /// Time limit for `strace` to let go of the processes.
 const RELEASED: Duration = Duration::from_secs(10);
 
-/// Whether `strace` is there, and may trace a process that it has not started.
+/// Returns whether `strace` is there, and may trace a process that it has not started.
 pub async fn is_possible() -> bool {
     let mut idle = Command::new("cat");
     let Ok(idle) = Watched::spawn(idle.stdin(Stdio::piped()).stdout(Stdio::null())) else {
@@ -22,7 +22,7 @@ pub async fn is_possible() -> bool {
     Injected::slow(&[idle.id()]).await.is_some()
 }
 
-/// Whether another process traces this one; `None` if it is gone.
+/// Returns whether another process traces this one; `None` if it is gone.
 fn is_traced(process: u32) -> Option<bool> {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     let tracer = status

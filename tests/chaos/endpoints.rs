@@ -71,7 +71,7 @@ impl Endpoints {
         }
     }
 
-    /// The settings that allow settle to deliver to them, except to the forbidden one.
+    /// Returns the settings that allow settle to deliver to them, except to the forbidden one.
     pub fn variables(&self) -> Vec<(String, String)> {
         let all = [
             (
@@ -234,7 +234,8 @@ impl Endpoints {
     }
 }
 
-/// An answer of an endpoint. One that uses up the time limit of the sender, or disables the destination, is rare.
+/// Returns an answer of an endpoint. One that uses up the time limit of the sender, or disables the destination, is
+/// rare.
 fn reply(random: &mut Random, elsewhere: &str) -> Reply {
     match random.below(30) {
         0..=4 => Reply::Status(500),
@@ -282,7 +283,7 @@ fn analytics_fault(random: &mut Random) -> amplitude::Fault {
     all[place(random, all.len())].clone()
 }
 
-/// An answer of RVS with which settle must try again.
+/// Returns an answer of RVS with which settle must try again.
 pub fn store_reply(random: &mut Random) -> rvs::Reply {
     let all = [
         rvs::Reply::Status(500),

@@ -31,7 +31,7 @@ impl Promise {
         Self::I8,
     ];
 
-    /// What is counted for it.
+    /// Returns what is counted for it.
     const fn unit(self) -> &'static str {
         match self {
             Self::I1 => "accepted messages with one outcome for each notification",
@@ -90,13 +90,13 @@ impl Figures {
         self.all.push(lag);
     }
 
-    /// Number of faults so far.
+    /// Returns the number of faults so far.
     pub fn faults(&self) -> usize {
         self.faults.values().sum()
     }
 }
 
-/// The median and the longest of some times, in seconds.
+/// Returns the median and the longest of some times, in seconds.
 fn seconds(lags: &[Duration]) -> String {
     let mut sorted = lags.to_vec();
     sorted.sort_unstable();

@@ -64,7 +64,7 @@ impl Life {
         }
     }
 
-    /// The pause before the next step, in milliseconds.
+    /// Returns the pause before the next step, in milliseconds.
     pub fn pause_ms(&mut self) -> u64 {
         // Some steps share a window, most do not.
         if self.random.percent(25) {
@@ -74,7 +74,7 @@ impl Life {
         }
     }
 
-    /// The next step: a first purchase, if there is none.
+    /// Returns the next step: a first purchase, if there is none.
     pub fn go_on(&mut self, now: Timestamp) -> Step {
         let Some(mut current) = self.current.take() else {
             return self.begin(now);
@@ -112,7 +112,7 @@ impl Life {
         }
     }
 
-    /// The last step, after which the store sends nothing more.
+    /// Returns the last step, after which the store sends nothing more.
     pub fn conclude(&mut self, now: Timestamp) -> Step {
         match self.current.take() {
             None => self.begin(now),
@@ -208,16 +208,16 @@ impl Life {
 }
 
 impl Lived {
-    /// Whether the store shows that it runs.
+    /// Returns whether the store shows that it runs.
     pub fn is_active(&self, now: Timestamp) -> bool {
         self.shown.shown["cancelDate"]
             .as_i64()
             .is_none_or(|date| date > now.micros() / 1000)
     }
 
-    /// A beginning or an end that was not announced, where no notification is lost. `is_begun_first`: the beginning was
-    /// accepted before anything else about the receipt was sent; else settle may see the purchase later, and then does
-    /// not announce its beginning. A trial is announced only where purchases are verified.
+    /// Returns a beginning or an end that was not announced, where no notification is lost. `is_begun_first`: the
+    /// beginning was accepted before anything else about the receipt was sent; else settle may see the purchase later,
+    /// and then does not announce its beginning. A trial is announced only where purchases are verified.
     pub fn missing(&self, announced: &[String], is_begun_first: bool) -> Option<&'static str> {
         let due = [(BOUGHT[0], is_begun_first), (EXPIRED[0], true)];
         let due = due
@@ -227,8 +227,8 @@ impl Lived {
             .find(|event| !announced.iter().any(|one| one == *event))
     }
 
-    /// An event that was announced more often than it happened. A recovery counts as a plain renewal too: the store
-    /// sends RENEWED for both, and the grace period may never have been shown.
+    /// Returns an event that was announced more often than it happened. A recovery counts as a plain renewal too: the
+    /// store sends RENEWED for both, and the grace period may never have been shown.
     pub fn too_often<'a>(&self, announced: &'a [String]) -> Option<&'a str> {
         announced.iter().map(String::as_str).find(|event| {
             let is_alike = |one: &str| one == *event || (*event == RENEWED && one == RECOVERED);

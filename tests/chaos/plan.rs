@@ -82,7 +82,7 @@ impl Kind {
         }
     }
 
-    /// How often it occurs among [`BLOCK`] faults.
+    /// Returns how often it occurs among [`BLOCK`] faults.
     const fn share(self, of: Database) -> usize {
         match (self, of) {
             // `Plan::armed` plans the kills at fail points, and `once` what comes once; a backup is restored at the end of
@@ -136,7 +136,7 @@ impl Database {
         }
     }
 
-    /// The names of the processes; the first one has the URL of the API.
+    /// Returns the names of the processes; the first one has the URL of the API.
     pub const fn processes(self) -> &'static [&'static str] {
         match self {
             Self::Sqlite => &["run"],
@@ -250,8 +250,8 @@ pub struct Plan {
     pub faults: Vec<Fault>,
 }
 
-/// A generator of its own for each purpose: seed and purpose are mixed as in SplitMix64, so that each bit of a first state
-/// depends on both.
+/// Returns a generator of its own for each purpose: seed and purpose are mixed as in SplitMix64, so that each bit of a
+/// first state depends on both.
 pub const fn random(seed: u64, purpose: u64) -> Random {
     let mut mixed = seed.wrapping_add(purpose.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -260,7 +260,7 @@ pub const fn random(seed: u64, purpose: u64) -> Random {
 }
 
 impl Plan {
-    /// The plan of a seed. About one fault comes every `gap`.
+    /// Returns the plan of a seed. About one fault comes every `gap`.
     pub fn new(seed: u64, time: Duration, gap: Duration) -> Self {
         let database = Database::of(seed);
         let mut faults = drawn(seed, database, time, gap);
@@ -298,8 +298,8 @@ impl Plan {
         }
     }
 
-    /// The fail point of a process at its `start`th start, if it has one: `wanted` at each start of a process that
-    /// passes it, else a random one.
+    /// Returns the fail point of a process at its `start`th start, if it has one: `wanted` at each start of a process
+    /// that passes it, else a random one.
     pub fn armed(
         &self,
         process: usize,
@@ -324,7 +324,7 @@ impl Plan {
     }
 }
 
-/// The faults that come again and again, in random order.
+/// Returns the faults that come again and again, in random order.
 fn drawn(seed: u64, database: Database, time: Duration, gap: Duration) -> Vec<Fault> {
     let mut random = random(seed, 1);
     let (mut faults, mut deck, mut at) = (Vec::new(), Vec::new(), Duration::ZERO);
@@ -368,8 +368,8 @@ fn drawn(seed: u64, database: Database, time: Duration, gap: Duration) -> Vec<Fa
     }
 }
 
-/// The faults of PostgreSQL that come once in a round: a fail-over and, in half of the rounds, a snapshot that is held until
-/// just before the end.
+/// Returns the faults of PostgreSQL that come once in a round: a fail-over and, in half of the rounds, a snapshot that
+/// is held until just before the end.
 fn once(seed: u64, time: Duration) -> Vec<Fault> {
     let mut random = random(seed, 200_001);
     let mut percent = |from: u64, to: u64| {
@@ -398,7 +398,7 @@ fn once(seed: u64, time: Duration) -> Vec<Fault> {
         .collect()
 }
 
-/// An index below `count`.
+/// Returns an index below `count`.
 pub fn place(random: &mut Random, count: usize) -> usize {
     let place = random.below(u64::try_from(count).unwrap_or(1));
     usize::try_from(place).unwrap_or(0)

@@ -66,7 +66,7 @@ impl Break {
         !self.name.is_empty()
     }
 
-    /// How a round names it.
+    /// Returns how a round names it.
     pub fn title(&self) -> String {
         if self.is_planted() {
             format!(", with {} ({})", self.name, self.promise)
@@ -76,7 +76,7 @@ impl Break {
     }
 }
 
-/// The known breaks, and the number of rounds within which each is found.
+/// Returns the known breaks, and the number of rounds within which each is found.
 fn all() -> Vec<Break> {
     let allowed = (
         "SETTLE_DESTINATIONS_ALLOWED_NETWORKS".to_owned(),
@@ -145,7 +145,7 @@ pub async fn all_found(options: &Options, name: &str, first: u64) -> bool {
     lines.iter().all(|(found, _)| found.is_some())
 }
 
-/// The number of rounds after which a break was found.
+/// Returns the number of rounds after which a break was found.
 async fn found_in(options: &Options, planted: &Break, first: u64) -> Option<u64> {
     let seeds = (first..).filter(|seed| {
         planted

@@ -12,7 +12,7 @@ use system_tests::wait;
 /// Maximum number of purchases that change after the backup.
 const CHANGED: usize = 4;
 
-/// The files of the database: itself, its log, and the index of the log.
+/// Returns the files of the database: itself, its log, and the index of the log.
 fn files(site: &Site) -> [PathBuf; 3] {
     ["", "-wal", "-shm"]
         .map(|end| PathBuf::from(format!("{}{end}", site.world.installation.database())))

@@ -139,12 +139,12 @@ impl Store {
         self.shared.is_over.store(true, Ordering::Relaxed);
     }
 
-    /// Whether everything that was sent is accepted.
+    /// Returns whether everything that was sent is accepted.
     pub fn are_over(&self) -> bool {
         self.lives.iter().all(JoinHandle::is_finished)
     }
 
-    /// The lives, once they are over.
+    /// Returns the lives, once they are over.
     ///
     /// # Errors
     /// The messages that were not accepted.
@@ -174,7 +174,7 @@ impl Drop for Store {
     }
 }
 
-/// The customer with many purchases.
+/// Returns the customer with many purchases.
 pub fn many(seed: u64) -> String {
     format!("many-{seed}")
 }

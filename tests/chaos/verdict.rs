@@ -216,7 +216,7 @@ async fn arrived(
     of_devices.await.map_err(|late| format!("I5: {late}"))
 }
 
-/// Number of events that are pending for the endpoint that is down; nothing is for others.
+/// Returns the number of events that are pending for the endpoint that is down; nothing is for others.
 async fn pending(site: &Site, timeout: Duration) -> Result<usize, String> {
     let down = &site.endpoints.own[DOWN].destination_id;
     let excepted = [down, &site.endpoints.forbidden_id].map(String::as_str);
@@ -412,7 +412,7 @@ async fn life(
     }
 }
 
-/// The types of the acknowledged events of a receipt, each event once.
+/// Returns the types of the acknowledged events of a receipt, each event once.
 fn announced(receiver: &Receiver, receipt_id: &str) -> Vec<String> {
     let received = receiver.of_receipt(receipt_id);
     let own = received.iter().filter(|one| one.is_acked());
@@ -422,7 +422,7 @@ fn announced(receiver: &Receiver, receipt_id: &str) -> Vec<String> {
     once.map(|one| one.event_type().to_owned()).collect()
 }
 
-/// Whether the first purchase of a receipt was accepted before any other notification about it was sent.
+/// Returns whether the first purchase of a receipt was accepted before any other notification about it was sent.
 fn is_begun_first(accepted: &[Accepted], platform: &Platform, receipt_id: &str) -> bool {
     let own = accepted
         .iter()
@@ -433,7 +433,7 @@ fn is_begun_first(accepted: &[Accepted], platform: &Platform, receipt_id: &str) 
     begun_at.is_some_and(|begun_at| others.iter().all(|one| one.sent_at > begun_at))
 }
 
-/// The notifications of a purchase and what came of them, for a message.
+/// Returns the notifications of a purchase and what came of them, for a message.
 async fn notifications(site: &Site, key: &str) -> String {
     let all = list(&site.world.api, "/v1/notifications?limit=500")
         .await
@@ -502,13 +502,13 @@ struct Way {
 }
 
 impl Way {
-    /// The end of its window.
+    /// Returns the end of its window.
     fn due(&self) -> Instant {
         self.last + WINDOW
     }
 
-    /// How late it arrived because of a fault: from the end of its window or, if that is later, from the fault. `None` if
-    /// it was not due then, or was late already because of another one.
+    /// Returns how late it arrived because of a fault: from the end of its window or, if that is later, from the fault.
+    /// `None` if it was not due then, or was late already because of another one.
     fn lag(&self, fault: &Occurred) -> Option<Duration> {
         let is_concerned = self.due() < fault.over
             && self.due() + LATE > fault.began
@@ -542,7 +542,7 @@ fn note_lags(site: &Site, accepted: &[Accepted], settled: &Settled, figures: &mu
     }
 }
 
-/// The ways of the events of these apps.
+/// Returns the ways of the events of these apps.
 fn ways(
     site: &Site,
     accepted: &[Accepted],
@@ -593,7 +593,7 @@ fn note_purchases(site: &Site, lived: &[LivedAt], figures: &mut Figures) {
     }
 }
 
-/// When each revision was first acknowledged, by its purchase.
+/// Returns when each revision was first acknowledged, by its purchase.
 fn arrivals(receiver: &Receiver) -> BTreeMap<String, BTreeMap<i64, Instant>> {
     let mut arrivals = BTreeMap::<String, BTreeMap<i64, Instant>>::new();
     for one in receiver

@@ -52,12 +52,12 @@ impl Visitors {
         }
     }
 
-    /// Whether everything is accepted.
+    /// Returns whether everything is accepted.
     pub fn are_over(&self) -> bool {
         self.task.is_finished()
     }
 
-    /// Number of events in the reports that were answered 200.
+    /// Returns the number of events in the reports that were answered 200.
     pub fn accepted(&self) -> usize {
         self.accepted.load(Ordering::Relaxed)
     }

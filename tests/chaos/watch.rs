@@ -26,7 +26,7 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// Number of deliveries that were observed at least twice since their end.
+    /// Returns the number of deliveries that were observed at least twice since their end.
     pub fn watched(&self) -> usize {
         self.again.len()
     }
@@ -138,7 +138,7 @@ async fn enable(api: &Api, token: &str, id: &str) {
     }
 }
 
-/// All items of a list.
+/// Returns all items of a list.
 ///
 /// # Errors
 /// When a page does not come.

@@ -59,7 +59,7 @@ async fn run_documented(world: &World, receipt_id: &str, part: &str) -> String {
     String::from_utf8_lossy(&world.temporal.run_line(&line).await.stdout).into_owned()
 }
 
-/// The outcome of a message with one notification; `None` while it waits.
+/// Returns the outcome of a message with one notification; `None` while it waits.
 async fn outcome(world: &World, message_id: &str) -> Option<String> {
     let answer = world
         .api

@@ -25,7 +25,7 @@ async fn wait_entries(world: &World, operation: &str, subject: &str, count: usiz
     .await
 }
 
-/// A client of the API with another key, and the id of that key.
+/// Returns a client of the API with another key, and the id of that key.
 async fn help_desk(world: &World) -> (Api, Value) {
     let key = world
         .api

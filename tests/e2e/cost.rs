@@ -37,9 +37,9 @@ fn count(history: &[HistoryEvent], wanted: EventType) -> usize {
         .count()
 }
 
-/// The number of actions that Temporal Cloud bills for a run (<https://docs.temporal.io/cloud/actions>): each signal, with
-/// or without a start; each timer, upsert, activity and repeated attempt; and one for all local activities of a workflow
-/// task.
+/// Returns the number of actions that Temporal Cloud bills for a run (<https://docs.temporal.io/cloud/actions>): each
+/// signal, with or without a start; each timer, upsert, activity and repeated attempt; and one for all local activities
+/// of a workflow task.
 fn actions(history: &[HistoryEvent]) -> usize {
     let billed = [
         EventType::WorkflowExecutionSignaled,
@@ -69,7 +69,7 @@ fn actions(history: &[HistoryEvent]) -> usize {
         + retries
 }
 
-/// The number of actions for purchases that the process counted, without queries, which are in no history.
+/// Returns the number of actions for purchases that the process counted, without queries, which are in no history.
 async fn metered(world: &World) -> Result<usize, String> {
     let page = world.api.try_get("/metrics").await?;
     let page = page.body.as_str().unwrap_or_default();
@@ -85,7 +85,7 @@ async fn metered(world: &World) -> Result<usize, String> {
         .sum()
 }
 
-/// Whether a workflow task was lost: its commands count again in the next one.
+/// Returns whether a workflow task was lost: its commands count again in the next one.
 fn has_lost_tasks(history: &[HistoryEvent]) -> bool {
     let lost = [
         EventType::WorkflowTaskTimedOut,
@@ -110,8 +110,8 @@ async fn wait_metered(world: &World, before: usize, history: &[HistoryEvent]) {
     .await;
 }
 
-/// The number of events, without those of moving the time forward, which only tests do, and of workflow tasks that
-/// timed out, on a machine that stood still for ten seconds: each is scheduled and started once more.
+/// Returns the number of events, without those of moving the time forward, which only tests do, and of workflow tasks
+/// that timed out, on a machine that stood still for ten seconds: each is scheduled and started once more.
 fn cost(history: &[HistoryEvent]) -> usize {
     let forwards = [
         EventType::WorkflowExecutionOptionsUpdated,
@@ -121,8 +121,9 @@ fn cost(history: &[HistoryEvent]) -> usize {
     history.len() - forwards - 3 * count(history, EventType::WorkflowTaskTimedOut)
 }
 
-/// Whether the first timer fired before the end of the window. Temporal's dev server, whose time was moved forward, fires it
-/// up to a second late; a burst that takes longer to send ends its window later, and on a busy machine also a shorter one.
+/// Returns whether the first timer fired before the end of the window. Temporal's dev server, whose time was moved
+/// forward, fires it up to a second late; a burst that takes longer to send ends its window later, and on a busy
+/// machine also a shorter one.
 fn fired_early(history: &[HistoryEvent]) -> bool {
     let Some((at, last)) = runs::notified(history).pop() else {
         return false;

@@ -131,7 +131,7 @@ async fn check_delivered(world: &World, deadline: Duration) {
     world.wait_state(&world.destination_id, "healthy").await;
 }
 
-/// Whether the run began a `supervise` that probes because a person requested it.
+/// Returns whether the run began a `supervise` that probes because a person requested it.
 fn is_requested_probe(event: &HistoryEvent) -> bool {
     let Some(Attributes::ActivityTaskScheduledEventAttributes(scheduled)) =
         event.attributes.as_ref()
@@ -144,7 +144,8 @@ fn is_requested_probe(event: &HistoryEvent) -> bool {
     })
 }
 
-/// What happened in each run of the destination. A purchase's run that ends late can start one more, which finds nothing.
+/// Returns what happened in each run of the destination. A purchase's run that ends late can start one more, which
+/// finds nothing.
 async fn histories(world: &World) -> Vec<Vec<HistoryEvent>> {
     let runs = world.temporal.runs(&workflow(world)).await.into_iter();
     join_all(
@@ -154,7 +155,7 @@ async fn histories(world: &World) -> Vec<Vec<HistoryEvent>> {
     .await
 }
 
-/// How often the destination's run began a `supervise`, each of which probes an open breaker once at most.
+/// Returns how often the destination's run began a `supervise`, each of which probes an open breaker once at most.
 async fn supervisions(world: &World) -> usize {
     let is_one = |event: &HistoryEvent| match event.attributes.as_ref() {
         Some(Attributes::ActivityTaskScheduledEventAttributes(scheduled)) => scheduled

@@ -37,7 +37,7 @@ async fn world(backend: Backend, variables: &[(&str, &str)]) -> World {
     .await
 }
 
-/// The acknowledged events of each device, as they arrived: type and id.
+/// Returns the acknowledged events of each device, as they arrived: type and id.
 fn by_device(receiver: &Receiver) -> BTreeMap<String, Vec<(String, String)>> {
     let mut devices: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
     for received in receiver.all().into_iter().filter(Received::is_acked) {

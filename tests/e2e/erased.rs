@@ -39,7 +39,7 @@ async fn wait_named(world: &World, wanted: Value) {
     .await;
 }
 
-/// The bytes of a database file and of its log, after all of the log was written back.
+/// Returns the bytes of a database file and of its log, after all of the log was written back.
 fn bytes(world: &World) -> Vec<u8> {
     let path = world.installation.database();
     let mut connection = SqliteConnection::establish(path).expect("a database");
@@ -101,7 +101,7 @@ async fn send_oddly(world: &mut World, millis: i64) {
     }
 }
 
-/// The requests to Amplitude to delete users.
+/// Returns the requests to Amplitude to delete users.
 fn deletions(amplitude: &Amplitude) -> Vec<Value> {
     let all = amplitude.requests().into_iter();
     all.filter(|one| one.target == "POST /api/2/deletions/users")

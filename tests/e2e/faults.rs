@@ -33,7 +33,7 @@ async fn world(backend: Backend, faults: &str) -> World {
     .await
 }
 
-/// The time limit for what these faults may prevent.
+/// Returns the time limit for what these faults may prevent.
 fn timeout(faults: &str) -> Duration {
     if faults.is_empty() { SOON } else { TIMEOUT }
 }

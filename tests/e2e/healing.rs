@@ -41,7 +41,7 @@ struct Scene {
     held: String,
 }
 
-/// An open window, a lane in back-off, a hold that ends soon and one that does not.
+/// Returns an open window, a lane in back-off, a hold that ends soon and one that does not.
 async fn scene(world: &mut World) -> Scene {
     // It fails every few seconds until that was seen.
     world.set_schedule(&[5; 40]).await;
@@ -89,7 +89,7 @@ async fn hold(world: &mut World, receipt_id: &str, until: &str) -> String {
     message_id
 }
 
-/// How long the sweep has paused since `broken`.
+/// Returns how long the sweep has paused since `broken`.
 async fn paused(world: &World, broken: Timestamp) -> Duration {
     let broken = Duration::from_micros(broken.micros().unsigned_abs());
     let mut paused = Duration::ZERO;
@@ -208,8 +208,8 @@ async fn an_emptied_temporal_heals() {
     check(world, scene, broken).await;
 }
 
-/// A world with many open windows, of which Temporal knows, and their receipts. On a busy machine the first windows may
-/// end before Temporal knows of the last ones: these are not among them.
+/// Returns a world with many open windows, of which Temporal knows, and their receipts. On a busy machine the first
+/// windows may end before Temporal knows of the last ones: these are not among them.
 async fn many_windows() -> (World, Vec<String>) {
     let setting = Setting {
         backend: Backend::Postgres,

@@ -102,7 +102,7 @@ fn since_1970(time: &prost_types::Timestamp) -> Duration {
     Duration::new(time.seconds.unsigned_abs(), time.nanos.unsigned_abs())
 }
 
-/// The statuses of the deliveries of a receipt's purchase to one destination, by revision.
+/// Returns the statuses of the deliveries of a receipt's purchase to one destination, by revision.
 async fn statuses(world: &World, receipt_id: &str, destination_id: &str) -> Vec<(i64, String)> {
     let deliveries = world.deliveries(receipt_id).await;
     let of_it = deliveries
@@ -418,7 +418,7 @@ async fn a_long_run_continues_as_new_with_its_hold_and_lanes() {
     world.finish().await;
 }
 
-/// The runs of `deliver` in a history: within a workflow task, and as an activity of its own.
+/// Returns the runs of `deliver` in a history: within a workflow task, and as an activity of its own.
 async fn delivers(world: &World, receipt_id: &str) -> (usize, usize) {
     let history = world.temporal.history(&world.workflow(receipt_id)).await;
     let scheduled = history

@@ -24,7 +24,7 @@ fn day(number: i64) -> Timestamp {
     at(START).plus_millis(number * DAY_MS)
 }
 
-/// The end of the test, some hours after every term that ends on the last day.
+/// Returns the end of the test, some hours after every term that ends on the last day.
 fn end() -> Timestamp {
     day(END).plus_millis(5 * 3_600_000)
 }
@@ -245,7 +245,7 @@ pub async fn live_all(seed: u64, lives_of_seed: usize, lag: Duration) {
     world.finish().await;
 }
 
-/// A notification and when it arrives, for messages.
+/// Returns a notification and when it arrives, for messages.
 fn sent(rtn: &Rtn, at: Timestamp) -> String {
     format!("{at}: {} of {}, {}", rtn.kind, rtn.receipt_id, rtn.at)
 }
@@ -301,8 +301,9 @@ async fn check(
     announced.len()
 }
 
-/// An event that was announced more often than it happened. A recovery counts as a plain renewal too: if the grace
-/// period was never reported or shown, only `SUBSCRIPTION_RENEWED` reports the payment, which Amazon sends for both.
+/// Returns an event that was announced more often than it happened. A recovery counts as a plain renewal too: if the
+/// grace period was never reported or shown, only `SUBSCRIPTION_RENEWED` reports the payment, which Amazon sends for
+/// both.
 fn too_often<'a>(announced: &[&'a str], happened: &[&str]) -> Option<&'a str> {
     let times = |all: &[&str], of: &[&str]| all.iter().filter(|one| of.contains(one)).count();
     let payments = [RENEWED[0], RECOVERED[0]];

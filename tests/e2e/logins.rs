@@ -14,7 +14,7 @@ const TRANSFERRED_TO: &str = "user.subscription.transferred.to";
 /// The product of the simulated receipts, which grants the entitlement.
 const SKU: &str = "products/com.example.gold.month";
 
-/// A world with an entitlement, and with devices.
+/// Returns a world with an entitlement, and with devices.
 pub async fn world() -> (World, Devices) {
     let events = vec!["purchase.updated".to_owned(), "user.*".to_owned()];
     let mut world = World::start(Setting {
@@ -42,7 +42,7 @@ pub async fn world() -> (World, Devices) {
     (world, devices)
 }
 
-/// A subscription that began an hour ago.
+/// Returns a subscription that began an hour ago.
 pub fn bought() -> Receipt {
     Receipt::subscription(api::clock::now().plus_millis(-3_600_000))
 }
@@ -124,7 +124,7 @@ async fn wait_data(
     .await
 }
 
-/// The `user.*` events of a purchase as they arrived: type, the customer's id at the arrival, and the user.
+/// Returns the `user.*` events of a purchase as they arrived: type, the customer's id at the arrival, and the user.
 fn user_events(world: &World, buyer: &Buyer) -> Vec<Value> {
     let is_about = |body: &Value| {
         let ids = body["external_ids"].as_array().into_iter().flatten();

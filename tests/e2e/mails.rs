@@ -17,7 +17,7 @@ const CANCELLED: &str = "user.subscription.cancelled";
 /// Time limit until a process notices that no worker polls.
 const NOTICED: Duration = Duration::from_secs(300);
 
-/// The settings by which settle sends its mails to this mailbox.
+/// Returns the settings by which settle sends its mails to this mailbox.
 fn variables(mailbox: &Mailbox, folder: &Folder) -> Vec<(String, String)> {
     let authorities = folder.path().join("authorities.pem");
     let pem = format!(

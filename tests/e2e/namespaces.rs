@@ -111,7 +111,7 @@ async fn refusal(process: &mut Process) -> String {
     reason.to_owned()
 }
 
-/// The first command in a sentence that begins with `start`.
+/// Returns the first command in a sentence that begins with `start`.
 fn command<'a>(sentence: &'a str, start: &str) -> &'a str {
     let command = sentence.split('`').find(|part| part.starts_with(start));
     command.unwrap_or_else(|| panic!("no `{start}…` in {sentence}"))

@@ -146,8 +146,8 @@ const TABLE: [Row; 22] = [
     ),
 ];
 
-/// Whether the purchase was announced as an anonymous user's before the claim showed that it is the customer's who had
-/// logged in.
+/// Returns whether the purchase was announced as an anonymous user's before the claim showed that it is the customer's
+/// who had logged in.
 fn is_transferred(steps: &[Step]) -> bool {
     steps.ends_with(&[Reported]) && [Notified, LoggedIn].iter().all(|step| steps.contains(step))
 }
@@ -235,14 +235,14 @@ impl Life {
         }
     }
 
-    /// Everything that a webhook received about the purchase.
+    /// Returns everything that a webhook received about the purchase.
     fn received(&self, receiver: &Receiver) -> Vec<Received> {
         let all = receiver.all().into_iter();
         all.filter(|one| one.receipt_id() == self.buyer.receipt_id)
             .collect()
     }
 
-    /// The events of transfers that a webhook got, by their types.
+    /// Returns the events of transfers that a webhook got, by their types.
     fn transfers(&self, receiver: &Receiver) -> Vec<String> {
         let all = self
             .received(receiver)
@@ -295,7 +295,8 @@ impl Life {
         who
     }
 
-    /// A body in which names and ids are the same for all purchases, and what counts events or tells time is left out.
+    /// Returns a body in which names and ids are the same for all purchases, and what counts events or tells time is
+    /// left out.
     fn without_ids(&self, body: &Value) -> Value {
         let text = body.to_string();
         let own = [
@@ -349,7 +350,7 @@ impl Life {
     }
 }
 
-/// The number of devices with access in a record.
+/// Returns the number of devices with access in a record.
 fn access(body: &Value) -> usize {
     body["data"]["devices_with_access"]
         .as_array()

@@ -364,7 +364,7 @@ async fn a_later_destination_is_explained_and_replayed_by_script() {
     world.finish().await;
 }
 
-/// The purchase and the revision of a request.
+/// Returns the purchase and the revision of a request.
 fn revision_of(request: &Received) -> (String, i64) {
     assert!(
         request.is_acked() && request.event_type() == "purchase.updated",

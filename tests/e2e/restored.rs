@@ -12,12 +12,12 @@ use workflows::contract;
 
 const RECEIPT: &str = "restored";
 
-/// The files of the database: itself, its log, and the index of the log.
+/// Returns the files of the database: itself, its log, and the index of the log.
 fn files(world: &World) -> [PathBuf; 3] {
     ["", "-wal", "-shm"].map(|end| PathBuf::from(format!("{}{end}", world.installation.database())))
 }
 
-/// The contents of the files, while no process runs.
+/// Returns the contents of the files, while no process runs.
 fn copied(world: &World) -> [Option<Vec<u8>>; 3] {
     files(world).map(|file| std::fs::read(file).ok())
 }

@@ -63,7 +63,7 @@ impl Own {
         self.process = launched(&self.installation, &self.rvs, command).await;
     }
 
-    /// A new platform for money: its id and the URL of its notifications.
+    /// Returns a new platform for money: its id and the URL of its notifications.
     async fn platform(&self, name: &str, more: &Value) -> (String, String) {
         let mut body = json!({
             "store": "amazon", "name": name, "package_name": PACKAGE, "window_seconds": 1, "shares_package": true,

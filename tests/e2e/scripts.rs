@@ -9,12 +9,12 @@ struct Part {
     text: String,
 }
 
-/// The string literals among the arguments of each call that begins with `call`.
+/// Returns the string literals among the arguments of each call that begins with `call`.
 fn calls(source: &str, call: &str) -> Vec<Vec<String>> {
     source.split(call).skip(1).map(texts).collect()
 }
 
-/// The string literals up to the end of a call.
+/// Returns the string literals up to the end of a call.
 fn texts(arguments: &str) -> Vec<String> {
     let (mut texts, mut text, mut is_escaped) = (Vec::new(), None::<String>, false);
     for letter in arguments.chars() {
@@ -34,7 +34,7 @@ fn texts(arguments: &str) -> Vec<String> {
     texts
 }
 
-/// The lines that a source of this folder runs, by `World::by_script` and by the functions of `admin.rs`.
+/// Returns the lines that a source of this folder runs, by `World::by_script` and by the functions of `admin.rs`.
 fn parts(source: &str) -> Vec<Part> {
     let mut parts = Vec::new();
     for call in [".by_script(", ".by_script_with("] {

@@ -37,7 +37,7 @@ async fn wait_found(world: &World, receipt_id: &str, query: &str, wanted: Workfl
     .await;
 }
 
-/// The output of `temporal workflow metadata` for the open run.
+/// Returns the output of `temporal workflow metadata` for the open run.
 async fn details(world: &World, receipt_id: &str) -> String {
     let line = format!(
         "temporal workflow metadata --workflow-id {}",

@@ -118,7 +118,7 @@ async fn no_secret_leaks() {
     world.finish().await;
 }
 
-/// What the collector received, with the attempts of the test.
+/// Returns what the collector received, with the attempts of the test.
 async fn spans(collector: &Collector) -> Vec<Place> {
     wait::until(SOON, "the spans of attempts", async || {
         let attempts = collector
@@ -140,7 +140,7 @@ async fn spans(collector: &Collector) -> Vec<Place> {
         .collect()
 }
 
-/// Every secret and user's identifier of the test.
+/// Returns every secret and user's identifier of the test.
 fn secrets(world: &World) -> Vec<Secret> {
     let signing = world.receiver.secret();
     let ingress_key = world
@@ -167,7 +167,7 @@ fn secrets(world: &World) -> Vec<Secret> {
     ]
 }
 
-/// Whether the secret with this description is searched for. A short one would be found by chance.
+/// Returns whether the secret with this description is searched for. A short one would be found by chance.
 pub fn is_sought(secrets: &[Secret], name: &str) -> bool {
     secrets
         .iter()
@@ -362,7 +362,7 @@ async fn text(world: &World, path: &str) -> Vec<u8> {
     world.api.get(path).await.ok().to_string().into_bytes()
 }
 
-/// The files of a folder whose names end with `ending`.
+/// Returns the files of a folder whose names end with `ending`.
 pub fn files(folder: &Path, ending: &str) -> Vec<Place> {
     let entries = std::fs::read_dir(folder)
         .expect("a folder")
@@ -401,7 +401,7 @@ pub fn absent(secrets: &[Secret], places: &[Place]) {
     }
 }
 
-/// The bytes around a secret.
+/// Returns the bytes around a secret.
 fn around(bytes: &[u8], secret: &str) -> String {
     let at = bytes
         .windows(secret.len())

@@ -102,7 +102,7 @@ impl Seeds {
         }
     }
 
-    /// The variables of the world's processes.
+    /// Returns the variables of the world's processes.
     pub fn variables(&self) -> Vec<(String, String)> {
         vec![
             (
@@ -326,7 +326,7 @@ fn values(world: &World, query: &str) -> Vec<String> {
     rows.into_iter().map(|row| row.value).collect()
 }
 
-/// The key of tombstones, which settle makes: it is decrypted as `db/secrets.rs` of the storage describes.
+/// Returns the key of tombstones, which settle makes: it is decrypted as `db/secrets.rs` of the storage describes.
 fn key_of_tombstones(world: &World) -> String {
     let sealed = values(world, "SELECT names_key AS value FROM installation").remove(0);
     let hex = sealed.rsplit(':').next().unwrap_or_default();

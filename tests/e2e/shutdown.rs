@@ -24,14 +24,14 @@ async fn start() -> World {
     .await
 }
 
-/// A process beside the others that has nothing to end: it is stopped in the same moment.
+/// Returns a process beside the others that has nothing to end: it is stopped in the same moment.
 async fn control(world: &World) -> Process {
     let mut control = world.installation.serve_beside(&[]);
     control.wait_ready().await;
     control
 }
 
-/// How long a process takes from SIGTERM to its end.
+/// Returns how long a process takes from SIGTERM to its end.
 async fn end(process: &mut Process) -> Duration {
     let began = Instant::now();
     process.terminate();

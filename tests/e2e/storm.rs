@@ -223,8 +223,7 @@ fn micros(time: Duration) -> Micros {
     Micros(u64::try_from(time.as_micros()).unwrap_or(u64::MAX))
 }
 
-/// The settlings of a run that a timer started: when it fired, and when its record was
-/// written.
+/// Returns the settlings of a run that a timer started: when it fired, and when its record was written.
 fn settlings(history: &[HistoryEvent]) -> Vec<(Micros, Micros)> {
     let recorded = runs::recorded(history);
     let fired = runs::times(history, EventType::TimerFired);

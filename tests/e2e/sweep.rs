@@ -16,7 +16,7 @@ const NOTICED: Duration = Duration::from_secs(300);
 const EARLIER: &str =
     "UPDATE sweeps SET finished_at = finished_at - 600000000 WHERE restarted_at IS NULL";
 
-/// The command that replaces the sweep's run with one that does not begin for an hour.
+/// Returns the command that replaces the sweep's run with one that does not begin for an hour.
 fn stuck_run_command(installation: &str) -> String {
     format!(
         "temporal workflow start --type sweep --workflow-id sweep --task-queue settle --start-delay 1h \

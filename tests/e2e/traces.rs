@@ -13,7 +13,7 @@ const BOUGHT: &str = "SUBSCRIPTION_PURCHASED";
 /// The index of the worker in `World::processes` with PostgreSQL.
 const WORKER: usize = 1;
 
-/// The spans of the trace that the notification with this message id began.
+/// Returns the spans of the trace that the notification with this message id began.
 fn trace_of(collector: &Collector, message_id: &str) -> Vec<Span> {
     let spans = collector.spans();
     let is_root =
@@ -27,7 +27,7 @@ fn trace_of(collector: &Collector, message_id: &str) -> Vec<Span> {
         .collect()
 }
 
-/// The names of a span and of all above it; `Err` when a parent is missing.
+/// Returns the names of a span and of all above it; `Err` when a parent is missing.
 fn way_up(spans: &[Span], from: &Span) -> Result<Vec<String>, String> {
     let by_id: BTreeMap<&str, &Span> = spans
         .iter()
@@ -69,7 +69,7 @@ fn named<'s>(spans: &'s [Span], name: &str) -> Vec<&'s Span> {
     spans.iter().filter(|span| span.name == name).collect()
 }
 
-/// The header of a request, and what it must be for the span of that request.
+/// Returns the header of a request, and what it must be for the span of that request.
 fn traceparent(request: &Received) -> String {
     request
         .headers

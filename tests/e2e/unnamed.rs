@@ -138,7 +138,7 @@ async fn wait_named(world: &World, receipt_id: &str, external_id: &str) {
     }
 }
 
-/// What the receiver got about a receipt.
+/// Returns what the receiver got about a receipt.
 fn about(world: &World, receipt_id: &str) -> Vec<Received> {
     world
         .receiver

@@ -34,7 +34,7 @@ async fn wait_alarm(world: &World, kind: &str) {
     .await;
 }
 
-/// A world whose second notification of `r1` cannot be settled; the notification's message id.
+/// Returns a world whose second notification of `r1` cannot be settled; the notification's message id.
 async fn unreadable() -> (World, String) {
     let mut world = World::start(Setting {
         backend: Backend::Postgres,

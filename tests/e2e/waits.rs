@@ -14,7 +14,7 @@ use system_tests::world::{SOON, Setting, World};
 const LINE: &str = "a call of the database takes more than two seconds";
 const COUNTER: &str = "settle_database_long_calls_total";
 
-/// The lines about long calls with these parts.
+/// Returns the lines about long calls with these parts.
 fn lines(process: &Process, parts: &[&str]) -> Vec<String> {
     let log = process.log();
     let lines = log

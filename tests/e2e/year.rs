@@ -43,7 +43,7 @@ const END: &str = "2028-01-02T10:00";
 /// The seed of `cargo test`.
 const SEED: u64 = 40_702;
 
-/// The steps of one customer's year.
+/// Returns the steps of one customer's year.
 fn year(name: &str) -> Vec<Step> {
     let mut steps = Vec::new();
     let mut step = |time: &str, shown: &[&Subscription], notifications: Vec<Rtn>| {

@@ -73,7 +73,7 @@ fn rules(seed: u64) -> bool {
     is_well
 }
 
-/// The profile that this program was built in: the folder above `deps` has its name, but for the one of `dev`.
+/// Returns the profile that this program was built in: the folder above `deps` has its name, but for the one of `dev`.
 fn profile() -> String {
     let program = std::env::current_exe().expect("this program");
     let folder = program
@@ -87,7 +87,7 @@ fn profile() -> String {
         .to_owned()
 }
 
-/// A seed computed from the present commit.
+/// Returns a seed computed from the present commit.
 fn of_commit() -> u64 {
     let commit = Command::new("git")
         .args(["rev-parse", "HEAD"])

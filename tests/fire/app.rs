@@ -22,7 +22,7 @@ const SMALL_DISK: [&str; 4] = ["-c", "ulimit -S -f 128; exec \"$@\"", "sh", "jav
 /// Maximum duration of a command on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(180);
 
-/// The folder of the compiled classes.
+/// Returns the folder of the compiled classes.
 pub fn classes() -> &'static Path {
     static CLASSES: OnceLock<PathBuf> = OnceLock::new();
     CLASSES.get_or_init(|| {
@@ -83,7 +83,7 @@ impl App {
         Self::spawn(&mut java(command, [url, "pk_test"], folder, &["1000"])).started()
     }
 
-    /// Whether another process's client is refused this folder.
+    /// Returns whether another process's client is refused this folder.
     pub fn is_refused(url: &str, folder: &Path) -> bool {
         let app = Self::spawn(&mut java(
             Command::new("java"),
@@ -163,7 +163,7 @@ impl App {
         writeln!(self.commands, "{command}").expect("the app reads");
     }
 
-    /// The next answer, in the order of the commands, if it has arrived.
+    /// Returns the next answer, in the order of the commands, if it has arrived.
     pub fn answered(&self) -> Option<Value> {
         self.answers
             .try_recv()

@@ -38,7 +38,7 @@ pub fn taken(number: usize) -> impl Iterator<Item = Reply> {
     (0..number).map(|_| ok(json!({ "accepted": 1, "repeated": 0, "rejected": [] })))
 }
 
-/// A gate that takes reports in place of settle.
+/// Returns a gate that takes reports in place of settle.
 pub async fn taking() -> Gate {
     let gate = Gate::start("http://127.0.0.1:9").await;
     gate.answer(EVENTS, taken(20));

@@ -71,7 +71,7 @@ const COROUTINES: &str = "import settle.SettleClient
     object Dispatchers { val IO = Any() }
     suspend fun <T> withContext(context: Any, block: suspend () -> T): T { check(context != block); return block() }";
 
-/// The examples in a language.
+/// Returns the examples in a language.
 fn examples(language: &str) -> Vec<&'static str> {
     let parts = README.split("\n```").collect::<Vec<_>>();
     parts

@@ -78,7 +78,7 @@ impl Stage {
         received
     }
 
-    /// The reports of the app so far.
+    /// Returns the reports of the app so far.
     pub fn reports(&self) -> Vec<Seen> {
         reports(&self.gate)
     }
@@ -93,7 +93,7 @@ impl Stage {
     }
 }
 
-/// The reports at a gate so far.
+/// Returns the reports at a gate so far.
 pub fn reports(gate: &Gate) -> Vec<Seen> {
     let line = format!("POST {EVENTS}");
     gate.seen()
@@ -102,7 +102,7 @@ pub fn reports(gate: &Gate) -> Vec<Seen> {
         .collect()
 }
 
-/// The paywalls in a report.
+/// Returns the paywalls in a report.
 pub fn paywalls(report: &Seen) -> Vec<String> {
     let events = report.body["events"].as_array().into_iter().flatten();
     events
@@ -111,7 +111,7 @@ pub fn paywalls(report: &Seen) -> Vec<String> {
         .collect()
 }
 
-/// The number of events that wait in an app.
+/// Returns the number of events that wait in an app.
 pub fn queued(app: &mut App) -> Value {
     app.run("state")["queued"].clone()
 }

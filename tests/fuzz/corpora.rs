@@ -14,7 +14,7 @@ fn corpora() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus")
 }
 
-/// The inputs of a target by their names.
+/// Returns the inputs of a target by their names.
 fn inputs(target: &str) -> Vec<(String, Vec<u8>)> {
     let folder = corpora().join(target);
     let entries =

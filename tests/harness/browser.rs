@@ -139,7 +139,7 @@ impl Browser {
             .await;
     }
 
-    /// The text of the element that a selector finds, as a person sees it.
+    /// Returns the text of the element that a selector finds, as a person sees it.
     ///
     /// # Panics
     /// When there is none.
@@ -152,7 +152,7 @@ impl Browser {
             .to_owned()
     }
 
-    /// The address of the page.
+    /// Returns the address of the page.
     ///
     /// # Panics
     /// When there is no page.
@@ -164,7 +164,7 @@ impl Browser {
             .to_owned()
     }
 
-    /// A picture of the page, as PNG.
+    /// Returns a picture of the page, as PNG.
     ///
     /// # Panics
     /// When there is none.

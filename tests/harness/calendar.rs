@@ -46,7 +46,7 @@ impl Lag {
 }
 
 impl Calendar {
-    /// A world with verification, a short window and all events, whose clock shows `now`.
+    /// Returns a world with verification, a short window and all events, whose clock shows `now`.
     pub async fn start(now: Timestamp) -> Self {
         Self::start_with(now, Setting::default()).await
     }

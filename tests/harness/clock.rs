@@ -14,7 +14,7 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// A clock that shows `now` and runs on from there.
+    /// Returns a clock that shows `now` and runs on from there.
     ///
     /// # Panics
     /// When its file cannot be written.
@@ -27,7 +27,7 @@ impl Clock {
         clock
     }
 
-    /// The value of `FAILPOINTS` that makes a process use this clock.
+    /// Returns the value of `FAILPOINTS` that makes a process use this clock.
     pub fn fail_point(&self) -> String {
         format!("clock.moved=return({})", self.file().display())
     }

@@ -37,7 +37,7 @@ pub struct Span {
 }
 
 impl Span {
-    /// An attribute; empty if it is absent.
+    /// Returns an attribute; empty if it is absent.
     pub fn attribute(&self, name: &str) -> &str {
         self.attributes.get(name).map_or("", String::as_str)
     }
@@ -77,7 +77,8 @@ impl Collector {
         Self { port, seen, server }
     }
 
-    /// The variables of a process that exports to it, five times per second. A proxy is set that nothing may use.
+    /// Returns the variables of a process that exports to it, five times per second. A proxy is set that nothing may
+    /// use.
     pub fn variables(&self) -> Vec<(String, String)> {
         let variables = [
             (

@@ -98,7 +98,7 @@ pub struct Healthcheck {
 }
 
 impl Compose {
-    /// The file with these values of the variables that it names.
+    /// Returns the file with these values of the variables that it names.
     ///
     /// # Errors
     /// What the file has that is not read, or a variable without a value.
@@ -109,7 +109,7 @@ impl Compose {
         Ok(serde_json::from_value(document)?)
     }
 
-    /// The names of the services, each after those that it depends on.
+    /// Returns the names of the services, each after those that it depends on.
     ///
     /// # Panics
     /// When they depend on each other in a circle, or on one that is not there.
@@ -134,14 +134,14 @@ impl Compose {
 }
 
 impl Service {
-    /// The name of its image, without the tag.
+    /// Returns the name of its image, without the tag.
     pub fn image_name(&self) -> &str {
         self.image
             .rsplit_once(':')
             .map_or(self.image.as_str(), |(name, _)| name)
     }
 
-    /// The command of its health check.
+    /// Returns the command of its health check.
     ///
     /// # Panics
     /// When it has none, or one for a shell.
@@ -169,7 +169,7 @@ fn substitute(document: &mut Value, variables: &Texts) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A text with the values of its variables: `${NAME}`, `${NAME:?why it is needed}`, `${NAME:-default}` or
+/// Returns a text with the values of its variables: `${NAME}`, `${NAME:?why it is needed}`, `${NAME:-default}` or
 /// `${NAME:+what stands for a value}`. `$$` is a dollar.
 ///
 /// # Errors
@@ -213,7 +213,7 @@ pub fn substituted(text: &str, variables: &Texts) -> anyhow::Result<String> {
     Ok(done + rest)
 }
 
-/// The value of a variable that is set and not empty.
+/// Returns the value of a variable that is set and not empty.
 fn set<'a>(variables: &'a Texts, name: &str) -> Option<&'a str> {
     variables
         .get(name)

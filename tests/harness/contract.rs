@@ -78,7 +78,7 @@ pub fn check(answered: Answered<'_>) {
     }
 }
 
-/// The operation of a path. Of several matching templates, the one with the fewest parameters counts.
+/// Returns the operation of a path. Of several matching templates, the one with the fewest parameters counts.
 fn operation(method: &str, path: &str) -> Option<&'static Value> {
     let path = path.split('?').next().unwrap_or_default();
     let parts: Vec<&str> = path.split('/').collect();

@@ -8,7 +8,7 @@ use serde_json::Value;
 /// A place where texts are searched: its name, and what is there.
 pub type Place = (String, Vec<u8>);
 
-/// The histories of all runs of all workflows, with their payloads decoded.
+/// Returns the histories of all runs of all workflows, with their payloads decoded.
 pub async fn histories(world: &World) -> Vec<Place> {
     let runs = world
         .temporal

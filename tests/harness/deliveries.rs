@@ -39,7 +39,7 @@ pub struct KeyResult {
 }
 
 impl KeyResult {
-    /// The version of signatures that the key verifies.
+    /// Returns the version of signatures that the key verifies.
     pub fn version(&self) -> Version {
         if self.key.starts_with(PUBLIC) {
             Version::V1a
@@ -66,7 +66,7 @@ pub struct Request {
 }
 
 impl Request {
-    /// A request with the results of verifying it.
+    /// Returns a request with the results of verifying it.
     pub fn new(headers: &HeaderMap, raw: &[u8], results: Vec<KeyResult>) -> Self {
         let header = |name: &str| {
             headers
@@ -85,7 +85,7 @@ impl Request {
         }
     }
 
-    /// The bytes.
+    /// Returns the bytes.
     ///
     /// # Panics
     /// When [`Self::body`] is not base64.
@@ -93,7 +93,7 @@ impl Request {
         STANDARD.decode(&self.body).expect("a body in base64")
     }
 
-    /// The number of its signatures of this version.
+    /// Returns the number of its signatures of this version.
     pub fn signatures(&self, version: Version) -> usize {
         self.signature
             .split(' ')
@@ -106,7 +106,7 @@ impl Request {
 pub struct Journal(PathBuf);
 
 impl Journal {
-    /// A new file in a folder; it is created with the first request.
+    /// Returns a new file in a folder; it is created with the first request.
     pub fn within(folder: &Path) -> Self {
         Self(folder.join(format!("{}.jsonl", api::clock::random_uuid().simple())))
     }
@@ -128,7 +128,7 @@ impl Journal {
     }
 }
 
-/// The folder that `SETTLE_TEST_DELIVERIES` names. Without that variable nothing is stored.
+/// Returns the folder that `SETTLE_TEST_DELIVERIES` names. Without that variable nothing is stored.
 pub fn folder() -> Option<PathBuf> {
     #[expect(
         clippy::disallowed_methods,
@@ -138,7 +138,7 @@ pub fn folder() -> Option<PathBuf> {
     named.map(|named| std::path::absolute(named).expect("a folder for deliveries"))
 }
 
-/// The stored requests of a folder, one list per receiver, in the order of the file names.
+/// Returns the stored requests of a folder, one list per receiver, in the order of the file names.
 ///
 /// # Panics
 /// When it cannot be read.

@@ -64,7 +64,7 @@ impl Device {
         json!({ "device": described(self), "sent_at": "2026-11-20T12:00:01Z", "events": events })
     }
 
-    /// Everything that an app reports in a session that ends with a purchase, in order.
+    /// Returns everything that an app reports in a session that ends with a purchase, in order.
     pub fn visit(self) -> Vec<Value> {
         let receipt = format!("receipt-{}", self.0);
         let receipts = json!([{ "receipt_id": receipt, "app_user_id": "customer" }]);
@@ -90,7 +90,7 @@ impl Device {
 }
 
 impl Devices {
-    /// The devices of the world's platform.
+    /// Returns the devices of the world's platform.
     ///
     /// # Panics
     /// When the platform has no publishable key.
@@ -98,7 +98,7 @@ impl Devices {
         Self::of_platform(&world.api, world.platform_id).await
     }
 
-    /// The devices of a platform.
+    /// Returns the devices of a platform.
     ///
     /// # Panics
     /// When it has no publishable key.
@@ -110,7 +110,7 @@ impl Devices {
         Self::with_key(api, key)
     }
 
-    /// The devices of the platform with this publishable key.
+    /// Returns the devices of the platform with this publishable key.
     pub fn with_key(api: &Api, publishable_key: &str) -> Self {
         Self {
             api: api.with_token(publishable_key),
@@ -118,7 +118,7 @@ impl Devices {
         }
     }
 
-    /// The devices at this address, behind a proxy.
+    /// Returns the devices at this address, behind a proxy.
     pub fn behind(&self, address: &str) -> Self {
         Self {
             api: self.api.with_header("x-forwarded-for", address.to_owned()),
@@ -149,7 +149,7 @@ impl Devices {
             .await
     }
 
-    /// The client of a device that knows its secret.
+    /// Returns the client of a device that knows its secret.
     pub fn client(&self, device: Device) -> Api {
         self.api.with_header(SECRET, device.secret())
     }
@@ -166,12 +166,12 @@ impl Devices {
             .await
     }
 
-    /// The bytes of a request that reports events of a device, for a generator.
+    /// Returns the bytes of a request that reports events of a device, for a generator.
     pub fn request(&self, device: Device, events: &[Value]) -> String {
         self.bytes(PATH, device, &device.body(events))
     }
 
-    /// The bytes of a request that logs a customer in on a device, for a generator.
+    /// Returns the bytes of a request that logs a customer in on a device, for a generator.
     pub fn login_request(&self, device: Device, external_id: &str) -> String {
         self.bytes(
             LOGIN,
@@ -192,7 +192,7 @@ impl Devices {
     }
 }
 
-/// A device, as it describes itself.
+/// Returns a device, as it describes itself.
 fn described(device: Device) -> Value {
     json!({
         "id": device.id(), "first_launch": "2026-11-01T08:00:00Z", "app_version": "3.1", "sdk_version": "harness/1",

@@ -58,7 +58,7 @@ impl Gate {
 type Packet = (Instant, Vec<u8>);
 
 impl Distance {
-    /// A proxy before the server at this port of the machine.
+    /// Returns a proxy before the server at this port of the machine.
     ///
     /// # Errors
     /// When there is no port for it.
@@ -89,7 +89,7 @@ impl Distance {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// A proxy before the server of a URL, and the URL by way of it.
+    /// Returns a proxy before the server of a URL, and the URL by way of it.
     ///
     /// # Errors
     /// When the URL has no port, or there is no port for the proxy.
@@ -118,12 +118,12 @@ impl Distance {
         self.gate.changed.notify_all();
     }
 
-    /// Number of round trips so far, over all connections.
+    /// Returns the number of round trips so far, over all connections.
     pub fn trips(&self) -> u64 {
         self.trips.load(Ordering::SeqCst)
     }
 
-    /// Number of bytes that the server sent so far, over all connections.
+    /// Returns the number of bytes that the server sent so far, over all connections.
     pub fn sent(&self) -> u64 {
         self.sent.load(Ordering::SeqCst)
     }

@@ -24,7 +24,7 @@ pub struct Block {
     pub is_tested: bool,
 }
 
-/// The root of the work tree.
+/// Returns the root of the work tree.
 ///
 /// # Panics
 /// When this package is not in one.
@@ -34,7 +34,7 @@ pub fn root() -> &'static Path {
         .expect("the work tree")
 }
 
-/// The code that names the settings: those of the installation, of each store and of each kind of destination.
+/// Returns the code that names the settings: those of the installation, of each store and of each kind of destination.
 ///
 /// # Panics
 /// When a file cannot be read.
@@ -51,7 +51,7 @@ pub fn settings() -> String {
         .collect()
 }
 
-/// The changelog.
+/// Returns the changelog.
 ///
 /// # Panics
 /// When it cannot be read.
@@ -59,7 +59,7 @@ pub fn changelog() -> String {
     std::fs::read_to_string(root().join("CHANGELOG.md")).expect("the changelog")
 }
 
-/// All documents, in order of their paths.
+/// Returns all documents, in order of their paths.
 ///
 /// # Panics
 /// When they cannot be read.
@@ -95,7 +95,7 @@ fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// The lines of all documents that operators run with the Temporal CLI.
+/// Returns the lines of all documents that operators run with the Temporal CLI.
 ///
 /// # Panics
 /// When a document of [`OPERATORS`] has none.
@@ -113,7 +113,7 @@ pub fn operators_lines() -> Vec<String> {
 }
 
 impl Document {
-    /// The document at a path from the root of the work tree.
+    /// Returns the document at a path from the root of the work tree.
     ///
     /// # Panics
     /// When it is not there.

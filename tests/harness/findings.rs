@@ -94,7 +94,7 @@ impl World {
         Ok(())
     }
 
-    /// The first of these signals that was needed, with the runs of its workflow.
+    /// Returns the first of these signals that was needed, with the runs of its workflow.
     async fn lost_wake_up(&self, found: BTreeSet<Finding>) -> Option<String> {
         for finding in &found {
             let needed = match finding.why.as_str() {
@@ -130,7 +130,7 @@ impl World {
         runs
     }
 
-    /// Whether nothing was about to settle a purchase when the sweep signalled it.
+    /// Returns whether nothing was about to settle a purchase when the sweep signalled it.
     async fn was_unattended(&self, finding: &Finding) -> bool {
         let runs = self.runs_of(&finding.workflow).await;
         // The first one after the reading, however late it arrived.
@@ -162,9 +162,9 @@ impl World {
         !has_progressed && !is_under_way(&before, signalled_at) && !is_notified_late
     }
 
-    /// Whether a destination was enabled so shortly before the sweep read the database that the signal was still to
-    /// come. On a machine that stands still it comes later than [`ENABLED`]: then the sweep's signal was not the only
-    /// one.
+    /// Returns whether a destination was enabled so shortly before the sweep read the database that the signal was
+    /// still to come. On a machine that stands still it comes later than [`ENABLED`]: then the sweep's signal was not
+    /// the only one.
     async fn was_just_enabled(&self, finding: &Finding, found: &BTreeSet<Finding>) -> bool {
         let id = finding.workflow.rsplit('/').next().unwrap_or_default();
         let entries = self
@@ -201,8 +201,8 @@ impl World {
         )
     }
 
-    /// Whether a destination's run was open when the sweep read the database, or a run of a purchase was about to
-    /// deliver.
+    /// Returns whether a destination's run was open when the sweep read the database, or a run of a purchase was about
+    /// to deliver.
     async fn was_delivering(&self, finding: &Finding) -> bool {
         let is_open = |run: &Vec<HistoryEvent>| {
             let began = run
@@ -246,8 +246,8 @@ struct Enabling {
     swept_at: Vec<Duration>,
 }
 
-/// Whether the signal of the last enabling was still to come when the sweep read the database: by the time, or because
-/// no signal had been sent since, and then one was sent beside the sweep.
+/// Returns whether the signal of the last enabling was still to come when the sweep read the database: by the time, or
+/// because no signal had been sent since, and then one was sent beside the sweep.
 fn is_signal_to_come(read_at: Duration, times: &Enabling) -> bool {
     let enabled_at = times.enabled_at.iter().filter(|at| **at <= read_at).max();
     enabled_at.is_some_and(|enabled_at| {
@@ -293,7 +293,7 @@ fn is_wake(event: &HistoryEvent) -> bool {
     }
 }
 
-/// Whether a run has ended with an event of this type.
+/// Returns whether a run has ended with an event of this type.
 const fn is_end(event: EventType) -> bool {
     use EventType::{
         WorkflowExecutionCanceled, WorkflowExecutionCompleted, WorkflowExecutionContinuedAsNew,
@@ -314,8 +314,8 @@ fn is_activity(event: &HistoryEvent) -> bool {
     event.event_type() == EventType::ActivityTaskScheduled
 }
 
-/// Whether a run with these events has a workflow task. The server repeats one that failed or timed out, and stores the
-/// repetition only once it completes.
+/// Returns whether a run with these events has a workflow task. The server repeats one that failed or timed out, and
+/// stores the repetition only once it completes.
 fn has_task(events: &[HistoryEvent]) -> bool {
     use EventType::{
         WorkflowTaskCompleted, WorkflowTaskFailed, WorkflowTaskScheduled, WorkflowTaskStarted,
@@ -335,7 +335,7 @@ fn has_task(events: &[HistoryEvent]) -> bool {
     newest.is_some_and(|newest| newest != WorkflowTaskCompleted)
 }
 
-/// Whether an event is no attempt to deliver to another destination than that of this workflow.
+/// Returns whether an event is no attempt to deliver to another destination than that of this workflow.
 fn concerns(event: &HistoryEvent, workflow: &str) -> bool {
     let Some(Attributes::ActivityTaskScheduledEventAttributes(scheduled)) =
         event.attributes.as_ref()
@@ -357,7 +357,7 @@ fn concerns(event: &HistoryEvent, workflow: &str) -> bool {
         || input.contains(id)
 }
 
-/// Whether a run with these events has a workflow task, an activity that settles, or a timer that ends soon. An
+/// Returns whether a run with these events has a workflow task, an activity that settles, or a timer that ends soon. An
 /// attempt to deliver settles nothing.
 fn is_under_way(events: &[HistoryEvent], now: Duration) -> bool {
     let is_settling = |event: &HistoryEvent| match event.attributes.as_ref() {
@@ -377,7 +377,7 @@ fn is_under_way(events: &[HistoryEvent], now: Duration) -> bool {
     has_task(events) || has_open(events, is_settling)
 }
 
-/// Whether these events began something of this kind and did not end it.
+/// Returns whether these events began something of this kind and did not end it.
 fn has_open(events: &[HistoryEvent], is_wanted: impl Fn(&HistoryEvent) -> bool) -> bool {
     let closed: BTreeSet<i64> = events.iter().filter_map(beginning).collect();
     events
@@ -385,8 +385,9 @@ fn has_open(events: &[HistoryEvent], is_wanted: impl Fn(&HistoryEvent) -> bool) 
         .any(|event| is_wanted(event) && !closed.contains(&event.event_id))
 }
 
-/// The events of a run before the one at this index: none where that is one of the first two, since the signal itself
-/// started the run. A signal that arrives during a workflow task is stored behind the end of the task, which was later.
+/// Returns the events of a run before the one at this index: none where that is one of the first two, since the signal
+/// itself started the run. A signal that arrives during a workflow task is stored behind the end of the task, which was
+/// later.
 fn before(run: &[HistoryEvent], at: usize) -> Vec<HistoryEvent> {
     let earlier = run[..at]
         .iter()
@@ -394,7 +395,7 @@ fn before(run: &[HistoryEvent], at: usize) -> Vec<HistoryEvent> {
     earlier.cloned().collect()
 }
 
-/// The id of the event that began what this event ended: an activity or a timer.
+/// Returns the id of the event that began what this event ended: an activity or a timer.
 fn beginning(event: &HistoryEvent) -> Option<i64> {
     Some(match event.attributes.as_ref()? {
         Attributes::ActivityTaskCompletedEventAttributes(end) => end.scheduled_event_id,
@@ -421,7 +422,7 @@ mod tests {
         }
     }
 
-    /// A run whose first workflow task closed so, and which was signalled at five seconds.
+    /// Returns a run whose first workflow task closed so, and which was signalled at five seconds.
     fn signalled(closed_at: i64, closed: EventType) -> Vec<HistoryEvent> {
         vec![
             event(1, 1, EventType::WorkflowExecutionStarted),

@@ -58,7 +58,8 @@ impl World {
         pending.await.map_err(|late| format!("pending: {late}"))
     }
 
-    /// The items of a list with a delivery that is pending and may not be. Without an exception one page says enough.
+    /// Returns the items of a list with a delivery that is pending and may not be. Without an exception one page says
+    /// enough.
     async fn pending(&self, list: &str) -> Result<Vec<Value>, String> {
         let (mut found, mut path) = (Vec::new(), format!("{list}?status=pending"));
         loop {
@@ -77,7 +78,7 @@ impl World {
         }
     }
 
-    /// Whether an item is a pending delivery, or has one, to a destination that may have none.
+    /// Returns whether an item is a pending delivery, or has one, to a destination that may have none.
     fn is_pending(&self, item: &Value) -> bool {
         let is_wrong = |one: &Value| {
             let destination = one["destination_id"].as_str().unwrap_or_default();
@@ -164,7 +165,7 @@ impl World {
     }
 }
 
-/// The newest runs of each workflow.
+/// Returns the newest runs of each workflow.
 fn newest(mut runs: Vec<WorkflowExecutionInfo>) -> Vec<WorkflowExecutionInfo> {
     let name = |run: &WorkflowExecutionInfo| {
         run.r#type

@@ -98,7 +98,7 @@ impl Gate {
         }
     }
 
-    /// The URL that stands for settle.
+    /// Returns the URL that stands for settle.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
@@ -185,7 +185,7 @@ impl Inner {
         }
     }
 
-    /// What to do with a request of this path, without its query.
+    /// Returns what to do with a request of this path, without its query.
     fn take(&mut self, method: &Method, path: &str) -> (Way, Option<Reply>) {
         let replies = self.replies.get_mut(path);
         if method == Method::OPTIONS {
@@ -207,7 +207,7 @@ impl Inner {
     }
 }
 
-/// A client without a pool.
+/// Returns a client without a pool.
 fn plain_client() -> &'static Client {
     static CLIENT: OnceLock<Client> = OnceLock::new();
     CLIENT.get_or_init(|| {

@@ -4,13 +4,13 @@
 use anyhow::{Context, bail};
 use std::path::{Path, PathBuf};
 
-/// The folder of the histories of the present code, in which each release has a folder.
+/// Returns the folder of the histories of the present code, in which each release has a folder.
 pub fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("replay/histories")
 }
 
-/// The folder into which histories are written: that of the present code, or a new one for a release such as `v0.1`.
-/// Those of a release are never written again: they are what its open runs have.
+/// Returns the folder into which histories are written: that of the present code, or a new one for a release such as
+/// `v0.1`. Those of a release are never written again: they are what its open runs have.
 ///
 /// # Errors
 /// When the release has histories already, or is no version.
@@ -36,7 +36,7 @@ pub fn to_write(root: &Path, release: Option<&str>) -> anyhow::Result<PathBuf> {
     Ok(folder)
 }
 
-/// The names of all histories, without `.json`; those of a release begin with its folder, such as `v0.1/`.
+/// Returns the names of all histories, without `.json`; those of a release begin with its folder, such as `v0.1/`.
 ///
 /// # Panics
 /// When a folder cannot be read.

@@ -43,7 +43,7 @@ impl Temporal {
         self.client().connection().workflow_service()
     }
 
-    /// The events of the newest run of a workflow id; none when there is no run.
+    /// Returns the events of the newest run of a workflow id; none when there is no run.
     pub async fn history(&self, workflow_id: &str) -> Vec<HistoryEvent> {
         let handle = self
             .client()
@@ -55,7 +55,7 @@ impl Temporal {
             .unwrap_or_default()
     }
 
-    /// The newest run's history as JSON, as `tests/replay` keeps it.
+    /// Returns the newest run's history as JSON, as `tests/replay` keeps it.
     ///
     /// # Panics
     /// When there is no run.
@@ -70,7 +70,7 @@ impl Temporal {
             .expect("a run with a history")
     }
 
-    /// The events of one run of a workflow id.
+    /// Returns the events of one run of a workflow id.
     ///
     /// # Panics
     /// When there is no such run.
@@ -83,8 +83,8 @@ impl Temporal {
         .await
     }
 
-    /// The number of runs of a workflow id, and of the events in all their histories. The length that a list of runs shows
-    /// is zero for an open run.
+    /// Returns the number of runs of a workflow id, and of the events in all their histories. The length that a list of
+    /// runs shows is zero for an open run.
     ///
     /// # Panics
     /// When a run has no history.
@@ -98,7 +98,7 @@ impl Temporal {
         (runs.len(), events)
     }
 
-    /// The history of one run as JSON.
+    /// Returns the history of one run as JSON.
     ///
     /// # Panics
     /// When there is no such run.
@@ -121,7 +121,7 @@ impl Temporal {
         info.bind_untyped(self.client().clone())
     }
 
-    /// The number of events of a type in the newest run's history.
+    /// Returns the number of events of a type in the newest run's history.
     pub async fn count(&self, workflow_id: &str, event: EventType) -> usize {
         self.history(workflow_id)
             .await
@@ -130,7 +130,7 @@ impl Temporal {
             .count()
     }
 
-    /// Whether the newest run has a timer that has neither fired nor been cancelled.
+    /// Returns whether the newest run has a timer that has neither fired nor been cancelled.
     pub async fn has_timer(&self, workflow_id: &str) -> bool {
         let count = |events: &[HistoryEvent], wanted: EventType| {
             events
@@ -147,7 +147,7 @@ impl Temporal {
         is_open && count(&events, EventType::TimerStarted) > closed
     }
 
-    /// The server's description of the newest run: status, pending activities, search attributes.
+    /// Returns the server's description of the newest run: status, pending activities, search attributes.
     pub async fn describe(&self, workflow_id: &str) -> Option<DescribeWorkflowExecutionResponse> {
         let request = DescribeWorkflowExecutionRequest {
             namespace: self.namespace().to_owned(),
@@ -160,7 +160,7 @@ impl Temporal {
             .map(|answer| answer.into_inner())
     }
 
-    /// The activities that are not finished, with attempt count and last failure.
+    /// Returns the activities that are not finished, with attempt count and last failure.
     pub async fn pending_activities(&self, workflow_id: &str) -> Vec<PendingActivityInfo> {
         self.describe(workflow_id)
             .await
@@ -168,7 +168,8 @@ impl Temporal {
             .unwrap_or_default()
     }
 
-    /// The runs that match a visibility query, such as `WorkflowType = "purchase" AND ExecutionStatus = "Running"`.
+    /// Returns the runs that match a visibility query, such as `WorkflowType = "purchase" AND ExecutionStatus =
+    /// "Running"`.
     ///
     /// # Panics
     /// When the query is refused.
@@ -215,7 +216,7 @@ impl Temporal {
         page.await.expect("a query that is not refused")
     }
 
-    /// All runs of a workflow id, newest first.
+    /// Returns all runs of a workflow id, newest first.
     pub async fn runs(&self, workflow_id: &str) -> Vec<WorkflowExecutionInfo> {
         self.list(&format!("WorkflowId = '{workflow_id}'")).await
     }

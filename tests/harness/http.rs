@@ -22,7 +22,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// The body of an answer whose status is 2xx.
+    /// Returns the body of an answer whose status is 2xx.
     ///
     /// # Panics
     /// When the status is another one, with the body.
@@ -54,7 +54,7 @@ impl Answer {
     }
 }
 
-/// The text of a field.
+/// Returns the text of a field.
 ///
 /// # Panics
 /// When the field is missing or no text.
@@ -74,7 +74,7 @@ pub struct Api {
 }
 
 impl Api {
-    /// A client of the service at `url`, such as `http://127.0.0.1:8080`.
+    /// Returns a client of the service at `url`, such as `http://127.0.0.1:8080`.
     pub fn new(url: &str, token: &str) -> Self {
         Self {
             url: url.to_owned(),
@@ -87,7 +87,7 @@ impl Api {
         &self.url
     }
 
-    /// A client of this service with another token.
+    /// Returns a client of this service with another token.
     pub fn with_token(&self, token: &str) -> Self {
         Self {
             token: token.to_owned(),
@@ -95,14 +95,14 @@ impl Api {
         }
     }
 
-    /// A client of this service with a further header.
+    /// Returns a client of this service with a further header.
     pub fn with_header(&self, name: &'static str, value: String) -> Self {
         let mut with = self.clone();
         with.headers.push((name, value));
         with
     }
 
-    /// The headers of a request with a body of this type.
+    /// Returns the headers of a request with a body of this type.
     fn headers(&self, media: &str) -> Vec<(&'static str, String)> {
         let own = [
             ("content-type", media.to_owned()),
@@ -191,7 +191,7 @@ impl Api {
         answer.unwrap_or_else(|error| panic!("POST {path}: {error}"))
     }
 
-    /// All items of a list, from all its pages. `path` may have a query.
+    /// Returns all items of a list, from all its pages. `path` may have a query.
     ///
     /// # Panics
     /// When a page is not a list.

@@ -31,7 +31,7 @@ pub struct Leases {
 }
 
 impl Leases {
-    /// The leases of the processes that run now.
+    /// Returns the leases of the processes that run now.
     pub fn of(world: &mut World) -> Self {
         Self {
             processes: processes(world),
@@ -102,7 +102,7 @@ impl Leases {
     }
 }
 
-/// The processes of the world that run.
+/// Returns the processes of the world that run.
 fn processes(world: &mut World) -> BTreeSet<u32> {
     world
         .processes()
@@ -152,7 +152,7 @@ impl Database {
         }
     }
 
-    /// The tokens of the leases that are live at `now`.
+    /// Returns the tokens of the leases that are live at `now`.
     fn live(&mut self, now: Timestamp) -> Vec<String> {
         let of = |table: &str| {
             let live = format!("lease_token IS NOT NULL AND lease_until > {}", now.micros());

@@ -30,7 +30,7 @@ pub struct Mail {
 }
 
 impl Mail {
-    /// The value of a header in one line; empty when there is none.
+    /// Returns the value of a header in one line; empty when there is none.
     pub fn header(&self, name: &str) -> &str {
         let start = format!("{name}: ");
         self.text
@@ -106,7 +106,7 @@ impl Mailbox {
             .push_back((command.to_owned(), line.to_owned()));
     }
 
-    /// The mails that the server took.
+    /// Returns the mails that the server took.
     pub fn mails(&self) -> Vec<Mail> {
         self.attempts()
             .into_iter()
@@ -114,7 +114,7 @@ impl Mailbox {
             .collect()
     }
 
-    /// The mails that came, taken or not.
+    /// Returns the mails that came, taken or not.
     pub fn attempts(&self) -> Vec<Mail> {
         locked(&self.seen).mails.clone()
     }

@@ -96,7 +96,7 @@ fn message(stream: &mut TcpStream) -> anyhow::Result<Vec<u8>> {
     with_length(stream, kind)
 }
 
-/// What follows `read`: a length that counts itself, and the rest.
+/// Returns what follows `read`: a length that counts itself, and the rest.
 fn with_length(stream: &mut TcpStream, mut read: Vec<u8>) -> anyhow::Result<Vec<u8>> {
     let mut length = [0; 4];
     stream.read_exact(&mut length)?;

@@ -136,7 +136,7 @@ pub fn migrated(sync: Fsync) -> anyhow::Result<String> {
     server.create(&format!("TEMPLATE {}", server.template()?))
 }
 
-/// The server of this test process that syncs or does not.
+/// Returns the server of this test process that syncs or does not.
 fn running(sync: Fsync) -> anyhow::Result<&'static Server> {
     static SERVERS: [OnceLock<Result<Server, String>>; 2] = [OnceLock::new(), OnceLock::new()];
     let place = &SERVERS[usize::from(sync == Fsync::On)];
@@ -196,7 +196,7 @@ impl Hold {
         .await?
     }
 
-    /// Whether another session waits for them.
+    /// Returns whether another session waits for them.
     ///
     /// # Errors
     /// When the server does not answer.
@@ -208,7 +208,7 @@ impl Hold {
         )
     }
 
-    /// The server's process id of the session that holds them.
+    /// Returns the server's process id of the session that holds them.
     ///
     /// # Errors
     /// When the server does not answer.
@@ -236,7 +236,7 @@ impl Server {
         Ok(self.url(&name))
     }
 
-    /// The name of the database with settle's tables, which the first caller creates.
+    /// Returns the name of the database with settle's tables, which the first caller creates.
     fn template(&self) -> anyhow::Result<&str> {
         static CREATING: Mutex<()> = Mutex::new(());
         let _creating = CREATING.lock().unwrap_or_else(PoisonError::into_inner);
@@ -283,13 +283,14 @@ fn server(sync: Fsync) -> anyhow::Result<Server> {
     start(&programs(&home)?, sync)
 }
 
-/// The URL in `SETTLE_TEST_POSTGRES`, of a server that the tests use and may not kill.
+/// Returns the URL in `SETTLE_TEST_POSTGRES`, of a server that the tests use and may not kill.
 pub fn configured() -> Option<String> {
     #[expect(clippy::disallowed_methods, reason = "the one variable of the tests")]
     std::env::var("SETTLE_TEST_POSTGRES").ok()
 }
 
-/// The folder with `initdb` and `postgres`, which the user that will run them can use; empty if they are on `PATH`.
+/// Returns the folder with `initdb` and `postgres`, which the user that will run them can use; empty if they are on
+/// `PATH`.
 ///
 /// # Errors
 /// When there are none and none can be fetched, with what to do.
@@ -336,7 +337,7 @@ fn usable(folder: &Path) -> bool {
     })
 }
 
-/// The programs at a place that the unprivileged user can read: copied if they are in root's home folder.
+/// Returns the programs at a place that the unprivileged user can read: copied if they are in root's home folder.
 fn reachable(folder: &Path) -> anyhow::Result<PathBuf> {
     if usable(folder) {
         return Ok(folder.to_owned());
@@ -363,12 +364,12 @@ fn reachable(folder: &Path) -> anyhow::Result<PathBuf> {
     Ok(folder)
 }
 
-/// Whether the tests run as root, which PostgreSQL refuses to be run by.
+/// Returns whether the tests run as root, which PostgreSQL refuses to be run by.
 pub fn is_root() -> bool {
     std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
 }
 
-/// A command that runs as the unprivileged user if the tests run as root.
+/// Returns a command that runs as the unprivileged user if the tests run as root.
 pub fn unprivileged(program: &Path) -> Command {
     let mut command = Command::new(program);
     command.stdin(Stdio::null()).current_dir("/");
@@ -402,7 +403,7 @@ fn start(programs: &Path, sync: Fsync) -> anyhow::Result<Server> {
 }
 
 impl Own {
-    /// A new cluster, which does not run yet.
+    /// Returns a new cluster, which does not run yet.
     pub(super) fn init(programs: &Path, sync: Fsync) -> anyhow::Result<Self> {
         let own = Self::new(programs, sync)?;
         let mut init = unprivileged(&programs.join("initdb"));
@@ -418,7 +419,7 @@ impl Own {
         Ok(own)
     }
 
-    /// A cluster without files, on a free port.
+    /// Returns a cluster without files, on a free port.
     fn new(programs: &Path, sync: Fsync) -> anyhow::Result<Self> {
         let folder = Folder::of_process("postgres");
         if is_root() {
@@ -433,7 +434,7 @@ impl Own {
         })
     }
 
-    /// A standby of this cluster, which was never started, so that its files are a base backup.
+    /// Returns a standby of this cluster, which was never started, so that its files are a base backup.
     pub(super) fn standby(&self) -> anyhow::Result<Self> {
         let standby = Self::new(&self.programs, self.sync)?;
         let data = standby.data();
@@ -484,7 +485,7 @@ impl Own {
         drop(std::fs::remove_dir_all(&self.folder));
     }
 
-    /// The ids of its processes, in no order.
+    /// Returns the ids of its processes, in no order.
     pub(super) fn processes(&self) -> Vec<u32> {
         let Some(first) = self.process().as_ref().map(Watched::id) else {
             return Vec::new();

@@ -68,7 +68,7 @@ impl Pair {
         postgres::execute(&primary, "SELECT pg_reload_conf()")
     }
 
-    /// A URL that names both servers, this one first.
+    /// Returns a URL that names both servers, this one first.
     pub fn url(&self, first: Side) -> String {
         let (first, second) = match first {
             Side::Primary => (&self.primary, &self.standby),
@@ -81,7 +81,7 @@ impl Pair {
         )
     }
 
-    /// A URL of one server alone.
+    /// Returns a URL of one server alone.
     pub fn url_of(&self, side: Side) -> String {
         format!("{}/{NAME}", self.server(side).base())
     }
@@ -98,7 +98,7 @@ impl Pair {
             .with_context(|| format!("{query}: no row"))
     }
 
-    /// Number of sessions of the database at a server, without the one that counts.
+    /// Returns the number of sessions of the database at a server, without the one that counts.
     ///
     /// # Errors
     /// When the server does not answer.
@@ -137,7 +137,7 @@ impl Pair {
         self.server(side).start()
     }
 
-    /// The ids of the processes of a server, in no order.
+    /// Returns the ids of the processes of a server, in no order.
     pub fn processes(&self, side: Side) -> Vec<u32> {
         self.server(side).processes()
     }

@@ -89,7 +89,7 @@ pub struct Trace<'a> {
     pub file: &'a Path,
 }
 
-/// The program under test: a file in the folder of this executable or in the folder above it.
+/// Returns the program under test: a file in the folder of this executable or in the folder above it.
 ///
 /// # Panics
 /// When it was not built. Cargo builds it for integration tests only.
@@ -110,7 +110,7 @@ pub fn program() -> PathBuf {
 }
 
 impl Installation {
-    /// A new installation that trusts the signer's certificate and may deliver to this machine.
+    /// Returns a new installation that trusts the signer's certificate and may deliver to this machine.
     ///
     /// # Panics
     /// When its files or its database cannot be made.
@@ -267,17 +267,17 @@ impl Installation {
         }
     }
 
-    /// The URL of the API of the first `run` or `serve` process.
+    /// Returns the URL of the API of the first `run` or `serve` process.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.admin_port)
     }
 
-    /// The URL of the same process for stores and devices.
+    /// Returns the URL of the same process for stores and devices.
     pub fn public_url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// The output of all its processes so far, also of those that were killed.
+    /// Returns the output of all its processes so far, also of those that were killed.
     pub fn logs(&self) -> String {
         let entries = std::fs::read_dir(self.folder())
             .into_iter()
@@ -290,7 +290,7 @@ impl Installation {
             .collect()
     }
 
-    /// A client of the first `run` or `serve` process.
+    /// Returns a client of the first `run` or `serve` process.
     pub fn api(&self) -> http::Api {
         http::Api::new(&self.url(), &self.token)
     }
@@ -458,7 +458,7 @@ impl Process {
         self.watched.id()
     }
 
-    /// The URL of its API; without meaning for a `worker`.
+    /// Returns the URL of its API; without meaning for a `worker`.
     pub fn url(&self) -> &str {
         &self.url
     }

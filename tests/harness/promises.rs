@@ -30,7 +30,7 @@ pub struct Promise {
 }
 
 impl Promise {
-    /// The tests that a gate executes for it.
+    /// Returns the tests that a gate executes for it.
     pub fn tests(&self, gate: Gate) -> &[String] {
         match gate {
             Gate::Run => &self.run,
@@ -124,7 +124,7 @@ impl Executed {
         results.insert(format!("{binary}::{name}"));
     }
 
-    /// What is wrong: tests that failed or were ignored, and promises of the gate whose tests did not pass.
+    /// Returns what is wrong: tests that failed or were ignored, and promises of the gate whose tests did not pass.
     pub fn findings(&self, promises: &Promises, gate: Gate) -> Vec<String> {
         let mut found: Vec<String> = self
             .failed
@@ -153,7 +153,7 @@ impl Executed {
         found
     }
 
-    /// Whether a test passed, on both databases if it is a story.
+    /// Returns whether a test passed, on both databases if it is a story.
     fn has_passed(&self, name: &str) -> bool {
         self.passed.contains(name)
             || DATABASES
@@ -161,7 +161,7 @@ impl Executed {
                 .all(|database| self.passed.contains(&format!("{name}::{database}")))
     }
 
-    /// The sums over all logs, of passed and of failed tests.
+    /// Returns the sums over all logs, of passed and of failed tests.
     pub fn sums(&self) -> (u64, u64) {
         (self.passes, self.failures)
     }
@@ -175,7 +175,7 @@ fn without_colours(log: &str) -> String {
     })
 }
 
-/// The binary of a line of cargo such as `Running tests/e2e/main.rs (target/debug/deps/e2e-0123456789abcdef)`.
+/// Returns the binary of a line of cargo such as `Running tests/e2e/main.rs (target/debug/deps/e2e-0123456789abcdef)`.
 fn running(line: &str) -> Option<&str> {
     let (_, program) = line
         .trim()
@@ -185,7 +185,7 @@ fn running(line: &str) -> Option<&str> {
     Some(program.rsplit_once('-')?.0)
 }
 
-/// The tests that passed, failed and were ignored, of a line `test result:`.
+/// Returns the tests that passed, failed and were ignored, of a line `test result:`.
 fn sums(line: &str) -> Option<[u64; 3]> {
     let counts = line.strip_prefix("test result: ")?;
     let count = |what: &str| {
@@ -200,7 +200,8 @@ fn sums(line: &str) -> Option<[u64; 3]> {
     Some([count("passed")?, count("failed")?, count("ignored")?])
 }
 
-/// The name of a test whose line begins here, or behind what another test has printed, and the rest of that line.
+/// Returns the name of a test whose line begins here, or behind what another test has printed, and the rest of that
+/// line.
 fn begun(line: &str) -> Option<(&str, &str)> {
     let is_name = |name: &str| {
         name.chars()
@@ -226,7 +227,7 @@ fn is_verdict(text: &str) -> bool {
     ["ok", "FAILED", "ignored"].contains(&text) || text.starts_with("ignored, ")
 }
 
-/// The result at the end of a line, which may stand behind what the test has printed.
+/// Returns the result at the end of a line, which may stand behind what the test has printed.
 fn verdict(line: &str) -> Option<Verdict> {
     if line.ends_with("ok") {
         Some(Verdict::Passed)

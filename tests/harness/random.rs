@@ -6,7 +6,7 @@
 pub struct Random(u64);
 
 impl Random {
-    /// The seed of a test, unless `SETTLE_TEST_SEED` names another one.
+    /// Returns the seed of a test, unless `SETTLE_TEST_SEED` names another one.
     ///
     /// # Panics
     /// When the variable holds no number.
@@ -20,12 +20,12 @@ impl Random {
         chosen.map_or(of_test, number)
     }
 
-    /// A generator that starts from this seed.
+    /// Returns a generator that starts from this seed.
     pub const fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    /// A number from 0 to `limit` - 1.
+    /// Returns a number from 0 to `limit` - 1.
     pub fn below(&mut self, limit: u64) -> u64 {
         self.0 = self
             .0

@@ -24,12 +24,12 @@ pub struct Release {
     folder: PathBuf,
 }
 
-/// The folder with one folder per release, relative to the root of the work tree.
+/// Returns the folder with one folder per release, relative to the root of the work tree.
 fn folder() -> PathBuf {
     documents::root().join("tests/released")
 }
 
-/// All releases with a folder.
+/// Returns all releases with a folder.
 pub fn all() -> Vec<Release> {
     let entries = std::fs::read_dir(folder())
         .into_iter()
@@ -49,7 +49,7 @@ pub fn all() -> Vec<Release> {
     folders.map(release).collect()
 }
 
-/// The versions of the changelog that have a date.
+/// Returns the versions of the changelog that have a date.
 pub fn published(changelog: &str) -> Vec<&str> {
     let headings = changelog
         .lines()
@@ -61,7 +61,7 @@ pub fn published(changelog: &str) -> Vec<&str> {
 }
 
 impl Release {
-    /// The release before this version, or if there is none, this version's own folder.
+    /// Returns the release before this version, or if there is none, this version's own folder.
     ///
     /// # Panics
     /// Without any release.
@@ -75,7 +75,7 @@ impl Release {
         releases.into_iter().nth(index).expect("a release")
     }
 
-    /// The file with the hashes, in the format of `sha256sum`.
+    /// Returns the file with the hashes, in the format of `sha256sum`.
     ///
     /// # Panics
     /// When there is none.
@@ -84,7 +84,7 @@ impl Release {
         std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
     }
 
-    /// The commit that it was built from, which its folder names from the first change after it on.
+    /// Returns the commit that it was built from, which its folder names from the first change after it on.
     pub fn commit(&self) -> Option<String> {
         let text = std::fs::read_to_string(self.folder.join("COMMIT")).ok()?;
         let is_hash =
@@ -92,7 +92,7 @@ impl Release {
         Some(text.trim().to_owned()).filter(|text| is_hash(text))
     }
 
-    /// The schema of each event type.
+    /// Returns the schema of each event type.
     ///
     /// # Panics
     /// When one is not readable.
@@ -100,7 +100,7 @@ impl Release {
         schemas(&self.folder.join("schemas"))
     }
 
-    /// The schema of what each JSON column with a type held.
+    /// Returns the schema of what each JSON column with a type held.
     ///
     /// # Panics
     /// When one is not readable.
@@ -108,14 +108,14 @@ impl Release {
         schemas(&self.folder.join("stored"))
     }
 
-    /// What a column held, one text a line; empty without samples.
+    /// Returns what a column held, one text a line; empty without samples.
     pub fn samples(&self, column: &JsonColumn) -> String {
         std::fs::read_to_string(self.folder.join("samples").join(samples::file_name(column)))
             .unwrap_or_default()
     }
 }
 
-/// The files with such hashes that have changed or are gone, with what to do instead.
+/// Returns the files with such hashes that have changed or are gone, with what to do instead.
 pub fn changed(root: &Path, sums: &str) -> Vec<String> {
     let lines = sums.lines().filter_map(|line| line.split_once("  "));
     let changed = lines.filter(|(sum, path)| {
@@ -237,7 +237,7 @@ pub fn write(
     Ok(())
 }
 
-/// The schemas of a folder, by name.
+/// Returns the schemas of a folder, by name.
 fn schemas(folder: &Path) -> BTreeMap<String, Value> {
     let read = |file: &PathBuf| {
         let name = file
@@ -251,7 +251,7 @@ fn schemas(folder: &Path) -> BTreeMap<String, Value> {
     files(folder).iter().map(read).collect()
 }
 
-/// The files of a folder, by name; none without the folder.
+/// Returns the files of a folder, by name; none without the folder.
 fn files(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder)
         .into_iter()

@@ -33,7 +33,8 @@ impl Temporal {
     }
 }
 
-/// Whether a run has a workflow task or an activity that does not wait for its next attempt, or its time is being moved.
+/// Returns whether a run has a workflow task or an activity that does not wait for its next attempt, or its time is
+/// being moved.
 fn has_work(run: &DescribeWorkflowExecutionResponse) -> bool {
     let skipping = run
         .workflow_extended_info

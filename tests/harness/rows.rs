@@ -77,7 +77,7 @@ pub fn payments() -> Rows {
     Rows::of("payments", &required)
 }
 
-/// A device without a description.
+/// Returns a device without a description.
 pub fn device(platform: impl Display, id: impl Display) -> Rows {
     let required = [("device", "'{}'"), ("created_at", "1"), ("seen_at", "1")];
     Rows::of("devices", &required)
@@ -101,7 +101,7 @@ pub fn claims(platform: impl Display, device: impl Display) -> Rows {
         .text("device_id", device)
 }
 
-/// The start of a session of a device. It lacks an `id`.
+/// Returns the start of a session of a device. It lacks an `id`.
 pub fn device_event(platform: impl Display, device: impl Display) -> Rows {
     let required = [
         ("client_id", "'c'"),

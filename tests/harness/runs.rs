@@ -13,7 +13,7 @@ use temporalio_common::protos::temporal::api::history::v1::history_event::Attrib
 use workflows::contract;
 use workflows::signal::Notified;
 
-/// When an event happened, in workflow time, which runs ahead after it was moved forward.
+/// Returns when an event happened, in workflow time, which runs ahead after it was moved forward.
 ///
 /// # Panics
 /// When the event has no time.
@@ -22,7 +22,7 @@ pub fn time(event: &HistoryEvent) -> Duration {
     Duration::new(time.seconds.unsigned_abs(), time.nanos.unsigned_abs())
 }
 
-/// The events of a run with their times (UTC), for messages.
+/// Returns the events of a run with their times (UTC), for messages.
 pub fn summary(history: &[HistoryEvent]) -> Vec<String> {
     let one = |event: &HistoryEvent| {
         let micros = i64::try_from(time(event).as_micros()).unwrap_or(i64::MAX);
@@ -36,7 +36,7 @@ pub fn summary(history: &[HistoryEvent]) -> Vec<String> {
     history.iter().map(one).collect()
 }
 
-/// The `notified` signals of a history, with their times.
+/// Returns the `notified` signals of a history, with their times.
 pub fn notified(history: &[HistoryEvent]) -> Vec<(Duration, Notified)> {
     let read = |event: &HistoryEvent| match event.attributes.as_ref()? {
         Attributes::WorkflowExecutionSignaledEventAttributes(signal)
@@ -50,7 +50,7 @@ pub fn notified(history: &[HistoryEvent]) -> Vec<(Duration, Notified)> {
     history.iter().filter_map(read).collect()
 }
 
-/// The duration of each timer of a history.
+/// Returns the duration of each timer of a history.
 pub fn timers(history: &[HistoryEvent]) -> Vec<Duration> {
     let read = |event: &HistoryEvent| match event.attributes.as_ref()? {
         Attributes::TimerStartedEventAttributes(timer) => {
@@ -65,7 +65,7 @@ pub fn timers(history: &[HistoryEvent]) -> Vec<Duration> {
     history.iter().filter_map(read).collect()
 }
 
-/// Why workflow tasks of a history failed, without `UnhandledCommand`: the server fails a task so when a signal
+/// Returns why workflow tasks of a history failed, without `UnhandledCommand`: the server fails a task so when a signal
 /// arrives in the meantime.
 pub fn failures(history: &[HistoryEvent]) -> Vec<String> {
     let read = |event: &HistoryEvent| match event.attributes.as_ref()? {
@@ -89,12 +89,12 @@ pub fn failures(history: &[HistoryEvent]) -> Vec<String> {
         .collect()
 }
 
-/// When the local activities of this name ended.
+/// Returns when the local activities of this name ended.
 pub fn done(history: &[HistoryEvent], activity: &str) -> Vec<Duration> {
     markers(history, &[format!("\"{activity}\"")])
 }
 
-/// Whether a local activity of a history timed out.
+/// Returns whether a local activity of a history timed out.
 pub fn has_timed_out_within_task(history: &[HistoryEvent]) -> bool {
     let failures = history
         .iter()
@@ -110,7 +110,7 @@ pub fn has_timed_out_within_task(history: &[HistoryEvent]) -> bool {
     })
 }
 
-/// When settlings were recorded: by `settle`, or by `record` after the store was queried.
+/// Returns when settlings were recorded: by `settle`, or by `record` after the store was queried.
 pub fn recorded(history: &[HistoryEvent]) -> Vec<Duration> {
     markers(
         history,
@@ -118,7 +118,7 @@ pub fn recorded(history: &[HistoryEvent]) -> Vec<Duration> {
     )
 }
 
-/// The times of the markers with one of these texts.
+/// Returns the times of the markers with one of these texts.
 fn markers(history: &[HistoryEvent], wanted: &[String]) -> Vec<Duration> {
     let is_wanted = |text: &str| wanted.iter().any(|wanted| text.contains(wanted));
     let is_it = |event: &&HistoryEvent| match event.attributes.as_ref() {
@@ -132,7 +132,7 @@ fn markers(history: &[HistoryEvent], wanted: &[String]) -> Vec<Duration> {
     history.iter().filter(is_it).map(time).collect()
 }
 
-/// The times of the events of one type.
+/// Returns the times of the events of one type.
 pub fn times(history: &[HistoryEvent], wanted: EventType) -> Vec<Duration> {
     history
         .iter()
@@ -141,8 +141,8 @@ pub fn times(history: &[HistoryEvent], wanted: EventType) -> Vec<Duration> {
         .collect()
 }
 
-/// The times at which the workflow tasks of a history began, without those that failed or timed out: the server repeats
-/// these, and what they did does not count.
+/// Returns the times at which the workflow tasks of a history began, without those that failed or timed out: the server
+/// repeats these, and what they did does not count.
 pub fn tasks(history: &[HistoryEvent]) -> Vec<Duration> {
     let completed = |event: &HistoryEvent| match event.attributes.as_ref()? {
         Attributes::WorkflowTaskCompletedEventAttributes(completed) => {
@@ -159,7 +159,7 @@ pub fn tasks(history: &[HistoryEvent]) -> Vec<Duration> {
 }
 
 impl Temporal {
-    /// Whether the newest run of a workflow id is open.
+    /// Returns whether the newest run of a workflow id is open.
     pub async fn is_open(&self, workflow_id: &str) -> bool {
         let found = self
             .describe(workflow_id)
@@ -168,7 +168,7 @@ impl Temporal {
         found.is_some_and(|info| info.close_time.is_none())
     }
 
-    /// Whether the newest run of a workflow id has ended. False without a run.
+    /// Returns whether the newest run of a workflow id has ended. False without a run.
     pub async fn is_closed(&self, workflow_id: &str) -> bool {
         let found = self
             .describe(workflow_id)
@@ -203,7 +203,7 @@ impl Temporal {
 }
 
 impl World {
-    /// The `status` that the open run of a receipt's purchase answers.
+    /// Returns the `status` that the open run of a receipt's purchase answers.
     ///
     /// # Errors
     /// When no run is open or it does not answer, with the API's answer.
@@ -338,8 +338,8 @@ impl World {
     }
 }
 
-/// The end of the window of what a run knew when its last timer before `recorded` fired, or when nothing fired, of all
-/// that it was notified of before. `None` when that is nothing.
+/// Returns the end of the window of what a run knew when its last timer before `recorded` fired, or when nothing fired,
+/// of all that it was notified of before. `None` when that is nothing.
 fn window_end(history: &[HistoryEvent], recorded: Duration) -> Option<Duration> {
     let before = |limit: Duration| move |time: &Duration| *time <= limit;
     let fired = times(history, EventType::TimerFired)

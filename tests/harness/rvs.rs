@@ -73,7 +73,7 @@ pub struct Receipt {
 }
 
 impl Receipt {
-    /// A monthly subscription of [`CUSTOMER`] in the sandbox, which renews 30 days after `bought_at`.
+    /// Returns a monthly subscription of [`CUSTOMER`] in the sandbox, which renews 30 days after `bought_at`.
     pub fn subscription(bought_at: Timestamp) -> Self {
         let fields = json!({
             "autoRenewing": true, "betaProduct": false, "cancelDate": null, "cancelReason": null,
@@ -89,7 +89,7 @@ impl Receipt {
     }
 }
 
-/// A time as the store writes it: milliseconds since 1970.
+/// Returns a time as the store writes it: milliseconds since 1970.
 pub fn millis(at: Timestamp) -> i64 {
     at.micros().div_euclid(1000)
 }
@@ -160,7 +160,7 @@ impl Rvs {
         rvs
     }
 
-    /// The value for `[amazon] rvs_url`.
+    /// Returns the value for `[amazon] rvs_url`.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
@@ -175,7 +175,7 @@ impl Rvs {
         self.seen().receipts.insert(receipt_id.to_owned(), receipt);
     }
 
-    /// Whether it shows a receipt now or will show it later.
+    /// Returns whether it shows a receipt now or will show it later.
     pub fn is_known(&self, receipt_id: &str) -> bool {
         let seen = self.seen();
         seen.receipts.contains_key(receipt_id)
@@ -297,7 +297,7 @@ impl Rvs {
         }));
     }
 
-    /// All queries so far, in the order of arrival.
+    /// Returns all queries so far, in the order of arrival.
     pub fn all(&self) -> Vec<Query> {
         self.seen().queries.clone()
     }
@@ -440,7 +440,8 @@ impl Seen {
         }
     }
 
-    /// The answer by the rules: the secret is checked first, then the receipt in its environment, then the user.
+    /// Returns the answer by the rules: the secret is checked first, then the receipt in its environment, then the
+    /// user.
     fn judge(&mut self, query: &Query) -> (u16, String) {
         self.catch_up();
         if query.secret != self.secret {
@@ -462,7 +463,7 @@ impl Seen {
     }
 }
 
-/// The parts of `[/sandbox]/version/1.0/verifyReceiptId/developer/{secret}/user/{user}/receiptId/{receipt}`.
+/// Returns the parts of `[/sandbox]/version/1.0/verifyReceiptId/developer/{secret}/user/{user}/receiptId/{receipt}`.
 fn read(path: &str) -> Option<Query> {
     let (environment, rest) = match path.strip_prefix("/sandbox/") {
         Some(rest) => (Environment::Sandbox, rest),

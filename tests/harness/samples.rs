@@ -19,7 +19,7 @@ const VARIANT: usize = 40;
 /// The body of a settled notification, which nothing reads.
 pub const EMPTIED: &str = "{}";
 
-/// The folder that `SETTLE_TEST_SAMPLES` names. Without that variable nothing is stored.
+/// Returns the folder that `SETTLE_TEST_SAMPLES` names. Without that variable nothing is stored.
 pub fn folder() -> Option<PathBuf> {
     #[expect(
         clippy::disallowed_methods,
@@ -29,7 +29,7 @@ pub fn folder() -> Option<PathBuf> {
     named.map(|named| std::path::absolute(named).expect("a folder for samples"))
 }
 
-/// The name of the file with the texts of a column, one a line.
+/// Returns the name of the file with the texts of a column, one a line.
 pub fn file_name(column: &JsonColumn) -> String {
     format!("{}.jsonl", stored::name(column))
 }
@@ -53,7 +53,7 @@ pub fn collect(database: &Database, folder: &Path) {
     }
 }
 
-/// The store of a row `t`, where it belongs to one: the query that finds it.
+/// Returns the store of a row `t`, where it belongs to one: the query that finds it.
 fn store_of(table: &str) -> Option<&'static str> {
     match table {
         "device_events" | "devices" | "notifications" | "purchases" => {
@@ -67,7 +67,7 @@ fn store_of(table: &str) -> Option<&'static str> {
     }
 }
 
-/// The condition on a row `t`: it belongs to one of these stores, or to none.
+/// Returns the condition on a row `t`: it belongs to one of these stores, or to none.
 fn is_of(table: &str, stores: &[&str]) -> String {
     let names: Vec<String> = stores.iter().map(|store| format!("'{store}'")).collect();
     store_of(table).map_or_else(
@@ -118,7 +118,7 @@ const UNREAD: [(&str, &str); 2] = [("attempts", "response"), ("deliveries", "bod
 /// The file with the places of JSON that [`JSON_COLUMNS`] lacks, one a line.
 pub const UNLISTED: &str = "unlisted";
 
-/// The other columns of this SQLite file that hold JSON.
+/// Returns the other columns of this SQLite file that hold JSON.
 fn unlisted(raw: &mut Raw) -> Vec<String> {
     let columns =
         "SELECT m.name || '.' || p.name AS value FROM sqlite_master m, pragma_table_info(m.name) p
@@ -140,7 +140,7 @@ fn unlisted(raw: &mut Raw) -> Vec<String> {
     places
 }
 
-/// The texts that have a field, a type or a variant that no text before them has.
+/// Returns the texts that have a field, a type or a variant that no text before them has.
 pub fn representative(texts: &str) -> Vec<&str> {
     let (mut seen, mut chosen) = (BTreeSet::new(), Vec::new());
     for text in texts.lines() {

@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// The state, also after a panic of another thread: a failed test shows what was seen before.
+/// Returns the state, also after a panic of another thread: a failed test shows what was seen before.
 pub fn locked<T>(state: &Mutex<T>) -> MutexGuard<'_, T> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -41,7 +41,7 @@ pub struct Rtn {
 }
 
 impl Rtn {
-    /// A notification of this type about this receipt, at the present time. The user is always the same.
+    /// Returns a notification of this type about this receipt, at the present time. The user is always the same.
     pub fn new(kind: &str, receipt_id: &str) -> Self {
         Self {
             kind: kind.to_owned(),
@@ -61,7 +61,7 @@ impl Rtn {
         self
     }
 
-    /// The notification as the JSON text inside an SNS message.
+    /// Returns the notification as the JSON text inside an SNS message.
     pub fn message(&self) -> String {
         let sample = Sample {
             package_name: &self.package_name,
@@ -90,7 +90,8 @@ fn generate() -> Arc<Signer> {
 }
 
 impl Sns {
-    /// The key and certificate of this process, valid from yesterday for 1,500 days, because tests move the clock.
+    /// Returns the key and certificate of this process, valid from yesterday for 1,500 days, because tests move the
+    /// clock.
     ///
     /// # Panics
     /// When they cannot be created.
@@ -116,7 +117,7 @@ impl Sns {
         &self.signer
     }
 
-    /// The URL of the certificate in the messages.
+    /// Returns the URL of the certificate in the messages.
     pub fn certificate_url(&self) -> String {
         self.signer.certificate_url(REGION)
     }
@@ -140,7 +141,7 @@ impl Sns {
             .expect("the mode of the key's file");
     }
 
-    /// A notification in a new message of [`TOPIC`], with signature version 1.
+    /// Returns a notification in a new message of [`TOPIC`], with signature version 1.
     pub fn notification(&self, rtn: &Rtn) -> Message {
         self.message(TOPIC, &rtn.message())
     }
@@ -160,7 +161,7 @@ impl Sns {
         }
     }
 
-    /// A signed subscription confirmation request of a topic.
+    /// Returns a signed subscription confirmation request of a topic.
     ///
     /// # Panics
     /// When the key cannot sign.

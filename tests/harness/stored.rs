@@ -22,12 +22,13 @@ const NAMED: [&str; 3] = ["properties", "$defs", "patternProperties"];
 /// The name of the schema with the enums that are stored as text.
 pub const ENUMS: &str = "enums";
 
-/// The name of a column in the changelog and in the names of files.
+/// Returns the name of a column in the changelog and in the names of files.
 pub fn name(column: &JsonColumn) -> String {
     format!("{}.{}", column.table, column.column)
 }
 
-/// The schema of what this version stores in each JSON column that has a type, and of the enums that it stores as text.
+/// Returns the schema of what this version stores in each JSON column that has a type, and of the enums that it stores
+/// as text.
 ///
 /// # Panics
 /// When the changelog names a value that no type has.
@@ -58,7 +59,7 @@ fn texts((name, texts): (&str, Vec<&str>)) -> (String, Value) {
     (name.to_owned(), json!({ "type": "string", "enum": texts }))
 }
 
-/// The values that a changelog names with a release that is later than this version: `column/place/value`.
+/// Returns the values that a changelog names with a release that is later than this version: `column/place/value`.
 ///
 /// # Panics
 /// When one of the two has no numbers.
@@ -70,8 +71,8 @@ pub fn unwritten<'a>(changelog: &'a str, version: &str) -> Vec<&'a str> {
     later.map(|(value, _)| value).collect()
 }
 
-/// The values that a changelog names as those of stores that are new in a release after `version`: `column/place/value`.
-/// Only rows of these stores have them, which [`check`] finds out.
+/// Returns the values that a changelog names as those of stores that are new in a release after `version`:
+/// `column/place/value`. Only rows of these stores have them, which [`check`] finds out.
 ///
 /// # Panics
 /// When one of the two has no numbers.
@@ -83,7 +84,7 @@ pub fn of_new_stores<'a>(changelog: &'a str, version: &str) -> Vec<&'a str> {
     later.map(|(value, _)| value).collect()
 }
 
-/// The fields that the changelog names as no longer stored: `column/place/field`.
+/// Returns the fields that the changelog names as no longer stored: `column/place/field`.
 pub fn unstored(changelog: &str) -> Vec<&str> {
     let lines = changelog
         .lines()
@@ -91,7 +92,7 @@ pub fn unstored(changelog: &str) -> Vec<&str> {
     lines.map(|(field, _)| field).collect()
 }
 
-/// Whether a place in the JSON of a column is that of one of these fields, or within it.
+/// Returns whether a place in the JSON of a column is that of one of these fields, or within it.
 pub fn is_unstored(place: &str, unstored: &[&str]) -> bool {
     let (column, path) = place.split_once('/').unwrap_or((place, ""));
     let mut names = unstored.iter().filter_map(|field| {
@@ -104,7 +105,7 @@ pub fn is_unstored(place: &str, unstored: &[&str]) -> bool {
     names.any(|name| path.split('/').any(|part| part == name))
 }
 
-/// The parts of a version, for comparisons.
+/// Returns the parts of a version, for comparisons.
 ///
 /// # Panics
 /// When it is no version.
@@ -118,7 +119,8 @@ pub fn number(version: &str) -> Vec<u32> {
         .collect()
 }
 
-/// A schema without annotations, in which an enum is one list of values, whether its variants have documentation or not.
+/// Returns a schema without annotations, in which an enum is one list of values, whether its variants have
+/// documentation or not.
 pub fn normal(schema: &Value) -> Value {
     let Value::Object(fields) = schema else {
         return schema.clone();
@@ -197,7 +199,7 @@ pub fn remove(schema: &mut Value, path: &[&str]) -> bool {
     is_removed
 }
 
-/// A validator of stored JSON.
+/// Returns a validator of stored JSON.
 ///
 /// # Panics
 /// When that is no JSON Schema.
@@ -238,15 +240,15 @@ pub fn check(database: &Database) -> Result<(), String> {
     }
 }
 
-/// The stores that a release lists.
+/// Returns the stores that a release lists.
 fn stores_of(version: &str) -> Vec<&'static str> {
     let all = api::stores::ALL.iter();
     let listed = all.filter(|store| number(store.since) <= number(version));
     listed.map(|store| store.name).collect()
 }
 
-/// The first text in a database that these validators of columns refuse, as far as this version reads it. A row of a
-/// platform of another store than these is excused: what only the purchases of a new store have is stored at once.
+/// Returns the first text in a database that these validators of columns refuse, as far as this version reads it. A row
+/// of a platform of another store than these is excused: what only the purchases of a new store have is stored at once.
 pub fn first_unread(
     database: &Database,
     validators: &BTreeMap<String, Validator>,

@@ -48,7 +48,7 @@ fn millis(time: DateTime) -> Value {
 }
 
 impl Subscription {
-    /// A monthly subscription, bought now, perhaps with a trial of some days.
+    /// Returns a monthly subscription, bought now, perhaps with a trial of some days.
     pub fn begin(
         receipt_id: &str,
         app_user_id: &str,
@@ -80,7 +80,7 @@ impl Subscription {
         (new, notifications)
     }
 
-    /// When the current term or trial ends.
+    /// Returns when the current term or trial ends.
     pub fn ends_at(&self) -> Timestamp {
         instant(self.term_end())
     }
@@ -131,7 +131,7 @@ impl Subscription {
         self.shown["autoRenewing"] == true
     }
 
-    /// Whether it is in a trial.
+    /// Returns whether it is in a trial.
     pub fn is_in_trial(&self) -> bool {
         !self.shown["freeTrialEndDate"].is_null()
     }

@@ -64,12 +64,12 @@ impl Tally {
         locked(&self.counts).requests.len()
     }
 
-    /// Number of events in the different requests.
+    /// Returns the number of events in the different requests.
     pub fn events(&self) -> usize {
         locked(&self.counts).events
     }
 
-    /// Number of requests that came again.
+    /// Returns the number of requests that came again.
     pub fn repeated(&self) -> usize {
         locked(&self.counts)
             .requests

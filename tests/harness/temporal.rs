@@ -67,7 +67,7 @@ struct Shared {
     _server: Watched,
 }
 
-/// The path of the Temporal CLI, which is looked up once per test process.
+/// Returns the path of the Temporal CLI, which is looked up once per test process.
 ///
 /// # Panics
 /// When there is none, with what to do.
@@ -121,7 +121,7 @@ impl Temporal {
         }
     }
 
-    /// A new namespace in a server that tests share.
+    /// Returns a new namespace in a server that tests share.
     async fn share() -> Self {
         let shared = Shared::place().await;
         let port = shared.port;
@@ -160,7 +160,7 @@ impl Temporal {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// A proxy before the server, by way of which a round trip takes this much longer.
+    /// Returns a proxy before the server, by way of which a round trip takes this much longer.
     ///
     /// # Panics
     /// When there is no port for it.
@@ -168,12 +168,12 @@ impl Temporal {
         Distance::before(self.port, round_trip / 2).expect("a proxy before the Temporal server")
     }
 
-    /// The URL of the server's own metrics.
+    /// Returns the URL of the server's own metrics.
     pub fn metrics_url(&self) -> String {
         format!("http://127.0.0.1:{}/metrics", self.own().metrics_port)
     }
 
-    /// A connected client; it reconnects by itself after a restart.
+    /// Returns a connected client; it reconnects by itself after a restart.
     pub const fn client(&self) -> &Client {
         &self.client
     }
@@ -266,7 +266,7 @@ impl Temporal {
         }
     }
 
-    /// The file of a server with [`Memory::File`].
+    /// Returns the file of a server with [`Memory::File`].
     pub fn file(&self) -> PathBuf {
         database(self.own().folder.path())
     }
@@ -277,7 +277,7 @@ impl Temporal {
 }
 
 impl Shared {
-    /// The newest server, with a place for one more test, or a new one.
+    /// Returns the newest server, with a place for one more test, or a new one.
     async fn place() -> Arc<Self> {
         static NEWEST: Mutex<Option<(Arc<Shared>, usize)>> = Mutex::const_new(None);
         let mut newest = NEWEST.lock().await;

@@ -7,8 +7,8 @@ use tokio::time::Instant;
 const SHORTEST: Duration = Duration::from_millis(10);
 const LONGEST: Duration = Duration::from_millis(200);
 
-/// The time before the next check: a tenth of the elapsed time, between [`SHORTEST`] and [`LONGEST`], so that a long
-/// wait costs little CPU and a short one ends soon after its condition holds.
+/// Returns the time before the next check: a tenth of the elapsed time, between [`SHORTEST`] and [`LONGEST`], so that a
+/// long wait costs little CPU and a short one ends soon after its condition holds.
 fn pause_after(elapsed: Duration) -> Duration {
     (elapsed / 10).clamp(SHORTEST, LONGEST)
 }

@@ -167,7 +167,7 @@ impl World {
         add_destination(&self.api, &self.app_id, receiver, &setting).await
     }
 
-    /// The fake of RVS.
+    /// Returns the fake of RVS.
     ///
     /// # Panics
     /// When the setting has none.
@@ -175,7 +175,7 @@ impl World {
         self.rvs.as_ref().expect("a setting with `rvs`")
     }
 
-    /// The fake of RVS, to close its port.
+    /// Returns the fake of RVS, to close its port.
     ///
     /// # Panics
     /// When the setting has none.
@@ -216,7 +216,7 @@ impl World {
         }
     }
 
-    /// The body of the newest acknowledged `purchase.updated` of a receipt.
+    /// Returns the body of the newest acknowledged `purchase.updated` of a receipt.
     ///
     /// # Panics
     /// When there is none.
@@ -231,12 +231,12 @@ impl World {
             .body
     }
 
-    /// The collapse key of a receipt.
+    /// Returns the collapse key of a receipt.
     pub fn key(&self, receipt_id: &str) -> CollapseKey {
         CollapseKey::of(self.platform_id, receipt_id)
     }
 
-    /// The workflow id of a receipt's purchase.
+    /// Returns the workflow id of a receipt's purchase.
     pub fn workflow(&self, receipt_id: &str) -> String {
         workflows::contract::workflow_id(self.key(receipt_id))
     }
@@ -427,7 +427,7 @@ impl World {
         .await
     }
 
-    /// The purchase of a receipt as the API shows it.
+    /// Returns the purchase of a receipt as the API shows it.
     pub async fn purchase(&self, receipt_id: &str) -> Value {
         self.api
             .get(&format!("/v1/purchases/{}", self.key(receipt_id)))
@@ -435,7 +435,7 @@ impl World {
             .ok()
     }
 
-    /// All deliveries of a receipt's purchase.
+    /// Returns all deliveries of a receipt's purchase.
     pub async fn deliveries(&self, receipt_id: &str) -> Vec<Value> {
         self.api
             .all(&format!(
@@ -445,7 +445,7 @@ impl World {
             .await
     }
 
-    /// All `purchase.updated` of a receipt's purchase: one for each revision.
+    /// Returns all `purchase.updated` of a receipt's purchase: one for each revision.
     pub async fn events(&self, receipt_id: &str) -> Vec<Value> {
         self.api
             .all(&format!(
@@ -461,12 +461,12 @@ impl World {
         self.processes.len() - 1
     }
 
-    /// The running settle processes: `run`, or `serve` and `worker`, then those of [`Self::join`].
+    /// Returns the running settle processes: `run`, or `serve` and `worker`, then those of [`Self::join`].
     pub fn processes(&mut self) -> &mut [Process] {
         &mut self.processes
     }
 
-    /// The last process, which runs Temporal's tasks.
+    /// Returns the last process, which runs Temporal's tasks.
     ///
     /// # Panics
     /// When all were stopped.
@@ -474,7 +474,7 @@ impl World {
         self.processes.last_mut().expect("a running process")
     }
 
-    /// The first process, which serves HTTP.
+    /// Returns the first process, which serves HTTP.
     ///
     /// # Panics
     /// When all were stopped.

@@ -40,7 +40,7 @@ async fn publishable_key(target: &Target) -> String {
     shown["publishable_key"].as_str().expect("a key").to_owned()
 }
 
-/// A request with wrong events alone: its names are near to known ones.
+/// Returns a request with wrong events alone: its names are near to known ones.
 fn wrong_events(device: Device) -> Vec<u8> {
     let names = (0..NAMES).map(|number| (format!("imp{number}ression"), json!(1)));
     let event: Value = names.collect::<serde_json::Map<String, Value>>().into();

@@ -33,7 +33,7 @@ struct Size {
     bytes: i64,
 }
 
-/// What a table holds of unrequested messages.
+/// Returns what a table holds of unrequested messages.
 fn size(target: &Target, what: &str, from: &str) -> Size {
     let mut connection =
         SqliteConnection::establish(target.world.installation.database()).expect("the database");

@@ -46,13 +46,13 @@ impl Target {
         &self.world.notification_url
     }
 
-    /// The path of the notification URL.
+    /// Returns the path of the notification URL.
     pub fn ingress_path(&self) -> String {
         self.notification_url()
             .replace(&self.world.installation.public_url(), "")
     }
 
-    /// The address for stores and devices.
+    /// Returns the address for stores and devices.
     pub fn public(&self) -> SocketAddr {
         address(&self.world.installation.public_url())
     }
@@ -84,7 +84,7 @@ pub struct Sender {
 }
 
 impl Sender {
-    /// The resident memory of the process, in MiB.
+    /// Returns the resident memory of the process, in MiB.
     pub fn resident_mib(&self) -> f64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process))
             .expect("the process runs");

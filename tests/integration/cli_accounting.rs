@@ -13,7 +13,7 @@ use system_tests::world::SOON;
 
 const FIRST: &str = "6b275a67-0bbb-4f3a-99b9-000000000000";
 
-/// A service with three purchases, and a destination that was created later.
+/// Returns a service with three purchases, and a destination that was created later.
 fn desk(name: &str) -> (Desk, String) {
     let desk = Desk::open(name);
     desk.seed(3);

@@ -417,7 +417,7 @@ fn a_destination_is_switched_off_and_on_and_deleted() {
     );
 }
 
-/// A fake service with a destination for which one delivery is pending. The first retry of it fails; then its
+/// Returns a fake service with a destination for which one delivery is pending. The first retry of it fails; then its
 /// breaker is open.
 fn failing() -> String {
     let service = TcpListener::bind("127.0.0.1:0").expect("a port");

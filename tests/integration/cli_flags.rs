@@ -501,7 +501,7 @@ fn a_name_is_found_on_any_page_and_may_be_like_a_time() {
     );
 }
 
-/// The columns of the table of apps, each with an id and a name of its own for the number `i`.
+/// Returns the columns of the table of apps, each with an id and a name of its own for the number `i`.
 fn columns(desk: &Desk) -> String {
     use diesel::{QueryableByName, RunQueryDsl, sql_query, sql_types};
     #[derive(QueryableByName)]

@@ -341,7 +341,7 @@ fn an_address_that_guesses_is_slowed_and_its_token_still_works() {
     );
 }
 
-/// Every file below a folder, as text.
+/// Returns every file below a folder, as text.
 fn contents(folder: &Path) -> Vec<(String, String)> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).expect("a folder") {
@@ -412,7 +412,7 @@ fn what_the_page_shows_once_is_in_no_log_and_no_file() {
     }
 }
 
-/// A service on this machine that gives the same answer to one request. Returns its address.
+/// Returns a service on this machine that gives the same answer to one request. Returns its address.
 fn answering(status: &'static str, body: String) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = format!("http://{}", listener.local_addr().expect("its address"));

@@ -12,7 +12,7 @@ const PURCHASED: &str = "user.subscription.purchased";
 const HEADER: &str = "Marketplace,Transaction Id,Transaction Time,Transaction Type,Vendor SKU,Receipt ID,Marketplace \
     Currency,Sales Price (Marketplace Currency)";
 
-/// A service with an Amplitude integration, and a purchase with a payment of 9.99 USD.
+/// Returns a service with an Amplitude integration, and a purchase with a payment of 9.99 USD.
 fn desk(name: &str) -> (Desk, String) {
     let desk = Desk::open(name);
     desk.write("key", "0123456789abcdef0123456789abcdef");

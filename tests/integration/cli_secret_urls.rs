@@ -34,7 +34,7 @@ async fn webhook(store: &Store, app: AppId, name: &str, body: &str) -> Destinati
     store.new_destination(new).await.expect("a destination")
 }
 
-/// The output of `settle migrate` with these flags.
+/// Returns the output of `settle migrate` with these flags.
 fn migrated(folder: &Folder, flags: &[&str]) -> String {
     let line = [&["migrate", "--database", "settle.sqlite"], flags].concat();
     let output = settle(folder, &line)

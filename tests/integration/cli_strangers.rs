@@ -84,7 +84,7 @@ fn ids_reasons_and_names_may_begin_with_a_hyphen() {
     assert_eq!(shown["app_user_ids"], json!(["--KbQ="]), "{shown}");
 }
 
-/// The names of what is in a directory.
+/// Returns the names of what is in a directory.
 fn entries(folder: &Path) -> Vec<String> {
     let found = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let mut names: Vec<String> = found

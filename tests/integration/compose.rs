@@ -76,7 +76,7 @@ fn compose() -> Compose {
     Compose::read(&values()).unwrap_or_else(|error| panic!("{error:#}"))
 }
 
-/// The services of settle, by name.
+/// Returns the services of settle, by name.
 fn ours(compose: &Compose) -> Vec<(&String, &Service)> {
     let ours: Vec<_> = compose
         .services
@@ -91,7 +91,7 @@ fn dockerfile() -> String {
     std::fs::read_to_string(documents::root().join("api/Dockerfile")).expect("the Dockerfile")
 }
 
-/// The arguments of the instructions of this name.
+/// Returns the arguments of the instructions of this name.
 fn instructions(name: &str) -> Vec<String> {
     let text = dockerfile();
     let found = text
@@ -166,7 +166,7 @@ fn every_variable_is_known_and_is_read() {
     }
 }
 
-/// The variables of the configuration's page that need not be set, and those of traces.
+/// Returns the variables of the configuration's page that need not be set, and those of traces.
 fn optional() -> BTreeSet<String> {
     let page = std::fs::read_to_string(documents::root().join(SETTINGS)).expect("the page");
     let names = page.split(|letter: char| !letter.is_ascii_uppercase() && letter != '_');
@@ -314,7 +314,7 @@ fn every_port_is_one_that_its_program_listens_on() {
     }
 }
 
-/// The port behind an address in a text.
+/// Returns the port behind an address in a text.
 fn port_of(text: &str, host: &str) -> Option<String> {
     let after = text.split_once(host)?.1.strip_prefix(':')?;
     let digits: String = after.chars().take_while(char::is_ascii_digit).collect();

@@ -100,7 +100,7 @@ fn config(url: &str) -> Box<dyn Connector> {
     ready::destination("webhook", &json!({ "url": url }), &allowed)
 }
 
-/// A sender that may reach 127.0.0.1, trusts these authorities and resolves names with `lookup`.
+/// Returns a sender that may reach 127.0.0.1, trusts these authorities and resolves names with `lookup`.
 fn http(total: Duration, authorities: &[Vec<u8>], lookup: Lookup) -> Http {
     // An error means that this provider is installed already.
     drop(rustls::crypto::ring::default_provider().install_default());

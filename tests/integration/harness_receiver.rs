@@ -51,7 +51,7 @@ fn update(revision: i64) -> Value {
     json!({ "attributes": { "collapse_key": KEY, "revision": revision, "event_id": format!("event-{revision}") } })
 }
 
-/// A receiver that has received these requests, one after the other.
+/// Returns a receiver that has received these requests, one after the other.
 async fn after(requests: &[(&str, Value)]) -> Receiver {
     let receiver = Receiver::start().await;
     receiver.trust(&secret());
@@ -61,7 +61,7 @@ async fn after(requests: &[(&str, Value)]) -> Receiver {
     receiver
 }
 
-/// The message with which the check fails.
+/// Returns the message with which the check fails.
 fn failure(receiver: &Receiver) -> String {
     let checked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| receiver.check()));
     let reason = checked.expect_err("the broken rule goes unseen");
@@ -209,7 +209,7 @@ async fn each_request_is_recorded_with_each_secrets_result() {
     );
 }
 
-/// Each key of a request, and whether it accepted the signature.
+/// Returns each key of a request, and whether it accepted the signature.
 fn verdicts(request: &deliveries::Request) -> Vec<(&str, bool)> {
     request
         .results

@@ -31,7 +31,7 @@ fn path(world: &str, (secret, user, receipt): (&str, &str, &str)) -> String {
     )
 }
 
-/// A fake that knows the receipt `a/b` in the sandbox.
+/// Returns a fake that knows the receipt `a/b` in the sandbox.
 async fn knowing() -> Rvs {
     let rvs = Rvs::start().await;
     rvs.know("a/b", Receipt::subscription(clock::now()));

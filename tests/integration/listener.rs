@@ -219,7 +219,7 @@ async fn a_head_has_sixteen_kibibytes_and_ten_seconds() {
     );
 }
 
-/// A connection with one answered request, which stays open.
+/// Returns a connection with one answered request, which stays open.
 async fn answered(url: &str) -> TcpStream {
     let mut stream = TcpStream::connect(address(url))
         .await

@@ -96,7 +96,7 @@ impl Site {
         Raw::of(&self.database)
     }
 
-    /// A command of the version before.
+    /// Returns a command of the version before.
     fn older(&self, arguments: &[&str]) -> Command {
         let database = match &self.database {
             Database::Sqlite(path) => path.display().to_string(),
@@ -114,7 +114,7 @@ impl Site {
         command
     }
 
-    /// A command of the version with the planted migrations, and with these fail points.
+    /// Returns a command of the version with the planted migrations, and with these fail points.
     fn newer(&self, arguments: &[&str], fail_points: &str) -> Command {
         let mut command = self.older(arguments);
         let planted = format!(
@@ -125,7 +125,7 @@ impl Site {
         command
     }
 
-    /// What the newer `settle migrate` prints.
+    /// Returns what the newer `settle migrate` prints.
     fn succeeds(&self, flags: &[&str]) -> String {
         let output = self
             .newer(&[&["migrate"], flags].concat(), "")
@@ -155,7 +155,7 @@ impl Site {
         }
     }
 
-    /// Number of notes whose length is not known yet.
+    /// Returns the number of notes whose length is not known yet.
     fn left(&self) -> i64 {
         self.raw()
             .number("SELECT COUNT(*) AS value FROM notes WHERE length IS NULL")

@@ -4,7 +4,7 @@ use protocols::destinations::{self, Allowed, Connector};
 use serde_json::Value;
 use storage::{Destination, fixtures};
 
-/// A destination of this kind with these fields.
+/// Returns a destination of this kind with these fields.
 pub fn destination(kind: &str, fields: &Value, allowed: &Allowed) -> Box<dyn Connector> {
     let created = destinations::kind(kind)
         .expect("a kind")

@@ -6,7 +6,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use storage::AttemptClass;
 
-/// The reply to a request that a server answers with this head, and closes.
+/// Returns the reply to a request that a server answers with this head, and closes.
 async fn reply(head: &str) -> Reply {
     drop(rustls::crypto::ring::default_provider().install_default());
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");

@@ -146,7 +146,7 @@ fn median(mut values: Vec<f64>) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or_default()
 }
 
-/// A platform whose windows do not end during the measurement.
+/// Returns a platform whose windows do not end during the measurement.
 async fn long_platform(world: &World) -> Value {
     let platform = json!({
         "store": "amazon", "name": "long", "package_name": PACKAGE, "environment": "sandbox", "topic_arn": TOPIC,
@@ -167,7 +167,7 @@ async fn store(options: &Options, url: &str, batch: Vec<Message>) -> Measured {
         .await
 }
 
-/// The requests of devices that have not reported yet.
+/// Returns the requests of devices that have not reported yet.
 fn reports(options: &Options, devices: &Devices, next: &mut u32) -> Vec<Message> {
     let first = *next;
     *next += options.requests * u32::try_from(options.seconds).unwrap_or(u32::MAX);

@@ -152,7 +152,7 @@ async fn insert(store: Store, platform: Platform, time: Duration) -> u32 {
     count
 }
 
-/// A notification that no other one resembles.
+/// Returns a notification that no other one resembles.
 fn row(platform_id: PlatformId) -> NewNotification {
     let receipt_id = format!("floor-{}", api::clock::random_uuid().simple());
     NewNotification {

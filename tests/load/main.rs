@@ -140,7 +140,7 @@ fn median_of(mut values: Vec<f64>) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or_default()
 }
 
-/// The receipts of the next `count` messages: every purchase in turn.
+/// Returns the receipts of the next `count` messages: every purchase in turn.
 fn receipts(options: &Options, created: &mut usize, count: usize) -> Vec<String> {
     let first = *created;
     *created += count;
@@ -149,7 +149,7 @@ fn receipts(options: &Options, created: &mut usize, count: usize) -> Vec<String>
         .collect()
 }
 
-/// The number of messages at this rate.
+/// Returns the number of messages at this rate.
 fn paced_count(options: &Options, rate: f64) -> usize {
     #[expect(
         clippy::cast_possible_truncation,

@@ -104,7 +104,7 @@ pub fn multiply(raw: &mut Raw, copies: usize) -> anyhow::Result<String> {
         .join(", "))
 }
 
-/// The statements that create the indexes, by name, without those that belong to a constraint.
+/// Returns the statements that create the indexes, by name, without those that belong to a constraint.
 fn indexes(raw: &mut Raw) -> BTreeMap<String, String> {
     let tables = TABLES.map(|table| format!("'{table}'")).join(", ");
     let (names, statements) = match raw {
@@ -145,7 +145,7 @@ fn columns(raw: &mut Raw, table: &str) -> Vec<String> {
     })
 }
 
-/// A column of a copy.
+/// Returns a column of a copy.
 fn value(raw: &Raw, table: &str, column: &str) -> String {
     if column == "seq" && NUMBERED.contains(&table) {
         return format!("o.seq + copies.n * {STRIDE}");

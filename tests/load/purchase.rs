@@ -57,7 +57,7 @@ pub async fn installation(
     Ok((platform.id, ids))
 }
 
-/// A renewal that the store reported this many milliseconds after 1970.
+/// Returns a renewal that the store reported this many milliseconds after 1970.
 pub fn notification(
     platform_id: PlatformId,
     message_id: &str,
@@ -92,7 +92,7 @@ pub async fn settle(store: &Store, record: Record) -> anyhow::Result<()> {
     }
 }
 
-/// The record that settles everything that was loaded.
+/// Returns the record that settles everything that was loaded.
 pub fn record(collapse_key: CollapseKey, loaded: &Loaded) -> Record {
     records::record(
         collapse_key,

@@ -50,8 +50,8 @@ const TABLES: &str = "SELECT relname AS value FROM pg_class
 /// A transaction id after everything that was deleted until now.
 const DELETED_BEFORE: &str = "SELECT pg_current_xact_id()::text AS value";
 
-/// Whether no transaction of the server is older: a vacuum keeps what the oldest of any database may see, since its own
-/// snapshot begins there.
+/// Returns whether no transaction of the server is older: a vacuum keeps what the oldest of any database may see, since
+/// its own snapshot begins there.
 fn is_removable(before: &str) -> String {
     format!(
         "SELECT COUNT(*) AS value FROM pg_snapshot_xmin(pg_current_snapshot()) oldest
@@ -61,7 +61,7 @@ fn is_removable(before: &str) -> String {
     )
 }
 
-/// Everything that is stored, without gaps.
+/// Returns everything that is stored, without gaps.
 async fn sizes(raw: &mut Raw) -> anyhow::Result<Sizes> {
     let is_postgres = matches!(raw, Raw::Postgres(_));
     if is_postgres {

@@ -138,7 +138,7 @@ fn seed(raw: &mut Raw, platform: &Platform, Seed { name, count, wake }: &Seed) {
     raw.run(&purchases);
 }
 
-/// How long a step takes that finds nothing, with the age of the inbox, which each scrape of `/metrics` reads.
+/// Returns how long a step takes that finds nothing, with the age of the inbox, which each scrape of `/metrics` reads.
 async fn idle(store: &Store) -> Duration {
     let began = Instant::now();
     let found = store

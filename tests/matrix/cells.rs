@@ -98,7 +98,7 @@ pub struct Cell {
     pub store: Store,
 }
 
-/// All cells, in the order of the file.
+/// Returns all cells, in the order of the file.
 pub fn cells() -> Vec<Cell> {
     let types = SUBSCRIPTION_TYPES.into_iter().chain(ONE_TIME_TYPES);
     let states = || STATES.into_iter().enumerate();
@@ -127,7 +127,7 @@ pub struct Story {
 }
 
 impl Cell {
-    /// The id of its first receipt and of its user.
+    /// Returns the id of its first receipt and of its user.
     pub fn name(&self) -> String {
         format!("{}-{}-{}", self.kind.to_lowercase(), self.state, self.store)
     }
@@ -182,7 +182,7 @@ impl Cell {
         self.kind.starts_with("ENTITLEMENT")
     }
 
-    /// The state of a purchase of which this type is the first notification; `None` if it begins with it.
+    /// Returns the state of a purchase of which this type is the first notification; `None` if it begins with it.
     fn prior(&self) -> Option<&'static str> {
         match self.kind {
             "SUBSCRIPTION_PURCHASED" | "CONSUMABLE_PURCHASED" | "ENTITLEMENT_PURCHASED" => None,
@@ -313,7 +313,7 @@ impl Scene<'_> {
         self.now.plus_millis(days * 86_400_000)
     }
 
-    /// A subscription or one-time purchase that is bought now.
+    /// Returns a subscription or one-time purchase that is bought now.
     fn begin(&self, kind: &str) -> Subscription {
         if ONE_TIME_TYPES.contains(&kind) {
             return self.one_time(self.now);
@@ -345,8 +345,8 @@ impl Scene<'_> {
         }
     }
 
-    /// The steps to a state, with the subscription as the store shows it then. No two notifications are a week apart,
-    /// so that no weekly check coincides with one.
+    /// Returns the steps to a state, with the subscription as the store shows it then. No two notifications are a week
+    /// apart, so that no weekly check coincides with one.
     fn reach(&self, state: &str) -> (Vec<Step>, Option<Subscription>) {
         match state {
             "bought" | "revoked" => self.reach_one_time(state == "revoked"),
@@ -381,7 +381,7 @@ impl Scene<'_> {
         (steps, Some(shown))
     }
 
-    /// The steps to a state whose first term or trial ended two days ago.
+    /// Returns the steps to a state whose first term or trial ended two days ago.
     fn reach_end(&self, state: &str) -> (Vec<Step>, Option<Subscription>) {
         let trial = (state == "trial_grace").then_some(7);
         let (begun, middle, end) = (self.day(-9), self.day(-5), self.day(-2));
@@ -416,7 +416,7 @@ impl Scene<'_> {
         (steps, Some(shown))
     }
 
-    /// The steps to a trial that was switched off an hour ago and ended half an hour ago.
+    /// Returns the steps to a trial that was switched off an hour ago and ended half an hour ago.
     fn reach_end_of_trial(&self) -> (Vec<Step>, Option<Subscription>) {
         let minutes = |minutes: i64| self.now.plus_millis(minutes * -60_000);
         let (begun, middle, off, end) = (
@@ -452,7 +452,7 @@ impl Scene<'_> {
         (steps, Some(shown))
     }
 
-    /// The steps to a state whose first term or trial still runs or ends now.
+    /// Returns the steps to a state whose first term or trial still runs or ends now.
     fn reach_running(&self, state: &str) -> (Vec<Step>, Option<Subscription>) {
         let (days, weeks, sku) = if self.is_due {
             (7, 1, "gold.weekly")
@@ -502,7 +502,8 @@ impl Scene<'_> {
         (steps, Some(shown))
     }
 
-    /// A notification of an unknown type: it changes nothing, and moves the next weekly check to a week after it.
+    /// Returns a notification of an unknown type: it changes nothing, and moves the next weekly check to a week after
+    /// it.
     fn touch(&self, at: Timestamp) -> Rtn {
         self.rtn("SUBSCRIPTION_LOOKED_AT", at)
     }

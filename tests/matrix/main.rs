@@ -15,7 +15,7 @@ use table::{Line, Record, broken, read, unexplained, unlike, write};
 
 const FILE: &str = include_str!("cells.txt");
 
-/// The comment at the head of the file.
+/// Returns the comment at the head of the file.
 fn head() -> String {
     FILE.lines()
         .take_while(|line| line.starts_with('#'))

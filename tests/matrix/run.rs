@@ -207,8 +207,8 @@ impl Run {
         self.quiet(messages.values()).await;
     }
 
-    /// The revenue that Amplitude counted for each cell, without its first `earlier` events, in the order of arrival.
-    /// Revenue of an event that the webhook does not receive belongs to the cell of the same user.
+    /// Returns the revenue that Amplitude counted for each cell, without its first `earlier` events, in the order of
+    /// arrival. Revenue of an event that the webhook does not receive belongs to the cell of the same user.
     fn revenue(&self, cell_events: &Events, earlier: usize) -> BTreeMap<Cell, Vec<String>> {
         let of_event: BTreeMap<&str, Cell> = cell_events
             .iter()
@@ -330,7 +330,7 @@ impl Run {
         all.into_iter().collect::<Vec<_>>().join("+")
     }
 
-    /// The newest record of each of the cell's receipts, with receipt ids replaced by numbers.
+    /// Returns the newest record of each of the cell's receipts, with receipt ids replaced by numbers.
     fn record(&self, story: &Story) -> Record {
         let world = &self.calendar.world;
         let newest = |id: &String| {

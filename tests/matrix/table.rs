@@ -95,7 +95,7 @@ pub fn read(file: &str) -> BTreeMap<[String; 3], Line> {
     file.lines().filter(is_line).map(parse).collect()
 }
 
-/// The text of the file with these lines.
+/// Returns the text of the file with these lines.
 pub fn write(head: &str, lines: &[Line]) -> String {
     let rows: Vec<_> = lines.iter().map(Line::fields).collect();
     let mut widths = [0; 8];
@@ -142,7 +142,7 @@ const NEVER: [(&str, &str); 9] = [
     ("resumed", "purchased"),
 ];
 
-/// The rules that lines break by themselves.
+/// Returns the rules that lines break by themselves.
 pub fn broken(lines: &[Line]) -> Vec<String> {
     lines
         .iter()
@@ -184,7 +184,7 @@ fn of_line(line: &Line) -> Vec<String> {
 /// The final records of a cell's receipts: `data` of each.
 pub type Record = Vec<Value>;
 
-/// The fields in which two records differ, with both values.
+/// Returns the fields in which two records differ, with both values.
 fn differences(one: &Record, other: &Record) -> Vec<(String, Value, Value)> {
     let mut found = Vec::new();
     for (number, (one, other)) in one.iter().zip(other).enumerate() {
@@ -199,8 +199,9 @@ fn differences(one: &Record, other: &Record) -> Vec<(String, Value, Value)> {
     found
 }
 
-/// A value to compare. A time with a part of a second is one of settle's clock, when it first saw something, and is
-/// replaced: the stories' own times are whole minutes. One of a thousand times of a clock has whole milliseconds.
+/// Returns a value to compare. A time with a part of a second is one of settle's clock, when it first saw something,
+/// and is replaced: the stories' own times are whole minutes. One of a thousand times of a clock has whole
+/// milliseconds.
 fn shown(value: &Value) -> Value {
     let text = value.as_str().unwrap_or_default();
     let time = text.parse::<Timestamp>().ok();
@@ -211,7 +212,8 @@ fn shown(value: &Value) -> Value {
     }
 }
 
-/// The lines of an absent store whose events or revenue differ from those of a store that agrees, without a reason.
+/// Returns the lines of an absent store whose events or revenue differ from those of a store that agrees, without a
+/// reason.
 pub fn unexplained(lines: &BTreeMap<[String; 3], Line>) -> Vec<String> {
     let of_absence = lines
         .values()

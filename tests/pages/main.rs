@@ -16,7 +16,7 @@ use stage::Stage;
 const TAB: &str = "\u{e004}";
 const ENTER: &str = "\u{e007}";
 
-/// The screens, with those of a purchase and of what belongs to it.
+/// Returns the screens, with those of a purchase and of what belongs to it.
 async fn screens(stage: &Stage, receipt: &str) -> Vec<(&'static str, String)> {
     let of = |name, path: &str| (name, path.to_owned());
     let (app, platform) = (&stage.world.app_id, stage.world.platform_id);

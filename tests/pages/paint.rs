@@ -24,7 +24,7 @@ const MAX_FACTOR: f64 = 4.0;
 /// A page that reads no purchase.
 const CONTROL: &str = "/ui/sign-in";
 
-/// An id with a number, as SQL.
+/// Returns an id with a number, as SQL.
 fn id(kind: &str) -> String {
     format!("printf('%08x-0000-4000-8000-{kind}%011x', i, i)")
 }
@@ -105,7 +105,7 @@ async fn painted(stage: &Stage, path: &str) -> f64 {
     .await
 }
 
-/// The median of some loads of a page, and that of as many loads of the control, in turn.
+/// Returns the median of some loads of a page, and that of as many loads of the control, in turn.
 async fn in_turn(stage: &Stage, path: &str) -> [f64; 2] {
     let mut times = [Vec::new(), Vec::new()];
     for _ in 0..LOADS {

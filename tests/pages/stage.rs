@@ -233,7 +233,7 @@ impl Stage {
     }
 }
 
-/// The target folder of the build.
+/// Returns the target folder of the build.
 pub fn target() -> PathBuf {
     let own = std::env::current_exe().expect("this executable");
     let found = own

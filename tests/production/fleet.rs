@@ -42,7 +42,7 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// The services of a file; none runs yet.
+    /// Returns the services of a file; none runs yet.
     pub async fn new(compose: Compose, added: Texts, folder: Folder) -> Self {
         let server = compose.services[TEMPORAL.0]
             .image
@@ -164,7 +164,7 @@ impl Fleet {
         }
     }
 
-    /// The port of this machine that stands for the port of a service.
+    /// Returns the port of this machine that stands for the port of a service.
     pub fn port(&mut self, service: &str, port: u16) -> u16 {
         *self
             .ports
@@ -172,7 +172,7 @@ impl Fleet {
             .or_insert_with(ports::free)
     }
 
-    /// The URL of a database in a PostgreSQL of the file.
+    /// Returns the URL of a database in a PostgreSQL of the file.
     pub fn database(&mut self, service: &str, name: &str) -> String {
         let variables = &self.compose.services[service].environment;
         let (user, password) = (
@@ -185,7 +185,7 @@ impl Fleet {
         )
     }
 
-    /// The output of a service so far.
+    /// Returns the output of a service so far.
     pub fn log(&self, name: &str) -> String {
         std::fs::read_to_string(self.log_file(name)).unwrap_or_default()
     }
@@ -201,7 +201,7 @@ impl Fleet {
         command.output().expect("settle starts")
     }
 
-    /// Whether a service ends when it has done its work.
+    /// Returns whether a service ends when it has done its work.
     fn is_task(&self, name: &str) -> bool {
         let services = self.compose.services.values();
         let conditions = services
@@ -258,12 +258,12 @@ impl Fleet {
         }
     }
 
-    /// Whether a service runs in a container.
+    /// Returns whether a service runs in a container.
     fn is_contained(&self, service: &Service) -> bool {
         self.image.is_some() && service.image_name() == "settle"
     }
 
-    /// The health check of a service. A number in it is a port.
+    /// Returns the health check of a service. A number in it is a port.
     fn probe(&mut self, name: &str, service: &Service) -> Vec<String> {
         let parts = service.probe().to_vec();
         let localized = parts.into_iter().map(|part| match part.parse() {
@@ -273,7 +273,7 @@ impl Fleet {
         localized.collect()
     }
 
-    /// The whole command of a service: what its image starts, with the arguments of the file.
+    /// Returns the whole command of a service: what its image starts, with the arguments of the file.
     fn line(&mut self, name: &str, service: &Service) -> Vec<String> {
         let program: &[&str] = match service.image_name() {
             // The image's script ends with it.
@@ -292,7 +292,7 @@ impl Fleet {
             .collect()
     }
 
-    /// A command with the variables of a service, as its user, if the tests may choose it.
+    /// Returns a command with the variables of a service, as its user, if the tests may choose it.
     fn command(&mut self, name: &str, service: &Service, line: &[String]) -> Command {
         let own = service.environment.iter();
         let mut variables: Texts = own
@@ -327,7 +327,7 @@ impl Fleet {
         command
     }
 
-    /// The value of a variable on this machine.
+    /// Returns the value of a variable on this machine.
     fn variable(&mut self, name: &str, service: &Service, variable: &str, value: &str) -> String {
         if HOSTS.iter().any(|(host, _)| *host == variable) {
             return "127.0.0.1".to_owned();
@@ -343,7 +343,7 @@ impl Fleet {
         self.port(of, port).to_string()
     }
 
-    /// A text of a service with the addresses and paths of this machine.
+    /// Returns a text of a service with the addresses and paths of this machine.
     fn localized(&mut self, name: &str, text: &str) -> String {
         let mut text = match &self.image {
             Some(_) => text.to_owned(),
@@ -474,7 +474,7 @@ impl Drop for Fleet {
     }
 }
 
-/// The first address of a host in a text: what is before it, its port, and what is after it.
+/// Returns the first address of a host in a text: what is before it, its port, and what is after it.
 fn address(text: &str, host: &str) -> Option<(String, u16, String)> {
     let is_name = |letter: char| letter.is_alphanumeric() || letter == '-' || letter == '.';
     text.match_indices(host).find_map(|(at, _)| {
@@ -490,7 +490,7 @@ fn address(text: &str, host: &str) -> Option<(String, u16, String)> {
     })
 }
 
-/// A duration of the compose file, in seconds.
+/// Returns a duration of the compose file, in seconds.
 fn duration(text: &str) -> Duration {
     let seconds = text
         .strip_suffix('s')

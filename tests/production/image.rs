@@ -37,7 +37,7 @@ pub struct Image {
 }
 
 impl Image {
-    /// The image of this name.
+    /// Returns the image of this name.
     ///
     /// # Errors
     /// buildah is missing, or does not have the image.
@@ -60,7 +60,7 @@ impl Image {
         Ok(opened)
     }
 
-    /// A command of a service, with these variables. All its processes end with the first one.
+    /// Returns a command of a service, with these variables. All its processes end with the first one.
     pub fn command(&self, service: &Service, line: &[String], variables: &Texts) -> Command {
         let mut command = Command::new("unshare");
         command.args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]);
@@ -151,7 +151,7 @@ pub fn check(container: u32, service: &Service) {
     );
 }
 
-/// The process of the program in a container.
+/// Returns the process of the program in a container.
 fn program(container: u32) -> u32 {
     let output = Command::new("sh")
         .args(["-c", LAST, &container.to_string()])

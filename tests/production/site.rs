@@ -135,7 +135,7 @@ impl Site {
         );
     }
 
-    /// How often a Temporal Server took a history shard.
+    /// Returns how often a Temporal Server took a history shard.
     fn acquisitions(&mut self) -> i64 {
         let url = self.fleet.database("temporal-postgresql", "temporal");
         let mut connection = PgConnection::establish(&url).expect("Temporal's database");
@@ -190,7 +190,7 @@ impl Site {
     }
 }
 
-/// The values of the variables that the file takes from its environment.
+/// Returns the values of the variables that the file takes from its environment.
 fn variables() -> Texts {
     let secret = || format!("{:0>32}", api::clock::random_uuid().simple()).repeat(2);
     let public = ("SETTLE_PUBLIC_URL".to_owned(), PUBLIC_URL.to_owned());
@@ -207,7 +207,7 @@ fn variables() -> Texts {
         .collect()
 }
 
-/// The variables that settle's services have beyond the file.
+/// Returns the variables that settle's services have beyond the file.
 fn configuration(folder: &Folder, sns: &Sns) -> Texts {
     let (certificate, file) = (
         folder.path().join("certificate.pem"),

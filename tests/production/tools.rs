@@ -60,7 +60,7 @@ impl Tools {
     }
 }
 
-/// The folder with the sources of the Temporal Server, which Go fetches and verifies.
+/// Returns the folder with the sources of the Temporal Server, which Go fetches and verifies.
 fn module(version: &str) -> anyhow::Result<PathBuf> {
     let output = go(&[
         "mod",

@@ -15,14 +15,15 @@ use std::process::{Command, Output};
 use std::sync::Once;
 use system_tests::process::program;
 
-/// The variables of a program that has the additions. What it answers is checked against a document that has them too.
+/// Returns the variables of a program that has the additions. What it answers is checked against a document that has
+/// them too.
 pub fn variables() -> Vec<(String, String)> {
     static ADDED: Once = Once::new();
     ADDED.call_once(|| additions::ALL.add().expect("the first use of the kinds"));
     vec![("SETTLE_TEST_ADDITIONS".to_owned(), "proof".to_owned())]
 }
 
-/// The unwrapped help of `settle destination create`, of a program with these variables.
+/// Returns the unwrapped help of `settle destination create`, of a program with these variables.
 fn help(variables: Vec<(String, String)>) -> String {
     let mut command = Command::new(program());
     command.args(["destination", "create", "--help"]);
@@ -31,18 +32,18 @@ fn help(variables: Vec<(String, String)>) -> String {
     unwrapped(&String::from_utf8(stdout).expect("a text"))
 }
 
-/// A text without the places where it is wrapped, also those of a command that continues in the next line.
+/// Returns a text without the places where it is wrapped, also those of a command that continues in the next line.
 fn unwrapped(text: &str) -> String {
     let parts = text.split_whitespace().filter(|part| *part != "\\");
     parts.collect::<Vec<_>>().join(" ")
 }
 
-/// Two of each of these.
+/// Returns two of each of these.
 fn doubled<T: Copy + 'static>(all: &[T]) -> &'static [T] {
     Box::leak(all.repeat(2).into_boxed_slice())
 }
 
-/// The error of additions whose names do not fit.
+/// Returns the error of additions whose names do not fit.
 fn refused(additions: Additions) -> String {
     let refused = additions.add().expect_err("an error");
     refused.to_string()

@@ -107,7 +107,8 @@ fn the_stored_json_of_each_release_is_readable() {
     }
 }
 
-/// The places of values that are not stored again. One that a default stands for is none: null, false, zero or empty.
+/// Returns the places of values that are not stored again. One that a default stands for is none: null, false, zero or
+/// empty.
 fn lost(stored: &Value, again: &Value, place: &str) -> Vec<String> {
     match stored {
         Value::Object(fields) => {
@@ -233,7 +234,7 @@ fn the_events_of_today_are_those_of_each_release() {
     }
 }
 
-/// The entries of a list, or one value.
+/// Returns the entries of a list, or one value.
 fn entries(schema: &Value, name: &str) -> BTreeSet<String> {
     match &schema[name] {
         Value::Array(items) => items.iter().map(Value::to_string).collect(),
@@ -242,14 +243,14 @@ fn entries(schema: &Value, name: &str) -> BTreeSet<String> {
     }
 }
 
-/// The schemas that a schema is combined of; itself if it is not.
+/// Returns the schemas that a schema is combined of; itself if it is not.
 fn combined<'a>(schema: &'a Value, combination: &str) -> Vec<&'a Value> {
     schema[combination]
         .as_array()
         .map_or_else(|| vec![schema], |all| all.iter().collect())
 }
 
-/// Whether the old schema allows all that the new one does.
+/// Returns whether the old schema allows all that the new one does.
 fn is_within(old: &Value, new: &Value) -> bool {
     let mut broken = Vec::new();
     compare(old, new, "", &mut broken);

@@ -6,8 +6,8 @@ use storage::JSON_COLUMNS;
 use system_tests::released::Release;
 use system_tests::{documents, released, stored};
 
-/// What a release does not read, or misses, of the JSON that a version stores. It ignores what it does not know of an
-/// object, and a type that is gone is noticed where it was used. A field may be gone if it is one of `unstored`.
+/// Returns what a release does not read, or misses, of the JSON that a version stores. It ignores what it does not know
+/// of an object, and a type that is gone is noticed where it was used. A field may be gone if it is one of `unstored`.
 fn unreadable(
     of_release: &Value,
     of_version: &Value,
@@ -63,7 +63,7 @@ fn the_latest_release_reads_the_json_of_this_version() {
 /// Enums that statements compute and no table holds.
 const COMPUTED: [&str; 3] = ["FoundKind", "ShownState", "WaitingFor"];
 
-/// The names of the enums that a source declares as stored: after `stored! {`, or in the list of a macro.
+/// Returns the names of the enums that a source declares as stored: after `stored! {`, or in the list of a macro.
 fn declared(source: &str) -> Vec<&str> {
     let after = |text: &'static str| source.split(text).skip(1);
     let stored =

@@ -29,9 +29,9 @@ const KINDS: [&str; 3] = [
 /// every half minute, and random replies may follow each other unluckily.
 const TIMEOUT: Duration = Duration::from_secs(900);
 
-/// A random reply of the receiver. `elsewhere` is the forbidden URL, to which no redirect may lead. Replies that use up
-/// the sender's time-out, or disable the destination, are rare. There is no long `Retry-After`, because settle would
-/// wait for up to an hour.
+/// Returns a random reply of the receiver. `elsewhere` is the forbidden URL, to which no redirect may lead. Replies
+/// that use up the sender's time-out, or disable the destination, are rare. There is no long `Retry-After`, because
+/// settle would wait for up to an hour.
 fn reply(random: &mut Random, elsewhere: &str) -> Reply {
     match random.below(60) {
         0..=2 => Reply::Status(500),
@@ -78,7 +78,7 @@ impl Ends {
     }
 }
 
-/// Two workers on PostgreSQL, a receiver with random replies, and the destination at a forbidden address.
+/// Returns two workers on PostgreSQL, a receiver with random replies, and the destination at a forbidden address.
 async fn begun(random: &mut Random) -> (World, usize, Forbidden) {
     let setting = Setting {
         backend: Backend::SyncedPostgres,
@@ -241,7 +241,7 @@ async fn check_sets(world: &World) -> usize {
     deliveries.len()
 }
 
-/// How many requests were answered 410, and how many were not answered.
+/// Returns how many requests were answered 410, and how many were not answered.
 fn met(world: &World) -> String {
     let received = world.receiver.all();
     let count = |status: Option<u16>| received.iter().filter(|one| one.status == status).count();
@@ -256,8 +256,8 @@ fn id(delivery: &Value) -> &str {
     delivery["id"].as_str().expect("an id")
 }
 
-/// Whether a worker died in an attempt of a delivery. The delivery may then have been acknowledged although it is
-/// superseded.
+/// Returns whether a worker died in an attempt of a delivery. The delivery may then have been acknowledged although it
+/// is superseded.
 async fn has_died(world: &World, delivery: &Value) -> bool {
     attempts(world, delivery)
         .await

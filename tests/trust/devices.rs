@@ -28,7 +28,7 @@ const CONCURRENCY: usize = 32;
 const KEY: &str = "5f0b7d2c9e814a63b1d7f4a2sandbox";
 const ENOUGH: Duration = Duration::from_secs(3600);
 
-/// The resident memory of a process, in MiB: now, and at its highest.
+/// Returns the resident memory of a process, in MiB: now, and at its highest.
 fn memory_mib(process: u32) -> (f64, f64) {
     let status =
         fs::read_to_string(format!("/proc/{process}/status")).expect("the worker's status");

@@ -69,7 +69,7 @@ impl Forbidden {
         postgres::execute(world.installation.database(), &statement).expect("another URL");
     }
 
-    /// The URL at which it listens.
+    /// Returns the URL at which it listens.
     pub fn url(&self) -> String {
         self.listener.scripted_url()
     }
@@ -162,8 +162,8 @@ impl Forbidden {
     }
 }
 
-/// The number of attempts of a delivery that failed because of the forbidden address. Unfinished attempts, whose worker
-/// died, do not count.
+/// Returns the number of attempts of a delivery that failed because of the forbidden address. Unfinished attempts,
+/// whose worker died, do not count.
 async fn refused(world: &World, delivery: &Value) -> usize {
     let attempts = attempts(world, delivery).await;
     let finished = attempts
@@ -185,7 +185,7 @@ pub async fn attempts(world: &World, delivery: &Value) -> Vec<Value> {
         .unwrap_or_default()
 }
 
-/// The explanation of a delivery, from the explanation of its event.
+/// Returns the explanation of a delivery, from the explanation of its event.
 pub async fn explained(world: &World, delivery: &Value) -> String {
     let event_id = delivery["event_id"].as_str().expect("an event");
     let story = world
@@ -219,7 +219,7 @@ fn events(deliveries: &[Value]) -> BTreeSet<String> {
         .collect()
 }
 
-/// The highest revision of each purchase.
+/// Returns the highest revision of each purchase.
 fn newest(deliveries: &[Value]) -> BTreeMap<String, i64> {
     let mut newest = BTreeMap::new();
     for delivery in deliveries

@@ -34,7 +34,8 @@ fn time(value: &Value) -> i64 {
         .micros()
 }
 
-/// The median time from the recording of an event to its acknowledgement, in milliseconds, over some new purchases.
+/// Returns the median time from the recording of an event to its acknowledgement, in milliseconds, over some new
+/// purchases.
 async fn lag_ms(world: &mut World, round: &str) -> f64 {
     let receipts: Vec<String> = (0..PER_ROUND)
         .map(|number| format!("{round}-{number}"))
@@ -106,7 +107,7 @@ async fn queue_all(world: &World, destination_id: &str) -> usize {
     }
 }
 
-/// The resident memory of a process, in MiB.
+/// Returns the resident memory of a process, in MiB.
 fn resident_mib(process: u32) -> f64 {
     let status =
         std::fs::read_to_string(format!("/proc/{process}/status")).expect("the worker's status");

@@ -97,7 +97,7 @@ async fn flood(world: &mut World, id: &str, limits: &Value, round: usize) -> Ins
     enabled_at
 }
 
-/// The acknowledged requests of a round at the world's webhook, when all have arrived, each once.
+/// Returns the acknowledged requests of a round at the world's webhook, when all have arrived, each once.
 async fn all_acked(world: &World, round: usize) -> Vec<Received> {
     let names = [format!("pending-{round}-"), format!("limited-{round}-")];
     let of_round = |one: &Received| {
@@ -147,9 +147,9 @@ struct Round {
 }
 
 impl Round {
-    /// Whether the rate was used. Slots that pass while the machine does other work are not made up for: so the best
-    /// [`BEST`] must use the rate, and all of them three quarters of it, which two workers that waste each other's slots
-    /// cannot.
+    /// Returns whether the rate was used. Slots that pass while the machine does other work are not made up for: so the
+    /// best [`BEST`] must use the rate, and all of them three quarters of it, which two workers that waste each other's
+    /// slots cannot.
     fn is_enough(&self) -> bool {
         let possible = (self.control / 2.0).min(RATE as f64);
         self.best >= possible * 0.9 && self.per_second >= possible * 0.75
@@ -297,7 +297,7 @@ async fn the_concurrency_holds_over_two_workers() {
     world.finish().await;
 }
 
-/// Whether the sender certainly still waits for the answer to a request that hangs.
+/// Returns whether the sender certainly still waits for the answer to a request that hangs.
 fn is_in_flight(request: &Received) -> bool {
     request.began.elapsed() < LESS_THAN_AN_ATTEMPT
 }

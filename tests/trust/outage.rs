@@ -36,7 +36,8 @@ const OPEN: Duration = Duration::from_secs(60);
 /// lists what is pending.
 const TRIED: usize = 6;
 
-/// A world with PostgreSQL, whose processes and database use this clock, and whose destination's breaker is open.
+/// Returns a world with PostgreSQL, whose processes and database use this clock, and whose destination's breaker is
+/// open.
 async fn broken(clock: &Clock) -> World {
     let events = EVENTS.map(str::to_owned).to_vec();
     let variables = vec![("FAILPOINTS".to_owned(), clock.fail_point())];
@@ -175,7 +176,7 @@ fn check(received: &[Received]) {
     }
 }
 
-/// The maximum number of requests within any span of this length.
+/// Returns the maximum number of requests within any span of this length.
 pub fn busiest(times: &[Instant], span: Duration) -> usize {
     let within = |from: &Instant| {
         times

@@ -14,8 +14,8 @@ const NAME: &str = "control-";
 const PURCHASES: usize = 200;
 const ENOUGH: Duration = Duration::from_secs(600);
 
-/// The requests per second of the world's own destination while [`PURCHASES`] purchases are pending for it and it has
-/// no rate. Each round of a test has purchases of its own.
+/// Returns the requests per second of the world's own destination while [`PURCHASES`] purchases are pending for it and
+/// it has no rate. Each round of a test has purchases of its own.
 pub async fn unlimited(world: &World, round: usize) -> f64 {
     let name = format!("{NAME}{round}-");
     let path = format!("/v1/destinations/{}", world.destination_id);
@@ -56,7 +56,7 @@ pub async fn unlimited(world: &World, round: usize) -> f64 {
     per_second
 }
 
-/// The requests per second between the first and the last of these times, which are in order.
+/// Returns the requests per second between the first and the last of these times, which are in order.
 pub fn per_second(times: &[Instant]) -> f64 {
     let [first, .., last] = times else { return 0.0 };
     (times.len() - 1) as f64 / (*last - *first).as_secs_f64()

@@ -97,7 +97,7 @@ impl RevisionWriter {
     }
 }
 
-/// A settling with one transition, whose snapshot renews one month later with every revision.
+/// Returns a settling with one transition, whose snapshot renews one month later with every revision.
 fn record(key: CollapseKey, loaded: &Loaded) -> Record {
     let month_ms = 30 * 24 * 3600 * 1000;
     let mut record = records::record(

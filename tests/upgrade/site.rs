@@ -384,7 +384,7 @@ impl Site {
     }
 }
 
-/// The program of the earlier release.
+/// Returns the program of the earlier release.
 fn earlier() -> PathBuf {
     #[expect(clippy::disallowed_methods, reason = "the gate builds it")]
     let named = std::env::var_os("SETTLE_TEST_EARLIER");
@@ -398,7 +398,7 @@ fn earlier() -> PathBuf {
     std::fs::canonicalize(named).expect("the program of the earlier release")
 }
 
-/// Whether a run of a workflow id has the planted change: the latest one.
+/// Returns whether a run of a workflow id has the planted change: the latest one.
 async fn has_change(world: &World, workflow: &str) -> bool {
     let is_patch = |event: &HistoryEvent| match event.attributes.as_ref() {
         Some(Attributes::MarkerRecordedEventAttributes(marker)) => marker.marker_name == PATCH,
@@ -407,7 +407,7 @@ async fn has_change(world: &World, workflow: &str) -> bool {
     world.temporal.history(workflow).await.iter().any(is_patch)
 }
 
-/// The workflow ids of the store's purchases whose run is open and has the planted change.
+/// Returns the workflow ids of the store's purchases whose run is open and has the planted change.
 async fn open_with_change(world: &World) -> Vec<String> {
     let mut open = Vec::new();
     for number in 0..PURCHASES {

@@ -51,7 +51,7 @@ const PYPI: Library = Library {
     script: include_str!("verifier.py"),
 };
 
-/// The folder with all stored deliveries: those of this process, added to those of other tests.
+/// Returns the folder with all stored deliveries: those of this process, added to those of other tests.
 async fn stored_deliveries() -> &'static Path {
     static FOLDER: OnceCell<PathBuf> = OnceCell::const_new();
     let lived = async || {

@@ -178,7 +178,7 @@ fn agree(result: &KeyResult, answer: &Answer) -> Result<(), String> {
     }
 }
 
-/// The event type of a request, from the field that its kind of body has.
+/// Returns the event type of a request, from the field that its kind of body has.
 fn event_type(request: &Request) -> String {
     let body: serde_json::Value = serde_json::from_slice(&request.raw()).unwrap_or_default();
     let named = [

@@ -255,7 +255,7 @@ impl Site {
         }
     }
 
-    /// The devices of the app whose endpoint is down.
+    /// Returns the devices of the app whose endpoint is down.
     pub async fn devices(&self) -> Devices {
         let platform = self
             .platforms
@@ -383,8 +383,8 @@ impl Site {
         }
     }
 
-    /// Whether a fault of this kind has not ended yet, so that another one would begin what is there and be ended with
-    /// it. Several processes may be suspended; a process has one tracer.
+    /// Returns whether a fault of this kind has not ended yet, so that another one would begin what is there and be
+    /// ended with it. Several processes may be suspended; a process has one tracer.
     fn is_under_way(&self, kind: Kind) -> bool {
         let of_disk = [Kind::SlowDisk, Kind::FullDisk];
         let is_alike =

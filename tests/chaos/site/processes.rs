@@ -38,8 +38,8 @@ const LINES: usize = 12;
 const LATER: &str = "run.planted_change=return";
 
 impl Slot {
-    /// Whether an exit is an error of what was away while the process started or, with `was_away`, while SIGTERM ended
-    /// it. A panic and a signal never are.
+    /// Returns whether an exit is an error of what was away while the process started or, with `was_away`, while
+    /// SIGTERM ended it. A panic and a signal never are.
     fn explains(&self, status: ExitStatus, was_away: bool) -> bool {
         let is_by_start = self.is_excused && self.started_at.elapsed() < TRYING;
         let is_error = status.code().is_some_and(|code| code != PANICKED);
@@ -105,7 +105,7 @@ impl Site {
         true
     }
 
-    /// Whether the database or Temporal is away, or was so up to this time ago.
+    /// Returns whether the database or Temporal is away, or was so up to this time ago.
     fn has_outage(&self, ago: Duration) -> bool {
         !self.is_engine_up
             || !self.is_database_up
@@ -160,7 +160,7 @@ impl Site {
         }
     }
 
-    /// The processes that do not run.
+    /// Returns the processes that do not run.
     pub fn exits(&mut self) -> Vec<String> {
         let all = self.world.processes().iter_mut().zip(&self.slots);
         all.filter_map(|(one, slot)| Some(exit_of(slot.name, one.exit_status()?, &one.log())))
@@ -219,7 +219,7 @@ impl Site {
     }
 }
 
-/// The finding about a process that ended, with the end of its log.
+/// Returns the finding about a process that ended, with the end of its log.
 fn exit_of(name: &str, status: ExitStatus, log: &str) -> String {
     let lines: Vec<&str> = log.lines().collect();
     format!(

@@ -47,12 +47,12 @@ impl Servers {
         self.pair.recover(self.primary)
     }
 
-    /// The ids of the processes of the primary.
+    /// Returns the ids of the processes of the primary.
     pub fn processes(&self) -> Vec<u32> {
         self.pair.processes(self.primary)
     }
 
-    /// Whether the standby may still take the place of the primary.
+    /// Returns whether the standby may still take the place of the primary.
     pub fn has_standby(&self) -> bool {
         self.primary == Side::Primary
     }

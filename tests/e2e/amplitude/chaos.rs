@@ -27,7 +27,7 @@ const PERCENT: u64 = 60;
 /// Maximum number of attempts of one event that may meet a fault.
 const MAX_PER_EVENT: usize = 3;
 
-/// A name of an event that is the same in every run of a seed: its user, its type and its time.
+/// Returns a name of an event that is the same in every run of a seed: its user, its type and its time.
 fn name(event: &Value) -> String {
     format!(
         "{} {} {}",
@@ -134,7 +134,7 @@ pub async fn what_was_never_answered_is_sent_again_and_counted_once(own: &mut An
     );
 }
 
-/// The classes of the attempts of each delivery of a receipt.
+/// Returns the classes of the attempts of each delivery of a receipt.
 pub async fn classes(own: &Analysts, receipt_id: &str) -> Vec<Vec<Value>> {
     let mut all = Vec::new();
     for delivery in own
@@ -189,7 +189,7 @@ async fn begin(own: &mut Analysts, seed: u64, random: &mut Random) -> Vec<Vec<Su
     customers
 }
 
-/// The random changes of a customer's subscriptions on one day.
+/// Returns the random changes of a customer's subscriptions on one day.
 fn go_on(receipts: &mut [Subscription], at: Timestamp, random: &mut Random) -> Vec<Step> {
     let mut steps = Vec::new();
     for one in receipts
@@ -212,7 +212,7 @@ fn go_on(receipts: &mut [Subscription], at: Timestamp, random: &mut Random) -> V
     steps
 }
 
-/// How many requests were answered with each status; 0 is a connection that was dropped.
+/// Returns how many requests were answered with each status; 0 is a connection that was dropped.
 fn answers(requests: &[system_tests::amplitude::Exchange]) -> BTreeMap<u16, usize> {
     let mut answers = BTreeMap::new();
     for exchange in requests {

@@ -50,8 +50,8 @@ impl Year {
     }
 }
 
-/// A trial and its conversion, renewals, a payment that failed and was repaired, an immediate and a deferred change of
-/// plan, a refund, and another subscription of the same customer.
+/// Returns a trial and its conversion, renewals, a payment that failed and was repaired, an immediate and a deferred
+/// change of plan, a refund, and another subscription of the same customer.
 fn year() -> Year {
     let mut year = Year::default();
     let (mut first, notifications) =
@@ -177,7 +177,7 @@ async fn a_year_of_money_is_in_amplitude_to_the_cent() {
     own.finish().await;
 }
 
-/// The events with revenue, in cents.
+/// Returns the events with revenue, in cents.
 fn counted(own: &Analysts) -> Vec<(String, i64)> {
     let events = own.amplitude.events(KEY);
     let revenue = |event: &serde_json::Value| {

@@ -50,8 +50,8 @@ impl Row {
         Self { order, gap, life }
     }
 
-    /// Whether the purchase is known as the customer's. A login on a device that never had the receipt is another
-    /// customer's.
+    /// Returns whether the purchase is known as the customer's. A login on a device that never had the receipt is
+    /// another customer's.
     fn is_customers(&self) -> bool {
         let is_on_device = self.is_reported() && self.order.contains(&LoggedIn(0, 0));
         is_on_device || self.order.contains(&Named(0))
@@ -61,7 +61,7 @@ impl Row {
         self.order.contains(&Reported(0))
     }
 
-    /// The class of rows whose bodies are the same.
+    /// Returns the class of rows whose bodies are the same.
     fn class(&self) -> &'static str {
         match (self.is_customers(), self.is_reported()) {
             (false, false) => "nobody",

@@ -47,7 +47,7 @@ const PAID: [(&str, f64); 5] = [
 const ANNA: &str = "amzn1.account.ANNA";
 const BERT: &str = "amzn1.account.BERT";
 
-/// The steps of one customer with every kind of event, and of one whose trial does not convert.
+/// Returns the steps of one customer with every kind of event, and of one whose trial does not convert.
 fn lives() -> Vec<Step> {
     let mut steps = Vec::new();
     let mut step = |time: &str, shown: &[&Subscription], notifications: Vec<Rtn>| {
@@ -118,8 +118,8 @@ pub async fn every_event_has_its_form(own: &mut Analysts) {
     paid_once(own);
 }
 
-/// A request with an event of this type, reduced to that event, and its answer. The named customer's first event
-/// counts; of `purchase.updated`, which newer ones supersede, the last.
+/// Returns a request with an event of this type, reduced to that event, and its answer. The named customer's first
+/// event counts; of `purchase.updated`, which newer ones supersede, the last.
 fn exchange(own: &Analysts, event_type: &str) -> Value {
     let mut found: Vec<_> = requests_with(&own.amplitude, event_type)
         .into_iter()
@@ -166,7 +166,7 @@ fn exchange(own: &Analysts, event_type: &str) -> Value {
     stable(&all, &mut names)
 }
 
-/// The value without what differs in each run: ids are numbered in order of their appearance, the version is
+/// Returns the value without what differs in each run: ids are numbered in order of their appearance, the version is
 /// replaced.
 fn stable(value: &Value, names: &mut BTreeMap<String, String>) -> Value {
     match value {

@@ -84,14 +84,15 @@ impl Life {
         &self.buyer.receipt_id
     }
 
-    /// The purchase with this number of the customer of the store who bought another one.
+    /// Returns the purchase with this number of the customer of the store who bought another one.
     pub fn of_buyer(number: u32, steps: Vec<(Duration, Step)>, other: &Self) -> Self {
         let mut life = Self::new(number, steps);
         life.buyer.app_user_id.clone_from(&other.buyer.app_user_id);
         life
     }
 
-    /// What the company says when it names the customer of the store, and the id that they have in its own analytics.
+    /// Returns what the company says when it names the customer of the store, and the id that they have in its own
+    /// analytics.
     pub fn naming(&self, external_id: &str, analytics_device_id: Option<&str>) -> Value {
         let mut naming =
             json!({ "external_id": external_id, "app_user_id": self.buyer.app_user_id });
@@ -101,7 +102,7 @@ impl Life {
         naming
     }
 
-    /// The external id of a customer.
+    /// Returns the external id of a customer.
     pub fn customer(&self, customer: usize) -> &str {
         &self.customers[customer]
     }
@@ -114,7 +115,7 @@ impl Life {
         format!("gold-{}.month", self.number)
     }
 
-    /// Number of devices that report it.
+    /// Returns the number of devices that report it.
     pub fn reports(&self) -> usize {
         let reported = self.steps.iter().filter_map(|(_, step)| match step {
             Step::Reported(device) => Some(device),
@@ -123,8 +124,8 @@ impl Life {
         reported.collect::<BTreeSet<_>>().len()
     }
 
-    /// Whether devices alone have reported it by this time, so long ago that the store is queried about their claims. A claim
-    /// of what the store has notified waits for the end of the window.
+    /// Returns whether devices alone have reported it by this time, so long ago that the store is queried about their
+    /// claims. A claim of what the store has notified waits for the end of the window.
     fn is_queried_by(&self, time: Duration) -> bool {
         let has = |wanted: fn(&Step) -> bool, by| {
             self.steps
@@ -137,7 +138,7 @@ impl Life {
         is_old && !has(|step| *step == Step::Notified, time)
     }
 
-    /// The bodies that the webhook received about it, each `user.*` before its record.
+    /// Returns the bodies that the webhook received about it, each `user.*` before its record.
     pub fn bodies(&self, world: &World) -> Vec<Value> {
         let all = world.receiver.all().into_iter();
         all.filter(|one| one.receipt_id() == self.receipt_id())
@@ -145,7 +146,7 @@ impl Life {
             .collect()
     }
 
-    /// A body in which names and ids are the same for all purchases, and times and ids of events are left out.
+    /// Returns a body in which names and ids are the same for all purchases, and times and ids of events are left out.
     fn without_ids(&self, received: &Received) -> Value {
         let own = [
             (self.buyer.receipt_id.clone(), "RECEIPT"),
@@ -386,7 +387,7 @@ impl Minutes {
         .await;
     }
 
-    /// The persons in Amplitude who have the entitlement of a purchase.
+    /// Returns the persons in Amplitude who have the entitlement of a purchase.
     pub fn persons(&self, life: &Life) -> Vec<Profile> {
         let mut all = self.amplitude.profiles(KEY);
         let wanted = json!(life.entitlement());
@@ -398,7 +399,7 @@ impl Minutes {
         all
     }
 
-    /// The revenue that Amplitude counts of a purchase, by the customer that it counts it for.
+    /// Returns the revenue that Amplitude counts of a purchase, by the customer that it counts it for.
     pub fn revenue(&self, life: &Life) -> Vec<(Value, Value)> {
         let key = self.world().key(life.receipt_id()).to_string();
         let events = self.amplitude.events(KEY).into_iter().map(|one| one.event);

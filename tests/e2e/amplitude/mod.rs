@@ -249,8 +249,8 @@ impl Analysts {
         .await
     }
 
-    /// The `user.*` events that the webhook, which chose all, has acknowledged, without those of transfers: those that
-    /// Amplitude must have received.
+    /// Returns the `user.*` events that the webhook, which chose all, has acknowledged, without those of transfers:
+    /// those that Amplitude must have received.
     fn events_sent(&self) -> Vec<Received> {
         let is_of_user =
             |event_type: &str| event_type.starts_with("user.") && !TRANSFERS.contains(&event_type);
@@ -379,7 +379,7 @@ async fn integrate(world: &World, amplitude: &Amplitude, more: &Value) -> String
     text(&created["id"])
 }
 
-/// The documented user properties, from the body of a `user.*` event.
+/// Returns the documented user properties, from the body of a `user.*` event.
 fn attributes(body: &Value) -> Value {
     let of = |name: &str| {
         let all = body["active_entitlements"]
@@ -420,7 +420,7 @@ async fn put(world: &World, path: &str, body: &Value) {
         .ok();
 }
 
-/// The deliveries to a destination that have this status.
+/// Returns the deliveries to a destination that have this status.
 async fn deliveries(world: &World, destination_id: &str, status: &str) -> Vec<Value> {
     world
         .api
@@ -430,7 +430,7 @@ async fn deliveries(world: &World, destination_id: &str, status: &str) -> Vec<Va
         .await
 }
 
-/// The ids of the events whose deliveries to a destination failed.
+/// Returns the ids of the events whose deliveries to a destination failed.
 async fn failed_events(world: &World, destination_id: &str) -> BTreeSet<String> {
     deliveries(world, destination_id, "failed")
         .await
@@ -439,7 +439,7 @@ async fn failed_events(world: &World, destination_id: &str) -> BTreeSet<String> 
         .collect()
 }
 
-/// The requests with an event of this type.
+/// Returns the requests with an event of this type.
 fn requests_with(amplitude: &Amplitude, event_type: &str) -> Vec<Exchange> {
     let is_wanted = |exchange: &Exchange| {
         exchange
@@ -484,7 +484,8 @@ async fn secrets_stay(own: &Analysts) {
     secrets::absent(&keys, &answers(world).await);
 }
 
-/// All answers of the API about the app's destinations, their deliveries and attempts, the metrics and the alarms.
+/// Returns all answers of the API about the app's destinations, their deliveries and attempts, the metrics and the
+/// alarms.
 async fn answers(world: &World) -> Vec<secrets::Place> {
     let mut found = Vec::new();
     let mut keep =

@@ -33,7 +33,7 @@ fn earned(own: &Analysts, receipt_id: &str) -> (i64, usize) {
     (amounts.iter().sum(), amounts.len())
 }
 
-/// A one-time purchase as Amazon shows it, with the notification of its purchase.
+/// Returns a one-time purchase as Amazon shows it, with the notification of its purchase.
 fn coins(receipt_id: &str, own: &Analysts) -> (Subscription, Vec<Rtn>) {
     let (mut bought, _) = Subscription::begin(receipt_id, CUSTOMER, own.now(), None);
     bought.shown["productType"] = json!("CONSUMABLE");

@@ -152,7 +152,8 @@ pub async fn one_throttled_user_delays_nobody_else(own: &mut Analysts) {
     );
 }
 
-/// How much later the purchase of a new user is sent to Amplitude than to the webhook, to which nothing applies.
+/// Returns how much later the purchase of a new user is sent to Amplitude than to the webhook, to which nothing
+/// applies.
 async fn lag(own: &mut Analysts, number: usize) -> Duration {
     let (customer, id) = (
         format!("amzn1.account.BESIDE{number}"),
@@ -234,7 +235,7 @@ async fn purchases_of_one_user_do_not_retry_through_the_engine() {
     world.finish().await;
 }
 
-/// The number of retries of an activity.
+/// Returns the number of retries of an activity.
 fn retried(attributes: &Attributes) -> i32 {
     let Attributes::ActivityTaskStartedEventAttributes(started) = attributes else {
         return 0;

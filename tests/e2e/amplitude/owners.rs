@@ -16,7 +16,7 @@ const LIVES: u32 = 60;
 /// The seconds between two steps.
 const GAPS: [u64; 3] = [0, 5, 10];
 
-/// A random life. It is notified or reported at some time, and no window ends before that.
+/// Returns a random life. It is notified or reported at some time, and no window ends before that.
 fn life(number: u32, random: &mut Random) -> Life {
     let mut time = Duration::ZERO;
     let mut steps = Vec::new();
@@ -56,7 +56,7 @@ fn step(random: &mut Random) -> Step {
     }
 }
 
-/// The users who have the entitlement of a purchase in the newest state that the webhook has of each.
+/// Returns the users who have the entitlement of a purchase in the newest state that the webhook has of each.
 fn holders(own: &Minutes, life: &Life) -> Vec<String> {
     let mut newest = BTreeMap::<String, Value>::new();
     for one in own

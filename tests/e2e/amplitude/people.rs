@@ -56,7 +56,7 @@ pub async fn who_turns_out_to_be_known_has_one_profile(own: &mut Analysts) {
     assert_eq!(dora.device_ids.len(), 2);
 }
 
-/// The devices under which a receipt was counted.
+/// Returns the devices under which a receipt was counted.
 fn devices(own: &Analysts, receipt_id: &str) -> BTreeSet<String> {
     let key = json!(own.world().key(receipt_id));
     let events = own.amplitude.events(KEY);

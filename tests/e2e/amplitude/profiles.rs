@@ -30,9 +30,9 @@ async fn a_profile_is_right_whatever_changed_it() {
     own.finish().await;
 }
 
-/// The changes of profiles that a project took. Each differs from the user's previous one, with at most one exception:
-/// either receipt of a change of plan can settle first, and if the state in between is superseded before it is sent,
-/// the state before it is sent again.
+/// Returns the changes of profiles that a project took. Each differs from the user's previous one, with at most one
+/// exception: either receipt of a change of plan can settle first, and if the state in between is superseded before it
+/// is sent, the state before it is sent again.
 fn identified(own: &Analysts, key: &str) -> Vec<Counted> {
     let all = own.amplitude.identified(key);
     let content = |one: &Counted| json!([one.event["user_id"], one.event["user_properties"]]);
@@ -48,7 +48,7 @@ fn identified(own: &Analysts, key: &str) -> Vec<Counted> {
     all
 }
 
-/// The newest state of a user according to settle, as user properties of Amplitude.
+/// Returns the newest state of a user according to settle, as user properties of Amplitude.
 async fn shown(own: &Analysts, device: &str) -> Value {
     let events = own.world().api.all("/v1/events").await;
     let of_user = events

@@ -60,7 +60,7 @@ pub async fn show(own: &Analysts, id: &str) -> Value {
         .ok()
 }
 
-/// The profile on which a project counted the events of a receipt.
+/// Returns the profile on which a project counted the events of a receipt.
 fn profile_of(own: &Analysts, key: &str, collapse_key: CollapseKey) -> Profile {
     let about = collapse_key.to_string();
     let events = own.amplitude.events(key);
@@ -73,7 +73,7 @@ fn profile_of(own: &Analysts, key: &str, collapse_key: CollapseKey) -> Profile {
         .expect("a profile of the device")
 }
 
-/// The types of a receipt's events that a project counted.
+/// Returns the types of a receipt's events that a project counted.
 fn counted(own: &Analysts, key: &str, collapse_key: CollapseKey) -> Vec<String> {
     let about = collapse_key.to_string();
     let own = own

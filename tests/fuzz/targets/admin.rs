@@ -51,7 +51,7 @@ pub fn check(data: &[u8]) {
     });
 }
 
-/// A path with ids of the world in the places of its parameters.
+/// Returns a path with ids of the world in the places of its parameters.
 fn filled(world: &World, path: &str) -> String {
     let purchase = CollapseKey::of(world.platform, RECEIPTS[0]).to_string();
     let platform = world.platform.to_string();

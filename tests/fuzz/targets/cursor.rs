@@ -38,7 +38,7 @@ pub fn check(data: &[u8]) {
 }
 
 impl List<'_> {
-    /// Whether one page has all items.
+    /// Returns whether one page has all items.
     fn is_whole(&self) -> bool {
         self.whole.body["next_cursor"].is_null()
     }
@@ -88,7 +88,7 @@ impl List<'_> {
         self.page(&String::from_utf8_lossy(&bytes));
     }
 
-    /// The page of one item behind a cursor.
+    /// Returns the page of one item behind a cursor.
     fn page(&self, cursor: &str) -> Response {
         let Self { world, path, whole } = self;
         let response = world.admin(

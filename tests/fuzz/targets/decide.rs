@@ -248,7 +248,7 @@ fn notification(kind: u8, at: u8, latest: Timestamp) -> Notification {
     }
 }
 
-/// The answer: digits for receipts, letters for all others.
+/// Returns the answer: digits for receipts, letters for all others.
 fn verification(answer: u8, receipt: &[u8], now: Timestamp) -> Verification {
     match answer {
         b'G' => Verification::Gone,

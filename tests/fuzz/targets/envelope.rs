@@ -58,7 +58,7 @@ pub fn check(data: &[u8]) {
     }
 }
 
-/// All fields of a document.
+/// Returns all fields of a document.
 fn written(envelope: &Envelope<'_>) -> Map<String, Value> {
     let version = match envelope.version {
         Version::One => "1",
@@ -101,7 +101,7 @@ fn written(envelope: &Envelope<'_>) -> Map<String, Value> {
         .collect()
 }
 
-/// The fields that the signature covers.
+/// Returns the fields that the signature covers.
 fn covered(envelope: &Envelope<'_>) -> Map<String, Value> {
     let mut fields = written(envelope);
     fields.retain(|name, _| {

@@ -63,7 +63,7 @@ pub const TARGETS: [Target; 10] = [
     },
 ];
 
-/// The first line of an input, and what follows it.
+/// Returns the first line of an input, and what follows it.
 fn lines(data: &[u8]) -> (&[u8], &[u8]) {
     match data.iter().position(|byte| *byte == b'\n') {
         Some(end) => (&data[..end], &data[end + 1..]),

@@ -53,14 +53,14 @@ fn millis(at: Timestamp) -> i64 {
     at.millis_since(Timestamp::from_millis(0))
 }
 
-/// A second in each of HTTP's spellings that it has.
+/// Returns a second in each of HTTP's spellings that it has.
 fn spelled(second: i64) -> impl Iterator<Item = String> {
     let date = jiff::Timestamp::from_second(second).expect("a second of four-digit years");
     let of_second = SPELLINGS.into_iter().filter(move |(_, end)| second < *end);
     of_second.map(move |(form, _)| date.strftime(form).to_string())
 }
 
-/// The wait of digits, and of a date in one of its spellings; `None` for all others.
+/// Returns the wait of digits, and of a date in one of its spellings; `None` for all others.
 fn expected(text: &str, at: Timestamp) -> Option<i64> {
     let text = text.trim_matches([' ', '\t']);
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {

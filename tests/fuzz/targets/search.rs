@@ -68,7 +68,7 @@ fn search(world: &World, text: &str, app: Option<AppId>) -> Vec<SearchHit> {
     found
 }
 
-/// The ids of things that are never erased.
+/// Returns the ids of things that are never erased.
 fn ours(world: &World) -> [String; 4] {
     let purchase = CollapseKey::of(world.platform, RECEIPTS[0]).to_string();
     [
@@ -79,7 +79,7 @@ fn ours(world: &World) -> [String; 4] {
     ]
 }
 
-/// The beginning of something's id.
+/// Returns the beginning of something's id.
 fn beginning(world: &World, number: usize, length: usize) -> String {
     let others = [
         RECEIPTS[0].to_owned(),

@@ -112,7 +112,7 @@ pub fn with<T>(run: impl FnOnce(&World) -> T) -> T {
     run(world)
 }
 
-/// The time of every input.
+/// Returns the time of every input.
 fn now() -> Timestamp {
     "2026-11-20T12:00:00Z".parse().unwrap_or_default()
 }
@@ -407,13 +407,13 @@ fn id(response: &Response) -> String {
     response.body["id"].as_str().expect("an id").to_owned()
 }
 
-/// An expression of SQL for an id with this number, of a kind with this digit.
+/// Returns an expression of SQL for an id with this number, of a kind with this digit.
 fn numbered_id(kind: char, number: &str) -> String {
     format!("'00000000-0000-4000-{kind}000-' || (100000000000 + {number})")
 }
 
 impl Response {
-    /// The names of the fields in a problem's `errors`.
+    /// Returns the names of the fields in a problem's `errors`.
     pub fn wrong_fields(&self) -> Vec<&str> {
         let errors = self.body["errors"]
             .as_array()
@@ -425,7 +425,7 @@ impl Response {
             .collect()
     }
 
-    /// The items of a list.
+    /// Returns the items of a list.
     pub fn items(&self) -> &[Value] {
         self.body["items"]
             .as_array()

@@ -52,8 +52,8 @@ pub struct Chaos {
 }
 
 impl Chaos {
-    /// A fault in `percent` of the first `max_per_event` attempts of each event. Later attempts meet none, so that
-    /// every event arrives.
+    /// Returns a fault in `percent` of the first `max_per_event` attempts of each event. Later attempts meet none, so
+    /// that every event arrives.
     pub fn new(seed: u64, percent: u64, max_per_event: usize, name: Name) -> Self {
         Self {
             seed,
@@ -73,7 +73,7 @@ impl Chaos {
         self
     }
 
-    /// The fault of a request with these events; its first event decides.
+    /// Returns the fault of a request with these events; its first event decides.
     pub fn meet(&mut self, events: &[Value]) -> Option<Fault> {
         let name = (self.name)(events.first()?);
         let attempts = self.attempts.entry(name.clone()).or_default();
@@ -123,7 +123,7 @@ fn fault(random: &mut Random, events: usize) -> Fault {
     }
 }
 
-/// The index of one of `count` events.
+/// Returns the index of one of `count` events.
 fn place(random: &mut Random, events: usize) -> usize {
     let place = random.below(u64::try_from(events).unwrap_or(1));
     usize::try_from(place).unwrap_or(0)

@@ -118,7 +118,7 @@ impl Amplitude {
         seen.projects.insert(new.to_owned(), project);
     }
 
-    /// The time that its clock shows.
+    /// Returns the time that its clock shows.
     pub fn now(&self) -> Timestamp {
         self.seen().now()
     }
@@ -199,12 +199,12 @@ impl Amplitude {
         });
     }
 
-    /// Everything received so far, in the order of arrival.
+    /// Returns everything received so far, in the order of arrival.
     pub fn requests(&self) -> Vec<Exchange> {
         self.seen().requests.clone()
     }
 
-    /// The events that a project counted, each once, in order of their first acceptance.
+    /// Returns the events that a project counted, each once, in order of their first acceptance.
     ///
     /// # Panics
     /// When there is no such project.
@@ -212,7 +212,7 @@ impl Amplitude {
         self.of(api_key, |project| project.events().to_vec())
     }
 
-    /// Number of events that a project counted.
+    /// Returns the number of events that a project counted.
     ///
     /// # Panics
     /// When there is no such project.
@@ -220,7 +220,7 @@ impl Amplitude {
         self.of(api_key, |project| project.events().len())
     }
 
-    /// The `$identify` requests that a project took, each once, in order of their first acceptance.
+    /// Returns the `$identify` requests that a project took, each once, in order of their first acceptance.
     ///
     /// # Panics
     /// When there is no such project.
@@ -228,18 +228,18 @@ impl Amplitude {
         self.of(api_key, |project| project.identified().to_vec())
     }
 
-    /// The insert ids of the events that a [`Fault::Refused`] or [`Fault::Silenced`] refused. Their sender gives
-    /// them up.
+    /// Returns the insert ids of the events that a [`Fault::Refused`] or [`Fault::Silenced`] refused. Their sender
+    /// gives them up.
     pub fn blamed(&self) -> BTreeSet<String> {
         self.seen().blamed.clone()
     }
 
-    /// Number of repeated events that a project ignored.
+    /// Returns the number of repeated events that a project ignored.
     pub fn repeated(&self, api_key: &str) -> usize {
         self.of(api_key, Project::repeated)
     }
 
-    /// The profile of a user, by user id or, failing that, by device id.
+    /// Returns the profile of a user, by user id or, failing that, by device id.
     ///
     /// # Panics
     /// When there is no such project.
@@ -247,7 +247,7 @@ impl Amplitude {
         self.of(api_key, |project| project.profile(id))
     }
 
-    /// The profiles of all persons of a project.
+    /// Returns the profiles of all persons of a project.
     ///
     /// # Panics
     /// When there is no such project.
@@ -295,7 +295,7 @@ impl Amplitude {
         assert!(wrong.is_empty(), "what no sender should do: {wrong:#?}");
     }
 
-    /// The broken rules that [`Self::check`] fails on.
+    /// Returns the broken rules that [`Self::check`] fails on.
     pub fn verdict(&self) -> Vec<String> {
         let seen = self.seen();
         let mut wrong = rules::broken(&seen.requests);

@@ -53,7 +53,7 @@ pub struct People {
 }
 
 impl People {
-    /// The person with these ids, added if new. At least one id must be present.
+    /// Returns the person with these ids, added if new. At least one id must be present.
     pub fn identify(&mut self, user_id: Option<&str>, device_id: Option<&str>) -> usize {
         let of_device = device_id.and_then(|device| self.by_device.get(device).copied());
         let person = match user_id {
@@ -67,7 +67,7 @@ impl People {
         person
     }
 
-    /// The person with this user id. The anonymous person of the device is merged into them.
+    /// Returns the person with this user id. The anonymous person of the device is merged into them.
     fn named(&mut self, user: &str, of_device: Option<usize>) -> usize {
         let nameless = of_device.filter(|person| self.all[*person].user_id.is_none());
         let known = self.by_user.get(user).copied();
@@ -121,7 +121,7 @@ impl People {
         is_allowed
     }
 
-    /// The person with this user id or, failing that, device id.
+    /// Returns the person with this user id or, failing that, device id.
     pub fn find(&self, id: &str) -> Option<usize> {
         self.by_user
             .get(id)
@@ -133,7 +133,7 @@ impl People {
         (0..self.all.len()).filter(|person| !self.joined.contains_key(person))
     }
 
-    /// The index of the person that this one was merged into; its own if it was not.
+    /// Returns the index of the person that this one was merged into; its own if it was not.
     pub fn present(&self, mut person: usize) -> usize {
         while let Some(next) = self.joined.get(&person) {
             person = *next;
@@ -141,7 +141,7 @@ impl People {
         person
     }
 
-    /// The profile of a person with these events.
+    /// Returns the profile of a person with these events.
     pub fn profile(&self, person: usize, events: Vec<Value>) -> Profile {
         let person = &self.all[person];
         Profile {

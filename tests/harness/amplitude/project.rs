@@ -84,7 +84,7 @@ impl Project {
         self.repeated
     }
 
-    /// The number of values that were cut and of updates that were dropped.
+    /// Returns the number of values that were cut and of updates that were dropped.
     pub const fn losses(&self) -> (usize, usize) {
         (self.cut, self.dropped)
     }
@@ -217,7 +217,7 @@ impl Project {
     }
 }
 
-/// The ids of an event, each with its field.
+/// Returns the ids of an event, each with its field.
 fn ids(event: &Event) -> impl Iterator<Item = (&'static str, &str)> {
     ["user_id", "device_id"]
         .into_iter()

@@ -88,7 +88,7 @@ pub fn read(body: &[u8]) -> Result<Upload, Refusal> {
 }
 
 impl Upload {
-    /// The events, each checked, and the number of short ids that were removed from them.
+    /// Returns the events, each checked, and the number of short ids that were removed from them.
     pub fn events(self) -> Result<(Vec<Event>, usize), Refusal> {
         if self.events.len() >= EVENTS_LIMIT {
             return Err(Refusal::too_large());

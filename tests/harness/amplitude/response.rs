@@ -88,7 +88,7 @@ impl Refusal {
         Self { status: 429, body }
     }
 
-    /// An error of a server in between, or a refusal for a reason that Amplitude does not document.
+    /// Returns an error of a server in between, or a refusal for a reason that Amplitude does not document.
     pub fn status(status: u16) -> Self {
         match status {
             400 => Self {
@@ -140,7 +140,7 @@ impl Busy {
     }
 }
 
-/// The answer to an accepted request.
+/// Returns the answer to an accepted request.
 pub fn accepted(events: usize, bytes: usize, at_ms: i64) -> Value {
     json!({ "code": 200, "events_ingested": events, "payload_size_bytes": bytes, "server_upload_time": at_ms })
 }

@@ -12,7 +12,7 @@ const MAX_EVENTS: usize = 10;
 const MAX_PER_SECOND: usize = 100;
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Every broken rule, with the request that broke it.
+/// Returns every broken rule, with the request that broke it.
 pub fn broken(requests: &[Exchange]) -> Vec<String> {
     let mut wrong: Vec<String> = requests.iter().filter_map(malformed).collect();
     wrong.extend(changed_contents(requests));
@@ -89,7 +89,7 @@ fn changed_contents(requests: &[Exchange]) -> Vec<String> {
     wrong
 }
 
-/// Pairs of requests about one device, where the second arrived before the first was answered or given up.
+/// Returns pairs of requests about one device, where the second arrived before the first was answered or given up.
 fn overlaps(requests: &[Exchange]) -> Vec<String> {
     let (mut last, mut wrong) = (BTreeMap::<String, &Exchange>::new(), Vec::new());
     for exchange in requests {

@@ -296,7 +296,7 @@ fn insert_id(event: &Value) -> Option<String> {
     event["insert_id"].as_str().map(str::to_owned)
 }
 
-/// The refusal that throttles the user and the device of the event at this index.
+/// Returns the refusal that throttles the user and the device of the event at this index.
 fn throttled(body: &[u8], place: usize) -> Refusal {
     let event = events(body).into_iter().nth(place).unwrap_or_default();
     let id = |field: &str| {

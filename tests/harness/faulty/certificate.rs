@@ -34,7 +34,7 @@ impl Identity {
         }
     }
 
-    /// How a server shows the certificate.
+    /// Returns how a server shows the certificate.
     pub fn server(&self) -> ServerConfig {
         let key = PrivateKeyDer::try_from(self.key.serialize_der()).expect("its key");
         let server = ServerConfig::builder().with_no_client_auth();

@@ -28,7 +28,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// The path of the URL at which this fault happens.
+    /// Returns the path of the URL at which this fault happens.
     pub fn path(&self) -> String {
         let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
         match self {
@@ -45,7 +45,7 @@ impl Fault {
         }
     }
 
-    /// The fault of a path; `None` for a path without one.
+    /// Returns the fault of a path; `None` for a path without one.
     pub fn at(path: &str) -> Option<Self> {
         let parts: Vec<&str> = path.strip_prefix('/')?.split('/').collect();
         let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();

@@ -24,7 +24,7 @@ pub struct Received {
 }
 
 impl Received {
-    /// The first header of this name; empty when there is none.
+    /// Returns the first header of this name; empty when there is none.
     pub fn header(&self, name: &str) -> &str {
         self.headers
             .iter()
@@ -111,12 +111,12 @@ impl Faulty {
         }
     }
 
-    /// The URL at which this fault always happens.
+    /// Returns the URL at which this fault always happens.
     pub fn url(&self, fault: &Fault) -> String {
         self.url_of(&fault.path())
     }
 
-    /// The URL at which the scripted faults happen: see [`Self::answer_next`].
+    /// Returns the URL at which the scripted faults happen: see [`Self::answer_next`].
     pub fn scripted_url(&self) -> String {
         self.url_of("/hook")
     }
@@ -125,7 +125,7 @@ impl Faulty {
         format!("{}://{}{path}", self.scheme, self.address)
     }
 
-    /// The port on which it listens.
+    /// Returns the port on which it listens.
     pub const fn port(&self) -> u16 {
         self.address.port()
     }
@@ -143,18 +143,18 @@ impl Faulty {
         self.shared.seen().next.clear();
     }
 
-    /// Every request so far, in the order of arrival.
+    /// Returns every request so far, in the order of arrival.
     #[must_use]
     pub fn requests(&self) -> Vec<Received> {
         self.shared.seen().requests.clone()
     }
 
-    /// The number of connections that were opened.
+    /// Returns the number of connections that were opened.
     pub fn connections(&self) -> usize {
         self.shared.seen().connections
     }
 
-    /// The number of bytes that clients, or buffers on the way, took.
+    /// Returns the number of bytes that clients, or buffers on the way, took.
     pub fn sent_bytes(&self) -> usize {
         self.shared.seen().sent_bytes
     }

@@ -80,7 +80,7 @@ impl Store {
         Self { shared, sending }
     }
 
-    /// Number of messages accepted so far.
+    /// Returns the number of messages accepted so far.
     pub fn count(&self) -> usize {
         self.shared
             .accepted

@@ -47,7 +47,7 @@ pub struct Received {
 }
 
 impl Received {
-    /// The bodies of its events: the elements of an array, else its own body.
+    /// Returns the bodies of its events: the elements of an array, else its own body.
     pub fn bodies(&self) -> Vec<&Value> {
         self.body
             .as_array()
@@ -58,14 +58,14 @@ impl Received {
         type_of(&self.body)
     }
 
-    /// The collapse key in a `purchase.updated`; empty for any other event.
+    /// Returns the collapse key in a `purchase.updated`; empty for any other event.
     pub fn collapse_key(&self) -> &str {
         self.body["attributes"]["collapse_key"]
             .as_str()
             .unwrap_or_default()
     }
 
-    /// The receipt id of its purchase; empty if it names none.
+    /// Returns the receipt id of its purchase; empty if it names none.
     pub fn receipt_id(&self) -> &str {
         let ids = self.body["external_ids"].as_array().into_iter().flatten();
         let named = ids
@@ -80,21 +80,21 @@ impl Received {
         id_of(&self.body)
     }
 
-    /// The revision in a `purchase.updated`; 0 for any other event.
+    /// Returns the revision in a `purchase.updated`; 0 for any other event.
     pub fn revision(&self) -> i64 {
         self.body["attributes"]["revision"]
             .as_i64()
             .unwrap_or_default()
     }
 
-    /// Whether the receiver acknowledged it (2xx).
+    /// Returns whether the receiver acknowledged it (2xx).
     pub fn is_acked(&self) -> bool {
         self.status
             .is_some_and(|status| (200..300).contains(&status))
     }
 }
 
-/// The type of the event with this body.
+/// Returns the type of the event with this body.
 fn type_of(body: &Value) -> &str {
     body["attributes"]["event_type"]
         .as_str()
@@ -102,7 +102,7 @@ fn type_of(body: &Value) -> &str {
         .unwrap_or_default()
 }
 
-/// The id of the event with this body.
+/// Returns the id of the event with this body.
 fn id_of(body: &Value) -> &str {
     body["attributes"]["event_id"]
         .as_str()
@@ -227,7 +227,8 @@ impl Receiver {
         self.seen().schemas.insert(event_type.to_owned(), validator);
     }
 
-    /// The types of the acknowledged events about a receipt, without `purchase.updated`, in the order of arrival.
+    /// Returns the types of the acknowledged events about a receipt, without `purchase.updated`, in the order of
+    /// arrival.
     pub fn event_types(&self, receipt_id: &str) -> Vec<String> {
         let seen = self.seen();
         let is_wanted = |one: &&Received| {
@@ -240,7 +241,7 @@ impl Receiver {
             .collect()
     }
 
-    /// The key that was trusted last.
+    /// Returns the key that was trusted last.
     ///
     /// # Panics
     /// When no key was trusted.
@@ -319,13 +320,13 @@ impl Receiver {
         self.seen().requests.len()
     }
 
-    /// All requests so far, in the order of arrival.
+    /// Returns all requests so far, in the order of arrival.
     #[must_use]
     pub fn all(&self) -> Vec<Received> {
         self.seen().requests.clone()
     }
 
-    /// The `purchase.updated` requests about one purchase.
+    /// Returns the `purchase.updated` requests about one purchase.
     #[must_use]
     pub fn about(&self, collapse_key: &str) -> Vec<Received> {
         let seen = self.seen();
@@ -336,7 +337,7 @@ impl Receiver {
             .collect()
     }
 
-    /// The requests about a receipt.
+    /// Returns the requests about a receipt.
     #[must_use]
     pub fn of_receipt(&self, receipt_id: &str) -> Vec<Received> {
         let seen = self.seen();
@@ -347,7 +348,7 @@ impl Receiver {
             .collect()
     }
 
-    /// The ids of the acknowledged events of devices.
+    /// Returns the ids of the acknowledged events of devices.
     #[must_use]
     pub fn device_events(&self) -> BTreeSet<String> {
         let seen = self.seen();
@@ -362,7 +363,7 @@ impl Receiver {
             .collect()
     }
 
-    /// The acknowledged revisions of one purchase, in the order of arrival.
+    /// Returns the acknowledged revisions of one purchase, in the order of arrival.
     pub fn revisions(&self, collapse_key: &str) -> Vec<i64> {
         let seen = self.seen();
         let acked =
@@ -374,7 +375,7 @@ impl Receiver {
             .collect()
     }
 
-    /// The acknowledged revisions of every purchase.
+    /// Returns the acknowledged revisions of every purchase.
     pub fn revisions_by_key(&self) -> BTreeMap<String, Vec<i64>> {
         let mut revisions = BTreeMap::<String, Vec<i64>>::new();
         for request in self.all().iter().filter(|request| request.is_acked()) {
@@ -386,7 +387,7 @@ impl Receiver {
         revisions
     }
 
-    /// When the last request about each purchase arrived.
+    /// Returns when the last request about each purchase arrived.
     pub fn arrivals(&self) -> BTreeMap<String, Instant> {
         let seen = self.seen();
         seen.requests
@@ -537,7 +538,7 @@ async fn receive(State(shared): State<Shared>, headers: HeaderMap, raw: Bytes) -
     response.unwrap_or_else(|| std::panic::resume_unwind(Box::new("the connection is dropped")))
 }
 
-/// The result of verifying with each trusted key, the newest key first.
+/// Returns the result of verifying with each trusted key, the newest key first.
 fn results(seen: &Seen, signed: Signed<'_>) -> Vec<KeyResult> {
     let verify = if seen.is_time_ignored {
         Signed::verify_at_any_time

@@ -3,7 +3,7 @@
 use super::Received;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What a request is about: the devices that reported its events, else the receipt of its purchase.
+/// Returns what a request is about: the devices that reported its events, else the receipt of its purchase.
 pub fn subjects(request: &Received) -> Vec<&str> {
     let devices = request
         .bodies()
@@ -20,8 +20,8 @@ pub fn subjects(request: &Received) -> Vec<&str> {
     ]
 }
 
-/// Pairs of requests about one purchase, or from one device, where the first was answered only after the second had
-/// arrived. A first request without an answer is not reported.
+/// Returns pairs of requests about one purchase, or from one device, where the first was answered only after the second
+/// had arrived. A first request without an answer is not reported.
 pub fn find(requests: &[Received]) -> Vec<(&Received, &Received)> {
     let mut last = BTreeMap::<&str, &Received>::new();
     let mut found = Vec::new();

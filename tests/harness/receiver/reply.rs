@@ -37,7 +37,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const BIG_BYTES: usize = 10_000_000;
 
 impl Reply {
-    /// The response; `None` when the connection is to be dropped.
+    /// Returns the response; `None` when the connection is to be dropped.
     pub(super) async fn answer(self, mut released: watch::Receiver<u64>) -> Option<Response> {
         match self {
             Self::Status(status) => Some(response(status, None, Body::empty())),
@@ -60,7 +60,8 @@ impl Reply {
     }
 }
 
-/// A response without keep-alive, so that after [`Receiver::refuse`](super::Receiver::refuse) no connection is left.
+/// Returns a response without keep-alive, so that after [`Receiver::refuse`](super::Receiver::refuse) no connection is
+/// left.
 fn response(status: u16, header_line: Option<(HeaderName, String)>, body: Body) -> Response {
     let status = StatusCode::from_u16(status).unwrap_or_default();
     let mut response = (status, [(CONNECTION, "close")], body).into_response();
@@ -76,7 +77,7 @@ fn retry_after(header_line: String) -> Response {
     response(503, Some((RETRY_AFTER, header_line)), Body::empty())
 }
 
-/// A date in the preferred form of RFC 9110 5.6.7.
+/// Returns a date in the preferred form of RFC 9110 5.6.7.
 fn http_date(seconds_ahead: i64) -> String {
     let at = api::clock::now().plus_millis(seconds_ahead * 1000);
     let at = jiff::Timestamp::from_microsecond(at.micros()).expect("a time");

@@ -175,7 +175,7 @@ struct Beginning {
 }
 
 impl World {
-    /// A platform that follows [`TOPIC`].
+    /// Returns a platform that follows [`TOPIC`].
     async fn following() -> Self {
         Self::begin(Beginning {
             topic: Some(TOPIC),
@@ -249,17 +249,17 @@ impl World {
         (answer.status, answer.reason)
     }
 
-    /// The whole HTTP service with this ingress.
+    /// Returns the whole HTTP service with this ingress.
     fn router(&self) -> Router {
         router::router(self.edge(&[]), &pages::DASHBOARD)
     }
 
-    /// The state of the service with these environment variables.
+    /// Returns the state of the service with these environment variables.
     fn edge(&self, variables: &[(&str, &str)]) -> Arc<Edge> {
         edge(self.amazon.clone(), self.intake(), variables)
     }
 
-    /// A connection that keeps all others from writing, until it is dropped.
+    /// Returns a connection that keeps all others from writing, until it is dropped.
     fn locked_database(&self) -> SqliteConnection {
         let path = self.folder.path().join("settle.db");
         let mut connection =
@@ -298,7 +298,7 @@ impl World {
         alarms.items.into_iter().map(|alarm| alarm.kind).collect()
     }
 
-    /// How often alarms were raised in all.
+    /// Returns how often alarms were raised in all.
     async fn raised(&self) -> i64 {
         let alarms = self
             .store
@@ -322,7 +322,7 @@ impl World {
     }
 }
 
-/// The state of the service with this ingress and these environment variables.
+/// Returns the state of the service with this ingress and these environment variables.
 pub fn edge(
     ingress: Arc<dyn Ingress>,
     intake: Intake<'_>,
@@ -398,14 +398,14 @@ fn sample<'a>(type_name: &'a str, receipt_id: &'a str) -> Sample<'a> {
     }
 }
 
-/// A signed notification of a topic.
+/// Returns a signed notification of a topic.
 fn notification(number: u128, topic: &str, message: &str) -> String {
     SIGNER
         .sign_notification(&letter(number, topic), None, message)
         .expect("signed")
 }
 
-/// A signed renewal of [`TOPIC`]; the number determines the message id and the receipt.
+/// Returns a signed renewal of [`TOPIC`]; the number determines the message id and the receipt.
 fn renewal(number: u128) -> String {
     notification(
         number,

@@ -45,7 +45,7 @@ impl Ingress {
     }
 }
 
-/// The URL of a database of its own.
+/// Returns the URL of a database of its own.
 async fn database() -> String {
     tokio::task::spawn_blocking(|| postgres::migrated(Fsync::Off))
         .await
@@ -77,7 +77,7 @@ async fn platforms(store: &Store, count: usize) -> Vec<String> {
     keys
 }
 
-/// The round trips of a process that does this with keys of platforms.
+/// Returns the round trips of a process that does this with keys of platforms.
 async fn trips(
     count: usize,
     after: impl AsyncFn(&Ingress, &[String], &dyn Fn() -> u64) -> u64,

@@ -4,14 +4,14 @@ use super::{
     Beginning, SIGNER, STRANGER, TOKEN, TOPIC, World, letter, notification, renewal, subscription,
 };
 
-/// A valid notification in which `from` is replaced with `to`.
+/// Returns a valid notification in which `from` is replaced with `to`.
 fn with(from: &str, to: &str) -> String {
     let document = renewal(1);
     assert!(document.contains(from), "{from} is in {document}");
     document.replacen(from, to, 1)
 }
 
-/// A notification with another certificate URL.
+/// Returns a notification with another certificate URL.
 fn by(url: &str) -> String {
     with(&SIGNER.certificate_url("us-east-1"), url)
 }

@@ -134,12 +134,12 @@ async fn notifications_of_a_pending_topic_wait_for_its_approval() {
     world.wait_signal("receipt-3").await;
 }
 
-/// A topic of the account with this number.
+/// Returns a topic of the account with this number.
 fn stranger(account: u64, name: &str) -> String {
     format!("arn:aws:sns:us-east-1:{account:012}:{name}")
 }
 
-/// A world in which five topics of unknown accounts wait for approval, one of each account.
+/// Returns a world in which five topics of unknown accounts wait for approval, one of each account.
 async fn crowded() -> World {
     let world = World::begin(Beginning::default()).await;
     for number in 0..5 {

@@ -27,7 +27,7 @@ impl Stage {
         Self { service, key }
     }
 
-    /// What the device may call: events, a login, a logout, its entitlements.
+    /// Returns what the device may call: events, a login, a logout, its entitlements.
     async fn calls(&self, secret: Option<&str>) -> [Answer; 4] {
         let device = json!({
             "id": DEVICE, "first_launch": "2026-11-01T08:00:00Z", "app_version": "3.1", "sdk_version": "web/1",

@@ -29,7 +29,7 @@ async fn platform(store: &Store) -> PlatformId {
     store.new_platform(new).await.expect("a platform").id
 }
 
-/// The newest row that was signalled for each purchase.
+/// Returns the newest row that was signalled for each purchase.
 fn newest(engine: &Recording) -> BTreeMap<CollapseKey, i64> {
     let mut newest = BTreeMap::new();
     for (key, signal) in engine.signals() {

@@ -64,12 +64,12 @@ impl Recording {
         self.down.store(down, Ordering::SeqCst);
     }
 
-    /// The signals to purchases, in order.
+    /// Returns the signals to purchases, in order.
     pub fn signals(&self) -> Vec<(CollapseKey, Signal)> {
         self.signals.lock().expect("no test panicked").clone()
     }
 
-    /// The signals to destinations, in order.
+    /// Returns the signals to destinations, in order.
     pub fn destination_signals(&self) -> Vec<(DestinationId, DestinationSignal)> {
         self.destination_signals
             .lock()
@@ -77,7 +77,7 @@ impl Recording {
             .clone()
     }
 
-    /// The destinations whose run was started or signalled to supervise them, in order.
+    /// Returns the destinations whose run was started or signalled to supervise them, in order.
     pub fn supervised(&self) -> Vec<DestinationId> {
         self.supervised.lock().expect("no test panicked").clone()
     }
@@ -215,18 +215,18 @@ pub struct Service {
 }
 
 impl Service {
-    /// A new service with an empty database.
+    /// Returns a new service with an empty database.
     pub async fn start(name: &str) -> Self {
         Self::with(name, &[]).await
     }
 
-    /// A new service with these environment variables.
+    /// Returns a new service with these environment variables.
     pub async fn with(name: &str, variables: &[(&str, &str)]) -> Self {
         let refusals = Refusals::new(NonZeroU32::MAX, std::time::Duration::from_nanos(1));
         Self::with_refusals(name, variables, refusals).await
     }
 
-    /// A new service at which each address may send so many wrong keys at once.
+    /// Returns a new service at which each address may send so many wrong keys at once.
     pub async fn with_guesses(name: &str, guesses: u32) -> Self {
         let guesses = NonZeroU32::new(guesses).expect("not zero");
         Self::with_refusals(
@@ -237,7 +237,7 @@ impl Service {
         .await
     }
 
-    /// A new service that takes samples, as that of `settle run`.
+    /// Returns a new service that takes samples, as that of `settle run`.
     pub async fn of_run(name: &str) -> Self {
         let refusals = Refusals::new(NonZeroU32::MAX, std::time::Duration::from_nanos(1));
         let with_samples = |amazon: Amazon, folder: &Folder| {
@@ -247,7 +247,7 @@ impl Service {
         Self::with_ingress(name, &[], refusals, with_samples, stores::ALL).await
     }
 
-    /// A new service whose platforms can be connected to these stores.
+    /// Returns a new service whose platforms can be connected to these stores.
     pub async fn knowing(name: &str, known: &'static [StoreEntry]) -> Self {
         let refusals = Refusals::new(NonZeroU32::MAX, std::time::Duration::from_nanos(1));
         Self::with_ingress(name, &[], refusals, |amazon, _| amazon, known).await
@@ -425,7 +425,7 @@ impl Service {
 }
 
 impl Service {
-    /// A connection of its own to the database.
+    /// Returns a connection of its own to the database.
     pub fn connection(&self) -> Raw {
         Raw::of(&Database::Sqlite(self.folder.path().join("settle.sqlite")))
     }
@@ -435,12 +435,12 @@ impl Service {
         self.connection().run(text);
     }
 
-    /// The number of purchases with a `next_wake_at`.
+    /// Returns the number of purchases with a `next_wake_at`.
     pub fn woken(&self) -> i64 {
         self.count("purchases WHERE next_wake_at IS NOT NULL")
     }
 
-    /// The number of rows of a table, or of those that a condition behind its name leaves.
+    /// Returns the number of rows of a table, or of those that a condition behind its name leaves.
     pub fn count(&self, rows: &str) -> i64 {
         self.raw_number(&format!("SELECT COUNT(*) AS value FROM {rows}"))
     }
@@ -493,7 +493,7 @@ impl Service {
 }
 
 impl Answer {
-    /// The names of the fields in a problem's `errors`.
+    /// Returns the names of the fields in a problem's `errors`.
     pub fn wrong_fields(&self) -> Vec<&str> {
         let errors = self.body["errors"]
             .as_array()

@@ -5,7 +5,7 @@ use super::edge::Service;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The schema that a `$ref` or an alternative names.
+/// Returns the schema that a `$ref` or an alternative names.
 fn resolved<'a>(document: &'a Value, schema: &'a Value) -> &'a Value {
     let mut alternatives = schema["anyOf"].as_array().into_iter().flatten();
     let schema = alternatives
@@ -17,7 +17,7 @@ fn resolved<'a>(document: &'a Value, schema: &'a Value) -> &'a Value {
         .unwrap_or(schema)
 }
 
-/// The fields of a schema by their paths; of an object that has fields, these.
+/// Returns the fields of a schema by their paths; of an object that has fields, these.
 fn paths<'a>(document: &'a Value, schema: &'a Value, place: &str) -> BTreeMap<String, &'a Value> {
     let mut found = BTreeMap::new();
     for (name, property) in schema["properties"].as_object().into_iter().flatten() {

@@ -10,7 +10,7 @@ const DEVICE: &str = "2f0d2ef6-3b3f-4b9c-8a64-0a1d4f7c9e11";
 /// Later than any run of these tests.
 const FAR: i64 = 4_000_000_000;
 
-/// A service with a platform, and its id and publishable key.
+/// Returns a service with a platform, and its id and publishable key.
 async fn service(name: &str) -> (Service, String, String) {
     let service = Service::with(name, &[]).await;
     let (_, platform) = service.platform().await;
@@ -26,7 +26,7 @@ fn device(id: &str) -> Value {
     })
 }
 
-/// A token of the app's own server.
+/// Returns a token of the app's own server.
 fn token(secret: &str, claims: &Value) -> String {
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let message = format!(

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use storage::Handling;
 use workflows::signal::Signal;
 
-/// A key with the role `support`: its id, and as requests carry it.
+/// Returns a key with the role `support`: its id, and as requests carry it.
 async fn help_desk(service: &Service) -> (KeyId, String) {
     let key = service
         .send_json(

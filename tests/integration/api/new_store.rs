@@ -19,7 +19,7 @@ fn proof_form() -> Form {
     }
 }
 
-/// A region, which is shown, and a key, which is not.
+/// Returns a region, which is shown, and a key, which is not.
 fn own_fields(fields: &Map<String, Value>) -> Result<StorePart, Vec<WrongOwnField>> {
     let text = |name: &str| fields.get(name).and_then(Value::as_str);
     let is_known = |name: &str| matches!(name, "region" | "key");
@@ -50,7 +50,7 @@ pub static STORES: [StoreEntry; 2] = [
     },
 ];
 
-/// The service and the path of its platforms.
+/// Returns the service and the path of its platforms.
 async fn started(name: &str) -> (Service, String) {
     let service = Service::knowing(name, &STORES).await;
     let app = service

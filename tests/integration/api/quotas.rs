@@ -79,7 +79,7 @@ impl Setup {
             .await
     }
 
-    /// The alarms after these quotas were written.
+    /// Returns the alarms after these quotas were written.
     async fn alarms_of(&self, quotas: &Quotas, now: Timestamp) -> Vec<(String, i64)> {
         quotas
             .write(&self.service.store, now)

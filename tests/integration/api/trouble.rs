@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// The alarms of a kind, the last raised one first.
+/// Returns the alarms of a kind, the last raised one first.
 async fn alarms(service: &Service, kind: &str) -> Vec<Value> {
     let listed = service.get(&format!("/v1/alarms?kind={kind}")).await.body;
     listed["items"].as_array().expect("items").clone()

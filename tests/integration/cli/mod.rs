@@ -41,7 +41,7 @@ pub const ON_THIS_MACHINE: [(&str, &str); 2] = [
     ("SETTLE_DESTINATIONS_ALLOW_HTTP", "true"),
 ];
 
-/// The command `settle`, without settings from the environment.
+/// Returns the command `settle`, without settings from the environment.
 pub fn settle(folder: &Folder, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_settle-under-test"));
     command

@@ -6,7 +6,7 @@ use api::stores::amazon::signer::{Header, Signer};
 use std::process::Output;
 use system_tests::folder::Folder;
 
-/// A message signed as by SNS; its certificate, valid from 2026 to 2028, is written into the folder.
+/// Returns a message signed as by SNS; its certificate, valid from 2026 to 2028, is written into the folder.
 fn signed(folder: &Folder, version: Version) -> String {
     let at = |text: &str| text.parse().expect("a time");
     let signer =

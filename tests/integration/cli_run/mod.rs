@@ -58,7 +58,7 @@ fn with_own_server(folder: &Folder, flags: &[&str]) -> Watched {
     logged(folder, &mut command)
 }
 
-/// The processes of a dev server that work in this directory, and the environment of each.
+/// Returns the processes of a dev server that work in this directory, and the environment of each.
 fn environments(directory: &Path) -> Vec<String> {
     let processes = std::fs::read_dir("/proc")
         .expect("the processes")

@@ -66,14 +66,14 @@ fn keys() -> Fetched {
     }
 }
 
-/// A bearer token of Google for this audience and account.
+/// Returns a bearer token of Google for this audience and account.
 fn bearer(audience: &str, account: &str) -> String {
     let header = signer::header(KEY_ID).to_string();
     let claims = signer::claims(audience, account, now()).to_string();
     SIGNER.sign(&header, &claims).expect("a signature")
 }
 
-/// The body of a push with this data.
+/// Returns the body of a push with this data.
 fn push(message_id: &str, data: &Value) -> String {
     let message = json!({
         "attributes": {}, "data": STANDARD.encode(data.to_string()), "messageId": message_id,
@@ -82,7 +82,7 @@ fn push(message_id: &str, data: &Value) -> String {
     json!({ "message": message, "subscription": QUEUE }).to_string()
 }
 
-/// A notification of the app about a renewal.
+/// Returns a notification of the app about a renewal.
 fn renewal() -> Value {
     let content = json!({ "version": "1.0", "notificationType": 2, "purchaseToken": TOKEN });
     json!({

@@ -46,7 +46,7 @@ async fn send(fake: &Amplitude, events: Value) -> Answer {
     upload(fake, &json!({ "api_key": KEY, "events": events })).await
 }
 
-/// An event with this insert id and device, and with additional fields.
+/// Returns an event with this insert id and device, and with additional fields.
 fn event(insert_id: &str, device_id: &str, more: &Value) -> Value {
     let mut event = json!({ "event_type": "bought", "device_id": device_id, "insert_id": insert_id, "time": TIME });
     for (name, value) in more.as_object().into_iter().flatten() {

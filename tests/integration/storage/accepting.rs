@@ -243,7 +243,7 @@ story! {
     }
 }
 
-/// A message that every caller sends, and a notification that every caller sends in a message of its own.
+/// Returns a message that every caller sends, and a notification that every caller sends in a message of its own.
 fn crowd(platform: PlatformId, caller: i64, number: i64) -> Vec<NewNotification> {
     vec![
         renewal(

@@ -38,7 +38,7 @@ impl World {
         }
     }
 
-    /// All broken rules, with the examples of all pages of the check.
+    /// Returns all broken rules, with the examples of all pages of the check.
     pub async fn check(&self, limit: i64) -> Vec<RuleFindings> {
         let (mut cursor, mut all) = (None, Vec::<RuleFindings>::new());
         loop {
@@ -67,7 +67,7 @@ impl World {
         }
     }
 
-    /// The names of all broken rules, each with its number of violations.
+    /// Returns the names of all broken rules, each with its number of violations.
     pub async fn broken(&self, limit: i64) -> Vec<(&'static str, i64)> {
         self.check(limit)
             .await

@@ -20,7 +20,7 @@ async fn sweep(world: &World) -> BTreeSet<DestinationId> {
         .unwrap()
 }
 
-/// The valid bodies of all events of this type, in their order.
+/// Returns the valid bodies of all events of this type, in their order.
 async fn bodies(world: &World, event_type: &str) -> Vec<Value> {
     let filter = EventFilter {
         types: vec![event_type.to_owned()],

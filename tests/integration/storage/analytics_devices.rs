@@ -12,7 +12,7 @@ use storage::{
     CustomerKey, CustomerName, CustomerNames, Lease, Owner, Page, Render, Rendered, Run, Verdict,
 };
 
-/// A body that names the device.
+/// Returns a body that names the device.
 fn devices() -> Render {
     rendering(|unsent| {
         Rendered::Body(format!(
@@ -68,7 +68,7 @@ async fn name(world: &World, customer: &str, external_id: &str, device: Option<&
         .unwrap();
 }
 
-/// The device id of a customer, as it is stored.
+/// Returns the device id of a customer, as it is stored.
 async fn device(world: &World, external_id: &str) -> Option<String> {
     let key = CustomerKey::ExternalId(external_id.to_owned());
     world
@@ -200,7 +200,7 @@ story! {
     }
 }
 
-/// The user of a customer of the store who has no name yet.
+/// Returns the user of a customer of the store who has no name yet.
 fn guest(world: &World, customer: &str) -> UserId {
     UserId::anonymous(world.app.id, "amazon", customer)
 }

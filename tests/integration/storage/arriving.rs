@@ -26,7 +26,7 @@ impl World {
         assert!(!matches!(leased, LeaseResult::Send(_)), "{leased:?}");
     }
 
-    /// The number of purchases that are due now.
+    /// Returns the number of purchases that are due now.
     async fn due(&self) -> usize {
         self.store.due(100).await.unwrap().len()
     }
@@ -168,7 +168,7 @@ impl World {
     }
 }
 
-/// A snapshot in a trial of a month.
+/// Returns a snapshot in a trial of a month.
 fn trial() -> Snapshot {
     let ends: Timestamp = "2027-02-10T12:00:00Z".parse().unwrap();
     Snapshot {

@@ -9,7 +9,7 @@ const MANY: i64 = 2_500;
 /// Number of rows in a batch.
 const BATCH: i64 = 2_000;
 
-/// A destination with many deliveries in this status.
+/// Returns a destination with many deliveries in this status.
 async fn with_many(world: &World, name: &str, status: &str) -> Destination {
     let to = world.destination(name).await;
     world.revise(name, 1).await;
@@ -34,7 +34,7 @@ fn count(world: &World, to: DestinationId, status: &str) -> i64 {
     ))
 }
 
-/// The destinations whose waiting deliveries are still to be reconsidered.
+/// Returns the destinations whose waiting deliveries are still to be reconsidered.
 fn noted(world: &World) -> Vec<String> {
     world
         .raw()

@@ -39,7 +39,7 @@ pub async fn destination_need(world: &World, id: DestinationId) -> DestinationNe
     world.store.destination_need(id, 100).await.unwrap()
 }
 
-/// All columns that change of the deliveries and lanes of all purchases but one.
+/// Returns all columns that change of the deliveries and lanes of all purchases but one.
 fn rows_beside(world: &World, receipt: &str) -> Vec<String> {
     let all = |table: &str, columns: &[&str]| {
         let columns: Vec<String> = columns
@@ -71,7 +71,7 @@ fn rows_beside(world: &World, receipt: &str) -> Vec<String> {
     [all("deliveries", &deliveries), all("lanes", &lanes)].concat()
 }
 
-/// The purchases whose lanes are in back-off, page by page, each noted as cancelled.
+/// Returns the purchases whose lanes are in back-off, page by page, each noted as cancelled.
 async fn lanes_in_backoff(world: &World, id: DestinationId, limit: i64) -> Vec<Vec<CollapseKey>> {
     let mut pages = Vec::new();
     while let Some(page) = world.store.lanes_in_backoff(id, limit).await.unwrap() {
@@ -93,7 +93,7 @@ async fn lanes_in_backoff(world: &World, id: DestinationId, limit: i64) -> Vec<V
     pages
 }
 
-/// The purchases whose lanes are to be drained.
+/// Returns the purchases whose lanes are to be drained.
 pub async fn drained(world: &World, id: DestinationId) -> Vec<CollapseKey> {
     match destination_need(world, id).await {
         DestinationNeed::Drain { mut keys, .. } => {

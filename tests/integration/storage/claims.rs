@@ -44,7 +44,7 @@ pub fn priced(receipt_id: &str, customer: &str, dollars: &str) -> Content {
     Content::Transaction(transaction)
 }
 
-/// A monthly subscription that began a minute ago.
+/// Returns a monthly subscription that began a minute ago.
 pub fn snapshot(now: domain::Timestamp) -> Snapshot {
     Snapshot {
         at: now,

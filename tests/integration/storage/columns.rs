@@ -7,28 +7,28 @@ use std::fmt::Display;
 use uuid::Uuid;
 
 impl World {
-    /// The number of rows of a table, or of those that a condition behind its name leaves.
+    /// Returns the number of rows of a table, or of those that a condition behind its name leaves.
     pub fn count(&self, rows: &str) -> i64 {
         self.raw()
             .number(&format!("SELECT COUNT(*) AS value FROM {rows}"))
     }
 
-    /// The number of deliveries in this status.
+    /// Returns the number of deliveries in this status.
     pub fn deliveries_in(&self, status: &str) -> i64 {
         self.count(&format!("deliveries WHERE status = '{status}'"))
     }
 
-    /// The number of notifications without an outcome.
+    /// Returns the number of notifications without an outcome.
     pub fn open_notifications(&self) -> i64 {
         self.count("notifications WHERE outcome IS NULL")
     }
 
-    /// The number of claims of devices in this status.
+    /// Returns the number of claims of devices in this status.
     pub fn claims_in(&self, status: &str) -> i64 {
         self.count(&format!("claims WHERE status = '{status}'"))
     }
 
-    /// The bodies of the events whose type is like this, in their order.
+    /// Returns the bodies of the events whose type is like this, in their order.
     pub fn bodies_like(&self, event_type: &str) -> Vec<Value> {
         let select = "SELECT body AS value FROM events WHERE event_type LIKE";
         let bodies = self
@@ -40,19 +40,19 @@ impl World {
             .collect()
     }
 
-    /// The users who own a purchase.
+    /// Returns the users who own a purchase.
     pub fn owners(&self) -> Vec<String> {
         self.raw()
             .texts("SELECT DISTINCT user_id AS value FROM purchases")
     }
 
-    /// The users of the devices, `-` for a device without one.
+    /// Returns the users of the devices, `-` for a device without one.
     pub fn users_of_devices(&self) -> Vec<String> {
         self.raw()
             .texts("SELECT COALESCE(user_id, '-') AS value FROM devices ORDER BY id")
     }
 
-    /// The revision of the only user.
+    /// Returns the revision of the only user.
     pub fn user_revision(&self) -> i64 {
         self.raw().number("SELECT revision AS value FROM users")
     }
@@ -63,7 +63,7 @@ impl World {
         ))
     }
 
-    /// The acknowledged revision of the only lane; 0 before the first one.
+    /// Returns the acknowledged revision of the only lane; 0 before the first one.
     pub fn acked_revision(&self) -> i64 {
         self.raw()
             .number("SELECT COALESCE(acked_revision, 0) AS value FROM lanes")
@@ -151,14 +151,15 @@ impl World {
         }
     }
 
-    /// The number of sessions of the database that wait for a lock; on PostgreSQL only.
+    /// Returns the number of sessions of the database that wait for a lock; on PostgreSQL only.
     pub fn waiting_sessions(&self) -> i64 {
         self.count(
             "pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
         )
     }
 
-    /// A session that holds the lock that claims or records share about a destination or an app; on PostgreSQL only.
+    /// Returns a session that holds the lock that claims or records share about a destination or an app; on PostgreSQL
+    /// only.
     pub fn share_lock(&self, id: Uuid) -> Raw {
         let ((high, low), mut session) = (id.as_u64_pair(), self.raw());
         session.run(&format!(

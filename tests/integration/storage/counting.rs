@@ -13,7 +13,7 @@ fn now(world: &World) -> Timestamp {
     Timestamp::from_micros(world.now.load(Ordering::SeqCst))
 }
 
-/// The sums of a series from the beginning of time until now, with their minutes from the first one on.
+/// Returns the sums of a series from the beginning of time until now, with their minutes from the first one on.
 async fn sums(world: &World, store: &Store, filter: SeriesFilter) -> Vec<(i64, Sum)> {
     let found = store
         .minutes(SeriesFilter {

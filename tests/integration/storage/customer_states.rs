@@ -23,7 +23,7 @@ fn external(name: &str) -> CustomerName {
     CustomerName::ExternalId(name.to_owned())
 }
 
-/// The names of the active entitlements; `None` where nothing is known of the state.
+/// Returns the names of the active entitlements; `None` where nothing is known of the state.
 fn names(standing: &CustomerStatus) -> Option<Vec<&str>> {
     let state = standing.state.as_ref()?;
     Some(
@@ -63,7 +63,7 @@ async fn then(world: &World, name: CustomerName, at: Timestamp) -> CustomerStatu
         .unwrap()
 }
 
-/// When the newest event was recorded.
+/// Returns when the newest event was recorded.
 async fn newest(world: &World) -> Timestamp {
     world
         .store

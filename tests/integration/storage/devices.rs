@@ -48,7 +48,7 @@ pub const fn end(session: SessionId) -> Content {
     Content::SessionEnd { session }
 }
 
-/// An event at this many milliseconds after the beginning.
+/// Returns an event at this many milliseconds after the beginning.
 pub fn report(client_id: &str, at_ms: i64, content: Content) -> DeviceReport {
     let named = match &content {
         Content::SessionStart { session, .. } | Content::SessionEnd { session } => *session,
@@ -64,7 +64,7 @@ pub fn report(client_id: &str, at_ms: i64, content: Content) -> DeviceReport {
 }
 
 impl World {
-    /// A request of a device whose clock is right.
+    /// Returns a request of a device whose clock is right.
     pub async fn report(&self, number: u128, reports: Vec<DeviceReport>) -> AcceptedReports {
         let sent_at = self.store.now().await.unwrap();
         self.report_at(number, sent_at, reports).await
@@ -114,7 +114,7 @@ impl World {
             .unwrap();
     }
 
-    /// The bodies of what may be sent now.
+    /// Returns the bodies of what may be sent now.
     pub async fn bodies(&self, destination: DestinationId) -> Vec<Value> {
         let batch = self.streamed(destination).await;
         batch

@@ -48,7 +48,7 @@ async fn happen_on(
     key
 }
 
-/// The acknowledged state of the only user in an environment.
+/// Returns the acknowledged state of the only user in an environment.
 fn acknowledged(world: &World, environment: &str) -> i64 {
     world.raw().number(&format!(
         "SELECT COALESCE(MAX(acked_revision), 0) AS value FROM user_lanes WHERE environment = '{environment}'"

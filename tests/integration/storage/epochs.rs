@@ -15,7 +15,7 @@ use system_tests::world::SOON;
 /// A failover: the stored lineage is of a server that this one is not.
 const FAIL_OVER: &str = "UPDATE installation SET lineage = '1/00000001'";
 
-/// The ids of all events of a type, in the order of recording.
+/// Returns the ids of all events of a type, in the order of recording.
 fn ids(world: &World, event_type: &str) -> Vec<String> {
     world.raw().texts(&format!(
         "SELECT id AS value FROM events WHERE event_type = '{event_type}' ORDER BY seq"
@@ -26,7 +26,7 @@ fn state_id(key: CollapseKey, epoch: i64, revision: i64) -> String {
     EventId::of(key, epoch, revision, "purchase.updated", 0).to_string()
 }
 
-/// The number of alarms about a raised epoch, and how often the last one was raised.
+/// Returns the number of alarms about a raised epoch, and how often the last one was raised.
 async fn alarms(world: &World) -> Vec<i64> {
     let all = world.store.alarms(Page::default()).await.unwrap().items;
     all.into_iter()

@@ -30,7 +30,7 @@ pub fn by(world: &World, name: CustomerName) -> Erase {
     }
 }
 
-/// The columns with texts, each after its table.
+/// Returns the columns with texts, each after its table.
 pub fn text_columns(world: &World) -> BTreeSet<String> {
     let mut raw = world.raw();
     let columns = match &raw {
@@ -48,7 +48,7 @@ pub fn text_columns(world: &World) -> BTreeSet<String> {
     columns
 }
 
-/// All texts of the database that contain one of these names, with their tables.
+/// Returns all texts of the database that contain one of these names, with their tables.
 pub fn left(world: &World, names: &[&str]) -> Vec<String> {
     let (mut raw, mut found) = (world.raw(), Vec::new());
     for column in text_columns(world) {
@@ -108,7 +108,7 @@ pub async fn finish(world: &World, begun: &Erasure) -> Erasure {
     );
 }
 
-/// A webhook that chose everything, and `user.erased` by its name.
+/// Returns a webhook that chose everything, and `user.erased` by its name.
 pub async fn webhook(world: &World) -> DestinationId {
     let hook = world.destination("hook").await;
     world

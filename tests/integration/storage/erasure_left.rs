@@ -93,7 +93,7 @@ story! {
     }
 }
 
-/// A message about another package, with the customer.
+/// Returns a message about another package, with the customer.
 fn foreign(world: &World, number: u32) -> NewNotification {
     let report = Report {
         kind: NotificationKind::Renewed,
@@ -116,7 +116,7 @@ fn foreign(world: &World, number: u32) -> NewNotification {
     }
 }
 
-/// A message that could not be read, with the customer somewhere in it.
+/// Returns a message that could not be read, with the customer somewhere in it.
 fn unreadable(world: &World, number: u32, body: &str) -> NewNotification {
     NewNotification {
         message_id: format!("unreadable-{number}"),
@@ -230,7 +230,7 @@ fn bought(impression_id: &str) -> Content {
     Content::Transaction(serde_json::from_value::<DeviceTransaction>(transaction).unwrap())
 }
 
-/// The fields of the reported events, in their order.
+/// Returns the fields of the reported events, in their order.
 fn reported_data(world: &World, pointer: &str) -> Vec<Value> {
     let bodies = world
         .raw()

@@ -17,7 +17,7 @@ fn author(reason: &str) -> Author {
     }
 }
 
-/// The destinations for which a `user.erased` was queued, each with the user that it names.
+/// Returns the destinations for which a `user.erased` was queued, each with the user that it names.
 fn informed(world: &World) -> Vec<(String, String)> {
     let rows = world.raw().texts(&format!(
         "SELECT d.destination_id || ' ' || e.body AS value FROM deliveries d JOIN events e ON e.id = d.event_id

@@ -13,7 +13,7 @@ use storage::{
 };
 
 impl World {
-    /// The causes of the newest revision of a receipt beside its notifications, each with who it was.
+    /// Returns the causes of the newest revision of a receipt beside its notifications, each with who it was.
     async fn newest_causes(&self, receipt: &str) -> Vec<(CauseKind, Option<String>)> {
         let newest = self
             .store

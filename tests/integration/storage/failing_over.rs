@@ -57,7 +57,7 @@ async fn accept_again(world: &World, message_id: &str) {
     .await;
 }
 
-/// The numbers of stored notifications of these messages, read again until a read succeeds.
+/// Returns the numbers of stored notifications of these messages, read again until a read succeeds.
 async fn stored(store: &Store, message_ids: &[&str]) -> Vec<usize> {
     let mut counts = Vec::new();
     for message_id in message_ids {

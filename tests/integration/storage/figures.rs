@@ -11,7 +11,7 @@ use system_tests::rows;
 /// A limit that no story reaches.
 const ALL: i64 = 100;
 
-/// The event types of a destination's deliveries in this status, oldest first.
+/// Returns the event types of a destination's deliveries in this status, oldest first.
 async fn in_status(world: &World, to: domain::DestinationId, status: &str) -> Vec<String> {
     let filter = DeliveryFilter {
         destination_id: Some(to),
@@ -43,7 +43,7 @@ async fn switch(world: &World, to: domain::DestinationId, enabled: bool) {
         .await;
 }
 
-/// The state of a destination, the number of pending deliveries, and the age of the oldest in minutes.
+/// Returns the state of a destination, the number of pending deliveries, and the age of the oldest in minutes.
 async fn figures(world: &World, id: domain::DestinationId) -> Option<(String, i64, i64)> {
     let all = world.store.figures().await.unwrap();
     let one = all.into_iter().find(|one| one.id == id)?;

@@ -52,7 +52,7 @@ enum Waiting {
 }
 
 impl Waiting {
-    /// The value of a row that has ended, or that of one that waits.
+    /// Returns the value of a row that has ended, or that of one that waits.
     fn of(self, finished: &str, waiting: &str) -> String {
         match self {
             Self::Few => format!("CASE WHEN i % 100 = 0 THEN {waiting} ELSE {finished} END"),
@@ -185,7 +185,7 @@ fn analyse_every_row(raw: &mut Raw) {
 /// A table, its columns, and their values for the number `i`.
 type Rows = (&'static str, &'static str, String);
 
-/// What a purchase is made of.
+/// Returns what a purchase is made of.
 fn purchases(app: &str, platform: &str, waiting: Waiting) -> Vec<Rows> {
     let outcome = waiting.of("'settled'", "NULL");
     vec![
@@ -221,7 +221,7 @@ fn purchases(app: &str, platform: &str, waiting: Waiting) -> Vec<Rows> {
     ]
 }
 
-/// What is announced of it.
+/// Returns what is announced of it.
 fn deliveries(app: &str, destination: &str, waiting: Waiting) -> Vec<Rows> {
     let finished = "CASE i % 100 WHEN 2 THEN 'failed' WHEN 3 THEN 'skipped' ELSE 'delivered' END";
     let status = match waiting {
@@ -304,7 +304,7 @@ fn money(app: &str) -> Vec<Rows> {
     ]
 }
 
-/// What is counted, what was raised, and who is signed in.
+/// Returns what is counted, what was raised, and who is signed in.
 fn counts(app: &str) -> Vec<Rows> {
     vec![
         (
@@ -383,7 +383,7 @@ fn destination(world: &World) -> String {
     world.app.id.to_string().chars().rev().collect()
 }
 
-/// The column that the next `?` of a statement is compared with, also where several are compared at once.
+/// Returns the column that the next `?` of a statement is compared with, also where several are compared at once.
 fn column(before: &str) -> &str {
     let several = before.rsplit_once(") ");
     let several =
@@ -415,7 +415,7 @@ fn column(before: &str) -> &str {
         .unwrap_or_default()
 }
 
-/// The value for the next `?` of a statement.
+/// Returns the value for the next `?` of a statement.
 pub fn value(before: &str, world: &World, row: i64) -> String {
     let before = before.trim_end();
     if before.ends_with("LIMIT") {

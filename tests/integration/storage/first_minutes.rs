@@ -160,7 +160,7 @@ impl<'w> Life<'w> {
         }
     }
 
-    /// The `attributes` of each `purchase.updated`.
+    /// Returns the `attributes` of each `purchase.updated`.
     fn updates(&self) -> Vec<Value> {
         let bodies = self.world.raw().texts(&format!(
             "SELECT body AS value FROM events WHERE collapse_key = '{}' AND event_type = 'purchase.updated' ORDER BY seq",
@@ -172,7 +172,7 @@ impl<'w> Life<'w> {
             .collect()
     }
 
-    /// The users of the `user.*` events.
+    /// Returns the users of the `user.*` events.
     fn users(&self) -> Vec<String> {
         self.world.raw().texts(&format!(
             "SELECT event_type || ' ' || user_id AS value FROM events WHERE collapse_key = '{}' AND event_type LIKE 'user.%'

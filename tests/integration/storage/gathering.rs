@@ -9,7 +9,7 @@ use storage::{Alarm, AlarmFilter, Page};
 const ID: &str = "model-7";
 
 impl World {
-    /// The alarms about customers who gather others.
+    /// Returns the alarms about customers who gather others.
     async fn gathering(&self, open: bool) -> Vec<Alarm> {
         let kind = Some("customer_gathers".to_owned());
         let filter = AlarmFilter {

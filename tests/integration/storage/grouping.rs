@@ -57,7 +57,7 @@ fn locked_user(world: &World, user: UserId) -> Raw {
     raw
 }
 
-/// A record of what is open of a purchase.
+/// Returns a record of what is open of a purchase.
 async fn next(world: &World, receipt: &str) -> Record {
     let key = world.key(receipt);
     record(key, &world.load(key).await)

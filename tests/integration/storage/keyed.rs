@@ -200,7 +200,7 @@ fn explained(connection: &mut PgConnection, text: &str) -> Vec<String> {
     lines.into_iter().map(|line| line.text).collect()
 }
 
-/// The plan of a statement for its values, or for any, as it ran.
+/// Returns the plan of a statement for its values, or for any, as it ran.
 fn ran(
     connection: &mut PgConnection,
     statement: &Complete,
@@ -237,13 +237,13 @@ fn ran(
     plan
 }
 
-/// The number after a label in a line of a plan.
+/// Returns the number after a label in a line of a plan.
 fn number_after(line: &str, label: &str) -> Option<f64> {
     let (_, rest) = line.split_once(label)?;
     rest.split([' ', ')']).next()?.parse().ok()
 }
 
-/// Number of rows that the scans of a plan read, those that were thrown away included.
+/// Returns the number of rows that the scans of a plan read, those that were thrown away included.
 fn read(plan: &[String]) -> f64 {
     let (mut rows, mut loops, mut is_scan) = (0.0, 1.0, false);
     for line in plan {
@@ -314,8 +314,8 @@ struct Partial {
     predicate: String,
 }
 
-/// Whether a plan reads an index otherwise than from one value of its first column on. Where the predicate fixes this
-/// column, its value says nothing.
+/// Returns whether a plan reads an index otherwise than from one value of its first column on. Where the predicate
+/// fixes this column, its value says nothing.
 fn is_read_without_key(plan: &[String], index: &Partial) -> bool {
     let is_constant = index.predicate.contains(&format!("{} = ", index.leading));
     let scans = [

@@ -23,7 +23,7 @@ fn now() -> Timestamp {
 }
 
 impl World {
-    /// A customer with many purchases that give access.
+    /// Returns a customer with many purchases that give access.
     async fn rich(&self, app_user_id: &str, number: i64) -> CollapseKey {
         self.rich_by(app_user_id, "r1", number).await
     }
@@ -35,14 +35,14 @@ impl World {
         key
     }
 
-    /// The number of purchases of the next batches.
+    /// Returns the number of purchases of the next batches.
     async fn announce_once(&self) -> usize {
         let AnnouncedTransfers { number, failed } = self.store.announce_transfers().await.unwrap();
         assert!(failed.is_empty(), "{failed:?}");
         number
     }
 
-    /// The number of purchases of each batch in which transfers are announced.
+    /// Returns the number of purchases of each batch in which transfers are announced.
     async fn announce(&self) -> Vec<usize> {
         let mut batches = Vec::new();
         loop {

@@ -344,7 +344,7 @@ story! {
     }
 }
 
-/// A receipt that is neither `free` nor among the sent ones.
+/// Returns a receipt that is neither `free` nor among the sent ones.
 fn other<'a>(world: &World, receipts: &'a [String], sent: &[Sent], free: &str) -> &'a str {
     let is_free = |receipt: &&String| {
         **receipt != free && sent.iter().all(|sent| sent.key != world.key(receipt))

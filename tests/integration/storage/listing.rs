@@ -74,7 +74,7 @@ async fn insert(world: &World) -> Vec<Row> {
     rows
 }
 
-/// All events of a filter, over as many pages as there are.
+/// Returns all events of a filter, over as many pages as there are.
 async fn walked(store: &Store, filter: &EventFilter, limit: i64) -> Vec<EventId> {
     let (mut found, mut cursor) = (Vec::new(), None);
     loop {

@@ -24,7 +24,7 @@ fn clock() -> Timestamp {
     Timestamp::from_micros(NOW.load(Ordering::SeqCst))
 }
 
-/// A session that sees the database as it is now, as long as it lives.
+/// Returns a session that sees the database as it is now, as long as it lives.
 fn snapshot(world: &World) -> Raw {
     let mut raw = world.raw();
     raw.run("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT COUNT(*) FROM apps");
@@ -55,7 +55,7 @@ fn leave_queues(raw: &mut Raw, world: &World, destination: DestinationId, now: i
     ));
 }
 
-/// The statement of this room with this text, with these values.
+/// Returns the statement of this room with this text, with these values.
 fn statement(place: &str, part: &str, values: &[&str]) -> String {
     let found = statements()
         .into_iter()
@@ -75,7 +75,7 @@ fn statement(place: &str, part: &str, values: &[&str]) -> String {
         .collect()
 }
 
-/// The pages that a statement touches in a session as the readers', and what it takes.
+/// Returns the pages that a statement touches in a session as the readers', and what it takes.
 fn touched(connection: &mut PgConnection, text: &str) -> (i64, String) {
     connection
         .batch_execute("BEGIN; SET LOCAL plan_cache_mode = force_generic_plan")

@@ -16,7 +16,7 @@ fn at(ms: i64) -> Timestamp {
     Timestamp::from_micros(BEGINNING).plus_millis(ms)
 }
 
-/// A snapshot of a running subscription that began at this time.
+/// Returns a snapshot of a running subscription that began at this time.
 fn running(sku: &str, began_ms: i64) -> Snapshot {
     Snapshot {
         product: Product::Subscription,
@@ -28,7 +28,7 @@ fn running(sku: &str, began_ms: i64) -> Snapshot {
     }
 }
 
-/// The snapshot of the old receipt after the change.
+/// Returns the snapshot of the old receipt after the change.
 fn replaced() -> Snapshot {
     let closed = Snapshot {
         ends_at: Some(at(CHANGE_MS)),
@@ -109,7 +109,7 @@ async fn settle(world: &World, receipt: &str, shown: &Snapshot, now_ms: i64) -> 
     }
 }
 
-/// The recorded `user.*` events, each with its purchase, in order.
+/// Returns the recorded `user.*` events, each with its purchase, in order.
 fn announced(world: &World) -> Vec<(String, String)> {
     let text = "SELECT collapse_key || ' ' || event_type AS value FROM events WHERE event_type LIKE 'user.%' ORDER BY seq";
     let names = [("old", world.key("old")), ("new", world.key("new"))];

@@ -35,7 +35,7 @@ impl World {
         }
     }
 
-    /// A step of the sweep whose purchases settle before it notes that it woke them.
+    /// Returns a step of the sweep whose purchases settle before it notes that it woke them.
     async fn step(&self) -> Overdue {
         let found = self.store.overdue(STEP).await.unwrap();
         self.store.note_waking(found.clone()).await.unwrap();
@@ -74,7 +74,7 @@ story! {
     }
 }
 
-/// The purchase of one of them.
+/// Returns the purchase of one of them.
 fn lost_key(number: usize) -> CollapseKey {
     format!("00000000-0000-0000-0003-{}", 100_000_000_000 + number)
         .parse()

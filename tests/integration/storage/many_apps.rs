@@ -141,7 +141,7 @@ story! {
     }
 }
 
-/// The number of events about alarms of this type, and that of the apps that have one.
+/// Returns the number of events about alarms of this type, and that of the apps that have one.
 async fn announced(world: &World, event_type: &str) -> (usize, usize) {
     let filter = EventFilter {
         types: vec![event_type.to_owned()],

@@ -15,7 +15,7 @@ use storage::{CustomerName, Error, Owner, Page, Record};
 /// More are read before any of them is noted as spent.
 const READ: i64 = 256;
 
-/// The record of what is open of a purchase, by a snapshot.
+/// Returns the record of what is open of a purchase, by a snapshot.
 pub async fn shown(world: &World, receipt: &str, snapshot: Snapshot) -> Record {
     let loaded = world.load(world.key(receipt)).await;
     let verification = Verification::Verified(Box::new(Snapshot {
@@ -104,7 +104,7 @@ pub fn multiply(world: &World, receipt: &str, copies: i64) {
     ));
 }
 
-/// Number of the purchases that a settling of the customer reads.
+/// Returns the number of the purchases that a settling of the customer reads.
 fn counted(raw: &mut Raw, user: UserId) -> i64 {
     raw.number(&format!(
         "SELECT COUNT(*) AS value FROM purchases

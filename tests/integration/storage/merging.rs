@@ -25,7 +25,7 @@ impl World {
         );
     }
 
-    /// A purchase from before, which is announced without an event of its user.
+    /// Returns a purchase from before, which is announced without an event of its user.
     async fn adopt(&self, app_user_id: &str, receipt: &str) -> CollapseKey {
         let report = Report {
             kind: NotificationKind::Adopted,
@@ -45,7 +45,7 @@ impl World {
         key
     }
 
-    /// When the newest event was recorded, and what had been announced of a customer by then.
+    /// Returns when the newest event was recorded, and what had been announced of a customer by then.
     async fn announced_of(
         &self,
         external_id: &str,

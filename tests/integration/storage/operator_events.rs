@@ -22,7 +22,7 @@ pub async fn chooses(world: &World, name: &str, events: &[&str]) -> DestinationI
     world.store.new_destination(new).await.unwrap().id
 }
 
-/// The collapse key of the events about a destination.
+/// Returns the collapse key of the events about a destination.
 pub fn about(id: DestinationId) -> CollapseKey {
     CollapseKey::new(id.uuid())
 }

@@ -36,7 +36,7 @@ fn fill(world: &World, series: Series, hours: i64, apps: u128) {
     }
 }
 
-/// The sums of each hour, of all together and of one destination.
+/// Returns the sums of each hour, of all together and of one destination.
 async fn by_hour(store: &Store, until: i64) -> BTreeMap<(Counting, i64), Sum> {
     let mut sums: BTreeMap<(Counting, i64), Sum> = BTreeMap::new();
     for destinations in [Vec::new(), vec![DestinationId::new(Uuid::from_u128(1))]] {

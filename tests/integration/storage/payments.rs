@@ -21,7 +21,7 @@ pub fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
 }
 
-/// The snapshot of a monthly subscription two days after its purchase.
+/// Returns the snapshot of a monthly subscription two days after its purchase.
 pub fn monthly() -> Snapshot {
     Snapshot {
         at: at("2027-01-12T12:00:00Z"),
@@ -39,7 +39,7 @@ pub fn monthly() -> Snapshot {
     }
 }
 
-/// The snapshot of a refunded subscription.
+/// Returns the snapshot of a refunded subscription.
 pub fn refunded() -> Snapshot {
     Snapshot {
         ends_at: Some(at("2027-01-11T12:00:00Z")),
@@ -120,7 +120,7 @@ impl World {
         self.done(record).await
     }
 
-    /// The ledger's entries of a receipt: number of the payment, kind, amount and source.
+    /// Returns the ledger's entries of a receipt: number of the payment, kind, amount and source.
     pub fn ledger(&self, receipt: &str) -> Vec<String> {
         self.raw().texts(&format!(
             "SELECT number || ' ' || kind || ' ' || COALESCE(usd, COALESCE(unknown_because, '-')) || ' ' || source \
@@ -149,7 +149,7 @@ impl World {
         ))
     }
 
-    /// The lines of the revenue check, read in pages of this size.
+    /// Returns the lines of the revenue check, read in pages of this size.
     async fn checked(&self, limit: i64) -> Vec<RevenueLine> {
         let (mut cursor, mut lines) = (None, Vec::new());
         loop {
@@ -167,7 +167,7 @@ impl World {
         }
     }
 
-    /// The check's lines that differ, each with its kind in the ledger.
+    /// Returns the check's lines that differ, each with its kind in the ledger.
     pub async fn differing(&self) -> Vec<(Option<String>, Differs)> {
         let lines = self.checked(1000).await;
         lines
@@ -390,7 +390,7 @@ story! {
     }
 }
 
-/// A snapshot at this time on the day of the payment, perhaps with a promotion.
+/// Returns a snapshot at this time on the day of the payment, perhaps with a promotion.
 pub fn promoted(time: &str, offer: Option<Offer>) -> Snapshot {
     Snapshot {
         at: at(&format!("2027-01-10T{time}:00Z")),

@@ -78,7 +78,7 @@ impl World {
             .run(&claim.text("app_user_id", app_user_id).sql("verified_at", 1));
     }
 
-    /// A purchase of a customer that gives access, in its first revision.
+    /// Returns a purchase of a customer that gives access, in its first revision.
     pub async fn entitling(&self, app_user_id: &str, receipt: &str) -> CollapseKey {
         self.entitle("premium").await;
         self.happen_to(app_user_id, receipt, PURCHASED).await;
@@ -114,7 +114,7 @@ impl World {
         self.store.move_customer(wanted).await
     }
 
-    /// The bodies of the events of transfers, in their order.
+    /// Returns the bodies of the events of transfers, in their order.
     pub fn transfers(&self) -> Vec<Value> {
         let types = TRANSFERS.map(|name| format!("'{name}'")).join(", ");
         let bodies = self.raw().texts(&format!(

@@ -4,7 +4,7 @@ use super::world::{Raw, Report, World, happened, record, renewal, reported, stor
 use domain::{CollapseKey, NotificationKind, TopicId, TransitionKind};
 use storage::{Accepted, Due, Handling, NewNotification, Recorded, SecretString, TopicRequest};
 
-/// The notification that `new` replaced `old`.
+/// Returns the notification that `new` replaced `old`.
 fn changed(world: &World, message: &str, old: &str, new: &str) -> NewNotification {
     let report = Report {
         kind: NotificationKind::PlanChanged,

@@ -9,7 +9,7 @@ use system_tests::pooler;
 use system_tests::postgres::{self, Fsync, PgConnection};
 use url::Url;
 
-/// The reasons for which a database is not migrated, not planned and not opened.
+/// Returns the reasons for which a database is not migrated, not planned and not opened.
 async fn refusals(url: &str) -> [String; 3] {
     let database = Database::Postgres(url.to_owned());
     let config = Config {
@@ -59,7 +59,7 @@ fn name_of(url: &str) -> String {
         .to_owned()
 }
 
-/// A role that may only connect, and the URL with it.
+/// Returns a role that may only connect, and the URL with it.
 async fn role(url: &str) -> (String, String) {
     let role = format!("role_{}", name_of(url));
     run(url, format!("CREATE ROLE {role} LOGIN")).await;

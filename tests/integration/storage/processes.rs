@@ -30,7 +30,7 @@ async fn connect(world: &World, name: &str) -> Result<Platform, Error> {
     world.store.new_platform(of_proof(world, name)).await
 }
 
-/// The detail of the refusal.
+/// Returns the detail of the refusal.
 fn refused(result: Result<Platform, Error>) -> String {
     match result {
         Err(Error::Conflict { detail, .. }) => detail,

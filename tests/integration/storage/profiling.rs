@@ -26,7 +26,7 @@ impl World {
         self.store.new_destination(new).await.unwrap().id
     }
 
-    /// The number of `profile.updated` that were ever queued for a destination.
+    /// Returns the number of `profile.updated` that were ever queued for a destination.
     pub fn profiles(&self, to: DestinationId) -> i64 {
         self.count(&format!(
             "deliveries WHERE destination_id = '{to}' AND event_type = '{PROFILE_UPDATED}'"
@@ -91,7 +91,7 @@ impl World {
     }
 }
 
-/// The active entitlements in a body.
+/// Returns the active entitlements in a body.
 pub fn entitlements(body: &Value) -> Vec<&str> {
     let all = body["active_entitlements"].as_array().unwrap().iter();
     all.map(|one| one["entitlement_ref_id"].as_str().unwrap())

@@ -48,7 +48,7 @@ impl World {
         self.woken()
     }
 
-    /// The price in the record of a receipt.
+    /// Returns the price in the record of a receipt.
     async fn price_in_usd(&self, receipt: &str) -> String {
         let data = self.store.purchase(self.key(receipt)).await.unwrap().data;
         data["data"]["price_in_usd"]
@@ -57,7 +57,7 @@ impl World {
             .to_owned()
     }
 
-    /// The entries of a receipt, oldest first, with the day of the rate and whether that is carried forward.
+    /// Returns the entries of a receipt, oldest first, with the day of the rate and whether that is carried forward.
     async fn converted(&self, receipt: &str) -> Vec<String> {
         let subject = PaymentSubject::Purchases(vec![self.key(receipt)]);
         let page = self

@@ -42,7 +42,7 @@ async fn crowd_and_one(world: &World) -> CollapseKey {
     world.key("r1")
 }
 
-/// The reasons of the noted rechecks.
+/// Returns the reasons of the noted rechecks.
 fn noted(world: &World) -> Vec<String> {
     world
         .raw()

@@ -190,7 +190,7 @@ story! {
     }
 }
 
-/// A world of another app in the same database.
+/// Returns a world of another app in the same database.
 async fn beside(world: &World) -> World {
     let app = world.store.new_app("Beside").await.unwrap();
     let platform = world

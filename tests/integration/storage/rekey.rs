@@ -14,7 +14,7 @@ const OLD: [u8; 32] = [1; 32];
 const NEW: [u8; 32] = [2; 32];
 const MISTYPED: [u8; 32] = [3; 32];
 
-/// The settings of a process with these keys.
+/// Returns the settings of a process with these keys.
 fn keyed(config: &Config, newest: [u8; 32], older: &[[u8; 32]]) -> Config {
     Config {
         key: Key::new(newest).after(older.iter().copied()),
@@ -32,7 +32,7 @@ async fn turn(store: &Store) -> i64 {
     count
 }
 
-/// The audit entries of turns, newest first: the keys before and after.
+/// Returns the audit entries of turns, newest first: the keys before and after.
 async fn turns(store: &Store) -> Vec<(Value, Value)> {
     let filter = AuditLogFilter {
         operation: Some("key.turn".to_owned()),

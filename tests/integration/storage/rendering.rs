@@ -14,7 +14,7 @@ fn app_user(name: &str) -> Owner {
     Owner::AppUser(name.to_owned())
 }
 
-/// The type and the status of each delivery to a destination, oldest first.
+/// Returns the type and the status of each delivery to a destination, oldest first.
 async fn statuses(world: &World, to: DestinationId) -> Vec<(String, DeliveryStatus)> {
     let filter = DeliveryFilter {
         destination_id: Some(to),
@@ -325,7 +325,7 @@ story! {
     }
 }
 
-/// The end of a request that was answered 400, with this verdict.
+/// Returns the end of a request that was answered 400, with this verdict.
 fn refused(sent: &Sent, verdict: Verdict) -> Finish {
     Finish {
         status: Some(400),

@@ -19,7 +19,7 @@ async fn prune(world: &World, limit: i64) -> usize {
         .unwrap()
 }
 
-/// The number of rows in each table of the ledger.
+/// Returns the number of rows in each table of the ledger.
 fn rows(world: &World) -> Vec<i64> {
     [
         "notifications",
@@ -78,7 +78,7 @@ story! {
     }
 }
 
-/// The number of bodies and traces that are left in a table.
+/// Returns the number of bodies and traces that are left in a table.
 fn left(world: &World, table: &str) -> i64 {
     world.count(&format!(
         "{table} WHERE (body IS NOT NULL AND body <> '{{}}') OR traceparent IS NOT NULL"

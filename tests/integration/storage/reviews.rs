@@ -36,7 +36,7 @@ impl World {
             .items
     }
 
-    /// The kinds of the open alarms.
+    /// Returns the kinds of the open alarms.
     async fn open_alarms(&self) -> Vec<String> {
         let filter = AlarmFilter {
             open: Some(true),
@@ -51,7 +51,7 @@ impl World {
         alarms.into_iter().map(|alarm| alarm.kind).collect()
     }
 
-    /// Number of entitlements that a device may use.
+    /// Returns the number of entitlements that a device may use.
     async fn usable(&self, number: u128) -> usize {
         let place = place(self, number);
         self.store

@@ -167,7 +167,7 @@ async fn costs_the_same_with_any_number_of_destinations(read: impl AsyncFn(&Worl
     assert!(trips.iter().all(|count| *count == trips[0]), "{trips:?}");
 }
 
-/// The result of `write` that is not that it waited too long for a lock.
+/// Returns the result of `write` that is not that it waited too long for a lock.
 async fn tried_again<T, F: Future<Output = Result<T, Error>>>(
     write: impl Fn() -> F,
 ) -> Result<T, Error> {

@@ -30,8 +30,8 @@ story! {
 }
 
 impl World {
-    /// The payments of r1 as they are listed, by number: amount, source, the transaction of a sales report, and whether
-    /// that corrects it.
+    /// Returns the payments of r1 as they are listed, by number: amount, source, the transaction of a sales report, and
+    /// whether that corrects it.
     async fn listed(&self) -> Vec<String> {
         let subject = PaymentSubject::Purchases(vec![self.key("r1")]);
         let page = self

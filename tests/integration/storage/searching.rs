@@ -22,7 +22,7 @@ async fn found(world: &World, text: &str, app: Option<AppId>) -> Vec<SearchHit> 
     world.store.search(text, app).await.unwrap()
 }
 
-/// The kind and id of what is found in all apps, and by what.
+/// Returns the kind and id of what is found in all apps, and by what.
 async fn hits(world: &World, text: &str) -> Vec<(FoundKind, String, String)> {
     found(world, text, None)
         .await

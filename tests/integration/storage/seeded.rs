@@ -54,7 +54,7 @@ impl World {
         );
     }
 
-    /// The number of purchases with a `next_wake_at`, which are to be rechecked.
+    /// Returns the number of purchases with a `next_wake_at`, which are to be rechecked.
     pub fn woken(&self) -> i64 {
         self.count("purchases WHERE next_wake_at IS NOT NULL")
     }

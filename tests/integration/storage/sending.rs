@@ -70,7 +70,7 @@ pub fn rendering(render: impl Fn(&Unsent) -> Rendered + Send + Sync + 'static) -
     Arc::new(move |_: &Destination, unsent: &Unsent| render(unsent))
 }
 
-/// A lease of a lane by the purchase's run.
+/// Returns a lease of a lane by the purchase's run.
 pub fn lease(key: CollapseKey, to: DestinationId, token: &str) -> Lease {
     Lease {
         key,
@@ -103,7 +103,7 @@ pub async fn must_send(store: &Store, lease: Lease) -> Sent {
     }
 }
 
-/// The end of a request with this verdict for all its events, answered 200 or 500.
+/// Returns the end of a request with this verdict for all its events, answered 200 or 500.
 pub fn finish(sent: &Sent, verdict: Verdict) -> Finish {
     let failed = !matches!(verdict, Verdict::Delivered);
     let judged = |attempt: &Attempt| EventResult {

@@ -14,7 +14,7 @@ use storage::{AcceptedReports, ClaimStep, DeviceReport};
 const TV: u128 = 1;
 
 impl World {
-    /// What the device reports at this minute of the story.
+    /// Returns what the device reports at this minute of the story.
     async fn happens(&self, minute: u64, content: Content) -> AcceptedReports {
         let time = self
             .store
@@ -46,7 +46,7 @@ impl World {
         }
     }
 
-    /// Number of entitlements that the device may use.
+    /// Returns the number of entitlements that the device may use.
     async fn usable_here(&self) -> usize {
         let place = self.place(TV);
         self.store

@@ -37,7 +37,7 @@ pub struct Line {
     pub text: String,
 }
 
-/// A statement with one value or row in place of each list.
+/// Returns a statement with one value or row in place of each list.
 pub fn unlisted(text: &str) -> String {
     let Some((head, tail)) = text.split_once("VALUES ?*") else {
         return text.replace("?*", "?");
@@ -130,7 +130,8 @@ fn is_of_sqlite(text: &str) -> bool {
     text.contains("PRAGMA")
 }
 
-/// Whether a step reads all of a filled table. Walking an index from one end, and rows that another step found, is none.
+/// Returns whether a step reads all of a filled table. Walking an index from one end, and rows that another step found,
+/// is none.
 fn walks_a_table(step: &str, plan: &[String]) -> bool {
     let found = |name: &str| {
         let other = |step: &String| {
@@ -157,7 +158,7 @@ fn walks_a_table(step: &str, plan: &[String]) -> bool {
     }
 }
 
-/// The steps of SQLite's plan.
+/// Returns the steps of SQLite's plan.
 fn plan_of_sqlite(connection: &mut diesel::SqliteConnection, text: &str) -> Vec<String> {
     let steps: Vec<Step> = diesel::sql_query(format!("EXPLAIN QUERY PLAN {text}"))
         .load(connection)
@@ -170,7 +171,7 @@ fn uses(plan: &[String], index: &str) -> bool {
         .any(|step| index.split(" or ").any(|index| step.contains(index)))
 }
 
-/// The plan of PostgreSQL for these values.
+/// Returns the plan of PostgreSQL for these values.
 fn plan_of_values(connection: &mut PgConnection, text: &str) -> Vec<String> {
     connection.batch_execute("BEGIN").unwrap();
     let lines: Vec<Line> = diesel::sql_query(format!("EXPLAIN ANALYZE {text}"))
@@ -180,7 +181,7 @@ fn plan_of_values(connection: &mut PgConnection, text: &str) -> Vec<String> {
     lines.into_iter().map(|line| line.text).collect()
 }
 
-/// The plan of PostgreSQL for any values, as the writer's sessions for purchases keep it.
+/// Returns the plan of PostgreSQL for any values, as the writer's sessions for purchases keep it.
 pub fn generic_plan(connection: &mut PgConnection, text: &str) -> Vec<String> {
     let values = vec!["NULL"; text.matches('?').count()].join(", ");
     let values = if values.is_empty() {

@@ -26,7 +26,7 @@ fn part(project: &str, credentials: Option<&str>) -> StorePart {
     }
 }
 
-/// A platform without a shared secret, with a purchase.
+/// Returns a platform without a shared secret, with a purchase.
 async fn connected(world: &World) -> Platform {
     let new = NewPlatform {
         shared_secret: None,

@@ -5,7 +5,7 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use system_tests::stored::{self, Unread, validator};
 
-/// What a release does not read that knows these stores and refuses all values of a column.
+/// Returns what a release does not read that knows these stores and refuses all values of a column.
 fn unread(world: &World, column: &str, stores: &[&str]) -> Option<Unread> {
     let refuses_all = validator(&json!({ "not": {} }));
     let validators = BTreeMap::from([(column.to_owned(), refuses_all)]);

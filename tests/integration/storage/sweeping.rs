@@ -10,7 +10,7 @@ async fn due(world: &World) -> Vec<Due> {
     world.store.due(100).await.unwrap()
 }
 
-/// The destinations with an overdue delivery.
+/// Returns the destinations with an overdue delivery.
 async fn late(world: &World) -> Vec<DestinationId> {
     world.store.late_destinations().await.unwrap().destinations
 }

@@ -21,7 +21,7 @@ async fn keep(
         .unwrap()
 }
 
-/// A pending topic with one waiting notification for each receipt.
+/// Returns a pending topic with one waiting notification for each receipt.
 pub async fn pending(world: &World, receipts: &[&str]) -> TopicId {
     let expires_at = world.store.now().await.unwrap().plus_millis(60_000);
     assert_eq!(

@@ -59,7 +59,7 @@ impl World {
         self.users_of_devices()
     }
 
-    /// The sum of the payments in the newest profile of a user.
+    /// Returns the sum of the payments in the newest profile of a user.
     fn paid(&self, user: UserId) -> Value {
         let newest = format!(
             "SELECT profile AS value FROM events WHERE user_id = '{user}' AND profile IS NOT NULL ORDER BY seq DESC LIMIT 1"

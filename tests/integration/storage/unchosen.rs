@@ -14,7 +14,7 @@ impl World {
         self.store.new_destination(new).await.unwrap().id
     }
 
-    /// What the explanation of a destination counts.
+    /// Returns what the explanation of a destination counts.
     async fn counted(&self, id: DestinationId) -> Vec<UnchosenType> {
         self.store.explain_destination(id).await.unwrap().unchosen
     }

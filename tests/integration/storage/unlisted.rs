@@ -10,7 +10,7 @@ use storage::{Alarm, AlarmFilter, Change, EntitlementText, Page, Product, Run};
 const BOUGHT: &[(TransitionKind, u64)] = &[(TransitionKind::Purchased, 1)];
 
 impl World {
-    /// The alarms about missing products.
+    /// Returns the alarms about missing products.
     async fn missing(&self, open: bool) -> Vec<Alarm> {
         let kind = Some("product_unlisted".to_owned());
         let filter = AlarmFilter {

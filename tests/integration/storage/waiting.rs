@@ -9,7 +9,7 @@ use storage::{Due, Page, Record};
 const HOUR_MS: i64 = 3_600_000;
 const MAX_WAIT_MS: i64 = 150_000;
 
-/// A record in which only the notifications of `decided` have an outcome, and the others wait for an hour.
+/// Returns a record in which only the notifications of `decided` have an outcome, and the others wait for an hour.
 async fn partly(
     world: &World,
     key: CollapseKey,

@@ -23,7 +23,7 @@ impl World {
         found
     }
 
-    /// The purchases that a sweep wakes.
+    /// Returns the purchases that a sweep wakes.
     async fn swept(&self, quota: Quota) -> Vec<CollapseKey> {
         self.sweep(quota)
             .await

@@ -68,7 +68,7 @@ pub struct World {
     pub folder: Folder,
 }
 
-/// The secret of a device of the stories.
+/// Returns the secret of a device of the stories.
 pub fn secret(device: DeviceId) -> SecretHash {
     SecretHash::of(&SecretString::from(device.to_string()))
 }
@@ -151,7 +151,7 @@ impl World {
         }
     }
 
-    /// A second store, as of another process; on SQLite, which one process uses, the same store.
+    /// Returns a second store, as of another process; on SQLite, which one process uses, the same store.
     pub async fn second_process(&self) -> Store {
         if self.is_postgres() {
             Store::open(self.config.clone()).await.unwrap()
@@ -391,7 +391,7 @@ pub fn of_secret(secret: Option<&str>) -> PlatformChange {
     }
 }
 
-/// The recipient of an ingress key.
+/// Returns the recipient of an ingress key.
 pub async fn recipient(store: &Store, key: &str) -> Option<Recipient> {
     let mut recipients = store.recipients(vec![key.to_owned()]).await.unwrap();
     assert_eq!(recipients.missing_keys, [""; 0]);
@@ -426,7 +426,7 @@ pub fn new_destination(app: &App, name: &str) -> NewDestination {
     }
 }
 
-/// A notification of the type RENEWED at `at_ms`.
+/// Returns a notification of the type RENEWED at `at_ms`.
 pub fn renewal(
     platform_id: PlatformId,
     message_id: &str,
@@ -474,8 +474,8 @@ pub fn reported(
     }
 }
 
-/// A record that settles everything that was loaded, without a transition. The snapshot renews a month later with every
-/// revision, so that there is always a change.
+/// Returns a record that settles everything that was loaded, without a transition. The snapshot renews a month later
+/// with every revision, so that there is always a change.
 pub fn record(collapse_key: CollapseKey, loaded: &Loaded) -> Record {
     let month_ms = 30 * 24 * 3600 * 1000;
     let renews_at = Timestamp::from_micros(BEGINNING).plus_millis((loaded.revision + 1) * month_ms);

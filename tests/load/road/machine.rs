@@ -21,8 +21,8 @@ struct Process {
     cpu: Duration,
 }
 
-/// The usage of this process (`driver`) and of each of its children with its descendants, by the kind of the child:
-/// `temporal`, `run`, `serve`, `worker`, `postgres`, `floor`.
+/// Returns the usage of this process (`driver`) and of each of its children with its descendants, by the kind of the
+/// child: `temporal`, `run`, `serve`, `worker`, `postgres`, `floor`.
 pub fn usage() -> BTreeMap<String, Usage> {
     let entries = fs::read_dir("/proc")
         .into_iter()
@@ -46,7 +46,7 @@ pub fn usage() -> BTreeMap<String, Usage> {
     all
 }
 
-/// The child of `own` that a process descends from; `own` itself for `own`.
+/// Returns the child of `own` that a process descends from; `own` itself for `own`.
 fn child_above(id: u32, own: u32, processes: &BTreeMap<u32, Process>) -> Option<u32> {
     if id == own {
         return Some(own);
@@ -78,7 +78,7 @@ fn read(id: u32) -> Option<Process> {
     })
 }
 
-/// What a child of this process is; `None` for the harness's shell.
+/// Returns what a child of this process is; `None` for the harness's shell.
 fn kind(id: u32, own: u32) -> Option<String> {
     if id == own {
         return Some("driver".to_owned());
@@ -106,7 +106,7 @@ fn memory(id: u32) -> u64 {
     (kilobytes("RssAnon") + kilobytes("RssFile")) * 1024
 }
 
-/// The machine's load average over the last minute.
+/// Returns the machine's load average over the last minute.
 pub fn load_average() -> f64 {
     let line = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     line.split(' ')

@@ -169,7 +169,7 @@ async fn measure(options: &Options) {
     }
 }
 
-/// The rounds, in which the variants alternate.
+/// Returns the rounds, in which the variants alternate.
 async fn rounds(options: &Options, installed: &Installed) -> Vec<Round> {
     let mut rounds = Vec::new();
     if options.rounds == 0 {
@@ -230,7 +230,7 @@ fn installed(options: &Options) -> Installed {
     }
 }
 
-/// The warm-up, which is not reported, the burst, and each rate.
+/// Returns the warm-up, which is not reported, the burst, and each rate.
 async fn phases(options: &Options, subject: &mut Subject) -> Vec<phase::Figures> {
     let burst = burst(options);
     Plan {

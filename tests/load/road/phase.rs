@@ -87,7 +87,7 @@ impl Figures {
 }
 
 impl Plan {
-    /// The receipts of all notifications in the order in which they are sent: those of one second in turn.
+    /// Returns the receipts of all notifications in the order in which they are sent: those of one second in turn.
     fn receipts(&self) -> Vec<String> {
         let together = self
             .per_second

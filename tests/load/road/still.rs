@@ -138,7 +138,7 @@ async fn watch(temporal: &Temporal, watched: Duration) -> Watched {
     }
 }
 
-/// How long each sweep of the newest run took, in milliseconds, as the engine saw it.
+/// Returns how long each sweep of the newest run took, in milliseconds, as the engine saw it.
 async fn sweeps(temporal: &Temporal) -> Vec<f64> {
     let history = temporal.history(contract::SWEEP).await;
     let times = |wanted| {

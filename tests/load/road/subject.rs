@@ -128,7 +128,7 @@ impl Subject {
         last
     }
 
-    /// When the last webhook about each purchase arrived, or the last activity of the floor.
+    /// Returns when the last webhook about each purchase arrived, or the last activity of the floor.
     pub fn arrivals(&self) -> BTreeMap<String, Instant> {
         match self {
             Self::Settle(world) => world.receiver.arrivals(),
@@ -136,7 +136,7 @@ impl Subject {
         }
     }
 
-    /// The workflow id of a receipt's purchase.
+    /// Returns the workflow id of a receipt's purchase.
     pub fn workflow_id(&self, receipt: &str) -> String {
         match self {
             Self::Settle(world) => world.workflow(receipt),

@@ -74,7 +74,7 @@ fn write_out(raw: &mut Raw) {
     raw.run("CHECKPOINT");
 }
 
-/// The columns of a table without those that number its rows, and the value of each in a copy.
+/// Returns the columns of a table without those that number its rows, and the value of each in a copy.
 fn columns(raw: &mut Raw, table: &str, value: impl Fn(&str) -> String) -> (String, String) {
     let columns = raw.texts(&format!(
         "SELECT column_name::text AS value FROM information_schema.columns

@@ -128,22 +128,22 @@ impl Installed {
         }
     }
 
-    /// The addresses of both `serve` for stores and devices.
+    /// Returns the addresses of both `serve` for stores and devices.
     pub fn public_urls(&self) -> [String; 2] {
         [0, 1].map(|number| self.processes[number].public_url().to_owned())
     }
 
-    /// A connection to its database, without the distance.
+    /// Returns a connection to its database, without the distance.
     pub fn raw(&self) -> Raw {
         Raw::of(&self.installation.stored_in())
     }
 
-    /// A signed notification of a purchase of the troubled app.
+    /// Returns a signed notification of a purchase of the troubled app.
     pub fn message(&self, receipt: &str, customer: &str) -> Message {
         signed(&self.sns, &self.troubled, receipt, customer)
     }
 
-    /// The key of a purchase of the troubled app.
+    /// Returns the key of a purchase of the troubled app.
     pub fn key(&self, receipt: &str) -> CollapseKey {
         CollapseKey::of(self.troubled.platform_id.parse().expect("an id"), receipt)
     }
@@ -298,7 +298,7 @@ impl Installed {
     }
 }
 
-/// An app with a platform and its destinations; that with the first number gets its destinations later.
+/// Returns an app with a platform and its destinations; that with the first number gets its destinations later.
 async fn tenant(api: &Api, receiver: &Receiver, number: usize, window: u64) -> Tenant {
     let app_id = text(
         &api.post("/v1/apps", &json!({ "name": format!("app {number}") }))
@@ -339,7 +339,7 @@ async fn destination(api: &Api, app_id: &str, place: usize, url: &str) -> String
     )
 }
 
-/// A signed renewal as a complete HTTP request.
+/// Returns a signed renewal as a complete HTTP request.
 fn signed(sns: &Sns, tenant: &Tenant, receipt: &str, customer: &str) -> Message {
     let mut rtn = Rtn::new("SUBSCRIPTION_RENEWED", receipt);
     customer.clone_into(&mut rtn.app_user_id);

@@ -68,7 +68,8 @@ struct Options {
 }
 
 impl Options {
-    /// Number of requests that are prepared for a trouble: for three times the measurement, since it waits for its end.
+    /// Returns the number of requests that are prepared for a trouble: for three times the measurement, since it waits
+    /// for its end.
     fn most(&self, rate: f64) -> usize {
         #[expect(
             clippy::cast_possible_truncation,

@@ -63,7 +63,7 @@ impl Receiver {
         self.shared.0.is_mended.store(true, Ordering::Relaxed);
     }
 
-    /// When the endpoints received an event of a receipt.
+    /// Returns when the endpoints received an event of a receipt.
     pub fn arrivals(&self, receipt: &str) -> Vec<Instant> {
         self.shared
             .lock()
@@ -95,7 +95,7 @@ async fn receive(
     StatusCode::OK
 }
 
-/// The receipt of a `purchase.updated`.
+/// Returns the receipt of a `purchase.updated`.
 fn receipt(event: &Value) -> Option<&str> {
     event["data"]["purchase_guid"].as_str()
 }

@@ -231,7 +231,7 @@ async fn endpoint(installed: &Installed, pending: usize) {
     tokio::task::spawn_blocking(copy).await.expect("copies");
 }
 
-/// Number of deliveries that wait for the endpoints of the troubled app.
+/// Returns the number of deliveries that wait for the endpoints of the troubled app.
 fn waiting(installed: &Installed, raw: &mut Raw) -> i64 {
     raw.number(&waiting_of(&installed.troubled.destinations))
 }

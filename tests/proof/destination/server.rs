@@ -42,7 +42,7 @@ impl Server {
         state.answers.push_back(answer.to_owned());
     }
 
-    /// All lines that arrived.
+    /// Returns all lines that arrived.
     pub fn lines(&self) -> Vec<String> {
         self.state.lock().expect("no panic").lines.clone()
     }

@@ -37,7 +37,7 @@ async fn change(world: &World, path: &str, address: &str) -> Value {
     world.api.call(Method::PATCH, path, &body).await.ok()
 }
 
-/// The attempts at a delivery, each with its class, status and answer.
+/// Returns the attempts at a delivery, each with its class, status and answer.
 async fn attempts(world: &World, delivery: &Value) -> Vec<[Value; 3]> {
     let id = delivery["id"].as_str().expect("an id");
     let path = format!("/v1/deliveries/{id}/attempts");
@@ -46,7 +46,7 @@ async fn attempts(world: &World, delivery: &Value) -> Vec<[Value; 3]> {
     all.iter().map(shown).collect()
 }
 
-/// What explains the event of a delivery.
+/// Returns what explains the event of a delivery.
 async fn explained(world: &World, delivery: &Value) -> String {
     let event = delivery["event_id"].as_str().expect("an id");
     let path = format!("/v1/explain/events/{event}");

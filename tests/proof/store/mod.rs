@@ -68,7 +68,7 @@ fn form() -> Form {
     }
 }
 
-/// A region, which is shown, and a signing key, which is not.
+/// Returns a region, which is shown, and a signing key, which is not.
 fn own_fields(fields: &Map<String, Value>) -> Result<StorePart, Vec<WrongOwnField>> {
     let text = |name: &str| fields.get(name).and_then(Value::as_str);
     let (region, key) = (text("region"), text("key"));

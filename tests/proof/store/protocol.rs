@@ -40,7 +40,7 @@ struct Token {
 }
 
 impl ProofProtocol {
-    /// A request of a path, whose parts need no encoding.
+    /// Returns a request of a path, whose parts need no encoding.
     fn get(&self, folder: &str, id: &str) -> Result<Request, Answer> {
         let url = self.base.join(&format!("{folder}/{id}"));
         let url =
@@ -76,7 +76,7 @@ const fn bucket(name: &'static str) -> Bucket {
     Bucket { name, per_second }
 }
 
-/// What the store shows of the purchase, as of the first request.
+/// Returns what the store shows of the purchase, as of the first request.
 fn answer(subject: &Subject, purchase: Purchase, order: Order, at: Timestamp) -> Answer {
     let paid_until = Timestamp::from_millis(order.paid_until_ms);
     let snapshot = Snapshot {

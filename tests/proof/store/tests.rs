@@ -45,7 +45,7 @@ fn shown(shared: &Shared) -> std::sync::MutexGuard<'_, Shown> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The store, on a port of its own.
+/// Returns the store, on a port of its own.
 async fn serve(shared: Shared) -> String {
     let router = Router::new()
         .route("/token/{secret}", get(issue))
@@ -112,7 +112,7 @@ async fn order(
     ))
 }
 
-/// A day so many days from now, in milliseconds.
+/// Returns a day so many days from now, in milliseconds.
 fn in_days(days: i64) -> i64 {
     millis(clock::now().plus_millis(days * 24 * 3_600_000))
 }
@@ -142,7 +142,7 @@ impl Proof {
         }
     }
 
-    /// The status of the answer to a message about the purchase.
+    /// Returns the status of the answer to a message about the purchase.
     async fn send(&self, happened: &str, at_ms: i64, sender: &str) -> u16 {
         self.send_about(PURCHASE, happened, at_ms, sender).await
     }
@@ -177,7 +177,7 @@ impl Proof {
     }
 }
 
-/// The installation, with the store that shows this.
+/// Returns the installation, with the store that shows this.
 async fn start(backend: Backend, shared: &Shared) -> World {
     {
         let mut shown = shown(shared);
@@ -315,7 +315,7 @@ async fn an_answer_that_names_no_customer_removes_none() {
     world.finish().await;
 }
 
-/// A claim of a purchase by its id alone.
+/// Returns a claim of a purchase by its id alone.
 fn claim(device: Device, event: &str, purchase: &str) -> Value {
     let transaction = json!({ "kind": "purchased", "receipt_id": purchase, "sku": "monthly" });
     device.event(
@@ -325,7 +325,7 @@ fn claim(device: Device, event: &str, purchase: &str) -> Value {
     )
 }
 
-/// The purchases on a device.
+/// Returns the purchases on a device.
 fn listed(device: Device, event: &str, receipts: &Value) -> Value {
     device.event(
         event,
@@ -444,7 +444,7 @@ async fn an_import_names_customers_of_its_platforms_store() {
     world.finish().await;
 }
 
-/// The platform after a command about it, or the error of the command.
+/// Returns the platform after a command about it, or the error of the command.
 fn call(world: &World, line: &str) -> Result<Value, String> {
     let arguments: Vec<&str> = line.split(' ').collect();
     let variables = variables();

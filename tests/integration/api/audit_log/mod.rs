@@ -84,7 +84,7 @@ struct Version {
     data_version: i64,
 }
 
-/// A number that differs after each commit of another connection.
+/// Returns a number that differs after each commit of another connection.
 fn version(connection: &mut SqliteConnection) -> i64 {
     let rows: Vec<Version> = diesel::sql_query("PRAGMA data_version")
         .load(connection)
@@ -122,7 +122,7 @@ impl Office {
         }
     }
 
-    /// A question about two customers, whether purchases may move.
+    /// Returns a question about two customers, whether purchases may move.
     fn review(&self) -> ReviewId {
         let [from, to] =
             ["former", "present"].map(|name| UserId::anonymous(self.app_id(), "amazon", name));

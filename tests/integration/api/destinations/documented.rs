@@ -98,7 +98,7 @@ async fn each_documented_field_of_a_change_is_known_to_one_kind() {
     assert_eq!(known, documented);
 }
 
-/// Whether a schema accepts null.
+/// Returns whether a schema accepts null.
 fn admits_null(document: &Value, schema: &Value) -> bool {
     let named = schema["$ref"]
         .as_str()

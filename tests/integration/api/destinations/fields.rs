@@ -262,7 +262,7 @@ async fn all_wrong_fields_are_named_at_once_across_layers() {
     );
 }
 
-/// What a refusal says was expected of a field.
+/// Returns what a refusal says was expected of a field.
 fn expected(answer: &Answer, field: &str) -> String {
     let errors = answer.body["errors"].as_array().expect("errors");
     let found = errors

@@ -16,7 +16,7 @@ fn token() -> String {
     format!("https://example.com/hook?token={HIDDEN}")
 }
 
-/// The bearer of a key with the role `read`.
+/// Returns the bearer of a key with the role `read`.
 async fn reader(service: &Service) -> String {
     let key = service
         .send_json(
@@ -48,7 +48,7 @@ fn entries_with(service: &Service, text: &str) -> i64 {
     ))
 }
 
-/// Number of destinations, also deleted ones, whose settings have the hidden part.
+/// Returns the number of destinations, also deleted ones, whose settings have the hidden part.
 fn in_clear(service: &Service) -> i64 {
     service.raw_number(&format!(
         "SELECT COUNT(*) AS value FROM destinations WHERE settings LIKE '%{HIDDEN}%'"

@@ -360,7 +360,7 @@ async fn a_webhook_whose_url_became_forbidden_is_not_tried() {
     );
 }
 
-/// A service that may send to a receiver on this machine.
+/// Returns a service that may send to a receiver on this machine.
 pub async fn with_receiver(name: &str) -> (Service, Receiver, String) {
     let here = [
         ("SETTLE_DESTINATIONS_ALLOWED_NETWORKS", "127.0.0.0/8"),

@@ -12,12 +12,12 @@ use std::time::Duration;
 /// The address of the device, in a network of a site.
 const CLIENT: IpAddr = six(1);
 
-/// An address of another network of the same site.
+/// Returns an address of another network of the same site.
 const fn six(network: u16) -> IpAddr {
     IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 1, network, 0, 0, 0, 1))
 }
 
-/// A service whose limit at this gate is as low as it can be, and the publishable key of its platform.
+/// Returns a service whose limit at this gate is as low as it can be, and the publishable key of its platform.
 async fn stage(number: usize, gate: Gate) -> (Service, String) {
     let bound = gate.row().bound;
     let value = match gate {
@@ -45,7 +45,7 @@ async fn stage(number: usize, gate: Gate) -> (Service, String) {
     (service, key.to_owned())
 }
 
-/// The route and body of the request of this number at a gate.
+/// Returns the route and body of the request of this number at a gate.
 fn compose(gate: Gate, number: usize) -> (&'static str, Value) {
     let mut report = request(&json!([start(&number.to_string())]));
     match gate {
@@ -63,7 +63,7 @@ fn compose(gate: Gate, number: usize) -> (&'static str, Value) {
     ("/v1/device/events", report)
 }
 
-/// The address that holds the place of this number.
+/// Returns the address that holds the place of this number.
 fn holder(gate: Gate, number: usize) -> IpAddr {
     let number = u8::try_from(number).expect("a few places");
     match gate {

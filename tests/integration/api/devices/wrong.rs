@@ -3,7 +3,7 @@
 use super::{impression, request, service, start, transaction};
 use serde_json::{Value, json};
 
-/// An event with another value at this place.
+/// Returns an event with another value at this place.
 fn changed(mut event: Value, place: &str, value: Value) -> Value {
     let (parent, name) = place.rsplit_once('/').expect("a place");
     event.pointer_mut(parent).expect("a parent")[name] = value;

@@ -161,7 +161,7 @@ impl Shop {
         }
     }
 
-    /// The path of a route, with the ids of this shop.
+    /// Returns the path of a route, with the ids of this shop.
     fn path(&self, route: &Route) -> String {
         let of = |part: &str| match part
             .strip_prefix('{')
@@ -188,7 +188,7 @@ impl Shop {
         }
     }
 
-    /// Whether a text has an id of this shop.
+    /// Returns whether a text has an id of this shop.
     fn is_in(&self, text: &str) -> bool {
         self.ids.values().any(|id| text.contains(id.as_str()))
     }
@@ -238,7 +238,7 @@ fn guarded() -> Vec<Route> {
     guarded
 }
 
-/// A body that no handler takes, so that a request that passes the guard changes nothing.
+/// Returns a body that no handler takes, so that a request that passes the guard changes nothing.
 fn body_of(route: &Route) -> Vec<u8> {
     if matches!(route.method, "GET" | "DELETE") {
         Vec::new()

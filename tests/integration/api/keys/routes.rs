@@ -5,7 +5,7 @@ use api::route::{Access, Route};
 use api::routes::routes;
 use storage::Role;
 
-/// The routes of the API, and then those of the dashboard.
+/// Returns the routes of the API, and then those of the dashboard.
 fn all() -> Vec<Route> {
     routes().into_iter().chain(pages::routes()).collect()
 }

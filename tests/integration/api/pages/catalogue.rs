@@ -215,7 +215,7 @@ async fn a_wrong_product_names_the_line_of_its_price() {
     );
 }
 
-/// What a form of a page is based on.
+/// Returns what a form of a page is based on.
 fn based_on(page: &str) -> String {
     let rest = page
         .split("name=\"based_on\" value=\"")

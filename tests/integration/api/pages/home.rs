@@ -7,7 +7,7 @@ use domain::{DestinationId, PlatformId, Timestamp};
 use serde_json::{Value, json};
 use storage::{About, Counted, Series};
 
-/// A service with a purchase whose only delivery, to `billing`, has this status, and was queued in the future.
+/// Returns a service with a purchase whose only delivery, to `billing`, has this status, and was queued in the future.
 async fn with_delivery(name: &str, status: &str) -> (Service, String, DestinationId) {
     let service = Service::start(name).await;
     let (app, platform): (String, PlatformId) = service.platform().await;

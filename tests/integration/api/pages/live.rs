@@ -33,7 +33,7 @@ async fn stream(service: &Service, path: &str, header: (&str, &str)) -> Text {
     Box::pin(data.map(|bytes| String::from_utf8_lossy(&bytes.expect("bytes")).into_owned()))
 }
 
-/// The text of the stream up to this part.
+/// Returns the text of the stream up to this part.
 async fn until(stream: &mut Text, part: &str) -> String {
     let mut whole = String::new();
     while !whole.contains(part) {
@@ -82,7 +82,7 @@ async fn a_change_is_a_tick_without_data_until_the_stop() {
     );
 }
 
-/// The rest of a stream, up to its end.
+/// Returns the rest of a stream, up to its end.
 async fn rest(mut stream: Text) -> String {
     let mut whole = String::new();
     while let Some(next) = timeout(SOON, stream.next())

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 const LINK: &str = "/ui/sign-in/";
 
-/// A sign-in with a new key of this role, of one app or of all.
+/// Returns a sign-in with a new key of this role, of one app or of all.
 async fn of_role(service: &Service, role: &str, app: Option<&str>) -> Visitor {
     let name = format!("{role} of {}", app.unwrap_or("all"));
     let created = service
@@ -23,7 +23,7 @@ async fn of_role(service: &Service, role: &str, app: Option<&str>) -> Visitor {
         .expect("a sign-in")
 }
 
-/// What a key gets for a request.
+/// Returns what a key gets for a request.
 async fn by_key(service: &Service, key: &str, method: &str, path: &str, body: &Value) -> u16 {
     let body = if body.is_null() {
         Vec::new()

@@ -29,7 +29,7 @@ impl Answer {
             .unwrap_or_default()
     }
 
-    /// The cookie that it sets, as a browser sends it back.
+    /// Returns the cookie that it sets, as a browser sends it back.
     pub fn cookie(&self) -> Option<String> {
         self.header("set-cookie")
             .split(';')
@@ -73,14 +73,14 @@ pub async fn send(
     }
 }
 
-/// A form as a browser sends it.
+/// Returns a form as a browser sends it.
 pub fn form(fields: &[(&str, &str)]) -> String {
     url::form_urlencoded::Serializer::new(String::new())
         .extend_pairs(fields)
         .finish()
 }
 
-/// The bytes of a text that was compressed.
+/// Returns the bytes of a text that was compressed.
 pub fn unzipped(bytes: &[u8]) -> String {
     let mut text = String::new();
     flate2::read::GzDecoder::new(bytes)

@@ -3,7 +3,7 @@
 use super::Shop;
 use serde_json::{Value, json};
 
-/// Two customers: `anna` with two purchases, and one of the store without a name, with one.
+/// Returns two customers: `anna` with two purchases, and one of the store without a name, with one.
 async fn two_customers(shop: &Shop) -> [String; 2] {
     shop.service.seed(&["r1", "r2", "r3"]).await;
     let mut users = Vec::new();

@@ -16,7 +16,7 @@ use system_tests::wait;
 use system_tests::world::SOON;
 use tokio::task::JoinHandle;
 
-/// A world, and the store of another process on its database.
+/// Returns a world, and the store of another process on its database.
 pub async fn two_processes() -> (World, Store) {
     static NOW: AtomicI64 = AtomicI64::new(BEGINNING);
     let world =
@@ -70,7 +70,7 @@ impl Stall {
     }
 }
 
-/// The result of a call that must not wait for a stalled transaction.
+/// Returns the result of a call that must not wait for a stalled transaction.
 async fn soon<T>(call: impl Future<Output = T>) -> T {
     tokio::time::timeout(SOON, call)
         .await
@@ -87,7 +87,7 @@ fn begin_record(store: &Store, record: Record) -> JoinHandle<Recorded> {
     tokio::spawn(async move { store.record(record).await.unwrap() })
 }
 
-/// The revision and the open lanes of a record.
+/// Returns the revision and the open lanes of a record.
 async fn recorded(recording: JoinHandle<Recorded>) -> (i64, Vec<Lane>) {
     match soon(recording).await.unwrap() {
         Recorded::Done {
@@ -101,7 +101,7 @@ fn seqs(loaded: &Loaded) -> Vec<i64> {
     loaded.notifications.iter().map(|(seq, _)| *seq).collect()
 }
 
-/// A purchase with a delivered first revision, and a second one that is ready to be recorded.
+/// Returns a purchase with a delivered first revision, and a second one that is ready to be recorded.
 async fn next_record(world: &World) -> Record {
     world.notify("news", "r1", 9_000).await;
     let key = world.key("r1");

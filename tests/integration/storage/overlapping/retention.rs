@@ -8,7 +8,7 @@ use domain::{DestinationId, EventId, RedeliverySelector, TransitionKind};
 use storage::{Idle, LeaseResult, Page, Run, Skipped, Store};
 use tokio::task::JoinHandle;
 
-/// An old event of a user that is no longer needed, and the destination that acknowledged it.
+/// Returns an old event of a user that is no longer needed, and the destination that acknowledged it.
 async fn old_event(world: &World) -> (EventId, DestinationId) {
     let hook = world.destination("hook").await.id;
     world.happen("r1", 1, &[TransitionKind::Purchased]).await;

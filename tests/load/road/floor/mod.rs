@@ -19,7 +19,7 @@ use tokio::net::tcp::OwnedWriteHalf;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 
-/// The workflow id of a purchase of the floor.
+/// Returns the workflow id of a purchase of the floor.
 pub fn workflow_id(key: CollapseKey) -> String {
     format!("{}/{key}", workflow::NAME)
 }
@@ -95,7 +95,7 @@ impl Floor {
         last
     }
 
-    /// When the last activity of each purchase ran.
+    /// Returns when the last activity of each purchase ran.
     pub fn arrivals(&self) -> BTreeMap<String, Instant> {
         self.arrivals
             .lock()

@@ -4,7 +4,7 @@ use super::{REASON, customer, has, hidden, signed_in};
 use crate::api::edge::Service;
 use serde_json::{Value, json};
 
-/// A customer of the store without a name, beside the one of `customer`; the page of the new one.
+/// Returns a customer of the store without a name, beside the one of `customer`; the page of the new one.
 async fn unnamed(service: &Service, app: &str, store: &str) -> String {
     let body = json!({ "external_id": "nobody", "app_user_id": store });
     let named = service

@@ -25,7 +25,7 @@ pub fn has(answer: &Answer, parts: &[&str]) {
     }
 }
 
-/// A customer with a settled purchase and an event, by the ids of the app and of settle.
+/// Returns a customer with a settled purchase and an event, by the ids of the app and of settle.
 pub async fn customer(service: &Service, external: &str, store: &str) -> (String, String) {
     let (app, _) = service.platform().await;
     let body = json!({ "external_id": external, "app_user_id": store });
@@ -42,7 +42,7 @@ pub async fn customer(service: &Service, external: &str, store: &str) -> (String
     (app, user)
 }
 
-/// The value of a hidden field of a form.
+/// Returns the value of a hidden field of a form.
 pub fn hidden(answer: &Answer, name: &str) -> String {
     let field = format!("<input type=\"hidden\" name=\"{name}\" value=\"");
     let rest = answer

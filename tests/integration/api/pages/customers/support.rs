@@ -56,7 +56,7 @@ impl Desk {
         }
     }
 
-    /// What a command prints, which must succeed.
+    /// Returns what a command prints, which must succeed.
     fn printed(&self, line: &[&str]) -> String {
         let service = format!("http://{}", self.address);
         let arguments = [line, &["--app", &self.app, "--service", &service]].concat();
@@ -67,7 +67,7 @@ impl Desk {
         stdout_of(&output)
     }
 
-    /// The text of the customer's page.
+    /// Returns the text of the customer's page.
     async fn page(&self, query: &str) -> String {
         let visitor = signed_in(&self.service).await;
         let path = format!("/ui/customers/{}/{}{query}", self.app, self.user);
@@ -113,7 +113,7 @@ impl Desk {
         self.compare(&line, "", expected).await
     }
 
-    /// A destination for events, by its id.
+    /// Returns a destination for events, by its id.
     async fn destination(&self, events: &[&str]) -> String {
         let url = "https://example.com/hooks";
         let hook = json!({ "kind": "webhook", "name": "Billing", "url": url, "events": events });
@@ -146,7 +146,7 @@ impl Desk {
     }
 }
 
-/// A subscription that renews.
+/// Returns a subscription that renews.
 fn gold() -> Value {
     json!({
         "product_ref_id": "gold.monthly", "entitlements": [{ "name": "Gold" }], "current_term_length": "P1M",
@@ -169,7 +169,7 @@ fn sentences(of: &Value, is_sentence: bool, found: &mut Vec<String>) {
     }
 }
 
-/// The text of a page in lower case, with instants in RFC 3339 and ids whole.
+/// Returns the text of a page in lower case, with instants in RFC 3339 and ids whole.
 fn text_of(page: &str) -> String {
     let (mut text, mut rest) = (String::new(), page);
     while let Some((before, tag)) = rest.split_once('<') {

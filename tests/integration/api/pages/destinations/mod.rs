@@ -20,7 +20,7 @@ pub struct Desk {
 }
 
 impl Desk {
-    /// A desk of a new service with an app.
+    /// Returns a desk of a new service with an app.
     pub async fn open(name: &str) -> Self {
         Self::of(Service::start(name).await).await
     }
@@ -89,7 +89,7 @@ pub fn in_order(page: &str, texts: &[&str]) {
     }
 }
 
-/// The value of a hidden field of a form.
+/// Returns the value of a hidden field of a form.
 pub fn hidden(page: &str, name: &str) -> String {
     let mark = format!("name=\"{name}\" value=\"");
     let value = page
@@ -101,7 +101,7 @@ pub fn hidden(page: &str, name: &str) -> String {
         .to_owned()
 }
 
-/// What a page offers to copy, by its beginning.
+/// Returns what a page offers to copy, by its beginning.
 pub fn hidden_copy(page: &str, beginning: &str) -> String {
     let mark = format!("data-copy=\"{beginning}");
     let rest = page

@@ -55,7 +55,7 @@ async fn a_test_answers_on_the_page() {
 }
 
 impl Desk {
-    /// A desk whose destinations may be on this machine.
+    /// Returns a desk whose destinations may be on this machine.
     async fn local(name: &str) -> Self {
         let here = [
             ("SETTLE_DESTINATIONS_ALLOWED_NETWORKS", "127.0.0.0/8"),

@@ -17,7 +17,7 @@ pub async fn signed_in(service: &Service) -> Visitor {
     Visitor::with_key(service, TOKEN).await.expect("a sign-in")
 }
 
-/// A settled purchase of the only platform, with an event that a destination refused.
+/// Returns a settled purchase of the only platform, with an event that a destination refused.
 pub async fn purchase(
     service: &Service,
     app: &str,
