@@ -1,11 +1,11 @@
-//! What Temporal stores, with its payloads decoded: a search of it for texts is not blind.
+//! What Temporal stores, with payloads decoded, so that a search for texts finds them.
 
 use super::world::World;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
-/// A place where texts are searched: its name, and what is there.
+/// The name of a searched place, and its content.
 pub type Place = (String, Vec<u8>);
 
 /// Returns the histories of all runs of all workflows, with their payloads decoded.
