@@ -11,7 +11,7 @@ impl Folder {
     /// Returns an empty folder under the system's folder for temporary files.
     ///
     /// # Panics
-    /// When it cannot be made.
+    /// When the folder cannot be created.
     pub fn new(name: &str) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);

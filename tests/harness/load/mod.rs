@@ -15,7 +15,7 @@ use tokio::time::Instant;
 /// Returns the number of windows that a test loses at once, unless `SETTLE_LOST_WINDOWS` names another one.
 ///
 /// # Panics
-/// When it is no number.
+/// When the variable is not a number.
 pub fn lost_windows(usually: usize) -> usize {
     #[expect(
         clippy::disallowed_methods,
@@ -29,9 +29,9 @@ pub fn lost_windows(usually: usize) -> usize {
 
 #[derive(Debug, Clone, Copy)]
 pub enum Pace {
-    /// Each connection sends as soon as its last request was answered.
+    /// Each connection sends its next request as soon as the previous one is answered.
     Saturate,
-    /// At this rate, independently of the answers. A latency counts from the time at which its request was due.
+    /// At this rate, independently of the answers. Latency counts from the time at which a request was due.
     PerSecond(f64),
 }
 
@@ -44,9 +44,9 @@ pub struct Load {
 #[derive(Debug, Clone, Copy)]
 pub struct Acknowledged {
     pub number: usize,
-    /// When it was due: when it was sent, or at a fixed rate when it should have been.
+    /// When the message was due: when it was sent or, at a fixed rate, when it should have been sent.
     pub due: Instant,
-    /// The time from then to the answer.
+    /// Time from `due` to the answer.
     pub latency: Duration,
 }
 
