@@ -1,4 +1,4 @@
-//! Queries about the run of a purchase: its signals, its timers, its status and the times of its events.
+//! Queries about the run of a purchase: signals, timers, status and the times of events.
 
 use super::temporal::Temporal;
 use super::wait;
@@ -13,7 +13,7 @@ use temporalio_common::protos::temporal::api::history::v1::history_event::Attrib
 use workflows::contract;
 use workflows::signal::Notified;
 
-/// Returns when an event happened, in workflow time, which runs ahead after it was moved forward.
+/// Returns when an event happened, in workflow time, which is ahead of real time after it was moved forward.
 ///
 /// # Panics
 /// When the event has no time.
@@ -65,8 +65,8 @@ pub fn timers(history: &[HistoryEvent]) -> Vec<Duration> {
     history.iter().filter_map(read).collect()
 }
 
-/// Returns why workflow tasks of a history failed, without `UnhandledCommand`: the server fails a task so when a signal
-/// arrives in the meantime.
+/// Returns why workflow tasks of a history failed, leaving out `UnhandledCommand`, with which the server fails a task
+/// when a signal arrives during it.
 pub fn failures(history: &[HistoryEvent]) -> Vec<String> {
     let read = |event: &HistoryEvent| match event.attributes.as_ref()? {
         Attributes::WorkflowTaskFailedEventAttributes(failed) => {
@@ -141,8 +141,8 @@ pub fn times(history: &[HistoryEvent], wanted: EventType) -> Vec<Duration> {
         .collect()
 }
 
-/// Returns the times at which the workflow tasks of a history began, without those that failed or timed out: the server
-/// repeats these, and what they did does not count.
+/// Returns the times at which the workflow tasks of a history began, leaving out those that failed or timed out: the
+/// server retries them and discards their commands.
 pub fn tasks(history: &[HistoryEvent]) -> Vec<Duration> {
     let completed = |event: &HistoryEvent| match event.attributes.as_ref()? {
         Attributes::WorkflowTaskCompletedEventAttributes(completed) => {
@@ -168,7 +168,7 @@ impl Temporal {
         found.is_some_and(|info| info.close_time.is_none())
     }
 
-    /// Returns whether the newest run of a workflow id has ended. False without a run.
+    /// Returns whether the newest run of a workflow id has ended; `false` if there is no run.
     pub async fn is_closed(&self, workflow_id: &str) -> bool {
         let found = self
             .describe(workflow_id)
@@ -177,10 +177,10 @@ impl Temporal {
         found.is_some_and(|info| info.close_time.is_some())
     }
 
-    /// `Ok` if the newest run has ended, or has completed its last fast-forward.
+    /// Returns `Ok` if the newest run has ended, or has completed its last fast-forward.
     ///
     /// # Errors
-    /// How far the fast-forward is.
+    /// How far the fast-forward has come.
     pub async fn has_arrived(&self, workflow_id: &str) -> Result<(), String> {
         let found = self.describe(workflow_id).await.ok_or("no run")?;
         let skipping = found
@@ -203,10 +203,10 @@ impl Temporal {
 }
 
 impl World {
-    /// Returns the `status` that the open run of a receipt's purchase answers.
+    /// Returns the `status` that the open run of a receipt's purchase reports.
     ///
     /// # Errors
-    /// When no run is open or it does not answer, with the API's answer.
+    /// The API's answer, when no run is open or the run does not answer.
     pub async fn status(&self, receipt_id: &str) -> Result<Value, String> {
         let mut answer = self
             .api
@@ -220,7 +220,7 @@ impl World {
         }
     }
 
-    /// Waits until the open run's status is as wanted, and returns it.
+    /// Waits until the open run's status satisfies `is_wanted`, and returns it.
     pub async fn wait_status(
         &self,
         receipt_id: &str,
@@ -266,8 +266,8 @@ impl World {
         .await;
     }
 
-    /// As [`Self::wait_notified`] of the only run that a purchase has had, which may have ended in the meantime: a
-    /// short window may be over before a busy machine looks.
+    /// Like [`Self::wait_notified`], for the first run of a purchase, which may have ended already: on a busy machine,
+    /// a short window may be over before the first check.
     pub async fn wait_first_notified(&self, receipt_id: &str) {
         let workflow = self.workflow(receipt_id);
         wait::until(SOON, &format!("{workflow} to be notified"), async || {
@@ -281,8 +281,8 @@ impl World {
         .await;
     }
 
-    /// Moves the workflow time of the newest run forward when it has a timer, and waits until it has moved; a second
-    /// fast-forward would cut this one short. Does nothing if the run has ended: its window may end in real time.
+    /// Moves the workflow time of the newest run forward when it has a timer, and waits until that is done, because a
+    /// second fast-forward would cut it short. Does nothing if the run has ended: its window may end in real time.
     pub async fn pass(&self, receipt_id: &str, seconds: i64) {
         let workflow = self.workflow(receipt_id);
         let what = format!("{seconds} s to pass for {workflow}");
@@ -302,16 +302,16 @@ impl World {
         .await;
     }
 
-    /// Checks that a receipt's purchase has not been settled before its window ended, and nothing was received about it
-    /// before that. All of it is workflow time: in real time the window may end before a busy machine looks.
+    /// Checks that a receipt's purchase was not settled before its window ended, and that no webhook about it arrived
+    /// before that. All comparisons are in workflow time: in real time the window may end before a busy machine checks.
     ///
     /// # Panics
-    /// When it was, or its run has ended without a settling.
+    /// When either happened, or the run has ended without settling.
     pub async fn check_waiting(&self, receipt_id: &str) {
         let workflow = self.workflow(receipt_id);
         let received = self.receiver.about(&self.key(receipt_id).to_string()).len();
         let is_open = self.temporal.is_open(&workflow).await;
-        // A request within a workflow task is received before the settling of that task is in the history.
+        // A webhook sent within a workflow task arrives before the settling of that task is in the history.
         let history = wait::until(
             SOON,
             &format!("the settling of {workflow} that was announced"),
@@ -338,8 +338,8 @@ impl World {
     }
 }
 
-/// Returns the end of the window of what a run knew when its last timer before `recorded` fired, or when nothing fired,
-/// of all that it was notified of before. `None` when that is nothing.
+/// Returns the end of the window that a run knew when its last timer before `recorded` fired or, if none fired, the end
+/// according to all signals before `recorded`. `None` without any signal.
 fn window_end(history: &[HistoryEvent], recorded: Duration) -> Option<Duration> {
     let before = |limit: Duration| move |time: &Duration| *time <= limit;
     let fired = times(history, EventType::TimerFired)

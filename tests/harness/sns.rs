@@ -16,7 +16,7 @@ pub const PACKAGE: &str = "com.example.settle";
 
 const DAY_MICROS: i64 = 86_400_000_000;
 
-/// A signer with its certificate, which the processes trust by a setting.
+/// A signer with its certificate, which a setting makes the processes trust.
 #[derive(Clone)]
 pub struct Sns {
     signer: Arc<Signer>,
@@ -41,7 +41,7 @@ pub struct Rtn {
 }
 
 impl Rtn {
-    /// Returns a notification of this type about this receipt, at the present time. The user is always the same.
+    /// Returns a notification of this type about this receipt, with the current time and a fixed user.
     pub fn new(kind: &str, receipt_id: &str) -> Self {
         Self {
             kind: kind.to_owned(),
@@ -54,14 +54,14 @@ impl Rtn {
         }
     }
 
-    /// This notification with a store time that is `millis` milliseconds later.
+    /// Returns this notification with a store time that is `millis` milliseconds later.
     #[must_use]
     pub fn later(mut self, millis: i64) -> Self {
         self.at = Timestamp::from_micros(self.at.micros() + millis * 1000);
         self
     }
 
-    /// Returns the notification as the JSON text inside an SNS message.
+    /// Returns the notification's JSON, as it appears inside an SNS message.
     pub fn message(&self) -> String {
         let sample = Sample {
             package_name: &self.package_name,
@@ -76,7 +76,7 @@ impl Rtn {
     }
 }
 
-/// A signed message, which can be posted several times.
+/// A signed message, which can be posted repeatedly.
 #[derive(Debug, Clone)]
 pub struct Message {
     /// `MessageId` of the message.
@@ -102,7 +102,7 @@ impl Sns {
         }
     }
 
-    /// Another key and certificate of this process, which no process trusts by a setting.
+    /// Returns another key and certificate of this process, which no setting makes trusted.
     ///
     /// # Panics
     /// When they cannot be created.
@@ -131,7 +131,7 @@ impl Sns {
             .expect("the certificate's file");
     }
 
-    /// Writes the key as PEM, for its owner alone.
+    /// Writes the key as PEM, readable by its owner only.
     ///
     /// # Panics
     /// When it cannot be written.
@@ -146,7 +146,7 @@ impl Sns {
         self.message(TOPIC, &rtn.message())
     }
 
-    /// Any text in a new signed message of any topic.
+    /// Returns a new signed message with this text, of this topic.
     ///
     /// # Panics
     /// When the key cannot sign.

@@ -10,7 +10,7 @@ use std::convert::Infallible;
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// What the endpoint does with a request.
+/// How the endpoint reacts to a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
     Status(u16),
@@ -20,10 +20,11 @@ pub enum Reply {
     RetryAfterDate(i64),
     /// Answers 503 with this text as `Retry-After`.
     RetryAfterText(&'static str),
-    /// Answers nothing until [`Receiver::release`](super::Receiver::release) or until the sender goes away, then 200.
+    /// Does not answer until [`Receiver::release`](super::Receiver::release) or until the sender disconnects; then
+    /// answers 200.
     Hang,
     After(Duration),
-    /// Answers 200 with a body that comes at one byte per second and never ends.
+    /// Answers 200 with an endless body that is sent at one byte per second.
     Drip,
     /// Answers 200 with a body of 10 MB.
     Big,
@@ -60,8 +61,8 @@ impl Reply {
     }
 }
 
-/// Returns a response without keep-alive, so that after [`Receiver::refuse`](super::Receiver::refuse) no connection is
-/// left.
+/// Returns a response without keep-alive, so that no connection remains after
+/// [`Receiver::refuse`](super::Receiver::refuse).
 fn response(status: u16, header_line: Option<(HeaderName, String)>, body: Body) -> Response {
     let status = StatusCode::from_u16(status).unwrap_or_default();
     let mut response = (status, [(CONNECTION, "close")], body).into_response();
