@@ -192,7 +192,8 @@ impl Rvs {
     }
 
     /// Shows these fields of a receipt from `at` on, and the receipt itself if it is not known by then. A later call
-    /// overrides pending values of the same fields, so that a visible field never goes back.
+    /// overrides values of the same fields that would become visible at the same time or later, so that a visible field
+    /// never goes back.
     pub fn know_at(&self, receipt_id: &str, receipt: &Receipt, at: Timestamp) {
         let fields = receipt.fields.as_object().cloned().unwrap_or_default();
         let mut seen = self.seen();

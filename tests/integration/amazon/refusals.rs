@@ -270,7 +270,7 @@ async fn a_refused_message_causes_no_request_and_no_row() {
         (world.alarms().await.len(), world.topics().await.len()),
         (0, 1)
     );
-    // This world accepts a valid notification, so the refusals were due to the messages.
+    // This world accepts a valid notification, so the messages caused the refusals.
     assert_eq!(world.post(&renewal(1)).await, (200, "accepted"));
 }
 

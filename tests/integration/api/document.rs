@@ -230,7 +230,7 @@ async fn a_valid_request_is_refused_by_a_rule_that_the_document_names() {
     }
 }
 
-/// Returns whether the field of an error has an `x-rule` in a schema, or an alternative of it.
+/// Returns whether an error's field has an `x-rule` in a schema or in one of its alternatives.
 fn has_rule(document: &Value, schema: &Value, field: &str) -> bool {
     let has_own = !schema["x-rule"].is_null();
     let schema = resolved(document, schema);

@@ -1,4 +1,5 @@
-//! A store that release 0.1.0 does not know: its first platform waits until no process runs that does not know it.
+//! A store that release 0.1.0 does not know: its first platform is accepted only when no process of such a release is
+//! running.
 
 use super::edge::{Answer, Service, TOKEN};
 use super::pages::visitor::Visitor;
@@ -19,7 +20,7 @@ fn proof_form() -> Form {
     }
 }
 
-/// Returns a region, which is shown, and a key, which is not.
+/// Parses the store's own fields: a region, which is shown, and a key, which is not.
 fn own_fields(fields: &Map<String, Value>) -> Result<StorePart, Vec<WrongOwnField>> {
     let text = |name: &str| fields.get(name).and_then(Value::as_str);
     let is_known = |name: &str| matches!(name, "region" | "key");
@@ -50,7 +51,7 @@ pub static STORES: [StoreEntry; 2] = [
     },
 ];
 
-/// Returns the service and the path of its platforms.
+/// Starts a service with an app; returns the service and the path of the app's platforms.
 async fn started(name: &str) -> (Service, String) {
     let service = Service::knowing(name, &STORES).await;
     let app = service

@@ -166,7 +166,7 @@ async fn unknown_paths_and_methods_are_problems_too() {
     }
 }
 
-/// Routes with a body, for resources that exist, each with its required fields.
+/// Returns routes with a body, for existing resources, each with its required fields.
 async fn with_bodies(service: &Service) -> Vec<(&'static str, String, Value)> {
     let (app, platform) = service.platform().await;
     let webhook = json!({ "kind": "webhook", "name": "hook", "url": "https://example.com/hooks" });

@@ -33,7 +33,7 @@ async fn desk_with_mail(name: &str, url: &str) -> (Service, String) {
     (service, format!("/v1/apps/{app}/destinations"))
 }
 
-/// Returns the body of a new destination of mails.
+/// Returns the body of a new email destination.
 fn mails() -> Value {
     json!({ "kind": "email", "name": "on-call", "to": ["ops@example.com"], "events": ["destination.*"] })
 }

@@ -228,7 +228,7 @@ async fn a_test_is_signed_and_marked_and_shows_the_answer() {
     );
 }
 
-/// Every type that is documented for receivers, those that Amazon cannot cause included.
+/// All types documented for receivers, including those that Amazon cannot cause.
 const DOCUMENTED: [&str; 20] = [
     "device.impression",
     "device.session.end",

@@ -1,4 +1,4 @@
-//! How a sign-in ends.
+//! How sessions end.
 
 use super::{actors, key, leads_to_sign_in, page};
 use crate::api::edge::{Service, TOKEN};
