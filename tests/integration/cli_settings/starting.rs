@@ -1,4 +1,4 @@
-//! What a service and its files show at the start.
+//! What a service prints and writes at its start.
 
 use super::Desk;
 use crate::cli::{ran, stderr_of, stdout_of};

@@ -1,4 +1,4 @@
-//! The fake Amplitude behaves as each row of the tables in its README says, tested over plain HTTP.
+//! The fake Amplitude behaves as specified in the tables of its README; tested over plain HTTP.
 
 mod answers;
 mod counting;
@@ -14,7 +14,7 @@ const KEY: &str = "key-of-one";
 const OTHER: &str = "key-of-other";
 const SECRET: &str = "secret-of-one";
 const DAY: Duration = Duration::from_secs(86_400);
-/// A time as Amplitude writes it: milliseconds since 1970.
+/// A time in Amplitude's format: milliseconds since 1970.
 const TIME: i64 = 1_900_000_000_000;
 
 async fn fake() -> Amplitude {

@@ -1,4 +1,4 @@
-//! What a customer and a device may use: now, and as it was announced until a time.
+//! The entitlements of a customer and a device: now, and as announced up to a time.
 
 use super::environments::{buy, list, sandbox};
 use super::world::{Report, World, happened, is_missing, record, reported, secret, story};
@@ -23,7 +23,7 @@ fn external(name: &str) -> CustomerName {
     CustomerName::ExternalId(name.to_owned())
 }
 
-/// Returns the names of the active entitlements; `None` where nothing is known of the state.
+/// Returns the names of the active entitlements; `None` if the state is unknown.
 fn names(standing: &CustomerStatus) -> Option<Vec<&str>> {
     let state = standing.state.as_ref()?;
     Some(
@@ -74,9 +74,9 @@ async fn newest(world: &World) -> Timestamp {
         .created_at
 }
 
-/// A customer of the store buys; returns when that was announced.
+/// Buys as a customer of the store; returns when the purchase was announced.
 async fn bought_by(world: &World, receipt: &str, customer: &str, number: i64) -> Timestamp {
-    // PostgreSQL has a clock of its own.
+    // PostgreSQL has its own clock.
     if !world.is_postgres() {
         world.pass(1000);
     }
