@@ -1,4 +1,4 @@
-//! The one alarm of a failing destination, and the state of a destination as people see it.
+//! The single alarm of a failing destination, and the displayed state of a destination.
 
 use super::operator_events::fails;
 use super::sending::{RETRY, finish, lease, rendering};
@@ -26,7 +26,7 @@ async fn alarms(world: &World) -> Vec<(i64, Option<String>)> {
     found
 }
 
-/// Returns the state of a destination, which is the same wherever it is shown.
+/// Returns the displayed state of a destination, after checking that it is the same everywhere.
 async fn shown(world: &World, id: DestinationId) -> &'static str {
     let one = world.store.shown_state(id).await.unwrap();
     let listed = world
