@@ -1,4 +1,4 @@
-//! The user's state in an event: over all their purchases, as they were in the transaction that recorded the event.
+//! The user's state in an event: over all the user's purchases, as of the transaction that recorded the event.
 
 use super::world::{BEGINNING, Report, World, happened, record, reported, story};
 use domain::{NotificationKind, Timestamp, TransitionKind};
@@ -13,7 +13,7 @@ fn list(world: &World) {
     );
 }
 
-/// Returns the end of the entitlement in an event.
+/// Returns the end of the entitlement in an event's state.
 fn until(event: &EventView) -> String {
     event.body["active_entitlements"][0]["expiration"]
         .as_str()

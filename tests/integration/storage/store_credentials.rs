@@ -1,4 +1,4 @@
-//! What a platform has of its store alone: settings, and credentials that are encrypted and used as a shared secret is.
+//! What only a platform's own store uses: settings, and credentials, which are encrypted and used like a shared secret.
 
 use super::world::{World, key_of_all_ones, new_platform, renewal, story};
 use domain::CollapseKey;
@@ -10,7 +10,7 @@ use storage::{
 };
 
 const RECEIPT: &str = "r1";
-/// The rules of the store that the tests add.
+/// The policy of a store that these tests add.
 const POLICY: Policy = Policy {
     store: "proof",
     ..amazon::POLICY
@@ -26,7 +26,7 @@ fn part(project: &str, credentials: Option<&str>) -> StorePart {
     }
 }
 
-/// Returns a platform without a shared secret, with a purchase.
+/// Creates a platform without a shared secret, with a purchase.
 async fn connected(world: &World) -> Platform {
     let new = NewPlatform {
         shared_secret: None,
