@@ -1,4 +1,4 @@
-//! Queries to RVS: settle announces what its answer shows; and what happens while it does not answer or refuses.
+//! Queries to RVS: settle announces what the answer shows; and the effects of missing answers and refusals.
 
 mod patience;
 mod refusals;
@@ -15,7 +15,7 @@ use system_tests::world::{SOON, Setting, World};
 const PURCHASED: &str = "SUBSCRIPTION_PURCHASED";
 const RENEWED: &str = "SUBSCRIPTION_RENEWED";
 
-/// Returns a world with verification, which gives up waiting for the store after this time.
+/// Starts a world with verification, which gives up waiting for the store after this time.
 async fn world(patience: &str) -> World {
     let variables = vec![("SETTLE_AMAZON_PATIENCE".to_owned(), patience.to_owned())];
     let events = vec!["*".to_owned()];
@@ -44,7 +44,7 @@ fn updates(world: &World, receipt_id: &str) -> Vec<Value> {
         .collect()
 }
 
-/// Waits until the newest `purchase.updated` of a receipt is as wanted, and returns it.
+/// Waits until the newest `purchase.updated` of a receipt satisfies `is_wanted`, and returns it.
 async fn wait_update(
     world: &World,
     receipt_id: &str,
