@@ -69,7 +69,7 @@ fn named<'s>(spans: &'s [Span], name: &str) -> Vec<&'s Span> {
     spans.iter().filter(|span| span.name == name).collect()
 }
 
-/// Returns a request's `traceparent`, after checking that it names that request's span.
+/// Returns the `traceparent` header of a request, which must name the span of that request.
 fn traceparent(request: &Received) -> String {
     request
         .headers

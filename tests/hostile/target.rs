@@ -1,4 +1,4 @@
-//! The installation that is attacked.
+//! The attacked installation.
 
 use std::net::SocketAddr;
 use system_tests::sns::Sns;
@@ -14,7 +14,7 @@ pub struct Target {
 
 impl Target {
     pub async fn start() -> Self {
-        // What bodies cost beyond the bound of an address is seen, too.
+        // The limit per address is raised, so that the cost of larger bodies becomes visible too.
         Self::with(&[("SETTLE_DEVICES_BYTES_PER_SECOND_AND_ADDRESS", "100MiB")]).await
     }
 
@@ -68,7 +68,7 @@ impl Target {
         }
     }
 
-    /// Checks that these receipts were settled and delivered, and what must always hold.
+    /// Checks that these receipts were settled and delivered, and checks what must always hold.
     pub async fn finish(mut self, receipts: &[String]) {
         for receipt in receipts {
             self.world.wait_acked(receipt, 1).await;

@@ -1,14 +1,14 @@
 //! The SNS document around a store's message.
 //!
-//! What is accepted reads the same when it is written again, and only the signed documents of `tests/fixtures/sns`
-//! verify: their key no longer exists.
+//! An accepted document must read the same after it is written again, and only the signed documents of
+//! `tests/fixtures/sns` may verify: their key no longer exists.
 
 use api::stores::amazon::envelope::{Envelope, Kind, Version, parse};
 use api::stores::amazon::verify_file;
 use serde_json::{Map, Value};
 use std::sync::LazyLock;
 
-/// During the validity of the certificate, after all documents.
+/// A time within the certificate's validity, after the times of all documents.
 const NOW: &str = "2026-06-01T12:00:00Z";
 const CERTIFICATE: &[u8] = include_bytes!("../../fixtures/sns/certificate.pem");
 const SIGNED: [&[u8]; 8] = [
