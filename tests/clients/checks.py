@@ -1,8 +1,8 @@
 """Hooks of Schemathesis for `.ci/openapi`.
 
-A request that the schemas allow may be refused by a rule of the document alone: each field of the error has an `x-rule`
-there, or an `x-maxBytes`. An operation that answers such a request with 422 has one itself. A list with `x-each` is taken
-without its wrong items, which the answer names.
+A request that the schemas allow may be refused only by a documented rule: each field of the error has an `x-rule` or an
+`x-maxBytes` in the document. An operation that answers such a request with 422 has an `x-rule` itself. A list with
+`x-each` is accepted without its wrong items, which the answer names.
 """
 
 import os
