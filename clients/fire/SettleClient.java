@@ -839,9 +839,9 @@ public final class SettleClient implements Closeable {
          * @param key the publishable key of the platform: {@code pk_…}. It is in every copy of the app, so it is not
          * secret.
          * @param appVersion the version of the app.
-         * @param folder where the client stores its files. Only this app may read it, such as a folder in {@code
-         * getNoBackupFilesDir()}: a backup restored on another device would be the same device. Each platform needs its
-         * own folder.
+         * @param folder where the client stores its files. Only this app may read it, such as a folder in
+         * {@code getNoBackupFilesDir()}: a backup restored on another device would be the same device. Each platform
+         * needs its own folder.
          */
         public Options(String url, String key, String appVersion, File folder) {
             if (!isText(url) || !isText(key) || !isText(appVersion) || folder == null) {

@@ -1,5 +1,5 @@
-//! Lanes: events pending for a destination arrive, only the latest state of each purchase, whatever that destination or
-//! a worker does meanwhile.
+//! Lanes: events pending for a destination arrive, only the latest state of each purchase, despite failures of that
+//! destination or a worker.
 
 use serde_json::{Value, json};
 use std::time::Duration;

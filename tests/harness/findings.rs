@@ -246,8 +246,8 @@ struct Enabling {
     swept_at: Vec<Duration>,
 }
 
-/// Returns whether the regular signal after the last enabling was still to come when the sweep read the database:
-/// because little time had passed, or because none had been sent since and one was sent besides the sweep's.
+/// Returns whether the regular signal after the last enabling was still pending when the sweep read the database:
+/// because the enabling was recent, or because no signal had been sent since then and a later one was not the sweep's.
 fn is_signal_to_come(read_at: Duration, times: &Enabling) -> bool {
     let enabled_at = times.enabled_at.iter().filter(|at| **at <= read_at).max();
     enabled_at.is_some_and(|enabled_at| {

@@ -1,4 +1,4 @@
-//! The checks at the end of every story, besides the invariants: no delivery is pending, `/v1/check` finds no
+//! The checks at the end of every story, in addition to the invariants: no delivery is pending, `/v1/check` finds no
 //! violation, and the newest runs of the world replay.
 
 use super::runs;

@@ -1,4 +1,4 @@
-//! A store that sends one notification after another, and measurements of settle's memory meanwhile.
+//! A store that sends one notification after another, while settle's memory is measured.
 
 use super::target::{Sender, Target};
 use std::sync::Arc;

@@ -116,7 +116,7 @@ pub async fn one_throttled_user_delays_nobody_else(own: &mut Analysts) {
         }
     })
     .await;
-    // On a machine that stalls meanwhile, a user proves nothing.
+    // A stall of the machine may delay a user's events, so a sufficient number of users in a row must be in time.
     let mut in_a_row = 0;
     for number in 0..MAX_USERS {
         let lag = lag(own, number).await;

@@ -1,5 +1,5 @@
-//! What an erasure finds besides the customer's purchases, what arrives after it, and a check that no column is
-//! forgotten.
+//! Erasure of a customer's data outside purchases and of data that arrives later, and a check that every column is
+//! covered.
 
 use super::devices::{report, start};
 use super::erasure::{OWN_ID, STORE_ID, by, by_own_id, finish, integration, left, text_columns};

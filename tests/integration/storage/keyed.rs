@@ -71,7 +71,7 @@ const PAGES: [&str; 3] = [
     "/reports/silent.rs",
 ];
 
-/// Conditions in statements of release 0.1.0, which may run beside this one during an upgrade and after a downgrade:
+/// Conditions in statements of release 0.1.0, which may run alongside this one during an upgrade and after a downgrade:
 /// table, index that serves the condition, and condition.
 const OF_0_1_0: [(&str, &str, &str); 22] = [
     (

@@ -1,4 +1,4 @@
-//! Windows whose wake-ups were lost are woken at the sweep's rate, whatever settles by itself meanwhile.
+//! Windows whose wake-ups were lost are woken at the sweep's rate, regardless of windows that settle without it.
 //! `SETTLE_LOST_WINDOWS` sets their number in the story of thousands.
 
 use super::aging::MINUTE_MS;

@@ -1,4 +1,5 @@
-//! Pausing a whole destination by its `Retry-After`: what is held up, what waits meanwhile, and what ends the pause.
+//! Pausing a whole destination by its `Retry-After`: which deliveries it delays, which ones stay queued, and what ends
+//! the pause.
 
 use super::breaker::{destination_need, drained, sorted, state};
 use super::sending::{HOUR_MS, finish};
