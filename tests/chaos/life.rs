@@ -33,7 +33,7 @@ pub struct Life {
     receipts: usize,
     current: Option<Subscription>,
     is_in_grace: bool,
-    /// What the store shows of each receipt, with the events that happened.
+    /// The store's state of each receipt, with the events that happened.
     pub lived: BTreeMap<String, Lived>,
 }
 

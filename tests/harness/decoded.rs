@@ -1,4 +1,4 @@
-//! What Temporal stores, with payloads decoded, so that a search for texts finds them.
+//! The stored data of Temporal with decoded payloads, so that texts can be searched in it.
 
 use super::world::World;
 use base64::Engine as _;

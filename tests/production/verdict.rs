@@ -1,4 +1,4 @@
-//! What must hold at the end: every accepted message has its outcome, every revision one delivery, and the receiver has
+//! The conditions at the end: every accepted message has its outcome, every revision one delivery, and the receiver has
 //! each event once and each purchase's newest revision last.
 
 use domain::{CollapseKey, PlatformId};

@@ -1,5 +1,5 @@
-//! What a release published and stored stays compatible: the hashes of its files, events that its schemas accept, and
-//! JSON that the current types read and store again.
+//! Compatibility with the published and stored data of each release: the hashes of its files, events that its schemas
+//! accept, and JSON that the current types read and store again.
 
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;

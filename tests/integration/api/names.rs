@@ -1,5 +1,5 @@
-//! How answers and the audit log show actors: neither a request's `by` nor the name of a key or person can disguise the
-//! actor.
+//! The display of actors in answers and the audit log: neither a request's `by` nor the name of a key or person can
+//! disguise the actor.
 
 use super::edge::{Service, TOKEN, accept};
 use super::pages::visitor::{Visitor, send};

@@ -1,4 +1,4 @@
-//! What an operator monitors: figures by the minute, alarms, filtered lists, a customer, and deliveries.
+//! Monitoring for operators: figures by the minute, alarms, filtered lists, a customer, and deliveries.
 
 use super::edge::{Answer, Service};
 use domain::{DestinationId, Timestamp};

@@ -1,4 +1,4 @@
-//! What `settle run` opens: its files, its tools, and the restrictions of its demo.
+//! `settle run`: its files, its tools, and the restrictions of its demo.
 
 mod demo;
 mod directories;

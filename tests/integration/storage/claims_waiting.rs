@@ -1,4 +1,4 @@
-//! How many claims may wait, and in which order they are checked: an attacker with the publishable key, who can claim
+//! The number of waiting claims and the order of their checks: an attacker with the publishable key, who can claim
 //! any receipt, cannot displace the claims of others.
 
 use super::claims::{counts, priced, session, snapshot, transaction, uuid};

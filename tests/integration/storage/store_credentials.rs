@@ -1,4 +1,4 @@
-//! What only a platform's own store uses: settings, and credentials, which are encrypted and used like a shared secret.
+//! Data for a platform's own store only: settings, and credentials, which are encrypted and used like a shared secret.
 
 use super::world::{World, key_of_all_ones, new_platform, renewal, story};
 use domain::CollapseKey;

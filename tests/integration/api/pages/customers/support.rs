@@ -1,4 +1,4 @@
-//! What support sees of a customer: `settle customer show`, `access` and `explain` print each sentence of the page, in
+//! Support for a customer: `settle customer show`, `access` and `explain` print each sentence of the page, in
 //! seven support cases.
 
 use super::{customer, signed_in};
