@@ -1,4 +1,4 @@
-//! Checks the source tree: where a store or a destination may be named, and which code may use what. Its modules check
+//! Checks the source tree: where a store or destination may be named, and which code may use what. The submodules check
 //! the dependencies, the form of the code and the documents.
 
 mod dependencies;
@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 struct Source {
-    /// Relative to the root of the work tree.
+    /// Path relative to the root of the work tree.
     path: String,
     text: String,
 }
@@ -25,7 +25,7 @@ fn root() -> &'static Path {
         .expect("the work tree")
 }
 
-/// All Rust files of the work tree.
+/// Returns all Rust files of the work tree.
 fn sources() -> Vec<Source> {
     let mut found = Vec::new();
     for package in ["activities", "api", "tests", "workflows"] {
@@ -57,7 +57,7 @@ impl Source {
         self.path.starts_with("tests/") || self.path.contains("/tests")
     }
 
-    /// Without the tests at the end of a file.
+    /// Returns the source without the tests at the end of the file.
     fn without_tests(self) -> Self {
         let tests = "\n#[cfg(test)]\nmod tests {";
         let text = self.text.split(tests).next().unwrap_or_default();
@@ -67,7 +67,7 @@ impl Source {
         }
     }
 
-    /// Lines that are no comments, with their numbers.
+    /// Returns the lines that are not comments, with their numbers.
     fn code(&self) -> impl Iterator<Item = (usize, &str)> {
         self.text
             .lines()
@@ -76,7 +76,7 @@ impl Source {
             .filter(|(_, line)| !line.trim_start().starts_with("//"))
     }
 
-    /// The code in one line.
+    /// Returns the code as one line.
     fn joined(&self) -> Joined {
         let is_part = |character: char| character.is_alphanumeric() || character == '_';
         let mut text = String::new();
@@ -92,7 +92,7 @@ impl Source {
         Joined { text, lines }
     }
 
-    /// The lines of what `wanted` finds in the code.
+    /// Returns the places that `wanted` finds in the code.
     fn places(&self, wanted: impl Fn(&str) -> Vec<usize>) -> Vec<String> {
         let code = self.joined();
         let found = wanted(&code.text).into_iter();
@@ -105,23 +105,23 @@ impl Source {
     }
 }
 
-/// The code of a file in one line, without comments and indentation. A rule that looks at it finds a call in whatever way
-/// rustfmt breaks it.
+/// The code of a file as one line, without comments and indentation, so that a rule finds a call however rustfmt breaks
+/// it.
 struct Joined {
     text: String,
-    /// The offset at which each line begins, and its number.
+    /// The offset at which each line begins, and the line's number.
     lines: Vec<(usize, usize)>,
 }
 
 impl Joined {
-    /// The number of the line at an offset.
+    /// Returns the number of the line at an offset.
     fn line(&self, at: usize) -> usize {
         let begun = self.lines.partition_point(|(offset, _)| *offset <= at);
         self.lines[begun - 1].1
     }
 }
 
-/// Finds each of these texts in code.
+/// Returns a function that finds each of these texts in code.
 fn any_of<'a>(wanted: &'a [&'a str]) -> impl Fn(&str) -> Vec<usize> + 'a {
     move |code: &str| {
         let found = wanted.iter().flat_map(|text| code.match_indices(text));
@@ -144,13 +144,13 @@ fn a_rule_finds_what_is_broken_over_lines() {
     assert_eq!(source.places(any_of(&["Why"])), [""; 0]);
 }
 
-/// Fails with all places, unless there are none.
+/// Fails with all places, if there are any.
 fn none(what: &str, places: impl IntoIterator<Item = String>) {
     let places: Vec<String> = places.into_iter().collect();
     assert!(places.is_empty(), "{what}:\n  {}", places.join("\n  "));
 }
 
-/// The lines of what `wanted` finds in the code of files that are not `allowed`.
+/// Returns the places that `wanted` finds in the code of files that are not `allowed`.
 fn outside(allowed: impl Fn(&Source) -> bool, wanted: impl Fn(&str) -> Vec<usize>) -> Vec<String> {
     sources()
         .iter()
@@ -159,7 +159,7 @@ fn outside(allowed: impl Fn(&Source) -> bool, wanted: impl Fn(&str) -> Vec<usize
         .collect()
 }
 
-/// Whether the line contains `identifier` as a whole identifier.
+/// Returns whether the line contains `identifier` as a whole identifier.
 fn has_identifier(line: &str, identifier: &str) -> bool {
     let is_part = |character: char| character.is_alphanumeric() || character == '_';
     line.match_indices(identifier).any(|(at, _)| {
@@ -168,7 +168,8 @@ fn has_identifier(line: &str, identifier: &str) -> bool {
     })
 }
 
-/// Where code uses the database by itself: a call on the field `store` of the edge, or the type `Store`.
+/// Returns the offsets at which code uses the database directly: a call on the edge's field `store`, or the type
+/// `Store`.
 fn uses_the_database(code: &str) -> Vec<usize> {
     let mut found = any_of(&[".store.", "edge.store"])(code);
     let is_part = |one: char| one.is_alphanumeric() || "_\"".contains(one);
@@ -204,7 +205,7 @@ fn the_page_reads_and_changes_through_resources_alone() {
     );
 }
 
-/// Each store with how code and texts name it. Headers of a cloud are not the store of the same company.
+/// Each store, with its names in code and texts. The headers of a company's cloud do not belong to its store.
 const STORES: [(&str, &[&str]); 2] = [
     ("amazon", &["amazon", "Amazon", "AMAZON"]),
     (
@@ -242,10 +243,10 @@ fn a_store_is_named_in_its_own_folders_only() {
     }
 }
 
-/// The kinds of destinations whose names are also ordinary English, or words of a standard.
+/// The kinds of destinations whose names are also ordinary English words, or terms of a standard.
 const ENGLISH: [&str; 2] = ["webhook", "email"];
 
-/// How code and texts name a kind of destination.
+/// Returns the names of a kind of destination in code and texts.
 fn names_of_kind(name: &str) -> Vec<String> {
     let (first, rest) = name.split_at(1);
     let upper = format!("{}{rest}", first.to_uppercase());
@@ -267,7 +268,7 @@ fn names_of_kind(name: &str) -> Vec<String> {
 
 #[test]
 fn a_kind_of_destination_is_named_in_its_own_folder_only() {
-    // Each module stands in the first, and its place among the kinds in the second.
+    // The first file lists the modules, the second the kinds.
     let lists = [
         "activities/protocols/src/destinations/mod.rs",
         "activities/protocols/src/destinations/kinds.rs",
@@ -291,7 +292,7 @@ fn a_kind_of_destination_is_named_in_its_own_folder_only() {
     }
 }
 
-/// The tables of the verbs of the command line.
+/// Returns the tables of the command line's verbs.
 fn verbs() -> Vec<Source> {
     let folder = "api/src/commands/verbs";
     let files = std::fs::read_dir(root().join(folder)).expect("the tables of the verbs");
@@ -369,7 +370,7 @@ fn the_api_reads_clock_and_environment_in_one_place_each() {
 
 #[test]
 fn tests_wait_for_conditions_and_never_just_sleep() {
-    // The second one delays what it carries, as a network does.
+    // The second file delays data on purpose, like a network.
     let exceptions = ["tests/harness/wait.rs", "tests/harness/distance.rs"];
     let allowed = |source: &Source| !source.is_test() || exceptions.contains(&source.path.as_str());
     let sleeps = [
@@ -380,9 +381,8 @@ fn tests_wait_for_conditions_and_never_just_sleep() {
     none("use harness/wait.rs", outside(allowed, any_of(&sleeps)));
 }
 
-/// Tests of what must be on the disk, of transactions that overlap, of a kill at every fail point, and of delivery at
-/// scale. All others may use a PostgreSQL that does not wait for the disk: what it has committed outlives a `kill -9` of
-/// settle all the same.
+/// Tests of durability, overlapping transactions, kills at every fail point, and delivery at scale. All others may use
+/// a PostgreSQL that does not wait for the disk: its committed data survives a `kill -9` of settle nevertheless.
 const SYNCED: [&str; 11] = [
     "tests/chaos/site/mod.rs",
     "tests/chaos/site/servers.rs",

@@ -1,4 +1,4 @@
-//! Which package may depend on which, and which packages may not be built at all.
+//! Checks which packages may depend on which, and which packages may not be built at all.
 
 use super::{none, root};
 use std::collections::BTreeSet;
@@ -49,8 +49,8 @@ const PROTOCOLS: &[&str] = &[
     "url",
 ];
 
-/// Packages that may not come back: one TLS stack (rustls) and one provider of ciphers (ring), and no other library in C
-/// than SQLite's and ring's own.
+/// Packages that must not return: there is one TLS stack (rustls) and one provider of ciphers (ring), and the only C
+/// libraries are SQLite's and ring's.
 const BANNED: &[&str] = &[
     "aws-lc-rs",
     "aws-lc-sys",
@@ -62,7 +62,7 @@ const BANNED: &[&str] = &[
     "pq-sys",
 ];
 
-/// The packages of the work tree, by `cargo metadata`.
+/// Returns the packages of the work tree, according to `cargo metadata`.
 pub fn packages() -> Vec<serde_json::Value> {
     let cargo = Command::new(env!("CARGO"))
         .args(["metadata", "--no-deps", "--format-version=1", "--offline"])
@@ -73,7 +73,7 @@ pub fn packages() -> Vec<serde_json::Value> {
     metadata["packages"].as_array().expect("packages").clone()
 }
 
-/// The names of a package's direct dependencies, without those of tests.
+/// Returns the names of a package's direct dependencies, without dev-dependencies.
 fn dependencies(package: &str) -> BTreeSet<String> {
     let packages = packages();
     let package = packages
@@ -125,7 +125,7 @@ fn storage_knows_neither_the_engine_nor_http() {
     }
 }
 
-/// The packages of the work tree that a package depends on, without those of tests.
+/// Returns the packages of the work tree on which a package depends, without dev-dependencies.
 fn own_dependencies(package: &str) -> BTreeSet<String> {
     let all = packages().into_iter();
     let all: BTreeSet<String> = all

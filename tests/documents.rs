@@ -1,5 +1,5 @@
-//! Checks the Markdown documents: links resolve, no sentence is written twice, examples are valid, the first page is
-//! short, and each document is a page of the book.
+//! Checks the Markdown documents: links resolve, no sentence occurs twice, examples are valid, the first page is short,
+//! and each document is a page of the book.
 
 use super::{Source, has_identifier, none, sources};
 use serde_json::Value;
@@ -8,27 +8,27 @@ use std::path::{Component, Path, PathBuf};
 use system_tests::documents::{self, Document, OPERATORS};
 
 const FIRST: &str = "README.md";
-/// Maximum number of lines of the first page.
+/// Maximum number of lines on the first page.
 const FIRST_LINES: usize = 150;
-/// Maximum number of tables of the first page.
+/// Maximum number of tables on the first page.
 const FIRST_TABLES: usize = 2;
 /// The program that builds the book, with the list of its pages.
 const BOOK: &str = ".ci/book";
-/// The document with the places of a change.
+/// The document that lists what a change affects.
 const PLACES: &str = "CONTRIBUTING.md";
 /// The document with an example body of each kind of event.
 const BODIES: &str = "activities/protocols/src/destinations/webhook/README.md";
-/// Minimum length of a sentence that may not be in two documents, in bytes.
+/// Minimum length, in bytes, of a sentence that must not be in two documents.
 const MIN_SENTENCE: usize = 40;
 /// Forbidden terms in documents: verbs of talking.
 const VAGUE: &[&str] = &["told", "said", "asked", "heard", "whom", "word", "words"];
 
-/// A line of prose without its inline code.
+/// Returns a line of prose without its inline code.
 fn without_code(line: &str) -> String {
     line.split('`').step_by(2).collect()
 }
 
-/// The anchor that GitHub gives a heading.
+/// Returns the anchor that GitHub gives a heading.
 fn anchor(heading: &str) -> String {
     let letters = heading
         .trim()
@@ -56,7 +56,7 @@ fn anchors(document: &Document) -> BTreeSet<String> {
     numbered.collect()
 }
 
-/// The link targets of a document, without web addresses.
+/// Returns a document's link targets, without web addresses.
 fn links(document: &Document) -> Vec<String> {
     let prose = document.prose().collect::<Vec<_>>().join("\n");
     let targets = prose
@@ -69,7 +69,7 @@ fn links(document: &Document) -> Vec<String> {
         .collect()
 }
 
-/// The path of a link's target from the root of the work tree; `None` if it is outside of it.
+/// Returns the path of a link's target from the root of the work tree; `None` if it is outside the work tree.
 fn resolved(document: &Document, path: &str) -> Option<PathBuf> {
     if path.is_empty() {
         return Some(PathBuf::from(&document.path));
@@ -84,7 +84,7 @@ fn resolved(document: &Document, path: &str) -> Option<PathBuf> {
     Some(resolved)
 }
 
-/// Whether a link leads to a file or folder of the work tree and, with an anchor, to a heading of a document.
+/// Returns whether a link leads to a file or folder of the work tree and, with an anchor, to a heading of a document.
 fn is_alive(document: &Document, link: &str) -> bool {
     let (path, fragment) = link.split_once('#').unwrap_or((link, ""));
     let Some(path) = resolved(document, path).filter(|path| documents::root().join(path).exists())
@@ -127,7 +127,7 @@ fn each_request_of_a_device_in_an_example_has_its_secret() {
     );
 }
 
-/// The names of text files that follow an `@`, as commands read secrets from them.
+/// Returns the names of text files after an `@`, from which commands read secrets.
 fn secret_files(text: &str) -> impl Iterator<Item = &str> {
     let is_part = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
     let names = text.split('@').skip(1).map(move |rest| {
@@ -192,7 +192,7 @@ fn a_dead_link_is_noticed() {
     }
 }
 
-/// The sentences of a document. Paragraphs, entries of lists and cells of tables are divided into sentences.
+/// Returns the sentences of a document. Paragraphs, entries of lists and cells of tables are divided into sentences.
 fn sentences(document: &Document) -> BTreeSet<String> {
     let mut text = String::new();
     for line in document.prose() {
@@ -306,7 +306,7 @@ fn every_document_is_a_page_of_the_book() {
     );
 }
 
-/// Whether a sentence follows the title of a document.
+/// Returns whether a document's title is followed by a sentence.
 fn begins_with_a_sentence(document: &Document) -> bool {
     let mut lines = document.text.lines().filter(|line| !line.is_empty());
     let has_title = lines.next().is_some_and(|line| line.starts_with("# "));
@@ -340,8 +340,8 @@ fn every_document_begins_with_its_purpose() {
     }
 }
 
-/// Whether a text in inline code is a command, a file, a folder or an identifier of the sources. In paths, `NAME` and
-/// `KIND` stand for any store and kind of destination.
+/// Returns whether a text in inline code is a command, a file, a folder or an identifier of the sources. In paths,
+/// `NAME` and `KIND` stand for any store and kind of destination.
 fn is_known(code: &str, sources: &[Source]) -> bool {
     if code.contains(' ') || code.starts_with('-') {
         return true;
@@ -401,7 +401,7 @@ fn every_line_for_the_temporal_cli_is_among_the_tested_ones() {
     assert!(!documents::operators_lines().is_empty());
 }
 
-/// What is wrong with a command of a document that writes or restores a backup.
+/// Returns the mistake in a documented command that writes or restores a backup, if any.
 fn unsafe_backup(line: &str) -> Option<&'static str> {
     let writes = ["pg_dump --", "VACUUM INTO", "cp settle-data/"]
         .iter()
@@ -480,7 +480,7 @@ fn every_setting_of_the_environment_is_documented() {
     );
 }
 
-/// The example bodies of events in [`BODIES`].
+/// Returns the example bodies of events in [`BODIES`].
 fn bodies() -> Vec<Value> {
     let blocks = Document::read(BODIES)
         .blocks()
@@ -491,7 +491,7 @@ fn bodies() -> Vec<Value> {
         .collect()
 }
 
-/// The type of an event, by the documented rule.
+/// Returns the type of an event, according to the documented rule.
 fn event_type(body: &Value) -> &str {
     let places = ["/attributes/event_type", "/event_type", "/type"];
     places
@@ -526,8 +526,8 @@ fn an_event_body_of_each_kind_is_documented_and_valid() {
     assert!(missing.is_empty(), "no body of {missing:?}");
 }
 
-/// The properties of a schema, and of its `attributes` and `data`, that a body lacks, without those that are there by a
-/// setting alone.
+/// Returns the properties of a schema, and of its `attributes` and `data`, that a body lacks, without those that depend
+/// on a setting.
 fn absent(schema: &Value, body: &Value) -> Vec<String> {
     let names = |schema: &Value| -> Vec<String> {
         let properties = schema["properties"].as_object();

@@ -1,12 +1,12 @@
-//! The workflow of a forge starts the scripts of `.ci`, and does nothing else.
+//! The CI workflow only starts the scripts of `.ci`.
 
 use super::{none, root};
 use serde_json::{Value, json};
 
 const FILE: &str = ".github/workflows/gate.yml";
-/// What it starts, each in a job of its own.
+/// The scripts that the workflow starts, each in its own job.
 const SCRIPTS: [&str; 3] = [".ci/package", ".ci/release", ".ci/run"];
-/// The actions before it.
+/// The actions before the scripts.
 const PREPARATIONS: [&str; 2] = ["actions/checkout", "actions/setup-go"];
 
 #[test]

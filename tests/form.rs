@@ -1,22 +1,22 @@
-//! The form of the code: sizes, names, lints, and what may not be left in it.
+//! Checks the form of the code: sizes, names, lints, and leftovers.
 
 use super::{Source, any_of, has_identifier, none, outside, root, sources};
 use std::collections::BTreeMap;
 
-/// Maximum number of types of one name in production code.
+/// Maximum number of types with the same name in production code.
 const MAX_MEANINGS: usize = 4;
 
-/// Conventional names of siblings, each used with its module: of commands, kinds of destinations, stores, packages and
+/// Conventional names of siblings, each used with its module: in commands, kinds of destinations, stores, packages and
 /// workflows.
 const CONVENTIONAL: [&str; 4] = ["Config", "Options", "Settings", "Start"];
 
 /// Maximum number of lines of a file.
 const MAX_LINES: usize = 650;
 
-/// Maximum length of a line of a comment, from its marker on: rustfmt wraps none.
+/// Maximum length of a comment line from its marker on, which rustfmt does not wrap.
 const MAX_COMMENT: usize = 130;
 
-/// Where a parameter is a tuple that names its parts: each of them is a parameter.
+/// Returns the offsets of parameters that are tuples with named parts: each part should be a parameter.
 fn tuples(code: &str) -> Vec<usize> {
     let begin = |end: usize| {
         let begin = code[..end].rfind('(')?;
@@ -46,7 +46,7 @@ fn parameters_are_no_tuples() {
     none("these are parameters", outside(of_tests, tuples));
 }
 
-/// The name of the type, trait or alias that a line declares. An indented alias belongs to a trait.
+/// Returns the name of the type, trait or alias that a line declares. An indented alias belongs to a trait.
 fn declared(line: &str) -> Option<&str> {
     let item = line
         .trim_start()
@@ -167,7 +167,7 @@ fn nothing_is_left_for_later() {
         concat!("to", "do!("),
     ];
     let has_mark = |line: &&str| marks.iter().any(|mark| has_identifier(line, mark));
-    // That file only declares activities, and the SDK's macro requires bodies.
+    // This file only declares activities, and the SDK's macro requires bodies.
     let sources = sources()
         .into_iter()
         .filter(|source| source.path != "workflows/src/activities.rs");

@@ -128,7 +128,7 @@ struct Region<'a> {
     text: &'a str,
 }
 
-/// The kind and the end of the literal or comment at the beginning of `rest`, if there is one. `before` is the
+/// Returns the kind and the end of the literal or comment at the beginning of `rest`, if there is one. `before` is the
 /// character before `rest`.
 fn end_of_region(rest: &str, before: Option<char>) -> Option<(Kind, usize)> {
     let closed = |from: usize, close: &str| {
@@ -165,7 +165,7 @@ fn end_of_region(rest: &str, before: Option<char>) -> Option<(Kind, usize)> {
     })
 }
 
-/// The end of a string literal with escapes.
+/// Returns the end of a string literal with escapes.
 fn end_of_string(rest: &str) -> usize {
     let mut is_escaped = false;
     for (at, character) in rest.char_indices().skip(1) {
@@ -177,7 +177,7 @@ fn end_of_string(rest: &str) -> usize {
     rest.len()
 }
 
-/// The end of a character literal; `None` for a lifetime.
+/// Returns the end of a character literal; `None` for a lifetime.
 fn end_of_character(rest: &str) -> Option<usize> {
     let mut characters = rest.char_indices().skip(1);
     let (_, first) = characters.next()?;
@@ -193,7 +193,7 @@ fn end_of_character(rest: &str) -> Option<usize> {
         .map(|(at, _)| at + 1)
 }
 
-/// All regions of a source, in order.
+/// Returns all regions of a source, in order.
 fn regions(text: &str) -> Vec<Region<'_>> {
     let mut found = Vec::new();
     let (mut at, mut start, mut line) = (0, 0, 1);
@@ -222,7 +222,7 @@ fn regions(text: &str) -> Vec<Region<'_>> {
     found
 }
 
-/// The words of a region with their line numbers.
+/// Returns the words of a region with their line numbers.
 fn names(region: &Region<'_>) -> Vec<(usize, String)> {
     let lines = region.text.split('\n').enumerate();
     let of_line = |(number, text): (usize, &str)| {
@@ -238,7 +238,7 @@ fn names(region: &Region<'_>) -> Vec<(usize, String)> {
     lines.flat_map(of_line).collect()
 }
 
-/// The lower-case parts of a name in snake case or camel case.
+/// Returns the lower-case parts of a name in snake case or camel case.
 fn parts(name: &str) -> Vec<String> {
     let letters: Vec<char> = name.chars().collect();
     let mut parts = vec![String::new()];
@@ -264,7 +264,7 @@ fn is_forbidden(name: &str) -> bool {
         .any(|part| PARTS.contains(&part.as_str()))
 }
 
-/// Whether a line of a doc comment is a short sentence that does not name what it describes.
+/// Returns whether a line of a doc comment is a short sentence that does not name its subject.
 fn is_vague(line: &str) -> bool {
     let line = line.trim();
     let is_short = line.split_whitespace().count() <= MAX_SHORT && line.ends_with('.');
@@ -276,7 +276,7 @@ fn is_test(path: &str) -> bool {
     path.starts_with("tests/") || path.contains("/tests")
 }
 
-/// The findings of a file: line number and description.
+/// Returns the findings of a file: line number and description.
 fn findings(path: &str, text: &str) -> Vec<(usize, String)> {
     let mut found = Vec::new();
     let (mut last_comment, mut follows_fn) = (None, false);
@@ -490,7 +490,7 @@ fn a_long_name_of_a_test_is_noticed() {
     check("tests/a.rs", &format!("fn {}() {{}}", &name[1..]), &[]);
 }
 
-/// Things of which people read the `latest`; `newest` is for orders alone (`newest first`).
+/// Things for which documents use `latest`; `newest` is only used for orders (`newest first`).
 const LATEST: [&str; 8] = [
     "state",
     "states",
@@ -502,7 +502,7 @@ const LATEST: [&str; 8] = [
     "`purchase.updated`",
 ];
 
-/// Whether a line has `newest` before one of them.
+/// Returns whether a line has `newest` before one of them.
 fn names_the_newest(line: &str) -> bool {
     let line = line.to_lowercase();
     line.split("newest ").skip(1).any(|rest| {
@@ -514,7 +514,7 @@ fn names_the_newest(line: &str) -> bool {
     })
 }
 
-/// The numbers of the lines that name the newest of these, also where the noun begins the next line.
+/// Returns the numbers of the lines in which `newest` precedes one of them, even if the noun begins the next line.
 fn newest_lines(text: &str) -> Vec<usize> {
     let lines: Vec<&str> = text.lines().collect();
     let is_found = |at: &usize| {

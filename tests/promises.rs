@@ -1,5 +1,5 @@
-//! Checks `promises.toml`: every test that it names exists, every invariant of a README has a line, and each line says
-//! one thing once. The program `executed` checks that a gate has executed these tests.
+//! Checks `promises.toml`: every test that it names exists, every invariant in a README has an entry, and each entry is
+//! valid and unique. The program `executed` checks that a gate has executed these tests.
 
 use super::dependencies::packages;
 use super::{none, root, sources};
@@ -8,24 +8,24 @@ use system_tests::documents::{self, Document};
 use system_tests::promises::{DATABASES, Executed, Gate, Promise, Promises, parse};
 
 const FILE: &str = include_str!("promises.toml");
-/// Binaries that only the gate `release` executes.
+/// Binaries that are only executed by the gate `release`.
 const RELEASE: [&str; 3] = ["fire", "hostile", "production"];
 /// The headings of sections whose entries are invariants.
 const HEADINGS: [&str; 3] = ["The invariants", "Invariants", "What always holds"];
-/// Minimum length of a sentence that stands for an invariant of a README, in bytes.
+/// Minimum length, in bytes, of a sentence that represents an invariant of a README.
 const MIN_SENTENCE: usize = 20;
 
 type Files = BTreeMap<String, String>;
 
-/// A module of a binary, with its path in it.
+/// A module of a binary.
 struct Module<'a> {
     path: &'a str,
     file: &'a str,
-    /// Where the files of its children are.
+    /// Folder of the files of its child modules.
     folder: &'a str,
 }
 
-/// Adds the tests of a module, without the modules of databases.
+/// Adds the tests of a module, leaving out the modules of databases.
 fn walk(files: &Files, module: &Module<'_>, found: &mut BTreeSet<String>) {
     let Some(text) = files.get(module.file) else {
         return;
@@ -74,7 +74,7 @@ fn walk(files: &Files, module: &Module<'_>, found: &mut BTreeSet<String>) {
     }
 }
 
-/// What follows a keyword at the beginning of a line, behind its visibility and `async`.
+/// Returns the text after a keyword at the beginning of a line, ignoring visibility and `async`.
 fn after<'a>(code: &'a str, keyword: &str) -> Option<&'a str> {
     let is_part = code.starts_with("pub(");
     let code = if is_part {
@@ -87,7 +87,7 @@ fn after<'a>(code: &'a str, keyword: &str) -> Option<&'a str> {
         .strip_prefix(keyword)
 }
 
-/// The tests of all binaries of the work tree.
+/// Returns the tests of all binaries of the work tree.
 fn known() -> BTreeSet<String> {
     let files: Files = sources()
         .into_iter()
@@ -119,17 +119,17 @@ fn known() -> BTreeSet<String> {
 
 struct Invariant {
     place: String,
-    /// Its id, such as `I1`, where the document gives one.
+    /// Id of the invariant, such as `I1`, if the document names one.
     id: Option<String>,
     text: String,
 }
 
-/// The text of a heading.
+/// Returns the text of a heading.
 fn title(line: &str) -> &str {
     line.trim_start_matches('#').trim()
 }
 
-/// The entries of lists and tables under the headings of invariants.
+/// Returns the entries of lists and tables under the headings of invariants.
 fn invariants(document: &Document) -> Vec<Invariant> {
     let mut entries = Vec::<String>::new();
     let (mut is_inside, mut is_table) = (false, false);
@@ -187,7 +187,7 @@ fn invariants(document: &Document) -> Vec<Invariant> {
     entries.iter().map(invariant).collect()
 }
 
-/// A text without marks of code, emphasis and links.
+/// Returns a text without the markup of code, emphasis and links.
 fn plain(text: &str) -> String {
     let mut parts = text.split("](");
     let first = parts.next().unwrap_or_default().to_owned();
@@ -197,7 +197,7 @@ fn plain(text: &str) -> String {
     linked.replace(['`', '[', '*'], "")
 }
 
-/// Whether a line of the file stands for an invariant: by its id, or by the beginning of its text.
+/// Returns whether an entry of the file represents an invariant: by its id, or by the beginning of its text.
 fn is_listed(promises: &Promises, invariant: &Invariant) -> bool {
     let mut all = promises.values().flatten();
     match &invariant.id {
@@ -209,7 +209,7 @@ fn is_listed(promises: &Promises, invariant: &Invariant) -> bool {
     }
 }
 
-/// What is wrong with one line.
+/// Returns the problems of one entry.
 fn wrong(id: &str, promise: &Promise, known: &BTreeSet<String>) -> Vec<String> {
     let mut found = Vec::new();
     if id.is_empty()
@@ -245,7 +245,7 @@ fn wrong(id: &str, promise: &Promise, known: &BTreeSet<String>) -> Vec<String> {
     found
 }
 
-/// What is wrong with a file of promises.
+/// Returns the problems of a file of promises.
 fn findings(text: &str, known: &BTreeSet<String>, invariants: &[Invariant]) -> Vec<String> {
     let promises = match parse(text) {
         Ok(promises) => promises,
@@ -312,7 +312,7 @@ fn every_heading_of_invariants_is_used() {
     none("no document has this heading of invariants", unused);
 }
 
-/// A file of promises, with two tests that are known.
+/// Checks the findings about a file of promises, given two existing tests.
 fn check(text: &str, invariants: &[Invariant], expected: &[&str]) {
     let known = ["e2e::storm::a_test", "integration::storage::a_story"]
         .map(str::to_owned)
@@ -483,7 +483,7 @@ fn tests_are_found_in_modules_and_macros() {
     );
 }
 
-/// What a log of the binary `e2e` lacks of three promises, and its sums.
+/// Returns what a log of the binary `e2e` lacks for three promises, and the log's totals.
 fn executed(log: &str) -> (Vec<String>, (u64, u64)) {
     let promises = "[a]\nx = { holds = \"X.\", run = [\"e2e::storm::a_test\"] }\n\
                     y = { holds = \"Y.\", run = [\"e2e::a_story\"] }\nz = { holds = \"Z.\", release = [\"e2e::later\"] }";

@@ -1,6 +1,7 @@
-//! The rooms, which are the top folders and files of `activities/storage/src`, `activities/protocols/src` and `api/src`:
-//! each imports only from those below it, as do the files of the page of customers. Folders there that are crates are no
-//! rooms. In storage and its database a cycle of imports has at most two files, and destinations have none.
+//! Checks the imports between rooms, which are the top-level folders and files of `activities/storage/src`,
+//! `activities/protocols/src` and `api/src`: each imports only from those below it, as do the files of the customers'
+//! page. Folders that are crates are not rooms. In storage and its database, an import cycle contains at most two
+//! files, and destinations have no cycle.
 //!
 //! Imports are read from the sources: `use` lines, paths that begin with `crate`, `super` or `self`, and the child
 //! modules that a file uses. Unit tests are left out.
@@ -8,11 +9,11 @@
 use super::{none, sources};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A crate, and its rooms bottom-up: each imports only from those before it.
+/// A crate with its rooms, bottom-up: each imports only from earlier ones.
 struct House {
     path: &'static str,
     rooms: &'static [&'static str],
-    /// Folders in it that are crates of their own.
+    /// Folders in the crate that are separate crates.
     crates: &'static [&'static str],
 }
 
@@ -100,7 +101,7 @@ const PAGES: House = House {
     rooms: &[],
     crates: &[],
 };
-/// The files of the page of customers, bottom-up.
+/// The files of the customers' page, bottom-up.
 const CUSTOMERS: [&str; 14] = [
     "address",
     "record",
@@ -117,14 +118,14 @@ const CUSTOMERS: [&str; 14] = [
     "moving",
     "changes",
 ];
-/// Maximum number of files in a cycle of imports.
+/// Maximum number of files in an import cycle.
 const MAX_CYCLE: usize = 2;
 
-/// The path of a module from the root of the crate.
+/// The path of a module from the crate's root.
 type Module = Vec<String>;
 type Arrows = BTreeMap<Module, BTreeSet<Module>>;
 
-/// The code of each module, without comments and its own tests.
+/// Returns the code of each module, without comments and its own tests.
 fn modules(house: &House) -> BTreeMap<Module, String> {
     let is_test = |path: &str| path.ends_with("tests.rs") || path.contains("/tests/");
     let sources = sources()
@@ -162,7 +163,7 @@ fn modules(house: &House) -> BTreeMap<Module, String> {
     sources.filter_map(module).collect()
 }
 
-/// The paths that the tree of one `use` names.
+/// Returns the paths in the tree of one `use`.
 fn expand(tree: &str) -> Vec<String> {
     let tree = tree.trim();
     let Some((parent, rest)) = tree.split_once('{') else {
@@ -195,7 +196,7 @@ fn expand(tree: &str) -> Vec<String> {
         .collect()
 }
 
-/// The imported paths of all `use` lines, and the rest of the code.
+/// Returns the imported paths of all `use` lines, and the rest of the code.
 fn uses(code: &str) -> (Vec<String>, String) {
     let (mut paths, mut rest) = (Vec::new(), String::new());
     for statement in code.split_inclusive(';') {
@@ -220,7 +221,7 @@ fn uses(code: &str) -> (Vec<String>, String) {
     (paths, rest)
 }
 
-/// The paths in code that begin with the segment `first`.
+/// Returns the paths in code that begin with the segment `first`.
 fn paths<'c>(code: &'c str, first: &'c str) -> impl Iterator<Item = String> + 'c {
     let is_part = |letter: char| letter.is_alphanumeric() || letter == '_';
     let begins = code.match_indices(first).filter(move |(at, _)| {
@@ -238,7 +239,7 @@ fn paths<'c>(code: &'c str, first: &'c str) -> impl Iterator<Item = String> + 'c
     })
 }
 
-/// The module that a path in `from` leads to.
+/// Returns the module to which a path in `from` leads.
 fn target(modules: &BTreeMap<Module, String>, from: &Module, path: &str) -> Option<Module> {
     let mut parts: Vec<&str> = path.split("::").collect();
     let mut found = match *parts.first()? {
@@ -271,7 +272,7 @@ fn descend(modules: &BTreeMap<Module, String>, mut found: Module, parts: &[&str]
     found
 }
 
-/// The modules that each module imports.
+/// Returns the modules that each module imports.
 fn arrows(modules: &BTreeMap<Module, String>) -> Arrows {
     let imported = |from: &Module, code: &str| {
         let (mut named, rest) = uses(code);
@@ -297,7 +298,7 @@ fn arrows(modules: &BTreeMap<Module, String>) -> Arrows {
         .collect()
 }
 
-/// All modules that a module imports directly or indirectly.
+/// Returns all modules that a module imports directly or indirectly.
 fn reached(arrows: &Arrows, from: &Module) -> BTreeSet<Module> {
     let (mut found, mut left) = (BTreeSet::new(), vec![from]);
     while let Some(next) = left.pop() {
@@ -306,7 +307,7 @@ fn reached(arrows: &Arrows, from: &Module) -> BTreeSet<Module> {
     found
 }
 
-/// The modules that import each other, circle by circle.
+/// Returns the groups of modules that import each other.
 fn circles(house: &House) -> BTreeSet<Vec<String>> {
     let arrows = arrows(&modules(house));
     let reached: BTreeMap<&Module, BTreeSet<Module>> = arrows

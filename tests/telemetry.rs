@@ -1,5 +1,5 @@
-//! Compares the reference of telemetry with the sources: every metric, every line of the log and its fields; and checks
-//! that the rules and the dashboard name metrics that exist.
+//! Compares the telemetry reference with the sources: every metric, and every log line with its fields; and checks that
+//! the alerting rules and the dashboard use existing metrics.
 
 use super::{Source, none, root, sources};
 use api::metrics::METRICS;
@@ -15,7 +15,7 @@ const SUFFIXES: [&str; 3] = ["_bucket", "_count", "_sum"];
 /// Fields that the log adds by itself.
 const ADDED: [&str; 2] = ["trace_id", "span_id"];
 
-/// The code of all sources that are not tests.
+/// Returns the sources other than tests.
 fn code() -> impl Iterator<Item = Source> {
     sources()
         .into_iter()
@@ -31,7 +31,7 @@ fn code() -> impl Iterator<Item = Source> {
         })
 }
 
-/// The rows of the reference's tables between two headings, without their heads.
+/// Returns the rows of the reference's tables between two headings, without their header rows.
 fn rows(from: &str, to: &str) -> Vec<String> {
     let text = Document::read(REFERENCE).text;
     let part = text
@@ -46,7 +46,7 @@ fn rows(from: &str, to: &str) -> Vec<String> {
         .collect()
 }
 
-/// The texts in inline code of a cell.
+/// Returns the inline code in a cell.
 fn codes(cell: &str) -> Vec<String> {
     cell.split('`')
         .skip(1)
@@ -118,10 +118,10 @@ fn every_metric_of_the_sources_is_described_and_no_other() {
     );
 }
 
-/// A line of the log: its level, its text and its fields.
+/// A log line: its level, text and fields.
 type Line = (String, String, Vec<String>);
 
-/// The arguments of a macro whose opening bracket is behind.
+/// Returns the arguments of a macro, from the text after its opening bracket.
 fn arguments(text: &str) -> Vec<&str> {
     let (mut found, mut depth, mut start) = (Vec::new(), 1_usize, 0);
     let (mut is_text, mut is_escaped) = (false, false);
@@ -150,7 +150,7 @@ fn arguments(text: &str) -> Vec<&str> {
     found
 }
 
-/// The lines that the sources log.
+/// Returns the log lines in the sources.
 fn lines() -> BTreeSet<Line> {
     let mut found = BTreeSet::new();
     for source in code() {
@@ -220,7 +220,7 @@ fn an_argument_of_a_log_line_may_have_commas_and_brackets() {
     assert_eq!(arguments(call), wanted);
 }
 
-/// The names of settle's metrics in an expression that are not served.
+/// Returns the names of settle's metrics in an expression that do not exist.
 fn unknown(expression: &str) -> Vec<String> {
     let names = expression.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
     let names: Vec<&str> = names.filter(|name| name.starts_with("settle_")).collect();

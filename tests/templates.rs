@@ -1,5 +1,5 @@
-//! Checks the templates of the page: nothing in them can become a script, a style or a request to elsewhere, and no
-//! store and no kind of destination is named in them.
+//! Checks the dashboard's templates: nothing in them can become a script, a style or a request to another server, and
+//! they name no store and no kind of destination.
 
 use super::{any_of, none, outside, root, sources};
 use std::path::{Path, PathBuf};
@@ -43,7 +43,7 @@ fn collect(folder: &Path, found: &mut Vec<Template>) {
     }
 }
 
-/// The lines that `wanted` matches, with their places.
+/// Returns the places of the lines that `wanted` matches.
 fn places(wanted: impl Fn(&str) -> bool) -> Vec<String> {
     let lines = |template: &Template| {
         let lines = template
@@ -58,7 +58,7 @@ fn places(wanted: impl Fn(&str) -> bool) -> Vec<String> {
     templates().iter().flat_map(lines).collect()
 }
 
-/// The names of the attributes in a line.
+/// Returns the names of the attributes in a line.
 fn attributes(line: &str) -> Vec<&str> {
     let is_part = |letter: char| letter.is_ascii_alphanumeric() || letter == '-' || letter == ':';
     let ends = line.match_indices('=').map(|(at, _)| &line[..at]);
@@ -66,7 +66,7 @@ fn attributes(line: &str) -> Vec<&str> {
         .collect()
 }
 
-/// What a browser would run, or take for a style.
+/// Returns whether a line contains anything that a browser would run, or treat as a style.
 fn is_alive(line: &str) -> bool {
     let is_active =
         |name: &&str| *name == "style" || name.starts_with("on") || name.starts_with("hx-on");
@@ -197,7 +197,7 @@ fn every_form_of_a_sign_in_carries_its_token() {
     );
 }
 
-/// The templates whose notices have links or lists, or stand in a card.
+/// Templates whose notices contain links or lists, or are part of a card.
 const OWN_NOTICES: [&str; 3] = [
     "connect/sample",
     "destinations/once",

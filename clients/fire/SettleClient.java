@@ -51,27 +51,27 @@ import java.util.logging.Logger;
  * <p>All methods may be called on any thread. Parameters and results are never null unless marked "nullable".
  */
 public final class SettleClient implements Closeable {
-    /** The version of this client; it is reported as {@code settle-java/VERSION}. */
+    /** The version of this client, reported as {@code settle-java/VERSION}. */
     public static final String VERSION = "1.0.0";
 
-    /** What settle takes in one request: api/src/devices/README.md. */
+    /** The limits of one request to settle: api/src/devices/README.md. */
     private static final int MAX_EVENTS = 500;
     private static final int MAX_BODY_BYTES = 1024 * 1024;
     private static final int MAX_EVENT_BYTES = 16 * 1024;
     private static final int MAX_RECEIPTS = 50;
-    /** More than a session's start has without its receipts. */
+    /** Upper bound for the size of a session start without its receipts. */
     private static final int SESSION_START_BYTES = 512;
     private static final int MAX_ANSWER_BYTES = 1024 * 1024;
-    /** A session without an event for this time has ended, here as in settle. */
+    /** A session ends after this time without an event, as in settle. */
     private static final long SESSION_TIMEOUT_MS = 30 * 60 * 1000;
-    /** Events of this time are sent together. */
+    /** Events are collected for this time and sent together. */
     private static final long GATHER_MS = 1000;
-    /** Nothing of a request goes on for this time; its whole duration is {@link Options#requestTimeout}. */
+    /** Maximum time to connect, and between two reads; {@link Options#requestTimeout} limits the whole request. */
     private static final int MAX_SILENCE_MS = 15 * 1000;
     private static final long FIRST_BACKOFF_MS = 1000;
     private static final long MAX_BACKOFF_MS = 5 * 60 * 1000;
     private static final int MAX_RETRY_AFTER_S = 3600;
-    /** Maximum size of what waits, as it is sent. On the disk it may take three times as much. */
+    /** Maximum size of the queued events in JSON. On the disk they may take three times as much. */
     private static final int MAX_QUEUED_BYTES = 4 * 1024 * 1024;
     private static final String EVENTS = "/v1/device/events";
     private static final String SESSION_START = "device.session.start";
@@ -83,52 +83,56 @@ public final class SettleClient implements Closeable {
     private final String url;
     private final Files files;
     private final ScheduledExecutorService worker;
-    /** A thread for each request, which its caller leaves behind at the time limit. */
+    /** One thread per request. The caller abandons it at the time limit. */
     private final ExecutorService network = Executors.newCachedThreadPool(work -> daemon(work, "settle-request"));
     private final Random jitter = new Random();
 
-    /** One report, login or logout at a time. Taken before {@link #lock}, never while that is held. */
+    /**
+     * Held during a report, login or logout, so that they run one at a time. Acquired before {@link #lock}, never after
+     * it.
+     */
     private final Object turn = new Object();
-    /** Guards everything below. */
+    /** Guards all following fields. */
     private final Object lock = new Object();
     private final Queue queue;
-    /** Nullable: its file could not be read yet. Until then nothing is sent. */
+    /** Null until its file can be read. Nothing is sent before that. */
     private volatile Map<String, Object> device;
-    /** In each request, and in none of the bodies. Known with the device. */
+    /** Sent with each request as a header, never in a body. Loaded with {@link #device}. */
     private volatile String secret;
-    /** The device as text while its file cannot be written; nullable. */
+    /** The JSON of the device while its file cannot be written; nullable. */
     private String unsavedDevice;
-    /** Nullable: no session goes on. */
+    /** Null when no session is open. */
     private String sessionId;
     private long lastEventAt;
     private ScheduledFuture<?> timer;
     private long timerAt;
     private int failures;
-    /** Why the last batch was not taken; nullable. */
+    /** The answer that refused the last batch; nullable. */
     private Answer refusal;
-    /** Until then no report is sent, after failures. All such times are of {@link #monotonic}. */
+    /** No report is sent before this time, after failures. These times are values of {@link #monotonic}. */
     private long backoffUntil;
-    /** Until then nothing is sent: settle named the time. */
+    /** No request is sent before this time, set by {@code Retry-After}. */
     private long closedUntil;
-    /** Until then no report is sent: settle named the time, and takes everything else. */
+    /** No report is sent before this time, set by {@code Retry-After} of a refusal that concerns reports only. */
     private long reportsClosedUntil;
     private int maxEvents = MAX_EVENTS;
-    /** The requests under way. */
+    /** The open requests. */
     private final Set<Exchange> exchanges = new HashSet<>();
-    /** Number of changes of the stored entitlements: a late answer does not replace a later one. */
+    /** Number of changes of the stored entitlements, which prevents a late answer from replacing a newer one. */
     private long entitlementsVersion;
     private boolean isClosed;
 
     /**
-     * Opens the folder, and sends what an earlier start left in its queue. Call it once in a process.
-     *
+     * Opens the folder and sends the queued events of an earlier start. Call it once per process.
      * @throws IllegalStateException when another client uses the folder.
      */
     public static SettleClient start(Options options) {
         return new SettleClient(options);
     }
 
-    /** Whether others on the way read what is sent to a URL: it goes by plain HTTP, and not to this machine. */
+    /**
+     * Returns whether third parties on the network can read requests to a URL: over plain HTTP, except to this machine.
+     */
     private static boolean isReadable(String url) {
         return url.matches("(?i)http:.*") && !url.matches("(?i)http://(localhost|127(\\.\\d+){3}|\\[::1\\])([:/].*)?");
     }
@@ -162,7 +166,7 @@ public final class SettleClient implements Closeable {
         return thread;
     }
 
-    /** Reads the device and the queue, unless both were read before. */
+    /** Reads the device and the queue, unless both are loaded. */
     private void load() throws IOException {
         synchronized (lock) {
             loadDevice();
@@ -184,9 +188,9 @@ public final class SettleClient implements Closeable {
     }
 
     /**
-     * The device of this installation. An id without a secret may never log in, so it gives way to another one.
-     *
-     * @throws IOException when its file cannot be read: it may be one that is in use for years.
+     * Returns the device of this installation. A stored id without a secret can never log in, so a new device replaces
+     * it.
+     * @throws IOException when its file cannot be read: it may hold a device that has been in use for years.
      */
     private Map<String, Object> identify() throws IOException {
         Map<String, Object> known = Json.object(files.read("device"));
@@ -223,9 +227,9 @@ public final class SettleClient implements Closeable {
         return described;
     }
 
-    // What an app reports.
+    // Reports.
 
-    /** The app is used (again): call it in {@code onStart} of each activity. Begins a session, unless one goes on. */
+    /** The app is in use: call it in {@code onStart} of each activity. Starts a session unless one is open. */
     public void foreground() {
         continueSession();
         synchronized (lock) {
@@ -234,14 +238,16 @@ public final class SettleClient implements Closeable {
         }
     }
 
-    /** The app is hidden: call it in {@code onStop}. Sends what waits. Within half an hour the session can go on. */
+    /**
+     * The app is hidden: call it in {@code onStop}. Sends the queued events. The session can continue for half an hour.
+     */
     public void background() {
         synchronized (lock) {
             schedule(0);
         }
     }
 
-    /** Ends the session: the customer leaves the app. Without it, settle ends the session at its last event. */
+    /** Ends the session because the customer leaves the app. Without this call, settle ends it at its last event. */
     public void endSession() {
         synchronized (lock) {
             if (!isSessionOver()) {
@@ -266,7 +272,7 @@ public final class SettleClient implements Closeable {
 
     private boolean isSessionOver() {
         synchronized (lock) {
-            // The clock of a device may be set meanwhile, in either direction.
+            // The clock of a device may be set in either direction during a session.
             return sessionId == null || Math.abs(options.clock.millis() - lastEventAt) >= SESSION_TIMEOUT_MS;
         }
     }
@@ -275,7 +281,7 @@ public final class SettleClient implements Closeable {
         if (!isSessionOver()) {
             return;
         }
-        // A method of the app runs without a lock.
+        // Methods of the app are called without a lock.
         List<Object> receipts = receipts();
         synchronized (lock) {
             if (isSessionOver()) {
@@ -285,7 +291,7 @@ public final class SettleClient implements Closeable {
         }
     }
 
-    /** The app's receipts, as many as an event has room for. */
+    /** Returns the receipts of the app that fit into one event, in order. */
     private List<Object> receipts() {
         List<Object> shown = new ArrayList<>();
         int left = MAX_EVENT_BYTES - SESSION_START_BYTES;
@@ -303,7 +309,7 @@ public final class SettleClient implements Closeable {
         return shown;
     }
 
-    /** Puts an event into the queue, and returns its id. From then on the event survives the end of the process. */
+    /** Queues an event and returns its id. From then on the event survives the end of the process. */
     private String enqueue(String type, String part, Object fields) {
         synchronized (lock) {
             long now = options.clock.millis();
@@ -332,15 +338,18 @@ public final class SettleClient implements Closeable {
         }
     }
 
-    // What an app waits for: these methods block, so call them off the main thread.
+    // Requests with a result. These methods block, so call them off the main thread.
 
-    /** Sends what waits now, unless settle named a time to wait for. Returns after the attempt, successful or not. */
+    /**
+     * Sends the queued events now, except before a time set by {@code Retry-After}. Returns after one attempt, even if
+     * it failed.
+     */
     public void flush() {
         synchronized (turn) {
             long last;
             synchronized (lock) {
                 backoffUntil = monotonic();
-                // Reading the queue numbers its events.
+                // Events get their numbers only when the queue is read.
                 last = queue.isLoaded ? queue.next - 1 : Long.MAX_VALUE;
             }
             drain(last);
@@ -348,10 +357,9 @@ public final class SettleClient implements Closeable {
     }
 
     /**
-     * Names the customer who uses the device, after sending what waits.
-     *
+     * Sends the queued events, then identifies the customer who uses the device.
      * @param token signed by your server; nullable.
-     * @throws RequestError when it fails. It is not repeated: the app decides.
+     * @throws RequestError when the login fails. The client does not repeat it: the app decides.
      */
     public Login login(String externalId, String token) throws RequestError {
         Map<String, Object> body = new LinkedHashMap<>();
@@ -363,14 +371,13 @@ public final class SettleClient implements Closeable {
     }
 
     /**
-     * Gives the device a new anonymous user, after sending what waits. Returns the {@code device_user_id}.
-     *
+     * Sends the queued events, then gives the device a new anonymous user. Returns the {@code device_user_id}.
      * @throws RequestError as {@link #login}.
      */
     public String logout() throws RequestError {
         Map<String, Object> body = new LinkedHashMap<>();
         synchronized (turn) {
-            // Also without an answer: nobody else sees them.
+            // Even without an answer, so that no other user sees them.
             forgetEntitlements();
             try {
                 body.put("device", knownDevice());
@@ -383,14 +390,14 @@ public final class SettleClient implements Closeable {
 
     private Map<String, Object> changeUser(String action, Map<String, Object> body, Shape shape) throws RequestError {
         synchronized (turn) {
-            // What was reported before belongs to the user of before: settle takes it for the one who is logged in when
-            // it arrives.
+            // Earlier reports belong to the previous user: settle assigns reports to the user who is logged in when
+            // they arrive.
             flush();
             Answer refused;
             synchronized (lock) {
                 refused = refusal;
             }
-            // What is refused for the day waits, and the customer does not.
+            // Reports that exceed the daily quota stay queued and do not delay the customer.
             if (refused != null && isTransient(refused.status) && !refused.isOfReports()) {
                 throw new RequestError(refused);
             }
@@ -408,9 +415,9 @@ public final class SettleClient implements Closeable {
     }
 
     /**
-     * What may be used on this device now. Without a connection, the last answer with {@code isCurrent} false.
-     *
-     * @throws RequestError without a connection and an earlier answer.
+     * Returns the current entitlements of the device. Without a connection, returns the last answer with {@code
+     * isCurrent} false.
+     * @throws RequestError when there is neither a connection nor an earlier answer.
      */
     public Entitlements entitlements() throws RequestError {
         String id = string(knownDevice(), "id");
@@ -440,7 +447,7 @@ public final class SettleClient implements Closeable {
         }
     }
 
-    /** Stores an answer for times without a connection, unless a login, a logout or another answer came before it. */
+    /** Stores an answer for use without a connection, unless a login, a logout or another answer came first. */
     private void storeEntitlements(String id, Answer answer, long version) {
         Map<String, Object> latest = new LinkedHashMap<>();
         latest.put("device_id", id);
@@ -454,7 +461,7 @@ public final class SettleClient implements Closeable {
         }
     }
 
-    /** The device whose user the app changes or queries. */
+    /** Returns the device for a change or query of its user. */
     private Map<String, Object> knownDevice() throws RequestError {
         try {
             loadDevice();
@@ -464,7 +471,7 @@ public final class SettleClient implements Closeable {
         }
     }
 
-    /** The last answer for this device, as its {@code body} with its {@code etag}; nullable. */
+    /** Returns the last answer for this device, its {@code body} with its {@code etag}; nullable. */
     private Map<String, Object> knownEntitlements(String id) {
         try {
             Map<String, Object> known = Json.object(files.read("entitlements"));
@@ -475,7 +482,7 @@ public final class SettleClient implements Closeable {
         }
     }
 
-    /** What the client holds. */
+    /** Returns the current state of the client. */
     public State state() {
         synchronized (lock) {
             boolean isPersistent = device != null && unsavedDevice == null && queue.isPersistent();
@@ -484,8 +491,8 @@ public final class SettleClient implements Closeable {
     }
 
     /**
-     * Ends the requests under way and closes the folder. What waits stays there for the next start; the session goes
-     * on. Waits for the disk at most.
+     * Aborts open requests and closes the folder. Queued events remain for the next start, and the session stays open.
+     * Blocks for file operations at most.
      */
     @Override
     public void close() {
@@ -506,7 +513,7 @@ public final class SettleClient implements Closeable {
 
     // Sending.
 
-    /** Sends what waits after this time, or earlier. */
+    /** Schedules sending after this delay at the latest. */
     private void schedule(long delay) {
         synchronized (lock) {
             long at = monotonic() + delay;
@@ -526,7 +533,7 @@ public final class SettleClient implements Closeable {
         }
     }
 
-    /** Sends batch after batch, until no event up to this number waits or one fails. */
+    /** Sends batches until all events up to this number are sent, or one batch fails. */
     private void drain(long last) {
         boolean isSent = true;
         while (isSent) {
@@ -536,7 +543,7 @@ public final class SettleClient implements Closeable {
         }
     }
 
-    /** Sends one batch, if an event up to this number waits. Returns whether another one may follow. */
+    /** Sends one batch if an event up to this number is queued. Returns whether another batch may follow. */
     private boolean sendBatch(long last) {
         List<Entry> batch;
         String body;
@@ -559,7 +566,7 @@ public final class SettleClient implements Closeable {
             int envelope = bytes(report(Collections.<Entry>emptyList())).length;
             batch = queue.batch(maxEvents, MAX_BODY_BYTES - envelope);
             if (batch.isEmpty()) {
-                // What failed before was reading the files: no request is to come that could succeed.
+                // The earlier failure was reading the files. No later request would clear it.
                 failures = 0;
                 refusal = null;
                 return false;
@@ -573,7 +580,7 @@ public final class SettleClient implements Closeable {
                 return false;
             }
             if (rejected == null) {
-                // Something on the way takes smaller bodies only.
+                // A proxy between the client and settle limits the size of bodies.
                 if (answer.status == 413) {
                     maxEvents = Math.max(1, batch.size() / 2);
                 }
@@ -597,7 +604,7 @@ public final class SettleClient implements Closeable {
         return true;
     }
 
-    /** The clock of the device may be wrong: settle corrects the events by {@code sent_at}. */
+    /** Returns the body of a report. settle corrects a wrong device clock by {@code sent_at}. */
     private String report(List<Entry> batch) {
         StringBuilder body = new StringBuilder("{\"device\":").append(Json.text(device));
         body.append(",\"sent_at\":\"").append(time(options.clock.millis())).append("\",\"events\":[");
@@ -607,9 +614,9 @@ public final class SettleClient implements Closeable {
         return body.append("]}").toString();
     }
 
-    /** Waits: exponential back-off with full jitter, after the time that settle named. */
+    /** Delays reports: exponential back-off with full jitter, added to the time of {@code Retry-After}. */
     private void putOff(Answer answer) {
-        // What a change of the settings alone can repair is tried seldom.
+        // Failures that only a change of settings can correct are retried rarely.
         long longest = FIRST_BACKOFF_MS << Math.min(failures + 1, 20);
         long bound = isTransient(answer.status) ? Math.min(longest, MAX_BACKOFF_MS) : MAX_BACKOFF_MS;
         failures += 1;
@@ -620,7 +627,7 @@ public final class SettleClient implements Closeable {
         notice(() -> options.listener.onError(new RequestError(answer)));
     }
 
-    /** When settle takes reports again, by the times that it named. */
+    /** Returns when settle accepts reports again, as far as {@code Retry-After} says. */
     private long reportsOpenAt() {
         return Math.max(closedUntil, reportsClosedUntil);
     }
@@ -629,7 +636,7 @@ public final class SettleClient implements Closeable {
         notice(() -> options.listener.onRejected(rejected));
     }
 
-    /** Calls the app on the client's thread, without a lock. Its mistakes are logged. */
+    /** Calls the app on the client's thread, without a lock. Exceptions of the app are logged. */
     private void notice(Runnable call) {
         try {
             worker.execute(() -> {
@@ -644,7 +651,7 @@ public final class SettleClient implements Closeable {
         }
     }
 
-    /** A request whose result the app waits for. */
+    /** Sends a request whose result the app needs. */
     private Answer call(String method, String path, String body, String etag, Shape shape) throws RequestError {
         synchronized (lock) {
             long wait = (closedUntil - monotonic() + 999) / 1000;
@@ -659,7 +666,7 @@ public final class SettleClient implements Closeable {
         return answer;
     }
 
-    /** Sends a request; never fails, and ends within the time limit. Without {@link #lock}. */
+    /** Sends a request without holding {@link #lock}. Never fails, and returns within the time limit. */
     private Answer request(String method, String path, String body, String etag, Shape shape) {
         Answer answer = answer(new Exchange(method, path, body, etag));
         if (answer.status == 200 && !shape.fits(answer.body)) {
@@ -714,14 +721,14 @@ public final class SettleClient implements Closeable {
                 body = Json.object(text(in));
             }
         }
-        // The page of a hotel's network, for example, is a 200 or a redirect, and no answer.
+        // For example, the login page of a hotel network answers 200 or a redirect in place of settle.
         if ((status == 200 && body == null) || (status != 200 && status != 304 && status < 400)) {
             return Answer.notOfSettle(status);
         }
         return new Answer(status, body, connection.getHeaderField("ETag"), retryAfter(connection));
     }
 
-    /** The text of an answer, at most a mebibyte within the time limit of a request. */
+    /** Returns the text of an answer: at most one mebibyte, within the time limit of a request. */
     private static String text(InputStream in) throws IOException {
         ByteArrayOutputStream all = new ByteArrayOutputStream();
         byte[] part = new byte[8192];
@@ -735,7 +742,7 @@ public final class SettleClient implements Closeable {
         return new String(all.toByteArray(), StandardCharsets.UTF_8);
     }
 
-    /** Seconds in {@code Retry-After}, which may be a date; nullable. */
+    /** Returns the seconds in {@code Retry-After}, which may be a date; nullable. */
     private Integer retryAfter(HttpURLConnection connection) {
         String text = connection.getHeaderField("Retry-After");
         if (text == null) {
@@ -746,7 +753,7 @@ public final class SettleClient implements Closeable {
         }
         try {
             SimpleDateFormat format = new SimpleDateFormat("EEE, dd MMM yyyy HH:mm:ss zzz", Locale.US);
-            // The clock of the device may be wrong: the answer has settle's own.
+            // The clock of the device may be wrong, so the date in settle's answer is used.
             long now = connection.getHeaderFieldDate("Date", options.clock.millis());
             long seconds = (format.parse(text).getTime() - now) / 1000;
             return seconds < 0 ? null : Integer.valueOf((int) Math.min(seconds, MAX_RETRY_AFTER_S));
@@ -755,12 +762,12 @@ public final class SettleClient implements Closeable {
         }
     }
 
-    /** Whether the same request may succeed later. */
+    /** Returns whether the same request may succeed later. */
     private static boolean isTransient(int status) {
         return status == 0 || status == 408 || status == 413 || status == 429 || status >= 500;
     }
 
-    /** Milliseconds of a clock that nobody sets: waits are measured by it. */
+    /** Returns milliseconds of a clock that cannot be set, for measuring durations. */
     private static long monotonic() {
         return System.nanoTime() / 1_000_000;
     }
@@ -771,7 +778,7 @@ public final class SettleClient implements Closeable {
         return format.format(new Date(millis));
     }
 
-    /** 32 random bytes in base64url without padding: the proof that this is the device. */
+    /** Returns 32 random bytes in base64url without padding: the secret that authenticates the device. */
     private static String randomSecret() {
         String letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
         byte[] bytes = new byte[32];
@@ -794,7 +801,7 @@ public final class SettleClient implements Closeable {
         }
     }
 
-    /** The text of a field; nullable. */
+    /** Returns the text of a field; nullable. */
     private static String string(Map<String, Object> map, String name) {
         Object value = map == null ? null : map.get(name);
         return value instanceof String ? (String) value : null;
@@ -810,7 +817,7 @@ public final class SettleClient implements Closeable {
         return Collections.unmodifiableList(errors);
     }
 
-    // What an app passes in.
+    // Parameters of an app.
 
     /** The settings of a client. */
     public static final class Options {
@@ -828,11 +835,13 @@ public final class SettleClient implements Closeable {
         private Clock clock = System::currentTimeMillis;
 
         /**
-         * @param url where settle listens, such as {@code https://settle.example.com}.
-         * @param key the publishable key of the platform: {@code pk_…}. Every copy of the app has it: it is no secret.
+         * @param url the URL of settle, such as {@code https://settle.example.com}.
+         * @param key the publishable key of the platform: {@code pk_…}. It is in every copy of the app, so it is not
+         * secret.
          * @param appVersion the version of the app.
-         * @param folder where the client stores its files, readable by this app alone, such as a folder in
-         *     {@code getNoBackupFilesDir()}: a copy on another device would be the same device. Two platforms need two.
+         * @param folder where the client stores its files. Only this app may read it, such as a folder in
+         * {@code getNoBackupFilesDir()}: a backup restored on another device would be the same device. Each platform
+         * needs its own folder.
          */
         public Options(String url, String key, String appVersion, File folder) {
             if (!isText(url) || !isText(key) || !isText(appVersion) || folder == null) {
@@ -857,8 +866,8 @@ public final class SettleClient implements Closeable {
         }
 
         /**
-         * The receipts on the device, called for each session's start on the thread that begins it. At most 50 that fit
-         * into 15 KiB are reported, the first ones.
+         * The receipts on the device, called at the start of each session on the thread that starts it. The first
+         * receipts are reported: at most 50, within 15 KiB.
          */
         public Options receipts(Receipts receipts) {
             this.receipts = receipts;
@@ -878,8 +887,8 @@ public final class SettleClient implements Closeable {
         }
 
         /**
-         * Maximum number of events that wait; default 1000, together four mebibytes. Beyond it the oldest are dropped
-         * and counted.
+         * Maximum number of queued events, within four mebibytes in total; default 1000. Beyond it the oldest events
+         * are dropped and counted.
          */
         public Options maxQueued(int events) {
             if (events < 1) {
@@ -898,7 +907,7 @@ public final class SettleClient implements Closeable {
             return this;
         }
 
-        /** The clock of the device, for tests. */
+        /** The clock of the device; replaceable for tests. */
         public Options clock(Clock clock) {
             this.clock = clock;
             return this;
@@ -916,12 +925,12 @@ public final class SettleClient implements Closeable {
         long millis();
     }
 
-    /** Receives what goes wrong, on the client's own thread. */
+    /** Receives failures, on the client's own thread. */
     public interface Listener {
-        /** An event that settle refused. It is removed from the queue: sending it again is no use. */
+        /** Receives an event that settle refused. It is removed from the queue, because it would be refused again. */
         default void onRejected(Rejected rejected) {}
 
-        /** The failure of a report. The events stay in the queue and are sent again. */
+        /** Receives the failure of a report. Its events stay queued and are sent again. */
         default void onError(RequestError error) {}
     }
 
@@ -1015,18 +1024,18 @@ public final class SettleClient implements Closeable {
             return this;
         }
 
-        /** What {@link SettleClient#impression} returned for the paywall that led to it. */
+        /** The id that {@link SettleClient#impression} returned for the paywall that led to the purchase. */
         public Transaction impression(String impressionId) {
             fields.put("impression_id", impressionId);
             return this;
         }
     }
 
-    // What an app gets back.
+    // Results.
 
     /** The result of a login. */
     public static final class Login {
-        /** The device's own user, which its events named before the first login. */
+        /** The device's own user, named by its events before the first login. */
         public final String deviceUserId;
         public final String externalId;
 
@@ -1036,11 +1045,11 @@ public final class SettleClient implements Closeable {
         }
     }
 
-    /** What may be used on the device. */
+    /** The entitlements of the device. */
     public static final class Entitlements {
         public final String deviceUserId;
         public final List<Entitlement> entitlements;
-        /** Whether settle answered now. Otherwise this is its last answer: compare {@code expiration}. */
+        /** Whether this is a current answer of settle. If false, it is the last one: compare {@code expiration}. */
         public final boolean isCurrent;
 
         private Entitlements(Map<String, Object> body, boolean isCurrent) {
@@ -1055,7 +1064,7 @@ public final class SettleClient implements Closeable {
         }
     }
 
-    /** An entitlement that the device may use. */
+    /** An entitlement of the device. */
     public static final class Entitlement {
         public final String entitlementRefId;
         public final String name;
@@ -1106,14 +1115,14 @@ public final class SettleClient implements Closeable {
         }
     }
 
-    /** A request that failed. */
+    /** The failure of a request. */
     public static final class RequestError extends IOException {
         private static final long serialVersionUID = 1;
-        /** The status; 0 without an answer. */
+        /** The HTTP status; 0 without an answer. */
         public final int status;
-        /** Seconds until settle takes the next request; nullable. */
+        /** Seconds until settle accepts the next request; nullable. */
         public final Integer retryAfter;
-        /** What is wrong, from the problem details (RFC 9457) of the answer; nullable. */
+        /** The wrong fields in the problem details (RFC 9457) of the answer; nullable. */
         public final String detail;
 
         private RequestError(Answer answer) {
@@ -1131,17 +1140,17 @@ public final class SettleClient implements Closeable {
         }
     }
 
-    /** What a client holds. */
+    /** The state of a client. */
     public static final class State {
-        /** Nullable: its file cannot be read. */
+        /** Null when its file cannot be read. */
         public final String deviceId;
-        /** Nullable: no session goes on. */
+        /** Null when no session is open. */
         public final String sessionId;
-        /** Number of events that wait. */
+        /** Number of queued events. */
         public final int queued;
-        /** Number of events that were dropped because too many waited, since the app was installed. */
+        /** Number of events dropped from a full queue since the app was installed. */
         public final long dropped;
-        /** Whether the queue and the device, with its secret, survive the end of the process. */
+        /** Whether the queue and the device, including its secret, survive the end of the process. */
         public final boolean isPersistent;
 
         private State(String deviceId, String sessionId, int queued, long dropped, boolean isPersistent) {
@@ -1153,16 +1162,16 @@ public final class SettleClient implements Closeable {
         }
     }
 
-    // What is inside.
+    // Internals.
 
-    /** A request on a thread of its own. */
+    /** A request on its own thread. */
     private final class Exchange {
         final FutureTask<Answer> result = new FutureTask<>(this::send);
         private final String method;
         private final String path;
         private final String body;
         private final String etag;
-        /** Nullable: not yet, or no more. */
+        /** Null before the connection is opened and after it is closed. */
         private volatile HttpURLConnection opened;
 
         Exchange(String method, String path, String body, String etag) {
@@ -1172,7 +1181,7 @@ public final class SettleClient implements Closeable {
             this.etag = etag;
         }
 
-        /** Ends it, if it is under way, without waiting for that. */
+        /** Aborts the request if it is open, without blocking. */
         void end() {
             result.cancel(true);
             HttpURLConnection late = opened;
@@ -1188,7 +1197,7 @@ public final class SettleClient implements Closeable {
                 connection.setRequestMethod(method);
                 connection.setConnectTimeout(MAX_SILENCE_MS);
                 connection.setReadTimeout(MAX_SILENCE_MS);
-                // The secret goes to settle alone.
+                // The secret must be sent only to settle.
                 connection.setInstanceFollowRedirects(false);
                 connection.setUseCaches(false);
                 connection.setRequestProperty("Authorization", "Bearer " + options.key);
@@ -1201,7 +1210,7 @@ public final class SettleClient implements Closeable {
                     byte[] bytes = bytes(body);
                     connection.setDoOutput(true);
                     connection.setRequestProperty("Content-Type", "application/json");
-                    // With a fixed length the platform repeats no request by itself.
+                    // With a fixed length the platform does not repeat requests itself.
                     connection.setFixedLengthStreamingMode(bytes.length);
                     try (OutputStream out = connection.getOutputStream()) {
                         out.write(bytes);
@@ -1215,7 +1224,7 @@ public final class SettleClient implements Closeable {
         }
     }
 
-    /** What a 200 of settle has. Something on the way may answer in its place, also in JSON. */
+    /** The required fields of a 200 of settle. A proxy may answer in its place, also in JSON. */
     private enum Shape {
         REPORT(null, "rejected"),
         LOGIN(null, null, "device_user_id", "external_id"),
@@ -1223,9 +1232,9 @@ public final class SettleClient implements Closeable {
         ENTITLEMENT(null, null, "entitlement_ref_id", "name", "purchase_platform"),
         ENTITLEMENTS(ENTITLEMENT, "entitlements", "device_user_id");
 
-        /** Of each item in the list; nullable. */
+        /** The shape of each item in the list; nullable. */
         private final Shape items;
-        /** The name of the list; nullable. */
+        /** The name of the list field; nullable. */
         private final String list;
         private final String[] texts;
 
@@ -1260,7 +1269,7 @@ public final class SettleClient implements Closeable {
         final Map<String, Object> body;
         final String etag;
         final Integer retryAfter;
-        /** Why there is none. */
+        /** The cause when there is no answer; nullable. */
         final Throwable failure;
 
         Answer(int status, Map<String, Object> body, String etag, Integer retryAfter) {
@@ -1275,7 +1284,7 @@ public final class SettleClient implements Closeable {
             this.failure = failure;
         }
 
-        /** No answer, or one that is not settle's. */
+        /** Returns a failure in place of an answer: none arrived, or it was not from settle. */
         static Answer none(Throwable failure) {
             return new Answer(0, null, null, null, failure);
         }
@@ -1284,16 +1293,16 @@ public final class SettleClient implements Closeable {
             return none(new IOException("status " + status + ", not from settle"));
         }
 
-        /** Whether reports alone are refused: the quota of the day is used up, or the disk is full. */
+        /** Returns whether the refusal concerns reports only: the daily quota is used up, or the disk is full. */
         boolean isOfReports() {
             String type = string(body, "type");
             return type != null && (type.endsWith(":device_quota") || type.endsWith(":no_room"));
         }
     }
 
-    /** The client's folder. A file is replaced as a whole, so that it is the earlier or the later one after a crash. */
+    /** The client's folder. Each file is replaced atomically: after a crash it has its old or its new content. */
     private static final class Files {
-        /** The folders of the clients in this process. */
+        /** The folders of all clients in this process. */
         private static final Set<File> IN_USE = new HashSet<>();
         final File folder;
         private final File canonical;
@@ -1303,7 +1312,7 @@ public final class SettleClient implements Closeable {
         Files(File folder) {
             this.folder = folder;
             this.canonical = canonical(folder);
-            // First, because closing any descriptor of a file ends all locks that the process has on it (POSIX).
+            // First, because closing any descriptor of a file releases all locks of the process on it (POSIX).
             boolean isFirst;
             synchronized (IN_USE) {
                 isFirst = IN_USE.add(canonical);
@@ -1325,7 +1334,7 @@ public final class SettleClient implements Closeable {
             }
         }
 
-        /** Makes the folder, and locks it against other processes. Returns false only if one of them uses it. */
+        /** Creates the folder and locks it against other processes. Returns false only if another process uses it. */
         private boolean lock() {
             if (!folder.isDirectory() && !folder.mkdirs()) {
                 failed(new IOException(folder + " cannot be created"));
@@ -1342,16 +1351,15 @@ public final class SettleClient implements Closeable {
             }
         }
 
-        /** Logs the first failure of several. */
+        /** Logs the first of consecutive failures. */
         private void failed(IOException failure) {
             LOG.log(isWorking ? Level.WARNING : Level.FINE, "what waits is in memory only", failure);
             isWorking = false;
         }
 
         /**
-         * The text of a file; null if there is none.
-         *
-         * @throws IOException when there may be one, and it cannot be read.
+         * Returns the text of a file; null if the file does not exist.
+         * @throws IOException when the file may exist but cannot be read.
          */
         String read(String name) throws IOException {
             File file = new File(folder, name);
@@ -1370,7 +1378,10 @@ public final class SettleClient implements Closeable {
             }
         }
 
-        /** Whether there is no such file. Only a folder that can be listed proves it: {@code exists} may fail, too. */
+        /**
+         * Returns whether a file does not exist. Only a folder that can be listed proves it: {@code exists} may fail,
+         * too.
+         */
         private static boolean isMissing(File file) {
             File parent = file.getParentFile();
             if (parent == null) {
@@ -1383,7 +1394,7 @@ public final class SettleClient implements Closeable {
             return !Arrays.asList(names).contains(file.getName());
         }
 
-        /** Replaces a file. Returns whether it is on the disk. */
+        /** Replaces a file. Returns whether it is stored on the disk. */
         boolean write(String name, String text) {
             File next = new File(folder, name + ".next");
             try (FileOutputStream out = new FileOutputStream(next)) {
@@ -1391,7 +1402,7 @@ public final class SettleClient implements Closeable {
                 out.getFD().sync();
             } catch (IOException failure) {
                 failed(failure);
-                // Half a file takes room that a full disk does not have.
+                // A partial file would occupy space on a full disk.
                 remove(next.getName());
                 return false;
             }
@@ -1433,28 +1444,29 @@ public final class SettleClient implements Closeable {
     }
 
     /**
-     * The events that wait, the oldest first, in memory and in a log on the disk. A line of the log adds an event
-     * ({@code +JSON}), removes the oldest ({@code -COUNT}), drops them ({@code !COUNT}), or begins with the number that
-     * was dropped before ({@code =COUNT}). A line without its end was cut off, and does not count.
+     * The queued events, oldest first, in memory and in a log on the disk. A line of the log adds an event ({@code
+     * +JSON}), removes the oldest sent events ({@code -COUNT}), drops the oldest events of a full queue ({@code
+     * !COUNT}), or gives the number of events dropped before the log began ({@code =COUNT}). An incomplete last line is
+     * ignored.
      */
     private static final class Queue {
         private static final String NAME = "queue";
-        /** A log below this is not worth a shorter one. */
+        /** A smaller log is not compacted. */
         private static final int MIN_LOG_BYTES = 32 * 1024;
         private final Files files;
         private final int limit;
         private final ArrayDeque<Entry> entries = new ArrayDeque<>();
-        /** Number of bytes of the entries. */
+        /** Total size of the entries in bytes. */
         private long size;
         private long next;
         private long dropped;
-        /** Nullable: only a new log can be written. */
+        /** Null when the log can only be replaced. */
         private RandomAccessFile log;
-        /** Number of bytes of the log that are whole lines. */
+        /** Size of the complete lines of the log in bytes. */
         private long length;
-        /** Lines for which the disk had no room. */
+        /** Lines that could not be written because the disk was full. */
         private final StringBuilder pending = new StringBuilder();
-        /** Whether the log was read. Until then events wait in memory, and nothing is written over it. */
+        /** Whether the log was read. Before that, events are kept in memory and the log is not overwritten. */
         private boolean isLoaded;
 
         Queue(Files files, int limit) {
@@ -1462,7 +1474,7 @@ public final class SettleClient implements Closeable {
             this.limit = limit;
         }
 
-        /** Reads the log, once. What was added before follows it. */
+        /** Reads the log once. Events that were added before are put after its events. */
         void load() throws IOException {
             if (isLoaded) {
                 return;
@@ -1488,7 +1500,7 @@ public final class SettleClient implements Closeable {
             dropSurplus();
         }
 
-        /** Repeats a log. Returns whether it can be continued as it is. */
+        /** Applies the lines of a log. Returns whether the log can be extended unchanged. */
         private boolean replay(String text) {
             if (text == null) {
                 return true;
@@ -1543,7 +1555,7 @@ public final class SettleClient implements Closeable {
             return entries.size();
         }
 
-        /** Whether an event up to this number waits. */
+        /** Returns whether an event up to this number is queued. */
         boolean hasThrough(long number) {
             return !entries.isEmpty() && entries.peek().number <= number;
         }
@@ -1564,14 +1576,14 @@ public final class SettleClient implements Closeable {
             size -= entries.remove().size;
         }
 
-        /** Removes the events up to this one: settle has them. */
+        /** Removes the events up to this number, which settle has stored. */
         void removeThrough(long number) {
             int count = 0;
             while (hasThrough(number)) {
                 take();
                 count += 1;
             }
-            // Events that come back after a crash are stored once, so this does not wait for the disk.
+            // settle stores an event once even if it is sent again after a crash, so this does not wait for the disk.
             removed('-', count, false);
         }
 
@@ -1598,7 +1610,7 @@ public final class SettleClient implements Closeable {
             }
         }
 
-        /** The oldest events that fit. */
+        /** Returns the oldest events that fit into one batch. */
         List<Entry> batch(int maxEvents, int room) {
             List<Entry> batch = new ArrayList<>();
             int left = room;
@@ -1612,7 +1624,7 @@ public final class SettleClient implements Closeable {
             return batch;
         }
 
-        /** Appends a line, and those before it for which the disk had no room. */
+        /** Appends a line, after the earlier lines that could not be written. */
         private void append(String line, boolean isSynced) {
             if (!isLoaded) {
                 return;
@@ -1627,7 +1639,7 @@ public final class SettleClient implements Closeable {
                 return;
             }
             byte[] bytes = bytes(pending.toString());
-            // Earlier lines may be events.
+            // Earlier lines may add events, so they are synced.
             boolean isAlone = pending.length() == line.length() + 1;
             try {
                 log.write(bytes);
@@ -1642,7 +1654,7 @@ public final class SettleClient implements Closeable {
             }
         }
 
-        /** Shortens the log, which needs no room. */
+        /** Truncates the log, which needs no disk space. */
         private void cut(long whole) {
             try {
                 log.setLength(whole);
@@ -1653,7 +1665,9 @@ public final class SettleClient implements Closeable {
             }
         }
 
-        /** Replaces the log by the shortest one. Returns whether it did; otherwise the log stays as it is. */
+        /**
+         * Replaces the log by an equivalent shortest one. Returns whether it succeeded; otherwise the log is unchanged.
+         */
         private boolean rewrite() {
             StringBuilder lines = new StringBuilder("=").append(dropped).append('\n');
             for (Entry entry : entries) {
@@ -1668,7 +1682,7 @@ public final class SettleClient implements Closeable {
             return log != null;
         }
 
-        /** Empties the log where the disk has no room for a line more: nothing waits. */
+        /** Empties the log when the disk has no space for another line and no events are queued. */
         private void clear() {
             if (log == null) {
                 return;
@@ -1700,7 +1714,7 @@ public final class SettleClient implements Closeable {
             this.text = text;
         }
 
-        /** The object in a text; null for anything else. */
+        /** Returns the object in a text; null for any other value. */
         static Map<String, Object> object(String text) {
             if (text == null) {
                 return null;

@@ -1,37 +1,36 @@
-/** The version of this client; it is reported as `settle-web/VERSION`. */
+/** The version of this client, reported as `settle-web/VERSION`. */
 export const VERSION: string;
 
 /**
- * Starts reporting: begins a session, and sends what an earlier visit left in the queue. Call it once in a page.
- *
+ * Starts the client: begins a session and sends the queued events of an earlier visit. Call it once per page.
  * @throws TypeError when `url`, `key` or `appVersion` is missing.
  */
 export function start(options: Options): Client;
 
 /** The settings of a client. */
 export interface Options {
-  /** Where settle listens, such as `https://settle.example.com`. */
+  /** The URL of settle, such as `https://settle.example.com`. */
   url: string;
-  /** The publishable key of the platform: `pk_…`. It is in every copy of the app, so it is no secret. */
+  /** The publishable key of the platform: `pk_…`. It is in every copy of the app, so it is not secret. */
   key: string;
   /** The version of the app. */
   appVersion: string;
-  /** The operating system; without it, it is read from the user agent. */
+  /** The operating system; by default, it is detected from the user agent. */
   os?: { name: string; version: string };
   /**
-   * The receipts on the device. Each `device.session.start` has the first 50, as far as its 16 KiB have room. A function
-   * is called for each.
+   * The receipts on the device. Each `device.session.start` contains the first 50 that fit into its 16 KiB. A function
+   * is called at the start of each session.
    */
   receipts?: Receipt[] | (() => Receipt[]);
   /** The app's own device id in Amplitude, if it uses Amplitude itself. */
   analyticsDeviceId?: string;
-  /** The prefix of the names in `localStorage`; default `settle`. Two platforms in one origin need two. */
+  /** The prefix of the names in `localStorage`; default `settle`. Each platform in one origin needs its own prefix. */
   name?: string;
-  /** Maximum number of events that wait; default 1000. Beyond it the oldest is dropped and counted. */
+  /** Maximum number of queued events; default 1000. Beyond it the oldest event is dropped and counted. */
   maxQueued?: number;
-  /** Receives each event that settle refused. It is removed from the queue: sending it again is no use. */
+  /** Receives each event that settle refused. It is removed from the queue, because it would be refused again. */
   onRejected?: (rejected: Rejected) => void;
-  /** Receives the failure of each report. The events stay in the queue and are sent again. */
+  /** Receives the failure of each report. Its events stay queued and are sent again. */
   onError?: (error: RequestError) => void;
 }
 
@@ -42,21 +41,23 @@ export interface Client {
   /** Reports a purchase that was made or restored on the device. Returns the id of the event. */
   transaction(transaction: Transaction): string;
   /**
-   * Names the customer who uses the device, after sending what waits. `token` is signed by your server.
-   *
-   * Fails with {@link RequestError}, and is not repeated: the app decides.
+   * Sends the queued events, then identifies the customer who uses the device. `token` is signed by your server.
+   * Rejects with {@link RequestError}. The client does not repeat it: the app decides.
    */
   login(externalId: string, token?: string): Promise<Login>;
-  /** Gives the device a new anonymous user, after sending what waits. Fails as `login` does. */
+  /** Sends the queued events, then gives the device a new anonymous user. Rejects as `login` does. */
   logout(): Promise<Logout>;
   /**
-   * What may be used on this device now. Without a connection, the last answer with `is_current: false`; without an
-   * earlier answer it fails with {@link RequestError}.
+   * Returns the current entitlements of the device. Without a connection, resolves to the last answer with `is_current:
+   * false`, or rejects with {@link RequestError} if there is none.
    */
   entitlements(): Promise<Entitlements>;
-  /** Sends what waits now, unless settle named a time to wait for. Resolves after the attempt, successful or not. */
+  /**
+   * Sends the queued events now, except before a time set by `Retry-After`. Resolves after one attempt, even if it
+   * failed.
+   */
   flush(): Promise<void>;
-  /** What the client holds. */
+  /** Returns the current state of the client. */
   state(): State;
 }
 
@@ -98,25 +99,25 @@ export interface Transaction {
   currency?: string;
   /** The country of the customer's marketplace. */
   marketplace?: string;
-  /** What `impression` returned for the paywall that led to it. */
+  /** The id that `impression` returned for the paywall that led to the purchase. */
   impression_id?: string;
 }
 
 export interface Login {
-  /** The device's own user, which its events named before the first login. */
+  /** The device's own user, named by its events before the first login. */
   device_user_id: string;
   external_id: string;
 }
 
 export interface Logout {
-  /** The device's own user, which its events name from now on. */
+  /** The device's own user, named by its events from now on. */
   device_user_id: string;
 }
 
 export interface Entitlements {
   device_user_id: string;
   entitlements: Entitlement[];
-  /** Whether settle answered now. Otherwise this is its last answer: compare `expiration`. */
+  /** Whether this is a current answer of settle. If false, it is the last one: compare `expiration`. */
   is_current: boolean;
 }
 
@@ -140,11 +141,11 @@ export interface FieldError {
   expected: string;
 }
 
-/** A request that failed. */
+/** The failure of a request. */
 export interface RequestError extends Error {
-  /** The status; 0 without an answer. */
+  /** The HTTP status; 0 without an answer. */
   status: number;
-  /** Seconds until settle takes the next request, if it named them. */
+  /** Seconds until settle accepts the next request, from `Retry-After`. */
   retryAfter: number | null;
   /** The problem details (RFC 9457), if the answer has them. */
   problem: { title?: string; detail?: string; errors?: FieldError[] } | null;
@@ -153,13 +154,15 @@ export interface RequestError extends Error {
 export interface State {
   device_id: string;
   session_id: string | null;
-  /** Number of events that wait. */
+  /** Number of queued events. */
   queued: number;
-  /** Number of events that were dropped because too many waited, since the app was installed. */
+  /** Number of events dropped from a full queue since the app was installed. */
   dropped: number;
-  /** Whether the queue and the device, with its secret, survive a reload; false where the browser stores nothing. */
+  /**
+   * Whether the queue and the device, including its secret, survive a reload; false where the browser stores nothing.
+   */
   is_persistent: boolean;
 }
 
-/** The name of the global in pages that load the file by a script tag. */
+/** The global name in pages that load the file by a script tag. */
 export as namespace Settle;

@@ -1,30 +1,30 @@
 /*!
- * The client of settle for web and Fire TV apps. It has no dependencies and runs as it is on ES2017 (Chromium 58).
- * Its types and what they mean are in settle.d.ts, how to use it in README.md.
+ * The client of settle for web and Fire TV apps. It has no dependencies and runs unchanged on ES2017 (Chromium 58).
+ * Its types and their documentation are in settle.d.ts, its usage is in README.md.
  */
 (function () {
   "use strict";
 
   /** @typedef {Settle.Rejected["event"]} ReportedEvent */
   /** @typedef {{ names: string[], events: ReportedEvent[], texts: string[] }} Batch */
-  /** @typedef {(body: any) => boolean} Shape What a 200 of settle has. Something on the way may answer in its place. */
+  /** @typedef {(body: any) => boolean} Shape Checks the body of a 200, because a proxy may answer in settle's place. */
   /** @typedef {{ method: "GET" | "POST", path: string, shape: Shape, body?: string, etag?: string | null }} Call */
   /** @typedef {{ status: number, body: any, etag: string | null, retryAfter: number | null }} Answer */
 
   const VERSION = "1.0.0";
-  /** What settle takes in one request: api/src/devices/README.md. */
+  /** The limits of one request to settle: api/src/devices/README.md. */
   const MAX_EVENTS = 500;
   const MAX_BODY_BYTES = 1024 * 1024;
   const MAX_EVENT_BYTES = 16 * 1024;
   const MAX_RECEIPTS = 50;
-  /** More than a session's start has without its receipts. */
+  /** Upper bound for the size of a session start without its receipts. */
   const SESSION_START_BYTES = 512;
-  /** A browser sends 64 KiB at most while a page ends (https://fetch.spec.whatwg.org, `keepalive`). */
+  /** While a page ends, a browser sends at most 64 KiB (https://fetch.spec.whatwg.org, `keepalive`). */
   const MAX_KEEPALIVE_BYTES = 60 * 1024;
   const DEFAULT_MAX_QUEUED = 1000;
-  /** A session without an event for this time has ended, here as in settle. */
+  /** A session ends after this time without an event, as in settle. */
   const SESSION_TIMEOUT_MS = 30 * 60 * 1000;
-  /** Events of this time are sent together. */
+  /** Events are collected for this time and sent together. */
   const GATHER_MS = 1000;
   const REQUEST_TIMEOUT_MS = 15 * 1000;
   const FIRST_BACKOFF_MS = 1000;
@@ -45,7 +45,7 @@
   const START = "device.session.start";
   const END = "device.session.end";
 
-  /** A random UUID; `crypto.randomUUID` exists on secure origins and in newer browsers only. */
+  /** Returns a random UUID; `crypto.randomUUID` exists only on secure origins and in newer browsers. */
   function randomId() {
     const bytes = crypto.getRandomValues(new Uint8Array(16));
     bytes[6] = (bytes[6] & 0x0f) | 0x40;
@@ -54,14 +54,14 @@
     return hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
   }
 
-  /** 32 random bytes in base64url without padding: the proof that this is the device. */
+  /** Returns 32 random bytes in base64url without padding: the secret that authenticates the device. */
   function randomSecret() {
     const bytes = crypto.getRandomValues(new Uint8Array(32));
     const text = btoa(String.fromCharCode.apply(null, Array.from(bytes)));
     return text.replace(/\+/g, "-").replace(/\//g, "_").replace(/=/g, "");
   }
 
-  /** Milliseconds of a clock that nobody sets: waits are measured by it. */
+  /** Returns milliseconds of a clock that cannot be set, for measuring durations. */
   const monotonic = () => performance.now();
 
   const byteLength = (/** @type {string} */ text) => new TextEncoder().encode(text).length;
@@ -75,13 +75,13 @@
     }
   }
 
-  /** The operating system as far as the user agent shows it. Models of Fire TV begin with AFT. */
+  /** Returns the operating system as far as the user agent shows it. Models of Fire TV begin with AFT. */
   function detectedOs() {
     const [, version] = /Android ([\d.]+).*\bAFT/.exec(navigator.userAgent) || [];
     return version ? { name: "fireos", version: `Android ${version}` } : { name: "web", version: "unknown" };
   }
 
-  /** Texts by name that survive a reload, as far as the browser allows it; the others are in memory. */
+  /** Named texts that survive a reload if the browser allows it; otherwise they are in memory. */
   class Store {
     /** @param {string} prefix */
     constructor(prefix) {
@@ -94,7 +94,7 @@
         localStorage.getItem(prefix);
         this.disk = localStorage;
       } catch (error) {
-        // The page may not store anything, by a setting of the browser or of the app's web view.
+        // A setting of the browser or of the app's web view forbids the page to store data.
       }
     }
 
@@ -122,7 +122,7 @@
       if (this.disk) this.disk.removeItem(this.prefix + name);
     }
 
-    /** @param {string} start @returns {string[]} The names that begin so, in their order. */
+    /** @param {string} start @returns {string[]} The names with this prefix, in order. */
     names(start) {
       const names = Array.from(this.memory.keys()).filter((name) => name.startsWith(start));
       const whole = this.prefix + start;
@@ -135,8 +135,8 @@
   }
 
   /**
-   * The events that wait, the oldest first. Each has an entry of its own in the store, so that two pages of an app do
-   * not overwrite each other's.
+   * The queued events, oldest first. Each has its own entry in the store, so that two pages of an app do not overwrite
+   * each other's.
    */
   class Queue {
     /** @param {Store} store @param {number} limit */
@@ -166,7 +166,7 @@
       return Number(this.store.get("dropped"));
     }
 
-    /** The oldest events that fit. @param {number} maxEvents @param {number} room In bytes, with commas. */
+    /** Returns the oldest events that fit. @param {number} maxEvents @param {number} room In bytes, with commas. */
     batch(maxEvents, room) {
       /** @type {Batch} */
       const batch = { names: [], events: [], texts: [] };
@@ -175,7 +175,7 @@
         const event = parsed(text);
         room -= byteLength(text) + 1;
         if (event === null) {
-          // Something else wrote here; one such text would make every request wrong.
+          // Not written by this client; including it would make every request invalid.
           this.store.remove(name);
         } else if (batch.names.length === maxEvents || room < 0) {
           break;
@@ -208,24 +208,29 @@
     }
   }
 
-  /** Whether the same request may succeed later. @param {number} status */
+  /** Returns whether the same request may succeed later. @param {number} status */
   function isTransient(status) {
     return status === 0 || status === 408 || status === 413 || status === 429 || status >= 500;
   }
 
-  /** Whether reports alone are refused: the quota of the day is used up, or the disk is full. @param {Answer} answer */
+  /**
+   * Returns whether reports alone are refused: the daily quota is used up, or the disk is full. @param {Answer} answer
+   */
   function isOfReports({ body }) {
     return /:(device_quota|no_room)$/.test((body && body.type) || "");
   }
 
-  /** Seconds in `Retry-After`, which may be a date. @param {string | null} text */
+  /** Returns the seconds in `Retry-After`, which may be a date. @param {string | null} text */
   function retryAfterOf(text) {
     if (text === null) return null;
     const seconds = /^\d+$/.test(text) ? Number(text) : (Date.parse(text) - Date.now()) / 1000;
     return seconds >= 0 ? Math.min(seconds, MAX_RETRY_AFTER_S) : null;
   }
 
-  /** Whether others on the way read what is sent to a URL: it goes by plain HTTP, and not to this machine. @param {string} url */
+  /**
+   * Returns whether third parties can read requests to a URL: over plain HTTP, except to this machine. @param {string}
+   * url
+   */
   function isReadable(url) {
     return /^http:/i.test(url) && !/^http:\/\/(localhost|127(\.\d+){3}|\[::1\])(:|\/|$)/i.test(url);
   }
@@ -243,12 +248,12 @@
       this.store = new Store(options.name || "settle");
       this.queue = new Queue(this.store, options.maxQueued || DEFAULT_MAX_QUEUED);
       const known = this.identify();
-      /** In each request, and in none of the bodies. */
+      /** Sent with each request as a header, never in a body. */
       this.secret = String(known.secret);
       this.device = this.describeDevice(known);
       /** @type {{ id: string, lastEventAt: number } | null} */
       this.session = null;
-      /** The end of the last request: there is one at a time. @type {Promise<unknown>} */
+      /** Resolves after the last request, because requests run one at a time. @type {Promise<unknown>} */
       this.turn = Promise.resolve();
       /** @type {AbortController | null} */
       this.controller = null;
@@ -258,20 +263,22 @@
       this.timer = undefined;
       this.timerAt = Infinity;
       this.failures = 0;
-      /** Why the last batch was not taken. @type {Answer | null} */
+      /** The answer that refused the last batch. @type {Answer | null} */
       this.refusal = null;
-      /** Until then no report is sent, after failures. */
+      /** No report is sent before this time, after failures. */
       this.backoffUntil = 0;
-      /** Until then nothing is sent: settle named the time. */
+      /** No request is sent before this time, set by `Retry-After`. */
       this.closedUntil = 0;
-      /** Until then no report is sent: settle named the time, and takes everything else. */
+      /** No report is sent before this time, set by `Retry-After` of a refusal that concerns reports only. */
       this.reportsClosedUntil = 0;
       this.maxEvents = MAX_EVENTS;
       this.listen();
       this.arrive();
     }
 
-    /** The device of this installation. An id without a secret may never log in, so it gives way to another one. */
+    /**
+     * Returns the device of this installation. A stored id without a secret can never log in, so a new one replaces it.
+     */
     identify() {
       let known = parsed(this.store.get("device"));
       if (!known || !known.id || !known.secret || !known.first_launch) {
@@ -300,36 +307,36 @@
       window.addEventListener("online", () => this.flush());
       document.addEventListener("visibilitychange", () => {
         if (document.visibilityState === "visible") this.arrive();
-        // A hidden app may be ended without notice. While the page ends, `leave` has sent everything.
+        // A hidden app may be killed without warning. When the page ends, `leave` has already sent everything.
         else if (this.session) this.drainOnce();
       });
     }
 
-    /** The app is used (again). */
+    /** Handles the app coming into use. */
     arrive() {
       this.continueSession();
       this.flush();
     }
 
-    /** The page ends, or is put aside. */
+    /** Handles the end of the page, or its move into the back/forward cache. */
     leave() {
       if (this.session && !this.isSessionOver()) this.report(END, {});
       this.session = null;
       const batch = this.nextBatch(MAX_KEEPALIVE_BYTES);
       if (monotonic() < this.reportsOpenAt() || batch.names.length === 0) return;
-      // Nobody reads the answers any more, neither of the open request nor of this one: what they carry stays in the
-      // queue, and the next visit sends it again. settle stores it once.
+      // Neither the answer of the open request nor of this one will be processed. Their events stay in the queue, and
+      // the next visit sends them again. settle stores each event once.
       if (this.controller) this.controller.abort();
       const call = this.callOf(batch);
       fetch(this.url + call.path, Object.assign(this.requestOf(call), { keepalive: true })).catch(() => undefined);
     }
 
     isSessionOver() {
-      // The clock of a device may be set meanwhile, in either direction.
+      // The clock of a device may be set in either direction during a session.
       return !this.session || Math.abs(Date.now() - this.session.lastEventAt) >= SESSION_TIMEOUT_MS;
     }
 
-    /** Begins a session, unless one goes on. */
+    /** Starts a session unless one is open. */
     continueSession() {
       if (!this.isSessionOver()) return;
       this.session = { id: randomId(), lastEventAt: Date.now() };
@@ -337,7 +344,7 @@
       this.report(START, receipts.length > 0 ? { receipts } : {});
     }
 
-    /** The app's receipts, as many as an event has room for. */
+    /** Returns the receipts of the app that fit into one event, in order. */
     receipts() {
       const { receipts } = this.options;
       let room = MAX_EVENT_BYTES - SESSION_START_BYTES;
@@ -351,7 +358,7 @@
       return (list || []).slice(0, MAX_RECEIPTS).filter(fits);
     }
 
-    /** Runs a function of the app, whose mistakes are shown and are none of ours. @template T @param {() => T} run */
+    /** Runs a function of the app and logs its exceptions. @template T @param {() => T} run */
     guarded(run) {
       try {
         return run();
@@ -373,7 +380,7 @@
       return this.report("device.transaction", { transaction });
     }
 
-    /** Puts an event into the queue, and returns its id. @param {string} type @param {object} parts */
+    /** Queues an event and returns its id. @param {string} type @param {object} parts */
     report(type, parts) {
       const now = Date.now();
       const session = this.session ? { session_id: this.session.id } : {};
@@ -396,7 +403,7 @@
       if (onRejected) this.guarded(() => onRejected({ event, errors }));
     }
 
-    /** Sends what waits after this time, or earlier. @param {number} delay */
+    /** Schedules sending after this delay at the latest. @param {number} delay */
     schedule(delay) {
       const at = monotonic() + delay;
       if (this.timerAt <= at) return;
@@ -409,7 +416,7 @@
     }
 
     async flush() {
-      // One that is under way may fail, and had no chance to see what changed.
+      // A running attempt may fail because it began before conditions changed.
       if (this.flushing) await this.flushing;
       this.backoffUntil = 0;
       return this.drainOnce();
@@ -426,12 +433,12 @@
       return this.flushing;
     }
 
-    /** Sends batch after batch, until nothing waits or one fails. */
+    /** Sends batches until the queue is empty or one batch fails. */
     async drain() {
       while (await this.inTurn(() => this.sendBatch()));
     }
 
-    /** Sends one batch. @returns {Promise<boolean>} Whether another one may follow. */
+    /** Sends one batch. @returns {Promise<boolean>} Whether another batch may follow. */
     async sendBatch() {
       const wait = Math.max(this.reportsOpenAt(), this.backoffUntil) - monotonic();
       const batch = this.nextBatch(MAX_BODY_BYTES);
@@ -449,15 +456,17 @@
         for (const { index, errors } of body.rejected) this.reject(batch.events[index], errors);
         return true;
       }
-      // Something on the way takes smaller bodies only.
+      // A proxy between the client and settle limits the size of bodies.
       if (status === 413) this.maxEvents = Math.max(1, Math.floor(batch.names.length / 2));
       this.putOff(answer);
       return false;
     }
 
-    /** Waits: exponential back-off with full jitter, after the time that settle named. @param {Answer} answer */
+    /**
+     * Delays reports: exponential back-off with full jitter, added to the time of `Retry-After`. @param {Answer} answer
+     */
     putOff(answer) {
-      // What a change of the settings alone can repair is tried seldom.
+      // Failures that only a change of settings can correct are retried rarely.
       const longest = FIRST_BACKOFF_MS * 2 ** (this.failures + 1);
       const bound = isTransient(answer.status) ? Math.min(longest, MAX_BACKOFF_MS) : MAX_BACKOFF_MS;
       this.failures += 1;
@@ -474,14 +483,14 @@
       return this.queue.batch(this.maxEvents, maxBytes - byteLength(envelope));
     }
 
-    /** The clock of the device may be wrong: settle corrects the events by `sent_at`. @param {Batch} batch */
+    /** Returns the request of a batch. settle corrects a wrong device clock by `sent_at`. @param {Batch} batch */
     callOf(batch) {
       const [device, sent] = [this.device, new Date(Date.now()).toISOString()].map((part) => JSON.stringify(part));
       const body = `{"device":${device},"sent_at":${sent},"events":[${batch.texts.join(",")}]}`;
       return { method: /** @type {"POST"} */ ("POST"), path: EVENTS, body, shape: SHAPES.report };
     }
 
-    /** Runs requests one after the other. @template T @param {() => Promise<T>} work @returns {Promise<T>} */
+    /** Runs requests one at a time. @template T @param {() => Promise<T>} work @returns {Promise<T>} */
     inTurn(work) {
       const result = this.turn.then(work);
       this.turn = result.catch(() => undefined);
@@ -494,9 +503,10 @@
       const headers = { authorization: `Bearer ${this.options.key}`, "settle-device-secret": this.secret };
       if (body !== undefined) headers["content-type"] = "application/json";
       if (etag) headers["if-none-match"] = etag;
-      // Without the browser's cache no answer to a preflight is remembered, so reports do with it: POST stores nothing.
+      // `no-store` also disables the cache of preflights, so reports use the default. Browsers do not store POST
+      // answers.
       const cache = method === "GET" ? "no-store" : "default";
-      // The secret goes to settle alone: a redirect is a failure.
+      // The secret must be sent only to settle, so a redirect is a failure.
       return { method, headers, body, credentials: "omit", redirect: "error", cache };
     }
 
@@ -508,7 +518,7 @@
       const late = new Promise((resolve) => setTimeout(() => resolve(NO_ANSWER), REQUEST_TIMEOUT_MS));
       try {
         const answer = await Promise.race([this.answerOf(fetch(this.url + call.path, request)), late]);
-        // The page of a hotel's network, for example, is 200 and no answer of settle's.
+        // For example, the login page of a hotel network answers 200 in place of settle.
         if (answer.status === 200 && !(answer.body instanceof Object && call.shape(answer.body))) return NO_ANSWER;
         if (answer.retryAfter !== null && (answer.status === 429 || answer.status === 503)) {
           const until = monotonic() + answer.retryAfter * 1000;
@@ -519,7 +529,7 @@
       } catch (error) {
         return NO_ANSWER;
       } finally {
-        // Ends a request that is late; one that is over does not mind.
+        // Aborts a late request; has no effect on a completed one.
         if (this.controller) this.controller.abort();
         this.controller = null;
       }
@@ -533,12 +543,12 @@
       return { status, body, etag: headers.get("etag"), retryAfter: retryAfterOf(headers.get("retry-after")) };
     }
 
-    /** When settle takes reports again, by the times that it named. */
+    /** Returns when settle accepts reports again, as far as `Retry-After` says. */
     reportsOpenAt() {
       return Math.max(this.closedUntil, this.reportsClosedUntil);
     }
 
-    /** A request whose result the app waits for. @param {Call} call */
+    /** Sends a request whose result the app needs. @param {Call} call */
     async call(call) {
       const wait = Math.ceil((this.closedUntil - monotonic()) / 1000);
       if (wait > 0) throw new RequestError({ status: 429, body: null, etag: null, retryAfter: wait });
@@ -554,16 +564,17 @@
 
     /** @returns {Promise<Settle.Logout>} */
     logout() {
-      // Also without an answer: nobody else sees them.
+      // Even without an answer, so that no other user sees them.
       this.store.remove("entitlements");
       return this.changeUser("logout", { device: this.device });
     }
 
     /** @param {"login" | "logout"} action @param {object} body */
     async changeUser(action, body) {
-      // What was reported before belongs to the user of before: settle takes it for the one who is logged in when it arrives.
+      // Earlier reports belong to the previous user: settle assigns reports to the user who is logged in when they
+      // arrive.
       await this.flush();
-      // What is refused for the day waits, and the customer does not.
+      // Reports that exceed the daily quota stay queued and do not delay the customer.
       const { refusal } = this;
       if (refusal && isTransient(refusal.status) && !isOfReports(refusal)) throw new RequestError(refusal);
       return this.inTurn(async () => {

@@ -1,7 +1,7 @@
 //! `executed FOLDER [release]` fails unless the logs in a folder show that the tests which `tests/promises.toml` names
 //! for the gate `run`, or for the gate `release`, have passed, and that no test failed or was ignored.
 //!
-//! A log is what one test binary printed; its file is named after it, such as `e2e` or `e2e.log`.
+//! A log is the output of one test binary; its file is named after the binary, such as `e2e` or `e2e.log`.
 
 use anyhow::{Context, Result, bail};
 use std::path::Path;

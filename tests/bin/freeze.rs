@@ -1,6 +1,6 @@
-//! `freeze-release VERSION [FOLDER]` writes `tests/released/VERSION`: the JSON Schemas of all events and of what the tables
-//! hold, samples of each JSON column from what tests collected in a folder, and the hashes of all files that stay as they
-//! are. Without a folder, the samples stay.
+//! `freeze-release VERSION [FOLDER]` writes `tests/released/VERSION`: the JSON Schemas of all events and stored
+//! columns, samples of each JSON column that tests collected in a folder, and the hashes of all files that must not
+//! change. Without a folder, the existing samples stay.
 //!
 //! ```sh
 //! SETTLE_TEST_SAMPLES=target/samples cargo test -p system-tests --test e2e

@@ -1,13 +1,13 @@
-//! `settle`, built as part of the tests, so that its fail points are compiled in. With [`ADDED`] it has what `tests/proof`
-//! adds.
+//! `settle`, built as part of the tests, so that its fail points are compiled in. With [`ADDED`] it includes the
+//! additions of `tests/proof`.
 
 #[path = "../proof/additions.rs"]
 mod additions;
 
-/// The variable with which the program has the additions of `tests/proof`.
+/// The environment variable that adds the store and destination of `tests/proof`.
 const ADDED: &str = "SETTLE_TEST_ADDITIONS";
 
-/// A notification makes many small allocations on many threads; mimalloc is made for that.
+/// A notification causes many small allocations on many threads, for which mimalloc is designed.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -1,7 +1,7 @@
-//! The client of web apps (`clients/web`) in a real browser, against the real service: what the page reports
-//! arrives at a webhook receiver once, in order, whatever the network does meanwhile.
+//! The client of web apps (`clients/web`) in a real browser, against the real service: the page's reports arrive at a
+//! webhook receiver once and in order, whatever happens to the network.
 //!
-//! Needs `chromium` and `chromedriver`; `.ci/run` runs this by name: `cargo test --workspace --test browser`.
+//! Needs `chromium` and `chromedriver`; `.ci/run` calls this test by name: `cargo test --workspace --test browser`.
 
 mod people;
 mod site;
@@ -20,7 +20,7 @@ const END: &str = "device.session.end";
 const IMPRESSION: &str = "device.impression";
 const TRANSACTION: &str = "device.transaction";
 
-/// Reports an impression of a paywall of this name.
+/// Returns a script that reports an impression of this paywall.
 fn shown(paywall: &str) -> String {
     format!("return client.impression({{ paywall: {paywall:?} }})")
 }
@@ -54,7 +54,7 @@ async fn a_visit_of_a_page_arrives_signed_and_once() {
         received[2].body["data"]["impression_event_id"],
         received[1].event_id()
     );
-    // The page ends: its last request outlives it.
+    // The page is closed: its last request outlives it.
     stage.browser.open(&stage.site.other_page()).await;
     let received = stage
         .wait_types(&[START, IMPRESSION, TRANSACTION, END])
@@ -90,7 +90,7 @@ async fn what_happens_without_a_network_arrives_once_after_it() {
     stage
         .wait_types(&[START, IMPRESSION, IMPRESSION, IMPRESSION])
         .await;
-    // The service is away while the page is loaded again: the queue stays.
+    // The service is unreachable while the page is reloaded: the queue stays.
     stage.gate.set(Way::Closed);
     stage.browser.run(&shown("four")).await;
     stage.browser.reload().await;
@@ -151,8 +151,8 @@ async fn a_time_that_settle_names_is_waited_for() {
     };
     stage.gate.answer(EVENTS, [busy(429), busy(503)]);
     let before = stage.reports().len();
-    // Neither another call nor the network's return shortens it, and what needs an answer fails with the time. All of it
-    // is one script, since a call of the driver may take a second on a busy machine.
+    // Neither another call nor the network's return shortens the back-off, and calls that need an answer fail with the
+    // remaining time. All of this is one script, since one call of the driver may take a second on a busy machine.
     let calls = "
         return Promise.resolve(client.impression({ paywall: 'one' }))
             .then(() => client.flush())
@@ -247,7 +247,7 @@ async fn a_wrong_clock_is_corrected_and_wrong_parts_are_left_out() {
         0,
         "it is not sent again"
     );
-    // After half an hour without an event another session begins.
+    // After half an hour without events, a new session begins.
     stage
         .browser
         .run("const early = Date.now; Date.now = () => early() + 31 * 60000")

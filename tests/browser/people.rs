@@ -1,4 +1,4 @@
-//! Logging in and out and entitlements, by their contract: the gate answers in place of settle.
+//! Logging in and out, and entitlements, according to their contract: the gate answers in settle's place.
 
 use super::site::Site;
 use axum::http::header;
@@ -32,12 +32,12 @@ fn taken() -> impl Iterator<Item = Reply> {
     (0..20).map(|_| ok(json!({ "accepted": 1, "repeated": 0, "rejected": [] })))
 }
 
-/// The status of a failed call, or its result.
+/// Returns a script for a call, whose result is the answer or, after an error, its status.
 fn outcome(call: &str) -> String {
     format!("return client.{call}.then((answer) => answer, (error) => error.status)")
 }
 
-/// The secret that a request shows.
+/// Returns the device secret in a request.
 fn secret_of(seen: &Seen) -> String {
     let secret = seen
         .headers
@@ -46,7 +46,7 @@ fn secret_of(seen: &Seen) -> String {
     secret.unwrap_or_default().to_owned()
 }
 
-/// A page, and a gate that takes all its reports.
+/// Opens a page with a gate that accepts all its reports.
 async fn page() -> (Browser, Gate, Site) {
     let (browser, site) = (Browser::start().await, Site::start().await);
     let gate = Gate::start("http://127.0.0.1:9").await;
@@ -332,7 +332,7 @@ async fn a_long_queue_drops_its_oldest_and_counts_them() {
         .map(|event| &event["impression"]["paywall"])
         .collect();
     assert_eq!(paywalls, ["p2", "p3", "p4"]);
-    // Five hundred events are one request; more are the next one.
+    // One request contains at most five hundred events; the rest are in the next one.
     gate.set(Way::Closed);
     browser
         .run("for (let i = 0; i < 700; i += 1) client.impression({ paywall: `p${i}` })")
@@ -390,7 +390,7 @@ async fn a_redirect_gets_no_secret() {
     browser.run("return client.flush()").await;
     let elsewhere = Gate::start(&gate.url()).await;
     let paths = [LOGIN, LOGOUT, ENTITLEMENTS];
-    // It answers the preflights, as an attacker who wants the secret does.
+    // It answers the preflights, like an attacker who wants the secret.
     for path in paths {
         elsewhere.answer(path, []);
     }

@@ -1,4 +1,4 @@
-//! A static server, as an app's own: the page and the client, on an origin that is not settle's.
+//! A static server in the role of an app's own: it serves the page and the client from another origin than settle's.
 
 use axum::Router;
 use axum::http::header::CONTENT_TYPE;
@@ -39,7 +39,7 @@ impl Site {
         Self { port, server }
     }
 
-    /// The page, reporting to this URL with this key.
+    /// Returns the URL of the page that reports to this URL with this key.
     pub fn page(&self, settle: &str, key: &str) -> String {
         format!(
             "http://127.0.0.1:{}/page.html?url={settle}&key={key}",
@@ -47,7 +47,7 @@ impl Site {
         )
     }
 
-    /// A page of the same origin that reports nothing.
+    /// Returns the URL of a page of the same origin that reports nothing.
     pub fn other_page(&self) -> String {
         format!("http://127.0.0.1:{}/other.html", self.port)
     }

@@ -14,7 +14,7 @@ pub struct Stage {
     /// The installation; its destination receives `device.*`.
     pub world: World,
     pub site: Site,
-    /// What the page takes for settle.
+    /// The gate whose URL the page uses as settle's.
     pub gate: Gate,
     pub browser: Browser,
     key: String,
@@ -52,7 +52,7 @@ impl Stage {
             .await;
     }
 
-    /// Waits until these types of events were received in this order, each once, and nothing else; returns them.
+    /// Waits until events of exactly these types were received, each once and in this order; returns them.
     pub async fn wait_types(&self, expected: &[&str]) -> Vec<Received> {
         let received = wait::until(SOON, &format!("{expected:?}"), async || {
             let received: Vec<Received> = self
@@ -80,7 +80,7 @@ impl Stage {
         received
     }
 
-    /// The reports of the page so far.
+    /// Returns the page's reports so far.
     pub fn reports(&self) -> Vec<Seen> {
         let line = format!("POST {EVENTS}");
         self.gate
@@ -90,7 +90,7 @@ impl Stage {
             .collect()
     }
 
-    /// Whether this number of events waits in the page.
+    /// Checks that the page's queue contains this number of events.
     pub async fn queued(&self, expected: u64) -> Result<(), String> {
         let queued = self.browser.run("return client.state().queued").await;
         if queued == expected {
@@ -100,7 +100,7 @@ impl Stage {
         }
     }
 
-    /// Ends everything, and checks what must always hold.
+    /// Closes the browser, and checks what must always hold.
     pub async fn finish(self) {
         self.browser.quit().await;
         self.world

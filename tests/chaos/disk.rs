@@ -1,4 +1,4 @@
-//! A disk that is slow or full, made by `strace`: it delays the system calls of running processes, or lets them fail.
+//! A slow or full disk, simulated by `strace`, which delays the system calls of running processes or makes them fail.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -8,12 +8,12 @@ use system_tests::wait;
 
 /// How long each sync takes on a slow disk.
 const SLOW_MICROS: u32 = 250_000;
-/// Time limit for `strace` to begin.
+/// Time limit for `strace` to attach.
 const ATTACHED: Duration = Duration::from_secs(5);
-/// Time limit for `strace` to let go of the processes.
+/// Time limit for `strace` to detach from the processes.
 const RELEASED: Duration = Duration::from_secs(10);
 
-/// Whether `strace` is there, and may trace a process that it has not started.
+/// Returns whether `strace` is installed, and may trace a process that it did not start.
 pub async fn is_possible() -> bool {
     let mut idle = Command::new("cat");
     let Ok(idle) = Watched::spawn(idle.stdin(Stdio::piped()).stdout(Stdio::null())) else {
@@ -22,7 +22,7 @@ pub async fn is_possible() -> bool {
     Injected::slow(&[idle.id()]).await.is_some()
 }
 
-/// Whether another process traces this one; `None` if it is gone.
+/// Returns whether another process traces this one; `None` if it is gone.
 fn is_traced(process: u32) -> Option<bool> {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     let tracer = status
@@ -31,7 +31,7 @@ fn is_traced(process: u32) -> Option<bool> {
     Some(tracer.trim() != "0")
 }
 
-/// A running `strace`, which ends when it is dropped.
+/// A running `strace`, which ends when this is dropped.
 pub struct Injected(Watched);
 
 impl Injected {
@@ -78,7 +78,7 @@ impl Injected {
 }
 
 impl Drop for Injected {
-    /// Lets go of the processes: they go on by themselves.
+    /// Detaches from the processes, which continue.
     fn drop(&mut self) {
         if self.0.exit_status().is_none() {
             self.0.signal("TERM");

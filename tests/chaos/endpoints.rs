@@ -1,5 +1,5 @@
-//! Everything that settle delivers to: an endpoint for each app, a hostile one, one at a forbidden address and a fake
-//! of Amplitude.
+//! All endpoints to which settle delivers: one for each app, a hostile one, one at a forbidden address, and a fake of
+//! Amplitude.
 
 use crate::plan::{Outage, place};
 use serde_json::{Value, json};
@@ -13,24 +13,24 @@ use system_tests::receiver::{Receiver, Reply};
 use system_tests::rvs;
 use system_tests::world::{World, expect_schemas};
 
-/// The address that settle may not deliver to. Everything else listens on 127.0.0.1.
+/// The address to which settle must not deliver. Everything else listens on 127.0.0.1.
 const FORBIDDEN: [u8; 4] = [127, 0, 0, 2];
-/// The API key of the project of the sandbox.
+/// API key of the sandbox project.
 pub const KEY: &str = "2b8c66f07e5d49a1b3e8d40fsandbox";
 const SECRET_KEY: &str = "c0ffee5eb7a94d21f36a8b9esecret";
-/// Seconds between two attempts: short, so that a round sees many.
+/// Seconds between two attempts: few, so that many occur in a round.
 const SCHEDULE: [u64; 1] = [1];
 const ATTEMPTS: usize = 90;
-/// The index of the app whose endpoint is down for long, and the seconds between two attempts at it.
+/// Index of the app whose endpoint is down for a long time, and the seconds between two attempts at it.
 pub const DOWN: usize = 3;
 const LONG_SCHEDULE: [u64; 1] = [10];
 
 /// The endpoint of an app.
 pub struct Endpoint {
     pub destination_id: String,
-    /// `None` for that of the world.
+    /// The endpoint's receiver; `None` for the world's own.
     receiver: Option<Receiver>,
-    /// How it is down for long: then no other fault concerns it.
+    /// The endpoint's long outage, if any; then no other fault affects it.
     outage: Option<Outage>,
 }
 
@@ -41,16 +41,16 @@ impl Endpoint {
 }
 
 pub struct Endpoints {
-    /// By the index of the app.
+    /// The apps' endpoints, by the index of the app.
     pub own: Vec<Endpoint>,
     pub forbidden: Faulty,
-    /// The id of its destination.
+    /// Destination id of the forbidden endpoint.
     pub forbidden_id: String,
     pub hostile: Faulty,
     pub analytics: Amplitude,
-    /// The destination id of the integration with Amplitude.
+    /// Destination id of the Amplitude integration.
     pub analytics_id: String,
-    /// All destinations that may be disabled by their answers.
+    /// Ids of all destinations that answers may disable.
     pub ids: Vec<String>,
 }
 
@@ -71,7 +71,7 @@ impl Endpoints {
         }
     }
 
-    /// The settings that allow settle to deliver to them, except to the forbidden one.
+    /// Returns the settings that allow settle to deliver to all endpoints except the forbidden one.
     pub fn variables(&self) -> Vec<(String, String)> {
         let all = [
             (
@@ -160,7 +160,7 @@ impl Endpoints {
         }
     }
 
-    /// Opens them again.
+    /// Reopens the ports of all apps.
     pub async fn accept(&mut self, world: &mut World) {
         world.receiver.accept().await;
         for endpoint in self
@@ -174,7 +174,7 @@ impl Endpoints {
         }
     }
 
-    /// Lets the endpoint of one app be down until [`Self::bring_back`].
+    /// Makes the endpoint of one app fail until [`Self::bring_back`].
     pub async fn take_down(&mut self, outage: Outage) {
         let endpoint = &mut self.own[DOWN];
         endpoint.outage = Some(outage);
@@ -186,7 +186,7 @@ impl Endpoints {
         }
     }
 
-    /// Ends what [`Self::take_down`] began.
+    /// Ends the outage begun by [`Self::take_down`].
     pub async fn bring_back(&mut self) {
         let endpoint = &mut self.own[DOWN];
         if let (Some(outage), Some(receiver)) = (endpoint.outage.take(), &mut endpoint.receiver) {
@@ -197,7 +197,7 @@ impl Endpoints {
         }
     }
 
-    /// Lets the endpoints answer their next requests with errors.
+    /// Makes the endpoints answer their next requests with errors.
     pub fn disturb(&self, world: &World, random: &mut Random) {
         let elsewhere = self.forbidden.scripted_url();
         for endpoint in self.own.iter().filter(|endpoint| endpoint.outage.is_none()) {
@@ -209,7 +209,7 @@ impl Endpoints {
         }
     }
 
-    /// Lets the hostile endpoint attack its next requests.
+    /// Makes the hostile endpoint attack the clients of its next requests.
     pub fn attack(&self, random: &mut Random) {
         for _ in 0..2 + random.below(5) {
             self.hostile
@@ -217,7 +217,7 @@ impl Endpoints {
         }
     }
 
-    /// Lets Amplitude answer its next requests with errors.
+    /// Makes Amplitude answer its next requests with errors.
     pub fn disturb_analytics(&self, random: &mut Random) {
         let faults: Vec<_> = (0..2 + random.below(5))
             .map(|_| analytics_fault(random))
@@ -225,7 +225,7 @@ impl Endpoints {
         self.analytics.script(faults);
     }
 
-    /// From now on the endpoints of all apps answer as they should.
+    /// Makes the endpoints of all apps answer normally from now on.
     pub fn calm(&self, world: &World) {
         for endpoint in self.own.iter().filter(|endpoint| endpoint.outage.is_none()) {
             endpoint.receiver(world).answer_truly();
@@ -234,7 +234,8 @@ impl Endpoints {
     }
 }
 
-/// An answer of an endpoint. One that uses up the time limit of the sender, or disables the destination, is rare.
+/// Returns a random answer of an endpoint. Answers that exhaust the sender's time limit, or disable the destination,
+/// are rare.
 fn reply(random: &mut Random, elsewhere: &str) -> Reply {
     match random.below(30) {
         0..=4 => Reply::Status(500),
@@ -282,7 +283,7 @@ fn analytics_fault(random: &mut Random) -> amplitude::Fault {
     all[place(random, all.len())].clone()
 }
 
-/// An answer of RVS with which settle must try again.
+/// Returns a random answer of RVS after which settle must retry.
 pub fn store_reply(random: &mut Random) -> rvs::Reply {
     let all = [
         rvs::Reply::Status(500),

@@ -1,4 +1,4 @@
-//! The figures of all rounds: faults by kind, kills by place, what each promise was judged on, and lags.
+//! The figures of all rounds: faults by kind, kills by place, the number of observations behind each promise, and lags.
 
 use crate::plan::Kind;
 use std::collections::BTreeMap;
@@ -31,7 +31,7 @@ impl Promise {
         Self::I8,
     ];
 
-    /// What is counted for it.
+    /// Returns what is counted for the promise.
     const fn unit(self) -> &'static str {
         match self {
             Self::I1 => "accepted messages with one outcome for each notification",
@@ -56,10 +56,10 @@ pub struct Figures {
     judged: BTreeMap<Promise, usize>,
     faults: BTreeMap<Kind, usize>,
     kills: BTreeMap<String, usize>,
-    /// The sizes of what rounds had to do besides the lives of their customers.
+    /// Sizes of the additional loads of rounds.
     loads: BTreeMap<&'static str, Vec<usize>>,
     lags: BTreeMap<Kind, Vec<Duration>>,
-    /// The lag of each event after its window.
+    /// Lag of each event after the end of its window.
     all: Vec<Duration>,
 }
 
@@ -76,7 +76,7 @@ impl Figures {
         *self.kills.entry(place.to_owned()).or_default() += times;
     }
 
-    /// Notes the size of a load of a round.
+    /// Records the size of a round's load.
     pub fn loaded(&mut self, load: &'static str, size: usize) {
         self.loads.entry(load).or_default().push(size);
     }
@@ -85,18 +85,18 @@ impl Figures {
         self.lags.entry(kind).or_default().extend(lags);
     }
 
-    /// Notes how long after its window an event arrived.
+    /// Records how long after its window an event arrived.
     pub fn arrived(&mut self, lag: Duration) {
         self.all.push(lag);
     }
 
-    /// Number of faults so far.
+    /// Returns the number of faults so far.
     pub fn faults(&self) -> usize {
         self.faults.values().sum()
     }
 }
 
-/// The median and the longest of some times, in seconds.
+/// Formats the median and the maximum of these times, in seconds.
 fn seconds(lags: &[Duration]) -> String {
     let mut sorted = lags.to_vec();
     sorted.sort_unstable();

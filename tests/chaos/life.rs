@@ -1,9 +1,9 @@
 //! Random whole lives of subscriptions in real time: each customer buys, cancels, resumes, changes the plan, ends,
-//! renews, fails to pay and comes back. Each step returns what the store shows and sends, and is noted with the events
-//! that it may cause.
+//! renews, fails to pay and comes back. Each step returns what the store shows and sends, and is recorded with the
+//! events that it may cause.
 //!
-//! A month does not pass in a round. Where purchases are verified, the dates of the store would contradict a renewal, a
-//! failed payment or an end, so that these happen only where notifications alone count.
+//! A round is shorter than a month. If purchases were verified, the store's dates would contradict a renewal, a failed
+//! payment or an end, so these happen only on platforms where notifications alone count.
 
 use domain::Timestamp;
 use std::collections::BTreeMap;
@@ -22,29 +22,29 @@ const NOT_CONVERTED: &[&str] = &[
     "user.subscription.expired",
 ];
 
-/// A customer's subscription, and others after it.
+/// A customer's successive subscriptions.
 pub struct Life {
     customer: String,
-    /// The beginning of the receipt ids.
+    /// The prefix of the receipt ids.
     name: String,
     random: Random,
-    /// Whether what the store shows is queried.
+    /// Whether settle queries the store about the purchases.
     is_verified: bool,
     receipts: usize,
     current: Option<Subscription>,
     is_in_grace: bool,
-    /// What the store shows of each receipt, and the events that happened.
+    /// The store's state of each receipt, with the events that happened.
     pub lived: BTreeMap<String, Lived>,
 }
 
-/// A receipt so far.
+/// The state and history of a receipt.
 #[derive(Debug, Clone)]
 pub struct Lived {
     pub shown: Subscription,
     pub events: Vec<&'static str>,
 }
 
-/// What happens at one time.
+/// Changes that happen at one time.
 pub struct Step {
     pub shown: Vec<Subscription>,
     pub notifications: Vec<Rtn>,
@@ -64,9 +64,9 @@ impl Life {
         }
     }
 
-    /// The pause before the next step, in milliseconds.
+    /// Returns the pause before the next step, in milliseconds.
     pub fn pause_ms(&mut self) -> u64 {
-        // Some steps share a window, most do not.
+        // Some steps share a window; most do not.
         if self.random.percent(25) {
             self.random.below(400)
         } else {
@@ -74,7 +74,7 @@ impl Life {
         }
     }
 
-    /// The next step: a first purchase, if there is none.
+    /// Takes the next step: a first purchase, if there is no current subscription.
     pub fn go_on(&mut self, now: Timestamp) -> Step {
         let Some(mut current) = self.current.take() else {
             return self.begin(now);
@@ -112,7 +112,7 @@ impl Life {
         }
     }
 
-    /// The last step, after which the store sends nothing more.
+    /// Takes the last step, after which the store sends nothing more.
     pub fn conclude(&mut self, now: Timestamp) -> Step {
         match self.current.take() {
             None => self.begin(now),
@@ -208,16 +208,17 @@ impl Life {
 }
 
 impl Lived {
-    /// Whether the store shows that it runs.
+    /// Returns whether the receipt is active according to the store.
     pub fn is_active(&self, now: Timestamp) -> bool {
         self.shown.shown["cancelDate"]
             .as_i64()
             .is_none_or(|date| date > now.micros() / 1000)
     }
 
-    /// A beginning or an end that was not announced, where no notification is lost. `is_begun_first`: the beginning was
-    /// accepted before anything else about the receipt was sent; else settle may see the purchase later, and then does
-    /// not announce its beginning. A trial is announced only where purchases are verified.
+    /// Returns a beginning or an end that should have been announced and was not, given that no notification is lost.
+    /// `is_begun_first` says whether the beginning was accepted before anything else about the receipt was sent;
+    /// otherwise settle may first see the purchase later, and then does not announce its beginning. Trials are
+    /// announced only where purchases are verified.
     pub fn missing(&self, announced: &[String], is_begun_first: bool) -> Option<&'static str> {
         let due = [(BOUGHT[0], is_begun_first), (EXPIRED[0], true)];
         let due = due
@@ -227,8 +228,8 @@ impl Lived {
             .find(|event| !announced.iter().any(|one| one == *event))
     }
 
-    /// An event that was announced more often than it happened. A recovery counts as a plain renewal too: the store
-    /// sends RENEWED for both, and the grace period may never have been shown.
+    /// Returns an event that was announced more often than it happened. A recovery also counts as a plain renewal: the
+    /// store sends RENEWED for both, and may never have shown the grace period.
     pub fn too_often<'a>(&self, announced: &'a [String]) -> Option<&'a str> {
         announced.iter().map(String::as_str).find(|event| {
             let is_alike = |one: &str| one == *event || (*event == RENEWED && one == RECOVERED);

@@ -1,12 +1,12 @@
-//! `settle-chaos`: random faults at a real installation, for as long as you like, judged from outside by I1 to I8.
+//! `settle-chaos`: random faults in a real installation, for as long as desired, with I1 to I8 checked from outside.
 //!
 //! ```sh
 //! cargo test --release --workspace --no-run --bins && target/release/settle-chaos --minutes 60
 //! ```
 //!
-//! Each round has a seed, which it prints: an even one runs two `serve` and two `worker` on PostgreSQL, an odd one `run`
-//! on SQLite, with a Temporal Server of its own. Random lives of subscriptions of four apps are the load. `tests/README.md`
-//! shows how to read the table at the end.
+//! Each round has a seed, which it prints: an even one runs two `serve` and two `worker` on PostgreSQL, an odd one
+//! `run` on SQLite, with a Temporal Server of its own. The load consists of random lives of subscriptions in four apps.
+//! `tests/README.md` explains the table at the end.
 
 mod disk;
 mod endpoints;
@@ -39,9 +39,9 @@ use verdict::{Evidence, judge};
 use visitors::Visitors;
 use watch::Watch;
 
-/// With a planted break, what has not come after this time counts as lost, because most of a round is.
+/// With a planted break, time after which missing work counts as lost, as most of a round's work is.
 const LOST_WITH_A_BREAK: Duration = Duration::from_secs(75);
-/// The time after which lives that do not end are a finding: SNS gives up earlier.
+/// Time after which lives that do not end are a finding: SNS would have given up earlier.
 const CONCLUDED: Duration = Duration::from_secs(330);
 
 /// Runs settle under random faults, and judges from outside whether it keeps its promises I1 to I8.
@@ -115,7 +115,7 @@ async fn main() -> ExitCode {
         eprintln!("{missing}");
         return ExitCode::FAILURE;
     }
-    // So that the runs of the later build replay here too. Without fail points there are none.
+    // So that the runs of the later build replay here too. Has no effect without fail points.
     drop(fail::cfg("run.planted_change", "return"));
     let is_well = match &options.planted {
         Some(name) => planted::all_found(&options, name, first).await,
@@ -128,12 +128,12 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Checks that the program under test has its fail points, and says what is missing besides.
+/// Checks that the program under test has its fail points, and prints which other prerequisites are missing.
 async fn prerequisites() -> Result<(), String> {
     let program = process::program();
     let bytes =
         std::fs::read(&program).map_err(|error| format!("{}: {error}", program.display()))?;
-    // The name of a fail point that nothing else mentions.
+    // The name of a fail point that occurs nowhere else in the program.
     let point = b"clock.moved";
     if !bytes.windows(point.len()).any(|window| window == point) {
         let build = "cargo test --release --workspace --no-run --bins";
@@ -153,7 +153,7 @@ async fn prerequisites() -> Result<(), String> {
     Ok(())
 }
 
-/// Runs rounds until the time is over or something is broken.
+/// Runs rounds until the time is up or something is broken.
 async fn explore(options: &Options, first: u64) -> bool {
     let (began, mut figures) = (Instant::now(), Figures::default());
     println!("from the seed {first}, for {} min", options.minutes);

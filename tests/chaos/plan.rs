@@ -1,11 +1,12 @@
-//! The plan of a round: which fault comes when and where. It is a function of the seed alone, so that a seed repeats
-//! it. Which statement a process executes then is up to the system, so that a repetition may take another course.
+//! The plan of a round: which faults happen when and where. It is a function of the seed alone, so that a seed repeats
+//! it. Which statement a process executes at that time depends on the system, so that a repetition may proceed
+//! differently.
 
 use std::fmt;
 use std::time::Duration;
 use system_tests::random::Random;
 
-/// A kind of fault, a row of the table at the end.
+/// A kind of fault, and a row of the final table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     Kill,
@@ -82,11 +83,11 @@ impl Kind {
         }
     }
 
-    /// How often it occurs among [`BLOCK`] faults.
+    /// Returns how often the kind occurs among [`BLOCK`] faults.
     const fn share(self, of: Database) -> usize {
         match (self, of) {
-            // `Plan::armed` plans the kills at fail points, and `once` what comes once; a backup is restored at the end of
-            // a round.
+            // `Plan::armed` plans the kills at fail points, `once` the faults that happen once; a backup is restored at
+            // the end of a round.
             (Self::Point | Self::FailedOver | Self::Snapshot | Self::Down | Self::Restored, _)
             | (Self::DatabaseKilled, Database::Sqlite)
             | (Self::FullDisk, Database::Postgres) => 0,
@@ -97,9 +98,9 @@ impl Kind {
         }
     }
 
-    /// Longest time that it lasts, in milliseconds. A suspended process and a step of the clock together stay below the
-    /// 20 s of a lease: I7 excepts longer ones. A step back lengthens a lease. Two steps are [`STEPS_APART`], so that none
-    /// comes while a lease of before the other one lasts.
+    /// Returns the maximum duration in milliseconds. A suspended process and a step of the clock together stay below
+    /// the 20 s of a lease: I7 allows exceptions beyond that. A step back lengthens a lease. Two steps are
+    /// [`STEPS_APART`], so that none happens while a lease from before the other one is live.
     const fn longest_ms(self) -> u64 {
         match self {
             Self::Suspended => 8000,
@@ -117,17 +118,17 @@ impl fmt::Display for Kind {
     }
 }
 
-/// What the processes of a round share.
+/// The database that a round's processes share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Database {
-    /// One process, `run`.
+    /// One process: `run`.
     Sqlite,
     /// Two `serve` and two `worker`.
     Postgres,
 }
 
 impl Database {
-    /// That of a seed: PostgreSQL for an even one, SQLite for an odd one.
+    /// Returns a seed's database: PostgreSQL for an even one, SQLite for an odd one.
     pub fn of(seed: u64) -> Self {
         if seed.is_multiple_of(2) {
             Self::Postgres
@@ -136,7 +137,7 @@ impl Database {
         }
     }
 
-    /// The names of the processes; the first one has the URL of the API.
+    /// Returns the names of the processes; the first one serves the API at the installation's URL.
     pub const fn processes(self) -> &'static [&'static str] {
         match self {
             Self::Sqlite => &["run"],
@@ -145,13 +146,13 @@ impl Database {
     }
 }
 
-/// The fail points of a process that takes notifications.
+/// Fail points of a process that accepts notifications.
 const ACCEPTING: &[&str] = &[
     "accept.before_commit",
     "accept.after_commit",
     "dispatch.before_signal",
 ];
-/// The fail points of a process that settles and delivers.
+/// Fail points of a process that settles and delivers.
 const WORKING: &[&str] = &[
     "load.before_commit",
     "load.after_commit",
@@ -164,9 +165,9 @@ const WORKING: &[&str] = &[
     "drain.before_hand_back",
     "supervise.after_probe",
 ];
-/// Share of the starts that have a fail point, in percent.
+/// Percentage of starts that have a fail point.
 const ARMED: u64 = 85;
-/// Maximum number of times that a fail point is passed unharmed.
+/// Maximum number of times that a fail point is passed without an abort.
 const PASSES: u64 = 8;
 
 /// A fail point at which a process aborts.
@@ -177,55 +178,54 @@ pub struct Armed {
 }
 
 impl Armed {
-    /// As a part of `FAILPOINTS`.
+    /// Returns the fail point as a part of `FAILPOINTS`.
     pub fn setting(&self) -> String {
         format!("{}={}*off->1*return", self.point, self.passes)
     }
 }
 
-/// Shortest time that a fault lasts, in milliseconds: less may be over before anything happens.
+/// Minimum duration of a fault in milliseconds: a shorter one might be over before anything happens.
 const SHORTEST_MS: u64 = 500;
-/// Time from a step of the clock to the next one, at least.
+/// Minimum time between two steps of the clock.
 const STEPS_APART: Duration = Duration::from_secs(30);
-/// How far the clock is ahead when a round begins. It is never set back behind the real time, which is the store's: what
-/// the store has ended would not have ended yet, and settle would look again only minutes later.
+/// How far the clock is ahead when a round begins. It is never set back behind real time, which is the store's:
+/// otherwise what the store has ended would not have ended yet for settle, which would check again only minutes later.
 pub const AHEAD: Duration = Duration::from_secs(10);
-/// How long before a fail-over and a long snapshot PostgreSQL is killed at the latest, so that it has recovered.
+/// Minimum time between a kill of PostgreSQL and a failover or long snapshot, so that it has recovered.
 const RECOVERED: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
     pub at: Duration,
     pub kind: Kind,
-    /// The index of the process that it concerns, for a kind that concerns one.
+    /// Index of the affected process, for kinds that affect one.
     pub process: usize,
-    /// How long it lasts, or by how much it sets the clock.
+    /// Duration of the fault, or the size of the clock's step.
     pub time: Duration,
-    /// What else is random about it.
+    /// Seed for the fault's other random choices.
     pub seed: u64,
 }
 
-/// How the endpoint of an app is down.
+/// How an app's endpoint fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outage {
-    /// The endpoint responds with 503.
+    /// The endpoint answers 503.
     Unavailable,
     /// The port is closed.
     Closed,
 }
 
-/// What a round has to do besides the lives of its customers.
+/// Loads of a round in addition to the lives of its customers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Loads {
-    /// Number of purchases of one customer that change together.
+    /// Number of purchases of one customer that change together; `None` without such a customer.
     pub purchases: Option<usize>,
-    /// How the endpoint of one app is down from the beginning to the end, and how many events its devices report in the
-    /// meantime.
+    /// How one app's endpoint fails from the beginning to the end, and how many events its devices report meanwhile.
     pub outage: Option<(Outage, usize)>,
 }
 
 impl Loads {
-    /// Those of a seed, each in half of the rounds.
+    /// Returns the loads of a seed, each of which occurs in half of the rounds.
     fn of(seed: u64) -> Self {
         let mut random = random(seed, 200_002);
         let purchases = 60 + place(&mut random, 91);
@@ -250,8 +250,8 @@ pub struct Plan {
     pub faults: Vec<Fault>,
 }
 
-/// A generator of its own for each purpose: seed and purpose are mixed as in SplitMix64, so that each bit of a first state
-/// depends on both.
+/// Returns a separate generator for each purpose: seed and purpose are mixed as in SplitMix64, so that each bit of the
+/// initial state depends on both.
 pub const fn random(seed: u64, purpose: u64) -> Random {
     let mut mixed = seed.wrapping_add(purpose.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -260,13 +260,13 @@ pub const fn random(seed: u64, purpose: u64) -> Random {
 }
 
 impl Plan {
-    /// The plan of a seed. About one fault comes every `gap`.
+    /// Returns the plan of a seed, with about one fault per `gap`.
     pub fn new(seed: u64, time: Duration, gap: Duration) -> Self {
         let database = Database::of(seed);
         let mut faults = drawn(seed, database, time, gap);
         if database == Database::Postgres {
             let once = once(seed, time);
-            // A killed PostgreSQL ends a snapshot, and cannot fail over.
+            // A killed PostgreSQL would end a snapshot, and could not fail over.
             let is_apart = |at: Duration| {
                 let mut ranges = once
                     .iter()
@@ -298,8 +298,8 @@ impl Plan {
         }
     }
 
-    /// The fail point of a process at its `start`th start, if it has one: `wanted` at each start of a process that
-    /// passes it, else a random one.
+    /// Returns the fail point of a process for its `start`th start, if any: `wanted`, if given and passed by the
+    /// process, else a random one.
     pub fn armed(
         &self,
         process: usize,
@@ -317,14 +317,14 @@ impl Plan {
         let any = points[place(&mut random, points.len())];
         let wanted = wanted.filter(|wanted| points.contains(wanted));
         let point = wanted.unwrap_or(any);
-        // What is rare in a round is not to be passed.
+        // Fail points that are rarely reached in a round abort the first time.
         let is_rare = ["drain.before_hand_back", "supervise.after_probe"].contains(&point);
         let passes = random.below(if is_rare { 1 } else { PASSES });
         (is_armed || wanted.is_some()).then_some(Armed { point, passes })
     }
 }
 
-/// The faults that come again and again, in random order.
+/// Returns the recurring faults, in random order.
 fn drawn(seed: u64, database: Database, time: Duration, gap: Duration) -> Vec<Fault> {
     let mut random = random(seed, 1);
     let (mut faults, mut deck, mut at) = (Vec::new(), Vec::new(), Duration::ZERO);
@@ -368,8 +368,8 @@ fn drawn(seed: u64, database: Database, time: Duration, gap: Duration) -> Vec<Fa
     }
 }
 
-/// The faults of PostgreSQL that come once in a round: a fail-over and, in half of the rounds, a snapshot that is held until
-/// just before the end.
+/// Returns the faults of PostgreSQL that come once in a round: a failover and, in half of the rounds, a snapshot that
+/// is held until shortly before the end.
 fn once(seed: u64, time: Duration) -> Vec<Fault> {
     let mut random = random(seed, 200_001);
     let mut percent = |from: u64, to: u64| {
@@ -398,7 +398,7 @@ fn once(seed: u64, time: Duration) -> Vec<Fault> {
         .collect()
 }
 
-/// An index below `count`.
+/// Returns an index below `count`.
 pub fn place(random: &mut Random, count: usize) -> usize {
     let place = random.below(u64::try_from(count).unwrap_or(1));
     usize::try_from(place).unwrap_or(0)

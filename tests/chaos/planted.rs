@@ -1,30 +1,30 @@
-//! Planted breaks of the promises, to show that the verdict finds them.
+//! Planted breaks of the promises, which show that the verdict finds them.
 
 use crate::figures::Figures;
 use crate::plan::Database;
 use crate::{Options, round};
 
-/// Maximum number of findings of a round that are printed.
+/// Maximum number of findings printed per round.
 const SHOWN: usize = 3;
 
-/// What is planted: more fail points, more variables, and a place at which processes abort.
+/// The contents of a break: additional fail points and variables, and a place at which processes abort.
 #[derive(Debug, Clone, Default)]
 pub struct Planted {
     pub points: String,
     pub variables: Vec<(String, String)>,
-    /// The fail point at which each process that passes it aborts, in place of random ones.
+    /// The fail point at which every process that reaches it aborts, in place of random ones.
     pub armed: Option<&'static str>,
 }
 
-/// A break, by fail points or settings of the program under test.
+/// A break, caused by fail points or settings of the program under test.
 #[derive(Debug, Clone, Default)]
 pub struct Break {
     name: &'static str,
-    /// The promise that it breaks.
+    /// Promise that the break violates.
     promise: &'static str,
-    /// Number of rounds within which it is found.
+    /// Number of rounds within which the break must be found.
     rounds: u64,
-    /// The database of its rounds; `None` for both in turn.
+    /// Database of the break's rounds; `None` for both in turn.
     database: Option<Database>,
     pub planted: Planted,
 }
@@ -66,7 +66,7 @@ impl Break {
         !self.name.is_empty()
     }
 
-    /// How a round names it.
+    /// Returns the text that identifies the break in a round's title.
     pub fn title(&self) -> String {
         if self.is_planted() {
             format!(", with {} ({})", self.name, self.promise)
@@ -76,7 +76,7 @@ impl Break {
     }
 }
 
-/// The known breaks, and the number of rounds within which each is found.
+/// Returns all known breaks.
 fn all() -> Vec<Break> {
     let allowed = (
         "SETTLE_DESTINATIONS_ALLOWED_NETWORKS".to_owned(),
@@ -104,16 +104,16 @@ fn all() -> Vec<Break> {
             ..Break::default()
         },
         Break::new("I7", 4, "lease.ignored=return;deliver.start_twice=return"),
-        // Lost if the process dies between the answer and the commit.
+        // The message is lost if the process dies between the answer and the commit.
         Break::new("I8", 4, "accept.acknowledge_early=return")
             .on(Database::Postgres)
             .armed("accept.before_commit"),
-        // Lost if PostgreSQL dies before it has written what it has committed. A killed process loses nothing.
+        // Data is lost if PostgreSQL dies before it has written what it has committed. A killed process loses nothing.
         Break::new("I8", 6, "storage.durability_off=return").on(Database::Postgres),
     ]
 }
 
-/// Plants the breaks of this name, of this promise, or all; returns whether each was found in time.
+/// Plants all breaks with this name or promise, or all of them; returns whether each was found in time.
 pub async fn all_found(options: &Options, name: &str, first: u64) -> bool {
     let all = all();
     let wanted: Vec<&Break> = all
@@ -145,7 +145,7 @@ pub async fn all_found(options: &Options, name: &str, first: u64) -> bool {
     lines.iter().all(|(found, _)| found.is_some())
 }
 
-/// The number of rounds after which a break was found.
+/// Returns the number of rounds after which a break was found; `None` if it was not found in time.
 async fn found_in(options: &Options, planted: &Break, first: u64) -> Option<u64> {
     let seeds = (first..).filter(|seed| {
         planted

@@ -1,5 +1,5 @@
-//! A quiet installation on SQLite is restored from a backup, which lacks the last change of some purchases. The store sends
-//! these again: they are announced under other ids, and no id gets another body (I4).
+//! A quiet installation on SQLite is restored from a backup that lacks the last change of some purchases. The store
+//! sends these changes again: they are announced under other ids, and no id gets a different body (I4).
 
 use crate::site::Site;
 use crate::store::LivedAt;
@@ -12,17 +12,17 @@ use system_tests::wait;
 /// Maximum number of purchases that change after the backup.
 const CHANGED: usize = 4;
 
-/// The files of the database: itself, its log, and the index of the log.
+/// Returns the database's files: the database, its log, and the log's index.
 fn files(site: &Site) -> [PathBuf; 3] {
     ["", "-wal", "-shm"]
         .map(|end| PathBuf::from(format!("{}{end}", site.world.installation.database())))
 }
 
-/// Changes purchases of the first platform after a backup, restores the backup, and sends the changes again. Each change
-/// is noted in `lived`. Returns how many there are.
+/// Changes purchases of the first platform after a backup, restores the backup, and sends the changes again. Records
+/// each change in `lived`, and returns their number.
 ///
 /// # Errors
-/// What does not arrive, or is refused.
+/// Describes what did not arrive or was refused.
 pub async fn restore(
     site: &mut Site,
     lived: &mut [LivedAt],
@@ -102,7 +102,7 @@ async fn settle_all(
     wait_quiet(site, timeout).await
 }
 
-/// Waits until nothing is pending for any destination with an address that is allowed.
+/// Waits until nothing is pending for any destination with an allowed address.
 async fn wait_quiet(site: &Site, timeout: Duration) -> Result<(), String> {
     wait::within(timeout, "I5: the deliveries around a backup", async || {
         let pending = list(&site.world.api, "/v1/deliveries?status=pending&limit=500").await?;

@@ -1,5 +1,5 @@
-//! The store: it shows and sends the steps of lives, late, repeated and out of order, and repeats each message until it is
-//! accepted, as SNS does.
+//! The store: it shows and sends the steps of lives, late, repeated and out of order, and, like SNS, repeats each
+//! message until it is accepted.
 
 use crate::life::{Life, Lived, Step};
 use crate::plan::{Plan, place, random};
@@ -17,27 +17,27 @@ use tokio::sync::Mutex;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 
-/// How long a sender waits for an answer, as SNS does.
+/// How long a sender waits for an answer; SNS waits as long.
 const TIMEOUT: Duration = Duration::from_secs(15);
-/// The pause before a message is repeated; SNS pauses longer.
+/// Pause before a message is repeated; SNS pauses longer.
 const PAUSE: Duration = Duration::from_millis(500);
-/// How long a message is repeated; more means that it is not accepted at all.
+/// How long a message is repeated; after that, it counts as not accepted.
 const ACCEPTED: Duration = Duration::from_secs(300);
-/// The shortest pause between two bursts of one customer's purchases, and how much longer it may be, in milliseconds.
+/// Minimum pause between two bursts of one customer's purchases, and the maximum random addition, in milliseconds.
 const BURST_MS: [u64; 2] = [15_000, 15_000];
 /// Maximum delay of a late notification, in milliseconds.
 const LATE_MS: u64 = 4000;
 
-/// A platform, as the store sees it.
+/// A platform from the store's point of view.
 #[derive(Debug, Clone)]
 pub struct Platform {
     pub id: PlatformId,
-    /// The index of its app.
+    /// Index of the platform's app.
     pub app: usize,
     pub package_name: String,
-    /// Where notifications are sent, once for each process that takes them.
+    /// Notification URLs, one for each process that accepts notifications.
     pub urls: Vec<String>,
-    /// Whether purchases are verified: then a notification may be lost, if a later one comes.
+    /// Whether purchases are verified: if so, a notification may be lost, provided that a later one follows.
     pub is_verified: bool,
 }
 
@@ -49,12 +49,12 @@ pub struct Accepted {
     pub receipt_id: String,
     /// `notificationType`
     pub kind: String,
-    /// When it was sent for the first time.
+    /// When the message was first sent.
     pub sent_at: Instant,
     pub at: Instant,
 }
 
-/// The lives of one customer: the index of the platform, and the receipts.
+/// The index of the platform, and the receipts, of one customer's lives.
 pub type LivedAt = (usize, BTreeMap<String, Lived>);
 
 struct Shared {
@@ -67,14 +67,15 @@ struct Shared {
     is_over: AtomicBool,
 }
 
-/// The running store.
+/// A running store.
 pub struct Store {
     shared: Arc<Shared>,
     lives: Vec<JoinHandle<LivedAt>>,
 }
 
 impl Store {
-    /// Begins this number of lives, in turn on each platform, and those of one more customer, if the plan has one.
+    /// Starts this number of lives, distributed over the platforms, and those of the customer with many purchases, if
+    /// the plan has one.
     pub fn start(
         plan: &Plan,
         lives: usize,
@@ -106,7 +107,7 @@ impl Store {
         let mut all: Vec<_> = (0..lives).map(single).collect();
         if let Some(purchases) = purchases {
             let mut random = own(lives);
-            // Where nothing is verified, purchases renew.
+            // Only on platforms without verification do purchases renew.
             let fitting = (0..shared.platforms.len())
                 .filter(|platform| !shared.platforms[*platform].is_verified);
             let fitting: Vec<usize> = fitting.collect();
@@ -134,17 +135,17 @@ impl Store {
             .clone()
     }
 
-    /// Lets every life take its last step. They are over once [`Self::are_over`].
+    /// Makes every life take its last step. [`Self::are_over`] says when all have.
     pub fn conclude(&self) {
         self.shared.is_over.store(true, Ordering::Relaxed);
     }
 
-    /// Whether everything that was sent is accepted.
+    /// Returns whether all lives have ended and all their messages were accepted or given up.
     pub fn are_over(&self) -> bool {
         self.lives.iter().all(JoinHandle::is_finished)
     }
 
-    /// The lives, once they are over.
+    /// Returns the lives after they are over.
     ///
     /// # Errors
     /// The messages that were not accepted.
@@ -168,18 +169,18 @@ impl Store {
 }
 
 impl Drop for Store {
-    /// Ends the lives also where a round panics.
+    /// Aborts the lives, even if a round panics.
     fn drop(&mut self) {
         self.lives.iter().for_each(JoinHandle::abort);
     }
 }
 
-/// The customer with many purchases.
+/// Returns the id of the customer with many purchases.
 pub fn many(seed: u64) -> String {
     format!("many-{seed}")
 }
 
-/// Lives until the store concludes; several lives take each step together.
+/// Executes lives until the store concludes; several lives take each step together.
 async fn live(
     shared: Arc<Shared>,
     mut lives: Vec<Life>,
@@ -190,7 +191,7 @@ async fn live(
     let mut send = |step: Step, is_last: bool, random: &mut Random| {
         for rtn in step.notifications {
             let is_first = begun.insert(rtn.receipt_id.clone());
-            // What ends a receipt is followed by nothing.
+            // Notifications that end a receipt are never lost, since nothing follows them.
             let may_be_lost = shared.platforms[platform].is_verified && !rtn.kind.ends_with("ED");
             let (times, late_ms) = match random.below(100) {
                 _ if is_first || is_last => (1, 0),
@@ -266,7 +267,7 @@ async fn show(shared: &Shared, step: &Step) {
 struct Sending {
     platform: usize,
     late: Duration,
-    /// The process that gets it first.
+    /// The process that receives the notification first.
     first: usize,
 }
 
@@ -290,7 +291,7 @@ async fn deliver(shared: Arc<Shared>, rtn: Rtn, how: Sending) {
         if status == Ok(200) {
             break;
         }
-        // A 4xx loses the notification for good.
+        // After a 4xx the notification is permanently lost.
         let is_refused = status.is_ok_and(|status| (400..500).contains(&status) && status != 429);
         if is_refused || due.elapsed() > ACCEPTED {
             let refused = format!("{} of {}: {status:?}", rtn.kind, rtn.receipt_id);

@@ -1,4 +1,4 @@
-//! Judges a round by I1 to I8, from outside only: by the HTTP API, what the endpoints received, `settle check` and the
+//! Judges a round by I1 to I8 from outside only: by the HTTP API, the requests at the endpoints, `settle check` and the
 //! histories in Temporal.
 
 use crate::endpoints::{DOWN, KEY};
@@ -20,17 +20,17 @@ use system_tests::receiver::Receiver;
 use system_tests::wait;
 use tokio::time::Instant;
 
-/// An event that is later than this was late before a fault came.
+/// Events later than this were late before a fault began.
 const LATE: Duration = Duration::from_secs(5);
 
-/// What a round is judged by.
+/// The evidence for judging a round.
 pub struct Evidence {
     pub accepted: Vec<Accepted>,
     pub lived: Result<Vec<LivedAt>, String>,
-    /// Devices of the app whose endpoint is down, if one is.
+    /// Devices of the app whose endpoint is down, if any.
     pub visitors: Option<Visitors>,
     pub watch: Watch,
-    /// What has not come by then counts as lost.
+    /// Time after which missing work counts as lost.
     pub timeout: Duration,
 }
 
@@ -68,7 +68,7 @@ pub async fn judge(site: &mut Site, evidence: Evidence, figures: &mut Figures) -
         }
     };
     watch.enable(&site.endpoints.ids).await;
-    // Where something is broken, much is lost, and one cause is enough.
+    // After a first finding much is lost, and one cause is enough.
     let rest = |broken: &[String]| {
         if broken.is_empty() {
             timeout
@@ -112,20 +112,20 @@ pub async fn judge(site: &mut Site, evidence: Evidence, figures: &mut Figures) -
         ));
     }
     broken.extend(site.rvs.lock().await.verdict().err());
-    // Also when something is broken: the world is then checked.
+    // Even after a finding: this also marks the world as checked.
     let last = site.world.verdict(rest(&broken)).await;
-    // Nothing has started them again since the end of the load.
+    // No process has been restarted since the end of the load.
     broken.extend(site.exits());
-    // A broken promise usually leaves something pending.
+    // A broken promise usually leaves something pending, which is not a second finding.
     broken.extend(last.err().filter(|_| broken.is_empty()));
     broken
 }
 
-/// A notification's revision, by its purchase.
+/// The purchase and revision of each message's notification.
 type Settled = BTreeMap<String, (String, Option<i64>)>;
 
-/// I1 and I8: each accepted message is there, with one outcome for each of its notifications. Returns the purchase and
-/// revision of each message.
+/// Checks I1 and I8: each accepted message is stored, with one outcome for each of its notifications. Returns the
+/// purchase and revision of each message.
 async fn outcomes(
     site: &Site,
     accepted: &[Accepted],
@@ -173,7 +173,7 @@ async fn outcomes(
     Ok(settled)
 }
 
-/// I5: everything arrives; what is not for an endpoint that is down arrives before that is back.
+/// Checks I5: everything arrives; events for endpoints that are up arrive before the failing one is back.
 async fn arrived(
     site: &mut Site,
     visitors: Option<&Visitors>,
@@ -216,7 +216,8 @@ async fn arrived(
     of_devices.await.map_err(|late| format!("I5: {late}"))
 }
 
-/// Number of events that are pending for the endpoint that is down; nothing is for others.
+/// Waits until nothing is pending for the other endpoints; returns the number of events that are pending for the
+/// endpoint that is down.
 async fn pending(site: &Site, timeout: Duration) -> Result<usize, String> {
     let down = &site.endpoints.own[DOWN].destination_id;
     let excepted = [down, &site.endpoints.forbidden_id].map(String::as_str);
@@ -244,7 +245,7 @@ async fn pending(site: &Site, timeout: Duration) -> Result<usize, String> {
     .await
 }
 
-/// I5: the last acknowledged revision of each purchase of these apps is its newest one.
+/// Checks I5: the last acknowledged revision of each purchase of these apps is its newest.
 async fn newest(
     site: &Site,
     is_wanted: impl Fn(usize) -> bool,
@@ -288,7 +289,7 @@ fn receiver<'a>(site: &'a Site, platform: &Platform) -> &'a Receiver {
     site.endpoints.own[platform.app].receiver(&site.world)
 }
 
-/// I3, I4 and I7, signatures and schemas: by what the endpoints received.
+/// Checks I3, I4 and I7, signatures and schemas in the requests at the endpoints.
 fn requests(site: &Site, figures: &mut Figures) -> Vec<String> {
     let mut broken = Vec::new();
     for endpoint in &site.endpoints.own {
@@ -327,8 +328,8 @@ fn requests(site: &Site, figures: &mut Figures) -> Vec<String> {
     broken
 }
 
-/// The last announced state is the one that the store shows, nothing was announced more often than it happened, and where
-/// no notification is lost, each beginning and each end was announced.
+/// Checks that the last announced state is the one that the store shows, that nothing was announced more often than it
+/// happened and, where no notification is lost, that each beginning and end was announced.
 async fn lives(
     site: &Site,
     lived: &[LivedAt],
@@ -374,7 +375,7 @@ async fn life(
             .max_by_key(|one| one.revision());
         let newest = newest.ok_or_else(|| "nothing".to_owned())?.body;
         let shown = &newest["data"]["is_auto_renewable"];
-        // Without an answer of the store, a beginning alone does not show whether it renews.
+        // Without an answer of the store, settle cannot know from the beginning alone whether the purchase renews.
         let is_unknown = !platform.is_verified && shown.is_null() && renews;
         let is_right = newest["data"]["is_active"] == is_active && (*shown == renews || is_unknown);
         if is_right {
@@ -412,7 +413,7 @@ async fn life(
     }
 }
 
-/// The types of the acknowledged events of a receipt, each event once.
+/// Returns the types of the acknowledged events of a receipt, each event once.
 fn announced(receiver: &Receiver, receipt_id: &str) -> Vec<String> {
     let received = receiver.of_receipt(receipt_id);
     let own = received.iter().filter(|one| one.is_acked());
@@ -422,7 +423,7 @@ fn announced(receiver: &Receiver, receipt_id: &str) -> Vec<String> {
     once.map(|one| one.event_type().to_owned()).collect()
 }
 
-/// Whether the first purchase of a receipt was accepted before any other notification about it was sent.
+/// Returns whether the first purchase of a receipt was accepted before any other notification about it was sent.
 fn is_begun_first(accepted: &[Accepted], platform: &Platform, receipt_id: &str) -> bool {
     let own = accepted
         .iter()
@@ -433,7 +434,7 @@ fn is_begun_first(accepted: &[Accepted], platform: &Platform, receipt_id: &str) 
     begun_at.is_some_and(|begun_at| others.iter().all(|one| one.sent_at > begun_at))
 }
 
-/// The notifications of a purchase and what came of them, for a message.
+/// Returns a purchase's notifications and their outcomes, as text for a finding.
 async fn notifications(site: &Site, key: &str) -> String {
     let all = list(&site.world.api, "/v1/notifications?limit=500")
         .await
@@ -447,7 +448,7 @@ async fn notifications(site: &Site, key: &str) -> String {
     own.map(line).collect()
 }
 
-/// Amplitude counts each event of a user that the webhook of the same app has acknowledged, once.
+/// Checks that Amplitude counts each user event that the same app's webhook has acknowledged, once.
 async fn analytics(site: &Site, timeout: Duration) -> Vec<String> {
     let fake = &site.endpoints.analytics;
     let mut broken: Vec<String> = fake.verdict();
@@ -494,21 +495,21 @@ async fn analytics(site: &Site, timeout: Duration) -> Vec<String> {
     broken
 }
 
-/// What is known of the events of one revision.
+/// The times of one revision's events.
 struct Way {
-    /// When its last notification was accepted.
+    /// When the revision's last notification was accepted.
     last: Instant,
     arrived: Instant,
 }
 
 impl Way {
-    /// The end of its window.
+    /// Returns the end of the revision's window.
     fn due(&self) -> Instant {
         self.last + WINDOW
     }
 
-    /// How late it arrived because of a fault: from the end of its window or, if that is later, from the fault. `None` if
-    /// it was not due then, or was late already because of another one.
+    /// Returns how much a fault delayed the event: from the end of its window or, if later, from the beginning of the
+    /// fault. `None` if the event was not due during the fault, or was already late because of another.
     fn lag(&self, fault: &Occurred) -> Option<Duration> {
         let is_concerned = self.due() < fault.over
             && self.due() + LATE > fault.began
@@ -520,8 +521,8 @@ impl Way {
     }
 }
 
-/// Notes for each fault how late what was due during it arrived. What waits for an endpoint that is down is charged to
-/// that alone.
+/// Records for each fault how late the events due during it arrived. Delays of events for an endpoint that is down are
+/// attributed to that outage alone.
 fn note_lags(site: &Site, accepted: &[Accepted], settled: &Settled, figures: &mut Figures) {
     let is_down = site.plan.loads.outage.is_some();
     let others = ways(site, accepted, settled, |app| app != DOWN || !is_down);
@@ -542,7 +543,7 @@ fn note_lags(site: &Site, accepted: &[Accepted], settled: &Settled, figures: &mu
     }
 }
 
-/// The ways of the events of these apps.
+/// Returns the times of these apps' events.
 fn ways(
     site: &Site,
     accepted: &[Accepted],
@@ -575,13 +576,13 @@ fn ways(
         });
         way.last = way.last.max(message.at);
     }
-    // One that arrived before its last message brought nothing new.
+    // An event that arrived before its last message contained nothing new.
     ways.into_values()
         .filter(|way| way.arrived > way.last)
         .collect()
 }
 
-/// Notes the number of purchases of the customer with many.
+/// Records the number of purchases of the customer with many.
 fn note_purchases(site: &Site, lived: &[LivedAt], figures: &mut Figures) {
     let customer = many(site.plan.seed);
     let receipts = lived.iter().flat_map(|(_, receipts)| receipts.values());
@@ -593,7 +594,7 @@ fn note_purchases(site: &Site, lived: &[LivedAt], figures: &mut Figures) {
     }
 }
 
-/// When each revision was first acknowledged, by its purchase.
+/// Returns when each revision was first acknowledged, by purchase.
 fn arrivals(receiver: &Receiver) -> BTreeMap<String, BTreeMap<i64, Instant>> {
     let mut arrivals = BTreeMap::<String, BTreeMap<i64, Instant>>::new();
     for one in receiver

@@ -1,4 +1,5 @@
-//! Devices of the app whose endpoint is down: they report events all the time, and repeat each report until it is accepted.
+//! Devices of the app whose endpoint is down: they report events continuously, and repeat each report until it is
+//! accepted.
 
 use crate::plan::random;
 use serde_json::Value;
@@ -16,19 +17,19 @@ const PER_REPORT: usize = 20;
 const DEVICES: u64 = 25;
 /// Time limit of a report.
 const TIMEOUT: Duration = Duration::from_secs(15);
-/// The pause before a report is repeated.
+/// Pause before a report is repeated.
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// The running devices.
 pub struct Visitors {
     task: JoinHandle<()>,
     accepted: Arc<AtomicUsize>,
-    /// Number of events that they report in all.
+    /// Total number of events that the devices report.
     pub events: usize,
 }
 
 impl Visitors {
-    /// Begins to report this number of events, evenly in this time.
+    /// Starts to report this number of events, evenly distributed over this time.
     pub fn start(seed: u64, devices: Devices, events: usize, time: Duration) -> Self {
         let accepted = Arc::<AtomicUsize>::default();
         let (counted, began, mut random) =
@@ -52,19 +53,19 @@ impl Visitors {
         }
     }
 
-    /// Whether everything is accepted.
+    /// Returns whether all reports were accepted.
     pub fn are_over(&self) -> bool {
         self.task.is_finished()
     }
 
-    /// Number of events in the reports that were answered 200.
+    /// Returns the number of events in the reports that were answered 200.
     pub fn accepted(&self) -> usize {
         self.accepted.load(Ordering::Relaxed)
     }
 }
 
 impl Drop for Visitors {
-    /// Ends them also where a round panics.
+    /// Aborts the devices, even if a round panics.
     fn drop(&mut self) {
         self.task.abort();
     }

@@ -1,5 +1,5 @@
-//! Watches an installation during its faults, as an operator would: a delivery that has ended stays so (I2), and a
-//! destination that its answers disabled is enabled again.
+//! Watches an installation during its faults, like an operator: it checks that an ended delivery stays ended (I2), and
+//! enables destinations that answers disabled.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -13,20 +13,20 @@ use tokio::task::JoinHandle;
 
 /// Time between two observations.
 const EVERY: Duration = Duration::from_secs(5);
-/// Time limit of one page: the process may be suspended.
+/// Time limit for one page: the process may be suspended.
 const PAGE: Duration = Duration::from_secs(20);
 
 #[derive(Debug, Default)]
 pub struct Seen {
-    /// The final status of each delivery that has ended, by its id.
+    /// Final status of each ended delivery, by id.
     finals: BTreeMap<String, String>,
-    /// The deliveries that were observed again after their end.
+    /// Deliveries that were observed again after their end.
     again: BTreeSet<String>,
     pub broken: Vec<String>,
 }
 
 impl Seen {
-    /// Number of deliveries that were observed at least twice since their end.
+    /// Returns the number of deliveries that were observed at least twice since their end.
     pub fn watched(&self) -> usize {
         self.again.len()
     }
@@ -41,7 +41,7 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Begins to observe all deliveries, and these destinations.
+    /// Starts to observe all deliveries, and these destinations.
     pub fn start(api: &Api, token: &str, destinations: Vec<String>) -> Self {
         let (seen, is_over) = (Arc::<Mutex<Seen>>::default(), Arc::<AtomicBool>::default());
         let (own, noted, over, secret) =
@@ -51,7 +51,7 @@ impl Watch {
                 for id in &destinations {
                     enable(&own, &secret, id).await;
                 }
-                // Nothing is learned from an installation that does not answer.
+                // An installation that does not answer is skipped.
                 if let Ok(all) = list(&own, "/v1/deliveries?limit=500").await {
                     observe(&noted, &all);
                 }
@@ -67,7 +67,7 @@ impl Watch {
         }
     }
 
-    /// Observes once more, and returns everything that was seen.
+    /// Observes once more, and returns everything that was observed.
     ///
     /// # Errors
     /// When the deliveries cannot be listed.
@@ -94,7 +94,7 @@ impl Watch {
 }
 
 impl Drop for Watch {
-    /// Ends it also where a round panics.
+    /// Aborts the watch, even if a round panics.
     fn drop(&mut self) {
         self.task.abort();
     }
@@ -121,7 +121,7 @@ fn observe(seen: &Mutex<Seen>, deliveries: &[Value]) {
     }
 }
 
-/// Enables a destination if its answers disabled it. What does not succeed is tried again at the next observation.
+/// Enables a destination if answers disabled it. A failed attempt is retried at the next observation.
 async fn enable(api: &Api, token: &str, id: &str) {
     let path = format!("/v1/destinations/{id}");
     let Ok(Ok(shown)) = tokio::time::timeout(PAGE, api.try_get(&path)).await else {
@@ -138,10 +138,10 @@ async fn enable(api: &Api, token: &str, id: &str) {
     }
 }
 
-/// All items of a list.
+/// Returns all items of a list.
 ///
 /// # Errors
-/// When a page does not come.
+/// When a page cannot be read.
 pub async fn list(api: &Api, path: &str) -> Result<Vec<Value>, String> {
     let (mut items, mut next) = (Vec::new(), path.to_owned());
     loop {

@@ -17,7 +17,7 @@ const sales = `Transaction Id,Transaction Time,Transaction Type,Vendor SKU,Recei
 t1,2026-01-31T12:00:00Z,Charge,month,a receipt,USD,9.99
 `
 
-// found is the answer, which is no problem.
+// found returns the successful answer. The program ends on a problem.
 func found[T any](answer *T, body []byte) T {
 	if answer == nil {
 		log.Fatal(string(body))
@@ -25,7 +25,7 @@ func found[T any](answer *T, body []byte) T {
 	return *answer
 }
 
-// must is the answer of a request that was sent.
+// must returns the response. The program ends if the request could not be sent.
 func must[T any](answer *T, err error) *T {
 	if err != nil {
 		log.Fatal(err)

@@ -35,7 +35,7 @@ client = AuthenticatedClient(base_url=sys.argv[1], token=os.environ["SETTLE_ADMI
 
 
 def found(answer):
-    """The answer, which is no problem."""
+    """Returns the successful answer; fails on a problem."""
     assert answer is not None and not isinstance(answer, Problem), answer
     return answer
 

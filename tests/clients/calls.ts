@@ -1,6 +1,6 @@
 // Calls through openapi-fetch with the types that openapi-typescript generates:
 //
-//   calls.js URL        with SETTLE_ADMIN_TOKEN; `api.ts` lies beside it
+//   calls.js URL        with SETTLE_ADMIN_TOKEN; `api.ts` is in the same folder
 import createClient from "openapi-fetch";
 import type { operations, paths } from "./api.js";
 
@@ -11,7 +11,7 @@ const client = createClient<paths>({
   headers: { authorization: `Bearer ${process.env["SETTLE_ADMIN_TOKEN"]}` },
 });
 
-/** The answer, which is no problem. */
+/** Returns the successful answer; throws on a problem. */
 function found<T>(answer: { data?: T; error?: unknown }): T {
   if (answer.data === undefined) throw new Error(JSON.stringify(answer.error));
   return answer.data;

@@ -1,8 +1,8 @@
 """Hooks of Schemathesis for `.ci/openapi`.
 
-A request that the schemas allow may be refused by a rule of the document alone: each field of the error has an `x-rule`
-there, or an `x-maxBytes`. An operation that answers such a request with 422 has one itself. A list with `x-each` is taken
-without its wrong items, which the answer names.
+A request that the schemas allow may be refused only by a documented rule: each field of the error has an `x-rule` or an
+`x-maxBytes` in the document. An operation that answers such a request with 422 has an `x-rule` itself. A list with
+`x-each` is accepted without its wrong items, which the answer names.
 """
 
 import os
@@ -16,26 +16,29 @@ from schemathesis.specs.openapi.checks import negative_data_rejection, positive_
 
 ADDRESSES = random.Random(1)
 RULES = ("x-rule", "x-maxBytes")
-# Stands for all further wrong fields.
+# In a list of errors, stands for all further wrong fields.
 REST = "…"
 ADMIN = "Bearer " + os.environ["SETTLE_ADMIN_TOKEN"]
 DEVICE = "Bearer " + os.environ["SETTLE_PUBLISHABLE_KEY"]
 
 
 def completed(session, request, **settings):
-    """Each request has an address of its own, since wrong keys of one are answered with 429, and an app its own key."""
+    """Sends a request from an address of its own, because wrong keys from one address lead to 429.
+
+    Requests of devices get the publishable key.
+    """
     request.headers["X-Forwarded-For"] = ".".join(str(ADDRESSES.randint(1, 223)) for _ in range(4))
     if "/v1/device/" in request.url and request.headers.get("Authorization") == ADMIN:
         request.headers["Authorization"] = DEVICE
     return send(session, request, **settings)
 
 
-# No hook sees the requests with which a check tries other keys.
+# Replaced in `requests`, because hooks do not get the requests with which a check tries other keys.
 send, requests.Session.send = requests.Session.send, completed
 
 
 def alternatives(document, schema):
-    """A schema and its alternatives, without references."""
+    """Yields a schema and its alternatives, with references resolved."""
     if "$ref" in schema:
         name = schema["$ref"].rsplit("/", 1)[-1]
         yield from alternatives(document, document["components"]["schemas"][name])
@@ -45,7 +48,7 @@ def alternatives(document, schema):
 
 
 def has_rule(document, schema, path):
-    """Whether the field at this path in a schema has a rule, or a field that it is in."""
+    """Returns whether the field at this path of a schema, or a field that contains it, has a rule."""
     for one in alternatives(document, schema):
         if any(rule in one for rule in RULES) or "items" in one and has_rule(document, one["items"], path):
             return True
@@ -55,13 +58,13 @@ def has_rule(document, schema, path):
 
 
 def contents(document, operation):
-    """The media types of a body, with the alternatives of its schema."""
+    """Yields each media type of a body with the alternatives of its schema."""
     for media, content in operation.get("requestBody", {}).get("content", {}).items():
         yield media, list(alternatives(document, content["schema"]))
 
 
 def is_listed(document, operation, sent, field):
-    """Whether the document has a rule for the field of an error, in the body of the type that was sent."""
+    """Returns whether the document has a rule for the field of an error, in a body of the sent media type."""
     for parameter in operation.get("parameters", []):
         if parameter["name"].lower() == field.lower() and has_rule(document, parameter["schema"], []):
             return True
@@ -82,7 +85,7 @@ def is_listed(document, operation, sent, field):
 
 @schemathesis.check
 def no_server_error_but_the_missing_engine(context, response, case):
-    """The gate starts no Temporal: what needs it is 503."""
+    """No server error occurs, except 503 of operations that need Temporal, which the gate does not start."""
     if response.status_code == 503 and "workflow engine" in response.json()["detail"]:
         return None
     return not_a_server_error(context, response, case)
@@ -90,7 +93,7 @@ def no_server_error_but_the_missing_engine(context, response, case):
 
 @schemathesis.check
 def refused_by_a_rule_of_the_document(context, response, case):
-    """A valid request is accepted, or refused by a rule of the document."""
+    """A valid request is accepted, or refused by a documented rule."""
     operation = case.operation.definition.raw
     if response.status_code == 422 and "x-rule" in operation:
         return None
@@ -104,7 +107,7 @@ def refused_by_a_rule_of_the_document(context, response, case):
 
 @schemathesis.check
 def accepted_without_what_the_answer_names(context, response, case):
-    """An invalid request is refused, or what is wrong in it is left out and named."""
+    """An invalid request is refused, or its wrong items are rejected and named in the answer."""
     content = contents(case.operation.schema.raw_schema, case.operation.definition.raw)
     fields = [field for _, bodies in content for body in bodies for field in body.get("properties", {}).values()]
     if any("x-each" in field for field in fields) and response.content and response.json().get("rejected"):

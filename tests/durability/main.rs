@@ -30,7 +30,7 @@ enum Seen {
     Acknowledged,
 }
 
-/// The requests, completed syncs and acknowledgements of a trace, in order.
+/// Returns the requests, completed syncs and acknowledgements of a trace, in order.
 fn seen(trace: &str) -> Vec<Seen> {
     trace.lines().filter_map(event).collect()
 }
@@ -52,7 +52,7 @@ fn event(line: &str) -> Option<Seen> {
         .then_some(Seen::Acknowledged)
 }
 
-/// The number of acknowledged requests; an error if one was acknowledged without a sync after the request.
+/// Returns the number of acknowledged requests; an error if one was acknowledged without a sync after the request.
 fn check(seen: &[Seen]) -> Result<usize, String> {
     let (mut open, mut is_synced, mut acknowledged) = (false, false, 0);
     for (at, event) in seen.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! Admins' actions on a purchase, by the API and by the documented lines, with and without an open run.
+//! Admins' actions on a purchase, through the API and with the documented commands, with and without an open run.
 
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -21,7 +21,7 @@ enum By {
     Script,
 }
 
-/// Requests an action on a receipt's purchase by the API, or by the documented line for it.
+/// Requests an action on a receipt's purchase through the API, or with the documented command.
 async fn act(world: &World, by: By, receipt_id: &str, action: &str) {
     match by {
         By::Api if action == "hold" => {
@@ -45,7 +45,7 @@ async fn act(world: &World, by: By, receipt_id: &str, action: &str) {
     }
 }
 
-/// Runs the one documented line about a purchase that contains `part`, and returns its output.
+/// Runs the only documented command about a purchase that contains `part`, and returns its output.
 async fn run_documented(world: &World, receipt_id: &str, part: &str) -> String {
     let is_wanted = |line: &String| line.contains("COLLAPSE_KEY") && line.contains(part);
     let lines: Vec<String> = documents::operators_lines()
@@ -59,7 +59,7 @@ async fn run_documented(world: &World, receipt_id: &str, part: &str) -> String {
     String::from_utf8_lossy(&world.temporal.run_line(&line).await.stdout).into_owned()
 }
 
-/// The outcome of a message with one notification; `None` while it waits.
+/// Returns the outcome of a message with one notification; `None` while it waits.
 async fn outcome(world: &World, message_id: &str) -> Option<String> {
     let answer = world
         .api
@@ -98,7 +98,7 @@ async fn wait_held(world: &World, receipt_id: &str) {
     .await;
 }
 
-/// Settles and delivers a purchase once, and waits until its run has ended.
+/// Settles a purchase and delivers it, and waits until its run has ended.
 async fn put_to_sleep(world: &mut World, receipt_id: &str) {
     world.send("SUBSCRIPTION_PURCHASED", receipt_id).await;
     world.wait_acked(receipt_id, 1).await;
@@ -243,7 +243,7 @@ async fn a_sleeping_purchase_is_sent_again(by: By) {
     assert_eq!(first.body["data"], second.body["data"]);
     assert_eq!((first.revision(), second.revision()), (1, 1));
     world.wait_asleep("again").await;
-    // The run of the destination may deliver it, while the purchase sleeps.
+    // The destination's run may deliver it while the purchase sleeps.
     wait::until(SOON, "two deliveries", async || {
         let deliveries = world.deliveries("again").await;
         let are_delivered =
@@ -319,7 +319,7 @@ fn noted(status: &Value) -> &str {
     status["noted"].as_str().unwrap_or_default()
 }
 
-/// Malformed or unusual signals, each with the part of its note in `status`; empty if there is no note.
+/// Malformed or unusual signals, each with a part of the resulting note in `status`; empty if there is none.
 const GARBAGE: &[(&str, &str)] = &[
     ("--name flush --input 3", "flush: payload not understood"),
     (

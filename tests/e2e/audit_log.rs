@@ -1,11 +1,11 @@
-//! Signals leave audit entries with who and why, whether the API sent them or a script.
+//! Signals leave audit entries with actor and reason, whether sent by the API or by a script.
 
 use serde_json::{Value, json};
 use system_tests::http::Api;
 use system_tests::wait;
 use system_tests::world::{SOON, Setting, World};
 
-/// Waits until an operation has so many audit entries on a subject; returns the newest.
+/// Waits until an operation has `count` audit entries on a subject; returns the newest.
 async fn wait_entries(world: &World, operation: &str, subject: &str, count: usize) -> Value {
     wait::until(SOON, operation, async || {
         let found = world
@@ -25,7 +25,7 @@ async fn wait_entries(world: &World, operation: &str, subject: &str, count: usiz
     .await
 }
 
-/// A client of the API with another key, and the id of that key.
+/// Creates a key; returns an API client that uses it, and its id.
 async fn help_desk(world: &World) -> (Api, Value) {
     let key = world
         .api

@@ -1,5 +1,5 @@
 //! Runs that an operator cancels in Temporal, and a new event or a step of the clock during an attempt: nothing hangs,
-//! nothing is given up, no other purchase waits, and no second request is sent beside the first.
+//! nothing is given up, no other purchase waits, and no second request is sent concurrently.
 
 use std::time::Duration;
 use system_tests::clock::Clock;
@@ -7,11 +7,11 @@ use system_tests::receiver::Reply;
 use system_tests::wait;
 use system_tests::world::{SOON, Setting, World};
 
-/// Less than the fifteen seconds that an attempt at a hanging endpoint takes.
+/// Shorter than the fifteen seconds that an attempt at a hanging endpoint takes.
 const LESS_THAN_AN_ATTEMPT: Duration = Duration::from_secs(12);
 const TWO_MINUTES: Duration = Duration::from_secs(120);
-/// Maximum number of pairs of purchases that are begun until the second of one was attempted while the first one's
-/// attempt hung; on a machine that stands still it ends first.
+/// Maximum number of pairs of purchases until one's second purchase is attempted while the first one's attempt hangs;
+/// on a stalled machine the first attempt ends too early.
 const PURCHASES: usize = 20;
 
 fn quick() -> Setting {

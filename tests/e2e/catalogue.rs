@@ -1,6 +1,6 @@
 //! Settings that change events: a catalogue and an external id change the events of known purchases, earlier purchases
-//! are adopted from a file, a later destination gets the newest state of every purchase, and one of a single platform
-//! nothing of the others.
+//! are adopted from a file, a later destination gets the latest state of every purchase, and a destination filtered to
+//! one platform gets nothing of the others.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ use system_tests::sns::{Rtn, TOPIC};
 use system_tests::wait;
 use system_tests::world::{SOON, Setting, World};
 
-/// The sweep looks for noted rechecks every half minute.
+/// The sweep checks for recorded rechecks every half minute.
 const SWEPT: Duration = Duration::from_secs(300);
 const KNOWN: &str = "known";
 /// The package of a second platform.
@@ -32,7 +32,7 @@ async fn put(world: &World, path: &str, body: &Value) -> Value {
         .ok()
 }
 
-/// Waits until the newest `purchase.updated` of a receipt is as wanted.
+/// Waits until the newest `purchase.updated` of a receipt satisfies `wanted`.
 async fn wait_announced(world: &World, receipt_id: &str, wanted: impl Fn(&Value) -> bool) -> Value {
     let key = world.key(receipt_id).to_string();
     wait::until(SWEPT, &format!("news of {receipt_id}"), async || {
@@ -145,7 +145,7 @@ async fn adopted(world: &World) {
     }
 }
 
-/// A destination that is created afterwards gets the newest state of each purchase, once.
+/// A destination that is created afterwards gets the latest state of each purchase, once.
 async fn later_destination(world: &World) {
     let later = Receiver::start().await;
     let id = world
@@ -237,7 +237,7 @@ async fn a_destination_of_one_platform_gets_nothing_of_the_others() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_check_accepts_a_recheck_that_is_under_way() {
-    // Each batch is one purchase, and only the sweep would continue after the first one.
+    // Each batch contains one purchase, and only the sweep would continue after the first.
     let planted = (
         "FAILPOINTS".to_owned(),
         "rechecks.one_by_one=return;sweep.hang=return".to_owned(),

@@ -1,4 +1,4 @@
-//! Claims of devices: the store's notification and the report of the device make one purchase, in any order, and a
+//! Claims of devices: the store's notification and the device's report result in one purchase, in any order, and a
 //! claim of an invented receipt moves nothing.
 
 use serde_json::{Value, json};
@@ -54,8 +54,8 @@ fn present(device: Device, receipt_id: &str, customer: &str) -> Value {
     )
 }
 
-/// Waits until the newest update of a receipt names this device, and returns its `data` without what differs between
-/// receipts and devices.
+/// Waits until the newest update of a receipt names this device, and returns its `data` without the values that differ
+/// between receipts and devices.
 async fn wait_access(world: &World, receipt_id: &str, device: Device) -> Value {
     let key = world.key(receipt_id).to_string();
     let update = wait::until(SOON, &format!("access to {receipt_id}"), async || {
@@ -154,7 +154,7 @@ async fn the_devices_of_a_household_are_one_update() {
     );
     let message = world.send(PURCHASED, "shared").await;
     world.wait_outcome(&message).await;
-    // However long the three of them take.
+    // The purchase is held, however long the three reports take.
     world
         .act("shared", "hold", &json!({ "reason": "a household" }))
         .await;
@@ -293,7 +293,7 @@ async fn a_receipt_with_many_customers_costs_five_queries() {
         let report = [transaction(device, "invented", &customer)];
         drop(devices.report(device, &report).await.ok());
     }
-    // The second customer who claims a receipt is as welcome as the first.
+    // A second customer may claim a receipt like the first.
     let (other, owner) = (Device(9), Device(10));
     let wrong = [transaction(other, "bought", "amzn1.account.OTHER")];
     drop(devices.report(other, &wrong).await.ok());
@@ -365,7 +365,7 @@ async fn a_signal_makes_a_run_of_claims_that_ends_go_on() {
             .ok(),
     );
     world.rvs().wait_queries("bought", 1, SOON).await;
-    // It stands for a claim that comes after the activity found none.
+    // The signal stands for a claim that arrives after the activity found none.
     let run = contract::claims_workflow_id(world.platform_id);
     world
         .temporal
@@ -443,11 +443,12 @@ async fn a_paywall_and_its_purchase_are_one_person_in_amplitude() {
     amplitude.check();
 }
 
-/// Addresses of attackers, and how many of their devices report twenty receipts each: more than wait for one address.
+/// Number of attackers' addresses, and of devices per address that report twenty receipts each: more claims than may
+/// wait per address.
 const STRANGERS: u32 = 18;
 const DEVICES_OF_STRANGER: u32 = 11;
-/// Maximum number of queries about invented receipts until an honest claim is verified: those of its first five
-/// seconds, of a page and of a round.
+/// Maximum number of queries about invented receipts until an honest claim is verified: those of the first five
+/// seconds, of one page and of one round.
 const MOST_QUERIES: usize = 200;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -486,7 +487,7 @@ async fn eighteen_addresses_hold_up_no_claim() {
         alarms.iter().any(|alarm| alarm["kind"] == "claims_dropped"),
         "{alarms:?}"
     );
-    // One of the attackers' own devices: what is known of a purchase counts nowhere.
+    // The device shares an attacker's address: claims of known purchases do not count against any limit.
     let (honest, buyer) = (Device(1), Device(2));
     drop(
         devices

@@ -1,5 +1,5 @@
-//! The cost of a window in Temporal: the number of events in a run's history. Temporal Cloud bills them and they limit
-//! a cluster, so the cost must not grow with the number of notifications in a burst.
+//! The cost of a window in Temporal: the number of events in a run's history. They load a cluster, and Temporal Cloud
+//! bills them as actions, so the cost must not grow with the number of notifications in a burst.
 
 use std::collections::BTreeSet;
 use system_tests::runs;
@@ -12,22 +12,23 @@ use temporalio_common::protos::temporal::api::history::v1::history_event::Attrib
 
 /// Maximum number of history events for one notification, settled and delivered in two workflow tasks.
 const MAX_OF_ONE: usize = 14;
-/// Maximum number of history events for 10 or 100 notifications whose window ends with the first notification's timer.
+/// Maximum number of history events for 10 or 100 notifications, if the window ends with the first notification's
+/// timer.
 const MAX_OF_BURST: usize = 22;
 
-/// Number of actions of a purchase with one notification whose store is queried: signal, timer, local activities, the
-/// query, local activities, search attributes.
+/// Number of actions for a purchase with one notification, if the store is queried: signal, timer, local activities,
+/// the query, local activities, search attributes.
 const QUERIED: usize = 6;
-/// Their maximum number: where the first timer fires before the end, a second one, with local activities and search
-/// attributes of its own, waits for the rest of the window; and the query may be attempted again.
+/// Maximum number of such actions: if the first timer fires before the end, a second one, with its own local activities
+/// and search attributes, waits for the rest of the window; and the query may be retried.
 const MAX_QUERIED: usize = 10;
 
-/// Maximum number of purchases that are begun until one was attempted within its task: after an answer that took a
-/// second, as on a machine that stands still, the next attempt is an activity of its own.
+/// Maximum number of purchases until one is attempted within its task: after an answer that took a second, such as on a
+/// stalled machine, the next attempt is a separate activity.
 const PURCHASES: usize = 20;
 
-/// Number of history events that a second timer adds. It waits for the rest of the window where the first one fired before
-/// the end, and updating the search attributes may take a workflow task of its own.
+/// Number of history events that a second timer adds. It waits for the rest of the window if the first one fired before
+/// the end, and updating the search attributes may need a separate workflow task.
 const SECOND_TIMER: usize = 8;
 
 fn count(history: &[HistoryEvent], wanted: EventType) -> usize {
@@ -37,9 +38,9 @@ fn count(history: &[HistoryEvent], wanted: EventType) -> usize {
         .count()
 }
 
-/// The number of actions that Temporal Cloud bills for a run (<https://docs.temporal.io/cloud/actions>): each signal, with
-/// or without a start; each timer, upsert, activity and repeated attempt; and one for all local activities of a workflow
-/// task.
+/// Returns the number of actions that Temporal Cloud bills for a run (<https://docs.temporal.io/cloud/actions>): each
+/// signal, with or without a start; each timer, upsert, activity and repeated attempt; and one for all local activities
+/// of a workflow task.
 fn actions(history: &[HistoryEvent]) -> usize {
     let billed = [
         EventType::WorkflowExecutionSignaled,
@@ -69,7 +70,7 @@ fn actions(history: &[HistoryEvent]) -> usize {
         + retries
 }
 
-/// The number of actions for purchases that the process counted, without queries, which are in no history.
+/// Returns the number of actions for purchases counted by the process, without queries, which are in no history.
 async fn metered(world: &World) -> Result<usize, String> {
     let page = world.api.try_get("/metrics").await?;
     let page = page.body.as_str().unwrap_or_default();
@@ -85,7 +86,7 @@ async fn metered(world: &World) -> Result<usize, String> {
         .sum()
 }
 
-/// Whether a workflow task was lost: its commands count again in the next one.
+/// Returns whether a workflow task was lost: its commands are counted again in the next one.
 fn has_lost_tasks(history: &[HistoryEvent]) -> bool {
     let lost = [
         EventType::WorkflowTaskTimedOut,
@@ -94,7 +95,7 @@ fn has_lost_tasks(history: &[HistoryEvent]) -> bool {
     lost.into_iter().any(|kind| count(history, kind) > 0)
 }
 
-/// Waits until the process counted the actions of a history, beyond those of before.
+/// Waits until the process has counted a history's actions, in addition to `before`.
 async fn wait_metered(world: &World, before: usize, history: &[HistoryEvent]) {
     wait::until(SOON, "the actions of the history", async || {
         let metered = metered(world).await? - before;
@@ -110,8 +111,8 @@ async fn wait_metered(world: &World, before: usize, history: &[HistoryEvent]) {
     .await;
 }
 
-/// The number of events, without those of moving the time forward, which only tests do, and of workflow tasks that
-/// timed out, on a machine that stood still for ten seconds: each is scheduled and started once more.
+/// Returns the number of events, without those of moving the time forward, which only tests do, and those of workflow
+/// tasks that timed out on a machine that stalled for ten seconds: each is scheduled and started again.
 fn cost(history: &[HistoryEvent]) -> usize {
     let forwards = [
         EventType::WorkflowExecutionOptionsUpdated,
@@ -121,8 +122,9 @@ fn cost(history: &[HistoryEvent]) -> usize {
     history.len() - forwards - 3 * count(history, EventType::WorkflowTaskTimedOut)
 }
 
-/// Whether the first timer fired before the end of the window. Temporal's dev server, whose time was moved forward, fires it
-/// up to a second late; a burst that takes longer to send ends its window later, and on a busy machine also a shorter one.
+/// Returns whether the first timer fired before the end of the window. When its time was moved forward, Temporal's dev
+/// server fires the timer up to a second late; a burst that takes longer to send, or any burst on a busy machine, ends
+/// its window even later.
 fn fired_early(history: &[HistoryEvent]) -> bool {
     let Some((at, last)) = runs::notified(history).pop() else {
         return false;
@@ -134,7 +136,7 @@ fn fired_early(history: &[HistoryEvent]) -> bool {
         .is_some_and(|fired| end.is_some_and(|end| *fired < end))
 }
 
-/// Sends this many notifications of a new purchase, and prints what they cost. Returns the history of the run.
+/// Sends this number of notifications of a new purchase, and prints their cost. Returns the run's history.
 async fn burst(world: &mut World, receipt_id: &str, notifications: i64) -> Vec<HistoryEvent> {
     let mut last = String::new();
     for number in 0..notifications {
@@ -169,7 +171,7 @@ async fn a_burst_costs_the_engine_little_more_than_one_notification() {
         "{:>13} {:>7} {:>14} {:>7} {:>8} {:>8}",
         "notifications", "events", "workflow tasks", "timers", "signals", "actions"
     );
-    // Only a destination that answered promptly gets its next first attempt within the workflow task.
+    // Only a destination that answered promptly gets its next first attempt within a workflow task.
     world.send("SUBSCRIPTION_PURCHASED", "first").await;
     world.pass("first", 140).await;
     world.wait_received("first", 1).await;
@@ -221,7 +223,7 @@ async fn the_meter_counts_the_actions_of_a_purchases_history() {
     let mut compared = BTreeSet::new();
     for number in 0..PURCHASES {
         let before = metered(&world).await.expect("the metrics");
-        // The first attempt at a new destination is an activity, later ones are within the workflow task.
+        // The first attempt at a new destination is an activity; later ones are within the workflow task.
         let notifications = if number % 2 == 0 { 1 } else { 10 };
         let history = burst(&mut world, &format!("metered-{number}"), notifications).await;
         if has_lost_tasks(&history) {

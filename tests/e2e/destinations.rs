@@ -1,6 +1,6 @@
-//! The run of a destination: it probes while the breaker is open, keeps a pause, drains what is pending and hands back
-//! lanes that fail; operators control it by the documented lines; `kill -9` in a drain loses nothing and sends nothing
-//! twice.
+//! The run of a destination: it probes while the breaker is open, honours a pause, drains the backlog and hands back
+//! failing lanes; operators control it with the documented commands; `kill -9` during a drain loses nothing and sends
+//! nothing twice.
 
 use futures::future::join_all;
 use reqwest::Method;
@@ -20,12 +20,12 @@ use workflows::contract;
 const BOUGHT: &str = "SUBSCRIPTION_PURCHASED";
 const FAILING: Reply = Reply::Status(500);
 const WELL: Reply = Reply::Status(200);
-/// More purchases than it takes to open a breaker.
+/// Number of purchases: more than are needed to open a breaker.
 const MANY: usize = 14;
-/// A lost worker is noticed within seconds. The sweep might mend within this time what was lost, so the end of each
-/// test checks that the sweep had nothing to repair.
+/// Time limit for an interrupted activity to be repeated. A lost worker is detected within seconds. The sweep might
+/// repair losses within this time, so the end of each test checks that it had nothing to repair.
 const REPEATED: Duration = Duration::from_secs(150);
-/// The index of the worker in `World::processes`.
+/// Index of the worker in `World::processes`.
 const WORKER: usize = 1;
 
 fn receipts() -> Vec<String> {
@@ -41,7 +41,7 @@ async fn world(backend: Backend, fail_points: &str) -> World {
         ..Setting::default()
     })
     .await;
-    // An hour, so that no purchase's run makes a second attempt by itself.
+    // An hour, so that no purchase's run makes a second attempt on its own.
     change(&world, &json!({ "schedule": [3600, 3600] })).await;
     world
 }
@@ -75,7 +75,7 @@ async fn wait_none_open(world: &World, workflow_type: &str) {
     .await;
 }
 
-/// Opens the breaker by failing purchases, each of which is then pending.
+/// Opens the breaker by failing deliveries of purchases, which are pending afterwards.
 async fn open_breaker(world: &mut World) {
     world.receiver.answer(FAILING);
     for receipt_id in receipts() {
@@ -95,7 +95,7 @@ async fn open_breaker(world: &mut World) {
     }
 }
 
-/// Waits until every purchase is acknowledged and its delivery has ended, and the destination is healthy.
+/// Waits until every purchase is acknowledged, every delivery has ended, and the destination is healthy.
 async fn check_delivered(world: &World, deadline: Duration) {
     let keys: Vec<String> = receipts()
         .iter()
@@ -131,7 +131,7 @@ async fn check_delivered(world: &World, deadline: Duration) {
     world.wait_state(&world.destination_id, "healthy").await;
 }
 
-/// Whether the run began a `supervise` that probes because a person requested it.
+/// Returns whether an event starts a `supervise` that probes on a person's request.
 fn is_requested_probe(event: &HistoryEvent) -> bool {
     let Some(Attributes::ActivityTaskScheduledEventAttributes(scheduled)) =
         event.attributes.as_ref()
@@ -144,7 +144,8 @@ fn is_requested_probe(event: &HistoryEvent) -> bool {
     })
 }
 
-/// What happened in each run of the destination. A purchase's run that ends late can start one more, which finds nothing.
+/// Returns the histories of the destination's runs. A purchase's run that ends late can start another run, which finds
+/// nothing.
 async fn histories(world: &World) -> Vec<Vec<HistoryEvent>> {
     let runs = world.temporal.runs(&workflow(world)).await.into_iter();
     join_all(
@@ -154,7 +155,7 @@ async fn histories(world: &World) -> Vec<Vec<HistoryEvent>> {
     .await
 }
 
-/// How often the destination's run began a `supervise`, each of which probes an open breaker once at most.
+/// Returns how often the destination's run started a `supervise`, each of which probes an open breaker at most once.
 async fn supervisions(world: &World) -> usize {
     let is_one = |event: &HistoryEvent| match event.attributes.as_ref() {
         Some(Attributes::ActivityTaskScheduledEventAttributes(scheduled)) => scheduled
@@ -184,7 +185,7 @@ fn acked(world: &World) -> usize {
 async fn an_open_breaker_ends_its_lanes_and_one_probe_delivers_all() {
     let mut world = world(Backend::Sqlite, "").await;
     open_breaker(&mut world).await;
-    // Without the breaker their next attempts would be in an hour.
+    // Without the breaker, the next attempts would be an hour later.
     wait_none_open(&world, contract::PURCHASE).await;
     let requests_before = world.receiver.all().len();
     let probes = supervisions(&world).await;
@@ -306,7 +307,7 @@ async fn a_destination_disabled_by_script_gets_nothing_until_enabled() {
     world.wait_received("tried", 1).await;
     world.receiver.answer(WELL);
     world.by_script("--signal-name disable ").await;
-    // Otherwise its next attempt would be in an hour.
+    // Otherwise, the next attempt would be an hour later.
     world.wait_asleep("tried").await;
     let shown = world.wait_state(&world.destination_id, "disabled").await;
     assert_eq!(
@@ -363,7 +364,7 @@ async fn check_no_old_events(fail_points: &str) {
         assert_eq!(delivery["status"] == "skipped", is_news, "{delivery}");
     }
     assert_eq!(acked(&world), 1, "the newest state");
-    // An enabled destination cannot be enabled with `newest_only`, and the status shows the error.
+    // An enabled destination cannot be enabled with `newest_only`; the status shows the error.
     world.by_script("that is old news").await;
     wait::until(SOON, "the error about that", async || {
         let status = world.by_script("--type status").await;
@@ -377,7 +378,7 @@ async fn check_no_old_events(fail_points: &str) {
     world.finish().await;
 }
 
-/// The worker aborts at a fail point of a drain, and another worker is started.
+/// Returns a world whose worker aborted at a fail point of a drain and was replaced by another.
 async fn killed_at(point: &str, replies: &[Reply]) -> World {
     let mut world = world(Backend::Postgres, &format!("{point}=1*return")).await;
     change(&world, &json!({ "schedule": [20, 20, 3600] })).await;
@@ -407,7 +408,7 @@ async fn a_worker_killed_after_a_good_probe_loses_and_repeats_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_killed_before_it_hands_a_lane_back_loses_nothing() {
-    // The probe succeeds, and the next request fails.
+    // The probe succeeds; the next request fails.
     let mut world = killed_at("drain.before_hand_back", &[WELL, FAILING]).await;
     world.let_sweep_help("the worker was killed before it signalled the purchase's run");
     world.finish().await;

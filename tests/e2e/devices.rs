@@ -1,4 +1,4 @@
-//! The events of devices: each arrives once, in order of its device, without a workflow of its own.
+//! Device events: each arrives once, in order per device, without its own workflow.
 
 use reqwest::Method;
 use serde_json::json;
@@ -13,7 +13,8 @@ use system_tests::wait;
 use system_tests::world::{SOON, Setting, World};
 use workflows::contract;
 
-/// An activity that died with its worker is repeated after its heartbeats stopped, and the lease of its page ended.
+/// Time limit for repetition: an activity whose worker died is repeated after its heartbeats stopped and its page's
+/// lease ended.
 const REPEATED: Duration = Duration::from_secs(150);
 const VISIT: [&str; 4] = [
     "device.session.start",
@@ -37,7 +38,7 @@ async fn world(backend: Backend, variables: &[(&str, &str)]) -> World {
     .await
 }
 
-/// The acknowledged events of each device, as they arrived: type and id.
+/// Returns the type and id of each device's acknowledged events, in the order of arrival.
 fn by_device(receiver: &Receiver) -> BTreeMap<String, Vec<(String, String)>> {
     let mut devices: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
     for received in receiver.all().into_iter().filter(Received::is_acked) {
@@ -288,7 +289,7 @@ async fn a_worker_killed_in_a_page_of_devices_loses_nothing() {
     for number in 1..=20 {
         devices.visit(Device(number)).await;
     }
-    // The sweep starts the stream.
+    // The sweep starts the stream again.
     drop(
         world
             .api
@@ -311,7 +312,8 @@ async fn a_worker_killed_in_a_page_of_devices_loses_nothing() {
         }
     })
     .await;
-    // What was sent and not recorded is sent again under the same webhook-id; `finish` checks that its bytes are the same.
+    // Events that were sent but not recorded are sent again under the same `webhook-id`; `finish` checks that their
+    // bytes are the same.
     let arrived = by_device(&world.receiver);
     assert_eq!(arrived.len(), 20);
     for (device, events) in arrived {
@@ -401,7 +403,7 @@ async fn events_of_devices_reach_amplitude_with_their_session() {
     amplitude.check();
 }
 
-/// The number of events after which the server suggests to continue as new.
+/// The server's setting by which it suggests to continue as new after 40 events.
 const CONTINUE_AFTER: &str = "limit.historyCount.suggestContinueAsNew=40";
 
 #[tokio::test(flavor = "multi_thread")]

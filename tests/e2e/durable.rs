@@ -1,4 +1,4 @@
-//! The window is one durable timer in Temporal, and a notification that was answered 200 no longer needs the API.
+//! The window is a durable timer in Temporal, and a notification that was answered 200 no longer depends on the API.
 
 use std::time::Duration;
 use system_tests::process::Backend;
@@ -8,10 +8,11 @@ use system_tests::world::{SOON, Setting, World};
 use tokio::time::Instant;
 
 const WINDOW: Duration = Duration::from_secs(120);
-/// Timers are set in milliseconds, and the program's clock is not the test's.
+/// Tolerance for timers, which are set in milliseconds by the program's clock, not the test's.
 const ROUNDING: Duration = Duration::from_secs(1);
 
-/// Sends `count` notifications at once. Returns the timers of the run that settles them, and how long the sending took.
+/// Sends `count` notifications in succession. Returns the timers of the run that settles them, and the time that
+/// sending took.
 async fn timers(world: &mut World, receipt_id: &str, count: i64) -> (Vec<Duration>, Duration) {
     let began = Instant::now();
     for number in 0..count {

@@ -1,5 +1,5 @@
-//! An erased customer, from outside: what is received, what Amplitude gets, and what the store is queried with
-//! afterwards, through a kill of all processes.
+//! An erased customer, as seen from outside: what is received, what Amplitude receives, and with what the store is
+//! queried afterwards, even if all processes are killed meanwhile.
 
 use diesel::connection::SimpleConnection as _;
 use diesel::{Connection as _, SqliteConnection};
@@ -19,7 +19,7 @@ const OWN_ID: &str = "anna.erased@example.com";
 const KEY: &str = "7d1e90c4b5f2a8e36c0d51c9sandbox";
 const SECRET_KEY: &str = "c0ffee5eb7a94d21f36a8b9esecret";
 
-/// Waits until the newest `purchase.updated` of the receipt has this external id.
+/// Waits until the newest `purchase.updated` of the receipt contains this external id.
 async fn wait_named(world: &World, wanted: Value) {
     wait::until(
         SOON,
@@ -39,7 +39,7 @@ async fn wait_named(world: &World, wanted: Value) {
     .await;
 }
 
-/// The bytes of a database file and of its log, after all of the log was written back.
+/// Returns the bytes of the database file and its log, after the log was written back completely.
 fn bytes(world: &World) -> Vec<u8> {
     let path = world.installation.database();
     let mut connection = SqliteConnection::establish(path).expect("a database");
@@ -52,7 +52,7 @@ fn bytes(world: &World) -> Vec<u8> {
         .collect()
 }
 
-/// Types the command that erases the customer.
+/// Runs the command that erases the customer.
 fn erase(world: &World) -> Output {
     let by_hand = [
         "--external-id",
@@ -71,7 +71,7 @@ fn erase(world: &World) -> Output {
     world.installation.call(&arguments)
 }
 
-/// Checks that the files of the database hold no name of the customer, also not in what was deleted.
+/// Checks that the database files contain none of the customer's names, not even in deleted data.
 async fn check_files(world: &mut World) {
     world.kill9();
     let bytes = bytes(world);
@@ -86,7 +86,7 @@ async fn check_files(world: &mut World) {
     world.restart().await;
 }
 
-/// Sends what names the customer and no purchase: a message that cannot be read, and one about another package.
+/// Sends messages that name the customer but no known purchase: an unreadable one, and one about another package.
 async fn send_oddly(world: &mut World, millis: i64) {
     let unreadable = world
         .sns
@@ -101,7 +101,7 @@ async fn send_oddly(world: &mut World, millis: i64) {
     }
 }
 
-/// The requests to Amplitude to delete users.
+/// Returns the requests that ask Amplitude to delete users.
 fn deletions(amplitude: &Amplitude) -> Vec<Value> {
     let all = amplitude.requests().into_iter();
     all.filter(|one| one.target == "POST /api/2/deletions/users")
@@ -109,7 +109,7 @@ fn deletions(amplitude: &Amplitude) -> Vec<Value> {
         .collect()
 }
 
-/// Waits until the erasure is done, and returns its report.
+/// Waits until the erasure is done, and returns the report.
 async fn wait_done(world: &World, path: &str) -> Value {
     wait::until(SOON, "a request to Amplitude", async || {
         let report = world.api.try_get(path).await?.body;
@@ -267,7 +267,7 @@ async fn an_erasure_killed_after_each_step_is_completed() {
     wait_named(&world, Value::Null).await;
     wait::until(SOON, "one event", async || {
         let all = world.receiver.all();
-        // A kill may leave a request that arrived to be sent once more, with the same id.
+        // After a kill, a request that arrived may be sent again with the same id.
         let erased: BTreeSet<&str> = all
             .iter()
             .filter(|one| one.event_type() == "user.erased")

@@ -1,5 +1,5 @@
-//! PostgreSQL fails over, or restarts, while a store sends: settle's processes go on at the primary without a restart, and
-//! nothing is lost of what got 200.
+//! PostgreSQL fails over or restarts while a store sends: settle's processes continue at the primary without a restart,
+//! and nothing that was answered 200 is lost.
 
 use std::time::Duration;
 use system_tests::postgres::Fsync;
@@ -9,12 +9,12 @@ use system_tests::sns::Rtn;
 use system_tests::wait;
 use system_tests::world::{Setting, World};
 
-/// How long an outage may last for settle after it has ended for others. Amazon repeats a message for a minute.
+/// How long settle may take to accept messages again after an outage. Amazon repeats a message for a minute.
 const ACCEPTING_AGAIN: Duration = Duration::from_secs(10);
-/// Purchases before the change, and as many after it.
+/// Number of purchases before the change, and after it.
 const PURCHASES: usize = 8;
 
-/// Starts both servers, and processes whose URL names them, this one first.
+/// Starts both servers, and processes with a URL that names this one first.
 async fn start(first: Side) -> (World, Pair) {
     let pair = tokio::task::spawn_blocking(|| Pair::start(Fsync::Off))
         .await
@@ -30,7 +30,7 @@ async fn start(first: Side) -> (World, Pair) {
     (World::start(setting).await, pair)
 }
 
-/// Posts a message of each purchase again and again, as a store does, until it is accepted.
+/// Posts a message of each purchase repeatedly, like a store, until it is accepted.
 async fn send(world: &mut World, name: &str) -> Vec<(String, String)> {
     let mut sent = Vec::new();
     for number in 0..PURCHASES {
@@ -57,7 +57,7 @@ async fn arrive(world: &World, sent: &[(String, String)]) {
     }
 }
 
-/// Windows are open and deliveries under way while the servers change; then the store goes on.
+/// Changes the servers while windows are open and deliveries in flight, and checks that everything continues.
 async fn goes_on(first: Side, change: fn(&Pair) -> anyhow::Result<()>) -> Pair {
     let (mut world, pair) = start(first).await;
     let settled = send(&mut world, "settled").await;

@@ -1,5 +1,5 @@
-//! Each check is shown to fail: with a fault planted in the real program it reports the broken invariant by name, and
-//! without the fault the same scenario passes.
+//! Shows that each check can fail: with a fault planted in the real program, it reports the broken invariant by name,
+//! and without the fault, the same scenario passes.
 
 use std::time::Duration;
 use system_tests::postgres;
@@ -15,9 +15,9 @@ const BOUGHT: &str = "SUBSCRIPTION_PURCHASED";
 const STOPPED: &str = "SUBSCRIPTION_AUTO_RENEWAL_OFF";
 const ONE: &str = "one";
 
-/// With a fault, what has not come by then counts as lost; the sweep repairs nothing before it is 15 s late.
+/// With a fault, the time after which missing work counts as lost; the sweep repairs nothing before it is 15 s late.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a second attempt is waited for that must not come; it would come at once.
+/// How long to wait for a second attempt that must not happen; it would happen at once.
 const SECOND_ATTEMPT: Duration = Duration::from_secs(3);
 /// Longer than the time between two sweeps.
 const SWEEP_SECONDS: i64 = 31;
@@ -33,19 +33,19 @@ async fn world(backend: Backend, faults: &str) -> World {
     .await
 }
 
-/// The time limit for what these faults may prevent.
+/// Returns the time limit for work that these faults may prevent.
 fn timeout(faults: &str) -> Duration {
     if faults.is_empty() { SOON } else { TIMEOUT }
 }
 
-/// Ends a scenario: returns the fault that was found on the way, or else the result of the final check.
+/// Finishes a scenario: returns the violation found during it, or else the result of the final check.
 async fn end(mut world: World, found: Result<(), String>) -> Result<(), String> {
     let timeout = if found.is_ok() { SOON } else { Duration::ZERO };
     let verdict = world.verdict(timeout).await;
     found.and(verdict)
 }
 
-/// Checks that the scenario passes without the fault, and reports this invariant with it.
+/// Checks that the scenario passes without the fault, and with it reports this invariant.
 fn noticed(invariant: &str, without: &Result<(), String>, with: Result<(), String>) {
     assert_eq!(*without, Ok(()), "without the fault");
     let reported = with.expect_err("the planted fault went unseen");
@@ -56,15 +56,15 @@ fn noticed(invariant: &str, without: &Result<(), String>, with: Result<(), Strin
     );
 }
 
-/// A notification arrives during the delivery of the revision before it. The run was signalled, so it may not end
-/// before that notification has its outcome.
+/// A notification arrives during the delivery of the previous revision. The run was signalled, so it may not end before
+/// that notification has its outcome.
 async fn news_during_a_delivery(faults: &str) -> Result<(), String> {
     let mut world = world(Backend::Sqlite, faults).await;
     let found = send_during_a_delivery(&mut world).await;
     end(world, found).await
 }
 
-/// Sends a notification during the delivery of the revision before it, and returns what the run left undone.
+/// Sends a notification during the delivery of the previous revision, and returns the work that the run left undone.
 async fn send_during_a_delivery(world: &mut World) -> Result<(), String> {
     world.receiver.answer_next(1, &Reply::Hang);
     let first = world.send(BOUGHT, ONE).await;
@@ -82,7 +82,7 @@ async fn a_run_that_ends_without_a_last_check_is_noticed() {
     noticed("I1", &without, with);
 }
 
-/// Two attempts are started for one delivery, as if a worker that counts as lost were still running.
+/// Two attempts are started for one delivery, as if a worker that is considered lost were still running.
 async fn two_attempts(faults: &str) -> Result<(), String> {
     let mut world = world(
         Backend::Sqlite,
@@ -93,7 +93,7 @@ async fn two_attempts(faults: &str) -> Result<(), String> {
     world.send(BOUGHT, ONE).await;
     let key = world.key(ONE).to_string();
     world.wait_received(ONE, 1).await;
-    // Waits for both; without the fault there is only one.
+    // Waits for both; without the fault, there is only one.
     let timeout = if faults.is_empty() {
         SECOND_ATTEMPT
     } else {
@@ -134,8 +134,8 @@ async fn a_lane_missing_in_a_record_is_noticed_before_the_sweep() {
     noticed("I5", &without, with);
 }
 
-/// A notification that the run forgot is made a minute late, so that the sweep settles it. Everything arrives, and still
-/// the end of the test must report that the sweep had to help.
+/// A notification that the run forgot is made a minute late, so that the sweep settles it. Everything arrives, but the
+/// end of the test must still report that the sweep had to help.
 async fn rescued(faults: &str) -> Result<(), String> {
     let mut world = world(Backend::Postgres, faults).await;
     if send_during_a_delivery(&mut world).await.is_err() {
@@ -155,7 +155,7 @@ async fn a_purchase_that_only_the_sweep_settled_is_noticed() {
     noticed("a lost wake-up", &without, with);
 }
 
-/// A lane was erased and is made a minute late, and the sweep runs once more: it must find the lane.
+/// An erased lane is made a minute late, and the sweep runs once more: it must find the lane.
 async fn swept(faults: &str) -> Result<(), String> {
     let mut world = world(
         Backend::Postgres,
@@ -171,7 +171,7 @@ async fn swept(faults: &str) -> Result<(), String> {
     postgres::execute(world.installation.database(), a_minute_ago).expect("the delivery is late");
     sweep_once(&world).await;
     let verdict = world.verdict(timeout).await;
-    // The destination's own run delivers it, so that no run of the purchase shows when it is recorded.
+    // The destination's own run delivers it, so that the purchase's run does not show when the delivery is recorded.
     let noted = wait::within(timeout, "the end of the delivery", async || {
         let deliveries = world.deliveries(ONE).await;
         let pending = deliveries.iter().find(|one| one["status"] == "pending");
@@ -212,7 +212,8 @@ async fn a_sweep_that_ignores_lanes_is_noticed() {
     noticed("I5", &without, with);
 }
 
-/// Another destination chooses the events of users. With the fault no run delivers its lane, nor does the sweep find it.
+/// Another destination subscribes to the users' events. With the fault, no run delivers its lane, and the sweep does
+/// not find it.
 async fn an_event_of_a_user(is_erased: bool) -> Result<(), String> {
     let mut world = world(Backend::Sqlite, "").await;
     let own = Receiver::start().await;
@@ -240,7 +241,7 @@ async fn an_event_that_is_never_delivered_is_noticed() {
     noticed("pending", &without, with);
 }
 
-/// Two revisions, each acknowledged before the next.
+/// Two revisions are settled, each acknowledged before the next.
 async fn two_revisions(faults: &str) -> Result<(), String> {
     let mut world = world(Backend::Sqlite, faults).await;
     for (kind, revision) in [(BOUGHT, 1), (STOPPED, 2)] {
@@ -257,7 +258,7 @@ async fn a_webhook_id_that_is_used_for_two_bodies_is_noticed() {
     noticed("I4", &without, with);
 }
 
-/// Records two events; with the fault the second one has the id of the first.
+/// Two events are recorded; with the fault, the second has the id of the first.
 async fn two_events(faults: &str) -> Result<(), String> {
     let mut world = world(Backend::Sqlite, faults).await;
     world.send(BOUGHT, ONE).await;
@@ -287,7 +288,8 @@ async fn two_events(faults: &str) -> Result<(), String> {
     world.check_revisions(ONE, 2).await
 }
 
-/// Waits until the database has refused an event, for which nothing else has to be waited: returns no time.
+/// Waits until the database has refused an event. Returns zero as the time limit, since nothing else remains to be
+/// waited for.
 async fn wait_refused(world: &World) -> Duration {
     let workflow = world.workflow(ONE);
     wait::until(SOON, "the error of the database", async || {
@@ -314,7 +316,7 @@ async fn a_reused_event_id_is_refused_by_the_ledger_and_noticed() {
     noticed("I1", &without, with);
 }
 
-/// A payment fails, and a destination receives the events of the user.
+/// A payment fails, and a destination receives the user's events.
 async fn grace(faults: &str) -> Result<(), String> {
     let mut world = world(Backend::Sqlite, faults).await;
     let own = Receiver::start().await;

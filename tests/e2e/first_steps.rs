@@ -1,5 +1,5 @@
 //! A newcomer's first ten minutes: the demo with its simulated store and catalogue, `settle destination retry`, and
-//! `settle status`. Samples to an app of one's own are in `samples`.
+//! `settle status`. Samples for a user's own app are in `samples`.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ use system_tests::temporal::{Memory, Temporal};
 use system_tests::wait;
 use system_tests::world::{SOON, Setting, World};
 
-/// `settle run` with its demo, and the Temporal server that it needs.
+/// `settle run` with its demo, and its Temporal server.
 struct Demo {
     // Dropped first.
     process: Process,
@@ -19,7 +19,7 @@ struct Demo {
     installation: Installation,
 }
 
-/// Settings that allow nothing on this machine.
+/// Settings that allow no destination on this machine.
 const CLOSED: [(&str, &str); 2] = [
     ("SETTLE_DESTINATIONS_ALLOWED_NETWORKS", "192.0.2.1/32"),
     ("SETTLE_DESTINATIONS_ALLOW_HTTP", "false"),
@@ -78,7 +78,7 @@ impl Demo {
 }
 
 impl Demo {
-    /// A sample by the API is accepted, settled and counted, and leaves an audit entry.
+    /// Checks that a sample sent through the API is accepted, settled and counted, and leaves an audit entry.
     async fn sends_samples_itself(&self, bought: &Value) {
         let (api, platform) = (
             self.installation.api(),

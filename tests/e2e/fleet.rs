@@ -9,20 +9,20 @@ use system_tests::sns::Rtn;
 use system_tests::wait;
 use system_tests::world::{SOON, Setting, World};
 
-/// The indexes of the processes in `World::processes`.
+/// Indexes of the processes in `World::processes`.
 const SERVE: usize = 0;
 const WORKER: usize = 1;
 const OTHER_SERVE: usize = 2;
 const OTHER_WORKER: usize = 3;
-/// The `serve` processes.
+/// Indexes of the `serve` processes.
 const SERVES: [usize; 2] = [SERVE, OTHER_SERVE];
 
-/// An attempt or workflow task that died with its worker is repeated after its time-out, within half a minute. The
-/// sweep might mend within this time what was lost, so the end of each test checks that the sweep had nothing to
+/// Time limit for repetition: an attempt or workflow task whose worker died is repeated after its timeout, within half
+/// a minute. The sweep might repair losses within this time, so the end of each test checks that it had nothing to
 /// repair.
 const REPEATED: Duration = Duration::from_secs(150);
 
-/// The notifications of one purchase, in this order.
+/// Types of the notifications of one purchase, in this order.
 const KINDS: [&str; 4] = [
     "SUBSCRIPTION_PURCHASED",
     "SUBSCRIPTION_AUTO_RENEWAL_OFF",
@@ -32,7 +32,7 @@ const KINDS: [&str; 4] = [
 
 struct Fleet {
     world: World,
-    /// The ids of the messages of each receipt.
+    /// Message ids of each receipt.
     sent: BTreeMap<String, Vec<String>>,
 }
 
@@ -49,7 +49,7 @@ impl Fleet {
             assert_eq!(world.join(process), place);
         }
         world.processes()[OTHER_SERVE].wait_connected().await;
-        // What fails does so every few seconds until that was seen.
+        // Failing deliveries are retried every few seconds until the test has seen one.
         world.set_schedule(&[5; 40]).await;
         Self {
             world,
@@ -84,8 +84,8 @@ impl Fleet {
         }
     }
 
-    /// Makes a delivery in back-off, open windows, and notifications that were just answered: the last one by the
-    /// process that is killed next, if that is a `serve`.
+    /// Creates a delivery in back-off, open windows, and notifications that were just answered: the last one by the
+    /// process that will be killed next, if that is a `serve`.
     async fn make_busy(&mut self, round: &str, victim: usize) {
         let [pending, one, other, fresh] =
             ["pending", "one", "other", "fresh"].map(|name| format!("{name}-{round}"));
@@ -131,7 +131,8 @@ impl Fleet {
         }
     }
 
-    /// Checks that every notification has one outcome, and that the newest revision of each purchase arrived once.
+    /// Checks that every notification has one outcome, and that the newest revision of each purchase arrived exactly
+    /// once.
     async fn check(mut self) {
         let verdict = self.world.verdict(REPEATED).await;
         verdict.unwrap_or_else(|broken| panic!("{broken}"));

@@ -1,4 +1,4 @@
-//! The database is enough to rebuild every workflow: terminated runs and an emptied Temporal heal within two minutes,
+//! The database suffices to rebuild every workflow: terminated runs and an emptied Temporal recover within two minutes,
 //! without a notification and without an operator.
 
 use domain::Timestamp;
@@ -18,32 +18,32 @@ use temporalio_common::protos::temporal::api::enums::v1::EventType;
 use tokio::time::Instant;
 use workflows::contract;
 
-/// Time limit for healing on any machine.
+/// Time limit for recovery on any machine.
 const HEALED: Duration = Duration::from_secs(600);
-/// Everything heals before the sweep has paused longer than this: the two minutes without the time that its work takes on
-/// a busy machine.
+/// Maximum total of the sweep's pauses until everything has recovered: the two minutes without the time that the work
+/// takes on a busy machine.
 const TWO_MINUTES: Duration = Duration::from_secs(120);
-/// How long the purchase `paused` is held: beyond the termination of the runs, and well within [`HEALED`].
+/// How long the purchase `paused` is held: past the termination of the runs, and well within [`HEALED`].
 const PAUSE_MS: i64 = 25_000;
 
-/// Several times what the sweep wakes in one step, unless `SETTLE_LOST_WINDOWS` names another number.
+/// Several times as many windows as the sweep wakes in one step, unless `SETTLE_LOST_WINDOWS` sets another number.
 const LOST_WINDOWS: usize = 300;
-/// Time limit for them: the rest of a window, and the work of a debug build on a busy machine. A sweep that wakes fifty
-/// and then pauses for a minute needs more than six minutes.
+/// Time limit for the lost windows: the rest of a window, plus the work of a debug build on a busy machine. A sweep
+/// that wakes fifty and then pauses for a minute would need more than six minutes.
 const MANY_HEALED: Duration = Duration::from_secs(360);
 
 const BOUGHT: &str = "SUBSCRIPTION_PURCHASED";
 
-/// The receipts and messages that must have an outcome after healing, and the message of the held purchase, which must
-/// have none.
+/// The receipts and messages that must have an outcome after recovery, and the message of the held purchase, which must
+/// not.
 struct Scene {
     healing: Vec<(&'static str, String)>,
     held: String,
 }
 
-/// An open window, a lane in back-off, a hold that ends soon and one that does not.
+/// Creates an open window, a lane in back-off, a hold that ends soon and one that does not.
 async fn scene(world: &mut World) -> Scene {
-    // It fails every few seconds until that was seen.
+    // The delivery is retried every few seconds until the test has seen a failure.
     world.set_schedule(&[5; 40]).await;
     world.receiver.answer(Reply::Status(500));
     let pending = world.send(BOUGHT, "pending").await;
@@ -64,7 +64,7 @@ async fn scene(world: &mut World) -> Scene {
     }
 }
 
-/// Sends a notification and holds its purchase at once.
+/// Sends a notification, and holds its purchase at once.
 async fn hold(world: &mut World, receipt_id: &str, until: &str) -> String {
     let message_id = world.send(BOUGHT, receipt_id).await;
     world
@@ -89,7 +89,7 @@ async fn hold(world: &mut World, receipt_id: &str, until: &str) -> String {
     message_id
 }
 
-/// How long the sweep has paused since `broken`.
+/// Returns the total of the sweep's pauses since `broken`.
 async fn paused(world: &World, broken: Timestamp) -> Duration {
     let broken = Duration::from_micros(broken.micros().unsigned_abs());
     let mut paused = Duration::ZERO;
@@ -113,7 +113,7 @@ async fn paused(world: &World, broken: Timestamp) -> Duration {
     paused
 }
 
-/// Waits until everything is healed, within two minutes of `broken`; then releases what is held.
+/// Waits until everything has recovered, within two minutes of `broken`; then releases the held purchase.
 async fn check(world: World, scene: Scene, broken: Timestamp) {
     for (receipt_id, message_id) in &scene.healing {
         wait::until(HEALED, &format!("{receipt_id} to heal"), async || {
@@ -208,8 +208,8 @@ async fn an_emptied_temporal_heals() {
     check(world, scene, broken).await;
 }
 
-/// A world with many open windows, of which Temporal knows, and their receipts. On a busy machine the first windows may
-/// end before Temporal knows of the last ones: these are not among them.
+/// Starts a world with many open windows that Temporal knows of, and returns their receipts. On a busy machine the
+/// first windows may end before Temporal knows of the last ones; these are left out.
 async fn many_windows() -> (World, Vec<String>) {
     let setting = Setting {
         backend: Backend::Postgres,
@@ -324,8 +324,8 @@ async fn an_interrupted_change_of_settings_is_resumed() {
         }
     })
     .await;
-    // As if the deliveries waited for an external id, and a process had stored a change and died before it reconsidered
-    // them.
+    // As if the deliveries were waiting for an external id, and a process had stored a change and died before it
+    // reconsidered them.
     let left = [
         "UPDATE deliveries SET status = 'waiting'",
         "UPDATE destinations SET reconsider_after = 0",
@@ -385,7 +385,7 @@ async fn an_interrupted_change_of_many_purchases_is_resumed() {
         .await;
     };
     is_production(&world, true).await;
-    // As if the process that made the change had died before the batch of this purchase.
+    // As if the process that made the change had died before the batch with this purchase.
     let left = [
         "UPDATE platforms SET environment = 'sandbox'",
         "INSERT INTO rechecks (why, subject_id, app_id, requested_at, cause, after_key)

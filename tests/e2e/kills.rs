@@ -1,6 +1,6 @@
 //! `kill -9` at any moment and at every fail point: every accepted notification has exactly one outcome in the end, and
-//! the receiver has the newest revision, without another notification. Only a message without a 200 is posted again, as
-//! SNS does. Windows and back-offs pass in real time.
+//! the receiver has the newest revision, without another notification. Only messages that were not answered 200 are
+//! posted again, like SNS does. Windows and back-offs pass in real time.
 
 use futures::future::join_all;
 use std::os::unix::process::ExitStatusExt;
@@ -15,11 +15,11 @@ use system_tests::world::{SOON, Setting, World};
 use temporalio_common::protos::temporal::api::enums::v1::EventType;
 use tokio::sync::Semaphore;
 
-/// Bounds the number of these tests' worlds that run at the same time.
+/// Limits the number of these tests' worlds that run concurrently.
 static PLACES: Semaphore = Semaphore::const_new(3);
 
-/// An attempt or workflow task that died with its worker is repeated after its time-out, within half a minute. The
-/// sweep might mend within this time what was lost, so the end of each test checks that the sweep had nothing to
+/// Time limit for repetition: an attempt or workflow task whose worker died is repeated after its timeout, within half
+/// a minute. The sweep might repair losses within this time, so the end of each test checks that it had nothing to
 /// repair.
 const REPEATED: Duration = Duration::from_secs(150);
 
@@ -38,11 +38,11 @@ async fn world(backend: Backend, memory: Memory, fail_points: &str) -> World {
     .await
 }
 
-/// The indexes of the processes in `World::processes`. With SQLite the first one does both.
+/// Indexes of the processes in `World::processes`. On SQLite, the first process does both.
 const SERVE: usize = 0;
 const WORKER: usize = 1;
 
-/// Starts one process again, without fail points.
+/// Restarts one process, without fail points.
 async fn revive(world: &mut World, place: usize) {
     let command = match (world.installation.backend(), place) {
         (Backend::Sqlite, _) => "run",
@@ -59,9 +59,9 @@ async fn revive(world: &mut World, place: usize) {
 /// The sent messages: receipt and message id.
 type Sent = Vec<(&'static str, String)>;
 
-/// Makes a delivery in back-off, an open window, and a notification that was just answered.
+/// Creates a delivery in back-off, an open window, and a notification that was just answered.
 async fn make_busy(world: &mut World) -> Sent {
-    // It fails every few seconds until that was seen.
+    // The delivery is retried every few seconds until the test has seen a failure.
     world.set_schedule(&[5; 40]).await;
     world.receiver.answer(Reply::Status(500));
     let mut sent = vec![("pending", world.send(BOUGHT, "pending").await)];
@@ -74,7 +74,7 @@ async fn make_busy(world: &mut World) -> Sent {
     sent
 }
 
-/// Waits until everything has ended, and checks that nothing was lost or counted twice.
+/// Waits until all work has ended, and checks that nothing was lost or counted twice.
 async fn check(world: World, sent: &Sent) {
     for (receipt_id, message_id) in sent {
         wait::until(
@@ -133,7 +133,7 @@ async fn check_purchase(world: &World, receipt_id: &str, count: usize) {
     .await;
 }
 
-/// Kills processes while everything is under way.
+/// Kills processes while work of all kinds is in progress.
 async fn killed(backend: Backend, places: &[usize]) {
     let _place = PLACES.acquire().await;
     let mut world = world(backend, Memory::Shared, "").await;
@@ -190,28 +190,28 @@ async fn killing_everything_at_once_loses_nothing() {
 /// A fail point at which a process aborts.
 struct Point {
     name: &'static str,
-    /// The index of the process that reaches it.
+    /// Index of the process that reaches the point.
     place: usize,
 }
 
-/// The fail points between a notification and its signal.
+/// Fail points between a notification and its signal.
 const ACCEPTING: [&str; 3] = [
     "accept.before_commit",
     "accept.after_commit",
     "dispatch.before_signal",
 ];
-/// The fail points of a settling.
+/// Fail points of a settling.
 const SETTLING: [&str; 3] = ["load.after", "record.before_commit", "record.after_commit"];
-/// The fail points of an attempt.
+/// Fail points of an attempt.
 const DELIVERING: [&str; 3] = [
     "deliver.before_send",
     "deliver.after_send",
     "deliver.after_finish",
 ];
 
-/// Sends two purchases and kills a process at a fail point. At a point of `accept` the first purchase passes unharmed,
-/// so that a window is open when the API dies at the second one. At `dispatch.before_signal` there is one purchase
-/// only, because a signal may take several attempts and so reach the point any number of times.
+/// Sends two purchases and kills a process at a fail point. At a point of `accept`, the first purchase passes, so that
+/// a window is open when the API dies at the second. At `dispatch.before_signal`, there is only one purchase, because a
+/// signal may take several attempts and therefore reach the point any number of times.
 async fn killed_at(backend: Backend, point: Point) {
     let _place = PLACES.acquire().await;
     let harmless = if point.name.starts_with("accept.") {
@@ -272,7 +272,7 @@ async fn killed_at(backend: Backend, point: Point) {
             "it was answered by a dead process: {answer:?}"
         );
         world.wait_outcome(&message.id).await;
-        // SNS got no answer and posts the message again, which is a repetition.
+        // SNS received no answer and posts the message again, which is a repetition.
         world.post_until_accepted(&message).await;
     }
     check(world, &sent).await;
@@ -312,8 +312,8 @@ async fn both_survive_a_kill_of_the_one_process_of_sqlite() {
     .await;
 }
 
-/// As a notebook that is closed, or a machine that is moved: Temporal gives the task to the poll that the worker had
-/// open, and the worker finds it when it wakes up, beside the one that it was at.
+/// Simulates a closed laptop or a migrated machine: Temporal gives the task to the poll that the worker had open, and
+/// the worker receives it when it resumes, in addition to the task that it was executing.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_suspended_beyond_the_limit_of_its_task_goes_on() {
     let mut world = world(Backend::SyncedPostgres, Memory::Shared, "").await;
@@ -363,8 +363,8 @@ async fn a_worker_suspended_beyond_the_limit_of_its_task_goes_on() {
     world.finish().await;
 }
 
-/// Temporal's SDK panics where it finds what it did not expect. What the workers were at is repeated, and the process goes
-/// on.
+/// Temporal's SDK panics in unexpected situations. The workers' interrupted work is repeated, and the process
+/// continues.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_outlives_a_panic_of_its_workers() {
     let mut world = world(

@@ -1,5 +1,5 @@
-//! Lanes: what is pending for a destination arrives, the newest state only, whatever that destination or a worker does
-//! meanwhile.
+//! Lanes: events pending for a destination arrive, only the latest state of each purchase, despite failures of that
+//! destination or a worker.
 
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -10,13 +10,14 @@ use system_tests::world::{SOON, Setting, World};
 use temporalio_common::protos::temporal::api::enums::v1::{EventType, WorkflowExecutionStatus};
 use temporalio_common::protos::temporal::api::workflow::v1::PendingActivityInfo;
 
-/// The second back-off of a delivery is four to six minutes: for an earlier attempt the back-off was cancelled.
+/// The second back-off of a delivery lasts four to six minutes: an earlier attempt means that the back-off was
+/// cancelled.
 const BEFORE_THE_BACK_OFF_ENDS: Duration = Duration::from_secs(60);
 const SECOND_BACK_OFF: Duration = Duration::from_secs(240);
-/// The database and the engine round times.
+/// Tolerance for times that the database and the engine round.
 const ROUNDING: Duration = Duration::from_secs(1);
-/// Maximum number of purchases that are begun until one was attempted within its task: after an answer that took a
-/// second, as on a machine that stands still, the next attempt is not.
+/// Maximum number of purchases until one is attempted within its task: after an answer that took a second, such as on a
+/// stalled machine, the next attempt is not.
 const PURCHASES: usize = 20;
 const FAILING: Reply = Reply::Status(500);
 const WELL: Reply = Reply::Status(200);
@@ -102,7 +103,7 @@ fn since_1970(time: &prost_types::Timestamp) -> Duration {
     Duration::new(time.seconds.unsigned_abs(), time.nanos.unsigned_abs())
 }
 
-/// The statuses of the deliveries of a receipt's purchase to one destination, by revision.
+/// Returns the statuses of a receipt's purchase's deliveries to one destination, by revision.
 async fn statuses(world: &World, receipt_id: &str, destination_id: &str) -> Vec<(i64, String)> {
     let deliveries = world.deliveries(receipt_id).await;
     let of_it = deliveries
@@ -196,8 +197,8 @@ async fn a_failing_delivery_shows_its_attempts_in_the_engine() {
     world.finish().await;
 }
 
-/// A destination that uses up its share of the worker's slots: its own run delivers what is due, and a failed delivery
-/// waits for its next attempt in the purchase's run, as always.
+/// A destination whose share of the worker's slots is used up: its own run delivers due events, and failed deliveries
+/// wait for their next attempt in the purchase's run, as always.
 #[tokio::test(flavor = "multi_thread")]
 async fn lanes_without_a_slot_are_delivered_by_the_destinations_run() {
     let variables = vec![("FAILPOINTS".to_owned(), "slots.none=return".to_owned())];
@@ -235,7 +236,7 @@ async fn lanes_without_a_slot_are_delivered_by_the_destinations_run() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_killed_between_attempts_loses_nothing() {
     let mut world = World::start(quick()).await;
-    // However many attempts fail before the worker is killed, the next one is not minutes away.
+    // With this schedule, the next attempt is not minutes away, however many attempts fail before the worker is killed.
     world.set_schedule(&[5; 40]).await;
     world.receiver.answer(FAILING);
     world.send("SUBSCRIPTION_PURCHASED", "killed").await;
@@ -335,7 +336,7 @@ async fn signal_until_continued(world: &World, receipt_id: &str) {
     let workflow = world.workflow(receipt_id);
     let admin = json!({ "by": "tests", "reason": "a long history" });
     wait::until(10 * SOON, "a continued run", async || {
-        // With a hundred buffered signals the server would fail the workflow task that is under way.
+        // With a hundred buffered signals the server would fail the workflow task in progress.
         let signals = (0..50).map(|_| {
             world
                 .temporal
@@ -418,7 +419,7 @@ async fn a_long_run_continues_as_new_with_its_hold_and_lanes() {
     world.finish().await;
 }
 
-/// The runs of `deliver` in a history: within a workflow task, and as an activity of its own.
+/// Returns the number of executions of `deliver` in a history: within a workflow task, and as an activity.
 async fn delivers(world: &World, receipt_id: &str) -> (usize, usize) {
     let history = world.temporal.history(&world.workflow(receipt_id)).await;
     let scheduled = history
@@ -428,11 +429,11 @@ async fn delivers(world: &World, receipt_id: &str) -> (usize, usize) {
     (runs::done(&history, "deliver").len(), scheduled)
 }
 
-/// An attempt within the task that ended there, and no other.
+/// One attempt, which ended within the task.
 const WITHIN: (usize, usize) = (1, 0);
-/// An attempt within the task, and the activity that went on with it.
+/// An attempt within the task, and the activity that continued it.
 const BOTH: (usize, usize) = (1, 1);
-/// An activity alone: the destination was not prompt.
+/// Only an activity: the destination was not prompt.
 const ACTIVITY: (usize, usize) = (0, 1);
 
 /// Sends a notification of a new purchase, and waits until it is delivered and its run has ended.
@@ -443,7 +444,7 @@ async fn bought(world: &mut World, receipt_id: &str) -> (usize, usize) {
     delivers(world, receipt_id).await
 }
 
-/// Delivers new purchases until one of them was attempted within its task alone.
+/// Delivers new purchases until one is attempted only within its task.
 async fn make_prompt(world: &mut World, name: &str) {
     for number in 0..PURCHASES {
         if bought(world, &format!("{name}-{number}")).await == WITHIN {
@@ -493,7 +494,7 @@ async fn a_prompt_destination_is_attempted_within_the_task() {
     );
     for number in 0..PURCHASES {
         make_prompt(&mut world, &format!("prompt-{number}")).await;
-        // An attempt that outlasts its task is finished by the activity, and not repeated.
+        // An attempt that outlasts its task is finished by the activity, not repeated.
         if hangs(&mut world, &format!("slow-{number}")).await == BOTH {
             assert_eq!(
                 bought(&mut world, "after").await,
@@ -530,8 +531,8 @@ async fn a_prompt_destination_that_fails_is_retried_visibly() {
     panic!("none of {PURCHASES} purchases was attempted within its task first");
 }
 
-/// An attempt within the task that gives nothing back in time, as on a machine that stands still. The engine gives the
-/// time-out to a replay in another shape, which [`World::finish`] would show.
+/// An attempt within the task that returns nothing in time, such as on a stalled machine. In a replay, the engine
+/// reports the timeout in a different form, which [`World::finish`] would detect.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_attempt_within_the_task_that_times_out_replays() {
     let stands_still = (

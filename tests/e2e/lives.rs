@@ -1,6 +1,6 @@
 //! Fifty random lives of subscriptions in one world. In half of them notifications are lost, late, repeated and out of
-//! order; still each notification has one outcome, and the receiver ends with the newest revision, which agrees with
-//! Amazon.
+//! order; nevertheless each notification has one outcome, and the receiver's newest revision agrees with Amazon in the
+//! end.
 
 use domain::Timestamp;
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ use system_tests::world::{SOON, World};
 
 const START: &str = "2027-03-01T10:00";
 const DAY_MS: i64 = 86_400_000;
-/// Days between two steps, so that the lives share their times.
+/// Days between two steps, so that steps of different lives coincide.
 const STRIDE: i64 = 3;
 const DAYS: i64 = 48;
 /// The last day: late enough for the weekly check to find a notification that was lost near the end.
@@ -24,18 +24,18 @@ fn day(number: i64) -> Timestamp {
     at(START).plus_millis(number * DAY_MS)
 }
 
-/// The end of the test, some hours after every term that ends on the last day.
+/// Returns the end of the test, a few hours after every term that ends on the last day.
 fn end() -> Timestamp {
     day(END).plus_millis(5 * 3_600_000)
 }
 
-/// One life: its steps, its receipts as Amazon shows them in the end, and the expected events of each receipt.
+/// A life: its steps, its receipts as Amazon shows them in the end, and the expected events of each receipt.
 #[derive(Default)]
 struct Life {
     steps: Vec<Step>,
     receipts: Vec<Subscription>,
     expected: BTreeMap<String, Vec<&'static str>>,
-    /// The notifications that arrive, for messages.
+    /// The arriving notifications, for error messages.
     sent: Vec<String>,
 }
 
@@ -136,7 +136,7 @@ fn live(name: &str, random: &mut Random) -> Life {
     if in_grace {
         renew(&mut life, &mut current, day(DAYS), true);
     }
-    // It still ends before the end of the test, and no notification reports that.
+    // The subscription still ends before the end of the test, and no notification reports that.
     if !current.renews() && current.ends_at() < end() {
         let events: &[&str] = if current.is_in_trial() {
             &NOT_CONVERTED
@@ -202,8 +202,8 @@ async fn fifty_random_lives_end_with_what_the_store_shows() {
     live_all(Random::seed(SEED), LIVES, Duration::ZERO).await;
 }
 
-/// Runs lives of a seed; a smaller number runs the first ones of the same lives. Amazon shows each group of fields with
-/// a random delay of up to `lag`. `tests/explore` calls this with new seeds.
+/// Runs `lives_of_seed` lives of a seed; a smaller number runs the first of the same lives. Amazon shows each group of
+/// fields after a random delay of up to `lag`. `tests/explore` calls this with new seeds.
 pub async fn live_all(seed: u64, lives_of_seed: usize, lag: Duration) {
     println!("seed {seed}");
     let mut random = Random::new(seed);
@@ -245,13 +245,13 @@ pub async fn live_all(seed: u64, lives_of_seed: usize, lag: Duration) {
     world.finish().await;
 }
 
-/// A notification and when it arrives, for messages.
+/// Returns a description of a notification and its arrival, for error messages.
 fn sent(rtn: &Rtn, at: Timestamp) -> String {
     format!("{at}: {} of {}, {}", rtn.kind, rtn.receipt_id, rtn.at)
 }
 
 /// Checks that the last announced state is what Amazon shows. If every notification arrived, the events are exactly the
-/// expected ones; if some were lost, no event may come too often. Returns the number of events.
+/// expected ones; if some were lost, no event may be announced too often. Returns the number of events.
 async fn check(
     world: &World,
     receipt: &Subscription,
@@ -301,8 +301,9 @@ async fn check(
     announced.len()
 }
 
-/// An event that was announced more often than it happened. A recovery counts as a plain renewal too: if the grace
-/// period was never reported or shown, only `SUBSCRIPTION_RENEWED` reports the payment, which Amazon sends for both.
+/// Returns an event that was announced more often than it happened. A recovery also counts as a plain renewal: if the
+/// grace period was never reported or shown, only `SUBSCRIPTION_RENEWED` reports the payment, which Amazon sends for
+/// both.
 fn too_often<'a>(announced: &[&'a str], happened: &[&str]) -> Option<&'a str> {
     let times = |all: &[&str], of: &[&str]| all.iter().filter(|one| of.contains(one)).count();
     let payments = [RENEWED[0], RECOVERED[0]];
@@ -317,8 +318,8 @@ fn too_often<'a>(announced: &[&'a str], happened: &[&str]) -> Option<&'a str> {
     })
 }
 
-/// IN_GRACE_PERIOD is lost, RENEWED comes in time and OUT_OF_GRACE_PERIOD six days late, as in `life-3-1` of the seed
-/// 1875154959. The payment is one event, a plain renewal, and the late notification announces nothing.
+/// Here IN_GRACE_PERIOD is lost, RENEWED arrives in time and OUT_OF_GRACE_PERIOD six days late, as in `life-3-1` of the
+/// seed 1875154959. The payment is one event, a plain renewal, and the late notification announces nothing.
 #[tokio::test]
 async fn a_recovery_from_an_unreported_grace_is_one_payment() {
     const ID: &str = "late-recovery";

@@ -1,4 +1,4 @@
-//! Logins on devices, seen from outside: a purchase that moves to the customer who logs in, and back.
+//! Logins on devices, as seen from outside: a purchase that moves to the customer who logs in, and back.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -11,10 +11,10 @@ use system_tests::world::{SOON, Setting, World};
 const PURCHASED: &str = "user.subscription.purchased";
 const TRANSFERRED_FROM: &str = "user.subscription.transferred.from";
 const TRANSFERRED_TO: &str = "user.subscription.transferred.to";
-/// The product of the simulated receipts, which grants the entitlement.
+/// Path of the simulated receipts' product, which grants the entitlement.
 const SKU: &str = "products/com.example.gold.month";
 
-/// A world with an entitlement, and with devices.
+/// Starts a world with an entitlement; returns it with its devices.
 pub async fn world() -> (World, Devices) {
     let events = vec!["purchase.updated".to_owned(), "user.*".to_owned()];
     let mut world = World::start(Setting {
@@ -42,12 +42,12 @@ pub async fn world() -> (World, Devices) {
     (world, devices)
 }
 
-/// A subscription that began an hour ago.
+/// Returns the receipt of a subscription that began an hour ago.
 pub fn bought() -> Receipt {
     Receipt::subscription(api::clock::now().plus_millis(-3_600_000))
 }
 
-/// A customer of the store, with one receipt.
+/// A store customer with one receipt.
 #[derive(Debug, Clone)]
 pub struct Buyer {
     pub receipt_id: String,
@@ -62,7 +62,7 @@ impl Buyer {
         }
     }
 
-    /// The store knows the receipt from now on.
+    /// Makes the store know the receipt from now on.
     pub fn buys(&self, world: &World, bought: &Receipt) {
         world.rvs().know(
             &self.receipt_id,
@@ -73,7 +73,7 @@ impl Buyer {
         );
     }
 
-    /// The store notifies; returns the message's id.
+    /// Sends the store's notification; returns the message's id.
     pub async fn is_notified(&self, world: &mut World) -> String {
         let rtn = Rtn {
             app_user_id: self.app_user_id.clone(),
@@ -93,7 +93,7 @@ impl Buyer {
     }
 }
 
-/// Waits until the newest update names this device and this customer; returns that `data`.
+/// Waits until the newest update names this device and this customer; returns the update's `data`.
 async fn wait_data(
     world: &World,
     buyer: &Buyer,
@@ -124,7 +124,8 @@ async fn wait_data(
     .await
 }
 
-/// The `user.*` events of a purchase as they arrived: type, the customer's id at the arrival, and the user.
+/// Returns the `user.*` events of a purchase in the order of arrival: type, the customer's id at that time, and the
+/// user.
 fn user_events(world: &World, buyer: &Buyer) -> Vec<Value> {
     let is_about = |body: &Value| {
         let ids = body["external_ids"].as_array().into_iter().flatten();

@@ -1,4 +1,4 @@
-//! Mails about events: sent over TLS with a login, repeated until the server takes them, and given up when it refuses
+//! Mails about events: sent over TLS with a login, repeated until the server accepts them, and given up when it refuses
 //! one.
 
 use base64::Engine as _;
@@ -14,10 +14,10 @@ use system_tests::world::{Setting, World};
 const PASSWORD: &str = "a-password-of-mails-93c1";
 const PURCHASED: &str = "user.subscription.purchased";
 const CANCELLED: &str = "user.subscription.cancelled";
-/// Time limit until a process notices that no worker polls.
+/// Time limit until a process detects that no worker polls.
 const NOTICED: Duration = Duration::from_secs(300);
 
-/// The settings by which settle sends its mails to this mailbox.
+/// Returns the settings with which settle sends mails to this mailbox.
 fn variables(mailbox: &Mailbox, folder: &Folder) -> Vec<(String, String)> {
     let authorities = folder.path().join("authorities.pem");
     let pem = format!(
@@ -131,7 +131,7 @@ async fn without_a_worker_the_mail_about_it_is_sent_all_the_same() {
     })
     .await;
     assert_eq!(world.api.get("/readyz").await.body["workers"], 0);
-    // All else waits for a worker.
+    // Everything else waits for a worker.
     world.send("SUBSCRIPTION_PURCHASED", "after").await;
     let process = world.installation.start(&["worker"], &[]);
     world.join(process);

@@ -1,5 +1,5 @@
 //! End-to-end tests: signed messages in, verified webhooks out, with a real Temporal Server; processes, Temporal and
-//! receivers are killed on the way.
+//! receivers are killed in between.
 
 mod admin;
 mod amplitude;

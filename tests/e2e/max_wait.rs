@@ -8,11 +8,11 @@ use tokio::time::Instant;
 const PACE: Duration = Duration::from_secs(1);
 const WINDOW: Duration = Duration::from_secs(5);
 const MAX_WAIT: Duration = Duration::from_secs(8);
-/// Maximum number of purchases that are begun until one was never quiet.
+/// Maximum number of purchases until one is never quiet.
 const PURCHASES: usize = 20;
 
-/// Sends notifications until the first event arrives. Returns how long that took after the first notification, and the
-/// longest time in which no notification was sent.
+/// Sends notifications until the first event arrives. Returns the time from the first notification to the event, and
+/// the longest pause between notifications.
 async fn restless(world: &mut World, receipt_id: &str) -> (Duration, Duration) {
     let (began, mut sent_at, mut longest) = (Instant::now(), Instant::now(), Duration::ZERO);
     loop {
@@ -53,7 +53,7 @@ async fn a_purchase_that_is_never_quiet_settles_at_its_max_wait() {
         println!(
             "announced after {received:?}; the longest time without a notification was {longest:?}"
         );
-        // A purchase that was quiet for a whole window, since the machine stood still, shows nothing.
+        // A purchase that was quiet for a whole window, because the machine stalled, proves nothing.
         if longest < WINDOW {
             assert!(received >= MAX_WAIT, "announced after {received:?}");
             return world.finish().await;

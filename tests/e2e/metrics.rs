@@ -65,7 +65,7 @@ async fn every_counter_of_the_path_is_on_the_metrics_page() {
     world.finish().await;
 }
 
-/// Checks that the page has only metrics of the reference, with their types and meanings.
+/// Checks that the page contains only metrics from the reference, with their types and meanings.
 async fn check_page(world: &World) {
     let answer = world.api.try_get("/metrics").await.expect("the page");
     let page = answer.body.as_str().expect("a text");

@@ -1,5 +1,5 @@
-//! Two installations never take each other's work: each `settle run` has a Temporal server of its own, and in one
-//! namespace of a shared Temporal the second installation is refused.
+//! Two installations never execute each other's work: each `settle run` has its own Temporal server, and in a namespace
+//! of a shared Temporal a second installation is refused.
 
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -30,7 +30,7 @@ async fn temporal_of(process: &mut Process) -> String {
     .await
 }
 
-/// Sends a sample about a purchase of its own, and returns the purchase's key.
+/// Sends a sample about a new purchase, and returns the purchase's key.
 fn send_sample(installation: &Installation, number: usize) -> String {
     let output = installation.call(&["sample", "--receipt", &format!("r{number}"), "--json"]);
     let sent: Value = serde_json::from_slice(&output.stdout)
@@ -91,7 +91,7 @@ async fn two_runs_that_start_at_once_settle_their_own_work() {
     }
 }
 
-/// Waits until a process has ended because the namespace is taken, and returns the reason that it printed.
+/// Waits until a process has ended because the namespace is taken, and returns the printed reason.
 async fn refusal(process: &mut Process) -> String {
     let status = process.wait_end().await;
     let log = process.log();
@@ -111,7 +111,7 @@ async fn refusal(process: &mut Process) -> String {
     reason.to_owned()
 }
 
-/// The first command in a sentence that begins with `start`.
+/// Returns the first command in a sentence that begins with `start`.
 fn command<'a>(sentence: &'a str, start: &str) -> &'a str {
     let command = sentence.split('`').find(|part| part.starts_with(start));
     command.unwrap_or_else(|| panic!("no `{start}…` in {sentence}"))
@@ -197,7 +197,7 @@ async fn a_sweep_that_was_terminated_is_started_by_its_owner() {
     let mut serve = first.start(&["serve"], &[]);
     serve.wait_connected().await;
     temporal.terminate("sweep").await;
-    // It starts within the time in which the first one notices, and waits for longer than that.
+    // It starts within the time that the first one needs to detect it, and waits longer than that.
     drop(refusal(&mut second.start(&["serve"], &[])).await);
     assert_eq!(
         serve.exit_status(),
@@ -214,7 +214,7 @@ async fn a_sweep_that_was_replaced_by_hand_is_taken_back() {
     let installation = Installation::new(Backend::Postgres, &temporal.address(), &Sns::new());
     let mut serve = installation.start(&["serve"], &[]);
     serve.wait_connected().await;
-    // Without its memo, and on a queue without workers.
+    // Without its memo, and on a task queue without workers.
     let line = "temporal workflow start --type sweep --workflow-id sweep --task-queue elsewhere \
                 --id-conflict-policy TerminateExisting";
     drop(temporal.run_line(line).await);
@@ -245,7 +245,7 @@ async fn workers_outlast_a_server_that_lost_their_namespace() {
     let mut process = installation.start(&["run", "--window", "1s"], &[]);
     process.wait_connected().await;
     wait_delivered(&installation, &[send_sample(&installation, 0)]).await;
-    // Empty, and without the namespace: for a minute Temporal's SDK takes that for a server that starts.
+    // The server is empty and lacks the namespace: for a minute, Temporal's SDK treats that like a starting server.
     temporal.kill9();
     temporal.restart().await;
     wait::until(SOON, "a minute of polls in vain", async || {

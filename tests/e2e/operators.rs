@@ -1,5 +1,5 @@
-//! Operators' events about a failing destination: each is sent once to another destination that chose them, by that
-//! destination's run and without the sweep, and is counted in the metrics.
+//! Operators' events about a failing destination: each is sent once to another destination that subscribes to them, by
+//! that destination's run and without the sweep, and is counted in the metrics.
 
 use crate::metrics::wait_shown;
 use domain::{CollapseKey, DestinationId};
@@ -18,9 +18,9 @@ const CANCELLED: &str = "user.subscription.cancelled";
 const REFUSED: &str = "refused";
 /// Number of refusals after which an event is given up.
 const REFUSALS: usize = 5;
-/// More purchases than it takes to open a breaker.
+/// Number of purchases: more than are needed to open a breaker.
 const MANY: usize = 12;
-/// The expected events: type, state and part of the reason.
+/// Expected events: type, state and part of the reason.
 const EVENTS: [(&str, &str, Option<&str>); 4] = [
     (
         "destination.exhausted",
@@ -40,8 +40,8 @@ const EVENTS: [(&str, &str, Option<&str>); 4] = [
     ),
 ];
 
-/// A destination that fails, one that receives the events about it, and one that receives those about alarms. The world's
-/// own destination chose `*`.
+/// A failing destination, one that receives the events about it, and one that receives those about alarms. The world's
+/// own destination subscribes to `*`.
 struct Pair {
     failing: Receiver,
     failing_id: String,
@@ -50,8 +50,8 @@ struct Pair {
 }
 
 impl Pair {
-    /// Adds them to the world's app. The failing one chose operators' events too; the one that watches it fails its first
-    /// request.
+    /// Adds the destinations to the world's app. The failing one also subscribes to operators' events; the one that
+    /// watches it fails its first request.
     async fn join(world: &World) -> Self {
         let [failing, watching, alarmed] = [
             Receiver::start().await,
@@ -70,8 +70,8 @@ impl Pair {
         }
     }
 
-    /// Waits until exactly these events about the alarm that the destination fails were acknowledged: their types, and
-    /// who closed it.
+    /// Waits until exactly these events about the alarm on the failing destination were acknowledged: their types, and
+    /// who closed the alarm.
     async fn wait_alarms(&self, wanted: &[(&str, Option<&str>)]) {
         wait::until(SOON, &format!("{wanted:?}"), async || {
             let all = self.alarmed.all();
@@ -189,8 +189,8 @@ async fn each_health_change_of_a_destination_is_announced_once() {
     world.finish().await;
 }
 
-/// The endpoint answers 404 to the first event of a purchase: after five refusals the event is given up, although its
-/// schedule is longer, and the next event arrives.
+/// Refuses the first event of a purchase with 404: after five refusals, the event is given up although its schedule is
+/// longer, and the next event arrives.
 async fn refuse_until_failed(world: &mut World, pair: &Pair) {
     pair.failing.answer_next(REFUSALS, &Reply::Status(404));
     world.send(BOUGHT, REFUSED).await;
@@ -235,7 +235,8 @@ async fn refuse_until_failed(world: &mut World, pair: &Pair) {
     );
 }
 
-/// Checks that each operators' event is signed, valid, true and came once, and that no other destination received one.
+/// Checks that each operators' event is signed, valid and true and arrived once, and that no other destination received
+/// one.
 async fn check(world: &World, pair: &Pair) {
     pair.watching.check();
     pair.alarmed.check();

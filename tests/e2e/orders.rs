@@ -1,6 +1,6 @@
-//! Who gets which event: the store's notification, the device's report, and a login or a name, in every order and with
-//! any of them missing. One table, for a webhook that takes events at once and for one that waits for logins; all bodies
-//! are compared.
+//! Which webhook gets which event: the store's notification, the device's report, and a login or a name, in every order
+//! and with any of them missing. One table, for a webhook that receives events at once and one that waits for logins;
+//! all bodies are compared.
 
 use super::logins::{Buyer, bought, world};
 use Step::{LoggedIn, Named, Notified, Reported};
@@ -13,7 +13,7 @@ use system_tests::receiver::{Received, Receiver};
 use system_tests::wait;
 use system_tests::world::{SOON, World};
 
-/// One thing that happens to a purchase.
+/// A step in the life of a purchase.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
     Notified,
@@ -21,11 +21,11 @@ enum Step {
     Reported,
     /// A customer logs in on the device.
     LoggedIn,
-    /// The company names the customer of the store.
+    /// The company names the store's customer.
     Named,
 }
 
-/// The name of the customer and the device, as far as a body has them.
+/// The customer's name and the number of devices in a body.
 type Who = (Option<&'static str>, usize);
 
 const NOBODY: Who = (None, 0);
@@ -33,12 +33,12 @@ const DEVICE: Who = (None, 1);
 const ANNA: Who = (Some("external_id"), 0);
 const ANNA_ON_DEVICE: Who = (Some("external_id"), 1);
 
-/// What happened, in order; who is in the one `user.subscription.purchased` that a webhook gets at once, and in the one
-/// that a webhook gets which waits for logins, if it gets one; and who is in the newest record.
+/// The steps, in order; the contents of the one `user.subscription.purchased` at a webhook that receives events at
+/// once, of the one at a webhook that waits for logins, if any, and of the newest record.
 type Row = (&'static [Step], Who, Option<Who>, Who);
 
 const TABLE: [Row; 22] = [
-    // The device says nothing, or the store does not.
+    // Either the device or the store reports nothing.
     (&[Notified], NOBODY, None, NOBODY),
     (&[Reported], DEVICE, None, DEVICE),
     (&[Notified, Named], NOBODY, Some(ANNA), ANNA),
@@ -67,10 +67,10 @@ const TABLE: [Row; 22] = [
         Some(ANNA_ON_DEVICE),
         ANNA_ON_DEVICE,
     ),
-    // A login on a device that never had the receipt is another customer's.
+    // A login on a device without the receipt belongs to another customer.
     (&[Notified, LoggedIn], NOBODY, None, NOBODY),
     (&[LoggedIn, Notified], NOBODY, None, NOBODY),
-    // All of them, with a login.
+    // All steps, with a login.
     (
         &[Notified, Reported, LoggedIn],
         NOBODY,
@@ -107,7 +107,7 @@ const TABLE: [Row; 22] = [
         Some(ANNA_ON_DEVICE),
         ANNA_ON_DEVICE,
     ),
-    // All of them, with a name.
+    // All steps, with a name.
     (
         &[Notified, Reported, Named],
         NOBODY,
@@ -146,8 +146,8 @@ const TABLE: [Row; 22] = [
     ),
 ];
 
-/// Whether the purchase was announced as an anonymous user's before the claim showed that it is the customer's who had
-/// logged in.
+/// Returns whether the purchase was announced for an anonymous user before the claim showed that it belongs to the
+/// customer who had logged in.
 fn is_transferred(steps: &[Step]) -> bool {
     steps.ends_with(&[Reported]) && [Notified, LoggedIn].iter().all(|step| steps.contains(step))
 }
@@ -156,7 +156,7 @@ struct Life {
     buyer: Buyer,
     device: Device,
     external_id: String,
-    /// The notification, once it was sent.
+    /// Message id of the notification, once it was sent.
     message: Option<String>,
 }
 
@@ -195,7 +195,7 @@ impl Life {
         }
     }
 
-    /// Waits until a webhook has all that is due after these steps.
+    /// Waits until a webhook has received everything due after these steps.
     async fn wait_for(
         &self,
         world: &World,
@@ -235,14 +235,14 @@ impl Life {
         }
     }
 
-    /// Everything that a webhook received about the purchase.
+    /// Returns all requests about the purchase that a webhook received.
     fn received(&self, receiver: &Receiver) -> Vec<Received> {
         let all = receiver.all().into_iter();
         all.filter(|one| one.receipt_id() == self.buyer.receipt_id)
             .collect()
     }
 
-    /// The events of transfers that a webhook got, by their types.
+    /// Returns the types of the transfer events that a webhook received.
     fn transfers(&self, receiver: &Receiver) -> Vec<String> {
         let all = self
             .received(receiver)
@@ -252,7 +252,7 @@ impl Life {
             .collect()
     }
 
-    /// Who is in the only other `user.*` event that a webhook got.
+    /// Returns the customer and device in the only other `user.*` event that a webhook received.
     fn bought_by(&self, receiver: &Receiver, bodies: &mut Bodies) -> Option<Who> {
         let all = self.received(receiver);
         let is_of_user = |one: &&Received| {
@@ -278,7 +278,7 @@ impl Life {
         Some(who)
     }
 
-    /// Who is in the newest record that a webhook got.
+    /// Returns the customer and device in the newest record that a webhook received.
     fn owner(&self, receiver: &Receiver, bodies: &mut Bodies) -> Who {
         let records = self
             .received(receiver)
@@ -295,7 +295,7 @@ impl Life {
         who
     }
 
-    /// A body in which names and ids are the same for all purchases, and what counts events or tells time is left out.
+    /// Returns a body in which names and ids are the same for all purchases, without counters and times.
     fn without_ids(&self, body: &Value) -> Value {
         let text = body.to_string();
         let own = [
@@ -349,14 +349,14 @@ impl Life {
     }
 }
 
-/// The number of devices with access in a record.
+/// Returns the number of devices with access in a record.
 fn access(body: &Value) -> usize {
     body["data"]["devices_with_access"]
         .as_array()
         .map_or(0, Vec::len)
 }
 
-/// The first body with each name and device; all others must be as it.
+/// The first body for each name and device; all others must be equal to it.
 #[derive(Default)]
 struct Bodies(BTreeMap<Who, Value>);
 
@@ -435,7 +435,7 @@ async fn any_order_of_store_claim_and_login_gives_one_record() {
             .map(|row| format!("{row:?}\n"))
             .collect::<String>()
     );
-    // Regardless of its owner and their devices: the purchase is the same.
+    // Except for its owner and devices, the purchase is the same.
     let mut plain = records.0.into_values().map(|mut body| {
         let data = body["data"].as_object_mut().expect("a record");
         for field in [

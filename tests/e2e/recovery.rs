@@ -1,4 +1,4 @@
-//! Recovery: failed events are sent again by documented lines, a receiver restores its lost table, a destination that
+//! Recovery: failed events are resent with documented commands, a receiver restores its lost table, a destination that
 //! was created later or is behind for another reason catches up, and `settle explain` gives the reasons.
 
 use reqwest::Method;
@@ -12,9 +12,9 @@ use system_tests::wait;
 use system_tests::world::{SOON, Setting, World};
 use workflows::contract;
 
-/// The index of the worker in `World::processes`.
+/// Index of the worker in `World::processes`.
 const WORKER: usize = 1;
-/// The API key of an Amplitude project.
+/// API key of an Amplitude project.
 const KEY: &str = "7d1e90c4b5f2a8e36c0d51c9behind";
 
 fn quick() -> Setting {
@@ -288,7 +288,7 @@ async fn wait_final(
     .await;
 }
 
-/// Runs the documented line that replays what a destination lacks, for another destination than the world's own.
+/// Runs the documented command that replays missing events, for another destination than the world's own.
 async fn replay_by_script(world: &World, destination_id: &str) {
     world
         .by_script_with("it came later", (&world.destination_id, destination_id))
@@ -364,7 +364,7 @@ async fn a_later_destination_is_explained_and_replayed_by_script() {
     world.finish().await;
 }
 
-/// The purchase and the revision of a request.
+/// Returns the purchase and the revision of a request.
 fn revision_of(request: &Received) -> (String, i64) {
     assert!(
         request.is_acked() && request.event_type() == "purchase.updated",

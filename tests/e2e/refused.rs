@@ -1,5 +1,5 @@
-//! What the database refuses for good, in each activity that something waits for: an alarm within a minute, a line in the
-//! log, and an explanation; and all of it happens once the database takes it.
+//! Writes that the database permanently refuses, in each activity that other work waits for: an alarm within a minute,
+//! a line in the log, and an explanation; and all work is done once the database accepts the writes.
 
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -13,10 +13,10 @@ use system_tests::wait;
 use system_tests::world::{Setting, World};
 
 const BOUGHT: &str = "SUBSCRIPTION_PURCHASED";
-/// The retries before an alarm, on any machine: a minute on one with nothing else to do.
+/// Time limit for the retries before an alarm on any machine: a minute on an otherwise idle one.
 const NOTICED: Duration = Duration::from_secs(150);
 
-/// The beginnings of the alarms' sentences, one for each kind of work.
+/// The beginnings of the alarms' sentences, by kind of work.
 const SETTLING: &str = "a purchase cannot be settled and is retried";
 const DELIVERIES: &str =
     "deliveries to this destination cannot be made or recorded and are retried";
@@ -47,7 +47,7 @@ fn change(world: &World, statement: &str) {
     postgres::execute(world.installation.database(), statement).expect("it is changed");
 }
 
-/// From now on the database refuses rows of a table, unless this holds for them.
+/// Makes the database refuse rows of a table from now on, unless `holds` is true for them.
 fn plant(world: &World, table: &str, holds: &str) {
     change(
         world,
@@ -62,16 +62,16 @@ fn remove(world: &World, table: &str) {
     );
 }
 
-/// What an alarm of an activity is expected to be: its kind, the beginning of its sentence, and what it is about.
+/// The expected alarm of an activity: its kind, the beginning of its sentence, and its subject.
 struct Noted<'a> {
     activity: &'a str,
     kind: &'a str,
     sentence: &'a str,
-    /// The destination; `None` where it is about another thing.
+    /// The destination; `None` if the alarm is about something else.
     destination_id: Option<&'a str>,
 }
 
-/// Waits for the line in the log about an activity, and for its alarm, which says what to do.
+/// Waits for the log line about an activity, and for its alarm, which says what to do.
 async fn wait_noted(world: &World, expected: &Noted<'_>) {
     let Noted {
         activity,

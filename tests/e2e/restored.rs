@@ -1,5 +1,5 @@
-//! A database that is restored from a backup while a run is open: what it has lost is announced again under other ids,
-//! and the run ends.
+//! A database that is restored from a backup while a run is open: lost events are announced again under other ids, and
+//! the run ends.
 
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -12,17 +12,17 @@ use workflows::contract;
 
 const RECEIPT: &str = "restored";
 
-/// The files of the database: itself, its log, and the index of the log.
+/// Returns the database's files: the database, its log, and the log's index.
 fn files(world: &World) -> [PathBuf; 3] {
     ["", "-wal", "-shm"].map(|end| PathBuf::from(format!("{}{end}", world.installation.database())))
 }
 
-/// The contents of the files, while no process runs.
+/// Returns the contents of the files, while no process runs.
 fn copied(world: &World) -> [Option<Vec<u8>>; 3] {
     files(world).map(|file| std::fs::read(file).ok())
 }
 
-/// Puts a copy in place of the files, while no process runs.
+/// Replaces the files by a copy, while no process runs.
 fn restore(world: &World, backup: [Option<Vec<u8>>; 3]) {
     for (file, content) in files(world).iter().zip(backup) {
         match content {
@@ -63,9 +63,10 @@ async fn a_restored_backup_uses_no_id_for_two_bodies() {
     let backup = copied(&world);
     world.restart().await;
 
-    // Revision 2, which the backup does not have. It was sent, and the run that tries it again is open.
+    // Revision 2, which the backup lacks. It was sent, and the run that retries it is open.
     world.receiver.answer(Reply::Status(500));
-    // The store reports it as later than the renewal below, so that it changes the state in both futures.
+    // The store reports it as later than the renewal below, so that it changes the state both before and after the
+    // restore.
     let lost = world
         .sns
         .notification(&Rtn::new("SUBSCRIPTION_AUTO_RENEWAL_OFF", RECEIPT).later(600_000));
@@ -81,7 +82,8 @@ async fn a_restored_backup_uses_no_id_for_two_bodies() {
     );
     world.receiver.answer(Reply::Status(200));
     world.restart().await;
-    // From the list, which asks no run: an answer of a worker that has just begun is given before the signals that wait.
+    // Read from the list, which queries no run: a worker that has just started answers queries before it handles
+    // pending signals.
     let restored = world
         .api
         .all(&format!("/v1/purchases?receipt_id={RECEIPT}"))
@@ -95,7 +97,7 @@ async fn a_restored_backup_uses_no_id_for_two_bodies() {
         "the backup"
     );
 
-    // The open run knows a delivery that no `deliver` finds.
+    // The open run has a delivery that `deliver` no longer finds.
     let now = json!({ "by": "tests", "reason": "it is restored" });
     let workflow = world.workflow(RECEIPT);
     world
@@ -105,7 +107,7 @@ async fn a_restored_backup_uses_no_id_for_two_bodies() {
         .expect("an open run");
     world.wait_asleep(RECEIPT).await;
 
-    // Another revision 2, and what was lost, once it is sent again.
+    // Another revision 2, and the lost notification, once it is sent again.
     world.send("SUBSCRIPTION_RENEWED", RECEIPT).await;
     world.wait_acked(RECEIPT, 2).await;
     assert_eq!(world.post(&lost).await.expect("an answer").status, 200);

@@ -1,5 +1,5 @@
-//! Samples to apps of one's own: `settle run` verifies them with its simulated store, never with Amazon's, and they are
-//! tests everywhere.
+//! Samples for a user's own app: `settle run` verifies them with its simulated store, never with Amazon's, and they are
+//! marked as tests everywhere.
 
 use api::stores::amazon::sample::TOPIC_ARN;
 use domain::Environment;
@@ -17,7 +17,7 @@ use system_tests::world::SOON;
 const FOREIGN: &str =
     "only the `settle run` of its own data directory, without `--no-demo`, accepts a sample";
 
-/// `settle run` with a fake of Amazon's verification, and an app with its platforms for money.
+/// `settle run` with a fake of Amazon's verification, and an app whose platforms have real purchases.
 struct Own {
     // Dropped first.
     process: Process,
@@ -57,13 +57,13 @@ impl Own {
         }
     }
 
-    /// Ends the process, and starts another one over the same data directory.
+    /// Kills the process, and starts another on the same data directory.
     async fn restart(&mut self, command: &[&str]) {
         self.process.kill9();
         self.process = launched(&self.installation, &self.rvs, command).await;
     }
 
-    /// A new platform for money: its id and the URL of its notifications.
+    /// Creates a platform for real purchases; returns its id and its notification URL.
     async fn platform(&self, name: &str, more: &Value) -> (String, String) {
         let mut body = json!({
             "store": "amazon", "name": name, "package_name": PACKAGE, "window_seconds": 1, "shares_package": true,
@@ -81,7 +81,7 @@ impl Own {
         (text("id"), text("notification_url"))
     }
 
-    /// Sends a sample, and waits until its purchase has this revision.
+    /// Sends a sample, waits until its purchase has this revision, and returns the purchase.
     async fn settled(&self, line: &[&str], revision: i64) -> Value {
         let output = self
             .installation
@@ -103,7 +103,7 @@ impl Own {
         .await
     }
 
-    /// Checks that a purchase is a verified test, and that nothing was paid for it with money.
+    /// Checks that a purchase is a verified test, and that no payment with an amount was recorded for it.
     async fn check_test(&self, purchase: &Value) {
         let data = &purchase["data"];
         assert_eq!(data["attributes"]["verified"], true, "{purchase}");
@@ -299,7 +299,7 @@ async fn a_sample_outlives_its_run_and_is_never_sent_to_amazon() {
         "{off}"
     );
     own.check_test(&off).await;
-    // Without the simulated store, as under `settle serve` and `settle worker`.
+    // Without the simulated store, like under `settle serve` and `settle worker`.
     own.restart(&["run", "--no-demo"]).await;
     let refused = own.installation.call(&["sample", "--platform", &platform]);
     check_refused(&refused, FOREIGN);

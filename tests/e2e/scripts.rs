@@ -1,20 +1,20 @@
-//! Checks that a test of this folder runs every documented line for the Temporal CLI.
+//! Checks that every documented command for the Temporal CLI is run by a test in this folder.
 
 use std::path::Path;
 use system_tests::documents;
 
-/// A documented line that a test runs: the one that contains both texts.
+/// A documented command that a test runs: the one that contains both texts.
 struct Part {
     about: &'static str,
     text: String,
 }
 
-/// The string literals among the arguments of each call that begins with `call`.
+/// Returns the string literals among the arguments of each call that begins with `call`.
 fn calls(source: &str, call: &str) -> Vec<Vec<String>> {
     source.split(call).skip(1).map(texts).collect()
 }
 
-/// The string literals up to the end of a call.
+/// Returns the string literals up to the end of a call.
 fn texts(arguments: &str) -> Vec<String> {
     let (mut texts, mut text, mut is_escaped) = (Vec::new(), None::<String>, false);
     for letter in arguments.chars() {
@@ -34,7 +34,8 @@ fn texts(arguments: &str) -> Vec<String> {
     texts
 }
 
-/// The lines that a source of this folder runs, by `World::by_script` and by the functions of `admin.rs`.
+/// Returns the documented commands that a source of this folder runs, through `World::by_script` and the functions of
+/// `admin.rs`.
 fn parts(source: &str) -> Vec<Part> {
     let mut parts = Vec::new();
     for call in [".by_script(", ".by_script_with("] {

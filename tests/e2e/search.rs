@@ -1,4 +1,4 @@
-//! In the Temporal UI, purchases are found by their search attributes and show what they wait for.
+//! In the Temporal UI, purchases can be found by their search attributes, and show what they wait for.
 
 use serde_json::Value;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use system_tests::wait;
 use system_tests::world::{SOON, Setting, World};
 use temporalio_common::protos::temporal::api::enums::v1::WorkflowExecutionStatus;
 
-/// How long the list of workflows may lag behind the workflows themselves.
+/// How long the list of workflows may lag behind the workflows.
 const VISIBLE: Duration = Duration::from_secs(300);
 
 /// Waits until a query finds exactly one run: that of this receipt's purchase, with the wanted status.
@@ -37,7 +37,7 @@ async fn wait_found(world: &World, receipt_id: &str, query: &str, wanted: Workfl
     .await;
 }
 
-/// The output of `temporal workflow metadata` for the open run.
+/// Returns the output of `temporal workflow metadata` for the open run.
 async fn details(world: &World, receipt_id: &str) -> String {
     let line = format!(
         "temporal workflow metadata --workflow-id {}",

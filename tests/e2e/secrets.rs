@@ -1,9 +1,8 @@
-//! No secret and no user's identifier is in the log of a process, a workflow's history, Temporal's file, `/metrics` or
-//! a refusal, and no secret is in the clear in the database.
+//! No secret and no user's identifier is in a process's log, a workflow's history, Temporal's file, `/metrics` or a
+//! refusal, and no secret is in plain text in the database.
 //!
-//! Two things are in the clear in the database on purpose: `app_user_id` and the external id, by which purchases are
-//! looked up. Those of an erased customer stay in the log of the database until it is copied back: `erased` looks
-//! there.
+//! Two values are in plain text in the database on purpose: `app_user_id` and the external id, by which purchases are
+//! looked up. Those of an erased customer remain in the database's log until it is written back: `erased` checks that.
 
 use super::seeds::{Seeds, cover_each_column};
 use reqwest::Method;
@@ -118,7 +117,7 @@ async fn no_secret_leaks() {
     world.finish().await;
 }
 
-/// What the collector received, with the attempts of the test.
+/// Waits for the spans of the test's attempts, and returns everything that the collector received.
 async fn spans(collector: &Collector) -> Vec<Place> {
     wait::until(SOON, "the spans of attempts", async || {
         let attempts = collector
@@ -140,7 +139,7 @@ async fn spans(collector: &Collector) -> Vec<Place> {
         .collect()
 }
 
-/// Every secret and user's identifier of the test.
+/// Returns all secrets and user identifiers of the test.
 fn secrets(world: &World) -> Vec<Secret> {
     let signing = world.receiver.secret();
     let ingress_key = world
@@ -167,7 +166,8 @@ fn secrets(world: &World) -> Vec<Secret> {
     ]
 }
 
-/// Whether the secret with this description is searched for. A short one would be found by chance.
+/// Returns whether the secret with this description is searched for. Short ones are left out, since they would be found
+/// by chance.
 pub fn is_sought(secrets: &[Secret], name: &str) -> bool {
     secrets
         .iter()
@@ -242,7 +242,7 @@ async fn go_through_failures(world: &mut World) -> Vec<Place> {
     refusals
 }
 
-/// Posts messages that SNS would not send, or that another topic sends, and returns the refusals.
+/// Posts messages that SNS would not send, or that come from another topic, and returns the refusals.
 async fn post_wrongly(world: &mut World, genuine: &Message) -> Vec<Place> {
     let unreadable = world
         .sns
@@ -337,7 +337,7 @@ async fn request_wrongly(world: &World) -> Vec<Place> {
             "{path} took {body}: {}",
             answer.status
         );
-        // The value of `kind` is the sender's own, which the refusal may repeat.
+        // A refusal may repeat the value of `kind`, which the sender chose.
         if body["kind"] != secret.as_str() {
             refusals.push((
                 format!("the answer {} to {path}", answer.status),
@@ -362,7 +362,7 @@ async fn text(world: &World, path: &str) -> Vec<u8> {
     world.api.get(path).await.ok().to_string().into_bytes()
 }
 
-/// The files of a folder whose names end with `ending`.
+/// Returns the files of a folder whose names end with `ending`.
 pub fn files(folder: &Path, ending: &str) -> Vec<Place> {
     let entries = std::fs::read_dir(folder)
         .expect("a folder")
@@ -381,7 +381,7 @@ fn holds(bytes: &[u8], needle: &str) -> bool {
         .any(|part| part == needle.as_bytes())
 }
 
-/// Checks that the search finds a text that must be there.
+/// Checks that the search finds a text that must be present.
 pub fn present(needle: &str, places: &[Place]) {
     assert!(
         places.iter().any(|(_, bytes)| holds(bytes, needle)),
@@ -401,7 +401,7 @@ pub fn absent(secrets: &[Secret], places: &[Place]) {
     }
 }
 
-/// The bytes around a secret.
+/// Returns the bytes around a secret.
 fn around(bytes: &[u8], secret: &str) -> String {
     let at = bytes
         .windows(secret.len())

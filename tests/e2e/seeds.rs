@@ -1,5 +1,5 @@
-//! The secrets for which `secrets` searches: each that a process is started with, and one in each column that is
-//! encrypted. A column without one fails.
+//! The secrets for which `secrets` searches: each with which a process is started, and one in each encrypted column. A
+//! column without one fails the test.
 
 use super::secrets::{Place, Secret, is_sought};
 use diesel::connection::SimpleConnection as _;
@@ -17,11 +17,11 @@ use system_tests::sns::Rtn;
 use system_tests::wait;
 use system_tests::world::{SOON, World};
 
-/// A customer who is erased, and the customer's own id.
+/// An erased customer, by the store's id and the external id.
 const ERASED: &str = "amzn1.account.ERASED3W8LD";
 const ERASED_EXTERNAL: &str = "erased-c41a90e7d2";
 const RECEIPT: &str = "erased";
-/// The private key of a webhook's signatures `v1a`, and its beginning without the public half.
+/// The private key of a webhook's `v1a` signatures, and its beginning without the public half.
 const PRIVATE_KEY: &str =
     "whsk_6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbfVKIDij2HKpMKkioLlX0dRqSKJp4AJ6p9lMicMFs6Kvg==";
 const PRIVATE_PART: &str = "6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCub";
@@ -36,7 +36,7 @@ const OTLP_TOKEN: &str = "otlp-token-93fe20c7b5";
 /// `SETTLE_KEY` of the installation.
 const KEY: [u8; 32] = [7; 32];
 
-/// The secrets that each column with secrets has.
+/// The secrets in each column with secrets.
 const COLUMNS: [(&str, &str, &[&str]); 9] = [
     ("installation", "names_key", &["the key of tombstones"]),
     ("platforms", "ingress_key", &["the new ingress key"]),
@@ -69,10 +69,10 @@ const COLUMNS: [(&str, &str, &[&str]); 9] = [
     ("erasures", "names", &["an erased customer's own id"]),
 ];
 
-/// The columns that are encrypted and that only a store has which this program does not know.
+/// Encrypted columns used only by stores that this program does not include.
 const OF_OTHER_STORES: [(&str, &str); 1] = [("platforms", "store_credentials")];
 
-/// What stands beside a world for its further secrets.
+/// The additional servers and secrets of a world.
 pub struct Seeds {
     amplitude: Amplitude,
     second: Receiver,
@@ -88,7 +88,7 @@ struct Row {
 }
 
 impl Seeds {
-    /// Starts what has to run before the world.
+    /// Starts the servers that must run before the world.
     pub async fn start() -> Self {
         let amplitude = Amplitude::start().await;
         amplitude.project(AMPLITUDE_SANDBOX_KEY, AMPLITUDE_SECRET_KEY);
@@ -102,7 +102,7 @@ impl Seeds {
         }
     }
 
-    /// The variables of the world's processes.
+    /// Returns the variables of the world's processes.
     pub fn variables(&self) -> Vec<(String, String)> {
         vec![
             (
@@ -116,7 +116,7 @@ impl Seeds {
         ]
     }
 
-    /// Stores the secrets, and uses each.
+    /// Stores the secrets, and uses each of them.
     pub async fn sow(&mut self, world: &mut World) {
         let key = world
             .api
@@ -147,7 +147,7 @@ impl Seeds {
             &world.api.post(&path, &json!({})).await.ok(),
             "login_secret",
         );
-        // The world goes on with the old URL.
+        // The world continues with the old URL.
         let path = format!("/v1/platforms/{}/rotate-ingress-key", world.platform_id);
         let url = text(
             &world.api.post(&path, &json!({})).await.ok(),
@@ -174,7 +174,7 @@ impl Seeds {
         self.second.answer_next(1, &Reply::Status(500));
     }
 
-    /// Uses the secret of a device, rightly and wrongly; returns the answers, and what settle shows afterwards.
+    /// Uses a device's secret, correctly and wrongly; returns the answers, and what settle shows afterwards.
     pub async fn show_secret(&self, world: &World) -> Vec<Place> {
         let devices = Devices::of(world).await;
         let [device, stranger] = [DEVICE, Device(DEVICE.0 + 1)];
@@ -213,7 +213,8 @@ impl Seeds {
         answers.iter().enumerate().map(shown).collect()
     }
 
-    /// Erases a customer at whose destination nothing answers, so that the names wait for it.
+    /// Erases a customer at whose destinations nothing answers, so that the names must be kept for the pending
+    /// requests.
     pub async fn forget_somebody(self, world: &mut World) -> Vec<Secret> {
         wait::until(SOON, "a request with each secret", async || {
             let counts = (self.second.count(), self.amplitude.requests().len());
@@ -290,7 +291,7 @@ impl Seeds {
     }
 }
 
-/// Checks that each column that is encrypted has a value, and a secret that is searched for.
+/// Checks that each encrypted column has a value, and a secret that is searched for.
 pub fn cover_each_column(world: &World, secrets: &[Secret]) {
     let columns = storage::secret_columns();
     let (of_others, columns): (Vec<_>, Vec<_>) = columns
@@ -326,7 +327,7 @@ fn values(world: &World, query: &str) -> Vec<String> {
     rows.into_iter().map(|row| row.value).collect()
 }
 
-/// The key of tombstones, which settle makes: it is decrypted as `db/secrets.rs` of the storage describes.
+/// Returns the key of tombstones, which settle generates, decrypted as described in the storage's `db/secrets.rs`.
 fn key_of_tombstones(world: &World) -> String {
     let sealed = values(world, "SELECT names_key AS value FROM installation").remove(0);
     let hex = sealed.rsplit(':').next().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! SIGTERM ends every process within its documented deadline, whatever hangs beside it, and loses nothing.
+//! SIGTERM ends every process within its documented deadline, whatever hangs, and loses nothing.
 
 use std::time::Duration;
 use system_tests::process::{Backend, Process};
@@ -11,8 +11,7 @@ use tokio::time::Instant;
 
 const SERVE: Duration = Duration::from_secs(10);
 const WORKER: Duration = Duration::from_secs(30);
-/// What ending adds to a deadline. On a slow machine it is more: twice what a process beside it needs that has nothing to
-/// end.
+/// Tolerance on top of a deadline. On a slow machine it is larger: twice the time that an idle process needs to end.
 const MARGIN: Duration = Duration::from_secs(8);
 
 async fn start() -> World {
@@ -24,14 +23,14 @@ async fn start() -> World {
     .await
 }
 
-/// A process beside the others that has nothing to end: it is stopped in the same moment.
+/// Starts an idle process for comparison, which is stopped at the same time.
 async fn control(world: &World) -> Process {
     let mut control = world.installation.serve_beside(&[]);
     control.wait_ready().await;
     control
 }
 
-/// How long a process takes from SIGTERM to its end.
+/// Returns how long a process takes from SIGTERM to its end.
 async fn end(process: &mut Process) -> Duration {
     let began = Instant::now();
     process.terminate();
@@ -44,7 +43,7 @@ async fn end(process: &mut Process) -> Duration {
     began.elapsed()
 }
 
-/// Ends a process by SIGTERM, checks that it ends within a time, and starts it again.
+/// Terminates a process with SIGTERM, checks that it ends within a time, and starts it again.
 async fn check_end(
     world: &mut World,
     mut control: Process,

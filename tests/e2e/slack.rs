@@ -1,4 +1,4 @@
-//! A webhook with `body: slack` receives each event as a signed message; a changed setting applies to what is rendered
+//! A webhook with `body: slack` receives each event as a signed message; a changed setting applies to bodies rendered
 //! later.
 
 use reqwest::Method;
@@ -10,7 +10,7 @@ use system_tests::world::{SOON, Setting, World};
 const BOUGHT: &str = "SUBSCRIPTION_PURCHASED";
 const STOPPED: &str = "SUBSCRIPTION_AUTO_RENEWAL_OFF";
 
-/// Waits for this many acknowledged requests, which are signed, and returns them.
+/// Waits for this number of acknowledged requests, checks their signatures, and returns them.
 async fn acknowledged(receiver: &Receiver, count: usize) -> Vec<Received> {
     wait::until(SOON, &format!("{count} requests"), async || {
         let all: Vec<Received> = receiver

@@ -2,10 +2,10 @@
 //! its outcome without a `wake` signal of the sweep, and the revisions are 1…n, without a gap or a repetition.
 //!
 //! The test holds a settling open with a row lock on the notification that its record updates: the record waits, a
-//! notification is accepted, and only then is the lock released. Nothing that releases it waits for the record.
+//! notification is accepted, and only then is the lock released. The release does not depend on the record.
 //!
-//! The next settling is requested once the revision has arrived. On a slow machine its window can end before: then the
-//! newer revision may supersede the one that is not delivered yet, and only the newer one arrives.
+//! The next settling is requested once the revision has arrived. On a slow machine its window can end before that: then
+//! the newer revision may supersede the undelivered one, and only the newer one arrives.
 
 use domain::Timestamp;
 use futures::future::join_all;
@@ -28,8 +28,7 @@ use workflows::contract;
 const PURCHASES: usize = 24;
 /// Minimum number of rounds with a notification during a settling.
 const HITS: usize = 200;
-/// No new round begins after this time, an answer to a hang: on a machine with nothing else to do, the rounds need two
-/// minutes.
+/// Time after which no new round begins, to end a hang: on an otherwise idle machine, the rounds need two minutes.
 const LONGEST: Duration = Duration::from_secs(3600);
 const WINDOW: Duration = Duration::from_secs(8);
 /// How long before the end of a window the test begins to wait for its settling.
@@ -71,7 +70,7 @@ async fn no_notification_is_lost_in_a_settling() {
     for (number, messages) in sent.iter().enumerate() {
         check(&world, &receipt(number), messages).await;
     }
-    // Last: a fault can hide the rounds that would show it.
+    // Checked last: a fault can prevent the rounds that would show it.
     assert!(
         tally.hits.load(Ordering::Relaxed) >= HITS,
         "{HITS} inside a settling are wanted: {tally}"
@@ -83,8 +82,8 @@ fn receipt(number: usize) -> String {
     format!("storm-{number}")
 }
 
-/// Runs rounds on one purchase until there were enough, and returns the ids of its messages. The purchases begin one
-/// after the other, so that their windows do not all end together.
+/// Runs rounds on one purchase until there were enough, and returns its message ids. The purchases begin at different
+/// times, so that their windows do not all end together.
 async fn storm(world: &World, tally: &Tally, number: usize, began: Instant) -> Vec<String> {
     let receipt_id = receipt(number);
     let part = |count: usize| u32::try_from(count).unwrap_or(1);
@@ -110,7 +109,8 @@ async fn wait_until(time: Instant) {
 }
 
 /// One notification opens a window, another one arrives during its settling, and both are announced before the next
-/// round, whose first notification arrives while the run ends. Returns whether the second one came during the settling.
+/// round, whose first notification arrives while the run ends. Returns whether the second one arrived during the
+/// settling.
 async fn round(world: &World, receipt_id: &str, sent: &mut Vec<String>) -> bool {
     let first_id = send(world, receipt_id, sent).await;
     let sent_at = Instant::now();
@@ -122,7 +122,7 @@ async fn round(world: &World, receipt_id: &str, sent: &mut Vec<String>) -> bool 
         .await
         .expect("the row is locked");
     if hold.rows == 0 {
-        // The flush of the last round came so late that it settled this one.
+        // The flush of the previous round came so late that it settled this one.
         let first = settled(world, &first_id).await;
         wait_arrived(world, receipt_id, first.revision).await;
         return false;
@@ -200,14 +200,14 @@ async fn settle_next(world: &World, receipt_id: &str, message_id: &str) {
     }
 }
 
-/// Microseconds since 1970.
+/// A time in microseconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Micros(u64);
 
 async fn send(world: &World, receipt_id: &str, sent: &mut Vec<String>) -> String {
     let number = sent.len();
     let kind = KINDS[number % 2];
-    // Each has a store time of its own, so that none is a duplicate.
+    // Each has a different store time, so that none is a duplicate.
     let rtn = Rtn::new(kind, receipt_id).later(i64::try_from(number).unwrap_or(0));
     let message = world.sns.notification(&rtn);
     let answer = post_as_sns(&world.notification_url, &message.body).await;
@@ -223,12 +223,11 @@ fn micros(time: Duration) -> Micros {
     Micros(u64::try_from(time.as_micros()).unwrap_or(u64::MAX))
 }
 
-/// The settlings of a run that a timer started: when it fired, and when its record was
-/// written.
+/// Returns the settlings of a run that a timer started: when the timer fired, and when the record was written.
 fn settlings(history: &[HistoryEvent]) -> Vec<(Micros, Micros)> {
     let recorded = runs::recorded(history);
     let fired = runs::times(history, EventType::TimerFired);
-    // A flush settles without a timer of its own.
+    // A flush settles without its own timer.
     let first_after = |fired: &Duration| recorded.iter().find(|at| *at >= fired).copied();
     fired
         .iter()

@@ -1,4 +1,4 @@
-//! Stuck work is noticed and restarted: a sweep that hangs, the sweep's workflow, the run of a purchase.
+//! Stuck work is detected and restarted: a hanging sweep, the sweep's workflow, a purchase's run.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -9,14 +9,14 @@ use system_tests::wait;
 use system_tests::world::{SOON, Setting, World};
 use system_tests::{ports, postgres};
 
-/// Time limit until a process notices a late sweep.
+/// Time limit until a process detects a late sweep.
 const NOTICED: Duration = Duration::from_secs(300);
 
 /// Moves the end of the last sweep ten minutes back, unless the sweep's workflow has been restarted.
 const EARLIER: &str =
     "UPDATE sweeps SET finished_at = finished_at - 600000000 WHERE restarted_at IS NULL";
 
-/// The command that replaces the sweep's run with one that does not begin for an hour.
+/// Returns the command that replaces the sweep's run with one that does not begin for an hour.
 fn stuck_run_command(installation: &str) -> String {
     format!(
         "temporal workflow start --type sweep --workflow-id sweep --task-queue settle --start-delay 1h \
@@ -63,8 +63,7 @@ async fn a_stuck_sweep_is_started_again_once() {
         .as_str()
         .expect("the id of the installation")
         .to_owned();
-    // The first sweep hangs, ends by itself and is repeated. Parts that hang or fail do not stop the parts after
-    // them.
+    // The first sweep hangs, times out and is repeated. Parts that hang or fail do not stop later parts.
     wait_sweep(&world, "on_time").await;
     world
         .temporal
@@ -82,7 +81,7 @@ async fn a_stuck_sweep_is_started_again_once() {
     })
     .await;
     wait_sweep(&world, "on_time").await;
-    // Both processes watch, but only one acted. The sweep that finished closes the alarm.
+    // Both processes watch, but only one acted. The finished sweep closes the alarm.
     assert_eq!(
         found
             .iter()
@@ -109,7 +108,7 @@ async fn a_stuck_sweep_is_started_again_once() {
     world.finish().await;
 }
 
-/// Moves the end of the window twenty minutes back, and counts three wakes that had no effect.
+/// Moves the end of the window back by twenty minutes, and records three wakes without effect.
 const LATE: &str = "UPDATE notifications SET due_at = due_at - 1200000000, sweep_at = due_at - 1200000000, wakes = 3 \
                     WHERE outcome IS NULL";
 
@@ -189,7 +188,7 @@ async fn a_failing_run_with_an_admins_signal_is_not_terminated() {
         world.receiver.all().is_empty(),
         "the run still fails, and still has the signal"
     );
-    // An operator terminates the run, and starts another by a signal.
+    // An operator terminates the run, and starts another with a signal.
     world
         .temporal
         .run_line(&format!(
@@ -243,7 +242,7 @@ async fn naming_a_customer_takes_effect_without_a_sweep() {
     world.finish().await;
 }
 
-/// The metric of the worker that ran the sweep.
+/// The metric reported by the worker that ran the sweep.
 const WORKERS: &str = "settle_workers ";
 
 #[tokio::test(flavor = "multi_thread")]
@@ -262,7 +261,7 @@ async fn the_sweep_counts_the_workers_whose_rates_add_up() {
         world.join(process);
         pages.push(Api::new(&format!("http://{address}"), ""));
     }
-    // Kills the first worker, which has no page of metrics.
+    // Kills the first worker, whose metrics are not read.
     world.processes()[1].kill9();
     wait::until(SOON, "a sweep that counts workers", async || {
         let mut figures = Vec::new();

@@ -1,4 +1,4 @@
-//! One trace for each notification, from the request of the store to the receiver, as a collector sees it.
+//! One trace per notification, from the store's request to the receiver, as a collector sees it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use system_tests::collector::{Collector, Span};
@@ -10,10 +10,10 @@ use system_tests::world::{SOON, Setting, World};
 
 const INGRESS: &str = "POST /v1/stores/{store}/{ingress_key}";
 const BOUGHT: &str = "SUBSCRIPTION_PURCHASED";
-/// The index of the worker in `World::processes` with PostgreSQL.
+/// Index of the worker in `World::processes` on PostgreSQL.
 const WORKER: usize = 1;
 
-/// The spans of the trace that the notification with this message id began.
+/// Returns the spans of the trace that the notification with this message id began.
 fn trace_of(collector: &Collector, message_id: &str) -> Vec<Span> {
     let spans = collector.spans();
     let is_root =
@@ -27,7 +27,7 @@ fn trace_of(collector: &Collector, message_id: &str) -> Vec<Span> {
         .collect()
 }
 
-/// The names of a span and of all above it; `Err` when a parent is missing.
+/// Returns the names of a span and all its ancestors; `Err` if a parent is missing.
 fn way_up(spans: &[Span], from: &Span) -> Result<Vec<String>, String> {
     let by_id: BTreeMap<&str, &Span> = spans
         .iter()
@@ -43,7 +43,7 @@ fn way_up(spans: &[Span], from: &Span) -> Result<Vec<String>, String> {
     Ok(way)
 }
 
-/// Checks that the spans are one tree with one root, and no id is used twice.
+/// Checks that the spans form one tree with one root, and that no id is used twice.
 fn check_tree(spans: &[Span]) -> Result<(), String> {
     let roots = spans
         .iter()
@@ -69,7 +69,7 @@ fn named<'s>(spans: &'s [Span], name: &str) -> Vec<&'s Span> {
     spans.iter().filter(|span| span.name == name).collect()
 }
 
-/// The header of a request, and what it must be for the span of that request.
+/// Returns the `traceparent` header of a request, which must name the span of that request.
 fn traceparent(request: &Received) -> String {
     request
         .headers
@@ -83,7 +83,7 @@ fn header_of(span: &Span) -> String {
     format!("00-{}-{}-01", span.trace_id, span.span_id)
 }
 
-/// Kills the worker, or what is left of it, and starts it again without fail points.
+/// Kills the worker if it is running, and restarts it without fail points.
 fn revive_worker(world: &mut World, collector: &Collector) {
     let variables = collector.variables();
     let variables: Vec<_> = variables
@@ -106,12 +106,12 @@ async fn one_tree_from_the_store_to_the_receiver_over_killed_workers() {
         ..Setting::default()
     };
     let mut world = World::start(setting).await;
-    // The second worker dies in the first back-off, which ends by command.
+    // The second worker dies during the first back-off, which a command ends.
     world.set_schedule(&[3600]).await;
     world.receiver.answer_next(1, &Reply::Status(500));
     let message_id = world.send(BOUGHT, "traced").await;
 
-    // The first worker dies while it settles, the second one after an attempt that failed.
+    // The first worker dies while it settles, the second after a failed attempt.
     world.processes()[WORKER].wait_end().await;
     revive_worker(&mut world, &collector);
     wait::until(SOON, "the spans of a failed attempt", async || {
@@ -154,7 +154,7 @@ async fn one_tree_from_the_store_to_the_receiver_over_killed_workers() {
     world.finish().await;
 }
 
-/// Checks the spans of a notification that was delivered with its second attempt, by another worker.
+/// Checks the spans of a notification that another worker delivered with its second attempt.
 fn check_path(world: &World, spans: &[Span]) {
     let requests = named(spans, "POST");
     let way = [

@@ -1,4 +1,4 @@
-//! A webhook that waits for logins: events of customers without an external id wait in the database alone, are sent in
+//! A webhook that waits for logins: events of customers without an external id wait in the database only, are sent in
 //! order as soon as the customer is named, and are given up after thirty days.
 
 use domain::Timestamp;
@@ -18,7 +18,7 @@ const CANCELLED: &str = "user.subscription.cancelled";
 const UPDATED: &str = "purchase.updated";
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// A subscription of a year that is bought now and switched off a minute later: nothing else happens in 30 days.
+/// Buys a yearly subscription now and switches it off a minute later, so that nothing else happens for 30 days.
 async fn buy_and_switch_off(own: &mut Calendar, receipt_id: &str, customer: &str) {
     let (bought, notifications) = Subscription::begin(receipt_id, customer, own.now(), None);
     let mut bought = bought.in_weeks(52, "gold.yearly");
@@ -65,7 +65,7 @@ async fn wait_statuses(world: &World, receipt_id: &str, wanted: &[(&str, &str)])
     .await;
 }
 
-/// Waits until the events of a receipt wait, and checks that nothing else of Temporal or of the receiver knows of them.
+/// Waits until the events of a receipt wait, and checks that neither Temporal nor the receiver has any trace of them.
 async fn check_waiting(world: &World, receipt_id: &str) {
     let waiting = [
         (PURCHASED, "waiting"),
@@ -91,7 +91,7 @@ async fn check_waiting(world: &World, receipt_id: &str) {
     assert!(about(world, receipt_id).is_empty(), "nothing is sent");
 }
 
-/// Waits until both events of a receipt arrived in order, with this name, and the record of the purchase after them.
+/// Waits until both events of a receipt have arrived in order, with this name, and the purchase's record after them.
 async fn wait_named(world: &World, receipt_id: &str, external_id: &str) {
     wait::until(SOON, &format!("everything of {receipt_id}"), async || {
         let (types, newest) = (
@@ -138,7 +138,7 @@ async fn wait_named(world: &World, receipt_id: &str, external_id: &str) {
     }
 }
 
-/// What the receiver got about a receipt.
+/// Returns the requests about a receipt that the receiver got.
 fn about(world: &World, receipt_id: &str) -> Vec<Received> {
     world
         .receiver
@@ -172,7 +172,7 @@ async fn a_webhook_that_waits_for_logins_gets_events_by_name() {
         .ok();
     assert_eq!(patched["without_external_id"], "wait");
 
-    // A customer who is named, and one who turns out to be a named customer.
+    // One customer is named; another proves to be a named customer.
     name(&own.world, "amzn1.account.DORA", "dora@shop").await;
     for (receipt_id, customer, external_id) in [
         ("first", "amzn1.account.ANNA", "anna@shop"),
@@ -211,7 +211,7 @@ async fn a_webhook_that_waits_for_logins_gets_events_by_name() {
     );
     assert!(about(&own.world, "never").is_empty());
 
-    // A name that comes later brings the record of the purchase, and not what was given up.
+    // A later name causes a new record of the purchase, but not the events that were given up.
     name(&own.world, "amzn1.account.NOBODY", "otto@shop").await;
     wait::until(SOON, "the named record", async || {
         let newest = own.world.receiver.about(&key(&own.world, "never")).pop();

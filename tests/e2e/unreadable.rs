@@ -1,5 +1,5 @@
-//! What is stored and cannot be read, perhaps because another version of settle wrote it, is no secret, and is settled
-//! as soon as it can be read.
+//! A stored value that cannot be read, perhaps because another version of settle wrote it, is reported, and the
+//! purchase is settled as soon as the value can be read.
 
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use system_tests::world::{SOON, Setting, World};
 
 const BOUGHT: &str = "SUBSCRIPTION_PURCHASED";
 const STOPPED: &str = "SUBSCRIPTION_AUTO_RENEWAL_OFF";
-/// Five failures in a row, with the time between them, on any machine.
+/// Time limit for five consecutive failures, with the pauses between them, on any machine.
 const NOTICED: Duration = Duration::from_secs(120);
 
 fn change(world: &World, statement: &str) {
@@ -34,7 +34,7 @@ async fn wait_alarm(world: &World, kind: &str) {
     .await;
 }
 
-/// A world whose second notification of `r1` cannot be settled; the notification's message id.
+/// Starts a world whose second notification of `r1` cannot be settled; returns it with the notification's message id.
 async fn unreadable() -> (World, String) {
     let mut world = World::start(Setting {
         backend: Backend::Postgres,
@@ -84,7 +84,7 @@ async fn a_settling_that_keeps_failing_raises_an_alarm() {
     world.finish().await;
 }
 
-/// Waits until an explanation says that something fails, and why.
+/// Waits until an explanation states that something fails, and why.
 async fn wait_explained(world: &World, path: &str, parts: &[&str]) {
     wait::until(NOTICED, "the explanation of what fails", async || {
         let explained = world.api.try_get(path).await?.body.to_string();
@@ -165,7 +165,7 @@ async fn a_purchase_of_an_unknown_store_waits_for_a_later_version() {
         ..Setting::default()
     };
     let mut world = World::start(setting).await;
-    // As a later version that connects such a platform would leave it: with a secret, then without one.
+    // Like a later version that supports such platforms would leave it: with a secret, then without one.
     for (receipt_id, secret) in [("with", "shared_secret"), ("without", "NULL")] {
         world.rvs().know(
             receipt_id,

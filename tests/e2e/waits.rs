@@ -1,5 +1,5 @@
-//! Calls of the database that wait for another session: each is logged while it waits, and counted, and goes on once
-//! that session is done.
+//! Database calls that wait for another session: each is logged while it waits, and counted, and continues when that
+//! session is done.
 
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, SqliteConnection};
@@ -14,7 +14,7 @@ use system_tests::world::{SOON, Setting, World};
 const LINE: &str = "a call of the database takes more than two seconds";
 const COUNTER: &str = "settle_database_long_calls_total";
 
-/// The lines about long calls with these parts.
+/// Returns the log lines about long calls that contain these parts.
 fn lines(process: &Process, parts: &[&str]) -> Vec<String> {
     let log = process.log();
     let lines = log
@@ -23,7 +23,7 @@ fn lines(process: &Process, parts: &[&str]) -> Vec<String> {
     lines.map(str::to_owned).collect()
 }
 
-/// Waits for such a line, and returns it.
+/// Waits for a line about a long call that contains these parts, and returns it.
 async fn wait_line(process: &Process, parts: &[&str]) -> String {
     wait::until(SOON, "a line about a long call", async || {
         lines(process, parts).pop().ok_or_else(|| process.log())
@@ -31,7 +31,7 @@ async fn wait_line(process: &Process, parts: &[&str]) -> String {
     .await
 }
 
-/// Waits until such a call was counted.
+/// Waits until a long call for this purpose was counted.
 async fn wait_counted(metrics: &Api, purpose: &str, waits_for: &str) {
     let wanted = format!("{COUNTER}{{purpose=\"{purpose}\",waits_for=\"{waits_for}\"}} ");
     wait::until(SOON, "a count of long calls", async || {
@@ -96,7 +96,7 @@ async fn a_write_that_waits_for_the_file_is_logged() {
     .await;
     let mut other =
         SqliteConnection::establish(world.installation.database()).expect("the database");
-    // settle may be writing at the moment.
+    // settle may be writing at this moment.
     other
         .batch_execute("PRAGMA busy_timeout = 60000; BEGIN IMMEDIATE")
         .expect("the lock of the file");
@@ -105,7 +105,7 @@ async fn a_write_that_waits_for_the_file_is_logged() {
         .notification(&Rtn::new("SUBSCRIPTION_PURCHASED", "locked"));
     let (url, body) = (world.notification_url.clone(), message.body.clone());
     let posting = tokio::spawn(async move { post_as_sns(&url, &body).await });
-    // Of the jobs that wait, the one that came first.
+    // Of several waiting jobs, the first one is logged.
     let line = wait_line(world.worker(), &["waits_for=\"begin\""]).await;
     assert!(!line.contains("backend"), "{line}");
     other.batch_execute("COMMIT").expect("the end of the lock");

@@ -15,10 +15,10 @@ const KINDS: [&str; 2] = [
     "SUBSCRIPTION_AUTO_RENEWAL_ON",
 ];
 const WINDOW: Duration = Duration::from_secs(120);
-/// Timers are set in milliseconds.
+/// Tolerance for timers, which are set in milliseconds.
 const ROUNDING: Duration = Duration::from_millis(100);
-/// The window of the test in real time, and the time between its notifications: together they last longer than the
-/// window.
+/// The window of the test in real time, and the pause between its notifications: together the pauses are longer than
+/// the window.
 const SHORT_WINDOW: Duration = Duration::from_secs(6);
 const PAUSE: Duration = Duration::from_millis(800);
 
@@ -31,12 +31,12 @@ fn kind(number: usize) -> &'static str {
         .unwrap_or_default()
 }
 
-/// Checks in the history that the last window lasted two minutes after its last notification, and that its timer
-/// was not set to a later time. All of it is workflow time, whatever the time on a busy machine is.
+/// Checks in the history that the last window lasted two minutes from its last notification, and that its timer was not
+/// set to a later time. All times are workflow time, whatever the real time on a busy machine is.
 async fn check_last_window(world: &World, receipt_id: &str) {
     let history = world.temporal.history(&world.workflow(receipt_id)).await;
     let (signalled, notified) = runs::notified(&history).pop().expect("a signal");
-    // A signal that was sent late carries the rest of the window.
+    // A signal that was sent late contains the rest of the window.
     let waited = WINDOW.saturating_sub(notified.quiet);
     let notified = signalled.saturating_sub(waited);
     let recorded = runs::recorded(&history).pop().expect("a settling");
@@ -53,7 +53,7 @@ async fn check_last_window(world: &World, receipt_id: &str) {
         after >= WINDOW,
         "the timer fired {after:?} after the last notification"
     );
-    // A busy worker handles the signal later, or again after ten seconds.
+    // A busy worker handles the signal later, or retries it after ten seconds.
     let tasks = runs::tasks(&history);
     let handled = tasks
         .iter()
@@ -107,8 +107,8 @@ async fn ten_notifications_in_five_minutes_are_one_event() {
     let mut world = World::start(Setting::default()).await;
     for number in 0..10 {
         world.send(kind(number), "ten").await;
-        // The first notification is signalled at once, the later ones every ten seconds of real time. Those that are
-        // not signalled when the timer fires are found in the inbox and get a window of their own. Both happen.
+        // The first notification is signalled at once, later ones every ten seconds of real time. Those not signalled
+        // when the timer fires are found in the inbox and get a new window. Both cases occur.
         if number % 3 == 0 {
             world
                 .wait_notified("ten", i64::try_from(number + 1).unwrap_or_default())
@@ -140,7 +140,7 @@ async fn ten_notifications_in_five_minutes_are_one_event() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_notification_without_a_signal_gets_a_window_of_its_own() {
-    // The process that accepts the second notification dies before it signals it.
+    // The process that accepts the second notification dies before it sends the signal.
     let dies = (
         "FAILPOINTS".to_owned(),
         "accept.after_commit=1*off->1*return".to_owned(),
@@ -195,7 +195,7 @@ async fn a_recheck_inside_the_window_does_not_shorten_it() {
     world.send("SUBSCRIPTION_PURCHASED", "looked").await;
     world.wait_notified("looked", 1).await;
     let workflow = world.workflow("looked");
-    // As the sweep sends it.
+    // As sent by the sweep.
     let line = format!(
         "temporal workflow signal-with-start --workflow-id {workflow} --type purchase --task-queue settle \
          --signal-name wake"
@@ -224,8 +224,8 @@ struct Sent {
     answered_at: Instant,
 }
 
-/// Notifications of which each is stored before the window of the one before it ends are one event, which is sent a whole
-/// window after the last of them. On a machine that stands still for a whole window there are more events.
+/// Notifications that are each stored before the previous one's window ends result in one event, which is sent a whole
+/// window after the last. On a machine that stalls for a whole window, there are more events.
 #[tokio::test(flavor = "multi_thread")]
 async fn in_real_time_each_notification_restarts_the_window() {
     let window_seconds = SHORT_WINDOW.as_secs();

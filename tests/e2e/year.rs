@@ -1,6 +1,6 @@
-//! A year of a monthly subscription, by a clock that the test moves: a trial, a recovery in the grace period, a change
+//! A year of a monthly subscription, on a clock that the test moves: a trial, a recovery in the grace period, a change
 //! of plan, a cancellation, a resumption, a deferred change, an expiry. Once with every notification and once with a
-//! third of them lost: the scheduled checks make the same list of events, each once and in order.
+//! third of them lost: the scheduled checks lead to the same list of events, each once and in order.
 
 use std::collections::BTreeSet;
 use system_tests::calendar::{Calendar, Step};
@@ -43,7 +43,7 @@ const END: &str = "2028-01-02T10:00";
 /// The seed of `cargo test`.
 const SEED: u64 = 40_702;
 
-/// The steps of one customer's year.
+/// Returns the steps of one customer's year.
 fn year(name: &str) -> Vec<Step> {
     let mut steps = Vec::new();
     let mut step = |time: &str, shown: &[&Subscription], notifications: Vec<Rtn>| {
@@ -104,8 +104,8 @@ fn year(name: &str) -> Vec<Step> {
     steps
 }
 
-/// Removes a third of the notifications and returns their names. The first one of a receipt stays, and so does one of
-/// each pair whose two changes cancel each other out.
+/// Removes a third of the notifications and returns their names. The first one of a receipt is never removed, and
+/// neither are both of a pair whose changes cancel each other out.
 fn lose(steps: &mut Vec<Step>, seed: u64) -> Vec<String> {
     let all: usize = steps.iter().map(|step| step.notifications.len()).sum();
     let tries = (0..).map(|number| {
@@ -188,7 +188,7 @@ async fn a_year_is_announced_in_order_despite_lost_notifications() {
     calendar.world.finish().await;
 }
 
-/// Waits for as many events as expected, and checks that they are the expected ones, in this order.
+/// Waits for the expected number of events, and checks that they are the expected ones, in this order.
 async fn check(world: &World, receipt_id: &str, expected: &[&str], of: &str) {
     let what = format!("the {} events of {receipt_id}; {of}", expected.len());
     let types = wait::until(SOON, &what, async || {

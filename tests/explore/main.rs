@@ -2,8 +2,8 @@
 //! that it never fails by chance; this program looks for failures that those seeds do not find.
 //!
 //! `cargo test --workspace --test explore` runs for `SETTLE_EXPLORE_SECONDS` (180), from the seed `SETTLE_TEST_SEED` or
-//! else one computed from the commit: each commit uses other seeds, and always the same ones. A failure prints how to
-//! repeat it.
+//! else one computed from the commit: different commits use different seeds, and the same commit always the same ones.
+//! A failure prints how to repeat it.
 
 #[path = "../e2e/lives.rs"]
 mod lives;
@@ -17,9 +17,9 @@ use tokio::time::Instant;
 const LIVES: usize = 20;
 /// Maximum delay with which the store shows a change.
 const LAG: Duration = Duration::from_secs(3600);
-/// Number of lives of the rules alone, which take some milliseconds each.
+/// Number of lives of the rules alone, each of which takes some milliseconds.
 const LIVES_OF_RULES: u64 = 20_000;
-/// The test of the rules with random lives and a store that lags.
+/// The test that runs the rules with random lives and a lagging store.
 const RULES: &str = "decide::tests::lives::a_store_that_lags";
 
 fn main() -> ExitCode {
@@ -52,11 +52,11 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Runs random lives of the rules by the test [`RULES`]; returns whether it passed.
+/// Runs random lives of the rules with the test [`RULES`]; returns whether it passed.
 fn rules(seed: u64) -> bool {
     let (seed, count) = (seed.to_string(), LIVES_OF_RULES.to_string());
     let profile = profile();
-    // With the features of the workspace, which is built already.
+    // With the workspace's features, which are already built.
     let arguments = ["test", "--profile", &profile, "--workspace", "--lib", RULES];
     let mut command = Command::new(env!("CARGO"));
     command
@@ -73,7 +73,8 @@ fn rules(seed: u64) -> bool {
     is_well
 }
 
-/// The profile that this program was built in: the folder above `deps` has its name, but for the one of `dev`.
+/// Returns the profile with which this program was built: the name of the folder above `deps`, except for the profile
+/// `dev`.
 fn profile() -> String {
     let program = std::env::current_exe().expect("this program");
     let folder = program
@@ -87,7 +88,7 @@ fn profile() -> String {
         .to_owned()
 }
 
-/// A seed computed from the present commit.
+/// Returns a seed computed from the current commit.
 fn of_commit() -> u64 {
     let commit = Command::new("git")
         .args(["rev-parse", "HEAD"])

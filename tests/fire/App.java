@@ -21,12 +21,12 @@ import settle.SettleClient.State;
 import settle.SettleClient.Transaction;
 
 /**
- * An app with the client, for tests: {@code App URL KEY FOLDER MAX_QUEUED [RECEIPT…]}. Carries out the lines of the
- * standard input one after the other, and answers each by a line of JSON.
+ * A test app with the client: {@code App URL KEY FOLDER MAX_QUEUED [RECEIPT…]}. Executes the lines of the standard
+ * input in order and answers each with one line of JSON.
  */
 public final class App {
     private static volatile long clockError;
-    /** What another thread carries out. */
+    /** The command that another thread executes. */
     private static FutureTask<String> meanwhile;
     private static final List<String> REJECTED = Collections.synchronizedList(new ArrayList<String>());
     private static final List<String> ERRORS = Collections.synchronizedList(new ArrayList<String>());
@@ -133,7 +133,7 @@ public final class App {
         }
     }
 
-    /** Shows paywalls on several threads, each of which flushes meanwhile, and waits for all. */
+    /** Reports paywalls on several threads, which also flush regularly, and waits for all threads. */
     private static String threads(SettleClient client, int number, int paywalls) throws InterruptedException {
         List<Thread> all = new ArrayList<>();
         for (int thread = 0; thread < number; thread += 1) {

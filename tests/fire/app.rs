@@ -22,7 +22,7 @@ const SMALL_DISK: [&str; 4] = ["-c", "ulimit -S -f 128; exec \"$@\"", "sh", "jav
 /// Maximum duration of a command on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(180);
 
-/// The folder of the compiled classes.
+/// Compiles `App.java` and the client once, and returns the folder of the classes.
 pub fn classes() -> &'static Path {
     static CLASSES: OnceLock<PathBuf> = OnceLock::new();
     CLASSES.get_or_init(|| {
@@ -48,7 +48,7 @@ pub fn classes() -> &'static Path {
     })
 }
 
-/// Completes a command with the arguments of an app.
+/// Adds the arguments of an app to a command.
 fn java(mut command: Command, address: [&str; 2], folder: &Path, more: &[&str]) -> Command {
     command
         .args(["-XX:-UsePerfData", "-XX:TieredStopAtLevel=1", "-cp"])
@@ -66,24 +66,24 @@ pub struct App {
 }
 
 impl App {
-    /// Starts the app, whose client uses this folder.
+    /// Starts the app with a client that uses this folder.
     pub fn start(url: &str, key: &str, folder: &Path) -> Self {
         Self::with(url, key, folder, &["1000"])
     }
 
-    /// As [`App::start`]; `more` has the maximum length of the queue, then the receipts on the device.
+    /// Like [`App::start`]; `more` contains the maximum length of the queue, then the receipts on the device.
     pub fn with(url: &str, key: &str, folder: &Path, more: &[&str]) -> Self {
         Self::spawn(&mut java(Command::new("java"), [url, key], folder, more)).started()
     }
 
-    /// As [`App::start`], with a time limit for each request.
+    /// Like [`App::start`], with a time limit for each request.
     pub fn with_limit(url: &str, folder: &Path, limit: Duration) -> Self {
         let mut command = Command::new("java");
         command.arg(format!("-DrequestTimeout={}", limit.as_millis()));
         Self::spawn(&mut java(command, [url, "pk_test"], folder, &["1000"])).started()
     }
 
-    /// Whether another process's client is refused this folder.
+    /// Returns whether a client in another process is refused this folder.
     pub fn is_refused(url: &str, folder: &Path) -> bool {
         let app = Self::spawn(&mut java(
             Command::new("java"),
@@ -94,14 +94,14 @@ impl App {
         app.answer("start") == "refused"
     }
 
-    /// As [`App::start`], with a limit on the size of files: a write beyond it fails as on a full disk.
+    /// Like [`App::start`], with a limit on the size of files: a write beyond it fails like on a full disk.
     pub fn without_room(url: &str, key: &str, folder: &Path) -> Self {
         let mut shell = Command::new("sh");
         shell.args(SMALL_DISK);
         Self::spawn(&mut java(shell, [url, key], folder, &["1000"])).started()
     }
 
-    /// As [`App::without_room`], with each write and sync recorded in the file `trace`, also after
+    /// Like [`App::without_room`], with every write and sync recorded in the file `trace`, even after
     /// [`App::free_disk`].
     pub fn traced_without_room(url: &str, folder: &Path, trace: &Path) -> Self {
         let mut strace = Command::new("strace");
@@ -152,7 +152,7 @@ impl App {
         self
     }
 
-    /// Carries out a command of `App.java`, and returns its answer.
+    /// Executes a command of `App.java`, and returns its answer.
     pub fn run(&mut self, command: &str) -> Value {
         self.send(command);
         self.answer(command)
@@ -163,7 +163,7 @@ impl App {
         writeln!(self.commands, "{command}").expect("the app reads");
     }
 
-    /// The next answer, in the order of the commands, if it has arrived.
+    /// Returns the next answer, in the order of the commands, if it has arrived.
     pub fn answered(&self) -> Option<Value> {
         self.answers
             .try_recv()

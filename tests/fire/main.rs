@@ -1,7 +1,7 @@
-//! The client of Fire TV apps (`clients/fire`) in a JVM, against the real service: what the app reports arrives
-//! at a webhook receiver once, in order, whatever happens to the network and the app meanwhile.
+//! The client of Fire TV apps (`clients/fire`) in a JVM, against the real service: the app's reports arrive at a
+//! webhook receiver once and in order, whatever happens to the network and the app.
 //!
-//! Needs `javac`, `java`, `kotlinc` and `strace`; `.ci/release` runs this by name: `cargo test --workspace --test
+//! Needs `javac`, `java`, `kotlinc` and `strace`; `.ci/release` calls this test by name: `cargo test --workspace --test
 //! fire`.
 
 mod app;
@@ -61,7 +61,7 @@ async fn a_visit_of_an_app_arrives_signed_and_once() {
         received[2].body["data"]["impression_event_id"],
         received[1].event_id()
     );
-    // An app that is hidden and back soon continues its session; one that ends it has none.
+    // An app that is hidden and soon shown again continues its session; after `end` there is none.
     app.run("background");
     app.run("foreground");
     assert_eq!(app.run("state")["session_id"], state["session_id"]);
@@ -100,7 +100,7 @@ async fn what_happens_without_a_network_arrives_once_after_it() {
     stage
         .wait_types(&[START, IMPRESSION, IMPRESSION, IMPRESSION])
         .await;
-    // The service is away, and the app is killed before it has sent anything: the queue stays.
+    // The service is unreachable, and the app is killed before it has sent anything: the queue stays.
     stage.gate.set(Way::Closed);
     app.run("impression four");
     app.kill();
@@ -166,7 +166,8 @@ async fn a_time_that_settle_names_is_waited_for() {
     };
     stage.gate.answer(EVENTS, [busy(429), busy(503)]);
     let before = stage.reports().len();
-    // Neither another call nor the app's return shortens it, and what needs an answer fails with the time.
+    // Neither another call nor the app's return to the foreground shortens the back-off, and calls that need an answer
+    // fail with the remaining time.
     for command in ["impression one", "flush", "foreground", "flush"] {
         app.run(command);
     }
@@ -187,7 +188,7 @@ async fn a_time_that_settle_names_is_waited_for() {
         .windows(2)
         .map(|pair| pair[1].at - pair[0].at)
         .collect();
-    // The client counts whole milliseconds.
+    // The client counts in whole milliseconds.
     let least = Duration::from_millis(SECONDS * 1000 - 5);
     assert!(waits.iter().all(|wait| *wait >= least), "{waits:?}");
     let ids: Vec<&Value> = sent
@@ -243,7 +244,7 @@ async fn a_wrong_clock_is_corrected_and_a_wrong_event_is_named() {
     .await;
     assert_eq!(named[0]["field"], "transaction.receipt_id", "{named}");
     assert_eq!(queued(&mut app), 0, "it is not sent again");
-    // After half an hour without an event another session begins.
+    // After half an hour without events, a new session begins.
     app.run(&format!("clock {}", 31 * 60_000 - DAYS));
     app.run("impression later");
     let received = stage

@@ -1,4 +1,4 @@
-//! Logging in and out and entitlements, by their contract: the gate answers in place of settle.
+//! Logging in and out, and entitlements, according to their contract: the gate answers in settle's place.
 
 use super::app::App;
 use super::stage::{EVENTS, reports};
@@ -33,12 +33,12 @@ pub fn logged_in() -> Value {
     json!({ "device_user_id": USER, "external_id": "anna" })
 }
 
-/// Answers to reports.
+/// Returns `number` answers that accept a report.
 pub fn taken(number: usize) -> impl Iterator<Item = Reply> {
     (0..number).map(|_| ok(json!({ "accepted": 1, "repeated": 0, "rejected": [] })))
 }
 
-/// A gate that takes reports in place of settle.
+/// Starts a gate that accepts reports in settle's place.
 pub async fn taking() -> Gate {
     let gate = Gate::start("http://127.0.0.1:9").await;
     gate.answer(EVENTS, taken(20));
@@ -137,7 +137,7 @@ async fn a_login_succeeds_once_the_files_can_be_read_again() {
         gate.answer(LOGIN, [ok(logged_in()), ok(logged_in())]);
         let start = || App::start(&gate.url(), "pk_test", folder.path());
         start().kill();
-        // A link to itself cannot be read, not even by root.
+        // A symbolic link to itself cannot be read, not even by root.
         let (file, aside) = (folder.path().join(name), folder.path().join("aside"));
         std::fs::rename(&file, &aside).expect("a file aside");
         std::os::unix::fs::symlink(&file, &file).expect("a link in its place");

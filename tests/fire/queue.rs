@@ -1,4 +1,5 @@
-//! The queue on the disk: what it holds after kills, cut lines and too many events, and where nothing can be stored.
+//! The queue on disk: what it contains after kills, truncated lines and too many events, and how the client works when
+//! nothing can be stored.
 
 use super::app::{App, CLIENT};
 use super::people::taking;
@@ -48,7 +49,8 @@ async fn a_long_queue_drops_its_oldest_and_counts_them() {
     let last = reports(&gate).pop().expect("a report");
     assert_eq!(paywalls(&last), ["p2", "p3", "p4"]);
     app.kill();
-    // Five hundred events are one request; more are the next one. Killing the app between both loses nothing.
+    // One request contains at most five hundred events; the rest are in the next one. Killing the app between the two
+    // loses nothing.
     let mut app = start("1000");
     gate.set(Way::Closed);
     app.run("impressions 700");
@@ -173,7 +175,7 @@ async fn a_full_disk_costs_nothing_that_it_stores() {
         "{state}"
     );
     app.kill();
-    // What the disk has is whole, and in order; what it has not is lost with the process.
+    // The events on disk are complete and in order; the others are lost with the process.
     let mut app = limited();
     let stored = queued(&mut app).as_u64().expect("a number");
     assert!((200..901).contains(&stored), "{stored}");
@@ -210,7 +212,7 @@ async fn what_waits_for_the_disk_is_synced_once_there_is_room() {
     assert_eq!(app.run("state")["is_persistent"], json!(false));
     app.free_disk();
     gate.set(Way::Open);
-    // That 500 are removed needs no sync, and is the first line for which there is room.
+    // The line that removes the 500 events needs no sync, and is the first for which there is room.
     app.run("flush");
     let state = app.run("state");
     assert_eq!(
@@ -248,7 +250,7 @@ async fn what_waits_for_the_disk_is_synced_once_there_is_room() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_app_that_may_store_nothing_reports_from_memory() {
     let (gate, folder) = (taking().await, Folder::new("none"));
-    // A folder cannot be where a file is.
+    // The client's folder cannot be created where a file exists.
     let file = folder.path().join("file");
     std::fs::write(&file, "").expect("a file");
     let mut devices = BTreeSet::new();
@@ -285,7 +287,7 @@ async fn what_cannot_be_read_is_neither_replaced_nor_lost() {
         app.kill();
         gate.set(Way::Open);
         let sent = reports(&gate).len();
-        // A link to itself cannot be read, not even by root.
+        // A symbolic link to itself cannot be read, not even by root.
         let (file, aside) = (folder.path().join(name), folder.path().join("aside"));
         std::fs::rename(&file, &aside).expect("a file aside");
         std::os::unix::fs::symlink(&file, &file).expect("a link in its place");
@@ -335,7 +337,7 @@ async fn a_folder_has_one_client() {
     let mut app = App::start(&gate.url(), "pk_test", folder.path());
     let same = folder.path().join(".");
     assert_eq!(app.run(&format!("twice {}", same.display())), "refused");
-    // The refused start closes no file of the first client: that would end its lock.
+    // The refused start does not close the first client's lock file: that would release its lock.
     assert!(App::is_refused(&gate.url(), folder.path()));
     for _ in 0..2 {
         assert_eq!(

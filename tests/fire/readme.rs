@@ -1,5 +1,5 @@
-//! The examples of the client's README are compiled, in Java and Kotlin, against what they use of Android, and the app
-//! in the first one is started.
+//! The examples in the client's README are compiled, in Java and Kotlin, against stubs of the Android classes that they
+//! use, and the app in the first one is started.
 
 use super::app::classes;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use system_tests::folder::Folder;
 
 const README: &str = include_str!("../../clients/fire/README.md");
 
-/// What the examples use of Android and Kotlin, by package.
+/// Stubs of the Android and Kotlin classes used by the examples, by path.
 const ANDROID: [(&str, &str); 6] = [
     (
         "android/app/Application.java",
@@ -54,7 +54,7 @@ const MAIN: &str = "class Main {
         if (RadioApplication.settle != null) { throw new AssertionError(\"a client in an unknown process\"); }
     }
 }";
-/// What the store shows, and the decimal that the example finds in it.
+/// Prices as the store shows them, and the decimals that the example extracts.
 const PRICES: &str = "
     public static void main(String[] none) {
         String[][] all = {
@@ -71,7 +71,7 @@ const COROUTINES: &str = "import settle.SettleClient
     object Dispatchers { val IO = Any() }
     suspend fun <T> withContext(context: Any, block: suspend () -> T): T { check(context != block); return block() }";
 
-/// The examples in a language.
+/// Returns the README's examples in a language.
 fn examples(language: &str) -> Vec<&'static str> {
     let parts = README.split("\n```").collect::<Vec<_>>();
     parts
@@ -87,7 +87,7 @@ fn write(folder: &Path, name: &str, text: &str) -> PathBuf {
     path
 }
 
-/// Compiles files by this compiler, with the client's classes.
+/// Compiles files with this compiler and the client's classes.
 fn compile(compiler: &mut Command, folder: &Path, files: &[PathBuf]) {
     let command = compiler
         .arg("-cp")

@@ -14,7 +14,7 @@ pub const EVENTS: &str = "/v1/device/events";
 pub struct Stage {
     /// The installation; its destination receives `device.*`.
     pub world: World,
-    /// What the app takes for settle.
+    /// The gate whose URL the app uses as settle's.
     pub gate: Gate,
     folder: Folder,
     key: String,
@@ -50,7 +50,7 @@ impl Stage {
         App::start(&self.gate.url(), &self.key, self.folder.path())
     }
 
-    /// Waits until these types of events were received in this order, each once, and nothing else; returns them.
+    /// Waits until events of exactly these types were received, each once and in this order; returns them.
     pub async fn wait_types(&self, expected: &[&str]) -> Vec<Received> {
         let received = wait::until(SOON, &format!("{expected:?}"), async || {
             let received: Vec<Received> = self
@@ -78,12 +78,12 @@ impl Stage {
         received
     }
 
-    /// The reports of the app so far.
+    /// Returns the app's reports so far.
     pub fn reports(&self) -> Vec<Seen> {
         reports(&self.gate)
     }
 
-    /// Ends everything, and checks what must always hold.
+    /// Checks what must always hold, and stops the installation.
     pub async fn finish(self) {
         self.world
             .receiver
@@ -93,7 +93,7 @@ impl Stage {
     }
 }
 
-/// The reports at a gate so far.
+/// Returns the reports that a gate has received so far.
 pub fn reports(gate: &Gate) -> Vec<Seen> {
     let line = format!("POST {EVENTS}");
     gate.seen()
@@ -102,7 +102,7 @@ pub fn reports(gate: &Gate) -> Vec<Seen> {
         .collect()
 }
 
-/// The paywalls in a report.
+/// Returns the paywalls in a report.
 pub fn paywalls(report: &Seen) -> Vec<String> {
     let events = report.body["events"].as_array().into_iter().flatten();
     events
@@ -111,7 +111,7 @@ pub fn paywalls(report: &Seen) -> Vec<String> {
         .collect()
 }
 
-/// The number of events that wait in an app.
+/// Returns the number of events in an app's queue.
 pub fn queued(app: &mut App) -> Value {
     app.run("state")["queued"].clone()
 }

@@ -1,4 +1,4 @@
-//! How long the app waits for requests that are slow or never end.
+//! How long the app waits for requests that are slow or never answered.
 
 use super::app::App;
 use super::people::{ENTITLEMENTS, LOGIN, entitled, logged_in, ok, taken, taking};
@@ -46,7 +46,7 @@ async fn entitlements_and_close_wait_for_no_report() {
     let started = Instant::now();
     assert_eq!(app.run("entitlements")["is_current"], json!(true));
     app.run("close");
-    // The report ends after 15 seconds without an answer.
+    // The report would end after 15 seconds without an answer.
     assert!(
         started.elapsed() < Duration::from_secs(10),
         "{:?}",
@@ -88,7 +88,7 @@ async fn a_request_ends_at_its_limit_while_the_answer_still_comes() {
         .await
         .expect("the beginning of the answer");
     let flushed = wait::until(SOON, "the end of the request", async || {
-        // One letter per check, so that no single read of the client waits long.
+        // One byte per check, so that no single read of the client waits long.
         drop(connection.write_all(b"x").await);
         app.answered().ok_or_else(|| "still waiting".to_owned())
     });

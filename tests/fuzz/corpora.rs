@@ -1,4 +1,4 @@
-//! The corpora of the fuzz targets, which `integration` replays: without libFuzzer, and within seconds.
+//! The corpora of the fuzz targets, which `integration` replays without libFuzzer, within seconds.
 
 mod targets;
 
@@ -14,7 +14,7 @@ fn corpora() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus")
 }
 
-/// The inputs of a target by their names.
+/// Returns the inputs of a target by their names.
 fn inputs(target: &str) -> Vec<(String, Vec<u8>)> {
     let folder = corpora().join(target);
     let entries =
@@ -43,7 +43,7 @@ fn every_input_of_the_corpora_is_as_its_target_requires() {
             inputs.len()
         );
         for (name, input) in inputs {
-            // Shown if the check panics.
+            // Printed, so that it is shown if the check panics.
             println!("{name}");
             (target.check)(&input);
         }

@@ -1,4 +1,4 @@
-//! libFuzzer with one of the targets, which the environment variable `FUZZ_TARGET` names. See README.md.
+//! Runs libFuzzer on the target that the environment variable `FUZZ_TARGET` names. See README.md.
 
 #![no_main]
 

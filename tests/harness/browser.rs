@@ -1,8 +1,9 @@
 //! Debian's Chromium, driven by its chromedriver (<https://www.w3.org/TR/webdriver2/>). Nothing is downloaded:
 //! `.ci/run` installs both.
 //!
-//! A client of our own, because the libraries change the program under test: `thirtyfour` turns on `preserve_order` of
-//! `serde_json`, which Cargo then builds into settle, too, so that its bodies have another order than in the release.
+//! The WebDriver client is written here, because the libraries would change the program under test: `thirtyfour`
+//! enables `serde_json`'s feature `preserve_order`, which Cargo would then unify into settle, so that the fields of its
+//! bodies would have another order than in the release.
 
 use super::folder::Folder;
 use super::reaper::{self, Watched};
@@ -15,8 +16,8 @@ use std::time::Duration;
 
 const START: Duration = Duration::from_secs(180);
 
-/// The browser's arguments. Its sandbox needs a user that is not root, and /dev/shm is small in containers. No name
-/// resolves: a page that calls another machine fails.
+/// The browser's arguments. Its sandbox does not work as root, and `/dev/shm` is small in containers. No host name
+/// resolves, so that a page that contacts another machine fails.
 const ARGUMENTS: [&str; 5] = [
     "--headless=new",
     "--no-sandbox",
@@ -25,14 +26,14 @@ const ARGUMENTS: [&str; 5] = [
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ];
 
-/// The name of an element's reference in an answer.
+/// The key of an element's reference in WebDriver's answers.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
 /// A browser with one page and an empty profile.
 pub struct Browser {
     session: String,
     process: u64,
-    // Dropped in this order: the profile is in the folder.
+    // Dropped in this order: the browser uses the profile in the folder.
     _chromedriver: Watched,
     _folder: Folder,
 }
@@ -90,7 +91,7 @@ impl Browser {
         call(&format!("{}/{path}", self.session), body).await
     }
 
-    /// Opens a URL. The page before it ends.
+    /// Opens a URL in place of the current page.
     pub async fn open(&self, url: &str) {
         self.command("url", &json!({ "url": url })).await;
     }
@@ -102,7 +103,7 @@ impl Browser {
     /// Runs a function's body in the page, and returns its result, or that of its promise.
     ///
     /// # Panics
-    /// When it throws.
+    /// When the script throws.
     pub async fn run(&self, script: &str) -> Value {
         self.command("execute/sync", &json!({ "script": script, "args": [] }))
             .await
@@ -111,7 +112,7 @@ impl Browser {
     /// Clicks on the element that a selector finds.
     ///
     /// # Panics
-    /// When there is none.
+    /// When no element matches.
     pub async fn click(&self, selector: &str) {
         let id = self.element(selector).await;
         self.command(&format!("element/{id}/click"), &json!({}))
@@ -121,14 +122,14 @@ impl Browser {
     /// Types a text into the element that a selector finds.
     ///
     /// # Panics
-    /// When there is none.
+    /// When no element matches.
     pub async fn enter(&self, selector: &str, text: &str) {
         let id = self.element(selector).await;
         self.command(&format!("element/{id}/value"), &json!({ "text": text }))
             .await;
     }
 
-    /// Presses keys one after the other, wherever the focus is. `\u{e004}` is Tab, `\u{e007}` Enter.
+    /// Presses keys one after the other in the focused element. `\u{e004}` is Tab, `\u{e007}` Enter.
     pub async fn press(&self, keys: &str) {
         let strokes = keys.chars().flat_map(|key| {
             ["keyDown", "keyUp"].map(|stroke| json!({ "type": stroke, "value": key }))
@@ -139,10 +140,10 @@ impl Browser {
             .await;
     }
 
-    /// The text of the element that a selector finds, as a person sees it.
+    /// Returns the text of the element that a selector finds, as rendered.
     ///
     /// # Panics
-    /// When there is none.
+    /// When no element matches.
     pub async fn text(&self, selector: &str) -> String {
         let id = self.element(selector).await;
         self.read(&format!("element/{id}/text"))
@@ -152,7 +153,7 @@ impl Browser {
             .to_owned()
     }
 
-    /// The address of the page.
+    /// Returns the page's URL.
     ///
     /// # Panics
     /// When there is no page.
@@ -164,10 +165,10 @@ impl Browser {
             .to_owned()
     }
 
-    /// A picture of the page, as PNG.
+    /// Returns a screenshot of the page as PNG.
     ///
     /// # Panics
-    /// When there is none.
+    /// When the browser returns no screenshot.
     pub async fn picture(&self) -> Vec<u8> {
         let picture = self.read("screenshot").await;
         STANDARD
@@ -184,7 +185,7 @@ impl Browser {
         .await;
     }
 
-    /// The size of the page in pixels, whatever the size of the window.
+    /// Sets the size of the page in pixels, whatever the size of the window.
     pub async fn resize(&self, width: u32, height: u32) {
         let params =
             json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
@@ -192,7 +193,7 @@ impl Browser {
             .await;
     }
 
-    /// Whether the system prefers `light` or `dark`.
+    /// Sets the system's preferred colour scheme: `light` or `dark`.
     pub async fn prefer(&self, scheme: &str) {
         let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
         self.chromium(
@@ -202,7 +203,7 @@ impl Browser {
         .await;
     }
 
-    /// The time zone of the system, such as `America/New_York`.
+    /// Sets the system's time zone, such as `America/New_York`.
     pub async fn set_zone(&self, zone: &str) {
         self.chromium(
             "Emulation.setTimezoneOverride",
@@ -211,7 +212,7 @@ impl Browser {
         .await;
     }
 
-    /// Switches the scripts of all pages off, or on.
+    /// Disables or enables the scripts of all pages.
     pub async fn disable_scripts(&self, is_disabled: bool) {
         self.chromium(
             "Emulation.setScriptExecutionDisabled",
@@ -252,7 +253,7 @@ impl Browser {
         .await;
     }
 
-    /// Separates the browser from the network, as a pulled plug does.
+    /// Takes the browser offline, as if the cable were unplugged.
     pub async fn unplug(&self) {
         let conditions = json!({ "offline": true, "latency": 0, "throughput": 0 });
         self.command(
@@ -276,7 +277,7 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // After `quit` there is none. Before it, chromedriver alone would leave it behind.
+        // After `quit` the browser is gone. Before that, killing chromedriver alone would leave it running.
         let process = self.process.to_string();
         drop(
             Command::new("kill")

@@ -1,5 +1,5 @@
-//! A world whose clock the test moves: the steps of subscriptions happen in order of their times, and between
-//! them the program's own sweep checks the purchases whose `next_wake_at` has come.
+//! A world with a clock that the test moves: changes of subscriptions happen in order of their times, and in between,
+//! the program's own sweep checks the purchases whose `next_wake_at` has passed.
 
 use super::clock::Clock;
 use super::leases::Leases;
@@ -17,15 +17,16 @@ use workflows::contract;
 #[derive(Debug, Clone)]
 pub struct Step {
     pub at: Timestamp,
-    /// The subscriptions as Amazon shows them from then on.
+    /// The subscriptions as Amazon returns them from this time on.
     pub shown: Vec<Subscription>,
-    /// The notifications of it that reach settle.
+    /// The notifications of the change that reach settle.
     pub notifications: Vec<Rtn>,
 }
 
-/// A world on SQLite whose clock the test moves, and only while no live process has a request in flight: see [`Leases`].
+/// A world on SQLite with a clock that the test moves, but only while no live process has a request in flight: see
+/// [`Leases`].
 pub struct Calendar {
-    /// The world. Its processes are restarted by [`Calendar::restart`].
+    /// The underlying world. [`Calendar::restart`] restarts its processes.
     pub world: World,
     clock: Clock,
     leases: Leases,
@@ -33,7 +34,7 @@ pub struct Calendar {
     lag: Option<Lag>,
 }
 
-/// Random delays with which Amazon shows a change; each group of fields has its own.
+/// Random delays after which Amazon shows a change; each group of fields has its own.
 struct Lag {
     random: Random,
     max_ms: u64,
@@ -46,12 +47,12 @@ impl Lag {
 }
 
 impl Calendar {
-    /// A world with verification, a short window and all events, whose clock shows `now`.
+    /// Starts a world with verification, a short window and a webhook for all events, with the clock at `now`.
     pub async fn start(now: Timestamp) -> Self {
         Self::start_with(now, Setting::default()).await
     }
 
-    /// As [`Self::start`], with these settings besides.
+    /// Like [`Self::start`], with these settings as well.
     pub async fn start_with(now: Timestamp, setting: Setting) -> Self {
         Self::begin(
             now,
@@ -64,7 +65,7 @@ impl Calendar {
         .await
     }
 
-    /// As [`Self::start_with`], with the window and the events of these settings.
+    /// Like [`Self::start_with`], but with the window and the events of these settings.
     pub async fn begin(now: Timestamp, mut setting: Setting) -> Self {
         let clock = Clock::new(now);
         let own = [
@@ -97,7 +98,7 @@ impl Calendar {
         self.start_again(&self.clock.fail_point()).await;
     }
 
-    /// As [`Self::restart`], with this fail point besides.
+    /// Like [`Self::restart`], with this fail point as well.
     pub async fn restart_with(&mut self, fail_point: &str) {
         self.start_again(&format!("{};{fail_point}", self.clock.fail_point()))
             .await;
@@ -110,7 +111,7 @@ impl Calendar {
         self.leases.started(&mut self.world);
     }
 
-    /// From now on Amazon shows each change of a subscription after a random delay of up to `max`.
+    /// Makes Amazon show each change of a subscription after a random delay of up to `max` from now on.
     pub fn lag(&mut self, random: Random, max: Duration) {
         let max_ms = u64::try_from(max.as_millis()).unwrap_or(u64::MAX);
         self.lag = Some(Lag { random, max_ms });
@@ -120,7 +121,7 @@ impl Calendar {
         self.clock.now()
     }
 
-    /// Moves the clock by this time at once, and skips the timers of the sweep and of these destinations' runs.
+    /// Moves the clock forward by `time` at once, and fires the timers of the sweep and of these destinations' runs.
     pub async fn skip(&mut self, time: Duration, destinations: &[&str]) {
         self.move_to(self.clock.now().plus(time)).await;
         self.skip_timers(time, destinations).await;
@@ -137,8 +138,8 @@ impl Calendar {
         self.world.temporal.skip_timer(contract::SWEEP, 31).await;
     }
 
-    /// Lets time pass until all `steps` have happened, in order of their times. Every notification then has its
-    /// outcome or, if the store lags, has had its window.
+    /// Lets time pass until all `steps` have happened, in order of their times. Afterwards every notification has its
+    /// outcome or, if the store lags, its window has ended.
     pub async fn live(&mut self, mut steps: Vec<Step>) {
         steps.sort_by_key(|step| step.at);
         let mut steps = steps.into_iter().peekable();
@@ -152,7 +153,7 @@ impl Calendar {
         }
     }
 
-    /// Lets time pass, with every check that falls due on the way.
+    /// Lets time pass until `until`, with every check that falls due before.
     pub async fn pass_until(&mut self, until: Timestamp) {
         while let Some(due) = self.next_wake().await.filter(|due| *due < until) {
             self.move_to(due.max(self.now)).await;
@@ -193,7 +194,7 @@ impl Calendar {
         }
     }
 
-    /// Waits until the window of a message has ended. Its outcome may come later, since the store may lag.
+    /// Waits until a message's window has ended. The outcome may come later, since the store may lag.
     async fn wait_window(&self, message_id: &str) {
         wait::until(
             SOON,

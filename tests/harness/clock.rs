@@ -1,4 +1,4 @@
-//! A clock that a test moves: the program reads from a file how far it is ahead of the real time.
+//! A clock that a test moves. The program reads from a file how far the clock is ahead of real time.
 
 use super::folder::Folder;
 use domain::Timestamp;
@@ -7,17 +7,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-/// The clock of the processes that are started with [`Clock::fail_point`].
+/// The clock of all processes that are started with [`Clock::fail_point`].
 pub struct Clock {
     folder: Folder,
     ahead_ms: Arc<AtomicI64>,
 }
 
 impl Clock {
-    /// A clock that shows `now` and runs on from there.
-    ///
-    /// # Panics
-    /// When its file cannot be written.
+    /// Returns a clock that shows `now` and keeps running from there.
     pub fn new(now: Timestamp) -> Self {
         let clock = Self {
             folder: Folder::new("clock"),
@@ -27,7 +24,7 @@ impl Clock {
         clock
     }
 
-    /// The value of `FAILPOINTS` that makes a process use this clock.
+    /// Returns the value of `FAILPOINTS` that makes a process use this clock.
     pub fn fail_point(&self) -> String {
         format!("clock.moved=return({})", self.file().display())
     }
@@ -36,26 +33,20 @@ impl Clock {
         api::clock::now().plus_millis(self.ahead_ms.load(Ordering::Relaxed))
     }
 
-    /// A function that returns the time it shows, for a fake that uses the same clock.
+    /// A function that returns the clock's time, for a fake that uses the same clock.
     pub fn reader(&self) -> impl Fn() -> Timestamp + Send + Sync + 'static {
         let ahead_ms = Arc::clone(&self.ahead_ms);
         move || api::clock::now().plus_millis(ahead_ms.load(Ordering::Relaxed))
     }
 
-    /// Moves it forward to `now`, and never back. It runs on by itself.
-    ///
-    /// # Panics
-    /// When its file cannot be written.
+    /// Moves the clock forward to `now`, never back. It keeps running from there.
     pub fn set(&self, now: Timestamp) {
-        // One millisecond more, so that rounding never leaves it microseconds before `now`.
+        // One millisecond more, so that rounding never leaves the clock microseconds before `now`.
         let ahead = now.millis_since(api::clock::now()).saturating_add(1);
         self.write(self.ahead_ms.fetch_max(ahead, Ordering::Relaxed).max(ahead));
     }
 
-    /// Makes it run this far ahead of the real time, also where it was further ahead: then it is set back.
-    ///
-    /// # Panics
-    /// When its file cannot be written.
+    /// Sets how far the clock is ahead of real time; a lower value than before sets it back.
     pub fn set_ahead(&self, ahead: Duration) {
         let ahead = i64::try_from(ahead.as_millis()).unwrap_or(i64::MAX);
         self.ahead_ms.store(ahead, Ordering::Relaxed);
@@ -65,7 +56,7 @@ impl Clock {
     fn write(&self, ahead: i64) {
         let new = self.folder.path().join("new");
         std::fs::write(&new, ahead.to_string()).expect("the clock's file");
-        // Renaming is atomic, so that no process reads half a number.
+        // Renaming is atomic, so that no process reads a partly written number.
         std::fs::rename(&new, self.file()).expect("the clock's file");
     }
 

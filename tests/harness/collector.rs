@@ -1,4 +1,4 @@
-//! An OpenTelemetry collector: takes spans by OTLP over HTTP, as `http/protobuf`, and remembers them.
+//! A fake OpenTelemetry collector: accepts spans by OTLP over HTTP (`http/protobuf`) and records them.
 
 use super::ports;
 use super::shared::locked;
@@ -20,24 +20,24 @@ use tokio::task::JoinHandle;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Span {
-    /// The id of its trace, in hexadecimal digits.
+    /// Trace id in hexadecimal digits.
     pub trace_id: String,
     pub span_id: String,
-    /// The id of its parent; empty for a root.
+    /// Id of the parent span; empty for a root.
     pub parent_id: String,
     pub name: String,
-    /// Its kind, such as 2 for a server.
+    /// Span kind, such as 2 for a server.
     pub kind: i32,
     pub attributes: BTreeMap<String, String>,
-    /// The ids of the spans that it links to.
+    /// Ids of the spans that this span links to.
     pub links: Vec<String>,
-    /// When it began and ended, in nanoseconds since 1970.
+    /// Start and end, in nanoseconds since 1970.
     pub times: (u64, u64),
     pub resource: BTreeMap<String, String>,
 }
 
 impl Span {
-    /// An attribute; empty if it is absent.
+    /// Returns the value of an attribute; empty if it is absent.
     pub fn attribute(&self, name: &str) -> &str {
         self.attributes.get(name).map_or("", String::as_str)
     }
@@ -60,10 +60,7 @@ pub struct Collector {
 }
 
 impl Collector {
-    /// Starts one that takes everything.
-    ///
-    /// # Panics
-    /// When it cannot listen.
+    /// Starts a collector that accepts everything.
     pub async fn start() -> Self {
         let (port, seen) = (ports::free(), Shared::default());
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
@@ -77,7 +74,8 @@ impl Collector {
         Self { port, seen, server }
     }
 
-    /// The variables of a process that exports to it, five times per second. A proxy is set that nothing may use.
+    /// Returns the variables of a process that exports to this collector five times per second. They include a proxy,
+    /// which no request may use.
     pub fn variables(&self) -> Vec<(String, String)> {
         let variables = [
             (
@@ -94,7 +92,7 @@ impl Collector {
             .collect()
     }
 
-    /// From now on it answers no request.
+    /// Leaves all requests unanswered from now on.
     pub fn hang(&self) {
         self.seen().is_hanging = true;
     }

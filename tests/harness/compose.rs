@@ -1,7 +1,7 @@
-//! `docker-compose.temporal.yml` as data, with the values of its variables: which program each service is, its command,
-//! its variables and its ports.
+//! Parses `docker-compose.temporal.yml` with its variables substituted: each service's image, command, environment and
+//! ports.
 //!
-//! Only the part of the format that the file uses is read; anything else is an error.
+//! Supports only the part of the format that the file uses; anything else is an error.
 
 use super::documents;
 use serde::Deserialize;
@@ -16,7 +16,7 @@ pub type Texts = BTreeMap<String, String>;
 
 #[derive(Debug, Deserialize)]
 pub struct Compose {
-    /// By name, which is the host name as well.
+    /// The services by name, which is also the host name.
     pub services: BTreeMap<String, Service>,
     pub networks: BTreeMap<String, Network>,
 }
@@ -24,7 +24,7 @@ pub struct Compose {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Network {
-    /// Whether nothing outside of it can be reached.
+    /// Whether the network has no route to the outside.
     pub internal: bool,
 }
 
@@ -32,31 +32,31 @@ pub struct Network {
 #[serde(deny_unknown_fields, default)]
 pub struct Service {
     pub image: String,
-    /// How the image is built; `None`: it is fetched.
+    /// How the image is built; `None` if it is pulled.
     pub build: Option<Build>,
-    /// The arguments of the image's program.
+    /// Arguments of the image's entry point.
     pub command: Vec<String>,
-    /// With which `--profile` it is started; always, if there is none.
+    /// The profiles (`--profile`) with which the service starts; if empty, it always starts.
     pub profiles: Vec<String>,
     pub environment: Texts,
-    /// The services that are started before it.
+    /// Services that must be started first.
     pub depends_on: BTreeMap<String, Dependency>,
-    /// Addresses of the machine that lead to its ports: `127.0.0.1:8082:8080`.
+    /// Published ports, such as `127.0.0.1:8082:8080`.
     pub ports: Vec<String>,
-    /// How it is known to work.
+    /// The service's health check.
     pub healthcheck: Option<Healthcheck>,
     /// `user:group`.
     pub user: String,
-    /// Whether nothing in its image can be changed.
+    /// Whether the container's root file system is read-only.
     pub read_only: bool,
-    /// Capabilities that it does not have.
+    /// Dropped capabilities.
     pub cap_drop: Vec<String>,
     pub security_opt: Vec<String>,
     pub restart: String,
-    /// How long it may take to end, such as `40s`; then it is killed.
+    /// How long the service may take to stop, such as `40s`, before it is killed.
     pub stop_grace_period: Option<String>,
     pub volumes: Vec<String>,
-    /// Without any it is in `default`.
+    /// Networks of the service; if empty, `default`.
     pub networks: Vec<String>,
 }
 
@@ -70,11 +70,11 @@ pub struct Build {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Dependency {
-    /// The state of the other one.
+    /// State that the other service must have reached.
     pub condition: Condition,
 }
 
-/// The state of a service that another one waits for.
+/// State of a service that another service waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Condition {
@@ -82,7 +82,7 @@ pub enum Condition {
     ServiceCompletedSuccessfully,
 }
 
-/// A command that succeeds while the service works.
+/// A command that succeeds while the service is healthy.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Healthcheck {
@@ -90,18 +90,18 @@ pub struct Healthcheck {
     pub test: Vec<String>,
     pub interval: String,
     pub timeout: String,
-    /// Number of failures after which it is unhealthy.
+    /// Number of failures after which the service is unhealthy.
     pub retries: u32,
-    /// Time in which failures do not count.
+    /// Time after the start in which failures do not count.
     #[serde(default)]
     pub start_period: Option<String>,
 }
 
 impl Compose {
-    /// The file with these values of the variables that it names.
+    /// Reads the file and substitutes these values for its variables.
     ///
     /// # Errors
-    /// What the file has that is not read, or a variable without a value.
+    /// When the file contains something unsupported, or a variable without a value.
     pub fn read(variables: &Texts) -> anyhow::Result<Self> {
         let text = std::fs::read_to_string(documents::root().join(FILE))?;
         let mut document: Value = serde_saphyr::from_str(&text)?;
@@ -109,10 +109,10 @@ impl Compose {
         Ok(serde_json::from_value(document)?)
     }
 
-    /// The names of the services, each after those that it depends on.
+    /// Returns the names of the services, each after those that it depends on.
     ///
     /// # Panics
-    /// When they depend on each other in a circle, or on one that is not there.
+    /// When the dependencies have a cycle or name an unknown service.
     pub fn in_order(&self) -> Vec<String> {
         let mut found: Vec<String> = Vec::new();
         while found.len() < self.services.len() {
@@ -134,17 +134,17 @@ impl Compose {
 }
 
 impl Service {
-    /// The name of its image, without the tag.
+    /// Returns the name of the service's image, without the tag.
     pub fn image_name(&self) -> &str {
         self.image
             .rsplit_once(':')
             .map_or(self.image.as_str(), |(name, _)| name)
     }
 
-    /// The command of its health check.
+    /// Returns the command of the service's health check.
     ///
     /// # Panics
-    /// When it has none, or one for a shell.
+    /// When the service has no health check, or its command needs a shell.
     pub fn probe(&self) -> &[String] {
         let check = self.healthcheck.as_ref().expect("a health check");
         check
@@ -154,7 +154,7 @@ impl Service {
     }
 }
 
-/// Puts the values of variables into all texts of a document.
+/// Substitutes variables in all texts of a document.
 fn substitute(document: &mut Value, variables: &Texts) -> anyhow::Result<()> {
     match document {
         Value::String(text) => *text = substituted(text, variables)?,
@@ -169,11 +169,11 @@ fn substitute(document: &mut Value, variables: &Texts) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A text with the values of its variables: `${NAME}`, `${NAME:?why it is needed}`, `${NAME:-default}` or
-/// `${NAME:+what stands for a value}`. `$$` is a dollar.
+/// Substitutes the variables in a text: `${NAME}`, `${NAME:?why it is needed}`, `${NAME:-default}` or
+/// `${NAME:+replacement}`. `$$` is a dollar sign.
 ///
 /// # Errors
-/// A variable has no value, or the text has another form of variable.
+/// When a variable has no value, or the text contains another form of variable.
 pub fn substituted(text: &str, variables: &Texts) -> anyhow::Result<String> {
     let (mut done, mut rest) = (String::new(), text);
     while let Some((before, after)) = rest.split_once('$') {
@@ -213,7 +213,7 @@ pub fn substituted(text: &str, variables: &Texts) -> anyhow::Result<String> {
     Ok(done + rest)
 }
 
-/// The value of a variable that is set and not empty.
+/// Returns the value of a variable that is set and not empty.
 fn set<'a>(variables: &'a Texts, name: &str) -> Option<&'a str> {
     variables
         .get(name)

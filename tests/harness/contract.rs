@@ -1,5 +1,5 @@
-//! Checks every answer of settle against `/openapi.json`: its status, its media type and its body. An undocumented
-//! field fails the test.
+//! Checks each of settle's answers against `/openapi.json`: status, media type and body. An undocumented field fails
+//! the test.
 
 use jsonschema::Validator;
 use serde_json::{Map, Value, json};
@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
-/// The OpenAPI document, changed so that an object may have documented fields only, and a platform any store: tests have
-/// stores of their own.
+/// The OpenAPI document, changed so that objects may only have documented fields, and platforms any store, since tests
+/// add stores.
 static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
     let mut document = api::openapi::document(api::routes::routes());
     close(&mut document);
@@ -23,22 +23,22 @@ static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
 #[derive(Debug, Clone, Copy)]
 pub struct Answered<'a> {
     pub method: &'a str,
-    /// The path of the request, with or without a query.
+    /// Path of the request, with or without a query.
     pub path: &'a str,
     pub status: u16,
     pub media: &'a str,
-    /// The body: JSON, or a string.
+    /// Response body: JSON, or a string.
     pub body: &'a Value,
 }
 
 static IS_OTHER_BUILD: AtomicBool = AtomicBool::new(false);
 
-/// Checks no answer from now on: a measurement runs another build beside this one, whose answers have other fields.
+/// Checks no further answer, for measurements that also run another build, whose answers have other fields.
 pub fn leave_out_for_another_build() {
     IS_OTHER_BUILD.store(true, Ordering::Relaxed);
 }
 
-/// Checks one answer.
+/// Checks one answer against the document.
 ///
 /// # Panics
 /// When the answer is not as documented.
@@ -78,7 +78,7 @@ pub fn check(answered: Answered<'_>) {
     }
 }
 
-/// The operation of a path. Of several matching templates, the one with the fewest parameters counts.
+/// Returns the documented operation for a path. If several templates match, the one with the fewest parameters counts.
 fn operation(method: &str, path: &str) -> Option<&'static Value> {
     let path = path.split('?').next().unwrap_or_default();
     let parts: Vec<&str> = path.split('/').collect();

@@ -1,14 +1,14 @@
-//! What Temporal stores, with its payloads decoded: a search of it for texts is not blind.
+//! The stored data of Temporal with decoded payloads, so that texts can be searched in it.
 
 use super::world::World;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
-/// A place where texts are searched: its name, and what is there.
+/// The name of a searched place, and its content.
 pub type Place = (String, Vec<u8>);
 
-/// The histories of all runs of all workflows, with their payloads decoded.
+/// Returns the histories of all runs of all workflows, with their payloads decoded.
 pub async fn histories(world: &World) -> Vec<Place> {
     let runs = world
         .temporal

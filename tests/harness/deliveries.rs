@@ -1,7 +1,7 @@
-//! Stores every received request on disk with the verdict of the crates of [`signature`](super::signature), so that
-//! libraries of other languages can verify the same requests afterwards.
+//! Stores every received request on disk with the verdicts of the crates used by [`signature`](super::signature), so
+//! that libraries in other languages can verify the same requests later.
 //!
-//! There is one file per receiver with one line of JSON per request. `tests/verifiers` compares the verdicts.
+//! Each receiver has one file, with one line of JSON per request. `tests/verifiers` compares the verdicts.
 
 use super::signature::PUBLIC;
 use axum::http::HeaderMap;
@@ -32,14 +32,14 @@ impl Version {
 /// The result of verifying a request with one key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyResult {
-    /// `whsec_…`, or `whpk_…` and the raw 32 bytes of a public key in base64.
+    /// `whsec_…`, or `whpk_…` with the raw 32 bytes of a public key in base64.
     pub key: String,
     /// Why the signature was refused; `None` if it is valid.
     pub refusal: Option<String>,
 }
 
 impl KeyResult {
-    /// The version of signatures that the key verifies.
+    /// Returns the signature version that the key verifies.
     pub fn version(&self) -> Version {
         if self.key.starts_with(PUBLIC) {
             Version::V1a
@@ -51,22 +51,22 @@ impl KeyResult {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
-    /// One result for each key that the receiver trusts, the newest key first.
+    /// One result for each key that the receiver trusts, newest key first.
     pub results: Vec<KeyResult>,
     /// Whether the test expects the newest key to refuse the signature.
     pub is_refusal_wanted: bool,
-    /// `webhook-id`; empty if the header is missing, as the next two.
+    /// The `webhook-id` header; like the next two, empty if missing.
     pub id: String,
     /// `webhook-timestamp`
     pub timestamp: String,
     /// `webhook-signature`
     pub signature: String,
-    /// The bytes, in base64.
+    /// Raw body bytes, in base64.
     pub body: String,
 }
 
 impl Request {
-    /// A request with the results of verifying it.
+    /// Returns a request with the results of verifying it.
     pub fn new(headers: &HeaderMap, raw: &[u8], results: Vec<KeyResult>) -> Self {
         let header = |name: &str| {
             headers
@@ -85,7 +85,7 @@ impl Request {
         }
     }
 
-    /// The bytes.
+    /// Returns the raw body bytes.
     ///
     /// # Panics
     /// When [`Self::body`] is not base64.
@@ -93,7 +93,7 @@ impl Request {
         STANDARD.decode(&self.body).expect("a body in base64")
     }
 
-    /// The number of its signatures of this version.
+    /// Returns the number of the request's signatures of this version.
     pub fn signatures(&self, version: Version) -> usize {
         self.signature
             .split(' ')
@@ -106,7 +106,7 @@ impl Request {
 pub struct Journal(PathBuf);
 
 impl Journal {
-    /// A new file in a folder; it is created with the first request.
+    /// Returns the path of a new file in a folder; the file is created with the first request.
     pub fn within(folder: &Path) -> Self {
         Self(folder.join(format!("{}.jsonl", api::clock::random_uuid().simple())))
     }
@@ -128,7 +128,7 @@ impl Journal {
     }
 }
 
-/// The folder that `SETTLE_TEST_DELIVERIES` names. Without that variable nothing is stored.
+/// Returns the folder that `SETTLE_TEST_DELIVERIES` names. If the variable is not set, requests are not stored.
 pub fn folder() -> Option<PathBuf> {
     #[expect(
         clippy::disallowed_methods,
@@ -138,10 +138,10 @@ pub fn folder() -> Option<PathBuf> {
     named.map(|named| std::path::absolute(named).expect("a folder for deliveries"))
 }
 
-/// The stored requests of a folder, one list per receiver, in the order of the file names.
+/// Returns the stored requests of a folder, one list per receiver, in the order of the file names.
 ///
 /// # Panics
-/// When it cannot be read.
+/// When the folder cannot be read.
 #[must_use]
 pub fn read(folder: &Path) -> Vec<Vec<Request>> {
     let entries =

@@ -1,11 +1,11 @@
-//! Destinations that a test adds to its world, and what was delivered to them.
+//! Destinations that a test adds to its world, and their deliveries.
 
 use super::wait;
 use super::world::{SOON, World};
 use serde_json::Value;
 
 impl World {
-    /// Adds a destination with these fields, and returns the answer, which shows new secrets.
+    /// Adds a destination with these fields, and returns the answer, which contains new secrets.
     ///
     /// # Panics
     /// When it is refused.
@@ -16,10 +16,10 @@ impl World {
             .ok()
     }
 
-    /// As [`Self::create_destination`], and returns its id.
+    /// Like [`Self::create_destination`], but returns the destination's id.
     ///
     /// # Panics
-    /// When it is refused.
+    /// When the request is refused.
     pub async fn add(&self, fields: &Value) -> String {
         self.create_destination(fields).await["id"]
             .as_str()
@@ -27,7 +27,8 @@ impl World {
             .to_owned()
     }
 
-    /// Waits until a receipt has a delivery of this type and status to a destination, and returns it.
+    /// Waits until a receipt's purchase has a delivery with this event type and status to a destination, and returns
+    /// the delivery.
     ///
     /// # Panics
     /// When the deadline passes.
@@ -53,7 +54,7 @@ impl World {
         )
         .await
     }
-    /// Waits until a delivery of a receipt's purchase failed and is tried again later.
+    /// Waits until a delivery of a receipt's purchase has failed and will be retried.
     ///
     /// # Panics
     /// When the deadline passes.

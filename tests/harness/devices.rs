@@ -1,4 +1,4 @@
-//! Devices: what apps send, with the publishable key of a platform.
+//! Devices: the requests of apps, with the publishable key of a platform.
 
 use super::http::{Answer, Api};
 use super::world::World;
@@ -8,29 +8,29 @@ use domain::PlatformId;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-/// The header with a device's secret.
+/// The request header with a device's secret.
 const SECRET: &str = "settle-device-secret";
 const LOGIN: &str = "/v1/device/login";
 const PATH: &str = "/v1/device/events";
 
-/// The clients of a platform's devices.
+/// A client for requests of a platform's devices.
 #[derive(Debug, Clone)]
 pub struct Devices {
     api: Api,
     key: String,
 }
 
-/// A device, and a session on it.
+/// A device with one session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Device(pub u32);
 
 impl Device {
-    /// Its id: a random UUID by its form.
+    /// Returns the device's id, which has the form of a random UUID.
     pub fn id(self) -> Uuid {
         Uuid::from_u128(0x5e77_1e00_0000_4000_8000_0000_0000_0000 + u128::from(self.0))
     }
 
-    /// Its secret: 32 bytes by its form.
+    /// Returns the device's secret of 32 bytes, in base64.
     pub fn secret(self) -> String {
         let mut bytes = [0x5e; 32];
         bytes[..4].copy_from_slice(&self.0.to_be_bytes());
@@ -64,7 +64,7 @@ impl Device {
         json!({ "device": described(self), "sent_at": "2026-11-20T12:00:01Z", "events": events })
     }
 
-    /// Everything that an app reports in a session that ends with a purchase, in order.
+    /// Returns all events of a session that ends with a purchase, in order.
     pub fn visit(self) -> Vec<Value> {
         let receipt = format!("receipt-{}", self.0);
         let receipts = json!([{ "receipt_id": receipt, "app_user_id": "customer" }]);
@@ -90,7 +90,7 @@ impl Device {
 }
 
 impl Devices {
-    /// The devices of the world's platform.
+    /// Returns the devices of the world's platform.
     ///
     /// # Panics
     /// When the platform has no publishable key.
@@ -98,10 +98,10 @@ impl Devices {
         Self::of_platform(&world.api, world.platform_id).await
     }
 
-    /// The devices of a platform.
+    /// Returns the devices of a platform.
     ///
     /// # Panics
-    /// When it has no publishable key.
+    /// When the platform has no publishable key.
     pub async fn of_platform(api: &Api, platform: PlatformId) -> Self {
         let shown = api.get(&format!("/v1/platforms/{platform}")).await.ok();
         let key = shown["publishable_key"]
@@ -110,7 +110,7 @@ impl Devices {
         Self::with_key(api, key)
     }
 
-    /// The devices of the platform with this publishable key.
+    /// Returns the devices of the platform with this publishable key.
     pub fn with_key(api: &Api, publishable_key: &str) -> Self {
         Self {
             api: api.with_token(publishable_key),
@@ -118,7 +118,7 @@ impl Devices {
         }
     }
 
-    /// The devices at this address, behind a proxy.
+    /// Returns a client whose requests arrive by way of a proxy from this address.
     pub fn behind(&self, address: &str) -> Self {
         Self {
             api: self.api.with_header("x-forwarded-for", address.to_owned()),
@@ -126,10 +126,10 @@ impl Devices {
         }
     }
 
-    /// Reports a whole visit of a device.
+    /// Reports all events of a device's visit.
     ///
     /// # Panics
-    /// When it is not taken whole.
+    /// When not all events are accepted.
     pub async fn visit(&self, device: Device) {
         let taken = self.report(device, &device.visit()).await.ok();
         assert_eq!(taken["accepted"], 4, "{taken}");
@@ -139,22 +139,22 @@ impl Devices {
         self.client(device).post(PATH, &device.body(events)).await
     }
 
-    /// As [`Self::report`], also where nothing answers.
+    /// Like [`Self::report`], but returns an error if no answer arrives.
     ///
     /// # Errors
-    /// When nothing answers.
+    /// When no answer arrives.
     pub async fn try_report(&self, device: Device, events: &[Value]) -> Result<Answer, String> {
         self.client(device)
             .try_post(PATH, &device.body(events))
             .await
     }
 
-    /// The client of a device that knows its secret.
+    /// Returns a client that sends the device's secret.
     pub fn client(&self, device: Device) -> Api {
         self.api.with_header(SECRET, device.secret())
     }
 
-    /// Logs a customer in on a device.
+    /// Logs a customer in on the device.
     pub async fn login(&self, device: Device, external_id: &str) -> Answer {
         let body = json!({ "device": described(device), "external_id": external_id });
         self.client(device).post(LOGIN, &body).await
@@ -166,12 +166,12 @@ impl Devices {
             .await
     }
 
-    /// The bytes of a request that reports events of a device, for a generator.
+    /// Returns the raw HTTP request that reports events of a device, for a load generator.
     pub fn request(&self, device: Device, events: &[Value]) -> String {
         self.bytes(PATH, device, &device.body(events))
     }
 
-    /// The bytes of a request that logs a customer in on a device, for a generator.
+    /// Returns the raw HTTP request that logs a customer in on a device, for a load generator.
     pub fn login_request(&self, device: Device, external_id: &str) -> String {
         self.bytes(
             LOGIN,
@@ -192,7 +192,7 @@ impl Devices {
     }
 }
 
-/// A device, as it describes itself.
+/// Returns a device's description of itself.
 fn described(device: Device) -> Value {
     json!({
         "id": device.id(), "first_launch": "2026-11-01T08:00:00Z", "app_version": "3.1", "sdk_version": "harness/1",

@@ -1,6 +1,6 @@
-//! A proxy before a server that is far away: everything takes a time each way. It counts round trips, as seen from
-//! outside: a request after an answer begins one; and what the server sends. It can hold requests back, so that what a
-//! call does not wait for shows.
+//! A proxy that simulates a distant server by delaying everything in both directions. It counts round trips (a request
+//! after an answer begins one) and the bytes that the server sends. It can hold requests back, which shows what a call
+//! waits for.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// A proxy. It ends with the process.
+/// A delaying proxy. It runs until the process ends.
 #[derive(Debug)]
 pub struct Distance {
     port: u16,
@@ -20,7 +20,7 @@ pub struct Distance {
     gate: Arc<Gate>,
 }
 
-/// How many round trips each connection may begin.
+/// Limits the number of round trips that each connection may begin.
 #[derive(Debug, Default)]
 struct Gate {
     limit: Mutex<Limit>,
@@ -29,13 +29,13 @@ struct Gate {
 
 #[derive(Debug, Default, Clone, Copy)]
 struct Limit {
-    /// Raised with each change, from which the round trips of a connection are counted again.
+    /// Number of the current limit. A change raises it, and connections then count their round trips from zero.
     number: u64,
     most: Option<u64>,
 }
 
 impl Gate {
-    /// Counts a round trip of a connection, whose counter this is, and holds it back while it is one too many.
+    /// Counts a round trip of the connection with this counter, and blocks while the limit is exceeded.
     fn pass(&self, counter: &mut (u64, u64)) {
         let mut limit = self.limit.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
@@ -54,14 +54,14 @@ impl Gate {
     }
 }
 
-/// What was received, and when it arrives.
+/// Received bytes and the time at which they are passed on.
 type Packet = (Instant, Vec<u8>);
 
 impl Distance {
-    /// A proxy before the server at this port of the machine.
+    /// Starts a proxy for the server at this port of the machine.
     ///
     /// # Errors
-    /// When there is no port for it.
+    /// When the proxy cannot listen.
     pub fn before(server: u16, each_way: Duration) -> std::io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let port = listener.local_addr()?.port();
@@ -84,15 +84,15 @@ impl Distance {
         })
     }
 
-    /// Host and port of the proxy.
+    /// Returns the proxy's host and port.
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// A proxy before the server of a URL, and the URL by way of it.
+    /// Starts a proxy for the server of a URL; also returns the URL by way of the proxy.
     ///
     /// # Errors
-    /// When the URL has no port, or there is no port for the proxy.
+    /// When the URL has no port, or the proxy cannot listen.
     pub fn before_url(url: &str, each_way: Duration) -> anyhow::Result<(Self, String)> {
         let mut url = url::Url::parse(url)?;
         let server = url.port().unwrap_or(5432);
@@ -102,8 +102,8 @@ impl Distance {
         Ok((distance, url.into()))
     }
 
-    /// Lets each connection begin at most this many further round trips; the next ones are held back until this is called
-    /// again. `None`: any number.
+    /// Lets each connection begin at most this many further round trips and holds back later ones until the next call;
+    /// `None` removes the limit.
     pub fn allow_each(&self, most: Option<u64>) {
         let mut limit = self
             .gate
@@ -118,12 +118,12 @@ impl Distance {
         self.gate.changed.notify_all();
     }
 
-    /// Number of round trips so far, over all connections.
+    /// Returns the number of round trips so far, over all connections.
     pub fn trips(&self) -> u64 {
         self.trips.load(Ordering::SeqCst)
     }
 
-    /// Number of bytes that the server sent so far, over all connections.
+    /// Returns the number of bytes that the server sent so far, over all connections.
     pub fn sent(&self) -> u64 {
         self.sent.load(Ordering::SeqCst)
     }
@@ -164,7 +164,7 @@ fn connect(
     Ok(())
 }
 
-/// Carries what is received to the other side, each packet this time later.
+/// Forwards received bytes to the other side, each packet delayed by `each_way`.
 #[expect(clippy::disallowed_methods, reason = "a delay is what it is for")]
 fn carry(
     mut from: TcpStream,

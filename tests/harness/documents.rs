@@ -1,15 +1,15 @@
-//! The Markdown documents of the work tree, their code blocks, and the Temporal CLI lines that operators run.
+//! The Markdown documents of the work tree, their code blocks, and the Temporal CLI commands that they give operators.
 
 use std::path::{Path, PathBuf};
 
-/// Every document with lines for the Temporal CLI, as a path from the root of the work tree.
+/// Paths of all documents with commands for the Temporal CLI, relative to the root of the work tree.
 pub const OPERATORS: &[&str] = &["api/src/commands/README.md"];
 
-/// The mark above a block whose lines are run by tests.
+/// The marker above a block whose lines tests run.
 const TESTED: &str = "<!-- tested:";
 
 pub struct Document {
-    /// Relative to the root of the work tree.
+    /// Path relative to the root of the work tree.
     pub path: String,
     pub text: String,
 }
@@ -18,23 +18,23 @@ pub struct Document {
 pub struct Block {
     /// The language after its opening fence; empty without one.
     pub language: String,
-    /// Its lines, without the indentation of the fence.
+    /// Lines of the block, without the fence's indentation.
     pub lines: Vec<String>,
     /// Whether the line above it begins with `<!-- tested:`.
     pub is_tested: bool,
 }
 
-/// The root of the work tree.
+/// Returns the root of the work tree.
 ///
 /// # Panics
-/// When this package is not in one.
+/// When this package is not in a work tree.
 pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .expect("the work tree")
 }
 
-/// The code that names the settings: those of the installation, of each store and of each kind of destination.
+/// Returns the code that names the settings: those of the installation, of each store and of each kind of destination.
 ///
 /// # Panics
 /// When a file cannot be read.
@@ -51,7 +51,7 @@ pub fn settings() -> String {
         .collect()
 }
 
-/// The changelog.
+/// Returns the text of the changelog.
 ///
 /// # Panics
 /// When it cannot be read.
@@ -59,7 +59,7 @@ pub fn changelog() -> String {
     std::fs::read_to_string(root().join("CHANGELOG.md")).expect("the changelog")
 }
 
-/// All documents, in order of their paths.
+/// Returns all documents, in order of their paths.
 ///
 /// # Panics
 /// When they cannot be read.
@@ -95,7 +95,7 @@ fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// The lines of all documents that operators run with the Temporal CLI.
+/// Returns the lines for the Temporal CLI in all documents of [`OPERATORS`].
 ///
 /// # Panics
 /// When a document of [`OPERATORS`] has none.
@@ -113,10 +113,10 @@ pub fn operators_lines() -> Vec<String> {
 }
 
 impl Document {
-    /// The document at a path from the root of the work tree.
+    /// Reads the document at a path from the root of the work tree.
     ///
     /// # Panics
-    /// When it is not there.
+    /// When it cannot be read.
     pub fn read(path: &str) -> Self {
         let text = std::fs::read_to_string(root().join(path))
             .unwrap_or_else(|error| panic!("{path}: {error}"));
@@ -149,7 +149,7 @@ impl Document {
         blocks
     }
 
-    /// Its lines outside of blocks of code.
+    /// Returns the document's lines outside code blocks.
     pub fn prose(&self) -> impl Iterator<Item = &str> {
         let mut is_code = false;
         self.text.lines().filter(move |line| {

@@ -1,9 +1,9 @@
-//! What the sweep found overdue and signalled in a world, and whether that was needed.
+//! Checks which signals the sweep sent in a world, and whether they were needed.
 //!
-//! The sweep signals what is late. On a busy machine that may be a purchase whose run was about to settle it; such a
-//! signal changes nothing. A signal was needed if nothing else would have made progress: then a wake-up was lost, in the
-//! dispatcher, a run or an activity, and without the sweep the purchase would never be settled. The histories in
-//! Temporal show which of both it was, however busy the machine was.
+//! The sweep signals overdue purchases and lanes. On a busy machine that may be a purchase whose run was about to
+//! settle it; such a signal changes nothing. A signal was needed if nothing else would have made progress: then the
+//! dispatcher, a run or an activity lost a wake-up, and without the sweep the purchase would never be settled. The
+//! histories in Temporal show which of the two it was, however busy the machine was.
 
 use super::runs;
 use super::world::World;
@@ -15,27 +15,27 @@ use temporalio_common::protos::temporal::api::history::v1::HistoryEvent;
 use temporalio_common::protos::temporal::api::history::v1::history_event::Attributes;
 use workflows::contract;
 
-/// Why the sweep signals a purchase with a notification that is not settled in time.
+/// Reason in the log for signalling a purchase whose notification is not settled in time.
 const UNSETTLED: &str = "unsettled";
-/// Why the sweep signals a destination with a delivery that is not attempted in time.
+/// Reason in the log for signalling a destination whose delivery is not attempted in time.
 const LANE: &str = "lane";
-/// How long after a destination was enabled its run may not have been signalled yet: a process sends one signal a second
-/// to a destination, and the sweep reads in between.
+/// How long after a destination was enabled the signal to its run may still be outstanding: a process sends a
+/// destination one signal per second, and the sweep may read the database in between.
 const ENABLED: Duration = Duration::from_secs(2);
-/// A timer that ends within this time settles by itself soon.
+/// A run whose timer ends within this time soon settles by itself.
 const NEAR: Duration = Duration::from_secs(60);
 
-/// A signal of the sweep, as a log shows it.
+/// A signal of the sweep, as read from a log line.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Finding {
-    /// When the sweep read the database: what was late then.
+    /// When the sweep read the database and found the work overdue.
     read_at: Duration,
     workflow: String,
     why: String,
 }
 
 impl Finding {
-    /// Reads a line of a log, such as `… collapse_key=… why="unsettled" read_at=2026-01-31T10:00:00.000000Z`.
+    /// Parses a log line, such as `… collapse_key=… why="unsettled" read_at=2026-01-31T10:00:00.000000Z`.
     fn read(line: &str) -> Option<Self> {
         let field = |name: &str| {
             let value = line.split_once(&format!(" {name}="))?.1;
@@ -62,10 +62,10 @@ impl Finding {
 }
 
 impl World {
-    /// Lets the sweep help in this story. `because` says in a sentence why it has to.
+    /// Allows this story to need the sweep. `because` is a sentence with the reason.
     ///
     /// # Panics
-    /// When there is no reason.
+    /// When `because` is not a sentence.
     pub fn let_sweep_help(&mut self, because: &'static str) {
         assert!(
             because.contains(' '),
@@ -74,11 +74,11 @@ impl World {
         self.sweep_helps = Some(because);
     }
 
-    /// Checks that the sweep had to help no purchase and no destination, unless [`Self::let_sweep_help`] allows it.
-    /// It may always signal a purchase whose next wake is due, and a destination that was disabled.
+    /// Checks that no signal of the sweep was needed, unless [`Self::let_sweep_help`] allows it. Signals to purchases
+    /// whose next wake is due and to disabled destinations are always allowed.
     ///
     /// # Errors
-    /// The first signal that was needed.
+    /// Describes the first signal that was needed.
     pub(super) async fn check_unhelped(&self) -> Result<(), String> {
         let logs = self.installation.logs();
         let found: BTreeSet<Finding> = logs.lines().filter_map(Finding::read).collect();
@@ -94,7 +94,7 @@ impl World {
         Ok(())
     }
 
-    /// The first of these signals that was needed, with the runs of its workflow.
+    /// Returns the first of these signals that was needed, with the histories of its workflow's runs.
     async fn lost_wake_up(&self, found: BTreeSet<Finding>) -> Option<String> {
         for finding in &found {
             let needed = match finding.why.as_str() {
@@ -130,10 +130,10 @@ impl World {
         runs
     }
 
-    /// Whether nothing was about to settle a purchase when the sweep signalled it.
+    /// Returns whether nothing was about to settle a purchase when the sweep signalled it.
     async fn was_unattended(&self, finding: &Finding) -> bool {
         let runs = self.runs_of(&finding.workflow).await;
-        // The first one after the reading, however late it arrived.
+        // The first matching signal after the read, however late it arrived.
         let is_it = |event: &HistoryEvent| is_wake(event) && runs::time(event) >= finding.read_at;
         let signals = runs
             .iter()
@@ -156,15 +156,15 @@ impl World {
             runs.iter()
                 .flat_map(|run| runs::notified(run))
                 .any(|(time, notified)| {
-                    // The dispatcher sent it when the window had ended.
+                    // The dispatcher sent the signal only after the window had ended.
                     time >= signalled_at && notified.quiet.is_zero()
                 });
         !has_progressed && !is_under_way(&before, signalled_at) && !is_notified_late
     }
 
-    /// Whether a destination was enabled so shortly before the sweep read the database that the signal was still to
-    /// come. On a machine that stands still it comes later than [`ENABLED`]: then the sweep's signal was not the only
-    /// one.
+    /// Returns whether a destination was enabled so shortly before the sweep read the database that the regular signal
+    /// was still to come. On a stalled machine that signal comes later than [`ENABLED`]; then the sweep's signal was
+    /// not the only one.
     async fn was_just_enabled(&self, finding: &Finding, found: &BTreeSet<Finding>) -> bool {
         let id = finding.workflow.rsplit('/').next().unwrap_or_default();
         let entries = self
@@ -201,7 +201,7 @@ impl World {
         )
     }
 
-    /// Whether a destination's run was open when the sweep read the database, or a run of a purchase was about to
+    /// Returns whether a destination's run was open when the sweep read the database, or a purchase's run was about to
     /// deliver.
     async fn was_delivering(&self, finding: &Finding) -> bool {
         let is_open = |run: &Vec<HistoryEvent>| {
@@ -238,16 +238,16 @@ impl World {
     }
 }
 
-/// The times of a destination: when it was enabled, when its run was signalled that something is pending, and when the
-/// sweep found that.
+/// When a destination was enabled, when its run was signalled that deliveries are pending, and when the sweep found
+/// them.
 struct Enabling {
     enabled_at: Vec<Duration>,
     signalled_at: Vec<Duration>,
     swept_at: Vec<Duration>,
 }
 
-/// Whether the signal of the last enabling was still to come when the sweep read the database: by the time, or because
-/// no signal had been sent since, and then one was sent beside the sweep.
+/// Returns whether the regular signal after the last enabling was still pending when the sweep read the database:
+/// because the enabling was recent, or because no signal had been sent since then and a later one was not the sweep's.
 fn is_signal_to_come(read_at: Duration, times: &Enabling) -> bool {
     let enabled_at = times.enabled_at.iter().filter(|at| **at <= read_at).max();
     enabled_at.is_some_and(|enabled_at| {
@@ -293,7 +293,7 @@ fn is_wake(event: &HistoryEvent) -> bool {
     }
 }
 
-/// Whether a run has ended with an event of this type.
+/// Returns whether a run has ended with an event of this type.
 const fn is_end(event: EventType) -> bool {
     use EventType::{
         WorkflowExecutionCanceled, WorkflowExecutionCompleted, WorkflowExecutionContinuedAsNew,
@@ -314,8 +314,8 @@ fn is_activity(event: &HistoryEvent) -> bool {
     event.event_type() == EventType::ActivityTaskScheduled
 }
 
-/// Whether a run with these events has a workflow task. The server repeats one that failed or timed out, and stores the
-/// repetition only once it completes.
+/// Returns whether a run with these events has a workflow task. The server retries a task that failed or timed out, and
+/// stores the retry only once it completes.
 fn has_task(events: &[HistoryEvent]) -> bool {
     use EventType::{
         WorkflowTaskCompleted, WorkflowTaskFailed, WorkflowTaskScheduled, WorkflowTaskStarted,
@@ -335,7 +335,7 @@ fn has_task(events: &[HistoryEvent]) -> bool {
     newest.is_some_and(|newest| newest != WorkflowTaskCompleted)
 }
 
-/// Whether an event is no attempt to deliver to another destination than that of this workflow.
+/// Returns whether an event concerns this workflow: attempts to deliver to other destinations do not.
 fn concerns(event: &HistoryEvent, workflow: &str) -> bool {
     let Some(Attributes::ActivityTaskScheduledEventAttributes(scheduled)) =
         event.attributes.as_ref()
@@ -357,8 +357,8 @@ fn concerns(event: &HistoryEvent, workflow: &str) -> bool {
         || input.contains(id)
 }
 
-/// Whether a run with these events has a workflow task, an activity that settles, or a timer that ends soon. An
-/// attempt to deliver settles nothing.
+/// Returns whether a run with these events has a workflow task, an activity that settles, or a timer that ends soon.
+/// Attempts to deliver do not settle.
 fn is_under_way(events: &[HistoryEvent], now: Duration) -> bool {
     let is_settling = |event: &HistoryEvent| match event.attributes.as_ref() {
         Some(Attributes::ActivityTaskScheduledEventAttributes(scheduled)) => scheduled
@@ -377,7 +377,7 @@ fn is_under_way(events: &[HistoryEvent], now: Duration) -> bool {
     has_task(events) || has_open(events, is_settling)
 }
 
-/// Whether these events began something of this kind and did not end it.
+/// Returns whether these events begin an activity or timer that `is_wanted` matches and do not end it.
 fn has_open(events: &[HistoryEvent], is_wanted: impl Fn(&HistoryEvent) -> bool) -> bool {
     let closed: BTreeSet<i64> = events.iter().filter_map(beginning).collect();
     events
@@ -385,8 +385,9 @@ fn has_open(events: &[HistoryEvent], is_wanted: impl Fn(&HistoryEvent) -> bool) 
         .any(|event| is_wanted(event) && !closed.contains(&event.event_id))
 }
 
-/// The events of a run before the one at this index: none where that is one of the first two, since the signal itself
-/// started the run. A signal that arrives during a workflow task is stored behind the end of the task, which was later.
+/// Returns the events of a run before the signal at index `at`; none if the index is at most 1, since the signal itself
+/// started the run. A signal that arrives during a workflow task is stored after the task's end although it arrived
+/// earlier, so later events are left out.
 fn before(run: &[HistoryEvent], at: usize) -> Vec<HistoryEvent> {
     let earlier = run[..at]
         .iter()
@@ -394,7 +395,7 @@ fn before(run: &[HistoryEvent], at: usize) -> Vec<HistoryEvent> {
     earlier.cloned().collect()
 }
 
-/// The id of the event that began what this event ended: an activity or a timer.
+/// Returns the id of the event that started the activity or timer that this event ended.
 fn beginning(event: &HistoryEvent) -> Option<i64> {
     Some(match event.attributes.as_ref()? {
         Attributes::ActivityTaskCompletedEventAttributes(end) => end.scheduled_event_id,
@@ -421,7 +422,8 @@ mod tests {
         }
     }
 
-    /// A run whose first workflow task closed so, and which was signalled at five seconds.
+    /// Returns a run whose first workflow task closed at `closed_at` with this event, and which was signalled at five
+    /// seconds.
     fn signalled(closed_at: i64, closed: EventType) -> Vec<HistoryEvent> {
         vec![
             event(1, 1, EventType::WorkflowExecutionStarted),

@@ -1,4 +1,4 @@
-//! What the end of every story checks beside the invariants: nothing is pending for any destination, the check finds no
+//! The checks at the end of every story, in addition to the invariants: no delivery is pending, `/v1/check` finds no
 //! violation, and the newest runs of the world replay.
 
 use super::runs;
@@ -13,16 +13,16 @@ use temporalio_common::protos::temporal::api::workflow::v1::WorkflowExecutionInf
 use temporalio_sdk::workflow_replayer::{WorkflowReplayer, WorkflowReplayerOptions};
 use workflows::{Claims, Destination, DeviceStream, Purchase, Sweep, contract};
 
-/// Maximum number of runs of purchases that are replayed, and of runs of each other workflow: the newest ones.
+/// Maximum number of replayed runs: the newest ones of purchases, and of each other workflow.
 const PURCHASES: usize = 12;
 const OTHERS: usize = 2;
 
 impl World {
-    /// Lets deliveries to a destination be pending at the end of this story. `because` says in a sentence why: the
-    /// destination is disabled on purpose, or fails forever.
+    /// Allows deliveries to a destination to be pending at the end of this story. `because` is a sentence with the
+    /// reason: the destination is disabled on purpose, or fails permanently.
     ///
     /// # Panics
-    /// When there is no reason.
+    /// When `because` is not a sentence.
     pub fn let_be_pending(&mut self, destination_id: &str, because: &'static str) {
         assert!(
             because.contains(' '),
@@ -32,11 +32,11 @@ impl World {
             .insert(destination_id.to_owned(), because);
     }
 
-    /// Waits until no delivery is pending: of purchases, users, destinations and devices, to any destination that
-    /// [`Self::let_be_pending`] does not name.
+    /// Waits until no event of a purchase, user, destination or device is pending, except for destinations named with
+    /// [`Self::let_be_pending`].
     ///
     /// # Errors
-    /// What is pending after `timeout`.
+    /// Lists what is still pending after `timeout`.
     pub(super) async fn check_nothing_pending(&self, timeout: Duration) -> Result<(), String> {
         for (destination, because) in &self.pending_at_end {
             println!("deliveries to {destination} may be pending ({because})");
@@ -58,7 +58,8 @@ impl World {
         pending.await.map_err(|late| format!("pending: {late}"))
     }
 
-    /// The items of a list with a delivery that is pending and may not be. Without an exception one page says enough.
+    /// Returns the list's items with a pending delivery that is not allowed. If no destination is excepted, only the
+    /// first page is read.
     async fn pending(&self, list: &str) -> Result<Vec<Value>, String> {
         let (mut found, mut path) = (Vec::new(), format!("{list}?status=pending"));
         loop {
@@ -77,7 +78,7 @@ impl World {
         }
     }
 
-    /// Whether an item is a pending delivery, or has one, to a destination that may have none.
+    /// Returns whether an item is, or contains, a pending delivery to a destination that is not excepted.
     fn is_pending(&self, item: &Value) -> bool {
         let is_wrong = |one: &Value| {
             let destination = one["destination_id"].as_str().unwrap_or_default();
@@ -91,7 +92,7 @@ impl World {
     /// Checks that the tables agree with each other.
     ///
     /// # Errors
-    /// The violated rules.
+    /// Lists the violated rules.
     pub(super) async fn check_tables(&self) -> Result<(), String> {
         let mut path = "/v1/check".to_owned();
         loop {
@@ -117,7 +118,7 @@ impl World {
     /// Checks that the newest runs of this world replay with the workflows of this build.
     ///
     /// # Errors
-    /// The runs that do not.
+    /// Lists the runs that do not replay.
     pub(super) async fn check_replays(&self) -> Result<(), String> {
         if let Some(program) = &self.setting.program {
             println!("no run is replayed: {} is another build", program.display());
@@ -164,7 +165,7 @@ impl World {
     }
 }
 
-/// The newest runs of each workflow.
+/// Returns the newest runs of each workflow.
 fn newest(mut runs: Vec<WorkflowExecutionInfo>) -> Vec<WorkflowExecutionInfo> {
     let name = |run: &WorkflowExecutionInfo| {
         run.r#type

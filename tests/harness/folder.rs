@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 pub struct Folder(PathBuf);
 
 impl Folder {
-    /// An empty folder under the system's folder for temporary files.
+    /// Returns an empty folder under the system's folder for temporary files.
     ///
     /// # Panics
-    /// When it cannot be made.
+    /// When the folder cannot be created.
     pub fn new(name: &str) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -23,7 +23,7 @@ impl Folder {
         Self(folder)
     }
 
-    /// A folder that is removed when the test process ends.
+    /// Returns a folder that is removed when the test process ends.
     pub fn of_process(name: &str) -> PathBuf {
         let folder = std::mem::ManuallyDrop::new(Self::new(name)).0.clone();
         reaper::remove_at_end(&folder);

@@ -1,5 +1,5 @@
-//! A gate between an app and settle: it records each request, and passes it on, drops it or its answer, or answers in
-//! the place of settle.
+//! A proxy between an app and settle: it records each request, and forwards it, drops it or its answer, or answers in
+//! settle's place.
 
 use super::wait;
 use axum::Router;
@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-/// Maximum size of a request that is recorded: more than settle takes.
+/// Maximum size of a recorded request: more than settle accepts.
 const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
 
 /// What the gate does with requests.
@@ -26,28 +26,28 @@ pub enum Way {
     #[default]
     Open,
     Closed,
-    /// Passes them on, and drops their connections instead of the answers.
+    /// Forwards requests, and drops the connections instead of answering.
     Deaf,
 }
 
-/// An answer in place of settle.
+/// An answer in settle's place.
 #[derive(Debug, Clone)]
 pub struct Reply {
     pub status: u16,
-    /// Its header, if it has one.
+    /// One response header, if any.
     pub header: Option<(HeaderName, &'static str)>,
-    /// Body of the response; null for none.
+    /// Response body; null for none.
     pub body: Value,
 }
 
-/// A request of the app, without preflights.
+/// A request of the app other than a preflight.
 #[derive(Debug, Clone)]
 pub struct Seen {
     pub at: Instant,
-    /// Its method and path with query, such as `GET /v1/apps?limit=1`.
+    /// Method and path with the query, such as `GET /v1/apps?limit=1`.
     pub line: String,
     pub headers: HeaderMap,
-    /// Body of the request; null for none.
+    /// Request body; null for none.
     pub body: Value,
 }
 
@@ -98,7 +98,7 @@ impl Gate {
         }
     }
 
-    /// The URL that stands for settle.
+    /// Returns the URL that the app uses as settle's.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
@@ -108,7 +108,7 @@ impl Gate {
         self.shared.inner().way = way;
     }
 
-    /// Answers the next requests of a path; then they are passed on again.
+    /// Answers the next requests to a path with these replies; later ones are forwarded again.
     pub fn answer(&self, path: &str, replies: impl IntoIterator<Item = Reply>) {
         self.shared
             .inner()
@@ -118,12 +118,12 @@ impl Gate {
             .extend(replies);
     }
 
-    /// Holds requests of a path: they are recorded, and answered after [`Gate::release`].
+    /// Holds requests to a path: they are recorded, and answered only after [`Gate::release`].
     pub fn hold(&self, path: &str) {
         self.shared.inner().held.insert(path.to_owned());
     }
 
-    /// Ends [`Gate::hold`].
+    /// Lets requests to a path that [`Gate::hold`] holds continue.
     pub fn release(&self, path: &str) {
         self.shared.inner().held.remove(path);
     }
@@ -163,7 +163,7 @@ async fn pass(State(shared): State<Shared>, request: Request) -> Response {
         (Way::Open, None) => Some(forward(&shared, &parts, body).await),
         (Way::Deaf, None) => {
             let answer = forward(&shared, &parts, body).await;
-            // A page does not report without the answer to its preflight.
+            // A page sends no report until its preflight has been answered.
             (parts.method == Method::OPTIONS).then_some(answer)
         }
     };
@@ -185,7 +185,7 @@ impl Inner {
         }
     }
 
-    /// What to do with a request of this path, without its query.
+    /// Returns how to treat a request to this path, which has no query.
     fn take(&mut self, method: &Method, path: &str) -> (Way, Option<Reply>) {
         let replies = self.replies.get_mut(path);
         if method == Method::OPTIONS {
@@ -207,11 +207,11 @@ impl Inner {
     }
 }
 
-/// A client without a pool.
+/// Returns a client without connection pooling.
 fn plain_client() -> &'static Client {
     static CLIENT: OnceLock<Client> = OnceLock::new();
     CLIENT.get_or_init(|| {
-        // An error means that this provider is installed already.
+        // An error means that the provider is already installed.
         drop(rustls::crypto::ring::default_provider().install_default());
         #[expect(
             clippy::disallowed_methods,
@@ -225,7 +225,7 @@ fn plain_client() -> &'static Client {
     })
 }
 
-/// Sends a request to settle, and returns its answer with its headers.
+/// Forwards a request to settle, and returns the answer with its headers.
 async fn forward(shared: &Shared, parts: &axum::http::request::Parts, body: Bytes) -> Response {
     let path = parts.uri.path_and_query().map_or("", |path| path.as_str());
     let request = plain_client()

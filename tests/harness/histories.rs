@@ -1,19 +1,19 @@
-//! The folders of the histories that `tests/replay` replays: one for those of the present code, and one for those of
-//! each released version.
+//! The folders of the histories that `tests/replay` replays: one for the current code and one for each released
+//! version.
 
 use anyhow::{Context, bail};
 use std::path::{Path, PathBuf};
 
-/// The folder of the histories of the present code, in which each release has a folder.
+/// Returns the folder of the current code's histories, which contains a folder for each release.
 pub fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("replay/histories")
 }
 
-/// The folder into which histories are written: that of the present code, or a new one for a release such as `v0.1`.
-/// Those of a release are never written again: they are what its open runs have.
+/// Returns the folder into which histories are written: that of the current code, or a new one for a release such as
+/// `v0.1`. A release's histories are never rewritten, since its open runs have such histories.
 ///
 /// # Errors
-/// When the release has histories already, or is no version.
+/// When the release already has histories, or is not a version.
 pub fn to_write(root: &Path, release: Option<&str>) -> anyhow::Result<PathBuf> {
     let Some(release) = release else {
         std::fs::create_dir_all(root)?;
@@ -36,7 +36,7 @@ pub fn to_write(root: &Path, release: Option<&str>) -> anyhow::Result<PathBuf> {
     Ok(folder)
 }
 
-/// The names of all histories, without `.json`; those of a release begin with its folder, such as `v0.1/`.
+/// Returns the names of all histories, without `.json`; those of a release begin with its folder, such as `v0.1/`.
 ///
 /// # Panics
 /// When a folder cannot be read.

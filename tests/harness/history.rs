@@ -1,4 +1,4 @@
-//! Queries to [`Temporal`] about our workflows, and commands that move their time or end them.
+//! Queries to [`Temporal`] about settle's workflows, and commands that move their time or end them.
 
 use super::temporal::Temporal;
 use super::wait;
@@ -25,10 +25,10 @@ use temporalio_common::protos::temporal::api::workflowservice::v1::{
     TerminateWorkflowExecutionRequest, UpdateWorkflowExecutionOptionsRequest,
 };
 
-/// How long the list of workflows may lag behind the workflows themselves, and how long a busy server, of which hundreds of
-/// runs were just terminated, may not list at all.
+/// How long the list of workflows may lag behind the workflows, including when a server that has just terminated
+/// hundreds of runs does not list any.
 const VISIBLE: Duration = Duration::from_secs(600);
-/// Time limit for one attempt to read a page of that list.
+/// Time limit for one attempt to read a page of the list.
 const LISTED: Duration = Duration::from_secs(60);
 
 fn execution(workflow_id: &str) -> WorkflowExecution {
@@ -43,7 +43,7 @@ impl Temporal {
         self.client().connection().workflow_service()
     }
 
-    /// The events of the newest run of a workflow id; none when there is no run.
+    /// Returns the events of the newest run of a workflow id; none when there is no run.
     pub async fn history(&self, workflow_id: &str) -> Vec<HistoryEvent> {
         let handle = self
             .client()
@@ -55,7 +55,7 @@ impl Temporal {
             .unwrap_or_default()
     }
 
-    /// The newest run's history as JSON, as `tests/replay` keeps it.
+    /// Returns the newest run's history as JSON, in the form that `tests/replay` stores.
     ///
     /// # Panics
     /// When there is no run.
@@ -70,7 +70,7 @@ impl Temporal {
             .expect("a run with a history")
     }
 
-    /// The events of one run of a workflow id.
+    /// Returns the events of one run of a workflow id.
     ///
     /// # Panics
     /// When there is no such run.
@@ -83,8 +83,8 @@ impl Temporal {
         .await
     }
 
-    /// The number of runs of a workflow id, and of the events in all their histories. The length that a list of runs shows
-    /// is zero for an open run.
+    /// Returns the number of runs of a workflow id, and the total number of events in their histories. The histories
+    /// are counted because a list of runs gives the length of an open run's history as zero.
     ///
     /// # Panics
     /// When a run has no history.
@@ -98,7 +98,7 @@ impl Temporal {
         (runs.len(), events)
     }
 
-    /// The history of one run as JSON.
+    /// Returns the history of one run as JSON.
     ///
     /// # Panics
     /// When there is no such run.
@@ -121,7 +121,7 @@ impl Temporal {
         info.bind_untyped(self.client().clone())
     }
 
-    /// The number of events of a type in the newest run's history.
+    /// Returns the number of events of a type in the newest run's history.
     pub async fn count(&self, workflow_id: &str, event: EventType) -> usize {
         self.history(workflow_id)
             .await
@@ -130,7 +130,7 @@ impl Temporal {
             .count()
     }
 
-    /// Whether the newest run has a timer that has neither fired nor been cancelled.
+    /// Returns whether the newest run has a timer that has neither fired nor been cancelled.
     pub async fn has_timer(&self, workflow_id: &str) -> bool {
         let count = |events: &[HistoryEvent], wanted: EventType| {
             events
@@ -147,7 +147,7 @@ impl Temporal {
         is_open && count(&events, EventType::TimerStarted) > closed
     }
 
-    /// The server's description of the newest run: status, pending activities, search attributes.
+    /// Returns the server's description of the newest run: status, pending activities, search attributes.
     pub async fn describe(&self, workflow_id: &str) -> Option<DescribeWorkflowExecutionResponse> {
         let request = DescribeWorkflowExecutionRequest {
             namespace: self.namespace().to_owned(),
@@ -160,7 +160,7 @@ impl Temporal {
             .map(|answer| answer.into_inner())
     }
 
-    /// The activities that are not finished, with attempt count and last failure.
+    /// Returns the activities that are not finished, with attempt count and last failure.
     pub async fn pending_activities(&self, workflow_id: &str) -> Vec<PendingActivityInfo> {
         self.describe(workflow_id)
             .await
@@ -168,7 +168,8 @@ impl Temporal {
             .unwrap_or_default()
     }
 
-    /// The runs that match a visibility query, such as `WorkflowType = "purchase" AND ExecutionStatus = "Running"`.
+    /// Returns the runs that match a visibility query, such as `WorkflowType = "purchase" AND ExecutionStatus =
+    /// "Running"`.
     ///
     /// # Panics
     /// When the query is refused.
@@ -200,7 +201,7 @@ impl Temporal {
             request.set_timeout(LISTED);
             match self.service().list_workflow_executions(request).await {
                 Ok(page) => Ok(Ok(page.into_inner())),
-                // The client's own limit is `Cancelled`, the server's is one of the others.
+                // The client's own time limit gives `Cancelled`, the server's gives one of the others.
                 Err(late)
                     if matches!(
                         late.code(),
@@ -215,7 +216,7 @@ impl Temporal {
         page.await.expect("a query that is not refused")
     }
 
-    /// All runs of a workflow id, newest first.
+    /// Returns all runs of a workflow id, newest first.
     pub async fn runs(&self, workflow_id: &str) -> Vec<WorkflowExecutionInfo> {
         self.list(&format!("WorkflowId = '{workflow_id}'")).await
     }
@@ -223,7 +224,7 @@ impl Temporal {
     /// Moves the time of an open run forward: its timers that end within `seconds` fire now.
     ///
     /// # Panics
-    /// When no run of it is open.
+    /// When the workflow has no open run.
     pub async fn fast_forward(&self, workflow_id: &str, seconds: i64) {
         let moved = self.try_fast_forward(workflow_id, seconds).await;
         moved.unwrap_or_else(|why| panic!("{workflow_id} cannot be moved forward: {why}"));
@@ -236,10 +237,10 @@ impl Temporal {
         }
     }
 
-    /// As [`Self::fast_forward`].
+    /// Like [`Self::fast_forward`], but returns errors.
     ///
     /// # Errors
-    /// When no run of it is open.
+    /// When the workflow has no open run.
     pub(super) async fn try_fast_forward(
         &self,
         workflow_id: &str,
@@ -276,7 +277,7 @@ impl Temporal {
     /// Starts a workflow by its name, as a script would, with an empty object as input.
     ///
     /// # Panics
-    /// When it is refused.
+    /// When the server refuses it.
     pub async fn start_workflow(&self, name: &str, workflow_id: &str, task_queue: &str) {
         let payload = Payload {
             metadata: [("encoding".to_owned(), b"json/plain".to_vec())]
@@ -310,7 +311,7 @@ impl Temporal {
     /// Terminates the open run of a workflow id.
     ///
     /// # Panics
-    /// When no run of it is open.
+    /// When the workflow has no open run.
     pub async fn terminate(&self, workflow_id: &str) {
         let request = TerminateWorkflowExecutionRequest {
             namespace: self.namespace().to_owned(),
@@ -324,8 +325,8 @@ impl Temporal {
             .expect("an open run to terminate");
     }
 
-    /// Terminates every run that is open now, the sweep included, and waits until none of them is listed as open. Runs
-    /// that settle starts in their place meanwhile go on.
+    /// Terminates every run that is open now, the sweep included, and waits until the list shows none of them as open.
+    /// Runs that settle starts meanwhile in their place continue.
     pub async fn terminate_all(&self) {
         const OPEN: &str = "ExecutionStatus = 'Running'";
         let id = |run: &WorkflowExecutionInfo| {
@@ -352,7 +353,7 @@ impl Temporal {
             let refused = stream::iter(open.clone())
                 .map(terminate)
                 .buffer_unordered(16);
-            // It may have ended in the meantime.
+            // A run may have ended in the meantime.
             let refused = refused
                 .filter_map(async |error| error.filter(|error| error.code() != Code::NotFound));
             let refused: Vec<_> = refused.collect().await;

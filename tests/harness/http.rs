@@ -17,15 +17,15 @@ const JSON: &str = "application/json";
 pub struct Answer {
     pub status: u16,
     pub media: String,
-    /// The body as JSON; a JSON string of the whole text if it is not JSON.
+    /// The body as JSON; if it is not JSON, a JSON string with the whole text.
     pub body: Value,
 }
 
 impl Answer {
-    /// The body of an answer whose status is 2xx.
+    /// Returns the body of an answer whose status is 2xx.
     ///
     /// # Panics
-    /// When the status is another one, with the body.
+    /// When the status is another one; the message contains the body.
     pub fn ok(self) -> Value {
         assert!(
             (200..300).contains(&self.status),
@@ -54,10 +54,10 @@ impl Answer {
     }
 }
 
-/// The text of a field.
+/// Returns the text of a field.
 ///
 /// # Panics
-/// When the field is missing or no text.
+/// When the field is missing or not a string.
 pub fn text(answer: &Value, field: &str) -> String {
     answer[field]
         .as_str()
@@ -74,7 +74,7 @@ pub struct Api {
 }
 
 impl Api {
-    /// A client of the service at `url`, such as `http://127.0.0.1:8080`.
+    /// Returns a client of the service at `url`, such as `http://127.0.0.1:8080`.
     pub fn new(url: &str, token: &str) -> Self {
         Self {
             url: url.to_owned(),
@@ -87,7 +87,7 @@ impl Api {
         &self.url
     }
 
-    /// A client of this service with another token.
+    /// Returns a client of this service with another token.
     pub fn with_token(&self, token: &str) -> Self {
         Self {
             token: token.to_owned(),
@@ -95,14 +95,14 @@ impl Api {
         }
     }
 
-    /// A client of this service with a further header.
+    /// Returns a client of this service with a further header.
     pub fn with_header(&self, name: &'static str, value: String) -> Self {
         let mut with = self.clone();
         with.headers.push((name, value));
         with
     }
 
-    /// The headers of a request with a body of this type.
+    /// Returns the headers of a request with a body of this type.
     fn headers(&self, media: &str) -> Vec<(&'static str, String)> {
         let own = [
             ("content-type", media.to_owned()),
@@ -113,7 +113,7 @@ impl Api {
             .collect()
     }
 
-    /// Reads a path, which may have a query.
+    /// Sends a GET request to a path, which may have a query.
     ///
     /// # Errors
     /// When nothing answers.
@@ -127,7 +127,7 @@ impl Api {
         .await
     }
 
-    /// Reads a path, which may have a query.
+    /// Sends a GET request to a path, which may have a query.
     ///
     /// # Panics
     /// When nothing answers.
@@ -137,7 +137,7 @@ impl Api {
             .unwrap_or_else(|error| panic!("GET {path}: {error}"))
     }
 
-    /// Sends a JSON body with any method.
+    /// Sends a JSON body with the given method.
     ///
     /// # Panics
     /// When nothing answers.
@@ -191,7 +191,7 @@ impl Api {
         answer.unwrap_or_else(|error| panic!("POST {path}: {error}"))
     }
 
-    /// All items of a list, from all its pages. `path` may have a query.
+    /// Returns all items of a list, from all its pages. `path` may have a query.
     ///
     /// # Panics
     /// When a page is not a list.
@@ -216,7 +216,7 @@ impl Api {
     }
 }
 
-/// Posts a body as SNS does: as plain text and without a token.
+/// Posts a body like SNS: as plain text and without a token.
 ///
 /// # Errors
 /// When nothing answers.
@@ -225,7 +225,7 @@ pub async fn post_as_sns(url: &str, body: &str) -> Result<Answer, String> {
     send(Method::POST, url, &headers, body.as_bytes().to_vec()).await
 }
 
-/// Sends any request, and does not check the answer against the OpenAPI document.
+/// Sends a request without checking the answer against the OpenAPI document.
 ///
 /// # Errors
 /// When nothing answers.
@@ -276,7 +276,7 @@ async fn send(
 fn client() -> &'static Client {
     static CLIENT: OnceLock<Client> = OnceLock::new();
     CLIENT.get_or_init(|| {
-        // An error means that this provider is installed already.
+        // An error means that the provider is already installed.
         drop(rustls::crypto::ring::default_provider().install_default());
         // Connections are not pooled: each test has a runtime of its own, and a connection ends with its runtime.
         #[expect(

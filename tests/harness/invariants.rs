@@ -1,7 +1,7 @@
-//! What must hold in a [`World`], as the public API, the webhook receiver and the Temporal Server show it.
+//! Checks the invariants of a [`World`] through the public API, the webhook receiver and the Temporal Server.
 //!
-//! The checks return the broken invariant, so that a test can plant a fault and see that it is noticed. `README.md` in
-//! the root of the work tree lists the invariants I1 to I8.
+//! The checks return the broken invariant, so that a test can plant a fault and check that it is detected. `README.md`
+//! in the root of the work tree lists the invariants I1 to I8.
 
 use super::rvs::Rvs;
 use super::samples;
@@ -14,12 +14,12 @@ use std::time::Duration;
 
 impl World {
     /// Waits until every accepted message has its outcome, the newest revision of each purchase is acknowledged and
-    /// nothing is pending for any destination, and checks what must hold at the end of every test: the invariants, the
-    /// check, that the sweep had nothing to repair, that the newest runs replay, and that the latest release reads the
-    /// stored JSON.
+    /// nothing is pending for any destination, and checks what must hold at the end of every test: the invariants hold,
+    /// `/v1/check` finds no violation, the sweep had nothing to repair, the newest runs replay, and the latest release
+    /// reads the stored JSON.
     ///
     /// # Panics
-    /// With the invariant that does not hold.
+    /// When an invariant does not hold; the message names it.
     pub async fn finish(mut self) {
         if let Err(broken) = self.verdict(SOON).await {
             panic!("{broken}");
@@ -30,13 +30,13 @@ impl World {
         }
     }
 
-    /// Checks what [`Self::finish`] checks and returns the result, for a test that plants a fault. What has not come
-    /// after `timeout` counts as lost.
+    /// Like [`Self::finish`], but returns the result, for tests that plant a fault. What has not arrived after
+    /// `timeout` counts as lost.
     ///
     /// # Errors
     /// The invariant that does not hold.
     pub async fn verdict(&mut self, timeout: Duration) -> Result<(), String> {
-        // Whatever the result is, the world was checked.
+        // Set first, so that a broken invariant also counts as a check of the world.
         self.is_finished = true;
         let mut keys = BTreeSet::new();
         for message_id in &self.accepted {
@@ -61,7 +61,7 @@ impl World {
         self.check_replays().await
     }
 
-    /// I5: the last acknowledged revision is the newest one, or the delivery of the newest one failed.
+    /// Checks I5: the last acknowledged revision is the newest one, or the delivery of the newest one failed.
     async fn newest(&self, key: &str, timeout: Duration) -> Result<(), String> {
         wait::within(
             timeout,
@@ -94,11 +94,11 @@ impl World {
             .any(|one| one["status"] == "failed" && one["revision"] == revision)
     }
 
-    /// Waits until no run of a receipt's purchase is open, and checks that the run left nothing undone. A later check
-    /// would not see it, because the sweep finds what a run forgets.
+    /// Waits until no run of a receipt's purchase is open, and checks that the last run left no work undone. A later
+    /// check would miss that, because the sweep picks up what a run forgets.
     ///
     /// # Errors
-    /// I1 for a notification of these messages without an outcome, I5 for a delivery that is pending.
+    /// I1 if a notification of these messages has no outcome, I5 if a delivery is pending.
     pub async fn left_behind(
         &self,
         receipt_id: &str,
@@ -122,10 +122,10 @@ impl World {
     }
 
     /// Checks the `purchase.updated` events of a receipt's purchase: the revisions have no gap, each has one event with
-    /// an id of its own, and the events together count `notifications` notifications.
+    /// a unique id, and the events together count `notifications` notifications.
     ///
     /// # Errors
-    /// What does not add up.
+    /// Describes the first mismatch.
     pub async fn check_revisions(
         &self,
         receipt_id: &str,

@@ -1,5 +1,5 @@
-//! The leases of requests: a clock may be moved only while no live process holds one. A jump of the clock ends a lease
-//! early, and then a second request about the same purchase, user or destination may begin beside the first.
+//! The leases of requests. A test may move a clock only while no live process holds a lease: a jump of the clock ends
+//! leases early, and then a second request about the same purchase, user or destination could begin during the first.
 
 use super::postgres::PgConnection;
 use super::process::Backend;
@@ -24,14 +24,14 @@ struct Token {
 /// The leases of a world, and the processes that can hold them.
 #[derive(Debug, Default)]
 pub struct Leases {
-    /// The processes that were started last.
+    /// Processes started by the last start.
     processes: BTreeSet<u32>,
-    /// The tokens of leases whose processes were killed. They are not waited for.
+    /// Tokens of leases held by killed processes, which are not waited for.
     left: BTreeSet<String>,
 }
 
 impl Leases {
-    /// The leases of the processes that run now.
+    /// Returns the leases of the processes that run now.
     pub fn of(world: &mut World) -> Self {
         Self {
             processes: processes(world),
@@ -39,24 +39,22 @@ impl Leases {
         }
     }
 
-    /// Notes what killed processes left, before others are started.
-    ///
-    /// # Panics
-    /// When the database cannot be read.
+    /// Records the leases left by killed processes, before others are started.
     pub fn leave(&mut self, world: &World, now: Timestamp) {
         self.left.extend(Database::of(world).live(now));
     }
 
-    /// Notes which processes run after a start.
+    /// Records which processes run after a start.
     pub fn started(&mut self, world: &mut World) {
         self.processes = processes(world);
     }
 
-    /// Moves a clock by `change` at a moment when no live process holds a lease by this clock and none can begin one:
-    /// the program cannot write at that moment.
+    /// Moves a clock by `change` while, by this clock, no live process holds a lease and none can take one: the program
+    /// cannot write at that moment.
     ///
     /// # Panics
-    /// When a lease is held for longer than any request takes, or a process was started that is not known here.
+    /// When a lease is held for longer than any request takes, or a process runs that was not passed to
+    /// [`Self::started`].
     pub async fn between_requests(
         &self,
         world: &mut World,
@@ -72,7 +70,7 @@ impl Leases {
         let (mut database, mut locked) = (Database::of(world), Database::of(world));
         wait::until(SOON, "a moment without a leased request", async || {
             let mut held = || -> Vec<String> {
-                // Nothing is in flight of processes that have aborted.
+                // Aborted processes have no request in flight.
                 let is_running = !processes(world).is_empty();
                 let live = if is_running {
                     database.live(now())
@@ -83,7 +81,7 @@ impl Leases {
                     .filter(|token| !self.left.contains(token))
                     .collect()
             };
-            // The lock is taken only when it is likely that nothing is leased, so that it holds no request up.
+            // The lock is taken only when probably nothing is leased, so that it delays no request.
             let leased = held();
             if !leased.is_empty() {
                 return Err(format!("leased by {leased:?}"));
@@ -102,7 +100,7 @@ impl Leases {
     }
 }
 
-/// The processes of the world that run.
+/// Returns the ids of the world's running processes.
 fn processes(world: &mut World) -> BTreeSet<u32> {
     world
         .processes()
@@ -111,7 +109,7 @@ fn processes(world: &mut World) -> BTreeSet<u32> {
         .collect()
 }
 
-/// A connection of the test's own.
+/// A database connection of the test.
 enum Database {
     Sqlite(SqliteConnection),
     Postgres(Box<PgConnection>),
@@ -141,7 +139,7 @@ impl Database {
         }
     }
 
-    /// Begins a transaction in which no other session takes a lease.
+    /// Begins a transaction during which no other session can take a lease.
     fn lock(&mut self) -> QueryResult<()> {
         let tables = TABLES.join(", ");
         match self {
@@ -152,7 +150,7 @@ impl Database {
         }
     }
 
-    /// The tokens of the leases that are live at `now`.
+    /// Returns the tokens of the leases that are live at `now`.
     fn live(&mut self, now: Timestamp) -> Vec<String> {
         let of = |table: &str| {
             let live = format!("lease_token IS NOT NULL AND lease_until > {}", now.micros());

@@ -1,4 +1,4 @@
-//! An SMTP server that records the mails that it takes, with answers that a test scripts.
+//! An SMTP server that records the mails it receives, and gives answers that a test scripts.
 
 use super::faulty::certificate::Identity;
 use super::shared::locked;
@@ -8,7 +8,7 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
-/// How its connections are protected.
+/// How connections are encrypted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protection {
     /// Plain text.
@@ -21,16 +21,16 @@ pub enum Protection {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mail {
-    /// The accepted recipients.
+    /// Accepted recipients.
     pub to: Vec<String>,
-    /// The message with its headers, as it came.
+    /// The message with its headers, as received.
     pub text: String,
-    /// Whether the server took it.
+    /// Whether the server accepted the mail.
     pub is_taken: bool,
 }
 
 impl Mail {
-    /// The value of a header in one line; empty when there is none.
+    /// Returns the value of a header in one line; empty if it is absent.
     pub fn header(&self, name: &str) -> &str {
         let start = format!("{name}: ");
         self.text
@@ -42,24 +42,24 @@ impl Mail {
 
 #[derive(Default)]
 struct Seen {
-    /// Beginnings of commands with their answers; each is used once.
+    /// Command prefixes with their scripted answers; each is used once.
     next: VecDeque<(String, String)>,
     mails: Vec<Mail>,
-    /// All commands, those of TLS with a `*` before them.
+    /// All received commands; those sent over TLS begin with `*`.
     commands: Vec<String>,
     is_over: bool,
 }
 
-/// The server. It listens until it is dropped.
+/// A running SMTP server. It listens until it is dropped.
 pub struct Mailbox {
     address: SocketAddr,
     seen: Arc<Mutex<Seen>>,
-    /// The certificate of the authority that issued its own, in DER.
+    /// Certificate of the authority that issued the server's certificate, in DER.
     pub authority: Vec<u8>,
 }
 
 impl Mailbox {
-    /// Listens on a port of its own of 127.0.0.1, as `localhost`.
+    /// Starts a server on a free port of 127.0.0.1, with the host name `localhost`.
     ///
     /// # Panics
     /// When it cannot listen.
@@ -67,7 +67,7 @@ impl Mailbox {
         Self::at((Ipv4Addr::LOCALHOST, 0).into(), protection)
     }
 
-    /// Listens on this address.
+    /// Starts a server on this address.
     ///
     /// # Panics
     /// When it cannot listen.
@@ -106,7 +106,7 @@ impl Mailbox {
             .push_back((command.to_owned(), line.to_owned()));
     }
 
-    /// The mails that the server took.
+    /// Returns the mails that the server accepted.
     pub fn mails(&self) -> Vec<Mail> {
         self.attempts()
             .into_iter()
@@ -114,7 +114,7 @@ impl Mailbox {
             .collect()
     }
 
-    /// The mails that came, taken or not.
+    /// Returns all received mails, accepted or not.
     pub fn attempts(&self) -> Vec<Mail> {
         locked(&self.seen).mails.clone()
     }
@@ -178,7 +178,8 @@ struct Session<'a, S> {
 }
 
 impl<S: Duplex> Session<'_, S> {
-    /// Serves until the client goes; returns whether it wants TLS instead. A session begins with the answer to `first`.
+    /// Serves until the client disconnects; returns whether the client wants to switch to TLS instead. A session begins
+    /// with the answer to `first`.
     fn talk(&mut self, first: &str) -> bool {
         let mut to = Vec::new();
         if !first.is_empty() && !self.answer(first, "220 localhost") {
@@ -232,7 +233,7 @@ impl<S: Duplex> Session<'_, S> {
         }
     }
 
-    /// Reads a message to its end, and keeps it if it is accepted.
+    /// Reads a message to its end, and records it.
     fn message(&mut self, to: &[String]) -> bool {
         let mut text = String::new();
         loop {
@@ -254,7 +255,7 @@ impl<S: Duplex> Session<'_, S> {
         true
     }
 
-    /// Answers as scripted, else with `usual`; returns whether the answer is a good one.
+    /// Gives the scripted answer, else `usual`; returns whether the answer is positive.
     fn answer(&mut self, command: &str, usual: &str) -> bool {
         let scripted = {
             let next = &mut locked(self.seen).next;

@@ -1,8 +1,8 @@
-//! The harness: everything that a test needs to see settle from outside, created for each test and removed after it.
+//! The harness: everything that a test needs to use settle from outside, created for each test and removed afterwards.
 //!
 //! A test talks to running programs through the public HTTP API, signed SNS messages, a webhook receiver and the
-//! Temporal server; it never calls our own code to see whether it worked. Only [`wait`] sleeps.
-//! What a test expects is *not* here but in the test, except for the invariants of every test ([`invariants`]).
+//! Temporal server; it never calls settle's code to check a result. Only [`wait`] sleeps. Expectations are *not* here
+//! but in the tests, except for the invariants of every test ([`invariants`]).
 
 pub mod amplitude;
 pub mod browser;

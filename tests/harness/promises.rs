@@ -1,19 +1,19 @@
-//! The promises of `tests/promises.toml`, and the tests that a gate has executed, as its logs show them.
+//! The promises of `tests/promises.toml`, and the results of tests as read from a gate's logs.
 
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The modules in which a story has its test on each database.
+/// Modules that contain a story's test for each database.
 pub const DATABASES: [&str; 2] = ["on_sqlite", "on_postgres"];
 
-/// What is run before something happens.
+/// A set of checks that must pass before something happens.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Gate {
     Run,
     Release,
 }
 
-/// One promise, and the tests that prove it.
+/// A promise and the tests that prove it.
 ///
 /// A test is named by its binary and its path, such as `e2e::storm::no_notification_is_lost_in_a_settling`. The name of
 /// a story stands for its tests on both databases.
@@ -30,7 +30,7 @@ pub struct Promise {
 }
 
 impl Promise {
-    /// The tests that a gate executes for it.
+    /// Returns the tests of this promise that a gate executes.
     pub fn tests(&self, gate: Gate) -> &[String] {
         match gate {
             Gate::Run => &self.run,
@@ -43,24 +43,24 @@ impl Promise {
     }
 }
 
-/// All promises by section and id.
+/// All promises, by section and id.
 pub type Promises = BTreeMap<String, BTreeMap<String, Promise>>;
 
 /// Reads the text of `promises.toml`.
 ///
 /// # Errors
-/// When it is no TOML, or a line has another form.
+/// When the text is not TOML, or an entry has an unknown form.
 pub fn parse(text: &str) -> Result<Promises, toml::de::Error> {
     toml::from_str(text)
 }
 
-/// What the logs of tests show.
+/// The results read from the logs of tests.
 #[derive(Default)]
 pub struct Executed {
     passed: BTreeSet<String>,
     failed: BTreeSet<String>,
     ignored: BTreeSet<String>,
-    /// Sums of the lines `test result:`.
+    /// Totals of the lines `test result:`.
     passes: u64,
     failures: u64,
     skips: u64,
@@ -74,10 +74,11 @@ enum Verdict {
 }
 
 impl Executed {
-    /// Reads a log of libtest. The tests are of `binary`, or of the one that cargo names in a line before them.
+    /// Reads a log of libtest. The tests belong to `binary`, or to the binary that cargo names in a preceding line.
     pub fn read(&mut self, binary: &str, log: &str) {
         let (mut binary, mut is_running) = (binary.to_owned(), false);
-        // A test without a result on its own line, since its output is between both, and the result so far.
+        // The test whose result is still missing, since its output separates it from its name, and the last result
+        // seen.
         let mut open: Option<(String, Option<Verdict>)> = None;
         for line in without_colours(log).lines() {
             let (next, sums, begun) = (running(line), sums(line), begun(line));
@@ -106,14 +107,14 @@ impl Executed {
         self.end(&binary, is_running);
     }
 
-    /// Notes a binary that has begun tests and printed no `test result:`.
+    /// Records a binary as failed if it began tests and printed no `test result:`.
     fn end(&mut self, binary: &str, is_running: bool) {
         if is_running {
             self.failed.insert(binary.to_owned());
         }
     }
 
-    /// Notes the result of a test; one without a result has failed.
+    /// Records a test's result; a test without a result counts as failed.
     fn close(&mut self, binary: &str, test: Option<(String, Option<Verdict>)>) {
         let Some((name, result)) = test else { return };
         let results = match result {
@@ -124,7 +125,7 @@ impl Executed {
         results.insert(format!("{binary}::{name}"));
     }
 
-    /// What is wrong: tests that failed or were ignored, and promises of the gate whose tests did not pass.
+    /// Returns the problems: tests that failed or were ignored, and promises of the gate whose tests did not pass.
     pub fn findings(&self, promises: &Promises, gate: Gate) -> Vec<String> {
         let mut found: Vec<String> = self
             .failed
@@ -153,7 +154,7 @@ impl Executed {
         found
     }
 
-    /// Whether a test passed, on both databases if it is a story.
+    /// Returns whether a test passed; a story must have passed on both databases.
     fn has_passed(&self, name: &str) -> bool {
         self.passed.contains(name)
             || DATABASES
@@ -161,7 +162,7 @@ impl Executed {
                 .all(|database| self.passed.contains(&format!("{name}::{database}")))
     }
 
-    /// The sums over all logs, of passed and of failed tests.
+    /// Returns the totals of passed and failed tests over all logs.
     pub fn sums(&self) -> (u64, u64) {
         (self.passes, self.failures)
     }
@@ -175,7 +176,8 @@ fn without_colours(log: &str) -> String {
     })
 }
 
-/// The binary of a line of cargo such as `Running tests/e2e/main.rs (target/debug/deps/e2e-0123456789abcdef)`.
+/// Returns the binary named in a line of cargo such as `Running tests/e2e/main.rs
+/// (target/debug/deps/e2e-0123456789abcdef)`.
 fn running(line: &str) -> Option<&str> {
     let (_, program) = line
         .trim()
@@ -185,7 +187,7 @@ fn running(line: &str) -> Option<&str> {
     Some(program.rsplit_once('-')?.0)
 }
 
-/// The tests that passed, failed and were ignored, of a line `test result:`.
+/// Returns the numbers of passed, failed and ignored tests in a line `test result:`.
 fn sums(line: &str) -> Option<[u64; 3]> {
     let counts = line.strip_prefix("test result: ")?;
     let count = |what: &str| {
@@ -200,7 +202,7 @@ fn sums(line: &str) -> Option<[u64; 3]> {
     Some([count("passed")?, count("failed")?, count("ignored")?])
 }
 
-/// The name of a test whose line begins here, or behind what another test has printed, and the rest of that line.
+/// Returns the name of a test that begins in this line, possibly after another test's output, and the rest of the line.
 fn begun(line: &str) -> Option<(&str, &str)> {
     let is_name = |name: &str| {
         name.chars()
@@ -226,7 +228,7 @@ fn is_verdict(text: &str) -> bool {
     ["ok", "FAILED", "ignored"].contains(&text) || text.starts_with("ignored, ")
 }
 
-/// The result at the end of a line, which may stand behind what the test has printed.
+/// Returns the result at the end of a line, possibly after the test's output.
 fn verdict(line: &str) -> Option<Verdict> {
     if line.ends_with("ok") {
         Some(Verdict::Passed)

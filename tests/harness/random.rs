@@ -1,15 +1,15 @@
-//! Reproducible random numbers: a seed determines all of them. Each test has a fixed seed, so that every run is the
-//! same; `tests/explore` uses new seeds.
+//! Reproducible random numbers: a seed determines all of them. Each test has a fixed seed, so that all runs are equal;
+//! `tests/explore` uses new seeds.
 
 /// A linear congruential generator with Knuth's MMIX constants.
 #[derive(Debug, Clone)]
 pub struct Random(u64);
 
 impl Random {
-    /// The seed of a test, unless `SETTLE_TEST_SEED` names another one.
+    /// Returns a test's seed: `of_test`, unless `SETTLE_TEST_SEED` is set.
     ///
     /// # Panics
-    /// When the variable holds no number.
+    /// When the variable is not a number.
     pub fn seed(of_test: u64) -> u64 {
         #[expect(clippy::disallowed_methods, reason = "a seed of the tests")]
         let chosen = std::env::var("SETTLE_TEST_SEED").ok();
@@ -20,12 +20,12 @@ impl Random {
         chosen.map_or(of_test, number)
     }
 
-    /// A generator that starts from this seed.
+    /// Returns a generator that starts from this seed.
     pub const fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    /// A number from 0 to `limit` - 1.
+    /// Returns a number from 0 to `limit` - 1.
     pub fn below(&mut self, limit: u64) -> u64 {
         self.0 = self
             .0
@@ -34,7 +34,7 @@ impl Random {
         (self.0 >> 33) % limit.max(1)
     }
 
-    /// `true` in `percent` of the cases.
+    /// Returns `true` in `percent` of all cases.
     pub fn percent(&mut self, percent: u64) -> bool {
         self.below(100) < percent
     }

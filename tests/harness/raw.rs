@@ -1,4 +1,4 @@
-//! A database connection of a test's own, for what the functions of the store neither write nor read.
+//! A database connection of a test, for data that no function of the store reads or writes.
 
 use super::postgres::PgConnection;
 use diesel::connection::SimpleConnection;
@@ -24,6 +24,8 @@ pub enum Raw {
 }
 
 impl Raw {
+    /// Connects to a database.
+    ///
     /// # Panics
     /// When the database is unreachable.
     pub fn of(database: &Database) -> Self {
@@ -42,6 +44,8 @@ impl Raw {
         }
     }
 
+    /// Runs statements.
+    ///
     /// # Panics
     /// When the database refuses a statement.
     pub fn run(&mut self, text: &(impl Display + ?Sized)) {
@@ -53,10 +57,10 @@ impl Raw {
         .unwrap_or_else(|error| panic!("{text}: {error}"));
     }
 
-    /// The number that a query returns in the column `value`.
+    /// Returns the number in the column `value` of a query.
     ///
     /// # Panics
-    /// When it returns none.
+    /// When the query returns no row.
     pub fn number(&mut self, text: &str) -> i64 {
         let query = diesel::sql_query(text);
         let rows: Vec<Number> = match self {
@@ -69,10 +73,10 @@ impl Raw {
             .value
     }
 
-    /// The texts that a query returns in the column `value`.
+    /// Returns the texts in the column `value` of a query.
     ///
     /// # Panics
-    /// When the database refuses it.
+    /// When the database refuses the query.
     pub fn texts(&mut self, text: &str) -> Vec<String> {
         let query = diesel::sql_query(text);
         let rows: Vec<TextRow> = match self {

@@ -1,7 +1,7 @@
-//! Ends the processes and removes the folders of the test process when that ends, even when it is killed.
+//! Kills the test process's child processes and removes its folders when it ends, even when it is killed.
 //!
-//! A shell reads our commands from a pipe. The pipe closes when the test process ends; then the shell kills the
-//! processes that are left and removes the folders.
+//! A shell reads commands from a pipe. When the test process ends, the pipe closes, and the shell kills the remaining
+//! processes and removes the folders.
 
 use std::io::Write;
 use std::os::unix::process::CommandExt;
@@ -29,7 +29,7 @@ static REAPER: OnceLock<Mutex<ChildStdin>> = OnceLock::new();
 
 fn send(verb: &str, what: &str) {
     let pipe = REAPER.get_or_init(|| {
-        // A process group of its own: Ctrl-C in the terminal must not end the shell before the test process.
+        // In its own process group: Ctrl-C in the terminal must not end the shell before the test process.
         let shell = Command::new("sh")
             .args(["-c", SCRIPT])
             .stdin(Stdio::piped())
@@ -52,12 +52,13 @@ pub fn remove_at_end(folder: &Path) {
     send("remove", &folder.display().to_string());
 }
 
-/// Kills this process, which another program started for us, when the test process ends; until [`spare`].
+/// Kills this process, which another program started for the test, when the test process ends, unless [`spare`] is
+/// called.
 pub fn kill_at_end(process: u64) {
     send("watch", &process.to_string());
 }
 
-/// Ends [`kill_at_end`], when the process is gone.
+/// Undoes [`kill_at_end`] once the process is gone.
 pub fn spare(process: u64) {
     send("forget", &process.to_string());
 }
@@ -68,17 +69,17 @@ pub struct Watched {
 }
 
 impl Watched {
-    /// Starts the command.
+    /// Starts a command.
     ///
     /// # Errors
-    /// When it does not start.
+    /// When the command does not start.
     pub fn spawn(command: &mut Command) -> std::io::Result<Self> {
         let child = command.spawn()?;
         send("watch", &child.id().to_string());
         Ok(Self { child })
     }
 
-    /// Its standard input and output, once, where the command pipes them.
+    /// Returns the process's standard input and output, if the command pipes them; only the first call does.
     pub fn pipes(&mut self) -> Option<(ChildStdin, ChildStdout)> {
         self.child.stdin.take().zip(self.child.stdout.take())
     }
@@ -87,21 +88,21 @@ impl Watched {
         self.child.id()
     }
 
-    /// Its exit status; `None` while it runs.
+    /// Returns the process's exit status; `None` while it runs.
     pub fn exit_status(&mut self) -> Option<std::process::ExitStatus> {
         self.child.try_wait().expect("the state of a child process")
     }
 
-    /// Kills it (SIGKILL) and waits until it is gone.
+    /// Kills the process (SIGKILL) and waits until it is gone.
     pub fn kill(&mut self) {
         drop(self.child.kill());
         drop(self.child.wait());
     }
 
-    /// Sends it a signal by name, such as `TERM` or `STOP`.
+    /// Sends the process a signal by name, such as `TERM` or `STOP`.
     ///
     /// # Panics
-    /// When it is gone.
+    /// When the process is gone.
     pub fn signal(&self, name: &str) {
         let sent = Command::new("kill")
             .args(["-s", name, &self.child.id().to_string()])

@@ -1,4 +1,4 @@
-//! What the ingress and a settling write, for tests that write it by the storage package.
+//! Builds what the ingress and a settling write, for tests that write through the storage package.
 
 use domain::verification::Product;
 use domain::{
@@ -7,12 +7,13 @@ use domain::{
 };
 use storage::{Loaded, NewNotification, Record};
 
-/// A notification as the ingress stores it.
+/// Returns a notification as the ingress stores it.
 pub fn stored(platform_id: PlatformId, notification: &Notification) -> NewNotification {
     NewNotification::of(platform_id, notification.clone())
 }
 
-/// The record that settles everything that was loaded, by a snapshot of a subscription that renews at this time.
+/// Returns a record that settles all loaded notifications, with a snapshot of a subscription that renews at
+/// `renews_at`.
 pub fn record(collapse_key: CollapseKey, loaded: &Loaded, renews_at: Timestamp) -> Record {
     let seqs: Vec<i64> = loaded.notifications.iter().map(|(seq, _)| *seq).collect();
     let snapshot = Snapshot {

@@ -1,8 +1,8 @@
-//! What each release published and stored, in `tests/released/VERSION`: the JSON Schemas of its events and of what its
-//! tables hold, samples of its JSON columns, and the hashes of these files, its migrations and its histories.
-//! `freeze-release` writes it.
+//! The folders `tests/released/VERSION` with what each release published and stored: the JSON Schemas of its events and
+//! stored columns, samples of its JSON columns, and hashes of these files, its migrations and its histories.
+//! `freeze-release` writes them.
 //!
-//! Until the changelog has the date of a release, its folder may be written again.
+//! A release's folder may be rewritten until the changelog has the release's date.
 
 use super::{documents, histories, samples, stored};
 use anyhow::{Context, bail};
@@ -18,18 +18,18 @@ use storage::{JSON_COLUMNS, JsonColumn};
 const MIGRATIONS: &str = "activities/storage/migrations";
 const SUMS: &str = "SHA256SUMS";
 
-/// A release with a folder.
+/// A release that has a folder.
 pub struct Release {
     pub version: String,
     folder: PathBuf,
 }
 
-/// The folder with one folder per release, relative to the root of the work tree.
+/// Returns the folder that contains one folder per release.
 fn folder() -> PathBuf {
     documents::root().join("tests/released")
 }
 
-/// All releases with a folder.
+/// Returns all releases that have a folder.
 pub fn all() -> Vec<Release> {
     let entries = std::fs::read_dir(folder())
         .into_iter()
@@ -49,7 +49,7 @@ pub fn all() -> Vec<Release> {
     folders.map(release).collect()
 }
 
-/// The versions of the changelog that have a date.
+/// Returns the versions of the changelog that have a date.
 pub fn published(changelog: &str) -> Vec<&str> {
     let headings = changelog
         .lines()
@@ -61,10 +61,10 @@ pub fn published(changelog: &str) -> Vec<&str> {
 }
 
 impl Release {
-    /// The release before this version, or if there is none, this version's own folder.
+    /// Returns the latest release before this version or, if there is none, this version's own folder.
     ///
     /// # Panics
-    /// Without any release.
+    /// When no release has a folder.
     pub fn latest() -> Self {
         let (mut releases, own) = (all(), stored::number(env!("CARGO_PKG_VERSION")));
         releases.sort_by_cached_key(|release| stored::number(&release.version));
@@ -75,16 +75,17 @@ impl Release {
         releases.into_iter().nth(index).expect("a release")
     }
 
-    /// The file with the hashes, in the format of `sha256sum`.
+    /// Returns the content of the file with the hashes, in the format of `sha256sum`.
     ///
     /// # Panics
-    /// When there is none.
+    /// When the file is missing.
     pub fn sums(&self) -> String {
         let file = self.folder.join(SUMS);
         std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
     }
 
-    /// The commit that it was built from, which its folder names from the first change after it on.
+    /// Returns the commit from which the release was built; the folder names it from the first change after the release
+    /// on.
     pub fn commit(&self) -> Option<String> {
         let text = std::fs::read_to_string(self.folder.join("COMMIT")).ok()?;
         let is_hash =
@@ -92,30 +93,30 @@ impl Release {
         Some(text.trim().to_owned()).filter(|text| is_hash(text))
     }
 
-    /// The schema of each event type.
+    /// Returns the schema of each event type.
     ///
     /// # Panics
-    /// When one is not readable.
+    /// When a schema cannot be read.
     pub fn schemas(&self) -> BTreeMap<String, Value> {
         schemas(&self.folder.join("schemas"))
     }
 
-    /// The schema of what each JSON column with a type held.
+    /// Returns the schema of each typed JSON column.
     ///
     /// # Panics
-    /// When one is not readable.
+    /// When a schema cannot be read.
     pub fn stored(&self) -> BTreeMap<String, Value> {
         schemas(&self.folder.join("stored"))
     }
 
-    /// What a column held, one text a line; empty without samples.
+    /// Returns samples of a column, one per line; empty if there are none.
     pub fn samples(&self, column: &JsonColumn) -> String {
         std::fs::read_to_string(self.folder.join("samples").join(samples::file_name(column)))
             .unwrap_or_default()
     }
 }
 
-/// The files with such hashes that have changed or are gone, with what to do instead.
+/// Returns the files in `sums` that have changed or are gone, each with a hint.
 pub fn changed(root: &Path, sums: &str) -> Vec<String> {
     let lines = sums.lines().filter_map(|line| line.split_once("  "));
     let changed = lines.filter(|(sum, path)| {
@@ -128,7 +129,7 @@ pub fn changed(root: &Path, sums: &str) -> Vec<String> {
     changed.map(|(_, path)| because(path)).collect()
 }
 
-/// Validators for the events of each type, one of each release that had that type.
+/// Returns validators for events of this type, one for each release that had the type.
 pub fn validators(event_type: &str) -> impl Iterator<Item = &'static Validator> {
     static ALL: LazyLock<Vec<BTreeMap<String, Validator>>> = LazyLock::new(|| {
         let options = || jsonschema::options().should_validate_formats(true);
@@ -144,11 +145,11 @@ pub fn validators(event_type: &str) -> impl Iterator<Item = &'static Validator> 
         .filter_map(move |of_release| of_release.get(event_type))
 }
 
-/// Writes the folder of a release, with samples from what tests collected in a folder; without one, its samples stay.
-/// Returns its path.
+/// Writes the folder of a release, with samples that tests collected in a folder; if none is given, the existing
+/// samples stay. Returns the path.
 ///
 /// # Errors
-/// When the changelog has its date, a column has no samples, or a column with JSON is not known.
+/// When the changelog has the release's date, a column has no samples, or an unlisted column contains JSON.
 pub fn freeze(version: &str, collected: Option<&Path>) -> anyhow::Result<PathBuf> {
     let changelog = documents::changelog();
     let own = folder().join(version);
@@ -191,10 +192,10 @@ pub fn freeze(version: &str, collected: Option<&Path>) -> anyhow::Result<PathBuf
     Ok(own)
 }
 
-/// Replaces a folder of samples by those from what tests collected in another one.
+/// Replaces a folder of samples by those that tests collected in another.
 ///
 /// # Errors
-/// When a column has none, or a column with JSON is not known.
+/// When a column has no samples, or an unlisted column contains JSON.
 fn write_samples(folder: &Path, collected: &Path) -> anyhow::Result<()> {
     let unlisted = std::fs::read_to_string(collected.join(samples::UNLISTED))?;
     if let Some(place) = unlisted.lines().next() {
@@ -225,7 +226,7 @@ fn write_samples(folder: &Path, collected: &Path) -> anyhow::Result<()> {
 /// Writes schemas with these names to a folder.
 ///
 /// # Errors
-/// When one cannot be written.
+/// When a file cannot be written.
 pub fn write(
     folder: &Path,
     schemas: impl IntoIterator<Item = (impl Display, Value)>,
@@ -237,7 +238,7 @@ pub fn write(
     Ok(())
 }
 
-/// The schemas of a folder, by name.
+/// Returns the schemas of a folder, by name.
 fn schemas(folder: &Path) -> BTreeMap<String, Value> {
     let read = |file: &PathBuf| {
         let name = file
@@ -251,7 +252,7 @@ fn schemas(folder: &Path) -> BTreeMap<String, Value> {
     files(folder).iter().map(read).collect()
 }
 
-/// The files of a folder, by name; none without the folder.
+/// Returns the files of a folder, sorted by name; none if the folder is missing.
 fn files(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder)
         .into_iter()

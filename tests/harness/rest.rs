@@ -1,15 +1,15 @@
-//! Whether Temporal has nothing to do until a timer ends: then no request comes, however slow the machine is.
+//! Checks whether Temporal is idle until a timer fires: then no request can arrive, however slow the machine is.
 
 use super::temporal::Temporal;
 use temporalio_common::protos::temporal::api::workflowservice::v1::DescribeWorkflowExecutionResponse;
 use workflows::contract;
 
 impl Temporal {
-    /// `Ok` if each open run waits for a timer, a signal or the next attempt of an activity. The run of a stream is left
-    /// out: its activity is open for a minute after the last event of a device.
+    /// Returns `Ok` if each open run waits for a timer, a signal or an activity's next attempt. Runs of streams are
+    /// left out: their activity stays open for a minute after a device's last event.
     ///
     /// # Errors
-    /// The first run that has something to do.
+    /// The first run that is not waiting.
     pub async fn rest(&self) -> Result<(), String> {
         let open = format!(
             "ExecutionStatus = 'Running' AND WorkflowType != '{}'",
@@ -33,7 +33,8 @@ impl Temporal {
     }
 }
 
-/// Whether a run has a workflow task or an activity that does not wait for its next attempt, or its time is being moved.
+/// Returns whether a run has a workflow task or an activity that does not wait for its next attempt, or whether its
+/// time is being moved forward.
 fn has_work(run: &DescribeWorkflowExecutionResponse) -> bool {
     let skipping = run
         .workflow_extended_info

@@ -1,10 +1,11 @@
-//! Rows that a story inserts past the program, for states that otherwise only a settling or a delivery brings about.
+//! Rows that a story inserts directly into the database, for states that otherwise only a settling or a delivery
+//! produces.
 //!
-//! What a table requires stands here once; a story names the columns that it is about.
+//! The values of required columns are here; a story sets only the columns that matter to it.
 
 use std::fmt::{Display, Formatter, Result};
 
-/// The statement that inserts one row, or one for each row of a source.
+/// A statement that inserts one row, or one for each row of a source.
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct Rows {
@@ -14,7 +15,7 @@ pub struct Rows {
     source: String,
 }
 
-/// Purchases in revision 1, without a next wake. They lack a `collapse_key` and a `receipt_id`.
+/// Returns purchases in revision 1, without a next wake. The caller adds `collapse_key` and `receipt_id`.
 pub fn purchases(platform: impl Display, app: impl Display) -> Rows {
     let required = [
         ("revision", "1"),
@@ -32,7 +33,7 @@ pub fn purchases(platform: impl Display, app: impl Display) -> Rows {
         .text("app_id", app)
 }
 
-/// Events `purchase.updated` of revision 1. They lack an `id` and a `collapse_key`.
+/// Returns events `purchase.updated` of revision 1. The caller adds `id` and `collapse_key`.
 pub fn events() -> Rows {
     let required = [
         ("app_id", "COALESCE((SELECT MIN(id) FROM apps), '')"),
@@ -45,8 +46,8 @@ pub fn events() -> Rows {
     Rows::of("events", &required)
 }
 
-/// Pending deliveries of a `purchase.updated` of revision 1. They lack an `id`, a `destination_id`, an `event_id` and a
-/// `collapse_key`.
+/// Returns pending deliveries of a `purchase.updated` of revision 1. The caller adds `id`, `destination_id`, `event_id`
+/// and `collapse_key`.
 pub fn deliveries() -> Rows {
     let required = [
         ("n", "0"),
@@ -60,7 +61,8 @@ pub fn deliveries() -> Rows {
     Rows::of("deliveries", &required)
 }
 
-/// First payments of 9.99 USD by the catalogue. They lack a `collapse_key`, an `app_id` and an `event_id`.
+/// Returns first payments of 9.99 USD, priced by the catalogue. The caller adds `collapse_key`, `app_id` and
+/// `event_id`.
 pub fn payments() -> Rows {
     let required = [
         ("number", "1"),
@@ -77,7 +79,7 @@ pub fn payments() -> Rows {
     Rows::of("payments", &required)
 }
 
-/// A device without a description.
+/// Returns a device without a description.
 pub fn device(platform: impl Display, id: impl Display) -> Rows {
     let required = [("device", "'{}'"), ("created_at", "1"), ("seen_at", "1")];
     Rows::of("devices", &required)
@@ -85,7 +87,7 @@ pub fn device(platform: impl Display, id: impl Display) -> Rows {
         .text("id", id)
 }
 
-/// Verified claims of a device, that it bought something. They lack a `collapse_key`, a `receipt_id` and an
+/// Returns a device's verified claims of purchases that it made. The caller adds `collapse_key`, `receipt_id` and
 /// `app_user_id`.
 pub fn claims(platform: impl Display, device: impl Display) -> Rows {
     let required = [
@@ -101,7 +103,7 @@ pub fn claims(platform: impl Display, device: impl Display) -> Rows {
         .text("device_id", device)
 }
 
-/// The start of a session of a device. It lacks an `id`.
+/// Returns the session starts of a device. The caller adds `id`.
 pub fn device_event(platform: impl Display, device: impl Display) -> Rows {
     let required = [
         ("client_id", "'c'"),
@@ -116,7 +118,7 @@ pub fn device_event(platform: impl Display, device: impl Display) -> Rows {
         .text("device_id", device)
 }
 
-/// Copies of the deliveries `d` of a source, with these expressions for the new `id` and `n`.
+/// Returns copies of a source's deliveries `d`, with these expressions for the new `id` and `n`.
 pub fn copies(id: &str, n: &str) -> Rows {
     let same = [
         "destination_id",
@@ -152,20 +154,21 @@ impl Rows {
         }
     }
 
-    /// With this text in a column.
+    /// Sets a column to this text.
     pub fn text(self, column: &'static str, value: impl Display) -> Self {
         let quoted = value.to_string().replace('\'', "''");
         self.sql(column, format!("'{quoted}'"))
     }
 
-    /// With this number, or the value of this expression, in a column.
+    /// Sets a column to this number or SQL expression.
     pub fn sql(mut self, column: &'static str, value: impl Display) -> Self {
         self.columns.retain(|(name, _)| *name != column);
         self.columns.push((column, value.to_string()));
         self
     }
 
-    /// One for each number `i` of these, unless [`Self::of_each`] names the source `numbers` with others.
+    /// Inserts one row for each number `i` from `first` to `last`. [`Self::of_each`] may replace the source `numbers`
+    /// by a query of it.
     pub fn numbered(mut self, first: impl Display, last: impl Display) -> Self {
         self.numbers = format!(
             "WITH RECURSIVE numbers(i) AS (SELECT {first} UNION ALL SELECT i + 1 FROM numbers WHERE i < {last})"
@@ -173,7 +176,7 @@ impl Rows {
         self.of_each("numbers")
     }
 
-    /// One for each row of this source, such as a table with a condition.
+    /// Inserts one row for each row of this source, such as a table with a condition.
     pub fn of_each(mut self, source: impl Display) -> Self {
         self.source = format!("FROM {source}");
         self

@@ -1,4 +1,4 @@
-//! Queries about the run of a purchase: its signals, its timers, its status and the times of its events.
+//! Queries about the run of a purchase: signals, timers, status and the times of events.
 
 use super::temporal::Temporal;
 use super::wait;
@@ -13,7 +13,7 @@ use temporalio_common::protos::temporal::api::history::v1::history_event::Attrib
 use workflows::contract;
 use workflows::signal::Notified;
 
-/// When an event happened, in workflow time, which runs ahead after it was moved forward.
+/// Returns when an event happened, in workflow time, which is ahead of real time after it was moved forward.
 ///
 /// # Panics
 /// When the event has no time.
@@ -22,7 +22,7 @@ pub fn time(event: &HistoryEvent) -> Duration {
     Duration::new(time.seconds.unsigned_abs(), time.nanos.unsigned_abs())
 }
 
-/// The events of a run with their times (UTC), for messages.
+/// Returns the events of a run with their times (UTC), for messages.
 pub fn summary(history: &[HistoryEvent]) -> Vec<String> {
     let one = |event: &HistoryEvent| {
         let micros = i64::try_from(time(event).as_micros()).unwrap_or(i64::MAX);
@@ -36,7 +36,7 @@ pub fn summary(history: &[HistoryEvent]) -> Vec<String> {
     history.iter().map(one).collect()
 }
 
-/// The `notified` signals of a history, with their times.
+/// Returns the `notified` signals of a history, with their times.
 pub fn notified(history: &[HistoryEvent]) -> Vec<(Duration, Notified)> {
     let read = |event: &HistoryEvent| match event.attributes.as_ref()? {
         Attributes::WorkflowExecutionSignaledEventAttributes(signal)
@@ -50,7 +50,7 @@ pub fn notified(history: &[HistoryEvent]) -> Vec<(Duration, Notified)> {
     history.iter().filter_map(read).collect()
 }
 
-/// The duration of each timer of a history.
+/// Returns the duration of each timer of a history.
 pub fn timers(history: &[HistoryEvent]) -> Vec<Duration> {
     let read = |event: &HistoryEvent| match event.attributes.as_ref()? {
         Attributes::TimerStartedEventAttributes(timer) => {
@@ -65,8 +65,8 @@ pub fn timers(history: &[HistoryEvent]) -> Vec<Duration> {
     history.iter().filter_map(read).collect()
 }
 
-/// Why workflow tasks of a history failed, without `UnhandledCommand`: the server fails a task so when a signal
-/// arrives in the meantime.
+/// Returns why workflow tasks of a history failed, leaving out `UnhandledCommand`, with which the server fails a task
+/// when a signal arrives during it.
 pub fn failures(history: &[HistoryEvent]) -> Vec<String> {
     let read = |event: &HistoryEvent| match event.attributes.as_ref()? {
         Attributes::WorkflowTaskFailedEventAttributes(failed) => {
@@ -89,12 +89,12 @@ pub fn failures(history: &[HistoryEvent]) -> Vec<String> {
         .collect()
 }
 
-/// When the local activities of this name ended.
+/// Returns when the local activities of this name ended.
 pub fn done(history: &[HistoryEvent], activity: &str) -> Vec<Duration> {
     markers(history, &[format!("\"{activity}\"")])
 }
 
-/// Whether a local activity of a history timed out.
+/// Returns whether a local activity of a history timed out.
 pub fn has_timed_out_within_task(history: &[HistoryEvent]) -> bool {
     let failures = history
         .iter()
@@ -110,7 +110,7 @@ pub fn has_timed_out_within_task(history: &[HistoryEvent]) -> bool {
     })
 }
 
-/// When settlings were recorded: by `settle`, or by `record` after the store was queried.
+/// Returns when settlings were recorded: by `settle`, or by `record` after the store was queried.
 pub fn recorded(history: &[HistoryEvent]) -> Vec<Duration> {
     markers(
         history,
@@ -118,7 +118,7 @@ pub fn recorded(history: &[HistoryEvent]) -> Vec<Duration> {
     )
 }
 
-/// The times of the markers with one of these texts.
+/// Returns the times of the markers with one of these texts.
 fn markers(history: &[HistoryEvent], wanted: &[String]) -> Vec<Duration> {
     let is_wanted = |text: &str| wanted.iter().any(|wanted| text.contains(wanted));
     let is_it = |event: &&HistoryEvent| match event.attributes.as_ref() {
@@ -132,7 +132,7 @@ fn markers(history: &[HistoryEvent], wanted: &[String]) -> Vec<Duration> {
     history.iter().filter(is_it).map(time).collect()
 }
 
-/// The times of the events of one type.
+/// Returns the times of the events of one type.
 pub fn times(history: &[HistoryEvent], wanted: EventType) -> Vec<Duration> {
     history
         .iter()
@@ -141,8 +141,8 @@ pub fn times(history: &[HistoryEvent], wanted: EventType) -> Vec<Duration> {
         .collect()
 }
 
-/// The times at which the workflow tasks of a history began, without those that failed or timed out: the server repeats
-/// these, and what they did does not count.
+/// Returns the times at which the workflow tasks of a history began, leaving out those that failed or timed out: the
+/// server retries them and discards their commands.
 pub fn tasks(history: &[HistoryEvent]) -> Vec<Duration> {
     let completed = |event: &HistoryEvent| match event.attributes.as_ref()? {
         Attributes::WorkflowTaskCompletedEventAttributes(completed) => {
@@ -159,7 +159,7 @@ pub fn tasks(history: &[HistoryEvent]) -> Vec<Duration> {
 }
 
 impl Temporal {
-    /// Whether the newest run of a workflow id is open.
+    /// Returns whether the newest run of a workflow id is open.
     pub async fn is_open(&self, workflow_id: &str) -> bool {
         let found = self
             .describe(workflow_id)
@@ -168,7 +168,7 @@ impl Temporal {
         found.is_some_and(|info| info.close_time.is_none())
     }
 
-    /// Whether the newest run of a workflow id has ended. False without a run.
+    /// Returns whether the newest run of a workflow id has ended; `false` if there is no run.
     pub async fn is_closed(&self, workflow_id: &str) -> bool {
         let found = self
             .describe(workflow_id)
@@ -177,10 +177,10 @@ impl Temporal {
         found.is_some_and(|info| info.close_time.is_some())
     }
 
-    /// `Ok` if the newest run has ended, or has completed its last fast-forward.
+    /// Returns `Ok` if the newest run has ended, or has completed its last fast-forward.
     ///
     /// # Errors
-    /// How far the fast-forward is.
+    /// How far the fast-forward has come.
     pub async fn has_arrived(&self, workflow_id: &str) -> Result<(), String> {
         let found = self.describe(workflow_id).await.ok_or("no run")?;
         let skipping = found
@@ -203,10 +203,10 @@ impl Temporal {
 }
 
 impl World {
-    /// The `status` that the open run of a receipt's purchase answers.
+    /// Returns the `status` that the open run of a receipt's purchase reports.
     ///
     /// # Errors
-    /// When no run is open or it does not answer, with the API's answer.
+    /// The API's answer, when no run is open or the run does not answer.
     pub async fn status(&self, receipt_id: &str) -> Result<Value, String> {
         let mut answer = self
             .api
@@ -220,7 +220,7 @@ impl World {
         }
     }
 
-    /// Waits until the open run's status is as wanted, and returns it.
+    /// Waits until the open run's status satisfies `is_wanted`, and returns it.
     pub async fn wait_status(
         &self,
         receipt_id: &str,
@@ -266,8 +266,8 @@ impl World {
         .await;
     }
 
-    /// As [`Self::wait_notified`] of the only run that a purchase has had, which may have ended in the meantime: a
-    /// short window may be over before a busy machine looks.
+    /// Like [`Self::wait_notified`], for the first run of a purchase, which may have ended already: on a busy machine,
+    /// a short window may be over before the first check.
     pub async fn wait_first_notified(&self, receipt_id: &str) {
         let workflow = self.workflow(receipt_id);
         wait::until(SOON, &format!("{workflow} to be notified"), async || {
@@ -281,8 +281,8 @@ impl World {
         .await;
     }
 
-    /// Moves the workflow time of the newest run forward when it has a timer, and waits until it has moved; a second
-    /// fast-forward would cut this one short. Does nothing if the run has ended: its window may end in real time.
+    /// Moves the workflow time of the newest run forward when it has a timer, and waits until that is done, because a
+    /// second fast-forward would cut it short. Does nothing if the run has ended: its window may end in real time.
     pub async fn pass(&self, receipt_id: &str, seconds: i64) {
         let workflow = self.workflow(receipt_id);
         let what = format!("{seconds} s to pass for {workflow}");
@@ -302,16 +302,16 @@ impl World {
         .await;
     }
 
-    /// Checks that a receipt's purchase has not been settled before its window ended, and nothing was received about it
-    /// before that. All of it is workflow time: in real time the window may end before a busy machine looks.
+    /// Checks that a receipt's purchase was not settled before its window ended, and that no webhook about it arrived
+    /// before that. All comparisons are in workflow time: in real time the window may end before a busy machine checks.
     ///
     /// # Panics
-    /// When it was, or its run has ended without a settling.
+    /// When either happened, or the run has ended without settling.
     pub async fn check_waiting(&self, receipt_id: &str) {
         let workflow = self.workflow(receipt_id);
         let received = self.receiver.about(&self.key(receipt_id).to_string()).len();
         let is_open = self.temporal.is_open(&workflow).await;
-        // A request within a workflow task is received before the settling of that task is in the history.
+        // A webhook sent within a workflow task arrives before the settling of that task is in the history.
         let history = wait::until(
             SOON,
             &format!("the settling of {workflow} that was announced"),
@@ -338,8 +338,8 @@ impl World {
     }
 }
 
-/// The end of the window of what a run knew when its last timer before `recorded` fired, or when nothing fired, of all
-/// that it was notified of before. `None` when that is nothing.
+/// Returns the end of the window that a run knew when its last timer before `recorded` fired or, if none fired, the end
+/// according to all signals before `recorded`. `None` without any signal.
 fn window_end(history: &[HistoryEvent], recorded: Duration) -> Option<Duration> {
     let before = |limit: Duration| move |time: &Duration| *time <= limit;
     let fired = times(history, EventType::TimerFired)

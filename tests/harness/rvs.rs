@@ -1,6 +1,6 @@
 //! A fake of Amazon's Receipt Verification Service, over real HTTP. It knows only the receipts that a test added,
-//! checks secret, user and environment of every request, records every query, and fails as a test scripts it. It can
-//! show a change later than it happened ([`Rvs::know_at`]), as Amazon's own service does.
+//! checks secret, user and environment of every request, records every query, and fails when a test scripts that. Like
+//! Amazon's service, it can show a change later than it happened ([`Rvs::know_at`]).
 //!
 //! It is stricter than Amazon's own sandbox, which accepts any secret.
 
@@ -22,12 +22,12 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-/// The shared secret that it accepts at first. Its characters are those that must be encoded in a path.
+/// The shared secret that the fake accepts at first. It contains characters that must be encoded in a path.
 pub const SECRET: &str = "2:rvs/secret+of=the:tests!==";
 /// The `appUserId` of [`super::sns::Rtn::new`].
 pub const CUSTOMER: &str = "amzn1.account.TESTS";
 
-/// Groups of fields that Amazon's systems change together; a group is shown at one time.
+/// Groups of fields that Amazon's systems change together; the fields of a group become visible at the same time.
 pub const GROUPS: [&[&str]; 5] = [
     &["renewalDate", "purchaseDate"],
     &["autoRenewing", "cancelDate", "cancelReason"],
@@ -36,7 +36,7 @@ pub const GROUPS: [&[&str]; 5] = [
     &["termSku", "term", "deferredDate", "deferredSku"],
 ];
 
-/// What the fake does with a request instead of answering it by its rules.
+/// How the fake deviates from its normal answer to a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
     /// Answers with this status and Amazon's error body.
@@ -44,22 +44,22 @@ pub enum Reply {
     /// Answers 429 with `Retry-After` in seconds.
     RetryAfter(u64),
     Body(String),
-    /// Answers by the rules after this time.
+    /// Answers normally after this time.
     Late(Duration),
-    /// Does not answer until [`Rvs::release`] or until the sender gives up; then answers by the rules.
+    /// Does not answer until [`Rvs::release`] or until the sender gives up; then answers normally.
     Hang,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Query {
-    /// The path, percent-encoded.
+    /// The path, still percent-encoded.
     pub path: String,
-    /// Sandbox or production, by the path.
+    /// Sandbox or production, according to the path.
     pub environment: Environment,
     pub secret: String,
     pub app_user_id: String,
     pub receipt_id: String,
-    /// The status of the answer; `None` while it hangs, and if the sender gave up.
+    /// Status of the answer; `None` while the request hangs and if the sender gave up.
     pub status: Option<u16>,
     pub began: Instant,
 }
@@ -68,12 +68,12 @@ pub struct Query {
 pub struct Receipt {
     pub environment: Environment,
     pub app_user_id: String,
-    /// The fields of the answer about it, without `receiptId`.
+    /// Fields of the answer about the receipt, without `receiptId`.
     pub fields: Value,
 }
 
 impl Receipt {
-    /// A monthly subscription of [`CUSTOMER`] in the sandbox, which renews 30 days after `bought_at`.
+    /// Returns a monthly subscription of [`CUSTOMER`] in the sandbox, which renews 30 days after `bought_at`.
     pub fn subscription(bought_at: Timestamp) -> Self {
         let fields = json!({
             "autoRenewing": true, "betaProduct": false, "cancelDate": null, "cancelReason": null,
@@ -89,12 +89,12 @@ impl Receipt {
     }
 }
 
-/// A time as the store writes it: milliseconds since 1970.
+/// Returns a time as the store writes it: milliseconds since 1970.
 pub fn millis(at: Timestamp) -> i64 {
     at.micros().div_euclid(1000)
 }
 
-/// Fields of a receipt that are shown from a later time on.
+/// Fields of a receipt that become visible at a later time.
 struct Later {
     at: Timestamp,
     receipt_id: String,
@@ -107,9 +107,9 @@ type Reader = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 #[derive(Default)]
 struct Seen {
-    /// The clock that it uses; `None` for the real one.
+    /// The fake's clock; `None` for real time.
     clock: Option<Reader>,
-    /// In the order of the calls.
+    /// Changes that are not visible yet, in the order of the calls.
     later: Vec<Later>,
     secret: String,
     receipts: BTreeMap<String, Receipt>,
@@ -117,7 +117,7 @@ struct Seen {
     always: Option<Reply>,
     of_receipt: BTreeMap<String, Reply>,
     queries: Vec<Query>,
-    /// Requests that Amazon's service does not have: [`Rvs::check`] fails if there is one.
+    /// Requests that Amazon's service does not support: [`Rvs::check`] fails if there is one.
     strange: Vec<String>,
 }
 
@@ -127,17 +127,18 @@ struct Shared {
     released: watch::Sender<u64>,
 }
 
-/// The running fake; it stops when dropped.
+/// A running fake of RVS; it stops when dropped.
 pub struct Rvs {
     port: u16,
     shared: Shared,
     server: Option<JoinHandle<()>>,
-    /// Bound to the port while the fake refuses connections, so that the system assigns it to no outgoing connection.
+    /// Bound to the port while the fake refuses connections, so that the system does not assign the port to an outgoing
+    /// connection.
     reserved: Option<TcpSocket>,
 }
 
 impl Rvs {
-    /// Listens on a port of its own, knows no receipt and accepts [`SECRET`].
+    /// Starts a fake on a free port that knows no receipt and accepts [`SECRET`].
     ///
     /// # Panics
     /// When it cannot listen.
@@ -160,7 +161,7 @@ impl Rvs {
         rvs
     }
 
-    /// The value for `[amazon] rvs_url`.
+    /// Returns the value for `[amazon] rvs_url`.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
@@ -175,7 +176,7 @@ impl Rvs {
         self.seen().receipts.insert(receipt_id.to_owned(), receipt);
     }
 
-    /// Whether it shows a receipt now or will show it later.
+    /// Returns whether the fake shows a receipt now or will show it later.
     pub fn is_known(&self, receipt_id: &str) -> bool {
         let seen = self.seen();
         seen.receipts.contains_key(receipt_id)
@@ -190,8 +191,9 @@ impl Rvs {
         self.seen().clock = Some(Arc::new(clock));
     }
 
-    /// Shows these fields of a receipt from `at` on, and the receipt itself if it is not known then. What is shown
-    /// never goes back: a field that a later call shows earlier stays as that call sets it.
+    /// Shows these fields of a receipt from `at` on, and the receipt itself if it is not known by then. A later call
+    /// overrides values of the same fields that would become visible at the same time or later, so that a visible field
+    /// never goes back.
     pub fn know_at(&self, receipt_id: &str, receipt: &Receipt, at: Timestamp) {
         let fields = receipt.fields.as_object().cloned().unwrap_or_default();
         let mut seen = self.seen();
@@ -215,7 +217,7 @@ impl Rvs {
     /// Changes fields of a known receipt; null removes a value.
     ///
     /// # Panics
-    /// When it does not know the receipt.
+    /// When the receipt is unknown.
     pub fn change(&self, receipt_id: &str, fields: &Value) {
         let mut seen = self.seen();
         let receipt = seen
@@ -227,7 +229,7 @@ impl Rvs {
         }
     }
 
-    /// Sets the reply to every request after those of [`Self::answer_next`].
+    /// Sets the reply to every request for which nothing else is scripted.
     pub fn answer(&self, reply: Reply) {
         self.seen().always = Some(reply);
     }
@@ -237,12 +239,12 @@ impl Rvs {
         self.seen().of_receipt.insert(receipt_id.to_owned(), reply);
     }
 
-    /// Answers queries about one receipt by the rules again.
+    /// Answers queries about one receipt normally again.
     pub fn answer_truly_about(&self, receipt_id: &str) {
         self.seen().of_receipt.remove(receipt_id);
     }
 
-    /// Answers every query by the rules again, as at first.
+    /// Answers every query normally again.
     pub fn answer_truly(&self) {
         let mut seen = self.seen();
         seen.next.clear();
@@ -297,7 +299,7 @@ impl Rvs {
         }));
     }
 
-    /// All queries so far, in the order of arrival.
+    /// Returns all queries so far, in the order of arrival.
     pub fn all(&self) -> Vec<Query> {
         self.seen().queries.clone()
     }
@@ -309,7 +311,7 @@ impl Rvs {
             .collect()
     }
 
-    /// Waits for at least `count` queries about a receipt, and returns them.
+    /// Waits until there are at least `count` queries about a receipt, and returns them.
     ///
     /// # Panics
     /// When the deadline passes.
@@ -334,18 +336,18 @@ impl Rvs {
         .await
     }
 
-    /// Checks that every request was one that Amazon's service has.
+    /// Checks that Amazon's service supports every request that was made.
     ///
     /// # Panics
-    /// When one was not, with all such requests.
+    /// When it does not; the message lists the unsupported requests.
     pub fn check(&self) {
         self.verdict().unwrap_or_else(|strange| panic!("{strange}"));
     }
 
-    /// Checks what [`Self::check`] checks, and returns the result.
+    /// Like [`Self::check`], but returns the result.
     ///
     /// # Errors
-    /// The requests that Amazon's service does not have.
+    /// The unsupported requests.
     pub fn verdict(&self) -> Result<(), String> {
         let strange = &self.seen().strange;
         let is_well = strange.is_empty();
@@ -381,7 +383,7 @@ async fn receive(State(shared): State<Shared>, method: Method, uri: Uri) -> Resp
             None,
         );
     };
-    // Before the test sees the query: it may release it at once.
+    // Subscribed before the query is recorded: as soon as the test sees the query, it may release it.
     let mut released = shared.released.subscribe();
     let (place, reply) = keep(&mut locked(&shared.seen), &query);
     match &reply {
@@ -407,7 +409,7 @@ async fn receive(State(shared): State<Shared>, method: Method, uri: Uri) -> Resp
     answer(status, &body, retry_after)
 }
 
-/// Records the query; returns its index and the scripted reply, if there is one.
+/// Records the query; returns its index and the scripted reply, if any.
 fn keep(seen: &mut Seen, query: &Query) -> (usize, Option<Reply>) {
     let scripted = seen
         .next
@@ -419,7 +421,7 @@ fn keep(seen: &mut Seen, query: &Query) -> (usize, Option<Reply>) {
 }
 
 impl Seen {
-    /// Makes the later fields whose time has come visible.
+    /// Makes pending fields visible once their time has come.
     fn catch_up(&mut self) {
         let now = self
             .clock
@@ -440,7 +442,7 @@ impl Seen {
         }
     }
 
-    /// The answer by the rules: the secret is checked first, then the receipt in its environment, then the user.
+    /// Returns the normal answer: the secret is checked first, then the receipt in its environment, then the user.
     fn judge(&mut self, query: &Query) -> (u16, String) {
         self.catch_up();
         if query.secret != self.secret {
@@ -462,7 +464,7 @@ impl Seen {
     }
 }
 
-/// The parts of `[/sandbox]/version/1.0/verifyReceiptId/developer/{secret}/user/{user}/receiptId/{receipt}`.
+/// Parses the path `[/sandbox]/version/1.0/verifyReceiptId/developer/{secret}/user/{user}/receiptId/{receipt}`.
 fn read(path: &str) -> Option<Query> {
     let (environment, rest) = match path.strip_prefix("/sandbox/") {
         Some(rest) => (Environment::Sandbox, rest),
@@ -501,7 +503,7 @@ fn error(message: &str) -> String {
 }
 
 fn answer(status: u16, body: &str, retry_after: Option<u64>) -> Response {
-    // Without keep-alive, so that after `Rvs::refuse` no connection is left.
+    // Without keep-alive, so that no connection remains after `Rvs::refuse`.
     let headers = [
         ("connection", "close"),
         ("content-type", "application/json"),

@@ -1,4 +1,4 @@
-//! Samples of what the JSON columns of databases hold, taken at the end of worlds, for `freeze-release`.
+//! Samples of databases' JSON columns, collected at the end of worlds, for `freeze-release`.
 
 use super::raw::Raw;
 use super::stored;
@@ -9,7 +9,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use storage::{Database, JSON_COLUMNS, JsonColumn};
 
-/// Maximum number of texts that a world adds to a column.
+/// Maximum number of texts per column that a world contributes.
 const PER_WORLD: usize = 50;
 /// Maximum number of samples of a column.
 const PER_COLUMN: usize = 200;
@@ -19,7 +19,7 @@ const VARIANT: usize = 40;
 /// The body of a settled notification, which nothing reads.
 pub const EMPTIED: &str = "{}";
 
-/// The folder that `SETTLE_TEST_SAMPLES` names. Without that variable nothing is stored.
+/// Returns the folder that `SETTLE_TEST_SAMPLES` names. If the variable is not set, no samples are stored.
 pub fn folder() -> Option<PathBuf> {
     #[expect(
         clippy::disallowed_methods,
@@ -29,15 +29,15 @@ pub fn folder() -> Option<PathBuf> {
     named.map(|named| std::path::absolute(named).expect("a folder for samples"))
 }
 
-/// The name of the file with the texts of a column, one a line.
+/// Returns the name of the file with the texts of a column, one per line.
 pub fn file_name(column: &JsonColumn) -> String {
     format!("{}.jsonl", stored::name(column))
 }
 
-/// Appends what a database holds to the files of a folder.
+/// Appends samples of a database's JSON columns to the files of a folder.
 ///
 /// # Panics
-/// When it cannot be read or written.
+/// When the database cannot be read or a file cannot be written.
 pub fn collect(database: &Database, folder: &Path) {
     std::fs::create_dir_all(folder).expect("a folder for samples");
     let mut raw = Raw::of(database);
@@ -53,7 +53,7 @@ pub fn collect(database: &Database, folder: &Path) {
     }
 }
 
-/// The store of a row `t`, where it belongs to one: the query that finds it.
+/// Returns the query that finds the store of a row `t`; `None` if the table's rows belong to no store.
 fn store_of(table: &str) -> Option<&'static str> {
     match table {
         "device_events" | "devices" | "notifications" | "purchases" => {
@@ -67,7 +67,7 @@ fn store_of(table: &str) -> Option<&'static str> {
     }
 }
 
-/// The condition on a row `t`: it belongs to one of these stores, or to none.
+/// Returns the SQL condition that a row `t` belongs to one of these stores, or to none.
 fn is_of(table: &str, stores: &[&str]) -> String {
     let names: Vec<String> = stores.iter().map(|store| format!("'{store}'")).collect();
     store_of(table).map_or_else(
@@ -76,14 +76,14 @@ fn is_of(table: &str, stores: &[&str]) -> String {
     )
 }
 
-/// Some of the texts of a column; with `stores`, without those of rows of other stores.
+/// Returns some texts of a column; with `stores`, leaves out rows of other stores.
 pub fn of_column(raw: &mut Raw, column: &JsonColumn, stores: Option<&[&str]>) -> Vec<String> {
     let JsonColumn {
         table,
         column: name,
         ..
     } = column;
-    // An unreadable message is stored as it came.
+    // Unreadable messages are stored unchanged.
     let of = if *table == "notifications" {
         "collapse_key IS NOT NULL"
     } else {
@@ -96,7 +96,7 @@ pub fn of_column(raw: &mut Raw, column: &JsonColumn, stores: Option<&[&str]>) ->
     ))
 }
 
-/// Adds the texts that have one line to a file.
+/// Appends the texts that have no line break to a file.
 fn append(folder: &Path, name: &str, texts: Vec<String>) {
     let lines: String = texts
         .into_iter()
@@ -107,18 +107,18 @@ fn append(folder: &Path, name: &str, texts: Vec<String>) {
         .create(true)
         .append(true)
         .open(folder.join(name));
-    // In one write, because other tests append too.
+    // In one write, because other tests append at the same time.
     file.expect("a file for samples")
         .write_all(lines.as_bytes())
         .expect("samples");
 }
 
-/// Columns with what is sent and with what others answer: nothing reads the JSON in them.
+/// Columns with sent bodies and with other servers' answers: nothing parses the JSON in them.
 const UNREAD: [(&str, &str); 2] = [("attempts", "response"), ("deliveries", "body")];
-/// The file with the places of JSON that [`JSON_COLUMNS`] lacks, one a line.
+/// Name of the file that lists the places of JSON missing in [`JSON_COLUMNS`], one per line.
 pub const UNLISTED: &str = "unlisted";
 
-/// The other columns of this SQLite file that hold JSON.
+/// Returns the columns of this SQLite file that contain JSON although [`JSON_COLUMNS`] lacks them.
 fn unlisted(raw: &mut Raw) -> Vec<String> {
     let columns =
         "SELECT m.name || '.' || p.name AS value FROM sqlite_master m, pragma_table_info(m.name) p
@@ -140,7 +140,7 @@ fn unlisted(raw: &mut Raw) -> Vec<String> {
     places
 }
 
-/// The texts that have a field, a type or a variant that no text before them has.
+/// Returns the texts that have a field, a type or a variant that no earlier text has.
 pub fn representative(texts: &str) -> Vec<&str> {
     let (mut seen, mut chosen) = (BTreeSet::new(), Vec::new());
     for text in texts.lines() {
@@ -156,7 +156,7 @@ pub fn representative(texts: &str) -> Vec<&str> {
     chosen
 }
 
-/// Adds the path of each value, with its type or variant.
+/// Adds the path of each value in `value`, with the value's type or variant.
 fn shape(value: &Value, path: &str, found: &mut BTreeSet<String>) {
     let is_variant = |text: &str| {
         text.len() <= VARIANT

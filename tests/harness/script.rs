@@ -1,4 +1,4 @@
-//! What an operator does in a shell: the `temporal` command, the documented lines, and signals.
+//! An operator's actions in a shell: the `temporal` command, the documented lines, and signals.
 
 use super::documents;
 use super::temporal::{Temporal, cli};
@@ -12,12 +12,12 @@ use temporalio_common::protos::temporal::api::common::v1::{Payload, Payloads, Wo
 use temporalio_common::protos::temporal::api::workflowservice::v1::SignalWorkflowExecutionRequest;
 use tokio::process::Command;
 
-/// What the server answers when others hold the workflow until the request's time is up, and when its run is just
-/// completing: nothing was done, and the line can be repeated.
+/// The server's errors when other requests hold the workflow until the time limit, or when the run is just completing:
+/// nothing was done, and the line can be repeated.
 const BUSY: [&str; 2] = ["Workflow is busy.", "because workflow is closing"];
 
 impl World {
-    /// Requests an action on a purchase: `flush`, `hold`, `release`, `discard`.
+    /// Requests an action on a purchase: `flush`, `hold`, `release` or `discard`.
     ///
     /// # Panics
     /// When the answer is not 202.
@@ -29,7 +29,7 @@ impl World {
         .await;
     }
 
-    /// Resends the newest state of a purchase, and what failed of it, now.
+    /// Resends the latest state of a purchase and its failed deliveries now.
     ///
     /// # Panics
     /// When the answer is not 200.
@@ -42,7 +42,7 @@ impl World {
     /// Runs the documented line that sends a signal to a purchase.
     ///
     /// # Panics
-    /// When there is no such line, or it fails.
+    /// When no such line is documented, or it fails.
     pub async fn signal_by_script(&self, receipt_id: &str, signal: &str) {
         let part = format!("--signal-name {signal} ");
         let mut lines = documents::operators_lines().into_iter();
@@ -54,10 +54,10 @@ impl World {
             .await;
     }
 
-    /// Cancels the run of a purchase in Temporal, as an operator does.
+    /// Cancels the run of a purchase in Temporal, as an operator would.
     ///
     /// # Panics
-    /// When no run of it is open.
+    /// When the purchase has no open run.
     pub async fn cancel(&self, receipt_id: &str) {
         let line = format!(
             "temporal workflow cancel --workflow-id {}",
@@ -67,7 +67,7 @@ impl World {
         assert!(output.status.success(), "{output:?}");
     }
 
-    /// Requests what a run in Temporal does, as often as Temporal is not available at the moment.
+    /// Requests an action of a run in Temporal, and repeats the request while Temporal is unavailable.
     ///
     /// # Panics
     /// When the answer is not 202.
@@ -84,7 +84,7 @@ impl World {
         assert_eq!(answer.status, 202, "{path}: {}", answer.body);
     }
 
-    /// Sets how many seconds the world's own destination waits after each failure.
+    /// Sets the retry schedule of the world's own destination, in seconds.
     pub async fn set_schedule(&self, seconds: &[u64]) {
         let path = format!("/v1/destinations/{}", self.destination_id);
         drop(
@@ -99,15 +99,15 @@ impl World {
     /// returns its output.
     ///
     /// # Panics
-    /// When there is no such line or several, or it fails.
+    /// When no such line or several are documented, or the line fails.
     pub async fn by_script(&self, part: &str) -> String {
         self.by_script_with(part, ("", "")).await
     }
 
-    /// As [`Self::by_script`], with `value` in place of the placeholder `name`.
+    /// Like [`Self::by_script`], with `value` in place of the placeholder `name`.
     ///
     /// # Panics
-    /// When there is no such line or several, or it fails.
+    /// When no such line or several are documented, or the line fails.
     pub async fn by_script_with(&self, part: &str, (name, value): (&str, &str)) -> String {
         let is_wanted = |line: &String| line.contains("DESTINATION_ID") && line.contains(part);
         let lines: Vec<String> = documents::operators_lines()
@@ -126,10 +126,10 @@ impl World {
 }
 
 impl Temporal {
-    /// Runs a shell line that begins with `temporal`, against this server; again while the workflow is busy.
+    /// Runs a shell line that begins with `temporal` against this server, and repeats it while the workflow is busy.
     ///
     /// # Panics
-    /// When it fails, with its output.
+    /// When the line fails; the message contains its output.
     pub async fn run_line(&self, line: &str) -> Output {
         let arguments = line
             .strip_prefix("temporal ")
@@ -164,7 +164,7 @@ impl Temporal {
     /// Signals the open run of a workflow id.
     ///
     /// # Errors
-    /// When the server refuses it, for example because no run is open.
+    /// When the server refuses the signal, for example because no run is open.
     pub async fn signal(
         &self,
         workflow_id: &str,

@@ -1,5 +1,5 @@
 //! Verifies signatures: `v1` with `standardwebhooks`, a reference verifier, and `v1a`, which that crate lacks, with
-//! `ring`, with which the program signs too; `tests/verifiers` verifies both with libraries of other languages.
+//! `ring`, which settle also uses for signing. `tests/verifiers` verifies both with libraries in other languages.
 
 use axum::http::HeaderMap;
 use base64::Engine as _;
@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use ring::signature::{ED25519, UnparsedPublicKey};
 use standardwebhooks::Webhook;
 
-/// The prefix of a public key; its raw 32 bytes follow in base64.
+/// Prefix of a public key; the raw 32 bytes in base64 follow.
 pub const PUBLIC: &str = "whpk_";
 
 #[derive(Debug, Clone, Copy)]
@@ -17,11 +17,11 @@ pub struct Signed<'a> {
 }
 
 impl Signed<'_> {
-    /// Verifies the request with a key. With `whsec_…` its time must be within five minutes of now; with `whpk_…` the
-    /// time is not checked.
+    /// Verifies the request with a key. With `whsec_…` the request's time must be within five minutes of now; with
+    /// `whpk_…` the time is not checked.
     ///
     /// # Errors
-    /// Why the signature is refused.
+    /// The reason why the signature is refused.
     pub fn verify(&self, key: &str) -> Result<(), String> {
         self.verify_with(key, |webhook| {
             webhook
@@ -30,10 +30,10 @@ impl Signed<'_> {
         })
     }
 
-    /// Verifies without checking the time, for a program whose clock is moved.
+    /// Like [`Self::verify`], but never checks the time, for tests that move the program's clock.
     ///
     /// # Errors
-    /// Why the signature is refused.
+    /// The reason why the signature is refused.
     pub fn verify_at_any_time(&self, key: &str) -> Result<(), String> {
         self.verify_with(key, |webhook| {
             let time = self

@@ -16,7 +16,7 @@ pub const PACKAGE: &str = "com.example.settle";
 
 const DAY_MICROS: i64 = 86_400_000_000;
 
-/// A signer with its certificate, which the processes trust by a setting.
+/// A signer with its certificate, which a setting makes the processes trust.
 #[derive(Clone)]
 pub struct Sns {
     signer: Arc<Signer>,
@@ -41,7 +41,7 @@ pub struct Rtn {
 }
 
 impl Rtn {
-    /// A notification of this type about this receipt, at the present time. The user is always the same.
+    /// Returns a notification of this type about this receipt, with the current time and a fixed user.
     pub fn new(kind: &str, receipt_id: &str) -> Self {
         Self {
             kind: kind.to_owned(),
@@ -54,14 +54,14 @@ impl Rtn {
         }
     }
 
-    /// This notification with a store time that is `millis` milliseconds later.
+    /// Returns this notification with a store time that is `millis` milliseconds later.
     #[must_use]
     pub fn later(mut self, millis: i64) -> Self {
         self.at = Timestamp::from_micros(self.at.micros() + millis * 1000);
         self
     }
 
-    /// The notification as the JSON text inside an SNS message.
+    /// Returns the notification's JSON, as it appears inside an SNS message.
     pub fn message(&self) -> String {
         let sample = Sample {
             package_name: &self.package_name,
@@ -76,7 +76,7 @@ impl Rtn {
     }
 }
 
-/// A signed message, which can be posted several times.
+/// A signed message, which can be posted repeatedly.
 #[derive(Debug, Clone)]
 pub struct Message {
     /// `MessageId` of the message.
@@ -90,7 +90,8 @@ fn generate() -> Arc<Signer> {
 }
 
 impl Sns {
-    /// The key and certificate of this process, valid from yesterday for 1,500 days, because tests move the clock.
+    /// Returns the key and certificate of this process, valid from yesterday for 1,500 days, because tests move the
+    /// clock.
     ///
     /// # Panics
     /// When they cannot be created.
@@ -101,7 +102,7 @@ impl Sns {
         }
     }
 
-    /// Another key and certificate of this process, which no process trusts by a setting.
+    /// Returns another key and certificate of this process, which no setting makes trusted.
     ///
     /// # Panics
     /// When they cannot be created.
@@ -116,7 +117,7 @@ impl Sns {
         &self.signer
     }
 
-    /// The URL of the certificate in the messages.
+    /// Returns the URL of the certificate in the messages.
     pub fn certificate_url(&self) -> String {
         self.signer.certificate_url(REGION)
     }
@@ -130,7 +131,7 @@ impl Sns {
             .expect("the certificate's file");
     }
 
-    /// Writes the key as PEM, for its owner alone.
+    /// Writes the key as PEM, readable by its owner only.
     ///
     /// # Panics
     /// When it cannot be written.
@@ -140,12 +141,12 @@ impl Sns {
             .expect("the mode of the key's file");
     }
 
-    /// A notification in a new message of [`TOPIC`], with signature version 1.
+    /// Returns a notification in a new message of [`TOPIC`], with signature version 1.
     pub fn notification(&self, rtn: &Rtn) -> Message {
         self.message(TOPIC, &rtn.message())
     }
 
-    /// Any text in a new signed message of any topic.
+    /// Returns a new signed message with this text, of this topic.
     ///
     /// # Panics
     /// When the key cannot sign.
@@ -160,7 +161,7 @@ impl Sns {
         }
     }
 
-    /// A signed subscription confirmation request of a topic.
+    /// Returns a signed subscription confirmation request of a topic.
     ///
     /// # Panics
     /// When the key cannot sign.

@@ -1,8 +1,8 @@
-//! The JSON Schemas of what the JSON columns of a database hold, and of its enums. With them, tests check that the latest
-//! release reads what this version stores, so that an installation can go back to it.
+//! The JSON Schemas of a database's JSON columns and enums. With them, tests check that the latest release can read
+//! what this version stores, so that an installation can be downgraded to it.
 //!
-//! A version may read values that it does not store yet: then the changelog lists them with the release that stores
-//! them first, and the schemas here lack them. It lists the fields that are no longer stored, too.
+//! A version may read values that it does not store yet: the changelog lists them with the first release that stores
+//! them, and the schemas here leave them out. The changelog also lists fields that are no longer stored.
 
 use super::documents;
 use super::raw::Raw;
@@ -14,20 +14,21 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 use storage::{Database, JSON_COLUMNS, JsonColumn};
 
-/// Annotations, which limit nothing.
+/// Annotations, which do not restrict values.
 const ANNOTATIONS: [&str; 5] = ["$schema", "title", "description", "default", "examples"];
-/// The parts of a schema that hold a schema for each name.
+/// Keywords of JSON Schema that map names to schemas.
 const NAMED: [&str; 3] = ["properties", "$defs", "patternProperties"];
 
-/// The name of the schema with the enums that are stored as text.
+/// Name of the schema with the enums that are stored as text.
 pub const ENUMS: &str = "enums";
 
-/// The name of a column in the changelog and in the names of files.
+/// Returns a column's name as used in the changelog and in file names.
 pub fn name(column: &JsonColumn) -> String {
     format!("{}.{}", column.table, column.column)
 }
 
-/// The schema of what this version stores in each JSON column that has a type, and of the enums that it stores as text.
+/// Returns the schema of what this version stores in each JSON column that has a type, and of the enums that it stores
+/// as text.
 ///
 /// # Panics
 /// When the changelog names a value that no type has.
@@ -58,10 +59,11 @@ fn texts((name, texts): (&str, Vec<&str>)) -> (String, Value) {
     (name.to_owned(), json!({ "type": "string", "enum": texts }))
 }
 
-/// The values that a changelog names with a release that is later than this version: `column/place/value`.
+/// Returns the values that, according to a changelog, only releases later than this version store:
+/// `column/place/value`.
 ///
 /// # Panics
-/// When one of the two has no numbers.
+/// When a version is not numeric.
 pub fn unwritten<'a>(changelog: &'a str, version: &str) -> Vec<&'a str> {
     let lines = changelog
         .lines()
@@ -70,11 +72,11 @@ pub fn unwritten<'a>(changelog: &'a str, version: &str) -> Vec<&'a str> {
     later.map(|(value, _)| value).collect()
 }
 
-/// The values that a changelog names as those of stores that are new in a release after `version`: `column/place/value`.
-/// Only rows of these stores have them, which [`check`] finds out.
+/// Returns the values that, according to a changelog, only occur for stores added in a release after `version`:
+/// `column/place/value`. [`check`] verifies that only rows of such stores have them.
 ///
 /// # Panics
-/// When one of the two has no numbers.
+/// When a version is not numeric.
 pub fn of_new_stores<'a>(changelog: &'a str, version: &str) -> Vec<&'a str> {
     let lines = changelog
         .lines()
@@ -83,7 +85,7 @@ pub fn of_new_stores<'a>(changelog: &'a str, version: &str) -> Vec<&'a str> {
     later.map(|(value, _)| value).collect()
 }
 
-/// The fields that the changelog names as no longer stored: `column/place/field`.
+/// Returns the fields that, according to the changelog, are no longer stored: `column/place/field`.
 pub fn unstored(changelog: &str) -> Vec<&str> {
     let lines = changelog
         .lines()
@@ -91,7 +93,7 @@ pub fn unstored(changelog: &str) -> Vec<&str> {
     lines.map(|(field, _)| field).collect()
 }
 
-/// Whether a place in the JSON of a column is that of one of these fields, or within it.
+/// Returns whether a place in a column's JSON is one of these fields or inside one.
 pub fn is_unstored(place: &str, unstored: &[&str]) -> bool {
     let (column, path) = place.split_once('/').unwrap_or((place, ""));
     let mut names = unstored.iter().filter_map(|field| {
@@ -104,10 +106,10 @@ pub fn is_unstored(place: &str, unstored: &[&str]) -> bool {
     names.any(|name| path.split('/').any(|part| part == name))
 }
 
-/// The parts of a version, for comparisons.
+/// Returns the numbers of a version, for comparisons.
 ///
 /// # Panics
-/// When it is no version.
+/// When `version` is not numeric.
 pub fn number(version: &str) -> Vec<u32> {
     version
         .split('.')
@@ -118,7 +120,8 @@ pub fn number(version: &str) -> Vec<u32> {
         .collect()
 }
 
-/// A schema without annotations, in which an enum is one list of values, whether its variants have documentation or not.
+/// Returns a schema without annotations, in which each enum is a single list of values, whether or not its variants are
+/// documented.
 pub fn normal(schema: &Value) -> Value {
     let Value::Object(fields) = schema else {
         return schema.clone();
@@ -165,7 +168,8 @@ pub fn normal(schema: &Value) -> Value {
     Value::Object(own)
 }
 
-/// Removes a value of an enum, whose path has the names of fields and types; returns whether it was there.
+/// Removes a value from an enum in a schema; `path` consists of the names of fields and types, then the value. Returns
+/// whether the value was there.
 pub fn remove(schema: &mut Value, path: &[&str]) -> bool {
     let Some((first, rest)) = path.split_first() else {
         return false;
@@ -197,10 +201,10 @@ pub fn remove(schema: &mut Value, path: &[&str]) -> bool {
     is_removed
 }
 
-/// A validator of stored JSON.
+/// Returns a validator of stored JSON.
 ///
 /// # Panics
-/// When that is no JSON Schema.
+/// When `schema` is not a JSON Schema.
 pub fn validator(schema: &Value) -> Validator {
     jsonschema::options()
         .should_validate_formats(true)
@@ -208,19 +212,19 @@ pub fn validator(schema: &Value) -> Validator {
         .expect("a JSON Schema")
 }
 
-/// A stored text that a release does not read.
+/// A stored text that a release cannot read.
 #[derive(Debug)]
 pub struct Unread {
-    /// The column, and the place in its text.
+    /// The column, and the place in the text.
     pub place: String,
     pub error: String,
     pub text: String,
 }
 
-/// Checks that the latest release reads what this database holds, as far as this version does.
+/// Checks that the latest release can read all texts in this database that this version reads.
 ///
 /// # Errors
-/// The first text that it does not read.
+/// The first text that it cannot read.
 pub fn check(database: &Database) -> Result<(), String> {
     static VALIDATORS: LazyLock<BTreeMap<String, Validator>> = LazyLock::new(|| {
         Release::latest()
@@ -238,15 +242,15 @@ pub fn check(database: &Database) -> Result<(), String> {
     }
 }
 
-/// The stores that a release lists.
+/// Returns the stores that a release lists.
 fn stores_of(version: &str) -> Vec<&'static str> {
     let all = api::stores::ALL.iter();
     let listed = all.filter(|store| number(store.since) <= number(version));
     listed.map(|store| store.name).collect()
 }
 
-/// The first text in a database that these validators of columns refuse, as far as this version reads it. A row of a
-/// platform of another store than these is excused: what only the purchases of a new store have is stored at once.
+/// Returns the first text in a database that these validators refuse, with the exceptions that this version makes
+/// itself. Rows of platforms of stores other than `stores` are ignored: values of a new store may be stored at once.
 pub fn first_unread(
     database: &Database,
     validators: &BTreeMap<String, Validator>,

@@ -1,4 +1,4 @@
-//! A subscription at Amazon. Each method is one change: it alters what Amazon shows of the receipt and returns the
+//! A subscription at Amazon. Each method is one change: it changes the receipt that Amazon shows and returns the
 //! notifications that Amazon sends.
 //!
 //! Only documented behaviour of RTN and RVS is imitated. Tests add losses, delays and repetitions themselves.
@@ -17,7 +17,7 @@ pub struct Subscription {
     pub receipt_id: String,
     /// `appUserId`
     pub app_user_id: String,
-    /// The receipt as Amazon shows it.
+    /// The receipt's fields as Amazon shows them.
     pub shown: Value,
     /// The time from which terms are counted.
     anchor: DateTime,
@@ -28,7 +28,7 @@ pub struct Subscription {
 /// Parses a UTC time, such as `2027-01-31T10:00`.
 ///
 /// # Panics
-/// When the text is no such time.
+/// When the text is not such a time.
 pub fn at(text: &str) -> Timestamp {
     instant(text.parse().expect("a civil time"))
 }
@@ -48,7 +48,7 @@ fn millis(time: DateTime) -> Value {
 }
 
 impl Subscription {
-    /// A monthly subscription, bought now, perhaps with a trial of some days.
+    /// Returns a monthly subscription, bought now, optionally with a trial of `trial_days` days.
     pub fn begin(
         receipt_id: &str,
         app_user_id: &str,
@@ -80,7 +80,7 @@ impl Subscription {
         (new, notifications)
     }
 
-    /// When the current term or trial ends.
+    /// Returns when the current term or trial ends.
     pub fn ends_at(&self) -> Timestamp {
         instant(self.term_end())
     }
@@ -90,10 +90,10 @@ impl Subscription {
         self.anchor + span
     }
 
-    /// This subscription with terms of `weeks` weeks and this SKU.
+    /// Returns this subscription with terms of `weeks` weeks and this SKU.
     ///
     /// # Panics
-    /// When it has renewed, or its auto-renewal is off.
+    /// When the subscription has renewed, or its auto-renewal is off.
     #[must_use]
     pub fn in_weeks(mut self, weeks: i64, term_sku: &str) -> Self {
         assert!(
@@ -111,7 +111,7 @@ impl Subscription {
         self
     }
 
-    /// Begins again under the same receipt after its end; the new term is paid now.
+    /// Restarts an ended subscription under the same receipt; the new term is paid now.
     pub fn restart(&mut self, now: Timestamp) {
         self.anchor = civil(now);
         self.paid = 1;
@@ -131,12 +131,12 @@ impl Subscription {
         self.shown["autoRenewing"] == true
     }
 
-    /// Whether it is in a trial.
+    /// Returns whether the subscription is in a trial.
     pub fn is_in_trial(&self) -> bool {
         !self.shown["freeTrialEndDate"].is_null()
     }
 
-    /// The term or trial ends and the next term is paid.
+    /// Ends the term or trial and pays the next term.
     pub fn renew(&mut self, now: Timestamp) -> Vec<Rtn> {
         let was_trial = self.is_in_trial();
         let was_grace = !self.shown["gracePeriodEndDate"].is_null();
@@ -160,7 +160,7 @@ impl Subscription {
         }
     }
 
-    /// The payment at the end of the term fails, and a grace period of six days begins.
+    /// Fails the payment at the end of the term, which begins a grace period of six days.
     pub fn fail_payment(&mut self, now: Timestamp) -> Vec<Rtn> {
         self.shown["gracePeriodEndDate"] = millis(self.term_end() + 6.days());
         vec![self.rtn("SUBSCRIPTION_IN_GRACE_PERIOD", now)]
@@ -174,7 +174,7 @@ impl Subscription {
         vec![self.rtn("SUBSCRIPTION_AUTO_RENEWAL_OFF", now)]
     }
 
-    /// The user switches auto-renewal on again.
+    /// Switches auto-renewal on again, as the user.
     pub fn switch_on(&mut self, now: Timestamp) -> Vec<Rtn> {
         self.shown["autoRenewing"] = json!(true);
         self.shown["renewalDate"] = millis(self.term_end());
@@ -183,19 +183,19 @@ impl Subscription {
         vec![self.rtn("SUBSCRIPTION_AUTO_RENEWAL_ON", now)]
     }
 
-    /// Amazon reminds the user that it will end.
+    /// Reminds the user, as Amazon, that the subscription will end.
     pub fn remind(&self, now: Timestamp) -> Vec<Rtn> {
         vec![self.rtn("SUBSCRIPTION_SCHEDULED_TO_END", now)]
     }
 
-    /// The user chooses another term or tier from the next renewal on.
+    /// Chooses another term or tier from the next renewal on, as the user.
     pub fn defer(&mut self, term_sku: &str, now: Timestamp) -> Vec<Rtn> {
         self.shown["deferredSku"] = json!(term_sku);
         self.shown["deferredDate"] = millis(self.term_end());
         vec![self.rtn("SUBSCRIPTION_MODIFIED_DEFERRED", now)]
     }
 
-    /// The user changes the plan at once: this receipt ends and a new one begins.
+    /// Changes the plan at once, as the user: this receipt ends and a new one begins.
     pub fn change(&mut self, receipt_id: &str, term_sku: &str, now: Timestamp) -> (Self, Vec<Rtn>) {
         let (mut new, _) = Self::begin(receipt_id, &self.app_user_id, now, None);
         new.shown["termSku"] = json!(term_sku);
@@ -207,14 +207,14 @@ impl Subscription {
         (new, vec![changed, self.rtn("SUBSCRIPTION_CANCELLED", now)])
     }
 
-    /// It ends: unpaid after the grace period, or at the end of its term.
+    /// Ends the subscription: unpaid after the grace period, or at the end of its term.
     pub fn expire(&mut self, now: Timestamp) -> Vec<Rtn> {
         let reason = if self.renews() { 2 } else { 1 };
         self.end(now, reason);
         vec![self.rtn("SUBSCRIPTION_EXPIRED", now)]
     }
 
-    /// Customer service ends it at once.
+    /// Ends the subscription at once, as Amazon's customer service.
     pub fn revoke(&mut self, now: Timestamp) -> Vec<Rtn> {
         self.end(now, 2);
         vec![self.rtn("SUBSCRIPTION_CANCELLED", now)]

@@ -1,4 +1,4 @@
-//! A webhook endpoint for many requests: it counts them by their `webhook-id`, and holds of each body a digest only.
+//! A webhook endpoint for many requests: it counts them by `webhook-id`, and stores only a digest of each body.
 
 use super::shared::locked;
 use super::wait;
@@ -16,11 +16,11 @@ use tokio::task::JoinHandle;
 
 #[derive(Debug, Default)]
 struct Counts {
-    /// For each `webhook-id` the digest of its body, and how often it came.
+    /// Digest of the body and number of requests, by `webhook-id`.
     requests: HashMap<String, (Vec<u8>, usize)>,
-    /// An id that came with two bodies.
+    /// A `webhook-id` that arrived with two different bodies.
     broken: Option<String>,
-    /// Number of events in all first requests: the elements of an array, else one.
+    /// Number of events in all first requests: the elements of an array, or 1.
     events: usize,
 }
 
@@ -33,7 +33,7 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Listens on a port of its own, and answers 200.
+    /// Starts an endpoint on a free port that answers 200.
     ///
     /// # Panics
     /// When it cannot listen.
@@ -64,12 +64,12 @@ impl Tally {
         locked(&self.counts).requests.len()
     }
 
-    /// Number of events in the different requests.
+    /// Returns the number of events in all requests with different `webhook-id`.
     pub fn events(&self) -> usize {
         locked(&self.counts).events
     }
 
-    /// Number of requests that came again.
+    /// Returns the number of repeated requests.
     pub fn repeated(&self) -> usize {
         locked(&self.counts)
             .requests
@@ -78,7 +78,7 @@ impl Tally {
             .sum()
     }
 
-    /// Waits for this many events.
+    /// Waits until at least `events` events have arrived.
     ///
     /// # Panics
     /// When the deadline passes.
@@ -98,10 +98,10 @@ impl Tally {
         .await;
     }
 
-    /// Checks that no `webhook-id` came with two bodies (I4).
+    /// Checks that no `webhook-id` arrived with two different bodies (I4).
     ///
     /// # Panics
-    /// With the id that did.
+    /// When one did; the message names it.
     pub fn check(&self) {
         assert_eq!(
             locked(&self.counts).broken,

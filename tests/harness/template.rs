@@ -1,4 +1,4 @@
-//! settle's tables without rows, migrated once for the test process: every other database of a test is a copy.
+//! settle's empty tables, migrated once per test process: all other databases of tests are copies.
 
 use super::folder::Folder;
 use std::path::{Path, PathBuf};

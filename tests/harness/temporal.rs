@@ -1,5 +1,5 @@
-//! A real Temporal dev server that can skip time: one that tests share, with a namespace for each, or one of a test's own,
-//! which can be killed, frozen and restarted.
+//! A real Temporal dev server that can skip time: either one that tests share, with a namespace for each test, or a
+//! test's own server, which can be killed, frozen and restarted.
 
 use super::distance::Distance;
 use super::folder::Folder;
@@ -22,28 +22,28 @@ const READY: Duration = Duration::from_secs(180);
 /// Time limit of one attempt to connect.
 const ANSWER: Duration = Duration::from_secs(5);
 
-/// The namespace of a server of a test's own.
+/// The namespace in a test's own server.
 const DEFAULT: &str = "default";
 
-/// How long a finished run is kept in a test's namespace: the shortest time that the server takes.
+/// How long the server keeps a finished run in a test's namespace: the minimum that the server accepts.
 const RETENTION: Duration = Duration::from_secs(86_400);
 
-/// How many tests share one server: it works for each of its namespaces for good, so after 150 of them it would be busy
-/// with none of them in use.
+/// Maximum number of tests per shared server. The server works for each of its namespaces permanently; with 150
+/// namespaces it would be busy even if all were unused.
 const SHARED_BY: usize = 30;
 
-/// Whose the server is, and where it stores its state.
+/// Who uses the server, and where it stores its state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Memory {
-    /// A namespace of a server that tests share, which no test may stop, freeze or configure.
+    /// A namespace in a shared server, which no test may stop, freeze or configure.
     Shared,
-    /// A server of the test's own, in memory: a restarted server is empty.
+    /// The test's own server, in memory: it is empty after a restart.
     Volatile,
-    /// A server of the test's own, in a file: a restarted server continues from it.
+    /// The test's own server, in a file: it continues after a restart.
     File,
 }
 
-/// A Temporal dev server, or a namespace of a shared one. A server is killed when the last test that uses it drops it.
+/// A Temporal dev server, or a namespace in a shared one. A server is killed when the last test that uses it drops it.
 pub struct Temporal {
     own: Option<Own>,
     _shared: Option<Arc<Shared>>,
@@ -52,7 +52,7 @@ pub struct Temporal {
     client: Client,
 }
 
-/// A server of a test's own.
+/// A test's own server.
 struct Own {
     folder: Folder,
     metrics_port: u16,
@@ -61,16 +61,16 @@ struct Own {
     server: Option<Watched>,
 }
 
-/// A server that tests share. The newest one is in a static, which is never dropped, so the reaper ends its process.
+/// A server that tests share. The newest one is in a static, which is never dropped; the reaper ends its process.
 struct Shared {
     port: u16,
     _server: Watched,
 }
 
-/// The path of the Temporal CLI, which is looked up once per test process.
+/// Returns the path of the Temporal CLI, which is looked up once per test process.
 ///
 /// # Panics
-/// When there is none, with what to do.
+/// When the CLI is missing; the message says what to do.
 pub fn cli() -> &'static Path {
     static CLI: OnceLock<PathBuf> = OnceLock::new();
     CLI.get_or_init(|| {
@@ -83,15 +83,15 @@ impl Temporal {
     /// Starts a server on a free port and waits until it answers.
     ///
     /// # Panics
-    /// When it does not.
+    /// When the server does not answer in time.
     pub async fn start(memory: Memory) -> Self {
         Self::start_with(memory, &[]).await
     }
 
-    /// Starts with dynamic settings, such as `limit.historyCount.suggestContinueAsNew=80`.
+    /// Like [`Self::start`], with dynamic settings, such as `limit.historyCount.suggestContinueAsNew=80`.
     ///
     /// # Panics
-    /// When it does not answer, or when the shared server is to have settings.
+    /// When the server does not answer in time, or `memory` is [`Memory::Shared`] and there are settings.
     pub async fn start_with(memory: Memory, settings: &[String]) -> Self {
         if memory == Memory::Shared {
             assert!(
@@ -121,7 +121,7 @@ impl Temporal {
         }
     }
 
-    /// A new namespace in a server that tests share.
+    /// Returns a new namespace in a server that tests share.
     async fn share() -> Self {
         let shared = Shared::place().await;
         let port = shared.port;
@@ -155,34 +155,34 @@ impl Temporal {
         &self.namespace
     }
 
-    /// Host and port, as a value of `TEMPORAL_ADDRESS`.
+    /// Returns host and port, as a value of `TEMPORAL_ADDRESS`.
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// A proxy before the server, by way of which a round trip takes this much longer.
+    /// Starts a proxy to the server that adds `round_trip` to each round trip.
     ///
     /// # Panics
-    /// When there is no port for it.
+    /// When the proxy cannot listen.
     pub fn at_a_distance(&self, round_trip: Duration) -> Distance {
         Distance::before(self.port, round_trip / 2).expect("a proxy before the Temporal server")
     }
 
-    /// The URL of the server's own metrics.
+    /// Returns the URL of the server's own metrics.
     pub fn metrics_url(&self) -> String {
         format!("http://127.0.0.1:{}/metrics", self.own().metrics_port)
     }
 
-    /// A connected client; it reconnects by itself after a restart.
+    /// Returns a connected client; it reconnects by itself after a restart.
     pub const fn client(&self) -> &Client {
         &self.client
     }
 
-    /// Lowers the server's CPU priority, as `settle run` does with its own server, so that settle answers the store
-    /// in time.
+    /// Lowers the server's CPU priority, as `settle run` does with its own server, so that settle answers the store in
+    /// time.
     ///
     /// # Panics
-    /// When it is not running, or the system's `renice` does not work.
+    /// When the server is not running, or `renice` fails.
     pub fn let_others_first(&self) {
         let id = self
             .own()
@@ -200,15 +200,15 @@ impl Temporal {
         );
     }
 
-    /// Kills the server (SIGKILL); everything that needs it fails from now on.
+    /// Kills the server (SIGKILL); all requests to it fail from now on.
     pub fn kill9(&mut self) {
         drop(self.own_mut().server.take());
     }
 
-    /// Suspends the server: it accepts connections and answers nothing, until [`Self::thaw`].
+    /// Suspends the server until [`Self::thaw`]: it accepts connections but answers nothing.
     ///
     /// # Panics
-    /// When it is down.
+    /// When the server is not running.
     pub fn freeze(&self) {
         self.own()
             .server
@@ -220,7 +220,7 @@ impl Temporal {
     /// Resumes the server after [`Self::freeze`].
     ///
     /// # Panics
-    /// When it is down.
+    /// When the server is not running.
     pub fn thaw(&self) {
         self.own()
             .server
@@ -229,10 +229,10 @@ impl Temporal {
             .signal("CONT");
     }
 
-    /// Starts it again on the same port and file, after killing it if it still runs.
+    /// Restarts the server on the same port and file; kills it first if it is still running.
     ///
     /// # Panics
-    /// When it does not answer in time.
+    /// When the server does not answer in time.
     pub async fn restart(&mut self) {
         self.kill9();
         let port = self.port;
@@ -251,7 +251,7 @@ impl Temporal {
     /// Removes the file of a killed server, so that it starts empty.
     ///
     /// # Panics
-    /// When it still runs or the file cannot be removed.
+    /// When the server is still running or the file cannot be removed.
     pub fn delete_file(&self) {
         assert!(
             self.own().server.is_none(),
@@ -266,7 +266,7 @@ impl Temporal {
         }
     }
 
-    /// The file of a server with [`Memory::File`].
+    /// Returns the file of a server with [`Memory::File`].
     pub fn file(&self) -> PathBuf {
         database(self.own().folder.path())
     }
@@ -277,7 +277,7 @@ impl Temporal {
 }
 
 impl Shared {
-    /// The newest server, with a place for one more test, or a new one.
+    /// Returns the newest shared server if it has room for one more test, else a new one.
     async fn place() -> Arc<Self> {
         static NEWEST: Mutex<Option<(Arc<Shared>, usize)>> = Mutex::const_new(None);
         let mut newest = NEWEST.lock().await;
@@ -326,7 +326,7 @@ fn spawn(
         "--port",
         &port.to_string(),
     ]);
-    // Without this the server takes a fixed port for its metrics.
+    // Otherwise the server uses a fixed port for its metrics.
     command.args(["--metrics-port", &metrics_port.to_string()]);
     command.args([
         "--dynamic-config-value",
@@ -374,7 +374,7 @@ async fn connect(port: u16, namespace: &str) -> Result<Client, String> {
         .map_err(|error| error.to_string())
 }
 
-/// Registers a namespace, and waits until all parts of the server know it.
+/// Registers a namespace, and waits until all services of the server know it.
 async fn register(client: &Client, namespace: &str) {
     let mut service = client.connection().workflow_service();
     let request = RegisterNamespaceRequest {

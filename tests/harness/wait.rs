@@ -3,20 +3,20 @@
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// The shortest and the longest time between two checks of a condition.
+/// Minimum and maximum time between two checks of a condition.
 const SHORTEST: Duration = Duration::from_millis(10);
 const LONGEST: Duration = Duration::from_millis(200);
 
-/// The time before the next check: a tenth of the elapsed time, between [`SHORTEST`] and [`LONGEST`], so that a long
-/// wait costs little CPU and a short one ends soon after its condition holds.
+/// Returns the time before the next check: a tenth of the elapsed time, between [`SHORTEST`] and [`LONGEST`], so that a
+/// long wait costs little CPU and a short one ends soon after its condition holds.
 fn pause_after(elapsed: Duration) -> Duration {
     (elapsed / 10).clamp(SHORTEST, LONGEST)
 }
 
-/// Repeats `check` until it returns `Ok`, and returns that value. Its `Err` says what was seen instead.
+/// Repeats `check` until it returns `Ok`, and returns that value. The `Err` of `check` describes what was seen instead.
 ///
 /// # Panics
-/// When the deadline passes, with `what` was waited for and what was seen last.
+/// When the deadline passes; the message contains `what` and what was seen last.
 pub async fn until<T>(
     deadline: Duration,
     what: &str,
@@ -27,10 +27,10 @@ pub async fn until<T>(
         .unwrap_or_else(|late| panic!("{late}"))
 }
 
-/// As [`until`], but returns an error at the deadline, for a condition that may never hold.
+/// Like [`until`], but returns an error at the deadline, for a condition that may never hold.
 ///
 /// # Errors
-/// When the deadline passes, with `what` was waited for and what was seen last.
+/// When the deadline passes; the error contains `what` and what was seen last.
 pub async fn within<T>(
     deadline: Duration,
     what: &str,
@@ -48,10 +48,10 @@ pub async fn within<T>(
     }
 }
 
-/// As [`within`], outside an async runtime.
+/// Like [`within`], outside an async runtime.
 ///
 /// # Errors
-/// When the deadline passes, with `what` was waited for and what was seen last.
+/// When the deadline passes; the error contains `what` and what was seen last.
 pub fn until_blocking<T>(
     deadline: Duration,
     what: &str,
@@ -72,7 +72,7 @@ pub fn until_blocking<T>(
 /// Checks that a condition holds for the whole time, for an event that must *not* happen.
 ///
 /// # Panics
-/// When `check` returns `Err`, with what it saw.
+/// When `check` returns `Err`; the message contains it.
 pub async fn throughout(
     time: Duration,
     what: &str,

@@ -17,38 +17,38 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Time limit for anything that is under way, on a busy machine with debug binaries.
+/// Time limit for anything that is in progress, on a busy machine with debug binaries.
 pub const SOON: Duration = Duration::from_secs(300);
 
-/// The number of messages that [`World::post_all`] posts concurrently.
+/// Number of messages that [`World::post_all`] posts concurrently.
 const AT_ONCE: usize = 16;
 
 #[derive(Debug, Clone)]
 pub struct Setting {
     /// SQLite with one process, or PostgreSQL with two.
     pub backend: Backend,
-    /// The URL of a database of settle's tables on a PostgreSQL of the test's own. It may name several hosts.
+    /// URL of a database with settle's tables in a test's own PostgreSQL. It may name several hosts.
     pub database: Option<String>,
-    /// A namespace of the shared Temporal Server, or a server of the test's own.
+    /// A namespace in the shared Temporal Server, or the test's own server.
     pub memory: Memory,
-    /// Dynamic settings of a server of the test's own, such as `limit.historyCount.suggestContinueAsNew=80`.
+    /// Dynamic settings of the test's own server, such as `limit.historyCount.suggestContinueAsNew=80`.
     pub temporal: Vec<String>,
-    /// The time of a round trip between settle's processes and Temporal; `None` for that of the machine itself.
+    /// Round-trip time added between settle's processes and Temporal; `None` adds nothing.
     pub temporal_distance: Option<Duration>,
     pub window_seconds: u64,
     /// The platform's `max_wait`, which bounds the window.
     pub max_wait_seconds: Option<u64>,
-    /// The event types that the destination chooses.
+    /// Event types to which the destination subscribes.
     pub events: Vec<String>,
-    /// How requests to all destinations of the world are signed: `v1`, `v1a` or `v1,v1a`.
+    /// How requests to all of the world's destinations are signed: `v1`, `v1a` or `v1,v1a`.
     pub signature: &'static str,
-    /// Whether receipts are verified with a fake of RVS.
+    /// Whether receipts are verified at a fake of RVS.
     pub rvs: bool,
     /// The platform's environment: `sandbox` or `production`.
     pub environment: &'static str,
-    /// Maximum number of descriptors of each process.
+    /// Maximum number of file descriptors of each process.
     pub descriptors: Option<u32>,
-    /// Another program than the one under test, to compare the two.
+    /// A program to run in place of the one under test, for comparisons.
     pub program: Option<PathBuf>,
     /// Environment variables of every process, such as `FAILPOINTS`. [`World::start_with`] adds more.
     pub variables: Vec<(String, String)>,
@@ -86,15 +86,15 @@ pub struct World {
     pub api: Api,
     pub app_id: String,
     pub platform_id: PlatformId,
-    /// The URL to which notifications are posted.
+    /// URL to which notifications are posted.
     pub notification_url: String,
     pub destination_id: String,
     pub(super) setting: Setting,
     pub(super) accepted: Vec<String>,
     pub(super) is_finished: bool,
-    /// Why the sweep may help, if it may.
+    /// Why the sweep may be needed; `None` if it may not.
     pub(super) sweep_helps: Option<&'static str>,
-    /// The destinations whose deliveries may be pending at the end, and why.
+    /// Destinations whose deliveries may be pending at the end, with the reasons.
     pub(super) pending_at_end: BTreeMap<String, &'static str>,
 }
 
@@ -102,7 +102,7 @@ impl World {
     /// Starts everything and waits until notifications are accepted and Temporal is connected.
     ///
     /// # Panics
-    /// When something does not start, with what it printed.
+    /// When a program does not start; the message contains its output.
     pub async fn start(mut setting: Setting) -> Self {
         let rvs = if setting.rvs {
             Some(Rvs::start().await)
@@ -167,7 +167,7 @@ impl World {
         add_destination(&self.api, &self.app_id, receiver, &setting).await
     }
 
-    /// The fake of RVS.
+    /// Returns the fake of RVS.
     ///
     /// # Panics
     /// When the setting has none.
@@ -175,7 +175,7 @@ impl World {
         self.rvs.as_ref().expect("a setting with `rvs`")
     }
 
-    /// The fake of RVS, to close its port.
+    /// Returns the fake of RVS, to close its port.
     ///
     /// # Panics
     /// When the setting has none.
@@ -183,14 +183,14 @@ impl World {
         self.rvs.as_mut().expect("a setting with `rvs`")
     }
 
-    /// Makes the fake of RVS show a subscription as it is now.
+    /// Makes the fake of RVS show a subscription in its current state.
     pub fn show(&self, subscription: &Subscription) {
         self.rvs()
             .know(&subscription.receipt_id, self.receipt(subscription));
     }
 
-    /// Makes the fake of RVS show a subscription later: each group of fields at a time of `at`, and all fields of a new
-    /// receipt at one time of `at`.
+    /// Makes the fake of RVS show a subscription later: each group of fields at a time that `at` returns, or all fields
+    /// of a new receipt at once.
     pub fn show_late(&self, subscription: &Subscription, mut at: impl FnMut() -> Timestamp) {
         let (rvs, receipt) = (self.rvs(), self.receipt(subscription));
         if !rvs.is_known(&subscription.receipt_id) {
@@ -216,10 +216,10 @@ impl World {
         }
     }
 
-    /// The body of the newest acknowledged `purchase.updated` of a receipt.
+    /// Returns the body of the newest acknowledged `purchase.updated` of a receipt.
     ///
     /// # Panics
-    /// When there is none.
+    /// When no such event was acknowledged.
     pub fn newest_acked(&self, receipt_id: &str) -> Value {
         let received = self.receiver.about(&self.key(receipt_id).to_string());
         let acked = received
@@ -231,22 +231,22 @@ impl World {
             .body
     }
 
-    /// The collapse key of a receipt.
+    /// Returns the collapse key of a receipt.
     pub fn key(&self, receipt_id: &str) -> CollapseKey {
         CollapseKey::of(self.platform_id, receipt_id)
     }
 
-    /// The workflow id of a receipt's purchase.
+    /// Returns the workflow id of a receipt's purchase.
     pub fn workflow(&self, receipt_id: &str) -> String {
         workflows::contract::workflow_id(self.key(receipt_id))
     }
 
-    /// Sends a notification of this type as SNS would, and returns its message id.
+    /// Sends a notification of this type in the way of SNS, and returns its message id.
     pub async fn send(&mut self, kind: &str, receipt_id: &str) -> String {
         self.send_rtn(&Rtn::new(kind, receipt_id)).await
     }
 
-    /// As [`Self::send`], with all fields of the notification.
+    /// Like [`Self::send`], for a complete notification.
     ///
     /// # Panics
     /// When the answer is not 200.
@@ -260,7 +260,7 @@ impl World {
         message.id
     }
 
-    /// Posts a message and returns any answer. A message that is answered 200 must have an outcome at the end.
+    /// Posts a message and returns any answer. If the answer is 200, the message must have an outcome at the end.
     ///
     /// # Errors
     /// When nothing answers.
@@ -269,7 +269,7 @@ impl World {
         self.post_at(&url, message).await
     }
 
-    /// As [`Self::post`], to the notification URL of another process.
+    /// Like [`Self::post`], to the notification URL of another process.
     ///
     /// # Errors
     /// When nothing answers.
@@ -285,7 +285,7 @@ impl World {
         Ok(answer)
     }
 
-    /// Expects these messages, which another sender had accepted, to have an outcome at the end.
+    /// Requires these messages, sent by another sender and accepted, to have an outcome at the end.
     pub fn expect_outcomes(&mut self, message_ids: impl IntoIterator<Item = String>) {
         self.accepted.extend(message_ids);
     }
@@ -308,7 +308,7 @@ impl World {
             .extend(messages.iter().map(|message| message.id.clone()));
     }
 
-    /// Posts a message repeatedly, as SNS does, until it is answered 200.
+    /// Posts a message repeatedly, like SNS, until it is answered 200.
     ///
     /// # Panics
     /// When the deadline passes.
@@ -320,8 +320,8 @@ impl World {
         .await;
     }
 
-    /// Skips windows until a message has its outcome, and returns its notifications. It may take two windows: only the
-    /// first notification of a burst is signalled at once, and later ones may get a window of their own.
+    /// Skips windows until a message has its outcome, and returns its notifications. Up to two windows may be needed:
+    /// only the first notification of a burst is signalled at once, and later ones may get a window of their own.
     pub async fn settle(&self, receipt_id: &str, message_id: &str) -> Vec<Value> {
         let workflow = self.workflow(receipt_id);
         let window = i64::try_from(self.setting.window_seconds).unwrap_or(i64::MAX);
@@ -360,7 +360,7 @@ impl World {
         }
     }
 
-    /// Waits for at least `count` `purchase.updated` requests about a receipt's purchase, and returns them.
+    /// Waits until there are at least `count` `purchase.updated` requests about a receipt's purchase, and returns them.
     pub async fn wait_received(&self, receipt_id: &str, count: usize) -> Vec<Received> {
         self.receiver
             .wait_for(&self.key(receipt_id).to_string(), count, SOON)
@@ -406,7 +406,7 @@ impl World {
         .await;
     }
 
-    /// Waits until a destination is in this state, and returns it as the API shows it.
+    /// Waits until a destination is in this state, and returns the destination as shown by the API.
     ///
     /// # Panics
     /// When the deadline passes.
@@ -427,7 +427,7 @@ impl World {
         .await
     }
 
-    /// The purchase of a receipt as the API shows it.
+    /// Returns the purchase of a receipt as shown by the API.
     pub async fn purchase(&self, receipt_id: &str) -> Value {
         self.api
             .get(&format!("/v1/purchases/{}", self.key(receipt_id)))
@@ -435,7 +435,7 @@ impl World {
             .ok()
     }
 
-    /// All deliveries of a receipt's purchase.
+    /// Returns all deliveries of a receipt's purchase.
     pub async fn deliveries(&self, receipt_id: &str) -> Vec<Value> {
         self.api
             .all(&format!(
@@ -445,7 +445,7 @@ impl World {
             .await
     }
 
-    /// All `purchase.updated` of a receipt's purchase: one for each revision.
+    /// Returns all `purchase.updated` of a receipt's purchase: one for each revision.
     pub async fn events(&self, receipt_id: &str) -> Vec<Value> {
         self.api
             .all(&format!(
@@ -461,23 +461,23 @@ impl World {
         self.processes.len() - 1
     }
 
-    /// The running settle processes: `run`, or `serve` and `worker`, then those of [`Self::join`].
+    /// Returns settle's started processes: `run`, or `serve` and `worker`, then those of [`Self::join`].
     pub fn processes(&mut self) -> &mut [Process] {
         &mut self.processes
     }
 
-    /// The last process, which runs Temporal's tasks.
+    /// Returns the last process, which runs Temporal's tasks.
     ///
     /// # Panics
-    /// When all were stopped.
+    /// When no process is left.
     pub fn worker(&mut self) -> &mut Process {
         self.processes.last_mut().expect("a running process")
     }
 
-    /// The first process, which serves HTTP.
+    /// Returns the first process, which serves HTTP.
     ///
     /// # Panics
-    /// When all were stopped.
+    /// When no process is left.
     pub fn serve(&mut self) -> &mut Process {
         self.processes.first_mut().expect("a running process")
     }
@@ -493,7 +493,7 @@ impl World {
         wait_all(&mut self.processes).await;
     }
 
-    /// Kills all settle processes and starts them as they were at first.
+    /// Kills all settle processes and restarts them with their original variables.
     pub async fn restart(&mut self) {
         self.start_with(&[]).await;
     }
@@ -529,7 +529,7 @@ fn launch(installation: &Installation, setting: &Setting, more: &[Variable<'_>])
         .collect()
 }
 
-/// Waits for the first process, the only one that serves HTTP.
+/// Waits until the first process, the only one that serves HTTP, is ready and connected.
 async fn wait_all(processes: &mut [Process]) {
     if let Some(first) = processes.first_mut() {
         first.wait_connected().await;
@@ -569,7 +569,7 @@ async fn add_destination(
     text(&created, "id")
 }
 
-/// Makes the receiver check every event against the schema that the service shows.
+/// Makes the receiver check every event against the schema that the service publishes.
 pub async fn expect_schemas(api: &Api, receiver: &Receiver) {
     let index = api.get("/api/v1/events/schema/").await.ok();
     for event in index["events"].as_array().into_iter().flatten() {

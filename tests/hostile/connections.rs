@@ -1,4 +1,4 @@
-//! Connections that are held.
+//! Connections that are held open.
 
 use super::crowd::{Part, hold};
 use super::target::Target;
@@ -6,10 +6,10 @@ use super::witness::Witness;
 use std::sync::atomic::Ordering;
 
 pub const MIB: usize = 1024 * 1024;
-/// What a slow body sends every second.
+/// The bytes that a slow body sends every second.
 pub static PIECE: [u8; 32 * 1024] = [b' '; 32 * 1024];
 
-/// Holds this number of connections while notifications arrive.
+/// Holds this number of connections open while notifications arrive.
 async fn withstand(target: Target, count: usize, part: Part) {
     let (counts, witness) = Witness::watch(&target, hold(target.public(), count, part)).await;
     assert!(counts.opened.load(Ordering::Relaxed) >= count, "{counts:?}");
@@ -46,7 +46,7 @@ async fn a_thousand_slow_bodies_of_two_mebibytes_hold_nothing_up() {
         target.ingress_path(),
         2 * MIB
     );
-    // All of them want two gibibytes, and have 48 MiB after two seconds.
+    // Together they announce two gibibytes, and have sent 48 MiB after two seconds.
     withstand(
         target,
         1000,

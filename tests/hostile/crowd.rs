@@ -1,4 +1,4 @@
-//! Many connections at once, each of which is opened again some time after settle has closed it.
+//! Many concurrent connections, each of which is reopened some time after settle has closed it.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -11,21 +11,21 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
-/// How long an attack lasts: longer than the times for a head and for a body.
+/// Duration of an attack: longer than the time limits for a head and for a body.
 pub const LASTING: Duration = Duration::from_secs(35);
-/// Number of addresses of a crowd, and the last part of the first one.
+/// Number of a crowd's addresses, and the last part of the first one.
 const ADDRESSES: usize = 8;
 const FIRST_ADDRESS: u8 = 2;
-/// Time between the first connections of a crowd: what is shown is what holding them does, also on a small machine.
+/// Time between a crowd's first connections: the measurement is about holding connections, even on a small machine.
 const BETWEEN: Duration = Duration::from_millis(3);
-/// The pause before a closed connection is opened again.
+/// Pause before a closed connection is reopened.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// What each connection of a crowd does.
+/// The behaviour of each connection of a crowd.
 #[derive(Debug, Clone)]
 pub struct Part {
     pub first: Vec<u8>,
-    /// What it sends after that every second, until settle closes it.
+    /// Bytes that the connection sends every second after `first`, until settle closes it.
     pub then: &'static [u8],
 }
 
@@ -36,7 +36,7 @@ pub struct Counts {
     pub closed: AtomicUsize,
 }
 
-/// Opens this number of connections to an address, and holds them until the attack ends.
+/// Opens this number of connections to an address, and holds them open until the attack ends.
 pub async fn hold(address: SocketAddr, count: usize, part: Part) -> Arc<Counts> {
     rlimit::increase_nofile_limit(16_384).expect("descriptors for a crowd");
     let crowd = Arc::new(Crowd {
@@ -61,7 +61,7 @@ struct Crowd {
 }
 
 impl Crowd {
-    /// Connects from one of the addresses of the crowd; the store has another one.
+    /// Connects from one of the crowd's addresses, which differ from the store's.
     async fn connect(&self, number: usize) -> io::Result<TcpStream> {
         let own = Ipv4Addr::new(
             127,
@@ -93,7 +93,7 @@ async fn again_and_again(crowd: Arc<Crowd>, number: usize) {
     }
 }
 
-/// Plays a part until settle closes the connection.
+/// Behaves as `part` says until settle closes the connection.
 async fn until_closed(stream: TcpStream, part: &Part) {
     let (mut incoming, mut outgoing) = stream.into_split();
     let send = async {

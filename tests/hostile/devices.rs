@@ -1,4 +1,4 @@
-//! Devices: the publishable key of an app is public.
+//! Attacks by devices: an app's publishable key is public.
 
 use super::connections::{MIB, PIECE};
 use super::crowd::{LASTING, Part, hold};
@@ -13,7 +13,7 @@ use system_tests::wait;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-/// Connections that send wrong events, and minimum number of rounds of a request of each.
+/// Number of connections that send wrong events, and minimum number of rounds with a request of each.
 const SENDERS: u32 = 8;
 const ROUNDS: usize = 100;
 /// Number of events in a request, and of wrong names in each.
@@ -21,10 +21,10 @@ const EVENTS: usize = 500;
 const NAMES: usize = 60;
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
 
-/// Addresses that report claims, and devices of each.
+/// Number of addresses that report claims, and of devices per address.
 const STRANGERS: u32 = 18;
 const DEVICES_OF_STRANGER: u32 = 30;
-/// Number of events in a request of a flood, and of letters in each.
+/// Number of events in a request of a flood, and of letters in each event.
 const FLOOD: usize = 50;
 const LETTERS: usize = 200;
 /// Time between two reports of an honest device.
@@ -40,7 +40,7 @@ async fn publishable_key(target: &Target) -> String {
     shown["publishable_key"].as_str().expect("a key").to_owned()
 }
 
-/// A request with wrong events alone: its names are near to known ones.
+/// Returns a request that contains only wrong events, whose names resemble known ones.
 fn wrong_events(device: Device) -> Vec<u8> {
     let names = (0..NAMES).map(|number| (format!("imp{number}ression"), json!(1)));
     let event: Value = names.collect::<serde_json::Map<String, Value>>().into();
@@ -89,11 +89,11 @@ async fn wrong_events_hold_nothing_up() {
     target.finish(&witness.receipts).await;
 }
 
-/// Addresses that send large bodies, and bodies of each at once: as many as are taken of an address.
+/// Number of addresses that send large bodies, and of concurrent bodies per address: the maximum that is accepted.
 const ADDRESSES: u32 = 16;
 const BODIES: u32 = 8;
 
-/// Bodies of nearly a mebibyte whose values would take much more memory than their text.
+/// Returns bodies of nearly one mebibyte whose values would need much more memory than their text.
 fn shapes() -> Vec<Vec<u8>> {
     let filled = |start: &str, piece: &str, end: &str| {
         let pieces = (MIB - 100 - start.len() - end.len()) / piece.len();
@@ -132,7 +132,7 @@ async fn bodies_of_any_shape_hold_nothing_up() {
                 ("x-forwarded-for", address),
             ];
             let (url, body) = (url.clone(), body.clone());
-            // One whose body is incomplete may be closed for others.
+            // A request with an incomplete body may be closed in favour of others.
             async move {
                 send_raw(reqwest::Method::POST, &url, &headers, body)
                     .await

@@ -1,6 +1,6 @@
-//! What people who mean harm do to the addresses that settle listens on, at a size that takes minutes, while a store
-//! sends notifications: each is answered 200 within [`witness::MAX_MS`] and memory stays below [`witness::MAX_MIB`].
-//! settle may have 1,024 descriptors. It is run by name, on the release binary and a machine that does nothing else:
+//! Attacks on the addresses on which settle listens, at a size that takes minutes, while a store sends notifications:
+//! each notification must be answered 200 within [`witness::MAX_MS`], and memory must stay below [`witness::MAX_MIB`].
+//! settle may have 1,024 file descriptors. Run it by name, with the release binary and on an otherwise idle machine:
 //! `cargo test --release --workspace --test hostile -- --nocapture --test-threads=1`.
 
 mod connections;

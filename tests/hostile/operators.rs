@@ -1,4 +1,4 @@
-//! What needs a key that reads, or none, at the address of the API.
+//! Attacks on the API's address with a key that may read, or without a key.
 
 use super::connections::MIB;
 use super::crowd::{LASTING, Part, hold};
@@ -14,9 +14,9 @@ use system_tests::wait;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-/// Connections that read a stream of changes.
+/// Number of connections that read an event stream.
 const STREAMS: usize = 300;
-/// Connections that send forms, and minimum number of rounds of a form of each.
+/// Number of connections that send forms, and minimum number of rounds with a form of each.
 const SENDERS: usize = 8;
 const ROUNDS: usize = 20;
 const PAUSE: Duration = Duration::from_millis(500);
@@ -77,7 +77,7 @@ async fn open_forms_of_four_mebibytes_hold_nothing_up() {
             async move { send_raw(Method::POST, &url, &headers, form).await }
         });
         for answer in sent.collect::<JoinSet<_>>().join_all().await {
-            // It is refused by its length, maybe before it is sent whole.
+            // The form is refused because of its length, possibly before it is sent completely.
             let status = answer.map_or(0, |answer| answer.status);
             *statuses.entry(status).or_default() += 1;
         }

@@ -1,4 +1,4 @@
-//! Requests that are whole.
+//! Attacks with complete requests.
 
 use super::target::Target;
 use super::witness::Witness;
@@ -16,14 +16,14 @@ const KEYS: usize = if cfg!(debug_assertions) {
 } else {
     1_000_000
 };
-/// Connections that send them, and requests that each sends at once.
+/// Number of connections that send the keys, and of concurrent requests per connection.
 const SENDERS: usize = 50;
 const AT_ONCE: usize = 50;
 /// Minimum number of rounds with documents.
 const ROUNDS: usize = 500;
 const DEPTH: usize = 4000;
 
-/// Sends unknown keys over one connection, which is opened again if settle closes it. Returns the number of answers.
+/// Sends unknown keys over one connection, which is reopened if settle closes it. Returns the number of answers.
 async fn send_keys(address: SocketAddr, sender: usize) -> usize {
     let (mut answered, mut stream) = (
         0,
@@ -77,7 +77,7 @@ async fn documents_of_four_thousand_levels_hold_nothing_up() {
         "[".repeat(DEPTH) + &"]".repeat(DEPTH),
         r#"{"a":"#.repeat(DEPTH) + "1" + &"}".repeat(DEPTH),
     );
-    // What the store itself signs may be anything: it is stored as unreadable.
+    // A message signed by the store may contain anything: it is stored as unreadable.
     let signed: Vec<_> = [&array, &object]
         .map(|text| target.sns().message(TOPIC, text))
         .into();
@@ -102,7 +102,7 @@ async fn documents_of_four_thousand_levels_hold_nothing_up() {
             let url = format!("{}/v1/apps", installation.url());
             let refused = send_raw(Method::POST, &url, &admin, body.clone().into_bytes()).await;
             assert_eq!(refused.expect("an answer").status, 400);
-            // More requests from one address would be refused before their bodies are seen.
+            // Further requests from one address would be refused before their bodies are read.
             if round < 100 {
                 let url = format!("{}/v1/device/events", installation.public_url());
                 let stranger = send_raw(Method::POST, &url, &[], body.clone().into_bytes()).await;

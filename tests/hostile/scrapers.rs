@@ -1,4 +1,4 @@
-//! Many who read the metrics of an installation in which much is pending.
+//! Many clients that read the metrics of an installation with many pending deliveries.
 
 use super::crowd::LASTING;
 use super::target::Target;
@@ -15,10 +15,10 @@ use tokio::time::Instant;
 const SCRAPERS: usize = 200;
 const DESTINATIONS: usize = 20;
 const PENDING: usize = 100_000;
-/// When they are due: in far future, in microseconds since 1970.
+/// When the deliveries are due: in the far future, in microseconds since 1970.
 const LATER: i64 = 4_102_444_800_000_000;
 
-/// Queues deliveries of a purchase that does not exist for disabled destinations, past the program.
+/// Inserts deliveries of a purchase that does not exist, for disabled destinations, directly into the database.
 fn queue(database: &str, destinations: &[String]) {
     let mut connection = SqliteConnection::establish(database).expect("the database");
     connection
@@ -40,7 +40,7 @@ fn queue(database: &str, destinations: &[String]) {
     connection
         .batch_execute("COMMIT; PRAGMA wal_checkpoint(TRUNCATE)")
         .expect("a commit");
-    // What the disk has not written yet would hold the syncs of settle up.
+    // Unwritten data would delay settle's syncs.
     std::fs::File::open(database)
         .and_then(|file| file.sync_all())
         .expect("a sync");
@@ -55,7 +55,7 @@ fn erase(database: &str) {
         .expect("no such deliveries");
 }
 
-/// Reads the metrics again and again. Returns the number of whole pages.
+/// Reads the metrics repeatedly. Returns the number of complete pages.
 async fn scrape(address: SocketAddr, key: String, end: Instant) -> usize {
     let (mut pages, headers) = (0, [("authorization", format!("Bearer {key}"))]);
     while Instant::now() < end {

@@ -1,4 +1,4 @@
-//! Messages that AWS signed and that were not requested: a topic of any account can point at a URL.
+//! Messages that are signed by AWS but were not requested: a topic of any account can send to a URL.
 
 use super::target::Target;
 use super::witness::Witness;
@@ -11,12 +11,12 @@ use system_tests::http::post_as_sns;
 use system_tests::sns::{Rtn, Sns};
 use tokio::task::JoinSet;
 
-/// Number of messages that cannot be read.
+/// Number of unreadable messages.
 const UNREADABLE: usize = 20_000;
 /// Number of messages about the app, which wait for the topic's approval while there is room.
 const READABLE: usize = 4000;
 const SENDERS: usize = 8;
-/// How much text each unreadable message has: less in a debug build, which reads slowly.
+/// Size of the text in each unreadable message: less in a debug build, which parses slowly.
 const TEXT_BYTES: usize = if cfg!(debug_assertions) {
     512
 } else {
@@ -24,7 +24,7 @@ const TEXT_BYTES: usize = if cfg!(debug_assertions) {
 };
 const TOKEN: &str = "2336412f37fb687f5d51e6e2425dacbb";
 
-/// Number and bytes of rows.
+/// Number and total size of rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, QueryableByName)]
 struct Size {
     #[diesel(sql_type = BigInt)]
@@ -33,7 +33,7 @@ struct Size {
     bytes: i64,
 }
 
-/// What a table holds of unrequested messages.
+/// Returns the number and size of a table's rows from unrequested messages.
 fn size(target: &Target, what: &str, from: &str) -> Size {
     let mut connection =
         SqliteConnection::establish(target.world.installation.database()).expect("the database");
@@ -74,7 +74,7 @@ fn topic(account: usize, name: &str) -> String {
     format!("arn:aws:sns:us-east-1:{account:012}:{name}")
 }
 
-/// Sends messages over several connections; returns how often each status was answered.
+/// Sends messages over several connections; returns the number of answers by status.
 async fn send(
     target: &Target,
     count: usize,
@@ -107,7 +107,7 @@ async fn send(
 
 type Statuses = BTreeMap<u16, usize>;
 
-/// Decides about the pending topic with this name, as an operator does.
+/// Rejects the pending topic with this name, like an operator.
 async fn reject(target: &Target, arn: &str) {
     let path = format!("/v1/platforms/{}/topics", target.world.platform_id);
     let all = target.world.api.get(&path).await.ok();
@@ -228,7 +228,7 @@ async fn six_topics_leave_the_store_its_place() {
         "{found:?}"
     );
     assert!(alarms(&target).rows <= 3);
-    // What SNS sends again is still there to be approved.
+    // A request that SNS sends again can still be approved.
     assert_eq!(
         post_as_sns(&url, &request(own.clone()))
             .await

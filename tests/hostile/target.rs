@@ -1,4 +1,4 @@
-//! The installation that is attacked.
+//! The attacked installation.
 
 use std::net::SocketAddr;
 use system_tests::sns::Sns;
@@ -14,7 +14,7 @@ pub struct Target {
 
 impl Target {
     pub async fn start() -> Self {
-        // What bodies cost beyond the bound of an address is seen, too.
+        // The limit per address is raised, so that the cost of larger bodies becomes visible too.
         Self::with(&[("SETTLE_DEVICES_BYTES_PER_SECOND_AND_ADDRESS", "100MiB")]).await
     }
 
@@ -46,13 +46,13 @@ impl Target {
         &self.world.notification_url
     }
 
-    /// The path of the notification URL.
+    /// Returns the path of the notification URL.
     pub fn ingress_path(&self) -> String {
         self.notification_url()
             .replace(&self.world.installation.public_url(), "")
     }
 
-    /// The address for stores and devices.
+    /// Returns the address for stores and devices.
     pub fn public(&self) -> SocketAddr {
         address(&self.world.installation.public_url())
     }
@@ -68,7 +68,7 @@ impl Target {
         }
     }
 
-    /// Checks that these receipts were settled and delivered, and what must always hold.
+    /// Checks that these receipts were settled and delivered, and checks what must always hold.
     pub async fn finish(mut self, receipts: &[String]) {
         for receipt in receipts {
             self.world.wait_acked(receipt, 1).await;
@@ -84,7 +84,7 @@ pub struct Sender {
 }
 
 impl Sender {
-    /// The resident memory of the process, in MiB.
+    /// Returns the resident memory of the process, in MiB.
     pub fn resident_mib(&self) -> f64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process))
             .expect("the process runs");

@@ -1,4 +1,4 @@
-//! A store that sends one notification after another, and the memory of settle in the meantime.
+//! A store that sends one notification after another, while settle's memory is measured.
 
 use super::target::{Sender, Target};
 use std::sync::Arc;
@@ -9,18 +9,18 @@ use system_tests::sns::{Rtn, Sns};
 use system_tests::wait;
 use tokio::time::Instant;
 
-/// Maximum duration of a request of the store. On a slow machine it is more: four times that of the slowest request
-/// without an attack, a moment before and after it.
+/// Maximum duration of the store's requests. On a slow machine it is larger: four times that of the slowest request
+/// without an attack, shortly before and after it.
 pub const MAX_MS: u128 = 500;
 const MAX_FACTOR: u128 = 4;
 pub const MAX_MIB: f64 = 300.0;
 const PAUSE: Duration = Duration::from_millis(100);
-/// How long notifications are sent before the attack, and after it.
+/// How long notifications are sent before and after the attack.
 const CONTROL: Duration = Duration::from_secs(5);
 /// Minimum number of notifications during an attack.
 const ENOUGH: usize = 10;
 
-/// The receipts of the notifications that were accepted, and what was seen at worst.
+/// Receipts of the accepted notifications, and the worst measurements.
 #[derive(Debug, Default)]
 pub struct Witness {
     pub receipts: Vec<String>,
@@ -29,14 +29,14 @@ pub struct Witness {
 }
 
 impl Witness {
-    /// Sends notifications for as long as the attack lasts. Some are sent before and after it: the machine may be slow by
-    /// itself.
+    /// Sends notifications for as long as the attack lasts, and some before and after it, since the machine may be slow
+    /// on its own.
     pub async fn watch<T>(target: &Target, attack: impl Future<Output = T>) -> (T, Self) {
         Self::watch_counted(target, attack, &Arc::default()).await
     }
 
-    /// As [`Self::watch`], during at least `rounds` rounds of an attack, and as many more as last until [`ENOUGH`]
-    /// notifications were sent, however fast the machine is.
+    /// Like [`Self::watch`], for an attack of at least `rounds` rounds, continued until [`ENOUGH`] notifications have
+    /// been sent, however fast the machine is.
     pub async fn watch_rounds(
         target: &Target,
         rounds: usize,
@@ -70,8 +70,8 @@ impl Witness {
         (result, witness)
     }
 
-    /// Sends notifications for as long as something lasts, in a thread of its own: what the crowd costs this process is
-    /// not measured.
+    /// Sends notifications while `attack` lasts, in a separate thread, so that the attack's cost in this process is not
+    /// measured.
     async fn during<T>(
         target: &Target,
         name: &'static str,

@@ -13,7 +13,7 @@ use system_tests::world::SOON;
 
 const FIRST: &str = "6b275a67-0bbb-4f3a-99b9-000000000000";
 
-/// A service with three purchases, and a destination that was created later.
+/// Starts a service with three purchases, and a destination that was created later.
 fn desk(name: &str) -> (Desk, String) {
     let desk = Desk::open(name);
     desk.seed(3);
@@ -343,7 +343,7 @@ fn a_time_is_absolute_or_an_age_and_an_app_can_be_named() {
             .collect();
         desk.answer(&line)["checked"].clone()
     };
-    // The rows of the test date from 1970.
+    // The test's rows date from 1970.
     assert_eq!(checked(&["--from", "3d"]), 0);
     assert_eq!(checked(&["--from", "36500d", "--until", "2h"]), 3);
     assert_eq!(checked(&["--from", "36500d", "--until", "36000d"]), 0);
@@ -398,7 +398,7 @@ fn a_time_is_absolute_or_an_age_and_an_app_can_be_named() {
 #[test]
 fn what_waits_after_a_sample_is_found_by_the_printed_line() {
     let folder = Folder::new("cli-sample");
-    // Samples are sent to the address in the settings, so the port is chosen before.
+    // Samples are sent to the address in the settings, so the port must be fixed in advance.
     let address = format!("127.0.0.1:{}", ports::free());
     let mut service = settle(&folder, &["run", "--data", "data", "--listen", &address]);
     let mut running = logged(&folder, &mut service);
@@ -508,7 +508,7 @@ fn alarms_are_listed_as_a_table_and_as_data() {
     );
 }
 
-/// A fake service that answers 202 to every request; returns its URL.
+/// Starts a fake service that answers 202 to every request; returns its URL.
 fn taking() -> String {
     let service = TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("http://{}", service.local_addr().expect("its address"));

@@ -1,12 +1,12 @@
-//! What a mistyped id must not do: merging two customers, erasing one, deleting an app. A person on a terminal is shown what
-//! it concerns and confirms it; a script gives a flag.
+//! Protection against mistyped ids: merging two customers, erasing one, deleting an app. On a terminal, the command
+//! shows what is affected and asks for confirmation; a script gives a flag.
 
 use super::cli::{check_failure, stderr_of, stdout_of};
 use super::cli_settings::Desk;
 use serde_json::{Value, json};
 use std::process::{Command, Output};
 
-/// Runs a command on a terminal of its own, on which this was typed before it began.
+/// Runs a command on its own terminal, with this text typed in advance.
 const TERMINAL: &str = "
 import os, pty, sys
 child, terminal = pty.fork()
@@ -62,7 +62,7 @@ fn with<'a>(line: &[&'a str], more: &[&'a str]) -> Vec<&'a str> {
     [line, more].concat()
 }
 
-/// Who has an id of the store.
+/// Shows the customer with an id of the store.
 fn owner(desk: &Desk, store: &str) -> Output {
     desk.run(&[
         "customer",

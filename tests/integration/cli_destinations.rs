@@ -417,8 +417,8 @@ fn a_destination_is_switched_off_and_on_and_deleted() {
     );
 }
 
-/// A fake service with a destination for which one delivery is pending. The first retry of it fails; then its
-/// breaker is open.
+/// Starts a fake service with a destination for which one delivery is pending; returns its URL. The first retry fails
+/// and opens the breaker.
 fn failing() -> String {
     let service = TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("http://{}", service.local_addr().expect("its address"));
@@ -437,7 +437,7 @@ fn failing() -> String {
                 .into();
                 json!({ "destination_id": ID, "pending": 1 })
             } else if line.starts_with("GET /v1/deliveries") {
-                // What is due before the failure is on its way.
+                // Deliveries due before the failure are already in flight.
                 json!({ "items": [{ "next_due_at": DUE_AT }, { "next_due_at": "2026-01-31T11:00:00.000000Z" }] })
             } else {
                 let opened_at = if failed_at == FAILED_AT[1] {

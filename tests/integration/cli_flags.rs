@@ -1,4 +1,4 @@
-//! What can be typed everywhere: flags of the service, reasons, apps, and what lists show.
+//! Arguments common to all commands: flags of the service, reasons, apps, and the output of lists.
 
 use super::cli::{ran, stderr_of, stdout_of};
 use super::cli_settings::Desk;
@@ -501,7 +501,8 @@ fn a_name_is_found_on_any_page_and_may_be_like_a_time() {
     );
 }
 
-/// The columns of the table of apps, each with an id and a name of its own for the number `i`.
+/// Returns the columns of the table `apps` with values for a row; each row has its own id and name, from the number
+/// `i`.
 fn columns(desk: &Desk) -> String {
     use diesel::{QueryableByName, RunQueryDsl, sql_query, sql_types};
     #[derive(QueryableByName)]

@@ -10,7 +10,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use system_tests::folder::Folder;
 
-/// Runs a line with a key in place of the admin token; returns the exit code and what was printed.
+/// Runs a command with a key in place of the admin token; returns the exit code and the output.
 fn with_key(desk: &Desk, key: &str, line: &[&str]) -> (Option<i32>, String) {
     let output = desk
         .command(line)
@@ -93,7 +93,7 @@ fn a_key_is_revoked_by_its_name() {
         .0,
         Some(1)
     );
-    // It is found by its name for the audit log, and stays revoked.
+    // A revoked key can still be found by name, for the audit log, and stays revoked.
     let again = desk.run(&["key", "revoke", "prometheus"]);
     assert_eq!(again.status.code(), Some(0), "{}", stderr_of(&again));
     let unknown = stderr_of(&desk.run(&["key", "revoke", "grafana"]));
@@ -121,7 +121,7 @@ fn the_token_of_a_folder_stays_on_this_machine() {
             &["app", "list", "--data", "data", "--service", service],
         ))
     };
-    // A name that never resolves (RFC 6761): nothing is sent, whatever happens here.
+    // A name that never resolves (RFC 6761): nothing can be sent.
     for service in [
         "http://settle.invalid:8081",
         "https://settle.invalid",
@@ -313,7 +313,7 @@ fn an_address_that_guesses_is_slowed_and_its_token_still_works() {
         first.contains("the token is not valid at ") && !first.contains("API key"),
         "{first}"
     );
-    // Ten at once are answered; a command each would take long enough that another one is.
+    // Ten requests are answered at once; separate commands would be so slow that another guess is allowed meanwhile.
     let guesses: Vec<String> = (0..12).map(|_| desk.page("/v1/apps", "guess")).collect();
     assert!(guesses[11].starts_with("HTTP/1.1 429 "), "{guesses:?}");
     let last = with_key(&desk, "guess", &["app", "list"]).1;
@@ -341,7 +341,7 @@ fn an_address_that_guesses_is_slowed_and_its_token_still_works() {
     );
 }
 
-/// Every file below a folder, as text.
+/// Returns the path and text of every file below a folder.
 fn contents(folder: &Path) -> Vec<(String, String)> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).expect("a folder") {
@@ -412,7 +412,7 @@ fn what_the_page_shows_once_is_in_no_log_and_no_file() {
     }
 }
 
-/// A service on this machine that gives the same answer to one request. Returns its address.
+/// Starts a service on this machine that gives this answer to one request; returns its address.
 fn answering(status: &'static str, body: String) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = format!("http://{}", listener.local_addr().expect("its address"));

@@ -1,4 +1,4 @@
-//! `settle listen`, and what it forwards.
+//! `settle listen`, and the requests that it forwards.
 
 use super::cli::{check_failure, log, logged, ran, settle, stderr_of, stdout_of};
 use super::cli_settings::Desk;
@@ -11,11 +11,11 @@ use system_tests::receiver::{Receiver, Reply};
 use system_tests::wait;
 use system_tests::world::SOON;
 
-/// A destination at the address of a listener that forwards to a receiver.
+/// A destination whose URL is a listener that forwards to a receiver.
 struct Forwarding {
     desk: Desk,
     destination: String,
-    /// The folder with the listener's output.
+    /// Folder with the listener's output.
     folder: Folder,
     _listener: Watched,
 }
@@ -67,7 +67,7 @@ impl Forwarding {
         }
     }
 
-    /// Sends a test. Returns whether it worked, and what the listener printed last.
+    /// Sends a test event. Returns whether the delivery succeeded, and the listener's last output.
     fn tested(&self) -> (bool, String) {
         let before = log(&self.folder).lines().count();
         let tested = self.desk.run(&["destination", "test", &self.destination]);

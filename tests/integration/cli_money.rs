@@ -1,4 +1,4 @@
-//! Sales reports and the check of revenue on the command line, with a running service that never reaches Temporal.
+//! Sales reports and the revenue check on the command line, with a running service that never reaches Temporal.
 
 use super::cli::{stderr_of, stdout_of};
 use super::cli_settings::Desk;
@@ -12,7 +12,7 @@ const PURCHASED: &str = "user.subscription.purchased";
 const HEADER: &str = "Marketplace,Transaction Id,Transaction Time,Transaction Type,Vendor SKU,Receipt ID,Marketplace \
     Currency,Sales Price (Marketplace Currency)";
 
-/// A service with an Amplitude integration, and a purchase with a payment of 9.99 USD.
+/// Starts a service with an Amplitude integration, and a purchase with a payment of 9.99 USD.
 fn desk(name: &str) -> (Desk, String) {
     let desk = Desk::open(name);
     desk.write("key", "0123456789abcdef0123456789abcdef");

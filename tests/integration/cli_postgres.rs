@@ -1,4 +1,4 @@
-//! Each command that opens a PostgreSQL database refuses one that it cannot work with, at once and in one line.
+//! Each command that opens a PostgreSQL database refuses an unusable one at once, in one line.
 
 use super::cli::{check_failure, settle};
 use system_tests::folder::Folder;
@@ -19,7 +19,7 @@ const COMMANDS: [&[&str]; 4] = [
     &["worker"],
 ];
 
-/// Checks that each command ends with this sentence, and calls the reason no passing one.
+/// Checks that each command ends with this sentence, and does not call the problem temporary.
 fn refused(url: &str, sentence: &str) {
     for arguments in COMMANDS {
         let folder = Folder::new("cli-postgres");

@@ -1,4 +1,4 @@
-//! `settle migrate --seal-urls`: encrypts the URLs of destinations that are secrets, and counts what the audit log has.
+//! `settle migrate --seal-urls` encrypts destinations' secret URLs, and counts those in the audit log.
 
 use super::cli::settle;
 use domain::AppId;
@@ -12,7 +12,7 @@ use system_tests::raw::Raw;
 const KEY: &str = "0707070707070707070707070707070707070707070707070707070707070707";
 const HIDDEN: &str = "c8Vt1uZ5mEr3";
 
-/// Creates a webhook as release 0.1.0 did: with the URL in the clear, also in the audit log.
+/// Creates a webhook like release 0.1.0: with the URL in plain text, in the audit log too.
 async fn webhook(store: &Store, app: AppId, name: &str, body: &str) -> Destination {
     let url = format!("https://hooks.slack.com/services/{HIDDEN}");
     let fields = Map::from_iter([
@@ -34,7 +34,7 @@ async fn webhook(store: &Store, app: AppId, name: &str, body: &str) -> Destinati
     store.new_destination(new).await.expect("a destination")
 }
 
-/// The output of `settle migrate` with these flags.
+/// Returns the output of `settle migrate` with these flags.
 fn migrated(folder: &Folder, flags: &[&str]) -> String {
     let line = [&["migrate", "--database", "settle.sqlite"], flags].concat();
     let output = settle(folder, &line)
@@ -68,7 +68,7 @@ async fn migrate_encrypts_secret_urls_and_counts_audit_entries() {
         .update_destination(chat.id, Default::default(), |common| common.rate = Some(3))
         .await
         .expect("a change");
-    // As 0.1.0 deletes one.
+    // Deleted like in 0.1.0.
     let deleted = webhook(&store, app, "deleted", "slack").await;
     store
         .delete_destination(deleted.id)

@@ -1,4 +1,4 @@
-//! Untrusted texts: ids, reasons and names that begin with a hyphen, and paths that mean something when read as a URI.
+//! Untrusted texts: ids, reasons and names that begin with a hyphen, and paths with a meaning in URIs.
 
 use super::cli::{log, logged, ran, settle, stderr_of, wait_open};
 use super::cli_settings::Desk;
@@ -10,7 +10,7 @@ use system_tests::folder::Folder;
 use system_tests::wait;
 use system_tests::world::SOON;
 
-/// A receipt as one in 64 of Amazon's.
+/// A receipt id that begins with a hyphen, like one in 64 of Amazon's.
 const RECEIPT: &str = "-3kd_9-Qx=:3:11";
 const CUSTOMER: &str = "-KbQ=";
 
@@ -84,7 +84,7 @@ fn ids_reasons_and_names_may_begin_with_a_hyphen() {
     assert_eq!(shown["app_user_ids"], json!(["--KbQ="]), "{shown}");
 }
 
-/// The names of what is in a directory.
+/// Returns the names of a directory's entries.
 fn entries(folder: &Path) -> Vec<String> {
     let found = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let mut names: Vec<String> = found

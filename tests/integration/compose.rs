@@ -1,5 +1,5 @@
-//! The compose file and the Dockerfile, as data: exact images, commands that settle takes, variables that it knows, ports
-//! that it listens on, and containers that may do little. `tests/production` runs what stands there.
+//! Checks the compose file and the Dockerfile as data: exact images, valid commands, known variables, matching ports,
+//! and containers with few privileges. `tests/production` runs them.
 
 use crate::cli::{ran, settle, stderr_of};
 use std::collections::BTreeSet;
@@ -7,7 +7,7 @@ use system_tests::compose::{Compose, Condition, Service, Texts, substituted};
 use system_tests::documents;
 use system_tests::folder::Folder;
 
-/// The variables that the file takes from its environment.
+/// Variables that the compose file takes from its environment.
 const VARIABLES: &[&str] = &[
     "SETTLE_ADMIN_TOKEN",
     "SETTLE_KEY",
@@ -15,7 +15,7 @@ const VARIABLES: &[&str] = &[
     "SETTLE_PUBLIC_URL",
     "TEMPORAL_POSTGRES_PASSWORD",
 ];
-/// The variables of traces, which the file passes on to settle if they are set.
+/// OpenTelemetry variables, which the file passes on to settle if they are set.
 const TRACES: &[&str] = &[
     "OTEL_EXPORTER_OTLP_ENDPOINT",
     "OTEL_EXPORTER_OTLP_HEADERS",
@@ -23,7 +23,7 @@ const TRACES: &[&str] = &[
     "OTEL_TRACES_SAMPLER",
     "OTEL_TRACES_SAMPLER_ARG",
 ];
-/// Settings that the file does not pass on: its own values, and those of `settle run`.
+/// Settings that the file does not pass on: it sets them itself, or they concern `settle run` only.
 const OWN: &[&str] = &[
     "SETTLE_ADMIN_LISTEN",
     "SETTLE_ADMIN_ON_LISTEN",
@@ -32,14 +32,14 @@ const OWN: &[&str] = &[
     "SETTLE_LISTEN",
     "SETTLE_TEMPORAL_CLI",
 ];
-/// Values where the environment has none. Other variables are empty then, which counts as absent.
+/// Defaults in the file. Other unset variables are passed on empty, which counts as absent.
 const DEFAULTS: &[(&str, &str)] = &[
     ("OTEL_TRACES_SAMPLER", "parentbased_always_on"),
     ("SETTLE_LOG_FORMAT", "json"),
 ];
-/// Where a container finds the file of settings.
+/// Path of the settings file in a container.
 const CONFIG: &str = "/etc/settle/settle.toml";
-/// Variables of settle that its settings do not name: of its log, its file, and those of Temporal's clients.
+/// Variables other than settings: for the log, the settings file, and Temporal's clients.
 const OTHERS: &[&str] = &[
     "SETTLE_CONFIG",
     "SETTLE_LOG",
@@ -47,9 +47,9 @@ const OTHERS: &[&str] = &[
     "TEMPORAL_ADDRESS",
     "TEMPORAL_NAMESPACE",
 ];
-/// Where all settings are described.
+/// The document that describes all settings.
 const SETTINGS: &str = "api/src/config/README.md";
-/// Where the variables of traces are described.
+/// The document that describes the OpenTelemetry variables.
 const TELEMETRY: &str = "api/src/telemetry/README.md";
 const IMAGES: &[&str] = &[
     "postgres:17.6",
@@ -58,7 +58,7 @@ const IMAGES: &[&str] = &[
     "temporalio/server:1.31.0",
     "temporalio/ui:2.49.1",
 ];
-/// The images of the stages of the Dockerfile, which exist.
+/// Existing images, from which the Dockerfile's stages are built.
 const BASES: &[&str] = &["rust:1.92.0-bookworm", "debian:12.12-slim"];
 
 fn values() -> Texts {
@@ -76,7 +76,7 @@ fn compose() -> Compose {
     Compose::read(&values()).unwrap_or_else(|error| panic!("{error:#}"))
 }
 
-/// The services of settle, by name.
+/// Returns settle's services, by name.
 fn ours(compose: &Compose) -> Vec<(&String, &Service)> {
     let ours: Vec<_> = compose
         .services
@@ -91,7 +91,7 @@ fn dockerfile() -> String {
     std::fs::read_to_string(documents::root().join("api/Dockerfile")).expect("the Dockerfile")
 }
 
-/// The arguments of the instructions of this name.
+/// Returns the arguments of the Dockerfile's instructions with this name.
 fn instructions(name: &str) -> Vec<String> {
     let text = dockerfile();
     let found = text
@@ -133,7 +133,8 @@ fn every_command_is_one_that_settle_takes() {
             .collect();
         let output = ran(&folder, &arguments);
         assert!(output.status.success(), "{name}: {}", stderr_of(&output));
-        // `--help` hides a wrong flag behind it, not one before it: the last argument of a command is checked alone.
+        // `--help` hides a wrong flag after it, but not one before it, so the last argument of a command is checked
+        // separately.
         let known = String::from_utf8_lossy(&output.stdout).into_owned();
         let flags = service
             .command
@@ -166,7 +167,7 @@ fn every_variable_is_known_and_is_read() {
     }
 }
 
-/// The variables of the configuration's page that need not be set, and those of traces.
+/// Returns the optional settings in the document about settings, and the OpenTelemetry variables.
 fn optional() -> BTreeSet<String> {
     let page = std::fs::read_to_string(documents::root().join(SETTINGS)).expect("the page");
     let names = page.split(|letter: char| !letter.is_ascii_uppercase() && letter != '_');
@@ -220,7 +221,7 @@ fn every_setting_of_the_page_reaches_every_process() {
     }
 }
 
-/// A wrong setting would be named before the database is opened, which is the first that fails here.
+/// Wrong settings are reported before the database is opened, which is the first step that fails here.
 #[test]
 fn the_settings_are_valid_up_to_the_database() {
     let folder = Folder::new("compose");
@@ -314,7 +315,7 @@ fn every_port_is_one_that_its_program_listens_on() {
     }
 }
 
-/// The port behind an address in a text.
+/// Returns the port that follows a host in a text.
 fn port_of(text: &str, host: &str) -> Option<String> {
     let after = text.split_once(host)?.1.strip_prefix(':')?;
     let digits: String = after.chars().take_while(char::is_ascii_digit).collect();
@@ -408,7 +409,7 @@ fn the_ui_of_temporal_is_off_by_default() {
 fn every_service_that_stays_has_a_health_check_of_its_own_image() {
     let compose = compose();
     let tasks = ["migrate", "temporal-namespace", "temporal-schema"];
-    // The image of the UI has no program for it.
+    // The UI's image contains no program for a health check.
     let without = ["temporal-ui"];
     let folder = Folder::new("compose");
     for (name, service) in &compose.services {

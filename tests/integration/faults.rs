@@ -1,5 +1,5 @@
-//! Endpoints that fail in every known way: the recorded error, the results for the event and the endpoint, and the
-//! limits of time and memory. With the real HTTP sender and the webhook's real judgement.
+//! Endpoints that fail in every known way, with the real HTTP sender and the webhook's real evaluation: the recorded
+//! error, the results for the event and the endpoint, and the limits on time and memory.
 
 use super::ready;
 use activities::http::{Http, Lookup, Parts, of_this_machine};
@@ -20,16 +20,16 @@ use tokio::time::Instant;
 
 /// The time of every attempt: 1994-11-06T08:49:37Z.
 const AT_SECONDS: i64 = 784_111_777;
-/// Time limit of attempts that use all of it; enough for a connection and the head of an answer on any machine.
+/// Time limit of attempts that exhaust it; enough for a connection and the head of an answer on any machine.
 const SHORT_TIMEOUT: Duration = Duration::from_secs(12);
 /// Time limit of attempts that end long before it.
 const LONG_TIMEOUT: Duration = Duration::from_secs(120);
 /// Additional time that a busy machine may need; less than [`LONG_TIMEOUT`].
 const MARGIN: Duration = Duration::from_secs(100);
-/// Maximum number of bytes that an endpoint can send of a long answer: what settle reads, and the system's buffers on
+/// Maximum number of bytes of a long answer that an endpoint can send: what settle reads, plus the system's buffers on
 /// both sides. It is less than the smallest long answer.
 const LITTLE_BYTES: usize = 900_000;
-/// More than the system's buffers ever hold: they grow with what is read, and of a head 400 KB are.
+/// More bytes than the system's buffers ever hold: they grow with what is read, which for a head is 400 KB.
 const MORE_THAN_BUFFERED: usize = 64 * 1024 * 1024;
 
 #[derive(Debug)]
@@ -43,7 +43,7 @@ struct AttemptResult {
 }
 
 impl AttemptResult {
-    /// Checks for a failure that is retried by the schedule, without a `Retry-After`.
+    /// Checks that the failure is retried by the schedule, without a `Retry-After`.
     fn check_failed(&self, class: &str) {
         assert_eq!(self.class.as_str(), class, "{self:?}");
         assert_eq!(
@@ -65,7 +65,7 @@ impl AttemptResult {
         );
     }
 
-    /// Checks that no more than a byte a second came, with one at the beginning and one that was on its way.
+    /// Checks that at most one byte per second was received, besides one at the beginning and one in flight.
     fn check_dripped(&self, bytes: usize) {
         assert!(
             u64::try_from(bytes).is_ok_and(|bytes| bytes <= self.took.as_secs() + 2),
@@ -86,7 +86,7 @@ fn attempt() -> Attempt {
 }
 
 fn config(url: &str) -> Box<dyn Connector> {
-    // These rules only let the destination be created; the rules of each test decide about its request.
+    // These rules only allow the destination to be created; each test's own rules decide about its request.
     let allowed_networks = vec!["127.0.0.0/8".parse().expect("a network")];
     let rules = Rules {
         allowed_networks,
@@ -100,9 +100,9 @@ fn config(url: &str) -> Box<dyn Connector> {
     ready::destination("webhook", &json!({ "url": url }), &allowed)
 }
 
-/// A sender that may reach 127.0.0.1, trusts these authorities and resolves names with `lookup`.
+/// Returns a sender that may connect to 127.0.0.1, trusts these authorities and resolves names with `lookup`.
 fn http(total: Duration, authorities: &[Vec<u8>], lookup: Lookup) -> Http {
-    // An error means that this provider is installed already.
+    // An error means that the provider is already installed.
     drop(rustls::crypto::ring::default_provider().install_default());
     let mut roots = RootCertStore::empty();
     for authority in authorities {
@@ -238,13 +238,13 @@ async fn a_301_is_a_failure_and_its_target_is_not_called() {
     assert_eq!((faulty.requests().len(), elsewhere.connections()), (1, 0));
 }
 
-/// Checks for a delivery of which only the stored part of the body was read.
+/// Checks that a delivery succeeded although only the stored part of the body was read.
 fn check_little(met: &AttemptResult, faulty: &Faulty) {
     assert_eq!(
         (met.class, met.verdict),
         (AttemptClass::Success, Verdict::Delivered)
     );
-    // A character that was cut at the limit is left out.
+    // A character cut by the limit is left out.
     assert!(
         (64 * 1024 - 3..=64 * 1024).contains(&met.body().len()),
         "{}",

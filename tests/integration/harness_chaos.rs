@@ -1,4 +1,4 @@
-//! The plans of `settle-chaos`: a seed gives the same plan each time, with every fault that its database allows.
+//! The plans of `settle-chaos`: a seed always gives the same plan, with every fault that its database allows.
 
 #[path = "../chaos/plan.rs"]
 mod plan;
@@ -66,14 +66,15 @@ fn a_plan_has_every_fault_that_its_database_allows() {
             .map(|fault| fault.kind)
             .filter(|kind| *kind != Kind::Down)
             .collect();
-        // A kill at a fail point comes with the start of a process, a restored backup at the end, an outage by the seed.
+        // A kill at a fail point belongs to the start of a process, and a restored backup comes at the end; the seed
+        // determines the outage.
         let beside = [Kind::Point, Kind::Down, Kind::Restored];
         let wanted: BTreeSet<Kind> = Kind::ALL
             .into_iter()
             .filter(|kind| !beside.contains(kind) && !without.contains(kind))
             .collect();
         assert_eq!(kinds, wanted);
-        // I7 excepts a process suspended for longer than a lease, and a step of the clock of that length.
+        // I7 allows an exception when a process is suspended, or the clock is changed, for longer than a lease.
         let of_leases = [Kind::Clock, Kind::ClockBack, Kind::Suspended];
         let steps = plan
             .faults

@@ -1,4 +1,4 @@
-//! The PostgreSQL of the tests is a real one; its commits are durable for the tests that need it.
+//! The tests' PostgreSQL is a real one; its commits are durable for the tests that need that.
 
 use diesel::sql_types::{BigInt, Text};
 use diesel::{Connection, QueryableByName, RunQueryDsl, sql_query};

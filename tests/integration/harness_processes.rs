@@ -1,4 +1,4 @@
-//! No process and no folder of a test outlives it.
+//! No process and no folder outlives its test.
 
 use std::process::{Command, Stdio};
 use system_tests::folder::Folder;
@@ -6,7 +6,7 @@ use system_tests::reaper::Watched;
 use system_tests::wait;
 use system_tests::world::SOON;
 
-/// The test that [`a_killed_test_process_ends_its_children_too`] runs in a process of its own and kills.
+/// The test that [`a_killed_test_process_ends_its_children_too`] runs in a separate process and kills.
 const VICTIM: &str = "harness_processes::starts_a_child_and_waits";
 
 fn alive(process: &str) -> bool {

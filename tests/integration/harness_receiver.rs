@@ -1,4 +1,4 @@
-//! The receiver's checks fail when the rule that they check is broken.
+//! The receiver's checks fail when the rule they check is broken.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use base64::Engine as _;
@@ -14,7 +14,7 @@ use system_tests::wait;
 use system_tests::world::SOON;
 
 const KEY: &str = "one";
-/// The public key of Svix's own test of `v1a`.
+/// The public key of Svix's own test for `v1a`.
 const PUBLIC: &str = "whpk_1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbOir4=";
 /// The public key of RFC 8032 7.1, test 1.
 const OTHER_PUBLIC: &str = "whpk_11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=";
@@ -51,7 +51,7 @@ fn update(revision: i64) -> Value {
     json!({ "attributes": { "collapse_key": KEY, "revision": revision, "event_id": format!("event-{revision}") } })
 }
 
-/// A receiver that has received these requests, one after the other.
+/// Returns a receiver that has received these requests , in this order.
 async fn after(requests: &[(&str, Value)]) -> Receiver {
     let receiver = Receiver::start().await;
     receiver.trust(&secret());
@@ -61,7 +61,7 @@ async fn after(requests: &[(&str, Value)]) -> Receiver {
     receiver
 }
 
-/// The message with which the check fails.
+/// Returns the message with which the check fails.
 fn failure(receiver: &Receiver) -> String {
     let checked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| receiver.check()));
     let reason = checked.expect_err("the broken rule goes unseen");
@@ -209,7 +209,7 @@ async fn each_request_is_recorded_with_each_secrets_result() {
     );
 }
 
-/// Each key of a request, and whether it accepted the signature.
+/// Returns each key of a request, and whether the signature was valid for it.
 fn verdicts(request: &deliveries::Request) -> Vec<(&str, bool)> {
     request
         .results

@@ -1,4 +1,4 @@
-//! The fake of RVS answers by its rules, and its check fails on a wrong query.
+//! The fake of RVS gives the specified answers, and its check fails after a wrong query.
 
 use api::clock;
 use axum::http::Method;
@@ -31,7 +31,7 @@ fn path(world: &str, (secret, user, receipt): (&str, &str, &str)) -> String {
     )
 }
 
-/// A fake that knows the receipt `a/b` in the sandbox.
+/// Returns a fake that knows the receipt `a/b` in the sandbox.
 async fn knowing() -> Rvs {
     let rvs = Rvs::start().await;
     rvs.know("a/b", Receipt::subscription(clock::now()));
@@ -124,7 +124,7 @@ async fn a_state_is_shown_when_due_and_never_goes_back() {
         &part(json!({ "autoRenewing": false, "cancelReason": 1 })),
         start.plus_millis(5000),
     );
-    // Auto-renewal is on again, and is shown so before the earlier change would have shown it as off.
+    // Auto-renewal is switched on again, and shown so before the earlier change would have become visible.
     rvs.know_at(
         "c",
         &part(json!({ "autoRenewing": true })),

@@ -1,4 +1,4 @@
-//! The Temporal Server of the tests is a real one that can be killed, restarted, emptied, and can skip time.
+//! The Temporal Server of the tests is a real one that can be killed, restarted, emptied, and can skip time forward.
 
 use std::time::Duration;
 use system_tests::temporal::{Memory, Temporal};
@@ -7,7 +7,7 @@ use temporalio_common::protos::temporal::api::enums::v1::EventType;
 
 const SOON: Duration = Duration::from_secs(180);
 
-/// Starts a run that no worker takes, so that it stays open.
+/// Starts a run that no worker executes, so that it stays open.
 async fn start_one(temporal: &Temporal, id: &str) {
     temporal.start_workflow("nobody", id, "no-worker").await;
     wait::until(SOON, "the run to be listed", async || {

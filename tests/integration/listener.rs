@@ -1,4 +1,4 @@
-//! The listeners of a running settle: what is served where, and what a connection may do.
+//! The listeners of a running settle: what each serves, and the limits on connections.
 
 use api::clock;
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
-/// A port of 127.0.0.1 (discard) on which no Temporal listens: the listeners do not need it.
+/// A port of 127.0.0.1 (discard) on which no Temporal listens; these tests do not need one.
 const NO_TEMPORAL: &str = "127.0.0.1:9";
 /// Time limit for an answer or the end of a connection.
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -44,7 +44,7 @@ fn address(url: &str) -> SocketAddr {
         .expect("an address")
 }
 
-/// Sends bytes, and returns what is answered until settle closes the connection.
+/// Sends bytes, and returns everything received until settle closes the connection.
 async fn exchange(url: &str, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(address(url))
         .await
@@ -52,7 +52,7 @@ async fn exchange(url: &str, bytes: &[u8]) -> String {
     stream.write_all(bytes).await.expect("settle receives");
     let mut answer = Vec::new();
     let read = timeout(PATIENCE, stream.read_to_end(&mut answer)).await;
-    // A connection that is closed with unread bytes is reset: what came before counts.
+    // A connection closed with unread bytes is reset: the bytes received before that count.
     drop(read.expect("settle closes the connection"));
     String::from_utf8_lossy(&answer).into_owned()
 }
@@ -195,7 +195,8 @@ async fn a_head_has_sixteen_kibibytes_and_ten_seconds() {
             .await
             .starts_with("HTTP/1.1 431")
     );
-    // An idle connection is closed after a minute: those without a head are closed before it, however slow the machine is.
+    // Idle connections are closed after a minute: those without a complete head are closed earlier, however slow the
+    // machine is.
     let mut idle = answered(&url).await;
     let began = Instant::now();
     let (half, nothing) = tokio::join!(
@@ -219,7 +220,7 @@ async fn a_head_has_sixteen_kibibytes_and_ten_seconds() {
     );
 }
 
-/// A connection with one answered request, which stays open.
+/// Returns a connection on which one request was answered, and which stays open.
 async fn answered(url: &str) -> TcpStream {
     let mut stream = TcpStream::connect(address(url))
         .await
@@ -291,7 +292,7 @@ async fn more_connections_than_allowed_close_the_oldest_idle_one() {
     for _ in 0..9 {
         all.push(answered(&url).await);
     }
-    // An address may have half of the sixteen: the ninth closed the first.
+    // An address may have half of the sixteen connections, so the ninth closes the first.
     let mut rest = Vec::new();
     timeout(PATIENCE, all[0].read_to_end(&mut rest))
         .await
@@ -319,7 +320,7 @@ async fn readiness_writes_nothing() {
     let log = format!("{}-wal", installation.database());
     let size = || std::fs::read(&log).expect("the write-ahead log");
     let api = installation.api();
-    // What the start writes is written at some time.
+    // Writes caused by the start end at some point.
     let began = clock::now();
     wait::until(PATIENCE, "thirty probes that write nothing", async || {
         let before = size();
@@ -363,7 +364,7 @@ async fn streams_of_one_key_leave_readyz_its_place() {
     );
     let head =
         format!("GET /v1/live HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer {key}\r\n\r\n");
-    // More than the connections of that listener.
+    // More streams than that listener's connections.
     let (mut all, mut streams) = (Vec::new(), 0);
     for number in 0..260 {
         let mut stream = TcpStream::connect(address(&url))
@@ -387,7 +388,7 @@ async fn streams_of_one_key_leave_readyz_its_place() {
     }
     assert_eq!(streams, 4);
     assert_eq!(api.get("/readyz").await.status, 200);
-    // A stream that its client closes has left its place.
+    // A stream that its client closes frees its place.
     drop(all);
     wait::until(PATIENCE, "a place is free", async || {
         begins(&url, &head).await
@@ -395,7 +396,7 @@ async fn streams_of_one_key_leave_readyz_its_place() {
     .await;
 }
 
-/// Sends a head; `Ok` if the answer is a 200, which may have no end.
+/// Sends a head; returns `Ok` if the answer is a 200, whose body may be endless.
 async fn begins(url: &str, head: &str) -> Result<(), String> {
     let mut stream = TcpStream::connect(address(url))
         .await
@@ -438,7 +439,7 @@ async fn slow_devices_hold_no_place() {
             body.len()
         )
     };
-    // More than an address may have carried out at once. Settle asks each for its body, which never comes.
+    // More requests than an address may have in progress. Settle waits for each one's body, which never arrives.
     let mut slow = Vec::new();
     for number in 0..16 {
         let mut stream = TcpStream::connect(address(&url))
@@ -475,7 +476,7 @@ async fn the_whole_document_is_written_once() {
     check_document(&installation.url(), "/openapi.json").await;
 }
 
-/// Reads a document without a key until its address is refused.
+/// Requests a document without a key until the address is refused.
 async fn check_document(url: &str, path: &str) {
     let host = url.trim_start_matches("http://");
     let read = async |tag: &str| {

@@ -1,5 +1,4 @@
-//! Mails, handed to an SMTP server: what arrives, what each answer leads to, and that nothing is sent in plain text that
-//! should not be.
+//! Mails to an SMTP server: what arrives, the result of each answer, and that nothing secret is sent in plain text.
 
 use super::ready;
 use activities::http::{Http, Parts, of_this_machine};
@@ -24,7 +23,7 @@ const RETRY: Verdict = Verdict::Retry {
 const FIRST: Timestamp = Timestamp::from_millis(1_772_625_600_000);
 const HALF_AN_HOUR_MS: i64 = 1_800_000;
 
-/// A destination at the SMTP server of this URL.
+/// A destination that uses the SMTP server at a URL.
 struct Desk {
     config: Box<dyn Connector>,
     http: Http,
@@ -84,7 +83,7 @@ impl Desk {
         )
     }
 
-    /// Makes this attempt at the one event, so long after the first.
+    /// Makes attempt `number` at the event, `passed_ms` after the first.
     async fn attempt(&self, number: i64, passed_ms: i64) -> (EventResult, EndpointSignal, Reply) {
         let at = FIRST.plus_millis(passed_ms);
         let letter = json!({ "subject": "[settle] Billing is failing", "text": "Billing is failing\n.\n..\n" });
@@ -239,7 +238,7 @@ async fn a_refused_mail_fails_for_good() {
     assert_eq!(body(&reply), named);
     mailbox.answer_next(".", "554 5.6.0 spam");
     desk.check(1, Verdict::Failed, AttemptClass::Refused).await;
-    // The sender is wrong, and not the mail.
+    // The sender is refused, not the mail.
     mailbox.answer_next("MAIL", "550 5.7.1 who are you");
     desk.check(1, RETRY, AttemptClass::ServerError).await;
     assert_eq!(mailbox.mails(), []);
@@ -268,7 +267,7 @@ async fn a_mail_goes_to_the_recipients_that_are_accepted() {
             .iter()
             .all(|mail| mail.to == ["cto@example.com"])
     );
-    // Where none is accepted, one of them may be later.
+    // If no recipient is accepted now, one may be accepted later.
     mailbox.answer_next("RCPT TO:<ops@", "550 5.1.1 no such user");
     mailbox.answer_next("RCPT TO:<cto@", "452 4.2.2 mailbox full");
     desk.check(1, RETRY, AttemptClass::ServerError).await;
@@ -297,7 +296,7 @@ async fn a_postponed_recipient_gets_the_mail_with_the_others_and_once() {
         (mails.len(), mails[0].to.clone()),
         (1, vec!["ops@example.com".into(), "cto@example.com".into()])
     );
-    // A server that closes refuses all, also if it accepted one before.
+    // A server that closes the session refuses all recipients, even one accepted before.
     mailbox.answer_next("RCPT TO:<cto@", "421 4.3.2 closing");
     let reply = desk.check(1, RETRY, AttemptClass::Throttled).await;
     assert_eq!(
@@ -359,7 +358,7 @@ async fn a_server_without_trusted_tls_gets_nothing() {
 
 #[tokio::test]
 async fn replies_before_tls_are_no_replies() {
-    // What an attacker on the way puts behind a reply: the replies to a login and a whole mail.
+    // Replies injected by an attacker in the middle: those to a login and to a whole mail.
     let injected = "250-localhost\r\n250 AUTH PLAIN\r\n235 ok\r\n250 ok\r\n250 ok\r\n250 ok\r\n354 ok\r\n250 injected";
     for (command, reply) in [
         ("CONNECT", "220 localhost"),

@@ -1,5 +1,6 @@
-//! `settle migrate` with migrations of a later version, which each test plants: what it prints and changes, where it goes
-//! on after a kill, and who waits for it. A process without them is that of the version before.
+//! `settle migrate` with migrations of a later version, which each test plants: what it prints and changes, where it
+//! resumes after a kill, and which processes wait. Processes without the planted migrations act as the previous
+//! version.
 
 use crate::cli::{check_failure, settle, stderr_of, stdout_of};
 use diesel::connection::SimpleConnection as _;
@@ -15,16 +16,16 @@ use system_tests::wait;
 use system_tests::world::SOON;
 
 const KEY: &str = "0000000000000000000000000000000000000000000000000000000000000001";
-/// The rows that the batches of [`LENGTHS`] change.
+/// Number of rows that the batches of [`LENGTHS`] change.
 const ROWS: i64 = 1_000;
 
-/// With a later version alone.
+/// A migration after which only later versions can run.
 const NOTES: (&str, &str) = (
     "29990101000000_notes",
     "--step script from 99.0.0\n\
      CREATE TABLE notes (id BIGINT NOT NULL PRIMARY KEY, body TEXT NOT NULL, length BIGINT);\n",
 );
-/// With this version too.
+/// A migration after which this version can run too.
 const MEMOS: (&str, &str) = (
     "29981231000000_memos",
     "--step script from 0.1.0\nCREATE TABLE memos (id BIGINT NOT NULL PRIMARY KEY);\n",
@@ -44,7 +45,7 @@ const BY_LENGTH: (&str, &str) = (
     "--step index notes from 99.0.0\nCREATE INDEX notes_by_length ON notes (length);\n",
 );
 
-/// A database, and the migrations of a later version.
+/// A database with a later version's migrations.
 struct Site {
     folder: Folder,
     database: Database,
@@ -57,7 +58,7 @@ impl Site {
         Self { folder, database }
     }
 
-    /// On an empty database of PostgreSQL.
+    /// Returns a site with an empty PostgreSQL database.
     fn postgres() -> Self {
         let database = Database::Postgres(postgres::database().expect("a database"));
         Self {
@@ -66,7 +67,7 @@ impl Site {
         }
     }
 
-    /// One on each database, with a table of [`ROWS`] notes.
+    /// Returns a site on each kind of database, with a table of [`ROWS`] notes.
     fn both() -> [Self; 2] {
         [Self::sqlite(), Self::postgres()].map(|site| {
             site.plant(NOTES);
@@ -96,7 +97,7 @@ impl Site {
         Raw::of(&self.database)
     }
 
-    /// A command of the version before.
+    /// Returns a command of the previous version.
     fn older(&self, arguments: &[&str]) -> Command {
         let database = match &self.database {
             Database::Sqlite(path) => path.display().to_string(),
@@ -109,12 +110,12 @@ impl Site {
         command
             .env("SETTLE_KEY", KEY)
             .env("SETTLE_ADMIN_TOKEN", "a-token-for-the-tests-of-migrations");
-        // The error is then the only line.
+        // With this level, an error is the only line.
         command.env("SETTLE_LOG", "error");
         command
     }
 
-    /// A command of the version with the planted migrations, and with these fail points.
+    /// Returns a command of the version with the planted migrations, with these fail points.
     fn newer(&self, arguments: &[&str], fail_points: &str) -> Command {
         let mut command = self.older(arguments);
         let planted = format!(
@@ -125,7 +126,7 @@ impl Site {
         command
     }
 
-    /// What the newer `settle migrate` prints.
+    /// Runs the newer `settle migrate`, which must succeed, and returns its output.
     fn succeeds(&self, flags: &[&str]) -> String {
         let output = self
             .newer(&[&["migrate"], flags].concat(), "")
@@ -155,7 +156,7 @@ impl Site {
         }
     }
 
-    /// Number of notes whose length is not known yet.
+    /// Returns the number of notes whose length is not filled in yet.
     fn left(&self) -> i64 {
         self.raw()
             .number("SELECT COUNT(*) AS value FROM notes WHERE length IS NULL")
@@ -200,7 +201,7 @@ fn refused(command: &mut Command) -> Output {
     command.output().expect("settle")
 }
 
-/// The commands that open a database and stay, with the addresses that they need.
+/// Commands that open a database and keep running, with the addresses they need.
 const STAYING: [&[&str]; 2] = [
     &[
         "serve",
@@ -292,7 +293,7 @@ fn a_version_starts_on_tables_that_a_later_one_only_adds_to() {
             BY_LENGTH.0,
             "--step index memos from 0.1.0\nCREATE INDEX memos_by_id ON memos (id);\n",
         ));
-        // Between two steps the later version cannot start.
+        // Between two steps, the later version cannot start.
         assert!(
             !site
                 .start("aborted", ";migrate.after_step=1*return")
@@ -315,7 +316,7 @@ fn a_version_starts_on_tables_that_a_later_one_only_adds_to() {
             "{}",
             stdout_of(&again)
         );
-        // Of two releases that both add to the tables, neither applies its steps after those of the other.
+        // If two releases both add steps, neither applies its steps after the other's.
         let memos = site.planted().join(format!("{}.sql", MEMOS.0));
         std::fs::remove_file(&memos).expect("a migration that the other release lacks");
         site.plant((
@@ -327,7 +328,7 @@ fn a_version_starts_on_tables_that_a_later_one_only_adds_to() {
         std::fs::remove_file(site.planted().join("29981230000000_other.sql"))
             .expect("the other one's migration");
         site.plant(MEMOS);
-        // A release goes on as long as no step is too new for it.
+        // A release continues to run as long as no step is too new for it.
         site.plant(NOTES);
         site.succeeds(&[]);
         check_failure(
@@ -428,7 +429,7 @@ fn an_invalid_index_is_dropped_and_built_again() {
     let Raw::Postgres(mut connection) = site.raw() else {
         panic!("it is PostgreSQL")
     };
-    // It fails because all notes have one body, and leaves an index behind.
+    // The creation fails because all notes have the same body, and leaves an invalid index behind.
     let failed = connection
         .batch_execute("CREATE UNIQUE INDEX CONCURRENTLY notes_by_length ON notes (body)");
     assert!(failed.is_err());
@@ -448,7 +449,7 @@ fn a_step_that_waits_for_a_lock_holds_nobody_up() {
     let mut long_reader = site.raw();
     long_reader.run("BEGIN; SELECT COUNT(*) FROM notes");
     let mut first = site.start("first", "");
-    // It would fail behind a statement that waits for as long as the long reader reads.
+    // The reader would time out behind a statement that waits for the long reader.
     let mut reader = site.raw();
     reader.run("SET lock_timeout = '5s'");
     let second_attempt = || {
@@ -463,7 +464,7 @@ fn a_step_that_waits_for_a_lock_holds_nobody_up() {
     };
     wait::until_blocking(SOON, "a second attempt", second_attempt)
         .unwrap_or_else(|error| panic!("{error:#}"));
-    // It waits without a transaction, for which the first one's index would wait.
+    // The command waits without a transaction, which the first command's index creation would wait for.
     let mut second = site.start("second", "");
     second.wait_for("another `settle migrate` is running");
     long_reader.run("COMMIT");
@@ -487,12 +488,12 @@ fn a_deadlock_with_another_session_is_tried_again() {
         .run("CREATE TABLE drafts (id BIGINT NOT NULL PRIMARY KEY)");
     let text = "--step script notes from 99.0.0\nALTER TABLE drafts ADD COLUMN kind TEXT;\nALTER TABLE notes ADD COLUMN kind TEXT;\n";
     site.plant((KIND.0, text));
-    // Nearly as long as a step waits for a lock: the other session has this time to close the circle.
+    // Nearly as long as a step waits for a lock: the other session has this time to complete the cycle.
     let late = "format('ALTER DATABASE %I SET deadlock_timeout = 1500', current_database())";
     site.raw()
         .run(&format!("DO $$ BEGIN EXECUTE {late}; END $$"));
     let mut other = site.raw();
-    // The session of the migration notices the deadlock first.
+    // With this, the migration's session detects the deadlock first.
     other.run("SET deadlock_timeout = '1min'");
     other.run("BEGIN; LOCK TABLE notes IN ACCESS SHARE MODE");
     let mut migrating = site.start("migrating", "");

@@ -1,4 +1,4 @@
-//! Two processes on one database, of which one lacks the key that the other encrypts with.
+//! Two processes on one database, one of which lacks the key with which the other encrypts.
 
 use super::listener::platform;
 use serde_json::Value;
@@ -10,7 +10,7 @@ use system_tests::sns::{Message, Rtn, Sns};
 const NO_TEMPORAL: &str = "127.0.0.1:9";
 const NEW: [u8; 32] = [0x21; 32];
 
-/// Posts a message to the notification URL of another process.
+/// Posts a message to a platform's notification URL at another process.
 async fn post(process: &Process, notification_url: &str, message: &Message) -> Answer {
     let key = notification_url.rsplit('/').next().unwrap_or_default();
     let url = format!("{}/v1/stores/amazon/{key}", process.public_url());

@@ -1,4 +1,4 @@
-//! A Temporal server is our own only when it has the namespace that only our own has.
+//! settle treats a Temporal server as its own only if it has the namespace that only settle's own server has.
 
 use activities::Actions;
 use activities::engine::{Addresses, DevServer, Engine, namespace_of};

@@ -1,10 +1,10 @@
-//! A destination that is ready to be sent to, for tests of what is sent.
+//! Builds destinations that are ready for sending.
 
 use protocols::destinations::{self, Allowed, Connector};
 use serde_json::Value;
 use storage::{Destination, fixtures};
 
-/// A destination of this kind with these fields.
+/// Returns a destination of this kind with these fields, ready for sending.
 pub fn destination(kind: &str, fields: &Value, allowed: &Allowed) -> Box<dyn Connector> {
     let created = destinations::kind(kind)
         .expect("a kind")

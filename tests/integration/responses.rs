@@ -1,4 +1,4 @@
-//! Responses that browsers read and strict clients refuse, and what is stated about unreadable ones.
+//! Responses that browsers accept and strict clients refuse, and the recorded error for unreadable ones.
 
 use activities::http::Http;
 use protocols::http::{Method, Reply, Request, Rules};
@@ -6,7 +6,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use storage::AttemptClass;
 
-/// The reply to a request that a server answers with this head, and closes.
+/// Returns the reply to a request at a server that answers with this head and closes.
 async fn reply(head: &str) -> Reply {
     drop(rustls::crypto::ring::default_provider().install_default());
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -21,7 +21,7 @@ async fn reply(head: &str) -> Reply {
         while !bytes.ends_with(b"\r\n\r\n") && stream.read(&mut byte).is_ok_and(|read| read > 0) {
             bytes.extend(byte);
         }
-        // The client stops reading a head that is too large.
+        // The client stops reading a head that is too large, so that writing may fail.
         let _ = stream.write_all(head.as_bytes());
     });
     let request = Request {

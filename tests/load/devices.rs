@@ -1,5 +1,5 @@
-//! `device-load` measures the ingress of a store's notifications with and without devices that report, whose events are
-//! delivered to a webhook in the meantime.
+//! `device-load` measures the ingress of a store's notifications with and without concurrent reports of devices, whose
+//! events are delivered to a webhook.
 //!
 //! ```sh
 //! cargo build --release --workspace && target/release/device-load
@@ -20,13 +20,13 @@ use system_tests::temporal::Memory;
 use system_tests::world::{Setting, World};
 use tokio::time::Instant;
 
-/// Connections of the generator of devices: an address has no more requests carried out at once.
+/// Number of connections of the device generator: the maximum number of concurrent requests per address.
 const DEVICE_CONNECTIONS: usize = 8;
-/// Time limit for the delivery of what is left after a measurement.
+/// Time limit for delivering the remaining events after a measurement.
 const ENOUGH: Duration = Duration::from_secs(900);
 
-/// Highest p99 of a store's notifications beside devices, by the medians of the rounds: this multiple of the one without,
-/// or this many milliseconds.
+/// Highest acceptable p99 of a store's notifications during reports, by the medians of the rounds: this multiple of the
+/// p99 without reports, or this number of milliseconds.
 const MOST_TIMES: f64 = 3.0;
 const MOST_MS: f64 = 50.0;
 
@@ -146,7 +146,7 @@ fn median(mut values: Vec<f64>) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or_default()
 }
 
-/// A platform whose windows do not end during the measurement.
+/// Creates a platform whose windows do not end during the measurement.
 async fn long_platform(world: &World) -> Value {
     let platform = json!({
         "store": "amazon", "name": "long", "package_name": PACKAGE, "environment": "sandbox", "topic_arn": TOPIC,
@@ -167,7 +167,7 @@ async fn store(options: &Options, url: &str, batch: Vec<Message>) -> Measured {
         .await
 }
 
-/// The requests of devices that have not reported yet.
+/// Returns requests of devices that have not reported yet.
 fn reports(options: &Options, devices: &Devices, next: &mut u32) -> Vec<Message> {
     let first = *next;
     *next += options.requests * u32::try_from(options.seconds).unwrap_or(u32::MAX);

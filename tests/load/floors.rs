@@ -1,4 +1,4 @@
-//! The work that the ingress cannot avoid, each part measured alone on the same cores.
+//! The unavoidable work of the ingress, each part measured separately on the same cores.
 
 use api::stores::amazon::certificate::SigningKey;
 use api::stores::amazon::{envelope, signature};
@@ -71,7 +71,7 @@ impl Floors {
         }
     }
 
-    /// Signature checks per second on two threads. Each check parses the envelope again.
+    /// Returns the number of signature checks per second on two threads. Each check parses the envelope again.
     pub async fn signatures(&self, time: Duration) -> f64 {
         let threads: Vec<_> = (0..2)
             .map(|_| {
@@ -94,7 +94,7 @@ impl Floors {
         rate
     }
 
-    /// Durable inserts per second, one row each, which the storage groups into transactions.
+    /// Returns the number of durable inserts per second, one row each, which the storage groups into transactions.
     pub async fn inserts(&self, time: Duration) -> f64 {
         let began = Instant::now();
         let tasks: Vec<_> = (0..AT_ONCE)
@@ -107,8 +107,8 @@ impl Floors {
         f64::from(count) / began.elapsed().as_secs_f64()
     }
 
-    /// Starts a control of the ingress on two threads of its own: a server that makes one durable insert, which the storage
-    /// groups, before each 200, and nothing else. Returns its URL.
+    /// Starts a control for the ingress on two separate threads: a server that only makes one durable insert, which the
+    /// storage groups, before each 200. Returns its URL.
     pub async fn serve(&self) -> String {
         let (store, platform) = (self.store.clone(), self.platform.id);
         let (send, address) = tokio::sync::oneshot::channel();
@@ -152,7 +152,7 @@ async fn insert(store: Store, platform: Platform, time: Duration) -> u32 {
     count
 }
 
-/// A notification that no other one resembles.
+/// Returns a notification with unique ids.
 fn row(platform_id: PlatformId) -> NewNotification {
     let receipt_id = format!("floor-{}", api::clock::random_uuid().simple());
     NewNotification {

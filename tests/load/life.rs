@@ -1,15 +1,15 @@
-//! Purchases that live through the storage as in production: accepted, settled and delivered, again and again.
+//! Purchases that pass through the storage as in production: accepted, settled and delivered repeatedly.
 
 use super::purchase;
 use domain::{CollapseKey, DestinationId, PlatformId, Transition, TransitionKind};
 use futures::{StreamExt, TryStreamExt, stream};
 use storage::Store;
 
-/// Number of purchases whose life goes on at the same time.
+/// Number of purchases processed concurrently.
 const AT_ONCE: usize = 8;
 
-/// The purchases to fill in: each has this number of settlings of this number of notifications, and one transition in
-/// each settling.
+/// The generated purchases: each has this number of settlings with this number of notifications, and one transition per
+/// settling.
 #[derive(Clone, Copy)]
 pub struct Life {
     pub purchases: usize,
@@ -18,10 +18,10 @@ pub struct Life {
 }
 
 impl Life {
-    /// Lets all of them live, with deliveries to this webhook.
+    /// Processes all purchases, with deliveries to this webhook.
     ///
     /// # Errors
-    /// The storage failed.
+    /// When the storage fails.
     pub async fn live(
         self,
         store: &Store,
@@ -36,7 +36,7 @@ impl Life {
         Ok(())
     }
 
-    /// A purchase whose ids are as long as the store's own, and such that nothing compresses them.
+    /// Processes one purchase, with ids as long as the store's own that cannot be compressed.
     pub async fn one(
         self,
         store: &Store,
@@ -81,7 +81,7 @@ impl Life {
     }
 }
 
-/// Removes all bodies, as if everything were older than the retention. Returns the number of rows.
+/// Removes all bodies, as if all rows were older than the retention period. Returns the number of rows.
 pub async fn prune_all(store: &Store) -> anyhow::Result<usize> {
     let (before, mut rows) = (store.now().await?.plus_millis(60_000), 0);
     while let pruned @ 1.. = store.prune(before, 1000).await? {

@@ -1,13 +1,13 @@
-//! `lives-load` measures settle's storage beside millions of sleeping purchases: a thousand purchases are accepted,
-//! settled and delivered, their bodies are removed as after the retention, and their rows are multiplied in SQL under
-//! other ids. It fails if the check finds a violation afterwards, or if a sweep's step that finds nothing takes over
-//! 250 ms.
+//! `lives-load` measures settle's storage with millions of sleeping purchases: a thousand purchases are accepted,
+//! settled and delivered, their bodies are removed like after the retention period, and their rows are multiplied in
+//! SQL under other ids. It fails if the check finds a violation afterwards, or if a sweep's step that finds nothing
+//! takes over 250 ms.
 //!
 //! ```sh
 //! cargo build --release --workspace && target/release/lives-load
 //! ```
 //!
-//! Prints the same measurements before and after, so that their ratio is of one run.
+//! Prints the same measurements before and after, so that their ratio comes from one run.
 
 mod life;
 mod multiplied;
@@ -23,11 +23,11 @@ use system_tests::postgres::{self, Fsync};
 use system_tests::raw::Raw;
 use tokio::time::Instant;
 
-/// Longest step that finds nothing: one that reads every sleeping purchase takes seconds.
+/// Maximum duration of a step that finds nothing: one that read every sleeping purchase would take seconds.
 const LONGEST_IDLE: Duration = Duration::from_millis(250);
-/// Number of purchases of which the storage's time is measured.
+/// Number of purchases for which the storage's time is measured.
 const MEASURED: usize = 200;
-/// Number of rows in a page of the check.
+/// Number of rows per page of the check.
 const CHECKED: i64 = 1_000;
 
 /// Measures the storage beside sleeping purchases.
@@ -47,9 +47,9 @@ struct Options {
     postgres: bool,
 }
 
-/// What is measured before and after.
+/// Measurements taken before and after.
 struct Measured {
-    /// Median time of a purchase that is accepted, settled and delivered, one at a time.
+    /// Median time to accept, settle and deliver a purchase, one at a time.
     purchase: Duration,
     /// Median time of a step of the sweep that finds nothing.
     idle: Duration,
@@ -72,7 +72,7 @@ async fn main() -> anyhow::Result<()> {
         "at least {} purchases must live",
         MEASURED + 1
     );
-    // Those that are measured live, too.
+    // The measured purchases are part of the lives.
     let purchases = options.lives - MEASURED;
     let life = Life {
         purchases,

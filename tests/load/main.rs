@@ -1,6 +1,6 @@
-//! `ingress-load` measures how many notifications per second settle durably acknowledges, and beside that the floors:
-//! the rates of checking the signature alone and of grouped inserts alone. The latencies at a third of the saturation
-//! stand beside those of a control in the same minute: a server with one grouped insert before each 200.
+//! `ingress-load` measures how many notifications per second settle durably acknowledges, and for comparison the
+//! floors: the rates of signature checks alone and of grouped inserts alone. The latencies at a third of the saturation
+//! are compared with those of a control in the same minute: a server with one grouped insert before each 200.
 //!
 //! ```sh
 //! cargo build --release --workspace && target/release/ingress-load
@@ -20,7 +20,7 @@ use system_tests::process::Backend;
 use system_tests::temporal::Memory;
 use system_tests::world::{Setting, World};
 
-/// Least share of the grouped inserts alone that the ingress reaches, by the median of the rounds.
+/// Minimum ratio of the ingress rate to the rate of grouped inserts alone, by the median of the rounds.
 const LEAST_SHARE: f64 = 0.2;
 
 /// Measures the ingress and checks afterwards that everything was settled and received.
@@ -140,7 +140,7 @@ fn median_of(mut values: Vec<f64>) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or_default()
 }
 
-/// The receipts of the next `count` messages: every purchase in turn.
+/// Returns the receipts of the next `count` messages: the purchases in rotation.
 fn receipts(options: &Options, created: &mut usize, count: usize) -> Vec<String> {
     let first = *created;
     *created += count;
@@ -149,7 +149,7 @@ fn receipts(options: &Options, created: &mut usize, count: usize) -> Vec<String>
         .collect()
 }
 
-/// The number of messages at this rate.
+/// Returns the number of messages at this rate.
 fn paced_count(options: &Options, rate: f64) -> usize {
     #[expect(
         clippy::cast_possible_truncation,
@@ -160,7 +160,7 @@ fn paced_count(options: &Options, rate: f64) -> usize {
     count
 }
 
-/// Sends to settle or the control at a fixed rate, and returns the ids of the acknowledged messages.
+/// Sends messages to settle or the control at a fixed rate, and returns the ids of the acknowledged ones.
 async fn paced(
     options: &Options,
     name: &str,

@@ -1,9 +1,9 @@
-//! The rows of purchases, multiplied under other ids. The indexes are built again afterwards.
+//! Multiplies the rows of purchases under other ids. The indexes are rebuilt afterwards.
 
 use std::collections::BTreeMap;
 use system_tests::raw::Raw;
 
-/// The tables with rows of purchases. The record of acceptances follows from the notifications.
+/// The tables with rows of purchases. The record of acceptances is computed from the notifications.
 const TABLES: [&str; 9] = [
     "users",
     "store_users",
@@ -15,7 +15,7 @@ const TABLES: [&str; 9] = [
     "lanes",
     "payments",
 ];
-/// Their columns with ids. A copy's differ in the first eight letters.
+/// The tables' id columns. A copy's ids differ in the first eight letters.
 const IDS: [&str; 10] = [
     "id",
     "collapse_key",
@@ -30,20 +30,19 @@ const IDS: [&str; 10] = [
 ];
 /// The tables with sequence numbers.
 const NUMBERED: [&str; 3] = ["notifications", "events", "deliveries"];
-/// The distance of the sequence numbers of two copies.
+/// Difference between the sequence numbers of two copies.
 const STRIDE: i64 = 1_000_000;
-/// A wake that is far ahead, in microseconds since 1970.
+/// A wake in the far future, in microseconds since 1970.
 const LATER: i64 = 4_102_444_800_000_000;
 
-/// Lets all purchases sleep, and multiplies their rows until there are this many of each. Returns the number of rows by
-/// table, for people.
+/// Makes all purchases sleep, and multiplies their rows by `copies`. Returns the number of rows by table, as text.
 ///
 /// # Errors
-/// There are too many rows for the distance of two copies.
+/// When there are more rows than fit between two copies' sequence numbers.
 pub fn multiply(raw: &mut Raw, copies: usize) -> anyhow::Result<String> {
     raw.run(&format!("UPDATE purchases SET next_wake_at = {LATER}"));
     raw.run(match raw {
-        // Without foreign keys, as they need the indexes.
+        // Foreign keys are off, as they need the indexes.
         Raw::Sqlite(_) => {
             "PRAGMA foreign_keys = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -1000000; PRAGMA temp_store = MEMORY"
         }
@@ -104,7 +103,7 @@ pub fn multiply(raw: &mut Raw, copies: usize) -> anyhow::Result<String> {
         .join(", "))
 }
 
-/// The statements that create the indexes, by name, without those that belong to a constraint.
+/// Returns the statements that create the indexes, by name, without constraints' indexes.
 fn indexes(raw: &mut Raw) -> BTreeMap<String, String> {
     let tables = TABLES.map(|table| format!("'{table}'")).join(", ");
     let (names, statements) = match raw {
@@ -145,7 +144,7 @@ fn columns(raw: &mut Raw, table: &str) -> Vec<String> {
     })
 }
 
-/// A column of a copy.
+/// Returns the SQL value of a copy's column.
 fn value(raw: &Raw, table: &str, column: &str) -> String {
     if column == "seq" && NUMBERED.contains(&table) {
         return format!("o.seq + copies.n * {STRIDE}");
@@ -153,7 +152,7 @@ fn value(raw: &Raw, table: &str, column: &str) -> String {
     if !IDS.contains(&column) {
         return format!("o.{column}");
     }
-    // An odd factor gives each copy another number, without an order that an index would profit from.
+    // An odd factor gives each copy a different number, in no order from which an index would benefit.
     let prefix = match raw {
         Raw::Sqlite(_) => "printf('%08x', (copies.n * 2654435761) % 4294967296)",
         Raw::Postgres(_) => "lpad(to_hex((copies.n::bigint * 2654435761) % 4294967296), 8, '0')",

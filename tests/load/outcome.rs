@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 /// Approximate number of messages whose outcome is checked.
 const SAMPLE: usize = 500;
-/// Time limit for settling all purchases after the window: Temporal's dev server settles tens a second.
+/// Time limit for settling all purchases after the window: Temporal's dev server settles tens per second.
 const DRAIN: Duration = Duration::from_secs(900);
 
 /// Waits until everything is settled and received, and checks it.

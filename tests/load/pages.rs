@@ -1,4 +1,5 @@
-//! People who look while the ingress is measured: each has the first screen open and live, as a browser has it.
+//! Dashboard pages that are open while the ingress is measured: each shows the first screen with live updates, like a
+//! browser.
 
 #![expect(
     clippy::disallowed_methods,
@@ -10,10 +11,10 @@ use system_tests::wait;
 use system_tests::world::World;
 use tokio::task::JoinHandle;
 
-/// Time from one reading of a page to the next at least, as in its script.
+/// Minimum time between two loads of a page, as in its script.
 const EVERY: Duration = Duration::from_secs(2);
 
-/// Open pages, until it is dropped.
+/// Open pages, which are closed when this is dropped.
 pub struct Pages(Vec<JoinHandle<()>>);
 
 impl Drop for Pages {
@@ -22,7 +23,7 @@ impl Drop for Pages {
     }
 }
 
-/// Opens this many pages, each of a sign-in of its own.
+/// Opens this number of pages, each in its own session.
 pub async fn open(world: &World, count: usize) -> Pages {
     let mut pages = Vec::new();
     for number in 0..count {
@@ -51,7 +52,7 @@ pub async fn open(world: &World, count: usize) -> Pages {
     Pages(pages)
 }
 
-/// Reads the first screen, and again whenever its stream says that something changed.
+/// Loads the first screen, and again whenever its stream reports a change.
 async fn watch(client: &reqwest::Client, url: &str, cookie: &str) {
     let get = |path: String| client.get(format!("{url}{path}")).header("cookie", cookie);
     loop {

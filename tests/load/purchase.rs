@@ -1,4 +1,4 @@
-//! A purchase as the worker takes it through the storage: accepted, settled and delivered.
+//! A purchase on its way through the storage, like a worker processes it: accepted, settled and delivered.
 
 use anyhow::Context;
 use domain::{CollapseKey, DestinationId, Notification, NotificationKind, PlatformId, Timestamp};
@@ -57,7 +57,7 @@ pub async fn installation(
     Ok((platform.id, ids))
 }
 
-/// A renewal that the store reported this many milliseconds after 1970.
+/// Returns a renewal with this store time, in milliseconds since 1970.
 pub fn notification(
     platform_id: PlatformId,
     message_id: &str,
@@ -83,7 +83,7 @@ pub fn notification(
     records::stored(platform_id, &notification)
 }
 
-/// Records a settling, whose purchase must not have changed in the meantime.
+/// Records a settling, whose purchase must not have changed meanwhile.
 pub async fn settle(store: &Store, record: Record) -> anyhow::Result<()> {
     let key = record.collapse_key;
     match store.record(record).await? {
@@ -92,7 +92,7 @@ pub async fn settle(store: &Store, record: Record) -> anyhow::Result<()> {
     }
 }
 
-/// The record that settles everything that was loaded.
+/// Returns the record that settles all loaded notifications.
 pub fn record(collapse_key: CollapseKey, loaded: &Loaded) -> Record {
     records::record(
         collapse_key,
@@ -101,7 +101,7 @@ pub fn record(collapse_key: CollapseKey, loaded: &Loaded) -> Record {
     )
 }
 
-/// Delivers everything of a purchase that is pending for a webhook.
+/// Delivers all of a purchase's events that are pending for a webhook.
 pub async fn deliver(
     store: &Store,
     key: CollapseKey,

@@ -1,5 +1,5 @@
-//! `size-load` measures what a purchase costs in bytes, by table and index, on SQLite and on PostgreSQL. It fails above
-//! the bounds of `activities/storage/README.md`.
+//! `size-load` measures the size of a purchase in bytes, by table and index, on SQLite and on PostgreSQL. It fails
+//! above the limits in `activities/storage/README.md`.
 //!
 //! ```sh
 //! cargo build --release --workspace && target/release/size-load
@@ -19,7 +19,7 @@ use system_tests::wait;
 use system_tests::world::SOON;
 use tokio::time::Instant;
 
-/// Number of purchases of which each has a year.
+/// Number of purchases with a year of settlings each.
 const YEARS: usize = 20;
 
 /// Measures the bytes of a purchase.
@@ -30,7 +30,7 @@ struct Options {
     purchases: usize,
 }
 
-/// The bytes of each table and index, by the name of the table and its own.
+/// Bytes of each table and index, by the names of the table and of the table or index itself.
 type Sizes = BTreeMap<(String, String), i64>;
 
 const OF_SQLITE: &str =
@@ -47,11 +47,11 @@ const OF_POSTGRES: &str = "SELECT COALESCE(t.relname, c.relname) || ' ' || c.rel
 const TABLES: &str = "SELECT relname AS value FROM pg_class
     WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'";
 
-/// A transaction id after everything that was deleted until now.
+/// A query for a transaction id after all deletions so far.
 const DELETED_BEFORE: &str = "SELECT pg_current_xact_id()::text AS value";
 
-/// Whether no transaction of the server is older: a vacuum keeps what the oldest of any database may see, since its own
-/// snapshot begins there.
+/// Returns a query that says whether no older transaction is open on the server: a vacuum keeps all rows that the
+/// oldest transaction of any database may see, since its own snapshot begins there.
 fn is_removable(before: &str) -> String {
     format!(
         "SELECT COUNT(*) AS value FROM pg_snapshot_xmin(pg_current_snapshot()) oldest
@@ -61,7 +61,7 @@ fn is_removable(before: &str) -> String {
     )
 }
 
-/// Everything that is stored, without gaps.
+/// Returns the sizes of all stored data, after removing gaps.
 async fn sizes(raw: &mut Raw) -> anyhow::Result<Sizes> {
     let is_postgres = matches!(raw, Raw::Postgres(_));
     if is_postgres {
@@ -90,7 +90,7 @@ async fn sizes(raw: &mut Raw) -> anyhow::Result<Sizes> {
     raw.texts(select).into_iter().map(part).collect()
 }
 
-/// Prints what one purchase adds to each table and index, in bytes, and checks the sum.
+/// Prints how much one purchase adds to each table and index, in bytes, and checks the sum.
 async fn check(
     raw: &mut Raw,
     empty: &Sizes,
@@ -130,7 +130,7 @@ async fn check(
     Ok(())
 }
 
-/// Fills in purchases, checks what each costs, and what of it is left after the retention.
+/// Inserts purchases, and checks each one's size, and the size that remains after the retention period.
 async fn measure(
     database: Database,
     life: Life,
@@ -140,7 +140,7 @@ async fn measure(
     let (platform, webhooks) = purchase::installation(&store, 1).await?;
     let mut raw = Raw::of(&database);
     if matches!(raw, Raw::Postgres(_)) {
-        // The server analyzes nothing by itself, which could keep deleted rows alive.
+        // Automatic analysis is off, since it could keep deleted rows alive.
         for table in raw.texts(TABLES) {
             raw.run(&format!(
                 "ALTER TABLE {table} SET (autovacuum_enabled = FALSE)"
@@ -162,7 +162,7 @@ async fn measure(
     let title =
         format!("{kind}, {purchases} purchases of {settlings} x {notifications} notifications");
     check(&mut raw, &empty, purchases, &title, at_most).await?;
-    // As if all of it were older than the retention.
+    // As if everything were older than the retention period.
     let began = Instant::now();
     let rows = life::prune_all(&store).await?;
     println!("{rows} rows were pruned in {:?}", began.elapsed());

@@ -1,13 +1,13 @@
-//! `storage-load` measures how many purchases per second the storage calls of one worker and of two get through on a
-//! PostgreSQL whose round trips take a millisecond more: load, record, lease and finish, for one notification and one
-//! webhook each.
+//! `storage-load` measures how many purchases per second one worker and two workers get through the storage calls load,
+//! record, lease and finish, on a PostgreSQL whose round trips take an additional millisecond, with one notification
+//! and one webhook each.
 //!
 //! ```sh
 //! cargo build --release --workspace && target/release/storage-load
 //! ```
 //!
-//! The server, the proxy that delays, and the workers share this machine's cores. Rounds of one worker and of two
-//! alternate. A worker is a store with connections of its own.
+//! The server, the delaying proxy and the workers share this machine's cores. Rounds with one worker and with two
+//! alternate. A worker is a store with its own connections.
 
 mod purchase;
 
@@ -20,7 +20,7 @@ use system_tests::distance::Distance;
 use system_tests::postgres::{self, Fsync};
 use tokio::time::Instant;
 
-/// Most round trips for a purchase with one webhook.
+/// Maximum number of round trips for a purchase with one webhook.
 const MOST_TRIPS: f64 = 30.0;
 
 /// Measures the storage calls of workers.
@@ -96,7 +96,7 @@ async fn open(url: &str) -> anyhow::Result<Store> {
     purchase::open(Database::Postgres(url.to_owned())).await
 }
 
-/// Accepts one notification for each of this many purchases of users of their own.
+/// Accepts one notification for each of `count` purchases by different users.
 async fn accept(
     store: &Store,
     platform: PlatformId,
@@ -125,7 +125,7 @@ async fn accept(
         .collect())
 }
 
-/// Settles purchases and delivers their events, this many at once.
+/// Settles purchases and delivers their events, `at_once` of them concurrently.
 async fn work(
     store: Store,
     keys: Vec<CollapseKey>,

@@ -1,10 +1,10 @@
-//! `sweep-load` measures the sweep's work in the database: millions of sleeping purchases, of which many are due.
+//! `sweep-load` measures the sweep's work in a database with millions of sleeping purchases, many of which are due.
 //!
 //! ```sh
 //! cargo build --workspace && target/debug/sweep-load
 //! ```
 //!
-//! Each second it takes a step as the activity `sweep` does, and lets what was found settle at once. In the middle a
+//! Each second it takes a step like the activity `sweep`, and settles the found purchases at once. In the middle, a
 //! customer is named.
 
 use clap::Parser;
@@ -21,11 +21,11 @@ use system_tests::rows;
 use tokio::time::{Instant, sleep_until};
 
 const STEP: Duration = Duration::from_secs(1);
-/// Longest step that finds nothing: one that reads every sleeping purchase takes seconds.
+/// Maximum duration of a step that finds nothing: one that read every sleeping purchase would take seconds.
 const LONGEST_IDLE: Duration = Duration::from_millis(250);
 /// The receipt of the customer who is named.
 const NAMED: &str = "named";
-/// A wake that is far ahead, in microseconds since 1970.
+/// A wake in the far future, in microseconds since 1970.
 const LATER: i64 = 4_102_444_800_000_000;
 
 /// Measures the sweep in a large database.
@@ -122,7 +122,7 @@ async fn platform(store: &Store) -> Platform {
 struct Seed {
     name: &'static str,
     count: u64,
-    /// Their next wake, in microseconds since 1970.
+    /// Next wake of the inserted purchases, in microseconds since 1970.
     wake: i64,
 }
 
@@ -138,7 +138,7 @@ fn seed(raw: &mut Raw, platform: &Platform, Seed { name, count, wake }: &Seed) {
     raw.run(&purchases);
 }
 
-/// How long a step takes that finds nothing, with the age of the inbox, which each scrape of `/metrics` reads.
+/// Returns the duration of a step that finds nothing, including the inbox's age, which each scrape of `/metrics` reads.
 async fn idle(store: &Store) -> Duration {
     let began = Instant::now();
     let found = store
@@ -157,7 +157,7 @@ async fn idle(store: &Store) -> Duration {
     elapsed
 }
 
-/// Drains what is due at four fifths of the rate, and names a customer in the middle.
+/// Drains the due purchases at four fifths of the rate, and names a customer in the middle.
 async fn drain(options: &Options, store: &Store, raw: &mut Raw, platform: &Platform) {
     let quota = Quota {
         per_store: options.per_second * 4 / 5,

@@ -1,5 +1,5 @@
-//! The cells of the matrix: how the purchase reached its state, what the store changed then, and which notification it
-//! sent. If no store would send that notification in that state, the store changes nothing.
+//! The cells of the matrix: how the purchase reached its state, which change the store then made, and which
+//! notification it sent. If no store would send that notification in that state, the store changes nothing.
 
 use domain::Timestamp;
 use serde_json::{Value, json};
@@ -31,9 +31,9 @@ pub const ONE_TIME_TYPES: [&str; 4] = [
     "ENTITLEMENT_CANCELLED",
 ];
 
-/// The states that a purchase can have when a notification arrives; `bought` and `revoked` are those of a one-time
-/// purchase. In `did_not_convert` auto-renewal was switched off within the last two hours, and in `resumed`, an active
-/// subscription, it was switched on, when that can still outrank what the store shows.
+/// The states that a purchase can have when a notification arrives; `bought` and `revoked` are for one-time purchases.
+/// In `did_not_convert`, auto-renewal was switched off, and in `resumed`, an active subscription, it was switched on
+/// within the last two hours, when that can still outrank what the store shows.
 const STATES: [&str; 14] = [
     "unknown",
     "trial",
@@ -61,14 +61,14 @@ pub const PRICES: [(&str, &str); 6] = [
     ("level", "2.99"),
 ];
 
-/// How the store answers about the receipts of a cell from the notification on.
+/// The store's answer about the receipts of a cell from the notification on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Store {
-    /// With the change that the notification reports.
+    /// Shows the change that the notification reports.
     Agrees,
-    /// With the receipt as it was before, for 45 minutes.
+    /// Shows the receipt as before the change for 45 minutes.
     Behind,
-    /// Not at all, for 26 hours.
+    /// Does not answer for 26 hours.
     Absent,
 }
 
@@ -86,10 +86,10 @@ impl fmt::Display for Store {
     }
 }
 
-/// One combination of type, state and store.
+/// A combination of type, state and store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Cell {
-    /// The index of its state in [`STATES`], for the order.
+    /// Index of the state in [`STATES`], for sorting.
     pub place: usize,
     /// `notificationType`
     pub kind: &'static str,
@@ -98,7 +98,7 @@ pub struct Cell {
     pub store: Store,
 }
 
-/// All cells, in the order of the file.
+/// Returns all cells, in the order of the file.
 pub fn cells() -> Vec<Cell> {
     let types = SUBSCRIPTION_TYPES.into_iter().chain(ONE_TIME_TYPES);
     let states = || STATES.into_iter().enumerate();
@@ -115,24 +115,24 @@ pub fn cells() -> Vec<Cell> {
 }
 
 pub struct Story {
-    /// The steps that lead to its state.
+    /// Steps that lead to the state.
     pub before: Vec<Step>,
-    /// The subscription as the store showed it until now, if settle knows nothing of it.
+    /// The subscription as the store has shown it so far, if settle does not know it.
     pub unseen: Vec<Subscription>,
     /// The subscriptions as the store shows them once it agrees.
     pub after: Vec<Subscription>,
     pub rtn: Rtn,
-    /// The ids of the cell's receipts.
+    /// Ids of the cell's receipts.
     pub receipts: Vec<String>,
 }
 
 impl Cell {
-    /// The id of its first receipt and of its user.
+    /// Returns the id of the cell's first receipt and of its user.
     pub fn name(&self) -> String {
         format!("{}-{}-{}", self.kind.to_lowercase(), self.state, self.store)
     }
 
-    /// Its steps, with the notification at `now`.
+    /// Returns the cell's steps, with the notification at `now`.
     pub fn story(&self, now: Timestamp) -> Story {
         let name = self.name();
         let scene = Scene {
@@ -182,7 +182,8 @@ impl Cell {
         self.kind.starts_with("ENTITLEMENT")
     }
 
-    /// The state of a purchase of which this type is the first notification; `None` if it begins with it.
+    /// Returns the prior state of an unknown purchase whose first notification has this type; `None` if the purchase
+    /// begins with it.
     fn prior(&self) -> Option<&'static str> {
         match self.kind {
             "SUBSCRIPTION_PURCHASED" | "CONSUMABLE_PURCHASED" | "ENTITLEMENT_PURCHASED" => None,
@@ -194,7 +195,7 @@ impl Cell {
         }
     }
 
-    /// Changes the subscription at the store so that the notification is true.
+    /// Changes the subscription at the store so that the notification becomes true.
     fn act(&self, story: &mut Story, mut shown: Subscription, state: &str, now: Timestamp) {
         let is_finished = FINISHED.contains(&state);
         let is_over = is_finished || state == "replaced";
@@ -253,7 +254,7 @@ impl Cell {
         story.after.push(shown);
     }
 
-    /// An immediate change of plan to a new receipt. An old subscription that is over stays as it is.
+    /// Makes an immediate change of plan to a new receipt. An old subscription that is over stays unchanged.
     fn change(&self, story: &mut Story, mut old: Subscription, is_over: bool, now: Timestamp) {
         let new_id = format!("{}-new", self.name());
         let mut shown = old.clone();
@@ -276,7 +277,7 @@ const FINISHED: [&str; 2] = ["expired", "did_not_convert"];
 /// The states of a one-time purchase.
 const ONE_TIME: [&str; 2] = ["bought", "revoked"];
 
-/// The types that are sent at the end of a term.
+/// The types that the store sends at the end of a term.
 const DUE: [&str; 5] = [
     "SUBSCRIPTION_CONVERTED_FREE_TRIAL_TO_PAID",
     "SUBSCRIPTION_RENEWED",
@@ -302,7 +303,7 @@ fn take_back(shown: &mut Subscription, now: Timestamp) {
 
 struct Scene<'a> {
     name: &'a str,
-    /// Whether the term ends now; otherwise it runs for more than another week.
+    /// Whether the term ends now; otherwise it continues for more than a week.
     is_due: bool,
     is_entitlement: bool,
     now: Timestamp,
@@ -313,7 +314,7 @@ impl Scene<'_> {
         self.now.plus_millis(days * 86_400_000)
     }
 
-    /// A subscription or one-time purchase that is bought now.
+    /// Returns a subscription or one-time purchase that is bought now.
     fn begin(&self, kind: &str) -> Subscription {
         if ONE_TIME_TYPES.contains(&kind) {
             return self.one_time(self.now);
@@ -345,8 +346,8 @@ impl Scene<'_> {
         }
     }
 
-    /// The steps to a state, with the subscription as the store shows it then. No two notifications are a week apart,
-    /// so that no weekly check coincides with one.
+    /// Returns the steps to a state, and the resulting subscription as the store shows it. No two notifications are a
+    /// week apart, so that no weekly check coincides with one.
     fn reach(&self, state: &str) -> (Vec<Step>, Option<Subscription>) {
         match state {
             "bought" | "revoked" => self.reach_one_time(state == "revoked"),
@@ -381,7 +382,7 @@ impl Scene<'_> {
         (steps, Some(shown))
     }
 
-    /// The steps to a state whose first term or trial ended two days ago.
+    /// Returns the steps to a state whose first term or trial ended two days ago.
     fn reach_end(&self, state: &str) -> (Vec<Step>, Option<Subscription>) {
         let trial = (state == "trial_grace").then_some(7);
         let (begun, middle, end) = (self.day(-9), self.day(-5), self.day(-2));
@@ -416,7 +417,7 @@ impl Scene<'_> {
         (steps, Some(shown))
     }
 
-    /// The steps to a trial that was switched off an hour ago and ended half an hour ago.
+    /// Returns the steps to a trial whose auto-renewal was switched off an hour ago and which ended half an hour ago.
     fn reach_end_of_trial(&self) -> (Vec<Step>, Option<Subscription>) {
         let minutes = |minutes: i64| self.now.plus_millis(minutes * -60_000);
         let (begun, middle, off, end) = (
@@ -452,7 +453,7 @@ impl Scene<'_> {
         (steps, Some(shown))
     }
 
-    /// The steps to a state whose first term or trial still runs or ends now.
+    /// Returns the steps to a state whose first term or trial is still running or ends now.
     fn reach_running(&self, state: &str) -> (Vec<Step>, Option<Subscription>) {
         let (days, weeks, sku) = if self.is_due {
             (7, 1, "gold.weekly")
@@ -502,7 +503,7 @@ impl Scene<'_> {
         (steps, Some(shown))
     }
 
-    /// A notification of an unknown type: it changes nothing, and moves the next weekly check to a week after it.
+    /// Returns a notification of an unknown type: it changes nothing, and moves the weekly check to a week later.
     fn touch(&self, at: Timestamp) -> Rtn {
         self.rtn("SUBSCRIPTION_LOOKED_AT", at)
     }

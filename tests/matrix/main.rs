@@ -1,8 +1,8 @@
 //! The matrix: every documented type of notification, in every state of a purchase, with a store that agrees at once,
-//! one that is behind and one that is absent. Each cell's events and revenue are a line of the reviewed file
-//! `cells.txt`. `cargo test --release --workspace --test matrix` runs it with a release build.
+//! one that lags and one that is absent. Each cell's events and revenue are a line in the reviewed file `cells.txt`.
+//! `cargo test --release --workspace --test matrix` runs it with a release build.
 //!
-//! A run with other results writes `cells.txt.new` beside the file, with the file's reasons.
+//! If the results differ, a run writes `cells.txt.new` next to the file, with the file's reasons.
 
 mod cells;
 mod run;
@@ -15,7 +15,7 @@ use table::{Line, Record, broken, read, unexplained, unlike, write};
 
 const FILE: &str = include_str!("cells.txt");
 
-/// The comment at the head of the file.
+/// Returns the comment at the head of the file.
 fn head() -> String {
     FILE.lines()
         .take_while(|line| line.starts_with('#'))

@@ -1,4 +1,4 @@
-//! Runs all cells at once, in one world with one clock.
+//! Runs all cells together, in one world with one clock.
 
 use super::cells::{Cell, PRICES, Store, Story};
 use super::table::{Line, Record};
@@ -16,16 +16,16 @@ use system_tests::wait;
 use system_tests::world::{Setting, World};
 use tokio::time::Instant;
 
-/// When the notifications of all cells arrive.
+/// Time at which the notifications of all cells arrive.
 const NOW: &str = "2027-03-10T10:00";
 const BEGIN: &str = "2027-03-01T09:00";
 const MINUTE_MS: i64 = 60_000;
-/// How long a store that is behind takes to show what happened.
+/// Time that a lagging store takes to show a change.
 const LAG_MS: i64 = 45 * MINUTE_MS;
-/// How long a store that is absent does not answer.
+/// Time during which an absent store does not answer.
 const ABSENCE_MS: i64 = 26 * 60 * MINUTE_MS;
-/// Times at which due checks run, in minutes after the notification: the three checks of a store that lags, the end of
-/// a day without an answer, the return of the absent store, and the end.
+/// Times at which due checks run, in minutes after the notification: the three checks for a lagging store, the end of a
+/// day without an answer, the return of the absent store, and the end.
 const CHECKS: [i64; 6] = [12, 66, 134, 24 * 60 + 20, 26 * 60 + 40, 55 * 60];
 /// Time limit for settling hundreds of purchases with debug binaries on a busy machine.
 const LONG: Duration = Duration::from_secs(400);
@@ -97,7 +97,7 @@ fn short(event_type: &str) -> String {
         .to_owned()
 }
 
-/// The events of each cell that the webhook acknowledged, in the order of arrival: type and id.
+/// The type and id of each cell's events that the webhook acknowledged, in the order of arrival.
 type Events = BTreeMap<Cell, Vec<(String, String)>>;
 
 struct Run {
@@ -207,8 +207,9 @@ impl Run {
         self.quiet(messages.values()).await;
     }
 
-    /// The revenue that Amplitude counted for each cell, without its first `earlier` events, in the order of arrival.
-    /// Revenue of an event that the webhook does not receive belongs to the cell of the same user.
+    /// Returns the revenue that Amplitude counted for each cell, skipping the first `earlier` events in all, in the
+    /// order of arrival. Revenue of an event that the webhook does not receive is attributed to the cell of the same
+    /// user.
     fn revenue(&self, cell_events: &Events, earlier: usize) -> BTreeMap<Cell, Vec<String>> {
         let of_event: BTreeMap<&str, Cell> = cell_events
             .iter()
@@ -242,8 +243,7 @@ impl Run {
         self.amplitude.set(self.calendar.now());
     }
 
-    /// Waits until no window is open, no run is open and nothing is pending. Notifications may still wait for the
-    /// store.
+    /// Waits until no window or run is open and nothing is pending. Notifications may still wait for the store.
     async fn quiet(&self, messages: impl Iterator<Item = &String>) {
         let world = &self.calendar.world;
         for id in messages {
@@ -330,7 +330,7 @@ impl Run {
         all.into_iter().collect::<Vec<_>>().join("+")
     }
 
-    /// The newest record of each of the cell's receipts, with receipt ids replaced by numbers.
+    /// Returns the newest record of each of the cell's receipts, with numbers in place of receipt ids.
     fn record(&self, story: &Story) -> Record {
         let world = &self.calendar.world;
         let newest = |id: &String| {

@@ -1,4 +1,4 @@
-//! The reviewed file, one line per cell, and the laws that every such table must keep.
+//! The reviewed file, one line per cell, and the laws that its table must satisfy.
 
 use super::cells::{Cell, Store};
 use domain::Timestamp;
@@ -12,11 +12,12 @@ pub struct Line {
     /// The events of the first settling.
     pub first: Vec<String>,
     pub then: Vec<String>,
-    /// The revenue that Amplitude counts, in the order of the events.
+    /// Revenue that Amplitude counts, in the order of the events.
     pub revenue: Vec<String>,
-    /// The final outcome of the notification.
+    /// Final outcome of the notification.
     pub outcome: String,
-    /// Why there is no event, or why an absent store leads to another result than one that agrees. Written by hand.
+    /// Why there is no event, or why the result with an absent store differs from that with one that agrees. Written by
+    /// hand.
     pub why: String,
 }
 
@@ -72,7 +73,7 @@ impl Line {
 /// Parses the file.
 ///
 /// # Panics
-/// When a line has not eight fields.
+/// When a line does not have eight fields.
 pub fn read(file: &str) -> BTreeMap<[String; 3], Line> {
     let is_line = |line: &&str| !line.is_empty() && !line.starts_with('#');
     let parse = |line: &str| {
@@ -95,7 +96,7 @@ pub fn read(file: &str) -> BTreeMap<[String; 3], Line> {
     file.lines().filter(is_line).map(parse).collect()
 }
 
-/// The text of the file with these lines.
+/// Returns the text of the file with these lines.
 pub fn write(head: &str, lines: &[Line]) -> String {
     let rows: Vec<_> = lines.iter().map(Line::fields).collect();
     let mut widths = [0; 8];
@@ -142,7 +143,7 @@ const NEVER: [(&str, &str); 9] = [
     ("resumed", "purchased"),
 ];
 
-/// The rules that lines break by themselves.
+/// Returns the violations that concern a single line each.
 pub fn broken(lines: &[Line]) -> Vec<String> {
     lines
         .iter()
@@ -184,13 +185,13 @@ fn of_line(line: &Line) -> Vec<String> {
 /// The final records of a cell's receipts: `data` of each.
 pub type Record = Vec<Value>;
 
-/// The fields in which two records differ, with both values.
+/// Returns the fields in which two records differ, with both values.
 fn differences(one: &Record, other: &Record) -> Vec<(String, Value, Value)> {
     let mut found = Vec::new();
     for (number, (one, other)) in one.iter().zip(other).enumerate() {
         for (field, value) in one.as_object().into_iter().flatten() {
             let (value, other) = (shown(value), shown(&other[field]));
-            // The new receipt of a change of plan knows the old one's SKU only if the old one is settled first.
+            // The new receipt of a change of plan contains the old one's SKU only if the old one is settled first.
             if value != other && field != "previous_sku_ref_id" {
                 found.push((format!("{field} of receipt {number}"), value, other));
             }
@@ -199,8 +200,9 @@ fn differences(one: &Record, other: &Record) -> Vec<(String, Value, Value)> {
     found
 }
 
-/// A value to compare. A time with a part of a second is one of settle's clock, when it first saw something, and is
-/// replaced: the stories' own times are whole minutes. One of a thousand times of a clock has whole milliseconds.
+/// Returns a value prepared for comparison. A time with a fraction of a second comes from settle's clock, when settle
+/// first saw something, and is replaced: the stories' own times are whole minutes. (One in a thousand times of a clock
+/// has whole milliseconds.)
 fn shown(value: &Value) -> Value {
     let text = value.as_str().unwrap_or_default();
     let time = text.parse::<Timestamp>().ok();
@@ -211,7 +213,8 @@ fn shown(value: &Value) -> Value {
     }
 }
 
-/// The lines of an absent store whose events or revenue differ from those of a store that agrees, without a reason.
+/// Returns the lines of an absent store without a reason whose events or revenue differ from those of a store that
+/// agrees.
 pub fn unexplained(lines: &BTreeMap<[String; 3], Line>) -> Vec<String> {
     let of_absence = lines
         .values()
@@ -230,8 +233,8 @@ pub fn unexplained(lines: &BTreeMap<[String; 3], Line>) -> Vec<String> {
     of_absence.filter_map(other).collect()
 }
 
-/// Cells that break the law of a store that lags: over both settlings, its result is that of a store that agrees at
-/// once.
+/// Returns the cells that violate the law for a lagging store: over both settlings, the result must equal that of a
+/// store that agrees at once.
 pub fn unlike(lines: &BTreeMap<Cell, (Line, Record)>) -> Vec<String> {
     let mut wrong = Vec::new();
     for (cell, (line, record)) in lines.iter().filter(|(cell, _)| cell.store == Store::Behind) {

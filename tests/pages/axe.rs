@@ -1,15 +1,15 @@
-//! axe-core, which finds what a screen reader cannot use. It finds a part only: the keyboard is tried beside it.
+//! axe-core, which finds problems for screen readers. It finds only some of them, so the tests also use the keyboard.
 
 use super::stage::target;
 use ring::digest::{SHA256, digest};
 use std::process::Command;
 use std::sync::LazyLock;
 
-/// The package of npm, and the SHA-256 of its script.
+/// The npm package, and the SHA-256 of its script.
 const PACKAGE: &str = "axe-core@4.14.1";
 const HASH: &str = "29348999450cdf2849a8e70b7912fc2da85a849da39c0d0d5394f51d4a9ed95c";
 
-/// The rules: WCAG 2.2, levels A and AA.
+/// Runs the rules of WCAG 2.2, levels A and AA.
 const RUN: &str = "return axe.run(document, { runOnly: { type: 'tag',
     values: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa'] } }).then((found) => found.violations.map(
         (one) => [one.id, one.help, one.nodes.map((node) => [node.target.join(' '), node.failureSummary])]));";
@@ -44,7 +44,7 @@ static SOURCE: LazyLock<String> = LazyLock::new(|| {
     String::from_utf8(source).expect("UTF-8")
 });
 
-/// A script that returns what axe finds in the page.
+/// Returns a script that runs axe on the page and returns its findings.
 pub fn script() -> String {
     format!("{};{RUN}", *SOURCE)
 }

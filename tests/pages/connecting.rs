@@ -1,5 +1,5 @@
-//! Connecting, by the page alone: from a new app to the first event that a receiver verifies, and an integration by the
-//! words of its documentation.
+//! Connecting with the page alone: from a new app to the first event that a receiver verifies, and an integration set
+//! up according to its documentation.
 
 use super::stage::Stage;
 use serde_json::json;
@@ -98,7 +98,7 @@ async fn a_stranger_sees_a_verified_event_arrive() {
     stage.finish().await;
 }
 
-/// Adds a webhook by its form, tests it, and returns its path.
+/// Adds a webhook with its form and tests it; returns the webhook's path.
 async fn add_webhook(stage: &Stage, console: &str) -> String {
     stage.open(&format!("{console}/destinations")).await;
     stage

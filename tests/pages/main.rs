@@ -1,8 +1,8 @@
-//! The page in a real browser, against the real service: a support case, every screen without scripts, the keyboard
-//! alone, axe in both themes, narrow and wide, and what changes on an open page.
+//! The dashboard in a real browser, against the real service: a support case, every screen without scripts, the
+//! keyboard alone, axe in both themes, narrow and wide windows, and live changes on an open page.
 //!
-//! Needs `chromium`, `chromedriver` and `npm`; `.ci/run` runs this by name: `cargo test --workspace --test pages`. The
-//! pictures in `target/pages` are for people; nothing compares them.
+//! Needs `chromium`, `chromedriver` and `npm`; `.ci/run` calls this test by name: `cargo test --workspace --test
+//! pages`. The screenshots in `target/pages` are for people; no test compares them.
 
 mod axe;
 mod connecting;
@@ -16,7 +16,7 @@ use stage::Stage;
 const TAB: &str = "\u{e004}";
 const ENTER: &str = "\u{e007}";
 
-/// The screens, with those of a purchase and of what belongs to it.
+/// Returns the names and paths of all screens, including those about this receipt's purchase.
 async fn screens(stage: &Stage, receipt: &str) -> Vec<(&'static str, String)> {
     let of = |name, path: &str| (name, path.to_owned());
     let (app, platform) = (&stage.world.app_id, stage.world.platform_id);
@@ -237,7 +237,7 @@ async fn the_keyboard_alone_is_enough() {
     stage.browser.press(&format!("receipt-2{ENTER}")).await;
     let purchase = format!("/ui/purchases/{}", stage.world.key("receipt-2"));
     stage.wait_path(&purchase).await;
-    // Every control is reached by Tab, in the order of the page, and the focus is never under the bar.
+    // Every control can be reached with Tab, in the order of the page, and the focused one is never covered by the bar.
     let mut seen = Vec::new();
     for _ in 0..80 {
         stage.browser.press(TAB).await;
@@ -364,7 +364,7 @@ async fn what_changes_is_shown_without_a_reload() {
         1
     );
     stage.check("a page that changed").await;
-    // A list is never moved under the reader: it offers what is new.
+    // A list never moves while it is being read: it offers to show what is new.
     stage.open("/ui/purchases").await;
     stage.wait_streaming().await;
     let second = stage

@@ -1,5 +1,5 @@
-//! How soon a page shows something, with a hundred thousand purchases in the tables. On a release build, alone:
-//! `cargo test --release --workspace --test pages paint -- --nocapture`.
+//! The time until a page shows something, with a hundred thousand purchases in the tables. Run it alone, with a release
+//! build: `cargo test --release --workspace --test pages paint -- --nocapture`.
 
 use super::stage::Stage;
 use diesel::connection::SimpleConnection as _;
@@ -11,20 +11,21 @@ use system_tests::world::SOON;
 /// Number of purchases, each with a notification, an event and a delivery.
 const PURCHASES: i64 = 100_000;
 const SHOWN: i64 = 99_000;
-/// Number of times that a page is loaded; the median counts.
+/// Number of times that each page is loaded; the median counts.
 const LOADS: usize = 7;
-/// The time until the first contents are painted. A debug build has no bound of interest: it must end at all. On a slow
-/// machine it is more: [`MAX_FACTOR`] times that of [`CONTROL`], which is loaded in turn with each page.
+/// Maximum time until the first contents are painted, in milliseconds. For a debug build the limit is only a safeguard.
+/// On a slow machine it is larger: [`MAX_FACTOR`] times the time for [`CONTROL`], which is loaded alternately with each
+/// page.
 const BOUND_MS: f64 = if cfg!(debug_assertions) {
     3_000.0
 } else {
     200.0
 };
 const MAX_FACTOR: f64 = 4.0;
-/// A page that reads no purchase.
+/// A page that reads no purchases.
 const CONTROL: &str = "/ui/sign-in";
 
-/// An id with a number, as SQL.
+/// Returns SQL for an id that contains the row's number.
 fn id(kind: &str) -> String {
     format!("printf('%08x-0000-4000-8000-{kind}%011x', i, i)")
 }
@@ -34,7 +35,7 @@ fn fill(stage: &Stage) {
     let destination = &stage.world.destination_id;
     let [key, user, event, delivery] = ["a", "b", "c", "d"].map(id);
     let body = "json_object('id', i, 'data', json_object('product_ref_id', 'com.example.month', 'state', 'active'))";
-    // The newest were accepted an hour ago, one each second before.
+    // The newest purchase was accepted an hour ago, each earlier one a second before.
     let at = format!("(unixepoch() - 3600 - {PURCHASES} + i) * 1000000");
     let numbers = format!(
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {PURCHASES})"
@@ -92,7 +93,7 @@ fn fill(stage: &Stage) {
         .expect("a hundred thousand purchases");
 }
 
-/// Milliseconds until the first contents of a page are painted.
+/// Returns the milliseconds until the first contents of a page are painted.
 async fn painted(stage: &Stage, path: &str) -> f64 {
     stage.open(path).await;
     let script = "return performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? 0";
@@ -105,7 +106,7 @@ async fn painted(stage: &Stage, path: &str) -> f64 {
     .await
 }
 
-/// The median of some loads of a page, and that of as many loads of the control, in turn.
+/// Returns the medians for a page and for the control, which are loaded alternately.
 async fn in_turn(stage: &Stage, path: &str) -> [f64; 2] {
     let mut times = [Vec::new(), Vec::new()];
     for _ in 0..LOADS {

@@ -1,5 +1,5 @@
-//! An installation with purchases, a browser that is signed in to its page, and what such a test looks for on every
-//! page: reports of the policy, requests to elsewhere, sideways scrolling, findings of axe.
+//! An installation with purchases, a browser that is signed in to its dashboard, and checks for every page: CSP
+//! reports, requests to other servers, sideways scrolling, and findings of axe.
 
 use super::axe;
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use system_tests::browser::Browser;
 use system_tests::wait;
 use system_tests::world::{SOON, Setting, World};
 
-/// Runs in each page before its own scripts: notes what the policy blocks.
+/// A script that runs in each page before its own scripts, and records what the CSP blocks.
 const WATCH: &str = "addEventListener('securitypolicyviolation', (event) => {
     const seen = JSON.parse(sessionStorage.getItem('reports') || '[]');
     seen.push(`${location.pathname}: ${event.violatedDirective} ${event.blockedURI}`);
@@ -22,15 +22,15 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Starts everything, and signs in by a link.
+    /// Starts everything, and signs in with a link.
     pub async fn start() -> Self {
         Self::with(Setting::default()).await
     }
 
-    /// Starts everything with settings of its own.
+    /// Starts everything with this setting, and signs in with a link.
     pub async fn with(setting: Setting) -> Self {
         let world = World::start(setting).await;
-        // It does not choose `purchase.updated`: a person will want to know why nothing arrived there.
+        // It does not subscribe to `purchase.updated`, so the page must explain why nothing arrived there.
         let analytics = json!({
             "kind": "webhook", "name": "Analytics", "url": "https://analytics.example.com/hook",
             "events": ["user.subscription.expired"],
@@ -63,7 +63,7 @@ impl Stage {
             .await;
     }
 
-    /// Enters a text where a label says so, as a person finds it; in a choice it picks what begins with it.
+    /// Enters a text into the field with this label; in a choice, selects the option that begins with the text.
     pub async fn fill(&self, label: &str, text: &str) {
         let selector = self.labelled(label).await;
         self.browser.enter(&selector, text).await;
@@ -81,7 +81,7 @@ impl Stage {
         format!("[id=\"{id}\"]")
     }
 
-    /// Presses the button with this text in the contents of the page.
+    /// Presses the button with this text in the page's main content.
     pub async fn press_button(&self, text: &str) {
         let script = format!(
             "const all = [...document.querySelectorAll('main button, main a.onward, main summary')];
@@ -94,7 +94,7 @@ impl Stage {
             "there is a button {text}"
         );
         self.browser.click("[data-pressed]").await;
-        // Where the page is still there, the next button is another one.
+        // If the page was not replaced, the next button may be another one.
         self.browser
             .run("document.querySelector('[data-pressed]')?.removeAttribute('data-pressed')")
             .await;
@@ -108,7 +108,7 @@ impl Stage {
         path.split(['?', '#']).next().unwrap_or_default().to_owned()
     }
 
-    /// Waits until a page of this path is there.
+    /// Waits until the browser shows a page with this path.
     pub async fn wait_path(&self, expected: &str) {
         wait::until(SOON, expected, async || {
             let path = self.path().await;
@@ -117,7 +117,7 @@ impl Stage {
         .await;
     }
 
-    /// Waits until an element has a text.
+    /// Waits until an element contains a text.
     pub async fn wait_text(&self, selector: &str, text: &str) {
         let script = format!("return document.querySelector({selector:?})?.innerText || ''");
         wait::until(SOON, &format!("{text} in {selector}"), async || {
@@ -132,13 +132,13 @@ impl Stage {
         .await;
     }
 
-    /// Checks the text of an element, with scripts switched off.
+    /// Checks the text of an element while scripts are switched off.
     pub async fn check_plain_text(&self, selector: &str, text: &str) {
         let shown = self.browser.text(selector).await;
         assert!(shown.contains(text), "{text} in {shown}");
     }
 
-    /// Waits until the page listens to what changes.
+    /// Waits until the page listens for changes.
     pub async fn wait_streaming(&self) {
         let script = "return document.getElementById('ticks')?._htmx?.sse?.reader ? 'yes' : ''";
         wait::until(SOON, "a stream", async || {
@@ -152,7 +152,7 @@ impl Stage {
         .await;
     }
 
-    /// Waits until the audit entry of a hold is there, and returns it.
+    /// Waits until the operation has an audit entry, and returns the newest.
     pub async fn wait_act(&self, operation: &str) -> Value {
         let path = format!("/v1/audit-log?operation={operation}");
         wait::until(SOON, operation, async || {
@@ -167,7 +167,7 @@ impl Stage {
         .await
     }
 
-    /// Checks the page: nothing was blocked, nothing was requested elsewhere, and it is as wide as the window.
+    /// Checks the page: nothing was blocked, no other server was contacted, and the page is not wider than the window.
     pub async fn check(&self, what: &str) {
         let reports = self
             .browser
@@ -188,7 +188,7 @@ impl Stage {
             json!(0),
             "{what} scrolls sideways"
         );
-        // On a narrow window a row is a card; on a wide one the menu has one line for each screen.
+        // In a narrow window, a row is a card; in a wide one, each screen has one line in the menu.
         let cut = "const all = (selector) => Array.from(document.querySelectorAll(selector));
              const cards = all('.scroll:has(> .cards)').filter((one) => one.scrollWidth > one.clientWidth);
              const screens = all('.side nav a span').filter((one) => one.getBoundingClientRect().height > 30);
@@ -205,7 +205,7 @@ impl Stage {
         assert_eq!(found, json!([]), "{what}");
     }
 
-    /// Stores a picture of the whole page for people: `target/pages/NAME.png`.
+    /// Stores a screenshot of the whole page for people: `target/pages/NAME.png`.
     pub async fn store_picture(&self, name: &str, width: u32) {
         let height = self
             .browser
@@ -226,14 +226,14 @@ impl Stage {
         self.browser.resize(width, 900).await;
     }
 
-    /// Ends everything, and checks what must always hold.
+    /// Closes the browser, and checks what must always hold.
     pub async fn finish(self) {
         self.browser.quit().await;
         self.world.finish().await;
     }
 }
 
-/// The target folder of the build.
+/// Returns the target folder of the build.
 pub fn target() -> PathBuf {
     let own = std::env::current_exe().expect("this executable");
     let found = own

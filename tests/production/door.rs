@@ -1,4 +1,4 @@
-//! What stands for a host name with several addresses: connections to it reach a node that accepts them.
+//! A stand-in for a host name with several addresses: connections to it reach a node that accepts them.
 
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -6,17 +6,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 
-/// A listener that connects each client with one of its nodes in turn. It ends with the runtime.
+/// A listener that connects each client with one of the nodes in rotation. It stops with the runtime.
 pub struct Door {
     port: u16,
     nodes: Arc<Mutex<Vec<u16>>>,
 }
 
 impl Door {
-    /// Listens on a free port. No node is behind it yet.
+    /// Listens on a free port, without a node at first.
     ///
     /// # Errors
-    /// When there is no port.
+    /// When no port is free.
     pub async fn open() -> std::io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let (port, nodes) = (
@@ -52,11 +52,11 @@ impl Door {
     }
 }
 
-/// Connects a client with the first node that accepts, until one of them closes.
+/// Connects a client with the first node that accepts, until either side closes.
 async fn connect(mut client: TcpStream, nodes: Vec<u16>) {
     for port in nodes {
         if let Ok(mut node) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await {
-            // Without delay, as a network of containers. An error means that the connection is gone.
+            // Without Nagle's delay, as in a network of containers. An error means that the connection is gone.
             drop((client.set_nodelay(true), node.set_nodelay(true)));
             drop(copy_bidirectional(&mut client, &mut node).await);
             return;

@@ -1,5 +1,5 @@
-//! The services of the compose file as processes of this machine: its programs, commands, variables and health checks,
-//! with `127.0.0.1` for every host name and a free port for every port.
+//! The services of the compose file as processes of this machine: the same programs, commands, variables and health
+//! checks, with `127.0.0.1` in place of every host name and a free port in place of every port.
 
 use crate::door::Door;
 use crate::image::{self, Image};
@@ -16,16 +16,16 @@ use system_tests::reaper::Watched;
 use system_tests::{ports, postgres, wait};
 use tokio::time::Instant;
 
-/// Time limit for a service to be healthy, or to have done its work.
+/// Time limit for a service to become healthy, or to finish its task.
 const READY: Duration = Duration::from_secs(180);
 
 /// Services that are not started, with the reason.
 pub const LEFT_OUT: &[(&str, &str)] = &[("temporal-ui", "only people use it")];
 
-/// Variables that name a host, and those that name its port.
+/// Variables that name a host, and the variables that name its port.
 const HOSTS: &[(&str, &str)] = &[("POSTGRES_SEEDS", "DB_PORT"), ("SQL_HOST", "SQL_PORT")];
 
-/// The service of the Temporal Server and the port for its clients, which have a door before them.
+/// The Temporal Server's service and the port for its clients, which connect through a [`Door`].
 pub const TEMPORAL: (&str, u16) = ("temporal", 7233);
 
 pub struct Fleet {
@@ -34,15 +34,15 @@ pub struct Fleet {
     door: Door,
     ports: BTreeMap<(String, u16), u16>,
     running: BTreeMap<String, Watched>,
-    /// What settle's services are started from; `None`: the program under test.
+    /// The image of settle's services; `None` for the program under test.
     image: Option<Image>,
-    /// Variables of settle's services that the compose file does not have.
+    /// Variables of settle's services that the compose file lacks.
     added: Texts,
     folder: Folder,
 }
 
 impl Fleet {
-    /// The services of a file; none runs yet.
+    /// Returns the services of a compose file, none of which runs yet.
     pub async fn new(compose: Compose, added: Texts, folder: Folder) -> Self {
         let server = compose.services[TEMPORAL.0]
             .image
@@ -73,7 +73,7 @@ impl Fleet {
         self.folder.path()
     }
 
-    /// Starts all services in order of their dependencies; those that end by themselves are waited for.
+    /// Starts all services in order of their dependencies, and waits for the end of those that are tasks.
     pub async fn start_all(&mut self) {
         for name in self.compose.in_order() {
             if let Some((_, reason)) = LEFT_OUT.iter().find(|(left_out, _)| *left_out == name) {
@@ -92,7 +92,7 @@ impl Fleet {
         }
     }
 
-    /// Adds a service with the settings of another one and ports of its own, and starts it.
+    /// Adds a service with another one's settings and its own ports, and starts it.
     pub async fn join(&mut self, name: &str, other: &str) {
         let service = self.compose.services[other].clone();
         self.compose.services.insert(name.to_owned(), service);
@@ -100,7 +100,7 @@ impl Fleet {
         self.wait_healthy(name).await;
     }
 
-    /// Stops a service, starts it again, and waits until it is healthy.
+    /// Stops a service, restarts it, and waits until it is healthy.
     pub async fn restart(&mut self, name: &str) {
         let stopped = self.stop(name).await;
         let began = Instant::now();
@@ -112,14 +112,15 @@ impl Fleet {
         );
     }
 
-    /// Asks a service to end as the engine of containers does, and waits for its end, which must come within its time.
+    /// Stops a service like a container engine, and waits for its end, which must come within its grace period. Returns
+    /// how long it took.
     pub async fn stop(&mut self, name: &str) -> Duration {
         let service = &self.compose.services[name];
         let at_most = service
             .stop_grace_period
             .as_deref()
             .map_or(Duration::from_secs(10), duration);
-        // The image of PostgreSQL names its fast shutdown.
+        // PostgreSQL's image declares the signal for its fast shutdown.
         let signal = if service.image_name() == "postgres" {
             "INT"
         } else {
@@ -136,7 +137,7 @@ impl Fleet {
         began.elapsed()
     }
 
-    /// Starts a service and does not wait for it.
+    /// Starts a service without waiting for it.
     pub fn start(&mut self, name: &str) {
         let service = self.compose.services[name].clone();
         let log = File::options()
@@ -164,7 +165,7 @@ impl Fleet {
         }
     }
 
-    /// The port of this machine that stands for the port of a service.
+    /// Returns the port of this machine that corresponds to a service's port.
     pub fn port(&mut self, service: &str, port: u16) -> u16 {
         *self
             .ports
@@ -172,7 +173,7 @@ impl Fleet {
             .or_insert_with(ports::free)
     }
 
-    /// The URL of a database in a PostgreSQL of the file.
+    /// Returns the URL of a database in a PostgreSQL of the compose file.
     pub fn database(&mut self, service: &str, name: &str) -> String {
         let variables = &self.compose.services[service].environment;
         let (user, password) = (
@@ -185,7 +186,7 @@ impl Fleet {
         )
     }
 
-    /// The output of a service so far.
+    /// Returns a service's output so far.
     pub fn log(&self, name: &str) -> String {
         std::fs::read_to_string(self.log_file(name)).unwrap_or_default()
     }
@@ -201,7 +202,7 @@ impl Fleet {
         command.output().expect("settle starts")
     }
 
-    /// Whether a service ends when it has done its work.
+    /// Returns whether a service is a task, which ends when its work is done.
     fn is_task(&self, name: &str) -> bool {
         let services = self.compose.services.values();
         let conditions = services
@@ -258,12 +259,12 @@ impl Fleet {
         }
     }
 
-    /// Whether a service runs in a container.
+    /// Returns whether a service runs in a container.
     fn is_contained(&self, service: &Service) -> bool {
         self.image.is_some() && service.image_name() == "settle"
     }
 
-    /// The health check of a service. A number in it is a port.
+    /// Returns the health check of a service. Numbers in it are ports.
     fn probe(&mut self, name: &str, service: &Service) -> Vec<String> {
         let parts = service.probe().to_vec();
         let localized = parts.into_iter().map(|part| match part.parse() {
@@ -273,10 +274,10 @@ impl Fleet {
         localized.collect()
     }
 
-    /// The whole command of a service: what its image starts, with the arguments of the file.
+    /// Returns the complete command of a service: the image's entry point, with the compose file's arguments.
     fn line(&mut self, name: &str, service: &Service) -> Vec<String> {
         let program: &[&str] = match service.image_name() {
-            // The image's script ends with it.
+            // The image's script ends with this command.
             "temporalio/server" => &["temporal-server", "start"],
             "settle" => &["/usr/local/bin/settle"],
             _ => &[],
@@ -292,7 +293,7 @@ impl Fleet {
             .collect()
     }
 
-    /// A command with the variables of a service, as its user, if the tests may choose it.
+    /// Returns a command with a service's variables, as its user if the tests run as root.
     fn command(&mut self, name: &str, service: &Service, line: &[String]) -> Command {
         let own = service.environment.iter();
         let mut variables: Texts = own
@@ -327,7 +328,7 @@ impl Fleet {
         command
     }
 
-    /// The value of a variable on this machine.
+    /// Returns the value of a variable on this machine.
     fn variable(&mut self, name: &str, service: &Service, variable: &str, value: &str) -> String {
         if HOSTS.iter().any(|(host, _)| *host == variable) {
             return "127.0.0.1".to_owned();
@@ -343,7 +344,7 @@ impl Fleet {
         self.port(of, port).to_string()
     }
 
-    /// A text of a service with the addresses and paths of this machine.
+    /// Returns a service's text with the addresses and paths of this machine.
     fn localized(&mut self, name: &str, text: &str) -> String {
         let mut text = match &self.image {
             Some(_) => text.to_owned(),
@@ -356,7 +357,7 @@ impl Fleet {
             "/etc/temporal/schema",
             &self.tools.schema.display().to_string(),
         );
-        // First what may be there before, so that no address is replaced twice.
+        // Addresses of this machine come first, so that none is replaced twice.
         let own = ["127.0.0.1", "0.0.0.0"].map(str::to_owned);
         let hosts: Vec<String> = own
             .into_iter()
@@ -388,7 +389,8 @@ impl Fleet {
         }
     }
 
-    /// PostgreSQL as its image starts it: the first time with a new cluster of this user and password.
+    /// Returns a command that starts PostgreSQL like its image: the first time with a new cluster for this user and
+    /// password.
     fn postgres(&mut self, name: &str, service: &Service) -> Command {
         let data = self.folder().join(name);
         let user = &service.environment["POSTGRES_USER"];
@@ -435,7 +437,7 @@ impl Fleet {
         );
     }
 
-    /// Creates the database of a PostgreSQL, unless it is there.
+    /// Creates the database of a PostgreSQL service, unless it exists.
     async fn create_database(&mut self, name: &str, service: &Service) {
         let (server, wanted) = (
             self.database(name, "postgres"),
@@ -474,7 +476,7 @@ impl Drop for Fleet {
     }
 }
 
-/// The first address of a host in a text: what is before it, its port, and what is after it.
+/// Returns the first address of a host in a text, as the text before it, its port, and the text after it.
 fn address(text: &str, host: &str) -> Option<(String, u16, String)> {
     let is_name = |letter: char| letter.is_alphanumeric() || letter == '-' || letter == '.';
     text.match_indices(host).find_map(|(at, _)| {
@@ -490,7 +492,7 @@ fn address(text: &str, host: &str) -> Option<(String, u16, String)> {
     })
 }
 
-/// A duration of the compose file, in seconds.
+/// Parses a duration of the compose file, in seconds.
 fn duration(text: &str) -> Duration {
     let seconds = text
         .strip_suffix('s')

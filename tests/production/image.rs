@@ -1,14 +1,14 @@
-//! settle's processes in containers of its image, which `buildah run` starts without an engine: with the user, the
-//! capabilities and the privileges of the compose file, and a root that nothing can change. Needs root.
+//! settle's processes in containers of its image, which `buildah run` starts without an engine: with the user,
+//! capabilities and privileges of the compose file, and a read-only root. Needs root.
 //!
-//! [`.ci/image`](../../.ci/image) builds the image, and configures buildah by variables.
+//! [`.ci/image`](../../.ci/image) builds the image, and configures buildah with variables.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use system_tests::compose::{Service, Texts};
 
-/// Variables of this machine that buildah gets.
+/// Variables of this machine that are passed to buildah.
 const OWN: &[&str] = &[
     "BUILDAH_ISOLATION",
     "CONTAINERS_STORAGE_CONF",
@@ -16,31 +16,31 @@ const OWN: &[&str] = &[
     "PATH",
 ];
 
-/// Files that buildah mounts, and which it cannot create in a root that cannot be changed.
+/// Files that buildah mounts, and which it could not create in a read-only root.
 const MOUNTED: &[&str] = &["etc/hostname", "etc/hosts", "etc/resolv.conf"];
 
-/// Runs the command `$@`, for which the folder `$0` cannot be changed. buildah has a file of its own in `/run`, where
-/// only root can write.
+/// Runs the command `$@` while the folder `$0` is read-only. buildah needs its own file in `/run`, where only root can
+/// write.
 const READ_ONLY: &str = r#"
 mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && mount -t tmpfs -o mode=755 run "$0/run" && exec "$@"
 "#;
 
-/// Prints the last of the processes that each started the next one, from `$0` on.
+/// Prints the last process in the chain of children that begins with `$0`.
 const LAST: &str = r#"last=$0; while next=$(pgrep -P "$last"); do last=$next; done; echo "$last""#;
 
-/// A container in which all processes of settle run.
+/// A container in which all of settle's processes run.
 pub struct Image {
     container: String,
     root: PathBuf,
-    /// The only folder of this machine that they see, and cannot change.
+    /// The only folder of this machine that the processes see, read-only.
     folder: PathBuf,
 }
 
 impl Image {
-    /// The image of this name.
+    /// Creates a container from the image with this name.
     ///
     /// # Errors
-    /// buildah is missing, or does not have the image.
+    /// When buildah or the image is missing.
     pub fn open(name: &str, folder: &Path) -> anyhow::Result<Self> {
         let container = buildah(&["from", "--pull-never", name])?;
         let root = PathBuf::from(buildah(&["mount", &container])?);
@@ -60,7 +60,7 @@ impl Image {
         Ok(opened)
     }
 
-    /// A command of a service, with these variables. All its processes end with the first one.
+    /// Returns a command that runs a service's command with these variables. All its processes end with the first one.
     pub fn command(&self, service: &Service, line: &[String], variables: &Texts) -> Command {
         let mut command = Command::new("unshare");
         command.args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]);
@@ -89,7 +89,7 @@ impl Image {
         let own = OWN
             .iter()
             .filter_map(|name| std::env::var_os(name).map(|value| (name, value)));
-        // Where buildah leaves an empty folder if it is killed.
+        // The folder in which buildah leaves an empty folder if it is killed.
         command
             .env_clear()
             .envs(own)
@@ -107,10 +107,10 @@ impl Drop for Image {
     }
 }
 
-/// Sends a signal to the program in a container, by the process that was started for it: buildah would kill it.
+/// Sends a signal to the program in a container directly: sent to buildah, it would kill the program.
 ///
 /// # Panics
-/// When it is gone.
+/// When the program is gone.
 pub fn signal(container: u32, name: &str) {
     let sent = Command::new("kill")
         .args(["-s", name, &program(container).to_string()])
@@ -121,10 +121,10 @@ pub fn signal(container: u32, name: &str) {
     );
 }
 
-/// Checks that the program in a container may do no more than its service.
+/// Checks that the program in a container has no more privileges than its service.
 ///
 /// # Panics
-/// When it may.
+/// When it has.
 pub fn check(container: u32, service: &Service) {
     let process = program(container);
     let [status, mounts] = ["status", "mountinfo"].map(|file| {
@@ -151,7 +151,7 @@ pub fn check(container: u32, service: &Service) {
     );
 }
 
-/// The process of the program in a container.
+/// Returns the process id of the program in a container.
 fn program(container: u32) -> u32 {
     let output = Command::new("sh")
         .args(["-c", LAST, &container.to_string()])
@@ -165,7 +165,7 @@ fn program(container: u32) -> u32 {
     last
 }
 
-/// Runs buildah, and returns the line that it prints.
+/// Runs buildah, and returns the printed line.
 fn buildah(arguments: &[&str]) -> anyhow::Result<String> {
     let output = Command::new("buildah").args(arguments).output()?;
     let errors = String::from_utf8_lossy(&output.stderr);

@@ -1,12 +1,12 @@
-//! `docker-compose.temporal.yml` without an engine for containers: its programs, variables, ports and health checks, on a
-//! Temporal Server that is built from its public Go module, and on PostgreSQL. Under load every process is restarted in
-//! turn, both databases and the Temporal Server too, and history shards move between two Temporal Servers: nothing is
-//! lost and nothing is doubled. Run it by name:
-//! `cargo test --release --workspace --test production -- --nocapture --test-threads=1`.
+//! Runs `docker-compose.temporal.yml` without a container engine: its programs, variables, ports and health checks, on
+//! a Temporal Server built from its public Go module, and on PostgreSQL. Under load, every process is restarted in
+//! turn, including both databases and the Temporal Server, and history shards move between two Temporal Servers:
+//! nothing is lost or duplicated. Run it by name: `cargo test --release --workspace --test production -- --nocapture
+//! --test-threads=1`.
 //!
-//! Beyond the file, settle's services get `SETTLE_CONFIG` with the certificate of the test's store, which would
-//! otherwise be fetched from AWS, and with this machine as an allowed network for webhooks. `SETTLE_TEST_IMAGE` names
-//! an image of buildah to start them from instead of the program under test, as `.ci/image` does.
+//! In addition to the file, settle's services get `SETTLE_CONFIG` with the certificate of the test's store, which would
+//! otherwise be fetched from AWS, and with this machine as an allowed network for webhooks. `SETTLE_TEST_IMAGE` names a
+//! buildah image from which to start them instead of the program under test, as `.ci/image` does.
 
 mod door;
 mod fleet;
@@ -18,9 +18,9 @@ mod verdict;
 use site::Site;
 use std::time::Duration;
 
-/// Messages a second; settle and everything that it needs share the cores of one machine with the sender.
+/// Messages per second; settle, its services and the sender share the cores of one machine.
 const PER_SECOND: f64 = 24.0;
-/// Time of undisturbed load before the first restart and after the last one.
+/// Time of undisturbed load before the first and after the last restart.
 const CALM: Duration = Duration::from_secs(20);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -53,7 +53,7 @@ async fn restarts_of_everything_under_load_lose_and_double_nothing() {
     site.finish().await;
 }
 
-/// Short, for settle's image as it is built.
+/// Short, so that settle's freshly built image can be checked with it.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_events_arrive() {
     let mut site = Site::start(PER_SECOND).await;

@@ -1,4 +1,4 @@
-//! The running services with a store that sends and an endpoint that receives, in phases whose figures are printed.
+//! The running services with a sending store and a receiving endpoint, in phases whose figures are printed.
 
 use crate::fleet::{Fleet, TEMPORAL};
 use crate::verdict;
@@ -18,20 +18,20 @@ use system_tests::sns::{PACKAGE, Sns, TOPIC};
 use system_tests::wait;
 use tokio::time::Instant;
 
-/// Number of purchases that messages are about.
+/// Number of purchases in the messages.
 const PURCHASES: usize = 300;
 const WINDOW: Duration = Duration::from_secs(2);
-/// The name of the Temporal Server that joins.
+/// Name of the Temporal Server that joins later.
 const SECOND: &str = "temporal-2";
 const PUBLIC_URL: &str = "https://settle.example.com";
 
 pub struct Site {
     pub fleet: Fleet,
-    /// The endpoint of the one destination.
+    /// The endpoint of the only destination.
     pub receiver: Receiver,
     /// A client of `serve-a`.
     pub api: Api,
-    /// The platform that the store sends to.
+    /// Id of the platform to which the store sends.
     pub platform_id: PlatformId,
     pub token: String,
     load: Store,
@@ -39,7 +39,7 @@ pub struct Site {
 }
 
 impl Site {
-    /// Starts the services as the compose file says, sets up an app, and begins to send.
+    /// Starts the services of the compose file, sets up an app, and begins to send.
     pub async fn start(per_second: f64) -> Self {
         let (folder, sns) = (Folder::new("production"), Sns::new());
         let variables = variables();
@@ -80,7 +80,7 @@ impl Site {
         }
     }
 
-    /// Runs a part of the story, and notes how long it took.
+    /// Runs a part of the story, and records its duration.
     pub async fn phase(&mut self, name: &str, part: impl AsyncFnOnce(&mut Self)) {
         println!("== {name}");
         let began = Instant::now();
@@ -97,7 +97,7 @@ impl Site {
         self.fleet.restart(name).await;
     }
 
-    /// Starts another Temporal Server with the variables of the first one, and waits until it has history shards.
+    /// Starts another Temporal Server with the first one's variables, and waits until it has history shards.
     pub async fn join_temporal(&mut self) {
         let before = self.acquisitions();
         self.fleet.join(SECOND, TEMPORAL.0).await;
@@ -122,7 +122,7 @@ impl Site {
         );
     }
 
-    /// Stops the first Temporal Server, so that the second one gets its history shards.
+    /// Stops the first Temporal Server, so that the second one takes over its history shards.
     pub async fn leave_temporal(&mut self) {
         let before = self.acquisitions();
         let stopped = self.fleet.stop(TEMPORAL.0).await;
@@ -135,7 +135,7 @@ impl Site {
         );
     }
 
-    /// How often a Temporal Server took a history shard.
+    /// Returns how often Temporal Servers have acquired history shards.
     fn acquisitions(&mut self) -> i64 {
         let url = self.fleet.database("temporal-postgresql", "temporal");
         let mut connection = PgConnection::establish(&url).expect("Temporal's database");
@@ -143,7 +143,7 @@ impl Site {
         sum.get_result(&mut connection).expect("the history shards")
     }
 
-    /// Ends the load, waits until all is settled and delivered, and checks that nothing is lost or doubled.
+    /// Ends the load, waits until everything is settled and delivered, and checks that nothing is lost or duplicated.
     pub async fn finish(self) {
         let Self {
             fleet,
@@ -190,7 +190,7 @@ impl Site {
     }
 }
 
-/// The values of the variables that the file takes from its environment.
+/// Returns values for the variables that the compose file takes from its environment.
 fn variables() -> Texts {
     let secret = || format!("{:0>32}", api::clock::random_uuid().simple()).repeat(2);
     let public = ("SETTLE_PUBLIC_URL".to_owned(), PUBLIC_URL.to_owned());
@@ -207,7 +207,7 @@ fn variables() -> Texts {
         .collect()
 }
 
-/// The variables that settle's services have beyond the file.
+/// Returns the variables that settle's services get in addition to the file's.
 fn configuration(folder: &Folder, sns: &Sns) -> Texts {
     let (certificate, file) = (
         folder.path().join("certificate.pem"),

@@ -1,11 +1,11 @@
-//! The programs of the images: the Temporal Server and its schema tool, which are built from the public Go module of the
-//! version that the compose file names, the Temporal CLI, and settle.
+//! The programs of the images: the Temporal Server and its schema tool, built from the public Go module in the version
+//! that the compose file names, the Temporal CLI, and settle.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use system_tests::{documents, postgres, process, temporal};
 
-/// The folder of `go.mod` and `go.sum`, which pin every module by its checksum.
+/// The folder with `go.mod` and `go.sum`, which pin every module by its checksum.
 const MODULE: &str = "tests/production";
 
 /// The packages of the Temporal Server, and the names of their programs in the images.
@@ -15,21 +15,21 @@ const PACKAGES: &[(&str, &str)] = &[
 ];
 
 pub struct Tools {
-    /// A folder with a program for each name that a command of the compose file uses.
+    /// Folder with a program for each name that a command of the compose file uses.
     pub folder: PathBuf,
-    /// settle, where every user can run it.
+    /// settle, at a place where every user can run it.
     pub settle: PathBuf,
-    /// The schemas of Temporal's databases, by database and kind.
+    /// Folder of the schemas of Temporal's databases, by database and kind.
     pub schema: PathBuf,
-    /// The folder of PostgreSQL's programs; empty if they are on `PATH`.
+    /// Folder of PostgreSQL's programs; empty if they are on `PATH`.
     pub postgres: PathBuf,
 }
 
 impl Tools {
-    /// Finds the programs, and builds those of the Temporal Server of this version unless they are there.
+    /// Finds the programs, and builds those of the Temporal Server in this version unless they exist.
     ///
     /// # Errors
-    /// A program is missing, with what to install.
+    /// When a program is missing; the error says what to install.
     pub fn find(version: &str, folder: &Path) -> anyhow::Result<Self> {
         let home = api::tools::home(&std::env::temp_dir());
         let built = home.join(format!("temporal-server-{version}"));
@@ -49,7 +49,7 @@ impl Tools {
         if postgres.join("pg_isready").is_file() {
             link(&postgres.join("pg_isready"), &folder.join("pg_isready"))?;
         }
-        // The server's image has it; a machine may not.
+        // The server's image contains it; a machine may lack it.
         script(&folder.join("nc"), "exec 3<>\"/dev/tcp/$2/$3\"")?;
         Ok(Self {
             folder,
@@ -60,7 +60,7 @@ impl Tools {
     }
 }
 
-/// The folder with the sources of the Temporal Server, which Go fetches and verifies.
+/// Returns the folder with the Temporal Server's sources, which Go fetches and verifies.
 fn module(version: &str) -> anyhow::Result<PathBuf> {
     let output = go(&[
         "mod",
@@ -84,7 +84,7 @@ fn module(version: &str) -> anyhow::Result<PathBuf> {
         .ok_or_else(|| anyhow::anyhow!("Go names no folder for the sources: {found}"))
 }
 
-/// Builds a program as its makefile does, unless it is there. Takes a quarter of an hour on two cores.
+/// Builds a program like its makefile, unless it exists. Takes a quarter of an hour on two cores.
 fn build(package: &str, program: &Path) -> anyhow::Result<()> {
     if program.is_file() {
         return Ok(());

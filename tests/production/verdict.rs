@@ -1,5 +1,5 @@
-//! What must hold at the end: every accepted message has its outcome, every revision one delivery, and the receiver has
-//! each event once and the newest one last.
+//! The conditions at the end: every accepted message has its outcome, every revision one delivery, and the receiver has
+//! each event once and each purchase's newest revision last.
 
 use domain::{CollapseKey, PlatformId};
 use serde_json::Value;
@@ -10,7 +10,7 @@ use system_tests::load::store::Accepted;
 use system_tests::receiver::Receiver;
 use system_tests::wait;
 
-/// Time limit for all that is under way.
+/// Time limit for all work in progress.
 const DONE: Duration = Duration::from_secs(300);
 
 pub struct Checked<'a> {
@@ -59,7 +59,7 @@ impl Checked<'_> {
         self.print(&events, &deliveries);
     }
 
-    /// Waits until every message has its outcome; returns the number of settled ones of each purchase.
+    /// Waits until every message has its outcome; returns the number of settled messages of each purchase.
     async fn outcomes(&self) -> BTreeMap<String, i64> {
         let sent: BTreeSet<&str> = self
             .accepted
@@ -92,7 +92,7 @@ impl Checked<'_> {
         settled
     }
 
-    /// Waits until no delivery is pending, and returns all.
+    /// Waits until no delivery is pending, and returns all deliveries.
     async fn deliveries(&self) -> Vec<Value> {
         wait::until(DONE, "the end of all deliveries", async || {
             let all = self.api.all("/v1/deliveries?limit=500").await;
@@ -106,7 +106,7 @@ impl Checked<'_> {
         .await
     }
 
-    /// The last acknowledged revision is the newest one.
+    /// Checks that the last acknowledged revision is the newest.
     fn check_newest(&self, key: &str, events: &[&Value]) {
         let newest = events
             .iter()
@@ -144,7 +144,8 @@ impl Checked<'_> {
     }
 }
 
-/// The revisions have no gap, each has one event, and together they count the settled notifications.
+/// Checks that the revisions have no gap, that each has one event, and that together they count the settled
+/// notifications.
 fn check_revisions(key: &str, events: &[&Value], settled: i64) {
     let mut revisions: Vec<i64> = events
         .iter()
@@ -165,7 +166,7 @@ fn check_revisions(key: &str, events: &[&Value], settled: i64) {
     );
 }
 
-/// Every event has one delivery, which arrived or was superseded by a newer one.
+/// Checks that every event has one delivery, which arrived or was superseded by a newer one.
 fn check_deliveries(events: &[Value], deliveries: &[Value]) {
     let of = |all: &[Value], field: &str| {
         all.iter()

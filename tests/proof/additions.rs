@@ -1,5 +1,5 @@
-//! What the tests add to the program: what a store or a kind of destination costs is its folder here, and its places in
-//! this list.
+//! The tests' additions to the program. Adding a store or a kind of destination takes a folder in this test and an
+//! entry in these lists.
 
 mod destination;
 mod store;

@@ -1,4 +1,5 @@
-//! What can be added to the program without a change of it: each addition is a folder here, and a line in `additions.rs`.
+//! Proves that stores and kinds of destinations can be added without changing the program: each addition is a folder in
+//! this test, and an entry in `additions.rs`.
 
 #[path = "additions.rs"]
 mod additions;
@@ -15,14 +16,15 @@ use std::process::{Command, Output};
 use std::sync::Once;
 use system_tests::process::program;
 
-/// The variables of a program that has the additions. What it answers is checked against a document that has them too.
+/// Returns the variables of a program with the additions, and adds them to this process too, so that answers are
+/// checked against a document that includes them.
 pub fn variables() -> Vec<(String, String)> {
     static ADDED: Once = Once::new();
     ADDED.call_once(|| additions::ALL.add().expect("the first use of the kinds"));
     vec![("SETTLE_TEST_ADDITIONS".to_owned(), "proof".to_owned())]
 }
 
-/// The unwrapped help of `settle destination create`, of a program with these variables.
+/// Returns the help of `settle destination create` without line breaks, for a program with these variables.
 fn help(variables: Vec<(String, String)>) -> String {
     let mut command = Command::new(program());
     command.args(["destination", "create", "--help"]);
@@ -31,18 +33,18 @@ fn help(variables: Vec<(String, String)>) -> String {
     unwrapped(&String::from_utf8(stdout).expect("a text"))
 }
 
-/// A text without the places where it is wrapped, also those of a command that continues in the next line.
+/// Returns a text without line breaks, including those of continued commands.
 fn unwrapped(text: &str) -> String {
     let parts = text.split_whitespace().filter(|part| *part != "\\");
     parts.collect::<Vec<_>>().join(" ")
 }
 
-/// Two of each of these.
+/// Returns a list that contains all items twice.
 fn doubled<T: Copy + 'static>(all: &[T]) -> &'static [T] {
     Box::leak(all.repeat(2).into_boxed_slice())
 }
 
-/// The error of additions whose names do not fit.
+/// Returns the error about additions with unsuitable names.
 fn refused(additions: Additions) -> String {
     let refused = additions.add().expect_err("an error");
     refused.to_string()

@@ -1,5 +1,5 @@
 //! Two copies of the shortest path through the workflow `purchase`, under its name: one faithful, one with an
-//! additional timer. Replaying a history with both shows that the replay notices a change.
+//! additional timer. Replaying a history with both shows that a replay detects a change.
 
 use std::time::Duration;
 use temporalio_macros::{workflow, workflow_methods};
@@ -13,7 +13,7 @@ use workflows::options::{self, Retries};
 use workflows::purchase::Start;
 use workflows::signal::{Lenient, Notified};
 
-/// Defines a workflow that does what `purchase` does for one notification, and a timer more if `$extra`.
+/// Defines a workflow that acts like `purchase` for one notification, with an additional timer if `$extra` is true.
 macro_rules! imitation {
     ($name:ident, $extra:expr) => {
         /// The workflow `purchase`, for one notification.
@@ -29,7 +29,7 @@ macro_rules! imitation {
                 Self { signal: None }
             }
 
-            /// Window, settle, deliver.
+            /// Waits for the window, settles and delivers.
             #[run(name = contract::PURCHASE)]
             pub async fn run(ctx: &mut WorkflowContext<Self>) -> WorkflowResult<()> {
                 let ctx: &WorkflowContext<Self> = ctx;
@@ -78,7 +78,7 @@ macro_rules! imitation {
                 Ok(())
             }
 
-            /// There are new rows in the inbox.
+            /// Signals new rows in the inbox.
             #[signal(name = contract::NOTIFIED)]
             pub fn notified(
                 &mut self,
@@ -91,7 +91,7 @@ macro_rules! imitation {
     };
 }
 
-/// Each imitation has a module of its own, because the macros define names.
+/// Each imitation is in its own module, because the macros define names.
 mod faithful {
     use super::*;
     imitation!(Faithful, false);

@@ -1,8 +1,9 @@
-//! Histories of earlier runs still replay, so that a changed workflow continues the open runs of the version before it.
+//! Histories of earlier runs still replay, so that a changed workflow can continue the open runs of the previous
+//! version.
 //!
-//! `renew-histories` made the histories (see README.md of this package). Those of a release, in a folder of its name, are
-//! what its open runs have: they are never renewed, and each of them replays for good. A replay compares the order and
-//! types of commands and not the inputs of activities, so it does not notice every change.
+//! `renew-histories` created the histories (see README.md of this package). A release's histories, in the folder with
+//! its version, are like those of its open runs: they are never renewed, and must always replay. A replay compares the
+//! order and types of commands but not the inputs of activities, so it does not detect every change.
 
 mod imitation;
 mod released;
@@ -19,7 +20,7 @@ use temporalio_common::protos::temporal::api::history::v1::History;
 use temporalio_sdk::workflow_replayer::{WorkflowReplayer, WorkflowReplayerOptions};
 use workflows::{Claims, Destination, DeviceStream, Purchase, Sweep};
 
-/// Event types that each history must have, so that a renewed one still shows what its name says.
+/// Event types that each history must contain, so that a renewed one still represents what its name says.
 const SHOWN: &[(&str, &[EventType])] = &[
     (
         "one-notification",

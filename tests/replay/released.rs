@@ -1,5 +1,5 @@
-//! What a release published and stored stays as it was: the hashes of its files, events that its schemas accept, and JSON
-//! that the types of the present code read and store again.
+//! Compatibility with the published and stored data of each release: the hashes of its files, events that its schemas
+//! accept, and JSON that the current types read and store again.
 
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
@@ -10,7 +10,7 @@ use system_tests::{released, samples, stored};
 
 /// The document with an example body of each kind of event.
 const BODIES: &str = "activities/protocols/src/destinations/webhook/README.md";
-/// Columns of which each release has samples.
+/// Columns for which each release has samples.
 const SAMPLED: [&str; 4] = [
     "purchases.purchase",
     "notifications.body",
@@ -107,7 +107,8 @@ fn the_stored_json_of_each_release_is_readable() {
     }
 }
 
-/// The places of values that are not stored again. One that a default stands for is none: null, false, zero or empty.
+/// Returns the places of values that are not stored again. Values equal to a default (null, false, zero or empty) do
+/// not count.
 fn lost(stored: &Value, again: &Value, place: &str) -> Vec<String> {
     match stored {
         Value::Object(fields) => {
@@ -119,7 +120,7 @@ fn lost(stored: &Value, again: &Value, place: &str) -> Vec<String> {
         Value::Array(items) => {
             let place = format!("{place}/*");
             let others = again.as_array().map(Vec::as_slice).unwrap_or_default();
-            // In any order, for that of a set is the order of its type.
+            // Compared in any order, since a set is ordered by its type.
             let nearest = |item: &Value| {
                 let of_others = others.iter().map(|other| lost(item, other, &place));
                 of_others
@@ -233,7 +234,7 @@ fn the_events_of_today_are_those_of_each_release() {
     }
 }
 
-/// The entries of a list, or one value.
+/// Returns the entries of a keyword that is a list or a single value.
 fn entries(schema: &Value, name: &str) -> BTreeSet<String> {
     match &schema[name] {
         Value::Array(items) => items.iter().map(Value::to_string).collect(),
@@ -242,21 +243,21 @@ fn entries(schema: &Value, name: &str) -> BTreeSet<String> {
     }
 }
 
-/// The schemas that a schema is combined of; itself if it is not.
+/// Returns the schemas that a schema combines; the schema itself if it combines none.
 fn combined<'a>(schema: &'a Value, combination: &str) -> Vec<&'a Value> {
     schema[combination]
         .as_array()
         .map_or_else(|| vec![schema], |all| all.iter().collect())
 }
 
-/// Whether the old schema allows all that the new one does.
+/// Returns whether the old schema allows everything that the new one allows.
 fn is_within(old: &Value, new: &Value) -> bool {
     let mut broken = Vec::new();
     compare(old, new, "", &mut broken);
     broken.is_empty()
 }
 
-/// Adds what an event of the new schema may lack or have that the old one does not allow.
+/// Adds everything that an event may lack or contain according to the new schema, but not according to the old one.
 pub fn compare(old: &Value, new: &Value, place: &str, broken: &mut Vec<String>) {
     let optional = &entries(old, "required") - &entries(new, "required");
     broken.extend(
@@ -312,7 +313,7 @@ pub fn compare(old: &Value, new: &Value, place: &str, broken: &mut Vec<String>) 
     compare_items(old, new, place, broken);
 }
 
-/// [`compare`] for the items of a list, and for those of a tuple in their order.
+/// Applies [`compare`] to the items of a list, or to those of a tuple in order.
 fn compare_items(old: &Value, new: &Value, place: &str, broken: &mut Vec<String>) {
     if old["items"].is_object() {
         compare(&old["items"], &new["items"], &format!("{place}/*"), broken);

@@ -1,11 +1,11 @@
-//! `renew-histories` makes the histories that `tests/replay` replays, by running each scenario.
+//! `renew-histories` creates the histories that `tests/replay` replays, by running each scenario.
 //!
 //! ```sh
 //! cargo build -p system-tests && target/debug/renew-histories
 //! ```
 //!
-//! It writes `tests/replay/histories/NAME.json`, or with the version of a release as argument
-//! `tests/replay/histories/VERSION/NAME.json`, once and never again.
+//! It writes `tests/replay/histories/NAME.json` or, with a release's version as argument,
+//! `tests/replay/histories/VERSION/NAME.json`, which is never overwritten.
 
 use anyhow::Context;
 use diesel::{Connection, RunQueryDsl};
@@ -27,9 +27,9 @@ use workflows::contract;
 
 const BOUGHT: &str = "SUBSCRIPTION_PURCHASED";
 const STOPPED: &str = "SUBSCRIPTION_AUTO_RENEWAL_OFF";
-/// The number of events after which the server suggests to continue as new; small, so that the files stay small.
+/// The server's setting by which it suggests to continue as new after 80 events, few enough to keep the files small.
 const CONTINUE_AFTER: &str = "limit.historyCount.suggestContinueAsNew=80";
-/// Fields of a history that name the machine; they are replaced.
+/// Fields of a history that name the machine, and are therefore replaced.
 const LOCAL: [&str; 1] = ["identity"];
 
 #[tokio::main]
@@ -70,7 +70,7 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A stream that delivers what a device reports, and ends when nothing more is pending.
+/// Stores the history of a stream that delivers a device's reports, and ends when nothing more is pending.
 async fn stream(keep: &Keep) -> anyhow::Result<()> {
     let world = World::start(Setting {
         events: vec!["device.*".to_owned()],
@@ -98,7 +98,7 @@ async fn stream(keep: &Keep) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A device's claim of a receipt, which the store confirms.
+/// Stores the history of a device's claim of a receipt, which the store confirms.
 async fn claims(keep: &Keep) -> anyhow::Result<()> {
     let world = World::start(Setting {
         window_seconds: 1,
@@ -179,7 +179,7 @@ fn blank(json: &mut Value) {
     }
 }
 
-/// A window, a restarted window, and an open window.
+/// Stores the histories of a window, a restarted window, and an open window.
 async fn windows(world: &mut World, keep: &Keep) -> anyhow::Result<()> {
     world.send(BOUGHT, "one-notification").await;
     world.send(BOUGHT, "rearmed-burst").await;
@@ -196,7 +196,7 @@ async fn windows(world: &mut World, keep: &Keep) -> anyhow::Result<()> {
         .await
 }
 
-/// A store that answers the second query.
+/// Stores the history of a run whose second query to the store is answered.
 async fn queried_twice(keep: &Keep) -> anyhow::Result<()> {
     let mut world = World::start(Setting {
         window_seconds: 2,
@@ -215,8 +215,9 @@ async fn queried_twice(keep: &Keep) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A breaker that opens, is probed and closes; a long `Retry-After` pause, in which the run is continued as new and the
-/// destination is disabled; a run that was started by hand and finds nothing to do.
+/// Stores the histories of a breaker that opens, is probed and closes; of a long `Retry-After` pause, during which the
+/// run is continued as new and the destination is disabled; and of a run that was started by hand and finds nothing to
+/// do.
 async fn destinations(keep: &Keep) -> anyhow::Result<()> {
     let temporal = vec![CONTINUE_AFTER.to_owned()];
     let mut world = World::start(Setting {
@@ -289,7 +290,7 @@ async fn destinations(keep: &Keep) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Sends purchases to an endpoint that fails, so many that its breaker opens; returns their receipts.
+/// Sends purchases to a failing endpoint, enough to open the breaker; returns their receipts.
 async fn fail(world: &mut World, name: &str) -> Vec<String> {
     let receipts: Vec<String> = (0..12).map(|number| format!("{name}-{number}")).collect();
     world.receiver.answer(Reply::Status(500));
@@ -373,7 +374,7 @@ async fn retried_lane(world: &mut World, keep: &Keep) -> anyhow::Result<()> {
     keep.asleep(world, "retried-lane").await
 }
 
-/// A run that is continued as new while a lane waits; the histories of both runs are stored.
+/// Stores both histories of a run that is continued as new while a lane waits.
 async fn continued(world: &mut World, keep: &Keep) -> anyhow::Result<()> {
     world.receiver.answer_next(1, &Reply::Status(500));
     world.send(BOUGHT, "continued").await;
@@ -412,7 +413,7 @@ async fn continued(world: &mut World, keep: &Keep) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A database that answers only after the local activity has given up.
+/// Stores the history of a settling whose database answers only after the local activity has given up.
 async fn failed_over_settling(world: &mut World, keep: &Keep) -> anyhow::Result<()> {
     world.send(BOUGHT, "failed-over-settling").await;
     wait_timer(world, "failed-over-settling").await;
@@ -435,7 +436,7 @@ async fn failed_over_settling(world: &mut World, keep: &Keep) -> anyhow::Result<
     keep.asleep(world, "failed-over-settling").await
 }
 
-/// A lock on the table that every settling reads.
+/// A lock on a table that every settling reads.
 struct Frozen(PgConnection);
 
 impl Frozen {

@@ -1,4 +1,4 @@
-//! The latest release reads the JSON that this version stores, so that an installation can go back to it.
+//! The latest release can read the JSON that this version stores, so that an installation can be downgraded to it.
 
 use crate::released::compare;
 use serde_json::{Value, json};
@@ -6,8 +6,8 @@ use storage::JSON_COLUMNS;
 use system_tests::released::Release;
 use system_tests::{documents, released, stored};
 
-/// What a release does not read, or misses, of the JSON that a version stores. It ignores what it does not know of an
-/// object, and a type that is gone is noticed where it was used. A field may be gone if it is one of `unstored`.
+/// Returns what a release cannot read, or misses, in the JSON that a version stores. A release ignores unknown fields
+/// of an object; a removed type is detected where it was used. Fields in `unstored` may be missing.
 fn unreadable(
     of_release: &Value,
     of_version: &Value,
@@ -60,10 +60,10 @@ fn the_latest_release_reads_the_json_of_this_version() {
     }
 }
 
-/// Enums that statements compute and no table holds.
+/// Enums that statements compute, and that no table contains.
 const COMPUTED: [&str; 3] = ["FoundKind", "ShownState", "WaitingFor"];
 
-/// The names of the enums that a source declares as stored: after `stored! {`, or in the list of a macro.
+/// Returns the names of the enums declared as stored in a source: after `stored! {`, or in a macro's list.
 fn declared(source: &str) -> Vec<&str> {
     let after = |text: &'static str| source.split(text).skip(1);
     let stored =

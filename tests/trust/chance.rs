@@ -1,5 +1,5 @@
-//! Random schedules of faults at a receiver, with two workers on PostgreSQL, one of which is killed now and then, and
-//! with a second destination at a forbidden address. I2 to I7 hold; I2 is checked all the time. Each seed is printed;
+//! Random schedules of faults at a receiver, with two workers on PostgreSQL, one of which is killed now and then, and a
+//! second destination at a forbidden address. I2 to I7 must hold; I2 is checked continuously. Each seed is printed;
 //! `SETTLE_TEST_SEED` repeats it.
 
 use super::forbidden::{ALLOWED, Forbidden, attempts, explained};
@@ -15,7 +15,7 @@ use system_tests::world::{Setting, World};
 
 /// The seed of `cargo test`.
 const SEED: u64 = 10_429;
-/// Number of schedules, one after the other.
+/// Number of schedules, executed one after the other.
 const SEEDS: u64 = 2;
 const PURCHASES: u64 = 12;
 const NOTIFICATIONS: usize = 60;
@@ -25,13 +25,13 @@ const KINDS: [&str; 3] = [
     "SUBSCRIPTION_AUTO_RENEWAL_ON",
     "SUBSCRIPTION_RENEWED",
 ];
-/// Time limit on any machine: an attempt that died with its worker is repeated after its time-out, a breaker is probed
-/// every half minute, and random replies may follow each other unluckily.
+/// Time limit on any machine: an attempt whose worker died is repeated after its timeout, a breaker is probed every
+/// half minute, and random replies may follow each other unluckily.
 const TIMEOUT: Duration = Duration::from_secs(900);
 
-/// A random reply of the receiver. `elsewhere` is the forbidden URL, to which no redirect may lead. Replies that use up
-/// the sender's time-out, or disable the destination, are rare. There is no long `Retry-After`, because settle would
-/// wait for up to an hour.
+/// Returns a random reply of the receiver. `elsewhere` is the forbidden URL, which no redirect may reach. Replies that
+/// exhaust the sender's time limit, or disable the destination, are rare. There is no long `Retry-After`, because
+/// settle would wait for up to an hour.
 fn reply(random: &mut Random, elsewhere: &str) -> Reply {
     match random.below(60) {
         0..=2 => Reply::Status(500),
@@ -52,7 +52,7 @@ fn reply(random: &mut Random, elsewhere: &str) -> Reply {
     }
 }
 
-/// The final status of each delivery that has ended, by its id.
+/// Final status of each ended delivery, by id.
 #[derive(Default)]
 struct Ends(BTreeMap<String, String>);
 
@@ -78,7 +78,7 @@ impl Ends {
     }
 }
 
-/// Two workers on PostgreSQL, a receiver with random replies, and the destination at a forbidden address.
+/// Starts two workers on PostgreSQL, a receiver with random replies, and the destination at a forbidden address.
 async fn begun(random: &mut Random) -> (World, usize, Forbidden) {
     let setting = Setting {
         backend: Backend::SyncedPostgres,
@@ -120,7 +120,7 @@ async fn random_schedules_of_faults_break_no_invariant() {
     }
 }
 
-/// Runs one schedule to its end, and checks what must hold then.
+/// Runs one schedule to its end, and checks the final state.
 async fn live(seed: u64) {
     println!("seed {seed}");
     let mut random = Random::new(seed);
@@ -134,7 +134,7 @@ async fn live(seed: u64) {
             KINDS[number % KINDS.len()]
         };
         let message_id = world.send(kind, &receipt).await;
-        // In most cases the next notification may share the window; sometimes it cannot.
+        // Usually, the next notification may share the window; sometimes it cannot.
         if random.percent(30) {
             world.wait_outcome(&message_id).await;
         }
@@ -203,7 +203,7 @@ async fn enable(world: &World) {
 }
 
 /// Checks that every received request is a delivery, that exactly the acknowledged deliveries are delivered, and that
-/// each is explained so. Returns the number of deliveries.
+/// each explanation says so. Returns the number of deliveries.
 async fn check_sets(world: &World) -> usize {
     let deliveries = world
         .api
@@ -241,7 +241,7 @@ async fn check_sets(world: &World) -> usize {
     deliveries.len()
 }
 
-/// How many requests were answered 410, and how many were not answered.
+/// Returns the numbers of requests that were answered 410 and that were not answered, as text.
 fn met(world: &World) -> String {
     let received = world.receiver.all();
     let count = |status: Option<u16>| received.iter().filter(|one| one.status == status).count();
@@ -256,8 +256,8 @@ fn id(delivery: &Value) -> &str {
     delivery["id"].as_str().expect("an id")
 }
 
-/// Whether a worker died in an attempt of a delivery. The delivery may then have been acknowledged although it is
-/// superseded.
+/// Returns whether a worker died during an attempt at a delivery. The delivery may then have been acknowledged although
+/// it is superseded.
 async fn has_died(world: &World, delivery: &Value) -> bool {
     attempts(world, delivery)
         .await

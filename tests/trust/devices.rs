@@ -1,5 +1,6 @@
-//! Events of many devices: each arrives at a webhook and at Amplitude, through a `kill -9` of the worker, with one workflow
-//! for each of the two. Four thousand by default; `SETTLE_TRUST_DEVICES=5000` makes it a hundred thousand.
+//! Events of many devices: each arrives at a webhook and at Amplitude despite a `kill -9` of the worker, with one
+//! workflow for each of the two. The default is four thousand events; `SETTLE_TRUST_DEVICES=5000` makes it a hundred
+//! thousand.
 
 use futures::StreamExt;
 use serde_json::{Value, json};
@@ -13,22 +14,22 @@ use system_tests::wait;
 use system_tests::world::{SOON, Setting, World};
 use tokio::time::Instant;
 
-/// Number of devices, if the environment names none.
+/// Number of devices, unless the environment sets another.
 const DEVICES: u32 = 200;
 const PER_DEVICE: usize = 20;
-/// Number of devices that report at the same time, all at one address.
+/// Number of devices that report concurrently, all from one address.
 const AT_ONCE: usize = 8;
-/// Maximum number of history events for 1,000 events of devices, beside those of the signals.
+/// Maximum number of history events per 1,000 device events, in addition to those of the signals.
 const MAX_HISTORY_PER_THOUSAND: usize = 10;
-/// Number of history events of a signal: its own, and those of the workflow task that follows.
+/// Number of history events per signal: its own, and those of the workflow task that follows.
 const HISTORY_PER_SIGNAL: usize = 4;
 const MAX_MIB: f64 = 300.0;
-/// The concurrency of the webhook: so many requests can be in flight when the worker is killed.
+/// Concurrency of the webhook: the number of requests that can be in flight when the worker is killed.
 const CONCURRENCY: usize = 32;
 const KEY: &str = "5f0b7d2c9e814a63b1d7f4a2sandbox";
 const ENOUGH: Duration = Duration::from_secs(3600);
 
-/// The resident memory of a process, in MiB: now, and at its highest.
+/// Returns the current and the maximum resident memory of a process, in MiB.
 fn memory_mib(process: u32) -> (f64, f64) {
     let status =
         fs::read_to_string(format!("/proc/{process}/status")).expect("the worker's status");
@@ -57,7 +58,7 @@ fn devices() -> u32 {
     })
 }
 
-/// Reports everything, and returns the events per second.
+/// Reports all events, and returns the events per second.
 async fn report_all(world: &World, count: u32) -> f64 {
     let devices = Devices::of(world).await;
     let began = Instant::now();
@@ -79,7 +80,7 @@ async fn report_all(world: &World, count: u32) -> f64 {
     f64::from(count) * PER_DEVICE as f64 / began.elapsed().as_secs_f64()
 }
 
-/// Waits until a stream's activity is pending, as people see it, and returns the number of open workflows.
+/// Waits until each stream's activity is pending, as shown to people, and returns the number of open workflows.
 async fn check_visible(world: &World, streams: &[String]) -> usize {
     for stream in streams {
         wait::until(SOON, "a pending activity", async || {
@@ -99,7 +100,7 @@ async fn check_visible(world: &World, streams: &[String]) -> usize {
         .len()
 }
 
-/// The histories of the streams are short.
+/// Checks that the streams' histories are short.
 async fn check_history(world: &World, streams: &[String], events_in_all: usize, began: Instant) {
     let mut history = 0;
     for stream in streams {
@@ -108,7 +109,7 @@ async fn check_history(world: &World, streams: &[String], events_in_all: usize, 
         assert!(own > 0, "it had a run");
         history += own;
     }
-    // A stream is signalled each half minute while events come, by each of the processes.
+    // While events arrive, each of the processes signals a stream every half minute.
     let rounds = 1 + began.elapsed().as_secs() / 30;
     let signalled = usize::try_from(rounds).expect("few") * streams.len() * 2 * HISTORY_PER_SIGNAL;
     let most = events_in_all / 1000 * MAX_HISTORY_PER_THOUSAND + signalled;

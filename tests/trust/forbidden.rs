@@ -1,5 +1,5 @@
-//! A destination at a forbidden address, where a receiver really listens: every event is queued for it, its URL names
-//! the address in many notations, and settle never connects to it (I6).
+//! A destination at a forbidden address with a real listener: every event is queued for it, its URL contains the
+//! address in many notations, and settle never connects to it (I6).
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ use system_tests::random::Random;
 use system_tests::wait;
 use system_tests::world::{SOON, World};
 
-/// The setting by which processes may deliver to this address only.
+/// The setting that lets processes deliver to this address only.
 pub const ALLOWED: Variable<'static> = ("SETTLE_DESTINATIONS_ALLOWED_NETWORKS", "127.0.0.1/32");
 const ADDRESS: [u8; 4] = [127, 0, 0, 2];
 /// The notations of [`ADDRESS`] that URLs allow.
@@ -26,15 +26,15 @@ const WRITTEN: [&str; 7] = [
     "127.0.0.2.",
 ];
 
-/// The destination, and the listener at its address.
+/// The destination at the forbidden address, and the listener there.
 pub struct Forbidden {
     listener: Faulty,
     destination_id: String,
 }
 
 impl Forbidden {
-    /// Adds a destination of the app that chooses these events. It is created with an allowed address, which is then
-    /// replaced in the database.
+    /// Adds a destination of the app that subscribes to these events. It is created with an allowed address, which is
+    /// then replaced in the database.
     pub async fn join(world: &mut World, events: &[&str]) -> Self {
         let listener = Faulty::at((ADDRESS, 0).into());
         let url = format!("http://127.0.0.1:{}/hook", listener.port());
@@ -59,7 +59,7 @@ impl Forbidden {
         forbidden
     }
 
-    /// Sets its URL in the database, because the API refuses a forbidden address.
+    /// Sets the destination's URL in the database, because the API refuses a forbidden address.
     fn lead_to(&self, world: &World, url: &str) {
         let settings = json!({ "url": url, "headers": [] });
         let statement = format!(
@@ -69,12 +69,13 @@ impl Forbidden {
         postgres::execute(world.installation.database(), &statement).expect("another URL");
     }
 
-    /// The URL at which it listens.
+    /// Returns the listener's URL.
     pub fn url(&self) -> String {
         self.listener.scripted_url()
     }
 
-    /// Sets its URL to another notation and enables it again, so that what is pending for it is attempted at once.
+    /// Changes the URL to another notation and re-enables the destination, so that its pending deliveries are attempted
+    /// at once.
     pub async fn turn(&self, world: &World, random: &mut Random) {
         let path = format!("/v1/destinations/{}", self.destination_id);
         let host = usize::try_from(random.below(WRITTEN.len() as u64))
@@ -100,9 +101,9 @@ impl Forbidden {
         );
     }
 
-    /// Checks that no connection was made although the listener works, that the same events were queued for the
-    /// destination as for the world's own one, that every delivery is explained so, and that every attempt failed because
-    /// of the forbidden address. Returns the number of attempts.
+    /// Checks that no connection was made although the listener works, that the same events were queued for this
+    /// destination as for the world's own, that every delivery's explanation says so, and that every attempt failed
+    /// because of the forbidden address. Returns the number of attempts.
     pub async fn check(&self, world: &World) -> usize {
         self.unheard();
         let deliveries = world
@@ -133,7 +134,7 @@ impl Forbidden {
                     delivery["event_type"] == "purchase.updated"
                         && delivery["revision"].as_i64() < Some(*newest)
                 });
-            // An older state becomes superseded when its lane is leased the next time.
+            // An older state becomes superseded the next time that its lane is leased.
             let end = match delivery["status"].as_str() {
                 Some("pending") => "pending",
                 Some("superseded") if is_old => "superseded",
@@ -162,8 +163,8 @@ impl Forbidden {
     }
 }
 
-/// The number of attempts of a delivery that failed because of the forbidden address. Unfinished attempts, whose worker
-/// died, do not count.
+/// Returns the number of a delivery's attempts that failed because of the forbidden address. Unfinished attempts, whose
+/// worker died, are not counted.
 async fn refused(world: &World, delivery: &Value) -> usize {
     let attempts = attempts(world, delivery).await;
     let finished = attempts
@@ -185,7 +186,7 @@ pub async fn attempts(world: &World, delivery: &Value) -> Vec<Value> {
         .unwrap_or_default()
 }
 
-/// The explanation of a delivery, from the explanation of its event.
+/// Returns the explanation of a delivery, taken from the explanation of its event.
 pub async fn explained(world: &World, delivery: &Value) -> String {
     let event_id = delivery["event_id"].as_str().expect("an event");
     let story = world
@@ -219,7 +220,7 @@ fn events(deliveries: &[Value]) -> BTreeSet<String> {
         .collect()
 }
 
-/// The highest revision of each purchase.
+/// Returns the highest revision of each purchase.
 fn newest(deliveries: &[Value]) -> BTreeMap<String, i64> {
     let mut newest = BTreeMap::new();
     for delivery in deliveries

@@ -1,5 +1,5 @@
-//! A destination that hangs for 15 seconds on every request, and has a thousand pending lanes: it hardly slows the
-//! deliveries to another destination, and no purchase has an open run while the breaker is open.
+//! A destination with a thousand pending lanes that hangs for 15 seconds on every request: it hardly delays deliveries
+//! to another destination, and no purchase has an open run while the breaker is open.
 
 use super::outage::wait_quiet;
 use super::revisions::RevisionWriter;
@@ -12,17 +12,17 @@ use system_tests::wait;
 use system_tests::world::{SOON, Setting, World};
 
 const PENDING: usize = 1000;
-/// Number of rounds, each with a control a moment before. The median round is judged: whatever else the machine does
-/// during less than half of the rounds changes nothing, and what it does all the time changes the control too.
+/// Number of rounds, each with a control immediately before. The median round is judged: other load during less than
+/// half of the rounds has no effect, and continuous load affects the controls too.
 const ROUNDS: usize = 7;
 const PER_ROUND: usize = 7;
 /// Maximum factor by which the other destination's lag may grow.
 const MAX_RATIO: f64 = 2.0;
-/// Maximum growth of the worker's memory, 64 KiB for each lane. The allocator gives back what is free some time later, so
-/// this is waited for; -1 to 13.2 MiB were seen at once, and 47.4 on a busy machine.
+/// Maximum growth of the worker's memory: 64 KiB per lane. The allocator returns free memory with a delay, so the check
+/// waits for that; immediate growth was between -1 and 13.2 MiB, and 47.4 MiB on a busy machine.
 const MAX_GROWTH_MIB: f64 = 64.0;
-/// A difference of the lag that does not count. A delivery that had to wait for the slot of a hanging request would be
-/// seconds late.
+/// A difference in lag that is ignored. A delivery that had to wait for the slot of a hanging request would be seconds
+/// late.
 const NOISE_MS: f64 = 100.0;
 
 fn time(value: &Value) -> i64 {
@@ -34,7 +34,8 @@ fn time(value: &Value) -> i64 {
         .micros()
 }
 
-/// The median time from the recording of an event to its acknowledgement, in milliseconds, over some new purchases.
+/// Returns the median time from the recording of an event to its acknowledgement, over some new purchases, in
+/// milliseconds.
 async fn lag_ms(world: &mut World, round: &str) -> f64 {
     let receipts: Vec<String> = (0..PER_ROUND)
         .map(|number| format!("{round}-{number}"))
@@ -78,7 +79,7 @@ async fn enable(world: &World, destination_id: &str, enabled: bool) {
     );
 }
 
-/// Waits until a request hangs that arrived after the first `known` ones, which have timed out.
+/// Waits until a request hangs that arrived after the first `known` requests, which have timed out.
 async fn wait_hanging(hanging: &Receiver, known: usize) {
     wait::until(SOON, "new requests that hang", async || {
         let new = hanging.all().split_off(known);
@@ -91,11 +92,11 @@ async fn wait_hanging(hanging: &Receiver, known: usize) {
     .await;
 }
 
-/// Queues the newest state of every purchase for a destination, and returns the number.
+/// Queues the latest state of every purchase for a destination, and returns the number of deliveries.
 async fn queue_all(world: &World, destination_id: &str) -> usize {
     let (mut queued, mut cursor) = (0, Value::Null);
     loop {
-        // A small page: a request has a time limit, and each purchase a transaction.
+        // Small pages, since a request has a time limit, and each purchase needs a transaction.
         let body = json!({ "missing": true, "destination_id": destination_id, "cursor": cursor, "limit": 50 });
         let page = world.api.post("/v1/resends", &body).await.ok();
         queued += usize::try_from(page["pending"].as_u64().unwrap_or(0)).unwrap_or(0);
@@ -106,7 +107,7 @@ async fn queue_all(world: &World, destination_id: &str) -> usize {
     }
 }
 
-/// The resident memory of a process, in MiB.
+/// Returns the resident memory of a process, in MiB.
 fn resident_mib(process: u32) -> f64 {
     let status =
         std::fs::read_to_string(format!("/proc/{process}/status")).expect("the worker's status");

@@ -1,4 +1,4 @@
-//! The rate and the concurrency of a destination hold across two workers on one PostgreSQL.
+//! A destination's rate and concurrency are kept across two workers on one PostgreSQL.
 
 use super::outage::busiest;
 use super::pace;
@@ -14,23 +14,23 @@ use system_tests::wait;
 use system_tests::world::{Setting, World};
 use tokio::time::Instant;
 
-/// Requests a second: a small part of what two cores can send while other tests run on them.
+/// Requests per second: a small part of what two cores can send while other tests are running.
 const RATE: usize = 6;
 const CONCURRENCY: usize = 4;
-/// Deliveries that are pending at first, sent by the destination's run; and events of notifications, sent by the
-/// purchases' runs in both workers.
+/// Number of deliveries that are pending at first and sent by the destination's run, and of notifications' events sent
+/// by the purchases' runs in both workers.
 const PENDING: usize = 60;
 const EVENTS: usize = 30;
-/// The beginning of the keys of the fake Amplitude's projects, and their secret.
+/// Common beginning of the API keys of the fake Amplitude's projects, and their secret key.
 const KEY: &str = "7d1e90c4b5f2a8e36c0d51c";
 const SECRET_KEY: &str = "c0ffee5eb7a94d21f36a8b9e";
-/// The span whose busiest instance is printed.
+/// Length of the span whose maximum is printed.
 const SPAN: Duration = Duration::from_secs(10);
-/// Maximum number of rounds, of which one has to use the rate.
+/// Maximum number of rounds until one uses the rate fully.
 const ROUNDS: usize = 8;
-/// Less than the fifteen seconds that an attempt at a hanging endpoint takes.
+/// Shorter than the fifteen seconds that an attempt at a hanging endpoint takes.
 const LESS_THAN_AN_ATTEMPT: Duration = Duration::from_secs(14);
-/// The span in which the rate must be used whatever else the machine does.
+/// Length of the span in which the rate must be used fully, whatever the machine's other load.
 const BEST: Duration = Duration::from_secs(4);
 const ENOUGH: Duration = Duration::from_secs(300);
 
@@ -63,7 +63,7 @@ async fn change(world: &World, id: &str, body: &Value) {
     );
 }
 
-/// Queues [`PENDING`] deliveries of this round for a destination under these limits. It is disabled then.
+/// Queues [`PENDING`] deliveries of this round for a destination with these limits, and leaves it disabled.
 async fn queue(world: &World, id: &str, limits: &Value, round: usize) {
     change(world, id, &json!({ "enabled": false })).await;
     change(world, id, limits).await;
@@ -73,7 +73,7 @@ async fn queue(world: &World, id: &str, limits: &Value, round: usize) {
     RevisionWriter::of(world).await.write(&receipts, 1).await;
 }
 
-/// Sends notifications for [`EVENTS`] deliveries of this round.
+/// Sends notifications that cause [`EVENTS`] deliveries of this round.
 async fn notify(world: &mut World, round: usize) {
     for number in 0..EVENTS {
         let receipt = format!("limited-{round}-{number}");
@@ -88,7 +88,7 @@ async fn notify(world: &mut World, round: usize) {
 }
 
 /// Queues [`PENDING`] deliveries for a destination, enables it, and sends notifications for [`EVENTS`] more. Returns
-/// when it was enabled.
+/// when the destination was enabled.
 async fn flood(world: &mut World, id: &str, limits: &Value, round: usize) -> Instant {
     queue(world, id, limits, round).await;
     let enabled_at = Instant::now();
@@ -97,7 +97,7 @@ async fn flood(world: &mut World, id: &str, limits: &Value, round: usize) -> Ins
     enabled_at
 }
 
-/// The acknowledged requests of a round at the world's webhook, when all have arrived, each once.
+/// Waits until all requests of a round have arrived at the world's webhook, each once, and returns them.
 async fn all_acked(world: &World, round: usize) -> Vec<Received> {
     let names = [format!("pending-{round}-"), format!("limited-{round}-")];
     let of_round = |one: &Received| {
@@ -133,12 +133,12 @@ async fn the_rate_holds_over_two_workers() {
     world.finish().await;
 }
 
-/// How far each round used its rate, after a control of its own: the machine may do other work in the meantime.
+/// How far each round used its rate, compared with a control of its own, since the machine may have other load.
 #[derive(Default)]
 struct Used(Vec<Round>);
 
-/// The requests per second of a round while the first [`PENDING`] were sent, as far as the machine can; later ones
-/// arrive as fast as purchases are settled.
+/// Requests per second of a round while the first [`PENDING`] deliveries were sent, as fast as the machine can; later
+/// ones arrive as fast as purchases are settled.
 #[derive(Debug)]
 struct Round {
     best: f64,
@@ -147,9 +147,9 @@ struct Round {
 }
 
 impl Round {
-    /// Whether the rate was used. Slots that pass while the machine does other work are not made up for: so the best
-    /// [`BEST`] must use the rate, and all of them three quarters of it, which two workers that waste each other's slots
-    /// cannot.
+    /// Returns whether the rate was used. Slots that pass while the machine has other load are not made up for:
+    /// therefore the best span of length [`BEST`] must use the rate, and all requests together three quarters of it,
+    /// which two workers that waste each other's slots cannot reach.
     fn is_enough(&self) -> bool {
         let possible = (self.control / 2.0).min(RATE as f64);
         self.best >= possible * 0.9 && self.per_second >= possible * 0.75
@@ -165,7 +165,7 @@ impl Used {
         self.0.len() < ROUNDS && !self.0.iter().any(Round::is_enough)
     }
 
-    /// Notes the requests of a round at these times.
+    /// Records the requests of a round, which were made at these times.
     fn note(&mut self, times: &[Instant], control: f64) {
         let (most, at_once) = (busiest(times, SPAN), busiest(times, Duration::from_secs(1)));
         let best = busiest(&times[..PENDING], BEST) as f64 / BEST.as_secs_f64();
@@ -206,7 +206,7 @@ async fn the_rate_holds_for_amplitude_over_two_workers() {
             world.let_be_pending(&id, "its round was judged, and another one followed");
         }
         let control = pace::unlimited(&world, used.rounds()).await;
-        // A project and a destination of its own, for which nothing of the control is pending.
+        // A new project and destination, for which nothing of the control is pending.
         let (key, name) = (
             format!("{KEY}{}", used.rounds()),
             format!("Analytics {}", used.rounds()),
@@ -248,7 +248,7 @@ async fn the_concurrency_holds_over_two_workers() {
     queue(&world, &id, &json!({ "concurrency": CONCURRENCY }), 0).await;
     world.receiver.answer(Reply::Hang);
     change(&world, &id, &json!({ "enabled": true })).await;
-    // The sender gives up after a while, and then others come in their place.
+    // The sender gives up after a while, and then other requests take their place.
     let open = || {
         world
             .receiver
@@ -297,7 +297,7 @@ async fn the_concurrency_holds_over_two_workers() {
     world.finish().await;
 }
 
-/// Whether the sender certainly still waits for the answer to a request that hangs.
+/// Returns whether the sender is certainly still waiting for the answer to a hanging request.
 fn is_in_flight(request: &Received) -> bool {
     request.began.elapsed() < LESS_THAN_AN_ATTEMPT
 }

@@ -1,6 +1,6 @@
-//! Delivery at a scale that takes minutes: an outage with thousands of events, a destination that hangs, limits across
-//! processes, random schedules of faults, thousands of events of devices. `.ci/run` runs this by name:
-//! `cargo test --workspace --test trust -- --nocapture --test-threads=1`.
+//! Delivery at a scale that takes minutes: an outage with thousands of events, a hanging destination, limits across
+//! processes, random schedules of faults, thousands of device events. `.ci/run` calls this test by name: `cargo test
+//! --workspace --test trust -- --nocapture --test-threads=1`.
 
 mod chance;
 mod devices;

@@ -1,8 +1,8 @@
-//! A destination is down for an hour, and thousands of events are pending for it from the beginning of the outage. On
-//! its return each purchase's newest state arrives once and every `user.*` once and in order, at the set rate, within
-//! one minute plus count ÷ rate, or plus twice the time that the machine needs without a rate.
+//! A destination is down for an hour, with thousands of pending events from the beginning of the outage. When it
+//! returns, each purchase's latest state arrives once, and every `user.*` once and in order, at the configured rate,
+//! within one minute plus count ÷ rate, or plus twice the time that the machine needs without a rate.
 //!
-//! The test moves the clock by the hour, so that the breaker is not probed every half minute of it.
+//! The test moves the clock forward by the hour, so that the breaker is not probed every half minute.
 
 use super::pace;
 use super::revisions::RevisionWriter;
@@ -20,23 +20,23 @@ use system_tests::wait;
 use system_tests::world::{SOON, Setting, World};
 use tokio::time::Instant;
 
-/// Number of purchases, if the environment names none.
+/// Number of purchases, unless the environment sets another.
 const PURCHASES: usize = 40;
 const REVISIONS: i64 = 30;
-/// Requests a second: a small part of what two cores can send while other tests run on them.
+/// Requests per second: a small part of what two cores can send while other tests are running.
 const RATE: usize = 20;
-/// Number of failing purchases, enough for the breaker to open.
+/// Number of failing purchases: enough to open the breaker.
 const FAILING: usize = 12;
 const EVENTS: [&str; 2] = ["purchase.updated", "user.*"];
 const OUTAGE_MS: i64 = 3_600_000;
 const OUTAGE: Duration = Duration::from_secs(3600);
-/// The time in which the breaker closes after the return.
+/// Maximum time from the destination's return until the breaker closes.
 const OPEN: Duration = Duration::from_secs(60);
-/// Maximum number of deliveries that probes may attempt, one lane of two deliveries each half minute, before the test
-/// lists what is pending.
+/// Maximum number of deliveries that probes may attempt before the test lists the pending ones: one lane with two
+/// deliveries per half minute.
 const TRIED: usize = 6;
 
-/// A world with PostgreSQL, whose processes and database use this clock, and whose destination's breaker is open.
+/// Starts a world on PostgreSQL whose processes and database use this clock, and whose destination's breaker is open.
 async fn broken(clock: &Clock) -> World {
     let events = EVENTS.map(str::to_owned).to_vec();
     let variables = vec![("FAILPOINTS".to_owned(), clock.fail_point())];
@@ -62,8 +62,8 @@ async fn broken(clock: &Clock) -> World {
     world
 }
 
-/// Moves the clock by an hour. The breaker is then still open, because its probe fails, and nearly everything that is
-/// pending has been due for nearly an hour; only the probed lanes are due later.
+/// Moves the clock forward by an hour. The breaker stays open, because its probe fails. Afterwards nearly all pending
+/// deliveries have been due for nearly an hour; only the probed lanes are due later.
 async fn pass_outage(world: &mut World, clock: &Clock) {
     let (database, after) = (
         world.installation.database().to_owned(),
@@ -139,7 +139,7 @@ fn by_receipt(received: &[Received]) -> BTreeMap<&str, Vec<&Received>> {
     found
 }
 
-/// Checks that each purchase's newest state arrived once, and every `user.*` once and in the order of the events.
+/// Checks that each purchase's latest state arrived once, and every `user.*` once and in the order of the events.
 fn check(received: &[Received]) {
     for (receipt, requests) in by_receipt(received) {
         let is_first = receipt.starts_with("first-");
@@ -175,7 +175,7 @@ fn check(received: &[Received]) {
     }
 }
 
-/// The maximum number of requests within any span of this length.
+/// Returns the maximum number of requests within any span of this length.
 pub fn busiest(times: &[Instant], span: Duration) -> usize {
     let within = |from: &Instant| {
         times

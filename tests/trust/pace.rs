@@ -1,5 +1,5 @@
-//! How fast this machine delivers without a limit, in the minutes of a test: the control for a rate that a test
-//! expects, because a busy machine may not reach it.
+//! The speed at which this machine delivers without a limit at the time of a test: the control for an expected rate,
+//! which a busy machine may not reach.
 
 use super::revisions::RevisionWriter;
 use reqwest::Method;
@@ -9,13 +9,13 @@ use system_tests::wait;
 use system_tests::world::World;
 use tokio::time::Instant;
 
-/// The beginning of the receipts' names.
+/// Prefix of the receipt ids.
 const NAME: &str = "control-";
 const PURCHASES: usize = 200;
 const ENOUGH: Duration = Duration::from_secs(600);
 
-/// The requests per second of the world's own destination while [`PURCHASES`] purchases are pending for it and it has
-/// no rate. Each round of a test has purchases of its own.
+/// Returns the requests per second of the world's own destination while [`PURCHASES`] purchases are pending for it and
+/// it has no rate. Each round of a test uses new purchases.
 pub async fn unlimited(world: &World, round: usize) -> f64 {
     let name = format!("{NAME}{round}-");
     let path = format!("/v1/destinations/{}", world.destination_id);
@@ -33,7 +33,7 @@ pub async fn unlimited(world: &World, round: usize) -> f64 {
     RevisionWriter::of(world).await.write(&receipts, 1).await;
     change(json!({ "enabled": true })).await;
     wait::until(ENOUGH, "everything pending for the control", async || {
-        // All requests are copied only when there are enough of them.
+        // The requests are only copied when there are enough of them.
         if world.receiver.count() < before + PURCHASES {
             return Err("too few requests".to_owned());
         }
@@ -56,16 +56,16 @@ pub async fn unlimited(world: &World, round: usize) -> f64 {
     per_second
 }
 
-/// The requests per second between the first and the last of these times, which are in order.
+/// Returns the requests per second between the first and the last of these sorted times.
 pub fn per_second(times: &[Instant]) -> f64 {
     let [first, .., last] = times else { return 0.0 };
     (times.len() - 1) as f64 / (*last - *first).as_secs_f64()
 }
 
-/// Checks that the requests at these times, which are in order, never exceeded a rate that began at `began`. So a test
-/// does not fail because requests that were sent in time arrive together on a busy machine.
+/// Checks that the requests at these sorted times never exceeded a rate that began at `began`. Requests sent in time
+/// may arrive together on a busy machine without failing the test.
 pub fn check_never_ahead(times: &[Instant], rate: usize, began: Instant) {
-    /// One at the beginning, one for the rounding of a slot, and one probe, which needs no slot.
+    /// One for the beginning, one for the rounding of a slot, and one for a probe, which needs no slot.
     const MORE: f64 = 3.0;
     for (number, time) in (1_u32..).zip(times) {
         let allowed = (*time - began).as_secs_f64() * rate as f64 + MORE;

@@ -1,6 +1,6 @@
-//! Writes thousands of revisions as settling writes them, with the storage package on the same PostgreSQL, while the
-//! processes under test deliver them. Settling them through Temporal's dev server would take an hour, and these tests
-//! are about delivery.
+//! Writes thousands of revisions like settling, with the storage package on the same PostgreSQL, while the processes
+//! under test deliver them. Settling them through Temporal's dev server would take an hour, and these tests are about
+//! delivery.
 
 use domain::{
     CollapseKey, Notification, NotificationKind, PlatformId, Timestamp, Transition, TransitionKind,
@@ -10,19 +10,19 @@ use storage::{Config, Database, Key, Loaded, NewNotification, Record, Recorded, 
 use system_tests::records;
 use system_tests::world::World;
 
-/// Number of purchases that are written at once.
+/// Number of purchases written concurrently.
 const AT_ONCE: usize = 64;
-/// The transitions of the revisions after the first one, in turn.
+/// Transitions of the revisions after the first, in rotation.
 const TURNS: [TransitionKind; 2] = [TransitionKind::Cancelled, TransitionKind::Resumed];
 
-/// Writes revisions into the database of a world.
+/// A writer of revisions into a world's database.
 pub struct RevisionWriter {
     store: Store,
     platform_id: PlatformId,
 }
 
 impl RevisionWriter {
-    /// Opens the database of a world, which is PostgreSQL.
+    /// Opens a world's database, which must be PostgreSQL.
     pub async fn of(world: &World) -> Self {
         let database = Database::Postgres(world.installation.database().to_owned());
         let config = Config {
@@ -97,7 +97,7 @@ impl RevisionWriter {
     }
 }
 
-/// A settling with one transition, whose snapshot renews one month later with every revision.
+/// Returns a record with one transition, whose snapshot renews one month later with every revision.
 fn record(key: CollapseKey, loaded: &Loaded) -> Record {
     let month_ms = 30 * 24 * 3600 * 1000;
     let mut record = records::record(

@@ -1,4 +1,4 @@
-//! What an installation has under way when it is upgraded, and how each part of it ends.
+//! The work in progress of an installation when it is upgraded, and how each part of it ends.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -12,37 +12,37 @@ use system_tests::wait;
 use system_tests::world::{SOON, World};
 
 const PURCHASED: &str = "user.subscription.purchased";
-/// The package of the platform whose purchases are verified.
+/// Package of the platform with verified purchases.
 const VERIFIED: &str = "com.example.settle.verified";
-/// The customer who signs in, and the device.
+/// The customer who logs in, and the device.
 const ANNA: &str = "anna";
 const DEVICE: Device = Device(7);
-/// The receipt of that customer's device, about which the store does not answer yet, and its customer of the store.
+/// The receipt on the customer's device, about which the store does not answer yet, and its store customer.
 const CLAIMED: &str = "claimed";
 const CLAIMER: &str = "amzn1.account.ANNA";
-/// The window of the platform whose purchases are verified: it is open during the upgrade.
+/// The window of the platform with verified purchases, which is open during the upgrade.
 const WINDOW: Duration = Duration::from_secs(30);
-/// Number of purchases of the import.
+/// Number of imported purchases.
 const IMPORTED: u64 = 12;
 
 pub struct Filled {
-    /// What verifies the purchases of the second platform.
+    /// The fake that verifies the second platform's purchases.
     pub rvs: Rvs,
-    /// The second platform, and where its store sends.
+    /// The second platform, and the URL to which its store sends.
     platform_id: String,
     notification_url: String,
     /// An endpoint that refuses everything until after the upgrade.
     refusing: Receiver,
     /// An endpoint whose only delivery is given up before the upgrade, with the id of its destination.
     failing: (Receiver, String),
-    /// The message about the purchase on hold.
+    /// Message id of the notification about the purchase on hold.
     held: String,
     /// A link to sign in to the dashboard.
     link: String,
 }
 
 impl Filled {
-    /// Brings everything under way.
+    /// Begins all kinds of work.
     pub async fn fill(world: &mut World, rvs: Rvs) -> Self {
         rvs.trust(rvs::SECRET);
         let platform = json!({
@@ -107,7 +107,7 @@ impl Filled {
         filled
     }
 
-    /// Ends everything, with the later release or after it, and checks the ends.
+    /// Completes all work, during or after the upgrade, and checks the results.
     pub async fn check(&mut self, world: &mut World) {
         let answer = self.import(world, IMPORTED).await;
         let before = answer["known"]
@@ -159,7 +159,7 @@ impl Filled {
         .await;
     }
 
-    /// Checks what the endpoints got beside that of the world, once nothing is pending.
+    /// Checks the requests at the endpoints other than the world's, once nothing is pending.
     pub fn check_received(&self) {
         for receiver in [&self.refusing, &self.failing.0] {
             receiver.check();
@@ -169,7 +169,7 @@ impl Filled {
         }
     }
 
-    /// The store answers about the receipt of the device from now on, and notifies the purchase.
+    /// Makes the store answer about the device's receipt and notify the purchase, and checks the claim.
     async fn check_claim(&self, world: &mut World) {
         self.rvs.answer_truly_about(CLAIMED);
         let rtn = Rtn::new("SUBSCRIPTION_PURCHASED", CLAIMED);
@@ -205,7 +205,7 @@ impl Filled {
         .await;
     }
 
-    /// Imports the first ones of the list.
+    /// Imports the first `count` purchases of the list.
     async fn import(&self, world: &World, count: u64) -> Value {
         let bought = Receipt::subscription(api::clock::now().plus_millis(-3_600_000));
         let mut purchases = Vec::new();
@@ -232,7 +232,7 @@ impl Filled {
     }
 }
 
-/// Adds a destination whose first delivery fails for the last time, and whose endpoint then answers.
+/// Adds a destination whose first delivery fails permanently, and whose endpoint then answers.
 async fn failing(world: &mut World) -> (Receiver, String) {
     let mut receiver = Receiver::start().await;
     receiver.refuse().await;
@@ -250,7 +250,7 @@ async fn failing(world: &mut World) -> (Receiver, String) {
     (receiver, id)
 }
 
-/// Lets an operator act on a purchase.
+/// Requests an action on a purchase as an operator, and returns the answer.
 async fn act(world: &World, receipt_id: &str, action: &str) -> Value {
     let path = format!("/v1/purchases/{}/{action}", world.key(receipt_id));
     world

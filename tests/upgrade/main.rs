@@ -1,11 +1,11 @@
-//! An installation of an earlier release, in which everything is under way, is upgraded under load: at once, process by
-//! process with both releases side by side, and back. Nothing is lost, doubled or reordered, and `settle check` finds
-//! nothing.
+//! An installation of an earlier release with work of all kinds in progress is upgraded under load: all at once,
+//! process by process with both releases side by side, and back. Nothing is lost, duplicated or reordered, and `settle
+//! check` finds nothing.
 //!
-//! The later release is the program under test with planted migrations, of each kind of step, and a planted change of the
-//! workflow of purchases. The earlier one is the program that `SETTLE_TEST_EARLIER` names; without it, the program under
-//! test with nothing planted. `.ci/release` builds it from the commit of the last release and runs this:
-//! `cargo test --release --workspace --test upgrade -- --nocapture --test-threads=1`.
+//! The later release is the program under test with planted migrations, with each kind of step, and a planted change of
+//! the purchases' workflow. The earlier one is the program that `SETTLE_TEST_EARLIER` names or, without it, the program
+//! under test with nothing planted. `.ci/release` builds it from the commit of the last release and runs this: `cargo
+//! test --release --workspace --test upgrade -- --nocapture --test-threads=1`.
 
 mod filled;
 mod site;
@@ -48,7 +48,7 @@ async fn a_rolling_upgrade_loses_and_doubles_nothing() {
     site.phase("the earlier release", async |site| site.pass(CALM).await)
         .await;
     site.phase("migrated", async |site| site.migrate()).await;
-    // The earlier release works with the tables of the later one, so a crash of one of its processes mends itself.
+    // The earlier release can use the later one's tables, so a crash of one of its processes heals by itself.
     for name in ["worker-b", "serve-b"] {
         let crashed = format!("{name} of the earlier release crashed");
         site.phase(&crashed, async |site| {
@@ -64,7 +64,7 @@ async fn a_rolling_upgrade_loses_and_doubles_nothing() {
         site.crash("worker-a", Release::Later).await
     })
     .await;
-    // Its runs go to a worker that cannot continue them, and wait until it is back.
+    // The dead worker's runs go to a worker that cannot continue them, and wait until it is back.
     site.phase("worker-a died, and came back", async |site| {
         site.strand("worker-a").await
     })

@@ -1,4 +1,4 @@
-//! The processes of both releases, with a store that sends all the time, in phases whose figures are printed.
+//! The processes of both releases, with a continuously sending store, in phases whose figures are printed.
 
 use crate::filled::Filled;
 use serde_json::Value;
@@ -16,24 +16,24 @@ use temporalio_common::protos::temporal::api::history::v1::HistoryEvent;
 use temporalio_common::protos::temporal::api::history::v1::history_event::Attributes;
 use tokio::time::Instant;
 
-/// Number of planted migrations that are applied, and whose column has its values.
+/// A query for the number of applied planted migrations, provided that the planted column has values.
 const APPLIED: &str = "SELECT COUNT(*) AS value FROM fingerprints
     WHERE version LIKE '2999%' AND EXISTS (SELECT 1 FROM purchases WHERE planted = 1)";
 /// The planted change of a workflow, and the name of the markers of `patched`.
 const CHANGE: &str = "run.planted_change=return";
 const PATCH: &str = "core_patch";
-/// Why a worker fails a task of a run with a change that it does not know.
+/// The reason with which a worker fails a task of a run with an unknown change.
 const NONDETERMINISM: &str = "NON_DETERMINISTIC";
-/// Maximum number of deaths until one leaves a run with the planted change.
+/// Maximum number of worker deaths until one leaves a run with the planted change.
 const DEATHS: usize = 5;
 
-/// Messages a second; everything shares the cores of one machine.
+/// Messages per second; everything shares the cores of one machine.
 const PER_SECOND: f64 = 8.0;
-/// Number of purchases that the store sends messages about. Their turns are longer than a window.
+/// Number of purchases in the store's messages. The time between two messages about a purchase is longer than a window.
 const PURCHASES: usize = 40;
 const WINDOW: Duration = Duration::from_secs(6);
 
-/// Migrations of the later release: a column, its values and an index, with which the earlier release works too.
+/// Migrations of the later release: a column, its values and an index, which the earlier release tolerates.
 const MIGRATIONS: [(&str, &str); 3] = [
     (
         "29990101000000_planted",
@@ -55,11 +55,11 @@ const MIGRATIONS: [(&str, &str); 3] = [
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Release {
     Earlier,
-    /// With the planted migrations and the planted change of a workflow.
+    /// The program under test with the planted migrations and the planted change of a workflow.
     Later,
-    /// As the former; a worker dies when it settles, after the planted change is in the history of that run.
+    /// Like `Later`, but a worker dies when it settles, after the planted change is in the run's history.
     LaterThatDies,
-    /// With the planted migrations alone.
+    /// The program under test with the planted migrations only.
     LaterWithTheSameWorkflows,
 }
 
@@ -69,15 +69,16 @@ pub struct Site {
     store: Store,
     earlier: PathBuf,
     planted: Folder,
-    /// The addresses of the second `serve`.
+    /// Addresses of the second `serve`.
     second: [String; 2],
     phases: Vec<Phase>,
-    /// Whether a process had the planted change.
+    /// Whether any process has had the planted change.
     has_changed: bool,
 }
 
 impl Site {
-    /// Starts the earlier release, on PostgreSQL two `serve` and two `worker`, fills it, and begins to send.
+    /// Starts the earlier release (on PostgreSQL two `serve` and two `worker`), begins work of all kinds, and begins to
+    /// send.
     pub async fn start(backend: Backend) -> Self {
         let planted = Folder::new("planted");
         for (name, text) in MIGRATIONS {
@@ -123,7 +124,7 @@ impl Site {
         site
     }
 
-    /// Runs a part of the story, and notes how long it took.
+    /// Runs a part of the story, and records its duration.
     pub async fn phase(&mut self, name: &str, part: impl AsyncFnOnce(&mut Self)) {
         println!("== {name}");
         let began = Instant::now();
@@ -136,7 +137,7 @@ impl Site {
         wait::pass(time).await;
     }
 
-    /// Applies the planted migrations where `settle migrate` does so, and not the start of the process.
+    /// Applies the planted migrations with `settle migrate`. Does nothing on SQLite, where the start of a process does.
     pub fn migrate(&mut self) {
         if self.world.installation.backend() == Backend::Sqlite {
             return;
@@ -158,7 +159,7 @@ impl Site {
         println!("{}", printed.trim_end());
     }
 
-    /// Ends all processes as an operator does.
+    /// Terminates all processes like an operator.
     pub async fn stop_all(&mut self) {
         for process in self.world.processes() {
             process.terminate();
@@ -183,7 +184,7 @@ impl Site {
         }
     }
 
-    /// Ends a process as an operator does, and starts it again.
+    /// Terminates a process like an operator, and starts it again.
     pub async fn replace(&mut self, name: &str, release: Release) {
         let index = self.index(name);
         let process = &mut self.world.processes()[index];
@@ -199,8 +200,8 @@ impl Site {
         self.start_one(name, release).await;
     }
 
-    /// Lets a worker of the later release die while it settles, and waits until runs with the planted change went to a
-    /// worker of the earlier release, which cannot continue them. Then starts the former again.
+    /// Makes a worker of the later release die while it settles, waits until runs with the planted change have gone to
+    /// a worker of the earlier release, which cannot continue them, and then starts the former again.
     pub async fn strand(&mut self, name: &str) {
         let mut stranded = Vec::new();
         for _ in 0..DEATHS {
@@ -209,7 +210,7 @@ impl Site {
             self.world.processes()[index] = self.process(name, Release::LaterThatDies);
             self.world.processes()[index].wait_end().await;
             stranded = open_with_change(&self.world).await;
-            // It may have died in a run that settled before, which goes on without the change.
+            // It may have died in a run that had settled before, which continues without the change.
             if !stranded.is_empty() {
                 break;
             }
@@ -231,7 +232,7 @@ impl Site {
                         .await
                         .and_then(|run| Some(run.pending_workflow_task?.attempt));
                     let line = format!("{workflow}: attempt {attempt:?}, {failures:?}");
-                    // The first attempt died with the former, so that a third one follows an attempt of the latter.
+                    // The first attempt died with the former worker, so a third one follows an attempt of the latter.
                     if failures.iter().any(|why| why.contains(NONDETERMINISM)) || attempt > Some(2)
                     {
                         return Ok(line);
@@ -246,7 +247,8 @@ impl Site {
         self.start_one(name, Release::Later).await;
     }
 
-    /// Ends the load, waits until all is settled and delivered, and checks that nothing is lost, doubled or reordered.
+    /// Ends the load, waits until everything is settled and delivered, and checks that nothing is lost, duplicated or
+    /// reordered.
     pub async fn finish(self) {
         let Self {
             mut world,
@@ -341,7 +343,7 @@ impl Site {
         }
     }
 
-    /// From now on processes are of this release. Returns their variables.
+    /// Starts processes of this release from now on. Returns their variables.
     fn become_release(&mut self, release: Release) -> Vec<(String, String)> {
         let planted = format!("migrate.planted=return({})", self.planted.path().display());
         let (program, fail_points) = match release {
@@ -384,7 +386,7 @@ impl Site {
     }
 }
 
-/// The program of the earlier release.
+/// Returns the program of the earlier release.
 fn earlier() -> PathBuf {
     #[expect(clippy::disallowed_methods, reason = "the gate builds it")]
     let named = std::env::var_os("SETTLE_TEST_EARLIER");
@@ -398,7 +400,7 @@ fn earlier() -> PathBuf {
     std::fs::canonicalize(named).expect("the program of the earlier release")
 }
 
-/// Whether a run of a workflow id has the planted change: the latest one.
+/// Returns whether the latest run of a workflow id has the planted change.
 async fn has_change(world: &World, workflow: &str) -> bool {
     let is_patch = |event: &HistoryEvent| match event.attributes.as_ref() {
         Some(Attributes::MarkerRecordedEventAttributes(marker)) => marker.marker_name == PATCH,
@@ -407,7 +409,7 @@ async fn has_change(world: &World, workflow: &str) -> bool {
     world.temporal.history(workflow).await.iter().any(is_patch)
 }
 
-/// The workflow ids of the store's purchases whose run is open and has the planted change.
+/// Returns the workflow ids of the store's purchases with an open run that has the planted change.
 async fn open_with_change(world: &World) -> Vec<String> {
     let mut open = Vec::new();
     for number in 0..PURCHASES {
@@ -419,7 +421,7 @@ async fn open_with_change(world: &World) -> Vec<String> {
     open
 }
 
-/// Waits until every message has its outcome; returns the number of settled ones of each receipt that the store sent.
+/// Waits until every message has its outcome; returns the number of settled messages of each receipt from the store.
 async fn settled(world: &World) -> BTreeMap<String, usize> {
     let all = wait::until(SOON, "the outcomes of all messages", async || {
         let all = world.api.all("/v1/notifications?limit=500").await;

@@ -1,9 +1,10 @@
-//! Webhooks verify with the libraries that consumers have: `v1` with `standardwebhooks` of npm and of PyPI; `v1a`,
-//! which these do not know, with node's own `crypto` (OpenSSL) and with PyNaCl (libsodium).
-//! Each must agree with the crates `standardwebhooks` and `ring` on every stored request: those that other tests stored
-//! in the folder `SETTLE_TEST_DELIVERIES`, if that is set, and those of a rotation of keys.
+//! Webhooks can be verified with consumers' libraries: `v1` with `standardwebhooks` from npm and from PyPI; `v1a`,
+//! which these do not support, with Node's `crypto` (OpenSSL) and with PyNaCl (libsodium). Each must agree with the
+//! crates `standardwebhooks` and `ring` on every stored request: those that other tests stored in the folder named by
+//! `SETTLE_TEST_DELIVERIES`, if set, and those of a key rotation.
 //!
-//! Needs `npm`, `python3` and their registries; `.ci/run` runs this by name: `cargo test --workspace --test verifiers`.
+//! Needs `npm`, `python3` and their registries; `.ci/run` calls this test by name: `cargo test --workspace --test
+//! verifiers`.
 
 mod rotation;
 mod tally;
@@ -15,7 +16,7 @@ use system_tests::folder::Folder;
 use tally::{Answer, Count, Tally};
 use tokio::sync::OnceCell;
 
-/// A library, and how it is installed.
+/// A library, and the command that installs it.
 struct Library {
     program: &'static str,
     install: &'static [&'static str],
@@ -51,7 +52,7 @@ const PYPI: Library = Library {
     script: include_str!("verifier.py"),
 };
 
-/// The folder with all stored deliveries: those of this process, added to those of other tests.
+/// Returns the folder with all stored deliveries: those of other tests, to which this process adds its own.
 async fn stored_deliveries() -> &'static Path {
     static FOLDER: OnceCell<PathBuf> = OnceCell::const_new();
     let lived = async || {
@@ -114,8 +115,8 @@ async fn verify(library: &Library) {
     check("v1a", &tally.v1a);
 }
 
-/// Checks that every type of event was verified, and that at least as many requests as there are types were verified
-/// before, in and after the overlap of a rotation.
+/// Checks that every event type was verified, and that at least as many requests as there are types were verified
+/// before, during and after the overlap of a rotation.
 fn check(version: &str, count: &Count) {
     let least = [count.before, count.overlap, count.after]
         .into_iter()

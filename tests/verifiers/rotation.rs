@@ -1,4 +1,4 @@
-//! A rotation of keys: before it, in its overlap and after that, every event arrives that notifications alone can
+//! A key rotation: before it, during its overlap and afterwards, every event arrives that notifications alone can
 //! cause.
 
 use domain::Timestamp;
@@ -13,10 +13,10 @@ use system_tests::world::{SOON, Setting, World};
 
 const HOUR_MS: i64 = 3_600_000;
 const OVERLAP_HOURS: i64 = 24;
-/// Long enough for all notifications of a receipt to arrive within one window.
+/// Window in seconds: long enough for all notifications of a receipt to arrive within it.
 const WINDOW_SECONDS: u64 = 3;
 
-/// The types of notifications in the life of a receipt.
+/// Types of the notifications in the life of a receipt.
 const TEXTS: [&str; 8] = [
     "SUBSCRIPTION_PURCHASED",
     "SUBSCRIPTION_CONVERTED_FREE_TRIAL_TO_PAID",
@@ -27,9 +27,9 @@ const TEXTS: [&str; 8] = [
     "SUBSCRIPTION_OUT_OF_GRACE_PERIOD",
     "SUBSCRIPTION_CANCELLED",
 ];
-/// The notification of the receipt that replaces another one.
+/// Type of the notification about a receipt that replaces another one.
 const CHANGED: &str = "SUBSCRIPTION_MODIFIED_IMMEDIATE";
-/// The events of these notifications. `trial.did_not_convert` is missing: it needs a store that can be queried.
+/// Events caused by these notifications. `trial.did_not_convert` is missing: it needs a store that can be queried.
 pub const EVENTS: [&str; 12] = [
     "purchase.updated",
     "user.journey.trial.converted",
@@ -48,7 +48,7 @@ pub const EVENTS: [&str; 12] = [
 /// All settings of a destination's signature.
 pub const SIGNATURES: [&str; 3] = ["v1", "v1,v1a", "v1a"];
 
-/// Sends every event before, in and after the overlap of a rotation, signed as `signature`, and stores the received
+/// Sends every event before, during and after the overlap of a rotation, signed as `signature`, and stores the received
 /// requests in the folder.
 pub async fn live(folder: &Path, signature: &'static str) {
     let clock = Clock::new(api::clock::now());
@@ -106,7 +106,7 @@ pub async fn live(folder: &Path, signature: &'static str) {
     world.finish().await;
 }
 
-/// Sends all notifications of a receipt and of one that replaces it, and waits until all their events arrived.
+/// Sends all notifications of a receipt and of one that replaces it, and waits until all their events have arrived.
 async fn send_all(world: &mut World, receipt_id: &str, now: Timestamp) {
     let own = format!("amzn1.account.{receipt_id}");
     for (kind, hours) in TEXTS.into_iter().zip(-10..) {
@@ -158,7 +158,7 @@ async fn send(world: &mut World, rtn: &Rtn) {
     world.post_until_accepted(&message).await;
 }
 
-/// Waits until every delivery has ended, so that no request is signed after the next change of keys.
+/// Waits until every delivery has ended, so that no request is signed after the next key change.
 async fn wait_quiet(world: &World) {
     wait::until(SOON, "the end of all deliveries", async || {
         let open = world

@@ -1,4 +1,4 @@
-//! Compares the verdicts of other languages' libraries with those of the crates, request by request.
+//! Compares the verdicts of other languages' libraries with those of the crates, for each request.
 
 use serde::Deserialize;
 use std::collections::BTreeSet;
@@ -8,28 +8,28 @@ use system_tests::deliveries::{KeyResult, Request, Version};
 /// A library's verdicts on a request with one key. Each is the refusal, or `None` if the signature is accepted.
 #[derive(Debug, Deserialize)]
 pub struct Answer {
-    /// The request unchanged, at its own time.
+    /// For the unchanged request, at its own time.
     refusal: Option<String>,
-    /// With one byte of the body changed.
+    /// For the request with one byte of its body changed.
     changed: Option<String>,
-    /// With another time in its header.
+    /// For the request with another time in its header.
     moved: Option<String>,
-    /// Unchanged, with a key of the same version that signed nothing.
+    /// For the unchanged request, with another key of the same version.
     stranger: Option<String>,
-    /// Unchanged, more than five minutes later.
+    /// For the unchanged request, more than five minutes later.
     late: Option<String>,
 }
 
-/// The number of requests that were verified with keys of one version.
+/// Numbers of requests verified with keys of one version.
 #[derive(Debug, Default)]
 pub struct Count {
-    /// With the only key that the receiver trusted: before a rotation.
+    /// Requests verified with the only trusted key: before a rotation.
     pub before: usize,
-    /// With the newest key and an older one: in the overlap of a rotation.
+    /// Requests verified with the newest and an older key: during the overlap of a rotation.
     pub overlap: usize,
-    /// With the newest key only, an older one refusing: after the overlap.
+    /// Requests verified with the newest key only, while an older one refused: after the overlap.
     pub after: usize,
-    /// The event types of the verified requests.
+    /// Event types of the verified requests.
     pub event_types: BTreeSet<String>,
 }
 
@@ -55,9 +55,9 @@ pub struct Tally {
     pub v1a: Count,
     /// Number of receivers with at least one request.
     receivers: usize,
-    /// Signatures that the crate and the library refuse, as the test expected.
+    /// Number of signatures that both the crate and the library refuse, as the test expected.
     refused: usize,
-    /// Requests to receivers that trusted no key.
+    /// Number of requests to receivers that trusted no key.
     unknown: usize,
 }
 
@@ -82,7 +82,7 @@ impl Tally {
     /// Counts all requests of all receivers.
     ///
     /// # Errors
-    /// The first request on which the library and the crate differ, or that no key verifies.
+    /// The first request on which the library and the crate disagree, or that no key verifies.
     pub fn of(receivers: &[Vec<Request>], answers: &[Vec<Answer>]) -> Result<Self, String> {
         let all: Vec<&Request> = receivers.iter().flatten().collect();
         if all.len() != answers.len() {
@@ -178,7 +178,7 @@ fn agree(result: &KeyResult, answer: &Answer) -> Result<(), String> {
     }
 }
 
-/// The event type of a request, from the field that its kind of body has.
+/// Returns a request's event type, from the field that its kind of body uses.
 fn event_type(request: &Request) -> String {
     let body: serde_json::Value = serde_json::from_slice(&request.raw()).unwrap_or_default();
     let named = [

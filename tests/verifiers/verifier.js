@@ -6,11 +6,11 @@ const { createPublicKey, generateKeyPairSync, randomBytes, verify } = require("c
 const { readdirSync, readFileSync } = require("fs");
 const { join } = require("path");
 
-// Longer than the five minutes that the library allows.
+// More than the five minutes that the library allows.
 const LATE_SECONDS = 301;
 // The prefix that makes an X.509 SubjectPublicKeyInfo of the raw 32 bytes of a public key.
 const SPKI = Buffer.from("302a300506032b6570032100", "hex");
-// Keys that signed nothing.
+// Keys that did not sign any request.
 const STRANGERS = {
   whsec_: randomBytes(32),
   whpk_: generateKeyPairSync("ed25519").publicKey.export({ format: "der", type: "spki" }).subarray(SPKI.length),
@@ -27,7 +27,7 @@ function verifyAsymmetric(key, body, headers) {
   }
 }
 
-// Why the library refuses a request that arrives at this time; null if it accepts it.
+// Returns the reason why the library refuses a request that arrives at this time; null if it accepts it.
 function refusal(key, body, headers, nowSeconds) {
   Date.now = () => nowSeconds * 1000;
   try {

@@ -14,14 +14,14 @@ from nacl.exceptions import BadSignatureError
 from nacl.signing import SigningKey, VerifyKey
 from standardwebhooks import Webhook, webhooks
 
-# Longer than the five minutes that the library allows.
+# More than the five minutes that the library allows.
 LATE_SECONDS = 301
-# Keys that signed nothing.
+# Keys that did not sign any request.
 STRANGERS = {"whsec_": os.urandom(32), "whpk_": SigningKey.generate().verify_key.encode()}
 
 
 class Clock(datetime):
-    """The clock of the library."""
+    """The settable clock of the library."""
 
     seconds = 0
 
@@ -50,7 +50,7 @@ def verify_asymmetric(key, body, headers):
 
 
 def refusal(key, body, headers, now_seconds):
-    """Why the library refuses a request that arrives at this time; None if it accepts it."""
+    """Returns the reason why the library refuses a request that arrives at this time; None if it accepts it."""
     Clock.seconds = now_seconds
     try:
         if key.startswith("whpk_"):

@@ -1,5 +1,4 @@
-//! The installation of a round: its processes, the services that they use, the endpoints that they deliver to, and how the
-//! faults of the plan happen to them.
+//! The installation of a round: its processes, their services and endpoints, and the execution of the plan's faults.
 
 mod processes;
 mod servers;
@@ -31,7 +30,7 @@ use tokio::time::Instant;
 
 /// The quiet window of every platform.
 pub const WINDOW: Duration = Duration::from_secs(2);
-/// Time between two checks for what is due.
+/// Time between two checks for due actions.
 const TICK: Duration = Duration::from_millis(20);
 
 /// A fault that occurred.
@@ -42,28 +41,28 @@ pub struct Occurred {
     pub over: Instant,
 }
 
-/// What has happened to the processes.
+/// What happened to the processes.
 #[derive(Debug, Default)]
 pub struct Record {
     pub faults: Vec<Occurred>,
-    /// Number of kills by the process, and by the fail point.
+    /// Number of kills, by process and by fail point.
     pub kills: BTreeMap<String, usize>,
-    /// What no fault explains.
+    /// Observations that no fault explains.
     pub findings: Vec<String>,
 }
 
-/// A place for a process, which is started again whenever it ends.
+/// A process, which is restarted whenever it ends.
 struct Slot {
     name: &'static str,
     starts: usize,
     started_at: Instant,
-    /// Whether the database or Temporal was away while it started, so that it may end with an error.
+    /// Whether the database or Temporal was unavailable during the start, so that the process may end with an error.
     is_excused: bool,
-    /// The fail point at which it aborts.
+    /// The fail point at which the process aborts.
     point: Option<&'static str>,
-    /// When it is to be started again, while it is down.
+    /// When the process will be restarted; `None` while it runs.
     back_at: Option<Instant>,
-    /// Whether it ends because it is replaced by a later build.
+    /// Whether the process is being replaced by a later build.
     is_replaced: bool,
 }
 
@@ -82,7 +81,7 @@ impl Slot {
     }
 }
 
-/// What ends a fault.
+/// How a fault ends.
 enum End {
     Resume {
         process: usize,
@@ -91,26 +90,26 @@ enum End {
     Engine,
     EngineResume,
     Database,
-    /// Promotes the standby.
+    /// Promotes the standby to primary.
     FailOver,
-    /// `None` while there is no database.
+    /// Drops a snapshot; `None` while there is no database.
     Snapshot(Option<Box<Snapshot>>),
-    /// Ends the scripted errors of this kind.
+    /// Ends the scripted errors of a kind.
     Calm(Kind),
     Endpoints,
     Store,
-    /// Ends a process as an operator does; it is started as a later build.
+    /// Terminates a process like an operator; it is restarted as a later build.
     Replace {
         process: usize,
     },
-    /// Ends when it is dropped.
+    /// Drops the `strace`, which ends the fault.
     Disk(#[expect(dead_code, reason = "dropped at the end of the fault")] Injected),
 }
 
-/// An end that comes at its time.
+/// A scheduled end of a fault.
 struct Queued {
     at: Instant,
-    /// The kind of the fault that it ends.
+    /// Kind of the fault that ends.
     kind: Kind,
     /// Index of the fault in [`Record::faults`].
     fault: usize,
@@ -124,28 +123,28 @@ pub struct Site {
     pub platforms: Vec<Platform>,
     pub record: Record,
     pub plan: Plan,
-    /// Servers of PostgreSQL.
+    /// PostgreSQL servers; `None` on SQLite.
     servers: Option<Servers>,
     clock: Clock,
-    /// How far the clock is ahead of the real time.
+    /// How far the clock is ahead of real time.
     ahead: Duration,
     variables: Vec<(String, String)>,
     planted: Planted,
-    /// The addresses of the second `serve`.
+    /// Addresses of the second `serve`.
     second: [String; 2],
     slots: Vec<Slot>,
     ends: Vec<Queued>,
     is_engine_up: bool,
     is_database_up: bool,
     outage_over: Option<Instant>,
-    /// Whether processes are started with fail points of the plan.
+    /// Whether processes are started with the plan's fail points.
     is_armed: bool,
-    /// Whether processes are started as a later build: with a planted change of a workflow.
+    /// Whether processes are started as a later build, with a planted change of a workflow.
     is_later: bool,
 }
 
 impl Site {
-    /// Starts everything.
+    /// Starts the installation and its services.
     pub async fn start(plan: Plan, planted: &Planted) -> Self {
         let rvs = Rvs::start().await;
         let clock = Clock::new(api::clock::now());
@@ -255,7 +254,7 @@ impl Site {
         }
     }
 
-    /// The devices of the app whose endpoint is down.
+    /// Returns the devices of the app whose endpoint is down.
     pub async fn devices(&self) -> Devices {
         let platform = self
             .platforms
@@ -287,7 +286,7 @@ impl Site {
         });
     }
 
-    /// Lets the faults of the plan happen for this time.
+    /// Executes the plan's faults for this time.
     pub async fn run(&mut self, time: Duration) {
         self.is_armed = true;
         let (began, faults) = (Instant::now(), self.plan.faults.clone());
@@ -307,14 +306,14 @@ impl Site {
         for queued in std::mem::take(&mut self.ends) {
             self.end(queued).await;
         }
-        // One that has ended by itself is found before it is replaced.
+        // Processes that ended by themselves are reported before they are replaced.
         for process in 0..self.slots.len() {
             self.supervise(process);
         }
         self.restart_all().await;
     }
 
-    /// Keeps the processes running.
+    /// Ends due faults, and restarts processes that have ended.
     pub async fn tick(&mut self) {
         let now = Instant::now();
         let due: Vec<Queued> = self
@@ -383,8 +382,8 @@ impl Site {
         }
     }
 
-    /// Whether a fault of this kind has not ended yet, so that another one would begin what is there and be ended with
-    /// it. Several processes may be suspended; a process has one tracer.
+    /// Returns whether a fault of this kind is still active: another one would have no effect of its own, and would end
+    /// with the first. Several processes may be suspended at once; a process can have only one tracer.
     fn is_under_way(&self, kind: Kind) -> bool {
         let of_disk = [Kind::SlowDisk, Kind::FullDisk];
         let is_alike =
@@ -393,7 +392,7 @@ impl Site {
     }
 
     fn queue(&mut self, at: Instant, kind: Kind, end: End) {
-        // The fault that begins now is recorded next.
+        // The fault that begins now is the next to be recorded.
         self.ends.push(Queued {
             at,
             kind,
@@ -402,7 +401,7 @@ impl Site {
         });
     }
 
-    /// Scripts errors of what settle talks to.
+    /// Scripts errors of the services with which settle communicates.
     async fn disturb(&mut self, kind: Kind, random: &mut Random) {
         match kind {
             Kind::Broken => self.endpoints.disturb(&self.world, random),
@@ -434,7 +433,8 @@ impl Site {
         }
     }
 
-    /// Ends a fault, and notes when it was over: what takes seconds, such as a recovery, delays the ends after it.
+    /// Ends a fault, and records when it was over: an end that takes seconds, such as a recovery, delays the later
+    /// ones.
     async fn end(&mut self, Queued { fault, end, .. }: Queued) {
         self.conclude(end).await;
         if let Some(fault) = self.record.faults.get_mut(fault) {
@@ -521,7 +521,7 @@ impl Site {
         true
     }
 
-    /// Sets the clock of the processes and of PostgreSQL so that it is this far ahead of the real time.
+    /// Sets the clock of the processes and of PostgreSQL to be this far ahead of real time.
     fn step(&mut self, ahead: Duration) -> bool {
         if self.plan.database == Database::Postgres {
             let database = self.world.installation.database().to_owned();

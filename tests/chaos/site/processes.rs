@@ -1,4 +1,4 @@
-//! The processes of an installation: how they are killed, suspended and replaced, and how they are started again.
+//! The processes of an installation: how they are killed, suspended, replaced and restarted.
 
 use super::{End, Occurred, Site, Slot};
 use crate::plan::Kind;
@@ -9,37 +9,37 @@ use system_tests::process::Process;
 use system_tests::wait;
 use tokio::time::Instant;
 
-/// How long after an outage of the database or of Temporal a start may fail because of it.
+/// How long after an outage of the database or Temporal a start may fail because of it.
 const RECOVERING: Duration = Duration::from_secs(5);
-/// How long a start takes at most, on a busy machine: what is away meanwhile may end the process.
+/// Maximum duration of a start on a busy machine: an outage in this time may end the process.
 const STARTING: Duration = Duration::from_secs(10);
-/// How long a process tries before it ends because of what was away when it started.
+/// How long a process retries before it ends because of an outage during its start.
 const TRYING: Duration = Duration::from_secs(60);
-/// How long after an outage a process that SIGTERM ends may report an error because of it.
+/// How long after an outage a process ended by SIGTERM may report an error because of it.
 const STOPPING: Duration = Duration::from_secs(40);
-/// Time between two processes that are replaced.
+/// Time between the replacements of two processes.
 const REPLACED_EVERY: Duration = Duration::from_millis(1500);
-/// The status of a process that ended at a fail point.
+/// Signal of a process that aborted at a fail point.
 const ABORTED: i32 = 6;
-/// The status of a process that SIGTERM ended.
+/// Signal of a process that SIGTERM ended.
 const TERMINATED: i32 = 15;
-/// The exit code of a process that a panic ended.
+/// Exit code of a process that panicked.
 const PANICKED: i32 = 101;
-/// What the log has if a process aborted by itself, and not at a fail point.
+/// Texts in the log of a process that aborted other than at a fail point.
 const CRASHED: [&str; 3] = [
     "panicked at",
     "overflowed its stack",
     "memory allocation of",
 ];
-/// Number of lines of a log in a finding.
+/// Number of log lines in a finding.
 const LINES: usize = 12;
 
-/// What makes a build a later one.
+/// The fail point that makes a build a later one.
 const LATER: &str = "run.planted_change=return";
 
 impl Slot {
-    /// Whether an exit is an error of what was away while the process started or, with `was_away`, while SIGTERM ended
-    /// it. A panic and a signal never are.
+    /// Returns whether an exit was caused by an outage during the start or, with `was_away`, during the end by SIGTERM.
+    /// Panics and signals are never excused.
     fn explains(&self, status: ExitStatus, was_away: bool) -> bool {
         let is_by_start = self.is_excused && self.started_at.elapsed() < TRYING;
         let is_error = status.code().is_some_and(|code| code != PANICKED);
@@ -77,8 +77,8 @@ impl Site {
         }
         running.freeze();
         let id = running.id();
-        // In time also while a recovery of the database or of Temporal delays all that is queued: I7 excepts a process
-        // that is suspended longer.
+        // In a task of its own, so that it is on time even while a recovery of the database or Temporal delays other
+        // ends: I7 allows an exception for processes that are suspended longer.
         tokio::spawn(async move {
             wait::pass(over.saturating_duration_since(Instant::now())).await;
             drop(
@@ -92,7 +92,7 @@ impl Site {
         true
     }
 
-    /// Replaces all processes by those of a later build, one after the other, once in a round.
+    /// Replaces all processes by a later build's, one after the other, once per round.
     pub(super) fn upgrade(&mut self, began: Instant) -> bool {
         if std::mem::replace(&mut self.is_later, true) {
             return false;
@@ -105,14 +105,14 @@ impl Site {
         true
     }
 
-    /// Whether the database or Temporal is away, or was so up to this time ago.
+    /// Returns whether the database or Temporal is unavailable, or was so until at most this time ago.
     fn has_outage(&self, ago: Duration) -> bool {
         !self.is_engine_up
             || !self.is_database_up
             || self.outage_over.is_some_and(|over| over.elapsed() < ago)
     }
 
-    /// Starts a process that is down and due, and finds out why another one is down.
+    /// Restarts a process that is down and due, and determines why others are down.
     pub(super) fn supervise(&mut self, process: usize) {
         let now = Instant::now();
         let (is_away, was_away) = (self.has_outage(RECOVERING), self.has_outage(STOPPING));
@@ -147,7 +147,7 @@ impl Site {
                 });
                 slot.back_at = Some(over);
             }
-            // SIGTERM ends one that has just been started.
+            // SIGTERM ends a process that has just started without an orderly shutdown.
             _ if slot.is_replaced && (status.success() || status.signal() == Some(TERMINATED)) => {
                 slot.back_at = Some(now);
             }
@@ -160,7 +160,7 @@ impl Site {
         }
     }
 
-    /// The processes that do not run.
+    /// Returns a finding for each process that is not running.
     pub fn exits(&mut self) -> Vec<String> {
         let all = self.world.processes().iter_mut().zip(&self.slots);
         all.filter_map(|(one, slot)| Some(exit_of(slot.name, one.exit_status()?, &one.log())))
@@ -204,7 +204,7 @@ impl Site {
         }
     }
 
-    /// Kills all processes at once, starts them again, and waits for those that serve HTTP.
+    /// Kills all processes at once, restarts them, and waits for those that serve HTTP.
     pub async fn restart_all(&mut self) {
         self.world.kill9();
         for process in 0..self.slots.len() {
@@ -219,7 +219,7 @@ impl Site {
     }
 }
 
-/// The finding about a process that ended, with the end of its log.
+/// Returns the finding about a process that ended, with the end of its log.
 fn exit_of(name: &str, status: ExitStatus, log: &str) -> String {
     let lines: Vec<&str> = log.lines().collect();
     format!(

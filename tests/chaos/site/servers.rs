@@ -1,5 +1,5 @@
-//! The PostgreSQL of a round: a primary, whose commits wait for a standby, and the standby, which takes its place once; and
-//! how their faults happen to them.
+//! A round's PostgreSQL: a primary whose commits wait for a standby, and the standby, which takes over once; and the
+//! faults of both.
 
 use super::{End, Site};
 use crate::plan::{Kind, random};
@@ -10,14 +10,14 @@ use tokio::time::Instant;
 
 pub struct Servers {
     pair: Pair,
-    /// The one that accepts writes.
+    /// The server that accepts writes.
     primary: Side,
-    /// Whether the former primary runs on, and accepts no writes.
+    /// Whether the former primary continues to run, without accepting writes.
     is_demoted: bool,
 }
 
 impl Servers {
-    /// Starts both; blocking. Returns the URL that names both, in an order by the seed.
+    /// Starts both servers; blocks. Returns a URL that names both, in an order that depends on the seed.
     pub fn start(seed: u64) -> anyhow::Result<(Self, String)> {
         let pair = Pair::start(Fsync::On)?;
         pair.confirm()?;
@@ -42,22 +42,22 @@ impl Servers {
         self.pair.crash(self.primary);
     }
 
-    /// Starts the primary after [`Self::crash`]; blocking.
+    /// Restarts the primary after [`Self::crash`]; blocks.
     pub fn recover(&self) -> anyhow::Result<()> {
         self.pair.recover(self.primary)
     }
 
-    /// The ids of the processes of the primary.
+    /// Returns the ids of the primary's processes.
     pub fn processes(&self) -> Vec<u32> {
         self.pair.processes(self.primary)
     }
 
-    /// Whether the standby may still take the place of the primary.
+    /// Returns whether the standby can still take over.
     pub fn has_standby(&self) -> bool {
         self.primary == Side::Primary
     }
 
-    /// Kills the primary for good, or makes it read-only; blocking. Nothing accepts writes until [`Self::promote`].
+    /// Kills the primary permanently, or makes it read-only; blocks. Nothing accepts writes until [`Self::promote`].
     pub fn demote(&mut self, is_killed: bool) -> anyhow::Result<()> {
         self.is_demoted = !is_killed;
         if is_killed {
@@ -67,7 +67,7 @@ impl Servers {
         self.pair.demote()
     }
 
-    /// Promotes the standby, which has everything that was committed; blocking.
+    /// Promotes the standby, which has everything that was committed; blocks.
     pub fn promote(&mut self) -> anyhow::Result<()> {
         self.primary = Side::Standby;
         if !self.is_demoted {
@@ -90,7 +90,7 @@ impl Site {
         true
     }
 
-    /// Lets the primary accept no more writes. When that is over, the standby takes its place.
+    /// Makes the primary stop accepting writes. At `over`, the standby takes over.
     pub(super) fn demote(&mut self, over: Instant, is_killed: bool) -> bool {
         let servers = self
             .servers
@@ -104,7 +104,7 @@ impl Site {
         true
     }
 
-    /// PostgreSQL is back, and what its outage has ended begins again.
+    /// Records that PostgreSQL is available again, and restarts what its outage ended.
     pub(super) fn find_database(&mut self) {
         (self.is_database_up, self.outage_over) = (true, Some(Instant::now()));
         let database = self.world.installation.database();

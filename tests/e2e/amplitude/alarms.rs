@@ -1,4 +1,4 @@
-//! Answers that make an attempt fail and may raise an alarm: the event is sent again, and is counted once.
+//! Answers that fail an attempt and may raise an alarm: the event is sent again, and counted once.
 
 use super::chaos::classes;
 use super::{Analysts, HOUR, KEY, text};
@@ -8,7 +8,7 @@ use system_tests::amplitude::Fault;
 use system_tests::wait;
 use system_tests::world::SOON;
 
-/// The details of the alarms about the integration.
+/// Returns the details of the alarms about the integration.
 pub async fn alarms(own: &Analysts) -> Vec<String> {
     let all = own.world().api.all("/v1/alarms").await;
     all.iter()
@@ -17,7 +17,7 @@ pub async fn alarms(own: &Analysts) -> Vec<String> {
         .collect()
 }
 
-/// One attempt of one event meets each of these answers.
+/// Each of these answers is given to one attempt of one event.
 pub async fn a_costly_failure_is_retried_and_raises_an_alarm(own: &mut Analysts) {
     let few = "Amplitude counted fewer events than a request held: they are sent again";
     for (name, fault, class, alarm) in [
@@ -67,7 +67,7 @@ pub async fn a_costly_failure_is_retried_and_raises_an_alarm(own: &mut Analysts)
     }
 }
 
-/// How often an alarm about the integration was raised.
+/// Returns how often the alarm about the integration was raised.
 async fn raised(own: &Analysts) -> i64 {
     let all = own.world().api.all("/v1/alarms").await;
     let about = all
@@ -99,7 +99,7 @@ pub async fn a_throttled_project_is_left_alone(own: &mut Analysts) {
     );
 }
 
-/// The attempts to send a receipt's purchase to the integration.
+/// Returns the attempts to send a receipt's purchase to the integration.
 async fn attempts(own: &Analysts, receipt_id: &str) -> Vec<Value> {
     let all = own.world().deliveries(receipt_id).await;
     let Some(delivery) = all.iter().find(|one| one["destination_id"] == *own.id) else {

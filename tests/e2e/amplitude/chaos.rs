@@ -1,5 +1,5 @@
-//! Random faults: every event is still counted once, except those that Amplitude refused for good, and every profile
-//! ends with the newest state.
+//! Random faults: every event is still counted once, except those that Amplitude permanently refused, and every profile
+//! ends with the latest state.
 
 use super::{Analysts, HOUR, KEY, failed_events};
 use domain::Timestamp;
@@ -22,12 +22,12 @@ const CUSTOMERS: usize = 5;
 /// Number of days in each schedule.
 const DAYS: usize = 2;
 const DAY_MS: i64 = 86_400_000;
-/// Percentage of an event's attempts that meet a fault.
+/// Percentage of an event's attempts that get a fault.
 const PERCENT: u64 = 60;
-/// Maximum number of attempts of one event that may meet a fault.
+/// Maximum number of an event's attempts that may get a fault.
 const MAX_PER_EVENT: usize = 3;
 
-/// A name of an event that is the same in every run of a seed: its user, its type and its time.
+/// Returns an event's name, which is the same in every run of a seed: its user, its type and its time.
 fn name(event: &Value) -> String {
     format!(
         "{} {} {}",
@@ -95,7 +95,7 @@ fn external_id(seed: u64, number: usize) -> String {
     format!("seed{seed}-customer{number}")
 }
 
-/// Amplitude takes an event and never answers: settle gives the request up after fifteen seconds and sends the event
+/// Amplitude accepts an event and never answers: settle gives the request up after fifteen seconds and sends the event
 /// again, and it is counted once.
 pub async fn what_was_never_answered_is_sent_again_and_counted_once(own: &mut Analysts) {
     let (repeated, failed) = (
@@ -103,7 +103,7 @@ pub async fn what_was_never_answered_is_sent_again_and_counted_once(own: &mut An
         failed_events(own.world(), &own.id).await,
     );
     own.name("amzn1.account.MUTE", "mute@shop").await;
-    // The other customers may have changes of their own in the meantime.
+    // Meanwhile, the other customers' subscriptions may change too.
     own.amplitude.script_for("mute@shop", Fault::Mute);
     own.buy("mute-1", "amzn1.account.MUTE").await;
     wait::until(SOON, "a request that was given up", async || {
@@ -134,7 +134,7 @@ pub async fn what_was_never_answered_is_sent_again_and_counted_once(own: &mut An
     );
 }
 
-/// The classes of the attempts of each delivery of a receipt.
+/// Returns the classes of the attempts of each delivery of a receipt.
 pub async fn classes(own: &Analysts, receipt_id: &str) -> Vec<Vec<Value>> {
     let mut all = Vec::new();
     for delivery in own
@@ -160,7 +160,7 @@ pub async fn classes(own: &Analysts, receipt_id: &str) -> Vec<Vec<Value>> {
     all
 }
 
-/// Every customer buys one or two subscriptions; every second customer is named from the start.
+/// Starts one or two subscriptions for every customer; every second customer is named from the start.
 async fn begin(own: &mut Analysts, seed: u64, random: &mut Random) -> Vec<Vec<Subscription>> {
     let (mut customers, mut steps, now) = (Vec::new(), Vec::new(), own.now());
     for number in 0..CUSTOMERS {
@@ -189,7 +189,7 @@ async fn begin(own: &mut Analysts, seed: u64, random: &mut Random) -> Vec<Vec<Su
     customers
 }
 
-/// The random changes of a customer's subscriptions on one day.
+/// Returns random changes of a customer's subscriptions on one day.
 fn go_on(receipts: &mut [Subscription], at: Timestamp, random: &mut Random) -> Vec<Step> {
     let mut steps = Vec::new();
     for one in receipts
@@ -212,7 +212,7 @@ fn go_on(receipts: &mut [Subscription], at: Timestamp, random: &mut Random) -> V
     steps
 }
 
-/// How many requests were answered with each status; 0 is a connection that was dropped.
+/// Returns the number of requests by the status of their answer; 0 for dropped connections.
 fn answers(requests: &[system_tests::amplitude::Exchange]) -> BTreeMap<u16, usize> {
     let mut answers = BTreeMap::new();
     for exchange in requests {

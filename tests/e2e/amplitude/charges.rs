@@ -1,7 +1,7 @@
-//! A year of payments: Amplitude's sum of revenue is what the customer was charged, to the cent.
+//! A year of payments: Amplitude's sum of revenue equals what the customer was charged, to the cent.
 //!
-//! An immediate change of plan also refunds the rest of the old plan. That refund is not here, because Amazon shows it
-//! in its sales report only.
+//! An immediate change of plan also refunds the rest of the old plan. That refund is missing here, because Amazon shows
+//! it only in its sales report.
 
 use super::{Analysts, KEY, MINUTE, text};
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ const CUSTOMER: &str = "amzn1.account.MONEY";
 const GOLD: i64 = 999;
 const PLATINUM: i64 = 1999;
 
-/// The steps of the year, and what Amazon charges or refunds at which time, in cents.
+/// The steps of the year, and Amazon's charges and refunds with their times, in cents.
 #[derive(Default)]
 struct Year {
     steps: Vec<Step>,
@@ -50,7 +50,7 @@ impl Year {
     }
 }
 
-/// A trial and its conversion, renewals, a payment that failed and was repaired, an immediate and a deferred change of
+/// Returns a trial and its conversion, renewals, a failed and recovered payment, an immediate and a deferred change of
 /// plan, a refund, and another subscription of the same customer.
 fn year() -> Year {
     let mut year = Year::default();
@@ -93,7 +93,7 @@ fn year() -> Year {
     year
 }
 
-/// The events of the year by receipt, as the webhook receives them.
+/// Types of the year's events by receipt, as received by the webhook.
 const ANNOUNCED: [(&str, &[&str]); 3] = [
     (
         "money-1",
@@ -138,7 +138,7 @@ async fn a_year_of_money_is_in_amplitude_to_the_cent() {
     let mut year = year();
     for together in std::mem::take(&mut year.steps).chunk_by(|one, next| one.at == next.at) {
         own.live(together.to_vec()).await;
-        // Nothing may be pending when time passes: a month is longer than an event may be retried.
+        // No event may be pending when time passes: a month is longer than the retries of an event.
         own.drain(MINUTE).await;
     }
     for (receipt, events) in ANNOUNCED {
@@ -177,7 +177,7 @@ async fn a_year_of_money_is_in_amplitude_to_the_cent() {
     own.finish().await;
 }
 
-/// The events with revenue, in cents.
+/// Returns the types of the events with revenue, and the amounts in cents.
 fn counted(own: &Analysts) -> Vec<(String, i64)> {
     let events = own.amplitude.events(KEY);
     let revenue = |event: &serde_json::Value| {

@@ -1,5 +1,5 @@
-//! A purchase that the store notifies, a device reports and a customer is named of, all within one window: in any order it is
-//! announced once, as its customer's and at the price that they paid.
+//! A purchase that the store notifies, a device reports and a customer is named for, all within one window: in any
+//! order, it is announced once, as that customer's and at the price that was paid.
 
 use super::minutes::{Life, Minutes, Step, WINDOW};
 use Step::{LoggedIn, Named, Notified, Reported};
@@ -9,7 +9,7 @@ use std::time::Duration;
 use system_tests::wait;
 use system_tests::world::SOON;
 
-/// What happens; each in any order.
+/// Sets of steps, each of which happens in every order.
 const SETS: [&[Step]; 8] = [
     &[Notified],
     &[Notified, Reported(0)],
@@ -50,8 +50,8 @@ impl Row {
         Self { order, gap, life }
     }
 
-    /// Whether the purchase is known as the customer's. A login on a device that never had the receipt is another
-    /// customer's.
+    /// Returns whether the purchase is known to be the customer's. A login on a device without the receipt belongs to
+    /// another customer.
     fn is_customers(&self) -> bool {
         let is_on_device = self.is_reported() && self.order.contains(&LoggedIn(0, 0));
         is_on_device || self.order.contains(&Named(0))
@@ -61,7 +61,7 @@ impl Row {
         self.order.contains(&Reported(0))
     }
 
-    /// The class of rows whose bodies are the same.
+    /// Returns the class of this row; rows of a class have the same bodies.
     fn class(&self) -> &'static str {
         match (self.is_customers(), self.is_reported()) {
             (false, false) => "nobody",

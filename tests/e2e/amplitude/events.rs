@@ -1,4 +1,4 @@
-//! Each event of a subscription as Amplitude receives it, with its answer.
+//! Each event of a subscription as received by Amplitude, with Amplitude's answer.
 
 use super::{Analysts, KEY, MINUTE, requests_with, text};
 use domain::event::{PURCHASE_UPDATED, REVENUE_ADJUSTED};
@@ -8,7 +8,7 @@ use system_tests::calendar::Step;
 use system_tests::sns::Rtn;
 use system_tests::subscription::{Subscription, at};
 
-/// The documented list, `*`, and the events that have to be chosen by name.
+/// All types: the documented list `*`, and the events that must be named explicitly.
 pub const CHOSEN: [&str; 4] = [
     "*",
     "purchase.updated",
@@ -47,7 +47,7 @@ const PAID: [(&str, f64); 5] = [
 const ANNA: &str = "amzn1.account.ANNA";
 const BERT: &str = "amzn1.account.BERT";
 
-/// The steps of one customer with every kind of event, and of one whose trial does not convert.
+/// Returns the steps of one customer with every kind of event, and of another whose trial does not convert.
 fn lives() -> Vec<Step> {
     let mut steps = Vec::new();
     let mut step = |time: &str, shown: &[&Subscription], notifications: Vec<Rtn>| {
@@ -90,13 +90,13 @@ fn lives() -> Vec<Step> {
     steps
 }
 
-/// All events of both customers arrive once under the ids that the webhook has. One request of each type, with its
-/// answer, is compared with its snapshot.
+/// Checks that all events of both customers arrive once, under the webhook's ids, and that one request of each type,
+/// with its answer, matches its snapshot.
 pub async fn every_event_has_its_form(own: &mut Analysts) {
     own.name(ANNA, "anna@shop").await;
     for together in lives().chunk_by(|one, next| one.at == next.at) {
         own.live(together.to_vec()).await;
-        // Nothing may be pending when time passes: the days are longer than a request may take.
+        // No event may be pending when time passes: the days are longer than a request may take.
         own.drain(MINUTE).await;
     }
     let count = own.same_events(KEY).await;
@@ -118,8 +118,8 @@ pub async fn every_event_has_its_form(own: &mut Analysts) {
     paid_once(own);
 }
 
-/// A request with an event of this type, reduced to that event, and its answer. The named customer's first event
-/// counts; of `purchase.updated`, which newer ones supersede, the last.
+/// Returns a request with an event of this type, reduced to that event, with its answer: the named customer's first
+/// event or, since newer `purchase.updated` supersede older ones, the last one of that type.
 fn exchange(own: &Analysts, event_type: &str) -> Value {
     let mut found: Vec<_> = requests_with(&own.amplitude, event_type)
         .into_iter()
@@ -145,7 +145,7 @@ fn exchange(own: &Analysts, event_type: &str) -> Value {
         event["time"] = json!("[time]");
     }
     if let Some(revision) = event["event_properties"].get_mut("user_revision") {
-        // Either receipt of a change of plan may be settled first, so the number of revisions differs.
+        // Either receipt of a change of plan may be settled first, so the number of revisions varies.
         *revision = json!("[user_revision]");
     }
     let mut body = sent_exchange.body.clone();
@@ -166,8 +166,8 @@ fn exchange(own: &Analysts, event_type: &str) -> Value {
     stable(&all, &mut names)
 }
 
-/// The value without what differs in each run: ids are numbered in order of their appearance, the version is
-/// replaced.
+/// Returns the value without run-dependent parts: ids are replaced by numbers in order of appearance, and the version
+/// by a placeholder.
 fn stable(value: &Value, names: &mut BTreeMap<String, String>) -> Value {
     match value {
         Value::String(text) if uuid::Uuid::try_parse(text).is_ok() => {
@@ -190,7 +190,8 @@ fn stable(value: &Value, names: &mut BTreeMap<String, String>) -> Value {
     }
 }
 
-/// Each payment with a known price is in one event, in the order of the payments; all are in USD.
+/// Checks that each payment with a known price is in one event, in the order of the payments, and that all amounts are
+/// in USD.
 fn paid_once(own: &Analysts) {
     let events = own.amplitude.events(KEY);
     let paid: Vec<(String, f64)> = events

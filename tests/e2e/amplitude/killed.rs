@@ -91,7 +91,7 @@ async fn bought_and_killed(
     bought
 }
 
-/// Each event is counted once, and each profile is the newest.
+/// Checks that each event is counted once, and that each profile shows the latest state.
 async fn check_counted_once(own: &Analysts, point: &str) {
     let count = own.same_events(KEY).await;
     let users = own.newest_profiles(KEY);

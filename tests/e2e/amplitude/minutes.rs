@@ -1,5 +1,5 @@
-//! The first minutes of purchases: notifications, reports of devices, logins and names some seconds apart, on a clock that
-//! the test moves. Each purchase has a product, an entitlement, devices and customers of its own.
+//! The first minutes of purchases: notifications, devices' reports, logins and names a few seconds apart, on a clock
+//! that the test moves. Each purchase has its own product, entitlement, devices and customers.
 
 use super::{KEY, SECRET_KEY, START, integrate, put};
 use crate::logins::Buyer;
@@ -20,15 +20,15 @@ use system_tests::wait;
 use system_tests::world::{SOON, Setting, World};
 use uuid::Uuid;
 
-/// More than the window, in seconds.
+/// A time longer than the window, in seconds.
 pub const WINDOW: i64 = 121;
 
-/// The number of purchases that are settled at the same time.
+/// Number of purchases that are settled concurrently.
 const AT_ONCE: usize = 8;
 
 /// How long a claim waits for the store's own notification.
 const QUERIED_AFTER: Duration = Duration::from_secs(5);
-/// The fields that differ between two purchases to which the same happened.
+/// Fields that differ between two purchases with the same history.
 const VARYING: [&str; 8] = [
     "created_date",
     "occurred_at",
@@ -40,26 +40,26 @@ const VARYING: [&str; 8] = [
     "last_active",
 ];
 
-/// One thing that happens to a purchase. Devices and customers are numbers, 0 or 1.
+/// A step in the life of a purchase. Devices and customers are numbers, 0 or 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     Notified,
     Reported(usize),
-    /// On this device this customer logs in.
+    /// This customer logs in on this device.
     LoggedIn(usize, usize),
-    /// On this device the customer logs out.
+    /// The customer logs out on this device.
     LoggedOut(usize),
-    /// The company names the customer of the store as this one.
+    /// The company names the store's customer as this one.
     Named(usize),
-    /// The company names them, and says which device id they have in its own analytics.
+    /// The company names the store's customer as this one, and gives a device id from its own analytics.
     Introduced(usize),
-    /// All windows end, and what they announce arrives.
+    /// All windows end, and their events arrive.
     Settled,
 }
 
 #[derive(Debug, Clone)]
 pub struct Life {
-    /// What happens, and how long after the beginning.
+    /// The steps and their times after the beginning.
     pub steps: Vec<(Duration, Step)>,
     number: u32,
     buyer: Buyer,
@@ -84,14 +84,15 @@ impl Life {
         &self.buyer.receipt_id
     }
 
-    /// The purchase with this number of the customer of the store who bought another one.
+    /// Returns the purchase with this number, by the store customer of another purchase.
     pub fn of_buyer(number: u32, steps: Vec<(Duration, Step)>, other: &Self) -> Self {
         let mut life = Self::new(number, steps);
         life.buyer.app_user_id.clone_from(&other.buyer.app_user_id);
         life
     }
 
-    /// What the company says when it names the customer of the store, and the id that they have in its own analytics.
+    /// Returns the body of the company's request that names the store's customer, optionally with a device id from its
+    /// own analytics.
     pub fn naming(&self, external_id: &str, analytics_device_id: Option<&str>) -> Value {
         let mut naming =
             json!({ "external_id": external_id, "app_user_id": self.buyer.app_user_id });
@@ -101,7 +102,7 @@ impl Life {
         naming
     }
 
-    /// The external id of a customer.
+    /// Returns the external id of a customer.
     pub fn customer(&self, customer: usize) -> &str {
         &self.customers[customer]
     }
@@ -114,7 +115,7 @@ impl Life {
         format!("gold-{}.month", self.number)
     }
 
-    /// Number of devices that report it.
+    /// Returns the number of devices that report the purchase.
     pub fn reports(&self) -> usize {
         let reported = self.steps.iter().filter_map(|(_, step)| match step {
             Step::Reported(device) => Some(device),
@@ -123,8 +124,8 @@ impl Life {
         reported.collect::<BTreeSet<_>>().len()
     }
 
-    /// Whether devices alone have reported it by this time, so long ago that the store is queried about their claims. A claim
-    /// of what the store has notified waits for the end of the window.
+    /// Returns whether, by this time, only devices have reported the purchase, and so long ago that the store is
+    /// queried about their claims. A claim of a purchase that the store has notified waits for the end of the window.
     fn is_queried_by(&self, time: Duration) -> bool {
         let has = |wanted: fn(&Step) -> bool, by| {
             self.steps
@@ -137,7 +138,7 @@ impl Life {
         is_old && !has(|step| *step == Step::Notified, time)
     }
 
-    /// The bodies that the webhook received about it, each `user.*` before its record.
+    /// Returns the webhook's bodies about the purchase, each `user.*` before its record.
     pub fn bodies(&self, world: &World) -> Vec<Value> {
         let all = world.receiver.all().into_iter();
         all.filter(|one| one.receipt_id() == self.receipt_id())
@@ -145,7 +146,7 @@ impl Life {
             .collect()
     }
 
-    /// A body in which names and ids are the same for all purchases, and times and ids of events are left out.
+    /// Returns a body in which names and ids are the same for all purchases, without times and event ids.
     fn without_ids(&self, received: &Received) -> Value {
         let own = [
             (self.buyer.receipt_id.clone(), "RECEIPT"),
@@ -165,7 +166,7 @@ impl Life {
     }
 }
 
-/// Leaves out what differs between two runs: times of ours, and what is computed from ids.
+/// Removes the values that differ between two runs: settle's own times, and values computed from ids.
 fn leave_out(part: &mut Value) {
     match part {
         Value::Object(fields) => {
@@ -178,7 +179,7 @@ fn leave_out(part: &mut Value) {
     }
 }
 
-/// A world with devices and Amplitude, whose clock the test moves.
+/// A world with devices and Amplitude, with a clock that the test moves.
 pub struct Minutes {
     pub calendar: Calendar,
     pub amplitude: Amplitude,
@@ -186,7 +187,7 @@ pub struct Minutes {
 }
 
 impl Minutes {
-    /// Starts everything. What these lives buy is in the catalogue, and the store knows their receipts.
+    /// Starts the world, with the products of these lives in the catalogue and their receipts known to the store.
     pub async fn start(lives: &[Life]) -> Self {
         let amplitude = Amplitude::start().await;
         amplitude.project(KEY, SECRET_KEY);
@@ -206,7 +207,7 @@ impl Minutes {
             devices,
         };
         own.amplitude.set(own.calendar.now());
-        // Without `purchase.updated`, which every change of a name would carry.
+        // Without `purchase.updated`, which every change of a name would cause.
         let setting = json!({ "sandbox_api_key": Value::Null, "user_id": "external_id", "events": ["user.*"] });
         integrate(own.world(), &own.amplitude, &setting).await;
         let mut bought = Receipt::subscription(at(START).plus_millis(-60_000));
@@ -232,7 +233,7 @@ impl Minutes {
         &self.calendar.world
     }
 
-    /// Lets all steps of these lives happen at their times.
+    /// Executes all steps of these lives at their times.
     pub async fn live(&mut self, lives: &[Life]) {
         let times: BTreeSet<Duration> = lives
             .iter()
@@ -307,7 +308,7 @@ impl Minutes {
     pub async fn name(&self, naming: &Value) {
         let path = format!("/v1/apps/{}/customers", self.world().app_id);
         let answer = self.world().api.call(Method::PUT, &path, naming).await;
-        // The customer of the store may have another name by now.
+        // The store's customer may have another name by now.
         assert!([200, 409].contains(&answer.status), "{answer:?}");
     }
 
@@ -338,7 +339,7 @@ impl Minutes {
     pub async fn settle_all(&self, lives: &[Life]) {
         let settled = futures::stream::iter(lives).for_each_concurrent(AT_ONCE, async |life| {
             self.settle(life).await;
-            // A claim that was left over becomes a notification of its own when it is verified.
+            // A remaining claim becomes a notification when it is verified.
             self.wait_verified(life).await;
             self.settle(life).await;
         });
@@ -386,7 +387,7 @@ impl Minutes {
         .await;
     }
 
-    /// The persons in Amplitude who have the entitlement of a purchase.
+    /// Returns the profiles in Amplitude who have the entitlement of a purchase.
     pub fn persons(&self, life: &Life) -> Vec<Profile> {
         let mut all = self.amplitude.profiles(KEY);
         let wanted = json!(life.entitlement());
@@ -398,7 +399,7 @@ impl Minutes {
         all
     }
 
-    /// The revenue that Amplitude counts of a purchase, by the customer that it counts it for.
+    /// Returns the revenue of a purchase that Amplitude counts, each amount with its customer.
     pub fn revenue(&self, life: &Life) -> Vec<(Value, Value)> {
         let key = self.world().key(life.receipt_id()).to_string();
         let events = self.amplitude.events(KEY).into_iter().map(|one| one.event);
@@ -410,7 +411,7 @@ impl Minutes {
             .collect()
     }
 
-    /// Ends the world, and checks that no request to Amplitude broke a rule.
+    /// Finishes the world, and checks that no request to Amplitude broke a rule.
     pub async fn finish(self) {
         self.amplitude.check();
         self.calendar.world.finish().await;

@@ -1,4 +1,4 @@
-//! Amplitude: every event is counted once, on the right user and with the newest state, whatever Amplitude answers;
+//! Amplitude: every event is counted once, for the right user and with the latest state, whatever Amplitude answers;
 //! keys appear in no log, history or answer.
 
 mod alarms;
@@ -35,36 +35,36 @@ use system_tests::wait;
 use system_tests::world::{SOON, Setting, World};
 use tokio::time::Instant;
 
-/// The API key of the project for real purchases.
+/// API key of the project for real purchases.
 pub const KEY: &str = "7d1e90c4b5f2a8e36c0d51c9production";
-/// The API key of the project for test purchases.
+/// API key of the project for test purchases.
 pub const SANDBOX_KEY: &str = "2b8c66f07e5d49a1b3e8d40fsandbox";
-/// The secret key of both projects.
+/// Secret key of both projects.
 pub const SECRET_KEY: &str = "c0ffee5eb7a94d21f36a8b9esecret";
 
-/// What the clock shows at first.
+/// Initial time of the clock.
 const START: &str = "2027-01-31T10:00";
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
-/// How long no request must arrive before the clock may be moved.
+/// Time without a request before the clock may be moved.
 const QUIET: Duration = Duration::from_millis(200);
 
-/// How long Temporal must have nothing to do after the clock was moved, so that no request is on its way: longer than the
-/// time between two signals of a process to a destination.
+/// How long Temporal must be idle after the clock was moved, so that no request is in flight: longer than the time
+/// between two signals of a process to a destination.
 const CHECK: Duration = Duration::from_secs(2);
 /// Maximum number of times that the clock is moved for one condition.
 const MAX_SKIPS: usize = 200;
 
-/// A world whose clock the test moves, with a fake Amplitude and an integration: a destination of that kind.
+/// A world with a clock that the test moves, a fake Amplitude, and an integration with it.
 pub struct Analysts {
     calendar: Calendar,
     amplitude: Amplitude,
-    /// The destination id of the integration.
+    /// Destination id of the integration.
     id: String,
 }
 
 impl Analysts {
-    /// Starts everything, logging at this level; the clock shows [`START`]. The integration chooses these events.
+    /// Starts everything with this log level, and the clock at [`START`]. The integration subscribes to these events.
     async fn start(log: &str, events: &[&str]) -> Self {
         let amplitude = Amplitude::start().await;
         for key in [KEY, SANDBOX_KEY] {
@@ -115,7 +115,7 @@ impl Analysts {
         put(self.world(), &format!("products/{sku}"), &product).await;
     }
 
-    /// Gives a user of the store an external id.
+    /// Gives a user of the store this external id.
     async fn name(&self, app_user_id: &str, external_id: &str) {
         let body = json!({ "external_id": external_id, "app_user_id": app_user_id });
         put(self.world(), "customers", &body).await;
@@ -132,13 +132,13 @@ impl Analysts {
         self.live(steps.collect()).await;
     }
 
-    /// Lets these steps happen at their times.
+    /// Executes these steps at their times.
     async fn live(&mut self, steps: Vec<Step>) {
         self.calendar.live(steps).await;
         self.amplitude.set(self.now());
     }
 
-    /// A customer buys a monthly subscription now.
+    /// Buys a monthly subscription now.
     async fn buy(&mut self, receipt_id: &str, app_user_id: &str) -> Subscription {
         let (new, notifications) = Subscription::begin(receipt_id, app_user_id, self.now(), None);
         self.happen(vec![(new.clone(), notifications)]).await;
@@ -158,7 +158,7 @@ impl Analysts {
         self.drain_of(&id, step).await;
     }
 
-    /// As [`Self::drain`], for any integration.
+    /// Like [`Self::drain`], for any integration.
     async fn drain_of(&mut self, id: &str, step: Duration) {
         for _ in 0..MAX_SKIPS {
             let before = self.quiet().await;
@@ -166,14 +166,14 @@ impl Analysts {
                 return;
             }
             self.skip(step).await;
-            // Without a request nothing was due yet.
+            // Without a request, nothing was due yet.
             let _: bool = self.has_requested(before).await;
         }
         let pending = deliveries(self.world(), id, "pending").await;
         panic!("still pending after {MAX_SKIPS} times {step:?}: {pending:#?}");
     }
 
-    /// Moves the time forward by `time`, and then in half minutes until a request arrives.
+    /// Moves the time forward by `time`, and then in steps of half a minute until a request arrives.
     async fn skip_to_a_request(&mut self, time: Duration) {
         let before = self.quiet().await;
         self.skip(time).await;
@@ -187,8 +187,8 @@ impl Analysts {
         panic!("no request in {MAX_SKIPS} half minutes after {time:?}");
     }
 
-    /// Waits for a request after the first `before` ones. False if none has come although Temporal has had nothing to do
-    /// for [`CHECK`]: then none comes before the clock is moved.
+    /// Waits for a request after the first `before` ones. Returns `false` if none has arrived and Temporal has been
+    /// idle for [`CHECK`]: then none will arrive before the clock is moved.
     async fn has_requested(&self, before: usize) -> bool {
         self.before_rest("another request", async || {
             let count = self.amplitude.requests().len();
@@ -201,7 +201,7 @@ impl Analysts {
         .await
     }
 
-    /// Waits until `check` returns `Ok`. False if Temporal has had nothing to do for [`CHECK`] before that.
+    /// Waits until `check` returns `Ok`. Returns `false` if Temporal has been idle for [`CHECK`] before that.
     async fn before_rest(&self, what: &str, check: impl AsyncFn() -> Result<(), String>) -> bool {
         let mut rests_since = None;
         wait::until(
@@ -249,8 +249,8 @@ impl Analysts {
         .await
     }
 
-    /// The `user.*` events that the webhook, which chose all, has acknowledged, without those of transfers: those that
-    /// Amplitude must have received.
+    /// Returns the `user.*` events that the webhook, which subscribes to all, has acknowledged, without those of
+    /// transfers: Amplitude must have received them too.
     fn events_sent(&self) -> Vec<Received> {
         let is_of_user =
             |event_type: &str| event_type.starts_with("user.") && !TRANSFERS.contains(&event_type);
@@ -264,12 +264,12 @@ impl Analysts {
     }
 
     /// Waits until a project has counted the webhook's `user.*` events, each once and under the same id, and returns
-    /// their number. `purchase.updated` is not compared, because each destination supersedes others of them.
+    /// their number. `purchase.updated` is not compared, because different ones are superseded for each destination.
     async fn same_events(&self, key: &str) -> usize {
         self.same_events_but(key, &BTreeSet::new()).await
     }
 
-    /// As [`Self::same_events`], except that each of the failed events may be counted or not.
+    /// Like [`Self::same_events`], but each of the failed events may be counted or not.
     async fn same_events_but(&self, key: &str, failed: &BTreeSet<String>) -> usize {
         wait::until(
             SOON,
@@ -306,12 +306,12 @@ impl Analysts {
         .await
     }
 
-    /// Checks that each user's profile shows the newest state that the webhook has. Returns the number of profiles.
+    /// Checks that each user's profile shows the latest state received by the webhook. Returns the number of profiles.
     fn newest_profiles(&self, key: &str) -> usize {
         self.newest_profiles_but(key, &BTreeSet::new())
     }
 
-    /// As [`Self::newest_profiles`], without the users whose newest event is one of these failed events.
+    /// Like [`Self::newest_profiles`], but without the users whose newest event is one of these failed events.
     fn newest_profiles_but(&self, key: &str, failed: &BTreeSet<String>) -> usize {
         let mut newest = BTreeMap::<String, Received>::new();
         for one in self.events_sent() {
@@ -324,7 +324,7 @@ impl Analysts {
                 *known = one;
             }
         }
-        // Merged users have one profile, which shows the state that was sent last.
+        // Merged users have one profile, which shows the state sent last.
         let mut profiles = BTreeMap::new();
         for (user, state) in newest {
             let Some(profile) = self.amplitude.profile(key, &user) else {
@@ -349,7 +349,7 @@ impl Analysts {
         profiles.len()
     }
 
-    /// Ends the world, and checks that no request broke a rule and that no key is in the clear.
+    /// Finishes the world, and checks that no request broke a rule and that no key appears in plain text.
     async fn finish(self) {
         self.amplitude.check();
         secrets_stay(&self).await;
@@ -357,7 +357,8 @@ impl Analysts {
     }
 }
 
-/// Creates an integration with both keys in the world's app, and returns its id. `more` adds fields; null removes one.
+/// Creates an integration with both keys in the world's app, and returns its id. `more` adds fields; null removes a
+/// field.
 async fn integrate(world: &World, amplitude: &Amplitude, more: &Value) -> String {
     let mut body = json!({
         "kind": "amplitude", "name": "Analytics", "endpoint": amplitude.url(),
@@ -379,7 +380,7 @@ async fn integrate(world: &World, amplitude: &Amplitude, more: &Value) -> String
     text(&created["id"])
 }
 
-/// The documented user properties, from the body of a `user.*` event.
+/// Returns the documented user properties, from the body of a `user.*` event.
 fn attributes(body: &Value) -> Value {
     let of = |name: &str| {
         let all = body["active_entitlements"]
@@ -420,7 +421,7 @@ async fn put(world: &World, path: &str, body: &Value) {
         .ok();
 }
 
-/// The deliveries to a destination that have this status.
+/// Returns the deliveries to a destination with this status.
 async fn deliveries(world: &World, destination_id: &str, status: &str) -> Vec<Value> {
     world
         .api
@@ -430,7 +431,7 @@ async fn deliveries(world: &World, destination_id: &str, status: &str) -> Vec<Va
         .await
 }
 
-/// The ids of the events whose deliveries to a destination failed.
+/// Returns the ids of the events whose deliveries to a destination failed.
 async fn failed_events(world: &World, destination_id: &str) -> BTreeSet<String> {
     deliveries(world, destination_id, "failed")
         .await
@@ -439,7 +440,7 @@ async fn failed_events(world: &World, destination_id: &str) -> BTreeSet<String> 
         .collect()
 }
 
-/// The requests with an event of this type.
+/// Returns the requests with an event of this type.
 fn requests_with(amplitude: &Amplitude, event_type: &str) -> Vec<Exchange> {
     let is_wanted = |exchange: &Exchange| {
         exchange
@@ -457,7 +458,7 @@ fn text(value: &Value) -> String {
         .to_owned()
 }
 
-/// Checks that no key is in the clear in a log, a history, the database or an answer of the API.
+/// Checks that no key appears in plain text in a log, a history, the database or an answer of the API.
 async fn secrets_stay(own: &Analysts) {
     let world = own.world();
     let keys: Vec<Secret> = vec![
@@ -484,7 +485,8 @@ async fn secrets_stay(own: &Analysts) {
     secrets::absent(&keys, &answers(world).await);
 }
 
-/// All answers of the API about the app's destinations, their deliveries and attempts, the metrics and the alarms.
+/// Returns all of the API's answers about the app's destinations, their deliveries and attempts, the metrics and the
+/// alarms.
 async fn answers(world: &World) -> Vec<secrets::Place> {
     let mut found = Vec::new();
     let mut keep =

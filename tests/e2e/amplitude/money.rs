@@ -1,5 +1,5 @@
-//! Money adds up: Amplitude's sum of revenue is the payments less the refunds, also after corrections and the death of
-//! a worker, and the check of revenue agrees.
+//! Amplitude's sum of revenue equals the payments less the refunds, even after corrections and a worker's death, and
+//! the revenue check agrees.
 
 use super::{Analysts, KEY, MINUTE};
 use serde_json::{Value, json};
@@ -19,7 +19,7 @@ fn cents(amount: &Value) -> i64 {
     format!("{:.0}", amount * 100.0).parse().expect("cents")
 }
 
-/// Amplitude's revenue of a receipt, in cents, and the number of its events with an amount.
+/// Returns Amplitude's revenue for a receipt, in cents, and the number of events with an amount.
 fn earned(own: &Analysts, receipt_id: &str) -> (i64, usize) {
     let key = own.world().key(receipt_id).to_string();
     let events = own.amplitude.events(KEY);
@@ -33,7 +33,7 @@ fn earned(own: &Analysts, receipt_id: &str) -> (i64, usize) {
     (amounts.iter().sum(), amounts.len())
 }
 
-/// A one-time purchase as Amazon shows it, with the notification of its purchase.
+/// Returns a one-time purchase as Amazon shows it, and the notification of its purchase.
 fn coins(receipt_id: &str, own: &Analysts) -> (Subscription, Vec<Rtn>) {
     let (mut bought, _) = Subscription::begin(receipt_id, CUSTOMER, own.now(), None);
     bought.shown["productType"] = json!("CONSUMABLE");

@@ -1,4 +1,4 @@
-//! Several purchases of one user, and several users: none waits for another.
+//! Several purchases of one user, and several users: none waits for another user.
 
 use super::{Analysts, HOUR, KEY, MINUTE, SECRET_KEY, requests_with};
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ use temporalio_common::protos::temporal::api::history::v1::history_event::Attrib
 
 /// How long one user is throttled.
 const THROTTLED: Duration = Duration::from_secs(600);
-/// Number of users in a row who must not wait, and of users who buy at most.
+/// Number of consecutive users who must not wait, and maximum number of users who buy.
 const USERS: usize = 4;
 const MAX_USERS: usize = 20;
 /// A third of the pause of a throttled user.
@@ -20,7 +20,7 @@ const A_PART_OF_THE_PAUSE: Duration = Duration::from_secs(10);
 /// Number of purchases of one user that are settled together.
 const PURCHASES: usize = 20;
 
-/// The `renewed` of purchase P1 fails, the `expired` of P2 is delivered, and then the `renewed`: the profile still
+/// The `renewed` of purchase P1 fails, the `expired` of P2 is delivered, and then the `renewed` is: the profile still
 /// shows P2 as expired.
 pub async fn an_older_event_leaves_the_profile_alone(own: &mut Analysts) {
     const RENEWED: &str = "user.subscription.renewed";
@@ -97,7 +97,7 @@ fn skus(own: &Analysts) -> Value {
         .unwrap_or_default()
 }
 
-/// While one user is throttled for ten minutes, the events of others go on beside it.
+/// While one user is throttled for ten minutes, events of other users are sent.
 pub async fn one_throttled_user_delays_nobody_else(own: &mut Analysts) {
     own.name("amzn1.account.BUSY", "busy@shop").await;
     own.amplitude.throttle(KEY, "busy@shop", THROTTLED);
@@ -116,7 +116,7 @@ pub async fn one_throttled_user_delays_nobody_else(own: &mut Analysts) {
         }
     })
     .await;
-    // On a machine that stands still in the meantime, a user shows nothing.
+    // A stall of the machine may delay a user's events, so a sufficient number of users in a row must be in time.
     let mut in_a_row = 0;
     for number in 0..MAX_USERS {
         let lag = lag(own, number).await;
@@ -152,7 +152,7 @@ pub async fn one_throttled_user_delays_nobody_else(own: &mut Analysts) {
     );
 }
 
-/// How much later the purchase of a new user is sent to Amplitude than to the webhook, to which nothing applies.
+/// Returns how much later a new user's purchase is sent to Amplitude than to the webhook, which is not throttled.
 async fn lag(own: &mut Analysts, number: usize) -> Duration {
     let (customer, id) = (
         format!("amzn1.account.BESIDE{number}"),
@@ -189,8 +189,8 @@ async fn lag(own: &mut Analysts, number: usize) -> Duration {
     sent_at.saturating_duration_since(webhook_at)
 }
 
-/// A lane whose user has another request in flight waits once, and then the destination's run delivers it: Temporal
-/// retries hardly any activity.
+/// A lane whose user has another request in flight waits once, and then the destination's run delivers it, so that
+/// Temporal retries hardly any activity.
 #[tokio::test(flavor = "multi_thread")]
 async fn purchases_of_one_user_do_not_retry_through_the_engine() {
     let amplitude = Amplitude::start().await;
@@ -234,7 +234,7 @@ async fn purchases_of_one_user_do_not_retry_through_the_engine() {
     world.finish().await;
 }
 
-/// The number of retries of an activity.
+/// Returns the number of retries of an activity.
 fn retried(attributes: &Attributes) -> i32 {
     let Attributes::ActivityTaskStartedEventAttributes(started) = attributes else {
         return 0;

@@ -1,5 +1,5 @@
 //! Amplitude fails for days. Until shortly before the end of the seven days in which it ignores a repeated event, every
-//! event is still sent, and counted once; an older event fails, and the reason is shown.
+//! event is still sent and counted once; older events fail, and the reason is shown.
 
 use super::settings::{patch, show};
 use super::{Analysts, HOUR, KEY, MAX_SKIPS, MINUTE, deliveries, failed_events, text};
@@ -14,7 +14,7 @@ use system_tests::world::SOON;
 
 const PURCHASED: &str = "user.subscription.purchased";
 const DAY: Duration = Duration::from_secs(86_400);
-/// The time from the first attempt to the last possible one.
+/// Time from the first attempt to the last possible one.
 const LAST: Duration = Duration::from_secs((6 * 24 + 22) * 3600 + 50 * 60);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -94,7 +94,7 @@ async fn events_older_than_seven_days_fail_with_a_reason() {
     );
     assert_eq!(own.newest_profiles_but(KEY, &failed), 1);
 
-    // The next event of a user unknown to Amplitude brings the profile up to date.
+    // A user unknown to Amplitude gets an up-to-date profile with the next event.
     let notifications = lost.switch_off(own.now());
     own.happen(vec![(lost, notifications)]).await;
     own.drain(MINUTE).await;
@@ -113,8 +113,8 @@ async fn events_older_than_seven_days_fail_with_a_reason() {
     own.finish().await;
 }
 
-/// Two customers buy. Amplitude answers 500 to every request, but keeps the event of the first one. Returns the
-/// subscription of the other one.
+/// Makes two customers buy while Amplitude answers 500 to every request, but keeps the first customer's event. Returns
+/// the other customer's subscription.
 async fn begin_outage(own: &mut Analysts) -> Subscription {
     own.amplitude.script([Fault::AnsweredWith(500)]);
     own.amplitude.answer(Fault::Status(500));
@@ -139,7 +139,7 @@ async fn begin_outage(own: &mut Analysts) -> Subscription {
     lost
 }
 
-/// Lets time pass until `days` days after the beginning, with at least one request on each day.
+/// Lets time pass until `days` days after the beginning, with at least one request per day.
 async fn pass_days(own: &mut Analysts, began: Timestamp, days: u32) {
     let day_ms = i64::try_from(DAY.as_millis()).unwrap_or(i64::MAX);
     let passed = u32::try_from(own.now().millis_since(began).div_euclid(day_ms)).unwrap_or(0);
@@ -148,14 +148,13 @@ async fn pass_days(own: &mut Analysts, began: Timestamp, days: u32) {
     }
 }
 
-/// Lets time pass until `time` after the beginning, and on until a request arrives.
+/// Lets time pass until `time` after the beginning, and then until a request arrives.
 async fn skip_to(own: &mut Analysts, began: Timestamp, time: Duration) {
     let passed = Duration::from_millis(own.now().millis_since(began).unsigned_abs());
     own.skip_to_a_request(time.saturating_sub(passed)).await;
 }
 
-/// Waits until `count` deliveries have failed. They do so without a request; an open breaker probes one per half
-/// minute.
+/// Waits until `count` deliveries have failed. That needs no request; an open breaker probes one per half minute.
 async fn wait_failed(own: &mut Analysts, count: usize) {
     for _ in 0..MAX_SKIPS {
         let have_failed = own.before_rest("more failed ones", async || {
@@ -175,7 +174,7 @@ async fn wait_failed(own: &mut Analysts, count: usize) {
 }
 
 /// Checks that the delivery of a purchase's event failed, that its last attempt made no request, and that the
-/// explanation gives the reason.
+/// explanation names the reason.
 async fn check_failed(own: &Analysts, receipt_id: &str) {
     let delivery = own
         .world()

@@ -1,5 +1,6 @@
-//! Who owns an entitlement: random reports, logins, logouts and names of two customers on two devices, before and after
-//! the purchase is announced. When all is quiet exactly one person has it, and all sources name the same one.
+//! The owner of an entitlement: random reports, logins, logouts and names of two customers on two devices, before and
+//! after the purchase is announced. In the end exactly one person has the entitlement, and all sources name the same
+//! one.
 
 use super::KEY;
 use super::minutes::{Life, Minutes, Step};
@@ -16,7 +17,7 @@ const LIVES: u32 = 60;
 /// The seconds between two steps.
 const GAPS: [u64; 3] = [0, 5, 10];
 
-/// A random life. It is notified or reported at some time, and no window ends before that.
+/// Returns a random life. The purchase is notified or reported at some time, and no window ends before that.
 fn life(number: u32, random: &mut Random) -> Life {
     let mut time = Duration::ZERO;
     let mut steps = Vec::new();
@@ -56,7 +57,7 @@ fn step(random: &mut Random) -> Step {
     }
 }
 
-/// The users who have the entitlement of a purchase in the newest state that the webhook has of each.
+/// Returns the users who have a purchase's entitlement according to the latest states at the webhook.
 fn holders(own: &Minutes, life: &Life) -> Vec<String> {
     let mut newest = BTreeMap::<String, Value>::new();
     for one in own
@@ -88,7 +89,7 @@ fn holders(own: &Minutes, life: &Life) -> Vec<String> {
         .collect()
 }
 
-/// Checks that settle, the webhook and Amplitude name one and the same owner.
+/// Checks that settle, the webhook and Amplitude name the same single owner.
 async fn check(own: &Minutes, life: &Life) -> Result<(), String> {
     let (world, receipt) = (own.world(), life.receipt_id());
     let path = format!("/v1/apps/{}/customers?receipt_id={receipt}", world.app_id);
@@ -139,7 +140,7 @@ async fn after_quiet_an_entitlement_is_with_exactly_one_person() {
 async fn guests_who_are_one_customer_are_one_person() {
     let bought = || vec![(Duration::ZERO, Step::Notified)];
     let [one, other] = [1, 2].map(|number| Life::new(number, bought()));
-    // The second one has two purchases, and becomes a customer who is known already.
+    // The second buyer has two purchases, and becomes a customer who is already known.
     let third = Life::of_buyer(3, bought(), &other);
     let lives = [one, other, third];
     let mut own = Minutes::start(&lives).await;
@@ -155,7 +156,7 @@ async fn guests_who_are_one_customer_are_one_person() {
         (2, true),
         "{nameless:#?}"
     );
-    // What is sent about her meanwhile does not arrive at once.
+    // The next two requests about her fail at first.
     own.amplitude
         .script([Fault::Status(500), Fault::Status(500)]);
     let anna = lives[0].customer(0);
@@ -176,7 +177,7 @@ async fn guests_who_are_one_customer_are_one_person() {
         }
     };
     wait::until(SOON, "two requests that fail", both_failed).await;
-    // Both may have been attempts of one event, whose next one is minutes away.
+    // Both may have been attempts of the same event, whose next one is minutes away.
     own.calendar.skip(Duration::from_mins(5), &[]).await;
     own.amplitude.set(own.calendar.now());
     let is_one = async || {

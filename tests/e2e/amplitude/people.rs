@@ -1,11 +1,11 @@
-//! Users who turn out to be one person.
+//! Users who prove to be one person.
 
 use super::{Analysts, KEY, MINUTE, text};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
-/// An unnamed guest buys, and is then given the external id of a known customer: with the next event of that purchase
-/// both are one profile.
+/// An unnamed guest buys, and then gets the external id of a known customer: with the next event of that purchase, both
+/// have one profile.
 pub async fn who_turns_out_to_be_known_has_one_profile(own: &mut Analysts) {
     own.name("amzn1.account.DORA", "dora@shop").await;
     own.buy("dora-1", "amzn1.account.DORA").await;
@@ -56,7 +56,7 @@ pub async fn who_turns_out_to_be_known_has_one_profile(own: &mut Analysts) {
     assert_eq!(dora.device_ids.len(), 2);
 }
 
-/// The devices under which a receipt was counted.
+/// Returns the device ids with which a receipt's events were counted.
 fn devices(own: &Analysts, receipt_id: &str) -> BTreeSet<String> {
     let key = json!(own.world().key(receipt_id));
     let events = own.amplitude.events(KEY);

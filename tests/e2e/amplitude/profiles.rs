@@ -1,5 +1,5 @@
-//! Profiles that are right although no chosen event carries the change: imports, external ids, merged users, changes of
-//! plan and of the catalogue, refunds, later integrations.
+//! Profiles that are correct although no subscribed event carries the change: imports, external ids, merged users,
+//! changes of plan and of the catalogue, refunds, later integrations.
 
 use super::settings::MONEY_KEY;
 use super::{Analysts, KEY, MINUTE, SECRET_KEY, attributes, integrate, text};
@@ -30,9 +30,9 @@ async fn a_profile_is_right_whatever_changed_it() {
     own.finish().await;
 }
 
-/// The changes of profiles that a project took. Each differs from the user's previous one, with at most one exception:
-/// either receipt of a change of plan can settle first, and if the state in between is superseded before it is sent,
-/// the state before it is sent again.
+/// Returns the changes of profiles that a project accepted, after checking that each differs from the user's previous
+/// one. One exception is allowed: either receipt of a change of plan can settle first, and if the state in between is
+/// superseded before it is sent, the previous state is sent again.
 fn identified(own: &Analysts, key: &str) -> Vec<Counted> {
     let all = own.amplitude.identified(key);
     let content = |one: &Counted| json!([one.event["user_id"], one.event["user_properties"]]);
@@ -48,7 +48,7 @@ fn identified(own: &Analysts, key: &str) -> Vec<Counted> {
     all
 }
 
-/// The newest state of a user according to settle, as user properties of Amplitude.
+/// Returns the latest state of a user according to settle, as user properties of Amplitude.
 async fn shown(own: &Analysts, device: &str) -> Value {
     let events = own.world().api.all("/v1/events").await;
     let of_user = events
@@ -62,7 +62,7 @@ async fn shown(own: &Analysts, device: &str) -> Value {
 }
 
 /// Moves the time forward until a profile shows these SKUs, and compares it with settle's state. Returns the number of
-/// changes of profiles that were sent so far.
+/// changes of profiles sent so far.
 async fn wait_shown(own: &mut Analysts, id: &str, skus: Value) -> usize {
     for _ in 0..20 {
         own.drain(MINUTE).await;
@@ -209,7 +209,7 @@ async fn wait_entitlements(own: &mut Analysts, entitlements: Value) {
     );
 }
 
-/// The purchase is a chosen event, and its refund is no event.
+/// The purchase is a subscribed event; its refund is not an event.
 async fn a_refund_of_what_was_bought_once_is_shown(own: &mut Analysts) {
     own.sell("archive", "archive", "2.99").await;
     let fields = json!({
@@ -302,7 +302,7 @@ async fn an_integration_from_later_is_shown_everybody(own: &mut Analysts) {
     );
 }
 
-/// The worker aborts after it sent a profile and before it recorded that: the profile is sent again under the same id,
+/// The worker aborts after it sent a profile and before it recorded that. The profile is sent again under the same id,
 /// and Amplitude ignores the repetition.
 async fn a_worker_that_dies_with_a_profile_leaves_it_to_the_next(own: &mut Analysts) {
     let customer = "amzn1.account.LUCA";

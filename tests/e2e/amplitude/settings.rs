@@ -16,12 +16,12 @@ use system_tests::subscription::Subscription;
 use system_tests::wait;
 use system_tests::world::SOON;
 
-/// The API key of a project without test purchases. It is another one than [`KEY`], because no two integrations may
-/// send the same events to one project.
+/// API key of a project without test purchases. It differs from [`KEY`], because no two integrations may send the same
+/// events to one project.
 pub const MONEY_KEY: &str = "91aa3c5be0d84f27b6c2e51fmoneyonly";
-/// The API key of a project of customers with a name, for the same reason.
+/// API key of a project of customers with an external id, for the same reason.
 const NAMED_KEY: &str = "7d20f8a4c1be4e95a36f08b2namedonly";
-/// A key that no project has.
+/// An API key without a project.
 pub const WRONG_KEY: &str = "e4d909c290d0fb1ca068ffadwrong";
 
 const PURCHASED: &str = "user.subscription.purchased";
@@ -60,7 +60,7 @@ pub async fn show(own: &Analysts, id: &str) -> Value {
         .ok()
 }
 
-/// The profile on which a project counted the events of a receipt.
+/// Returns the profile for which a project counted a receipt's events.
 fn profile_of(own: &Analysts, key: &str, collapse_key: CollapseKey) -> Profile {
     let about = collapse_key.to_string();
     let events = own.amplitude.events(key);
@@ -73,7 +73,7 @@ fn profile_of(own: &Analysts, key: &str, collapse_key: CollapseKey) -> Profile {
         .expect("a profile of the device")
 }
 
-/// The types of a receipt's events that a project counted.
+/// Returns the types of a receipt's events that a project counted.
 fn counted(own: &Analysts, key: &str, collapse_key: CollapseKey) -> Vec<String> {
     let about = collapse_key.to_string();
     let own = own
@@ -84,7 +84,7 @@ fn counted(own: &Analysts, key: &str, collapse_key: CollapseKey) -> Vec<String> 
     own.map(|one| text(&one.event["event_type"])).collect()
 }
 
-/// The test of a connection queries Amplitude with the secret key, and sends no event.
+/// The connection test queries Amplitude with the secret key, and sends no event.
 async fn the_connection_is_tested_without_an_event(own: &Analysts) {
     let path = format!("/v1/destinations/{}/test", own.id);
     let tested = own.world().api.post(&path, &json!({})).await.ok();
@@ -194,7 +194,7 @@ async fn what_is_bought_in_a_test_has_a_project_of_its_own(own: &mut Analysts) {
         .await;
     assert_eq!(deleted.status, 204);
 
-    // The customer has bought both: each profile shows the purchases of its own environment.
+    // The customer has purchases in both environments: each profile shows those of its own.
     own.world().rvs().change(
         "tested",
         &json!({ "autoRenewing": false, "cancelReason": 1 }),
@@ -230,7 +230,7 @@ async fn notify_tested(own: &mut Analysts, url: &str, kind: &str) {
     own.world().wait_outcome(&message.id).await;
 }
 
-/// By setting, an event of a customer without an external id is sent, waits for the id, or is skipped.
+/// Depending on the setting, an event of a customer without an external id is sent, waits for the id, or is skipped.
 async fn an_unnamed_customer_is_sent_waits_or_is_skipped(own: &mut Analysts) {
     let nameless = "amzn1.account.NAMELESS";
     let wait = json!({ "name": "waits", "without_external_id": "wait", "api_key": SANDBOX_KEY, "sandbox_api_key": null });
@@ -302,14 +302,14 @@ async fn an_unnamed_customer_is_sent_waits_or_is_skipped(own: &mut Analysts) {
     }
 }
 
-/// Forbidden and short external ids are not sent. With a lower minimum length the short one is.
+/// Forbidden and short external ids are not sent. With a lower minimum length, the short one is.
 async fn an_id_that_amplitude_refuses_is_the_customers_data_problem(own: &mut Analysts) {
     for (number, id) in ["4711", " Anonymous"].into_iter().enumerate() {
         let (customer, receipt) = (
             format!("amzn1.account.REFUSED{number}"),
             format!("refused-{number}"),
         );
-        // settle 0.1.0 took any id.
+        // settle 0.1.0 accepted any id.
         own.name(&customer, &receipt).await;
         let mut raw = Raw::of(&own.world().installation.stored_in());
         raw.run(&format!(
@@ -406,7 +406,7 @@ async fn what_is_refused_goes_alone(own: &mut Analysts) {
     assert_eq!(show(own, &own.id).await["enabled"], true);
 }
 
-/// Events of a user over the daily quota are sent when the quota allows it again.
+/// Events of a user who exceeds the daily quota are sent when the quota allows them again.
 async fn a_daily_quota_is_waited_out(own: &mut Analysts) {
     own.name("amzn1.account.QUOTA", "quota@shop").await;
     own.amplitude.exceed_quota(KEY, "quota@shop");
@@ -432,8 +432,8 @@ async fn a_daily_quota_is_waited_out(own: &mut Analysts) {
     assert_eq!(profile.events.len(), 1);
 }
 
-/// Amplitude's answer contains the wrong key in the clear: settle shows it nowhere, disables the integration with a
-/// visible reason, and sends what is pending when the right key is set.
+/// Amplitude's answer repeats the wrong key in plain text: settle shows it nowhere, disables the integration with a
+/// visible reason, and sends the pending events when the right key is set.
 async fn a_wrong_key_disables_and_the_right_one_sends_what_is_pending(own: &mut Analysts) {
     patch(own, &own.id, &json!({ "api_key": WRONG_KEY })).await;
     let mut bought = own.buy("keyless", "amzn1.account.KEYLESS").await;

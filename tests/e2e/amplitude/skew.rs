@@ -8,7 +8,7 @@ use system_tests::clock::Clock;
 use system_tests::process::Backend;
 use system_tests::world::{Setting, World};
 
-/// Longer than the time after which an event is not sent any more.
+/// Longer than the time after which an event is no longer sent.
 const AHEAD_MS: i64 = 8 * 86_400_000;
 const PURCHASED: &str = "user.subscription.purchased";
 

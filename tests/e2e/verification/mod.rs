@@ -1,4 +1,4 @@
-//! Queries to RVS: settle announces what its answer shows; and what happens while it does not answer or refuses.
+//! Queries to RVS: settle announces what the answer shows; and the effects of missing answers and refusals.
 
 mod patience;
 mod refusals;
@@ -15,7 +15,7 @@ use system_tests::world::{SOON, Setting, World};
 const PURCHASED: &str = "SUBSCRIPTION_PURCHASED";
 const RENEWED: &str = "SUBSCRIPTION_RENEWED";
 
-/// A world with verification, which gives up waiting for the store after this time.
+/// Starts a world with verification, which gives up waiting for the store after this time.
 async fn world(patience: &str) -> World {
     let variables = vec![("SETTLE_AMAZON_PATIENCE".to_owned(), patience.to_owned())];
     let events = vec!["*".to_owned()];
@@ -29,12 +29,12 @@ async fn world(patience: &str) -> World {
     .await
 }
 
-/// A receipt for the fake of RVS.
+/// Returns a receipt for the fake of RVS.
 fn bought() -> Receipt {
     Receipt::subscription(api::clock::now().plus_millis(-3_600_000))
 }
 
-/// The received `purchase.updated` bodies of a receipt, in the order of arrival.
+/// Returns the received `purchase.updated` bodies of a receipt, in the order of arrival.
 fn updates(world: &World, receipt_id: &str) -> Vec<Value> {
     world
         .receiver
@@ -44,7 +44,7 @@ fn updates(world: &World, receipt_id: &str) -> Vec<Value> {
         .collect()
 }
 
-/// Waits until the newest `purchase.updated` of a receipt is as wanted, and returns it.
+/// Waits until the newest `purchase.updated` of a receipt satisfies `is_wanted`, and returns it.
 async fn wait_update(
     world: &World,
     receipt_id: &str,
@@ -83,7 +83,7 @@ fn is_verified(update: &Value) -> bool {
     update["attributes"]["verified"] == true
 }
 
-/// The explanation of a message, as text.
+/// Returns the explanation of a message, as text.
 async fn explained(world: &World, message_id: &str) -> String {
     world
         .api

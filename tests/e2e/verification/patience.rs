@@ -1,4 +1,4 @@
-//! The store cannot be reached: what is announced within and after the patience.
+//! An unreachable store: what is announced within and after the patience.
 
 use super::{
     PURCHASED, RENEWED, bought, check_silence, explained, is_verified, updates, wait_alarm,

@@ -1,4 +1,4 @@
-//! What waiting for the store costs.
+//! The cost of waiting for the store.
 
 use super::{PURCHASED, bought, is_verified, wait_update, wait_waiting, world};
 use serde_json::json;
@@ -67,7 +67,7 @@ async fn a_long_wait_for_the_store_continues_in_a_new_run() {
         if world.temporal.runs(&workflow).await.len() > 1 {
             return Ok(());
         }
-        // Each flush queries once more. A run that is too busy for another signal is answered 503.
+        // Each flush causes one more query. A run that is too busy for another signal is answered 503.
         let path = format!("/v1/purchases/{}/flush", world.key("long"));
         let answer = world.api.post(&path, &json!({ "reason": "a test" })).await;
         assert!([202, 503].contains(&answer.status), "{answer:?}");
@@ -90,7 +90,7 @@ async fn waiting_notifications_beyond_one_settling_cause_no_loop() {
     let mut world = world("60s").await;
     let first = world.send("SUBSCRIPTION_AUTO_RENEWAL_ON", "many").await;
     wait_waiting(&world, &first, "parked").await;
-    // However long it takes to post them.
+    // The purchase is held, however long posting takes.
     world
         .act("many", "hold", &json!({ "reason": "a test" }))
         .await;

@@ -1,8 +1,8 @@
-//! The address of a PostgreSQL database. The input has three lines: what stands before and after a marker in the
-//! password, and the rest of the URL.
+//! The URL of a PostgreSQL database. The input has three lines: the password before and after a marker, and the rest of
+//! the URL.
 //!
-//! The password is in no error, and in no debug output of what was read, also where it is not percent-encoded and a part
-//! of it would count as the host or database; and what is percent-encoded arrives.
+//! The password must appear in no error and in no debug output of the result, even if it is not percent-encoded and a
+//! part of it is parsed as the host or database; and percent-encoded values must be decoded.
 
 use super::lines;
 use std::fmt::Write;
@@ -33,7 +33,7 @@ pub fn check(data: &[u8]) {
                     .get_password()
                     .is_some_and(|password| contains(password, MARKER));
                 let shown = format!("{host:?}");
-                // After a question mark it may be the value of a parameter.
+                // After a question mark, it may be the value of a parameter.
                 let is_parameter =
                     !is_password && [before, after].iter().any(|part| part.contains('?'));
                 assert!(is_parameter || !shown.contains(MARKER), "{url}: {shown}");
@@ -49,7 +49,7 @@ pub fn check(data: &[u8]) {
     }
 }
 
-/// Whether user, password and name of the database arrive as they are, whatever characters they have.
+/// Checks that the database's user, password and name are decoded unchanged, whatever characters they contain.
 fn encoded(user: &str, password: &str, name: &str) {
     if [user, password, name].iter().any(|part| part.is_empty()) {
         return;

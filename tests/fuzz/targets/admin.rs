@@ -1,8 +1,8 @@
-//! A change by the API. The first line is a method and a path as in `/openapi.json`, and of any other first line the
-//! first byte chooses one; the rest is the body.
+//! A change through the API. The first line is a method and a path as in `/openapi.json`; for any other first line, its
+//! first byte chooses one. The rest is the body.
 //!
-//! Every refusal is a problem of the client that names its fields ([`super::world::World`]); and after a change, what
-//! was there can be read.
+//! Every refusal must be a client error that names the wrong fields ([`super::world::World`]); and after a change,
+//! everything that existed must still be readable.
 
 use super::lines;
 use super::world::{self, DEVICE, RECEIPTS, World};
@@ -11,12 +11,12 @@ use domain::CollapseKey;
 use serde_json::Value;
 use std::sync::LazyLock;
 
-/// Each method with its path.
+/// All methods and paths of changes.
 static CHANGES: LazyLock<Vec<(&str, &str)>> = LazyLock::new(|| {
     let all = api::routes::routes()
         .into_iter()
         .filter(|route| route.access == Access::Admin);
-    // A DELETE has no body, and leaves nothing for the inputs after it.
+    // DELETE is left out: it has no body, and would leave nothing for later inputs.
     all.filter(|route| !matches!(route.method, "GET" | "DELETE"))
         .map(|route| (route.method, route.path))
         .collect()
@@ -51,7 +51,7 @@ pub fn check(data: &[u8]) {
     });
 }
 
-/// A path with ids of the world in the places of its parameters.
+/// Returns a path with its parameters replaced by ids of the world.
 fn filled(world: &World, path: &str) -> String {
     let purchase = CollapseKey::of(world.platform, RECEIPTS[0]).to_string();
     let platform = world.platform.to_string();
@@ -62,7 +62,7 @@ fn filled(world: &World, path: &str) -> String {
         "collapse_key" => purchase.as_str(),
         "ref" => "premium-1",
         "sku" => "month",
-        // Nothing has it.
+        // An id that does not exist.
         _ => DEVICE,
     };
     let part = |part: &str| match part

@@ -1,16 +1,16 @@
-//! The cursor of a list. The first line is the path of the list, and of any other first line the first byte chooses
-//! one; the rest is the cursor. `#` with a number chooses one that the list itself returned, and what follows replaces
-//! a byte of it.
+//! The cursor of a list. The first line is the path of the list; for any other first line, its first byte chooses one.
+//! The rest is the cursor. `#` with a number chooses a cursor that the list itself returned, and the bytes after it
+//! replace one of its bytes.
 //!
-//! A cursor of the list continues behind its place; any other one is a place in the list, behind which its own items
-//! stand, or the field `cursor` is refused.
+//! A cursor of the list continues after its position. Any other cursor is either a position in the list, after which
+//! the list's own items follow, or is refused with the field `cursor`.
 
 use super::lines;
 use super::world::{self, LISTS, Response, World};
 use serde_json::Value;
 use std::fmt::Write;
 
-/// A list, and as many of its items as one page has.
+/// A list, and its first page.
 struct List<'a> {
     world: &'a World,
     path: &'a str,
@@ -38,12 +38,13 @@ pub fn check(data: &[u8]) {
 }
 
 impl List<'_> {
-    /// Whether one page has all items.
+    /// Returns whether the first page contains all items.
     fn is_whole(&self) -> bool {
         self.whole.body["next_cursor"].is_null()
     }
 
-    /// Reads the list by one item a page up to a cursor of its own, and continues from there, or from a changed one.
+    /// Reads the list one item per page up to one of its own cursors, and continues from that cursor, or from a changed
+    /// one.
     fn own(&self, number: usize, change: &[u8]) {
         let Self { world, path, whole } = self;
         let (mut seen, mut cursor) = (Vec::new(), None::<String>);
@@ -60,7 +61,7 @@ impl List<'_> {
         }
         let cursor = cursor.expect("a cursor");
         let [at, byte, ..] = change else {
-            // These lists select by a range of which many rows are none of them.
+            // These lists select by a range that excludes many rows.
             let is_whole = self.is_whole() && !seen.is_empty();
             assert!(
                 !is_whole || whole.items().starts_with(&seen),
@@ -88,7 +89,7 @@ impl List<'_> {
         self.page(&String::from_utf8_lossy(&bytes));
     }
 
-    /// The page of one item behind a cursor.
+    /// Returns the page with one item after a cursor.
     fn page(&self, cursor: &str) -> Response {
         let Self { world, path, whole } = self;
         let response = world.admin(

@@ -1,8 +1,8 @@
-//! Any notifications with any answers of the store. A line of the input is a window: the answer and the time that has
-//! passed, four bytes of the receipt that the store shows, then two bytes for each notification.
+//! Any notifications with any answers of the store. Each line of the input is a window: the answer and the elapsed
+//! time, four bytes for the receipt that the store shows, then two bytes per notification.
 //!
-//! The laws are those of `workflows/domain/README.md`, "What always holds"; the domain's own tests prove them for what
-//! no store has verified.
+//! The checked laws are those under "What always holds" in `workflows/domain/README.md`; the domain's own tests check
+//! them for unverified purchases.
 
 use domain::verification::{EndReason, Product, Term, Unit};
 use domain::{
@@ -12,7 +12,7 @@ use domain::{
 use std::time::Duration;
 
 const DAY_MS: i64 = 24 * 3_600_000;
-/// Minutes that pass before a window.
+/// Minutes that elapse before a window.
 const PASSED: [i64; 8] = [0, 1, 10, 60, 121, 1_440, 10_080, 44_640];
 const KINDS: [NotificationKind; 20] = [
     NotificationKind::SubscriptionPurchased,
@@ -36,14 +36,14 @@ const KINDS: [NotificationKind; 20] = [
     NotificationKind::Claimed,
     NotificationKind::Unknown,
 ];
-/// What is announced once in a term; plans and switches change to and fro.
+/// Transitions announced at most once per term; plans and switches may change back and forth.
 const ONCE: [TransitionKind; 4] = [
     TransitionKind::Purchased,
     TransitionKind::TrialStarted,
     TransitionKind::TrialConverted,
     TransitionKind::Renewed,
 ];
-/// Maximum length of a stored purchase: its reports are bounded for each kind.
+/// Maximum size of a stored purchase, in bytes: the number of its reports is limited for each kind.
 const MAX_BYTES: usize = 64 * 1024;
 
 pub fn check(data: &[u8]) {
@@ -136,8 +136,8 @@ fn window(
     decision
 }
 
-/// The window and the same answer again: no term is announced twice; without an answer nothing is announced, and with a
-/// contradictory one nothing any more after the first repetition.
+/// Checks the same window with the same answer again: no term is announced twice; without an answer nothing is
+/// announced, and with a contradictory answer nothing after the first repetition.
 fn replayed(
     notifications: &[(i64, Notification)],
     decision: &Decision,
@@ -172,7 +172,7 @@ fn replayed(
     );
 }
 
-/// Each notification has one outcome, or waits for something.
+/// Checks that each notification has one outcome, or waits for something.
 fn outcomes(notifications: &[(i64, Notification)], decision: &Decision) {
     let mut decided: Vec<i64> = decision.outcomes.iter().map(|(seq, _)| *seq).collect();
     decided.sort_unstable();
@@ -196,7 +196,7 @@ fn outcomes(notifications: &[(i64, Notification)], decision: &Decision) {
     }
 }
 
-/// A notification of an unknown kind changes nothing by itself.
+/// Checks that a notification of an unknown kind changes nothing by itself.
 fn unknown(known: &Purchase, notifications: &[(i64, Notification)], context: SettlingContext<'_>) {
     let others: Vec<_> = notifications
         .iter()
@@ -211,7 +211,7 @@ fn unknown(known: &Purchase, notifications: &[(i64, Notification)], context: Set
         without.transitions, with.transitions,
         "{known:?} {notifications:?} {context:?}"
     );
-    // At first sight it is a reason to record what the store shows, where an end alone waits.
+    // For an unknown purchase, it is a reason to record what the store shows, while an end alone would wait.
     if known.state() != State::Unknown {
         assert_eq!(
             without.purchase.state(),
@@ -226,7 +226,7 @@ fn day(days: i64) -> Timestamp {
     first.plus_millis(days * DAY_MS)
 }
 
-/// `0` is the first day, `1` the next one; `-` is none.
+/// Parses a date: `0` is the first day, `1` the next one; `-` is none.
 fn date(byte: Option<&u8>) -> Option<Timestamp> {
     byte.filter(|byte| **byte != b'-')
         .map(|byte| day(i64::from(*byte) - i64::from(b'0')))
@@ -248,7 +248,7 @@ fn notification(kind: u8, at: u8, latest: Timestamp) -> Notification {
     }
 }
 
-/// The answer: digits for receipts, letters for all others.
+/// Returns the answer for a byte: letters for the special answers, digits for receipts.
 fn verification(answer: u8, receipt: &[u8], now: Timestamp) -> Verification {
     match answer {
         b'G' => Verification::Gone,

@@ -1,13 +1,14 @@
-//! What a device reports: the body of `POST /v1/device/events`, with a real SQLite.
+//! Reports of a device: the body of `POST /v1/device/events`, with a real SQLite database.
 //!
-//! Each event of a request is accepted, repeated or rejected with its wrong fields, and the same request again stores
-//! nothing.
+//! Each event of a request must be accepted, repeated, or rejected with its wrong fields, and the same request again
+//! must store nothing.
 
 use super::world;
 use serde_json::Value;
 
 const PATH: &str = "/v1/device/events";
-/// Too many requests of one device: what was counted before is not this input's.
+/// Status of a refusal due to too many requests of one device: earlier inputs count too, so it is not this input's
+/// result.
 const LIMITED: u16 = 429;
 
 pub fn check(data: &[u8]) {

@@ -1,14 +1,14 @@
 //! The SNS document around a store's message.
 //!
-//! What is accepted reads the same when it is written again, and only the signed documents of `tests/fixtures/sns`
-//! verify: their key no longer exists.
+//! An accepted document must read the same after it is written again, and only the signed documents of
+//! `tests/fixtures/sns` may verify: their key no longer exists.
 
 use api::stores::amazon::envelope::{Envelope, Kind, Version, parse};
 use api::stores::amazon::verify_file;
 use serde_json::{Map, Value};
 use std::sync::LazyLock;
 
-/// During the validity of the certificate, after all documents.
+/// A time within the certificate's validity, after the times of all documents.
 const NOW: &str = "2026-06-01T12:00:00Z";
 const CERTIFICATE: &[u8] = include_bytes!("../../fixtures/sns/certificate.pem");
 const SIGNED: [&[u8]; 8] = [
@@ -58,7 +58,7 @@ pub fn check(data: &[u8]) {
     }
 }
 
-/// All fields of a document.
+/// Returns all fields of a document.
 fn written(envelope: &Envelope<'_>) -> Map<String, Value> {
     let version = match envelope.version {
         Version::One => "1",
@@ -101,7 +101,7 @@ fn written(envelope: &Envelope<'_>) -> Map<String, Value> {
         .collect()
 }
 
-/// The fields that the signature covers.
+/// Returns the fields that the signature covers.
 fn covered(envelope: &Envelope<'_>) -> Map<String, Value> {
     let mut fields = written(envelope);
     fields.retain(|name, _| {

@@ -1,4 +1,4 @@
-//! The fuzzed inputs, one module each. `check` takes any bytes, and panics where its oracle does not hold.
+//! The fuzz targets, one module each. `check` accepts any bytes, and panics if a law is violated.
 
 mod address;
 mod admin;
@@ -12,11 +12,11 @@ mod rvs;
 mod search;
 mod world;
 
-/// An input that people outside control.
+/// An input that outsiders control.
 pub struct Target {
-    /// Its name: that of its folder in `corpus`.
+    /// Name of the target and of its folder in `corpus`.
     pub name: &'static str,
-    /// Reads one input.
+    /// Checks one input.
     pub check: fn(&[u8]),
 }
 
@@ -63,7 +63,7 @@ pub const TARGETS: [Target; 10] = [
     },
 ];
 
-/// The first line of an input, and what follows it.
+/// Returns the first line of an input, and the rest.
 fn lines(data: &[u8]) -> (&[u8], &[u8]) {
     match data.iter().position(|byte| *byte == b'\n') {
         Some(end) => (&data[..end], &data[end + 1..]),

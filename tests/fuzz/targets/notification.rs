@@ -1,5 +1,5 @@
-//! Amazon's notification inside a message: lenient, so that what it accepts must be within the limits of the tables,
-//! and read the same however it is written.
+//! Amazon's notification inside a message. Parsing is lenient, so everything it accepts must be within the limits of
+//! the tables, and must read the same however it is written.
 
 use api::stores::amazon::notification::{Rtn, read};
 use serde_json::{Map, Value, json};
@@ -33,7 +33,7 @@ pub fn check(data: &[u8]) {
     }
 }
 
-/// Whether storage and its indexes can hold a text.
+/// Checks that storage and its indexes can hold a text.
 fn plain(text: &str, least: usize, most: usize) {
     assert!((least..=most).contains(&text.chars().count()), "{text:?}");
     assert!(!text.contains(char::is_control), "{text:?}");
@@ -46,14 +46,14 @@ fn written(rtn: &Rtn) -> Map<String, Value> {
         "receiptId": rtn.receipt_id,
         "appUserId": rtn.app_user_id,
         "relatedReceipts": rtn.cancelled_receipt_id.as_ref().map(|receipt| json!({ "cancelledReceiptId": receipt })),
-        // It reads milliseconds, and years beyond 9999 are the last one.
+        // The parser reads milliseconds, and years beyond 9999 count as the last one.
         "timestamp": rtn.at.map(|at| at.micros() / 1000),
         "betaProductTransaction": rtn.is_test,
     });
     all.as_object().expect("an object").clone()
 }
 
-/// As Amazon's own samples have them, behind the last field of each object.
+/// Formats an object like Amazon's samples, with a trailing comma after the last field of each object.
 fn with_trailing_commas(object: &Value) -> String {
     let Value::Object(fields) = object else {
         return object.to_string();

@@ -1,9 +1,9 @@
-//! A destination's `Retry-After`. The first byte chooses the step of the schedule, the next two how long it runs
-//! already.
+//! A destination's `Retry-After`. The first byte chooses the step of the schedule, the next two the time that it has
+//! already run.
 //!
-//! Digits are exactly their number of seconds. What is read as a date is one of HTTP's three spellings of that very
-//! second, and each spelling of a second is read; nothing else counts. Whatever it is, the wait and the pause are as long
-//! as requested within the documented bounds, and never outside them.
+//! Digits must be read as exactly that number of seconds. A date must be one of HTTP's three spellings of the second
+//! that is read, and each spelling of a second must be read; nothing else counts. In all cases, the wait and the pause
+//! must be as requested within the documented limits, and never outside them.
 
 use domain::Timestamp;
 use protocols::destinations::schedule::{DEFAULT_WAITS_SECONDS, Schedule, Step, retry_after_ms};
@@ -11,8 +11,9 @@ use protocols::destinations::schedule::{DEFAULT_WAITS_SECONDS, Schedule, Step, r
 const HOUR_MS: i64 = 3_600_000;
 /// The last day of the year 9999 but one: later dates count as this one.
 const LAST_SECOND: i64 = 253_402_128_000;
-/// The spellings of a date (RFC 9110, section 5.6.7), each with the second from which on it is none: the year of the
-/// second one has two digits, which are of this century below 70. The day of the third one may also have a zero.
+/// Spellings of a date (RFC 9110, section 5.6.7), each with the second from which it is no longer valid: the second
+/// spelling has a two-digit year, which below 70 belongs to this century. The day in the third spelling may be padded
+/// with a zero.
 const SPELLINGS: [(&str, i64); 4] = [
     ("%a, %d %b %Y %H:%M:%S GMT", LAST_SECOND),
     ("%A, %d-%b-%y %H:%M:%S GMT", 3_155_760_000),
@@ -30,7 +31,7 @@ pub fn check(data: &[u8]) {
     let at: Timestamp = "2026-11-20T12:00:00Z".parse().expect("a time");
     let found = retry_after_ms(text, at);
     assert_eq!(found, expected(text, at), "{text}");
-    // The bytes of the text are also a second.
+    // The bytes of the text also determine a second.
     let number = |all: i64, byte: u8| (all * 256 + i64::from(byte)) % LAST_SECOND;
     let second = text.bytes().fold(0, number);
     for spelling in spelled(second) {
@@ -48,19 +49,19 @@ pub fn check(data: &[u8]) {
     );
 }
 
-/// Milliseconds since 1970.
+/// Returns a time in milliseconds since 1970.
 fn millis(at: Timestamp) -> i64 {
     at.millis_since(Timestamp::from_millis(0))
 }
 
-/// A second in each of HTTP's spellings that it has.
+/// Returns all of HTTP's spellings of a second.
 fn spelled(second: i64) -> impl Iterator<Item = String> {
     let date = jiff::Timestamp::from_second(second).expect("a second of four-digit years");
     let of_second = SPELLINGS.into_iter().filter(move |(_, end)| second < *end);
     of_second.map(move |(form, _)| date.strftime(form).to_string())
 }
 
-/// The wait of digits, and of a date in one of its spellings; `None` for all others.
+/// Returns the expected wait for digits or for a date in one of its spellings; `None` for all other texts.
 fn expected(text: &str, at: Timestamp) -> Option<i64> {
     let text = text.trim_matches([' ', '\t']);
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -70,7 +71,8 @@ fn expected(text: &str, at: Timestamp) -> Option<i64> {
             .saturating_mul(1000);
         return Some(i64::try_from(millis).unwrap_or(i64::MAX));
     }
-    // From the beginning of 1970 the wait is the date that was read. Another library tells whether it is that of the text.
+    // From the beginning of 1970, the wait equals the parsed date. Another library determines whether that is the
+    // text's date.
     let date = retry_after_ms(text, Timestamp::from_millis(0))?;
     assert_eq!(date % 1000, 0, "{text}: {date}");
     let is_spelled = || spelled(date / 1000).any(|spelling| spelling == text.trim());

@@ -1,7 +1,7 @@
-//! The store's answer about a receipt. The first line has the status and the `Retry-After`, the rest is the body.
+//! The store's answer about a receipt. The first line contains the status and the `Retry-After`, the rest is the body.
 //!
-//! Only a 200 verifies, and only the receipt of the query; no sentence about a failure repeats the store's text; what
-//! is verified survives storage, and reads the same when the body is written again.
+//! Only a 200 may verify, and only the queried receipt; no sentence about a failure may repeat the store's text; a
+//! verified receipt must survive storage, and must read the same when the body is written again.
 
 use super::lines;
 use domain::{Snapshot, Timestamp, Verification};
@@ -11,7 +11,7 @@ use protocols::stores::amazon::response::answer;
 use serde_json::Value;
 
 const RECEIPT: &str = "wE1EG1gsEZI9q9UnI5YoZ2OxeoVKPdR5bvPMqyKQq5Y=:1:11";
-/// In no sentence about a failure, although it is in the body.
+/// A text in the body that must be in no sentence about a failure.
 const SECRET: &str = "hunter2";
 
 pub fn check(data: &[u8]) {
@@ -59,7 +59,7 @@ pub fn check(data: &[u8]) {
             assert!(seconds.is_none() || retry.is_throttled && status == 429);
         }
     }
-    // A float can be read as its neighbour.
+    // A float may be read as its neighbour.
     if let Some(json) = json.filter(|json| !has_floats(json)) {
         assert_eq!(read(&format!("{json:#}")), found);
     }

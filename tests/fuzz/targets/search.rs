@@ -1,13 +1,13 @@
-//! What is searched. `#` with two numbers searches an id of the world instead, or its beginning.
+//! A search text. `#` with two numbers searches for an id of the world instead, or the beginning of one.
 //!
-//! No text is an error of SQL; what is found is found again by its id; what is in an app is found in it, and nothing of
-//! another app; each thing is found by its whole id.
+//! No text may cause an SQL error; every result must be found again by its id; results within an app must belong to
+//! that app, and be found in it; each thing must be found by its whole id.
 
 use super::world::{self, DEVICE, RECEIPTS, World};
 use domain::{AppId, CollapseKey};
 use storage::SearchHit;
 
-/// Maximum number of things that are found.
+/// Maximum number of results.
 const MOST: usize = 50;
 
 pub fn check(data: &[u8]) {
@@ -68,7 +68,7 @@ fn search(world: &World, text: &str, app: Option<AppId>) -> Vec<SearchHit> {
     found
 }
 
-/// The ids of things that are never erased.
+/// Returns the ids of things that are never erased.
 fn ours(world: &World) -> [String; 4] {
     let purchase = CollapseKey::of(world.platform, RECEIPTS[0]).to_string();
     [
@@ -79,7 +79,7 @@ fn ours(world: &World) -> [String; 4] {
     ]
 }
 
-/// The beginning of something's id.
+/// Returns the beginning of something's id.
 fn beginning(world: &World, number: usize, length: usize) -> String {
     let others = [
         RECEIPTS[0].to_owned(),

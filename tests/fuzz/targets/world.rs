@@ -1,6 +1,6 @@
-//! The API under test: the whole router with SQLite in a temporary folder, and an engine that takes every signal.
+//! The API under test: the whole router with SQLite in a temporary folder, and an engine that accepts every signal.
 //!
-//! What is stored by one input is there for the next one, for as many inputs as [`LIFE`] says; then all begins again.
+//! Data stored by one input is visible to later ones, for [`LIFE`] inputs; then a new world begins.
 
 use api::config::{Flags, load};
 use api::devices::Devices;
@@ -36,18 +36,18 @@ use workflows::failing::FailingActivity;
 use workflows::signal::{DestinationSignal, Signal};
 
 const TOKEN: &str = "the-admin-token-of-the-tests";
-/// Number of inputs after which everything begins again: a find must be found again from few of them.
+/// Number of inputs after which a new world begins: a finding must be reproducible with few inputs.
 const LIFE: u32 = 1_000;
 pub const RECEIPTS: [&str; 4] = ["receipt-1", "receipt-2", "receipt-3", "other-4"];
 pub const DEVICE: &str = "2f0d2ef6-3b3f-4b9c-8a64-0a1d4f7c9e11";
 
-/// Number of rows of a list.
+/// Number of rows in each list.
 const SEVERAL: usize = 8;
-/// Number of purchases: more than a search finds.
+/// Number of purchases: more than a search returns.
 const MANY: usize = 60;
 const URL: &str = "https://receiver.example.com/hooks";
 
-/// Every list with a cursor; `{app_id}` is the app.
+/// All lists with a cursor; `{app_id}` is the app.
 pub const LISTS: [&str; 17] = [
     "/v1/apps",
     "/v1/apps/{app_id}/platforms",
@@ -68,7 +68,7 @@ pub const LISTS: [&str; 17] = [
     "/v1/check",
 ];
 
-/// Settings without which the limits of devices would answer most inputs.
+/// Settings that keep the limits on devices from answering most inputs.
 const VARIABLES: [(&str, &str); 4] = [
     ("SETTLE_DEVICES_REQUESTS_PER_SECOND", "1000"),
     ("SETTLE_DEVICES_REQUESTS_PER_SECOND_AND_ADDRESS", "100000"),
@@ -90,7 +90,7 @@ pub struct World {
     /// The publishable key of the platform.
     pub device_key: String,
     left: u32,
-    /// Removed with the world, or at the end of the process.
+    /// Removed with the world, or when the process ends.
     folder: PathBuf,
 }
 
@@ -112,12 +112,12 @@ pub fn with<T>(run: impl FnOnce(&World) -> T) -> T {
     run(world)
 }
 
-/// The time of every input.
+/// Returns the current time for every input.
 fn now() -> Timestamp {
     "2026-11-20T12:00:00Z".parse().unwrap_or_default()
 }
 
-/// An engine and a store's servers that take everything.
+/// An engine, and a store's servers, that accept everything.
 struct Willing;
 
 impl Engine for Willing {
@@ -202,8 +202,8 @@ impl World {
         world
     }
 
-    /// An app with several rows of everything that has lists, of purchases more than a search finds; and another app,
-    /// whose purchases have the same receipts.
+    /// Creates an app with several rows in every list, and more purchases than a search returns; and another app with
+    /// purchases of the same receipts.
     fn fill(&mut self) {
         self.app = self.create("/v1/apps", &json!({ "name": "reader" }));
         for number in 1..SEVERAL {
@@ -244,14 +244,14 @@ impl World {
             self.block_on(alarm).expect("an alarm");
         }
         self.fill_tables(other.parse().expect("an id"));
-        // Nothing has to be broken.
+        // The list of violations is empty.
         for path in LISTS.iter().filter(|path| **path != "/v1/check") {
             let list = self.admin("GET", &path.replace("{app_id}", &self.app), &Value::Null);
             assert!(list.items().len() >= SEVERAL - 1, "{path}: {list:?}");
         }
     }
 
-    /// Rows that otherwise only stores, devices and people bring about.
+    /// Inserts rows that otherwise only stores, devices and people cause.
     fn fill_tables(&self, other: PlatformId) {
         let (app, platform) = (&self.app, self.platform);
         let many = (1..=MANY).map(|number| format!("receipt-many-{number}"));
@@ -329,7 +329,7 @@ impl World {
         self.send(method, path, TOKEN, body)
     }
 
-    /// Sends a change that succeeds.
+    /// Sends a change that must succeed.
     fn change(&self, method: &str, path: &str, body: &Value) -> Response {
         let response = self.admin(method, path, body);
         assert!(response.status < 300, "{method} {path}: {response:?}");
@@ -351,7 +351,8 @@ impl World {
         self.send("POST", path, &self.device_key, body.to_vec())
     }
 
-    /// The response is as `/openapi.json` documents it, a refusal is the client's, and one of fields names them.
+    /// Sends a request, and checks that the response is as documented in `/openapi.json`, that a refusal is a client
+    /// error, and that a refusal of fields names them.
     fn send(&self, method: &str, path: &str, key: &str, body: Vec<u8>) -> Response {
         let request = Request::builder().method(method).uri(path);
         let request = request.header(header::AUTHORIZATION, format!("Bearer {key}"));
@@ -407,13 +408,13 @@ fn id(response: &Response) -> String {
     response.body["id"].as_str().expect("an id").to_owned()
 }
 
-/// An expression of SQL for an id with this number, of a kind with this digit.
+/// Returns an SQL expression for an id with this number; `kind` is a digit of the id.
 fn numbered_id(kind: char, number: &str) -> String {
     format!("'00000000-0000-4000-{kind}000-' || (100000000000 + {number})")
 }
 
 impl Response {
-    /// The names of the fields in a problem's `errors`.
+    /// Returns the names of the fields in a problem's `errors`.
     pub fn wrong_fields(&self) -> Vec<&str> {
         let errors = self.body["errors"]
             .as_array()
@@ -425,7 +426,7 @@ impl Response {
             .collect()
     }
 
-    /// The items of a list.
+    /// Returns the items of a list.
     pub fn items(&self) -> &[Value] {
         self.body["items"]
             .as_array()

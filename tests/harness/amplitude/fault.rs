@@ -1,4 +1,4 @@
-//! Faults: what the fake does with a request instead of answering it by its rules.
+//! Faults: how the fake deviates from its normal answer to a request.
 
 use crate::random::Random;
 use serde_json::Value;
@@ -7,39 +7,41 @@ use std::time::Duration;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
-    /// The request is answered with this status, and its events are not taken.
+    /// Answers with this status and accepts no event of the request.
     Status(u16),
-    /// The request is judged. If it is accepted, its events are taken and the answer is this status.
+    /// Handles the request normally; if it is accepted, its events are counted, but the answer has this status.
     AnsweredWith(u16),
-    /// The request is judged, and the connection is dropped without an answer.
+    /// Handles the request normally, then drops the connection without an answer.
     Lost,
-    /// The connection is dropped at once.
+    /// Drops the connection at once.
     Dropped,
-    /// The request is judged at once and answered after this time.
+    /// Handles the request at once, and answers after this time.
     Late(Duration),
-    /// Nothing happens until [`super::Amplitude::release`]; then the request is judged, if its sender still waits.
+    /// Does nothing until [`super::Amplitude::release`]; then handles the request, if the sender's connection is still
+    /// open.
     Hang,
-    /// The request is judged and never answered; it ends when the sender gives up.
+    /// Handles the request and never answers; the request ends when the sender gives up.
     Mute,
-    /// The user of the event at this index is throttled: 429, which names this event only.
+    /// Throttles the user of the event at this index: 429, which names this event only.
     Throttled(usize),
-    /// The event at this index is refused: 400, which names this event only.
+    /// Refuses the event at this index: 400, which names this event only.
     Refused(usize),
-    /// The device of the first event is silenced: 400.
+    /// Answers 400, which names the first event's device as silenced.
     Silenced,
-    /// The request is judged. If it is accepted, its last events, this many, are neither taken nor counted in the
-    /// answer.
+    /// Handles the request normally; if it is accepted, this number of events at its end are neither counted nor
+    /// included in the answer's `events_ingested`.
     Fewer(usize),
-    /// The request is judged. If it is accepted, the answer counts this many events fewer than were taken.
+    /// Handles the request normally; if it is accepted, `events_ingested` in the answer is lower by this number.
     Miscounted(usize),
-    /// The project as a whole is throttled: 429, which names no user and no device.
+    /// Throttles the whole project: 429, which names no user and no device.
     ProjectThrottled,
 }
 
-/// The name of an event. It is the same in every attempt and every run, so that a seed draws the same faults again.
+/// Returns an event's name, which is the same in every attempt and every run, so that a seed always draws the same
+/// faults.
 pub type Name = fn(&Value) -> String;
 
-/// Random faults. The seed alone decides which fault an event meets in which of its attempts.
+/// Random faults. The seed alone decides which fault an event gets in which attempt.
 #[derive(Debug, Clone)]
 pub struct Chaos {
     seed: u64,
@@ -47,13 +49,13 @@ pub struct Chaos {
     max_per_event: usize,
     name: Name,
     attempts: BTreeMap<String, usize>,
-    /// Whether one request may still be left without an answer.
+    /// Whether one request may still be left unanswered.
     is_mute: bool,
 }
 
 impl Chaos {
-    /// A fault in `percent` of the first `max_per_event` attempts of each event. Later attempts meet none, so that
-    /// every event arrives.
+    /// Returns faults for `percent` of the first `max_per_event` attempts of each event. Later attempts get none, so
+    /// that every event arrives in the end.
     pub fn new(seed: u64, percent: u64, max_per_event: usize, name: Name) -> Self {
         Self {
             seed,
@@ -65,15 +67,15 @@ impl Chaos {
         }
     }
 
-    /// Leaves the first request that draws `Mute` without an answer. Every other one that draws it is answered late,
-    /// because a sender takes long to give up.
+    /// Leaves the first request that draws `Mute` unanswered. Later requests that draw it are answered late instead,
+    /// because the sender's time limit is long.
     #[must_use]
     pub const fn with_one_mute(mut self) -> Self {
         self.is_mute = true;
         self
     }
 
-    /// The fault of a request with these events; its first event decides.
+    /// Returns the fault of a request with these events; the first event determines it.
     pub fn meet(&mut self, events: &[Value]) -> Option<Fault> {
         let name = (self.name)(events.first()?);
         let attempts = self.attempts.entry(name.clone()).or_default();
@@ -86,7 +88,7 @@ impl Chaos {
         });
         let mut random =
             Random::new(mixed.wrapping_add(u64::try_from(*attempts).unwrap_or(0) << 40));
-        // Neighbouring seeds have nearly the same first number.
+        // Discards the first number, which neighbouring seeds nearly share.
         random.below(2);
         let fault = random
             .percent(self.percent)
@@ -110,7 +112,7 @@ fn fault(random: &mut Random, events: usize) -> Fault {
         7 => Fault::Lost,
         8 => Fault::Dropped,
         9 => Fault::Throttled(place(random, events)),
-        // A single event that is too large is given up by its sender.
+        // A 413 for a single event would make the sender give it up as too large.
         10 if events > 1 => Fault::Status(413),
         11 | 12 if events > 1 => Fault::Refused(place(random, events)),
         13 => Fault::Silenced,
@@ -123,7 +125,7 @@ fn fault(random: &mut Random, events: usize) -> Fault {
     }
 }
 
-/// The index of one of `count` events.
+/// Returns the index of one of `events` events.
 fn place(random: &mut Random, events: usize) -> usize {
     let place = random.below(u64::try_from(events).unwrap_or(1));
     usize::try_from(place).unwrap_or(0)

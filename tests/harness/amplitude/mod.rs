@@ -30,14 +30,14 @@ const DAY_MS: i64 = 86_400_000;
 
 #[derive(Debug, Clone)]
 pub struct Exchange {
-    /// The method and the path with its query.
+    /// HTTP method and path, with the query string.
     pub target: String,
-    /// The body as JSON; null if it is not JSON.
+    /// Request body as JSON; null if the body is not JSON.
     pub body: Value,
     pub began: Instant,
-    /// When it was answered, or either side closed the connection; `None` while the request is open.
+    /// When the request was answered or either side closed the connection; `None` while the request is open.
     pub closed_at: Option<Instant>,
-    /// The status of the answer; `None` while there is none and when the connection was dropped.
+    /// Status of the answer; `None` while the request is open and after a dropped connection.
     pub status: Option<u16>,
     pub answer: Value,
 }
@@ -55,19 +55,19 @@ struct Seen {
     next: VecDeque<Fault>,
     always: Option<Fault>,
     of_type: BTreeMap<String, Fault>,
-    /// Faults of one request each, by the user id of one of its events.
+    /// Faults for one request each, by the user id of one of the request's events.
     of_user: Vec<(String, Fault)>,
     chaos: Option<Chaos>,
-    /// Event types that are refused, by the key of the project.
+    /// Event types that a project refuses, by the project's API key.
     unwelcome: Vec<(String, String)>,
-    /// The insert ids of the events that a fault named as refused for good.
+    /// Insert ids of the events that a fault permanently refused by name.
     blamed: BTreeSet<String>,
     ahead_ms: i64,
-    /// Short ids that were removed from events.
+    /// Number of short ids that were removed from events.
     removed_ids: usize,
 }
 
-/// The running fake; it stops when dropped.
+/// A running fake of Amplitude; it stops when dropped.
 pub struct Amplitude {
     port: u16,
     shared: Shared,
@@ -75,7 +75,7 @@ pub struct Amplitude {
 }
 
 impl Amplitude {
-    /// Listens on a port of its own and has no project.
+    /// Starts a fake without projects on a free port.
     ///
     /// # Panics
     /// When it cannot listen.
@@ -93,7 +93,7 @@ impl Amplitude {
         }
     }
 
-    /// Its origin, as a value of `SETTLE_AMPLITUDE_ALLOWED_URLS`.
+    /// Returns the fake's origin, as a value of `SETTLE_AMPLITUDE_ALLOWED_URLS`.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
@@ -105,7 +105,7 @@ impl Amplitude {
             .insert(api_key.to_owned(), Project::new(secret_key));
     }
 
-    /// Replaces the API key of a project; what the project counted stays.
+    /// Replaces a project's API key and keeps the project's data.
     ///
     /// # Panics
     /// When there is no such project.
@@ -118,7 +118,7 @@ impl Amplitude {
         seen.projects.insert(new.to_owned(), project);
     }
 
-    /// The time that its clock shows.
+    /// Returns the time by the fake's clock.
     pub fn now(&self) -> Timestamp {
         self.seen().now()
     }
@@ -127,13 +127,13 @@ impl Amplitude {
         self.seen().ahead_ms += i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
     }
 
-    /// Moves its clock forward to `now`, for example to the time of another clock; never back.
+    /// Moves the fake's clock forward to `now`, for example to the time of another clock; never back.
     pub fn set(&self, now: Timestamp) {
         let mut seen = self.seen();
         seen.ahead_ms = seen.ahead_ms.max(now.millis_since(api::clock::now()));
     }
 
-    /// Sets the faults of the next requests, one each. They precede every other scripted fault.
+    /// Queues these faults for the next requests, one per request. Queued faults take precedence over all others.
     pub fn script(&self, faults: impl IntoIterator<Item = Fault>) {
         self.seen().next.extend(faults);
     }
@@ -167,7 +167,7 @@ impl Amplitude {
         seen.chaos = None;
     }
 
-    /// Lets every request that hangs go on.
+    /// Lets all requests that hang at [`Fault::Hang`] continue.
     pub fn release(&self) {
         self.shared.released.send_modify(|times| *times += 1);
     }
@@ -184,7 +184,7 @@ impl Amplitude {
         self.change(api_key, |project, _| project.silence(device_id));
     }
 
-    /// Throttles a user or device for this time.
+    /// Throttles a user or device for the duration `time`.
     pub fn throttle(&self, api_key: &str, id: &str, time: Duration) {
         let millis = i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
         self.change(api_key, |project, now| {
@@ -199,12 +199,12 @@ impl Amplitude {
         });
     }
 
-    /// Everything received so far, in the order of arrival.
+    /// Returns all requests so far, in the order of arrival.
     pub fn requests(&self) -> Vec<Exchange> {
         self.seen().requests.clone()
     }
 
-    /// The events that a project counted, each once, in order of their first acceptance.
+    /// Returns a project's events without duplicates, in the order in which they were first accepted.
     ///
     /// # Panics
     /// When there is no such project.
@@ -212,7 +212,7 @@ impl Amplitude {
         self.of(api_key, |project| project.events().to_vec())
     }
 
-    /// Number of events that a project counted.
+    /// Returns the number of events that a project counted.
     ///
     /// # Panics
     /// When there is no such project.
@@ -220,7 +220,7 @@ impl Amplitude {
         self.of(api_key, |project| project.events().len())
     }
 
-    /// The `$identify` requests that a project took, each once, in order of their first acceptance.
+    /// Returns a project's `$identify` entries without duplicates, in the order in which they were first accepted.
     ///
     /// # Panics
     /// When there is no such project.
@@ -228,18 +228,18 @@ impl Amplitude {
         self.of(api_key, |project| project.identified().to_vec())
     }
 
-    /// The insert ids of the events that a [`Fault::Refused`] or [`Fault::Silenced`] refused. Their sender gives
-    /// them up.
+    /// Returns the insert ids of the events that [`Fault::Refused`] or [`Fault::Silenced`] refused; settle gives these
+    /// events up.
     pub fn blamed(&self) -> BTreeSet<String> {
         self.seen().blamed.clone()
     }
 
-    /// Number of repeated events that a project ignored.
+    /// Returns the number of duplicate events that a project ignored.
     pub fn repeated(&self, api_key: &str) -> usize {
         self.of(api_key, Project::repeated)
     }
 
-    /// The profile of a user, by user id or, failing that, by device id.
+    /// Returns the profile of a user, by user id or, failing that, by device id.
     ///
     /// # Panics
     /// When there is no such project.
@@ -247,7 +247,7 @@ impl Amplitude {
         self.of(api_key, |project| project.profile(id))
     }
 
-    /// The profiles of all persons of a project.
+    /// Returns the profiles of all of a project's users.
     ///
     /// # Panics
     /// When there is no such project.
@@ -286,16 +286,13 @@ impl Amplitude {
         .await
     }
 
-    /// Checks the rules that hold for a sender in every scenario.
-    ///
-    /// # Panics
-    /// When a rule is broken, with all broken rules.
+    /// Checks the rules that a sender must keep in every scenario.
     pub fn check(&self) {
         let wrong = self.verdict();
         assert!(wrong.is_empty(), "what no sender should do: {wrong:#?}");
     }
 
-    /// The broken rules that [`Self::check`] fails on.
+    /// Returns the rule violations on which [`Self::check`] fails.
     pub fn verdict(&self) -> Vec<String> {
         let seen = self.seen();
         let mut wrong = rules::broken(&seen.requests);

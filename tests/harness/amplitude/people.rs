@@ -8,14 +8,14 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 const MAX_UPDATES: usize = 1800;
 const HOUR_MS: i64 = 3_600_000;
 
-/// What a project knows of a user.
+/// A user's profile in a project.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Profile {
     /// The user id; `None` while only a device id is known.
     pub user_id: Option<String>,
     pub device_ids: BTreeSet<String>,
     pub properties: Value,
-    /// Their events, in the order in which they were accepted.
+    /// The user's events, in the order in which they were accepted.
     pub events: Vec<Value>,
 }
 
@@ -28,7 +28,7 @@ struct Person {
 }
 
 impl Person {
-    /// Sets plain values, or applies operations.
+    /// Applies `$set` and `$unset`, and sets plain values.
     fn change(&mut self, properties: &Map<String, Value>) {
         for (name, value) in properties {
             match (name.as_str(), value.as_object()) {
@@ -48,12 +48,12 @@ pub struct People {
     all: Vec<Person>,
     by_user: BTreeMap<String, usize>,
     by_device: BTreeMap<String, usize>,
-    /// Maps the index of an anonymous person to the named one that took it over.
+    /// For each anonymous person that was merged, the index of the named person that it was merged into.
     joined: BTreeMap<usize, usize>,
 }
 
 impl People {
-    /// The person with these ids, added if new. At least one id must be present.
+    /// Returns the index of the person with these ids, who is added if new. At least one id must be given.
     pub fn identify(&mut self, user_id: Option<&str>, device_id: Option<&str>) -> usize {
         let of_device = device_id.and_then(|device| self.by_device.get(device).copied());
         let person = match user_id {
@@ -67,7 +67,7 @@ impl People {
         person
     }
 
-    /// The person with this user id. The anonymous person of the device is merged into them.
+    /// Returns the index of the person with this user id, after merging the device's anonymous person into it.
     fn named(&mut self, user: &str, of_device: Option<usize>) -> usize {
         let nameless = of_device.filter(|person| self.all[*person].user_id.is_none());
         let known = self.by_user.get(user).copied();
@@ -98,7 +98,7 @@ impl People {
         self.all.len() - 1
     }
 
-    /// Sets properties of a person. Returns `false` if the update exceeds the limit and is dropped.
+    /// Sets a person's properties. Returns `false` if the update exceeds the hourly limit and is dropped.
     pub fn update(
         &mut self,
         person: usize,
@@ -121,7 +121,7 @@ impl People {
         is_allowed
     }
 
-    /// The person with this user id or, failing that, device id.
+    /// Returns the index of the person with this user id or, failing that, device id.
     pub fn find(&self, id: &str) -> Option<usize> {
         self.by_user
             .get(id)
@@ -133,7 +133,7 @@ impl People {
         (0..self.all.len()).filter(|person| !self.joined.contains_key(person))
     }
 
-    /// The index of the person that this one was merged into; its own if it was not.
+    /// Returns the index of the person that `person` was merged into; `person` itself if it was not merged.
     pub fn present(&self, mut person: usize) -> usize {
         while let Some(next) = self.joined.get(&person) {
             person = *next;
@@ -141,7 +141,7 @@ impl People {
         person
     }
 
-    /// The profile of a person with these events.
+    /// Returns the profile of a person with these events.
     pub fn profile(&self, person: usize, events: Vec<Value>) -> Profile {
         let person = &self.all[person];
         Profile {

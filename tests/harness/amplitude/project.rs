@@ -7,21 +7,21 @@ use domain::Timestamp;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// An event that is repeated within this time is ignored.
+/// Events repeated within this time are ignored.
 const DEDUPLICATION_MS: i64 = 7 * 86_400_000;
-/// The time over which the events per second are averaged.
+/// Time span over which the events per second are averaged.
 const RATE_SPAN_MS: i64 = 30_000;
-/// Maximum number of events of one id within [`RATE_SPAN_MS`]: 30 a second.
+/// Maximum number of events per user or device within [`RATE_SPAN_MS`]: 30 per second.
 const MAX_IN_SPAN: usize = 900;
 /// Maximum length of a text, and of an array as JSON, in characters.
 const MAX_CHARS: usize = 1024;
-/// The daily quota that an answer names.
+/// The daily quota stated in answers.
 const DAILY_QUOTA: usize = 500_000;
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Counted {
     pub event: Value,
-    /// When it was first accepted, by the fake's clock.
+    /// When the event was first accepted, by the fake's clock.
     pub at: Timestamp,
     person: usize,
 }
@@ -84,7 +84,7 @@ impl Project {
         self.repeated
     }
 
-    /// The number of values that were cut and of updates that were dropped.
+    /// Returns the number of values that were cut and of updates that were dropped.
     pub const fn losses(&self) -> (usize, usize) {
         (self.cut, self.dropped)
     }
@@ -109,7 +109,7 @@ impl Project {
             .profile(person, own.map(|one| one.event.clone()).collect())
     }
 
-    /// Accepts all events of a request, or none.
+    /// Accepts all events of a request, or refuses all.
     pub fn take(&mut self, events: &[Event], now: Timestamp) -> Result<(), Refusal> {
         if let Some((index, device)) = self.first_silenced(events) {
             return Err(Refusal::silenced(device, index));
@@ -131,7 +131,7 @@ impl Project {
         devices.find(|(_, device)| self.silenced.contains(*device))
     }
 
-    /// Refuses the events if one of their users or devices is under this limit.
+    /// Refuses the events if one of their users or devices currently exceeds this limit.
     fn within(&self, events: &[Event], limit: Limit, now: Timestamp) -> Result<(), Refusal> {
         let is_limited = |id: &str| {
             self.limits
@@ -217,14 +217,14 @@ impl Project {
     }
 }
 
-/// The ids of an event, each with its field.
+/// Returns an event's user id and device id, each after the name of its field.
 fn ids(event: &Event) -> impl Iterator<Item = (&'static str, &str)> {
     ["user_id", "device_id"]
         .into_iter()
         .filter_map(|field| Some((field, text(event, field)?)))
 }
 
-/// The users and devices for which `eps` returns a number of events per second; `None` if there are none.
+/// Returns the users and devices for which `eps` returns a number, with that number; `None` if there are none.
 fn busy(events: &[Event], eps: impl Fn(&str) -> Option<usize>) -> Option<Busy> {
     let mut found: Option<Busy> = None;
     for (index, event) in events.iter().enumerate() {
@@ -245,7 +245,7 @@ fn busy(events: &[Event], eps: impl Fn(&str) -> Option<usize>) -> Option<Busy> {
     found
 }
 
-/// Cuts values that are too long, and returns their number.
+/// Cuts overlong values, and returns how many were cut.
 fn cut(value: &mut Value) -> usize {
     match value {
         Value::String(text) => {

@@ -1,13 +1,13 @@
-//! Parses a request and judges everything that does not depend on the project's state.
+//! Parses a request and makes every check that does not depend on the project's state.
 
 use super::response::Refusal;
 use serde_json::{Map, Value};
 
-/// A request of this size or more is refused.
+/// Size in bytes from which a request is refused.
 const BYTES_LIMIT: usize = 1_000_000;
-/// A request with this number of events or more is refused.
+/// Number of events from which a request is refused.
 const EVENTS_LIMIT: usize = 2000;
-/// Minimum length of an id, unless the request sets another.
+/// Minimum length of a user or device id, unless the request sets another.
 const MIN_ID_LENGTH: u64 = 5;
 
 /// Ids that Amplitude refuses because they name no user, in lower case.
@@ -29,7 +29,7 @@ const FORBIDDEN: [&str; 14] = [
 ];
 const NO_DEVICE: &str = "00000000-0000-0000-0000-000000000000";
 
-/// Event types that only Amplitude itself uses, or an API that this fake does not have.
+/// Event types that are reserved for Amplitude itself or for an API that this fake lacks.
 const RESERVED: [&str; 7] = [
     "[Amplitude] Start Session",
     "[Amplitude] End Session",
@@ -50,7 +50,7 @@ pub type Event = Map<String, Value>;
 
 #[derive(Debug)]
 pub struct Upload {
-    /// The API key of its project.
+    /// API key of the project.
     pub api_key: String,
     events: Vec<Value>,
     min_id_length: u64,
@@ -88,7 +88,7 @@ pub fn read(body: &[u8]) -> Result<Upload, Refusal> {
 }
 
 impl Upload {
-    /// The events, each checked, and the number of short ids that were removed from them.
+    /// Checks the events, and returns them with the number of short ids that were removed from them.
     pub fn events(self) -> Result<(Vec<Event>, usize), Refusal> {
         if self.events.len() >= EVENTS_LIMIT {
             return Err(Refusal::too_large());

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-/// The answer to a refused request, none of whose events is taken.
+/// The answer to a refused request, none of whose events are accepted.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Refusal {
     pub status: u16,
@@ -10,7 +10,7 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// 400 for the request as a whole.
+    /// Returns a 400 about the request as a whole.
     pub fn whole(error: &str) -> Self {
         Self {
             status: 400,
@@ -18,7 +18,7 @@ impl Refusal {
         }
     }
 
-    /// A field of the request itself is missing.
+    /// Returns a 400 for a required field that the request itself lacks.
     pub fn lacks(field: &str) -> Self {
         let error = "Request missing required field";
         Self {
@@ -43,7 +43,7 @@ impl Refusal {
         )
     }
 
-    /// A field of an event has a wrong value.
+    /// Returns a 400 for a wrong value in a field of the event at `index`.
     pub fn invalid(field: &str, index: usize) -> Self {
         Self::of_event(
             "Invalid field values on some events",
@@ -53,7 +53,7 @@ impl Refusal {
         )
     }
 
-    /// An event has no id left because this one was too short.
+    /// Returns a 400 for an event whose only id, in this field, is too short.
     pub fn short(field: &str, index: usize) -> Self {
         Self::of_event(
             "Invalid id length for user_id or device_id",
@@ -69,7 +69,7 @@ impl Refusal {
         Self { status: 400, body }
     }
 
-    /// The events of a silenced device are refused.
+    /// Returns a 400 for the events of a silenced device.
     pub fn silenced(device_id: &str, index: usize) -> Self {
         let body = json!({
             "code": 400, "error": "Some devices are silenced", "eps_threshold": 0,
@@ -79,7 +79,7 @@ impl Refusal {
         Self { status: 400, body }
     }
 
-    /// The whole project exceeds its rate; no user or device is named.
+    /// Returns a 429 for the whole project, which names no user or device.
     pub fn project_throttled() -> Self {
         let body = json!({
             "code": 429, "error": "Too many requests", "eps_threshold": 1000,
@@ -88,7 +88,7 @@ impl Refusal {
         Self { status: 429, body }
     }
 
-    /// An error of a server in between, or a refusal for a reason that Amplitude does not document.
+    /// Returns a refusal as of a proxy or gateway, or for a reason that Amplitude does not document.
     pub fn status(status: u16) -> Self {
         match status {
             400 => Self {
@@ -111,16 +111,16 @@ impl Refusal {
 /// Users and devices of a request that have too many events.
 #[derive(Debug, Default)]
 pub struct Busy {
-    /// User id to number of events.
+    /// Events per second or day, by user id.
     pub users: Map<String, Value>,
-    /// Device id to number of events.
+    /// Events per second or day, by device id.
     pub devices: Map<String, Value>,
-    /// The index of the first event of any of them.
+    /// Index of the first event of these users and devices.
     pub first: usize,
 }
 
 impl Busy {
-    /// 429: too many events per second.
+    /// Returns a 429: too many events per second.
     pub fn throttled(self) -> Refusal {
         let body = json!({
             "code": 429, "error": "Too many requests for some devices and users", "eps_threshold": 30,
@@ -129,7 +129,7 @@ impl Busy {
         Refusal { status: 429, body }
     }
 
-    /// 429: too many events per day.
+    /// Returns a 429: too many events per day.
     pub fn over_quota(self) -> Refusal {
         let body = json!({
             "code": 429, "error": "Exceeded daily quota", "eps_threshold": 30,
@@ -140,12 +140,12 @@ impl Busy {
     }
 }
 
-/// The answer to an accepted request.
+/// Returns the answer to an accepted request.
 pub fn accepted(events: usize, bytes: usize, at_ms: i64) -> Value {
     json!({ "code": 200, "events_ingested": events, "payload_size_bytes": bytes, "server_upload_time": at_ms })
 }
 
-/// This answer, counting `missing` events fewer.
+/// Returns `body` with `events_ingested` lowered by `missing`.
 pub fn miscounted(mut body: Value, missing: usize) -> Value {
     let taken = body["events_ingested"].as_u64().unwrap_or_default();
     body["events_ingested"] =

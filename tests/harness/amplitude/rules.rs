@@ -6,13 +6,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Amplitude recommends at most this number of events in one request.
+/// Maximum number of events in one request that Amplitude recommends.
 const MAX_EVENTS: usize = 10;
-/// Amplitude allows at most this number of requests per second.
+/// Maximum number of requests per second that Amplitude allows.
 const MAX_PER_SECOND: usize = 100;
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Every broken rule, with the request that broke it.
+/// Returns all rule violations, each with the offending request.
 pub fn broken(requests: &[Exchange]) -> Vec<String> {
     let mut wrong: Vec<String> = requests.iter().filter_map(malformed).collect();
     wrong.extend(changed_contents(requests));
@@ -65,7 +65,7 @@ fn malformed(exchange: &Exchange) -> Option<String> {
         .map(|event| format!("no insert_id, an ip, or revenue beside price: {event}"))
 }
 
-/// Events whose content differs between two attempts. An insert id counts within one project.
+/// Returns the events whose content differs between two attempts. Insert ids are unique per project.
 fn changed_contents(requests: &[Exchange]) -> Vec<String> {
     let (mut first, mut wrong) = (BTreeMap::<String, Value>::new(), Vec::new());
     for (key, event) in requests.iter().flat_map(|exchange| {
@@ -89,7 +89,8 @@ fn changed_contents(requests: &[Exchange]) -> Vec<String> {
     wrong
 }
 
-/// Pairs of requests about one device, where the second arrived before the first was answered or given up.
+/// Returns pairs of requests about one device, where the second arrived before the first was answered or its sender
+/// gave up.
 fn overlaps(requests: &[Exchange]) -> Vec<String> {
     let (mut last, mut wrong) = (BTreeMap::<String, &Exchange>::new(), Vec::new());
     for exchange in requests {

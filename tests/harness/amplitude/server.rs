@@ -70,7 +70,7 @@ async fn receive(
         headers,
         body,
     };
-    // Before the test sees the request: it may release it at once.
+    // Subscribed before the request is recorded: as soon as the test sees the request, it may release it.
     let mut released = shared.released.subscribe();
     let (place, fault) = locked(&shared.seen).keep(&request);
     let _open = Open {
@@ -130,7 +130,7 @@ impl Drop for Open {
 }
 
 impl Seen {
-    /// Records the request; returns its index and the fault that it meets.
+    /// Records the request; returns its index and its fault.
     fn keep(&mut self, request: &Request) -> (usize, Option<Fault>) {
         let exchange = Exchange {
             target: format!("{} {}", request.method, request.uri),
@@ -207,7 +207,8 @@ impl Seen {
         Refusal::invalid("event_properties", place)
     }
 
-    /// All events of a silenced device are refused, although the answer names only the first.
+    /// Silences the first event's device and returns the refusal. All events of the device are refused, although the
+    /// answer names only the first.
     fn silenced(&mut self, body: &[u8]) -> Refusal {
         let events = events(body);
         let device = events
@@ -296,7 +297,7 @@ fn insert_id(event: &Value) -> Option<String> {
     event["insert_id"].as_str().map(str::to_owned)
 }
 
-/// The refusal that throttles the user and the device of the event at this index.
+/// Returns a 429 for the user and the device of the event at this index.
 fn throttled(body: &[u8], place: usize) -> Refusal {
     let event = events(body).into_iter().nth(place).unwrap_or_default();
     let id = |field: &str| {

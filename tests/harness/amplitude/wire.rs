@@ -1,4 +1,4 @@
-//! Connections that a test can drop in the middle of a request, as a failing network does.
+//! Connections that a test can drop in the middle of a request , as a network failure would.
 
 use axum::extract::connect_info::Connected;
 use axum::serve::{IncomingStream, Listener};

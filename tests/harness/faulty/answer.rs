@@ -6,9 +6,9 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-/// The time between two bytes of a dripping answer.
+/// Time between two bytes of a slow answer.
 const SECOND: Duration = Duration::from_secs(1);
-/// Number of bytes written at once. The send buffer has this size too, so that nearly all written bytes were received.
+/// Number of bytes per write. The send buffer has this size too, so that nearly all written bytes have been received.
 const PIECE_BYTES: usize = 16 * 1024;
 const BIG_BYTES: usize = 10_000_000;
 const BOMB_BYTES: usize = 1_000_000;
@@ -17,9 +17,9 @@ const GZIP: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3];
 
 /// One connection and the state of its endpoint.
 pub struct Connection<'a> {
-    /// The TCP socket below the stream, with or without TLS.
+    /// The TCP socket under the stream, with or without TLS.
     pub socket: &'a TcpStream,
-    /// What the endpoint received and is scripted to answer.
+    /// The endpoint's received requests and scripted faults.
     pub shared: &'a Shared,
 }
 
@@ -39,7 +39,7 @@ pub fn serve(mut stream: impl Read + Write, connection: &Connection<'_>) {
     }
 }
 
-/// Answers one request; `None` when the connection is over.
+/// Answers one request; returns `None` when the connection has ended.
 fn answer(
     stream: &mut (impl Read + Write),
     connection: &Connection<'_>,
@@ -102,7 +102,7 @@ fn head(status: u16, headers: &str) -> String {
 }
 
 fn send(stream: &mut impl Write, connection: &Connection<'_>, bytes: &[u8]) -> Option<()> {
-    // The system may refuse a small buffer; a larger one does too.
+    // The system may refuse a small buffer; a larger one works too.
     let _ = SockRef::from(connection.socket).set_send_buffer_size(PIECE_BYTES);
     stream.write_all(bytes).and_then(|()| stream.flush()).ok()?;
     connection.shared.seen().sent_bytes += bytes.len();
@@ -136,7 +136,7 @@ fn wait_while_open(
     is_there.then_some(())
 }
 
-/// Reads one request with its body; `None` when the client has closed the connection.
+/// Reads one request with its body; returns `None` when the client has closed the connection.
 fn read_request(stream: &mut impl Read) -> Option<Received> {
     let mut bytes = Vec::new();
     let mut byte = [0];
@@ -165,8 +165,8 @@ fn read_request(stream: &mut impl Read) -> Option<Received> {
     })
 }
 
-/// Compressed zeros (RFC 1951 3.2.6): one literal, then a back-reference of length 258 and distance 1, 13 bits each,
-/// again and again.
+/// Returns compressed zeros (RFC 1951 3.2.6): one literal, then a back-reference of length 258 and distance 1, 13 bits
+/// each, repeated.
 fn bomb() -> Vec<u8> {
     let mut bits = vec![true, true, false]; // The last block, with fixed codes.
     bits.extend([false, false, true, true, false, false, false, false]);
@@ -183,7 +183,7 @@ fn bomb() -> Vec<u8> {
             .fold(0, |byte, bit| byte << 1 | u8::from(*bit))
     };
     let mut bytes: Vec<u8> = GZIP.into_iter().chain(bits.chunks(8).map(byte)).collect();
-    // The checksum at the end is wrong: no client may read that far.
+    // The checksum at the end is wrong: no client may read to the end.
     bytes.resize(BOMB_BYTES, 0);
     bytes
 }

@@ -1,10 +1,10 @@
-//! A certificate for a host name, issued by an authority that only a setting makes trusted.
+//! A certificate for a host name, issued by an authority that is trusted only if a setting names it.
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-/// A server's certificate with its key and its issuing authority.
+/// A server's certificate with its key and the issuing authority's certificate.
 pub struct Identity {
     pub authority: CertificateDer<'static>,
     certificate: CertificateDer<'static>,
@@ -34,7 +34,7 @@ impl Identity {
         }
     }
 
-    /// How a server shows the certificate.
+    /// Returns the configuration of a TLS server with this certificate.
     pub fn server(&self) -> ServerConfig {
         let key = PrivateKeyDer::try_from(self.key.serialize_der()).expect("its key");
         let server = ServerConfig::builder().with_no_client_auth();

@@ -5,30 +5,30 @@ use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode
 /// What goes wrong with a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
-    /// No answer ever comes; the connection stays.
+    /// Never answers; the connection stays open.
     Never,
-    /// The head of the answer is sent at one byte per second.
+    /// Sends the head of the answer at one byte per second.
     Drip,
-    /// The answer is 200, and its body is sent at one byte per second.
+    /// Answers 200, and sends the body at one byte per second.
     DripBody,
-    /// The request is read, then the connection is reset.
+    /// Reads the request, then resets the connection.
     Reset,
-    /// The request is read, then the connection is closed without an answer.
+    /// Reads the request, then closes the connection without an answer.
     Drop,
-    /// The answer has this status and no body.
+    /// Answers with this status and no body.
     Status(u16),
-    /// The answer has this status and this `Location`.
+    /// Answers with this status and this `Location`.
     Redirect(u16, String),
-    /// 200 with a body of 10 MB.
+    /// Answers 200 with a body of 10 MB.
     Big,
-    /// 200 with a megabyte of gzip that would unpack to more than 150 MB.
+    /// Answers 200 with one megabyte of gzip that unpacks to more than 150 MB.
     Bomb,
-    /// 200 with headers that do not end.
+    /// Answers 200 with headers that never end.
     EndlessHead,
 }
 
 impl Fault {
-    /// The path of the URL at which this fault happens.
+    /// Returns the URL path that selects this fault.
     pub fn path(&self) -> String {
         let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
         match self {
@@ -45,7 +45,7 @@ impl Fault {
         }
     }
 
-    /// The fault of a path; `None` for a path without one.
+    /// Returns the fault of a path; `None` for a path without one.
     pub fn at(path: &str) -> Option<Self> {
         let parts: Vec<&str> = path.strip_prefix('/')?.split('/').collect();
         let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();

@@ -1,6 +1,6 @@
-//! A webhook endpoint with every fault that HTTP allows: chosen by the path of its URL, or scripted by a test.
+//! A webhook endpoint that can produce every fault that HTTP allows, chosen by the URL path or scripted by a test.
 //!
-//! It records what it received and counts the bytes that it could send, so that a test sees how little was read.
+//! It records received requests and counts the bytes it could send, so that a test sees how few were read.
 
 mod answer;
 pub(super) mod certificate;
@@ -18,13 +18,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Received {
     pub path: String,
-    /// Names in lower case, and values.
+    /// Header names in lower case, and values.
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
 }
 
 impl Received {
-    /// The first header of this name; empty when there is none.
+    /// Returns the value of the first header with this name; empty if it is absent.
     pub fn header(&self, name: &str) -> &str {
         self.headers
             .iter()
@@ -42,7 +42,7 @@ struct Seen {
     is_over: bool,
 }
 
-/// The state that its threads share.
+/// State shared by the endpoint's threads.
 #[derive(Clone, Default)]
 struct Shared(Arc<Mutex<Seen>>);
 
@@ -52,7 +52,7 @@ impl Shared {
     }
 }
 
-/// The endpoint. It listens until it is dropped.
+/// A running endpoint. It listens until it is dropped.
 pub struct Faulty {
     address: SocketAddr,
     scheme: &'static str,
@@ -60,7 +60,7 @@ pub struct Faulty {
 }
 
 impl Faulty {
-    /// Listens on a port of its own of 127.0.0.1.
+    /// Starts an endpoint on a free port of 127.0.0.1.
     ///
     /// # Panics
     /// When it cannot listen.
@@ -68,7 +68,7 @@ impl Faulty {
         Self::at((Ipv4Addr::LOCALHOST, 0).into())
     }
 
-    /// Listens on this address.
+    /// Starts an endpoint on this address.
     ///
     /// # Panics
     /// When it cannot listen.
@@ -76,7 +76,7 @@ impl Faulty {
         Self::listen(address, None)
     }
 
-    /// Serves TLS with a certificate for `name`; also returns its authority's certificate in DER.
+    /// Starts an endpoint with TLS and a certificate for `name`; also returns the authority's certificate in DER.
     ///
     /// # Panics
     /// When it cannot listen.
@@ -111,12 +111,12 @@ impl Faulty {
         }
     }
 
-    /// The URL at which this fault always happens.
+    /// Returns the URL that always produces this fault.
     pub fn url(&self, fault: &Fault) -> String {
         self.url_of(&fault.path())
     }
 
-    /// The URL at which the scripted faults happen: see [`Self::answer_next`].
+    /// Returns the URL that produces the scripted faults: see [`Self::answer_next`].
     pub fn scripted_url(&self) -> String {
         self.url_of("/hook")
     }
@@ -125,12 +125,12 @@ impl Faulty {
         format!("{}://{}{path}", self.scheme, self.address)
     }
 
-    /// The port on which it listens.
+    /// Returns the port on which the endpoint listens.
     pub const fn port(&self) -> u16 {
         self.address.port()
     }
 
-    /// Sets what happens to the next `times` requests at [`Self::scripted_url`]; later ones are answered with 200.
+    /// Scripts a fault for the next `times` requests at [`Self::scripted_url`]; later ones are answered with 200.
     pub fn answer_next(&self, times: usize, fault: &Fault) {
         self.shared
             .seen()
@@ -138,23 +138,23 @@ impl Faulty {
             .extend(std::iter::repeat_n(fault.clone(), times));
     }
 
-    /// Removes the scripted faults that have not happened.
+    /// Removes the remaining scripted faults.
     pub fn answer_truly(&self) {
         self.shared.seen().next.clear();
     }
 
-    /// Every request so far, in the order of arrival.
+    /// Returns every request so far, in the order of arrival.
     #[must_use]
     pub fn requests(&self) -> Vec<Received> {
         self.shared.seen().requests.clone()
     }
 
-    /// The number of connections that were opened.
+    /// Returns the number of connections that were opened.
     pub fn connections(&self) -> usize {
         self.shared.seen().connections
     }
 
-    /// The number of bytes that clients, or buffers on the way, took.
+    /// Returns the number of bytes accepted by clients or by buffers on the way.
     pub fn sent_bytes(&self) -> usize {
         self.shared.seen().sent_bytes
     }
@@ -163,7 +163,7 @@ impl Faulty {
 impl Drop for Faulty {
     fn drop(&mut self) {
         self.shared.seen().is_over = true;
-        // Wakes the listening thread, so that it sees the flag and ends. An error means that it has ended already.
+        // Wakes the listening thread, so that it sees the flag and ends. An error means that it has already ended.
         drop(TcpStream::connect(self.address));
     }
 }

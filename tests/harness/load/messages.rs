@@ -8,7 +8,7 @@ use std::sync::Arc;
 pub struct Message {
     /// `MessageId` of the message.
     pub id: String,
-    /// The bytes of the whole HTTP request.
+    /// Bytes of the whole HTTP request.
     pub request: Arc<[u8]>,
 }
 
@@ -30,10 +30,10 @@ impl<'a> Messages<'a> {
         }
     }
 
-    /// Signs one message about each of these receipts, in this order, on two threads. Each is a renewal.
+    /// Signs one renewal for each of these receipts, in this order, on two threads.
     ///
     /// # Panics
-    /// When OpenSSL does not sign.
+    /// When OpenSSL fails to sign.
     pub fn sign(&mut self, receipts: &[String]) -> Vec<Message> {
         let first = self.created;
         self.created += receipts.len();

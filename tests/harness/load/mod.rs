@@ -12,10 +12,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-/// Number of windows that a test loses at once, unless `SETTLE_LOST_WINDOWS` names another one.
+/// Returns the number of windows that a test loses at once, unless `SETTLE_LOST_WINDOWS` names another one.
 ///
 /// # Panics
-/// When it is no number.
+/// When the variable is not a number.
 pub fn lost_windows(usually: usize) -> usize {
     #[expect(
         clippy::disallowed_methods,
@@ -29,9 +29,9 @@ pub fn lost_windows(usually: usize) -> usize {
 
 #[derive(Debug, Clone, Copy)]
 pub enum Pace {
-    /// Each connection sends as soon as its last request was answered.
+    /// Each connection sends its next request as soon as the previous one is answered.
     Saturate,
-    /// At this rate, independently of the answers. A latency counts from the time at which its request was due.
+    /// At this rate, independently of the answers. Latency counts from the time at which a request was due.
     PerSecond(f64),
 }
 
@@ -44,9 +44,9 @@ pub struct Load {
 #[derive(Debug, Clone, Copy)]
 pub struct Acknowledged {
     pub number: usize,
-    /// When it was due: when it was sent, or at a fixed rate when it should have been.
+    /// When the message was due: when it was sent or, at a fixed rate, when it should have been sent.
     pub due: Instant,
-    /// The time from then to the answer.
+    /// Time from `due` to the answer.
     pub latency: Duration,
 }
 
@@ -57,7 +57,7 @@ pub struct Measured {
 }
 
 impl Load {
-    /// A generator for the service at this URL.
+    /// Returns a generator for the service at this URL.
     pub fn new(url: &str, connections: usize) -> Self {
         let address = url.split('/').nth(2).unwrap_or_default().to_owned();
         Self {
@@ -111,7 +111,7 @@ struct Work {
 }
 
 impl Pace {
-    /// When the message with this index is due.
+    /// Returns when the message with this index is due.
     pub fn due(self, began: Instant, number: usize) -> Instant {
         match self {
             Self::Saturate => Instant::now(),
@@ -182,7 +182,7 @@ async fn status(stream: &mut TcpStream, buffer: &mut [u8]) -> u16 {
 }
 
 impl Measured {
-    /// The requests that were answered with 200, the quickest first.
+    /// Returns the requests that were answered with 200, the quickest first.
     pub fn acknowledged(&self) -> &[Acknowledged] {
         &self.acknowledged
     }
@@ -193,7 +193,7 @@ impl Measured {
         acknowledged / self.took.as_secs_f64()
     }
 
-    /// The latency at this quantile, from 0 to 1, in milliseconds.
+    /// Returns the latency at this quantile, from 0 to 1, in milliseconds.
     pub fn latency_ms(&self, part: f64) -> f64 {
         quantile(&self.acknowledged, part).map_or(0.0, |one| one.latency.as_secs_f64() * 1000.0)
     }
@@ -211,7 +211,7 @@ impl Measured {
     }
 }
 
-/// The item at this quantile, from 0 to 1, of a sorted list; `None` when the list is empty.
+/// Returns the item at this quantile, from 0 to 1, of a sorted list; `None` when the list is empty.
 pub fn quantile<T>(sorted: &[T], part: f64) -> Option<&T> {
     #[expect(clippy::cast_precision_loss, reason = "far below 2^52 items")]
     #[expect(

@@ -22,13 +22,13 @@ const KINDS: [&str; 3] = [
 ];
 /// How long a sender waits for an answer, as SNS does.
 const TIMEOUT: Duration = Duration::from_secs(15);
-/// Time limit for deliveries to resume after a disturbance. An interrupted attempt is repeated after half a minute.
+/// Time limit for deliveries to resume after a disturbance. An interrupted attempt is retried after half a minute.
 pub const RECOVERED: Duration = Duration::from_secs(180);
 /// Number of messages, and of webhooks, that show that deliveries have resumed.
 const ENOUGH: usize = 20;
 /// Time limit for a message to be accepted, with all repetitions.
 const ACCEPTED: Duration = Duration::from_secs(300);
-/// Pause before a message is repeated: shorter than that of SNS, so that an outage meets more requests.
+/// Pause before a message is repeated: shorter than that of SNS, so that an outage affects more requests.
 const PAUSE: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Clone)]
@@ -80,7 +80,7 @@ impl Store {
         Self { shared, sending }
     }
 
-    /// Number of messages accepted so far.
+    /// Returns the number of messages accepted so far.
     pub fn count(&self) -> usize {
         self.shared
             .accepted

@@ -1,4 +1,4 @@
-//! A webhook endpoint that records every request, verifies it as any consumer would, and answers as a test scripts it.
+//! A webhook endpoint that records every request, verifies it like any consumer, and gives answers that a test scripts.
 
 mod overlap;
 mod reply;
@@ -30,24 +30,24 @@ use tokio::time::Instant;
 
 #[derive(Debug, Clone)]
 pub struct Received {
-    /// `webhook-id`.
+    /// The `webhook-id` header.
     pub webhook_id: String,
     pub headers: HeaderMap,
     pub raw: Vec<u8>,
     /// The body as JSON; null if it is not JSON.
     pub body: Value,
-    /// The result of [`Signed::verify`] with the newest secret and the newest public key that the receiver trusts;
-    /// `Err` while it trusts neither.
+    /// The result of [`Signed::verify`] with the newest trusted secret and the newest trusted public key; `Err` if
+    /// there is neither.
     pub verified: Result<(), String>,
     pub began: Instant,
-    /// When it was answered; `None` while it hangs, and if the sender gave up.
+    /// When the request was answered; `None` while it hangs and if the sender gave up.
     pub finished_at: Option<Instant>,
-    /// The status of the answer; `None` also if the connection was dropped.
+    /// Status of the answer; `None` also if the connection was dropped.
     pub status: Option<u16>,
 }
 
 impl Received {
-    /// The bodies of its events: the elements of an array, else its own body.
+    /// Returns the bodies of the request's events: the elements of an array, else the request's body.
     pub fn bodies(&self) -> Vec<&Value> {
         self.body
             .as_array()
@@ -58,14 +58,14 @@ impl Received {
         type_of(&self.body)
     }
 
-    /// The collapse key in a `purchase.updated`; empty for any other event.
+    /// Returns the collapse key of a `purchase.updated`; empty for other events.
     pub fn collapse_key(&self) -> &str {
         self.body["attributes"]["collapse_key"]
             .as_str()
             .unwrap_or_default()
     }
 
-    /// The receipt id of its purchase; empty if it names none.
+    /// Returns the receipt id of the event's purchase; empty if the event names none.
     pub fn receipt_id(&self) -> &str {
         let ids = self.body["external_ids"].as_array().into_iter().flatten();
         let named = ids
@@ -80,21 +80,21 @@ impl Received {
         id_of(&self.body)
     }
 
-    /// The revision in a `purchase.updated`; 0 for any other event.
+    /// Returns the revision of a `purchase.updated`; 0 for other events.
     pub fn revision(&self) -> i64 {
         self.body["attributes"]["revision"]
             .as_i64()
             .unwrap_or_default()
     }
 
-    /// Whether the receiver acknowledged it (2xx).
+    /// Returns whether the receiver acknowledged the request (2xx).
     pub fn is_acked(&self) -> bool {
         self.status
             .is_some_and(|status| (200..300).contains(&status))
     }
 }
 
-/// The type of the event with this body.
+/// Returns the type of the event with this body.
 fn type_of(body: &Value) -> &str {
     body["attributes"]["event_type"]
         .as_str()
@@ -102,7 +102,7 @@ fn type_of(body: &Value) -> &str {
         .unwrap_or_default()
 }
 
-/// The id of the event with this body.
+/// Returns the id of the event with this body.
 fn id_of(body: &Value) -> &str {
     body["attributes"]["event_id"]
         .as_str()
@@ -112,10 +112,10 @@ fn id_of(body: &Value) -> &str {
 
 #[derive(Default)]
 struct Seen {
-    /// Trusted secrets and public keys; the newest is the last.
+    /// Trusted secrets and public keys, newest last.
     keys: Vec<String>,
     next: VecDeque<Reply>,
-    /// A prefix of receipt ids, and the reply to the first request of each `webhook-id` about such a receipt.
+    /// A prefix of receipt ids, and the reply to the first request with each `webhook-id` about such a receipt.
     first: Option<(String, Reply)>,
     /// A prefix of receipt ids, and the reply to all requests about such a receipt.
     about: Option<(String, Reply)>,
@@ -135,7 +135,7 @@ struct Shared {
     released: watch::Sender<u64>,
 }
 
-/// Maximum time for which a connection from the port of a receiver keeps it from listening.
+/// Maximum time for which another connection on the receiver's port keeps it from listening.
 const FREE: Duration = Duration::from_secs(180);
 
 pub struct Receiver {
@@ -145,7 +145,7 @@ pub struct Receiver {
 }
 
 impl Receiver {
-    /// Listens on a port of its own and answers 200.
+    /// Starts a receiver on a free port that answers 200.
     ///
     /// # Panics
     /// When it cannot listen.
@@ -175,7 +175,7 @@ impl Receiver {
         self.seen().journal = Some(Journal::within(folder));
     }
 
-    /// Verifies signatures with this key, a secret or a public key, from now on.
+    /// Verifies signatures with this secret or public key from now on.
     pub fn trust(&self, key: &str) {
         let mut seen = self.seen();
         seen.keys.retain(|known| known != key);
@@ -183,10 +183,10 @@ impl Receiver {
         seen.is_refusal_wanted = false;
     }
 
-    /// Trusts the keys in the API's answer about a destination.
+    /// Trusts the keys in the API's representation of a destination.
     ///
     /// # Panics
-    /// When the answer has neither a secret nor a public key.
+    /// When it contains neither a secret nor a public key.
     pub fn trust_shown(&self, destination: &Value) {
         let keys: Vec<&str> = ["secret", "public_key"]
             .iter()
@@ -199,17 +199,17 @@ impl Receiver {
         keys.into_iter().for_each(|key| self.trust(key));
     }
 
-    /// From now on connections stay open after an answer, as those of most servers do.
+    /// Keeps connections open after an answer from now on, as most servers do.
     pub fn keep_alive(&self) {
         self.seen().is_connection_reused = true;
     }
 
-    /// Until the next [`Self::trust`] the test expects signatures to be refused.
+    /// Expects signatures to be refused until the next [`Self::trust`].
     pub fn want_refusals(&self) {
         self.seen().is_refusal_wanted = true;
     }
 
-    /// From now on the time of a signature is not checked, because the test moves the program's clock.
+    /// Ignores the time in signatures from now on, because the test moves the program's clock.
     pub fn ignore_time(&self) {
         self.seen().is_time_ignored = true;
     }
@@ -217,7 +217,7 @@ impl Receiver {
     /// Sets the schema of an event type.
     ///
     /// # Panics
-    /// When it is not a JSON Schema.
+    /// When `schema` is not a JSON Schema.
     pub fn expect_schema(&self, event_type: &str, schema: &Value) {
         let validator = jsonschema::options()
             .should_validate_formats(true)
@@ -227,7 +227,8 @@ impl Receiver {
         self.seen().schemas.insert(event_type.to_owned(), validator);
     }
 
-    /// The types of the acknowledged events about a receipt, without `purchase.updated`, in the order of arrival.
+    /// Returns the types of the acknowledged events about a receipt, without `purchase.updated`, in the order of
+    /// arrival.
     pub fn event_types(&self, receipt_id: &str) -> Vec<String> {
         let seen = self.seen();
         let is_wanted = |one: &&Received| {
@@ -240,7 +241,7 @@ impl Receiver {
             .collect()
     }
 
-    /// The key that was trusted last.
+    /// Returns the key that was trusted last.
     ///
     /// # Panics
     /// When no key was trusted.
@@ -252,7 +253,7 @@ impl Receiver {
             .expect("a secret: add the destination first")
     }
 
-    /// Sets the reply to every request after those of [`Self::answer_next`]. The default is 200.
+    /// Sets the reply to every request for which nothing else is scripted. The default is 200.
     pub fn answer(&self, reply: Reply) {
         self.seen().always = Some(reply);
     }
@@ -265,13 +266,13 @@ impl Receiver {
     }
 
     /// Sets the reply to the first request of each `webhook-id` about receipts whose ids begin with `receipts`. It
-    /// precedes every other scripted reply.
+    /// takes precedence over all other scripted replies.
     pub fn answer_first(&self, receipts: &str, reply: Reply) {
         self.seen().first = Some((receipts.to_owned(), reply));
     }
 
-    /// Sets the reply to every request about receipts whose ids begin with `receipts`, or none. It precedes every other
-    /// scripted reply.
+    /// Sets or removes the reply to every request about receipts whose ids begin with `receipts`. It takes precedence
+    /// over the replies of [`Self::answer_next`] and [`Self::answer`].
     pub fn answer_about(&self, receipts: &str, reply: Option<Reply>) {
         self.seen().about = reply.map(|reply| (receipts.to_owned(), reply));
     }
@@ -299,7 +300,8 @@ impl Receiver {
     /// Opens the port again.
     ///
     /// # Panics
-    /// When another program has taken it. A connection from it, which the system may make for another program, ends.
+    /// When another program listens on the port. The port may also be in use as the local port of another program's
+    /// connection; that is waited for.
     pub async fn accept(&mut self) {
         let listener = wait::until(FREE, "the receiver's port", async || {
             TcpListener::bind((Ipv4Addr::LOCALHOST, self.port))
@@ -319,13 +321,13 @@ impl Receiver {
         self.seen().requests.len()
     }
 
-    /// All requests so far, in the order of arrival.
+    /// Returns all requests so far, in the order of arrival.
     #[must_use]
     pub fn all(&self) -> Vec<Received> {
         self.seen().requests.clone()
     }
 
-    /// The `purchase.updated` requests about one purchase.
+    /// Returns the `purchase.updated` requests about one purchase.
     #[must_use]
     pub fn about(&self, collapse_key: &str) -> Vec<Received> {
         let seen = self.seen();
@@ -336,7 +338,7 @@ impl Receiver {
             .collect()
     }
 
-    /// The requests about a receipt.
+    /// Returns the requests about a receipt.
     #[must_use]
     pub fn of_receipt(&self, receipt_id: &str) -> Vec<Received> {
         let seen = self.seen();
@@ -347,7 +349,7 @@ impl Receiver {
             .collect()
     }
 
-    /// The ids of the acknowledged events of devices.
+    /// Returns the ids of the acknowledged events of devices.
     #[must_use]
     pub fn device_events(&self) -> BTreeSet<String> {
         let seen = self.seen();
@@ -362,7 +364,7 @@ impl Receiver {
             .collect()
     }
 
-    /// The acknowledged revisions of one purchase, in the order of arrival.
+    /// Returns the acknowledged revisions of one purchase, in the order of arrival.
     pub fn revisions(&self, collapse_key: &str) -> Vec<i64> {
         let seen = self.seen();
         let acked =
@@ -374,7 +376,7 @@ impl Receiver {
             .collect()
     }
 
-    /// The acknowledged revisions of every purchase.
+    /// Returns the acknowledged revisions of every purchase.
     pub fn revisions_by_key(&self) -> BTreeMap<String, Vec<i64>> {
         let mut revisions = BTreeMap::<String, Vec<i64>>::new();
         for request in self.all().iter().filter(|request| request.is_acked()) {
@@ -386,7 +388,7 @@ impl Receiver {
         revisions
     }
 
-    /// When the last request about each purchase arrived.
+    /// Returns when the last request about each purchase arrived.
     pub fn arrivals(&self) -> BTreeMap<String, Instant> {
         let seen = self.seen();
         seen.requests
@@ -395,7 +397,7 @@ impl Receiver {
             .collect()
     }
 
-    /// Waits for at least `count` `purchase.updated` requests about a purchase, and returns them.
+    /// Waits until there are at least `count` `purchase.updated` requests about a purchase, and returns them.
     ///
     /// # Panics
     /// When the deadline passes.
@@ -423,15 +425,15 @@ impl Receiver {
     /// Checks what must hold for all requests to a destination.
     ///
     /// # Panics
-    /// With the rule that was broken.
+    /// When a rule is broken; the message names it.
     pub fn check(&self) {
         self.verdict().unwrap_or_else(|broken| panic!("{broken}"));
     }
 
-    /// Checks what [`Self::check`] checks and returns the result, for a test that plants a fault.
+    /// Like [`Self::check`], but returns the result, for tests that plant a fault.
     ///
     /// # Errors
-    /// The invariant that was broken, and by what.
+    /// The broken invariant and the request that broke it.
     pub fn verdict(&self) -> Result<(), String> {
         let requests = self.all();
         let mut bodies = BTreeMap::<&str, &[u8]>::new();
@@ -465,10 +467,10 @@ impl Receiver {
         }
     }
 
-    /// Checks that each event came under one `webhook-id` only, as it must unless it was redelivered.
+    /// Checks that each event arrived under one `webhook-id` only, as it must unless it was redelivered.
     ///
     /// # Errors
-    /// The event that came under several.
+    /// The event that arrived under several.
     pub fn check_no_duplicates(&self) -> Result<(), String> {
         let requests = self.all();
         let mut ids = BTreeMap::<&str, &str>::new();
@@ -486,10 +488,10 @@ impl Receiver {
         Ok(())
     }
 
-    /// Checks that the user's state in each event is the state after its transition.
+    /// Checks that each event contains the user's state after its transition.
     ///
     /// # Errors
-    /// The event with the state before its transition.
+    /// The event that contains the state before its transition.
     pub fn check_user_states(&self) -> Result<(), String> {
         let stale = self.all().into_iter().find(|request| {
             let state = &request.body["customer_journey_state"];
@@ -519,7 +521,7 @@ impl Drop for Receiver {
 }
 
 async fn receive(State(shared): State<Shared>, headers: HeaderMap, raw: Bytes) -> Response {
-    // Before the test sees the request: it may release it at once.
+    // Subscribed before the request is recorded: as soon as the test sees the request, it may release it.
     let released = shared.released.subscribe();
     let (place, reply) = keep(&mut locked(&shared.seen), headers, &raw);
     let mut response = reply.answer(released).await;
@@ -537,7 +539,7 @@ async fn receive(State(shared): State<Shared>, headers: HeaderMap, raw: Bytes) -
     response.unwrap_or_else(|| std::panic::resume_unwind(Box::new("the connection is dropped")))
 }
 
-/// The result of verifying with each trusted key, the newest key first.
+/// Returns the verification result of each trusted key, newest key first.
 fn results(seen: &Seen, signed: Signed<'_>) -> Vec<KeyResult> {
     let verify = if seen.is_time_ignored {
         Signed::verify_at_any_time
@@ -551,7 +553,7 @@ fn results(seen: &Seen, signed: Signed<'_>) -> Vec<KeyResult> {
     seen.keys.iter().rev().map(result).collect()
 }
 
-/// `Ok` if the newest key of each version accepts the signature.
+/// Returns `Ok` if the newest key of each version accepts the signature.
 fn verified(results: &[KeyResult]) -> Result<(), String> {
     let mut newest = Version::ALL
         .iter()

@@ -1,9 +1,10 @@
-//! Requests that overlap although they must not: I7.
+//! Finds requests that must not overlap (I7) but do.
 
 use super::Received;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What a request is about: the devices that reported its events, else the receipt of its purchase.
+/// Returns the subjects of a request: the ids of the devices that reported its events, else the receipt id of its
+/// purchase.
 pub fn subjects(request: &Received) -> Vec<&str> {
     let devices = request
         .bodies()
@@ -20,8 +21,8 @@ pub fn subjects(request: &Received) -> Vec<&str> {
     ]
 }
 
-/// Pairs of requests about one purchase, or from one device, where the first was answered only after the second had
-/// arrived. A first request without an answer is not reported.
+/// Returns pairs of requests about one purchase, or from one device, where the first was answered only after the second
+/// had arrived. Pairs whose first request was never answered are left out.
 pub fn find(requests: &[Received]) -> Vec<(&Received, &Received)> {
     let mut last = BTreeMap::<&str, &Received>::new();
     let mut found = Vec::new();

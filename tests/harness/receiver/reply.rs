@@ -10,7 +10,7 @@ use std::convert::Infallible;
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// What the endpoint does with a request.
+/// How the endpoint reacts to a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
     Status(u16),
@@ -20,10 +20,11 @@ pub enum Reply {
     RetryAfterDate(i64),
     /// Answers 503 with this text as `Retry-After`.
     RetryAfterText(&'static str),
-    /// Answers nothing until [`Receiver::release`](super::Receiver::release) or until the sender goes away, then 200.
+    /// Does not answer until [`Receiver::release`](super::Receiver::release) or until the sender disconnects; then
+    /// answers 200.
     Hang,
     After(Duration),
-    /// Answers 200 with a body that comes at one byte per second and never ends.
+    /// Answers 200 with an endless body that is sent at one byte per second.
     Drip,
     /// Answers 200 with a body of 10 MB.
     Big,
@@ -37,7 +38,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const BIG_BYTES: usize = 10_000_000;
 
 impl Reply {
-    /// The response; `None` when the connection is to be dropped.
+    /// Returns the response; `None` when the connection is to be dropped.
     pub(super) async fn answer(self, mut released: watch::Receiver<u64>) -> Option<Response> {
         match self {
             Self::Status(status) => Some(response(status, None, Body::empty())),
@@ -60,7 +61,8 @@ impl Reply {
     }
 }
 
-/// A response without keep-alive, so that after [`Receiver::refuse`](super::Receiver::refuse) no connection is left.
+/// Returns a response without keep-alive, so that no connection remains after
+/// [`Receiver::refuse`](super::Receiver::refuse).
 fn response(status: u16, header_line: Option<(HeaderName, String)>, body: Body) -> Response {
     let status = StatusCode::from_u16(status).unwrap_or_default();
     let mut response = (status, [(CONNECTION, "close")], body).into_response();
@@ -76,7 +78,7 @@ fn retry_after(header_line: String) -> Response {
     response(503, Some((RETRY_AFTER, header_line)), Body::empty())
 }
 
-/// A date in the preferred form of RFC 9110 5.6.7.
+/// Returns a date in the preferred form of RFC 9110 5.6.7.
 fn http_date(seconds_ahead: i64) -> String {
     let at = api::clock::now().plus_millis(seconds_ahead * 1000);
     let at = jiff::Timestamp::from_microsecond(at.micros()).expect("a time");

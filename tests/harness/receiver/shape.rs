@@ -1,4 +1,4 @@
-//! Whether a request has the form of its events.
+//! Checks that a request has the form required of its events.
 
 use super::super::released;
 use super::{Received, type_of};
@@ -16,9 +16,9 @@ const ADDED: [&str; 6] = [
     "state_digest",
     "verified",
 ];
-/// Fields that we add to `user.*`.
+/// Fields that settle adds to `user.*` events.
 const ADDED_FOR_USERS: [&str; 3] = ["active_skus", "occurred_at", "user_revision"];
-/// Fields of a purchase that we add to `data` and to `user.*`.
+/// Purchase fields that settle adds to `data` and to `user.*` events.
 const ADDED_OF_PURCHASE: [&str; 8] = [
     "environment",
     "expiration_reason",
@@ -30,8 +30,8 @@ const ADDED_OF_PURCHASE: [&str; 8] = [
     "product_type",
 ];
 
-/// Checks the events of a request against their schemas, those of each release too, and that they have the added fields.
-/// A connection test (`webhook-test`) has no event.
+/// Checks the events of a request against their current schemas and those of each release, and checks that they have
+/// the added fields. A connection test (`webhook-test`) contains no event.
 pub fn check(schemas: &BTreeMap<String, Validator>, request: &Received) -> Result<(), String> {
     if request.headers.contains_key("webhook-test") {
         return Ok(());

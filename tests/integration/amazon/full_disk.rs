@@ -1,4 +1,4 @@
-//! What the service answers while the disk is full, and while less of it is free than the reserve.
+//! The service's answers while the disk is full, and while less than the reserve is free.
 
 use super::{World, renewal};
 use api::router;
@@ -10,7 +10,7 @@ use tower::ServiceExt;
 
 const FULL: &str = "the disk of the database is full";
 
-/// The secret of the device: 32 bytes.
+/// A device's secret of 32 bytes, in base64.
 const SECRET: &str = "c2V0dGxlLXRlc3Qtc2VjcmV0LW9mLTMyLWJ5dGVzIS0";
 
 /// Sends a request with a publishable key; returns the status, `Retry-After` and the body.

@@ -49,7 +49,7 @@ const INGRESS_KEY: &str = "8f3c0f6a1e";
 const TOKEN: &str = "2336412f37fb687f5d51e6e2425dacbb";
 const SOON: Duration = Duration::from_secs(180);
 
-/// One key for all tests, because generating it takes a moment.
+/// One key for all tests, because generating one is slow.
 static SIGNER: LazyLock<Signer> = LazyLock::new(|| {
     Signer::generate(at("2026-01-01T00:00:00Z"), at("2027-01-01T00:00:00Z")).expect("a key")
 });
@@ -62,13 +62,13 @@ fn now() -> Timestamp {
     at("2026-06-01T12:00:00Z")
 }
 
-/// A fake of SNS for GET requests, certificates and confirmations, which a test can make fail. It records every
+/// A fake of SNS for GET requests for certificates and confirmations, which a test can make fail. It records every
 /// request.
 #[derive(Default)]
 struct Sns {
     requests: Mutex<Vec<String>>,
     trouble: Mutex<Option<FetchError>>,
-    /// Runs once while a subscription is being confirmed.
+    /// Future that runs once, while a subscription is being confirmed.
     meanwhile: Mutex<Option<BoxFuture<'static, ()>>>,
 }
 
@@ -100,7 +100,7 @@ impl Fetch for Sns {
             .lock()
             .expect("no panic")
             .take_if(|_| is_confirmation);
-        // Yields once, so that a concurrent request really waits.
+        // Yields once, so that concurrent requests really wait.
         async move {
             tokio::task::yield_now().await;
             if let Some(meanwhile) = meanwhile {
@@ -170,12 +170,12 @@ struct Beginning {
     topic: Option<&'static str>,
     accounts: Vec<String>,
     has_certificate: bool,
-    /// Whether it takes samples, as `settle run` does.
+    /// Whether the world accepts samples, as under `settle run`.
     takes_samples: bool,
 }
 
 impl World {
-    /// A platform that follows [`TOPIC`].
+    /// Returns a platform that follows [`TOPIC`].
     async fn following() -> Self {
         Self::begin(Beginning {
             topic: Some(TOPIC),
@@ -240,7 +240,7 @@ impl World {
         }
     }
 
-    /// Posts a body, and returns the status and the reason of the answer.
+    /// Posts a body, and returns the answer's status and reason.
     async fn post(&self, body: &str) -> (u16, &'static str) {
         let answer = self
             .amazon
@@ -249,17 +249,17 @@ impl World {
         (answer.status, answer.reason)
     }
 
-    /// The whole HTTP service with this ingress.
+    /// Returns the whole HTTP service with this ingress.
     fn router(&self) -> Router {
         router::router(self.edge(&[]), &pages::DASHBOARD)
     }
 
-    /// The state of the service with these environment variables.
+    /// Returns the state of the service with these environment variables.
     fn edge(&self, variables: &[(&str, &str)]) -> Arc<Edge> {
         edge(self.amazon.clone(), self.intake(), variables)
     }
 
-    /// A connection that keeps all others from writing, until it is dropped.
+    /// Returns a connection that prevents all other connections from writing until it is dropped.
     fn locked_database(&self) -> SqliteConnection {
         let path = self.folder.path().join("settle.db");
         let mut connection =
@@ -298,7 +298,7 @@ impl World {
         alarms.items.into_iter().map(|alarm| alarm.kind).collect()
     }
 
-    /// How often alarms were raised in all.
+    /// Returns the total number of times that alarms were raised.
     async fn raised(&self) -> i64 {
         let alarms = self
             .store
@@ -322,7 +322,7 @@ impl World {
     }
 }
 
-/// The state of the service with this ingress and these environment variables.
+/// Returns the state of the service with this ingress and these environment variables.
 pub fn edge(
     ingress: Arc<dyn Ingress>,
     intake: Intake<'_>,
@@ -398,14 +398,14 @@ fn sample<'a>(type_name: &'a str, receipt_id: &'a str) -> Sample<'a> {
     }
 }
 
-/// A signed notification of a topic.
+/// Returns a signed notification of a topic.
 fn notification(number: u128, topic: &str, message: &str) -> String {
     SIGNER
         .sign_notification(&letter(number, topic), None, message)
         .expect("signed")
 }
 
-/// A signed renewal of [`TOPIC`]; the number determines the message id and the receipt.
+/// Returns a signed renewal of [`TOPIC`]; the number determines the message id and the receipt.
 fn renewal(number: u128) -> String {
     notification(
         number,

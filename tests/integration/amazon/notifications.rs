@@ -1,4 +1,4 @@
-//! A signed notification is stored once, and the engine is signalled for open ones.
+//! A signed notification is stored once, and the engine is signalled if it is open.
 
 use super::{
     FetchError, INGRESS_KEY, PACKAGE, SIGNER, SOON, TOPIC, World, letter, message_id, notification,
@@ -193,7 +193,7 @@ async fn signed_unreadable_or_foreign_messages_raise_an_alarm() {
         assert_eq!(world.post(&body).await, (200, "accepted before"));
         assert_eq!(world.raised().await, raised, "a repetition raises no alarm");
     }
-    // The refused notification does not make the right one a duplicate.
+    // The refused notification does not make the correct one a duplicate.
     foreign.package_name = PACKAGE;
     assert_eq!(
         world
@@ -306,8 +306,8 @@ async fn a_revocation_is_flushed_where_the_platform_is_set_so() {
     );
 }
 
-/// Samples 2 and 3 of Amazon's page (<https://developer.amazon.com/docs/in-app-purchasing/rtn-example.html>): one
-/// message id, one receipt, two types, and a trailing comma.
+/// Samples 2 and 3 of Amazon's documentation (<https://developer.amazon.com/docs/in-app-purchasing/rtn-example.html>):
+/// one message id, one receipt, two types, and a trailing comma.
 #[tokio::test]
 async fn both_types_of_amazons_own_samples_are_stored() {
     let world = World::following().await;
@@ -349,7 +349,7 @@ async fn a_repeat_signals_a_row_that_nobody_signalled() {
     world.post(&renewal(2)).await;
     world.wait_signal("receipt-2").await;
     let body = renewal(1);
-    // As by a process that ended before it signalled.
+    // As stored by a process that ended before it sent the signal.
     let row = NewNotification {
         platform_id: world.platform.id,
         message_id: message_id(&body),

@@ -1,5 +1,5 @@
-//! What it costs to find the platform of an ingress key, and how soon a change of another process shows: on PostgreSQL,
-//! by way of a proxy that counts round trips.
+//! The round trips needed to find the platform of an ingress key, and how soon another process's change takes effect,
+//! measured on PostgreSQL through a proxy that counts round trips.
 
 use super::{Amazon, PACKAGE, SOON, Settings, Sns, now};
 use api::clock;
@@ -13,11 +13,11 @@ use system_tests::postgres::{self, Fsync};
 use system_tests::wait;
 use tokio::time::Instant;
 
-/// More than were remembered when their number was bounded.
+/// More platforms than the cache remembered when it was bounded.
 const PLATFORMS: usize = 1100;
 const STRANGERS: usize = 500;
 
-/// A process with the ingress.
+/// The ingress of a process.
 struct Ingress {
     amazon: Amazon,
     store: Store,
@@ -45,7 +45,7 @@ impl Ingress {
     }
 }
 
-/// The URL of a database of its own.
+/// Returns the URL of a new database.
 async fn database() -> String {
     tokio::task::spawn_blocking(|| postgres::migrated(Fsync::Off))
         .await
@@ -77,7 +77,7 @@ async fn platforms(store: &Store, count: usize) -> Vec<String> {
     keys
 }
 
-/// The round trips of a process that does this with keys of platforms.
+/// Returns the number of round trips that `after` counts in a process with `count` platforms, whose keys it gets.
 async fn trips(
     count: usize,
     after: impl AsyncFn(&Ingress, &[String], &dyn Fn() -> u64) -> u64,
@@ -107,7 +107,7 @@ async fn a_platform_is_found_once_however_many_there_are() {
         for key in keys.iter().chain(keys) {
             assert_eq!(ingress.check(key).await, Ok(()));
         }
-        // Once a second the audit log is read.
+        // The process also reads the audit log once a second.
         (trips() - before).saturating_sub(2 * (began.elapsed().as_secs() + 1))
     };
     assert_eq!(trips(PLATFORMS, again).await, 0);

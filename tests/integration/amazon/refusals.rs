@@ -4,14 +4,14 @@ use super::{
     Beginning, SIGNER, STRANGER, TOKEN, TOPIC, World, letter, notification, renewal, subscription,
 };
 
-/// A valid notification in which `from` is replaced with `to`.
+/// Returns a valid notification in which `from` is replaced with `to`.
 fn with(from: &str, to: &str) -> String {
     let document = renewal(1);
     assert!(document.contains(from), "{from} is in {document}");
     document.replacen(from, to, 1)
 }
 
-/// A notification with another certificate URL.
+/// Returns a notification with another certificate URL.
 fn by(url: &str) -> String {
     with(&SIGNER.certificate_url("us-east-1"), url)
 }
@@ -270,7 +270,7 @@ async fn a_refused_message_causes_no_request_and_no_row() {
         (world.alarms().await.len(), world.topics().await.len()),
         (0, 1)
     );
-    // This world accepts a valid notification, so the refusals were due to the messages.
+    // This world accepts a valid notification, so the messages caused the refusals.
     assert_eq!(world.post(&renewal(1)).await, (200, "accepted"));
 }
 

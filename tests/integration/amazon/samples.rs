@@ -1,4 +1,4 @@
-//! Samples: which messages of the sample key are accepted, and that only its owner can send one.
+//! Samples: which messages signed with the sample key are accepted, and that only the key's owner can send them.
 
 use super::{Beginning, PACKAGE, TOKEN, TOPIC, World, at, letter, message_id, sample};
 use api::stores::amazon::sample::{REGION, TOPIC_ARN};
@@ -11,7 +11,7 @@ use system_tests::raw::Raw;
 
 /// The sample key of the data directory.
 pub static SIGNER: LazyLock<Signer> = LazyLock::new(generate);
-/// That of another one.
+/// Another sample key.
 static OTHER: LazyLock<Signer> = LazyLock::new(generate);
 
 const FOREIGN: (u16, &str) = (
@@ -27,7 +27,7 @@ fn generate() -> Signer {
     Signer::generate(at("2026-01-01T00:00:00Z"), at("2027-01-01T00:00:00Z")).expect("a key")
 }
 
-/// Writes a sample key and its certificate into a folder, and returns what a `run` has of them.
+/// Writes a sample key and its certificate into a folder, and returns them in the form that `run` uses.
 pub fn demo(signer: &Signer, folder: &Path) -> SampleKey {
     let (key, file) = (
         folder.join("sample-key.pem"),

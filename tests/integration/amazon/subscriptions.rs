@@ -99,7 +99,7 @@ async fn a_strangers_topic_waits_for_approval_unvisited() {
         .expect("storage answers")
         .expect("kept");
     assert_eq!(url.expose_secret(), subscribe_url(STRANGER));
-    // An unknown topic that came first does not block the expected one.
+    // An unknown topic that arrived first does not block the expected one.
     assert_eq!(world.post(&subscription(2, TOPIC)).await, CONFIRMED);
 }
 
@@ -120,7 +120,7 @@ async fn notifications_of_a_pending_topic_wait_for_its_approval() {
         .expect("storage answers")[0]
         .id;
     world.store.approve_topic(topic).await.expect("approved");
-    // An approval counts at once, for waiting notifications and for later ones.
+    // An approval takes effect at once, for waiting and for later notifications.
     assert_eq!(
         world.stored(&body).await[0].waiting_for,
         Some(storage::WaitingFor::Window)
@@ -134,12 +134,12 @@ async fn notifications_of_a_pending_topic_wait_for_its_approval() {
     world.wait_signal("receipt-3").await;
 }
 
-/// A topic of the account with this number.
+/// Returns a topic of the account with this number.
 fn stranger(account: u64, name: &str) -> String {
     format!("arn:aws:sns:us-east-1:{account:012}:{name}")
 }
 
-/// A world in which five topics of unknown accounts wait for approval, one of each account.
+/// Returns a world in which five topics of unknown accounts wait for approval , one per account.
 async fn crowded() -> World {
     let world = World::begin(Beginning::default()).await;
     for number in 0..5 {
@@ -205,7 +205,7 @@ async fn the_oldest_topic_of_a_stranger_gives_way_to_the_stores_own() {
         let outcome = gone.contains(&account).then_some(Outcome::Refused);
         assert_eq!(world.stored(&waiting(account)).await[0].outcome, outcome);
     }
-    // It keeps its place, however many others come.
+    // The topic keeps its place, however many others arrive.
     for number in 10..30_u64 {
         let answer = world
             .post(&subscription(

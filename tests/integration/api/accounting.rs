@@ -7,8 +7,8 @@ use storage::Handling;
 use workflows::failing::FailingActivity;
 use workflows::signal::DestinationSignal;
 
-/// A service with a destination and purchases in revision 1, each with its settled notification and an event without
-/// deliveries.
+/// Returns a service with a destination and purchases in revision 1, each with its settled notification and an event
+/// without deliveries.
 async fn with_purchases(
     name: &str,
     receipts: &[&str],
@@ -39,7 +39,7 @@ async fn with_purchases(
     )
 }
 
-/// All sentences of an explanation, parents before children.
+/// Returns all sentences of an explanation, parents before children.
 fn sentences(node: &Value) -> Vec<String> {
     let own = node["summary"].as_str().unwrap_or_default().to_owned();
     let then = node["then"].as_array().into_iter().flatten();

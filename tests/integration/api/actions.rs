@@ -11,7 +11,7 @@ async fn purchase(service: &Service) -> (CollapseKey, i64) {
     accept(&service.store, platform, "receipt", Handling::Open).await
 }
 
-/// The recorded signals, without `notified`, which the dispatcher sends.
+/// Returns the recorded signals, without `notified`, which the dispatcher sends.
 fn signals(service: &Service) -> Vec<Signal> {
     let all = service
         .engine

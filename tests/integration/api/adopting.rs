@@ -1,4 +1,5 @@
-//! Adopting earlier purchases, what later destinations never got, and the settings of a platform, over HTTP.
+//! Adoption of earlier purchases, resends of what later destinations never received, and a platform's settings, over
+//! HTTP.
 
 use super::edge::{Answer, Service};
 use serde_json::{Value, json};
@@ -179,7 +180,7 @@ async fn destination(service: &Service, app: &str, events: &[&str]) -> Value {
         .clone()
 }
 
-/// Resends what a destination never got, with further fields.
+/// Resends what a destination never received, with these additional fields.
 async fn resend_missing(service: &Service, to: &Value, mut fields: Value) -> Answer {
     (fields["missing"], fields["destination_id"]) = (json!(true), to.clone());
     service.send_json("POST", "/v1/resends", &fields).await

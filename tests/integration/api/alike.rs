@@ -1,9 +1,9 @@
-//! Names that are compared byte by byte, and look the same to people.
+//! Names that differ in their bytes but look the same.
 
 use super::edge::{DEVICE_SECRET, Service};
 use serde_json::json;
 
-/// Another spelling of `Žofie`, each of which a reader takes for it.
+/// Other spellings of `Žofie` that look the same or nearly the same.
 const TWINS: [&str; 7] = [
     "Žofie ",
     " Žofie",
@@ -21,7 +21,7 @@ async fn an_id_with_a_twin_of_another_customer_is_a_warning() {
         let (app, _) = service.platform().await;
         let path = format!("/v1/apps/{app}/customers");
         let named = |id: &str, user: &str| json!({ "external_id": id, "app_user_id": user });
-        // Whichever comes first.
+        // In either order.
         let (first, second) = if at % 2 == 0 {
             ("Žofie", twin)
         } else {

@@ -1,14 +1,14 @@
-//! The secret of a device over HTTP: who knows its id alone does nothing in its name.
+//! A device's secret over HTTP: the device's id alone authorises nothing.
 
 use super::edge::{Answer, DEVICE_SECRET, Service};
 use serde_json::{Value, json};
 
 const DEVICE: &str = "2f0d2ef6-3b3f-4b9c-8a64-0a1d4f7c9e11";
 const OTHER_SECRET: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
-/// What a device without a secret is to do.
+/// The advice to a device without a secret.
 const ADVICE: &str = "create a new id with a secret";
 
-/// A service and the publishable key of its platform.
+/// A service, and its platform's publishable key.
 struct Stage {
     service: Service,
     key: String,
@@ -27,7 +27,7 @@ impl Stage {
         Self { service, key }
     }
 
-    /// What the device may call: events, a login, a logout, its entitlements.
+    /// Returns the answers to the device's calls: events, login, logout and entitlements.
     async fn calls(&self, secret: Option<&str>) -> [Answer; 4] {
         let device = json!({
             "id": DEVICE, "first_launch": "2026-11-01T08:00:00Z", "app_version": "3.1", "sdk_version": "web/1",

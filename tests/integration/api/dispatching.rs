@@ -1,4 +1,4 @@
-//! The dispatcher with a real inbox: every purchase with open rows is signalled, even if the engine was unavailable.
+//! The dispatcher with a real inbox: every purchase with open rows is signalled, even after the engine was unavailable.
 
 use super::edge::{Recording, accept, open};
 use api::dispatch::Dispatch;
@@ -29,7 +29,7 @@ async fn platform(store: &Store) -> PlatformId {
     store.new_platform(new).await.expect("a platform").id
 }
 
-/// The newest row that was signalled for each purchase.
+/// Returns the highest signalled row of each purchase.
 fn newest(engine: &Recording) -> BTreeMap<CollapseKey, i64> {
     let mut newest = BTreeMap::new();
     for (key, signal) in engine.signals() {
@@ -127,7 +127,7 @@ async fn a_start_signals_each_purchase_once_the_newest_first() {
         .iter()
         .max_by_key(|(_, seq)| **seq)
         .map(|(key, _)| *key);
-    // A few calls run concurrently.
+    // A few calls may overtake each other, since they run concurrently.
     let first: Vec<Option<CollapseKey>> =
         signals.iter().take(4).map(|(key, _)| Some(*key)).collect();
     assert!(first.contains(&newest_row), "{first:?}");
@@ -165,7 +165,7 @@ async fn an_emptied_engine_gets_every_signal_again() {
 #[tokio::test]
 async fn an_engine_far_away_gets_five_hundred_signals_a_second() {
     const SIGNALS: u32 = 3000;
-    // In so large a crowd the first signal of a window waits for a twelfth of it.
+    // With this many purchases, the first signal of a window is delayed by a twelfth of the window.
     const WINDOW_MS: i64 = 240;
     let folder = Folder::new("far");
     let store = open(&folder).await;
@@ -252,7 +252,7 @@ async fn ten_thousand_keys_are_accepted_without_the_engine() {
     let keys: Vec<CollapseKey> = (0..10_000)
         .map(|number| CollapseKey::of(platform, &number.to_string()))
         .collect();
-    // The control accepts as many notifications of a hundred purchases, in turn with the others.
+    // The control accepts as many notifications, of a hundred purchases, alternating with the others.
     let control = Dispatch::start(engine.clone(), store.clone());
     let (mut many, mut few) = (Vec::new(), Vec::new());
     for round in 0..10 {

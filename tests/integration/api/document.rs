@@ -12,7 +12,7 @@ fn validator(document: &Value, schema: &Value) -> Validator {
         .expect("a schema")
 }
 
-/// The schema that a `$ref` names, or the schema itself.
+/// Returns the schema that a `$ref` names, or the schema itself.
 fn resolved<'a>(document: &'a Value, schema: &'a Value) -> &'a Value {
     schema["$ref"]
         .as_str()
@@ -20,7 +20,7 @@ fn resolved<'a>(document: &'a Value, schema: &'a Value) -> &'a Value {
         .unwrap_or(schema)
 }
 
-/// All operations, by method and path.
+/// Returns all operations, by method and path.
 fn operations(document: &Value) -> Vec<(String, &Value)> {
     let paths = document["paths"].as_object().expect("paths").iter();
     paths
@@ -230,7 +230,7 @@ async fn a_valid_request_is_refused_by_a_rule_that_the_document_names() {
     }
 }
 
-/// Whether the field of an error has an `x-rule` in a schema, or an alternative of it.
+/// Returns whether an error's field has an `x-rule` in a schema or in one of its alternatives.
 fn has_rule(document: &Value, schema: &Value, field: &str) -> bool {
     let has_own = !schema["x-rule"].is_null();
     let schema = resolved(document, schema);

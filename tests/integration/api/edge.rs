@@ -1,5 +1,4 @@
-//! The HTTP service under test: the whole router with SQLite in a temporary folder, a recording engine and a scripted
-//! store.
+//! The service under test: the whole router with SQLite in a temporary folder, a recording engine and a scripted store.
 
 use crate::amazon::samples;
 use api::config::{Flags, load};
@@ -50,11 +49,11 @@ pub struct Recording {
     destination_signals: Mutex<Vec<(DestinationId, DestinationSignal)>>,
     supervised: Mutex<Vec<DestinationId>>,
     down: AtomicBool,
-    /// How long the engine takes to answer a signal to a purchase.
+    /// Time that the engine takes to answer a signal to a purchase.
     pub round_trip: Mutex<Duration>,
-    /// The answer of every purchase's open run to the query `status`.
+    /// The result of the query `status` for every purchase's open run.
     pub status: Mutex<Option<Value>>,
-    /// The workflow id of a run with failing activities, and these.
+    /// The workflow id of a run with failing activities, and those activities.
     pub failing: Mutex<Option<(String, Vec<FailingActivity>)>>,
 }
 
@@ -64,12 +63,12 @@ impl Recording {
         self.down.store(down, Ordering::SeqCst);
     }
 
-    /// The signals to purchases, in order.
+    /// Returns the signals to purchases, in order.
     pub fn signals(&self) -> Vec<(CollapseKey, Signal)> {
         self.signals.lock().expect("no test panicked").clone()
     }
 
-    /// The signals to destinations, in order.
+    /// Returns the signals to destinations, in order.
     pub fn destination_signals(&self) -> Vec<(DestinationId, DestinationSignal)> {
         self.destination_signals
             .lock()
@@ -77,7 +76,7 @@ impl Recording {
             .clone()
     }
 
-    /// The destinations whose run was started or signalled to supervise them, in order.
+    /// Returns the destinations whose run was started or signalled for supervision, in order.
     pub fn supervised(&self) -> Vec<DestinationId> {
         self.supervised.lock().expect("no test panicked").clone()
     }
@@ -197,7 +196,7 @@ impl Fetch for Scripted {
 pub struct Answer {
     pub status: u16,
     pub media: String,
-    /// The body as JSON; a JSON string of the text if it is not JSON.
+    /// The body as JSON; if it is not JSON, a JSON string with the text.
     pub body: Value,
 }
 
@@ -209,24 +208,24 @@ pub struct Service {
     pub store: Store,
     /// The fake of the store's servers.
     pub sns: Arc<Scripted>,
-    /// The figures in its metrics, which no task refreshes.
+    /// The figures behind the metrics, which no task refreshes.
     pub figures: Figures,
     folder: Folder,
 }
 
 impl Service {
-    /// A new service with an empty database.
+    /// Starts a service with an empty database.
     pub async fn start(name: &str) -> Self {
         Self::with(name, &[]).await
     }
 
-    /// A new service with these environment variables.
+    /// Starts a service with these environment variables.
     pub async fn with(name: &str, variables: &[(&str, &str)]) -> Self {
         let refusals = Refusals::new(NonZeroU32::MAX, std::time::Duration::from_nanos(1));
         Self::with_refusals(name, variables, refusals).await
     }
 
-    /// A new service at which each address may send so many wrong keys at once.
+    /// Starts a service that accepts this number of wrong keys at once from each address.
     pub async fn with_guesses(name: &str, guesses: u32) -> Self {
         let guesses = NonZeroU32::new(guesses).expect("not zero");
         Self::with_refusals(
@@ -237,7 +236,7 @@ impl Service {
         .await
     }
 
-    /// A new service that takes samples, as that of `settle run`.
+    /// Starts a service that accepts samples, like `settle run`.
     pub async fn of_run(name: &str) -> Self {
         let refusals = Refusals::new(NonZeroU32::MAX, std::time::Duration::from_nanos(1));
         let with_samples = |amazon: Amazon, folder: &Folder| {
@@ -247,7 +246,7 @@ impl Service {
         Self::with_ingress(name, &[], refusals, with_samples, stores::ALL).await
     }
 
-    /// A new service whose platforms can be connected to these stores.
+    /// Starts a service that supports these stores.
     pub async fn knowing(name: &str, known: &'static [StoreEntry]) -> Self {
         let refusals = Refusals::new(NonZeroU32::MAX, std::time::Duration::from_nanos(1));
         Self::with_ingress(name, &[], refusals, |amazon, _| amazon, known).await
@@ -344,7 +343,7 @@ impl Service {
         self.send_with((method, path), &headers, body).await
     }
 
-    /// Sends a request of a device with the publishable key, and with a secret or none.
+    /// Sends a device's request with the publishable key and, if given, the device's secret.
     pub async fn send_of_device(
         &self,
         route: (&str, &str),
@@ -380,7 +379,7 @@ impl Service {
             .get(header::CONTENT_TYPE)
             .and_then(|value| value.to_str().ok());
         let media = media.unwrap_or_default().to_owned();
-        // A stream has no end to wait for.
+        // An event stream never ends.
         let body = if media == "text/event-stream" {
             Body::empty()
         } else {
@@ -403,7 +402,7 @@ impl Service {
         }
     }
 
-    /// Creates an app and a platform of it.
+    /// Creates an app with a platform.
     pub async fn platform(&self) -> (String, PlatformId) {
         let app = self
             .send_json("POST", "/v1/apps", &json!({ "name": "reader" }))
@@ -425,27 +424,27 @@ impl Service {
 }
 
 impl Service {
-    /// A connection of its own to the database.
+    /// Returns a separate connection to the database.
     pub fn connection(&self) -> Raw {
         Raw::of(&Database::Sqlite(self.folder.path().join("settle.sqlite")))
     }
 
-    /// Executes SQL in the database, for a state that otherwise only a settling brings about.
+    /// Executes SQL in the database, for a state that otherwise only a settling produces.
     pub fn raw(&self, text: &(impl Display + ?Sized)) {
         self.connection().run(text);
     }
 
-    /// The number of purchases with a `next_wake_at`.
+    /// Returns the number of purchases with a `next_wake_at`.
     pub fn woken(&self) -> i64 {
         self.count("purchases WHERE next_wake_at IS NOT NULL")
     }
 
-    /// The number of rows of a table, or of those that a condition behind its name leaves.
+    /// Returns the number of rows of a table; `rows` is its name, with an optional condition.
     pub fn count(&self, rows: &str) -> i64 {
         self.raw_number(&format!("SELECT COUNT(*) AS value FROM {rows}"))
     }
 
-    /// The number that a query returns in the column `value`.
+    /// Returns the number in the column `value` of a query.
     pub fn raw_number(&self, text: &str) -> i64 {
         self.connection().number(text)
     }
@@ -493,7 +492,7 @@ impl Service {
 }
 
 impl Answer {
-    /// The names of the fields in a problem's `errors`.
+    /// Returns the names of the fields in a problem's `errors`.
     pub fn wrong_fields(&self) -> Vec<&str> {
         let errors = self.body["errors"]
             .as_array()
@@ -506,7 +505,7 @@ impl Answer {
     }
 }
 
-/// Opens a database in that folder.
+/// Opens the database in a folder.
 pub async fn open(folder: &Folder) -> Store {
     let file = folder.path().join("settle.sqlite");
     template::sqlite(&file);
@@ -520,7 +519,7 @@ pub async fn open(folder: &Folder) -> Store {
     opened.expect("the database opens").showing(shown_settings)
 }
 
-/// Accepts one notification of a receipt; returns its purchase and its sequence number.
+/// Accepts one notification of a receipt; returns its purchase's key and its sequence number.
 pub async fn accept(
     store: &Store,
     platform: PlatformId,

@@ -1,11 +1,11 @@
-//! Forms: they show exactly the fields that requests take, and the documented form of the analytics integration in its
-//! own order and names.
+//! Forms: they show exactly the fields that requests accept, and the Amplitude form has its own documented order and
+//! names.
 
 use super::edge::Service;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The schema that a `$ref` or an alternative names.
+/// Returns the schema that a `$ref` or a non-null alternative names.
 fn resolved<'a>(document: &'a Value, schema: &'a Value) -> &'a Value {
     let mut alternatives = schema["anyOf"].as_array().into_iter().flatten();
     let schema = alternatives
@@ -17,7 +17,7 @@ fn resolved<'a>(document: &'a Value, schema: &'a Value) -> &'a Value {
         .unwrap_or(schema)
 }
 
-/// The fields of a schema by their paths; of an object that has fields, these.
+/// Returns the fields of a schema by path; an object with fields is represented by its fields.
 fn paths<'a>(document: &'a Value, schema: &'a Value, place: &str) -> BTreeMap<String, &'a Value> {
     let mut found = BTreeMap::new();
     for (name, property) in schema["properties"].as_object().into_iter().flatten() {
@@ -35,7 +35,7 @@ fn check(document: &Value, form: &Value, schema: &str, kind_field: &str) {
     let schema = &document["components"]["schemas"][schema];
     let mut expected = paths(document, schema, "");
     expected.remove(kind_field);
-    // A confirmation, which the page asks for where it is needed, and the fields of other stores.
+    // A confirmation, which the page requests only when needed, and the fields of other stores.
     expected.remove("no_older_process");
     expected.remove("store_settings");
     let fields = form["fields"].as_array().expect("fields");

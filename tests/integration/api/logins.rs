@@ -7,10 +7,10 @@ use ring::hmac;
 use serde_json::{Value, json};
 
 const DEVICE: &str = "2f0d2ef6-3b3f-4b9c-8a64-0a1d4f7c9e11";
-/// Later than any run of these tests.
+/// A time later than any run of these tests, in seconds since 1970.
 const FAR: i64 = 4_000_000_000;
 
-/// A service with a platform, and its id and publishable key.
+/// Returns a service with a platform, and its id and publishable key.
 async fn service(name: &str) -> (Service, String, String) {
     let service = Service::with(name, &[]).await;
     let (_, platform) = service.platform().await;
@@ -26,7 +26,7 @@ fn device(id: &str) -> Value {
     })
 }
 
-/// A token of the app's own server.
+/// Returns a token as signed by the app's server.
 fn token(secret: &str, claims: &Value) -> String {
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let message = format!(
@@ -198,7 +198,7 @@ async fn a_platform_with_a_login_secret_takes_signed_logins_alone() {
     let shown = service.get(&format!("/v1/platforms/{platform}")).await.body;
     assert_eq!(shown["signed_login"], true);
     assert!(!shown.to_string().contains(&secret), "it is shown once");
-    // The exact rules of a token are tested where it is read.
+    // The exact rules for tokens are tested beside their parser.
     let far = token(&secret, &json!({ "sub": "anna", "exp": FAR }));
     for (token, why) in [
         (None, "it is missing"),

@@ -1,5 +1,5 @@
-//! What answers and the audit log show of secrets and names: neither the `by` of a request nor the name of a key or a
-//! person hides who it was.
+//! The display of actors in answers and the audit log: neither a request's `by` nor the name of a key or person can
+//! disguise the actor.
 
 use super::edge::{Service, TOKEN, accept};
 use super::pages::visitor::{Visitor, send};
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use storage::Handling;
 use workflows::signal::Signal;
 
-/// A key with the role `support`: its id, and as requests carry it.
+/// Creates a key with the role `support`; returns its id and its `Authorization` header.
 async fn help_desk(service: &Service) -> (KeyId, String) {
     let key = service
         .send_json(
@@ -172,7 +172,7 @@ async fn similar_names_are_one() {
         assert_eq!(make(name).await.status, 409, "{name:?}");
     }
     assert_eq!(link("Žofie").await.status, 201);
-    // A person who signs in by a key enters a name, too: that of the key stays behind it.
+    // A person who signs in with a key also enters a name: the key's name is shown with it.
     let (id, bearer) = help_desk(&service).await;
     let key = bearer.trim_start_matches("Bearer ");
     let fields = [("key", key), ("name", "admin token\u{200b} \u{202e}")];

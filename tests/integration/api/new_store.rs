@@ -1,4 +1,5 @@
-//! A store that release 0.1.0 does not know: its first platform waits until no process runs that does not know it.
+//! A store that release 0.1.0 does not know: its first platform is accepted only when no process of such a release is
+//! running.
 
 use super::edge::{Answer, Service, TOKEN};
 use super::pages::visitor::Visitor;
@@ -52,7 +53,7 @@ pub static STORES: [StoreEntry; 2] = [
     },
 ];
 
-/// The service and the path of its platforms.
+/// Starts a service with an app; returns the service and the path of the app's platforms.
 async fn started(name: &str) -> (Service, String) {
     let service = Service::knowing(name, &STORES).await;
     let app = service

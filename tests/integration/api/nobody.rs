@@ -1,9 +1,9 @@
-//! Values that programs send where they have none: no customer, product or entitlement is named by one.
+//! Placeholders that programs send in place of missing values: none is accepted as a customer, product or entitlement.
 
 use super::edge::{DEVICE_SECRET, Service};
 use serde_json::{Value, json};
 
-/// What apps and exports contain, and the end of the sentence about it.
+/// Placeholders that occur in apps and exports, with the end of the sentence that refuses each.
 const NOBODY: [(&str, &str); 14] = [
     ("undefined", "where they have no value"),
     ("null", "where they have no value"),
@@ -77,7 +77,7 @@ async fn a_value_that_means_none_is_no_id_of_a_customer() {
             let is_stated = answer.body["detail"]
                 .as_str()
                 .is_some_and(|detail| detail.contains(why));
-            // A blank id of a store is trimmed, and then none.
+            // A blank store id is trimmed, and then counts as missing.
             assert!(
                 is_stated || nobody == " " && field == "app_user_id",
                 "{nobody:?}: {}",
@@ -190,7 +190,7 @@ async fn a_value_that_means_none_is_no_product_and_no_entitlement() {
         "{}",
         refused.body
     );
-    // An earlier release took it.
+    // An earlier release accepted the placeholder.
     service
         .send_json("PUT", &at("catalogue"), &whole("month"))
         .await;

@@ -1,4 +1,4 @@
-//! The quota of a platform's day over HTTP: what is refused beyond it, and what never is.
+//! A platform's daily quota over HTTP: what is refused beyond it, and what never is.
 
 use super::edge::{Answer, DEVICE_SECRET, Service};
 use api::devices::admission::QuotaKind;
@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 const QUOTA: &str = "urn:settle:problem:device_quota";
 
-/// 1970-01-03, an hour before the next day.
+/// 1970-01-03, an hour before midnight.
 const EVENING: Timestamp = Timestamp::from_micros((3 * 24 - 1) * 3_600_000_000);
 
 fn device(number: u128) -> Value {
@@ -27,7 +27,7 @@ fn report(number: u128, event: &str) -> Value {
     json!({ "device": device(number), "sent_at": "2026-11-20T12:00:01Z", "events": [event] })
 }
 
-/// A platform with this setting, and how to send to it.
+/// A platform with a quota, and what a test needs to send to it.
 struct Setup {
     service: Service,
     platform: PlatformId,
@@ -79,7 +79,7 @@ impl Setup {
             .await
     }
 
-    /// The alarms after these quotas were written.
+    /// Writes the counts of these quotas, and returns the alarms.
     async fn alarms_of(&self, quotas: &Quotas, now: Timestamp) -> Vec<(String, i64)> {
         quotas
             .write(&self.service.store, now)
@@ -215,7 +215,7 @@ async fn beyond_the_quota_of_new_customers_known_ones_log_in() {
     );
 }
 
-/// Devices of a platform, from one of several networks.
+/// Returns a reporter of the platform in the network with this number.
 fn reporter(platform: &Platform, number: u8) -> Reporter<'_> {
     Reporter {
         platform,

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 const UNKNOWN: &str = "6b275a67-0bbb-4f3a-99b9-6600bf711993";
 const EVENT: &str = "?destination_id=6b275a67-0bbb-4f3a-99b9-6600bf711993&type=user.erased";
 
-/// The path of a route with `with` in place of each parameter.
+/// Returns the path of a route with `with` in place of each parameter.
 fn filled(path: &str, with: &str) -> String {
     let mut filled = String::new();
     for (at, part) in path.split('/').enumerate() {
@@ -111,7 +111,7 @@ async fn an_unknown_id_is_not_found_on_every_route() {
     }
 }
 
-/// A valid body for a route, so that only the id is wrong.
+/// Returns a valid body for a route, so that only the id is wrong.
 fn sample_body(path: &str) -> Value {
     match path
         .rsplit_once("/v1/")
@@ -166,7 +166,7 @@ async fn unknown_paths_and_methods_are_problems_too() {
     }
 }
 
-/// Routes with a body, for resources that exist, each with its required fields.
+/// Returns routes with a body, for existing resources, each with its required fields.
 async fn with_bodies(service: &Service) -> Vec<(&'static str, String, Value)> {
     let (app, platform) = service.platform().await;
     let webhook = json!({ "kind": "webhook", "name": "hook", "url": "https://example.com/hooks" });

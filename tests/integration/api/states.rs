@@ -1,4 +1,4 @@
-//! What a customer and a device may use, over HTTP: the parameters, the `ETag`, and the bounds on devices.
+//! The entitlements of a customer and a device over HTTP: the parameters, the `ETag`, and the limits on devices.
 
 use super::edge::{DEVICE_SECRET, Service, TOKEN};
 use api::devices::SECRET_HEADER;
@@ -9,7 +9,7 @@ use tower::ServiceExt;
 
 const DEVICE: &str = "2f0d2ef6-3b3f-4b9c-8a64-0a1d4f7c9e11";
 
-/// Reads a path with an `If-None-Match`; returns the status, the headers and the body.
+/// Requests a path with an `If-None-Match`; returns the status, the headers and the body.
 async fn read(
     service: &Service,
     path: &str,

@@ -1,4 +1,4 @@
-//! What keeps everything from working is seen within a minute, from a process that serves and nothing else.
+//! A process that only serves detects within a minute what keeps the installation from working.
 
 use super::edge::{Service, TOKEN};
 use super::pages::visitor::Visitor;
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// The alarms of a kind, the last raised one first.
+/// Returns the alarms of a kind, most recently raised first.
 async fn alarms(service: &Service, kind: &str) -> Vec<Value> {
     let listed = service.get(&format!("/v1/alarms?kind={kind}")).await.body;
     listed["items"].as_array().expect("items").clone()
@@ -82,7 +82,7 @@ async fn late_sweeps_are_an_alarm_also_while_temporal_does_not_answer() {
     for _ in 0..2 {
         watch.step(&service.store, None).await.expect("a step");
     }
-    // Another process notices it too.
+    // Another process detects it too.
     let mut other = sweeping::Watch::default();
     for _ in 0..2 {
         other.step(&service.store, None).await.expect("a step");
@@ -135,7 +135,7 @@ async fn a_silent_store_is_an_alarm_and_on_the_first_screen() {
     fails_for(40).await;
     step().await;
     step().await;
-    // Another process begins.
+    // Another process starts its check.
     silence::Watch::default()
         .step(&service.store)
         .await
@@ -184,7 +184,7 @@ async fn a_silent_store_is_an_alarm_and_on_the_first_screen() {
     );
 }
 
-/// Device events without an end: a statement that reads them ends at its time limit.
+/// A view of endless device events: a statement that reads them ends at its time limit.
 const ENDLESS_EVENTS: &str = "
     ALTER TABLE device_events RENAME TO device_events_before;
     CREATE VIEW device_events AS
@@ -194,7 +194,7 @@ const ENDLESS_EVENTS: &str = "
         FROM numbers
 ";
 
-/// On SQLite: there are twice as many slow lists as connections that read.
+/// On SQLite, with twice as many slow lists as reading connections.
 #[tokio::test]
 async fn slow_lists_hold_up_no_health_check() {
     let service = Service::start("slow-lists").await;

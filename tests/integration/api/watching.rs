@@ -1,4 +1,4 @@
-//! What people watch: numbers by the minute, alarms, lists with filters, a customer, and what is sent.
+//! Monitoring for operators: figures by the minute, alarms, filtered lists, a customer, and deliveries.
 
 use super::edge::{Answer, Service};
 use domain::{DestinationId, Timestamp};
@@ -17,7 +17,7 @@ fn numbers(answer: &Answer, field: &str) -> Vec<i64> {
         .collect()
 }
 
-/// Queries that are refused: wrong ones, a range that ends before it begins, and an unknown destination.
+/// Makes queries that are refused: malformed ones, a range that ends before it begins, and an unknown destination.
 async fn check_refused(service: &Service, from: Timestamp, until: Timestamp) {
     for query in [
         "",
@@ -308,7 +308,7 @@ async fn events_are_found_by_groups_and_times() {
     );
 }
 
-/// The headers of a request to a webhook that has one of its own.
+/// The headers of a request to a webhook with one custom header.
 const HEADERS: [&str; 7] = [
     "content-type",
     "user-agent",

@@ -1,4 +1,4 @@
-//! The database of a process: its tables, its lock and its key.
+//! A process's database: its tables, its lock and its encryption key.
 
 use super::{KEY, check_failure, ran, running, settle, stderr_of, stdout_of};
 use diesel::connection::SimpleConnection as _;
@@ -104,12 +104,12 @@ fn migrate_raises_the_epoch_of_a_restored_database() {
     );
 }
 
-/// Keys that are 32 equal bytes.
+/// Returns a key of 32 equal bytes, in hexadecimal.
 fn key(byte: u8) -> String {
     format!("{byte:02x}").repeat(32)
 }
 
-/// Runs `settle migrate` on the database of the folder, with these keys.
+/// Runs `settle migrate` on the folder's database, with these keys.
 fn migrated(folder: &Folder, keys: &str, flags: &[&str]) -> Output {
     let line = [&["migrate", "--database", "db/settle.sqlite"], flags].concat();
     settle(folder, &line)
@@ -142,7 +142,7 @@ async fn a_killed_rekey_goes_on_and_names_the_key_to_drop() {
     let old_id = store.key_id().to_owned();
     drop(store);
 
-    // It stops after its fourth page, and is killed there.
+    // The command pauses after its fourth page, and is killed there.
     let line = ["migrate", "--database", "db/settle.sqlite", "--rekey"];
     let mut command = settle(&folder, &line);
     command

@@ -41,7 +41,7 @@ pub const ON_THIS_MACHINE: [(&str, &str); 2] = [
     ("SETTLE_DESTINATIONS_ALLOW_HTTP", "true"),
 ];
 
-/// The command `settle`, without settings from the environment.
+/// Returns the command `settle`, without settings from the test run's environment.
 pub fn settle(folder: &Folder, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_settle-under-test"));
     command
@@ -51,7 +51,7 @@ pub fn settle(folder: &Folder, arguments: &[&str]) -> Command {
     for name in SETTINGS {
         command.env_remove(name);
     }
-    // With an address `run` starts no Temporal server of its own.
+    // With this address set, `run` does not start a Temporal server.
     command.env("TEMPORAL_ADDRESS", NO_SERVICE);
     command
 }
@@ -68,7 +68,7 @@ pub fn stderr_of(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// Checks for exit code 1 and one line on standard error with these parts.
+/// Checks that a command ended with exit code 1 and one line on standard error that contains these parts.
 pub fn check_failure(output: &Output, parts: &[&str]) {
     let line = stderr_of(output);
     assert_eq!(output.status.code(), Some(1), "{line}");
@@ -202,7 +202,7 @@ fn a_port_in_use_is_one_line_with_the_next_step() {
 #[test]
 fn an_unusable_directory_is_one_line_with_the_next_step() {
     let folder = Folder::new("unwritable");
-    // A directory below a file cannot be created even by root, who is not stopped by permissions.
+    // A directory below a file cannot be created even by root, which bypasses permissions.
     std::fs::write(folder.path().join("file"), "").expect("a file");
     check_failure(
         &ran(
@@ -253,7 +253,7 @@ pub fn log(folder: &Folder) -> String {
     std::fs::read_to_string(folder.path().join("run.log")).unwrap_or_default()
 }
 
-/// Waits until the address that `settle run` prints answers 200, and returns it.
+/// Waits until the address that `settle run` prints answers 200, and returns the address.
 pub fn wait_open(folder: &Folder, running: &mut Watched) -> String {
     let check = || {
         assert!(
@@ -295,7 +295,7 @@ fn running(folder: &Folder) -> Watched {
             let log = std::fs::read_to_string(folder.path().join("run.log")).unwrap_or_default();
             panic!("settle ended with {status}: {log}")
         }
-        // The first line about Temporal is printed after everything was opened.
+        // The first line about Temporal is printed after everything has been opened.
         None if std::fs::read_to_string(folder.path().join("run.log"))
             .is_ok_and(|log| log.contains("Temporal")) =>
         {
@@ -329,7 +329,7 @@ fn settings_and_data_are_named_before_or_after_the_command() {
         &["app", "list", "--data", "mine", "--service", &service],
         &["--config", "own.toml", "app", "list"],
         &["app", "list", "--config", "own.toml"],
-        // The address that `run` recorded.
+        // With the address that `run` recorded.
         &["app", "list", "--data", "mine"],
     ] {
         let output = ran(&folder, line);

@@ -1,4 +1,4 @@
-//! An address of Temporal that is wrong or unreachable.
+//! Wrong or unreachable addresses of Temporal.
 
 use super::{KEY, TOKEN, log, logged, settle, stderr_of};
 use system_tests::folder::Folder;

@@ -6,7 +6,7 @@ use api::stores::amazon::signer::{Header, Signer};
 use std::process::Output;
 use system_tests::folder::Folder;
 
-/// A message signed as by SNS; its certificate, valid from 2026 to 2028, is written into the folder.
+/// Returns a message signed in the form of SNS, and writes the certificate, valid from 2026 to 2028, into the folder.
 fn signed(folder: &Folder, version: Version) -> String {
     let at = |text: &str| text.parse().expect("a time");
     let signer =
@@ -61,7 +61,7 @@ fn a_genuine_message_is_valid() {
             "{}",
             stderr_of(&output)
         );
-        // Any time may be typed: the message is of a day in the certificate's time, and those are not.
+        // Each form of a time is accepted; whether the message is valid depends on the certificate's validity then.
         for at in ["2026-06-01", "yesterday", "2h"] {
             let shown = verify(&folder, &signed(&folder, version), at);
             assert!(

@@ -84,7 +84,7 @@ fn what_the_demo_needs_holds_for_no_other_app() {
         "com.example.mine",
     ];
     let platform = answer(&folder, &create);
-    // Samples alone are taken for every app.
+    // For other apps, the demo accepts samples only.
     let sent = call(&folder, &["sample", "--app", "mine"]);
     let printed = stdout_of(&sent);
     assert_eq!(sent.status.code(), Some(0), "{}", stderr_of(&sent));

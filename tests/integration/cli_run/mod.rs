@@ -1,4 +1,4 @@
-//! What `settle run` opens: its files, its tools, and what holds for its demo alone.
+//! `settle run`: its files, its tools, and the restrictions of its demo.
 
 mod demo;
 mod directories;
@@ -33,8 +33,8 @@ fn below(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Writes an executable script. Another process writes it: a child of another test could inherit a file that this one has
-/// open for writing, and the script could then not be executed.
+/// Writes an executable script. A separate process writes it: if this process did, a child started by another test
+/// could inherit the file open for writing, and the script could then not be executed.
 fn script(path: &Path, body: &str) {
     let write = r#"printf '#!/bin/sh\n%s\n' "$2" > "$1" && chmod 700 "$1""#;
     let written = Command::new("/bin/sh")
@@ -49,7 +49,7 @@ fn script(path: &Path, body: &str) {
     );
 }
 
-/// `settle run` with a Temporal server of its own, and a secret among its settings.
+/// Starts `settle run` with its own Temporal server, and a secret among its settings.
 fn with_own_server(folder: &Folder, flags: &[&str]) -> Watched {
     let mut command = settle(folder, &[RUN.as_slice(), flags].concat());
     command
@@ -58,7 +58,7 @@ fn with_own_server(folder: &Folder, flags: &[&str]) -> Watched {
     logged(folder, &mut command)
 }
 
-/// The processes of a dev server that work in this directory, and the environment of each.
+/// Returns the environments of the dev server's processes in this working directory.
 fn environments(directory: &Path) -> Vec<String> {
     let processes = std::fs::read_dir("/proc")
         .expect("the processes")
@@ -124,7 +124,7 @@ fn run_prints_results_and_its_log_is_in_a_file() {
             .as_str()
             .expect("a URL");
         let path = url.splitn(4, '/').nth(3).expect("a path");
-        // An empty body is no message.
+        // An empty body is not a message.
         requested(public.expect("an address"), &format!("POST /{path}"), "*/*");
         let file = folder.path().join("data/settle.log");
         let read = || {
@@ -156,7 +156,7 @@ fn run_prints_results_and_its_log_is_in_a_file() {
             !is_printed,
             "{printed}"
         );
-        // Warnings are printed in any case: no Temporal answers.
+        // Warnings are always printed: here, that no Temporal answers.
         let warned = || {
             if log(&folder).contains("TEMPORAL_ADDRESS") {
                 Ok(())
@@ -217,10 +217,10 @@ fn a_second_interrupt_ends_at_once() {
     );
     let connect = || TcpStream::connect(&address).map_err(|error| error.to_string());
     let mut slow = wait::until_blocking(SOON, "the receiver", connect).expect("a connection");
-    // Its body never ends, so that the receiver does not either.
+    // The body never ends, so the handler does not either.
     let head = "POST / HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 1000\r\n\r\n";
     slow.write_all(head.as_bytes()).expect("it receives");
-    // The receiver asks for the body: until then it may end without having seen the request.
+    // The server requests the body: before that, it might end without having seen the request.
     let mut wanted = [0; 12];
     slow.set_read_timeout(Some(SOON)).expect("a deadline");
     slow.read_exact(&mut wanted).expect("an interim response");

@@ -13,7 +13,7 @@ use system_tests::world::SOON;
 #[test]
 fn temporal_has_the_ports_of_the_last_start() {
     let folder = Folder::new("ports");
-    // While others have the usual ports. Any other program that has them already is as good.
+    // While the usual ports are taken, by this test or by another program.
     let usual: Vec<_> = [7233, 8233]
         .iter()
         .map(|port| std::net::TcpListener::bind(("127.0.0.1", *port)))
@@ -94,7 +94,7 @@ fn the_server_of_run_gets_no_setting() {
         .canonicalize()
         .expect("the data directory");
     let started = || match environments(&data) {
-        // The shell and the server.
+        // The shell and the server are running.
         found if found.len() >= 2 => Ok(found),
         _ => Err(log(&folder)),
     };
@@ -106,7 +106,7 @@ fn the_server_of_run_gets_no_setting() {
     );
 }
 
-/// `settle` in a folder of its own: it belongs to no build, so that its tools are in its data directory.
+/// Copies `settle` into a separate folder: it then belongs to no build, and its tools are in its data directory.
 fn installed(folder: &Folder) -> PathBuf {
     let program = folder.path().join("settle");
     let copied = Command::new("cp")
@@ -122,7 +122,7 @@ fn the_inbox_is_open_while_an_isolated_python_fetches_temporal() {
     let folder = Folder::new("looking");
     let tools = folder.path().join("tools");
     std::fs::create_dir(&tools).expect("a folder");
-    // This Python runs without answering while its folder exists.
+    // This fake Python runs without answering for as long as its file exists.
     script(
         &tools.join("python3"),
         r#"echo "$*" > "$0.line"; env > "$0.env"; while [ -e "$0" ]; do sleep 1; done"#,
@@ -140,7 +140,7 @@ fn the_inbox_is_open_while_an_isolated_python_fetches_temporal() {
         .current_dir(folder.path())
         .env("SETTLE_ADMIN_TOKEN", SECRET)
         .env_remove("TEMPORAL_ADDRESS");
-    // A folder of the working directory is not searched.
+    // A relative folder in `PATH` is not searched.
     command.env("PATH", format!("tools:{}:/usr/bin:/bin", tools.display()));
     let mut running = logged(&folder, &mut command);
     wait_open(&folder, &mut running);

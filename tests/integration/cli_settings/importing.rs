@@ -1,4 +1,4 @@
-//! Files that are imported and exported.
+//! Importing and exporting files.
 
 use super::Desk;
 use crate::cli::{stderr_of, stdout_of};
@@ -105,7 +105,7 @@ fn an_import_names_bad_lines_and_resumes_where_it_stopped() {
     );
 }
 
-/// Prices that cannot be read, and two for one day.
+/// Checks that malformed prices, and two prices for one day, are refused.
 fn check_wrong_prices(desk: &Desk, app: &str) {
     for wrong in [
         "USD:9.99@tomorrow",

@@ -23,7 +23,7 @@ pub struct Desk {
 }
 
 impl Desk {
-    /// A service with an app and a platform.
+    /// Starts a service with an app and a platform.
     pub fn open(name: &str) -> Self {
         let mut desk = Self::start(Folder::new(name), &ON_THIS_MACHINE);
         desk.app = desk.id(&["app", "create", "mine"]);
@@ -41,12 +41,12 @@ impl Desk {
         desk
     }
 
-    /// Stops the service and starts it again.
+    /// Restarts the service.
     pub fn restarted(self) -> Self {
         self.restarted_with(&ON_THIS_MACHINE)
     }
 
-    /// Stops the service and starts it again with these variables alone.
+    /// Restarts the service with only these variables.
     pub fn restarted_with(self, variables: &[(&str, &str)]) -> Self {
         let Self {
             folder,
@@ -63,7 +63,7 @@ impl Desk {
         }
     }
 
-    /// Starts a service with the data in the folder.
+    /// Starts a service on the folder's data.
     fn start(folder: Folder, variables: &[(&str, &str)]) -> Self {
         let mut command = settle(
             &folder,
@@ -80,7 +80,7 @@ impl Desk {
         }
     }
 
-    /// The first line of `/metrics` that begins with `name`.
+    /// Returns the first line of `/metrics` that begins with `name`.
     pub fn metric(&self, name: &str) -> Option<String> {
         let token = std::fs::read_to_string(self.folder.path().join("data/admin-token"))
             .expect("the admin token");
@@ -90,7 +90,7 @@ impl Desk {
             .map(str::to_owned)
     }
 
-    /// The answer to a GET with this key, head and body.
+    /// Sends a GET request with this key, and returns the answer's head and body.
     pub fn page(&self, path: &str, key: &str) -> String {
         self.exchange(
             &format!("GET {path} HTTP/1.1\r\nauthorization: Bearer {key}"),
@@ -98,7 +98,7 @@ impl Desk {
         )
     }
 
-    /// The answer to a request with this head and body, head and body.
+    /// Sends a request with this head and body, and returns the answer's head and body.
     pub fn exchange(&self, head: &str, body: &str) -> String {
         let mut http =
             TcpStream::connect(self.url.trim_start_matches("http://")).expect("the service");
@@ -116,14 +116,14 @@ impl Desk {
         self.command(line).output().expect("settle starts")
     }
 
-    /// A command for this service, not started yet.
+    /// Returns a command for this service that is not started yet.
     pub fn command(&self, line: &[&str]) -> Command {
         let mut arguments = line.to_vec();
         arguments.extend(["--service", &self.url, "--data", "data"]);
         settle(&self.folder, &arguments)
     }
 
-    /// Runs a command with `--json`, which must succeed, and returns its output.
+    /// Runs a command with `--json`, which must succeed, and returns its parsed output.
     pub fn answer(&self, line: &[&str]) -> Value {
         let mut arguments = line.to_vec();
         arguments.push("--json");
@@ -142,7 +142,7 @@ impl Desk {
         self.answer(line)["id"].as_str().expect("an id").to_owned()
     }
 
-    /// A database connection of the test's own.
+    /// Returns the test's own database connection.
     pub fn beside(&self) -> SqliteConnection {
         let database = self.folder.path().join("data/settle.sqlite");
         let mut beside =

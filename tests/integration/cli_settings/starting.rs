@@ -1,4 +1,4 @@
-//! What a service and its files show at the start.
+//! A service's settings at its start, and the metrics, links and errors that depend on them.
 
 use super::Desk;
 use crate::cli::{ran, stderr_of, stdout_of};

@@ -41,14 +41,14 @@ const TOKEN: &str = "opaque-token-up-to-150-characters";
 const SOON: Duration = Duration::from_secs(180);
 const ACCEPTED: (u16, &str) = (204, "accepted");
 
-/// One key for all tests, because generating it takes a moment.
+/// One key for all tests, because generating one is slow.
 static SIGNER: LazyLock<Signer> = LazyLock::new(|| Signer::generate().expect("a key"));
 
 fn now() -> Timestamp {
     "2026-06-01T12:00:00Z".parse().expect("a time")
 }
 
-/// A fake of Google's key set, which can fail.
+/// A fake of Google's key set, which a test can make fail.
 struct Certs(Mutex<Result<Fetched, FetchError>>);
 
 impl Fetch for Certs {
@@ -66,14 +66,14 @@ fn keys() -> Fetched {
     }
 }
 
-/// A bearer token of Google for this audience and account.
+/// Returns Google's bearer token for this audience and account.
 fn bearer(audience: &str, account: &str) -> String {
     let header = signer::header(KEY_ID).to_string();
     let claims = signer::claims(audience, account, now()).to_string();
     SIGNER.sign(&header, &claims).expect("a signature")
 }
 
-/// The body of a push with this data.
+/// Returns the body of a push with this data.
 fn push(message_id: &str, data: &Value) -> String {
     let message = json!({
         "attributes": {}, "data": STANDARD.encode(data.to_string()), "messageId": message_id,
@@ -82,7 +82,7 @@ fn push(message_id: &str, data: &Value) -> String {
     json!({ "message": message, "subscription": QUEUE }).to_string()
 }
 
-/// A notification of the app about a renewal.
+/// Returns a notification about a renewal in the app.
 fn renewal() -> Value {
     let content = json!({ "version": "1.0", "notificationType": 2, "purchaseToken": TOKEN });
     json!({
@@ -155,7 +155,7 @@ impl World {
         }
     }
 
-    /// Posts a body with a bearer token, and returns the status and the reason of the answer.
+    /// Posts a body with a bearer token, and returns the answer's status and reason.
     async fn post_as(&self, bearer: &str, body: &str) -> (u16, &'static str) {
         let mut headers = HeaderMap::new();
         let value = HeaderValue::from_str(&format!("Bearer {bearer}"));
@@ -169,7 +169,7 @@ impl World {
         (answer.status, answer.reason)
     }
 
-    /// Posts a body as Google does.
+    /// Posts a body with Google's bearer token.
     async fn post(&self, body: &str) -> (u16, &'static str) {
         self.post_as(&bearer(AUDIENCE, ACCOUNT), body).await
     }
@@ -179,14 +179,14 @@ impl World {
         stored.expect("storage answers")
     }
 
-    /// Kinds of the alarms, and how often each was raised.
+    /// Returns the kinds of the alarms, and how often each was raised.
     async fn alarms(&self) -> BTreeMap<String, i64> {
         let alarms = self.store.alarms(Page::default()).await;
         let alarms = alarms.expect("storage answers").items.into_iter();
         alarms.map(|alarm| (alarm.kind, alarm.count)).collect()
     }
 
-    /// Answers to the platform's store by reason.
+    /// Returns the number of answers to the platform's store, by reason.
     async fn arrivals(&self) -> BTreeMap<String, i64> {
         self.store.write_arrivals().await.expect("written");
         let arrivals = self.store.arrivals(self.platform.id).await;
@@ -212,7 +212,7 @@ async fn a_push_is_stored_once_and_signalled() {
         is_signalled.then_some(()).ok_or(format!("{signals:?}"))
     })
     .await;
-    // The topic has it twice: another message about the same.
+    // Another message with the same notification is a duplicate.
     assert_eq!(world.post(&push("2", &renewal())).await, ACCEPTED);
     let again = world.stored("2").await;
     assert_eq!(again[0].outcome, Some(Outcome::Duplicate));
@@ -259,7 +259,7 @@ async fn what_can_never_be_right_is_acknowledged_and_stored() {
     let once = alarms.map(|kind| (kind.to_owned(), 1));
     assert_eq!(world.alarms().await, BTreeMap::from(once), "one per hour");
     assert!(world.engine.0.lock().expect("no panic").is_empty());
-    // What is right is accepted as before.
+    // Valid messages are still accepted.
     assert_eq!(world.post(&push("9", &renewal())).await, ACCEPTED);
 }
 

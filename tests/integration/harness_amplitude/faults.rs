@@ -169,7 +169,7 @@ async fn an_unanswered_request_is_in_flight_until_its_sender_leaves() {
                 fake.check();
             } else {
                 send(&fake, json!([plain("b", "device-1")])).await;
-                // The check compares with every earlier request in flight, not only with the last one.
+                // The check compares each request with all earlier ones in flight, not only with the last one.
                 send(&fake, json!([plain("c", "device-1")])).await;
                 drop(pending);
                 assert_eq!(fake.verdict().len(), 2, "{fault:?}: {:?}", fake.verdict());
@@ -489,7 +489,7 @@ async fn the_check_reports_what_no_sender_should_do() {
     );
 }
 
-/// Sends this number of requests concurrently, each about another device.
+/// Sends this number of requests concurrently, each about a different device.
 async fn send_at_once(fake: &Amplitude, requests: usize) {
     let all = (0..requests).map(|n| {
         let (insert_id, device) = (
@@ -511,7 +511,7 @@ async fn more_than_a_hundred_requests_a_second_are_reported() {
     let fake = fake().await;
     send_at_once(&fake, 100).await;
     fake.check();
-    // A busy machine may need more than a second for all of them.
+    // A busy machine may need more than a second to send them all.
     wait::until(SOON, "101 requests within a second", async || {
         send_at_once(&fake, 101).await;
         let wrong = fake.verdict();

@@ -1,4 +1,4 @@
-//! The fake Amplitude behaves as each row of the tables in its README says, tested over plain HTTP.
+//! The fake Amplitude behaves as specified in the tables of its README; tested over plain HTTP.
 
 mod answers;
 mod counting;
@@ -14,7 +14,7 @@ const KEY: &str = "key-of-one";
 const OTHER: &str = "key-of-other";
 const SECRET: &str = "secret-of-one";
 const DAY: Duration = Duration::from_secs(86_400);
-/// A time as Amplitude writes it: milliseconds since 1970.
+/// A time in Amplitude's format: milliseconds since 1970.
 const TIME: i64 = 1_900_000_000_000;
 
 async fn fake() -> Amplitude {
@@ -46,7 +46,7 @@ async fn send(fake: &Amplitude, events: Value) -> Answer {
     upload(fake, &json!({ "api_key": KEY, "events": events })).await
 }
 
-/// An event with this insert id and device, and with additional fields.
+/// Returns an event with this insert id and device, and with additional fields.
 fn event(insert_id: &str, device_id: &str, more: &Value) -> Value {
     let mut event = json!({ "event_type": "bought", "device_id": device_id, "insert_id": insert_id, "time": TIME });
     for (name, value) in more.as_object().into_iter().flatten() {

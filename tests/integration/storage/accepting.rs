@@ -1,4 +1,4 @@
-//! The inbox: a repeated message writes nothing, and a duplicate notification is stored with that outcome.
+//! The inbox: a repeated message writes nothing, and a duplicate notification is stored with the outcome `duplicate`.
 
 use super::world::{WINDOW_MS, World, is_missing, renewal, story};
 use domain::{Outcome, PlatformId};
@@ -243,7 +243,7 @@ story! {
     }
 }
 
-/// A message that every caller sends, and a notification that every caller sends in a message of its own.
+/// Returns a message that all callers send, and one of the caller's own with a notification that all callers send.
 fn crowd(platform: PlatformId, caller: i64, number: i64) -> Vec<NewNotification> {
     vec![
         renewal(

@@ -1,4 +1,4 @@
-//! A change of a payment at webhooks that chose it, and in the record of the purchase.
+//! A change of a payment: its event for webhooks that subscribe to it, and the purchase's record.
 
 use super::payments::{monthly, refunded};
 use super::sending::{lease, must_send};
@@ -41,7 +41,7 @@ story! {
             records.map(|body| ["refunded_amount", "refunded_at"].map(|field| body["data"][field].clone())).collect();
         assert_eq!(refunds[0], [Value::Null, Value::Null], "nothing is refunded");
         assert_eq!(refunds[1], [json!("9.99"), body["occurred_at"].clone()]);
-        // What a webhook gets does not depend on what it got of the payment.
+        // A webhook receives the change whether or not it received the payment.
         let sent = must_send(&world.store, lease(world.key("r1"), by_name.id, "a")).await;
         assert_eq!(sent.types(), ["revenue.adjusted"]);
         world.finish(&sent, Verdict::Delivered).await;

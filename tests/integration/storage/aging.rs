@@ -1,4 +1,4 @@
-//! Makes all rows of a database older, and checks them.
+//! Makes all rows of a database older, and checks the database.
 
 use super::world::World;
 use storage::{CheckedRows, Page, RuleFindings};
@@ -6,7 +6,7 @@ use storage::{CheckedRows, Page, RuleFindings};
 pub const MINUTE_MS: i64 = 60_000;
 pub const DAY_MS: i64 = 24 * 60 * MINUTE_MS;
 
-/// The columns of times that [`World::pass`] does not change on PostgreSQL, because only these tests depend on them.
+/// Time columns that [`World::pass`] does not change on PostgreSQL, because only these tests depend on them.
 const OTHER_TIMES: [(&str, &str); 13] = [
     ("notifications", "finished_at"),
     ("purchases", "created_at"),
@@ -24,7 +24,7 @@ const OTHER_TIMES: [(&str, &str); 13] = [
 ];
 
 impl World {
-    /// Lets time pass, and makes every row older by it.
+    /// Lets time pass, and ages every row by the same time.
     pub fn age(&self, millis: i64) {
         self.pass(millis);
         if self.is_postgres() {
@@ -38,7 +38,7 @@ impl World {
         }
     }
 
-    /// All broken rules, with the examples of all pages of the check.
+    /// Returns all violated rules, with the examples of all pages of the check.
     pub async fn check(&self, limit: i64) -> Vec<RuleFindings> {
         let (mut cursor, mut all) = (None, Vec::<RuleFindings>::new());
         loop {
@@ -67,7 +67,7 @@ impl World {
         }
     }
 
-    /// The names of all broken rules, each with its number of violations.
+    /// Returns the names of all violated rules, each with its number of violations.
     pub async fn broken(&self, limit: i64) -> Vec<(&'static str, i64)> {
         self.check(limit)
             .await

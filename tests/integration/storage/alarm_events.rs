@@ -11,7 +11,7 @@ use storage::{
     About, AlarmFilter, CustomerName, EventFilter, LeaseResult, Mode, Owner, Page, Verdict,
 };
 
-/// Records events as one sweep does; returns the destinations for which they are queued.
+/// Records events as one sweep would; returns the destinations for which they are queued.
 async fn sweep(world: &World) -> BTreeSet<DestinationId> {
     world
         .store
@@ -20,7 +20,7 @@ async fn sweep(world: &World) -> BTreeSet<DestinationId> {
         .unwrap()
 }
 
-/// The valid bodies of all events of this type, in their order.
+/// Returns the bodies of all events of this type, in order, after checking them.
 async fn bodies(world: &World, event_type: &str) -> Vec<Value> {
     let filter = EventFilter {
         types: vec![event_type.to_owned()],

@@ -1,4 +1,4 @@
-//! The app's own device id of a customer, by which an integration recognizes a repeated event: it is decided with the
+//! A customer's device id at an integration, by which the integration recognizes repeated events: it is fixed at the
 //! first attempt of an event.
 
 use super::erasure::{by, finish as erased, left};
@@ -12,7 +12,7 @@ use storage::{
     CustomerKey, CustomerName, CustomerNames, Lease, Owner, Page, Render, Rendered, Run, Verdict,
 };
 
-/// A body that names the device.
+/// Returns a renderer whose body names the device.
 fn devices() -> Render {
     rendering(|unsent| {
         Rendered::Body(format!(
@@ -34,7 +34,7 @@ async fn send(world: &World, key: CollapseKey, to: DestinationId) -> Sent {
     .await
 }
 
-/// Sends what is pending of a purchase up to an event of this type, and returns the body of that.
+/// Sends a purchase's pending deliveries up to an event of this type, and returns that event's body.
 async fn send_until(
     world: &World,
     key: CollapseKey,
@@ -68,7 +68,7 @@ async fn name(world: &World, customer: &str, external_id: &str, device: Option<&
         .unwrap();
 }
 
-/// The device id of a customer, as it is stored.
+/// Returns the stored device id of a customer.
 async fn device(world: &World, external_id: &str) -> Option<String> {
     let key = CustomerKey::ExternalId(external_id.to_owned());
     world
@@ -97,7 +97,7 @@ story! {
         world.pass(5_001);
         let retried = send(&world, key, to).await;
         assert_eq!(retried.body, first.body, "the retry is frozen");
-        // It fails without a clear answer, and a person sends it again: Amplitude may have it.
+        // The delivery fails without a clear answer, and is resent by hand: Amplitude may already have the event.
         world.end(finish(&retried, Verdict::Failed)).await;
         let again = RedeliverySelector::Event(first.event_id).to(to);
         assert_eq!(world.store.resend(again, Page::default(), Run::Real).await.unwrap().requeued.pending, 1);
@@ -168,7 +168,7 @@ story! {
         let state = send(&world, key, to).await;
         world.finish(&state, Verdict::Delivered).await;
         name(&world, "id 3", "anna", Some("tv-1")).await;
-        // Otto logged out on a device that still has his receipt: it is not his.
+        // Otto logged out on a device that still contains his receipt: the device is not his.
         name(&world, "id 4", "otto", None).await;
         log_in(&world.store, ottos, "otto").await;
         world.store.logout(ottos, described(ottos), secret(ottos.device)).await.unwrap();
@@ -200,12 +200,12 @@ story! {
     }
 }
 
-/// The user of a customer of the store who has no name yet.
+/// Returns the user of a customer of the store without an external id.
 fn guest(world: &World, customer: &str) -> UserId {
     UserId::anonymous(world.app.id, "amazon", customer)
 }
 
-/// Announces a purchase of a guest, who has this device id in the analytics.
+/// Announces a purchase of a guest with this device id in analytics.
 async fn announce(world: &World, customer: &str, receipt: &str, to: DestinationId, device: &str) {
     world.happen_to(customer, receipt, &[]).await;
     let user = guest(world, customer);
@@ -228,7 +228,7 @@ story! {
         world.happen_to("guest", "r1", &[TransitionKind::Purchased]).await;
         let key = world.key("r1");
         assert_eq!(send_until(&world, key, PURCHASED, to).await, format!("{PURCHASED} None"));
-        // This one is unknown so far.
+        // This guest has no device id yet.
         world.happen_to("silent guest", "r3", &[]).await;
         for guest in ["guest", "silent guest"] {
             name(&world, guest, "anna", None).await;
@@ -262,7 +262,7 @@ story! {
             assert_eq!(sent.body, *body, "nothing with the name has arrived");
             world.finish(&sent, RETRY).await;
         }
-        // A newer state stands for the one that did not arrive.
+        // A newer state is sent in place of the one that did not arrive.
         world.happen_to("guest", "r1", &[]).await;
         assert_eq!(send_until(&world, key, "purchase.updated", to).await, state);
         world.pass(5_001);
@@ -296,7 +296,7 @@ story! {
         assert_eq!(world.profiles(to), before + 3, "one in each, though only the first one changes something");
         resettle().await;
         assert_eq!(world.profiles(to), before + 3, "they are on their way");
-        // An older profile than the newest one that was sent names its device all the same.
+        // Profiles older than the newest sent one name their devices too.
         let mut outdated = 0;
         for (_, receipt, device) in receipts {
             let sent = send(&world, world.key(receipt), to).await;

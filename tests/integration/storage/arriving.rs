@@ -1,5 +1,5 @@
-//! Profiles that do not arrive: settle does not believe that the integration has a skipped, refused or failed profile,
-//! and does not queue another one forever.
+//! Profiles that do not arrive: settle does not count a skipped, refused or failed profile as received, and does not
+//! queue new ones forever.
 
 use super::payments::monthly;
 use super::profiling::PURCHASED;
@@ -12,7 +12,7 @@ use storage::{Lease, LeaseResult, Rendered, Run, Verdict};
 const DAY_AND_HOUR_MS: i64 = 25 * HOUR_MS;
 
 impl World {
-    /// Leases a lane with this result of rendering, after which nothing is left to send.
+    /// Leases a lane with this rendering result, after which nothing is left to send.
     async fn put_aside(&self, key: CollapseKey, to: DestinationId, rendered: Rendered) {
         let render = rendering(move |_| rendered.clone());
         let leased = self
@@ -26,12 +26,12 @@ impl World {
         assert!(!matches!(leased, LeaseResult::Send(_)), "{leased:?}");
     }
 
-    /// The number of purchases that are due now.
+    /// Returns the number of purchases that are due now.
     async fn due(&self) -> usize {
         self.store.due(100).await.unwrap().len()
     }
 
-    /// Lets the next deliveries of a lane fail, and returns their types.
+    /// Lets the next deliveries of a lane fail, and returns their event types.
     async fn kill(&self, key: CollapseKey, to: DestinationId) -> Vec<String> {
         let LeaseResult::Send(batch) = self.lease(key, to, "kill").await else {
             return Vec::new();
@@ -168,7 +168,7 @@ impl World {
     }
 }
 
-/// A snapshot in a trial of a month.
+/// Returns a snapshot during a one-month trial.
 fn trial() -> Snapshot {
     let ends: Timestamp = "2027-02-10T12:00:00Z".parse().unwrap();
     Snapshot {

@@ -1,4 +1,4 @@
-//! The audit log and keys on both databases: a change and its audit entry are one transaction, a repeated call leaves
+//! The audit log and keys on both databases: a change and its audit entry are one transaction, a repeated call writes
 //! one audit entry, and a key is found by its id.
 
 use super::world::{World, story};

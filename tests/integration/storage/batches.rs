@@ -1,4 +1,4 @@
-//! Work that is too much for one transaction is done in batches, and continued after an interruption.
+//! Work that is too large for one transaction is done in batches, and resumed after an interruption.
 
 use super::world::{Raw, World, story};
 use domain::DestinationId;
@@ -9,7 +9,7 @@ const MANY: i64 = 2_500;
 /// Number of rows in a batch.
 const BATCH: i64 = 2_000;
 
-/// A destination with many deliveries in this status.
+/// Returns a destination with many deliveries in this status.
 async fn with_many(world: &World, name: &str, status: &str) -> Destination {
     let to = world.destination(name).await;
     world.revise(name, 1).await;
@@ -34,7 +34,7 @@ fn count(world: &World, to: DestinationId, status: &str) -> i64 {
     ))
 }
 
-/// The destinations whose waiting deliveries are still to be reconsidered.
+/// Returns the destinations whose waiting deliveries still have to be reconsidered.
 fn noted(world: &World) -> Vec<String> {
     world
         .raw()
@@ -49,7 +49,7 @@ async fn set_anew(world: &World, to: &Destination, url: &str) -> Result<Destinat
     world.store.update_destination(to.id, change, |_| {}).await
 }
 
-/// Makes every update fail that leaves a row of this table in this condition.
+/// Makes every update fail that would leave a row of this table in this condition.
 pub fn fail_where(world: &World, table: &str, which: &str) {
     let text = match world.raw() {
         Raw::Sqlite(_) => format!(
@@ -94,7 +94,7 @@ story! {
         second.reconsider_left(100).await.unwrap_err();
         assert_eq!(count(&world, hook.id, "waiting"), MANY - BATCH, "a batch that fails again is left again");
         fail_no_more(&world, "deliveries");
-        // As if reconsidered deliveries wait again under the new settings.
+        // As if reconsidered deliveries were waiting again under the new settings.
         world.raw().run("UPDATE deliveries SET status = 'waiting' WHERE n < 3");
         assert_eq!(second.reconsider_left(100).await.unwrap(), MANY - BATCH, "a batch is not cut");
         assert_eq!(second.reconsider_left(100).await.unwrap(), 0);

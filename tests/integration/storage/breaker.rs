@@ -1,4 +1,4 @@
-//! A failing destination: its breaker, probes, pauses, and when it is disabled. What is pending for it is never lost.
+//! A failing destination: its breaker, probes, pauses, and when it is disabled. Pending deliveries are never lost.
 
 use super::sending::{HOUR_MS, RETRY, finish, lease};
 use super::world::{World, story};
@@ -14,7 +14,7 @@ const LONG: Verdict = Verdict::Retry {
     delay: HOUR.saturating_mul(10),
 };
 
-/// Settles purchases `r0`, `r1`, … and fails one request for each of them except the last.
+/// Settles purchases `r0`, `r1`, … and fails one request for each except the last.
 pub async fn all_fail(world: &World, to: DestinationId, purchases: usize) {
     for number in 0..purchases {
         world.revise(&format!("r{number}"), 1).await;
@@ -39,7 +39,7 @@ pub async fn destination_need(world: &World, id: DestinationId) -> DestinationNe
     world.store.destination_need(id, 100).await.unwrap()
 }
 
-/// All columns that change of the deliveries and lanes of all purchases but one.
+/// Returns the changeable columns of the deliveries and lanes of all purchases but this one.
 fn rows_beside(world: &World, receipt: &str) -> Vec<String> {
     let all = |table: &str, columns: &[&str]| {
         let columns: Vec<String> = columns
@@ -71,7 +71,7 @@ fn rows_beside(world: &World, receipt: &str) -> Vec<String> {
     [all("deliveries", &deliveries), all("lanes", &lanes)].concat()
 }
 
-/// The purchases whose lanes are in back-off, page by page, each noted as cancelled.
+/// Returns the purchases whose lanes are in back-off, page by page, and records each as cancelled.
 async fn lanes_in_backoff(world: &World, id: DestinationId, limit: i64) -> Vec<Vec<CollapseKey>> {
     let mut pages = Vec::new();
     while let Some(page) = world.store.lanes_in_backoff(id, limit).await.unwrap() {
@@ -93,7 +93,7 @@ async fn lanes_in_backoff(world: &World, id: DestinationId, limit: i64) -> Vec<V
     pages
 }
 
-/// The purchases whose lanes are to be drained.
+/// Returns the purchases whose lanes are to be drained.
 pub async fn drained(world: &World, id: DestinationId) -> Vec<CollapseKey> {
     match destination_need(world, id).await {
         DestinationNeed::Drain { mut keys, .. } => {
@@ -169,7 +169,7 @@ story! {
         let began = world.store.now().await.unwrap();
         let probe = world.attempt_as(Mode::Probe, key, hook.id, "p1").await;
         assert_eq!((probe.revision, probe.number), (2, 1));
-        // As after the last step of the schedule.
+        // Like after the last step of the schedule.
         let left = world.finish(&probe, Verdict::Failed).await;
         assert!(matches!(left, LaneState::Pending { .. }), "{left:?}");
         let stored = world.store.delivery(probe.delivery_id).await.unwrap();
@@ -204,7 +204,7 @@ story! {
             world.revise(&format!("r{number}"), 1).await;
         }
         for number in 0..9 {
-            // Two requests are sent at each moment; the back-off of `r3` ends soon.
+            // Two requests are sent at the same time each; the back-off of `r3` ends soon.
             world.pass(number % 2);
             let wait = if number == 3 { RETRY } else { LONG };
             world.send(&format!("r{number}"), hook.id, wait).await;

@@ -1,4 +1,4 @@
-//! The check: it finds nothing in what settle wrote, and notices every change that was made by hand.
+//! The check: it finds nothing in data that settle wrote, and detects every change made by hand.
 
 use super::aging::MINUTE_MS;
 use super::sending::{RETRY, Sent, finish};
@@ -9,7 +9,7 @@ use storage::{
     Run, SecretString, TopicRequest, Verdict,
 };
 
-/// Two destinations and purchases whose deliveries are delivered, superseded, failed and redelivered.
+/// Creates two destinations and purchases whose deliveries are delivered, superseded, failed and redelivered.
 async fn live(world: &World) {
     let hook = world.destination("hook").await;
     let analytics = world.analytics("analytics").await;
@@ -51,7 +51,7 @@ async fn live(world: &World) {
     world.age(2 * MINUTE_MS);
 }
 
-/// Notifications with every other outcome than `settled`.
+/// Creates notifications with every outcome other than `settled`.
 async fn otherwise(world: &World) {
     let (platform, key) = (world.platform.id, world.key("r3"));
     let mut outcomes = Vec::new();
@@ -129,10 +129,10 @@ story! {
     }
 }
 
-/// The rule that notices a missing notification.
+/// The rule that detects a missing notification.
 const ACCEPTED: &[&str] = &["accepted_is_stored"];
 
-/// A table, a condition of its rows, and the rules that notice when these rows are missing.
+/// A table, a condition on its rows, and the rules that detect that these rows are missing.
 const DELETIONS: &[(&str, &str, &[&str])] = &[
     (
         "notifications",
@@ -234,7 +234,7 @@ const DELETIONS: &[(&str, &str, &[&str])] = &[
     ),
 ];
 
-/// The examples with which the check names missing notifications.
+/// A query for the texts with which the check names missing notifications.
 const GONE: &str = "SELECT 'notification ' || seq || ' of ' || COALESCE('purchase ' || collapse_key, 'no purchase') \
      AS value FROM gone";
 
@@ -242,7 +242,7 @@ story! {
     async fn a_row_deleted_by_hand_is_noticed(world: World) {
         live(&world).await;
         otherwise(&world).await;
-        // Foreign keys are not checked, as after a change by hand.
+        // Foreign keys are not checked, like in a change by hand.
         let unchecked = if world.is_postgres() { "SET session_replication_role = replica" } else { "PRAGMA foreign_keys = OFF" };
         let back = if world.is_postgres() { "OVERRIDING SYSTEM VALUE " } else { "" };
         for (table, which, expected) in DELETIONS {
@@ -274,7 +274,7 @@ story! {
         let (platform, second) = (world.platform.id, world.second_process().await);
         let crowd = |whose: &str, beside: i64| {
             let whose = whose.to_owned();
-            // The other process accepts the same notification as the second row in another message.
+            // The other process accepts the same notification, in another message, as the second row.
             (0..700).flat_map(move |number| {
                 let own = renewal(platform, &format!("{whose}-{number}"), &format!("{whose}-{}", number % 9), number);
                 [own, renewal(platform, &format!("{whose}-same-{number}"), &format!("r{}", number % 3), number + beside)]
@@ -297,7 +297,7 @@ story! {
     }
 }
 
-/// A change by hand, its undoing, and the rule that notices it.
+/// A change by hand, its reversal, and the rule that detects it.
 const CHANGES: &[(&str, &str, &str)] = &[
     (
         "UPDATE notifications SET finished_at = NULL WHERE message_id = 'r1-1'",

@@ -1,4 +1,4 @@
-//! Claims of devices: what is stored of them, what verifies them, and which devices have access to a purchase.
+//! Claims of devices: what is stored about them, what verifies them, and which devices have access to a purchase.
 
 pub use super::devices::{device, uuid};
 use super::world::{Report, World, new_platform, reported, secret, story};
@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 const CUSTOMER: &str = "customer-1";
 
-/// A session begins, with these receipts on the device.
+/// Returns the start of a session on a device with these receipts.
 pub fn session(number: u128, receipts: &[(&str, &str)]) -> Content {
     let receipt = |(receipt_id, app_user_id): &(&str, &str)| DeviceReceipt {
         receipt_id: (*receipt_id).to_owned(),
@@ -44,7 +44,7 @@ pub fn priced(receipt_id: &str, customer: &str, dollars: &str) -> Content {
     Content::Transaction(transaction)
 }
 
-/// A monthly subscription that began a minute ago.
+/// Returns a monthly subscription that began a minute ago.
 pub fn snapshot(now: domain::Timestamp) -> Snapshot {
     Snapshot {
         at: now,
@@ -129,7 +129,7 @@ impl World {
             .unwrap()
     }
 
-    /// The store's notification of a purchase of this customer.
+    /// Accepts the store's notification of a purchase by this customer.
     pub async fn bought(&self, receipt_id: &str, customer: &str) {
         let now = self.store.now().await.unwrap();
         let report = Report {
@@ -148,7 +148,7 @@ impl World {
         .await;
     }
 
-    /// Settles a purchase by this answer of the store; returns its revision.
+    /// Settles a purchase with this answer of the store; returns the new revision.
     pub async fn verified_by(&self, key: CollapseKey, snapshot: &Snapshot) -> i64 {
         let loaded = self.load(key).await;
         let verification = Verification::Verified(Box::new(snapshot.clone()));
@@ -156,7 +156,7 @@ impl World {
             .await
     }
 
-    /// `data` of the newest `purchase.updated`.
+    /// Returns `data` of the newest `purchase.updated`.
     pub fn newest_data(&self, key: CollapseKey) -> Value {
         let bodies = self.raw().texts(&format!(
             "SELECT body AS value FROM events WHERE collapse_key = '{key}' AND event_type = 'purchase.updated'
@@ -319,7 +319,7 @@ story! {
         world.finish_claim(1, "r1", ClaimAnswer::Refused(ClaimReason::UnknownReceipt)).await;
         assert_eq!(world.examine_claim_of(2, "r1").await, ClaimStep::Done(ClaimStatus::Refused));
         assert_eq!(world.examine_claim_of(3, "r1").await, ClaimStep::Query, "of another customer nothing is known");
-        // It is refused for as long as the first one, and not again by each device.
+        // The receipt is refused for as long as the first time, whichever devices claim it.
         world.pass(8 * 86_400_000);
         assert_eq!(world.store.forget_refused_claims(10).await.unwrap(), 2);
         world.device_claims(4, "a", transaction("r1", CUSTOMER)).await;
@@ -432,7 +432,7 @@ story! {
         let key = world.key("r1");
         let shown = snapshot(world.store.now().await.unwrap());
         world.bought("r1", CUSTOMER).await;
-        // Each revision has another country, and the device says another first launch.
+        // Each revision has another country, and the device reports another first launch.
         let revise = async |country: &str, id: &str, content: Content| {
             let now = world.store.now().await.unwrap();
             let session = match &content {
@@ -475,7 +475,7 @@ story! {
         let key = world.key("r1");
         world.bought("r1", CUSTOMER).await;
         world.device_claims(1, "a", session(1, &[("r1", CUSTOMER)])).await;
-        // What the device reports in its first request happened before that arrived.
+        // What the device's first request reports happened before the request arrived.
         world.raw().run("UPDATE device_sessions SET last_event_at = last_event_at - 1000000");
         world.verified_by(key, &snapshot(world.store.now().await.unwrap())).await;
         let device = &world.newest_data(key)["devices_with_access"][0];
@@ -507,8 +507,8 @@ story! {
 }
 
 impl World {
-    /// A device reports a purchase at this price, and the store confirms it; returns its price, its source, and the entry of
-    /// the ledger.
+    /// Reports a purchase at this price by a device, and confirms it by the store; returns the price, its source, and
+    /// the ledger entry.
     async fn pay(&self, receipt_id: &str, dollars: &str) -> (Value, Value, String) {
         self.device_claims(1, receipt_id, priced(receipt_id, CUSTOMER, dollars))
             .await;

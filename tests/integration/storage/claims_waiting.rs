@@ -1,5 +1,5 @@
-//! How many claims may wait, and whose turn it is: an attacker with the public key, who can claim any receipt, keeps no
-//! claims of others out.
+//! The number of waiting claims and the order of their checks: an attacker with the publishable key, who can claim
+//! any receipt, cannot displace the claims of others.
 
 use super::claims::{counts, priced, session, snapshot, transaction, uuid};
 use super::world::{World, story};
@@ -11,13 +11,13 @@ use storage::{AcceptedReports, ClaimAnswer, ClaimCounts, ClaimResult, ClaimStep,
 use system_tests::rows;
 
 const CUSTOMER: &str = "customer-1";
-/// Maximum number of claims of a device and of a network that wait.
+/// Maximum number of waiting claims per device and per network.
 const OF_DEVICE: u128 = 20;
 const OF_NETWORK: usize = 200;
 const CROWD: &str = "192.0.2.1/32";
 
 impl World {
-    /// A device of a network reports that these receipts are there.
+    /// Reports these receipts by a device in this network.
     async fn reports(&self, number: u128, receipts: &[String], network: &str) -> AcceptedReports {
         let receipts: Vec<(&str, &str)> = receipts
             .iter()
@@ -31,7 +31,8 @@ impl World {
             .await
     }
 
-    /// Devices from this one on report as many receipts of the network as may wait. Returns the number of the next device.
+    /// Reports, by devices from this number on, as many receipts as may wait for the network. Returns the number of the
+    /// next device.
     async fn crowds(&self, network: &str, first: u128) -> u128 {
         let devices = u128::try_from(OF_NETWORK).unwrap() / OF_DEVICE;
         for number in first..first + devices {
@@ -98,7 +99,7 @@ story! {
 }
 
 impl World {
-    /// Fills the places of the platform but for those of one network: 98 others have a hundred each.
+    /// Fills the platform's places except those of one network: 98 other networks have a hundred claims each.
     fn fill(&self) {
         let claims = rows::claims(self.platform.id, uuid(9999))
             .numbered(0, 9799)
@@ -128,12 +129,12 @@ story! {
         let refused = "SELECT device_id || ' ' || reason AS value FROM claims WHERE status = 'refused'";
         assert_eq!(world.raw().texts(refused), [format!("{} displaced", uuid(newest))]);
         let gone = world.raw().texts("SELECT receipt_id AS value FROM claims WHERE status = 'refused'").remove(0);
-        // Its network has more than any other, so none gives way to it.
+        // This network has more claims than any other, so none is displaced for it.
         let again = world.reports(newest, &[gone.clone(), "other".to_owned()], CROWD).await;
         assert_eq!(again.claims, counts(0, 2));
         world.pass(2_000);
         world.finish_claim(next, "fresh", ClaimAnswer::Refused(ClaimReason::Invalid)).await;
-        // Another process counts again.
+        // Another process counts anew.
         let other = world.second_process().await;
         let world = World { store: other, ..world };
         let again = world.device_claims_as(newest, ("b", priced(&gone, CUSTOMER, "4.99")), (Claiming::Stored, CROWD)).await;
@@ -199,7 +200,7 @@ story! {
             let row = "SELECT status || ' ' || COALESCE(reason, '-') || ' ' || attempts AS value FROM claims";
             world.raw().texts(row).remove(0)
         };
-        // The wait is between one minute and five, also after the two days for which a store may not answer.
+        // The wait is between one and five minutes, even after the two days for which a store may not answer.
         for (passed_ms, wait_ms) in [(0, 60_000), (1_200_000, 300_000), (3 * 86_400_000, 300_000)] {
             world.pass(passed_ms);
             let began = world.store.now().await.unwrap();

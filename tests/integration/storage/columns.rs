@@ -1,4 +1,4 @@
-//! The columns that stories read and set past the store, each named once.
+//! Columns that stories read and set without the store, each named once.
 
 use super::world::{Raw, World};
 use domain::{CollapseKey, UserId};
@@ -7,28 +7,28 @@ use std::fmt::Display;
 use uuid::Uuid;
 
 impl World {
-    /// The number of rows of a table, or of those that a condition behind its name leaves.
+    /// Returns the number of rows of a table; `rows` is its name, with an optional condition.
     pub fn count(&self, rows: &str) -> i64 {
         self.raw()
             .number(&format!("SELECT COUNT(*) AS value FROM {rows}"))
     }
 
-    /// The number of deliveries in this status.
+    /// Returns the number of deliveries in this status.
     pub fn deliveries_in(&self, status: &str) -> i64 {
         self.count(&format!("deliveries WHERE status = '{status}'"))
     }
 
-    /// The number of notifications without an outcome.
+    /// Returns the number of notifications without an outcome.
     pub fn open_notifications(&self) -> i64 {
         self.count("notifications WHERE outcome IS NULL")
     }
 
-    /// The number of claims of devices in this status.
+    /// Returns the number of devices' claims in this status.
     pub fn claims_in(&self, status: &str) -> i64 {
         self.count(&format!("claims WHERE status = '{status}'"))
     }
 
-    /// The bodies of the events whose type is like this, in their order.
+    /// Returns the bodies of the events whose type matches this SQL pattern, in order.
     pub fn bodies_like(&self, event_type: &str) -> Vec<Value> {
         let select = "SELECT body AS value FROM events WHERE event_type LIKE";
         let bodies = self
@@ -40,19 +40,19 @@ impl World {
             .collect()
     }
 
-    /// The users who own a purchase.
+    /// Returns the users who own a purchase.
     pub fn owners(&self) -> Vec<String> {
         self.raw()
             .texts("SELECT DISTINCT user_id AS value FROM purchases")
     }
 
-    /// The users of the devices, `-` for a device without one.
+    /// Returns the users of the devices, `-` for a device without one.
     pub fn users_of_devices(&self) -> Vec<String> {
         self.raw()
             .texts("SELECT COALESCE(user_id, '-') AS value FROM devices ORDER BY id")
     }
 
-    /// The revision of the only user.
+    /// Returns the revision of the only user.
     pub fn user_revision(&self) -> i64 {
         self.raw().number("SELECT revision AS value FROM users")
     }
@@ -63,13 +63,13 @@ impl World {
         ))
     }
 
-    /// The acknowledged revision of the only lane; 0 before the first one.
+    /// Returns the acknowledged revision of the only lane; 0 before the first one.
     pub fn acked_revision(&self) -> i64 {
         self.raw()
             .number("SELECT COALESCE(acked_revision, 0) AS value FROM lanes")
     }
 
-    /// Gives all users this id of the app's own, or takes it from them.
+    /// Sets or removes the external id of all users.
     pub fn name_users(&self, external_id: Option<&str>) {
         self.raw().run(&format!(
             "UPDATE users SET external_id = {}",
@@ -77,7 +77,7 @@ impl World {
         ));
     }
 
-    /// Sets the device id in analytics of the users without an id of the app's own.
+    /// Sets the analytics device id of users without an external id.
     pub fn set_device_of_guests(&self, device: &str) {
         self.raw().run(&format!(
             "UPDATE users SET analytics_device_id = '{device}' WHERE external_id IS NULL"
@@ -115,26 +115,26 @@ impl World {
         ));
     }
 
-    /// Opens the breakers of all destinations, long ago.
+    /// Sets the breakers of all destinations to open since long ago.
     pub fn open_breakers(&self) {
         self.raw().run("UPDATE health SET opened_at = 5");
     }
 
-    /// Notes that the store refused the shared secret then, in microseconds since 1970.
+    /// Records that the store refused the shared secret at this time, in microseconds since 1970.
     pub fn refuse_secret(&self, micros: i64) {
         self.raw().run(&format!(
             "UPDATE platforms SET secret_refused_at = {micros}"
         ));
     }
 
-    /// Confirms a topic, as a process that dies before it releases what waits.
+    /// Confirms a topic like a process that dies before it releases the waiting notifications.
     pub fn confirm(&self, topic: impl Display) {
         self.raw().run(&format!(
             "UPDATE topics SET state = 'confirmed' WHERE id = '{topic}'"
         ));
     }
 
-    /// Adds a product with these prices and entitlements to the catalogue, without the wakes of a change.
+    /// Adds a product with these prices and entitlements to the catalogue, without the rechecks of such a change.
     pub fn list_product(&self, sku: &str, prices: &Value, entitlements: &[&str]) {
         let (app, mut raw) = (self.app.id, self.raw());
         raw.run(&format!(
@@ -151,14 +151,15 @@ impl World {
         }
     }
 
-    /// The number of sessions of the database that wait for a lock; on PostgreSQL only.
+    /// Returns the number of sessions of the database that wait for a lock; on PostgreSQL only.
     pub fn waiting_sessions(&self) -> i64 {
         self.count(
             "pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
         )
     }
 
-    /// A session that holds the lock that claims or records share about a destination or an app; on PostgreSQL only.
+    /// Returns a session that holds the shared lock of claims or records on a destination or an app; on PostgreSQL
+    /// only.
     pub fn share_lock(&self, id: Uuid) -> Raw {
         let ((high, low), mut session) = (id.as_u64_pair(), self.raw());
         session.run(&format!(

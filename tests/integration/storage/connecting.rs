@@ -1,5 +1,5 @@
-//! How far platforms are connected: their first delivery, their newest purchase, and the cost of reading many of them;
-//! and a receipt that is searched on all platforms.
+//! The progress of connecting platforms (first delivery, newest purchase) and the cost of reading it for many; and
+//! searching a receipt on all platforms.
 
 use super::sending::{finish, lease, must_send};
 use super::world::{BEGINNING, World, happened, new_platform, record, renewal, story};
@@ -108,7 +108,7 @@ async fn many_platforms_cost_the_round_trips_of_one() {
         distance.trips() - before
     };
     let mut least = [u64::MAX; 2];
-    // The first calls may open a session.
+    // The first calls may open a database session.
     for _ in 0..3 {
         least[0] = least[0].min(cost(&one, &apps[..1]).await);
         least[1] = least[1].min(cost(&many, &apps).await);

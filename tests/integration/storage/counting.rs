@@ -1,4 +1,4 @@
-//! What processes count for charts, and what stores were answered: added up over processes, bounded, and never in the way.
+//! Counters for charts, and counts of the answers to stores: summed over processes, bounded, and never blocking.
 
 use super::world::{World, story};
 use domain::{DestinationId, Timestamp};
@@ -13,7 +13,7 @@ fn now(world: &World) -> Timestamp {
     Timestamp::from_micros(world.now.load(Ordering::SeqCst))
 }
 
-/// The sums of a series from the beginning of time until now, with their minutes from the first one on.
+/// Returns the sums of a series up to now, with their minutes counted from the first.
 async fn sums(world: &World, store: &Store, filter: SeriesFilter) -> Vec<(i64, Sum)> {
     let found = store
         .minutes(SeriesFilter {

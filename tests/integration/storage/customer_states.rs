@@ -1,4 +1,4 @@
-//! What a customer and a device may use: now, and as it was announced until a time.
+//! The entitlements of a customer and a device: now, and as announced up to a time.
 
 use super::environments::{buy, list, sandbox};
 use super::store_credentials::another_store;
@@ -24,7 +24,7 @@ fn external(name: &str) -> CustomerName {
     CustomerName::ExternalId(name.to_owned())
 }
 
-/// The names of the active entitlements; `None` where nothing is known of the state.
+/// Returns the names of the active entitlements; `None` if the state is unknown.
 fn names(standing: &CustomerStatus) -> Option<Vec<&str>> {
     let state = standing.state.as_ref()?;
     Some(
@@ -64,7 +64,7 @@ async fn then(world: &World, name: CustomerName, at: Timestamp) -> CustomerStatu
         .unwrap()
 }
 
-/// When the newest event was recorded.
+/// Returns when the newest event was recorded.
 async fn newest(world: &World) -> Timestamp {
     world
         .store
@@ -75,7 +75,7 @@ async fn newest(world: &World) -> Timestamp {
         .created_at
 }
 
-/// A customer of the store buys; returns when that was announced.
+/// Buys as a customer of the store; returns when the purchase was announced.
 async fn bought_by(world: &World, receipt: &str, customer: &str, number: i64) -> Timestamp {
     bought_on(world, world.platform.id, receipt, customer, number).await
 }

@@ -1,4 +1,4 @@
-//! Lanes: at most one attempt in flight, the newest state only, and nothing pending is erased.
+//! Lanes: at most one attempt in flight, only the latest state is sent, and nothing pending is erased.
 
 use super::sending::{Sent, finish, lease};
 use super::world::{LEASE_MS, World, is_missing, story};
@@ -169,7 +169,7 @@ story! {
         assert!(failed.finished_at.is_some());
         let stored = world.store.deliveries(of(other.id), Page::default()).await.unwrap().items.remove(0);
         assert_eq!(stored.status, storage::DeliveryStatus::Pending);
-        // A delivery that was recorded at the moment of the deletion ends when its lane is leased.
+        // A delivery recorded at the moment of the deletion ends when its lane is leased.
         world.raw().run("UPDATE deliveries SET status = 'pending'");
         assert!(matches!(world.lease(world.key("r1"), hook.id, "a").await, LeaseResult::Idle(Idle::Closed { .. })));
         let listed = DeliveryFilter { status: Some(storage::DeliveryStatus::Failed), ..Default::default() };

@@ -1,5 +1,5 @@
-//! What is queued for destinations of the events of devices: how it is listed and checked, batches, and the limits of a
-//! destination over purchases and devices.
+//! Device events queued for destinations: lists, checks, batches, and a destination's limits over purchases and devices
+//! together.
 
 use super::aging::MINUTE_MS;
 use super::devices::{done, impression, lease, report, start, uuid};
@@ -116,7 +116,7 @@ story! {
         }
         let batch = world.streamed(hook).await;
         let seqs: Vec<i64> = batch.events.iter().map(|event| event.seq).collect();
-        // The first event of the first device, and both of the third one.
+        // The first event of the first device, and both events of the third.
         let members = vec![seqs[0], seqs[4], seqs[5]];
         let batch_id = Some(domain::DeliveryId::new(uuid(500)));
         let start = StreamStart { seqs: members.clone(), batch_id };
@@ -177,7 +177,7 @@ story! {
             sent.push(world.attempt(world.key(&receipt), hook, &receipt).await);
         }
         world.alter(hook, |common| common.concurrency = 2).await;
-        // The first two hold the places that are left.
+        // The first two occupy the remaining places.
         for sent in &sent[..2] {
             world.finish(sent, Verdict::Delivered).await;
         }

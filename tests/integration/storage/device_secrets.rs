@@ -1,4 +1,4 @@
-//! A device proves itself by the secret of its first request, at each process.
+//! A device authenticates with the secret of its first request, at each process.
 
 use super::claims::{device, session, snapshot};
 use super::overlapping::{Stall, two_processes};
@@ -23,7 +23,7 @@ fn other() -> SecretHash {
     secret(DeviceId::new(Uuid::nil()))
 }
 
-/// A device that reports on its own or on another's id.
+/// A device that reports with its own or another device's id.
 #[derive(Clone)]
 struct Reporter {
     store: Store,
@@ -106,7 +106,7 @@ impl Reporter {
         .map(drop)
     }
 
-    /// Reads what it may use; returns the number of entitlements.
+    /// Reads the device's entitlements; returns their number.
     async fn reads(&self, world: &World) -> Result<usize, Unproved> {
         let access = self
             .store
@@ -145,14 +145,14 @@ story! {
         assert_eq!(described(&world), before);
         let counts = "SELECT (SELECT COUNT(*) FROM device_events) * 10 + (SELECT COUNT(*) FROM users) AS value";
         assert_eq!(world.raw().number(counts), 11, "one event, and no mallory");
-        // In one group: the attacker comes first, and the device is described by its own request.
+        // In one group: the attacker's request comes first, and the device is described by its own request.
         let mut newer = owner.clone();
         newer.device.app_version = "9".to_owned();
         let both = tokio::join!(stranger.reports("d"), newer.reports("e"));
         assert_eq!(both, (OTHER, Ok(())));
         assert!(described(&world)[0].contains(r#""app_version":"9""#), "{:?}", described(&world));
         assert_eq!((newer.logs_out().await, newer.reads(&world).await), (Ok(()), Ok(0)));
-        // A login creates a device, too.
+        // A login also creates a device.
         let second = Reporter::new(&world, 2, Some(secret(device(2).id)));
         assert_eq!(second.logs_in("otto").await, Ok(()));
         assert_eq!(second.with(Some(other())).reports("a").await, OTHER);
@@ -172,7 +172,7 @@ story! {
         let late = device.with(Some(secret(device.device.id)));
         assert_eq!((late.logs_in("mallory").await, late.logs_out().await), (NEVER, NEVER));
         assert_eq!(late.reads(&world).await, Err(Unproved::Never));
-        // What it claims is reported of the purchase, and does not change its owner.
+        // Its claim is reported for the purchase, and does not change the owner.
         world.verified_by(world.key("r1"), &snapshot(world.store.now().await.unwrap())).await;
         let step = world.store.examine_claim(device.place, world.key("r1")).await.unwrap();
         assert!(matches!(step, ClaimStep::Reported(_) | ClaimStep::Done(ClaimStatus::Verified)), "{step:?}");
@@ -192,7 +192,7 @@ async fn of_two_secrets_at_once_one_creates_the_device() {
             secret: Some(other()),
             ..first.clone()
         };
-        // Both wait for a device of the test's own that is never committed.
+        // Both wait for the test's insertion of the device, which is never committed.
         let DevicePlace { platform, device } = first.place;
         let stall = Stall::by(&world, &rows::device(platform, device).to_string());
         let reporting = tokio::spawn({

@@ -1,4 +1,4 @@
-//! What devices report: repetitions, sessions, and what is queued of it for destinations.
+//! Reports of devices: repetitions, sessions, and the events that are queued for destinations.
 
 use super::world::{BEGINNING, World, new_destination, secret, story};
 use domain::device::{Content, Device, Impression};
@@ -48,7 +48,7 @@ pub const fn end(session: SessionId) -> Content {
     Content::SessionEnd { session }
 }
 
-/// An event at this many milliseconds after the beginning.
+/// Returns an event at this time, in milliseconds after the beginning.
 pub fn report(client_id: &str, at_ms: i64, content: Content) -> DeviceReport {
     let named = match &content {
         Content::SessionStart { session, .. } | Content::SessionEnd { session } => *session,
@@ -64,7 +64,7 @@ pub fn report(client_id: &str, at_ms: i64, content: Content) -> DeviceReport {
 }
 
 impl World {
-    /// A request of a device whose clock is right.
+    /// Accepts a request of a device with a correct clock.
     pub async fn report(&self, number: u128, reports: Vec<DeviceReport>) -> AcceptedReports {
         let sent_at = self.store.now().await.unwrap();
         self.report_at(number, sent_at, reports).await
@@ -114,7 +114,7 @@ impl World {
             .unwrap();
     }
 
-    /// The bodies of what may be sent now.
+    /// Returns the bodies of the events that may be sent now.
     pub async fn bodies(&self, destination: DestinationId) -> Vec<Value> {
         let batch = self.streamed(destination).await;
         batch
@@ -134,7 +134,7 @@ pub fn lease(destination: DestinationId, token: &str) -> StreamLease {
     }
 }
 
-/// A request was made, and this followed.
+/// Returns the result of a request about an event that was made and had this verdict.
 pub const fn done(seq: i64, verdict: StreamVerdict) -> StreamResult {
     let (class, status) = match verdict {
         StreamVerdict::Delivered => (AttemptClass::Success, 204),
@@ -179,7 +179,7 @@ story! {
 }
 
 story! {
-    // In parts, so that no notification waits for all of it. They are counted as one.
+    // Written in parts, so that no notification waits for the whole request, but counted as one.
     async fn a_large_request_is_written_in_parts(world: World) {
         let hook = world.destination("hook").await.id;
         let shown = |number: i64| report(&number.to_string(), number, impression());
@@ -274,7 +274,7 @@ story! {
     async fn the_events_of_a_device_come_as_they_were_stored(world: World) {
         let hook = world.destination("hook").await.id;
         world.report(1, vec![report("a", 0, start(1)), report("b", 5, impression())]).await;
-        // It happened before the last one, and was reported after it.
+        // The event happened before the last one, and was reported after it.
         world.report(1, vec![report("c", 2, impression())]).await;
         let seqs: Vec<i64> = world.streamed(hook).await.events.iter().map(|one| one.seq).collect();
         assert!(seqs.len() == 3 && seqs.is_sorted(), "{seqs:?}");
@@ -291,7 +291,7 @@ story! {
         world.store.release_stream(&lease(hook, "run/2")).await.unwrap();
         assert!(world.store.holds_stream(&lease(hook, "run/1")).await.unwrap());
         assert!(!world.store.holds_stream(&lease(hook, "run/2")).await.unwrap());
-        // A run that lost the stream records what arrived, and gives nothing up.
+        // A run that lost the stream's lease may record deliveries, but not failures.
         let failed = done(seq, StreamVerdict::Failed);
         world.store.finish_stream(&lease(hook, "run/2"), vec![failed], None).await.unwrap();
         assert_eq!(world.store.stream_backlog(hook).await.unwrap(), 1);
@@ -345,7 +345,7 @@ story! {
 }
 
 impl World {
-    /// Lets half an hour pass for all open sessions.
+    /// Moves the deadlines of all open sessions by half an hour, so that they are idle.
     fn make_sessions_idle(&self) {
         let ago = 31 * MINUTE_MS * 1000;
         self.raw().run(&format!(
@@ -425,7 +425,7 @@ story! {
             world.requested(&batch, event, signal).await;
         }
         assert_eq!(world.store.destination(hook).await.unwrap().state, domain::health::State::Open);
-        // Though the first event is not due by its schedule.
+        // Although the first event is not due according to its schedule.
         let probe = world.streamed(hook).await;
         assert_eq!((probe.events.len(), probe.mode), (1, Mode::Probe));
         world.requested(&probe, &probe.events[0], EndpointSignal::Failure { pause: None }).await;
@@ -444,7 +444,7 @@ story! {
 }
 
 impl World {
-    /// Records a request about one event that is to be sent again.
+    /// Records a request about one event that will be retried.
     async fn requested(
         &self,
         batch: &StreamBatch,

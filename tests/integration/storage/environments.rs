@@ -19,7 +19,7 @@ use storage::{
 
 const TEN_MINUTES_MS: i64 = 600_000;
 
-/// Creates a sandbox platform besides the world's own one.
+/// Creates a sandbox platform in addition to the world's own.
 pub async fn sandbox(world: &World) -> PlatformId {
     let mut new = new_platform(&world.app, "sandbox");
     new.settings.environment = Environment::Sandbox;
@@ -48,7 +48,7 @@ async fn happen_on(
     key
 }
 
-/// The acknowledged state of the only user in an environment.
+/// Returns the acknowledged state of the only user in an environment.
 fn acknowledged(world: &World, environment: &str) -> i64 {
     world.raw().number(&format!(
         "SELECT COALESCE(MAX(acked_revision), 0) AS value FROM user_lanes WHERE environment = '{environment}'"
@@ -163,12 +163,12 @@ story! {
     }
 }
 
-/// Adds the product of all purchases here to the catalogue.
+/// Adds the product of all purchases in this file to the catalogue.
 pub fn list(world: &World) {
     world.list_product("term", &json!([]), &["premium"]);
 }
 
-/// One customer buys and pays for `months` months, perhaps in a test purchase.
+/// Buys and pays for `months` months as the same customer, optionally in a test purchase.
 pub async fn buy(
     world: &World,
     platform: PlatformId,
@@ -199,7 +199,8 @@ pub async fn buy(
     key
 }
 
-/// Sends the next event of a purchase. Its body has the end of the user's access in its environment and in both.
+/// Sends a purchase's next event. The body contains the end of the user's access in the event's environment and in
+/// both.
 async fn send_ends(world: &World, lane: (CollapseKey, DestinationId)) -> Sent {
     let render = rendering(|unsent| {
         let end = |state: &Value| state["active_entitlements"][0]["expiration"].clone();
@@ -257,7 +258,8 @@ story! {
             let stored = world.bodies_like("user.subscription.purchased").pop().unwrap();
             assert_eq!(stored["active_entitlements"][0]["expiration"], after(ends.0), "r{number} in lists and pages");
         }
-        // An event of release 0.1.0 has the state over both in its body, and that of the environment beside it.
+        // An event of release 0.1.0 contains the state over both environments in its body, and the environment's own
+        // state in `state_apart`.
         let key = buy(&world, here, "old", 6, false).await;
         world.raw().run(
             "UPDATE events SET state_apart = '{\"active_entitlements\": [], \"active_skus\": []}', views = NULL
@@ -288,7 +290,7 @@ story! {
         let name = CustomerName::User(world.store.purchase(key).await.unwrap().standing.user_id.unwrap());
         let state = world.store.customer_state(world.app.id, name, Environment::Production).await.unwrap();
         assert_eq!(state.state.unwrap().active_entitlements.len(), 0, "it gives nothing where money counts");
-        // What the store never knew belongs to the platform's environment.
+        // A purchase that the store does not know belongs to the platform's environment.
         world.notify("m2", "new", 2_000).await;
         world.settle(world.key("new")).await;
         let query = world.store.store_query(world.key("new")).await.unwrap().expect("it can be verified");
@@ -319,8 +321,8 @@ async fn wanting(world: &World, name: &str, environments: &[Environment]) -> Des
     world.store.new_destination(new).await.unwrap().id
 }
 
-/// Delivers everything of these purchases, and returns the index of the purchase and the end of access of each `user.*`
-/// event.
+/// Delivers all events of these purchases; returns, for each `user.*` event, the index of its purchase and the end of
+/// access.
 async fn received_by(
     world: &World,
     to: DestinationId,

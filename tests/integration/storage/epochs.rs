@@ -1,4 +1,4 @@
-//! The epoch: after it is raised, by an admin or because PostgreSQL's lineage changed, no id is used a second time.
+//! The epoch: after it was raised, by an admin or because PostgreSQL's lineage changed, no id is used a second time.
 
 use super::operator_events::{about, chooses, fails};
 use super::sending::Sent;
@@ -12,10 +12,10 @@ use storage::{Mode, Page, Recorded, Run, Store, Verdict};
 use system_tests::wait;
 use system_tests::world::SOON;
 
-/// A failover: the stored lineage is of a server that this one is not.
+/// A failover: the stored lineage is that of another server.
 const FAIL_OVER: &str = "UPDATE installation SET lineage = '1/00000001'";
 
-/// The ids of all events of a type, in the order of recording.
+/// Returns the ids of all events of a type, in the order of recording.
 fn ids(world: &World, event_type: &str) -> Vec<String> {
     world.raw().texts(&format!(
         "SELECT id AS value FROM events WHERE event_type = '{event_type}' ORDER BY seq"
@@ -26,7 +26,7 @@ fn state_id(key: CollapseKey, epoch: i64, revision: i64) -> String {
     EventId::of(key, epoch, revision, "purchase.updated", 0).to_string()
 }
 
-/// The number of alarms about a raised epoch, and how often the last one was raised.
+/// Returns the number of times that each alarm about a raised epoch was raised.
 async fn alarms(world: &World) -> Vec<i64> {
     let all = world.store.alarms(Page::default()).await.unwrap().items;
     all.into_iter()
@@ -41,7 +41,7 @@ story! { synced
         world.revise("r1", 1).await;
         let raised = world.store.raise_epoch().await.unwrap();
         assert!(raised > 1, "{raised}");
-        // Another process was started before.
+        // Another process started before the epoch was raised.
         world.notify("m2", "r1", 2).await;
         let loaded = other.load(key, i64::MAX, 500).await.unwrap();
         assert!(matches!(other.record(record(key, &loaded)).await.unwrap(), Recorded::Done { revision: 2, .. }));
@@ -78,7 +78,7 @@ story! { synced
     }
 }
 
-/// Has the newest state of a purchase sent to a destination again, and returns the `webhook-id`.
+/// Redelivers the latest state of a purchase to a destination, and returns the `webhook-id`.
 async fn redelivered(world: &World, key: CollapseKey, to: domain::DestinationId) -> DeliveryId {
     let event: EventId = ids(world, "purchase.updated")
         .pop()
@@ -104,14 +104,14 @@ story! { synced
         assert_eq!(sent.mode, Mode::Lane);
         world.finish(&sent, Verdict::Delivered).await;
         let (first, epoch) = (sent.event_id, world.store.raise_epoch().await.unwrap());
-        // The first redelivery by what the backup knows; another one may have been sent after it.
+        // The first redelivery that the backup knows of; later ones may have been sent after it.
         let again = redelivered(&world, key, to).await;
         assert_eq!(again, DeliveryId::in_epoch(to, first, epoch, 1));
         assert_ne!(again, DeliveryId::of(to, first, 1));
     }
 }
 
-/// Records what is open of a purchase, in a task of its own.
+/// Records a purchase's open notifications in a separate task.
 async fn recording(store: &Store, key: CollapseKey) -> tokio::task::JoinHandle<Recorded> {
     let record = record(key, &store.load(key, i64::MAX, 500).await.unwrap());
     let store = store.clone();
@@ -130,7 +130,7 @@ story! { synced
         }
         let mut raw = world.raw();
         raw.run(FAIL_OVER);
-        // Both have seen the other lineage before one of them can raise the epoch.
+        // Both have read the other lineage before either can raise the epoch.
         raw.run("BEGIN; SELECT epoch FROM installation FOR UPDATE");
         let records = [recording(&workers[0], keys[0]).await, recording(&workers[1], keys[1]).await];
         wait::until(SOON, "two that wait for the installation", async || {

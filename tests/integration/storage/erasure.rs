@@ -1,5 +1,5 @@
-//! Erasing a customer: nothing of the names is left in the database or in later bodies, whatever was going on, and the
-//! ledger stays.
+//! Erasing a customer: none of the customer's names remain in the database or in later bodies, whatever was in
+//! progress, and the ledger stays.
 
 use super::environments::list;
 use super::sending::{lease, must_send};
@@ -13,7 +13,7 @@ use storage::{
 };
 use system_tests::rows;
 
-/// The store's id and the app's own id of the customer who is erased.
+/// The store's id and the app's id of the erased customer.
 pub const STORE_ID: &str = "l3HL7XppEMhrOGDnur9-ulvqomrSg6qyODKmah76lJU=";
 pub const OWN_ID: &str = "anna.erased@example.com";
 
@@ -30,7 +30,7 @@ pub fn by(world: &World, name: CustomerName) -> Erase {
     }
 }
 
-/// The columns with texts, each after its table.
+/// Returns the text columns, each as table and column.
 pub fn text_columns(world: &World) -> BTreeSet<String> {
     let mut raw = world.raw();
     let columns = match &raw {
@@ -48,7 +48,7 @@ pub fn text_columns(world: &World) -> BTreeSet<String> {
     columns
 }
 
-/// All texts of the database that contain one of these names, with their tables.
+/// Returns all texts of the database that contain one of these names, each after its table and column.
 pub fn left(world: &World, names: &[&str]) -> Vec<String> {
     let (mut raw, mut found) = (world.raw(), Vec::new());
     for column in text_columns(world) {
@@ -66,7 +66,7 @@ pub fn left(world: &World, names: &[&str]) -> Vec<String> {
     found
 }
 
-/// The customer's purchase is reported with the store's id.
+/// Accepts a notification of the customer's purchase with the store's id.
 pub async fn notify(world: &World, receipt: &str, number: i64) -> CollapseKey {
     world.pass(1000);
     let report = Report {
@@ -95,7 +95,7 @@ pub async fn renew(world: &World, receipt: &str, number: i64) -> CollapseKey {
     key
 }
 
-/// Takes all steps, a few rows at a time.
+/// Takes all steps of the erasure, a few rows at a time.
 pub async fn finish(world: &World, begun: &Erasure) -> Erasure {
     for _ in 0..1000 {
         if !world.store.continue_erasure(2).await.unwrap() {
@@ -108,7 +108,7 @@ pub async fn finish(world: &World, begun: &Erasure) -> Erasure {
     );
 }
 
-/// A webhook that chose everything, and `user.erased` by its name.
+/// Creates a webhook for all events, and for `user.erased` by name.
 pub async fn webhook(world: &World) -> DestinationId {
     let hook = world.destination("hook").await;
     world
@@ -132,7 +132,7 @@ pub async fn integration(world: &World) -> DestinationId {
     world.store.new_destination(new).await.unwrap().id
 }
 
-/// Sends all that is pending of a purchase; returns the bodies.
+/// Sends a purchase's pending deliveries; returns their bodies.
 async fn send_all(world: &World, key: CollapseKey, to: DestinationId) -> Vec<String> {
     let mut bodies = Vec::new();
     let pending = format!(
@@ -159,7 +159,7 @@ async fn send_all(world: &World, key: CollapseKey, to: DestinationId) -> Vec<Str
     bodies
 }
 
-/// A device of the customer, with a claim and a report.
+/// Inserts a device of the customer, with a claim and a report.
 fn device(world: &World, user: UserId) {
     let (platform, key) = (world.platform.id, world.key("r1"));
     let device = "5d2b9f0e-52cf-4a8e-b6a4-8f6ad6a7c001";
@@ -200,7 +200,7 @@ story! {
         let key = renew(&world, "r1", 1).await;
         send_all(&world, key, hook).await;
         renew(&world, "r1", 2).await;
-        // A frozen body that was sent without success, an answer that repeats a name, and an open notification.
+        // The test has a frozen body that was not delivered, a response that repeats a name, and an open notification.
         let frozen = must_send(&world.store, lease(key, hook, "frozen")).await;
         assert!(frozen.body.contains(OWN_ID), "{}", frozen.body);
         world.finish(&frozen, Verdict::Retry { delay: std::time::Duration::ZERO }).await;
@@ -231,7 +231,7 @@ story! {
         assert_eq!((report.destinations[0].attempts, report.finished_at.is_some()), (2, true));
         assert_eq!(world.raw().number("SELECT COUNT(names) AS value FROM erasures"), 0);
 
-        // The open notification, a renewal and a new purchase of the same customer of the store.
+        // The open notification is settled; a renewal and a new purchase of the same store customer follow.
         let settled = record(key, &world.load(key).await);
         world.done(happened(settled, &[TransitionKind::Renewed])).await;
         renew(&world, "r1", 4).await;
@@ -254,7 +254,7 @@ story! {
     }
 }
 
-/// Writes the names into every column that may hold one, of the rows that are there.
+/// Writes the names into every column of the existing rows that may contain one.
 fn name_everywhere(world: &World, hook: DestinationId, user: UserId) {
     let somebody = "0c3f8a52-7a0b-4d1e-9a55-3f1c4be6d00a";
     let body =
@@ -318,7 +318,7 @@ story! {
         name_everywhere(&world, hook, user);
         let named = left(&world, &[STORE_ID, OWN_ID, &user.to_string()]);
         for (table, column) in storage::erased_columns() {
-            // Of these, one is a hash, and the others are the devices of another customer.
+            // The first of these columns contains a hash, the second another customer's devices.
             let is_apart = ["claims.network", "users.analytics_device_id"].contains(&format!("{table}.{column}").as_str());
             let is_named = named.iter().any(|one| one.starts_with(&format!("{table}.{column} ")));
             assert!(is_named || is_apart, "no name is written into {table}.{column}: {named:?}");
@@ -326,8 +326,8 @@ story! {
         let begun = world.store.erase_customer(by_own_id(&world)).await.unwrap();
         finish(&world, &begun).await;
         assert_eq!(left(&world, &[STORE_ID, OWN_ID]), [""; 0]);
-        // The former user stays in the table of users, in the event that says so, and in the audit entry that gave the
-        // name.
+        // The former user's id remains in the table of users, in the event about the erasure, and in the audit entry of
+        // the naming.
         let of_user = left(&world, &[&user.to_string()]);
         let columns: Vec<&str> = of_user.iter().filter_map(|one| one.split(' ').next()).collect();
         assert_eq!(columns, ["audit_log.subject", "events.body", "users.id"]);
@@ -375,7 +375,7 @@ story! {
     async fn a_name_that_is_stored_meanwhile_is_removed_too(world: World) {
         renew(&world, "r1", 1).await;
         let begun = world.store.erase_customer(by(&world, CustomerName::AppUser(STORE_ID.to_owned()))).await.unwrap();
-        // As of another process whose acceptance had not seen the tombstone yet.
+        // Like an acceptance of another process that had not seen the tombstone yet.
         world.raw().run("ALTER TABLE tombstones RENAME TO hidden; CREATE TABLE tombstones AS SELECT * FROM hidden WHERE 1 = 0");
         renew(&world, "r3", 2).await;
         world.raw().run("DROP TABLE tombstones; ALTER TABLE hidden RENAME TO tombstones");

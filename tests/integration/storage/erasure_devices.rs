@@ -1,4 +1,4 @@
-//! Erasing a customer who used devices: what these reported, claimed and are since.
+//! Erasing a customer who used devices: the devices' reports, claims and later state.
 
 use super::claims::{snapshot, transaction};
 use super::devices::{impression, report, start};
@@ -16,7 +16,7 @@ use storage::{
 use tokio::time::Instant;
 use uuid::Uuid;
 
-/// The app's own ids of the device in analytics: by the app's server, and by the device itself.
+/// The device's analytics ids: from the app's server, and from the device itself.
 const OWN_DEVICE: &str = "tv-4711-of-anna";
 const REPORTED_DEVICE: &str = "amplitude-device-of-anna";
 
@@ -108,7 +108,7 @@ story! {
         let receipts = vec![receipt("r1", STORE_ID), receipt("r2", "somebody else")];
         let start = Content::SessionStart { session, receipts: Some(receipts) };
         world.sends(device(place(&world, 1)), vec![report("a", 0, start)]).await;
-        // The claims are gone: there were too many, or they were refused long ago.
+        // The claims are gone, because there were too many or they were refused long ago.
         world.raw().run("DELETE FROM claims");
         let begun = world.store.erase_customer(by_own_id(&world)).await.unwrap();
         finish(&world, &begun).await;
@@ -141,7 +141,7 @@ story! {
     }
 }
 
-/// Takes steps until this stage is reached.
+/// Takes steps until the erasure reaches this stage.
 async fn proceed(world: &World, begun: &storage::Erasure, until: storage::ErasureStage) {
     for _ in 0..100 {
         let report = world.store.erasure(world.app.id, begun.id).await.unwrap();

@@ -1,4 +1,5 @@
-//! What an erasure finds beside the customer's purchases, what arrives after it, and that no column is forgotten.
+//! Erasure of a customer's data outside purchases and of data that arrives later, and a check that every column is
+//! covered.
 
 use super::devices::{report, start};
 use super::erasure::{OWN_ID, STORE_ID, by, by_own_id, finish, integration, left, text_columns};
@@ -14,8 +15,8 @@ use storage::{
     RequestOutcome, RunMode,
 };
 
-/// The columns that name no customer: names, ids and states of others, hashes, and what is encrypted. `user_id` of leases and
-/// lanes, and the ids of reviews, may be those of former users, like `users.id`.
+/// The columns that never name a customer: other names, ids and states, hashes, and encrypted values. The `user_id` of
+/// leases and lanes, and the ids of reviews, may be those of former users, like `users.id`.
 const NAMELESS: &str = "
     acceptances notifications
     alarms app_id platform_id destination_id kind id announced_through
@@ -93,7 +94,7 @@ story! {
     }
 }
 
-/// A message about another package, with the customer.
+/// Returns a message about another package that names the customer.
 fn foreign(world: &World, number: u32) -> NewNotification {
     let report = Report {
         kind: NotificationKind::Renewed,
@@ -116,7 +117,7 @@ fn foreign(world: &World, number: u32) -> NewNotification {
     }
 }
 
-/// A message that could not be read, with the customer somewhere in it.
+/// Returns an unreadable message whose body contains the customer's id.
 fn unreadable(world: &World, number: u32, body: &str) -> NewNotification {
     NewNotification {
         message_id: format!("unreadable-{number}"),
@@ -129,7 +130,7 @@ fn unreadable(world: &World, number: u32, body: &str) -> NewNotification {
     }
 }
 
-/// Messages that could not be read: no JSON, another key, a number in an escape, JSON within JSON, and a cut one.
+/// Returns unreadable messages: not JSON, another key, a number in an escape, JSON within JSON, and a truncated one.
 fn unreadable_bodies() -> [String; 5] {
     let escaped = STORE_ID.replace('=', "\\u003d");
     let inner = json!({ "appUserId": STORE_ID }).to_string();
@@ -158,7 +159,7 @@ async fn accept_all(world: &World, from: u32) {
     }
 }
 
-/// Parts of the store's id, in whatever form it is written.
+/// Parts of the store's id that remain recognizable in any encoding.
 const PARTS: [&str; 3] = [STORE_ID, "l3HL7XppEMhrOGDnur9", "ODKmah76lJU"];
 
 story! {
@@ -169,7 +170,7 @@ story! {
         let elsewhere = world.store.new_platform(new_platform(&elsewhere, "elsewhere")).await.unwrap().id;
         let other = NewNotification { platform_id: elsewhere, ..unreadable(&world, 99, "{\"of\":\"another app\"}") };
         world.accept(other).await;
-        // Refused with its topic, which was not approved; its purchase was never known.
+        // The notification was refused with its topic, and its purchase was never recorded.
         let report = Report { kind: NotificationKind::Renewed, customer: Some(STORE_ID), related: None };
         let handling = Handling::Final(Outcome::Refused, "its topic was refused".to_owned());
         let refused = NewNotification { handling, ..reported(world.platform.id, "refused", "r9", 1000, report) };
@@ -230,7 +231,7 @@ fn bought(impression_id: &str) -> Content {
     Content::Transaction(serde_json::from_value::<DeviceTransaction>(transaction).unwrap())
 }
 
-/// The fields of the reported events, in their order.
+/// Returns this field of each reported event, in order.
 fn reported_data(world: &World, pointer: &str) -> Vec<Value> {
     let bodies = world
         .raw()
@@ -260,7 +261,7 @@ story! {
         assert_eq!(left(&world, &[STORE_ID, OWN_ID]), [""; 0]);
         assert_eq!(reported_data(&world, "/data/placement"), [Value::Null, json!(REMOVED), json!("home")]);
 
-        // Afterwards the store's id is found in whatever a device writes.
+        // From then on, the store's id is removed wherever a device sends it.
         let id = format!("1 {STORE_ID}");
         let again = || vec![report(&id, 3, shown(&named)), report("e", 4, bought(&id)), report("f", 5, shown("of another-customer"))];
         assert_eq!(world.report(1, again()).await.accepted, 3);

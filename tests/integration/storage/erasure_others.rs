@@ -1,5 +1,5 @@
-//! What erasing a customer means to others: receivers that learn of it, other apps and customers, which it leaves
-//! alone, and a call that names or moves the customer at the same moment.
+//! The effects of erasing a customer on others: receivers are informed, other apps and customers are not affected, and
+//! concurrent calls that name or move the customer are handled.
 
 use super::erasure::{OWN_ID, STORE_ID, by, by_own_id, finish, left, renew, webhook};
 use super::people::{log_in, place};
@@ -20,7 +20,7 @@ fn author(reason: &str) -> Author {
     }
 }
 
-/// The destinations for which a `user.erased` was queued, each with the user that it names.
+/// Returns the destinations for which a `user.erased` was queued, each with the event's body.
 fn informed(world: &World) -> Vec<(String, String)> {
     let rows = world.raw().texts(&format!(
         "SELECT d.destination_id || ' ' || e.body AS value FROM deliveries d JOIN events e ON e.id = d.event_id
@@ -239,7 +239,7 @@ story! {
 
 story! {
     async fn other_apps_and_longer_names_are_left_alone(world: World) {
-        // No digits alone: names of the erased are hexadecimal, and may end with these.
+        // Not only digits: replacement names are hexadecimal, and could end with them.
         let store_id = "4z";
         let app = world.store.new_app("Other").await.unwrap();
         let elsewhere = world.store.new_platform(new_platform(&app, "elsewhere")).await.unwrap().id;
@@ -283,7 +283,7 @@ story! {
     }
 }
 
-/// Begins a transaction that holds the lock of a user, and returns its connection; on PostgreSQL only.
+/// Begins a transaction that locks a user, and returns its connection; `None` on SQLite.
 fn lock_user(world: &World, user: UserId) -> Option<Raw> {
     let mut raw = world.raw();
     if !world.is_postgres() {
@@ -295,8 +295,8 @@ fn lock_user(world: &World, user: UserId) -> Option<Raw> {
     Some(raw)
 }
 
-/// A request by this name waits for the lock of one of both users, while a login makes the guest the customer. Then it erases
-/// all that the customer is by then; on PostgreSQL only.
+/// Checks an erasure by this name that waits for the lock of one of the two users while a login makes the guest the
+/// customer: it then erases everything that belongs to the customer by that time; on PostgreSQL only.
 async fn merge_meanwhile(world: &World, by_name: CustomerName, is_guest_locked: bool) {
     renew(world, "r1", 1).await;
     let anna = name(world, STORE_ID, OWN_ID).await;

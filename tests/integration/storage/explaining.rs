@@ -13,7 +13,7 @@ use storage::{
 };
 
 impl World {
-    /// The causes of the newest revision of a receipt beside its notifications, each with who it was.
+    /// Returns the causes, other than notifications, of a receipt's newest revision, each with its actor.
     async fn newest_causes(&self, receipt: &str) -> Vec<(CauseKind, Option<String>)> {
         let newest = self
             .store
@@ -213,7 +213,7 @@ story! {
         let customer = CustomerKey::Owner(Owner::AppUser("customer-1".to_owned()));
         let to_lee = CustomerMove { app: world.app.id, customer, to: "lee".to_owned(), author };
         sue.move_customer(to_lee).await.unwrap();
-        // It gives nothing, so that its next settling announces the new owner.
+        // The purchase gives no access, so its next settling announces the new owner.
         assert_eq!(world.settle(world.key("r1")).await.0, 2);
         assert_eq!(world.newest_causes("r1").await, [(CauseKind::Transfer, Some("Sue".to_owned()))]);
     }

@@ -1,4 +1,4 @@
-//! The one alarm of a failing destination, and the state of a destination as people see it.
+//! The single alarm of a failing destination, and the displayed state of a destination.
 
 use super::operator_events::fails;
 use super::sending::{RETRY, finish, lease, rendering};
@@ -8,7 +8,7 @@ use storage::{AlarmFilter, EndpointSignal, Lease, Mode, Page, Rendered, Verdict}
 
 const MINUTES_MS: i64 = 5 * 60_000;
 
-/// The alarms about failing destinations: how often each was raised, and why it was closed.
+/// Returns the alarms about failing destinations: how often each was raised, and why it was closed.
 async fn alarms(world: &World) -> Vec<(i64, Option<String>)> {
     let mut all = world.store.alarms(Page::default()).await.unwrap().items;
     all.retain(|one| one.kind == "destination_failing");
@@ -26,7 +26,7 @@ async fn alarms(world: &World) -> Vec<(i64, Option<String>)> {
     found
 }
 
-/// The state of a destination, which is the same wherever it is shown.
+/// Returns the displayed state of a destination, after checking that it is the same everywhere.
 async fn shown(world: &World, id: DestinationId) -> &'static str {
     let one = world.store.shown_state(id).await.unwrap();
     let listed = world

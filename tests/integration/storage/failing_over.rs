@@ -1,5 +1,5 @@
-//! Sessions that work and are the wrong ones: of a standby, of a primary that accepts no writes any more, and of a
-//! connection whose prepared statements are those of before a change. Each is replaced, without a restart.
+//! Sessions that work but are the wrong ones: to a standby, to a primary that has become read-only, and with statements
+//! prepared before a schema change. Each is replaced without a restart.
 
 use super::world::{World, renewal};
 use domain::Timestamp;
@@ -11,7 +11,7 @@ use system_tests::postgres_pair::{Pair, Side};
 use system_tests::wait;
 use system_tests::world::SOON;
 
-/// How long an outage may last for settle after it has ended for others. Amazon repeats a message for a minute.
+/// How long settle may take to accept messages again after an outage. Amazon repeats a message for a minute.
 const ACCEPTING_AGAIN: Duration = Duration::from_secs(10);
 
 static NOW: AtomicI64 = AtomicI64::new(super::world::BEGINNING);
@@ -25,7 +25,7 @@ async fn world(url: String) -> World {
     .await
 }
 
-/// Starts both servers, and opens a store that names them, this one first.
+/// Starts both servers, and opens a store with a URL that names this one first.
 async fn pair(first: Side) -> (World, Pair) {
     let pair = tokio::task::spawn_blocking(|| Pair::start(Fsync::Off))
         .await
@@ -35,7 +35,7 @@ async fn pair(first: Side) -> (World, Pair) {
     (world, pair)
 }
 
-/// Runs blocking work of the pair.
+/// Runs blocking work with the pair.
 async fn of<T: Send + 'static>(pair: Pair, work: fn(&Pair) -> anyhow::Result<T>) -> (T, Pair) {
     let done = tokio::task::spawn_blocking(move || (work(&pair), pair))
         .await
@@ -43,7 +43,7 @@ async fn of<T: Send + 'static>(pair: Pair, work: fn(&Pair) -> anyhow::Result<T>)
     (done.0.unwrap(), done.1)
 }
 
-/// Posts a message again and again, as a store does, until it is accepted.
+/// Posts a message repeatedly, like a store, until it is accepted.
 async fn accept_again(world: &World, message_id: &str) {
     let notification = renewal(world.platform.id, message_id, "r1", 2);
     wait::until(ACCEPTING_AGAIN, "an acceptance", async || {
@@ -57,7 +57,7 @@ async fn accept_again(world: &World, message_id: &str) {
     .await;
 }
 
-/// The numbers of stored notifications of these messages, read again until a read succeeds.
+/// Returns the numbers of stored notifications of these messages, reading each again until the read succeeds.
 async fn stored(store: &Store, message_ids: &[&str]) -> Vec<usize> {
     let mut counts = Vec::new();
     for message_id in message_ids {
@@ -134,7 +134,7 @@ async fn a_read_only_server_is_named_as_the_reason() {
     );
 }
 
-/// A migration of a newer release may give a column another type while older processes run.
+/// A migration of a newer release may change a column's type while older processes run.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_prepared_statement_of_older_tables_fails_once() {
     let url = tokio::task::spawn_blocking(|| postgres::migrated(Fsync::Off))

@@ -1,4 +1,4 @@
-//! The figures of a destination, for itself and for the metrics, and skipping its events before it is enabled with
+//! A destination's figures, for its own page and for the metrics, and skipping pending events when it is enabled with
 //! `newest_only`.
 
 use super::sending::RETRY;
@@ -11,7 +11,7 @@ use system_tests::rows;
 /// A limit that no story reaches.
 const ALL: i64 = 100;
 
-/// The event types of a destination's deliveries in this status, oldest first.
+/// Returns the event types of a destination's deliveries in this status, oldest first.
 async fn in_status(world: &World, to: domain::DestinationId, status: &str) -> Vec<String> {
     let filter = DeliveryFilter {
         destination_id: Some(to),
@@ -43,7 +43,7 @@ async fn switch(world: &World, to: domain::DestinationId, enabled: bool) {
         .await;
 }
 
-/// The state of a destination, the number of pending deliveries, and the age of the oldest in minutes.
+/// Returns the state of a destination, the number of pending deliveries, and the age of the oldest in minutes.
 async fn figures(world: &World, id: domain::DestinationId) -> Option<(String, i64, i64)> {
     let all = world.store.figures().await.unwrap();
     let one = all.into_iter().find(|one| one.id == id)?;
@@ -99,7 +99,7 @@ story! {
         for number in 1..=5 {
             world.happen(&format!("r{number}"), number, &[TransitionKind::Renewed]).await;
         }
-        // One of the first deliveries is in flight, and does not stop the others from being skipped.
+        // One of the first deliveries is in flight; the others are skipped nevertheless.
         world.raw().run(&format!(
             "UPDATE leases SET collapse_key = '{}', lease_token = 't', lease_until = {}
                  WHERE destination_id = '{}' AND place = 0",
@@ -162,7 +162,7 @@ story! {
     async fn concurrent_changes_keep_each_others_fields(world: World) {
         let hook = world.destination("hook").await;
         let platform = world.platform.id;
-        // Each change was made without knowing the others.
+        // Each change is made without knowledge of the others.
         tokio::join!(
             world.alter(hook.id, |common| common.rate = Some(10)),
             world.alter(hook.id, |common| common.concurrency = 4),

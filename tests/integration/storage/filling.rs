@@ -1,15 +1,16 @@
-//! Filled tables: each of those that grow has a hundred thousand rows, and both databases have analysed them. Or, as at
-//! the beginning of an incident: nothing waited when they were analysed, and a hundred thousand rows wait since.
+//! Filled tables: each table that grows has a hundred thousand rows, and both databases have analysed them.
+//! Alternatively, like at the beginning of an incident: nothing was waiting when they were analysed, and a hundred
+//! thousand rows have been waiting since.
 
 use super::world::{BEGINNING, Raw, World};
 
-/// Number of rows of a table.
+/// Number of rows per table.
 const ROWS: i64 = 100_000;
-/// The row whose names are written into statements: of the rows that all tables have, and of those that wait since the
-/// analysis of a quiet night.
+/// The rows whose values are inserted into statements: among the rows that all tables have, and among those waiting
+/// since the analysis of a quiet night.
 pub const ROW: i64 = 50_000;
 pub const WAITING_ROW: i64 = ROWS + ROW;
-/// The tables that are filled: none of them may be read as a whole.
+/// The filled tables, none of which may be read completely.
 pub const FILLED: [&str; 25] = [
     "platforms",
     "users",
@@ -38,21 +39,21 @@ pub const FILLED: [&str; 25] = [
     "sign_in_links",
 ];
 
-/// Nearly all bodies were pruned, also of many rows after [`ROW`].
+/// Nearly all bodies were pruned, including those of many rows after [`ROW`].
 const PRUNED_AT: &str = "CASE WHEN i % 1000 > 1 AND i < 90000 THEN i END";
 
-/// Share of the rows that wait.
+/// Proportion of rows that wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Waiting {
-    /// One in a hundred, and some have failed.
+    /// One in a hundred; some have failed.
     Few,
-    /// None: everything has ended.
+    /// None; all are finished.
     None,
     All,
 }
 
 impl Waiting {
-    /// The value of a row that has ended, or that of one that waits.
+    /// Returns the SQL value of a column, given its value in finished and in waiting rows.
     fn of(self, finished: &str, waiting: &str) -> String {
         match self {
             Self::Few => format!("CASE WHEN i % 100 = 0 THEN {waiting} ELSE {finished} END"),
@@ -62,14 +63,14 @@ impl Waiting {
     }
 }
 
-/// Fills the tables: a user, a purchase, a notification, an event and a delivery for each number.
+/// Fills the tables with a user, a purchase, a notification, an event and a delivery for each number.
 pub fn fill(raw: &mut Raw, world: &World) {
     let names = filled(raw, world);
     insert(raw, &names, (1, ROWS), Waiting::Few, &FILLED);
     raw.run("ANALYZE");
 }
 
-/// The tables that have rows which wait, and those that such rows refer to.
+/// The tables with rows that can wait, and the tables that those refer to.
 const INCIDENT: [&str; 10] = [
     "users",
     "purchases",
@@ -83,8 +84,8 @@ const INCIDENT: [&str; 10] = [
     "device_deliveries",
 ];
 
-/// Fills the tables of PostgreSQL as [`fill`] does, and analyses them while nothing waits. Since then a hundred thousand
-/// rows of each queue wait.
+/// Fills the tables of PostgreSQL like [`fill`], and analyses them while nothing waits. Then a hundred thousand waiting
+/// rows are added to each queue.
 pub fn fill_after_a_quiet_night(raw: &mut Raw, world: &World) {
     let names = filled(raw, world);
     insert(raw, &names, (1, ROWS), Waiting::None, &FILLED);
@@ -93,7 +94,7 @@ pub fn fill_after_a_quiet_night(raw: &mut Raw, world: &World) {
     insert(raw, &names, (ROWS + 1, 2 * ROWS), Waiting::All, &INCIDENT);
 }
 
-/// The purchase of [`WAITING_ROW`] had this many notifications before.
+/// Number of earlier notifications of the purchase of [`WAITING_ROW`].
 const HISTORY: i64 = 10_000;
 
 fn long_history(raw: &mut Raw, names: &Names) {
@@ -107,14 +108,14 @@ fn long_history(raw: &mut Raw, names: &Names) {
     ));
 }
 
-/// Expressions for the ids of a row's app, platform and destination.
+/// SQL expressions for the ids of a row's app, platform and destination.
 struct Names {
     app: String,
     platform: String,
     destination: String,
 }
 
-/// Adds the app and the destinations of the rows.
+/// Inserts the apps and destinations of the rows.
 fn filled(raw: &mut Raw, world: &World) -> Names {
     let (app, platform, destination) = (world.app.id, world.platform.id, destination(world));
     let (other_app, other_destination) = ("another", "another");
@@ -168,8 +169,8 @@ fn insert(
     }
 }
 
-/// Figures of all rows and not of a sample, which would give a different plan now and then: 300 rows are looked at for
-/// each step of the target. The server analyses nothing by itself.
+/// Makes `ANALYZE` read all rows instead of a sample, which would now and then lead to a different plan: the server
+/// reads 300 rows per unit of the target. Turns automatic analysis off.
 fn analyse_every_row(raw: &mut Raw) {
     raw.run(&format!(
         "SET default_statistics_target = {}",
@@ -185,7 +186,7 @@ fn analyse_every_row(raw: &mut Raw) {
 /// A table, its columns, and their values for the number `i`.
 type Rows = (&'static str, &'static str, String);
 
-/// What a purchase is made of.
+/// Returns the rows of purchases and their notifications.
 fn purchases(app: &str, platform: &str, waiting: Waiting) -> Vec<Rows> {
     let outcome = waiting.of("'settled'", "NULL");
     vec![
@@ -221,7 +222,7 @@ fn purchases(app: &str, platform: &str, waiting: Waiting) -> Vec<Rows> {
     ]
 }
 
-/// What is announced of it.
+/// Returns the rows of events and deliveries.
 fn deliveries(app: &str, destination: &str, waiting: Waiting) -> Vec<Rows> {
     let finished = "CASE i % 100 WHEN 2 THEN 'failed' WHEN 3 THEN 'skipped' ELSE 'delivered' END";
     let status = match waiting {
@@ -282,7 +283,7 @@ fn deliveries(app: &str, destination: &str, waiting: Waiting) -> Vec<Rows> {
     ]
 }
 
-/// Its money, and what stands beside it.
+/// Returns the rows about money and other details of purchases.
 fn money(app: &str) -> Vec<Rows> {
     vec![
         ("pages", "run, cursor, request_digest, answer, at", "'n' || (i % 10), 'c' || i, 'd', '{}', i".to_owned()),
@@ -304,7 +305,7 @@ fn money(app: &str) -> Vec<Rows> {
     ]
 }
 
-/// What is counted, what was raised, and who is signed in.
+/// Returns the rows of counters, alarms and sessions.
 fn counts(app: &str) -> Vec<Rows> {
     vec![
         (
@@ -350,7 +351,7 @@ fn devices(platform: &str, destination: &str, waiting: Waiting) -> Vec<Rows> {
     };
     vec![
         ("devices", "platform_id, id, device, created_at, seen_at", format!("'{platform}', 'h' || i, '{{}}', i, i")),
-        // One in ten of those that wait is due: with half of them another index would cost PostgreSQL the same.
+        // One in ten of the waiting rows is due: if half were, another index would be as cheap for PostgreSQL.
         (
             "claims",
             "platform_id, device_id, collapse_key, receipt_id, app_user_id, status, kind, occurred_at, attempts, due_at,
@@ -383,7 +384,7 @@ fn destination(world: &World) -> String {
     world.app.id.to_string().chars().rev().collect()
 }
 
-/// The column that the next `?` of a statement is compared with, also where several are compared at once.
+/// Returns the column with which the next `?` of a statement is compared, or the first of several.
 fn column(before: &str) -> &str {
     let several = before.rsplit_once(") ");
     let several =
@@ -415,13 +416,13 @@ fn column(before: &str) -> &str {
         .unwrap_or_default()
 }
 
-/// The value for the next `?` of a statement.
+/// Returns the value for the next `?` of a statement.
 pub fn value(before: &str, world: &World, row: i64) -> String {
     let before = before.trim_end();
     if before.ends_with("LIMIT") {
         return "100".to_owned();
     }
-    // The floor of a walk is far below.
+    // The lower bound of a walk is far below.
     if before.ends_with("seq >=") || before.ends_with("seq + 0 >=") || before.ends_with("OFFSET") {
         return "1".to_owned();
     }
@@ -452,7 +453,7 @@ pub fn value(before: &str, world: &World, row: i64) -> String {
         "day" | "priced_on" => "'day1'".to_owned(),
         "currency" => "'EUR'".to_owned(),
         "environment" => "'sandbox'".to_owned(),
-        // The status of an answer, not of a delivery.
+        // Here `status` is an HTTP status, not a delivery's.
         "status" if before.ends_with('(') => "408".to_owned(),
         "last_error" | "store_type" | "event_type" | "status" => "'pending'".to_owned(),
         "token" | "lease_token" => text("t"),
@@ -465,7 +466,7 @@ pub fn value(before: &str, world: &World, row: i64) -> String {
         "state" => "'active'".to_owned(),
         "series" => "'accepted'".to_owned(),
         "outcome" => "'refused'".to_owned(),
-        // The end of a computed time.
+        // The upper bound of a computed time.
         "" if before
             .trim_end_matches([' ', '=', '<', '>'])
             .ends_with("due_at END)") =>

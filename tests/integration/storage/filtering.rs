@@ -1,4 +1,4 @@
-//! Filtered destinations: each gets the user's state over the purchases that match its filter only.
+//! Filtered destinations: each receives the user's state computed only from the purchases that match its filter.
 
 use super::profiling::{PURCHASED, entitlements};
 use super::sending::{Sent, lease, must_send, rendering};
@@ -20,7 +20,7 @@ impl World {
             .id
     }
 
-    /// Creates a destination that is filtered to these platforms: an integration if it keeps a profile, else a webhook.
+    /// Creates a destination that is filtered to these platforms: an integration if `profile` is given, else a webhook.
     async fn of_platforms(
         &self,
         name: &str,
@@ -37,7 +37,7 @@ impl World {
         self.store.new_destination(new).await.unwrap().id
     }
 
-    /// Settles transitions of the same customer's receipt on a platform, with this product.
+    /// Settles transitions of the same customer's receipt on a platform, for this product.
     async fn happens_on(
         &self,
         platform: PlatformId,
@@ -87,7 +87,7 @@ impl World {
         }
     }
 
-    /// Delivers everything of a lane, and returns the entitlements in each body.
+    /// Delivers all pending events of a lane, and returns the entitlements in each body.
     async fn shown(&self, key: CollapseKey, to: DestinationId) -> Vec<Vec<String>> {
         let mut all = Vec::new();
         while let LeaseResult::Send(batch) = self.lease(key, to, "shown").await {

@@ -1,5 +1,5 @@
-//! The first minutes of a purchase: the store's notification, the report of the device and the login come within one
-//! window, in any order, and make one revision.
+//! The first minutes of a purchase: the store's notification, the device's report and the login arrive within one
+//! window, in any order, and result in one revision.
 
 use super::claims::{device, priced, session, snapshot, uuid};
 use super::overlapping::{Stall, two_processes};
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use storage::{ClaimAnswer, ClaimStep, Login, Record, Recorded};
 
-/// One thing that happens to a purchase.
+/// A step in the life of a purchase.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
     Notified,
@@ -29,10 +29,10 @@ const ORDERS: [[Step; 3]; 6] = [
     [LoggedIn, Notified, Reported],
     [LoggedIn, Reported, Notified],
 ];
-/// The seconds between two of them.
+/// The seconds between two steps.
 const GAPS: [i64; 4] = [0, 3, 8, 10];
 
-/// A purchase, its customer and their device.
+/// A purchase with its customer and device.
 struct Life<'w> {
     world: &'w World,
     number: u128,
@@ -87,7 +87,7 @@ impl<'w> Life<'w> {
         None
     }
 
-    /// Examines the claims that are due, as the activity does; the store knows the receipt.
+    /// Examines the due claims, like the activity; the store knows the receipt.
     async fn examine_claims(&self) {
         let page = self
             .world
@@ -111,7 +111,7 @@ impl<'w> Life<'w> {
         }
     }
 
-    /// Lets time pass, and examines each claim when it is due.
+    /// Lets time pass, and examines each claim when it becomes due.
     async fn pass(&self, mut millis: i64) {
         loop {
             self.examine_claims().await;
@@ -135,7 +135,7 @@ impl<'w> Life<'w> {
         }
     }
 
-    /// Lets time pass until the window has ended, and settles until nothing is left.
+    /// Lets time pass until the window has ended, and settles until nothing is pending.
     async fn settles(&self) {
         loop {
             let quiet = self.world.store.load(self.key, 0, 500).await.unwrap().quiet;
@@ -160,7 +160,7 @@ impl<'w> Life<'w> {
         }
     }
 
-    /// The `attributes` of each `purchase.updated`.
+    /// Returns the `attributes` of each `purchase.updated`.
     fn updates(&self) -> Vec<Value> {
         let bodies = self.world.raw().texts(&format!(
             "SELECT body AS value FROM events WHERE collapse_key = '{}' AND event_type = 'purchase.updated' ORDER BY seq",
@@ -172,7 +172,7 @@ impl<'w> Life<'w> {
             .collect()
     }
 
-    /// The users of the `user.*` events.
+    /// Returns the type and user of each `user.*` event.
     fn users(&self) -> Vec<String> {
         self.world.raw().texts(&format!(
             "SELECT event_type || ' ' || user_id AS value FROM events WHERE collapse_key = '{}' AND event_type LIKE 'user.%'
@@ -247,7 +247,7 @@ story! {
         let record = Record::decided(life.key, &loaded, &verification);
         assert_eq!(world.done(record.clone()).await, 1);
         assert_eq!(world.newest_data(life.key)["devices_with_access"][0]["id"], json!(uuid(1)));
-        // The record again, as after a lost answer: what was claimed meanwhile is not verified without a record of it.
+        // The same record again, like after a lost answer: a claim made in the meantime is not verified by it.
         world.device_claims(2, "late", priced(&life.receipt, &life.customer, "8.99")).await;
         assert_eq!(world.done(record).await, 1);
         let status = "SELECT status AS value FROM claims ORDER BY device_id";
@@ -274,11 +274,11 @@ story! {
         life.happens(Reported).await;
         let loaded = world.load(life.key).await;
         let record = Record::decided(life.key, &loaded, &Verification::Verified(Box::new(life.shown.clone())));
-        // It did not know of another receipt in place of this one.
+        // As if the record did not know of the receipt that replaced this one.
         let outdated = Record { is_replaced: true, ..record };
         assert_eq!(world.store.record(outdated).await.unwrap(), Recorded::Moved);
         assert_eq!(world.claim_rows(), ["r1 customer-1 verified - purchased 8.99"], "the answer holds");
-        // Nothing but the claim is left to wake the purchase.
+        // Now only the claim can wake the purchase.
         world.raw().run("UPDATE notifications SET outcome = 'discarded', finished_at = 1");
         assert!(world.load(life.key).await.due);
     }
@@ -319,7 +319,7 @@ story! {
 }
 
 impl Life<'_> {
-    /// Another device has the receipt, and its claim is examined at once. Returns how long the window lasts then.
+    /// Claims the receipt by another device and examines the claim at once. Returns how much of the window is left.
     async fn is_shared_with(&self, number: u128, id: &str) -> Duration {
         self.world
             .device_claims(
@@ -343,7 +343,7 @@ story! {
         for number in 2..=4 {
             let began = world.store.now().await.unwrap();
             let quiet = life.is_shared_with(number, "start").await;
-            // Each one restarts the window.
+            // Each new claim restarts the window.
             world.check_left(quiet, WINDOW_MS, began).await;
             life.pass(8_000).await;
         }
@@ -373,7 +373,7 @@ story! {
         life.examine_claims().await;
         world.notify("renewal", &life.receipt, 5_000).await;
         let loaded = world.load(life.key).await;
-        // It is verified between the load of a settling and its record.
+        // The claim is verified between a settling's load and its record.
         world.device_claims(3, "second", priced(&life.receipt, &life.customer, "8.99")).await;
         assert!(matches!(world.examine_claim_of(3, &life.receipt).await, ClaimStep::Reported(_)));
         let verification = Verification::Verified(Box::new(life.shown.clone()));
@@ -386,8 +386,8 @@ story! {
     }
 }
 
-/// On PostgreSQL, with two processes: the record waits for the row of the claim, which the test locks, and the
-/// examination of the claim begins in the meantime.
+/// On PostgreSQL, with two processes: the record waits for the claim's row, which the test locks, and the examination
+/// of the claim begins meanwhile.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_claim_examined_during_its_settling_is_verified_once() {
     let (world, second) = two_processes().await;

@@ -1,10 +1,10 @@
-//! A full disk. On SQLite the file may not grow, which is an error of SQLite's own; on PostgreSQL a trigger says what the
-//! server says then.
+//! A full disk. On SQLite the file may not grow, which causes SQLite's own error; on PostgreSQL a trigger raises the
+//! error that the server would raise.
 
 use super::world::{World, renewal, story};
 use storage::{Accepted, Error};
 
-/// The tables for which the server has no room.
+/// The tables for which the trigger raises the error.
 const TABLES: [&str; 2] = ["notifications", "probes"];
 
 impl World {
@@ -34,7 +34,7 @@ impl World {
         });
     }
 
-    /// Accepts notifications from this one on until one is refused; returns the number of that one, and why.
+    /// Accepts notifications from number `number` on until one is refused; returns that number and the error.
     async fn accept_until_refused(&self, mut number: i64) -> (i64, Error) {
         loop {
             let text = number.to_string();

@@ -1,4 +1,4 @@
-//! One customer who gets many customers of stores in a short time.
+//! One app customer who is linked to many store customers within a short time.
 
 use super::people::{by, log_in, place};
 use super::world::{World, story};
@@ -9,7 +9,7 @@ use storage::{Alarm, AlarmFilter, Page};
 const ID: &str = "model-7";
 
 impl World {
-    /// The alarms about customers who gather others.
+    /// Returns the open or closed alarms about customers linked to many store customers.
     async fn gathering(&self, open: bool) -> Vec<Alarm> {
         let kind = Some("customer_gathers".to_owned());
         let filter = AlarmFilter {
@@ -24,7 +24,7 @@ impl World {
             .items
     }
 
-    /// Gives customers of the store the same id.
+    /// Gives these customers of the store the same external id, and returns the user.
     async fn name_alike(&self, numbers: RangeInclusive<u32>) -> UserId {
         let mut user = None;
         for number in numbers {

@@ -1,5 +1,5 @@
-//! Groups of writes of two processes on PostgreSQL: what several purchases share is locked in one order, and for a
-//! short time; and no writer waits for the customer of another.
+//! Grouped writes of two processes on PostgreSQL: rows shared by several purchases are locked in one order and only
+//! briefly, and no writer waits for another writer's customer.
 
 use super::world::{
     BEGINNING, Raw, Report, World, happened, new_platform, record, renewal, reported, story,
@@ -18,7 +18,7 @@ use tokio::time::Instant;
 /// How long a statement waits for a lock.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Accepts a notification of a purchase of this customer.
+/// Accepts a notification of this customer's purchase.
 async fn notify(world: &World, message: &str, receipt: &str, customer: &str) {
     let report = Report {
         kind: NotificationKind::Renewed,
@@ -38,7 +38,7 @@ async fn prepare(world: &World, receipt: &str, customer: &str) {
     notify(world, &format!("{receipt}-second"), receipt, customer).await;
 }
 
-/// Locks the row of a purchase in another session, until the next statement of that session.
+/// Locks a purchase's row in another session, until that session's next statement.
 fn locked(world: &World, receipt: &str) -> Raw {
     let mut raw = world.raw();
     raw.run(&format!(
@@ -48,7 +48,7 @@ fn locked(world: &World, receipt: &str) -> Raw {
     raw
 }
 
-/// Locks a user in another session, until the next statement of that session.
+/// Locks a user in another session, until that session's next statement.
 fn locked_user(world: &World, user: UserId) -> Raw {
     let mut raw = world.raw();
     raw.run(&format!(
@@ -57,13 +57,13 @@ fn locked_user(world: &World, user: UserId) -> Raw {
     raw
 }
 
-/// A record of what is open of a purchase.
+/// Returns a record that settles the open notifications of a purchase.
 async fn next(world: &World, receipt: &str) -> Record {
     let key = world.key(receipt);
     record(key, &world.load(key).await)
 }
 
-/// Records what is open of a purchase. As its activity does, it tries again what waited too long for a lock.
+/// Records `next`, and retries, like its activity, when the wait for a lock takes too long.
 fn settle_after_all(store: &Store, next: Record) -> impl Future<Output = ()> + Send + use<> {
     let store = store.clone();
     async move {
@@ -81,7 +81,8 @@ fn settle_after_all(store: &Store, next: Record) -> impl Future<Output = ()> + S
     }
 }
 
-/// Begins `settlings` now, and goes on with them beside the test: one that waits too long for a lock is tried again.
+/// Starts `settlings` at once, and continues them in the background; each is retried when its wait for a lock takes too
+/// long.
 async fn begun<F: Future<Output: Send> + Send + 'static>(settlings: F) -> JoinHandle<F::Output> {
     let mut settlings = Box::pin(settlings);
     assert!(poll!(settlings.as_mut()).is_pending());
@@ -104,7 +105,7 @@ story! {
             prepare(&world, receipt, "busy").await;
             settlings.push(settle_after_all(&world.store, next(&world, receipt).await));
         }
-        // Another process works for the customer, and each of this one's threads has settlings of that customer.
+        // Another process holds the customer, and each of this process's threads has settlings of that customer.
         let mut held = locked_user(&world, UserId::anonymous(world.app.id, "amazon", "busy"));
         let settlings = begun(join_all(settlings)).await;
         let recorded = tokio::time::timeout(LOCK_TIMEOUT, world.store.record(other)).await.unwrap();
@@ -128,7 +129,7 @@ story! {
         prepare(&world, "stuck", "busy").await;
         let through = world.raw().number("SELECT MAX(seq) AS value FROM notifications");
         let load = |receipt: &str| world.store.load_after_record(world.key(receipt), through, 100);
-        // Each thread has a group after what was sent to it before.
+        // Each thread runs a group after everything sent to it earlier.
         let all_threads = || async {
             let loads = join_all(others.iter().map(|receipt| load(receipt))).await;
             assert!(loads.iter().all(Result::is_ok));
@@ -149,7 +150,7 @@ story! {
                 let left = loaded.unwrap().notifications;
                 assert!(left.is_empty(), "{recorded:?} leaves {left:?}");
             }
-            // On a slow machine the record waited longer than it may.
+            // On a slow machine, the record may have waited too long.
             Err(error) => assert!(matches!(error, Error::Unavailable(_)), "{error}"),
         }
     }
@@ -168,7 +169,7 @@ async fn settlings_of_one_customer_share_a_read_of_the_purchases() {
     for receipt in &receipts {
         prepare(&world, receipt, "one").await;
     }
-    // One after another each reads all purchases, for the state of the customer in its event.
+    // Recorded one by one, each reads all purchases, for the customer's state in its event.
     let mut alone = 0;
     for receipt in &receipts {
         let renewed = happened(next(&world, receipt).await, &[TransitionKind::Renewed]);
@@ -188,7 +189,7 @@ async fn settlings_of_one_customer_share_a_read_of_the_purchases() {
     held.run("COMMIT");
     settlings.await.unwrap();
     let together = distance.sent() - before;
-    // Those of one transaction have the same time. How many fit into one depends on the machine.
+    // Records of one transaction have the same time. How many records a transaction contains depends on the machine.
     let transactions = world
         .raw()
         .number("SELECT COUNT(DISTINCT updated_at) AS value FROM purchases");
@@ -217,7 +218,7 @@ story! {
             let store = if number % 2 == 0 { &world.store } else { &second };
             settlings.push(settle_after_all(store, next(&world, &receipt).await));
         }
-        // Not settled before: their users are known by the notifications alone.
+        // These purchases are new: only their notifications name the users.
         for (number, customer) in ["one", "another", "another"].into_iter().enumerate() {
             let receipt = format!("new-{number}");
             notify(&world, &receipt, &receipt, customer).await;
@@ -245,7 +246,7 @@ story! {
         for receipt in &others {
             after_it.push(settle_after_all(&world.store, next(&world, receipt).await));
         }
-        // It waits for its purchase and has locked the customer, and the others wait for the customer.
+        // The record has locked the customer and waits for its purchase; the others wait for the customer.
         let mut held = locked(&world, "stuck");
         let mut stuck = pin!(world.store.record(stuck));
         assert!(poll!(stuck.as_mut()).is_pending());

@@ -1,7 +1,7 @@
-//! Two workers, one lane, a random order of steps in random modes: the invariants hold at every step.
+//! Two workers execute random steps on one lane in random modes: the invariants hold after every step.
 //!
-//! I2: one terminal state per delivery. I3: the acknowledged revision never falls. I4: the same
-//! webhook-id has the same bytes. I7: at most one live lease. And events are sent in order, all of them.
+//! I2: each delivery has one terminal state. I3: the acknowledged revision never decreases. I4: the same `webhook-id`
+//! always has the same bytes. I7: at most one lease is live. All events are sent, in order.
 
 use super::sending::{Sent, finish, lease, must_send};
 use super::world::{LEASE_MS, World, story};
@@ -28,12 +28,12 @@ impl Dice {
     }
 }
 
-/// The leases of two workers, and what was observed so far.
+/// The lane, its two workers, and everything observed so far.
 struct Lane {
     key: CollapseKey,
     to: DestinationId,
     workers: [Store; 2],
-    /// The requests that are leased and not finished.
+    /// Leased requests that are not finished.
     held: Vec<Sent>,
     bodies: HashMap<DeliveryId, String>,
     closed: HashMap<DeliveryId, storage::DeliveryStatus>,
@@ -230,9 +230,10 @@ story! {
         let sent = must_send(&world.store, lease(world.key("r1"), to, "a")).await;
         world.store.finish(finish(&sent, Verdict::Delivered)).await.unwrap();
         let point = format!("lease.seen_empty/{}", world.key("r1"));
-        // On SQLite a writer excludes all others.
+        // On SQLite, a writer excludes all others.
         if world.is_postgres() {
-            // A record of another process that commits after the lease saw its lane empty and before it reads the newest number.
+            // Another process's record that commits after the lease found its lane empty, and before it reads the
+            // newest number.
             let other = Mutex::new(Some(world.raw()));
             let record = move || {
                 if let Some(mut other) = other.lock().unwrap().take() {

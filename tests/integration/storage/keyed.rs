@@ -1,5 +1,5 @@
-//! Statements read rows by their keys, whatever the statistics of PostgreSQL say: those of a quiet night expect that
-//! nothing waits, and then the smallest partial index seems the cheapest.
+//! Statements read rows by their keys, whatever PostgreSQL's statistics are: according to those of a quiet night
+//! nothing waits, and the smallest partial index seems the cheapest.
 
 use super::filling::{WAITING_ROW, fill_after_a_quiet_night, value};
 use super::statements::{Line, PAGED, generic_plan, numbered, report, unlisted};
@@ -11,11 +11,11 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use storage::{Complete, statements};
 use system_tests::postgres::PgConnection;
 
-/// Maximum number of rows that a hot statement may read, and one that counts up to ten thousand.
+/// Maximum number of rows that a hot statement may read, and that a statement may read that counts up to ten thousand.
 const READ: f64 = 2_000.0;
 const COUNTED: f64 = 10_000.0 + READ;
-/// Statements that remove what has expired, list what waits of all purchases or the history of one, or check a range of
-/// rows that is given.
+/// Places of statements that remove expired rows, list waiting rows of all purchases or the history of one, or check a
+/// given range of rows.
 const UNBOUNDED: [&str; 6] = [
     "/admin/",
     "/reports/check/",
@@ -25,10 +25,10 @@ const UNBOUNDED: [&str; 6] = [
     "/reports/search/",
 ];
 
-/// A statement of the sweep that looks once at each platform, whatever waits.
+/// A statement of the sweep that reads each platform once, however much waits.
 const EACH_PLATFORM: &str = "FROM platforms each_platform";
 
-/// Tables whose partial indexes have rows that stay in them, so that statistics know them, or few.
+/// Tables whose partial indexes contain only few rows, or rows that stay, which the statistics know.
 const STEADY_TABLES: [&str; 11] = [
     "api_keys",
     "apps",
@@ -42,7 +42,7 @@ const STEADY_TABLES: [&str; 11] = [
     "transfers",
     "users",
 ];
-/// Such indexes of other tables.
+/// Such indexes on other tables.
 const STEADY: [&str; 5] = [
     "device_sessions_closed",
     "device_sessions_ended",
@@ -51,7 +51,7 @@ const STEADY: [&str; 5] = [
     "purchases_customer",
 ];
 
-/// Indexes that the statements which name them walk from one end.
+/// Indexes that the statements naming them walk from one end.
 const WALKED: [&str; 9] = [
     "alarms_announcing",
     "alarms_unannounced",
@@ -64,15 +64,15 @@ const WALKED: [&str; 9] = [
     "notifications_open_in_order",
 ];
 
-/// Their statements show what waits, of all purchases.
+/// Places of statements that show waiting rows of all purchases.
 const PAGES: [&str; 3] = [
     "/reports/overview.rs",
     "/reports/listing.rs",
     "/reports/silent.rs",
 ];
 
-/// The conditions of release 0.1.0, which runs beside this one during an upgrade and after going back: of each, the table
-/// and the index that serves it.
+/// Conditions in statements of release 0.1.0, which may run alongside this one during an upgrade and after a downgrade:
+/// table, index that serves the condition, and condition.
 const OF_0_1_0: [(&str, &str, &str); 22] = [
     (
         "deliveries",
@@ -200,7 +200,7 @@ fn explained(connection: &mut PgConnection, text: &str) -> Vec<String> {
     lines.into_iter().map(|line| line.text).collect()
 }
 
-/// The plan of a statement for its values, or for any, as it ran.
+/// Executes a statement, planned for its values or generically, and returns the plan.
 fn ran(
     connection: &mut PgConnection,
     statement: &Complete,
@@ -237,13 +237,13 @@ fn ran(
     plan
 }
 
-/// The number after a label in a line of a plan.
+/// Returns the number after a label in a line of a plan.
 fn number_after(line: &str, label: &str) -> Option<f64> {
     let (_, rest) = line.split_once(label)?;
     rest.split([' ', ')']).next()?.parse().ok()
 }
 
-/// Number of rows that the scans of a plan read, those that were thrown away included.
+/// Returns the number of rows that the scans of a plan read , including discarded ones.
 fn read(plan: &[String]) -> f64 {
     let (mut rows, mut loops, mut is_scan) = (0.0, 1.0, false);
     for line in plan {
@@ -307,15 +307,15 @@ struct Partial {
     name: String,
     #[diesel(sql_type = diesel::sql_types::Text)]
     on_table: String,
-    /// Its first column; empty where that is an expression.
+    /// The index's first column; empty if that is an expression.
     #[diesel(sql_type = diesel::sql_types::Text)]
     leading: String,
     #[diesel(sql_type = diesel::sql_types::Text)]
     predicate: String,
 }
 
-/// Whether a plan reads an index otherwise than from one value of its first column on. Where the predicate fixes this
-/// column, its value says nothing.
+/// Returns whether a plan reads an index other than from one value of its first column. If the predicate fixes this
+/// column, its value is no restriction.
 fn is_read_without_key(plan: &[String], index: &Partial) -> bool {
     let is_constant = index.predicate.contains(&format!("{} = ", index.leading));
     let scans = [
@@ -332,8 +332,8 @@ fn is_read_without_key(plan: &[String], index: &Partial) -> bool {
     })
 }
 
-/// Begins a transaction in which only this one of the indexes of its table may serve, and joins do not go row by row,
-/// which would give them keys.
+/// Begins a transaction in which only this index of its table can be used, and no nested loops, which would provide
+/// keys.
 fn begin_with_one_index(connection: &mut PgConnection, table: &str, index: &str) {
     connection
         .batch_execute(&format!(
@@ -408,7 +408,7 @@ story! {
         let mut raw = world.raw();
         for (table, index, condition) in OF_0_1_0 {
             match &mut raw {
-                // It is refused where the index cannot serve it.
+                // SQLite refuses the statement if the index cannot be used.
                 Raw::Sqlite(connection) => {
                     let text = format!("EXPLAIN SELECT 1 FROM {table} INDEXED BY {index} WHERE {condition}");
                     connection.batch_execute(&text).unwrap_or_else(|error| panic!("{text}: {error}"));

@@ -1,4 +1,4 @@
-//! A customer with many purchases that give access is moved in one short transaction, and announced after it.
+//! A customer with many purchases that give access: they are moved in one short transaction, and announced afterwards.
 
 use super::erasure::{OWN_ID, STORE_ID, by as erasure_by, by_own_id, finish};
 use super::many_purchases::{end, multiply};
@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 use storage::{AnnouncedTransfers, CustomerKey, CustomerMove, CustomerName};
 
-/// Two full batches and a half.
+/// Two and a half batches.
 const MANY: i64 = 250;
 
 static NOW: AtomicI64 = AtomicI64::new(BEGINNING);
@@ -23,26 +23,26 @@ fn now() -> Timestamp {
 }
 
 impl World {
-    /// A customer with many purchases that give access.
+    /// Inserts a customer with `number` purchases that give access; returns the first one's key.
     async fn rich(&self, app_user_id: &str, number: i64) -> CollapseKey {
         self.rich_by(app_user_id, "r1", number).await
     }
 
-    /// Like [`Self::rich`], by copies of this receipt.
+    /// Like [`Self::rich`], with copies of this receipt.
     async fn rich_by(&self, app_user_id: &str, receipt: &str, number: i64) -> CollapseKey {
         let key = self.entitling(app_user_id, receipt).await;
         multiply(self, receipt, number - 1);
         key
     }
 
-    /// The number of purchases of the next batches.
+    /// Announces the next batch, and returns its number of purchases.
     async fn announce_once(&self) -> usize {
         let AnnouncedTransfers { number, failed } = self.store.announce_transfers().await.unwrap();
         assert!(failed.is_empty(), "{failed:?}");
         number
     }
 
-    /// The number of purchases of each batch in which transfers are announced.
+    /// Announces all transfers, and returns the number of purchases in each batch.
     async fn announce(&self) -> Vec<usize> {
         let mut batches = Vec::new();
         loop {
@@ -62,7 +62,7 @@ impl World {
     }
 }
 
-/// Of each transfer, in the order in which its first event was recorded: who lost and who got its purchases.
+/// Returns for each transfer, in the order of first events, the former and the new owner and the number of purchases.
 fn tracks(events: &[Value]) -> Vec<(String, String, usize)> {
     let mut found: Vec<(String, String, String, usize)> = Vec::new();
     for pair in events.chunks(2) {
@@ -126,7 +126,7 @@ story! {
         let key = world.rich("c1", MANY).await;
         let moved = world.hand_over("c1", "otto").await;
         let otto = world.owner_of(key).await;
-        // Another process dies after one batch, and the move is taken back before the others.
+        // Another process dies after one batch, and the move is undone before the next.
         assert_eq!(world.announce_once().await, 100);
         world.store.undo_transfer(moved, by("by mistake")).await.unwrap();
         assert_eq!(world.purchases_of(anna), MANY, "at once");
@@ -237,13 +237,13 @@ story! {
     }
 }
 
-/// Two thousand purchases.
+/// Number of purchases of a very large move.
 const TWO_THOUSAND: i64 = 2_000;
-/// Maximum number of round trips of a move, and of each purchase that it announces at once.
+/// Maximum number of round trips of a move, and of each purchase that is announced at once.
 const FEW: u64 = 75;
 const EACH: u64 = 6;
 
-/// The statements for the move of any number of purchases are a few, so that no other change waits for it.
+/// A move needs only a few statements, whatever the number of purchases, so that no other change has to wait long.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_move_of_two_thousand_purchases_takes_few_round_trips() {
     let (world, distance) = World::postgres_at_a_distance(now, &NOW, Duration::ZERO).await;
@@ -281,7 +281,7 @@ async fn a_move_of_two_thousand_purchases_takes_few_round_trips() {
     }
 }
 
-/// Nor does any other change wait for the move of expired purchases, which a customer of many years has most of.
+/// Moving expired purchases, which most purchases of a long-standing customer are, also needs few statements.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_move_of_many_expired_purchases_takes_few_round_trips() {
     let (world, distance) = World::postgres_at_a_distance(now, &NOW, Duration::ZERO).await;
@@ -325,7 +325,7 @@ async fn a_move_of_many_expired_purchases_takes_few_round_trips() {
         .unwrap();
     counted("undo", before);
     assert_eq!(world.purchases_of(anna), TWO_THOUSAND);
-    // Nothing of an anonymous user was ever announced.
+    // Nothing was ever announced about the anonymous user.
     let transfers = world.transfers().len();
     end(&world, "guest's", "guest").await;
     multiply(&world, "guest's", TWO_THOUSAND - 1);

@@ -21,7 +21,7 @@ async fn limited(world: &World, set: impl FnOnce(&mut DestinationSettings)) -> D
     world.store.new_destination(new).await.unwrap().id
 }
 
-/// Leases all these lanes concurrently, alternately by both stores.
+/// Leases all these lanes concurrently, alternating between both stores.
 async fn lease_all(
     stores: &[Store; 2],
     world: &World,
@@ -47,8 +47,7 @@ async fn purchases(world: &World, count: usize) -> Vec<String> {
     receipts
 }
 
-/// Makes a lease wait for a change of the destination that another process has begun, and returns the result of the
-/// lease.
+/// Makes a lease wait for a change of the destination that another process has begun, and returns the lease's result.
 async fn lease_during(
     world: &World,
     to: DestinationId,
@@ -301,7 +300,7 @@ story! {
                 other => panic!("{other:?}"),
             }
         }
-        // One immediately, and one every 200 ms of the next two seconds and of the time that the leases took.
+        // One lease immediately, and one per 200 ms of the next two seconds and of the time that the leases took.
         let expected = 1 + (2_000 + took_ms) / 200;
         assert!(pending > 0 && sent <= expected + 1 && sent * 10 >= 11 * 9, "{sent} of {expected} in {took_ms} ms");
         world.pass(2_000);
@@ -344,7 +343,7 @@ story! {
     }
 }
 
-/// A receipt that is neither `free` nor among the sent ones.
+/// Returns a receipt that is neither `free` nor in flight.
 fn other<'a>(world: &World, receipts: &'a [String], sent: &[Sent], free: &str) -> &'a str {
     let is_free = |receipt: &&String| {
         **receipt != free && sent.iter().all(|sent| sent.key != world.key(receipt))

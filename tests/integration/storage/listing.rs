@@ -1,4 +1,4 @@
-//! Lists with filters: each filter finds what it says, and a page costs as much with any filter.
+//! Lists with filters: each filter finds the matching rows, and a page costs the same with any filter.
 
 use super::seeded::Seed;
 use super::world::{World, story};
@@ -24,7 +24,7 @@ struct Row {
     at: i64,
 }
 
-/// Events of two apps: every combination of app, platform, user, type and environment is there.
+/// Inserts events of two apps, with every combination of app, platform, user, type and environment.
 async fn insert(world: &World) -> Vec<Row> {
     let other = world.store.new_app("other").await.unwrap().id;
     let mut rows = Vec::new();
@@ -74,7 +74,7 @@ async fn insert(world: &World) -> Vec<Row> {
     rows
 }
 
-/// All events of a filter, over as many pages as there are.
+/// Returns all events that match a filter, from as many pages as needed.
 async fn walked(store: &Store, filter: &EventFilter, limit: i64) -> Vec<EventId> {
     let (mut found, mut cursor) = (Vec::new(), None);
     loop {
@@ -159,7 +159,7 @@ story! {
             (pages, found) = (pages + 1, found + page.items.len());
         }
         assert_eq!((pages, found), (3, 1));
-        // Of two indexes the one with the longer way is walked: a type that is rare is found at once.
+        // Of two possible indexes, the more selective one is walked: a rare type is found at once.
         let one_type = EventFilter { types: vec!["purchase.updated".to_owned()], ..rare };
         let found = world.store.events(one_type, Page::default()).await.unwrap();
         assert_eq!((found.items.len(), found.next_cursor), (1, None));
@@ -184,7 +184,7 @@ story! {
         assert_eq!(second.items[0].updated_at.micros(), 24_990);
         let rare = list(&of(Some(State::Expired)), None).await;
         assert_eq!((rare.items.len(), rare.next_cursor), (1, None), "few are in this state");
-        // Neither of the customer nor of the state there are few, so the newest rows of the state are walked.
+        // The customer and the state both have many purchases, so the newest purchases in the state are walked.
         let both = PurchaseFilter { held: Some(false), ..of(Some(State::Active)) };
         assert_eq!(list(&both, None).await.items.len(), 10);
         let _hook = world.destination("hook").await;

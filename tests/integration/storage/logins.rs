@@ -1,4 +1,5 @@
-//! Logins of many apps: what each costs, and what does not wait for them. What they move is in `people`.
+//! Logins of many apps: the cost of each, and which work does not wait for them. `people` tests the moves of purchases
+//! that they cause.
 
 use super::overlapping::Stall;
 use super::people::{device, log_in, login, place};
@@ -19,7 +20,7 @@ const APPS: u64 = 40;
 const LOGINS: u64 = 20;
 /// How long a statement waits for a lock.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
-/// Most round trips of the first login on a device that reported, and of a repeated one.
+/// Maximum number of round trips of the first login on a device that has reported, and of a repeated one.
 const MOST: [u64; 2] = [9, 3];
 
 static NOW: AtomicI64 = AtomicI64::new(BEGINNING);
@@ -47,7 +48,7 @@ fn at(platform: PlatformId, number: u64) -> DevicePlace {
     }
 }
 
-/// Sends all these logins at once; returns the number of round trips to the database.
+/// Executes all these logins at once; returns the number of round trips to the database.
 async fn trips(
     world: &World,
     trips: impl Fn() -> u64,
@@ -72,7 +73,7 @@ async fn logins_of_forty_apps_cost_what_those_of_one_do() {
     for number in 0..APPS {
         platforms.push(platform_of(&world, &format!("app-{number}")).await);
     }
-    // Each thread prepares its statements.
+    // Warms up: each thread prepares its statements.
     trips(
         &world,
         || distance.trips(),
@@ -133,7 +134,7 @@ async fn settings_alarms_and_quotas_do_not_wait_for_logins() {
     let world = World::postgres(now, &NOW).await;
     let other = platform_of(&world, "other").await;
     let here = place(&world, 2);
-    // A device of the test's own that is never committed.
+    // The test's own insertion of the device, which is never committed.
     let stall = Stall::by(
         &world,
         &rows::device(here.platform, here.device).to_string(),
@@ -162,7 +163,7 @@ async fn settings_alarms_and_quotas_do_not_wait_for_logins() {
     waiting.await.unwrap();
 }
 
-/// Platforms of other apps, of which each writer thread has some.
+/// Creates platforms of other apps, so that each writer thread has some.
 async fn other_platforms(world: &World) -> Vec<PlatformId> {
     let mut platforms = Vec::new();
     for number in 0..8 {
@@ -181,7 +182,7 @@ async fn log_in_on(world: &World, platforms: &[PlatformId]) {
     .await;
 }
 
-/// Logs in on these devices at once, each with a customer of its own, beside the test.
+/// Begins logins on these devices at once, each of its own customer, in the background.
 fn begin_logins(world: &World, numbers: RangeInclusive<u128>) -> JoinHandle<()> {
     let logins = numbers.map(|number| {
         let (store, place) = (world.store.clone(), place(world, number));
@@ -191,7 +192,7 @@ fn begin_logins(world: &World, numbers: RangeInclusive<u128>) -> JoinHandle<()> 
     tokio::spawn(async move { drop(join_all(logins).await) })
 }
 
-/// Creates these devices in a transaction that is never committed: logins on them wait for its end.
+/// Inserts these devices in a transaction that is never committed: logins on them wait until it ends.
 fn stalled(world: &World, numbers: RangeInclusive<u128>) -> Stall {
     let places = numbers.map(|number| place(world, number));
     let devices: Vec<_> = places
@@ -203,7 +204,7 @@ fn stalled(world: &World, numbers: RangeInclusive<u128>) -> Stall {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_login_waits_for_few_of_another_app() {
     const MANY: u128 = 120;
-    /// The first one, and those of the groups that run and come next, if each takes two.
+    /// The first login, and those of the running and the next group, if each takes two round trips.
     const MOST: i64 = 1 + 2 * 16 + 16;
     let world = World::postgres(now, &NOW).await;
     let others = other_platforms(&world).await;
@@ -211,7 +212,7 @@ async fn a_login_waits_for_few_of_another_app() {
     let first = begin_logins(&world, 0..=0);
     world.wait_for_locks(1).await;
     let flood = begin_logins(&world, 1..=MANY);
-    // It is read after what the logins before it read, so they are in the writer's queue.
+    // A read is executed after the logins sent before it, so they are in the writer's queue now.
     let read = async || drop(world.store.login_secret(world.platform.id).await.unwrap());
     read().await;
     read().await;

@@ -1,5 +1,5 @@
-//! Beside a transaction with an old snapshot, as a dump of the database has, PostgreSQL removes no dead version of a row.
-//! Reads of a queue from its low mark walk few of them.
+//! During a transaction with an old snapshot, such as a dump, PostgreSQL removes no dead row versions. Reads of a queue
+//! from its low mark pass over few of them.
 
 use super::statements::{Line, numbered, unlisted};
 use super::world::{BEGINNING, Raw, World};
@@ -13,9 +13,9 @@ use system_tests::postgres::PgConnection;
 use system_tests::wait;
 use system_tests::world::SOON;
 
-/// The most pages that a read from a low mark may touch: some tenths of a millisecond.
+/// Maximum number of pages that a read from a low mark may touch: some tenths of a millisecond.
 const PAGES: i64 = 250;
-/// Number of rows that leave each queue beside the snapshot.
+/// Number of rows that leave each queue during the snapshot.
 const LEFT: i64 = 200_000;
 
 static NOW: AtomicI64 = AtomicI64::new(BEGINNING);
@@ -24,14 +24,14 @@ fn clock() -> Timestamp {
     Timestamp::from_micros(NOW.load(Ordering::SeqCst))
 }
 
-/// A session that sees the database as it is now, as long as it lives.
+/// Returns a session that continues to see the current state of the database.
 fn snapshot(world: &World) -> Raw {
     let mut raw = world.raw();
     raw.run("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT COUNT(*) FROM apps");
     raw
 }
 
-/// Adds rows to the queues that were due in the last two minutes, and lets them leave.
+/// Adds rows to the queues that became due in the last two minutes, and makes them leave the queues.
 fn leave_queues(raw: &mut Raw, world: &World, destination: DestinationId, now: i64) {
     let (platform, app) = (world.platform.id, world.app.id);
     raw.run("SET session_replication_role = replica");
@@ -55,7 +55,7 @@ fn leave_queues(raw: &mut Raw, world: &World, destination: DestinationId, now: i
     ));
 }
 
-/// The statement of this room with this text, with these values.
+/// Returns the statement at this place that contains `part`, with these values.
 fn statement(place: &str, part: &str, values: &[&str]) -> String {
     let found = statements()
         .into_iter()
@@ -75,7 +75,7 @@ fn statement(place: &str, part: &str, values: &[&str]) -> String {
         .collect()
 }
 
-/// The pages that a statement touches in a session as the readers', and what it takes.
+/// Executes a statement in a session configured like the readers'; returns the number of touched pages, and the plan.
 fn touched(connection: &mut PgConnection, text: &str) -> (i64, String) {
     connection
         .batch_execute("BEGIN; SET LOCAL plan_cache_mode = force_generic_plan")
@@ -111,7 +111,7 @@ fn touched(connection: &mut PgConnection, text: &str) -> (i64, String) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_queue_is_read_from_its_low_mark() {
     let mut world = World::postgres(clock, &NOW).await;
-    // Each read from the beginning counts as slow.
+    // Every read from the beginning counts as slow, so that a low mark is set.
     world.store = world.store.clone().with_low_marks(Duration::ZERO);
     let hook = world.destination("hook").await.id;
     let (old, now) = (snapshot(&world), world.store.now().await.unwrap().micros());
@@ -171,7 +171,7 @@ async fn a_queue_is_read_from_its_low_mark() {
         }
     }
     super::statements::report(broken);
-    // Some reads from the beginning, then from the mark.
+    // A few reads start from the beginning; later ones start from the mark.
     for _ in 0..6 {
         assert_eq!(
             world.store.destination_need(hook, 10).await.unwrap(),
@@ -183,7 +183,7 @@ async fn a_queue_is_read_from_its_low_mark() {
         );
         assert_eq!(world.store.due(10).await.unwrap(), []);
     }
-    // What is put below the mark is found by the next read from the beginning.
+    // A row inserted below the mark is found by the next read from the beginning.
     world.revise("r1", 1).await;
     let key = world.key("r1");
     world.raw().run(&format!(

@@ -1,5 +1,5 @@
-//! Changes of plan over two receipts whose notification was lost: the receipts are linked by the store's reason, the
-//! customer and the dates.
+//! Changes of plan that involve two receipts and whose notification was lost: the receipts are linked by the store's
+//! reason, the customer and the dates.
 
 use super::world::{BEGINNING, Report, World, record, reported, story};
 use domain::verification::{EndReason, Product};
@@ -16,7 +16,7 @@ fn at(ms: i64) -> Timestamp {
     Timestamp::from_micros(BEGINNING).plus_millis(ms)
 }
 
-/// A snapshot of a running subscription that began at this time.
+/// Returns a snapshot of a running subscription that began at this time.
 fn running(sku: &str, began_ms: i64) -> Snapshot {
     Snapshot {
         product: Product::Subscription,
@@ -28,7 +28,7 @@ fn running(sku: &str, began_ms: i64) -> Snapshot {
     }
 }
 
-/// The snapshot of the old receipt after the change.
+/// Returns the old receipt's snapshot after the change.
 fn replaced() -> Snapshot {
     let closed = Snapshot {
         ends_at: Some(at(CHANGE_MS)),
@@ -91,7 +91,7 @@ fn decided(
     }
 }
 
-/// Settles a receipt as the store shows it at this time, and returns how often the record had to be repeated.
+/// Settles a receipt with this snapshot at this time, and returns how often the record had to be repeated.
 async fn settle(world: &World, receipt: &str, shown: &Snapshot, now_ms: i64) -> u32 {
     let mut moved = 0;
     loop {
@@ -109,7 +109,7 @@ async fn settle(world: &World, receipt: &str, shown: &Snapshot, now_ms: i64) -> 
     }
 }
 
-/// The recorded `user.*` events, each with its purchase, in order.
+/// Returns the recorded `user.*` events, each with its purchase, in order.
 fn announced(world: &World) -> Vec<(String, String)> {
     let text = "SELECT collapse_key || ' ' || event_type AS value FROM events WHERE event_type LIKE 'user.%' ORDER BY seq";
     let names = [("old", world.key("old")), ("new", world.key("new"))];
@@ -160,7 +160,7 @@ async fn alarms(world: &World) -> Vec<(String, i64)> {
         .collect()
 }
 
-/// Settles the purchase of the old receipt and its end by a change of plan, without the new receipt.
+/// Settles the purchase of the old receipt and its end by a change of plan, while the new receipt is unknown.
 async fn lose_the_change(world: &World) {
     accept(
         world,

@@ -1,5 +1,5 @@
-//! Windows whose wake-ups were lost are woken at the sweep's rate, whatever settles by itself in the meantime.
-//! `SETTLE_LOST_WINDOWS` sets the number of them in the story of thousands.
+//! Windows whose wake-ups were lost are woken at the sweep's rate, regardless of windows that settle without it.
+//! `SETTLE_LOST_WINDOWS` sets their number in the story of thousands.
 
 use super::aging::MINUTE_MS;
 use super::world::{WINDOW_MS, World, story};
@@ -7,14 +7,14 @@ use domain::CollapseKey;
 use storage::{Overdue, Quota};
 use system_tests::load::lost_windows;
 
-/// What one step of the sweep wakes, and the share of it that is woken in any case.
+/// Quota of one step of the sweep, and the part of it that is always woken.
 const STEP: Quota = Quota::of(50);
 const SHARE: usize = 10;
-/// Enough purchases that settle late by themselves to show that the engine is only late.
+/// Number of purchases settling late by themselves that shows that the engine is only late.
 const ENOUGH: usize = 50;
 
 impl World {
-    /// Opens the windows of so many purchases.
+    /// Opens windows of `count` purchases.
     async fn open_windows(&self, name: &str, count: usize) -> Vec<CollapseKey> {
         for number in 0..count {
             self.notify(
@@ -35,7 +35,7 @@ impl World {
         }
     }
 
-    /// A step of the sweep whose purchases settle before it notes that it woke them.
+    /// Takes a step of the sweep, whose purchases settle before the step records that it woke them.
     async fn step(&self) -> Overdue {
         let found = self.store.overdue(STEP).await.unwrap();
         self.store.note_waking(found.clone()).await.unwrap();
@@ -74,7 +74,7 @@ story! {
     }
 }
 
-/// The purchase of one of them.
+/// Returns the key of a purchase whose wake-up was lost.
 fn lost_key(number: usize) -> CollapseKey {
     format!("00000000-0000-0000-0003-{}", 100_000_000_000 + number)
         .parse()
@@ -108,7 +108,7 @@ impl World {
         ));
     }
 
-    /// As if these had been settled now.
+    /// Marks these purchases as settled now.
     async fn mark_settled(&self, keys: &[CollapseKey]) {
         let now = self.store.now().await.unwrap().micros();
         let keys = keys
@@ -134,7 +134,7 @@ story! {
         assert!(world.store.engine_emptied("first".to_owned(), "second".to_owned()).await.unwrap());
         let (mut left, mut by_itself) = (lost, lost);
         while left > 0 {
-            // The newest settle by themselves, as many as those that the dispatchers signalled.
+            // The newest purchases settle by themselves, as many as the dispatchers signalled.
             let newest: Vec<_> = (by_itself - left.min(20)..by_itself).map(lost_key).collect();
             world.mark_settled(&newest).await;
             (left, by_itself) = (left - newest.len(), by_itself - newest.len());

@@ -1,5 +1,5 @@
-//! What a sweep reads does not grow by statements with the number of apps and platforms, and none of them keeps others from
-//! their turn.
+//! The sweep's number of statements does not grow with the number of apps and platforms, and none of these delays the
+//! others' turn.
 
 use super::operator_events::chooses;
 use super::world::{BEGINNING, World, new_destination, story};
@@ -10,7 +10,7 @@ use std::time::Duration;
 use storage::{AlarmFilter, EventFilter, Page, Quota};
 
 const MANY: usize = 10_000;
-/// As of a worker that may query each store ten times per second.
+/// The quota of a worker that may query each store ten times per second.
 const STEP: Quota = Quota {
     per_store: 8,
     unfollowed: 80,
@@ -23,7 +23,7 @@ fn now() -> Timestamp {
     Timestamp::from_micros(NOW.load(Ordering::SeqCst))
 }
 
-/// The beginning of the ids of rows that are inserted by number.
+/// The beginning of the ids of numbered rows.
 const IDS: &str = "00000000-0000-4000-8000-1";
 
 fn numbers(count: usize) -> String {
@@ -34,7 +34,7 @@ fn numbers(count: usize) -> String {
 }
 
 impl World {
-    /// Inserts platforms by number.
+    /// Inserts numbered platforms.
     fn seed_platforms(&self, count: usize) {
         self.raw().run(&format!(
             "INSERT INTO platforms (id, app_id, store, name, package_name, environment, window_ms, product_ref,
@@ -47,7 +47,8 @@ impl World {
         ));
     }
 
-    /// Inserts purchases by number whose next check is due, the first longest. `platform` is SQL, and may name `id`.
+    /// Inserts numbered purchases whose next check is due, the first for the longest time. `platform` is SQL that may
+    /// use `id`.
     fn seed_checks(&self, count: usize, platform: &str, prefix: &str) {
         self.raw().run(&format!(
             "INSERT INTO purchases (collapse_key, platform_id, app_id, receipt_id, revision, digest, state, environment,
@@ -58,7 +59,7 @@ impl World {
         ));
     }
 
-    /// Notes the wakes of a step, whose signals are all accepted.
+    /// Takes a step of the sweep whose signals are all accepted, and records its wakes.
     async fn wake_step(&self, quota: Quota) -> storage::Overdue {
         let found = self.store.overdue(quota).await.unwrap();
         self.store.note_waking(found.clone()).await.unwrap();
@@ -141,7 +142,7 @@ story! {
     }
 }
 
-/// The number of events about alarms of this type, and that of the apps that have one.
+/// Returns the number of events about alarms of this type, and the number of apps that have one.
 async fn announced(world: &World, event_type: &str) -> (usize, usize) {
     let filter = EventFilter {
         types: vec![event_type.to_owned()],
@@ -210,7 +211,7 @@ story! {
         assert_eq!(world.store.announce_alarms(100, None).await.unwrap().len(), 120);
         assert_eq!(announced(&world, "alarm.opened").await, (120, 120));
         assert_eq!(world.store.announce_alarms(100, None).await.unwrap(), [].into());
-        // As if a process had died after the first hundred apps, and the alarm had been opened again in the meantime.
+        // As if a process had died after the first hundred apps, and the alarm had been reopened meanwhile.
         let open = AlarmFilter { open: Some(true), ..AlarmFilter::default() };
         let alarm = world.store.alarms_of(open, Page::default()).await.unwrap().items.remove(0);
         world.store.acknowledge_alarm(alarm.id, "seen", None).await.unwrap();

@@ -1,4 +1,4 @@
-//! A customer with many purchases: a settling reads those that count, and the state is that over all.
+//! A customer with many purchases: a settling reads only those that matter, and the state covers all.
 
 use super::world::{BEGINNING, Raw, Report, World, happened, record, reported, story};
 use domain::time::DAY;
@@ -12,10 +12,10 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 use storage::{CustomerName, Error, Owner, Page, Record};
 
-/// More are read before any of them is noted as spent.
+/// Number of purchases above which those without effect on the state are marked as spent.
 const READ: i64 = 256;
 
-/// The record of what is open of a purchase, by a snapshot.
+/// Returns a record that settles a purchase's open notifications with this snapshot.
 pub async fn shown(world: &World, receipt: &str, snapshot: Snapshot) -> Record {
     let loaded = world.load(world.key(receipt)).await;
     let verification = Verification::Verified(Box::new(Snapshot {
@@ -52,7 +52,7 @@ async fn notify(world: &World, message: &str, receipt: &str, customer: &str) {
         .await;
 }
 
-/// A subscription of the customer that was paid, and ended two months ago.
+/// Settles the customer's subscription, which was paid for and ended two months ago.
 pub async fn end(world: &World, receipt: &str, customer: &str) {
     notify(world, receipt, receipt, customer).await;
     let now = world.load(world.key(receipt)).await.now;
@@ -69,7 +69,7 @@ pub async fn end(world: &World, receipt: &str, customer: &str) {
     world.done(shown(world, receipt, snapshot).await).await;
 }
 
-/// The customer buys something that is no subscription and gives nothing; returns the journey in the event of it.
+/// Settles the customer's purchase of a consumable that gives no access; returns the journey in its event.
 async fn buy(world: &World, receipt: &str, customer: &str) -> Value {
     notify(world, receipt, receipt, customer).await;
     let coins = Snapshot {
@@ -88,7 +88,7 @@ async fn buy(world: &World, receipt: &str, customer: &str) -> Value {
     body["customer_journey_state"].clone()
 }
 
-/// Adds copies of a purchase of the same customer.
+/// Inserts copies of a purchase of the same customer.
 pub fn multiply(world: &World, receipt: &str, copies: i64) {
     let (key, columns) = (
         world.key(receipt),
@@ -104,7 +104,7 @@ pub fn multiply(world: &World, receipt: &str, copies: i64) {
     ));
 }
 
-/// Number of the purchases that a settling of the customer reads.
+/// Returns the number of purchases that a settling of the customer reads.
 fn counted(raw: &mut Raw, user: UserId) -> i64 {
     raw.number(&format!(
         "SELECT COUNT(*) AS value FROM purchases
@@ -125,13 +125,13 @@ story! {
             assert_eq!(again, journey, "one of those that were paid stays");
         }
         assert!(counted(&mut world.raw(), user) < 8);
-        // A process of the previous release settles one of them: it does not know the column.
+        // A process of the previous release, which does not know the column, settles one of them.
         let before = counted(&mut world.raw(), user);
         let copy = format!("SELECT MAX(collapse_key) AS value FROM purchases WHERE user_id = '{user}' AND spent_at IS NOT NULL");
         let copy = world.raw().texts(&copy)[0].clone();
         world.raw().run(&format!("UPDATE purchases SET updated_at = updated_at + 1 WHERE collapse_key = '{copy}'"));
         assert_eq!(counted(&mut world.raw(), user), before + 1);
-        // What moves counts for the new owner until it is noted again.
+        // A moved purchase counts for the new owner until it is marked again.
         notify(&world, "another's", "another's", "two").await;
         world.settle(world.key("another's")).await;
         for customer in ["two", "one"] {
@@ -155,7 +155,7 @@ story! {
         notify(&world, "another's", "another's", "two").await;
         world.settle(world.key("another's")).await;
         assert_eq!([one, two].map(|user| counted(&mut world.raw(), user)), [1, 1]);
-        // It does not know the column, in which another purchase is noted for the former owner.
+        // Such a process moves a purchase whose mark is about the former owner.
         let noted = format!("SELECT MAX(collapse_key) AS value FROM purchases WHERE user_id = '{one}' AND spent_at = updated_at");
         let noted = world.raw().texts(&noted)[0].clone();
         world.raw().run(&format!("UPDATE purchases SET user_id = '{two}' WHERE collapse_key = '{noted}'"));
@@ -207,14 +207,14 @@ async fn a_settling_costs_the_same_with_a_hundred_times_the_purchases() {
         let receipt = format!("{customer}-ended");
         end(&world, &receipt, customer).await;
         multiply(&world, &receipt, purchases);
-        // As its settlings note them, a thousand at a time.
+        // Marked like by its settlings, a thousand at a time.
         let key: CollapseKey = world.key(&receipt);
         if purchases > READ {
             world.raw().run(&format!(
                 "UPDATE purchases SET spent_at = updated_at WHERE receipt_id = '{receipt}' AND collapse_key <> '{key}'"
             ));
         }
-        // The least of several: each of the writer's threads prepares its statements for its first one.
+        // The minimum of several: each of the writer's threads prepares its statements at first.
         let (mut bytes, mut trips) = (u64::MAX, u64::MAX);
         for number in 0..6 {
             let (bytes_before, trips_before) = (distance.sent(), distance.trips());

@@ -1,5 +1,5 @@
-//! Merges: an anonymous user turns out to be a customer, by a claim, a login or a name. What was announced of them is
-//! announced again for both.
+//! Merges: an anonymous user proves to be a customer, by a claim, a login or a name. What was announced about the user
+//! is announced again for both.
 
 use super::people::{customer, log_in, place};
 use super::profiling::entitlements;
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use storage::{AnnouncementStatus, ClaimStep, CustomerName, EventFilter, Page, Past};
 
 impl World {
-    /// A device claims a receipt of a customer, and what is known of the purchase verifies it.
+    /// Claims a customer's receipt by a device; the known state of the purchase verifies the claim.
     pub async fn claim_known(&self, place: DevicePlace, receipt: &str, app_user_id: &str) {
         self.claim_verified(place, receipt, app_user_id);
         self.raw()
@@ -25,7 +25,7 @@ impl World {
         );
     }
 
-    /// A purchase from before, which is announced without an event of its user.
+    /// Adopts an earlier purchase, which is announced without an event of its user.
     async fn adopt(&self, app_user_id: &str, receipt: &str) -> CollapseKey {
         let report = Report {
             kind: NotificationKind::Adopted,
@@ -45,7 +45,7 @@ impl World {
         key
     }
 
-    /// When the newest event was recorded, and what had been announced of a customer by then.
+    /// Returns when the newest event was recorded, and what had been announced of a customer by then.
     async fn announced_of(
         &self,
         external_id: &str,
@@ -77,7 +77,7 @@ impl World {
     }
 }
 
-/// Who each event of a transfer is about, what they have, and the number of their devices.
+/// Returns the subject of each event of a transfer, the active entitlements, and the number of devices.
 pub fn seen(events: &[Value]) -> Vec<(&Value, Vec<&str>, usize)> {
     events
         .iter()

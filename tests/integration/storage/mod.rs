@@ -1,7 +1,7 @@
-//! The storage story: one story, run on SQLite and on PostgreSQL.
+//! The storage stories, each of which runs on SQLite and on PostgreSQL.
 //!
-//! The stories call the public functions of `storage`. They use raw SQL only for rows that are hard to bring about, for
-//! a later time on PostgreSQL, and for query plans.
+//! The stories call the public functions of `storage`. They use raw SQL only for rows that are hard to produce, for
+//! moving time on PostgreSQL, and for query plans.
 
 mod accepting;
 mod adjusted;

@@ -1,4 +1,4 @@
-//! Operators' events about a destination, and when settle disables it.
+//! Operators' events about a destination, and when settle disables a destination.
 
 use super::sending::{HOUR_MS, PATIENCE, RETRY, finish, lease, rendering};
 use super::world::{World, new_destination, story};
@@ -15,19 +15,19 @@ const LONG: Verdict = Verdict::Retry {
     delay: HOUR.saturating_mul(10),
 };
 
-/// Creates a destination that chose these events.
+/// Creates a destination that subscribes to these events.
 pub async fn chooses(world: &World, name: &str, events: &[&str]) -> DestinationId {
     let mut new = new_destination(&world.app, name);
     new.common.events = events.iter().map(|&name| name.to_owned()).collect();
     world.store.new_destination(new).await.unwrap().id
 }
 
-/// The collapse key of the events about a destination.
+/// Returns the collapse key of the events about a destination.
 pub fn about(id: DestinationId) -> CollapseKey {
     CollapseKey::new(id.uuid())
 }
 
-/// Delivers the operators' events about `of` to a destination, and returns their bodies, which must be valid.
+/// Delivers the operators' events about `of` to the destination `to`, and returns their bodies, which must be valid.
 async fn operator_events(world: &World, of: DestinationId, to: DestinationId) -> Vec<Value> {
     let mut bodies = Vec::new();
     while let LeaseResult::Send(batch) = world.lease(about(of), to, "w").await {

@@ -1,4 +1,4 @@
-//! Old counts: rolled up to hours, and removed, a bounded number at a time.
+//! Old counts are rolled up to hours and removed, a bounded number at a time.
 
 use super::world::{BEGINNING, World, story};
 use domain::{AppId, DestinationId, Timestamp};
@@ -8,9 +8,9 @@ use uuid::Uuid;
 
 const MINUTE: i64 = 60_000_000;
 const HOUR: i64 = 60 * MINUTE;
-/// The beginning of an hour.
+/// The beginning of an hour, in microseconds since 1970.
 const FIRST: i64 = BEGINNING / HOUR * HOUR;
-/// Most rows of a series in one transaction.
+/// Maximum number of rows of a series in one transaction.
 const MOST: usize = 5_000;
 
 fn at(micros: i64) -> Timestamp {
@@ -36,7 +36,7 @@ fn fill(world: &World, series: Series, hours: i64, apps: u128) {
     }
 }
 
-/// The sums of each hour, of all together and of one destination.
+/// Returns the sums of each hour, for all destinations together and for one.
 async fn by_hour(store: &Store, until: i64) -> BTreeMap<(Counting, i64), Sum> {
     let mut sums: BTreeMap<(Counting, i64), Sum> = BTreeMap::new();
     for destinations in [Vec::new(), vec![DestinationId::new(Uuid::from_u128(1))]] {
@@ -82,7 +82,7 @@ story! {
         assert_eq!(by_hour(&world.store, end).await, sums);
         assert_eq!(world.store.totals(&SERIES, at(0)).await.unwrap(), totals);
         assert_eq!(world.count("minutes"), 2 * (3 + 60) * 80, "the hour that has not ended is as it was");
-        // What is counted late to an hour is rolled up with the next one.
+        // Counts that are added late to a rolled-up hour are rolled up with the next hour.
         world.raw().run(&format!(
             "INSERT INTO minutes VALUES ('latency', {FIRST} + 7 * CAST({MINUTE} AS BIGINT), '', '', 1, 100, 100)"
         ));
@@ -99,7 +99,8 @@ story! {
         fill(&world, Series::Delivered, 2, 60);
         let (end, other) = (FIRST + 2 * HOUR, world.second_process().await);
         let sums = by_hour(&world.store, end).await;
-        // Nothing is carried from one transaction to the next: a process that stops after one leaves it as it is here.
+        // No state is carried from one transaction to the next: a process that stops after one leaves exactly this
+        // situation.
         world.store.roll_up_minutes(at(end)).await.unwrap();
         assert_eq!(by_hour(&world.store, end).await, sums);
         let both = futures::future::join(roll_up_all(&world.store, end), roll_up_all(&other, end));

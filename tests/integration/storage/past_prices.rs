@@ -1,4 +1,4 @@
-//! The price of a payment in the record, after the customer or the catalogue changed.
+//! The price of a payment in the record, after a change of the customer or the catalogue.
 
 use super::payments::monthly;
 use super::world::{World, story};
@@ -39,7 +39,7 @@ story! {
         world.show("r1", of("US"), &[(TransitionKind::Renewed, 2)]).await;
         assert_eq!(record().await, "9.99 USD 9.99 catalogue");
         assert_eq!(world.ledger("r1"), ["1 initial 9.89 catalogue", "2 renewal 9.99 catalogue"]);
-        // A payment without a price gets one from the catalogue, also later.
+        // A payment without a price gets one from the catalogue, even later.
         sell(vec![]).await;
         world.show("r1", of("US"), &[(TransitionKind::Renewed, 3)]).await;
         assert_eq!(record().await, "- - - -");

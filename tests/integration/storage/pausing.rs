@@ -1,4 +1,5 @@
-//! A pause of a whole destination by its `Retry-After`: what it holds up, who waits in the meantime, and what ends it.
+//! Pausing a whole destination by its `Retry-After`: which deliveries it delays, which ones stay queued, and what ends
+//! the pause.
 
 use super::breaker::{destination_need, drained, sorted, state};
 use super::sending::{HOUR_MS, finish};
@@ -49,7 +50,7 @@ story! {
         world.revise("r1", 1).await;
         world.revise("r2", 1).await;
         let failing = world.attempt(world.key("r1"), hook, "failing").await;
-        // Another process may lease after this failure, and still read the health from before it.
+        // Another process may lease after this failure although it still reads the health from before it.
         world.pass(10_000);
         let other = world.attempt(world.key("r2"), hook, "other").await;
         world.pass(-5_000);

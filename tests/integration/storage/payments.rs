@@ -1,4 +1,4 @@
-//! The ledger: each payment counts once, each refund once, and every integration gets both.
+//! The ledger: each payment counts once, each refund once, and every integration receives both.
 
 use super::aging::MINUTE_MS;
 use super::sending::{RETRY, finish, lease, must_send, rendering};
@@ -21,7 +21,7 @@ pub fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
 }
 
-/// The snapshot of a monthly subscription two days after its purchase.
+/// Returns the snapshot of a monthly subscription two days after its purchase.
 pub fn monthly() -> Snapshot {
     Snapshot {
         at: at("2027-01-12T12:00:00Z"),
@@ -39,7 +39,7 @@ pub fn monthly() -> Snapshot {
     }
 }
 
-/// The snapshot of a refunded subscription.
+/// Returns the snapshot of a refunded subscription.
 pub fn refunded() -> Snapshot {
     Snapshot {
         ends_at: Some(at("2027-01-11T12:00:00Z")),
@@ -120,7 +120,7 @@ impl World {
         self.done(record).await
     }
 
-    /// The ledger's entries of a receipt: number of the payment, kind, amount and source.
+    /// Returns the ledger's entries of a receipt: number of the payment, kind, amount and source.
     pub fn ledger(&self, receipt: &str) -> Vec<String> {
         self.raw().texts(&format!(
             "SELECT number || ' ' || kind || ' ' || COALESCE(usd, COALESCE(unknown_because, '-')) || ' ' || source \
@@ -129,7 +129,8 @@ impl World {
         ))
     }
 
-    /// Delivers everything of a receipt to a destination, and returns the events with revenue and their amounts.
+    /// Delivers all pending events of a receipt to a destination, and returns the events with revenue and their
+    /// amounts.
     pub async fn sum_up(&self, receipt: &str, to: DestinationId) -> Vec<String> {
         while let storage::LeaseResult::Send(batch) = self.lease(self.key(receipt), to, "sum").await
         {
@@ -149,7 +150,7 @@ impl World {
         ))
     }
 
-    /// The lines of the revenue check, read in pages of this size.
+    /// Returns the lines of the revenue check, read in pages of this size.
     async fn checked(&self, limit: i64) -> Vec<RevenueLine> {
         let (mut cursor, mut lines) = (None, Vec::new());
         loop {
@@ -167,7 +168,7 @@ impl World {
         }
     }
 
-    /// The check's lines that differ, each with its kind in the ledger.
+    /// Returns the check's lines that differ, each with its kind in the ledger.
     pub async fn differing(&self) -> Vec<(Option<String>, Differs)> {
         let lines = self.checked(1000).await;
         lines
@@ -390,7 +391,7 @@ story! {
     }
 }
 
-/// A snapshot at this time on the day of the payment, perhaps with a promotion.
+/// Returns a snapshot at this time on the day of the payment, optionally with a promotion.
 pub fn promoted(time: &str, offer: Option<Offer>) -> Snapshot {
     Snapshot {
         at: at(&format!("2027-01-10T{time}:00Z")),
@@ -406,7 +407,7 @@ story! {
         let introductory = Some(Offer::Introductory);
         let queued = || Snapshot { has_queued_offer: true, ..promoted("12:05", None) };
         let converted = [(TransitionKind::TrialConverted, 1), (TransitionKind::Renewed, 1)];
-        // The first payment after a trial has a promotion, which was queued until then.
+        // The first payment after a trial has a promotion, which was queued before.
         for (receipt, first) in [("agrees", promoted("12:05", introductory)), ("lags", queued())] {
             world.show(receipt, first, &converted).await;
             world.show(receipt, promoted("12:20", introductory), &[]).await;
@@ -416,7 +417,7 @@ story! {
             world.show(receipt, promoted("16:00", None), &[]).await;
             assert_eq!(world.sum_up(receipt, analytics.id).await, [""; 0], "{receipt}: its price is known to nobody");
         }
-        // The first payment at the full price, after a promotion.
+        // The first payment at full price after a promotion.
         world.show("agrees at once", promoted("12:05", None), &[(TransitionKind::Renewed, 2)]).await;
         assert_eq!(world.sum_up("agrees at once", analytics.id).await, ["user.subscription.renewed 9.99"]);
         world.show("lags behind", promoted("12:05", introductory), &[(TransitionKind::Renewed, 2)]).await;

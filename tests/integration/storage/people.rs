@@ -1,4 +1,4 @@
-//! Whose devices and purchases are: logins, logouts, moves by a person, and their undoing.
+//! The owners of devices and purchases: logins, logouts, manual moves, and undoing them.
 
 use super::profiling::entitlements;
 use super::world::{World, is_missing, secret, story};
@@ -68,7 +68,7 @@ pub fn by(reason: &str) -> Author {
 }
 
 impl World {
-    /// Stores a verified claim of a device, whose owner it joins as it would.
+    /// Inserts a verified claim of a device, whose owner the device joins.
     pub fn claim_verified(&self, place: DevicePlace, receipt: &str, app_user_id: &str) {
         let DevicePlace { platform, device } = place;
         let claim = rows::claims(platform, device)
@@ -78,7 +78,7 @@ impl World {
             .run(&claim.text("app_user_id", app_user_id).sql("verified_at", 1));
     }
 
-    /// A purchase of a customer that gives access, in its first revision.
+    /// Settles a customer's first purchase, which gives access; returns its key.
     pub async fn entitling(&self, app_user_id: &str, receipt: &str) -> CollapseKey {
         self.entitle("premium").await;
         self.happen_to(app_user_id, receipt, PURCHASED).await;
@@ -114,7 +114,7 @@ impl World {
         self.store.move_customer(wanted).await
     }
 
-    /// The bodies of the events of transfers, in their order.
+    /// Returns the bodies of the transfers' events, in order.
     pub fn transfers(&self) -> Vec<Value> {
         let types = TRANSFERS.map(|name| format!("'{name}'")).join(", ");
         let bodies = self.raw().texts(&format!(
@@ -317,8 +317,8 @@ story! {
     }
 }
 
-/// Checks at every moment until the logins have finished: the purchases of one customer of the store have one owner, and by
-/// the newest event of each user one of them has the entitlement, as soon as it moved for the first time.
+/// Checks repeatedly until the logins have finished: the purchases of a store customer have one owner and, from their
+/// first move on, exactly one user has the entitlement according to the users' newest events.
 async fn watch(world: &World, are_finished: &Cell<bool>) -> u32 {
     let mut checks = 0;
     while !are_finished.get() {
@@ -354,7 +354,7 @@ story! {
         let (mut random, are_finished) = (Random::new(seed), Cell::new(false));
         let logins = async {
             for round in 0..12 {
-                // One name on two devices, two names on one device, or neither.
+                // One name on two devices, two names on one device, or two independent logins.
                 let mut draw = || (place(&world, random.below(3).into()), format!("customer {}", random.below(3)));
                 let ((here, one), (there, other)) = (draw(), draw());
                 for place in BTreeSet::from([here, there]) {

@@ -1,10 +1,11 @@
-//! Changes of plan over two receipts: linked by the notification, effective once the new receipt is known to be real.
+//! Changes of plan that involve two receipts: they are linked by the notification, and take effect once the new receipt
+//! is known to be real.
 
 use super::world::{Raw, Report, World, happened, record, renewal, reported, story};
 use domain::{CollapseKey, NotificationKind, TopicId, TransitionKind};
 use storage::{Accepted, Due, Handling, NewNotification, Recorded, SecretString, TopicRequest};
 
-/// The notification that `new` replaced `old`.
+/// Returns a notification that `new` replaced `old`.
 fn changed(world: &World, message: &str, old: &str, new: &str) -> NewNotification {
     let report = Report {
         kind: NotificationKind::PlanChanged,

@@ -1,4 +1,5 @@
-//! What a PostgreSQL server lacks is said at the start, in one sentence, by whatever opens or migrates the database.
+//! Everything that opens or migrates a PostgreSQL database reports at the start, in one sentence, what the server
+//! lacks.
 
 use super::world::key_of_all_ones;
 use diesel::sql_types::Bool;
@@ -9,7 +10,7 @@ use system_tests::pooler;
 use system_tests::postgres::{self, Fsync, PgConnection};
 use url::Url;
 
-/// The reasons for which a database is not migrated, not planned and not opened.
+/// Returns the errors of migrating, planning a migration, and opening this database.
 async fn refusals(url: &str) -> [String; 3] {
     let database = Database::Postgres(url.to_owned());
     let config = Config {
@@ -59,7 +60,7 @@ fn name_of(url: &str) -> String {
         .to_owned()
 }
 
-/// A role that may only connect, and the URL with it.
+/// Creates a role that may only connect; returns its name and a URL with it.
 async fn role(url: &str) -> (String, String) {
     let role = format!("role_{}", name_of(url));
     run(url, format!("CREATE ROLE {role} LOGIN")).await;

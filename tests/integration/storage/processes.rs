@@ -1,4 +1,4 @@
-//! The signs of life of processes: the first platform of a store waits until every live process knows the store.
+//! Heartbeats of processes: the first platform of a store waits until every live process knows the store.
 
 use super::world::{Raw, World, new_platform, story};
 use storage::{Error, NewPlatform, Platform, Process, Store};
@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 /// A store that only these tests know.
 const PROOF: &str = "proof";
-/// The number of the lock of the signs on PostgreSQL.
+/// The number of the heartbeats' advisory lock on PostgreSQL.
 const LOCK: u64 = 0x7b0c_5f0e_93d1_4a52 ^ 0x8c36_e1d4_0f2a_9b67;
 
 fn process(number: u128, stores: &[&str]) -> Process {
@@ -30,7 +30,7 @@ async fn connect(world: &World, name: &str) -> Result<Platform, Error> {
     world.store.new_platform(of_proof(world, name)).await
 }
 
-/// The detail of the refusal.
+/// Returns the detail of a refusal.
 fn refused(result: Result<Platform, Error>) -> String {
     match result {
         Err(Error::Conflict { detail, .. }) => detail,
@@ -103,7 +103,7 @@ story! {
 story! {
     async fn a_process_that_starts_meanwhile_is_seen(world: World) {
         let Raw::Postgres(_) = world.raw() else {
-            // One transaction at a time writes to SQLite.
+            // On SQLite, only one transaction writes at a time.
             return;
         };
         let mut starting = world.raw();

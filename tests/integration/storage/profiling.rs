@@ -1,5 +1,5 @@
-//! Profiles: each change of a user's state reaches each integration that keeps profiles once, by an event that carries
-//! it or by a `profile.updated`.
+//! Profiles: each change of a user's state reaches every integration that keeps profiles once, in an event or as a
+//! `profile.updated`.
 
 use super::sending::{RETRY, Sent, lease, must_send};
 use super::world::{
@@ -13,11 +13,11 @@ use storage::{
     Change, EntitlementText, Filter, LeaseResult, Owner, Product, Recorded, Run, Verdict,
 };
 
-/// The event type that the integrations here choose.
+/// The event type to which the integrations in this file subscribe.
 pub const PURCHASED: &str = "user.subscription.purchased";
 
 impl World {
-    /// Creates an integration that keeps these user properties and chose one event.
+    /// Creates an integration that keeps these user properties and subscribes to one event.
     pub async fn keeping(&self, name: &str, attributes: Attributes) -> DestinationId {
         let mut new = new_destination(&self.app, name);
         (new.traits.per_user, new.traits.per_request) = (true, 10);
@@ -26,14 +26,14 @@ impl World {
         self.store.new_destination(new).await.unwrap().id
     }
 
-    /// The number of `profile.updated` that were ever queued for a destination.
+    /// Returns the number of `profile.updated` that were ever queued for a destination.
     pub fn profiles(&self, to: DestinationId) -> i64 {
         self.count(&format!(
             "deliveries WHERE destination_id = '{to}' AND event_type = '{PROFILE_UPDATED}'"
         ))
     }
 
-    /// Settles a purchase again without a new notification, as after a change of settings.
+    /// Settles a purchase again without a new notification, like after a change of settings.
     pub async fn resettle(&self, key: CollapseKey) {
         let again = record(key, &self.load(key).await);
         match self.store.record(again).await.unwrap() {
@@ -42,7 +42,7 @@ impl World {
         }
     }
 
-    /// Makes the product of all purchases here grant this entitlement only.
+    /// Makes the product of all purchases in this file grant only this entitlement.
     pub async fn entitle(&self, entitlement: &str) {
         let named = Change::SetEntitlement(
             entitlement.to_owned(),
@@ -63,7 +63,7 @@ impl World {
         }
     }
 
-    /// Delivers everything of a lane, and returns the type and the body of each event.
+    /// Delivers all pending events of a lane, and returns the type and the body of each.
     pub async fn drain(&self, key: CollapseKey, to: DestinationId) -> Vec<(String, Value)> {
         let mut all = Vec::new();
         for turn in 0.. {
@@ -91,7 +91,7 @@ impl World {
     }
 }
 
-/// The active entitlements in a body.
+/// Returns the active entitlements in a body.
 pub fn entitlements(body: &Value) -> Vec<&str> {
     let all = body["active_entitlements"].as_array().unwrap().iter();
     all.map(|one| one["entitlement_ref_id"].as_str().unwrap())
@@ -303,8 +303,8 @@ story! {
         world.done(happened(record(tested, &world.load(tested).await), &[TransitionKind::Expired])).await;
         assert_eq!((world.profiles(to), world.profiles(filtered)), (1, 0), "its state is the same");
 
-        // A platform that becomes a sandbox takes its purchases there: each environment's profile is queued with its
-        // change.
+        // When a platform becomes a sandbox, its purchases move to that environment: each environment's profile is
+        // queued with its change.
         world.set(|settings| settings.environment = Environment::Sandbox).await;
         world.resettle(world.key("r1")).await;
         assert_eq!((world.profiles(to), world.profiles(filtered)), (2, 1), "the production profile has become empty");

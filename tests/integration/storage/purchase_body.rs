@@ -8,7 +8,7 @@ async fn data(world: &World, receipt: &str) -> Value {
     world.store.purchase(world.key(receipt)).await.unwrap().data["data"].clone()
 }
 
-/// A record with the purchase unchanged.
+/// Returns a record that leaves the purchase unchanged.
 async fn again(world: &World, receipt: &str) -> storage::Record {
     let key = world.key(receipt);
     let loaded = world.load(key).await;

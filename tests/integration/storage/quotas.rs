@@ -1,4 +1,4 @@
-//! What devices use of a day.
+//! Devices' usage per day.
 
 use super::claims::session;
 use super::devices::{impression, report};
@@ -17,7 +17,7 @@ fn now() -> Timestamp {
     Timestamp::from_micros(NOW.load(Ordering::SeqCst))
 }
 
-/// As many days as one transaction adds to, with one event each.
+/// Returns as many days as one transaction can update, with one event each.
 fn many(platform: PlatformId) -> BTreeMap<PlatformDay, DeviceUsage> {
     let one = DeviceUsage {
         events: 1,
@@ -96,7 +96,7 @@ story! {
     }
 }
 
-/// Size of what events of devices take.
+/// Queries for the size of the device events.
 const SIZE_ON_SQLITE: &str =
     "SELECT page_count * page_size AS value FROM pragma_page_count(), pragma_page_size()";
 const SIZE_ON_POSTGRES: &str = "SELECT pg_total_relation_size('device_events') + pg_total_relation_size('device_deliveries') AS value";

@@ -1,4 +1,4 @@
-//! Exchange rates that are carried forward, and those that come later.
+//! Exchange rates that are carried forward, and rates that arrive later.
 
 use super::batches::{fail_no_more, fail_where};
 use super::overlapping::{Stall, two_processes};
@@ -48,7 +48,7 @@ impl World {
         self.woken()
     }
 
-    /// The price in the record of a receipt.
+    /// Returns the price in USD in a receipt's record.
     async fn price_in_usd(&self, receipt: &str) -> String {
         let data = self.store.purchase(self.key(receipt)).await.unwrap().data;
         data["data"]["price_in_usd"]
@@ -57,7 +57,8 @@ impl World {
             .to_owned()
     }
 
-    /// The entries of a receipt, oldest first, with the day of the rate and whether that is carried forward.
+    /// Returns a receipt's ledger entries, oldest first, with the day of the rate and whether the rate is carried
+    /// forward.
     async fn converted(&self, receipt: &str) -> Vec<String> {
         let subject = PaymentSubject::Purchases(vec![self.key(receipt)]);
         let page = self
@@ -82,7 +83,7 @@ story! {
     async fn a_rate_is_carried_forward_and_the_days_own_corrects_it_once(world: World) {
         world.sell_in_euros("8.99").await;
         let analytics = world.analytics("analytics").await;
-        // A Friday's, for a purchase on Sunday; and one of a year ago.
+        // A Friday's rate for a purchase on Sunday, and a rate from a year ago.
         assert_eq!(world.rates(&[("2027-01-08", "1.08"), ("2026-01-10", "1.01")]).await, 0);
         world.show("r1", monthly(), &[(TransitionKind::Purchased, 1)]).await;
         assert_eq!(world.converted("r1").await, ["initial 9.71 2027-01-08 carried"]);
@@ -95,7 +96,7 @@ story! {
         }
         world.settle_again("r1").await;
         assert_eq!(world.rates(&[("2027-01-10", "1.1")]).await, 1);
-        // A process that is killed before its commit is followed by another one, and both may have read the same.
+        // A process that is killed before its commit is followed by another one; both may have loaded the same state.
         for _ in 0..3 {
             world.settle_again("r1").await;
         }
@@ -209,8 +210,8 @@ story! {
     }
 }
 
-/// The first process is killed while it writes the correction, and the second one has loaded the same and comes after it:
-/// as long as the customer is locked its record is set aside.
+/// The first process is killed while it writes the correction; the second has loaded the same state and follows. Its
+/// record is set aside for as long as the customer is locked.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_processes_and_a_kill_correct_a_price_once() {
     let (world, second) = two_processes().await;
@@ -307,7 +308,7 @@ story! {
             let change = Change::DeleteProduct("term".to_owned());
             world.store.change_catalogue(world.app.id, change, Run::Real).await.unwrap();
             assert_eq!(world.rates(&[("2027-01-10", "1.1")]).await, woken, "{receipt}");
-            // A worker of release 0.1.0 settled it then, and booked nothing.
+            // A worker of release 0.1.0 settled the purchase then, and recorded no correction.
             assert_eq!(world.rates(&[("2027-01-10", "1.1")]).await, 1, "{receipt}: the same rate again");
             world.settle_again(receipt).await;
             world.settle_again(receipt).await;
@@ -331,10 +332,10 @@ story! {
     }
 }
 
-/// Number of purchases, a quarter of them on each of four days.
+/// Number of purchases, divided equally between four days.
 const MANY: i64 = 1_200;
 
-/// Inserts purchases that were paid in euros at the beginning of February.
+/// Inserts purchases paid in euros at the beginning of February.
 fn crowd(world: &World) {
     let key = "'00000000-0000-5000-8000-' || (100000000000 + i)";
     let purchases = world
@@ -361,7 +362,7 @@ story! {
         let rate = |day: &str| Rate { day: day.to_owned(), currency: "EUR".to_owned(), usd: "1.1".to_owned() };
         let import = async || world.store.put_rates(world.app.id, days.map(rate).to_vec()).await;
         let rechecked = || (world.woken(), world.count("purchases WHERE settling = 2"), world.count("rates"));
-        // One of the oldest day: what came before it is stored.
+        // A purchase of the oldest day makes the import fail: what preceded it is stored.
         fail_where(&world, "purchases", "NEW.receipt_id = 'c4'");
         import().await.unwrap_err();
         assert_eq!(rechecked(), (MANY * 3 / 4, MANY * 3 / 4, 3), "the newest days first");

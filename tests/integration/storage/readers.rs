@@ -1,4 +1,4 @@
-//! Which reads wait for which: the connections of stores' messages, of devices and of pages are apart.
+//! Which reads wait for each other: stores' messages, devices and pages have separate connections.
 
 use super::world::World;
 use domain::Timestamp;
@@ -6,10 +6,10 @@ use futures::future::join_all;
 use std::sync::atomic::{AtomicI64, Ordering};
 use storage::{DeviceEventFilter, Page};
 
-/// More than there are reading connections.
+/// A number greater than that of reading connections.
 const PAGES: usize = 20;
 
-/// Pages whose query waits for a lock hold up neither a message of a store nor a request of a device.
+/// Pages whose queries wait for a lock delay neither a store's message nor a device's request.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pages_that_wait_hold_up_no_message_and_no_device() {
     static NOW: AtomicI64 = AtomicI64::new(super::world::BEGINNING);
@@ -37,7 +37,7 @@ async fn pages_that_wait_hold_up_no_message_and_no_device() {
     assert!(pages.iter().any(Result::is_ok), "{pages:?}");
 }
 
-/// Lists that use up their connections leave `/readyz` its own.
+/// Lists that use all their connections leave `/readyz` its own.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slow_lists_leave_readyz_its_reader() {
     static NOW: AtomicI64 = AtomicI64::new(super::world::BEGINNING);

@@ -1,5 +1,5 @@
-//! A change that affects more purchases than one transaction should touch: the first ones are rechecked with the
-//! change, the others in batches by the sweep of any process.
+//! A change that affects more purchases than one transaction should: the first are rechecked with the change, the
+//! others in batches by the sweep of any process.
 
 use super::batches::{fail_no_more, fail_where};
 use super::seeded::Seed;
@@ -35,14 +35,14 @@ fn crowd(world: &World) {
     world.raw().run(&many);
 }
 
-/// Inserts a crowd, and settles one purchase, whose key comes last.
+/// Inserts the crowd, and settles one purchase whose key comes last.
 async fn crowd_and_one(world: &World) -> CollapseKey {
     crowd(world);
     world.revise("r1", 1).await;
     world.key("r1")
 }
 
-/// The reasons of the noted rechecks.
+/// Returns the reasons of the recorded rechecks.
 fn noted(world: &World) -> Vec<String> {
     world
         .raw()

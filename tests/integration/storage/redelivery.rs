@@ -24,7 +24,7 @@ fn skipped<const N: usize>(why: [(Skipped, i64); N]) -> BTreeMap<Skipped, i64> {
     why.into_iter().collect()
 }
 
-/// Delivers until nothing is due, and returns the types and revisions of what was sent.
+/// Delivers until nothing is due, and returns the types and revisions of the sent events.
 pub async fn drain(world: &World, key: CollapseKey, to: DestinationId) -> Vec<(String, i64)> {
     let mut sent = Vec::new();
     loop {
@@ -127,7 +127,7 @@ story! {
             let done = world.store.resend(selection, page, Run::Real).await.unwrap();
             assert_eq!((dry.checked, dry.requeued.pending), (done.checked, done.requeued.pending), "a dry run counts the same");
             (seen, pending, cursor) = (seen + done.checked, pending + done.requeued.pending, done.next_cursor);
-            // Deliveries of the first pages arrive in the meantime, and are not sent a second time.
+            // Deliveries of the first pages arrive meanwhile, and are not sent a second time.
             for receipt in ["r1", "r2"] {
                 drain(&world, world.key(receipt), hook.id).await;
             }
@@ -215,7 +215,8 @@ story! {
             sent.into_iter().map(|(event_type, _)| event_type).collect::<Vec<_>>()
         };
         let (state, event) = ("purchase.updated", "user.subscription.purchased");
-        // Only what a named destination chose is queued for it, and nothing is queued twice for any destination.
+        // Only events to which a named destination subscribes are queued for it, and nothing is queued twice for any
+        // destination.
         world.store.redeliver(key, Some(users.id), None).await.unwrap();
         world.store.redeliver(key, None, None).await.unwrap();
         assert_eq!(types(counting.id).await, [event], "it has the state, and would count it twice");
@@ -258,13 +259,13 @@ story! {
         let explained = world.store.explain_event(unclear.event_id).await.unwrap().event.sendings;
         assert!(explained.iter().all(|one| one.not_again == Some(Skipped::MayBeCounted)), "{explained:?}");
 
-        // The same holds after an unreadable answer, as of a proxy, and after one that counted too few events.
+        // The same is true after an unreadable answer, such as a proxy's, and after one that counted too few events.
         for (receipt, class) in [("r4", AttemptClass::Unreadable), ("r5", AttemptClass::TooFew)] {
             world.happen(receipt, 1, &[TransitionKind::Purchased]).await;
             let unread = world.attempt(world.key(receipt), analytics.id, class.as_str()).await;
             let mut judged = finish(&unread, Verdict::Failed);
             (judged.status, judged.result.events[0].class) = (Some(200), class);
-            // Neutral, because a failure would disable the destination after so many days.
+            // Neutral, because failures over this many days would disable the destination.
             judged.result.endpoint_signal = EndpointSignal::Neutral;
             world.end(judged).await;
             world.age(8 * DAY_MS);
@@ -272,7 +273,7 @@ story! {
             assert_eq!((requeued.pending, requeued.skipped), (0, skipped([(Skipped::MayBeCounted, 1)])));
         }
 
-        // An event that was refused for good was never counted.
+        // A permanently refused event was never counted.
         world.happen("r3", 1, &[TransitionKind::Purchased]).await;
         let refused = world.attempt(world.key("r3"), analytics.id, "d").await;
         let mut judged = finish(&refused, Verdict::Failed);
@@ -283,7 +284,7 @@ story! {
     }
 }
 
-/// Replays page by page, and returns the numbers of purchases, of queued deliveries and of skipped ones.
+/// Resends page by page, and returns the numbers of purchases, of queued deliveries and of skipped ones.
 async fn replay(
     world: &World,
     to: DestinationId,
@@ -359,7 +360,7 @@ story! {
             let purchase = world.store.purchase(one.collapse_key).await.unwrap();
             assert_eq!(purchase.data["attributes"]["state_digest"], one.state_digest);
         }
-        // The destination lacks all of them and requests them.
+        // The receiver lacks all of these purchases and requests them.
         let lacks: Vec<CollapseKey> = fed.iter().map(|one| one.collapse_key).collect();
         let named = RedeliverySelector::Purchases(lacks.clone());
         let (purchases, pending, _) = replay(&world, hook.id, named, Run::Real).await;

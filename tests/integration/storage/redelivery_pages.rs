@@ -1,4 +1,4 @@
-//! Pages of a resend: each page is recorded once per run, even if its answer was lost and the page is repeated.
+//! Pages of a resend: each page is recorded once per run, even if its answer was lost and the page is requested again.
 
 use super::aging::DAY_MS;
 use super::redelivery::drain;
@@ -31,7 +31,7 @@ async fn replay(
         .await
 }
 
-/// Settles three purchases, delivers their newest state, and returns the destination.
+/// Settles three purchases, delivers their latest state, and returns the destination.
 async fn delivered(world: &World) -> Destination {
     let hook = world.destination("hook").await;
     for receipt in RECEIPTS {
@@ -190,7 +190,7 @@ story! {
     }
 }
 
-/// A world of another app in the same database.
+/// Returns a world for another app in the same database.
 async fn beside(world: &World) -> World {
     let app = world.store.new_app("Beside").await.unwrap();
     let platform = world

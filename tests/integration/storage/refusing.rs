@@ -1,4 +1,4 @@
-//! What a database refuses for good, and the texts that it must never get.
+//! Writes that a database permanently refuses, and texts that it must never get.
 
 use super::sending::lease;
 use super::world::{World, record, renewal, story};
@@ -8,7 +8,7 @@ use storage::{
     DestinationNeed, Error, Idle, LeaseResult, Mode, NewNotification, Record, Refusal, Verdict,
 };
 
-/// Lets the database refuse each new event.
+/// Makes the database refuse every new event.
 fn forbid_events(world: &World) {
     world.raw().run(if world.is_postgres() {
         "ALTER TABLE events ADD CONSTRAINT planted CHECK (seq < 0) NOT VALID"
@@ -27,7 +27,7 @@ fn allow_events(world: &World) {
     world.raw().run(allow);
 }
 
-/// Records what is loaded of a purchase; returns why it was refused.
+/// Records a purchase's loaded notifications, which must be refused; returns the error.
 async fn refused(world: &World, key: CollapseKey) -> Error {
     let loaded = world.load(key).await;
     world.store.record(record(key, &loaded)).await.unwrap_err()
@@ -71,7 +71,7 @@ story! {
     }
 }
 
-/// An error of PostgreSQL, SQLite's message for one of its kind, and what it is.
+/// PostgreSQL's error code, SQLite's message for the corresponding error, and the resulting refusal.
 const REFUSALS: [(&str, &str, Refusal); 6] = [
     ("22021", "string or blob too big", Refusal::Value),
     ("22003", "integer overflow", Refusal::Value),
@@ -110,7 +110,7 @@ story! {
     }
 }
 
-/// A text that PostgreSQL does not store as it is.
+/// A text that PostgreSQL cannot store unchanged.
 const ODD: &str = "a\0b";
 
 story! {
@@ -182,7 +182,8 @@ story! {
         let LeaseResult::Idle(Idle::Wait { last_error: Some(why), .. }) = &waits else { panic!("{waits:?}") };
         assert!(why.starts_with("planted"), "{why}");
         assert_eq!(set_back("late").await, None, "nothing of it is due");
-        // The longer it waits, the rarer are its attempts; also where the lease was refused, so that there is none.
+        // The longer the purchase waits, the rarer its attempts become, even if the lease itself was refused, so that
+        // there is none.
         world.age(1_200_000);
         assert_eq!(set_back("refused").await, Some(Duration::from_secs(300)));
         assert_eq!(due().await, [good]);

@@ -1,4 +1,5 @@
-//! Turning the key: the newest encrypts, the older ones open what they encrypted until nothing is left of them.
+//! Rotating the encryption key: the newest key encrypts, and older ones decrypt until no value encrypted with them is
+//! left.
 
 use super::erasure::{STORE_ID, by, finish, left, renew};
 use super::world::{World, new_destination, new_platform, recipient, story};
@@ -14,7 +15,7 @@ const OLD: [u8; 32] = [1; 32];
 const NEW: [u8; 32] = [2; 32];
 const MISTYPED: [u8; 32] = [3; 32];
 
-/// The settings of a process with these keys.
+/// Returns the configuration of a process with these keys.
 fn keyed(config: &Config, newest: [u8; 32], older: &[[u8; 32]]) -> Config {
     Config {
         key: Key::new(newest).after(older.iter().copied()),
@@ -22,7 +23,7 @@ fn keyed(config: &Config, newest: [u8; 32], older: &[[u8; 32]]) -> Config {
     }
 }
 
-/// Turns all that is left, in pages; returns the number of values.
+/// Re-encrypts all remaining values, page by page; returns their number.
 async fn turn(store: &Store) -> i64 {
     let (mut cursor, mut count) = (Some(TurnCursor::default()), 0);
     while let Some(from) = cursor {
@@ -32,7 +33,7 @@ async fn turn(store: &Store) -> i64 {
     count
 }
 
-/// The audit entries of turns, newest first: the keys before and after.
+/// Returns the key ids before and after each rotation, from the audit log, newest first.
 async fn turns(store: &Store) -> Vec<(Value, Value)> {
     let filter = AuditLogFilter {
         operation: Some("key.turn".to_owned()),
@@ -106,7 +107,7 @@ story! {
         let refused = both.turn_out_older_keys().await.unwrap_err();
         assert!(matches!(&refused, Error::Conflict { .. }), "{refused:?}");
 
-        // In the middle, and after a restart: both hashes are found, and what is left is less.
+        // During the rotation, and after a restart: both hashes are found, and fewer values are left.
         let first = both.turn_page(TurnCursor::default()).await.unwrap();
         assert_eq!((first.count, first.what), (1, "the key of tombstones"));
         assert_eq!(turns(&both).await, [(json!([old_id]), json!([new_id]))]);
@@ -150,7 +151,7 @@ story! {
         }
         let both = Store::open(keyed(&world.config, NEW, &[OLD])).await.unwrap();
         turn(&both).await;
-        // The old process goes on until then, and what it stores meanwhile keeps its key.
+        // The old process continues until then, and what it stores meanwhile is encrypted with its key.
         world.store.new_destination(new_destination(&world.app, "before")).await.unwrap();
         assert!(matches!(both.turn_out_older_keys().await, Err(Error::Conflict { .. })));
         assert_eq!(turn(&both).await, 1);
@@ -238,7 +239,7 @@ story! {
         let World { store, config, app, folder: _folder, .. } = world;
         drop(store);
         let both = Store::open(keyed(&config, NEW, &[OLD])).await.unwrap();
-        // What is rolled back registers nothing.
+        // A rolled-back transaction registers no key.
         both.new_platform(new_platform(&app, "ingress-1")).await.expect_err("its name is taken");
         drop(both);
         drop(Store::open(keyed(&config, OLD, &[])).await.unwrap());
@@ -263,7 +264,7 @@ story! {
         for part in [format!("`{old_id}`"), format!("list `{new_id}` first"), "SETTLE_KEY".to_owned()] {
             assert!(error.contains(&part), "{part} in {error}");
         }
-        // It may still be named, for a backup from before.
+        // The older key may still be configured, for a backup from before.
         let both = Store::open(keyed(&config, NEW, &[OLD])).await.unwrap();
         both.new_destination(new_destination(&app, "hook")).await.unwrap();
         assert_eq!(both.older_keys().await.unwrap(), [""; 0]);
@@ -299,7 +300,7 @@ story! {
     async fn an_unknown_ingress_key_is_no_miss_while_a_key_is_missing(world: World) {
         let store = &world.store;
         assert_eq!(recipient(store, "ingress-2").await, None);
-        // As another process leaves it, which encrypts with a key that this one lacks.
+        // Like after a write of another process, which encrypts with a key that this one lacks.
         if world.is_postgres() {
             let both = Store::open(keyed(&world.config, NEW, &[OLD])).await.unwrap();
             both.new_platform(new_platform(&world.app, "ingress-2")).await.unwrap();

@@ -1,5 +1,4 @@
-//! Bodies: rendered when an event is sent for the first time, from what is known then, and frozen. Some events are not
-//! sent.
+//! Bodies: rendered with the known data when an event is first sent, and frozen. Some events are not sent.
 
 use super::sending::{RETRY, Sent, finish, lease, must_send, rendering};
 use super::world::{LEASE_MS, World, new_platform, renewal, story};
@@ -14,7 +13,7 @@ fn app_user(name: &str) -> Owner {
     Owner::AppUser(name.to_owned())
 }
 
-/// The type and the status of each delivery to a destination, oldest first.
+/// Returns the type and the status of each delivery to a destination, oldest first.
 async fn statuses(world: &World, to: DestinationId) -> Vec<(String, DeliveryStatus)> {
     let filter = DeliveryFilter {
         destination_id: Some(to),
@@ -31,7 +30,7 @@ async fn statuses(world: &World, to: DestinationId) -> Vec<(String, DeliveryStat
     deliveries.map(|one| (one.event_type, one.status)).collect()
 }
 
-/// Renders a body only when the customer has an external id.
+/// Returns a renderer that waits until the customer has an external id.
 fn waits_for_a_name() -> Render {
     rendering(|unsent| match &unsent.external_id {
         Some(id) => Rendered::Body(format!("{id} {}", unsent.event_type)),
@@ -276,7 +275,7 @@ story! {
 story! {
     async fn an_older_user_state_is_stale_after_a_newer_ack(world: World) {
         let (to, hook) = (world.analytics("analytics").await.id, world.destination("hook").await.id);
-        // The `renewed` of P1 fails, the `expired` of P2 is delivered, and then P1's is sent again.
+        // The `renewed` of P1 fails, the `expired` of P2 is delivered, and then P1's event is sent again.
         world.happen("p1", 1, &[TransitionKind::Renewed]).await;
         let stuck = world.attempt(world.key("p1"), to, "a").await;
         assert!(!stuck.is_stale);
@@ -309,7 +308,7 @@ story! {
         let stuck = world.attempt(world.key("p1"), to, "a").await;
         world.finish(&stuck, RETRY).await;
         world.happen("p2", 1, &[TransitionKind::Expired]).await;
-        // The event may have been taken, because its answer was lost, and a repetition would be ignored.
+        // Amplitude may have accepted the event although its answer was lost, and would ignore a repetition.
         let newer = world.attempt(world.key("p2"), to, "b").await;
         world.finish(&newer, RETRY).await;
         world.pass(5_001);
@@ -325,7 +324,7 @@ story! {
     }
 }
 
-/// The end of a request that was answered 400, with this verdict.
+/// Returns the end of a request that was answered 400 with this verdict.
 fn refused(sent: &Sent, verdict: Verdict) -> Finish {
     Finish {
         status: Some(400),
@@ -379,7 +378,7 @@ story! {
         let older = world.attempt(world.key("p1"), to, "a").await;
         world.end(refused(&older, RETRY)).await;
         let lost = world.attempt(world.key("p2"), to, "b").await;
-        // The worker died, so its request may have been taken.
+        // The worker died, so its request may have been accepted.
         world.pass(LEASE_MS + 1);
         let again = world.attempt(world.key("p2"), to, "c").await;
         assert_eq!(again.delivery_id, lost.delivery_id);

@@ -1,4 +1,4 @@
-//! A price and its refund in one sales report, in the ledger and in the list of payments.
+//! A price and its refund in one sales report: in the ledger and in the list of payments.
 
 use super::payments::{monthly, refunded, sale};
 use super::world::{World, story};

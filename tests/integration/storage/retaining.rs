@@ -1,4 +1,4 @@
-//! Retention: what ended keeps no body; old bodies and attempts are removed, unless they are still needed; the ledger
+//! Retention: finished work keeps no body; old bodies and attempts are removed unless they are still needed; the ledger
 //! stays.
 
 use super::aging::{DAY_MS, MINUTE_MS};
@@ -9,7 +9,7 @@ use storage::{Handling, Lease, NewNotification, Page, Rendered, Run, Skipped, Ve
 
 const NINETY_DAYS_MS: i64 = 90 * DAY_MS;
 
-/// Prunes what is older than ninety days.
+/// Prunes rows older than ninety days, at most `limit` of each table.
 async fn prune(world: &World, limit: i64) -> usize {
     let now = world.store.now().await.unwrap();
     world
@@ -19,7 +19,7 @@ async fn prune(world: &World, limit: i64) -> usize {
         .unwrap()
 }
 
-/// The number of rows in each table of the ledger.
+/// Returns the number of rows in each table of the ledger.
 fn rows(world: &World) -> Vec<i64> {
     [
         "notifications",
@@ -46,7 +46,7 @@ story! {
         let before = rows(&world);
         assert_eq!(prune(&world, 1000).await, 0, "the bodies are not old enough");
         world.age(2 * MINUTE_MS);
-        // Two events (the first state and the user's), and three deliveries, one of them superseded.
+        // Two events (the first state and the user's) and three deliveries, one of them superseded.
         assert_eq!(prune(&world, 1000).await, 2 + 3);
         assert_eq!(prune(&world, 1000).await, 0, "once");
         assert_eq!(rows(&world), before);
@@ -66,7 +66,7 @@ story! {
         let event = RedeliverySelector::Event(user.id).to(None);
         let again = world.store.resend(event, Page::default(), Run::Real).await.unwrap();
         assert_eq!((again.requeued.pending, again.requeued.skipped.get(&Skipped::Pruned)), (0, Some(&1)));
-        // The newest state can always be redelivered, and can be pruned once a newer one is recorded.
+        // The latest state can always be redelivered; it can be pruned once a newer one is recorded.
         let purchase = RedeliverySelector::Purchase(world.key("r1"));
         let again = world.store.resend(purchase.to(None), Page::default(), Run::Real).await.unwrap();
         assert_eq!(again.requeued.pending, 1);
@@ -78,7 +78,7 @@ story! {
     }
 }
 
-/// The number of bodies and traces that are left in a table.
+/// Returns the number of rows of a table with a body or a trace.
 fn left(world: &World, table: &str) -> i64 {
     world.count(&format!(
         "{table} WHERE (body IS NOT NULL AND body <> '{{}}') OR traceparent IS NOT NULL"
@@ -150,13 +150,13 @@ story! {
                          WHERE event_type = 'user.subscription.renewed'");
         world.notify("open", "r2", 1).await;
         world.age(2 * NINETY_DAYS_MS);
-        // The event that was delivered, the state that was superseded, and their deliveries.
+        // The delivered event, the superseded state, and their deliveries.
         assert_eq!(prune(&world, 1000).await, 2 + 2);
         assert_eq!(world.count("notifications WHERE outcome IS NULL AND pruned_at IS NULL"), 1);
         assert_eq!(world.count("events WHERE pruned_at IS NOT NULL"), 2);
         let pending = "deliveries WHERE status IN ('pending', 'waiting') AND pruned_at IS NOT NULL";
         assert_eq!(world.count(pending), 0);
-        // A pending body is sent unchanged, and is pruned when its delivery is old.
+        // A pending body is sent unchanged, and pruned when its delivery is old.
         let state = world.attempt(world.key("r1"), hook.id, "b").await;
         assert_eq!((state.revision, state.body.contains("\"data\"")), (2, true));
         world.finish(&state, Verdict::Delivered).await;
@@ -204,7 +204,8 @@ story! {
         }
         assert_eq!(pruned.iter().sum::<usize>(), 3 + 4, "three states, four deliveries: {pruned:?}");
         assert!(pruned.iter().all(|count| *count <= 2), "one row of each table at a time: {pruned:?}");
-        // The scan passed the fourth state while it was the newest; the next scan starts again and finds it.
+        // The scan passed the fourth state while that was the newest; the next scan starts from the beginning and finds
+        // it.
         world.revise("r1", 4).await;
         let mut later = 0;
         for _ in 0..12 {
@@ -222,7 +223,7 @@ story! {
         world.revise("r1", 2).await;
         world.send("r1", hook.id, Verdict::Delivered).await;
         world.age(NINETY_DAYS_MS + MINUTE_MS);
-        // A hundred thousand older rows of each table, which were pruned long ago.
+        // Each table has a hundred thousand older rows that were pruned long ago.
         let older = |table: &str, values: &str| format!(
             "INSERT INTO {table} WITH RECURSIVE numbers(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM numbers
              WHERE i < 100000) SELECT {values} FROM numbers"
@@ -245,7 +246,7 @@ story! {
                 "-i, 'd' || i, '{destination}', 'e' || i, 0, 'purchase.updated', 'k', 1, 'delivered', 1, 1, 1, 1, 2"
             ),
         ));
-        // A walk over all of them would begin here.
+        // A walk over all of them would begin at this point.
         raw.run("INSERT INTO retention (id, through) VALUES (1, -100001)");
         assert_eq!(prune(&world, 1).await, 2, "one row of each table in the first call");
         assert_eq!(prune(&world, 1).await, 1, "the delivery of the newest state");

@@ -1,4 +1,4 @@
-//! A `Retry-After` for one purchase: how long its lane waits, and what ends the wait.
+//! A `Retry-After` about one purchase: how long its lane waits, and what ends the wait.
 
 use super::sending::{HOUR_MS, RETRY, finish, lease};
 use super::world::{LEASE_MS, World, story};
@@ -16,7 +16,7 @@ async fn fail_for_an_hour(world: &World, receipt: &str, to: DestinationId) -> La
     fail_for(world, receipt, to, HOUR_MS, HOUR_MS).await
 }
 
-/// Fails the next request of a lane with these waits of the event and of the lane.
+/// Fails the next request of a lane, with these waits for the event and the lane.
 async fn fail_for(
     world: &World,
     receipt: &str,
@@ -35,7 +35,7 @@ async fn fail_for(
     world.end(end).await.lane
 }
 
-/// Checks that the lane cannot be leased for about this time, and that no run is started for it.
+/// Checks that the lane cannot be leased for at most this time, and that no run is started for it.
 async fn check_left_alone(world: &World, receipt: &str, to: DestinationId, at_most_ms: i64) {
     let key = world.key(receipt);
     for mode in [Mode::Lane, Mode::Drain] {
@@ -63,7 +63,7 @@ async fn check_left_alone(world: &World, receipt: &str, to: DestinationId, at_mo
     );
 }
 
-/// Checks that a new revision is sent now, and delivers it.
+/// Checks that this revision is sent now, and delivers it.
 async fn check_sent(world: &World, receipt: &str, to: DestinationId, revision: i64) {
     let sent = world.attempt(world.key(receipt), to, "sent").await;
     assert_eq!(sent.revision, revision, "{receipt}");

@@ -1,4 +1,4 @@
-//! What a device moves from one named customer to another: at once, after a person's answer, or nothing.
+//! Purchases that a device moves from one named customer to another: at once, after a person's decision, or not at all.
 
 use super::people::{by, customer, device, log_in, place};
 use super::world::{World, is_missing, new_platform, secret, story};
@@ -6,7 +6,7 @@ use domain::{AppId, CollapseKey, DevicePlace, ReviewId, TransferPolicy, UserId};
 use storage::{AlarmFilter, Answered, Error, Page, Review, TransferCause};
 use uuid::Uuid;
 
-/// A purchase of `anna`, the store's customer `c1`, and a device with the pair of receipt and customer.
+/// A purchase of `anna`, who is the store's customer `c1`; a device claims it with receipt and customer id.
 struct Stolen {
     key: CollapseKey,
     anna: UserId,
@@ -36,7 +36,7 @@ impl World {
             .items
     }
 
-    /// The kinds of the open alarms.
+    /// Returns the kinds of the open alarms.
     async fn open_alarms(&self) -> Vec<String> {
         let filter = AlarmFilter {
             open: Some(true),
@@ -51,7 +51,7 @@ impl World {
         alarms.into_iter().map(|alarm| alarm.kind).collect()
     }
 
-    /// Number of entitlements that a device may use.
+    /// Returns the number of entitlements that a device has.
     async fn usable(&self, number: u128) -> usize {
         let place = place(self, number);
         self.store
@@ -88,7 +88,7 @@ story! {
                 world.store.logout(here, device(here), secret(here.device)).await.unwrap();
             }
         }
-        // There is one question about the same two people, on whatever device.
+        // There is only one review per pair of customers, whatever the device.
         let third = place(&world, 3);
         world.claim_verified(third, "r1", "c1");
         log_in(&world.store, third, "mallory").await;
@@ -130,12 +130,12 @@ story! {
         assert_eq!((world.usable(1).await, world.open_alarms().await), (1, vec![]));
         assert!(is_conflict(world.store.approve_transfer(id, by("again")).await));
 
-        // The same two people later: the answer is known.
+        // The same two customers again: the decision is known.
         let there = place(&world, 2);
         world.claim_verified(there, "r2", "c2");
         log_in(&world.store, there, "otto").await;
         assert_eq!((world.owner_of(untouched).await, world.moves().len()), (otto, 1));
-        // The permission ends; what moved stays.
+        // The approval ends; what was moved stays.
         let later = world.store.refuse_transfer(id, by("ticket 2")).await.unwrap();
         assert_eq!((later.transfer, world.owner_of(key).await), (None, otto));
         // Nothing is left to move.
@@ -219,7 +219,7 @@ story! {
         assert_eq!((world.moves().len(), world.open_alarms().await), (20, vec![]));
         let last = log_in(&world.store, here, "number 21").await.user_id;
         assert_eq!((world.owner_of(key).await, world.open_alarms().await), (last, vec!["many_transfers".to_owned()]));
-        // Those of days before count nothing.
+        // Moves of earlier days do not count.
         world.raw().run("UPDATE audit_log SET at = at - 86400000000");
         world.raw().run("DELETE FROM alarms");
         log_in(&world.store, here, "number 22").await;

@@ -1,5 +1,5 @@
-//! What a purchase costs on PostgreSQL in round trips, counted by a proxy; and that no purpose of the writer waits for
-//! another one.
+//! The number of round trips to PostgreSQL per purchase, counted by a proxy; and a check that no purpose of the writer
+//! waits for another.
 
 use super::sending::{Sent, finish, lease, must_send};
 use super::world::{BEGINNING, Raw, World, happened, record, renewal};
@@ -13,11 +13,11 @@ use storage::{
 };
 use system_tests::world::SOON;
 
-/// Number of purchases. Each of the writer's threads prepares its statements for the first ones.
+/// Number of purchases. Each of the writer's threads prepares its statements with the first ones.
 const PURCHASES: i64 = 24;
-/// Most round trips of each call, for a purchase whose user is new, with two events and two webhooks. `finish` and
-/// `lease` are the last finish and the first lease of a lane, `both` those between. No caller waits for the last one of
-/// a load.
+/// Maximum number of round trips of each call, for a purchase by a new user with two events and two webhooks. `finish`
+/// and `lease` are a lane's last finish and first lease, `both` are those in between. No caller waits for the last
+/// round trip of a load.
 const MOST: [(&str, u64); 6] = [
     ("accept", 3),
     ("load", 3),
@@ -156,7 +156,7 @@ async fn costs_the_same_with_any_number_of_destinations(read: impl AsyncFn(&Worl
     for name in ["a", "b", "c", "d", "e"] {
         world.destination(name).await;
         let mut least = u64::MAX;
-        // The first call of a connection prepares the statements.
+        // A connection's first call prepares the statements.
         for _ in 0..PURCHASES {
             let before = distance.trips();
             read(&world).await;
@@ -167,7 +167,7 @@ async fn costs_the_same_with_any_number_of_destinations(read: impl AsyncFn(&Worl
     assert!(trips.iter().all(|count| *count == trips[0]), "{trips:?}");
 }
 
-/// The result of `write` that is not that it waited too long for a lock.
+/// Repeats `write` while it waits too long for a lock, and returns its other result.
 async fn tried_again<T, F: Future<Output = Result<T, Error>>>(
     write: impl Fn() -> F,
 ) -> Result<T, Error> {
@@ -194,7 +194,7 @@ async fn no_admin_call_and_no_record_stands_before_accept() {
     )
     .unwrap();
     let (store, id) = (world.store.clone(), world.platform.id);
-    // On a busy machine one may have waited too long for its lock before the other one waits: it is tried again.
+    // On a busy machine, one may have waited too long for its lock before the other waits; it is retried.
     let admin = tokio::spawn(tried_again(move || {
         let store = store.clone();
         let rename = |settings: &mut PlatformSettings| settings.name = "renamed".to_owned();

@@ -1,4 +1,4 @@
-//! What the import of a sales report lists.
+//! The list that the import of a sales report returns.
 
 use super::payments::{monthly, promoted, sale};
 use super::world::{World, story};
@@ -30,8 +30,8 @@ story! {
 }
 
 impl World {
-    /// The payments of r1 as they are listed, by number: amount, source, the transaction of a sales report, and whether
-    /// that corrects it.
+    /// Returns the listed payments of `r1` by number: amount, source, the sales report's transaction, and whether the
+    /// report corrects it.
     async fn listed(&self) -> Vec<String> {
         let subject = PaymentSubject::Purchases(vec![self.key("r1")]);
         let page = self

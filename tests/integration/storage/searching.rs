@@ -1,4 +1,4 @@
-//! What a search finds: whole ids in any case where they are the app's own, beginnings of ids, and devices.
+//! Search results: whole ids (in any case, if they are the app's), beginnings of ids, and devices.
 
 use super::seeded::Seed;
 use super::world::{World, new_platform, story};
@@ -22,7 +22,7 @@ async fn found(world: &World, text: &str, app: Option<AppId>) -> Vec<SearchHit> 
     world.store.search(text, app).await.unwrap()
 }
 
-/// The kind and id of what is found in all apps, and by what.
+/// Returns the kind, id and matched field of each result in all apps.
 async fn hits(world: &World, text: &str) -> Vec<(FoundKind, String, String)> {
     found(world, text, None)
         .await

@@ -4,7 +4,7 @@ use super::world::World;
 use domain::CollapseKey;
 use system_tests::rows::{self, Rows};
 
-/// The columns of a purchase to insert.
+/// The columns of a purchase to be inserted.
 #[derive(Default)]
 pub struct Seed<'a> {
     pub receipt: &'a str,
@@ -16,7 +16,7 @@ pub struct Seed<'a> {
 }
 
 impl World {
-    /// Purchases of the platform to insert; see [`rows::purchases`].
+    /// Returns rows for purchases of the platform; see [`rows::purchases`].
     pub fn purchases(&self) -> Rows {
         rows::purchases(self.platform.id, self.app.id)
     }
@@ -54,7 +54,7 @@ impl World {
         );
     }
 
-    /// The number of purchases with a `next_wake_at`, which are to be rechecked.
+    /// Returns the number of purchases with a `next_wake_at` , which will be rechecked.
     pub fn woken(&self) -> i64 {
         self.count("purchases WHERE next_wake_at IS NOT NULL")
     }

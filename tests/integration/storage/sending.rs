@@ -1,4 +1,4 @@
-//! Leases and their results in a world.
+//! Leasing lanes and finishing requests in a world.
 
 use super::world::{LEASE_MS, Report, World, happened, record, reported};
 use domain::event::{PURCHASE_UPDATED, for_destination};
@@ -17,7 +17,7 @@ use system_tests::rows::{self, Rows};
 pub const HOUR_MS: i64 = 3_600_000;
 pub const PATIENCE: Duration = protocols::destinations::schedule::DISABLE_AFTER;
 
-/// A leased request; it dereferences to its first attempt.
+/// A leased request; dereferences to its first attempt.
 #[derive(Debug)]
 pub struct Sent {
     pub batch: Box<Batch>,
@@ -45,7 +45,7 @@ impl Sent {
     }
 }
 
-/// Renders bodies as for a webhook.
+/// Returns a renderer for bodies in the form of a webhook.
 pub fn render() -> Render {
     Arc::new(|destination: &Destination, unsent: &Unsent| {
         let body = unsent.body.clone();
@@ -70,7 +70,7 @@ pub fn rendering(render: impl Fn(&Unsent) -> Rendered + Send + Sync + 'static) -
     Arc::new(move |_: &Destination, unsent: &Unsent| render(unsent))
 }
 
-/// A lease of a lane by the purchase's run.
+/// Returns a lease of a lane for the purchase's run.
 pub fn lease(key: CollapseKey, to: DestinationId, token: &str) -> Lease {
     Lease {
         key,
@@ -83,7 +83,7 @@ pub fn lease(key: CollapseKey, to: DestinationId, token: &str) -> Lease {
     }
 }
 
-/// Leases a lane in which something must be due.
+/// Leases a lane, in which something must be due.
 pub async fn must_send(store: &Store, lease: Lease) -> Sent {
     let (key, to, token, mode) = (
         lease.key,
@@ -103,7 +103,7 @@ pub async fn must_send(store: &Store, lease: Lease) -> Sent {
     }
 }
 
-/// The end of a request with this verdict for all its events, answered 200 or 500.
+/// Returns the end of a request with this verdict for all its events, answered 200 or 500.
 pub fn finish(sent: &Sent, verdict: Verdict) -> Finish {
     let failed = !matches!(verdict, Verdict::Delivered);
     let judged = |attempt: &Attempt| EventResult {
@@ -152,12 +152,12 @@ impl World {
         self.store.lease(lease(key, to, token)).await.unwrap()
     }
 
-    /// Leases a lane in which something must be due.
+    /// Leases a lane, in which something must be due.
     pub async fn attempt(&self, key: CollapseKey, to: DestinationId, token: &str) -> Sent {
         must_send(&self.store, lease(key, to, token)).await
     }
 
-    /// As [`Self::attempt`], in another mode.
+    /// Like [`Self::attempt`], in another mode.
     pub async fn attempt_as(
         &self,
         mode: Mode,
@@ -175,7 +175,7 @@ impl World {
         .await
     }
 
-    /// Ends a request, and returns what is left in its lane.
+    /// Finishes a request, and returns the lane's state.
     pub async fn finish(&self, sent: &Sent, verdict: Verdict) -> LaneState {
         self.end(finish(sent, verdict)).await.lane
     }
@@ -184,7 +184,7 @@ impl World {
         self.store.finish(finish).await.unwrap()
     }
 
-    /// Leases a lane in which something must be due, and ends the request with this verdict.
+    /// Leases a lane, in which something must be due, and finishes the request with this verdict.
     pub async fn send(&self, receipt: &str, to: DestinationId, verdict: Verdict) -> FinishResult {
         let sent = self
             .attempt(self.key(receipt), to, &format!("send-{receipt}"))
@@ -192,7 +192,7 @@ impl World {
         self.end(finish(&sent, verdict)).await
     }
 
-    /// Creates a destination that gets requests about one user one after the other, with up to ten events in each.
+    /// Creates a destination that receives one request at a time about each user, with up to ten events.
     pub async fn analytics(&self, name: &str) -> Destination {
         let mut new = super::world::new_destination(&self.app, name);
         new.traits.per_user = true;
@@ -221,7 +221,7 @@ impl World {
             .await
     }
 
-    /// Adds a `user.*` event and its delivery, without a `purchase.updated`.
+    /// Inserts a `user.*` event and its delivery, without a `purchase.updated`.
     pub fn owe_user_event(
         &self,
         key: CollapseKey,

@@ -1,5 +1,5 @@
-//! A clock that is set back by an hour: what was stored by the earlier clock lies ahead. Nothing waits for it, and nothing
-//! that failed before is forgotten.
+//! A clock that is set back by an hour: times stored before lie in the future. Nothing waits for them, and no earlier
+//! failure is forgotten.
 
 use super::breaker::{all_fail, destination_need, drained, sorted, state};
 use super::sending::{HOUR_MS, finish};
@@ -11,12 +11,12 @@ use storage::{DestinationNeed, Due, EndpointSignal, LaneState, Mode, Verdict};
 
 const LONG: Verdict = Verdict::Retry { delay: HOUR };
 
-/// The clock is set back.
+/// Sets the clock back by an hour.
 fn set_back(world: &World) {
     world.pass(-HOUR_MS);
 }
 
-/// Stores times of these columns that lie two hours ahead.
+/// Sets these columns to times two hours in the future.
 async fn store_ahead(world: &World, columns: &[(&str, &str)]) {
     let ahead = world
         .store
@@ -32,7 +32,7 @@ async fn store_ahead(world: &World, columns: &[(&str, &str)]) {
     }
 }
 
-/// Fails the next request of a lane for an hour, with pauses of its lane, its user and its destination.
+/// Fails the next request of a lane, with pauses of an hour for the event, lane, user and destination.
 async fn fail_for_an_hour(world: &World, receipt: &str, to: DestinationId) {
     let sent = world.attempt(world.key(receipt), to, "fails").await;
     let mut end = finish(&sent, LONG);

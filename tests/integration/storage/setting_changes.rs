@@ -1,5 +1,5 @@
-//! Changes of the settings of an app and its platforms while purchases are recorded. On PostgreSQL such a change waits for
-//! the records that have begun, and for none that comes after it; on SQLite nothing overlaps.
+//! Changes of the settings of an app and its platforms while purchases are recorded. On PostgreSQL such a change waits
+//! for the records that have begun, but not for later ones; on SQLite nothing overlaps.
 
 use super::world::{
     BEGINNING, Report, World, new_platform, of_secret, record, renewal, reported, story,
@@ -16,12 +16,13 @@ use system_tests::wait;
 use system_tests::world::SOON;
 use tokio::task::JoinHandle;
 
-/// Number of processes, each with a thread that records without a pause.
+/// Number of processes, each with a thread that records continuously.
 const PROCESSES: usize = 8;
-/// How long a change may take on any machine. One that were passed by later records would hardly ever end.
+/// How long a change may take on any machine. A change that later records could overtake would hardly ever end.
 const PROMPTLY: Duration = Duration::from_secs(10);
 
-/// Lets each record take 300 ms more while it has its locks, so that there is always one that has them, and few a second.
+/// A trigger that makes each record hold its locks 300 ms longer, so that some record always holds them, and there are
+/// only a few per second.
 const SLOWLY: &str = "
     CREATE FUNCTION take_long() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN
@@ -32,7 +33,7 @@ const SLOWLY: &str = "
     CREATE TRIGGER records_take_long AFTER UPDATE OF revision ON purchases
     FOR EACH ROW EXECUTE FUNCTION take_long()";
 
-/// Processes that record a purchase of each of some platforms, again and again.
+/// Processes that record purchases repeatedly, one on each of some platforms.
 struct Recorders {
     is_over: Arc<AtomicBool>,
     tasks: Vec<JoinHandle<()>>,
@@ -66,7 +67,7 @@ impl Recorders {
         Self { is_over, tasks }
     }
 
-    /// Ends them; each has recorded its purchase, at the latest when nothing is changed any more.
+    /// Stops the processes. Each has recorded its purchase, at the latest after the last change of settings.
     async fn end(self) {
         self.is_over.store(true, Ordering::SeqCst);
         for task in self.tasks {
@@ -78,7 +79,7 @@ impl Recorders {
     }
 }
 
-/// Records a purchase at least once, and until it is over. As its activity does, it loads again what has moved.
+/// Records a purchase at least once, and until `is_over`. Like its activity, it loads a moved purchase again.
 async fn record_on(store: Store, key: CollapseKey, is_over: Arc<AtomicBool>) {
     let mut has_recorded = false;
     while !has_recorded || !is_over.load(Ordering::SeqCst) {
@@ -96,7 +97,7 @@ async fn record_on(store: Store, key: CollapseKey, is_over: Arc<AtomicBool>) {
     }
 }
 
-/// Waits until half of the processes are in the midst of a record.
+/// Waits until half of the processes are in the middle of a record.
 async fn wait_for_records(world: &World) {
     wait::until(SOON, "records that last", async || {
         let sleeping = "SELECT COUNT(*) AS value FROM pg_stat_activity
@@ -111,7 +112,7 @@ async fn wait_for_records(world: &World) {
     .await;
 }
 
-/// Makes a change while records go on. It must end promptly.
+/// Makes a change while records continue. The change must end promptly.
 async fn change<T>(world: &World, what: &str, change: impl Future<Output = Result<T, Error>>) -> T {
     wait_for_records(world).await;
     match tokio::time::timeout(PROMPTLY, change).await {
@@ -283,7 +284,7 @@ story! {
         assert_eq!(world.done(decided.clone()).await, 1);
         world.set(|settings| settings.window_ms = 60_000).await;
         assert_eq!(world.done(decided).await, 1, "a repeated record has the same answer");
-        // One that an earlier version of settle decided names no settings.
+        // A record decided by an earlier version of settle names no version of the settings.
         world.accept(renewal(platform, "m2", "r1", 2_000)).await;
         let mut unnumbered = record(key, &world.load(key).await);
         unnumbered.settings_version = None;

@@ -1,4 +1,4 @@
-//! Settings of an app and a platform: the catalogue, rates, and which purchases a change rechecks.
+//! Settings of an app and a platform: the catalogue, rates, and the purchases that a change causes to be rechecked.
 
 use super::seeded::Seed;
 use super::world::{World, is_missing, story};
@@ -225,7 +225,7 @@ story! {
         let rename = |settings: &mut PlatformSettings| settings.name = "renamed".to_owned();
         let rotated = format!("UPDATE platforms SET publishable_key = 'rotated' WHERE id = '{id}'");
         let mut other = world.raw();
-        // On SQLite a writer excludes all others.
+        // On SQLite, a writer excludes all others.
         if world.is_postgres() {
             other.run(&format!("BEGIN; {rotated}"));
             let store = world.store.clone();

@@ -1,4 +1,4 @@
-//! Loading and recording: every notification gets one outcome, every decision is recorded once.
+//! Loading and recording: every notification gets one outcome, and every decision is recorded once.
 
 use super::world::{WINDOW_MS, World, is_missing, record, story};
 use domain::{Decision, EventId, Outcome};

@@ -1,5 +1,5 @@
-//! A device that several people use, each with an account of the store of their own: a login takes what the newest
-//! session lists, and nothing of who was on it before.
+//! A device used by several people, each with their own store account: a login gets the purchases that the newest
+//! session lists, and none of an earlier user's.
 
 use super::claims::{session as started, transaction};
 use super::devices::{report, uuid};
@@ -10,11 +10,11 @@ use domain::{SessionId, UserId};
 use std::time::Duration;
 use storage::{AcceptedReports, ClaimStep, DeviceReport};
 
-/// The device.
+/// The number of the device.
 const TV: u128 = 1;
 
 impl World {
-    /// What the device reports at this minute of the story.
+    /// Reports an event of the device at this minute of the story.
     async fn happens(&self, minute: u64, content: Content) -> AcceptedReports {
         let time = self
             .store
@@ -32,7 +32,7 @@ impl World {
         .await
     }
 
-    /// A session of the app begins on the device, whose account of the store is this customer's.
+    /// Begins a session of the app on the device, with these receipts of the current store account.
     async fn switch_on(&self, minute: u64, receipts: &[(&str, &str)]) {
         let accepted = self
             .happens(minute, started(u128::from(minute), receipts))
@@ -46,7 +46,7 @@ impl World {
         }
     }
 
-    /// Number of entitlements that the device may use.
+    /// Returns the number of entitlements that the device has.
     async fn usable_here(&self) -> usize {
         let place = self.place(TV);
         self.store
@@ -91,12 +91,12 @@ story! {
             assert_eq!((world.user_after_login("otto").await, owners().await), (otto, [anna, otto]));
         }
         assert_eq!(world.transfers().len(), 0);
-        // A session that does not say what is there changes nothing: what the last list had goes with the login.
+        // A session that lists no receipts changes nothing: the login gets the purchases of the last list.
         let silent = Content::SessionStart { session: SessionId::new(uuid(1007)), receipts: None };
         world.happens(7, silent).await;
         let clara = world.user_after_login("clara").await;
         assert_eq!(owners().await, [anna, clara]);
-        // The device is sold, and nothing is on it.
+        // The device is sold, and has no receipts.
         world.switch_on(8, &[]).await;
         world.user_after_login("dora").await;
         assert_eq!(owners().await, [anna, clara]);
@@ -110,7 +110,7 @@ story! {
         let accepted = world.happens(1, started(1, &[("gold", "A")])).await;
         let otto = world.user_after_login("otto").await;
         world.switch_on(2, &[]).await;
-        // The store confirms it late.
+        // The store confirms the claim late.
         for (place, key) in accepted.known {
             world.store.examine_claim(place, key).await.unwrap();
         }
@@ -127,7 +127,7 @@ story! {
         world.switch_on(2, &[]).await;
         let otto = world.user_after_login("otto").await;
         assert_eq!(world.owner_of(gold).await, otto);
-        // A purchase says who is there.
+        // A purchase shows which account is in use.
         world.switch_on(6, &[]).await;
         world.happens(7, transaction("gold", "A")).await;
         let clara = world.user_after_login("clara").await;
@@ -151,7 +151,7 @@ story! {
         assert_eq!(world.user_after_login("otto").await, otto);
         assert_eq!([world.owner_of(gold).await, world.owner_of(bonus).await], [anna, anna]);
         assert_eq!([world.owner_of(silver).await, world.owner_of(other).await], [otto, clara]);
-        // The present list has one of the two receipts alone: what counts is whose it is.
+        // The current list contains only one of the two receipts: what counts is the receipts' account.
         world.switch_on(6, &[("gold", "A")]).await;
         let dora = world.user_after_login("dora").await;
         assert_eq!([world.owner_of(gold).await, world.owner_of(bonus).await], [dora, dora]);
@@ -178,18 +178,18 @@ story! {
         world.switch_on(1, &[("gold", "A")]).await;
         world.user_after_login("anna").await;
         world.log_out().await;
-        // The account of the store changes, and the app reports its receipts before the login, as it must.
+        // The store account changes, and the app reports its receipts before the login, as it must.
         world.switch_on(2, &[("silver", "B")]).await;
         world.user_after_login("otto").await;
         assert_eq!(owners().await, [anna, otto]);
-        // It logs in too early: by what settle knows this is one account of the store, which two people share.
+        // The app logs in too early: as far as settle knows, two people share one store account.
         world.switch_on(3, &[("gold", "A")]).await;
         world.user_after_login("anna").await;
         world.log_out().await;
         let moved = world.store.login(login(world.place(TV), "otto")).await.unwrap().transfers;
         world.switch_on(4, &[("silver", "B")]).await;
         assert_eq!(owners().await, [otto, otto]);
-        // A person undoes it.
+        // An admin undoes the move.
         world.store.undo_transfer(moved[0].id, by("too early")).await.unwrap();
         assert_eq!(owners().await, [anna, otto]);
     }

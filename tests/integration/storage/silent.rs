@@ -1,4 +1,4 @@
-//! Stores that do not answer are known from the first failed query on.
+//! Stores that do not answer are detected from the first failed query on.
 
 use super::world::{WINDOW_MS, World, story};
 use std::time::Duration;
@@ -26,7 +26,7 @@ story! {
         assert_eq!(waiting().await, 2);
         let other = world.store.new_app("other").await.unwrap();
         assert_eq!(world.store.overview(Some(other.id)).await.unwrap().silent_stores, []);
-        // It answers about another purchase: of those that wait, it is known when the next query is.
+        // The store answers about another purchase; for the waiting ones, the time of the next query is known.
         world.notify("m3", "r3", 1).await;
         world.settle(world.key("r3")).await;
         let known = world.store.now().await.unwrap();

@@ -1,4 +1,4 @@
-//! Opening a database: with which key, by how many processes, and again.
+//! Opening a database: with which key, by how many processes, and repeatedly.
 
 use super::world::{World, key_of_all_ones, new_destination, renewal, story};
 use domain::Timestamp;
@@ -167,7 +167,7 @@ async fn what_is_no_file_of_settle_is_refused_at_once() {
     };
     pipe(&lock);
     refused("its lock").await;
-    // With a reader it can be opened.
+    // A mere reader of the lock file does not prevent opening.
     let reader = OpenOptions::new()
         .read(true)
         .write(true)
@@ -203,7 +203,7 @@ async fn root_leaves_the_lock_to_the_owner_of_the_file() {
     };
     drop(Store::open(config.clone()).await.unwrap());
     let lock = folder.path().join("settle.db.lock");
-    // Only root can give a file away; for other users the owner stays, and all of this holds.
+    // Only root can change a file's owner; for other users the owner stays the same, and the checks hold too.
     let _ = chown(&path, Some(12345), Some(12345));
     drop(Store::open(config.clone()).await.unwrap());
     let owner = path.metadata().unwrap().uid();
@@ -233,7 +233,7 @@ async fn root_gives_no_file_away_to_which_the_lock_is_a_link() {
     );
     std::fs::write(&other, "").unwrap();
     let owner = other.metadata().unwrap().uid();
-    // Only root can do this, and only root could give the other file away.
+    // Only root can do this, and only root could change the other file's owner.
     let _ = chown(&path, Some(12345), Some(12345));
     std::fs::remove_file(&lock).unwrap();
     symlink(&other, &lock).unwrap();
@@ -304,10 +304,10 @@ story! {
     }
 }
 
-/// More than there are reading connections.
+/// A number greater than that of reading connections.
 const READS: usize = 20;
 
-/// Ends all sessions of the database, and waits until they have ended.
+/// Terminates all sessions of the database, and waits until they have ended.
 async fn cut_all(world: &World) {
     const OTHERS: &str =
         "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
@@ -317,7 +317,7 @@ async fn cut_all(world: &World) {
         let open = world.raw().number(&format!(
             "SELECT COUNT(*) AS value {OTHERS} AND backend_type = 'client backend'"
         ));
-        // The session that counts is another one than the one that cut.
+        // The counting session is another one than the terminating session.
         if open <= 1 {
             Ok(())
         } else {

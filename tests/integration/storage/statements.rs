@@ -1,5 +1,5 @@
 //! All statements that are constants in `storage`: each is prepared on both databases, and the hot ones are explained
-//! over filled tables. Nothing is listed here: `storage` knows its statements.
+//! over filled tables. No statement is listed here: `storage` provides them.
 
 use super::filling::{FILLED, ROW, fill, value};
 use super::world::{BEGINNING, Raw, World, story};
@@ -10,10 +10,10 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use storage::{Complete, statements};
 use system_tests::postgres::PgConnection;
 
-/// Fewer rows than this may be read and thrown away by a hot statement.
+/// Exclusive limit on the number of rows that a hot statement may read and discard.
 const REMOVED: u64 = 2_000;
 
-/// Where statements also read pages of tables: the writer plans them for their values.
+/// Places of statements that may also read pages of tables: the writer plans them for their values.
 pub const PAGED: [&str; 4] = [
     "/admin/",
     "/redelivery/",
@@ -21,8 +21,8 @@ pub const PAGED: [&str; 4] = [
     "/settling/rechecks.rs",
 ];
 
-/// Tables with few rows, which may be read as a whole; `next` is the recursive part of a statement, of one row at a time.
-/// A statement of the sweep that looks once at each platform calls the table `each_platform`.
+/// Tables with few rows, which may be read completely; `next` is the recursive part of a statement, with one row at a
+/// time. A statement of the sweep that reads each platform once calls the table `each_platform`.
 const FEW: [&str; 4] = ["destinations", "each_platform", "next", "CONSTANT ROW"];
 
 #[derive(QueryableByName)]
@@ -37,12 +37,12 @@ pub struct Line {
     pub text: String,
 }
 
-/// A statement with one value or row in place of each list.
+/// Returns a statement in which each list consists of one value or row.
 pub fn unlisted(text: &str) -> String {
     let Some((head, tail)) = text.split_once("VALUES ?*") else {
         return text.replace("?*", "?");
     };
-    // The list stands in front of the values, which may have a bracket of their own.
+    // The list of columns precedes the values, which may contain brackets.
     let before = head.trim_end().trim_end_matches('(');
     let columns = before
         .rsplit_once('(')
@@ -53,7 +53,7 @@ pub fn unlisted(text: &str) -> String {
     format!("{head}VALUES ({}){tail}", places.join(", "))
 }
 
-/// With the numbered places of PostgreSQL.
+/// Returns a statement with PostgreSQL's numbered parameters.
 pub fn numbered(text: &str) -> String {
     let parts = text.split('?').enumerate();
     parts
@@ -67,7 +67,7 @@ pub fn numbered(text: &str) -> String {
         .collect()
 }
 
-/// As the statement is run on this database, with values written into it.
+/// Returns the statement as it runs on this database, with values in place of its parameters.
 fn written(statement: &Complete, world: &World, row: i64, is_shared: bool) -> String {
     let text = unlisted(&statement.text);
     let text = if is_shared {
@@ -114,7 +114,8 @@ story! {
     }
 }
 
-/// The clock, the lineage, the locks, the sessions and the catalogue of a server, which several processes share.
+/// Returns whether a statement uses the server's clock, lineage, locks, sessions or catalogue, as only PostgreSQL's
+/// statements do.
 fn is_of_postgres(text: &str) -> bool {
     text.contains("clock_timestamp()")
         || text.contains("pg_stat_activity")
@@ -130,7 +131,8 @@ fn is_of_sqlite(text: &str) -> bool {
     text.contains("PRAGMA")
 }
 
-/// Whether a step reads all of a filled table. Walking an index from one end, and rows that another step found, is none.
+/// Returns whether a step reads all of a filled table. Walking an index from one end, or reading rows that another step
+/// found, does not count.
 fn walks_a_table(step: &str, plan: &[String]) -> bool {
     let found = |name: &str| {
         let other = |step: &String| {
@@ -157,7 +159,7 @@ fn walks_a_table(step: &str, plan: &[String]) -> bool {
     }
 }
 
-/// The steps of SQLite's plan.
+/// Returns the steps of SQLite's plan.
 fn plan_of_sqlite(connection: &mut diesel::SqliteConnection, text: &str) -> Vec<String> {
     let steps: Vec<Step> = diesel::sql_query(format!("EXPLAIN QUERY PLAN {text}"))
         .load(connection)
@@ -170,7 +172,7 @@ fn uses(plan: &[String], index: &str) -> bool {
         .any(|step| index.split(" or ").any(|index| step.contains(index)))
 }
 
-/// The plan of PostgreSQL for these values.
+/// Returns PostgreSQL's plan for these values.
 fn plan_of_values(connection: &mut PgConnection, text: &str) -> Vec<String> {
     connection.batch_execute("BEGIN").unwrap();
     let lines: Vec<Line> = diesel::sql_query(format!("EXPLAIN ANALYZE {text}"))
@@ -180,7 +182,7 @@ fn plan_of_values(connection: &mut PgConnection, text: &str) -> Vec<String> {
     lines.into_iter().map(|line| line.text).collect()
 }
 
-/// The plan of PostgreSQL for any values, as the writer's sessions for purchases keep it.
+/// Returns PostgreSQL's generic plan, as kept by the writer's sessions for purchases.
 pub fn generic_plan(connection: &mut PgConnection, text: &str) -> Vec<String> {
     let values = vec!["NULL"; text.matches('?').count()].join(", ");
     let values = if values.is_empty() {
@@ -232,8 +234,8 @@ story! {
     }
 }
 
-/// Statements that take another index without statistics: they are run once for an erasure, for a product that is changed,
-/// and for the claims of a platform, of which few wait.
+/// Statements that use another index when there are no statistics: they run once for an erasure, for a changed product,
+/// or for a platform's claims, few of which wait.
 const OTHERWISE: [(&str, &str); 4] = [
     ("claims/bounds.rs", "claims_pending_of_network"),
     ("erasure/batches.rs", "notifications_open_of_receipt"),
@@ -241,7 +243,7 @@ const OTHERWISE: [(&str, &str); 4] = [
     ("settling/rechecks.rs", "purchases_product"),
 ];
 
-/// settle has SQLite gather no statistics, so these are the plans of a settle at work.
+/// settle does not let SQLite gather statistics, so these are the plans in production.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_statistics_sqlite_uses_the_index_of_a_hot_statement() {
     static NOW: AtomicI64 = AtomicI64::new(BEGINNING);

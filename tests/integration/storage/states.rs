@@ -1,4 +1,4 @@
-//! The user's state in an event: over all their purchases, as they were in the transaction that recorded the event.
+//! The user's state in an event: over all the user's purchases, as of the transaction that recorded the event.
 
 use super::world::{BEGINNING, Report, World, happened, record, reported, story};
 use domain::{NotificationKind, Timestamp, TransitionKind};
@@ -13,7 +13,7 @@ fn list(world: &World) {
     );
 }
 
-/// The end of the entitlement in an event.
+/// Returns the end of the entitlement in an event's state.
 fn until(event: &EventView) -> String {
     event.body["active_entitlements"][0]["expiration"]
         .as_str()
@@ -21,14 +21,14 @@ fn until(event: &EventView) -> String {
         .to_owned()
 }
 
-/// When a purchase of this revision renews.
+/// Returns when a purchase of this revision renews.
 fn renewal(revision: i64) -> String {
     Timestamp::from_micros(BEGINNING)
         .plus_millis(revision * 30 * 24 * 3_600_000)
         .to_string()
 }
 
-/// The `user.*` events in order of their user revisions.
+/// Returns the `user.*` events in order of their user revisions.
 async fn all_events(world: &World) -> Vec<EventView> {
     let page = Page {
         cursor: None,

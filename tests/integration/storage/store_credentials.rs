@@ -1,4 +1,4 @@
-//! What a platform has of its store alone: settings, and credentials that are encrypted and used as a shared secret is.
+//! Data for a platform's own store only: settings, and credentials, which are encrypted and used like a shared secret.
 
 use super::world::{World, key_of_all_ones, new_platform, renewal, story};
 use domain::stores::{Policy, amazon};
@@ -10,7 +10,7 @@ use storage::{
 };
 
 const RECEIPT: &str = "r1";
-/// The rules of the store that the tests add.
+/// The policy of a store that these tests add.
 const POLICY: Policy = Policy {
     store: "proof",
     ..amazon::POLICY

@@ -1,11 +1,11 @@
-//! What the check of stored values excuses: rows of a store that the earlier release does not list, and nothing else.
+//! The check of stored values ignores only rows of stores that the earlier release does not list.
 
 use super::world::{World, new_platform, story};
 use serde_json::json;
 use std::collections::BTreeMap;
 use system_tests::stored::{self, Unread, validator};
 
-/// What a release does not read that knows these stores and refuses all values of a column.
+/// Returns the first unreadable text for a release that lists these stores and refuses all values of a column.
 fn unread(world: &World, column: &str, stores: &[&str]) -> Option<Unread> {
     let refuses_all = validator(&json!({ "not": {} }));
     let validators = BTreeMap::from([(column.to_owned(), refuses_all)]);

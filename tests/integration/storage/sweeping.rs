@@ -10,7 +10,7 @@ async fn due(world: &World) -> Vec<Due> {
     world.store.due(100).await.unwrap()
 }
 
-/// The destinations with an overdue delivery.
+/// Returns the destinations with an overdue delivery.
 async fn late(world: &World) -> Vec<DestinationId> {
     world.store.late_destinations().await.unwrap().destinations
 }
@@ -97,7 +97,7 @@ story! {
         assert_eq!(world.store.end_deleted_pending(100).await.unwrap(), 0, "no destination was deleted");
         world.store.delete_destination(hook.id).await.unwrap();
         assert_eq!(world.store.end_deleted_pending(100).await.unwrap(), 0, "the deletion ended all of it");
-        // As if a process that had not seen the deletion had recorded them.
+        // Like when a process that had not seen the deletion recorded them.
         for (status, event_type) in [("pending", "purchase.updated"), ("waiting", "user.subscription.renewed")] {
             world.raw().run(&format!(
                 "UPDATE deliveries SET status = '{status}', finished_at = NULL WHERE event_type = '{event_type}'

@@ -1,4 +1,4 @@
-//! Topics: which may send, and the notifications that wait for that decision.
+//! Topics: which may send, and notifications that wait for that decision.
 
 use super::world::{World, is_missing, new_platform, renewal, story};
 use domain::{Outcome, PlatformId, Timestamp, TopicId};
@@ -21,7 +21,7 @@ async fn keep(
         .unwrap()
 }
 
-/// A pending topic with one waiting notification for each receipt.
+/// Stores a pending topic with one waiting notification for each receipt.
 pub async fn pending(world: &World, receipts: &[&str]) -> TopicId {
     let expires_at = world.store.now().await.unwrap().plus_millis(60_000);
     assert_eq!(
@@ -89,7 +89,7 @@ story! {
         }
         let states = |state: TopicState, topics: &[Topic]| topics.iter().filter(|topic| topic.state == state).count();
         let topics = world.store.topics(platform).await.unwrap();
-        // Twenty, and the one that gave way last.
+        // Twenty topics expired, and the one that was displaced last.
         assert_eq!((states(TopicState::Pending, &topics), states(TopicState::Expired, &topics)), (5, 21));
         let count = |condition: &str| {
             world.count(&format!("notifications WHERE {condition}"))
@@ -180,7 +180,7 @@ story! {
         let mut late = renewal(world.platform.id, "late", "r1", 1);
         late.handling = Handling::WaitTopic(topic);
         world.store.approve_topic(topic).await.unwrap();
-        // The request that stores it dies before it applies the decision.
+        // The request that stores the notification dies before it applies the decision.
         assert!(matches!(world.accept(late.clone()).await, Accepted::New { .. }));
         late.handling = Handling::Open;
         assert_eq!(world.accept(late.clone()).await, Accepted::Waiting { topic });
@@ -213,7 +213,8 @@ story! {
     }
 }
 
-/// Checks for the conflict that another decision came first, and for the present state in its text.
+/// Checks that the result is a conflict, because another decision came first, and that its detail names the current
+/// state.
 fn overtaken<T: std::fmt::Debug>(decided: Result<T, Error>, now: &str) {
     match decided {
         Err(Error::Conflict {
@@ -315,7 +316,7 @@ story! {
         assert!(!world.store.is_full(topic).await.unwrap());
         world.accept(waiting(2000)).await;
         assert!(world.store.is_full(topic).await.unwrap());
-        // As if a process had died after the decision: the sweep continues.
+        // As if a process had died after the decision: the sweep continues the work.
         world.confirm(topic);
         world.store.expire_topics(world.store.now().await.unwrap()).await.unwrap();
         assert_eq!(world.store.open_after(0, 20_000).await.unwrap().len(), 2000);

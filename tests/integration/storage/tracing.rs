@@ -1,4 +1,4 @@
-//! The trace contexts of open notifications, as a settling and the dispatcher read them.
+//! The trace contexts of open notifications, as read by a settling and by the dispatcher.
 
 use super::world::{World, story};
 use domain::TraceContext;
@@ -15,7 +15,7 @@ story! {
             let update = "UPDATE notifications SET traceparent";
             world.raw().run(&format!("{update} = '{trace}' WHERE message_id = '{message}'"));
         }
-        // One that was accepted while nothing was traced, and one that no version of settle wrote.
+        // One was accepted while tracing was off; no version of settle wrote the other.
         for (message, at, text) in [("untraced", 8, "NULL"), ("foreign", 9, "'ff-1-2-3'")] {
             world.notify(message, "r", at).await;
             world.raw().run(&format!("UPDATE notifications SET traceparent = {text} WHERE message_id = '{message}'"));

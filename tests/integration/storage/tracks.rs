@@ -1,4 +1,4 @@
-//! The two tracks of a lane: the newest state supersedes older ones, and the other events are all sent in order.
+//! The two tracks of a lane: the latest state supersedes older ones, and the other events are all sent in order.
 
 use super::sending::{RETRY, Sent, finish};
 use super::world::{LEASE_MS, World, story};
@@ -9,7 +9,7 @@ use storage::{
     Verdict,
 };
 
-/// Delivers until nothing is pending, and returns the types and revisions of what was sent.
+/// Delivers until nothing is pending, and returns the types and revisions of the sent events.
 async fn drain(world: &World, receipt: &str, to: domain::DestinationId) -> Vec<(String, i64)> {
     let (key, mut sent) = (world.key(receipt), Vec::new());
     loop {

@@ -1,4 +1,4 @@
-//! What a transfer leaves behind: the profiles of both users at an integration, and what undoing it gives back.
+//! The effects of a transfer: the profiles of both users at an integration, and what undoing it restores.
 
 use super::merging::seen;
 use super::people::{by, customer, device, login, place};
@@ -12,11 +12,11 @@ use std::collections::BTreeMap;
 use storage::{CustomerKey, CustomerMove, Login, Owner, Run};
 use system_tests::rows;
 
-/// What each user has by the newest state that an integration got.
+/// The entitlements in the newest state that an integration received, by user.
 type Held = BTreeMap<String, Vec<String>>;
 
 impl World {
-    /// Moves a customer of the store by a person.
+    /// Moves a customer of the store manually.
     pub async fn hand_over(&self, app_user_id: &str, to: &str) -> TransferId {
         let customer = CustomerKey::Owner(Owner::AppUser(app_user_id.to_owned()));
         let wanted = CustomerMove {
@@ -28,7 +28,7 @@ impl World {
         self.store.move_customer(wanted).await.unwrap().id
     }
 
-    /// Delivers everything of a lane, and notes the entitlements that the integration knows each user by.
+    /// Delivers all pending events of a lane, and records each user's entitlements at the integration.
     async fn keep(&self, key: CollapseKey, to: DestinationId, held: &mut Held) -> Vec<String> {
         let sent = self.drain(key, to).await;
         for (_, body) in sent
@@ -41,7 +41,7 @@ impl World {
         sent.into_iter().map(|(kind, _)| kind).collect()
     }
 
-    /// Stores a device that reported before.
+    /// Inserts a device that has reported before.
     pub fn know(&self, place: DevicePlace, described: &Device) {
         let DevicePlace {
             platform,
@@ -54,12 +54,12 @@ impl World {
         self.raw().run(&device);
     }
 
-    /// Whose the devices are, in order of their ids.
+    /// Returns the users of the devices, in order of device ids.
     fn device_owners(&self) -> Vec<String> {
         self.users_of_devices()
     }
 
-    /// The sum of the payments in the newest profile of a user.
+    /// Returns the sum of the payments in a user's newest profile.
     fn paid(&self, user: UserId) -> Value {
         let newest = format!(
             "SELECT profile AS value FROM events WHERE user_id = '{user}' AND profile IS NOT NULL ORDER BY seq DESC LIMIT 1"
@@ -94,7 +94,7 @@ story! {
         assert_eq!(held, holding(&[(anna, &[]), (otto, &["premium"])]));
         assert_eq!(world.paid(anna), "0", "a payment is one user's");
 
-        // Before anything of the undoing is sent, the purchase moves once more: of each user the newest profile counts.
+        // Before any event of the undoing is sent, the purchase moves once more: each user's newest profile counts.
         world.store.undo_transfer(moved, by("by mistake")).await.unwrap();
         world.hand_over("c1", "otto").await;
         assert_eq!(world.keep(key, to, &mut held).await, [PROFILE_UPDATED, PROFILE_UPDATED]);
@@ -115,7 +115,7 @@ story! {
         world.keep(key, to, &mut held).await;
         world.hand_over("c1", "otto").await;
         let otto = world.owner_of(key).await;
-        // As earlier versions ended it.
+        // Like earlier versions ended the delivery.
         world.raw().run(&format!(
             "UPDATE deliveries SET status = 'superseded', finished_at = created_at WHERE event_id IN
                  (SELECT id FROM events WHERE user_id = '{anna}' AND event_type = '{PROFILE_UPDATED}')"
@@ -156,7 +156,8 @@ story! {
         assert_eq!((kind.as_str(), &profile["user_id"]), (PROFILE_UPDATED, &json!(anna)));
         assert_eq!(profile["devices"].as_array().unwrap().len(), 3, "a profile carries the devices");
 
-        // Since then Anna's own server signed her login on one of them, and another customer logged in on another.
+        // Since then Anna's own server has signed her login on one of the devices, and another customer has logged in
+        // on another.
         world.store.login(Login { is_signed: true, ..login(places[1], "anna") }).await.unwrap();
         let otto = world.store.login(login(places[2], "otto")).await.unwrap();
         let moved = world.store.transfers(anna).await.unwrap().into_iter().find(|one| one.from == guest).unwrap();

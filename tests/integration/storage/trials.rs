@@ -1,4 +1,4 @@
-//! Purchases of which it is unknowable whether they were a trial.
+//! Purchases for which it is unknowable whether they were a trial.
 
 use super::payments::{BOUGHT, at, refunded};
 use super::world::{Report, World, reported, story};

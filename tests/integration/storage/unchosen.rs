@@ -1,4 +1,4 @@
-//! Payments that an integration does not get because of its choice of events.
+//! Payments that an integration does not receive because of the events to which it subscribes.
 
 use super::payments::{monthly, refunded, sale};
 use super::world::{World, new_destination, story};
@@ -7,14 +7,14 @@ use domain::{DestinationId, TransitionKind};
 use storage::{Run, UnchosenPayment, UnchosenType};
 
 impl World {
-    /// Creates an integration with this choice of events.
+    /// Creates an integration that subscribes to this event.
     async fn chooser(&self, name: &str, chosen: &str) -> DestinationId {
         let mut new = new_destination(&self.app, name);
         (new.traits.per_user, new.common.events) = (true, vec![chosen.to_owned()]);
         self.store.new_destination(new).await.unwrap().id
     }
 
-    /// What the explanation of a destination counts.
+    /// Returns the event types and payments that a destination's explanation counts as not subscribed.
     async fn counted(&self, id: DestinationId) -> Vec<UnchosenType> {
         self.store.explain_destination(id).await.unwrap().unchosen
     }
@@ -33,7 +33,7 @@ story! {
         let usd = |amount: &str| amount.parse().ok();
         assert_eq!((one.event_type.as_str(), one.usd), ("user.subscription.purchased", usd("9.99")));
         assert_eq!((world.counted(all).await, world.counted(hook).await), (Vec::new(), Vec::new()));
-        // The price is corrected; the payments after that are chosen, and a refund is no payment.
+        // The price is corrected; later payments are subscribed, and a refund is not a payment.
         let lines = vec![sale("t1", SaleKind::Charge, "2027-01-10T13:00:00Z", "8.49")];
         world.store.import_sales(world.app.id, lines, Run::Real).await.unwrap();
         world.settle_again("r1").await;
@@ -53,7 +53,7 @@ story! {
         world.show("r2", monthly(), &[(TransitionKind::TrialConverted, 1), (TransitionKind::Renewed, 1)]).await;
         world.show("r1", refunded(), &[(TransitionKind::Expired, 1)]).await;
         assert_eq!(world.counted(renewals).await, [expected]);
-        // A payment before the creation of an integration is not missing there.
+        // A payment before the creation of an integration does not count as missing there.
         let later = world.chooser("later", TransitionKind::Renewed.event_type()).await;
         world.raw().run(&format!("UPDATE destinations SET created_at = created_at + 60000000 WHERE id = '{later}'"));
         assert_eq!(world.counted(later).await, []);

@@ -1,4 +1,4 @@
-//! What was bought and is not in the catalogue: an alarm for each product, with its customers.
+//! Purchased products that are missing from the catalogue: one alarm for each product, with its customers.
 
 use super::payments::{monthly, refunded};
 use super::world::{World, story};
@@ -10,7 +10,7 @@ use storage::{Alarm, AlarmFilter, Change, EntitlementText, Page, Product, Run};
 const BOUGHT: &[(TransitionKind, u64)] = &[(TransitionKind::Purchased, 1)];
 
 impl World {
-    /// The alarms about missing products.
+    /// Returns the alarms about missing products.
     async fn missing(&self, open: bool) -> Vec<Alarm> {
         let kind = Some("product_unlisted".to_owned());
         let filter = AlarmFilter {
@@ -32,7 +32,7 @@ impl World {
             .unwrap();
     }
 
-    /// Adds an entitlement, from which on the app gives access.
+    /// Adds an entitlement to the catalogue, so that the app grants access.
     async fn give_access(&self) {
         let gold = EntitlementText {
             name: "Gold".to_owned(),
@@ -77,7 +77,7 @@ story! {
         assert_eq!(world.missing(true).await, []);
         let closed = world.missing(false).await;
         assert_eq!((closed[0].acknowledged_by.as_deref(), closed[0].customers), (Some("settle"), None));
-        // It gives no entitlement on purpose.
+        // The product is listed without entitlements on purpose.
         world.show("r2", monthly(), BOUGHT).await;
         assert_eq!(world.missing(true).await, []);
         assert_eq!(world.store.unlisted(vec![world.key("r2")]).await.unwrap(), BTreeSet::new());

@@ -1,4 +1,4 @@
-//! Deliveries that wait for the external id of their customer: which wait, which are released, and which are given up.
+//! Deliveries that wait for their customer's external id: which wait, which are released, and which are given up.
 
 use super::sending::{lease, must_send, rendering};
 use super::world::{Report, World, reported, story};
@@ -11,7 +11,7 @@ use storage::{
 };
 use system_tests::rows;
 
-/// Renders a body only when the customer has an external id.
+/// Returns a renderer that waits until the customer has an external id.
 fn waits() -> Render {
     rendering(|unsent| match &unsent.external_id {
         Some(id) => Rendered::Body(format!("{id} {} {}", unsent.event_type, unsent.revision)),
@@ -28,7 +28,7 @@ fn waiting_lease(key: CollapseKey, to: DestinationId) -> Lease {
     }
 }
 
-/// Leases a lane in which everything has to wait.
+/// Leases a lane in which everything must wait.
 async fn put_aside(world: &World, receipt: &str, to: DestinationId) {
     let leased = world
         .store
@@ -49,7 +49,7 @@ async fn name(store: &Store, world: &World, customer: &str) {
         .unwrap();
 }
 
-/// Type, revision and status of each delivery to a destination, oldest first.
+/// Returns the type, revision and status of each delivery to a destination, oldest first.
 async fn standing(world: &World, to: DestinationId) -> Vec<(String, i64, &'static str)> {
     let all = listed(world, to).await;
     all.into_iter()
@@ -73,7 +73,7 @@ async fn listed(world: &World, to: DestinationId) -> Vec<DeliveryView> {
         .collect()
 }
 
-/// Makes all deliveries older. The clock of a PostgreSQL server cannot be moved.
+/// Makes all deliveries older, since the clock of a PostgreSQL server cannot be moved.
 fn age(world: &World, millis: i64) {
     world.raw().run(&format!(
         "UPDATE deliveries SET created_at = created_at - {}",
@@ -119,7 +119,7 @@ story! {
         let to = world.destination("hook").await.id;
         world.happen_to("anna's", "r1", &[]).await;
         put_aside(&world, "r1", to).await;
-        // As if a newer event was recorded after the settings changed, and before the older one was reconsidered.
+        // As if a newer event had been recorded after the settings changed, and before the older one was reconsidered.
         world.happen_to("anna's", "r1", &[]).await;
         let sent = world.attempt(world.key("r1"), to, "b").await;
         assert_eq!(sent.revision, 2);
@@ -206,7 +206,7 @@ story! {
             let nameless = Report { kind: NotificationKind::Renewed, customer: None, related: None };
             world.accept(reported(world.platform.id, &format!("{receipt}-1"), &receipt, 1_000, nameless)).await;
             world.settle(key).await;
-            // The store's id of the customer becomes known, who has an external id.
+            // The store's id of a customer who has an external id becomes known.
             let report = Report { kind: NotificationKind::Renewed, customer: Some("anna's"), related: None };
             world.accept(reported(world.platform.id, &format!("{receipt}-2"), &receipt, 2_000, report)).await;
             let (leased, _) = tokio::join!(second.lease(waiting_lease(key, to)), world.settle(key));

@@ -1,4 +1,4 @@
-//! The lease and the pause of a user whose purchases become another user's while a request about them is in flight.
+//! The lease and the pause of a user whose purchases move to another user while a request about them is in flight.
 
 use super::erasure::by;
 use super::sending::{RETRY, finish};
@@ -9,7 +9,7 @@ use storage::{CustomerName, CustomerNames, EndpointSignal, Idle, LeaseResult, Ow
 
 const TEN_MINUTES_MS: i64 = 600_000;
 
-/// Purchases `r1` and `r2` of the unnamed `guest`, and `r3` of `anna`, at an integration.
+/// Creates an integration, with purchases `r1` and `r2` of the unnamed `guest`, and `r3` of `anna`.
 async fn guest_and_anna(world: &World) -> DestinationId {
     let to = world.analytics("analytics").await.id;
     name(world, "anna").await;
@@ -120,7 +120,7 @@ story! {
     async fn what_arrives_after_a_deletion_is_acknowledged(world: World) {
         let to = guest_and_anna(&world).await;
         let sent = world.attempt(world.key("r3"), to, "a").await;
-        // As when the process ends before the deletion has ended what is pending.
+        // Like after a process that ended before the deletion had ended the pending deliveries.
         world.raw().run("UPDATE destinations SET deleted_at = created_at");
         world.finish(&sent, Verdict::Delivered).await;
         assert_eq!(world.broken(1000).await, []);

@@ -1,4 +1,4 @@
-//! Users: who owns a purchase, and how the user's state is announced.
+//! Users: the owners of purchases, and the announcements of their states.
 
 use super::sending::{lease, must_send, rendering};
 use super::world::{Report, World, happened, record, renewal, reported, story};
@@ -7,7 +7,7 @@ use storage::{
     Error, EventFilter, Lease, Owner, Page, PurchaseFilter, Recorded, Rendered, Store, Verdict,
 };
 
-/// Accepts a notification of a receipt, perhaps of a customer, and returns the purchase.
+/// Accepts a notification of a receipt, optionally with a customer, and returns the purchase's key.
 async fn accept_report(
     world: &World,
     receipt: &str,
@@ -175,7 +175,7 @@ story! {
     }
 }
 
-/// Settles a purchase with a transition, again while it has changed in between.
+/// Settles a purchase with a transition, and repeats that if the purchase changed meanwhile.
 async fn settle(store: Store, key: CollapseKey) -> i64 {
     loop {
         let loaded = store.load(key, i64::MAX, 500).await.unwrap();
@@ -220,7 +220,7 @@ story! {
         }
         let mut settlings = Vec::new();
         for (number, receipt) in receipts.iter().enumerate() {
-            // Each process settles purchases of both users, in opposite order.
+            // Each process settles purchases of both users, in opposite orders.
             let store = if number % 4 < 2 { world.store.clone() } else { second.clone() };
             settlings.push(tokio::spawn(settle(store, world.key(receipt))));
         }
@@ -240,7 +240,7 @@ story! {
         let first = happened(record(key, &world.load(key).await), &[TransitionKind::TrialStarted, TransitionKind::Purchased]);
         let answer = world.store.record(first.clone()).await.unwrap();
         assert_eq!(world.second_process().await.record(first.clone()).await.unwrap(), answer);
-        // The process was restarted before it had the answer.
+        // The process was restarted before it received the answer.
         let World { store, config, folder: _folder, .. } = world;
         drop(store);
         let store = Store::open(config).await.unwrap();
@@ -283,7 +283,7 @@ story! {
         let key = world.key("r1");
         world.notify("m1", "r1", 1).await;
         let whole = happened(record(key, &world.load(key).await), &[TransitionKind::Purchased]);
-        // The last of its events cannot be written.
+        // The last of the record's events cannot be written.
         let taken = EventId::of(key, 1, 1, "purchase.updated", 0);
         let other = world.key("r2");
         world.notify("m2", "r2", 1).await;

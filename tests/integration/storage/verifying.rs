@@ -5,7 +5,7 @@ use domain::{NotificationKind, Verification};
 use std::time::Duration;
 use storage::{ExposeSecret, Page};
 
-/// Why a query failed.
+/// The reason of a failed query.
 const WHY: &str = "HTTP 503";
 
 story! {

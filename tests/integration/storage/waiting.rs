@@ -9,7 +9,7 @@ use storage::{Due, Page, Record};
 const HOUR_MS: i64 = 3_600_000;
 const MAX_WAIT_MS: i64 = 150_000;
 
-/// A record in which only the notifications of `decided` have an outcome, and the others wait for an hour.
+/// Returns a record in which only the notifications of `decided` have an outcome, while the others wait.
 async fn partly(
     world: &World,
     key: CollapseKey,
@@ -211,7 +211,7 @@ story! {
         let key = world.key("r1");
         let mut waits = partly(&world, key, &[], Waits::Verification).await;
         assert_eq!(waits.seqs, [late, seen]);
-        // The lower one was committed after the load.
+        // The notification with the lower number was committed after the load.
         waits.seqs.retain(|seq| *seq == seen);
         world.done(waits).await;
         let open: Vec<i64> = world.store.open_after(0, 10).await.unwrap().iter().map(|open| open.seq).collect();

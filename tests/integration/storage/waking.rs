@@ -1,4 +1,4 @@
-//! Which overdue purchases a sweep wakes, in which order, and what it remembers of them.
+//! Which overdue purchases a sweep wakes, in which order, and what it records about them.
 
 use super::aging::MINUTE_MS;
 use super::seeded::Seed;
@@ -8,11 +8,11 @@ use std::time::Duration;
 use storage::{Due, Overdue, Owner, Quota};
 
 const MANY: Quota = Quota::of(1_000);
-/// Long enough that an open window counts as missed.
+/// A time after which an open window counts as missed.
 const MISSED_MS: i64 = WINDOW_MS + 20_000;
 
 impl World {
-    /// A sweep whose signals are all accepted: returns what it found.
+    /// Takes a sweep whose signals are all accepted; returns what it found.
     async fn sweep(&self, quota: Quota) -> Overdue {
         let found = self.store.overdue(quota).await.unwrap();
         self.store.note_waking(found.clone()).await.unwrap();
@@ -23,7 +23,7 @@ impl World {
         found
     }
 
-    /// The purchases that a sweep wakes.
+    /// Returns the purchases that a sweep wakes.
     async fn swept(&self, quota: Quota) -> Vec<CollapseKey> {
         self.sweep(quota)
             .await

@@ -20,14 +20,14 @@ pub use system_tests::raw::Raw;
 use system_tests::world::SOON;
 use system_tests::{records, template, wait};
 
-/// What the clock shows at first on SQLite: 2027-01-15, in microseconds.
+/// Initial time of the clock on SQLite: 2027-01-15, in microseconds since 1970.
 pub const BEGINNING: i64 = 1_800_000_000_000_000;
 pub const WINDOW_MS: i64 = 120_000;
 pub const LEASE_MS: i64 = 30_000;
 /// The `traceparent` of all notifications and records.
 const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
-/// Defines one story, which runs on both databases, each time in a new world with a clock of its own. After `synced`,
+/// Defines a story, which runs on both databases, each time in a new world with its own clock. With `synced`,
 /// PostgreSQL waits for the disk.
 macro_rules! story {
     (synced $($story:tt)*) => { story! { @synced_postgres $($story)* } };
@@ -64,11 +64,11 @@ pub struct World {
     pub app: App,
     pub platform: Platform,
     pub now: &'static AtomicI64,
-    /// The folder of its files, which lives as long as the story.
+    /// Folder of the world's files, which lives as long as the story.
     pub folder: Folder,
 }
 
-/// The secret of a device of the stories.
+/// Returns the secret of a device.
 pub fn secret(device: DeviceId) -> SecretHash {
     SecretHash::of(&SecretString::from(device.to_string()))
 }
@@ -89,7 +89,7 @@ impl World {
         Self::on_server(Fsync::Off, clock, now).await
     }
 
-    /// On a PostgreSQL that waits for the disk.
+    /// Opens a world in a PostgreSQL that waits for the disk.
     pub async fn synced_postgres(clock: fn() -> Timestamp, now: &'static AtomicI64) -> Self {
         Self::on_server(Fsync::On, clock, now).await
     }
@@ -102,12 +102,12 @@ impl World {
         Self::open(Database::Postgres(url), clock, now, Folder::new("storage")).await
     }
 
-    /// On a database with settle's tables, which belongs to the test.
+    /// Opens a world in a database with settle's tables that belongs to the test.
     pub async fn on_url(url: String, clock: fn() -> Timestamp, now: &'static AtomicI64) -> Self {
         Self::open(Database::Postgres(url), clock, now, Folder::new("storage")).await
     }
 
-    /// On PostgreSQL at a distance; the proxy counts round trips.
+    /// Opens a world in a PostgreSQL at a distance; the proxy counts round trips.
     pub async fn postgres_at_a_distance(
         clock: fn() -> Timestamp,
         now: &'static AtomicI64,
@@ -151,7 +151,7 @@ impl World {
         }
     }
 
-    /// A second store, as of another process; on SQLite, which one process uses, the same store.
+    /// Returns a second store, like another process's; on SQLite, which only one process uses, the same store.
     pub async fn second_process(&self) -> Store {
         if self.is_postgres() {
             Store::open(self.config.clone()).await.unwrap()
@@ -188,7 +188,7 @@ impl World {
         Raw::of(&self.config.database)
     }
 
-    /// Queues what was never queued for a destination. Returns the number of deliveries.
+    /// Queues the events that were never queued for a destination. Returns the number of deliveries.
     pub async fn backfill(&self, to: DestinationId, run: Run) -> i64 {
         let missing = RedeliverySelector::NeverQueued.to(to);
         self.store
@@ -254,8 +254,8 @@ impl World {
         }
     }
 
-    /// Checks that a wait is what is left of one of `full_ms` that began at `began` or a little later. PostgreSQL's
-    /// clock runs on in the meantime.
+    /// Checks that `wait` is what remains of a wait of `full_ms` that began at `began` or slightly later. PostgreSQL's
+    /// clock keeps running meanwhile.
     pub async fn check_left(&self, wait: Duration, full_ms: i64, began: Timestamp) {
         let now = self.store.now().await.unwrap();
         let passed = if self.is_postgres() {
@@ -289,8 +289,8 @@ impl World {
         }
     }
 
-    /// Loads a purchase; again while no connection is free: PostgreSQL takes longer than a read waits to begin a session
-    /// on a busy machine.
+    /// Loads a purchase, and retries while no connection is free: on a busy machine PostgreSQL may take longer to begin
+    /// a session than a read waits.
     pub async fn load(&self, key: CollapseKey) -> Loaded {
         wait::until(SOON, "a load", async || {
             match self.store.load(key, i64::MAX, 500).await {
@@ -301,7 +301,7 @@ impl World {
         .await
     }
 
-    /// Notes, as the purchase stands, that the store is queried again about it.
+    /// Schedules the next query to the store about a purchase in its current state.
     pub async fn schedule_query(&self, key: CollapseKey, delay: Duration) {
         let settling = self.load(key).await.settling;
         assert!(
@@ -340,7 +340,7 @@ impl World {
         self.done(record).await
     }
 
-    /// Records a settling whose purchase must not have changed in the meantime, and returns its revision.
+    /// Records a settling whose purchase has not changed since its load, and returns its revision.
     pub async fn done(&self, record: Record) -> i64 {
         match self.store.record(record).await.unwrap() {
             Recorded::Done { revision, .. } => revision,
@@ -364,7 +364,7 @@ impl World {
             .unwrap()
     }
 
-    /// Changes the settings of a destination that every kind has.
+    /// Changes the common settings of a destination.
     pub async fn alter(
         &self,
         id: DestinationId,
@@ -391,7 +391,7 @@ pub fn of_secret(secret: Option<&str>) -> PlatformChange {
     }
 }
 
-/// The recipient of an ingress key.
+/// Returns the recipient that an ingress key identifies.
 pub async fn recipient(store: &Store, key: &str) -> Option<Recipient> {
     let mut recipients = store.recipients(vec![key.to_owned()]).await.unwrap();
     assert_eq!(recipients.missing_keys, [""; 0]);
@@ -402,7 +402,7 @@ pub fn new_platform(app: &App, ingress_key: &str) -> NewPlatform {
     NewPlatform {
         app_id: app.id,
         store: "amazon".to_owned(),
-        // Stories have several platforms of one app.
+        // Stories have several platforms of one app with the same package.
         settings: PlatformSettings {
             shares_package: true,
             ..PlatformSettings::new(&format!("platform {ingress_key}"), "com.acme", WINDOW_MS)
@@ -426,7 +426,7 @@ pub fn new_destination(app: &App, name: &str) -> NewDestination {
     }
 }
 
-/// A notification of the type RENEWED at `at_ms`.
+/// Returns a notification of the type RENEWED at `at_ms`.
 pub fn renewal(
     platform_id: PlatformId,
     message_id: &str,
@@ -474,8 +474,8 @@ pub fn reported(
     }
 }
 
-/// A record that settles everything that was loaded, without a transition. The snapshot renews a month later with every
-/// revision, so that there is always a change.
+/// Returns a record that settles all loaded notifications, without a transition. With every revision, the snapshot
+/// renews a month later, so that the record always changes.
 pub fn record(collapse_key: CollapseKey, loaded: &Loaded) -> Record {
     let month_ms = 30 * 24 * 3600 * 1000;
     let renews_at = Timestamp::from_micros(BEGINNING).plus_millis((loaded.revision + 1) * month_ms);
@@ -492,7 +492,7 @@ pub fn record(collapse_key: CollapseKey, loaded: &Loaded) -> Record {
     }
 }
 
-/// This record with transitions of these kinds.
+/// Returns this record with transitions of these kinds.
 pub fn happened(mut record: Record, whats: &[TransitionKind]) -> Record {
     let transition = |what: &TransitionKind| Transition {
         kind: *what,

@@ -1,5 +1,5 @@
-//! Ingress while windows end: notifications of other purchases, whose windows are long, are sent at saturation and then
-//! at a third of that, each time with and without two thousand windows that end in the meantime.
+//! Ingress while windows end: notifications of other purchases with long windows are sent at saturation and then at a
+//! third of that rate, each with and without two thousand windows that end meanwhile.
 
 use super::phase::Plan;
 use super::subject::{CONNECTIONS, Installed, Subject, Variant};
@@ -8,9 +8,9 @@ use std::time::Duration;
 use system_tests::load::{Load, Measured, Messages, Pace};
 use system_tests::sns::{PACKAGE, TOPIC};
 
-/// Purchases over which the other notifications are spread.
+/// Number of purchases over which the other notifications are distributed.
 const OTHERS: usize = 200;
-/// Messages signed for each second of saturation.
+/// Number of messages signed per second of saturation.
 const PER_SECOND: f64 = 8_000.0;
 
 #[derive(Debug, Clone)]
@@ -71,7 +71,7 @@ pub async fn at_third(options: &Options, installed: &Installed) -> Value {
     Value::Array(all)
 }
 
-/// A platform whose windows do not end during the measurement; returns where its notifications are posted.
+/// Creates a platform whose windows do not end during the measurement; returns its notification URL.
 async fn long_platform(subject: &Subject) -> String {
     let world = subject.world().expect("settle");
     let platform = json!({
@@ -89,7 +89,7 @@ async fn long_platform(subject: &Subject) -> String {
         .to_owned()
 }
 
-/// Sends distinct notifications for this time.
+/// Sends distinct notifications for this time, and measures the ingress.
 async fn measure(subject: &Subject, url: &str, pace: Pace, time: Duration) -> Measured {
     let world = subject.world().expect("settle");
     let rate = match pace {

@@ -1,16 +1,16 @@
-//! The CPU time and memory of this process and of its descendants, from `/proc`.
+//! CPU time and memory of this process and its descendants, from `/proc`.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::time::Duration;
 
-/// Clock ticks a second in `/proc/*/stat`: fixed on Linux.
+/// Clock ticks per second in `/proc/*/stat`: fixed on Linux.
 const TICKS: f64 = 100.0;
 
-/// What the processes of one kind use.
+/// The usage of the processes of one kind.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Usage {
-    /// CPU time since they started, with that of their ended children.
+    /// CPU time since the processes started, including their finished children.
     pub cpu: Duration,
     /// Resident memory without shared memory, in bytes.
     pub memory: u64,
@@ -21,8 +21,8 @@ struct Process {
     cpu: Duration,
 }
 
-/// The usage of this process (`driver`) and of each of its children with its descendants, by the kind of the child:
-/// `temporal`, `run`, `serve`, `worker`, `postgres`, `floor`.
+/// Returns the usage of this process (`driver`) and of each of its children with its descendants, by the kind of the
+/// child: `temporal`, `run`, `serve`, `worker`, `postgres`, `floor`.
 pub fn usage() -> BTreeMap<String, Usage> {
     let entries = fs::read_dir("/proc")
         .into_iter()
@@ -46,7 +46,7 @@ pub fn usage() -> BTreeMap<String, Usage> {
     all
 }
 
-/// The child of `own` that a process descends from; `own` itself for `own`.
+/// Returns the child of `own` from which a process descends; `own` itself for `own`.
 fn child_above(id: u32, own: u32, processes: &BTreeMap<u32, Process>) -> Option<u32> {
     if id == own {
         return Some(own);
@@ -66,7 +66,7 @@ fn read(id: u32) -> Option<Process> {
     // The name in parentheses may contain anything.
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     let parent = fields.get(1)?.parse().ok()?;
-    // utime, stime, and those of the children that were waited for.
+    // utime and stime of the process, and of its finished children that were waited for.
     let ticks: u32 = fields
         .get(11..15)?
         .iter()
@@ -78,7 +78,7 @@ fn read(id: u32) -> Option<Process> {
     })
 }
 
-/// What a child of this process is; `None` for the harness's shell.
+/// Returns the kind of a child of this process; `None` for the harness's shell.
 fn kind(id: u32, own: u32) -> Option<String> {
     if id == own {
         return Some("driver".to_owned());
@@ -88,7 +88,7 @@ fn kind(id: u32, own: u32) -> Option<String> {
     let program = arguments.next()?.rsplit('/').next()?;
     match program {
         "sh" => None,
-        // Also another build of it, whatever its name.
+        // Matches another build of settle too, whatever its name.
         settle if settle.starts_with("settle") || settle == "road-load" => {
             arguments.next().map(str::to_owned)
         }
@@ -106,7 +106,7 @@ fn memory(id: u32) -> u64 {
     (kilobytes("RssAnon") + kilobytes("RssFile")) * 1024
 }
 
-/// The machine's load average over the last minute.
+/// Returns the machine's load average over the last minute.
 pub fn load_average() -> f64 {
     let line = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     line.split(' ')

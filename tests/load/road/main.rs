@@ -1,13 +1,13 @@
-//! `road-load` measures the whole road, from a signed notification to the verified webhook: what a settled purchase costs
-//! the engine and settle, and how long after its window its webhook comes. Beside it the floor: a workflow with the same
-//! commands whose activities do nothing.
+//! `road-load` measures the whole path from a signed notification to the verified webhook: the cost of a settled
+//! purchase in the engine and in settle, and the time from the end of its window to its webhook. For comparison, it
+//! measures the floor: a workflow with the same commands whose activities do nothing.
 //!
 //! ```sh
 //! cargo build --release --workspace && target/release/road-load
 //! ```
 //!
 //! The driver signs, sends, receives and verifies; settle, the Temporal server and PostgreSQL are its child processes,
-//! whose CPU time the system counts. Variants alternate, each round with a server and a database of its own.
+//! whose CPU time the system counts. Variants alternate; each round has its own server and database.
 
 mod floor;
 mod ingress;
@@ -29,11 +29,11 @@ use subject::{Installed, Other, Subject, Variant};
 use system_tests::contract;
 use system_tests::process::Backend;
 
-/// As in settle, so that the floor has the same allocator.
+/// Allocator of settle, which the floor must use too for a fair comparison.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Purchases that are settled before the measurement, so that connections are open and the destination is known.
+/// Number of purchases settled before the measurement, so that connections are open and the destination is known.
 const WARM: usize = 20;
 
 /// Measures what a settled purchase costs, and its lag.
@@ -169,7 +169,7 @@ async fn measure(options: &Options) {
     }
 }
 
-/// The rounds, in which the variants alternate.
+/// Runs the rounds, in which the variants alternate.
 async fn rounds(options: &Options, installed: &Installed) -> Vec<Round> {
     let mut rounds = Vec::new();
     if options.rounds == 0 {
@@ -230,7 +230,7 @@ fn installed(options: &Options) -> Installed {
     }
 }
 
-/// The warm-up, which is not reported, the burst, and each rate.
+/// Runs the warm-up, which is not reported, the burst, and each rate; returns the figures of the latter two.
 async fn phases(options: &Options, subject: &mut Subject) -> Vec<phase::Figures> {
     let burst = burst(options);
     Plan {

@@ -1,4 +1,4 @@
-//! One phase of a round: notifications are sent, all windows end, and everything between the two is measured.
+//! A phase of a round: notifications are sent, all windows end, and everything in between is measured.
 
 use super::machine::{self, Usage};
 use super::requests;
@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 /// Number of purchases whose histories are counted.
 const SAMPLE: usize = 20;
-/// After the last webhook its run still ends, and the engine counts for a second before it shows its counts.
+/// Pause after the last webhook: its run has yet to end, and the engine publishes its counts with a delay of a second.
 const REST: Duration = Duration::from_secs(2);
 
 /// When the window of each purchase ends.
@@ -21,35 +21,35 @@ pub type WindowEnds = BTreeMap<String, Instant>;
 
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// Its name, with which the receipts begin.
+    /// Name of the phase and prefix of its receipts.
     pub name: String,
     pub purchases: usize,
     pub notifications: usize,
-    /// Purchases a second; `None` sends as fast as possible.
+    /// Purchases per second; `None` sends as fast as possible.
     pub per_second: Option<u32>,
     pub window: Duration,
-    /// How long after the windows the last webhook may come.
+    /// Maximum time from the end of the windows to the last webhook.
     pub patience: Duration,
 }
 
-/// What was measured. Times are in milliseconds; costs are per purchase.
+/// The measurements of a phase. Times are in milliseconds; costs are per purchase.
 #[derive(Debug, Clone, Default)]
 pub struct Figures {
     pub name: String,
     pub purchases: usize,
-    /// Number of them without a webhook at the end.
+    /// Number of purchases without a webhook at the end.
     pub missing: usize,
-    /// Purchases settled a second, from the end of the first window to the last webhook.
+    /// Purchases settled per second, from the end of the first window to the last webhook.
     pub settled_per_second: f64,
-    /// From the end of a purchase's window to its webhook: the median and the 99th percentile.
+    /// Time from the end of a purchase's window to its webhook: median and 99th percentile.
     pub lag_ms: (f64, f64),
-    /// CPU time of each kind of process.
+    /// CPU time by kind of process.
     pub cpu_ms: BTreeMap<String, f64>,
-    /// Resident memory of each kind of process at the end, in bytes.
+    /// Resident memory by kind of process at the end, in bytes.
     pub memory: BTreeMap<String, u64>,
     /// Requests to the engine's services, by service and operation.
     pub requests: BTreeMap<String, f64>,
-    /// Events, workflow tasks and signals in a purchase's history.
+    /// Number of events, workflow tasks and signals in a purchase's history.
     pub history: [f64; 3],
 }
 
@@ -58,7 +58,7 @@ impl Figures {
         self.cpu_ms.get("temporal").copied().unwrap_or_default()
     }
 
-    /// CPU of the program, without its database server.
+    /// Returns the CPU time of the program, without its database server.
     pub fn own_ms(&self) -> f64 {
         ["run", "serve", "worker", "floor"]
             .iter()
@@ -66,7 +66,7 @@ impl Figures {
             .sum()
     }
 
-    /// Requests that clients sent to the engine.
+    /// Returns the number of requests that clients sent to the engine.
     pub fn calls(&self) -> f64 {
         self.requests
             .iter()
@@ -87,7 +87,7 @@ impl Figures {
 }
 
 impl Plan {
-    /// The receipts of all notifications in the order in which they are sent: those of one second in turn.
+    /// Returns the receipts of all notifications in the order of sending: the purchases of each second in rotation.
     fn receipts(&self) -> Vec<String> {
         let together = self
             .per_second
@@ -111,7 +111,7 @@ impl Plan {
         })
     }
 
-    /// Sends, waits for all webhooks and measures.
+    /// Sends the notifications, waits for all webhooks and measures.
     pub async fn run(&self, subject: &mut Subject) -> Figures {
         wait::pass(REST).await;
         let (cpu, requests) = (machine::usage(), requests::counts(subject.temporal()).await);
@@ -132,7 +132,7 @@ impl Plan {
         figures
     }
 
-    /// Sends, and returns when the window of each purchase ends.
+    /// Sends the notifications, and returns when each purchase's window ends.
     pub async fn send(&self, subject: &mut Subject) -> WindowEnds {
         let last = subject.send(&self.receipts(), self.pace()).await;
         last.into_iter()
@@ -156,7 +156,7 @@ impl Plan {
         .await;
     }
 
-    /// Waits until every purchase has its webhook, and returns the number of those that have none in time.
+    /// Waits until every purchase has its webhook, and returns the number of purchases without one in time.
     pub async fn wait(&self, subject: &Subject, window_ends: &WindowEnds) -> usize {
         let is_there = |arrivals: &BTreeMap<String, Instant>, key: &String, end: &Instant| {
             // The webhook of an earlier window does not count.
@@ -214,7 +214,7 @@ impl Plan {
             .collect()
     }
 
-    /// Events, workflow tasks and signals of a sample, per purchase.
+    /// Returns the number of events, workflow tasks and signals per purchase, from a sample.
     async fn history(&self, subject: &Subject) -> [f64; 3] {
         let step = (self.purchases / SAMPLE).max(1);
         let (mut totals, mut runs) = ([0.0; 3], 0.0);

@@ -5,11 +5,11 @@ use super::subject::Variant;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Least rate of settled purchases in the burst, as a share of the floor's.
+/// Minimum rate of settled purchases in the burst, as a fraction of the floor's.
 const LEAST_RATE: f64 = 0.6;
-/// Most CPU of the engine for a purchase of the burst, as a multiple of the floor's.
+/// Maximum CPU time of the engine per purchase of the burst, as a multiple of the floor's.
 const MOST_ENGINE: f64 = 1.3;
-/// Most CPU of settle's processes, as a multiple of the floor's.
+/// Maximum CPU time of settle's processes, as a multiple of the floor's.
 const MOST_OWN: f64 = 2.5;
 
 type Measure = fn(&Figures) -> f64;
@@ -18,7 +18,7 @@ type Measure = fn(&Figures) -> f64;
 pub struct Round {
     pub number: u32,
     pub variant: Variant,
-    /// The machine's load average when it began.
+    /// The machine's load average at the beginning of the round.
     pub load_average: f64,
     /// The figures of each phase; the burst is the first.
     pub phases: Vec<Figures>,
@@ -57,7 +57,7 @@ impl Round {
     }
 }
 
-/// The head of the lines of [`Round::print`].
+/// Prints the head of the lines of [`Round::print`].
 pub fn print_head() {
     println!(
         "{:<6}{:<13}{:<8}{:>10}{:>11}{:>9}{:>8}{:>7}{:>9}{:>7}{:>10}{:>10}{:>8}{:>6}",
@@ -78,7 +78,8 @@ pub fn print_head() {
     );
 }
 
-/// Prints, for the burst, the medians of all rounds and their ratios to the first variant, and the engine's counters.
+/// Prints, for the burst, the medians of all rounds and their ratios to the first variant, followed by the engine's
+/// counters.
 pub fn print_summary(rounds: &[Round]) {
     let variants: BTreeSet<Variant> = rounds.iter().map(|round| round.variant).collect();
     let bursts = |variant: Variant| -> Vec<&Figures> {
@@ -145,10 +146,10 @@ pub fn print_summary(rounds: &[Round]) {
     }
 }
 
-/// Compares settle with the floor of the same run, where both were measured.
+/// Compares settle with the floor of the same run, if both were measured.
 ///
 /// # Panics
-/// When a purchase of the burst costs a multiple of the floor's.
+/// When settle exceeds a limit.
 pub fn check(rounds: &[Round]) {
     let bursts = |variant: Variant| -> Vec<&Figures> {
         rounds

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use system_tests::http::send_raw;
 use system_tests::temporal::Temporal;
 
-/// Number of requests that the server has taken so far, by operation, such as `RespondWorkflowTaskCompleted`, of all its
-/// services.
+/// Returns the number of requests that all of the server's services have received so far, by operation, such as
+/// `RespondWorkflowTaskCompleted`.
 pub async fn counts(temporal: &Temporal) -> BTreeMap<String, f64> {
     let answer = send_raw(Method::GET, &temporal.metrics_url(), &[], Vec::new())
         .await

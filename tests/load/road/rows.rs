@@ -1,4 +1,4 @@
-//! Rows that are written past settle: so many purchases cannot be settled one by one.
+//! Rows written directly to the database: settling this many purchases one by one would take too long.
 
 use diesel::connection::SimpleConnection;
 use diesel::sql_types::Text;
@@ -13,10 +13,10 @@ struct Column {
     name: String,
 }
 
-/// Copies the purchase of a receipt so many times, each with a key and a receipt of its own, without a user.
+/// Makes `count` copies of a receipt's purchase, each with its own key and receipt, without a user.
 ///
 /// # Panics
-/// When the database refuses it.
+/// When the database refuses the statement.
 pub fn multiply(database: &str, receipt: &str, count: usize) {
     if database.starts_with("postgres") {
         let mut connection = PgConnection::establish(database).expect("the database");
@@ -67,7 +67,7 @@ fn copy(columns: &[Column], key: &str, numbers: &str, receipt: &str) -> String {
         "collapse_key" => key.to_owned(),
         "receipt_id" => "'sleeping-' || i".to_owned(),
         "user_id" | "first_user_id" | "app_user_id" => "NULL".to_owned(),
-        // A month from now, like that of a subscription that was looked at today.
+        // A month from now, as for a subscription checked today.
         "next_wake_at" => "updated_at + 2592000000000".to_owned(),
         other => other.to_owned(),
     };

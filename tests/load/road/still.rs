@@ -1,5 +1,5 @@
-//! What costs although nothing happens: open windows and sleeping purchases. The memory of each process, its CPU time,
-//! and how long a sweep takes, without them and with them.
+//! The cost of idling with open windows and sleeping purchases: memory and CPU time of each process, and the duration
+//! of a sweep, without them and with them.
 
 use super::machine::{self, Usage};
 use super::requests;
@@ -18,29 +18,29 @@ use workflows::contract;
 
 /// A window that does not end during the measurement.
 const LONG: Duration = Duration::from_secs(3600);
-/// After a start or a burst, until caches are filled and garbage is collected.
+/// Pause after a start or a burst, until caches are filled and garbage is collected.
 const REST: Duration = Duration::from_secs(10);
 
-/// How much there is, and for how long it is watched.
+/// The load, and how long it is watched.
 #[derive(Debug, Clone, Copy)]
 pub struct Plan {
     /// Number of open windows or sleeping purchases.
     pub count: usize,
-    /// How long the processes are watched, without them and then with them.
+    /// How long the processes are watched, first without and then with the load.
     pub watched: Duration,
-    /// How long opening the windows may take.
+    /// Time limit for opening the windows.
     pub patience: Duration,
-    /// What the windows or purchases are of.
+    /// The program that has the windows or purchases.
     pub variant: Variant,
 }
 
 #[derive(Debug, Default)]
 struct Watched {
-    /// CPU milliseconds a second of each kind of process.
+    /// CPU milliseconds per second, by kind of process.
     cpu_ms: BTreeMap<String, f64>,
-    /// Resident memory of each kind of process.
+    /// Resident memory by kind of process, in bytes.
     memory: BTreeMap<String, u64>,
-    /// Number of finished sweeps, and their median time in milliseconds.
+    /// Number of finished sweeps, and their median duration in milliseconds.
     sweeps: (usize, f64),
 }
 
@@ -62,7 +62,7 @@ pub async fn open(plan: Plan, installed: &Installed) -> Value {
             .get("frontend.SignalWithStartWorkflowExecution")
             .copied()
             .unwrap_or_default();
-        // The destination's run and the sweep are few.
+        // The signals of the destination's run and the sweep are negligible.
         #[expect(clippy::cast_precision_loss, reason = "far below 2^52 windows")]
         let is_done = signals >= wanted as f64;
         if is_done {
@@ -77,7 +77,7 @@ pub async fn open(plan: Plan, installed: &Installed) -> Value {
     let with = watch(subject.temporal(), plan.watched).await;
     let mut all = vec![report("open windows", plan.count, [&before, &with])];
     if let Subject::Settle(world) = &mut subject {
-        // Without what the sending of all these notifications left in caches.
+        // A restart removes what sending all these notifications left in caches.
         world.kill9();
         let with = restarted(world, plan.watched).await;
         all.push(report(
@@ -90,7 +90,7 @@ pub async fn open(plan: Plan, installed: &Installed) -> Value {
     Value::Array(all)
 }
 
-/// Writes sleeping purchases to storage, watches, and prints.
+/// Writes sleeping purchases to storage, watches the processes, and prints the figures.
 pub async fn sleeping(plan: Plan, installed: &Installed) -> Value {
     let Subject::Settle(mut world) = Subject::start(plan.variant, installed).await else {
         return Value::Null;
@@ -138,7 +138,7 @@ async fn watch(temporal: &Temporal, watched: Duration) -> Watched {
     }
 }
 
-/// How long each sweep of the newest run took, in milliseconds, as the engine saw it.
+/// Returns the duration of each sweep of the newest run in milliseconds, as seen by the engine.
 async fn sweeps(temporal: &Temporal) -> Vec<f64> {
     let history = temporal.history(contract::SWEEP).await;
     let times = |wanted| {

@@ -1,4 +1,4 @@
-//! What is measured: settle with one of its settings, or the floor.
+//! The measured subject: settle with certain settings, or the floor.
 
 use super::floor::{self, Floor};
 use std::collections::BTreeMap;
@@ -12,14 +12,14 @@ use tokio::time::Instant;
 
 pub const CONNECTIONS: usize = 256;
 
-/// A way to settle.
+/// A variant of the measured program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub enum Variant {
     /// settle.
     Settle,
-    /// As `settle`, with `--other-program` and `--other-variable`: an earlier build, or other settings.
+    /// Like `settle`, with `--other-program` and `--other-variable`: an earlier build, or other settings.
     Other,
-    /// A workflow with these commands without settle, see [`Floor`].
+    /// A workflow with the same commands without settle: see [`Floor`].
     Floor,
 }
 
@@ -37,17 +37,17 @@ impl Variant {
 pub struct Installed {
     pub backend: Backend,
     pub window: Duration,
-    /// How much longer a round trip to Temporal takes.
+    /// Additional time per round trip to Temporal.
     pub temporal_distance: Duration,
     pub variables: Vec<(String, String)>,
-    /// What differs in [`Variant::Other`].
+    /// The differences of [`Variant::Other`].
     pub other: Other,
 }
 
-/// What is compared with the program under test.
+/// The program and variables compared with the program under test.
 #[derive(Debug, Clone, Default)]
 pub struct Other {
-    /// The program, if it is another.
+    /// The program; `None` for the one under test.
     pub program: Option<PathBuf>,
     pub variables: Vec<(String, String)>,
 }
@@ -58,7 +58,7 @@ pub enum Subject {
 }
 
 impl Subject {
-    /// Starts it with a Temporal server and a database of its own.
+    /// Starts the subject with its own Temporal server and database.
     pub async fn start(variant: Variant, installed: &Installed) -> Self {
         let distance = Some(installed.temporal_distance).filter(|distance| !distance.is_zero());
         let other = match variant {
@@ -89,7 +89,7 @@ impl Subject {
         Self::Settle(Box::new(world))
     }
 
-    /// settle; `None` for the floor.
+    /// Returns settle's world; `None` for the floor.
     pub const fn world(&self) -> Option<&World> {
         match self {
             Self::Settle(world) => Some(world),
@@ -104,8 +104,8 @@ impl Subject {
         }
     }
 
-    /// Sends one notification about each of these receipts, in this order, and returns when the last one of each
-    /// purchase was due.
+    /// Sends one notification about each of these receipts, in this order, and returns when each purchase's last one
+    /// was due.
     pub async fn send(&mut self, receipts: &[String], pace: Pace) -> BTreeMap<String, Instant> {
         let world = match self {
             Self::Floor(floor) => return floor.send(receipts, pace).await,
@@ -128,7 +128,7 @@ impl Subject {
         last
     }
 
-    /// When the last webhook about each purchase arrived, or the last activity of the floor.
+    /// Returns when the last webhook about each purchase arrived or, for the floor, when its last activity ran.
     pub fn arrivals(&self) -> BTreeMap<String, Instant> {
         match self {
             Self::Settle(world) => world.receiver.arrivals(),
@@ -136,7 +136,7 @@ impl Subject {
         }
     }
 
-    /// The workflow id of a receipt's purchase.
+    /// Returns the workflow id of a receipt's purchase.
     pub fn workflow_id(&self, receipt: &str) -> String {
         match self {
             Self::Settle(world) => world.workflow(receipt),
@@ -144,7 +144,7 @@ impl Subject {
         }
     }
 
-    /// Checks every webhook, and ends everything.
+    /// Checks every webhook, and stops everything.
     pub async fn finish(self) {
         if let Self::Settle(world) = self {
             world.finish().await;

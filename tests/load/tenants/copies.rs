@@ -1,9 +1,9 @@
-//! Copies of rows in PostgreSQL, for more of them than a measurement could wait for.
+//! Copies of rows in PostgreSQL, when processing that many would take too long.
 
 use std::fmt::Write;
 use system_tests::raw::Raw;
 
-/// The columns whose values differ in each copy, in the first eight letters.
+/// Columns whose values differ in each copy, in the first eight letters.
 const IDS: [&str; 7] = [
     "id",
     "collapse_key",
@@ -41,7 +41,7 @@ pub fn purchase(raw: &mut Raw, key: &str, copies: usize) {
     write_out(raw);
 }
 
-/// Copies the row of a purchase for the same user: one for each of these keys and receipts.
+/// Copies the row of a purchase for the same user, once for each of these keys and receipts.
 pub fn of_same_user(raw: &mut Raw, key: &str, copies: &[(String, String)]) {
     let list = copies
         .iter()
@@ -67,14 +67,14 @@ pub fn of_same_user(raw: &mut Raw, key: &str, copies: &[(String, String)]) {
     write_out(raw);
 }
 
-/// Writes the copies to disk and analyses them, so that neither is part of a measurement. Plans with older statistics are
-/// what `storage::keyed` checks.
+/// Writes the copies to disk and analyses the tables, so that neither is part of a measurement. `storage::keyed` checks
+/// plans with older statistics.
 fn write_out(raw: &mut Raw) {
     raw.run("ANALYZE");
     raw.run("CHECKPOINT");
 }
 
-/// The columns of a table without those that number its rows, and the value of each in a copy.
+/// Returns the columns of a table without those that number its rows, and their values in a copy.
 fn columns(raw: &mut Raw, table: &str, value: impl Fn(&str) -> String) -> (String, String) {
     let columns = raw.texts(&format!(
         "SELECT column_name::text AS value FROM information_schema.columns

@@ -1,4 +1,4 @@
-//! An installation with many apps: two `serve` and two `worker`, whose PostgreSQL is a time away.
+//! An installation with many apps: two `serve` and two `worker`, with a PostgreSQL at a distance.
 
 use super::Options;
 use super::receiver::{DOWN, Receiver};
@@ -17,19 +17,19 @@ use system_tests::temporal::{Memory, Temporal};
 use system_tests::wait;
 use tokio::time::Instant;
 
-/// Destinations of each app.
+/// Number of destinations per app.
 const DESTINATIONS: usize = 3;
-/// Apps that are created at the same time.
+/// Number of apps created concurrently.
 const AT_ONCE: usize = 16;
-/// Most connections of the generator to each `serve`.
+/// Maximum number of the generator's connections to each `serve`.
 const CONNECTIONS: usize = 32;
-/// How long after its window the last webhook of a purchase may come.
+/// Maximum time from the end of a window to a purchase's last webhook.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 pub struct Tenant {
     pub app_id: String,
     pub platform_id: String,
-    /// The path of its notifications.
+    /// Path of the platform's notification URL.
     path: String,
     pub publishable_key: String,
     pub destinations: Vec<String>,
@@ -51,14 +51,14 @@ pub struct Installed {
     sent: usize,
 }
 
-/// From the end of a window to each of its webhooks, in milliseconds.
+/// Times from the end of a window to each of its webhooks, in milliseconds.
 #[derive(Debug, Clone, Copy)]
 pub struct Lags {
     pub p50: f64,
     pub p99: f64,
-    /// The time until a notification was acknowledged, the 99th percentile.
+    /// Time until a notification was acknowledged: the 99th percentile.
     pub acknowledged: f64,
-    /// Purchases without all their webhooks at the end.
+    /// Number of purchases that lack webhooks at the end.
     pub missing: usize,
 }
 
@@ -128,27 +128,27 @@ impl Installed {
         }
     }
 
-    /// The addresses of both `serve` for stores and devices.
+    /// Returns the addresses of both `serve` processes for stores and devices.
     pub fn public_urls(&self) -> [String; 2] {
         [0, 1].map(|number| self.processes[number].public_url().to_owned())
     }
 
-    /// A connection to its database, without the distance.
+    /// Returns a connection to the installation's database, without the distance.
     pub fn raw(&self) -> Raw {
         Raw::of(&self.installation.stored_in())
     }
 
-    /// A signed notification of a purchase of the troubled app.
+    /// Returns a signed notification of a purchase of the troubled app.
     pub fn message(&self, receipt: &str, customer: &str) -> Message {
         signed(&self.sns, &self.troubled, receipt, customer)
     }
 
-    /// The key of a purchase of the troubled app.
+    /// Returns the key of a purchase of the troubled app.
     pub fn key(&self, receipt: &str) -> CollapseKey {
         CollapseKey::of(self.troubled.platform_id.parse().expect("an id"), receipt)
     }
 
-    /// Sends a notification of each purchase of the other apps in turn at the fixed rate, waits until each has its
+    /// Sends a notification of each purchase of the other apps in rotation at the fixed rate, waits until each has its
     /// webhooks, and measures their lags.
     pub async fn measure(&mut self) -> Lags {
         #[expect(
@@ -206,14 +206,14 @@ impl Installed {
         }
     }
 
-    /// Sends the messages to both `serve` in turn. Returns when each was due, and the 99th percentile of the milliseconds
-    /// until it was acknowledged.
+    /// Sends the messages to both `serve` processes in rotation. Returns when each was due, and the 99th percentile of
+    /// the milliseconds until the acknowledgement.
     async fn send(
         &self,
         receipts: &[String],
         messages: Vec<Message>,
     ) -> (BTreeMap<String, Instant>, f64) {
-        // One for each message of two seconds: a server closes a connection that is idle for longer.
+        // One connection for each message of two seconds: a server closes connections that are idle for longer.
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
@@ -246,8 +246,8 @@ impl Installed {
         (due, latency)
     }
 
-    /// Messages that a `serve` acknowledges a second while the keys of this many other apps come in turn, all of them seen
-    /// before. Waits until their purchases have settled.
+    /// Returns how many messages per second a `serve` acknowledges while the keys of `apps` other apps are used in
+    /// rotation, all of which it has seen before. Waits until their purchases are settled.
     pub async fn at_the_door(&mut self, apps: usize, messages: usize) -> f64 {
         let [url, _] = self.public_urls();
         let load = Load::new(&url, CONNECTIONS);
@@ -298,7 +298,7 @@ impl Installed {
     }
 }
 
-/// An app with a platform and its destinations; that with the first number gets its destinations later.
+/// Creates an app with a platform and its destinations; the app with the first number gets its destinations later.
 async fn tenant(api: &Api, receiver: &Receiver, number: usize, window: u64) -> Tenant {
     let app_id = text(
         &api.post("/v1/apps", &json!({ "name": format!("app {number}") }))
@@ -339,7 +339,7 @@ async fn destination(api: &Api, app_id: &str, place: usize, url: &str) -> String
     )
 }
 
-/// A signed renewal as a complete HTTP request.
+/// Returns a signed renewal as a complete HTTP request.
 fn signed(sns: &Sns, tenant: &Tenant, receipt: &str, customer: &str) -> Message {
     let mut rtn = Rtn::new("SUBSCRIPTION_RENEWED", receipt);
     customer.clone_into(&mut rtn.app_user_id);

@@ -1,12 +1,12 @@
-//! `tenants-load` measures whether the trouble of one app, of the database or at the door is that of the other apps: many
+//! `tenants-load` measures whether trouble with one app, the database or unknown senders affects the other apps: many
 //! apps with three destinations each, two `serve`, two `worker`, and a PostgreSQL at a distance.
 //!
 //! ```sh
 //! cargo build --release --workspace && target/release/tenants-load
 //! ```
 //!
-//! The generator, the endpoints, both databases, settle and Temporal share this machine's cores. Each trouble is measured
-//! beside the same load without it, which runs just before.
+//! The generator, the endpoints, both databases, settle and Temporal share this machine's cores. Each trouble is
+//! compared with the same load without it, which runs immediately before.
 
 mod copies;
 mod installed;
@@ -68,7 +68,8 @@ struct Options {
 }
 
 impl Options {
-    /// Number of requests that are prepared for a trouble: for three times the measurement, since it waits for its end.
+    /// Returns the number of requests prepared for a trouble: enough for three times the measurement, since it
+    /// continues until the measurement's end.
     fn most(&self, rate: f64) -> usize {
         #[expect(
             clippy::cast_possible_truncation,
@@ -136,13 +137,13 @@ async fn main() {
     assert!(broken.is_empty(), "{}", broken.join("\n"));
 }
 
-/// Apps whose ingress keys come in turn.
+/// Number of apps in the rounds with few ingress keys.
 const FEW: usize = 200;
-/// The part of the rate with few apps that is wanted with many.
+/// Minimum ratio of the rate with many apps to the rate with few.
 const WANTED: f64 = 0.9;
 
-/// Compares what a `serve` acknowledges with the keys of few apps and of many, in alternating rounds. Returns what is below
-/// the part that is wanted, by the medians.
+/// Compares the rates at which a `serve` acknowledges messages with the keys of few and of many apps, in alternating
+/// rounds. Returns a finding if the ratio of the medians is too low.
 async fn at_the_door(installed: &mut Installed, options: &Options) -> Vec<String> {
     let many = options.door.min(options.apps);
     let (mut few_rates, mut many_rates) = (Vec::new(), Vec::new());

@@ -1,4 +1,4 @@
-//! The endpoints of all apps: they note when an event of a receipt arrived first, and those that are down answer 503.
+//! The endpoints of all apps: they record when an event of a receipt first arrived, and those that are down answer 503.
 
 use axum::Router;
 use axum::body::Bytes;
@@ -12,10 +12,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 
-/// The beginning of the path of an endpoint that is down until [`Receiver::mend`].
+/// Path prefix of the endpoints that are down until [`Receiver::mend`].
 pub const DOWN: &str = "/down/";
 
-/// When each endpoint received an event of a receipt first, by receipt and path.
+/// When each endpoint first received an event of a receipt, by receipt and path.
 type Arrivals = HashMap<String, HashMap<String, Instant>>;
 
 #[derive(Clone, Default)]
@@ -36,7 +36,7 @@ impl Shared {
     }
 }
 
-/// It listens as long as the process runs.
+/// A running receiver. It listens until the process ends.
 pub struct Receiver {
     url: String,
     shared: Shared,
@@ -58,12 +58,12 @@ impl Receiver {
         format!("{}{path}", self.url)
     }
 
-    /// From now on every endpoint answers 200.
+    /// Makes every endpoint answer 200 from now on.
     pub fn mend(&self) {
         self.shared.0.is_mended.store(true, Ordering::Relaxed);
     }
 
-    /// When the endpoints received an event of a receipt.
+    /// Returns when each endpoint first received an event of a receipt.
     pub fn arrivals(&self, receipt: &str) -> Vec<Instant> {
         self.shared
             .lock()
@@ -95,7 +95,7 @@ async fn receive(
     StatusCode::OK
 }
 
-/// The receipt of a `purchase.updated`.
+/// Returns the receipt of a `purchase.updated`.
 fn receipt(event: &Value) -> Option<&str> {
     event["data"]["purchase_guid"].as_str()
 }

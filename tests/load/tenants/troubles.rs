@@ -1,4 +1,4 @@
-//! What happens to one app, or to the database, while the other apps are measured.
+//! The troubles that happen to one app or the database while the other apps are measured.
 
 use super::Options;
 use super::copies;
@@ -14,13 +14,13 @@ use system_tests::wait;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-/// Connections of the generator of a trouble.
+/// Number of connections of a trouble's generator.
 const CONNECTIONS: usize = 8;
-/// Time limit for the purchase that is copied.
+/// Time limit for settling the purchase that is copied.
 const SOON: Duration = Duration::from_secs(120);
-/// Time limit for the backlog.
+/// Time limit for delivering the backlog.
 const DRAINED: Duration = Duration::from_secs(1_800);
-/// How often the holder of a snapshot checks whether it is over.
+/// How often the holder of a snapshot checks whether the trouble is over.
 const CHECKED_EVERY: Duration = Duration::from_millis(50);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -39,14 +39,14 @@ pub enum Trouble {
     Snapshot,
 }
 
-/// A trouble that goes on until it is ended.
+/// A trouble that continues until it is ended.
 pub struct Running {
     is_over: Arc<AtomicBool>,
     task: JoinHandle<String>,
 }
 
 impl Running {
-    /// Ends it; returns what it did, for people.
+    /// Ends the trouble; returns a summary for people.
     pub async fn end(self) -> String {
         self.is_over.store(true, Ordering::Relaxed);
         self.task.await.expect("no panic")
@@ -74,7 +74,7 @@ impl Trouble {
         }
     }
 
-    /// Begins it, with what it needs.
+    /// Begins the trouble, after preparing its data.
     pub async fn begin(self, installed: &Installed, options: &Options) -> Running {
         let is_over = Arc::new(AtomicBool::new(false));
         let over = is_over.clone();
@@ -151,10 +151,10 @@ impl Trouble {
     }
 }
 
-/// The customer who has many purchases in the store.
+/// The store customer with many purchases.
 const CUSTOMER: &str = "amzn1.account.many";
 
-/// Sends the messages at this rate until it is over.
+/// Sends the messages at this rate until `over`.
 fn flow(
     installed: &Installed,
     messages: Vec<Message>,
@@ -164,7 +164,7 @@ fn flow(
     let [url, _] = installed.public_urls();
     tokio::spawn(async move {
         let (mut answered, mut refused, began) = (0, 0, Instant::now());
-        // In pieces, so that the end is noticed.
+        // In pieces, so that the end is detected.
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
@@ -186,7 +186,8 @@ fn flow(
                 .await;
             answered += measured.acknowledged().len();
             refused += sent - measured.acknowledged().len();
-            // The last one of a piece is sent as soon as it is due, so the time until the next piece is missing.
+            // The last message of a piece is sent as soon as it is due, so the pause before the next piece must be
+            // added.
             #[expect(clippy::cast_precision_loss, reason = "a small number")]
             let next = began + Duration::from_secs_f64((answered + refused) as f64 / rate);
             tokio::time::sleep_until(next).await;
@@ -222,7 +223,7 @@ async fn settled(installed: &Installed, receipt: &str, customer: &str) -> String
     key
 }
 
-/// Lets this many deliveries wait for the endpoints that are down.
+/// Queues this number of deliveries for the endpoints that are down.
 async fn endpoint(installed: &Installed, pending: usize) {
     let key = settled(installed, "late", "late customer").await;
     let each = installed.troubled.destinations.len().max(1);
@@ -231,7 +232,7 @@ async fn endpoint(installed: &Installed, pending: usize) {
     tokio::task::spawn_blocking(copy).await.expect("copies");
 }
 
-/// Number of deliveries that wait for the endpoints of the troubled app.
+/// Returns the number of deliveries that are pending for the troubled app's endpoints.
 fn waiting(installed: &Installed, raw: &mut Raw) -> i64 {
     raw.number(&waiting_of(&installed.troubled.destinations))
 }
@@ -243,7 +244,7 @@ fn waiting_of(destinations: &[String]) -> String {
     )
 }
 
-/// Counts what is sent until it is over.
+/// Counts deliveries until `over`.
 fn backlog(installed: &Installed, over: Arc<AtomicBool>) -> JoinHandle<String> {
     let (mut raw, count) = (
         installed.raw(),
@@ -255,7 +256,7 @@ fn backlog(installed: &Installed, over: Arc<AtomicBool>) -> JoinHandle<String> {
             wait::pass(CHECKED_EVERY).await;
         }
         let (sent, seconds) = (before - raw.number(&count), began.elapsed().as_secs_f64());
-        // The rest would be a trouble of what is measured next.
+        // The remaining deliveries would disturb the next measurement.
         while raw.number(&count) > 0 {
             assert!(began.elapsed() < DRAINED, "a backlog that is not sent");
             wait::pass(CHECKED_EVERY).await;
@@ -267,7 +268,7 @@ fn backlog(installed: &Installed, over: Arc<AtomicBool>) -> JoinHandle<String> {
     })
 }
 
-/// Lets a customer have this many purchases.
+/// Gives a customer this number of purchases.
 async fn customer(installed: &Installed, purchases: usize) {
     let key = settled(installed, "mine-0", CUSTOMER).await;
     let receipts = (1..purchases).map(|number| format!("mine-{number}"));
@@ -279,7 +280,7 @@ async fn customer(installed: &Installed, purchases: usize) {
     tokio::task::spawn_blocking(copy).await.expect("copies");
 }
 
-/// Holds a snapshot until it is over.
+/// Holds a snapshot until `over`.
 fn snapshot(installed: &Installed, over: Arc<AtomicBool>) -> JoinHandle<String> {
     let mut raw = installed.raw();
     tokio::spawn(async move {

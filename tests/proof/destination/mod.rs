@@ -1,4 +1,4 @@
-//! A kind of destination for the proof: each event is one line over TCP, and so is its answer.
+//! A kind of destination for the proof: each event and each answer is one line over TCP.
 
 mod transport;
 
@@ -22,10 +22,10 @@ use storage::{
 };
 use url::Url;
 
-/// A server that reads lines.
+/// The kind of destinations that are servers for lines.
 pub struct Line;
 
-/// A stored destination that is ready to be sent to.
+/// A stored destination, ready for sending.
 #[derive(Debug)]
 struct Config {
     address: Url,

@@ -1,4 +1,4 @@
-//! A server that reads lines, and answers each as the test wants it.
+//! A server that reads lines, and gives the answers that a test scripts.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
-/// What the server got and is to answer.
+/// The received lines and the scripted answers.
 #[derive(Default)]
 struct State {
     lines: Vec<String>,
@@ -36,13 +36,13 @@ impl Server {
         format!("line://{}", self.address)
     }
 
-    /// The answer to the next line, in place of `200 taken`.
+    /// Sets the answer to the next line, in place of `200 taken`.
     pub fn answer_next(&self, answer: &str) {
         let mut state = self.state.lock().expect("no panic");
         state.answers.push_back(answer.to_owned());
     }
 
-    /// All lines that arrived.
+    /// Returns all received lines.
     pub fn lines(&self) -> Vec<String> {
         self.state.lock().expect("no panic").lines.clone()
     }
@@ -57,7 +57,7 @@ async fn answer(stream: TcpStream, state: &Mutex<State>) {
             let answer = state.answers.pop_front();
             answer.unwrap_or_else(|| "200 taken".to_owned())
         };
-        // A client that is gone reads no answer.
+        // A client that has disconnected reads no answer.
         drop(stream.write_all(format!("{answer}\n").as_bytes()).await);
     }
 }

@@ -1,5 +1,5 @@
-//! A destination of the added kind: created by the command line, delivered to by real processes on both databases, through
-//! the same lanes, rules of addresses, attempts, redaction and explanations as any other.
+//! A destination of the added kind: created on the command line and served by real processes on both databases, with
+//! the same lanes, address rules, attempts, redaction and explanations as any other.
 
 use crate::server::Server;
 use crate::variables;
@@ -10,10 +10,10 @@ use system_tests::world::{Setting, World};
 
 const TOKEN: &str = "token-of-the-line-51d7";
 const UPDATED: &str = "purchase.updated";
-/// An address of a private network, which no destination may have.
+/// An address in a private network, which no destination may have.
 const PRIVATE: &str = "line://10.1.2.3:9000";
 
-/// Creates a destination at an address by the command line, and returns it as it is shown.
+/// Creates a destination at an address on the command line, and returns the command's JSON.
 fn create(world: &World, address: &str) -> Value {
     std::fs::write(world.installation.folder().join("password.txt"), TOKEN).expect("a file");
     let line = [
@@ -31,13 +31,13 @@ fn create(world: &World, address: &str) -> Value {
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {output:?}"))
 }
 
-/// Moves a destination to another address, and returns it as it is shown.
+/// Moves a destination to another address, and returns the destination as shown by the API.
 async fn change(world: &World, path: &str, address: &str) -> Value {
     let body = json!({ "address": address });
     world.api.call(Method::PATCH, path, &body).await.ok()
 }
 
-/// The attempts at a delivery, each with its class, status and answer.
+/// Returns the class, status and answer of each attempt at a delivery.
 async fn attempts(world: &World, delivery: &Value) -> Vec<[Value; 3]> {
     let id = delivery["id"].as_str().expect("an id");
     let path = format!("/v1/deliveries/{id}/attempts");
@@ -46,7 +46,7 @@ async fn attempts(world: &World, delivery: &Value) -> Vec<[Value; 3]> {
     all.iter().map(shown).collect()
 }
 
-/// What explains the event of a delivery.
+/// Returns the explanation of a delivery's event.
 async fn explained(world: &World, delivery: &Value) -> String {
     let event = delivery["event_id"].as_str().expect("an id");
     let path = format!("/v1/explain/events/{event}");

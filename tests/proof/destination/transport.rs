@@ -1,4 +1,4 @@
-//! Sends a line over TCP, and reads the line that answers it: a status, a space and a text.
+//! Sends a line over TCP, and reads the answering line: a status, a space and a text.
 
 use activities::http::Transport;
 use futures::FutureExt as _;
@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 
-/// The transport of addresses such as `line://bus.internal:9000`.
+/// The transport for addresses such as `line://bus.internal:9000`.
 pub struct Lines;
 
 impl Transport for Lines {

@@ -1,4 +1,4 @@
-//! The messages of the store: one notification of one purchase, with the mark of its sender in a header.
+//! The store's messages: one notification of one purchase, with proof of the sender in a header.
 
 use api::clock;
 use api::stores::inbox::{Inbox, Message};
@@ -10,7 +10,7 @@ use futures::future::BoxFuture;
 use serde::Deserialize;
 use storage::{NewNotification, Platform};
 
-/// The answer to a message that is stored.
+/// The answer to a stored message.
 const ACCEPTED: Answer = Answer {
     status: 204,
     reason: "accepted",

@@ -1,5 +1,5 @@
-//! A store for the proof that one is a folder and a line in each list: a check takes two requests, an answer alone names
-//! the customer, and ends can be left.
+//! A store for the proof that adding one takes a folder and an entry in each list: a check takes two requests, only the
+//! answer names the customer, and an ended purchase can become active again.
 
 mod ingress;
 mod protocol;
@@ -20,10 +20,10 @@ use std::sync::Arc;
 use storage::StorePart;
 use url::Url;
 
-/// The store's name on platforms.
+/// Name of the store on platforms.
 const STORE: &str = "proof";
 
-/// Its line in the list of stores.
+/// The store's entry in the list of stores.
 pub const ENTRY: StoreEntry = StoreEntry {
     name: STORE,
     title: "Proof Store",
@@ -39,7 +39,7 @@ pub const ENTRY: StoreEntry = StoreEntry {
     demo: None,
 };
 
-/// Its line in the list of policies.
+/// The store's entry in the list of policies.
 pub const POLICY: Policy = Policy {
     store: STORE,
     customer: CustomerSource::Answer,
@@ -69,7 +69,7 @@ fn form() -> Form {
     }
 }
 
-/// A region, which is shown, and a signing key, which is not.
+/// Parses the store's own fields: a region, which is shown, and a signing key, which is not.
 fn own_fields(fields: &Map<String, Value>) -> Result<StorePart, Vec<WrongOwnField>> {
     let text = |name: &str| fields.get(name).and_then(Value::as_str);
     let (region, key) = (text("region"), text("key"));
@@ -93,7 +93,7 @@ struct Raw {
 
 #[derive(Debug)]
 struct Config {
-    /// `proof.url`, `SETTLE_PROOF_URL`: where the store is.
+    /// The store's URL: `proof.url`, `SETTLE_PROOF_URL`.
     url: Url,
 }
 

@@ -1,4 +1,4 @@
-//! The check of a purchase: with an access token, first the purchase, then the order that it names.
+//! The check of a purchase with an access token: first the purchase is requested, then the order that it names.
 
 use domain::verification::Product;
 use domain::{Parked, Snapshot, Timestamp, Verification};
@@ -13,14 +13,14 @@ use url::Url;
 
 #[derive(Debug)]
 pub struct ProofProtocol {
-    /// Where the store is.
+    /// The store's URL.
     pub base: Url,
 }
 
 #[derive(Deserialize)]
 struct Purchase {
     order: String,
-    /// Absent where the store hides it.
+    /// The customer; `None` if the store hides it.
     customer: Option<String>,
     sku: String,
     began_ms: i64,
@@ -40,7 +40,7 @@ struct Token {
 }
 
 impl ProofProtocol {
-    /// A request of a path, whose parts need no encoding.
+    /// Returns a request for a path, whose parts need no encoding.
     fn get(&self, folder: &str, id: &str) -> Result<Request, Answer> {
         let url = self.base.join(&format!("{folder}/{id}"));
         let url =
@@ -76,7 +76,7 @@ const fn bucket(name: &'static str) -> Bucket {
     Bucket { name, per_second }
 }
 
-/// What the store shows of the purchase, as of the first request.
+/// Returns the store's answer about the purchase, as of the first request.
 fn answer(subject: &Subject, purchase: Purchase, order: Order, at: Timestamp) -> Answer {
     let paid_until = Timestamp::from_millis(order.paid_until_ms);
     let snapshot = Snapshot {

@@ -1,5 +1,5 @@
-//! The added store: the real processes settle its purchases as those of any other.
-//! A check takes two requests with an access token, an answer alone names the customer, and ends can be left.
+//! The added store: the real processes settle its purchases like those of any other store. A check takes two requests
+//! with an access token, only the answer names the customer, and an ended purchase can become active again.
 
 use crate::variables;
 use api::clock;
@@ -19,23 +19,23 @@ use system_tests::wait;
 use system_tests::world::{SOON, Setting, World};
 
 const PACKAGE: &str = "com.example.proof";
-/// The store knows the purchases whose ids begin like this one's.
+/// The purchase. The store knows all purchases whose ids have the same beginning.
 const PURCHASE: &str = "purchase-1";
-/// What must be in no history and no log.
+/// Texts that must not be in any history or log.
 const CUSTOMER: &str = "customer-of-the-proof-store";
 const SECRET: &str = "account-key-of-the-proof-store";
 const TOKEN: &str = "access-token-of-the-proof-store";
 
-/// What the store shows, and the requests that it counted.
+/// The state that the store shows, and the requests that it has counted.
 #[derive(Default)]
 struct Shown {
     customer: Option<String>,
     expired_ms: Option<i64>,
     paid_until_ms: i64,
-    /// Number of tokens that were issued. The first one is refused.
+    /// Number of issued tokens. The first one is refused.
     issued: usize,
     orders: usize,
-    /// Number of requests of purchases that the store does not know.
+    /// Number of requests for unknown purchases.
     unknown: usize,
 }
 
@@ -45,7 +45,7 @@ fn shown(shared: &Shared) -> std::sync::MutexGuard<'_, Shown> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The store, on a port of its own.
+/// Starts the store on a free port; returns its URL.
 async fn serve(shared: Shared) -> String {
     let router = Router::new()
         .route("/token/{secret}", get(issue))
@@ -73,7 +73,7 @@ async fn issue(
     Ok(Json(json!({ "token": token, "seconds": 3600 })))
 }
 
-/// The first token is refused, as one that was revoked.
+/// Checks the token of a request: the first issued token is refused, as if it had been revoked.
 fn check(headers: &HeaderMap) -> Result<(), StatusCode> {
     let value = headers
         .get("authorization")
@@ -112,12 +112,12 @@ async fn order(
     ))
 }
 
-/// A day so many days from now, in milliseconds.
+/// Returns the time `days` days from now, in milliseconds since 1970.
 fn in_days(days: i64) -> i64 {
     millis(clock::now().plus_millis(days * 24 * 3_600_000))
 }
 
-/// A platform of the store, and the purchase that the messages are about.
+/// A platform of the store, and the purchase in the messages.
 struct Proof {
     api: Api,
     id: PlatformId,
@@ -142,7 +142,7 @@ impl Proof {
         }
     }
 
-    /// The status of the answer to a message about the purchase.
+    /// Returns the status of the answer to a message about the purchase.
     async fn send(&self, happened: &str, at_ms: i64, sender: &str) -> u16 {
         self.send_about(PURCHASE, happened, at_ms, sender).await
     }
@@ -158,7 +158,7 @@ impl Proof {
         answer.expect("an answer").status
     }
 
-    /// Waits for this state, and returns the purchase.
+    /// Waits until the purchase has this state, and returns it.
     async fn wait_state(&self, state: &str) -> Value {
         self.wait_state_of(PURCHASE, state).await
     }
@@ -177,7 +177,7 @@ impl Proof {
     }
 }
 
-/// The installation, with the store that shows this.
+/// Starts an installation with the store in this state.
 async fn start(backend: Backend, shared: &Shared) -> World {
     {
         let mut shown = shown(shared);
@@ -218,12 +218,12 @@ async fn is_settled_as_any_other(backend: Backend) {
     };
     assert_eq!(counts, (2, 1), "one token was refused");
 
-    // An exact answer ends the purchase at once.
+    // An answer with exact dates ends the purchase at once.
     shown(&shared).expired_ms = Some(in_days(-1));
     assert_eq!(proof.send("ENDED", in_days(-1), "genuine").await, 204);
     proof.wait_state("expired").await;
 
-    // The end is left, as the answer shows.
+    // According to the answer, the purchase is active again.
     shown(&shared).expired_ms = None;
     assert_eq!(proof.send("PAID", in_days(0), "genuine").await, 204);
     proof.wait_state("active").await;
@@ -303,7 +303,7 @@ async fn an_answer_that_names_no_customer_removes_none() {
     let hidden = proof.wait_state("expired").await;
     assert_eq!(hidden["app_user_id"], CUSTOMER);
 
-    // An answer that names another one moves the purchase.
+    // An answer that names another customer moves the purchase.
     {
         let mut shown = shown(&shared);
         shown.customer = Some("another-customer".to_owned());
@@ -315,7 +315,7 @@ async fn an_answer_that_names_no_customer_removes_none() {
     world.finish().await;
 }
 
-/// A claim of a purchase by its id alone.
+/// Returns a claim of a purchase that contains only its id.
 fn claim(device: Device, event: &str, purchase: &str) -> Value {
     let transaction = json!({ "kind": "purchased", "receipt_id": purchase, "sku": "monthly" });
     device.event(
@@ -325,7 +325,7 @@ fn claim(device: Device, event: &str, purchase: &str) -> Value {
     )
 }
 
-/// The purchases on a device.
+/// Returns a session start that lists the purchases on a device.
 fn listed(device: Device, event: &str, receipts: &Value) -> Value {
     device.event(
         event,
@@ -334,7 +334,7 @@ fn listed(device: Device, event: &str, receipts: &Value) -> Value {
     )
 }
 
-/// Waits until the device may use what the purchase grants.
+/// Waits until the device has the entitlement that the purchase grants.
 async fn wait_access(devices: &Devices, device: Device) {
     let path = format!("/v1/device/entitlements?device_id={}", device.id());
     wait::until(SOON, "the entitlement", async || {
@@ -387,19 +387,19 @@ async fn a_purchase_is_claimed_by_possession_of_its_id() {
         .await;
     };
     wait_refused(1).await;
-    // One answer refuses the id on all devices.
+    // One answer refuses the id for all devices.
     let again = [claim(guest, "2", "invented")];
     assert_eq!(devices.report(guest, &again).await.ok()["accepted"], 1);
     wait_refused(2).await;
     assert_eq!(shown(&shared).unknown, 1);
 
-    // A list without customers stands for the customer that the store named.
+    // In a list without customers, the customer that the store named applies.
     let receipts = json!([{ "receipt_id": PURCHASE }]);
     let list = [listed(owner, "3", &receipts)];
     assert_eq!(devices.report(owner, &list).await.ok()["accepted"], 1);
     wait_access(&devices, owner).await;
 
-    // A customer that a device names counts for nothing.
+    // A customer named by a device is ignored.
     let receipts = json!([{ "receipt_id": PURCHASE, "app_user_id": "another customer" }]);
     let list = [listed(guest, "1", &receipts)];
     let left_out = devices.report(guest, &list).await.ok();
@@ -428,7 +428,7 @@ async fn an_import_names_customers_of_its_platforms_store() {
     let shared = Shared::default();
     let world = start(Backend::Sqlite, &shared).await;
     let proof = Proof::new(&world).await;
-    // The app's first platform is of another store.
+    // The app's first platform belongs to another store.
     let path = format!("/v1/platforms/{}/import", proof.id);
     let named = json!({ "receipt_id": PURCHASE, "external_id": "anna" });
     let import = json!({ "purchases": [named] });

@@ -1,11 +1,11 @@
-//! A change by each route that changes something.
+//! One change for each route that changes something.
 
 use super::{Change, Office, change};
 use domain::{AlarmId, PlatformId};
 use serde_json::{Value, json};
 
 impl Office {
-    /// Changes by each route but the last ones, in an order in which each changes something.
+    /// Returns one change for each route except the last ones, in an order in which each has an effect.
     #[expect(
         clippy::too_many_lines,
         reason = "a table: one entry for each route that changes something"

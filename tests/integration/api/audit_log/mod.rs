@@ -1,5 +1,5 @@
-//! The audit log: every route that changes something leaves one entry, with who, what and why and without secrets, in
-//! the transaction of its change: where no audit entry can be written nothing is changed.
+//! The audit log: each route that changes something writes one entry, with actor, operation and reason and without
+//! secrets, in the transaction of its change. If the entry cannot be written, nothing is changed.
 
 mod changes;
 
@@ -20,7 +20,7 @@ use system_tests::wait;
 use system_tests::world::SOON;
 use tower::ServiceExt;
 
-/// Routes that send a signal. The activity that carries it out leaves the audit entry: `tests/e2e/audit_log.rs`.
+/// Routes that send a signal. The activity that carries it out writes the audit entry: `tests/e2e/audit_log.rs`.
 const SIGNALS: [&str; 6] = [
     "/v1/purchases/{collapse_key}/flush",
     "/v1/purchases/{collapse_key}/hold",
@@ -29,9 +29,9 @@ const SIGNALS: [&str; 6] = [
     "/v1/destinations/{destination_id}/enable",
     "/v1/destinations/{destination_id}/disable",
 ];
-/// Only `settle run` takes samples: `tests/e2e/first_steps.rs` looks for its audit entry.
+/// Only `settle run` accepts samples: `tests/e2e/first_steps.rs` checks the audit entry.
 const SAMPLE: (&str, &str) = ("POST", "/v1/platforms/{platform_id}/sample");
-/// Texts that no audit entry may have: secrets, and the names of a customer.
+/// Texts that no audit entry may contain: secrets, and a customer's names.
 const HIDDEN: [&str; 7] = [
     "a-shared-secret",
     "whsec_",
@@ -42,7 +42,7 @@ const HIDDEN: [&str; 7] = [
     "otto",
 ];
 
-/// One change by a route, and the operation of its audit entry.
+/// A change by a route, and the operation in its audit entry.
 struct Change {
     route: (&'static str, &'static str),
     path: String,
@@ -84,7 +84,7 @@ struct Version {
     data_version: i64,
 }
 
-/// A number that differs after each commit of another connection.
+/// Returns a number that changes with each commit of another connection.
 fn version(connection: &mut SqliteConnection) -> i64 {
     let rows: Vec<Version> = diesel::sql_query("PRAGMA data_version")
         .load(connection)
@@ -122,7 +122,7 @@ impl Office {
         }
     }
 
-    /// A question about two customers, whether purchases may move.
+    /// Returns the id of a review that asks whether purchases may move between two customers.
     fn review(&self) -> ReviewId {
         let [from, to] =
             ["former", "present"].map(|name| UserId::anonymous(self.app_id(), "amazon", name));
@@ -144,7 +144,7 @@ impl Office {
         self.app.parse().expect("an id")
     }
 
-    /// Sends a request of the key, with a reason; returns the status and the body.
+    /// Sends a change with the key and a reason; returns the status and the body.
     async fn send(&self, change: &Change) -> (u16, Value) {
         let media = if change.body.starts_with('{') {
             "application/json"
@@ -237,8 +237,8 @@ async fn no_change_without_its_audit_entry() {
     let Raw::Sqlite(mut watching) = office.service.connection() else {
         panic!("a file")
     };
-    // The first use of the key is noted in the meantime. Later ones are noted after a minute, which a slow machine may
-    // need: so the first one is then made one of years to come.
+    // The key's first use is recorded meanwhile. Later uses are recorded only after a minute, which may pass on a slow
+    // machine, so the first use is then moved years ahead.
     let used = async || match office
         .service
         .raw_number("SELECT COUNT(last_used_at) AS value FROM api_keys")
@@ -312,7 +312,7 @@ async fn no_change_without_its_audit_entry() {
     }
     let signals = SIGNALS.map(|path| ("POST", path));
     let listed: BTreeSet<_> = seen.into_iter().chain(signals).chain([SAMPLE]).collect();
-    // The page changes by the same handlers: each of its changes has a twin here.
+    // The page uses the same handlers: each of its changes corresponds to one of these.
     let is_change = |route: &api::route::Route| route.method != "GET" && !route.is_query;
     let guarded = routes()
         .into_iter()

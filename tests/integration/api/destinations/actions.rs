@@ -13,7 +13,7 @@ fn id_of(path: &str) -> DestinationId {
         .expect("an id")
 }
 
-/// A disabled destination for which `purchase.updated` and a `user.*` of each of two purchases are pending.
+/// Returns a disabled destination for which `purchase.updated` and a `user.*` of each of two purchases are pending.
 async fn with_backlog(name: &str) -> (Service, String) {
     let (service, list) = desk(name).await;
     let mut body = webhook();

@@ -9,7 +9,7 @@ const KEY: &str = "c0ffee00c0ffee00c0ffee00c0ffee00";
 const SECRET: &str = "5ec2e700000000000000000000000000";
 const SANDBOX: &str = "5a17db0c5a17db0c5a17db0c5a17db0c";
 
-/// The body of a new integration: the required fields and these.
+/// Returns the body of a new integration: the required fields and those of `more`.
 fn integration(more: &Value) -> Value {
     let mut body =
         json!({ "kind": "amplitude", "name": "analytics", "endpoint": "eu", "api_key": KEY });

@@ -98,7 +98,7 @@ async fn each_documented_field_of_a_change_is_known_to_one_kind() {
     assert_eq!(known, documented);
 }
 
-/// Whether a schema accepts null.
+/// Returns whether a schema accepts null.
 fn admits_null(document: &Value, schema: &Value) -> bool {
     let named = schema["$ref"]
         .as_str()
@@ -139,7 +139,7 @@ async fn null_is_documented_where_it_resets_a_field() {
                 .await
                 .status
                 == 200;
-            // An app has few destinations of mails.
+            // An app may have only a few email destinations.
             assert_eq!(
                 service
                     .send_json("DELETE", &path, &Value::Null)
@@ -171,7 +171,7 @@ async fn the_documented_bounds_of_an_integration_are_the_real_ones() {
     let schemas = &document["components"]["schemas"]["NewAmplitude"]["properties"];
     for field in ["rate", "min_id_length", "prefix", "partner_id"] {
         let schema = &schemas[field];
-        // An optional one may also be null.
+        // An optional field may also be null.
         let schema = schema["anyOf"].get(0).unwrap_or(schema);
         let of_length = |length: &Value| {
             json!("p".repeat(usize::try_from(length.as_u64().expect("a length")).unwrap()))

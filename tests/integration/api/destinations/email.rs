@@ -1,4 +1,4 @@
-//! Destinations of mails: they need an SMTP server, take no events that flood a mailbox, and send a test.
+//! Email destinations: they need an SMTP server, refuse events that would flood a mailbox, and send a test mail.
 
 use super::{check_wrong, create, desk, desk_with_mail, mails};
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! The fields that every kind of destination has: names, events, filters, limits.
+//! The fields shared by all kinds of destinations: names, events, filters, limits.
 
 use super::{Answer, check_wrong, create, desk, webhook, webhook_with};
 use crate::api::edge::Service;
@@ -152,7 +152,7 @@ async fn every_common_field_is_stored_changed_and_reset() {
         }
     }
     check_filter(&service, &path, &platform).await;
-    // Null enables nothing, and chooses nothing.
+    // Null leaves the switch and the subscription unchanged.
     let chosen = service.get(&path).await.body["events"].clone();
     for (enabled, sent_fields) in [
         (false, json!({ "enabled": false })),
@@ -262,7 +262,7 @@ async fn all_wrong_fields_are_named_at_once_across_layers() {
     );
 }
 
-/// What a refusal says was expected of a field.
+/// Returns the expectation that a refusal states for a field.
 fn expected(answer: &Answer, field: &str) -> String {
     let errors = answer.body["errors"].as_array().expect("errors");
     let found = errors

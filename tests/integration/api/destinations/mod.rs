@@ -12,14 +12,14 @@ mod webhooks;
 use super::edge::{Answer, Service};
 use serde_json::{Value, json};
 
-/// A service with an app, and the path of the app's destinations.
+/// Returns a service with an app, and the path of the app's destinations.
 async fn desk(name: &str) -> (Service, String) {
     let service = Service::start(name).await;
     let (app, _) = service.platform().await;
     (service, format!("/v1/apps/{app}/destinations"))
 }
 
-/// A service with this SMTP server, and the path of its app's destinations.
+/// Returns a service with this SMTP server, and the path of its app's destinations.
 async fn desk_with_mail(name: &str, url: &str) -> (Service, String) {
     let service = Service::with(
         name,
@@ -33,17 +33,17 @@ async fn desk_with_mail(name: &str, url: &str) -> (Service, String) {
     (service, format!("/v1/apps/{app}/destinations"))
 }
 
-/// The body of a new destination of mails.
+/// Returns the body of a new email destination.
 fn mails() -> Value {
     json!({ "kind": "email", "name": "on-call", "to": ["ops@example.com"], "events": ["destination.*"] })
 }
 
-/// The body of a new webhook.
+/// Returns the body of a new webhook.
 fn webhook() -> Value {
     json!({ "kind": "webhook", "name": "hook", "url": "https://example.com/hooks" })
 }
 
-/// The body of a new webhook with this field.
+/// Returns the body of a new webhook with this field.
 fn webhook_with(field: &str, value: &Value) -> Value {
     let mut body = webhook();
     body[field] = value.clone();

@@ -1,4 +1,4 @@
-//! URLs that are secrets: what a reader sees of them, in the present settings and in the audit log.
+//! URLs that are secrets: what a reader sees of them in the current settings and in the audit log.
 
 use super::super::edge::Service;
 use super::webhooks::with_receiver;
@@ -16,7 +16,7 @@ fn token() -> String {
     format!("https://example.com/hook?token={HIDDEN}")
 }
 
-/// The bearer of a key with the role `read`.
+/// Returns the bearer token of a key with the role `read`.
 async fn reader(service: &Service) -> String {
     let key = service
         .send_json(
@@ -28,7 +28,7 @@ async fn reader(service: &Service) -> String {
     format!("Bearer {}", key.body["key"].as_str().expect("a key"))
 }
 
-/// Checks that none of these answers to a reader has the hidden part.
+/// Checks that none of these answers to a reader contains the hidden part.
 async fn check_hidden(service: &Service, bearer: &str, paths: &[&str]) {
     for path in paths {
         let answer = service.send("GET", path, Some(bearer), Vec::new()).await;
@@ -48,7 +48,7 @@ fn entries_with(service: &Service, text: &str) -> i64 {
     ))
 }
 
-/// Number of destinations, also deleted ones, whose settings have the hidden part.
+/// Returns the number of destinations, including deleted ones, whose settings contain the hidden part.
 fn in_clear(service: &Service) -> i64 {
     service.raw_number(&format!(
         "SELECT COUNT(*) AS value FROM destinations WHERE settings LIKE '%{HIDDEN}%'"
@@ -136,7 +136,7 @@ async fn what_0_1_0_wrote_into_the_audit_log_is_not_shown() {
     );
     check_hidden(&service, &bearer, &[&list, &path, "/v1/audit-log"]).await;
     assert_eq!(in_clear(&service), 0);
-    // As 0.1.0 wrote it about a destination that is deleted since.
+    // As stored by 0.1.0, about a destination that has since been deleted.
     let fields = json!({ "settings": { "url": slack(2), "body": "slack" } });
     service.raw(&format!(
         "INSERT INTO audit_log (id, at, actor, operation, subject, old_fields, new_fields)

@@ -1,4 +1,4 @@
-//! Webhooks whose body is a message for a chat: the setting, and the signed requests at a receiver.
+//! Webhooks whose body is a chat message: the setting, and the signed requests at a receiver.
 
 use super::webhooks::with_receiver;
 use super::{check_wrong, create, webhook, webhook_with};

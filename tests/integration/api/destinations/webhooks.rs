@@ -228,7 +228,7 @@ async fn a_test_is_signed_and_marked_and_shows_the_answer() {
     );
 }
 
-/// Every type that is documented for receivers, those that Amazon cannot cause included.
+/// All types documented for receivers, including those that Amazon cannot cause.
 const DOCUMENTED: [&str; 20] = [
     "device.impression",
     "device.session.end",
@@ -360,7 +360,7 @@ async fn a_webhook_whose_url_became_forbidden_is_not_tried() {
     );
 }
 
-/// A service that may send to a receiver on this machine.
+/// Returns a service that may send to a receiver on this machine.
 pub async fn with_receiver(name: &str) -> (Service, Receiver, String) {
     let here = [
         ("SETTLE_DESTINATIONS_ALLOWED_NETWORKS", "127.0.0.0/8"),

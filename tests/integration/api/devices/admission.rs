@@ -1,4 +1,4 @@
-//! The table of limits: each gate lets a request at its limit pass, and refuses one beyond it with its own error.
+//! The table of limits: each gate admits a request at its limit, and refuses the next one with its own error.
 
 use super::super::edge::{Answer, DEVICE_SECRET, Service};
 use super::{request, start};
@@ -9,15 +9,15 @@ use serde_json::{Value, json};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-/// The address of the device, in a network of a site.
+/// The device's address, in the first network of a site.
 const CLIENT: IpAddr = six(1);
 
-/// An address of another network of the same site.
+/// Returns an address in the network with this number of the same site.
 const fn six(network: u16) -> IpAddr {
     IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 1, network, 0, 0, 0, 1))
 }
 
-/// A service whose limit at this gate is as low as it can be, and the publishable key of its platform.
+/// Returns a service whose limit at this gate is as low as possible, and the publishable key of its platform.
 async fn stage(number: usize, gate: Gate) -> (Service, String) {
     let bound = gate.row().bound;
     let value = match gate {
@@ -45,7 +45,7 @@ async fn stage(number: usize, gate: Gate) -> (Service, String) {
     (service, key.to_owned())
 }
 
-/// The route and body of the request of this number at a gate.
+/// Returns the route and body of the `number`th request at a gate.
 fn compose(gate: Gate, number: usize) -> (&'static str, Value) {
     let mut report = request(&json!([start(&number.to_string())]));
     match gate {
@@ -63,7 +63,7 @@ fn compose(gate: Gate, number: usize) -> (&'static str, Value) {
     ("/v1/device/events", report)
 }
 
-/// The address that holds the place of this number.
+/// Returns the address that occupies the place with this number.
 fn holder(gate: Gate, number: usize) -> IpAddr {
     let number = u8::try_from(number).expect("a few places");
     match gate {
@@ -73,7 +73,7 @@ fn holder(gate: Gate, number: usize) -> IpAddr {
     }
 }
 
-/// Sends requests until a gate refuses one. Returns the number of those that passed, and the answer to the refused one.
+/// Sends requests until a gate refuses one. Returns the number of admitted requests, and the answer to the refused one.
 async fn exceed(number: usize, gate: Gate) -> (usize, Answer) {
     let (service, key) = stage(number, gate).await;
     let devices = &service.edge.devices;
@@ -119,7 +119,7 @@ async fn each_gate_refuses_beyond_its_limit_alone() {
             gate,
             Gate::AddressRequests | Gate::AddressBytes | Gate::DeviceRequests
         );
-        // Rates let a burst pass; every other limit is set to one more request.
+        // Rates admit a burst; each other limit is set so that it admits one request.
         assert!(
             passed == 1 || is_of_rate && passed > 1,
             "{gate:?}: {passed}"

@@ -1,4 +1,4 @@
-//! Clients that send too much.
+//! Devices that exceed limits.
 
 use super::{request, service, start};
 use axum::body::Body;

@@ -13,7 +13,7 @@ use tower::ServiceExt;
 const DEVICE: &str = "2f0d2ef6-3b3f-4b9c-8a64-0a1d4f7c9e11";
 const SESSION: &str = "b4f6c7a2-94d1-4c5e-9a41-6f1f6a6f2d10";
 
-/// A service and its platform's publishable key.
+/// Returns a service and its platform's publishable key.
 async fn service(name: &str, variables: &[(&str, &str)]) -> (Service, String) {
     let service = Service::with(name, variables).await;
     let (_, platform) = service.platform().await;

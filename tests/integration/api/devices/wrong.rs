@@ -1,9 +1,9 @@
-//! Events that cannot be read, beside those that can.
+//! Malformed events among valid ones.
 
 use super::{impression, request, service, start, transaction};
 use serde_json::{Value, json};
 
-/// An event with another value at this place.
+/// Returns an event with this value at this JSON pointer.
 fn changed(mut event: Value, place: &str, value: Value) -> Value {
     let (parent, name) = place.rsplit_once('/').expect("a place");
     event.pointer_mut(parent).expect("a parent")[name] = value;
@@ -322,7 +322,7 @@ async fn five_hundred_wrong_events_are_answered_within_64_kib() {
     let wrong = |number: usize| {
         let mut event = start("right");
         for field in 0..12 {
-            // Near to a known name, and as long as a name that is compared may be.
+            // Similar to a known name, and as long as a compared name may be.
             event[format!("imp{number}ression{field}")] = json!(1);
         }
         event[&long] = json!(1);

@@ -1,4 +1,4 @@
-//! A key of one app, and what is of another.
+//! A key of one app, and another app's data.
 
 use super::{Shop, UNKNOWN, body_of, created_key, guarded};
 use crate::api::edge::{Service, accept};
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use storage::Handling;
 
-/// Nothing of the other app is sent again, whatever names it.
+/// Checks that nothing of the other app is resent, whatever the request names.
 async fn check_resends(service: &Service, bearer: &str, own: &Shop, other: &Shop) {
     for body in [
         json!({ "event_id": other.ids["event_id"] }),
@@ -41,7 +41,7 @@ async fn check_resends(service: &Service, bearer: &str, own: &Shop, other: &Shop
     );
 }
 
-/// A filter by another app answers as one by an app that does not exist.
+/// Checks that filtering by another app gives the same answer as filtering by an app that does not exist.
 async fn check_filters(service: &Service, bearer: &str, own: &Shop, other: &Shop) {
     for filter in [
         "purchases",
@@ -119,7 +119,7 @@ async fn what_is_of_another_app_is_as_if_it_did_not_exist() {
         }
     }
     check_filters(&service, &bearer, &own, &other).await;
-    // What waits for its first settling is listed by its receipt, and as little.
+    // Purchases that wait for their first settling are listed by receipt, and hidden likewise.
     let (waiting, _) = accept(
         &service.store,
         other.ids["platform_id"].parse().expect("an id"),

@@ -1,4 +1,4 @@
-//! Keys that expire or are revoked, and their names.
+//! Names of keys, and keys that expire or are revoked.
 
 use super::created_key;
 use crate::api::edge::Service;
@@ -128,7 +128,7 @@ async fn the_name_of_a_key_resembles_no_other_one() {
             assert_eq!(create(twin).await.status, 409, "{twin}");
         }
     }
-    // As release 0.1.0 stored it.
+    // As stored by release 0.1.0.
     service.raw("UPDATE api_keys SET folded_name = 'маша' WHERE name = 'Маша'");
     assert_eq!(create("Маша").await.status, 409);
     assert_eq!(create("Manna").await.status, 201);

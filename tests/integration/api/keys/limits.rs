@@ -27,7 +27,7 @@ async fn a_flood_of_wrong_keys_locks_no_right_one_out() {
             .await
             .status
     };
-    // Guesses of the admin token, unknown keys, and links.
+    // Guesses at the admin token, unknown keys and links.
     for _ in 0..6 {
         assert!(matches!(get("a guess").await, 401 | 429));
         assert_eq!(

@@ -1,5 +1,5 @@
-//! Keys: every route with every role, of its own app, of another one and of all; what makes a key worthless; and that
-//! guesses are bounded.
+//! Keys: every route with every role, for its own app, another app and all apps; how a key becomes invalid; and the
+//! limit on guesses.
 
 mod apps;
 mod lifetime;
@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use storage::{Handling, Role};
 use system_tests::rows;
 
-/// Routes that show no list, or none here.
+/// Routes that return no list, or an empty one here.
 const WITHOUT_ITEMS: [&str; 6] = [
     "/v1/about",
     "/v1/check/revenue",
@@ -28,18 +28,18 @@ const WITHOUT_ITEMS: [&str; 6] = [
 ];
 const UNKNOWN: &str = "6b275a67-0bbb-4f3a-99b9-6600bf711993";
 
-/// An app with one thing of each kind, by the name of its id in a path.
+/// An app with one resource of each kind; `ids` maps path parameters to their ids.
 struct Shop {
     app: String,
     ids: BTreeMap<&'static str, String>,
 }
 
-/// A key with its role and the app that it is made for.
+/// A key, its role, and the app for which it was created; `None` for all apps.
 struct Caller {
     role: Role,
     app: Option<String>,
     bearer: String,
-    /// A sign-in at the page that the key began; `None` for one that may not read.
+    /// A dashboard session that was begun with the key; `None` if the key may not read.
     visitor: Option<Visitor>,
 }
 
@@ -161,7 +161,7 @@ impl Shop {
         }
     }
 
-    /// The path of a route, with the ids of this shop.
+    /// Returns the path of a route, with this shop's ids as parameters.
     fn path(&self, route: &Route) -> String {
         let of = |part: &str| match part
             .strip_prefix('{')
@@ -188,13 +188,13 @@ impl Shop {
         }
     }
 
-    /// Whether a text has an id of this shop.
+    /// Returns whether a text contains an id of this shop.
     fn is_in(&self, text: &str) -> bool {
         self.ids.values().any(|id| text.contains(id.as_str()))
     }
 }
 
-/// Keys of each role: of all apps, and of each of these.
+/// Creates keys of each role: for all apps, and for each of these.
 async fn callers(service: &Service, shops: [&Shop; 2]) -> Vec<Caller> {
     let mut callers = Vec::new();
     for role in Role::ALL {
@@ -225,7 +225,7 @@ async fn callers(service: &Service, shops: [&Shop; 2]) -> Vec<Caller> {
     callers
 }
 
-/// Routes of the API that need a key; those that delete come last, and an app after everything in it.
+/// Returns the API's routes that need a key: deletions come last, and an app after everything in it.
 fn guarded() -> Vec<Route> {
     let is_guarded = |route: &Route| route.access == Access::Admin;
     let mut guarded: Vec<_> = routes().into_iter().filter(is_guarded).collect();
@@ -238,7 +238,7 @@ fn guarded() -> Vec<Route> {
     guarded
 }
 
-/// A body that no handler takes, so that a request that passes the guard changes nothing.
+/// Returns a body that every handler refuses, so that a request that passes the guard changes nothing.
 fn body_of(route: &Route) -> Vec<u8> {
     if matches!(route.method, "GET" | "DELETE") {
         Vec::new()
@@ -312,7 +312,7 @@ async fn every_page_takes_its_roles_and_its_app_alone() {
         for caller in callers.iter().filter(|caller| caller.visitor.is_some()) {
             requests += 1;
             let visitor = caller.visitor.as_ref().expect("a visitor");
-            // No form has what it needs, so that a request that passes the guard changes nothing.
+            // The form lacks required fields, so that a request that passes the guard changes nothing.
             let answer = visitor
                 .send(&service, route.method, &path, &[("unknown", "x")])
                 .await;
@@ -338,7 +338,7 @@ async fn every_page_takes_its_roles_and_its_app_alone() {
                     );
                 }
             }
-            // The way back names what the path named, whether that exists or not.
+            // The redirect contains the ids of the request's path, whether they exist or not.
             let is_new = |id: &str| !path.contains(id) && answer.text.contains(id);
             let shows_own = own
                 .ids

@@ -1,11 +1,11 @@
-//! The role and the scope of each route, also of the dashboard.
+//! The role and scope of each route, including the dashboard's.
 
 use api::keys::scope::Scope;
 use api::route::{Access, Route};
 use api::routes::routes;
 use storage::Role;
 
-/// The routes of the API, and then those of the dashboard.
+/// Returns the API's routes, then the dashboard's.
 fn all() -> Vec<Route> {
     routes().into_iter().chain(pages::routes()).collect()
 }

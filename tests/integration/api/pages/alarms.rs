@@ -1,4 +1,4 @@
-//! Alarms: who acknowledges them, and what they show.
+//! Alarms: which roles acknowledge them, and what the page shows.
 
 use super::catalogue::entries_of;
 use super::visitor::Visitor;

@@ -1,4 +1,5 @@
-//! The catalogue: a change is counted first, then made with its reason; mistakes stand at their fields.
+//! The catalogue: the page first shows how many customers a change affects, then applies it with a reason; errors are
+//! shown at their fields.
 
 use super::visitor::Visitor;
 use crate::api::edge::{Service, TOKEN};
@@ -14,7 +15,7 @@ pub async fn entries_of(service: &Service, operation: &str) -> Value {
         .clone()
 }
 
-/// Adds an entitlement by the form: it is counted first, then confirmed.
+/// Adds an entitlement with the form: the number of affected customers is shown first, then the change is confirmed.
 async fn add_entitlement(service: &Service, visitor: &Visitor, app: &str, page: &str) {
     let entitlement = [("ref", "gold"), ("name", "Gold"), ("reason", "ticket 1")];
     let counted = visitor
@@ -215,7 +216,7 @@ async fn a_wrong_product_names_the_line_of_its_price() {
     );
 }
 
-/// What a form of a page is based on.
+/// Returns the value of `based_on` in a form of a page.
 fn based_on(page: &str) -> String {
     let rest = page
         .split("name=\"based_on\" value=\"")
@@ -317,7 +318,8 @@ async fn more_unmapped_products_than_fit_are_not_left_out_silently() {
     }
 }
 
-/// The alarm shows how many customers it affects to every role, and the way to add the product to roles that may.
+/// Checks that every role sees how many customers the alarm affects, and that only roles that may add the product see
+/// the link.
 async fn check_alarm(service: &Service, visitor: &Visitor, app: &str) {
     let add = format!("<a href=\"/ui/apps/{app}/catalogue/product?sku=radio.monthly\">Add it</a>");
     let support = service
@@ -345,7 +347,7 @@ async fn check_alarm(service: &Service, visitor: &Visitor, app: &str) {
     }
 }
 
-/// Three customers bought a product that is not in the catalogue, which is an alarm.
+/// Creates the alarm about three customers who bought a product that is not in the catalogue.
 async fn unlisted_product(service: &Service, app: &str, platform: PlatformId) {
     let detail = "`radio.monthly` is not in the catalogue, so customers who bought it get no access: add it, without \
                   entitlements if it gives none on purpose; `settle product set --help`";

@@ -1,4 +1,4 @@
-//! The screens of events: the list with its filter in the address, one event with who got it, and what fails.
+//! The pages of events: the list with its filter in the URL, one event with its recipients, and errors.
 
 use super::screens::{HOSTILE, is_harmless, purchase, signed_in};
 use super::visitor::{Answer, Visitor};

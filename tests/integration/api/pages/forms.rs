@@ -1,4 +1,4 @@
-//! The forms about destinations and what was sent to them: sent twice, refused, or of no use.
+//! Forms about destinations and deliveries that are submitted twice, are refused, or have no effect.
 
 use super::destinations::{Desk, REASON, hidden, hidden_copy};
 use super::screens::purchase;
@@ -12,7 +12,7 @@ async fn a_secret_is_replaced_once_by_a_form_that_is_sent_twice() {
         format!("/ui/destinations/{id}/settings"),
         format!("/ui/destinations/{id}/rotate-secret"),
     );
-    // The form of the settings is based on something too, and stands before it.
+    // The settings form also has a `based_on`, and precedes this form.
     let based_on = || async {
         let page = desk.get(&settings).await;
         hidden(

@@ -1,4 +1,4 @@
-//! The headers of every page, its files, and where it is served.
+//! The headers of every page, the sizes of its files, and the address that serves it.
 
 use super::visitor::{Visitor, send, unzipped};
 use crate::api::edge::{Service, TOKEN};

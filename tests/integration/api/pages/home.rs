@@ -1,4 +1,4 @@
-//! Home, and the state of a destination on every screen.
+//! The home page, and the state of a destination on every page.
 
 use super::destinations::in_order;
 use super::screens::{purchase, signed_in};
@@ -7,7 +7,7 @@ use domain::{DestinationId, PlatformId, Timestamp};
 use serde_json::{Value, json};
 use storage::{About, Counted, Series};
 
-/// A service with a purchase whose only delivery, to `billing`, has this status, and was queued in the future.
+/// Starts a service with a purchase whose only delivery, to `billing`, has this status, and was queued in the future.
 async fn with_delivery(name: &str, status: &str) -> (Service, String, DestinationId) {
     let service = Service::start(name).await;
     let (app, platform): (String, PlatformId) = service.platform().await;
@@ -320,7 +320,7 @@ async fn what_the_demo_created_is_no_first_step() {
         home("").await.contains("First steps"),
         "no notification came"
     );
-    // As the store's route notes it.
+    // As the store's route records it.
     service.raw(&format!(
         "INSERT INTO arrivals (platform_id, reason, times, first_at, last_at) VALUES ('{platform}', '', 1, 1, 1)"
     ));

@@ -1,4 +1,4 @@
-//! The stream of what changes: without data, from where its client was, until the process stops.
+//! The event stream about changes: it has no data, resumes where its client was, and ends when the process stops.
 
 use super::visitor::Visitor;
 use crate::api::edge::{Service, TOKEN};
@@ -33,7 +33,7 @@ async fn stream(service: &Service, path: &str, header: (&str, &str)) -> Text {
     Box::pin(data.map(|bytes| String::from_utf8_lossy(&bytes.expect("bytes")).into_owned()))
 }
 
-/// The text of the stream up to this part.
+/// Reads the stream up to this part, and returns what was read.
 async fn until(stream: &mut Text, part: &str) -> String {
     let mut whole = String::new();
     while !whole.contains(part) {
@@ -82,7 +82,7 @@ async fn a_change_is_a_tick_without_data_until_the_stop() {
     );
 }
 
-/// The rest of a stream, up to its end.
+/// Returns the rest of a stream, up to its end.
 async fn rest(mut stream: Text) -> String {
     let mut whole = String::new();
     while let Some(next) = timeout(SOON, stream.next())
@@ -165,7 +165,7 @@ async fn home_shows_what_a_tick_announced_though_it_was_just_read() {
         let fields = json!({
             "kind": "webhook", "name": name, "url": "https://example.com/hook", "events": ["purchase.updated"],
         });
-        // It is read all the time: before the change, and while the tick is on its way.
+        // The stream is read continuously: before the change, and while the tick is in flight.
         visitor.get(&service, "/ui/").await;
         let added = service
             .send_json("POST", &format!("/v1/apps/{app}/destinations"), &fields)

@@ -1,4 +1,4 @@
-//! The page: signing in, forged requests, what it shows and what it never shows.
+//! The dashboard: signing in, forged requests, what it shows and what it never shows.
 
 mod alarms;
 mod catalogue;

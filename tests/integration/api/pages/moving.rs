@@ -1,4 +1,4 @@
-//! Moving purchases on the page: shown first, done as shown, and to a new customer only with a tick.
+//! Moving purchases on the page: previewed first, then carried out as previewed; moving to a new customer needs a tick.
 
 use super::customers::{REASON, customer, has, hidden, signed_in};
 use super::visitor::{Answer, Visitor};
@@ -8,7 +8,7 @@ use api::clock::random_uuid;
 use serde_json::json;
 use system_tests::rows;
 
-/// Sends the form of a move, which changes nothing, and then the form of what it showed.
+/// Submits the form of a move, which only shows a preview, and then the preview's form.
 async fn move_as_shown(
     service: &Service,
     visitor: &Visitor,
@@ -108,7 +108,7 @@ async fn a_login_that_nobody_has_needs_a_tick_of_its_own() {
     );
 }
 
-/// The page of the customer without purchases names who has them now.
+/// Checks that the page of the customer without purchases names the customer who has them now.
 async fn check_moved(service: &Service, visitor: &Visitor, page: &str) {
     let shown = visitor.get(service, &format!("{page}?done=move")).await;
     has(

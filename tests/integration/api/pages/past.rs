@@ -1,4 +1,4 @@
-//! What a customer had on a day.
+//! A customer's access on a past day.
 
 use super::customers::{customer, has, signed_in};
 use crate::api::edge::Service;

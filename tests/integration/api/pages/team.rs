@@ -1,4 +1,4 @@
-//! Team & keys: links for colleagues, keys of the API, and who sees them and the settings.
+//! Team & keys: links for colleagues, API keys, and which roles see them and the settings.
 
 use super::destinations::{REASON, hidden_copy};
 use super::screens::signed_in;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 const LINK: &str = "/ui/sign-in/";
 
-/// A sign-in with a new key of this role, of one app or of all.
+/// Signs in with a new key of this role, for one app or all.
 async fn of_role(service: &Service, role: &str, app: Option<&str>) -> Visitor {
     let name = format!("{role} of {}", app.unwrap_or("all"));
     let created = service
@@ -23,7 +23,7 @@ async fn of_role(service: &Service, role: &str, app: Option<&str>) -> Visitor {
         .expect("a sign-in")
 }
 
-/// What a key gets for a request.
+/// Returns the status of a request with this key.
 async fn by_key(service: &Service, key: &str, method: &str, path: &str, body: &Value) -> u16 {
     let body = if body.is_null() {
         Vec::new()

@@ -1,4 +1,4 @@
-//! A browser without a screen: it has the cookie of a sign-in, and sends the forms of its pages.
+//! A browser without a screen: it holds the session's cookie, and submits the forms of pages.
 
 use crate::api::edge::Service;
 use axum::body::{Body, to_bytes};
@@ -15,9 +15,9 @@ pub struct Answer {
 
 #[derive(Debug)]
 pub struct Visitor {
-    /// The cookie, as it is sent.
+    /// The cookie, in the form in which a browser sends it.
     pub cookie: String,
-    /// What the forms of the sign-in carry.
+    /// The CSRF token of the session's forms.
     pub token: String,
 }
 
@@ -29,7 +29,7 @@ impl Answer {
             .unwrap_or_default()
     }
 
-    /// The cookie that it sets, as a browser sends it back.
+    /// Returns the cookie that the answer sets, in the form in which a browser sends it.
     pub fn cookie(&self) -> Option<String> {
         self.header("set-cookie")
             .split(';')
@@ -73,14 +73,14 @@ pub async fn send(
     }
 }
 
-/// A form as a browser sends it.
+/// Returns a form's body as a browser encodes it.
 pub fn form(fields: &[(&str, &str)]) -> String {
     url::form_urlencoded::Serializer::new(String::new())
         .extend_pairs(fields)
         .finish()
 }
 
-/// The bytes of a text that was compressed.
+/// Decompresses a text, and returns its bytes.
 pub fn unzipped(bytes: &[u8]) -> String {
     let mut text = String::new();
     flate2::read::GzDecoder::new(bytes)
@@ -94,7 +94,7 @@ impl Visitor {
         Self::with_named_key(service, &[("key", key)]).await
     }
 
-    /// Signs in by the fields of the form.
+    /// Signs in with these form fields.
     pub async fn with_named_key(
         service: &Service,
         fields: &[(&str, &str)],
@@ -139,12 +139,12 @@ impl Visitor {
         .await
     }
 
-    /// Sends a form of a page.
+    /// Submits a form of a page.
     pub async fn post(&self, service: &Service, path: &str, fields: &[(&str, &str)]) -> Answer {
         self.send(service, "POST", path, fields).await
     }
 
-    /// Opens a page, or sends a form of it.
+    /// Opens a page, or submits one of its forms.
     pub async fn send(
         &self,
         service: &Service,
@@ -170,5 +170,5 @@ impl Visitor {
     }
 }
 
-/// What a browser says of a request of a page of the same origin.
+/// The header with which a browser marks a request from a page of the same origin.
 pub const OURS: (&str, &str) = ("sec-fetch-site", "same-origin");

@@ -1,4 +1,4 @@
-//! Customers are erased.
+//! Erasure of customers.
 
 use super::Shop;
 use serde_json::{Value, json};

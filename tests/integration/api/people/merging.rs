@@ -1,9 +1,9 @@
-//! A name that merges two customers is previewed first.
+//! Naming a customer like another one, which merges them: the result is previewed first.
 
 use super::Shop;
 use serde_json::{Value, json};
 
-/// Two customers: `anna` with two purchases, and one of the store without a name, with one.
+/// Creates two customers: `anna` with two purchases, and one without an external id, with one purchase.
 async fn two_customers(shop: &Shop) -> [String; 2] {
     shop.service.seed(&["r1", "r2", "r3"]).await;
     let mut users = Vec::new();
@@ -123,7 +123,7 @@ async fn a_preview_of_a_merge_lets_nothing_else_happen() {
         "UPDATE purchases SET user_id = '{other}' WHERE receipt_id = 'r2'"
     ));
     stale(&confirmed).await;
-    // The id was free when it was shown, and another customer has it now.
+    // The id was unused at the preview, and belongs to another customer now.
     let free = preview(&json!({ "external_id": "bert", "app_user_id": "u2" })).await;
     shop.send_json(
         "PUT",
@@ -132,7 +132,7 @@ async fn a_preview_of_a_merge_lets_nothing_else_happen() {
     )
     .await;
     stale(&free).await;
-    // The id was another customer's when it was shown.
+    // The id belonged to another customer at the preview.
     let confirmed = preview(&merging).await;
     shop.service
         .raw("UPDATE users SET external_id = 'annie' WHERE external_id = 'anna'");

@@ -1,5 +1,5 @@
-//! Settings over HTTP: customers, the catalogue, rates. Each route with valid fields, with each field wrong, and
-//! repeated.
+//! Settings over HTTP: customers, the catalogue and exchange rates. Each route is called with valid fields, with each
+//! field wrong, and repeatedly.
 
 mod catalogue;
 mod erasing;
@@ -34,7 +34,7 @@ impl Shop {
         self.send_json("GET", path, Value::Null).await
     }
 
-    /// Checks that a request is refused with a 400 that names these fields.
+    /// Checks that a request is refused with a 400 that names exactly these fields.
     async fn refuses(&self, (method, path): (&str, &str), body: Value, fields: &[&str]) {
         let answer = self.send_json(method, path, body.clone()).await;
         assert_eq!(

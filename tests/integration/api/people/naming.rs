@@ -1,4 +1,4 @@
-//! Customers and their names.
+//! Naming customers.
 
 use super::Shop;
 use serde_json::{Value, json};

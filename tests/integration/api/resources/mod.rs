@@ -1,4 +1,4 @@
-//! Apps, platforms, topics, and reading notifications, purchases, events and deliveries.
+//! Apps, platforms, topics, and queries for notifications, purchases, events and deliveries.
 
 mod platforms;
 mod topics;

@@ -134,7 +134,7 @@ async fn a_second_platform_of_a_package_needs_a_permission() {
             .status,
         201
     );
-    // Another release left two of them: they stay as they are, and can be changed.
+    // An older release allowed two such platforms: they remain, and can be changed.
     service.raw("UPDATE platforms SET shares_package = FALSE");
     let tv = format!("/v1/platforms/{}", tv.body["id"].as_str().expect("an id"));
     assert_eq!(
@@ -227,7 +227,7 @@ async fn a_rotated_notification_url_takes_messages_until_its_end() {
             .and_then(|url| url.strip_prefix("https://settle.example.com/base"));
         url.expect("our public URL").to_owned()
     };
-    // What is no message of SNS is answered 400 at a known URL.
+    // At a known URL, a body that is not an SNS message is answered 400.
     let status = async |url: &str| service.send("POST", url, None, b"{}".to_vec()).await.status;
     let ends = async |url: &str| {
         let found = async || match status(url).await {
@@ -251,7 +251,7 @@ async fn a_rotated_notification_url_takes_messages_until_its_end() {
     for url in [&old, &first["notification_url"]] {
         assert_eq!(status(&at(url)).await, 400, "{url}");
     }
-    // The end by a command, by its time, and by a rotation without an overlap.
+    // The old key ends by command, by its time, and by a rotation without overlap.
     let after = service
         .send_json(
             "POST",

@@ -1,4 +1,4 @@
-//! Topics of a platform: pending, approved, rejected, pinned.
+//! A platform's topics: pending, approved, rejected, pinned.
 
 use super::ARN;
 use crate::api::edge::{Service, accept};

@@ -1,4 +1,4 @@
-//! A record beside the lanes' deliveries.
+//! Records that overlap with deliveries of lanes.
 
 use super::{Stall, begin_record, next_record, recorded, soon, two_processes};
 use crate::storage::sending::{Sent, finish, lease};
@@ -6,8 +6,8 @@ use crate::storage::world::new_destination;
 use domain::TransitionKind;
 use storage::{Idle, LaneState, LeaseResult, Mode, Verdict};
 
-/// The run of a purchase erases a lane if a request answers that it is closed, unless a record answered a higher
-/// sequence number. So the answer to a request must not name a delivery that it did not see.
+/// The run of a purchase erases a lane when a request answers that it is closed, unless a record answered a higher
+/// sequence number. Therefore a request must not name a delivery that it did not see.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lane_closed_during_a_record_names_no_newer_delivery() {
     let (world, second) = two_processes().await;
@@ -59,7 +59,7 @@ async fn a_record_during_a_finish_leaves_the_lane_open() {
     assert_eq!((revision, lanes.len()), (2, 1));
     stall.end();
     let lane = soon(finishing).await.unwrap().lane;
-    // By the clock of the finish, the delivery of the record may be due in a moment.
+    // By the clock of the finishing process, the record's delivery may be due a moment later.
     assert!(
         matches!(lane, LaneState::More | LaneState::Wait { .. }),
         "{lane:?}"
@@ -79,7 +79,7 @@ async fn a_lease_overtaken_by_a_record_sends_the_newest_state() {
     );
     world.revise("r1", 1).await;
     let next = next_record(&world).await;
-    // The rate keeps the lease waiting between its choice of a delivery and the rendering.
+    // The rate limit makes the lease wait between choosing a delivery and rendering it.
     let stall = Stall::by(&world, "SELECT 1 FROM health FOR UPDATE");
     let store = world.store.clone();
     let leasing = tokio::spawn(async move { store.lease(lease(key, hook, "a")).await.unwrap() });
@@ -108,7 +108,7 @@ async fn a_lease_overtaken_by_a_record_sends_the_newest_state() {
 async fn a_destination_deleted_during_a_record_has_nothing_pending() {
     let (world, second) = two_processes().await;
     let key = world.key("r1");
-    // A record queues its event to destinations in order of their creation.
+    // A record queues its event for destinations in the order of their creation.
     let (deleted, other) = (
         world.destination("deleted").await.id,
         world.destination("other").await.id,
@@ -156,7 +156,7 @@ async fn a_lease_waits_for_no_user_that_is_being_changed() {
     world
         .happen_to("guest", "r1", &[TransitionKind::Purchased])
         .await;
-    // The event has no name yet, so the lease looks whether one is being set.
+    // The event has no external id yet, so the lease checks whether one is being set.
     let stall = Stall::by(&world, "SELECT 1 FROM users FOR UPDATE");
     let busy = second.lease(lease(world.key("r1"), to, "a")).await.unwrap();
     assert!(

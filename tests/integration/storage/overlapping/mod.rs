@@ -1,8 +1,8 @@
 //! Transactions of two processes that overlap on PostgreSQL. On SQLite a writing transaction excludes all others, so
 //! nothing overlaps there.
 //!
-//! A [`Stall`] stops a transaction in the middle, because it locks a row that the transaction needs there. The second
-//! transaction begins when the first one waits, and the row is released when the second one has ended or waits too.
+//! A [`Stall`] stops a transaction in the middle by locking a row that the transaction needs. The second transaction
+//! begins when the first waits, and the row is released when the second has ended or waits too.
 
 mod deliveries;
 mod retention;
@@ -16,7 +16,7 @@ use system_tests::wait;
 use system_tests::world::SOON;
 use tokio::task::JoinHandle;
 
-/// A world, and the store of another process on its database.
+/// Returns a world, and the store of another process on its database.
 pub async fn two_processes() -> (World, Store) {
     static NOW: AtomicI64 = AtomicI64::new(BEGINNING);
     let world =
@@ -25,7 +25,7 @@ pub async fn two_processes() -> (World, Store) {
     (world, second)
 }
 
-/// A transaction of the test's own, in which a statement was executed, such as `SELECT … FOR UPDATE`.
+/// The test's own transaction, in which a statement was executed, such as `SELECT … FOR UPDATE`.
 pub struct Stall(Raw);
 
 impl Stall {
@@ -35,8 +35,8 @@ impl Stall {
         Self(session)
     }
 
-    /// Stalls the acceptance of the next notification after its row was inserted: so its sequence number is taken, and
-    /// the row is invisible to others.
+    /// Stalls the acceptance of the next notification after its row was inserted: its sequence number is taken, but the
+    /// row is invisible to others.
     fn next_acceptance(world: &World) -> Self {
         let next = world
             .raw()
@@ -70,7 +70,7 @@ impl Stall {
     }
 }
 
-/// The result of a call that must not wait for a stalled transaction.
+/// Returns the result of a call that must not wait for a stalled transaction.
 async fn soon<T>(call: impl Future<Output = T>) -> T {
     tokio::time::timeout(SOON, call)
         .await
@@ -87,7 +87,7 @@ fn begin_record(store: &Store, record: Record) -> JoinHandle<Recorded> {
     tokio::spawn(async move { store.record(record).await.unwrap() })
 }
 
-/// The revision and the open lanes of a record.
+/// Returns the revision and the open lanes of a record.
 async fn recorded(recording: JoinHandle<Recorded>) -> (i64, Vec<Lane>) {
     match soon(recording).await.unwrap() {
         Recorded::Done {
@@ -101,7 +101,7 @@ fn seqs(loaded: &Loaded) -> Vec<i64> {
     loaded.notifications.iter().map(|(seq, _)| *seq).collect()
 }
 
-/// A purchase with a delivered first revision, and a second one that is ready to be recorded.
+/// Accepts another notification of the purchase `r1`, and returns the record that settles it.
 async fn next_record(world: &World) -> Record {
     world.notify("news", "r1", 9_000).await;
     let key = world.key("r1");
@@ -138,8 +138,8 @@ async fn a_notification_accepted_during_a_record_is_settled_next() {
     assert_eq!(world.broken(1000).await, []);
 }
 
-/// The app of a purchase is read from its row, or from its notifications while there is none. The row is written between
-/// the two reads here.
+/// A purchase's app is read from its row or, if there is none, from its notifications. Here the row is written between
+/// the two reads.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_purchase_is_found_while_its_row_is_written() {
     let (world, second) = two_processes().await;
@@ -306,7 +306,7 @@ async fn what_is_reported_again_during_an_approval_is_a_duplicate() {
     assert_eq!(world.load(world.key("r1")).await.notifications.len(), 1);
 }
 
-/// In the first round both create the user; in the second one its row exists.
+/// In the first round, both create the user; in the second, the user's row exists.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_records_of_one_user_are_ordered() {
     let (world, second) = two_processes().await;
@@ -326,7 +326,7 @@ async fn two_records_of_one_user_are_ordered() {
         let recording = begin_record(&world.store, happened(record(one, &first), &[what]));
         stall.wait_stalled(&world, 1).await;
         let waiting = begin_record(&second, happened(record(other, &later), &[what]));
-        // A user who exists is locked without waiting: the later record is set aside until the first one has committed.
+        // An existing user is locked without waiting: the later record is set aside until the first has committed.
         if round == 1 {
             stall.wait_stalled(&world, 2).await;
         }
@@ -357,7 +357,7 @@ async fn two_purchases_never_replace_each_other() {
         };
         reported(world.platform.id, message, new, 50_000, report)
     };
-    // The first process waits in the middle, behind the link that the second one must see.
+    // The first process waits in the middle, behind a link that the second must see.
     let later = (0..).map(|number| format!("later{number}"));
     let mut later = later.filter(|receipt| world.key(receipt) > world.key("a").max(world.key("b")));
     let third = later.next().unwrap();

@@ -1,4 +1,4 @@
-//! Redelivery beside retention.
+//! Redeliveries that overlap with retention.
 
 use super::{Stall, soon, two_processes};
 use crate::storage::aging::DAY_MS;
@@ -8,7 +8,7 @@ use domain::{DestinationId, EventId, RedeliverySelector, TransitionKind};
 use storage::{Idle, LeaseResult, Page, Run, Skipped, Store};
 use tokio::task::JoinHandle;
 
-/// An old event of a user that is no longer needed, and the destination that acknowledged it.
+/// Inserts an old event of a user that is no longer needed; returns it and the destination that acknowledged it.
 async fn old_event(world: &World) -> (EventId, DestinationId) {
     let hook = world.destination("hook").await.id;
     world.happen("r1", 1, &[TransitionKind::Purchased]).await;
@@ -81,7 +81,7 @@ async fn retention_waits_for_a_redelivery_and_keeps_the_body() {
 async fn a_redelivery_waits_for_retention_and_finds_no_body() {
     let (world, second) = two_processes().await;
     let (event, hook) = old_event(&world).await;
-    // Retention locks the events in their order: that of the user, then the state of its revision.
+    // Retention locks the events in order: the user's event, then the state of its revision.
     let state =
         "SELECT 1 FROM events WHERE event_type = 'purchase.updated' AND revision = 1 FOR UPDATE";
     let stall = Stall::by(&world, state);

@@ -1,4 +1,4 @@
-//! The rows of two tenants, of which one has lost its own.
+//! The rows of two tenants, one of which has lost its own.
 
 use super::super::world::{Raw, World};
 use super::OTHERS;
@@ -6,14 +6,14 @@ use domain::AppId;
 use std::fmt::Display;
 use uuid::Uuid;
 
-/// Owners of the rows.
+/// Ids of the first tenant, for its rows.
 struct Tenants {
     app: String,
     platform: String,
     destination: String,
 }
 
-/// Inserts rows: the first half of them is the tenant's, and the others are those of another one.
+/// Inserts rows: the first half for the tenant, the second for another.
 fn insert(raw: &mut Raw, table: &str, columns: &str, values: impl Display) {
     raw.run(&format!(
         "INSERT INTO {table} ({columns}) WITH RECURSIVE numbers(i) AS (SELECT 1 UNION ALL SELECT i + 1
@@ -22,7 +22,7 @@ fn insert(raw: &mut Raw, table: &str, columns: &str, values: impl Display) {
     ));
 }
 
-/// As in `filling`: figures of all rows, and none that the server takes by itself.
+/// Like in `filling`: makes `ANALYZE` read all rows, and turns automatic analysis off.
 fn analyse_every_row(raw: &mut Raw) {
     let database = raw
         .texts("SELECT quote_ident(current_database()) AS value")
@@ -31,8 +31,8 @@ fn analyse_every_row(raw: &mut Raw) {
         "ALTER DATABASE {database} SET default_statistics_target = {}",
         2 * OTHERS / 300 + 1
     ));
-    // Tables as small as these may be read whole in less time than all rows that the tenant had. A plan that cannot do
-    // without costs so much then that it would be compiled.
+    // Reading tables as small as these completely may be cheaper than reading all the rows that the tenant had. A plan
+    // that must do so nevertheless would become so expensive that it would be compiled.
     raw.run(&format!(
         "ALTER DATABASE {database} SET enable_seqscan = off"
     ));
@@ -111,7 +111,7 @@ pub async fn fill(world: &World) {
     forget_own(world, &tenants);
 }
 
-/// Rows of which the tenant never had any.
+/// Inserts rows of kinds that the tenant never had.
 fn insert_of_other(raw: &mut Raw, other: &AppId) {
     for (table, columns, values) in [
         (
@@ -129,7 +129,7 @@ fn insert_of_other(raw: &mut Raw, other: &AppId) {
             "series, at, app_id, destination_id, times, total_ms, longest_ms",
             format!("'accepted', i, '{other}', '', 1, 1, 1"),
         ),
-        // Between the two purchases of the tenant.
+        // These lie between the tenant's two purchases.
         (
             "payments",
             "collapse_key, number, entry, app_id, environment, kind, event_id, occurred_at, source, created_at",
@@ -194,7 +194,7 @@ fn insert_deliveries(raw: &mut Raw, of_app: &str, to: &str) {
     );
 }
 
-/// The statistics say that half of all rows are the tenant's, which are gone.
+/// Deletes the tenant's rows after the analysis: according to the statistics, half of all rows are the tenant's.
 fn forget_own(world: &World, tenants: &Tenants) {
     let mut raw = world.raw();
     if world.is_postgres() {

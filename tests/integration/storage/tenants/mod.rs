@@ -1,4 +1,4 @@
-//! What one tenant's lists cost while other tenants have many rows: nothing of them is read, on either database.
+//! The cost of one tenant's lists while other tenants have many rows: none of those rows are read, on either database.
 
 mod filled;
 
@@ -19,28 +19,28 @@ use system_tests::wait;
 use system_tests::world::SOON;
 use uuid::Uuid;
 
-/// The rows that each table has of others. As many had been of the tenant when PostgreSQL analysed them.
+/// Number of other tenants' rows in each table. The tenant had as many when PostgreSQL analysed the tables.
 const OTHERS: i64 = 20_000;
-/// Maximum cost of a list on SQLite, in ten thousand steps: it takes six steps and more to read a row.
+/// Maximum cost of a list on SQLite, in units of ten thousand steps: reading a row takes at least six steps.
 const STEPS: u64 = 4;
 /// Maximum number of rows of a table that all lists together read on PostgreSQL.
 const READ: i64 = 10_000;
 
-/// The filter of a list, and whether its page is empty and the last one.
+/// A list with its filter, and whether its page is empty and the last one.
 type Answered = (String, Result<bool, Error>);
 
 fn is_empty<T>(answer: Result<storage::Paged<T>, Error>) -> Result<bool, Error> {
     answer.map(|page| page.items.is_empty() && page.next_cursor.is_none())
 }
 
-/// Each list with each of its filters, for a tenant that has no rows; before each of them `before` is called.
+/// The answers of each list with each of its filters, for a tenant without rows, and their costs.
 struct Lists<'w> {
     world: &'w World,
     answers: Vec<(Answered, u64)>,
 }
 
 impl Lists<'_> {
-    /// Notes an answer, and what it cost since `before`.
+    /// Records an answer, and its cost since `before`.
     fn note(&mut self, what: impl Display, before: u64, answer: Result<bool, Error>) {
         let cost = self.store().cost_of_reads() - before;
         self.answers.push(((what.to_string(), answer), cost));
@@ -348,7 +348,7 @@ impl Lists<'_> {
 }
 
 impl Lists<'_> {
-    /// What is no list of a walk.
+    /// Calls the queries that do not walk a list.
     async fn others(&mut self) {
         let (app, user) = (self.world.app.id, UserId::new(Uuid::from_u128(1)));
         let before = self.store().cost_of_reads();
@@ -410,7 +410,7 @@ impl Lists<'_> {
         self.note("series", before, minutes);
     }
 
-    /// The tenant gets two purchases, with those of others between them.
+    /// Adds two purchases of the tenant, with those of others between them, and checks revenue.
     async fn revenue(&mut self) {
         let (app, platform) = (self.world.app.id, self.world.platform.id);
         for key in [Uuid::nil(), Uuid::max()] {
@@ -432,7 +432,7 @@ impl Lists<'_> {
         );
     }
 
-    /// Checks that each answer is right and cost little, and on PostgreSQL that all of them read few rows.
+    /// Checks that each answer is correct and was cheap.
     async fn check(self) {
         for ((what, answer), cost) in self.answers {
             assert!(matches!(answer, Ok(true)), "{what}: {answer:?}");
@@ -446,7 +446,7 @@ impl Lists<'_> {
     }
 }
 
-/// Ends the sessions of the store, which then tell the server what they read.
+/// Ends the store's sessions, which then report to the server what they read.
 async fn end_sessions(world: &World) {
     let mut raw = world.raw();
     wait::until(SOON, "the end of the sessions", async || {
@@ -459,14 +459,14 @@ async fn end_sessions(world: &World) {
     .await;
 }
 
-/// The tables of which many rows were read, each with their number.
+/// A query for tables of which at least this number of rows were read.
 const READ_MANY: &str = "
     SELECT t.relname || ': ' || (t.seq_tup_read + COALESCE(i.entries, 0)) AS value
     FROM pg_stat_user_tables t
     LEFT JOIN (SELECT relid, SUM(idx_tup_read) AS entries FROM pg_stat_user_indexes GROUP BY relid) i ON i.relid = t.relid
     WHERE t.seq_tup_read + COALESCE(i.entries, 0) >= ";
 
-/// All lists, of which each reads few rows, and all together too.
+/// Runs all lists, and checks that each and all together read few rows.
 async fn read_few_rows(world: &World) {
     if world.is_postgres() {
         end_sessions(world).await;
@@ -492,7 +492,7 @@ story! {
         fill(&world).await;
         read_few_rows(&world).await;
         if world.is_postgres() {
-            // Now the statistics are of today.
+            // Now the statistics are up to date.
             world.raw().run("ANALYZE");
             read_few_rows(&world).await;
         }

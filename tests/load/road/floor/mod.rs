@@ -1,5 +1,6 @@
-//! The floor: what Temporal and its SDK cost without settle. A workflow with the commands of a purchase and activities
-//! that do nothing, signalled by settle's own dispatcher, in a process of its own so that its CPU is counted apart.
+//! The floor: the cost of Temporal and its SDK without settle. A workflow with the commands of a purchase and
+//! activities that do nothing is signalled by settle's own dispatcher, in a separate process so that its CPU time is
+//! counted separately.
 
 pub mod worker;
 mod workflow;
@@ -19,7 +20,7 @@ use tokio::net::tcp::OwnedWriteHalf;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 
-/// The workflow id of a purchase of the floor.
+/// Returns the floor's workflow id for a purchase.
 pub fn workflow_id(key: CollapseKey) -> String {
     format!("{}/{key}", workflow::NAME)
 }
@@ -32,7 +33,7 @@ pub struct Floor {
 }
 
 impl Floor {
-    /// Starts a Temporal server and the process.
+    /// Starts a Temporal server and the floor's process.
     ///
     /// # Panics
     /// When one of them does not start.
@@ -95,7 +96,7 @@ impl Floor {
         last
     }
 
-    /// When the last activity of each purchase ran.
+    /// Returns when the last activity of each purchase ran.
     pub fn arrivals(&self) -> BTreeMap<String, Instant> {
         self.arrivals
             .lock()
@@ -108,7 +109,7 @@ pub fn key(receipt: &str) -> CollapseKey {
     CollapseKey::of(PlatformId::new(uuid::Uuid::nil()), receipt)
 }
 
-/// Registers the search attributes that settle registers.
+/// Registers settle's search attributes.
 async fn register(temporal: &Temporal) {
     let search_attributes = workflows::attributes::all();
     let search_attributes = search_attributes

@@ -1,4 +1,4 @@
-//! The process of the floor: settle's dispatcher and a worker of the same library.
+//! The floor's process: settle's dispatcher, and a worker with the same SDK.
 
 use super::workflow::{Purchase, QUEUE, Steps};
 use super::{driver, workflow_id};
@@ -49,7 +49,7 @@ pub async fn work(options: Options) {
         .await
         .expect("the Temporal server answers");
     let client = Client::new(connection, ClientOptions::new("default").build()).expect("a client");
-    // The dispatcher reads an inbox that is always empty. The driver kills this process, and the reaper removes the folder.
+    // The dispatcher reads an inbox that is always empty. The driver kills this process; the reaper removes the folder.
     let folder = Folder::of_process("floor");
     let database = Database::Sqlite(folder.join("empty.sqlite"));
     let config = Config {
@@ -67,7 +67,7 @@ pub async fn work(options: Options) {
             drop(write.write_all(format!("{key}\n").as_bytes()).await);
         }
     });
-    // A task of its own: the worker's leaves it little time.
+    // In its own task: the worker's leaves it little time.
     let notifications = tokio::spawn(async move {
         let mut seq = 0;
         while let Ok(Some(line)) = keys.next_line().await {

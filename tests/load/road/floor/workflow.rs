@@ -1,4 +1,4 @@
-//! The workflow of the floor: the commands of a purchase's run with one settling and one delivery.
+//! The floor's workflow: the commands of a purchase's run with one settling and one delivery.
 
 use domain::CollapseKey;
 use std::sync::Arc;
@@ -16,11 +16,11 @@ use workflows::attributes;
 
 pub const NAME: &str = "floor";
 pub const QUEUE: &str = "floor";
-/// Local activities before the delivery: `load` and `record`.
+/// Number of local activities before the delivery: `load` and `record`.
 const STEPS: usize = 2;
 
 pub struct Steps {
-    /// Takes the purchase's key when the last activity runs.
+    /// Receives the purchase's key when the last activity runs.
     pub delivered: UnboundedSender<String>,
 }
 
@@ -43,7 +43,7 @@ impl Steps {
         _ctx: ActivityContext,
         key: String,
     ) -> Result<(), ActivityError> {
-        // Without a driver it is not awaited.
+        // Fails only if no driver is waiting for it.
         let _ = self.delivered.send(key);
         Ok(())
     }
@@ -92,7 +92,7 @@ impl Purchase {
             .await;
         }
         for _ in 0..STEPS {
-            // It cannot fail, and the floor does not depend on it.
+            // The activity cannot fail, and the floor does not depend on its result.
             let _ = ctx
                 .execute_local_activity(Steps::step, key.to_string(), once())
                 .await;
@@ -104,7 +104,7 @@ impl Purchase {
         Ok(())
     }
 
-    /// The window begins again.
+    /// Restarts the window.
     #[signal(name = "notified")]
     pub fn notified(&mut self, ctx: &mut SyncWorkflowContext<Self>, quiet_ms: u64) {
         self.window_end = ctx

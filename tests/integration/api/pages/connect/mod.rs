@@ -1,4 +1,5 @@
-//! Connecting by the page alone: each step from an empty installation, its mistakes, and who may take it.
+//! Connecting a platform with the page alone: each step from an empty installation, its errors, and the roles that may
+//! take it.
 
 mod platforms;
 mod steps;

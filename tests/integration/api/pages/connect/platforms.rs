@@ -1,4 +1,4 @@
-//! The screen of a platform: settings, topics and actions.
+//! The page of a platform: settings, topics and actions.
 
 use super::{ARN, REASON, has, has_not, pending_topic, signed_in, with_role};
 use crate::api::edge::{Service, accept};

@@ -9,7 +9,7 @@ use storage::Handling;
 use system_tests::rows;
 use system_tests::sns::Sns;
 
-/// Approves the topic of the platform's first message, on the page to which connecting leads.
+/// Approves the topic of the platform's first message, on the page that follows connecting.
 async fn approve_topic(service: &Service, visitor: &Visitor, console: &str, id: PlatformId) {
     let topic = pending_topic(service, id).await;
     has(&visitor.get(service, console).await, &["1 topic waits"]);
@@ -139,7 +139,7 @@ async fn from_an_empty_installation_each_step_leads_to_the_next() {
     first_event(&service, &visitor, &console, id, &hook).await;
 }
 
-/// Adds a webhook by the form to which connecting leads, and which leads back. Returns its id.
+/// Adds a webhook with the form that is linked after connecting and leads back. Returns the webhook's id.
 async fn add_webhook(service: &Service, visitor: &Visitor, console: &str, app_id: &str) -> String {
     let id = console.rsplit('/').next().expect("an id");
     let new = format!("/ui/destinations/new?app_id={app_id}&kind=webhook&platform_id={id}");
@@ -188,7 +188,7 @@ async fn add_webhook(service: &Service, visitor: &Visitor, console: &str, app_id
     hook
 }
 
-/// The steps of the first event are ticked off as it goes its way.
+/// Checks that the steps of the first event are ticked off as it is processed.
 async fn first_event(
     service: &Service,
     visitor: &Visitor,

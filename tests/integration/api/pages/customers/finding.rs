@@ -5,7 +5,7 @@ use crate::api::edge::Service;
 use crate::api::pages::visitor::Visitor;
 use serde_json::{Value, json};
 
-/// Searches without a result: a script, nothing, and a letter that was misread.
+/// Makes searches without a result: a script, an empty text, and an id with a misread letter.
 async fn check_unfound(service: &Service, visitor: &Visitor) {
     let nothing = visitor
         .post(service, "/ui/customers", &[("q", HOSTILE)])

@@ -1,10 +1,11 @@
-//! A name that belongs to another customer merges the two, and how that is undone.
+//! Naming a customer like another one merges the two; and how a merge is undone.
 
 use super::{REASON, customer, has, hidden, signed_in};
 use crate::api::edge::Service;
 use serde_json::{Value, json};
 
-/// A customer of the store without a name, beside the one of `customer`; the page of the new one.
+/// Adds a second customer of the store, without an external id, beside the one of `customer`; returns the new
+/// customer's page.
 async fn unnamed(service: &Service, app: &str, store: &str) -> String {
     let body = json!({ "external_id": "nobody", "app_user_id": store });
     let named = service
@@ -42,7 +43,7 @@ async fn a_merge_by_name_is_shown_first_and_can_be_undone() {
         .body;
     assert_eq!(other["external_id"], Value::Null, "nothing is changed");
     let preview = hidden(&shown, "preview");
-    // Another purchase of the other customer: what was shown is not what would happen.
+    // The other customer gets another purchase: the preview no longer matches the result.
     service.seed(&["receipt-2"]).await;
     service.raw(&format!(
         "UPDATE purchases SET user_id = '{anna}', app_user_id = 'u1'"

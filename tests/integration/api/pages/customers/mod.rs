@@ -1,4 +1,5 @@
-//! Customers on the page: found by any id, with no id of theirs in an address; named; and why they did not get an event.
+//! Customers on the page: they are found by any id, without an id of theirs in a URL; they are named; and the page
+//! explains why they did not get an event.
 
 mod finding;
 mod merging;
@@ -11,7 +12,7 @@ use super::visitor::{Answer, Visitor};
 use crate::api::edge::{Service, TOKEN};
 use serde_json::json;
 
-/// A text that is a script where it is not escaped.
+/// A text that is a script if it is not escaped.
 const HOSTILE: &str = "\"'><script>alert(1)</script>";
 pub const REASON: (&str, &str) = ("reason", "ticket 4711");
 
@@ -25,7 +26,7 @@ pub fn has(answer: &Answer, parts: &[&str]) {
     }
 }
 
-/// A customer with a settled purchase and an event, by the ids of the app and of settle.
+/// Creates a customer with a settled purchase and an event; returns the ids of the app and of the user.
 pub async fn customer(service: &Service, external: &str, store: &str) -> (String, String) {
     let (app, _) = service.platform().await;
     let body = json!({ "external_id": external, "app_user_id": store });
@@ -42,7 +43,7 @@ pub async fn customer(service: &Service, external: &str, store: &str) -> (String
     (app, user)
 }
 
-/// The value of a hidden field of a form.
+/// Returns the value of a form's hidden field.
 pub fn hidden(answer: &Answer, name: &str) -> String {
     let field = format!("<input type=\"hidden\" name=\"{name}\" value=\"");
     let rest = answer

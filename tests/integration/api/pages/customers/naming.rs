@@ -1,11 +1,11 @@
-//! A customer gets the app's own name.
+//! Giving a customer the app's own id.
 
 use super::{HOSTILE, REASON, customer, has, signed_in};
 use crate::api::edge::Service;
 use crate::api::pages::visitor::{OURS, Visitor, form, send};
 use serde_json::json;
 
-/// Names the customer as another one but for the case of a letter, which is a warning.
+/// Gives the customer an id that differs from another customer's only by the case of a letter, which causes a warning.
 async fn name_near_another(service: &Service, visitor: &Visitor, app: &str, page: &str) {
     service.raw("UPDATE users SET external_id = NULL");
     let path = format!("/v1/apps/{app}/customers");

@@ -1,4 +1,4 @@
-//! What a customer bought and paid, and what a purchase lacks.
+//! A customer's purchases and payments, and the data that a purchase lacks.
 
 use super::{customer, has, signed_in};
 use crate::api::edge::Service;
@@ -7,7 +7,7 @@ use api::clock::random_uuid;
 use serde_json::json;
 use system_tests::rows;
 
-/// A monthly subscription of this customer that is paid and refunded, and events that a destination does not have;
+/// Inserts a paid and refunded monthly subscription of this customer, with events that a destination never received;
 /// returns the destination's id.
 async fn refunded(service: &Service, app: &str, user: &str) -> String {
     let hook = json!({ "kind": "webhook", "name": "Billing", "url": "https://example.com/hooks", "events": ["*"] });
@@ -156,7 +156,7 @@ async fn what_was_bought_and_paid_is_a_sentence() {
     );
 }
 
-/// Why an amount is not known whose product is not in the catalogue.
+/// The reason why an amount is unknown if the product is not in the catalogue.
 const NOT_LISTED: &str = "not known: the product is not in the catalogue";
 
 #[tokio::test]
@@ -239,7 +239,7 @@ async fn paid_but_not_in_the_catalogue_is_named_with_who_can_add_it() {
     }
 }
 
-/// A paid change of plan, of a type that the destination does not subscribe to, beside a delivered profile.
+/// Inserts a paid change of plan, whose type the destination does not subscribe to, and a delivered profile.
 fn unchosen_payment(service: &Service, id: &str) {
     let event = random_uuid();
     let change = rows::events()

@@ -1,5 +1,5 @@
-//! What support sees of a customer: `settle customer show`, `access` and `explain` have each sentence of the page, in seven
-//! cases of support.
+//! Support for a customer: `settle customer show`, `access` and `explain` print each sentence of the page, in
+//! seven support cases.
 
 use super::{customer, signed_in};
 use crate::api::edge::{Service, TOKEN};
@@ -11,7 +11,7 @@ use system_tests::folder::Folder;
 use system_tests::rows;
 use tokio::net::TcpListener;
 
-/// The fields of an answer that are sentences.
+/// Names of the fields of an answer that contain sentences.
 const SENTENCES: [&str; 15] = [
     "summary",
     "product",
@@ -30,7 +30,7 @@ const SENTENCES: [&str; 15] = [
     "destinations",
 ];
 
-/// A service with one customer, and a listener for commands.
+/// A service with one customer, and an address for commands.
 struct Desk {
     service: Service,
     folder: Folder,
@@ -56,7 +56,7 @@ impl Desk {
         }
     }
 
-    /// What a command prints, which must succeed.
+    /// Runs a command, which must succeed, and returns its output.
     fn printed(&self, line: &[&str]) -> String {
         let service = format!("http://{}", self.address);
         let arguments = [line, &["--app", &self.app, "--service", &service]].concat();
@@ -67,7 +67,7 @@ impl Desk {
         stdout_of(&output)
     }
 
-    /// The text of the customer's page.
+    /// Returns the text of the customer's page.
     async fn page(&self, query: &str) -> String {
         let visitor = signed_in(&self.service).await;
         let path = format!("/ui/customers/{}/{}{query}", self.app, self.user);
@@ -76,12 +76,12 @@ impl Desk {
         text_of(&shown.text)
     }
 
-    /// Checks that a command has these sentences, and that each of its sentences is on the page.
+    /// Checks that a command prints these sentences, and that each sentence that it prints is on the page.
     async fn compare(&self, line: &[&str], query: &str, expected: &[&str]) -> Value {
         let page = self.page(query).await;
         let answer = self.printed(&[line, &["--json"]].concat());
         let mut answer: Value = serde_json::from_str(&answer).expect("JSON");
-        // The page leaves out what nothing is known of, and names the customer who has the purchases now.
+        // The page leaves out unknown values, and names the customer who has the purchases now.
         let is_test = |one: &Value| one["environment"] == "sandbox";
         let mut purchases = answer["purchases"].as_array().into_iter().flatten();
         if !purchases.any(is_test) {
@@ -113,7 +113,7 @@ impl Desk {
         self.compare(&line, "", expected).await
     }
 
-    /// A destination for events, by its id.
+    /// Creates a destination for these events, and returns its id.
     async fn destination(&self, events: &[&str]) -> String {
         let url = "https://example.com/hooks";
         let hook = json!({ "kind": "webhook", "name": "Billing", "url": url, "events": events });
@@ -122,14 +122,14 @@ impl Desk {
         created.body["id"].as_str().expect("an id").to_owned()
     }
 
-    /// The record of each purchase.
+    /// Sets the record of each purchase.
     fn record(&self, data: Value) {
         let record = json!({ "data": data });
         self.service
             .raw(&format!("UPDATE events SET body = '{record}'"));
     }
 
-    /// The state of each purchase of the customer.
+    /// Sets the state of each purchase of the customer.
     fn stands(&self, state: &str, life: &str) {
         let (user, purchase) = (&self.user, json!({ "stage": { "life": life } }));
         self.service.raw(&format!(
@@ -146,7 +146,7 @@ impl Desk {
     }
 }
 
-/// A subscription that renews.
+/// Returns the data of a subscription that renews.
 fn gold() -> Value {
     json!({
         "product_ref_id": "gold.monthly", "entitlements": [{ "name": "Gold" }], "current_term_length": "P1M",
@@ -155,7 +155,7 @@ fn gold() -> Value {
     })
 }
 
-/// The sentences of an answer: the texts in fields that hold them.
+/// Collects the sentences of an answer: the texts in the fields of [`SENTENCES`].
 fn sentences(of: &Value, is_sentence: bool, found: &mut Vec<String>) {
     match of {
         Value::String(text) if is_sentence => found.push(text.clone()),
@@ -169,7 +169,7 @@ fn sentences(of: &Value, is_sentence: bool, found: &mut Vec<String>) {
     }
 }
 
-/// The text of a page in lower case, with instants in RFC 3339 and ids whole.
+/// Returns the text of a page in lower case, with times in RFC 3339 and unabbreviated ids.
 fn text_of(page: &str) -> String {
     let (mut text, mut rest) = (String::new(), page);
     while let Some((before, tag)) = rest.split_once('<') {

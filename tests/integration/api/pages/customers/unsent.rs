@@ -1,4 +1,4 @@
-//! Why a destination did not get an event.
+//! The page's reasons why a destination did not get an event.
 
 use super::{customer, has, signed_in};
 use crate::api::edge::Service;

@@ -1,4 +1,4 @@
-//! Settings and actions of a destination, by role.
+//! A destination's settings and actions, by role.
 
 use super::{Desk, REASON};
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! The forms that create a destination, and its secret, shown once.
+//! The forms that create a destination, and the secret that is shown once.
 
 use super::{Desk, REASON, hidden_copy, in_order};
 use crate::api::pages::screens::{HOSTILE, is_harmless};
@@ -28,7 +28,7 @@ async fn without_a_destination_the_page_offers_every_kind() {
         .get(&desk.service, "/ui/destinations")
         .await;
     assert!(!reader.text.contains("kind=webhook"), "{}", reader.text);
-    // Of several apps one is chosen.
+    // With several apps, the user first chooses one.
     desk.service
         .send_json("POST", "/v1/apps", &json!({ "name": "second" }))
         .await;

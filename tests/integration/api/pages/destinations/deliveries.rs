@@ -1,9 +1,9 @@
-//! Deliveries of a destination, and what is sent again.
+//! A destination's deliveries and resends.
 
 use super::{Desk, REASON, hidden};
 use crate::api::pages::screens::{HOSTILE, is_harmless, purchase};
 
-/// A range needs both of its ends.
+/// Checks that a range needs both ends.
 async fn check_range(desk: &Desk, path: &str, id: &str) {
     let range = [("which", "range"), ("from", "1970-01-01T00:00"), REASON];
     let wrong = desk.post(&format!("{path}/resend"), &range).await;

@@ -1,4 +1,5 @@
-//! The screens of destinations: a new one by the described form, secrets shown once, actions, and what is sent again.
+//! The pages of destinations: creating one with the form that its kind describes, secrets shown once, actions, and
+//! resends.
 
 mod changing;
 mod creating;
@@ -12,7 +13,7 @@ use serde_json::json;
 
 pub const REASON: (&str, &str) = ("reason", "ticket 4711");
 
-/// A visitor at the screens of destinations.
+/// A visitor of the pages of destinations.
 pub struct Desk {
     pub service: Service,
     pub visitor: Visitor,
@@ -20,7 +21,7 @@ pub struct Desk {
 }
 
 impl Desk {
-    /// A desk of a new service with an app.
+    /// Starts a service with an app, and signs a visitor in.
     pub async fn open(name: &str) -> Self {
         Self::of(Service::start(name).await).await
     }
@@ -41,7 +42,7 @@ impl Desk {
         self.visitor.post(&self.service, &path, fields).await
     }
 
-    /// Adds a webhook by the API; its id and its secret.
+    /// Adds a webhook with the API; returns its id and its secret.
     pub async fn webhook(&self, name: &str, url: &str) -> (String, String) {
         let body = json!({ "kind": "webhook", "name": name, "url": url });
         let created = self
@@ -78,7 +79,7 @@ impl Desk {
     }
 }
 
-/// The places of these texts in a page, which must follow each other.
+/// Checks that a page contains these texts in this order.
 pub fn in_order(page: &str, texts: &[&str]) {
     let mut from = 0;
     for text in texts {
@@ -89,7 +90,7 @@ pub fn in_order(page: &str, texts: &[&str]) {
     }
 }
 
-/// The value of a hidden field of a form.
+/// Returns the value of a form's hidden field.
 pub fn hidden(page: &str, name: &str) -> String {
     let mark = format!("name=\"{name}\" value=\"");
     let value = page
@@ -101,7 +102,7 @@ pub fn hidden(page: &str, name: &str) -> String {
         .to_owned()
 }
 
-/// What a page offers to copy, by its beginning.
+/// Returns the text that a page offers to copy, found by its beginning.
 pub fn hidden_copy(page: &str, beginning: &str) -> String {
     let mark = format!("data-copy=\"{beginning}");
     let rest = page

@@ -1,4 +1,4 @@
-//! The test of a destination.
+//! Testing a destination from its page.
 
 use super::{Desk, REASON};
 use crate::api::edge::Service;
@@ -55,7 +55,7 @@ async fn a_test_answers_on_the_page() {
 }
 
 impl Desk {
-    /// A desk whose destinations may be on this machine.
+    /// Returns a desk whose service may deliver to this machine.
     async fn local(name: &str) -> Self {
         let here = [
             ("SETTLE_DESTINATIONS_ALLOWED_NETWORKS", "127.0.0.0/8"),

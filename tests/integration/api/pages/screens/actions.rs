@@ -1,4 +1,4 @@
-//! Forms of the screens: what they send, and who sees them.
+//! The pages' forms: which requests they send, and which roles see them.
 
 use super::{purchase, signed_in};
 use crate::api::edge::{Service, accept};

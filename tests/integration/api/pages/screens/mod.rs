@@ -1,4 +1,4 @@
-//! What the screens show: hostile texts as texts, mistakes at their fields, what a search finds.
+//! The pages: hostile texts are shown as text, errors at their fields, and a search's results.
 
 mod actions;
 mod searching;
@@ -10,14 +10,15 @@ use serde_json::{Value, json};
 use storage::Handling;
 use system_tests::rows;
 
-/// A text that is a script where it is not escaped.
+/// A text that is a script if it is not escaped.
 pub const HOSTILE: &str = "\"'><script>alert(1)</script><img src=x onerror=alert(2)>";
 
 pub async fn signed_in(service: &Service) -> Visitor {
     Visitor::with_key(service, TOKEN).await.expect("a sign-in")
 }
 
-/// A settled purchase of the only platform, with an event that a destination refused.
+/// Inserts a settled purchase of the only platform, with an event that a destination refused; returns the purchase's
+/// key.
 pub async fn purchase(
     service: &Service,
     app: &str,
@@ -63,7 +64,7 @@ pub async fn purchase(
     key
 }
 
-/// Whether a page has nothing of a hostile text but the text.
+/// Checks that a hostile text has no effect in a page other than its display as text.
 pub fn is_harmless(answer: &Answer, what: &str) {
     assert_eq!(answer.status, 200, "{what}: {}", answer.text);
     for mark in ["<script>alert", "<img src=x", "\"'><"] {

@@ -33,7 +33,8 @@ async fn a_support_case_is_answered_in_two_requests() {
     }
 }
 
-/// Finds the purchase by the beginning of its receipt, and by the API without a name in the answer.
+/// Finds the purchase by the beginning of its receipt on the page and with the API, whose answer does not name the
+/// customer.
 async fn check_beginning(service: &Service, support: &Visitor, key: CollapseKey) {
     let purchase = format!("/ui/purchases/{key}");
     service.raw("UPDATE purchases SET app_user_id = 'customer-at-the-store'");

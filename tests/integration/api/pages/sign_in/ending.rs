@@ -1,4 +1,4 @@
-//! How a sign-in ends.
+//! The end of sessions.
 
 use super::{actors, key, leads_to_sign_in, page};
 use crate::api::edge::{Service, TOKEN};

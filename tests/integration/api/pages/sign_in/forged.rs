@@ -1,4 +1,4 @@
-//! Requests of other sites and names, and forms that cost much.
+//! Requests from other sites and host names, and forms that are expensive to check.
 
 use super::{link, page};
 use crate::api::edge::{Service, TOKEN, accept};
@@ -109,7 +109,7 @@ async fn a_forged_form_changes_nothing() {
         assert_eq!(answer.status, 303, "{headers:?}: {}", answer.text);
     }
     assert_eq!(service.engine.signals().len(), 2);
-    // Nor does a foreign page sign a visitor in or out.
+    // A foreign page cannot sign a visitor in or out either.
     for path in ["/ui/sign-in", "/ui/sign-out"] {
         let headers = [cookie, ("sec-fetch-site", "cross-site")];
         let answer = send(&service, "POST", path, &headers, form(&[("key", TOKEN)])).await;

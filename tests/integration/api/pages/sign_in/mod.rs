@@ -1,4 +1,4 @@
-//! Ways in, and ways out: links that work once, keys, the ends of sign-ins, forged requests.
+//! Signing in and out: links that work once, keys, the ends of sessions, and forged requests.
 
 mod ending;
 mod forged;
