@@ -208,7 +208,8 @@ fn customer_routes() -> Vec<Route> {
         key(Read, "GET", "/v1/apps/{app_id}/customers/{user_id}/explain", explain::customer::show)
             .summary("Explain why a destination did or did not receive the latest events of a type about a customer."),
         key(Admin, "POST", "/v1/apps/{app_id}/customers/erase", erasure::erase).summary(
-            "Erase a customer: remove all names, and request the user's deletion at destinations. The ledger is kept.",
+            "Erase a customer: remove the ids and texts that name them, and request the user's deletion at \
+             destinations. The ledger is kept.",
         ),
         key(Read, "GET", "/v1/apps/{app_id}/customers/erase/{erasure_id}", erasure::show)
             .summary("Get the report of an erasure."),
@@ -383,8 +384,9 @@ fn diagnostic_routes() -> Vec<Route> {
             .summary("Compare the revenue sent to each integration with the ledger, for one page of purchases."),
         key(Support, "POST", "/v1/resends", resends::create).summary(
             "Resend one page of a selection of events or purchase states. Of a purchase's states, only the latest is \
-             queued. 422 if states are selected but the destination is not subscribed to `purchase.updated`, except \
-             for `missing` if it maintains profiles. A page may queue nothing and still have a `next_cursor`.",
+             queued. 422 if states are selected but the destination is not subscribed to `purchase.updated`; a \
+             destination that maintains profiles accepts `missing` nevertheless. A page may queue nothing and still \
+             have a `next_cursor`.",
         ),
     ]
 }

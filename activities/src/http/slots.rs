@@ -8,8 +8,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 
-/// An app may take one in this many slots; the next constant is the same for a name.
+/// An app may take at most one in this many slots.
 const PART_OF_AN_APP: usize = 2;
+/// A name may take at most one in this many slots.
 const PART_OF_A_NAME: usize = 8;
 
 /// A name to be resolved.
@@ -23,7 +24,7 @@ pub struct LookupRequest {
 #[derive(Clone)]
 pub struct Slots(Arc<Mutex<Shares>>);
 
-/// The taken slots, and the lookups that wait for one. Pure.
+/// The free and taken slots, and the lookups that wait for one.
 struct Shares {
     free: usize,
     /// Maximum number of slots of one app. settle's own requests have no such limit.

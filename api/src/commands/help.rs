@@ -24,8 +24,8 @@ pub fn unfold(command: Command) -> Command {
     command.mut_subcommands(unfold)
 }
 
-/// Adds a tip to an error: the command that lists the apps if `--app` is missing, or where a misplaced command belongs.
-/// Removes a typed secret from the error.
+/// Adds a tip to an error: the command that lists the apps if `--app` is missing, or where a misplaced option or
+/// command belongs. Removes a typed secret from the error.
 pub fn with_tip(mut error: Error, command: &Command) -> Error {
     let is_secret = |name: &str| name.contains("@FILE");
     if matches!(error.get(ContextKind::InvalidArg), Some(ContextValue::String(name)) if is_secret(name))

@@ -49,7 +49,7 @@ impl Watch {
         }
     }
 
-    /// Records a response of Temporal, and raises or closes the alarm. `None` means that Temporal does not respond,
+    /// Records a response from Temporal, and raises or closes the alarm. `None` means that Temporal does not respond,
     /// which is a problem of its own and does not change the alarm.
     pub async fn step(&mut self, polls: Option<Polls>, now: Instant, store: &Store) {
         let number = self.seen.number(polls, now);
@@ -85,7 +85,7 @@ struct Seen {
     last_at: Option<i64>,
     /// When this process first saw the latest poll; `None` before the first poll.
     moved_at: Option<Instant>,
-    /// The time since which Temporal responds to this process; `None` while it does not.
+    /// When Temporal last began to respond to this process; `None` while it does not respond.
     answers_since: Option<Instant>,
 }
 

@@ -9,7 +9,7 @@ use url::Url;
 /// The SMTP server and the sender of all emails. Debug output hides the password.
 #[derive(Debug, Clone)]
 pub struct Server {
-    /// `smtp://` or `smtps://` with host and port, and without user, password and query.
+    /// `smtp://` or `smtps://` with host and port, and without user, password or query.
     pub url: Url,
     pub security: Security,
     pub login: Option<Login>,

@@ -108,8 +108,8 @@ impl Store {
 
     /// Changes a destination. `set` changes the settings that every kind has, and may run more than once. Pending
     /// deliveries stay pending. Enabling the destination makes them due at once, sets the state to `healthy` and resets
-    /// the failures. If the settings of its kind change, its waiting deliveries are reconsidered in batches; after an
-    /// error [`Store::reconsider_left`] continues.
+    /// the failures. If the settings of its kind change, its waiting deliveries are reconsidered in batches: they
+    /// become due and are rendered with the new settings. After an error, [`Store::reconsider_left`] continues.
     pub async fn update_destination(
         &self,
         id: DestinationId,
@@ -190,8 +190,8 @@ impl Store {
         Ok(reconsidered)
     }
 
-    /// Deletes a destination: it is hidden, nothing more is sent to it, and its pending deliveries end as `failed`, in
-    /// batches. After an error [`Store::end_deleted_pending`] continues.
+    /// Deletes a destination: it is hidden, nothing more is sent to it, and its pending and waiting deliveries end as
+    /// `failed`, in batches. After an error, [`Store::end_deleted_pending`] continues.
     pub async fn delete_destination(&self, id: DestinationId) -> Result<(), Error> {
         let shown = self.shown;
         self.change("destination.delete", move |write| {
@@ -229,8 +229,8 @@ impl Store {
         .await
     }
 
-    /// Ends about `limit` pending deliveries of deleted destinations. Returns their number. Such deliveries exist only
-    /// after a deletion that was interrupted, or that happened while an event was recorded.
+    /// Ends about `limit` pending or waiting deliveries of deleted destinations. Returns their number. Such deliveries
+    /// exist only after a deletion that was interrupted, or that happened while an event was recorded.
     pub async fn end_deleted_pending(&self, limit: i64) -> Result<i64, Error> {
         let mut finished = 0;
         for id in self
@@ -245,7 +245,7 @@ impl Store {
         Ok(finished)
     }
 
-    /// Ends about `limit` pending deliveries of a deleted destination.
+    /// Ends about `limit` pending or waiting deliveries of a deleted destination.
     async fn end_deleted(&self, id: DestinationId, limit: i64) -> Result<i64, Error> {
         let mut finished = 0;
         for status in deliveries::OPEN {

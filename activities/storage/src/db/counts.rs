@@ -1,6 +1,6 @@
-//! Counts of this process since its last write: per minute, for charts, and of the answers to each platform's store.
-//! Counting locks a small map and never waits for the database. Counts that are not written yet are lost if the process
-//! ends.
+//! Counts that this process has not yet written to the database: occurrences per minute, for charts, and answers to
+//! each platform's store. Counting locks a small map and never waits for the database. The counts are lost if the
+//! process ends before it writes them.
 
 use crate::statement::stored;
 use domain::{AppId, DestinationId, PlatformId, Timestamp};

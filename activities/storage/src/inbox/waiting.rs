@@ -25,7 +25,8 @@ pub struct WaitingResult {
 }
 
 /// Maximum number of notifications per transaction. Each takes two statements under the topic's lock; with this
-/// maximum, three other processes wait less than the lock timeout even on a database that is many times slower.
+/// maximum, three other processes wait less than the lock timeout, even while the database is many times slower than
+/// usual.
 const PAGE: usize = 100;
 /// Maximum number of notifications that wait for one topic.
 const MAX_WAITING: i64 = 2000;
@@ -75,7 +76,7 @@ impl Store {
         }
     }
 
-    /// Returns whether the maximum number of notifications waits for a topic.
+    /// Returns whether a topic has the maximum number of waiting notifications.
     pub async fn is_full(&self, id: TopicId) -> Result<bool, Error> {
         self.read_for_ingress(move |connection| {
             let last: Option<i64> = sql(LAST_OF_FULL)
@@ -184,8 +185,8 @@ const WAITING_BATCH: Sql = statement! {"
 const RELEASE: Sql =
     statement!("UPDATE notifications SET waiting_topic_id = NULL, duplicate_key = ? WHERE seq = ?");
 
-/// Opens the notifications that waited for a topic. If another message reported the same meanwhile, the notification
-/// becomes a duplicate.
+/// Releases one page of the notifications that wait for a topic. A notification becomes a duplicate if another message
+/// has reported the same fact in the meantime, and gets the outcome `unknown` if it names no purchase.
 fn release(write: &mut Write<'_>, id: TopicId) -> Result<PageResult, Error> {
     let waiting: Vec<WaitingRow> = sql(WAITING_BATCH).bind(id).all(write.connection)?;
     let (rows, mut released, mut links) = (waiting.len(), BTreeMap::new(), Vec::new());

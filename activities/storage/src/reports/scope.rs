@@ -16,7 +16,7 @@ pub enum Subject {
     /// A purchase, even if it only has notifications yet.
     Purchase,
     Message,
-    /// An event of a purchase, a destination or a device.
+    /// An event of a purchase, a user, a destination or a device.
     Event,
     Delivery,
     Transfer,

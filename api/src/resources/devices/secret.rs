@@ -70,7 +70,7 @@ fn shown(headers: &HeaderMap) -> Result<Option<SecretHash>, ()> {
     Ok(Some(SecretHash::of(&SecretString::from(text))))
 }
 
-/// Describes the header for a route's description.
+/// Returns the OpenAPI parameter for the header.
 fn parameter(is_required: bool, description: &str) -> Value {
     json!({
         "name": SHOWN, "in": "header", "required": is_required,

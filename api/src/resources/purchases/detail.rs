@@ -12,7 +12,7 @@ use storage::{Destination, Page, PaymentSubject, PaymentView, Platform, Purchase
 /// Maximum number of payments that are read: the latest ones.
 const PAYMENTS: i64 = 100;
 
-/// A purchase, and the data for its sentences.
+/// A purchase's data for display, with its explanation.
 pub struct ReadPurchase {
     pub explained: Explained<PurchaseExplanation>,
     /// State of the purchase in sentences; `None` before it is settled.

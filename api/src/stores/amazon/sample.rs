@@ -25,7 +25,7 @@ use url::Url;
 pub const TOPIC_ARN: &str = "arn:aws:sns:us-east-1:033616359524:settle-demo";
 /// Region of samples and of their certificate URL. The certificate is loaded from the data directory, never fetched.
 pub const REGION: &str = "us-east-1";
-/// Refusal of all other messages from that topic.
+/// Refusal of a message from the topic of samples that is not an accepted sample.
 pub(super) const FOREIGN: Refusal = Refusal::TopicNotAllowed(
     "only the `settle run` of its own data directory, without `--no-demo`, accepts a sample",
 );
@@ -70,13 +70,13 @@ pub const TYPES: &[(&str, &str)] = &[
     ("ENTITLEMENT_CANCELLED", "entitlement cancelled"),
 ];
 
-/// The store's id of the customer in a sample that names no customer.
+/// The store's id of the customer in a sample for which no customer was chosen.
 const CUSTOMER: &str = "sample-customer";
 
 /// Returns the store's name of a type, given in full or as any of its short forms.
 ///
 /// # Errors
-/// The accepted types, if there is no such type.
+/// Returns where the types are listed if there is no such type.
 pub fn store_type(text: &str) -> Result<&'static str, String> {
     let name = text.trim().to_ascii_uppercase().replace('-', "_");
     let names = [name.clone(), format!("SUBSCRIPTION_{name}")];
@@ -183,7 +183,7 @@ impl Amazon {
     /// Signs a sample and receives it in the same way as any other message.
     ///
     /// # Errors
-    /// This process accepts no samples, or the sample was refused.
+    /// This process accepts no samples, the sample was refused, or it could not be signed or stored.
     pub async fn sample(
         &self,
         intake: Intake<'_>,

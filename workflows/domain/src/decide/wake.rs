@@ -1,8 +1,8 @@
 //! The next wake of a purchase: when it is rechecked without a notification, so that a lost notification does no harm.
 //!
-//! Other delays are elsewhere: those of a purchase that the store refuses in the store's policy, those of a purchase
-//! whose successor is unknown in `successor.rs`, and those of the first minutes in which a store cannot be reached in
-//! the purchase's run, which repeats the activity `verify`.
+//! Other delays are elsewhere. The store's policy has those of a purchase that the store refuses, and `successor.rs`
+//! has those of a purchase whose successor is unknown. In the first minutes in which a store cannot be reached, the
+//! purchase's run repeats the activity `verify` with its own delays.
 
 use super::{SettlingContext, successor};
 use crate::purchase::Purchase;
@@ -17,7 +17,7 @@ pub(crate) const CAUGHT_UP: Duration = LAG.saturating_add(MINUTE.saturating_mul(
 const FIRST_RECHECKS: [Duration; 3] = [MINUTE.saturating_mul(10), HOUR, CAUGHT_UP];
 /// The time between two rechecks after the first ones.
 const RECHECK_EVERY: Duration = HOUR.saturating_mul(6);
-/// How long after the date or the notification rechecks continue.
+/// How long rechecks continue after the date or the notification.
 const RECHECKED_FOR: Duration = DAY.saturating_mul(2);
 
 /// Returns the next wake of a purchase after a settling; `None` when it needs no recheck.

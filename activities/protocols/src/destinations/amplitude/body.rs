@@ -69,7 +69,7 @@ pub fn batch_size<'a>(bodies: impl IntoIterator<Item = &'a str>) -> usize {
     })
 }
 
-/// Renders an event, or returns why it is not sent now or ever. The reason contains no key and no id.
+/// Renders an event, or returns why it is not sent yet or will never be sent. The reason contains no key and no id.
 pub fn render(destination: &Destination, unsent: &Unsent) -> Rendered {
     match frozen(destination, unsent) {
         Ok(body) if body.len() <= MAX_BYTES => match amount(unsent, &body) {
@@ -185,7 +185,8 @@ fn frozen(destination: &Destination, unsent: &Unsent) -> Result<String, Rendered
 }
 
 /// Renders a `profile.updated` as a `$identify`. The profile of a user without an external id is sent only if
-/// `without_external_id` is `send`; otherwise it is skipped, since an external id will cause a new one.
+/// `without_external_id` is `send`; otherwise it is skipped, since setting an external id causes another
+/// `profile.updated`.
 fn identify(settings: &Settings, unsent: &Unsent) -> Result<String, Rendered> {
     if !unsent.user_state.is_object() {
         return Err(Rendered::Skip {

@@ -15,7 +15,7 @@ use storage::{Handling, NewNotification};
 use uuid::Uuid;
 
 const TOKEN: &str = "opaque-token-up-to-150-characters";
-/// Time of all notifications in this file, and the same time as text.
+/// Default time of the notifications in this file, in milliseconds since 1970.
 const HAPPENED_MS: i64 = 1_780_315_190_123;
 
 fn happened() -> Timestamp {
