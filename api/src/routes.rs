@@ -143,7 +143,7 @@ fn destination_routes() -> Vec<Route> {
         ),
         key(Support, "POST", "/v1/destinations/{destination_id}/test", destinations::test).summary(
             "Send a test request, with or without a sample event. 200 even if the test fails; 409, without sending \
-             anything, if the destination is not ready; 429 after too many tests that reach people.",
+             anything, if the destination is not ready; 429 after too many tests of email destinations.",
         ),
         key(Operator, "POST", "/v1/destinations/{destination_id}/enable", destinations::enable).summary(
             "Enable a destination: signal its workflow to resume sending. 409 if `newest_only` is true and the \
@@ -208,7 +208,11 @@ fn customer_routes() -> Vec<Route> {
         key(Read, "GET", "/v1/apps/{app_id}/customers/{user_id}/explain", explain::customer::show)
             .summary("Explain why a destination did or did not receive the latest events of a type about a customer."),
         key(Admin, "POST", "/v1/apps/{app_id}/customers/erase", erasure::erase).summary(
+<<<<<<< HEAD
             "Erase a customer: remove the ids and texts that name them, and request the user's deletion at \
+=======
+            "Erase a customer: remove the names and ids that identify them, and request the user's deletion at \
+>>>>>>> r2
              destinations. The ledger is kept.",
         ),
         key(Read, "GET", "/v1/apps/{app_id}/customers/erase/{erasure_id}", erasure::show)
@@ -372,13 +376,14 @@ fn diagnostic_routes() -> Vec<Route> {
         key(Read, "GET", "/v1/explain/destinations/{destination_id}", explain::destination)
             .summary("Explain a destination: the results of its requests, and its pending and failed deliveries."),
         key(Read, "GET", "/v1/series", series::list)
-            .summary("Get counts per minute across all processes. The latest minute may be incomplete."),
+            .summary("Get counts per minute or longer step across all processes. The latest step may be incomplete."),
         key(Read, "GET", "/v1/audit-log", audit_log::list).summary(
             "List changes by people, keys and scripts, newest first. A page may have fewer than `limit` items and \
              still have a `next_cursor`.",
         ),
         key(Read, "GET", "/v1/check", check::show).summary(
-            "Check the tables for consistency: as many rows as fit in a few seconds, or `limit` rows of one table.",
+            "Check the tables for consistency: as many rows as can be checked in a few seconds, or `limit` rows of one \
+             table.",
         ),
         key(Read, "GET", "/v1/check/revenue", check::revenue)
             .summary("Compare the revenue sent to each integration with the ledger, for one page of purchases."),

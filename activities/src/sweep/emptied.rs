@@ -1,6 +1,6 @@
 //! Detects that Temporal lost its data: it does not know the last run of the sweep's workflow. Then it has also lost
-//! all other runs. The sweep therefore no longer waits for windows that had ended, and the dispatchers signal all open
-//! purchases again.
+//! all other runs. The sweep therefore wakes purchases whose windows had already ended without giving Temporal more
+//! time, and the dispatchers signal all open purchases again.
 //!
 //! Temporal knows a closed run for as long as the namespace retains it. If no worker has run for longer, this detects a
 //! loss that did not happen and repeats signals, which is harmless.

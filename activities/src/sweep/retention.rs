@@ -19,7 +19,7 @@ const COUNTS: Duration = Duration::from_secs(8 * 24 * 3600);
 const MINUTES: Duration = Duration::from_secs(24 * 3600);
 
 /// Removes bodies, attempts and device events that are older than the retention, if there is one. Continues while some
-/// are left and the time is not exhausted, so that it keeps up with any number of notifications per day.
+/// are left and there is time, so that it keeps up with any number of notifications per day.
 pub async fn prune(context: &Context, until: Instant) -> Result<Swept, Failed> {
     if let Some(retention) = context.retention {
         repeat(until, || remove(&context.store, retention)).await?;
@@ -35,14 +35,14 @@ async fn remove(store: &Store, retention: Duration) -> Result<usize, Error> {
     Ok(pruned)
 }
 
-/// Removes the responses to bulk redelivery requests after a week, and heartbeats of processes that were not renewed.
+/// Removes the responses to bulk redelivery requests after a week, and heartbeats that are no longer renewed.
 pub async fn forget_pages(context: &Context) -> Result<Swept, Failed> {
     context.store.forget_processes().await?;
     context.store.forget_pages(MAX_ROWS).await?;
     Ok(Swept::default())
 }
 
-/// Removes old counts and aggregates those older than a day by hour, in short transactions.
+/// Removes old counts, and adds up those older than a day by hour, in short transactions.
 pub async fn tidy_counts(context: &Context, until: Instant) -> Result<Swept, Failed> {
     let store = &context.store;
     let now = store.now().await?;

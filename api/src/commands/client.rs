@@ -27,7 +27,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 
 const SERVICE: &str = "http://127.0.0.1:8081";
 
-// The service to use, and the token for it. Not a doc comment, for the same reason as at `Admin`.
+// The service to use, and the token for it. Not a doc comment: it would replace the command's description in the help.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Remote {
     /// Address of the service's API [default: `admin_listen` of --config, else that of the last `settle run` on --data,

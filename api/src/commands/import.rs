@@ -128,8 +128,8 @@ struct VerificationState {
 }
 
 /// Refuses an import if the platform has no credentials for its store, and warns if the store refused them: only the
-/// store knows the dates and the state of an adopted purchase. Without the store, every purchase would end without a
-/// change, and a later import would skip it as known.
+/// store knows the dates and the state of an adopted purchase. Without the store, every purchase would be settled
+/// without a change, and a later import would skip it as known.
 fn check_verification(platform: &VerifiedPlatform) -> anyhow::Result<()> {
     let state = &platform.verification.state;
     let flags = stores::credential_flags(&platform.store)

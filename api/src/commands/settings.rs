@@ -1,4 +1,4 @@
-//! The settings of the long-running commands, and how they open the database.
+//! The settings of the commands that open the database, how they open it, and parsers of flags.
 
 use super::table;
 use anyhow::{Context, bail};
@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 use storage::{Error, Key, Planned, Progress, Store};
 use url::Url;
 
-// The locations of settings and data, accepted before and after the name of a command. Not a doc comment, for the same
-// reason as at `Admin`.
+// The locations of settings and data, accepted before and after the name of a command. Not a doc comment: it would
+// replace the command's description in the help.
 #[derive(Debug, Clone, Default, Args)]
 #[group(skip)]
 pub struct PathFlags {
@@ -210,8 +210,8 @@ fn unopened(config: &Config, error: Error) -> anyhow::Error {
     }
 }
 
-/// Creates the directory of the SQLite file. Root creates no file in another user's directory, such as a service's: the
-/// service could not open the file, and usually another database was meant.
+/// Creates the directory of the SQLite file. Fails for root if the file does not exist and its directory belongs to
+/// another user, such as a service's: the service could not open root's file, and usually another database was meant.
 pub fn make_room(config: &Config) -> anyhow::Result<()> {
     let Database::Sqlite(path) = &config.database else {
         return Ok(());

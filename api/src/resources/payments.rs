@@ -71,7 +71,7 @@ pub fn rate_of(one: &PaymentView) -> Option<String> {
         .map(|day| rate_sentence(day, RateDay::of(one.is_rate_carried)))
 }
 
-/// Returns the text that an amount is not known, with the reason.
+/// Returns a text which states that an amount is not known, with the reason.
 pub fn not_known(one: &PaymentView, why: UnknownPrice) -> String {
     format!("not known: {}", unknown(one, why))
 }

@@ -89,8 +89,8 @@ pub fn delayed(destinations: &[Destination]) -> Option<String> {
     (!all.is_empty()).then(|| all.join(" "))
 }
 
-/// Returns the sentence that a failing destination will receive something late. `None` if it is not failing, is
-/// disabled (which is intentional), or is not subscribed to events about customers.
+/// Returns a sentence which states that a failing destination will receive something late. `None` if it is not failing,
+/// is disabled (which is intentional), or is not subscribed to events about customers.
 fn late(one: &Destination, what: &str) -> Option<String> {
     let is_failing = one.enabled && matches!(one.state, State::Failing | State::Open);
     (is_failing && is_about_customers(one)).then(|| {

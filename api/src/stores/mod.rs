@@ -50,7 +50,7 @@ pub struct StoreEntry {
     pub form: fn() -> Form,
     /// Reads the platform fields that only this store has, if there are any.
     pub own_fields: Option<ReadOwnFields>,
-    /// Flags of `settle platform update` that set the credentials, for texts that advise to.
+    /// Flags of `settle platform update` that set the credentials, for texts that advise setting them.
     pub credential_flags: &'static str,
     /// Maximum size of a message, in bytes.
     pub max_body_bytes: usize,
@@ -125,7 +125,8 @@ pub fn max_body_bytes() -> usize {
     all.max().unwrap_or(0)
 }
 
-/// Reads the transactions of a store's sales report.
+/// Reads the transactions of a sales report of the first store that has such reports. Without such a store, the result
+/// is empty.
 ///
 /// # Errors
 /// Every error in the report.

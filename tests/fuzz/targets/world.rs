@@ -41,13 +41,13 @@ const LIFE: u32 = 1_000;
 pub const RECEIPTS: [&str; 4] = ["receipt-1", "receipt-2", "receipt-3", "other-4"];
 pub const DEVICE: &str = "2f0d2ef6-3b3f-4b9c-8a64-0a1d4f7c9e11";
 
-/// Number of rows in each list.
+/// Minimum number of rows in each list, plus one.
 const SEVERAL: usize = 8;
 /// Number of purchases: more than a search returns.
 const MANY: usize = 60;
 const URL: &str = "https://receiver.example.com/hooks";
 
-/// All lists with a cursor; `{app_id}` is the app.
+/// Lists with a cursor that need at most the app's id, for which `{app_id}` stands.
 pub const LISTS: [&str; 17] = [
     "/v1/apps",
     "/v1/apps/{app_id}/platforms",
@@ -68,7 +68,7 @@ pub const LISTS: [&str; 17] = [
     "/v1/check",
 ];
 
-/// Settings that keep the limits on devices from answering most inputs.
+/// Settings that keep the limits on devices from refusing most inputs.
 const VARIABLES: [(&str, &str); 4] = [
     ("SETTLE_DEVICES_REQUESTS_PER_SECOND", "1000"),
     ("SETTLE_DEVICES_REQUESTS_PER_SECOND_AND_ADDRESS", "100000"),
@@ -117,7 +117,7 @@ fn now() -> Timestamp {
     "2026-11-20T12:00:00Z".parse().unwrap_or_default()
 }
 
-/// An engine, and a store's servers, that accept everything.
+/// An engine that accepts every signal, and a store's servers, which respond to every request with an empty body.
 struct Willing;
 
 impl Engine for Willing {
@@ -251,7 +251,7 @@ impl World {
         }
     }
 
-    /// Inserts rows that otherwise only stores, devices and people cause.
+    /// Inserts rows that are otherwise created only by the actions of stores, devices and people.
     fn fill_tables(&self, other: PlatformId) {
         let (app, platform) = (&self.app, self.platform);
         let many = (1..=MANY).map(|number| format!("receipt-many-{number}"));
@@ -351,8 +351,8 @@ impl World {
         self.send("POST", path, &self.device_key, body.to_vec())
     }
 
-    /// Sends a request, and checks that the response is as documented in `/openapi.json`, that a refusal is a client
-    /// error, and that a refusal of fields names them.
+    /// Sends a request, and checks that the response is as documented in `/openapi.json`, that it is not a server
+    /// error, and that a 400 names the invalid fields.
     fn send(&self, method: &str, path: &str, key: &str, body: Vec<u8>) -> Response {
         let request = Request::builder().method(method).uri(path);
         let request = request.header(header::AUTHORIZATION, format!("Bearer {key}"));

@@ -48,7 +48,7 @@ async fn happen_on(
     key
 }
 
-/// Returns the acknowledged state of the only user in an environment.
+/// Returns the acknowledged revision of the only user's state in an environment; 0 if there is none.
 fn acknowledged(world: &World, environment: &str) -> i64 {
     world.raw().number(&format!(
         "SELECT COALESCE(MAX(acked_revision), 0) AS value FROM user_lanes WHERE environment = '{environment}'"
@@ -168,7 +168,7 @@ pub fn list(world: &World) {
     world.list_product("term", &json!([]), &["premium"]);
 }
 
-/// Buys and pays for `months` months as the same customer, optionally in a test purchase.
+/// Buys and pays for `months` months as the same customer, optionally as a test purchase.
 pub async fn buy(
     world: &World,
     platform: PlatformId,
@@ -199,8 +199,8 @@ pub async fn buy(
     key
 }
 
-/// Sends a purchase's next event. The body contains the end of the user's access in the event's environment and in
-/// both.
+/// Sends a purchase's next event. The request contains the event's environment, and the end of the user's access twice:
+/// in that environment, and in the state that the destination wants.
 async fn send_ends(world: &World, lane: (CollapseKey, DestinationId)) -> Sent {
     let render = rendering(|unsent| {
         let end = |state: &Value| state["active_entitlements"][0]["expiration"].clone();

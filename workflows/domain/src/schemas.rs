@@ -27,7 +27,7 @@ pub const REVENUE_VERSION: &str = "1.0";
 /// The version of the flat shape of `alarm.*`.
 pub const ALARM_VERSION: &str = "1.0";
 
-/// Returns type, version and schema of each documented event, including those that no connected store causes today.
+/// Returns the type, version and schema of each documented event, including those that no connected store causes today.
 pub fn all() -> Vec<(&'static str, &'static str, Value)> {
     let purchase = (
         PURCHASE_UPDATED,
@@ -58,7 +58,7 @@ pub fn all() -> Vec<(&'static str, &'static str, Value)> {
         .collect()
 }
 
-/// Returns type, version and schema of each device event.
+/// Returns the type, version and schema of each device event.
 fn devices() -> impl Iterator<Item = (&'static str, &'static str, Value)> {
     DeviceEventKind::ALL.iter().map(|kind| {
         let name = kind.as_str();
@@ -95,7 +95,7 @@ fn typed<Body: JsonSchema>(event_type: &str) -> Value {
     schema
 }
 
-/// Returns the schema of a body, titled by its event type.
+/// Returns the schema of a body, with the event type as its title.
 fn named<Body: JsonSchema>(event_type: &str) -> Value {
     let settings = SchemaSettings::draft2020_12().for_serialize();
     let widths = RecursiveTransform(drop_width as fn(&mut Schema));

@@ -35,7 +35,7 @@ impl WithoutExternalId {
         }
     }
 
-    /// Returns why an event of a customer without an external id is not sent now or ever; `None` if it is sent.
+    /// Returns why an event of a customer without an external id is not sent yet or never will be; `None` if it is sent.
     ///
     /// An anonymous former owner never gets an external id, and the destination received no event of that user, so it
     /// has nothing to undo.

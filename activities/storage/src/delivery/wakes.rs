@@ -70,13 +70,13 @@ const PAST_WAKE: &str =
     "platform_id = each_platform.id AND next_wake_at <= ? AND next_wake_at IS NOT NULL
     AND woken_for IS DISTINCT FROM next_wake_at";
 /// The condition for purchases of a deleted platform. Only those with notifications that wait for the store are woken,
-/// so that these notifications end.
+/// so that these notifications get an outcome.
 const LAST_WAKE: &str =
     "platform_id = each_platform.id AND (waits_for IS NOT NULL OR waits_through IS NOT NULL)
     AND next_wake_at <= ? AND woken_for IS DISTINCT FROM next_wake_at";
 
-/// The low mark of `each_platform`. Platforms that had due purchases before are read from the beginning. Binds the ids
-/// of these platforms and the mark.
+/// The low mark of `each_platform`. Platforms in which the last read found due purchases are read from the beginning.
+/// Binds the ids of these platforms and the mark.
 const FROM: &str = formatcp!("CASE WHEN each_platform.id IN (?*) THEN {EARLIEST} ELSE ? END");
 const EARLIEST: i64 = Timestamp::EARLIEST.micros();
 
@@ -92,8 +92,8 @@ const WITH_PERSONS: Sql = statement! {hot "purchases_wake", "
     WHERE deleted_at IS NULL
 "};
 
-/// The purchases of platforms for which a person waits, the latest request first, so that a large import does not delay
-/// it.
+/// For each platform, the purchases for which a person waits, the latest request first, so that a large import does not
+/// delay that request.
 const FOR_PERSONS: Sql = statement! {hot "purchases_wake", "
     SELECT id, {IS_USABLE} AS is_queried, COALESCE((
             SELECT string_agg({PAST}, ',' ORDER BY p.next_wake_at DESC)
@@ -118,7 +118,7 @@ const WITH_UNFOLLOWED: Sql = statement! {hot "purchases_woken", "
     FROM platforms each_platform
 "};
 
-/// The purchases of platforms that were woken and did not settle, and whose back-off is over.
+/// For each platform, the purchases that were woken and did not settle, and whose back-off is over.
 const UNFOLLOWED: Sql = statement! {hot "purchases_woken", "
     SELECT id, {IS_USABLE} AS is_queried, COALESCE((
             SELECT string_agg(
@@ -159,11 +159,12 @@ const WITH_PLANNED: Sql = statement! {hot "purchases_wake", "
     FROM platforms each_platform
 "};
 
-/// How long before a postponed query its purchase counts as woken, because its run will then need the store's rate.
-/// Queries further ahead do not count, so that purchases that the store does not know for days never stop the calendar.
+/// How long before a postponed query its purchase counts as woken, because its run will then use the rate at which the
+/// store may be queried. Queries further ahead do not count, so that purchases that the store does not know for days
+/// never stop the calendar.
 const AHEAD: Duration = Duration::from_secs(10);
 
-/// The purchases of platforms that are due because of a change of settings or the calendar.
+/// For each platform, the purchases that are due because of a change of settings or the calendar.
 const PLANNED: Sql = statement! {hot "purchases_wake", "
     SELECT id, {IS_USABLE} AS is_queried, (
             SELECT COUNT(*)
@@ -420,7 +421,7 @@ impl Platforms {
 }
 
 impl OverduePage {
-    /// Adds the purchases in another statement's text, up to `limit` purchases in total.
+    /// Adds the purchases in a text that a statement returned, up to `limit` purchases in total.
     fn with(mut self, text: &str, now: Timestamp, limit: i64) -> Result<Self, Error> {
         let limit = usize::try_from(limit).unwrap_or(0);
         let mut found = text.split(',').filter(|one| !one.is_empty());

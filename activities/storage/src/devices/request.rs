@@ -16,7 +16,7 @@ pub struct DeviceRequest {
     pub secret: Option<SecretHash>,
     /// When the request was sent, by the device's clock.
     pub sent_at: Timestamp,
-    /// When the request was received, by this process's monotonic clock: it may wait before it is stored.
+    /// When the request was received, by this process's monotonic clock: the request may wait before it is stored.
     pub received_at: Instant,
     /// The events, in the device's order.
     pub reports: Vec<DeviceReport>,

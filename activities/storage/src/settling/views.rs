@@ -1,4 +1,4 @@
-//! Views: the states of a user for destinations that want another state than the one in an event's body. The body has
+//! Views: the states of a user for destinations that want a state other than the one in an event's body. The body has
 //! the state over all platforms, in the event's environment. A destination may want the state over some platforms, or
 //! over both environments.
 //!
@@ -20,13 +20,13 @@ use std::collections::BTreeSet;
 /// The user's state in an event, over some platforms.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct View {
-    /// Empty for all.
+    /// The platforms that the state covers; empty for all.
     platforms: Vec<PlatformId>,
     /// The state over both environments, with the field names of the body.
     pub state: Value,
     /// The state in the environment of the event alone.
     pub state_apart: Value,
-    /// The extended attributes in that environment; null where no destination keeps them.
+    /// The extended attributes in the event's environment; null if no destination maintains a profile with them.
     pub profile: Value,
 }
 

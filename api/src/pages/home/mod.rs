@@ -1,5 +1,5 @@
-//! The home page: the overall state in one sentence and a few numbers and, before the first notification, the steps of
-//! connecting.
+//! The home page: the overall state in one sentence and a few numbers and, until all of them are done, the first steps
+//! with settle.
 
 mod headline;
 mod view;
@@ -88,7 +88,8 @@ async fn show(
         command: "settle status".to_owned(),
         ..PageAddress::default()
     };
-    // The marks are those of the shared status, so that the page is still notified of changes after it was read.
+    // The marks are those of the shared status, so that the page is also notified of changes since that status was
+    // read.
     let frame = Frame {
         marks: found.marks.clone(),
         ..Frame::of(&edge, &visit, place).await?

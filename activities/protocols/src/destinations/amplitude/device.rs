@@ -24,7 +24,7 @@ const ELSEWHERE: [&str; 5] = [
 /// The field of the price, which is a text in `data` and a number here, so that Amplitude can compute with it.
 const PRICE: &str = "purchase_price";
 
-/// Renders a device event, or returns why it is not sent now or ever.
+/// Renders a device event, or returns why it is not sent yet, or never will be.
 pub fn render(destination: &Destination, event: &StreamedEvent) -> Rendered {
     let settings = match config::read(&destination.settings) {
         Ok(settings) => settings,

@@ -44,7 +44,7 @@ pub struct Identity {
     pub device_id: String,
 }
 
-/// Returns the identity of an event, or why it is not sent now or ever. The reason contains no id.
+/// Returns the identity of an event, or why it is not sent yet, or never will be. The reason contains no id.
 pub fn of(settings: &Settings, unsent: &Unsent) -> Result<Identity, Rendered> {
     let (Some(user), Some(first)) = (unsent.user_id, unsent.first_user_id) else {
         return Err(Rendered::Skip {

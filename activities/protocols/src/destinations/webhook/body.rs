@@ -12,7 +12,7 @@ use domain::user::with_external_id;
 use serde_json::{Value, json};
 use storage::{Destination, Rendered, StreamedEvent, Unsent};
 
-/// Renders the body that every attempt sends, or returns why the event is not sent now or ever.
+/// Renders the body that every attempt sends, or returns why the event is not sent yet, or never will be.
 ///
 /// An external id that became known after the event was recorded is added only for a webhook that gets no events of
 /// customers without one: any other webhook gets events as they were recorded. A purchase's record is never changed,
