@@ -208,11 +208,7 @@ fn customer_routes() -> Vec<Route> {
         key(Read, "GET", "/v1/apps/{app_id}/customers/{user_id}/explain", explain::customer::show)
             .summary("Explain why a destination did or did not receive the latest events of a type about a customer."),
         key(Admin, "POST", "/v1/apps/{app_id}/customers/erase", erasure::erase).summary(
-<<<<<<< HEAD
-            "Erase a customer: remove the ids and texts that name them, and request the user's deletion at \
-=======
             "Erase a customer: remove the names and ids that identify them, and request the user's deletion at \
->>>>>>> r2
              destinations. The ledger is kept.",
         ),
         key(Read, "GET", "/v1/apps/{app_id}/customers/erase/{erasure_id}", erasure::show)

@@ -82,7 +82,7 @@ fn actions(visit: &Visit, of: &Connected, is_signed: bool, mistakes: &Mistakes) 
     let (title, what) = if is_signed {
         (
             "New login secret",
-            "Creates a new secret and shows it once. The present one ends at once: logins that are signed with it are \
+            "Creates a new secret and shows it once. The current one stops working at once: logins signed with it are \
              refused.",
         )
     } else {
@@ -100,7 +100,7 @@ fn actions(visit: &Visit, of: &Connected, is_signed: bool, mistakes: &Mistakes) 
     let key = action(
         "rotate-publishable-key",
         "New publishable key",
-        "Creates a new key. The present one ends at once, in every installed app that has it.",
+        "Creates a new key. The current one stops working at once, in every installed app that has it.",
     );
     [
         Some(action("login-secret", title, what)),

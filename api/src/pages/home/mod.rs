@@ -48,9 +48,9 @@ pub const SCREEN: Screen = Screen {
 
 fn routes() -> Vec<Route> {
     vec![
-        Route::page(Role::Read, "GET", "/ui/", show).summary("How everything stands."),
+        Route::page(Role::Read, "GET", "/ui/", show).summary("Show the overview."),
         Route::page(Role::Read, "GET", "/ui/live", api::resources::live::show)
-            .summary("Which things change."),
+            .summary("Stream the things that change."),
     ]
 }
 
