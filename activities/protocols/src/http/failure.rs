@@ -42,7 +42,7 @@ pub enum Failure {
     Login,
     /// Before TLS the mail server sent more than the reply to a command.
     #[error(
-        "the mail server sent something behind its reply before TLS, which somebody on the way may have added"
+        "the mail server sent something behind its reply before TLS, which an attacker on the network may have added"
     )]
     Injected,
     /// The mail server's reply is too long.

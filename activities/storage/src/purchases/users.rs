@@ -375,5 +375,5 @@ pub fn raise_revision(write: &mut Write<'_>, user: &UserRow) -> Result<i64, Erro
 
 /// The rows that were read before the lock have changed.
 #[derive(Debug, thiserror::Error)]
-#[error("somebody named the customer at the same time")]
+#[error("another request named the customer at the same time")]
 pub struct Raced;
