@@ -1,9 +1,13 @@
 //! The documented fields of the record, computed from what is known.
 
-use super::{Life, NewestText, Purchase, ReportTimes, Stage, State, TAKEN_BACK, UNPAID_END_MARGIN};
+use super::{
+    Halt, Life, NewestText, Purchase, ReportTimes, Stage, State, TAKEN_BACK, UNPAID_END_MARGIN,
+};
 use crate::catalogue::ProductRef;
 use crate::environment::Environment;
 use crate::notification::NotificationKind;
+use crate::period::Periods;
+use crate::store_state::StoreState;
 use crate::time::Timestamp;
 use crate::transition::TransitionKind;
 use crate::verification::{EndReason, Term};
@@ -83,7 +87,7 @@ impl Purchase {
                 .or(self.gone_at);
         }
         // The store may still show an end, while a newer payment or switch is believed that it does not show yet.
-        if self.stage.runs() {
+        if self.stage.runs() || self.stage.halt.is_some() {
             return None;
         }
         self.rules().revoked_at(self)
@@ -201,8 +205,27 @@ impl Purchase {
         }
         match self.answered_at() {
             None => self.newest(&PAID).is_some() && !self.stage.in_trial,
-            Some(_) => self.stage.life != Life::Unknown && !self.stage.in_trial,
+            Some(_) => {
+                self.stage.life != Life::Unknown && !self.stage.in_trial && !self.was_never_paid()
+            }
         }
+    }
+
+    /// Whether its first payment is pending, or fell through.
+    fn was_never_paid(&self) -> bool {
+        let reason = self.snapshot.as_ref().and_then(|shown| shown.end_reason);
+        let fell_through = self.store_state().is_some() && reason == Some(EndReason::Pending);
+        self.stage.halt == Some(Halt::Pending) || fell_through
+    }
+
+    /// The state that the store last showed, if it shows more than dates.
+    pub fn store_state(&self) -> Option<&StoreState> {
+        self.snapshot.as_ref()?.state.as_deref()
+    }
+
+    /// The newest periods with their payments; none of a store that does not show payments.
+    pub const fn periods(&self) -> &Periods {
+        &self.periods
     }
 
     /// Whether it is a consumable or an entitlement, and not a subscription.
@@ -246,7 +269,8 @@ impl Purchase {
             .snapshot
             .as_ref()
             .and_then(|snapshot| snapshot.purchased_at);
-        shown.or_else(|| self.began_at())
+        // What was reported of a pending purchase is no beginning.
+        shown.or_else(|| self.began_at().filter(|_| !self.was_never_paid()))
     }
 
     /// The number of terms that were paid or granted, the first one included; a trial is part of the first. `None` for
@@ -323,7 +347,18 @@ impl Purchase {
                 .first_after(since, &CANCELLED)
                 .or_else(|| self.first_after(since, &[NotificationKind::ScheduledToEnd]));
         }
-        if self.stage.runs() && !self.stage.is_off {
+        if let Some(state) = self.store_state() {
+            if state.is_prepaid {
+                return None;
+            }
+            let shown = state
+                .canceled_at
+                .filter(|_| !self.stage.goes_on() || self.stage.is_off);
+            if shown.is_some() {
+                return shown;
+            }
+        }
+        if self.stage.goes_on() && !self.stage.is_off {
             return None;
         }
         let since = self.newest(&SWITCHED_ON).max(

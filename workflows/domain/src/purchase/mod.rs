@@ -18,10 +18,11 @@ pub use state::State;
 
 pub(crate) use announced::Announced;
 pub(crate) use reports::Moment;
-pub(crate) use state::{Life, Stage};
+pub(crate) use state::{Halt, Life, Stage};
 pub(crate) use terms::{Origin, Terms};
 
 use crate::notification::{Notification, NotificationKind};
+use crate::period::Periods;
 use crate::stores::{AnswerRules, Occurrence, StorePolicy};
 use crate::time::{DAY, MINUTE, Timestamp};
 use crate::transition::TransitionKind;
@@ -69,6 +70,9 @@ pub struct Purchase {
     reported_end_at: Option<Timestamp>,
     /// When the store first showed that another purchase took its place, while that purchase is unknown.
     successor_missing_since: Option<Timestamp>,
+    /// The newest periods with their payments, of a store that shows each payment.
+    #[serde(skip_serializing_if = "Periods::is_empty")]
+    pub(crate) periods: Periods,
     /// The rules of its store, by the store's name. A store that this version does not know is read like the first one,
     /// and not settled.
     #[serde(
@@ -237,7 +241,8 @@ impl Purchase {
 
     /// Records the answer that the purchase is no longer valid. A purchase that was over before keeps its end.
     pub(crate) fn invalidate(&mut self, now: Timestamp) {
-        let was_over = matches!(self.stage.life, Life::Expired | Life::Replaced);
+        let was_over =
+            self.stage.is_over() && matches!(self.stage.life, Life::Expired | Life::Replaced);
         self.gone_at = self.gone_at.or(Some(now).filter(|_| !was_over));
         self.gone_again_at = Some(now);
     }
@@ -313,7 +318,7 @@ impl Purchase {
             unconfirmed,
         } = answer;
         self.correct_stale_times(&stage);
-        if stage.runs() && !stage.is_off {
+        if stage.goes_on() && !stage.is_off {
             self.seen.renewing_at = if unconfirmed.switch {
                 self.seen.renewing_at
             } else {
@@ -330,7 +335,8 @@ impl Purchase {
                 Some(at)
             };
             self.seen.grace_at = None;
-        } else if stage.in_grace && !unconfirmed.payment {
+        } else if (stage.in_grace || stage.halt == Some(Halt::AccountHold)) && !unconfirmed.payment
+        {
             self.seen.grace_at = self.seen.grace_at.or(Some(at));
         }
         if stage.runs() && !stage.in_grace {
@@ -349,7 +355,7 @@ impl Purchase {
     /// the switch or the failed payment can have lagged. The time is moved before the report of it, which came later.
     fn correct_stale_times(&mut self, stage: &Stage) {
         let was_renewing = self.stage.runs() && !self.stage.is_off;
-        if was_renewing && (stage.is_off || !stage.runs()) {
+        if was_renewing && (stage.is_off || !stage.goes_on()) {
             self.seen.renewing_at = self.before_newest(self.seen.renewing_at, &SWITCHED_OFF);
         }
         if self.stage.runs() && !self.stage.in_grace && stage.in_grace {
