@@ -37,6 +37,9 @@ pub struct StoreState {
     /// When access was taken away before the end of what was paid.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revoked_at: Option<Timestamp>,
+    /// Whether it is over because its first payment was not made.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub has_fallen_through: bool,
     /// Whether the customer extends it by payments of their own: it never renews by itself.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub is_prepaid: bool,
@@ -86,6 +89,18 @@ pub struct VoidedPayment {
 }
 
 impl StoreState {
+    /// Whether it was paid, or began free: its first payment is neither pending nor did it fall through.
+    pub fn is_paid(&self) -> bool {
+        match self.status {
+            StoreStatus::Pending => false,
+            StoreStatus::Over => !self.has_fallen_through,
+            StoreStatus::Active
+            | StoreStatus::Grace
+            | StoreStatus::AccountHold
+            | StoreStatus::Paused => true,
+        }
+    }
+
     /// What a record has of it: without the payments, which add up in the record's periods.
     #[must_use]
     pub fn without_payments(&self) -> Self {

@@ -94,6 +94,24 @@ pub enum RefundExtent {
 }
 
 impl Period {
+    /// A period of which only a sign from this time names the transaction. Whatever shows it wins.
+    pub fn unread(transaction_id: &str, at: Timestamp) -> Self {
+        Self {
+            transaction_id: transaction_id.to_owned(),
+            as_of: Timestamp::default(),
+            product: String::new(),
+            plan: None,
+            begins_at: at,
+            ends_at: None,
+            phase: OfferPhase::Base,
+            price: None,
+            currency: None,
+            quantity: 1,
+            refund: None,
+            voided_at: None,
+        }
+    }
+
     /// The amount that was returned; `None` if it is not known.
     pub fn refunded(&self) -> Option<Decimal> {
         let Some(refund) = self.refund else {

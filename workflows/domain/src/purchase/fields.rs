@@ -213,9 +213,10 @@ impl Purchase {
 
     /// Whether its first payment is pending, or fell through.
     fn was_never_paid(&self) -> bool {
-        let reason = self.snapshot.as_ref().and_then(|shown| shown.end_reason);
-        let fell_through = self.store_state().is_some() && reason == Some(EndReason::Pending);
-        self.stage.halt == Some(Halt::Pending) || fell_through
+        let has_fallen_through = self
+            .store_state()
+            .is_some_and(|state| state.has_fallen_through);
+        self.stage.halt == Some(Halt::Pending) || has_fallen_through
     }
 
     /// The state that the store last showed, if it shows more than dates.

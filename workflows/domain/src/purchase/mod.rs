@@ -22,7 +22,8 @@ pub(crate) use state::{Halt, Life, Stage};
 pub(crate) use terms::{Origin, Terms};
 
 use crate::notification::{Notification, NotificationKind};
-use crate::period::Periods;
+use crate::period::{Period, PeriodRefund, Periods, RefundExtent};
+use crate::store_state::StoreState;
 use crate::stores::{AnswerRules, Occurrence, StorePolicy};
 use crate::time::{DAY, MINUTE, Timestamp};
 use crate::transition::TransitionKind;
@@ -237,6 +238,28 @@ impl Purchase {
         self.seen.grace_ends_at = self.grace_end().or(self.seen.grace_ends_at);
         self.gone_at = None;
         self.gone_again_at = None;
+    }
+
+    /// Adds what an answer shows of payments. Neither order nor repetition changes the result.
+    pub(crate) fn add_payments(&mut self, state: &StoreState) {
+        for period in &state.periods {
+            self.periods.add(period);
+        }
+        for voided in &state.voided {
+            let (id, at) = (voided.transaction_id.as_str(), voided.at);
+            let extent = match voided.units {
+                Some(units) => RefundExtent::Units(units),
+                None => RefundExtent::Full,
+            };
+            let is_current = state.transaction_id.as_deref() == Some(id);
+            if is_current && self.periods.of(id).is_none() {
+                self.periods.add(&Period::unread(id, at));
+            }
+            if voided.units.is_none() {
+                self.periods.void(id, at);
+            }
+            self.periods.refund(id, PeriodRefund { at, extent });
+        }
     }
 
     /// Records the answer that the purchase is no longer valid. A purchase that was over before keeps its end.
