@@ -231,6 +231,12 @@ fn the_transaction_of_a_record_is_the_order_else_the_token() {
         (&data["billing_cycles"], &data["product_ref_id"]),
         (&json!(2), &json!("gold:monthly"))
     );
+    let price = (
+        &data["purchase_price"],
+        &data["purchase_currency"],
+        &data["price_source"],
+    );
+    assert_eq!(price, (&json!("4.99"), &json!("EUR"), &json!("store")));
     let pending = crate::event::data(described(&reach("pending")));
     assert_eq!(
         (&pending["transaction_id"], &pending["is_active"]),
