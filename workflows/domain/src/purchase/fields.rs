@@ -236,7 +236,8 @@ impl Purchase {
 
     /// The purchase that this one replaced in a change of plan.
     pub fn original_receipt_id(&self) -> Option<&str> {
-        self.original_receipt_id.as_ref().map(NewestText::value)
+        let reported = self.original_receipt_id.as_ref().map(NewestText::value);
+        reported.or_else(|| self.store_state()?.continues.as_deref())
     }
 
     /// Whether a notification or the store shows that it was bought in the store's test programme.

@@ -8,7 +8,7 @@ use crate::purchase::{Halt, Life, Purchase, Stage};
 use crate::store_state::{StoreState, StoreStatus};
 use crate::stores::{AnswerRules, dates};
 use crate::time::{DAY, Timestamp};
-use crate::verification::{EndReason, SAME, Snapshot};
+use crate::verification::{EndReason, Product, SAME, Snapshot};
 use std::time::Duration;
 
 /// How long after its end a token is still answered (<https://developer.android.com/google/play/billing/security>), with
@@ -44,7 +44,7 @@ impl AnswerRules for ByState {
         let current = current.and_then(|id| after.periods().of(id));
         complete.renews_at = access_end(before, current, &complete, state.status);
         if state.status == StoreStatus::Over {
-            complete.ends_at = if after.is_one_time() {
+            complete.ends_at = if is_one_time(&complete) {
                 taken_back_at(before, after, &complete)
             } else {
                 complete.renews_at
@@ -74,6 +74,11 @@ impl AnswerRules for ByState {
     fn revoked_at(&self, purchase: &Purchase) -> Option<Timestamp> {
         purchase.store_state()?.revoked_at
     }
+}
+
+/// Whether it shows a purchase that is not a subscription.
+const fn is_one_time(shown: &Snapshot) -> bool {
+    matches!(shown.product, Product::Consumable | Product::Entitlement)
 }
 
 /// The end of the term, and of access where there is none. In a hold and a pause, and behind them, the store shows a date
@@ -135,7 +140,7 @@ fn revoked_at(
     if state.status != StoreStatus::Over || shown.end_reason == Some(EndReason::Replaced) {
         return None;
     }
-    if after.is_one_time() {
+    if is_one_time(shown) {
         return (!state.has_fallen_through)
             .then_some(shown.ends_at)
             .flatten();

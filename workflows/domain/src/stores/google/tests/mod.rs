@@ -3,6 +3,7 @@
 mod answers;
 mod arrows;
 mod cases;
+mod changes;
 mod lives;
 mod mappings;
 
