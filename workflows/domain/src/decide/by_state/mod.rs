@@ -22,7 +22,7 @@ pub(super) fn decide(
     match context.verification {
         Verification::Verified(shown) => match shown.state.as_deref() {
             Some(state) => {
-                let answer = Answer {
+                let answer = StateAnswer {
                     snapshot: shown,
                     state,
                 };
@@ -47,7 +47,7 @@ pub(super) fn decide(
 
 /// A snapshot and the state in it.
 #[derive(Clone, Copy)]
-struct Answer<'a> {
+struct StateAnswer<'a> {
     snapshot: &'a Snapshot,
     state: &'a StoreState,
 }
@@ -99,7 +99,7 @@ fn postpone(
 fn settle(
     before: &Purchase,
     notifications: &[(i64, Notification)],
-    answer: Answer<'_>,
+    answer: StateAnswer<'_>,
     context: SettlingContext<'_>,
 ) -> Decision {
     let all: Vec<_> = notifications.iter().collect();

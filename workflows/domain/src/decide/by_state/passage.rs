@@ -4,6 +4,7 @@
 use super::unannounced_payments;
 use crate::decide::{PaidAt, Reports, Walk};
 use crate::notification::NotificationKind;
+use crate::period::Period;
 use crate::purchase::{Halt, Life, Moment, Purchase, Stage};
 use crate::store_state::StoreState;
 use crate::time::{DAY, Timestamp};
@@ -35,7 +36,7 @@ pub(super) struct Passage<'a> {
 
 /// What a report names that is announced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Step {
+enum ReportStep {
     Payment,
     Grace,
     On,
@@ -179,7 +180,8 @@ impl<'a> Passage<'a> {
             .contains(&TransitionKind::Purchased);
         let is_new = |time: &Timestamp| self.walk.now.since(*time) < ANNOUNCED_FOR;
         let reported = self.reported_beginning().filter(is_new);
-        let Some(time) = reported.filter(|_| is_unannounced) else {
+        let is_paid = self.walk.announced.last_covered(&TransitionKind::PAYMENTS);
+        let Some(time) = reported.filter(|_| is_unannounced && is_paid.is_none()) else {
             return;
         };
         self.unannounced(TransitionKind::Purchased, false);
@@ -290,12 +292,14 @@ impl<'a> Passage<'a> {
     /// Announces what reports name between the two answers.
     fn follow_reports(&mut self) {
         let mut steps = self.steps();
-        let payments = steps.iter().filter(|(_, step)| *step == Step::Payment);
+        let payments = steps
+            .iter()
+            .filter(|(_, step)| *step == ReportStep::Payment);
         let reported = u64::try_from(payments.count());
         let reported = reported.unwrap_or(u64::MAX);
         let is_switched_on = self.walk.stage.is_off && self.left > 0 && !self.goal.is_off;
         if is_switched_on && self.goal.goes_on() {
-            let place = steps.iter().position(|(_, step)| *step == Step::On);
+            let place = steps.iter().position(|(_, step)| *step == ReportStep::On);
             let on = place.map(|place| steps.remove(place).0);
             self.switch_on(on);
         }
@@ -304,21 +308,29 @@ impl<'a> Passage<'a> {
         }
         for (time, step) in steps {
             match step {
-                Step::Payment => self.pay(Some(time)),
-                Step::Grace => self.begin_grace(Some(time)),
-                Step::On => self.switch_on(Some(time)),
-                Step::Off => self.switch_off(Some(time)),
+                ReportStep::Payment => self.pay(Some(time)),
+                ReportStep::Grace => self.begin_grace(Some(time)),
+                ReportStep::On => self.switch_on(Some(time)),
+                ReportStep::Off => self.switch_off(Some(time)),
             }
         }
     }
 
     /// The number of payments that are not announced, since the store voided them before any report named them.
     fn voided_payments(&self, reported: u64) -> u64 {
-        u64::from(self.goal.life == Life::Revoked && reported == 0)
+        let current = self.current_period();
+        let is_voided = current.is_some_and(Period::is_voided) && !self.goal.runs();
+        u64::from(is_voided && reported == 0)
+    }
+
+    /// The period of the last payment, if it is known.
+    fn current_period(&self) -> Option<&'a Period> {
+        let id = self.state?.transaction_id.as_ref()?;
+        self.walk.known.periods().of(id)
     }
 
     /// The reports that name something which the answer confirms, in order.
-    fn steps(&self) -> Vec<(Timestamp, Step)> {
+    fn steps(&self) -> Vec<(Timestamp, ReportStep)> {
         let skipped = self.payment_reports().saturating_sub(self.left);
         let skipped = usize::try_from(skipped).unwrap_or(usize::MAX);
         let is_payment = |(_, kind): &&Moment| PAYMENTS.contains(kind);
@@ -337,16 +349,16 @@ impl<'a> Passage<'a> {
             .filter(is_confirmed);
         let since = covered(&[TransitionKind::Cancelled, TransitionKind::Resumed]);
         let switches = of_kind(NotificationKind::AutoRenewalOff)
-            .map(|time| (time, Step::Off))
-            .chain(of_kind(NotificationKind::AutoRenewalOn).map(|time| (time, Step::On)))
+            .map(|time| (time, ReportStep::Off))
+            .chain(of_kind(NotificationKind::AutoRenewalOn).map(|time| (time, ReportStep::On)))
             .filter(|(time, _)| since < Some(*time));
         let mut switches: Vec<_> = switches.collect();
-        switches.sort_unstable_by_key(|(time, step)| (*time, *step == Step::On));
+        switches.sort_unstable_by_key(|(time, step)| (*time, *step == ReportStep::On));
         let switches = self.confirmed(switches);
         let mut steps: Vec<_> = payments
             .iter()
-            .map(|time| (*time, Step::Payment))
-            .chain(graces.map(|time| (time, Step::Grace)))
+            .map(|time| (*time, ReportStep::Payment))
+            .chain(graces.map(|time| (time, ReportStep::Grace)))
             .chain(switches)
             .collect();
         steps.sort_by_key(|(time, _)| *time);
@@ -355,7 +367,7 @@ impl<'a> Passage<'a> {
 
     /// The reported switches of auto-renewal, if the answer shows the last one: an answer contradicts all of them else. The
     /// cancellation that comes with an end is none of its own.
-    fn confirmed(&self, switches: Vec<(Timestamp, Step)>) -> Vec<(Timestamp, Step)> {
+    fn confirmed(&self, switches: Vec<(Timestamp, ReportStep)>) -> Vec<(Timestamp, ReportStep)> {
         if self.is_prepaid() {
             return Vec::new();
         }
@@ -363,10 +375,10 @@ impl<'a> Passage<'a> {
             let end = self.walk.known.expires_at_in(&self.goal);
             let is_before = |time: Timestamp| end.is_some_and(|end| end.since(time) > SAME);
             let is_own =
-                |(time, _): &(Timestamp, Step)| !self.walk.stage.in_grace && is_before(*time);
+                |(time, _): &(Timestamp, ReportStep)| !self.walk.stage.in_grace && is_before(*time);
             return switches.into_iter().filter(is_own).collect();
         }
-        let last = switches.last().map(|(_, step)| *step == Step::Off);
+        let last = switches.last().map(|(_, step)| *step == ReportStep::Off);
         if last == Some(self.goal.is_off) {
             switches
         } else {
@@ -408,9 +420,8 @@ impl<'a> Passage<'a> {
         self.walk.stage.terms = self.next_term();
         self.left = self.left.saturating_sub(1);
         let began_at = || {
-            let id = self.state?.transaction_id.as_ref()?;
-            let period = self.walk.known.periods().of(id)?;
-            Some(period.begins_at).filter(|_| self.left == 0 && !self.walk.stage.in_grace)
+            let begins_at = self.current_period().map(|period| period.begins_at);
+            begins_at.filter(|_| self.left == 0 && !self.walk.stage.in_grace)
         };
         let paid_at = reported_at.map_or_else(|| PaidAt::Inferred(began_at()), PaidAt::Reported);
         self.walk.renew(paid_at);

@@ -69,7 +69,7 @@ pub struct ItemAnswer {
     pub is_prepaid: bool,
     /// Whether an instalment plan is cancelled with effect from the end of the commitment.
     pub ends_after_commitment: bool,
-    pub planned: Option<Planned>,
+    pub planned: Option<PlannedItem>,
     pub quantity: Option<u32>,
     /// Number of pieces that are not refunded.
     pub unrefunded: Option<u32>,
@@ -78,7 +78,7 @@ pub struct ItemAnswer {
 
 /// A change of an item at the next renewal.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Planned {
+pub enum PlannedItem {
     /// The product that takes its place.
     Replacement(String),
     Removal,
@@ -178,7 +178,7 @@ impl PurchaseAnswer {
     fn current(&self) -> Vec<&ItemAnswer> {
         let replaces = |new: &ItemAnswer| {
             self.items.iter().any(|old| {
-                old.planned == Some(Planned::Replacement(new.product.clone())) && old != new
+                old.planned == Some(PlannedItem::Replacement(new.product.clone())) && old != new
             })
         };
         let is_current = |item: &&ItemAnswer| item.order.is_some() || !replaces(item);
@@ -193,8 +193,8 @@ impl PurchaseAnswer {
     ) -> Option<BTreeSet<String>> {
         let next = |item: &&ItemAnswer| match &item.planned {
             None => Some(item.sku()),
-            Some(Planned::Removal) => None,
-            Some(Planned::Replacement(product)) => {
+            Some(PlannedItem::Removal) => None,
+            Some(PlannedItem::Replacement(product)) => {
                 let listed = self.items.iter().filter(|one| one.product == *product);
                 let mut listed = listed.filter(|one| *one != *item);
                 let listed = listed.next().map(ItemAnswer::sku);

@@ -12,7 +12,7 @@ mod rules;
 #[cfg(test)]
 mod tests;
 
-pub use answer::{ItemAnswer, OrderAnswer, Planned, PurchaseAnswer, Status};
+pub use answer::{ItemAnswer, OrderAnswer, PlannedItem, PurchaseAnswer, Status};
 pub use mapping::{
     Cancellation, billing_cycles, country, currency, end_reason, environment, offer, phase,
     product, sku, transaction_id,

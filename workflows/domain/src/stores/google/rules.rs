@@ -132,13 +132,13 @@ fn revoked_at(
     shown: &Snapshot,
     state: &StoreState,
 ) -> Option<Timestamp> {
+    if after.is_replaced() || shown.end_reason == Some(EndReason::Replaced) {
+        return None;
+    }
     let voided = current.filter(|period| period.is_voided());
     let voided = voided.and_then(|period| period.voided_at);
-    if voided.is_some() {
+    if voided.is_some() || state.status != StoreStatus::Over {
         return voided;
-    }
-    if state.status != StoreStatus::Over || shown.end_reason == Some(EndReason::Replaced) {
-        return None;
     }
     if is_one_time(shown) {
         return (!state.has_fallen_through)

@@ -5,7 +5,7 @@ use crate::event::tests::day;
 use crate::period::{OfferPhase, RefundExtent};
 use crate::store_state::StoreStatus;
 use crate::stores::google::{
-    Cancellation, ItemAnswer, OrderState, Planned, PurchaseAnswer, Status,
+    Cancellation, ItemAnswer, OrderState, PlannedItem, PurchaseAnswer, Status,
 };
 use crate::time::Timestamp;
 use crate::verification::{EndReason, Offer, Product};
@@ -19,7 +19,7 @@ pub fn parts(name: &str, at: Timestamp) -> PurchaseAnswer {
     if name == "planned" {
         silver.order = None;
         silver.expires_at = None;
-        answer.items[0].planned = Some(Planned::Replacement("silver".to_owned()));
+        answer.items[0].planned = Some(PlannedItem::Replacement("silver".to_owned()));
         // The listed order of the parts says nothing.
         answer.items.insert(0, silver);
     } else {
@@ -101,7 +101,7 @@ fn a_part_that_is_removed_later_leaves_the_others() {
     let mut answer = monthly(1, day(12));
     let mut extra = answer.items[0].clone();
     extra.product = "extra".to_owned();
-    extra.planned = Some(Planned::Removal);
+    extra.planned = Some(PlannedItem::Removal);
     answer.items.push(extra);
     let state = snapshot(&answer).state.unwrap();
     assert_eq!(state.skus, set(&["extra:monthly", "gold:monthly"]));

@@ -13,7 +13,7 @@ use crate::payment::EntryKind;
 use crate::period::{PeriodEntry, missing_entries};
 use crate::purchase::{Purchase, State};
 use crate::store_state::VoidedPayment;
-use crate::stores::google::{Cancellation, OrderState, Planned, PurchaseAnswer, Status};
+use crate::stores::google::{Cancellation, OrderState, PlannedItem, PurchaseAnswer, Status};
 use crate::user::announce_continuation;
 use std::collections::BTreeMap;
 
@@ -66,7 +66,7 @@ fn g13_a_downgrade_that_is_due_later_is_announced_twice() {
 
 #[test]
 fn g14_a_removed_part_goes_with_the_renewal() {
-    let with_extra = |number: u32, days: i64, planned: Option<Planned>| {
+    let with_extra = |number: u32, days: i64, planned: Option<PlannedItem>| {
         let mut answer = monthly(number, day(days));
         let mut extra = answer.items[0].clone();
         extra.product = "extra".to_owned();
@@ -79,7 +79,7 @@ fn g14_a_removed_part_goes_with_the_renewal() {
         &[SubscriptionPurchased],
         &with_extra(1, 1, None),
     );
-    let removal = with_extra(1, 12, Some(Planned::Removal));
+    let removal = with_extra(1, 12, Some(PlannedItem::Removal));
     let planned = show(&begun.purchase, &[Unknown], &removal);
     assert_eq!(events(&planned), "pending_sku_change");
     assert_eq!(
