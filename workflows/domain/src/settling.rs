@@ -164,7 +164,7 @@ pub struct Record {
     pub is_queried: bool,
     /// See [`crate::Verification::is_answer`].
     pub is_answer: bool,
-    /// See [`crate::Verification::is_real`]; also true if the platform accepts the purchase unverified.
+    /// See [`crate::stores::Policy::is_real`]; also true when its platform accepts it unverified.
     pub is_real: bool,
     /// The trace that its events belong to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -201,7 +201,7 @@ impl Record {
             settings_version: loaded.settings_version,
             is_queried: loaded.verify,
             is_answer: loaded.policy.is_answer(verification),
-            is_real: verification.is_real() || is_believed,
+            is_real: loaded.policy.is_real(verification) || is_believed,
             traceparent: None,
         }
     }

@@ -49,6 +49,9 @@ transition_kinds! {
     Recovered = "user.subscription.renewal_in_grace_period";
     /// A payment failed and grace began.
     GraceBegan = "user.subscription.in_grace_period";
+    /// A pause of a subscription began. A record does not cover it: its state shows it.
+    #[schemars(skip)]
+    Paused = "user.subscription.paused";
     Cancelled = "user.subscription.cancelled";
     Resumed = "user.subscription.resumed";
     /// A change of plan was scheduled.

@@ -3,6 +3,7 @@
 //! The names that a store uses stay in that store's folder. What an answer means for a purchase is decided in `decide`.
 
 use crate::environment::Environment;
+use crate::store_state::StoreState;
 use crate::time::{HOUR, MINUTE, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -145,6 +146,9 @@ pub struct Snapshot {
     /// The environment of the store that was queried, according to the platform's setting. Old records without it count
     /// as production, where a failed payment is never mistaken for a successful one.
     pub environment: Environment,
+    /// The state and the payments; absent for a store that shows dates alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<Box<StoreState>>,
 }
 
 /// A promotion with a price of its own. Of several in progress the first variant counts.

@@ -63,6 +63,7 @@ fn after(kind: TransitionKind, before: State) -> State {
         }
         TransitionKind::PlanChanged => State::Active,
         TransitionKind::GraceBegan => State::Grace,
+        TransitionKind::Paused => State::Paused,
         TransitionKind::Cancelled if before == State::Trial => State::TrialOff,
         TransitionKind::Cancelled => State::Off,
         TransitionKind::Resumed if before == State::TrialOff => State::Trial,
@@ -76,8 +77,13 @@ const fn tone(state: State) -> &'static str {
     match state {
         State::Trial | State::Active => "good",
         State::TrialOff | State::Off => "busy",
-        State::Grace => "warn",
-        State::Expired | State::Revoked | State::Replaced | State::Unknown => "idle",
+        State::Grace | State::AccountHold => "warn",
+        State::Pending
+        | State::Paused
+        | State::Expired
+        | State::Revoked
+        | State::Replaced
+        | State::Unknown => "idle",
     }
 }
 

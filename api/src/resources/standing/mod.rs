@@ -468,6 +468,12 @@ impl Record {
                     "The payment failed{since}: the store is retrying, and access continues{until}"
                 )
             }
+            State::Pending => "The first payment is pending: no access yet".to_owned(),
+            State::AccountHold => {
+                let since = on(self.payment_issues_began_at);
+                format!("The payment failed{since}: no access until it is repaired")
+            }
+            State::Paused => "Paused by the customer: no access until it is resumed".to_owned(),
             State::Expired => format!("Ended{end}{}", self.because()),
             State::Revoked => format!("Revoked{}: the store took it back", on(self.revoked_at)),
             State::Replaced => "Replaced by another purchase of this customer".to_owned(),

@@ -1,11 +1,13 @@
 //! The decision of one settling: the purchase afterwards, its transitions, and the outcome of each notification.
 //!
 //! The state comes from the store if it answered. The reports name the transitions, and fill in what the store does not
-//! show yet. The transaction that records the decision adds ids, revisions and bodies.
+//! show yet. Answers that show the state decide alone (`by_state`). The transaction that records the decision adds ids,
+//! revisions and bodies.
 
 pub(crate) mod announce;
 mod assessment;
 mod beginning;
+mod by_state;
 mod difference;
 mod payment;
 pub(crate) mod successor;
@@ -139,6 +141,9 @@ fn decide_reports(
     notifications: &[(i64, Notification)],
     context: SettlingContext<'_>,
 ) -> Decision {
+    if purchase.rules().shows_states() {
+        return by_state::decide(purchase, notifications, context);
+    }
     let is_believed = waiting::is_believed(purchase, context);
     let context = match context.verification {
         Verification::Parked(_) if is_believed => SettlingContext {

@@ -2,7 +2,7 @@
 
 use super::choice::{
     ALARM_CLOSED, ALARM_OPENED, DESTINATION_DISABLED, DESTINATION_EXHAUSTED, DESTINATION_FAILING,
-    DESTINATION_RECOVERED, NOT_YET, REVENUE_ADJUSTED,
+    DESTINATION_RECOVERED, REVENUE_ADJUSTED,
 };
 use super::{PURCHASE_UPDATED, choices};
 use crate::device::DeviceEventKind;
@@ -78,9 +78,6 @@ pub fn summary(event_type: &str) -> &'static str {
         }
         ALARM_OPENED => "An alarm was raised: something needs attention.",
         ALARM_CLOSED => "An alarm was closed: a person acknowledged it, or its cause is gone.",
-        name if NOT_YET.contains(&name) => {
-            "A subscription was paused; no supported store does this yet."
-        }
         name if TRANSFERS.first() == Some(&name) => {
             "A purchase was transferred to another customer."
         }
@@ -98,6 +95,7 @@ const fn of_transition(kind: TransitionKind) -> &'static str {
         TransitionKind::Renewed => "A subscription renewed.",
         TransitionKind::Recovered => "A subscription renewed after its payment had failed.",
         TransitionKind::GraceBegan => "A payment failed, and the grace period began.",
+        TransitionKind::Paused => "A subscription was paused; no supported store does this yet.",
         TransitionKind::Cancelled => "Auto-renewal was switched off.",
         TransitionKind::Resumed => "Auto-renewal was switched on again.",
         TransitionKind::PlanChangeScheduled => "A change of plan was scheduled.",

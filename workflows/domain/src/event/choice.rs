@@ -6,7 +6,7 @@ use crate::transition::TransitionKind;
 use crate::user::{TRANSFERS, USER_ERASED};
 use serde::{Deserialize, Serialize};
 
-/// Documented types that no connected store causes today. The types that are sent are defined beside their bodies.
+/// Documented types that no connected store causes today.
 pub(crate) const NOT_YET: [&str; 1] = ["user.subscription.paused"];
 
 pub const DESTINATION_FAILING: &str = "destination.failing";
@@ -199,5 +199,6 @@ pub fn choices() -> Vec<&'static str> {
         .chain(device_types())
         .collect();
     types.sort_unstable();
+    types.dedup();
     WILDCARDS.into_iter().chain(types).collect()
 }

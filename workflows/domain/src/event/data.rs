@@ -148,9 +148,13 @@ impl<'a> Data<'a> {
     }
 }
 
-/// Returns the id of the latest payment. The store gives renewals no ids of their own, so it is the purchase's id, from
-/// the second term on with the number of renewals, if known.
+/// The id of the newest payment, by a store that shows payments; without one, that of the purchase. Another store gives
+/// renewals no id of their own: from the second term on, it is that of the purchase with the number of renewals.
 fn transaction_id(purchase: &Purchase, receipt_id: &str) -> String {
+    if let Some(state) = purchase.store_state() {
+        let paid = state.transaction_id.as_deref().unwrap_or(receipt_id);
+        return paid.to_owned();
+    }
     match purchase.billing_cycles() {
         Some(cycles) if cycles > 1 => format!("{receipt_id}..{}", cycles.saturating_sub(1)),
         _ => receipt_id.to_owned(),

@@ -1,8 +1,7 @@
-//! Which price of a payment takes precedence: the one in a sales report (`Booking::of` in storage's
-//! `settling/payments`), else that of the first verified claim with a price (storage's `settling/access.rs`), else the
-//! catalogue's price of one term. If a device's price is far from the catalogue's, the price is unknown. A device's
-//! price in a foreign currency, or one that cannot be compared, is ignored in favour of the catalogue's. Stores show no
-//! prices.
+//! Which price of a payment has precedence: that of a sales report (`Booking::of` in storage's `settling/payments`),
+//! else that of a store that shows payments, else that of the first verified claim with one (storage's
+//! `settling/access.rs`), else that of one term in the catalogue. A device's price far from the catalogue's makes it
+//! unknown; one in a foreign currency, or that cannot be compared, leaves it to the catalogue.
 
 use super::currency::currency_of;
 use super::source::RecordSource;
@@ -34,11 +33,22 @@ pub fn price(source: RecordSource<'_>) -> Option<Paid<'_>> {
     let purchase = source.purchase;
     let was_paid =
         purchase.is_one_time_purchase() || (purchase.was_paid() && !purchase.may_have_been_trial());
-    if was_paid && purchase.offer().is_none() {
-        plan_price(source)
-    } else {
-        None
+    if !was_paid {
+        return None;
     }
+    let of_plan = || plan_price(source).filter(|_| purchase.offer().is_none());
+    shown_price(purchase).or_else(of_plan)
+}
+
+/// The price of the last payment, by a store that shows payments.
+fn shown_price(purchase: &Purchase) -> Option<Paid<'_>> {
+    let id = purchase.store_state()?.transaction_id.as_deref()?;
+    let period = purchase.periods().of(id)?;
+    Some(Paid {
+        price: period.price?,
+        currency: period.currency.as_deref()?,
+        source: PriceSource::Store,
+    })
 }
 
 /// Returns the currency of the plan's price, whether or not it has been paid.

@@ -45,6 +45,9 @@ pub struct Period {
     pub quantity: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refund: Option<PeriodRefund>,
+    /// When the store voided the payment, and thereby ended the access that it gave.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub voided_at: Option<Timestamp>,
 }
 
 /// The phase of an offer in which a period lies.
@@ -91,7 +94,25 @@ pub enum RefundExtent {
 }
 
 impl Period {
-    /// Returns the refunded amount; `None` if it is not known.
+    /// A period of which only a sign from this time names the transaction. Whatever shows it wins.
+    pub fn unread(transaction_id: &str, at: Timestamp) -> Self {
+        Self {
+            transaction_id: transaction_id.to_owned(),
+            as_of: Timestamp::default(),
+            product: String::new(),
+            plan: None,
+            begins_at: at,
+            ends_at: None,
+            phase: OfferPhase::Base,
+            price: None,
+            currency: None,
+            quantity: 1,
+            refund: None,
+            voided_at: None,
+        }
+    }
+
+    /// The amount that was returned; `None` if it is not known.
     pub fn refunded(&self) -> Option<Decimal> {
         let Some(refund) = self.refund else {
             return Some(Decimal::ZERO);
@@ -112,8 +133,16 @@ impl Period {
         refunded.map(|refunded| refunded.clamp(Decimal::ZERO, price.max(Decimal::ZERO)))
     }
 
-    /// Merges another answer about this period. The later answer wins, but unknown values do not replace known ones.
-    /// The newest refund wins, whichever answer showed it.
+    /// Whether the store voided the payment, and did not take that back.
+    pub fn is_voided(&self) -> bool {
+        let is_reversed = |refund: PeriodRefund| {
+            refund.extent == RefundExtent::Reversed && Some(refund.at) >= self.voided_at
+        };
+        self.voided_at.is_some() && !self.refund.is_some_and(is_reversed)
+    }
+
+    /// Takes over what another answer shows of this period. The later answer wins, but unknown values replace no known
+    /// ones. Of refunds the newest one wins, whichever answer showed it.
     fn merge(&mut self, other: &Self) {
         let refund = self.refund.max(other.refund);
         let (newer, older) = if other.as_of > self.as_of {
@@ -127,6 +156,10 @@ impl Period {
             price: newer.price.or(older.price),
             currency: newer.currency.clone().or_else(|| older.currency.clone()),
             refund,
+            voided_at: [newer.voided_at, older.voided_at]
+                .into_iter()
+                .flatten()
+                .min(),
             ..newer.clone()
         };
     }
@@ -163,7 +196,27 @@ impl Periods {
         true
     }
 
-    /// Iterates over all periods, the oldest first.
+    /// Records that the store voided a payment. Returns whether the period is among the newest ones.
+    pub fn void(&mut self, transaction_id: &str, at: Timestamp) -> bool {
+        let Some(period) = self
+            .0
+            .iter_mut()
+            .find(|one| one.transaction_id == transaction_id)
+        else {
+            return false;
+        };
+        period.voided_at = Some(period.voided_at.map_or(at, |known| known.min(at)));
+        true
+    }
+
+    /// The period of this transaction.
+    pub fn of(&self, transaction_id: &str) -> Option<&Period> {
+        self.0
+            .iter()
+            .find(|one| one.transaction_id == transaction_id)
+    }
+
+    /// All of them, the oldest first.
     pub fn iter(&self) -> std::slice::Iter<'_, Period> {
         self.0.iter()
     }

@@ -34,6 +34,7 @@ fn order(renewal: u32) -> Period {
         currency: Some("USD".to_owned()),
         quantity: 1,
         refund: None,
+        voided_at: None,
     }
 }
 

@@ -39,8 +39,11 @@ impl Announced {
             .max()
     }
 
-    /// Marks `transition` as covered up to `time`.
+    /// Covers `transition` up to `time`. A pause needs no cover: the state shows it, and earlier releases do not read it.
     pub fn cover(&mut self, transition: TransitionKind, time: Timestamp) {
+        if transition == TransitionKind::Paused {
+            return;
+        }
         let through = self.through.entry(transition).or_insert(time);
         *through = (*through).max(time);
     }

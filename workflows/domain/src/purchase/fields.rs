@@ -1,9 +1,13 @@
 //! The documented fields of the record, computed from the known data of the purchase.
 
-use super::{Life, NewestText, Purchase, ReportTimes, Stage, State, TAKEN_BACK, UNPAID_END_MARGIN};
+use super::{
+    Halt, Life, NewestText, Purchase, ReportTimes, Stage, State, TAKEN_BACK, UNPAID_END_MARGIN,
+};
 use crate::catalogue::ProductRef;
 use crate::environment::Environment;
 use crate::notification::NotificationKind;
+use crate::period::Periods;
+use crate::store_state::StoreState;
 use crate::time::Timestamp;
 use crate::transition::TransitionKind;
 use crate::verification::{EndReason, Term};
@@ -83,8 +87,8 @@ impl Purchase {
                 .or_else(reported)
                 .or(self.gone_at);
         }
-        // The store may still show an end although a newer payment or switch, which it does not show yet, is believed.
-        if self.stage.runs() {
+        // The store may still show an end, while a newer payment or switch is believed that it does not show yet.
+        if self.stage.runs() || self.stage.halt.is_some() {
             return None;
         }
         self.rules().revoked_at(self)
@@ -205,18 +209,39 @@ impl Purchase {
         }
         match self.answered_at() {
             None => self.newest(&PAID).is_some() && !self.stage.in_trial,
-            Some(_) => self.stage.life != Life::Unknown && !self.stage.in_trial,
+            Some(_) => {
+                self.stage.life != Life::Unknown && !self.stage.in_trial && !self.was_never_paid()
+            }
         }
     }
 
-    /// Whether the purchase is a consumable or an entitlement, as opposed to a subscription.
+    /// Whether its first payment is pending, or fell through.
+    fn was_never_paid(&self) -> bool {
+        let has_fallen_through = self
+            .store_state()
+            .is_some_and(|state| state.has_fallen_through);
+        self.stage.halt == Some(Halt::Pending) || has_fallen_through
+    }
+
+    /// The state that the store last showed, if it shows more than dates.
+    pub fn store_state(&self) -> Option<&StoreState> {
+        self.snapshot.as_ref()?.state.as_deref()
+    }
+
+    /// The newest periods with their payments; none of a store that does not show payments.
+    pub const fn periods(&self) -> &Periods {
+        &self.periods
+    }
+
+    /// Whether it is a consumable or an entitlement, and not a subscription.
     pub fn is_one_time_purchase(&self) -> bool {
         self.is_one_time()
     }
 
     /// Returns the store's id for the purchase that this one replaced in a change of plan.
     pub fn original_receipt_id(&self) -> Option<&str> {
-        self.original_receipt_id.as_ref().map(NewestText::value)
+        let reported = self.original_receipt_id.as_ref().map(NewestText::value);
+        reported.or_else(|| self.store_state()?.continues.as_deref())
     }
 
     /// Whether a notification or the store shows that the purchase was made in the store's test programme.
@@ -252,7 +277,8 @@ impl Purchase {
             .snapshot
             .as_ref()
             .and_then(|snapshot| snapshot.purchased_at);
-        shown.or_else(|| self.began_at())
+        // What was reported of a pending purchase is no beginning.
+        shown.or_else(|| self.began_at().filter(|_| !self.was_never_paid()))
     }
 
     /// Returns the number of terms that were paid or granted, including the first, of which a trial is part. `None` for
@@ -330,7 +356,18 @@ impl Purchase {
                 .first_after(since, &CANCELLED)
                 .or_else(|| self.first_after(since, &[NotificationKind::ScheduledToEnd]));
         }
-        if self.stage.runs() && !self.stage.is_off {
+        if let Some(state) = self.store_state() {
+            if state.is_prepaid {
+                return None;
+            }
+            let shown = state
+                .canceled_at
+                .filter(|_| !self.stage.goes_on() || self.stage.is_off);
+            if shown.is_some() {
+                return shown;
+            }
+        }
+        if self.stage.goes_on() && !self.stage.is_off {
             return None;
         }
         let since = self.newest(&SWITCHED_ON).max(

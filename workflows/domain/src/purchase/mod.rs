@@ -18,10 +18,12 @@ pub use state::State;
 
 pub(crate) use announced::Announced;
 pub(crate) use reports::Moment;
-pub(crate) use state::{Life, Stage};
+pub(crate) use state::{Halt, Life, Stage};
 pub(crate) use terms::{Origin, Terms};
 
 use crate::notification::{Notification, NotificationKind};
+use crate::period::{Period, PeriodRefund, Periods, RefundExtent};
+use crate::store_state::StoreState;
 use crate::stores::{AnswerRules, Occurrence, StorePolicy};
 use crate::time::{DAY, MINUTE, Timestamp};
 use crate::transition::TransitionKind;
@@ -69,8 +71,11 @@ pub struct Purchase {
     reported_end_at: Option<Timestamp>,
     /// When the store first showed that another, still unknown purchase replaced this one.
     successor_missing_since: Option<Timestamp>,
-    /// The rules of the purchase's store, stored as the store's name. If this version does not know the store, the
-    /// rules of the first store are used and the purchase is not settled.
+    /// The newest periods with their payments, of a store that shows each payment.
+    #[serde(skip_serializing_if = "Periods::is_empty")]
+    pub(crate) periods: Periods,
+    /// The rules of its store, by the store's name. A store that this version does not know is read like the first one,
+    /// and not settled.
     #[serde(
         rename = "store",
         deserialize_with = "StorePolicy::of_record",
@@ -235,9 +240,32 @@ impl Purchase {
         self.gone_again_at = None;
     }
 
-    /// Records the answer that the purchase is no longer valid. A purchase that was already over keeps its end.
+    /// Adds what an answer shows of payments. Neither order nor repetition changes the result.
+    pub(crate) fn add_payments(&mut self, state: &StoreState) {
+        for period in &state.periods {
+            self.periods.add(period);
+        }
+        for voided in &state.voided {
+            let (id, at) = (voided.transaction_id.as_str(), voided.at);
+            let extent = match voided.units {
+                Some(units) => RefundExtent::Units(units),
+                None => RefundExtent::Full,
+            };
+            let is_current = state.transaction_id.as_deref() == Some(id);
+            if is_current && self.periods.of(id).is_none() {
+                self.periods.add(&Period::unread(id, at));
+            }
+            if voided.units.is_none() {
+                self.periods.void(id, at);
+            }
+            self.periods.refund(id, PeriodRefund { at, extent });
+        }
+    }
+
+    /// Records the answer that the purchase is no longer valid. A purchase that was over before keeps its end.
     pub(crate) fn invalidate(&mut self, now: Timestamp) {
-        let was_over = matches!(self.stage.life, Life::Expired | Life::Replaced);
+        let was_over =
+            self.stage.is_over() && matches!(self.stage.life, Life::Expired | Life::Replaced);
         self.gone_at = self.gone_at.or(Some(now).filter(|_| !was_over));
         self.gone_again_at = Some(now);
     }
@@ -314,7 +342,7 @@ impl Purchase {
             unconfirmed,
         } = answer;
         self.correct_stale_times(&stage);
-        if stage.runs() && !stage.is_off {
+        if stage.goes_on() && !stage.is_off {
             self.seen.renewing_at = if unconfirmed.switch {
                 self.seen.renewing_at
             } else {
@@ -331,7 +359,8 @@ impl Purchase {
                 Some(at)
             };
             self.seen.grace_at = None;
-        } else if stage.in_grace && !unconfirmed.payment {
+        } else if (stage.in_grace || stage.halt == Some(Halt::AccountHold)) && !unconfirmed.payment
+        {
             self.seen.grace_at = self.seen.grace_at.or(Some(at));
         }
         if stage.runs() && !stage.in_grace {
@@ -350,7 +379,7 @@ impl Purchase {
     /// after the switch or the failed payment may have lagged. Such a time is moved to just before the report.
     fn correct_stale_times(&mut self, stage: &Stage) {
         let was_renewing = self.stage.runs() && !self.stage.is_off;
-        if was_renewing && (stage.is_off || !stage.runs()) {
+        if was_renewing && (stage.is_off || !stage.goes_on()) {
             self.seen.renewing_at = self.before_newest(self.seen.renewing_at, &SWITCHED_OFF);
         }
         if self.stage.runs() && !self.stage.in_grace && stage.in_grace {

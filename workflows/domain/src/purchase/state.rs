@@ -18,6 +18,12 @@ pub enum State {
     Off,
     /// A payment failed, and the subscription continues in a grace period.
     Grace,
+    /// The first payment is pending, without access.
+    Pending,
+    /// A payment failed, and access is off until it is repaired.
+    AccountHold,
+    /// The customer paused the subscription, and access is off until it is resumed.
+    Paused,
     Expired,
     /// A one-time purchase was revoked (refunded or cancelled).
     Revoked,
@@ -32,7 +38,12 @@ impl State {
         match self {
             Self::Unknown => None,
             Self::Trial | Self::TrialOff | Self::Active | Self::Off | Self::Grace => Some(true),
-            Self::Expired | Self::Revoked | Self::Replaced => Some(false),
+            Self::Pending
+            | Self::AccountHold
+            | Self::Paused
+            | Self::Expired
+            | Self::Revoked
+            | Self::Replaced => Some(false),
         }
     }
 }
@@ -44,6 +55,9 @@ names!(State, "a state of a purchase" {
     Active = "active",
     Off = "off",
     Grace = "grace",
+    Pending = "pending",
+    AccountHold = "account_hold",
+    Paused = "paused",
     Expired = "expired",
     Revoked = "revoked",
     Replaced = "replaced",
@@ -79,12 +93,35 @@ pub struct Stage {
     /// The number of paid terms that have begun, 0 in a trial; `None` if terms cannot be counted.
     pub terms: Option<u64>,
     pub sku: Option<String>,
-    /// The SKU of a scheduled change of plan; empty if only a notification reported the change, without a SKU.
+    /// The SKU of a scheduled change of plan; empty if only a notification reported the change, without a SKU, and if the
+    /// change leads to no other SKU.
     pub pending: Option<String>,
+    /// Why it gives no access although it is not over. Its life is then [`Life::Expired`], as for a version that does not
+    /// know of this.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub halt: Option<Halt>,
+}
+
+/// Why a purchase gives no access although it is not over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Halt {
+    /// The first payment is pending.
+    Pending,
+    /// A payment failed.
+    AccountHold,
+    /// The customer paused it.
+    Paused,
 }
 
 impl Stage {
     pub const fn state(&self) -> State {
+        match self.halt {
+            Some(Halt::Pending) => return State::Pending,
+            Some(Halt::AccountHold) => return State::AccountHold,
+            Some(Halt::Paused) => return State::Paused,
+            None => {}
+        }
         match self.life {
             Life::Unknown => State::Unknown,
             Life::Cut | Life::Expired => State::Expired,
@@ -108,8 +145,13 @@ impl Stage {
         matches!(self.life, Life::Running)
     }
 
-    /// Whether the purchase ended, for whatever reason.
+    /// Whether it has begun and will go on: it runs, or it is halted after a payment or a trial.
+    pub const fn goes_on(&self) -> bool {
+        self.runs() || matches!(self.halt, Some(Halt::AccountHold | Halt::Paused))
+    }
+
+    /// Whether it ended, for whatever reason. A halted one may go on.
     pub const fn is_over(&self) -> bool {
-        !matches!(self.life, Life::Unknown | Life::Running)
+        !matches!(self.life, Life::Unknown | Life::Running) && self.halt.is_none()
     }
 }

@@ -45,7 +45,18 @@ pub(crate) trait AnswerRules: Debug + Sync {
         Duration::ZERO
     }
 
-    /// Adopts the terms of a snapshot before it is applied. Returns whether the length of a term changed.
+    /// Whether answers show the state, so that they alone decide, and no report is believed without one.
+    fn shows_states(&self) -> bool {
+        false
+    }
+
+    /// A snapshot with a state, with what else is known of its dates. `before` is the purchase before this settling; `after`
+    /// includes its reports and the shown payments. Applied twice, it changes nothing more.
+    fn complete(&self, _before: &Purchase, _after: &Purchase, snapshot: &Snapshot) -> Snapshot {
+        snapshot.clone()
+    }
+
+    /// Takes up the terms of a snapshot that is not applied yet. Returns whether the length of a term changed.
     fn change_terms(&self, _purchase: &mut Purchase, _snapshot: &Snapshot) -> bool {
         false
     }

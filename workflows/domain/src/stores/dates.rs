@@ -47,6 +47,7 @@ pub(super) fn shown(before: &Purchase, after: &Purchase, snapshot: &Snapshot) ->
             .clone()
             .filter(|pending| runs && Some(pending) != sku.as_ref()),
         sku,
+        halt: None,
     }
 }
 

@@ -35,6 +35,18 @@ impl Policy {
         let is_lost = *verification == Verification::Gone && self.gone == Gone::LastKnown;
         verification.is_answer() && !is_lost
     }
+
+    /// Whether a purchase counts as real: see [`Verification::is_real`]. Where answers show the state, only an answer is
+    /// evidence, and a purchase whose first payment is pending takes the place of no other one.
+    pub fn is_real(&self, verification: &Verification) -> bool {
+        match verification {
+            _ if !self.answers.rules().shows_states() => verification.is_real(),
+            Verification::Verified(shown) => {
+                shown.state.as_ref().is_some_and(|state| state.is_paid())
+            }
+            _ => false,
+        }
+    }
 }
 
 /// How the customer of a purchase is identified.

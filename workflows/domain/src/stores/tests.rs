@@ -28,8 +28,14 @@ const EXACT: Policy = Policy {
 };
 
 fn exact() -> StorePolicy {
-    super::add(&[&EXACT]);
+    super::add(&[&EXACT, &super::google::POLICY]);
     StorePolicy::of("exact").unwrap()
+}
+
+/// A store whose answers show the state.
+pub fn by_state() -> StorePolicy {
+    exact();
+    StorePolicy::of(super::google::POLICY.store).unwrap()
 }
 
 fn first() -> StorePolicy {

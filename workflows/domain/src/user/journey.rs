@@ -68,11 +68,13 @@ impl Journey {
         let runs = running().next().is_some();
         Self {
             former_subscriber: !runs && subscriptions.iter().any(|one| one.was_paid),
-            in_account_hold: false,
+            in_account_hold: subscriptions
+                .iter()
+                .any(|one| one.state == State::AccountHold),
             in_grace_period: running().any(|one| one.state == State::Grace),
             in_trial_period: running().any(|one| one.is_in_trial),
             in_intro_offer_period: running().any(|one| one.is_in_intro_offer),
-            in_pause: false,
+            in_pause: subscriptions.iter().any(|one| one.state == State::Paused),
             is_cancelled: runs && running().all(Subscription::will_end),
         }
     }

@@ -4,6 +4,7 @@
 //! The shape is that of the user events in the vendor's documentation; settle only adds fields to it.
 
 mod change;
+mod continuation;
 mod customer_state;
 mod erased;
 mod journey;
@@ -19,6 +20,7 @@ mod tests;
 
 pub use crate::event::PROFILE_UPDATED;
 pub use change::announce_change;
+pub use continuation::announce_continuation;
 pub use customer_state::{
     AnnouncedRecord, CustomerDevice, CustomerDevicePlatform, CustomerPurchase, CustomerState,
 };

@@ -244,7 +244,7 @@ fn our_full_user_event_is_valid_for_its_own_type_only() {
     for what in TransitionKind::ALL {
         body["event_type"] = json!(what.event_type());
         check(what.event_type(), &body);
-        body["event_type"] = json!("user.subscription.paused");
+        body["event_type"] = json!(PURCHASE_UPDATED);
         assert!(!schema(what.event_type()).is_valid(&body));
     }
 }

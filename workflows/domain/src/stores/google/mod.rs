@@ -1,17 +1,51 @@
-//! Google Play: maps its values to settle's enums. Its policy, states and queries are not implemented yet, so the list
-//! of stores does not contain it.
+//! Google Play: how its values map into settle's closed lists, its policy, and how an answer decides. Its way to an answer
+//! is not joined yet, so that it is in no list of stores.
 //!
 //! The values are those of the API's machine-readable description (`androidpublisher` v3). An unknown value maps to the
 //! enum's catch-all variant, or to nothing.
 
+mod answer;
 mod mapping;
 mod money;
+mod rules;
 
 #[cfg(test)]
 mod tests;
 
+pub use answer::{ItemAnswer, OrderAnswer, PlannedItem, PurchaseAnswer, Status};
 pub use mapping::{
     Cancellation, billing_cycles, country, currency, end_reason, environment, offer, phase,
     product, sku, transaction_id,
 };
 pub use money::{OrderState, amount, refund_extent};
+
+use super::{Answers, CustomerSource, Gone, Policy, Proof, Schedules};
+use crate::time::{DAY, HOUR, MINUTE};
+use std::time::Duration;
+
+pub const POLICY: Policy = Policy {
+    store: "google",
+    customer: CustomerSource::Answer,
+    proof: Proof::Possession,
+    answers: Answers(&rules::ByState),
+    // 404 and 410 of a known purchase.
+    gone: Gone::LastKnown,
+    can_leave_end: true,
+    schedules: Schedules {
+        unknown: &UNKNOWN_TOKEN,
+        wrong_customer: &[],
+        // A notification has no state: none is believed without an answer.
+        believed_after: Duration::MAX,
+        settled_unverified: &[],
+    },
+    wake: rules::wake,
+};
+
+/// 404, and 410 of a token that is minutes old.
+const UNKNOWN_TOKEN: [Duration; 5] = [
+    MINUTE,
+    MINUTE.saturating_mul(10),
+    HOUR,
+    HOUR.saturating_mul(6),
+    DAY,
+];

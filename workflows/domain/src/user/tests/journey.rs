@@ -50,8 +50,13 @@ fn each_flag_of_the_journey_is_set_by_its_own_cause_only() {
         state: State::Expired,
         ..TRIAL
     };
+    let [held, paused] =
+        [State::AccountHold, State::Paused].map(|state| Subscription { state, ..RUNNING });
     let rows: &[(&[Subscription], &str)] = &[
         (&[], ""),
+        (&[held], "former_subscriber in_account_hold"),
+        (&[paused], "former_subscriber in_pause"),
+        (&[paused, RUNNING], "in_pause"),
         (&[RUNNING], ""),
         (&[OFF], "is_cancelled"),
         (&[off_by_state], "is_cancelled"),

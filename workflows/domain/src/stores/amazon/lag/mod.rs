@@ -254,6 +254,7 @@ impl Evidence<'_> {
                 assessment.stage.pending.take()
             },
             sku: changed.or_else(|| shown.sku.clone()),
+            halt: None,
         };
         assessment.stage = stage;
     }

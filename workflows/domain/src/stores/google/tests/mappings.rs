@@ -1,11 +1,11 @@
 //! The mappings, value by value, and amounts. No value maps to anything outside the enums of the published schemas.
 
-use super::{
+use crate::environment::Environment;
+use crate::period::{OfferPhase, RefundExtent};
+use crate::stores::google::{
     Cancellation, OrderState, amount, billing_cycles, country, currency, end_reason, environment,
     offer, phase, product, refund_extent, sku, transaction_id,
 };
-use crate::environment::Environment;
-use crate::period::{OfferPhase, RefundExtent};
 use crate::verification::{EndReason, Offer, Product};
 use rust_decimal::Decimal;
 

@@ -1,0 +1,181 @@
+//! The decision by an answer that shows the state: the later answer is true, and no report is believed without one.
+//!
+//! Each change between two answers is announced once. Reports date it, and name what came and went between the two. What
+//! an earlier answer shows of payments adds up, its state does not count.
+
+mod passage;
+
+use super::{Decision, Reports, SettlingContext, Waits, waiting, wake};
+use crate::notification::{Notification, Outcome};
+use crate::purchase::{AnsweredStage, Purchase, Unconfirmed};
+use crate::store_state::StoreState;
+use crate::time::{HOUR, Timestamp};
+use crate::verification::{Parked, SAME, Snapshot, Verification};
+use passage::Passage;
+
+pub(super) fn decide(
+    purchase: &Purchase,
+    notifications: &[(i64, Notification)],
+    context: SettlingContext<'_>,
+) -> Decision {
+    let is_unknown = purchase.stage.is_unknown();
+    match context.verification {
+        Verification::Verified(shown) => match shown.state.as_deref() {
+            Some(state) => {
+                let answer = StateAnswer {
+                    snapshot: shown,
+                    state,
+                };
+                settle(purchase, notifications, answer, context)
+            }
+            None => postpone(purchase, notifications, context),
+        },
+        Verification::Parked(reason) if is_unknown => {
+            waiting::park(purchase, notifications, *reason, context)
+        }
+        Verification::Gone if is_unknown => {
+            waiting::park(purchase, notifications, Parked::UnknownReceipt, context)
+        }
+        Verification::Parked(_) | Verification::Gone => {
+            last_known(purchase, notifications, context)
+        }
+        Verification::Unverifiable | Verification::Unreachable { .. } => {
+            postpone(purchase, notifications, context)
+        }
+    }
+}
+
+/// A snapshot and the state in it.
+#[derive(Clone, Copy)]
+struct StateAnswer<'a> {
+    snapshot: &'a Snapshot,
+    state: &'a StoreState,
+}
+
+/// The outcomes of notifications on which the store answered, of whatever kind they are.
+fn settled(notifications: &[(i64, Notification)]) -> Vec<(i64, Outcome)> {
+    let all = notifications.iter();
+    all.map(|(seq, _)| (*seq, Outcome::Settled)).collect()
+}
+
+/// The store no longer shows the purchase: what was known last stays true.
+fn last_known(
+    purchase: &Purchase,
+    notifications: &[(i64, Notification)],
+    context: SettlingContext<'_>,
+) -> Decision {
+    let mut after = purchase.clone();
+    after.parked_since = None;
+    Decision {
+        transitions: Vec::new(),
+        outcomes: settled(notifications),
+        waits: None,
+        wake: wake::next(&after, context),
+        lag: None,
+        purchase: after,
+    }
+}
+
+/// All notifications wait until the store answers.
+fn postpone(
+    purchase: &Purchase,
+    notifications: &[(i64, Notification)],
+    context: SettlingContext<'_>,
+) -> Decision {
+    let next = match context.verification {
+        Verification::Unreachable { .. } => wake::next(purchase, context),
+        _ => None,
+    };
+    Decision {
+        transitions: Vec::new(),
+        outcomes: Vec::new(),
+        waits: (!notifications.is_empty()).then_some(Waits::Verification),
+        wake: next.or_else(|| Some(context.now.plus(HOUR))),
+        lag: None,
+        purchase: purchase.clone(),
+    }
+}
+
+fn settle(
+    before: &Purchase,
+    notifications: &[(i64, Notification)],
+    answer: StateAnswer<'_>,
+    context: SettlingContext<'_>,
+) -> Decision {
+    let all: Vec<_> = notifications.iter().collect();
+    let reports = Reports::of(before, &all);
+    let mut after = before.clone();
+    for (_, notification) in notifications {
+        after.add_report(notification);
+    }
+    if context.is_replaced {
+        after.replace();
+    }
+    after.parked_since = None;
+    after.add_payments(answer.state);
+    let at = answer.snapshot.at;
+    let later = before
+        .snapshot
+        .as_ref()
+        .filter(|last| last.state.is_some() && last.at > at);
+    let rules = before.rules();
+    let mut snapshot = rules.complete(before, &after, later.unwrap_or(answer.snapshot));
+    snapshot.state = snapshot
+        .state
+        .map(|state| Box::new(state.without_payments()));
+    after.apply_snapshot(&snapshot);
+    let goal = rules.shown(before, &after, &snapshot);
+    let shown_terms = goal.terms;
+    let mut walk = Passage::new(before, &after, &reports, goal, context.now).pass();
+    walk.end_without_successor();
+    walk.date_by_next();
+    let (stage, mut announced, transitions) = (walk.stage, walk.announced, walk.transitions);
+    announced.newest = announced.newest.max(reports.fresh.last().copied());
+    announced.is_unverified = false;
+    after.announced = announced;
+    after.behind = None;
+    after.record_plan_change(before, &stage, snapshot.at);
+    after.set_stage(AnsweredStage {
+        at: snapshot.at,
+        stage,
+        shown_terms,
+        unconfirmed: Unconfirmed::default(),
+    });
+    after.record_missing_successor(before, context.now);
+    Decision {
+        transitions,
+        outcomes: settled(notifications),
+        waits: None,
+        wake: wake::next(&after, context),
+        lag: None,
+        purchase: after,
+    }
+}
+
+/// The number of payments that an answer shows and that were not announced. `after` includes the answer.
+fn unannounced_payments(before: &Purchase, after: &Purchase) -> u64 {
+    let Some(state) = after.store_state() else {
+        return 0;
+    };
+    let Some(id) = &state.transaction_id else {
+        return 0;
+    };
+    let known = before.store_state();
+    let last = known.and_then(|known| known.transaction_id.as_ref());
+    if last == Some(id) {
+        return 0;
+    }
+    let is_known = before.periods().of(id).is_some();
+    match (before.stage.terms, state.cycle) {
+        (Some(announced), Some(shown)) if shown > announced => shown.saturating_sub(announced),
+        // Another series of payments, such as that of the plan behind a change.
+        (Some(_), _) => u64::from(last.is_some() && !is_known),
+        (None, _) => u64::from(!is_known && is_longer(before, after)),
+    }
+}
+
+/// Whether more time is paid than before.
+fn is_longer(before: &Purchase, after: &Purchase) -> bool {
+    let ends: Option<(Timestamp, Timestamp)> = after.period_end().zip(before.period_end());
+    ends.is_some_and(|(end, last)| end.since(last) > SAME)
+}

@@ -1,0 +1,245 @@
+//! How an answer decides: it shows the state, and what it shows of dates is completed by what was known before.
+
+use crate::decide::successor;
+use crate::decide::wake::{WEEK, by_dates, recheck};
+use crate::notification::NotificationKind;
+use crate::period::{OfferPhase, Period, RefundExtent};
+use crate::purchase::{Halt, Life, Purchase, Stage};
+use crate::store_state::{StoreState, StoreStatus};
+use crate::stores::{AnswerRules, dates};
+use crate::time::{DAY, Timestamp};
+use crate::verification::{EndReason, Product, SAME, Snapshot};
+use std::time::Duration;
+
+/// How long after its end a token is still answered (<https://developer.android.com/google/play/billing/security>), with
+/// a margin of a day.
+const ANSWERED_FOR: Duration = DAY.saturating_mul(59);
+/// How long after a purchase it must be acknowledged at the latest, less a day.
+const ACKNOWLEDGED_WITHIN: Duration = DAY.saturating_mul(2);
+
+#[derive(Debug)]
+pub(super) struct ByState;
+
+impl AnswerRules for ByState {
+    fn shows_states(&self) -> bool {
+        true
+    }
+
+    fn complete(&self, before: &Purchase, after: &Purchase, snapshot: &Snapshot) -> Snapshot {
+        let mut complete = snapshot.clone();
+        let Some(mut state) = complete.state.take() else {
+            return complete;
+        };
+        let known = before.stage.sku.clone();
+        // Of several parts, the same one identifies the purchase as long as it has it.
+        complete.term_sku = known
+            .filter(|sku| state.skus.contains(sku))
+            .or(complete.term_sku);
+        let has_paid = before.stage.goes_on() && !before.stage.in_trial;
+        if has_paid {
+            // A free period of a customer who pays already.
+            complete.trial_ends_at = None;
+        }
+        let current = state.transaction_id.as_deref();
+        let current = current.and_then(|id| after.periods().of(id));
+        complete.renews_at = access_end(before, current, &complete, state.status);
+        if state.status == StoreStatus::Over {
+            complete.ends_at = if is_one_time(&complete) {
+                taken_back_at(before, after, &complete)
+            } else {
+                complete.renews_at
+            };
+        }
+        state.revoked_at = revoked_at(after, current, &complete, &state);
+        if let Some(revoked_at) = state.revoked_at {
+            let end = complete.ends_at.or(complete.renews_at);
+            complete.ends_at = Some(end.map_or(revoked_at, |end| end.min(revoked_at)));
+            complete.end_reason = Some(EndReason::Internal);
+        }
+        complete.state = Some(state);
+        complete
+    }
+
+    fn shown(&self, before: &Purchase, after: &Purchase, snapshot: &Snapshot) -> Stage {
+        match snapshot.state.as_deref() {
+            Some(state) => stage(before, after, snapshot, state),
+            None => dates::shown(before, after, snapshot),
+        }
+    }
+
+    fn billing_cycles(&self, _stage: &Stage, snapshot: &Snapshot) -> Option<u64> {
+        snapshot.state.as_ref()?.cycle
+    }
+
+    fn revoked_at(&self, purchase: &Purchase) -> Option<Timestamp> {
+        purchase.store_state()?.revoked_at
+    }
+}
+
+/// Whether it shows a purchase that is not a subscription.
+const fn is_one_time(shown: &Snapshot) -> bool {
+    matches!(shown.product, Product::Consumable | Product::Entitlement)
+}
+
+/// The end of the term, and of access where there is none. In a hold and a pause, and behind them, the store shows a date
+/// that moves on.
+fn access_end(
+    before: &Purchase,
+    current: Option<&Period>,
+    shown: &Snapshot,
+    status: StoreStatus,
+) -> Option<Timestamp> {
+    let last = before.snapshot.as_ref().and_then(|last| last.renews_at);
+    let past = shown.renews_at.filter(|end| *end <= shown.at);
+    match (status, before.stage.halt) {
+        (
+            StoreStatus::AccountHold | StoreStatus::Paused | StoreStatus::Over,
+            Some(Halt::AccountHold | Halt::Paused),
+        ) => last.or(past),
+        (StoreStatus::AccountHold | StoreStatus::Paused, _) => {
+            let known = before.expires_at().filter(|_| before.stage.runs());
+            let known = known.filter(|end| *end <= shown.at);
+            known.or(past).or(Some(shown.at))
+        }
+        (StoreStatus::Over, _) if before.stage.is_over() => last.or(shown.renews_at),
+        // The end of a hold that no answer showed: access lasted until the end of grace, else of what was paid.
+        (StoreStatus::Over, _) if shown.end_reason == Some(EndReason::Store) => {
+            let paid_until = current.and_then(|period| period.ends_at);
+            let known = before.last_grace_end().max(paid_until);
+            known.min(shown.renews_at).or(shown.renews_at)
+        }
+        _ => shown.renews_at,
+    }
+}
+
+/// When a one-time purchase was taken back: no answer shows the time.
+fn taken_back_at(before: &Purchase, after: &Purchase, shown: &Snapshot) -> Option<Timestamp> {
+    let last = before.snapshot.as_ref().and_then(|last| last.ends_at);
+    let reported = after.newest(&[
+        NotificationKind::ConsumableCancelled,
+        NotificationKind::EntitlementCancelled,
+    ]);
+    last.filter(|_| before.stage.is_over())
+        .or(reported.map(|(time, _)| time))
+        .or(shown.ends_at)
+}
+
+/// When access was taken away before the end of what was paid: by a void of the current payment, by a revocation, or by an
+/// end before that of a payment that was returned in full.
+fn revoked_at(
+    after: &Purchase,
+    current: Option<&Period>,
+    shown: &Snapshot,
+    state: &StoreState,
+) -> Option<Timestamp> {
+    if after.is_replaced() || shown.end_reason == Some(EndReason::Replaced) {
+        return None;
+    }
+    let voided = current.filter(|period| period.is_voided());
+    let voided = voided.and_then(|period| period.voided_at);
+    if voided.is_some() || state.status != StoreStatus::Over {
+        return voided;
+    }
+    if is_one_time(shown) {
+        return (!state.has_fallen_through)
+            .then_some(shown.ends_at)
+            .flatten();
+    }
+    let reported = after.newest(&[NotificationKind::SubscriptionCancelled]);
+    let reported = reported.map(|(time, _)| time);
+    let reported = reported.filter(|time| Some(*time) >= shown.purchased_at);
+    let refunded = || {
+        let period = current?;
+        let is_full = period.refund?.extent == RefundExtent::Full;
+        let cut = shown.ends_at?;
+        (is_full && period.ends_at?.since(cut) > SAME).then_some(cut)
+    };
+    reported.or_else(refunded)
+}
+
+fn stage(before: &Purchase, after: &Purchase, snapshot: &Snapshot, state: &StoreState) -> Stage {
+    let is_replaced = after.is_replaced() || snapshot.end_reason == Some(EndReason::Replaced);
+    let (life, halt) = match state.status {
+        _ if is_replaced => (Life::Replaced, None),
+        _ if state.revoked_at.is_some() => (Life::Revoked, None),
+        StoreStatus::Pending => (Life::Expired, Some(Halt::Pending)),
+        StoreStatus::AccountHold => (Life::Expired, Some(Halt::AccountHold)),
+        StoreStatus::Paused => (Life::Expired, Some(Halt::Paused)),
+        StoreStatus::Active | StoreStatus::Grace => (Life::Running, None),
+        StoreStatus::Over => (Life::Expired, None),
+    };
+    let sku = snapshot
+        .term_sku
+        .clone()
+        .or_else(|| before.stage.sku.clone());
+    if after.is_one_time() {
+        return Stage {
+            life,
+            halt,
+            sku,
+            ..Stage::default()
+        };
+    }
+    let runs = life == Life::Running;
+    let in_grace = runs && state.status == StoreStatus::Grace;
+    let has_new_payment = before.store_state().is_some_and(|last| {
+        state.transaction_id.is_some() && state.transaction_id != last.transaction_id
+    });
+    let in_trial = if runs && !in_grace {
+        snapshot.trial_ends_at.is_some()
+    } else if before.stage.is_unknown() || before.stage.halt == Some(Halt::Pending) {
+        state.phase == Some(OfferPhase::Trial)
+    } else {
+        before.stage.in_trial && !has_new_payment
+    };
+    let is_off = if life == Life::Replaced {
+        before.stage.is_off
+    } else if runs || halt.is_some() {
+        let renews = snapshot.auto_renewing.unwrap_or(!before.stage.is_off);
+        !renews || state.is_prepaid || state.ends_after_commitment
+    } else {
+        true
+    };
+    let planned = state.planned.as_ref().filter(|_| runs);
+    let pending = planned.map(|planned| {
+        let new = planned.difference(&state.skus).next().cloned();
+        new.unwrap_or_default()
+    });
+    Stage {
+        life,
+        in_trial,
+        in_grace,
+        is_off,
+        terms: state.cycle.or(before.stage.terms),
+        sku,
+        pending,
+        halt,
+    }
+}
+
+/// The next recheck: by the dates of the last answer, before a duty or the store's knowledge ends, and weekly.
+pub(super) fn wake(purchase: &Purchase, now: Timestamp) -> Option<Timestamp> {
+    let state = purchase.store_state();
+    let later = |date: Timestamp| Some(date).filter(|date| *date > now);
+    let halted = purchase.stage.halt.map(|halt| match halt {
+        Halt::Pending => now.plus(DAY),
+        Halt::AccountHold | Halt::Paused => now.plus(WEEK),
+    });
+    let resumes = state.and_then(|state| recheck(state.resumes_at?, now));
+    let resumes = resumes.filter(|_| purchase.stage.halt == Some(Halt::Paused));
+    let is_unacknowledged = state.is_some_and(|state| state.is_acknowledged == Some(false));
+    let bought = purchase.not_before().filter(|_| is_unacknowledged);
+    let duty = bought.and_then(|bought| later(bought.plus(ACKNOWLEDGED_WITHIN)));
+    let is_known = purchase.stage.is_over() && !purchase.is_one_time();
+    let end = purchase.expires_at().filter(|_| is_known);
+    let last = end.and_then(|end| later(end.plus(ANSWERED_FOR)));
+    let all = [
+        by_dates(purchase, now),
+        halted,
+        resumes,
+        duty,
+        last,
+        successor::next_check(purchase, now),
+    ];
+    all.into_iter().flatten().min()
+}
