@@ -14,6 +14,7 @@ mod keyring;
 pub mod keyset;
 pub mod mapping;
 pub mod notification;
+pub mod own_fields;
 mod refusal;
 mod settings;
 pub mod signer;
@@ -24,7 +25,10 @@ mod verdicts;
 
 pub use fetch::{Fetch, FetchError, Fetched, Https};
 pub use refusal::PushRefusal;
-pub use settings::{KEYS_URL, PUSH_ACCOUNT, PUSH_AUDIENCE, PushTarget, SUBSCRIPTION, Settings};
+pub use settings::{
+    ACCOUNT_IDS, ACKNOWLEDGE, AccountIds, Acknowledger, KEYS_URL, PUSH_ACCOUNT, PUSH_AUDIENCE,
+    PushTarget, SERVICE_ACCOUNT, SUBSCRIPTION, Settings,
+};
 
 use crate::stores::inbox::{self, Alarm, Inbox, Message};
 use crate::stores::ingress::{Answer, StoreRequest};

@@ -3,6 +3,7 @@
 mod forged;
 mod keys;
 mod messages;
+mod own_fields;
 mod published;
 mod tokens;
 
