@@ -9,6 +9,7 @@
 mod alarms;
 pub mod envelope;
 mod fetch;
+pub mod form;
 mod ingress;
 mod keyring;
 pub mod keyset;

@@ -1,6 +1,7 @@
 //! Tests of the ingress of Google Play without a database.
 
 mod forged;
+mod form;
 mod keys;
 mod messages;
 mod own_fields;
