@@ -17,6 +17,7 @@ pub mod mapping;
 pub mod notification;
 pub mod own_fields;
 mod refusal;
+pub mod sample;
 mod settings;
 pub mod signer;
 #[cfg(test)]
@@ -39,6 +40,7 @@ use axum::http::HeaderMap;
 use domain::Timestamp;
 use keyring::Keyring;
 use mapping::PushOutcome;
+use protocols::stores::Mint;
 use std::sync::Arc;
 use storage::{NewNotification, Platform, Recipient};
 use token::UnverifiedToken;
@@ -63,6 +65,8 @@ pub struct Google {
     verdicts: Verdicts,
     inbox: Inbox,
     alarms: HourlyAlarms,
+    /// Recognizes samples, if this process accepts any.
+    samples: Option<Mint>,
 }
 
 impl Google {
@@ -84,6 +88,7 @@ impl Google {
             verdicts: Verdicts::default(),
             inbox: Inbox::new(STORE),
             alarms: HourlyAlarms::default(),
+            samples: None,
         }
     }
 
@@ -137,11 +142,23 @@ impl Google {
         body: &[u8],
         now: Timestamp,
     ) -> Answer {
+        match PushTarget::of(&recipient.platform) {
+            Some(target) => self.accept_for(intake, recipient, &target, body, now).await,
+            None => self.refused(intake, recipient, NO_TARGET.into()).await,
+        }
+    }
+
+    /// Stores a message that was pushed for this target.
+    async fn accept_for(
+        &self,
+        intake: Intake<'_>,
+        recipient: &Recipient,
+        target: &PushTarget<'_>,
+        body: &[u8],
+        now: Timestamp,
+    ) -> Answer {
         let platform = &recipient.platform;
-        let Some(target) = PushTarget::of(platform) else {
-            return self.refused(intake, recipient, NO_TARGET.into()).await;
-        };
-        match mapping::outcome(platform, &target, body, now) {
+        match mapping::outcome(platform, target, body, now) {
             PushOutcome::Accepted(row, alarm) => {
                 match self.store(intake, platform, *row, alarm).await {
                     Ok(_) => {

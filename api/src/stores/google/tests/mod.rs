@@ -6,6 +6,7 @@ mod keys;
 mod messages;
 mod own_fields;
 mod published;
+mod samples;
 mod tokens;
 
 use super::fetch::{Fetch, FetchError, Fetched};
