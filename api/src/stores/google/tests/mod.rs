@@ -1,4 +1,4 @@
-//! Tests of the ingress of Google Play without a database.
+//! Tests of Google Play's ingress, samples and form without a database.
 
 mod forged;
 mod form;
