@@ -10,6 +10,7 @@ use api::stores::google::{
 };
 use api::stores::ingress::{Ingress, StoreRequest};
 use api::stores::intake::Intake;
+use api::stores::samples::{NoSample, SampleSettings};
 use axum::body::{Body, Bytes};
 use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, HeaderValue, Request};
@@ -18,6 +19,7 @@ use base64::engine::general_purpose::STANDARD;
 use domain::{CollapseKey, Outcome, Timestamp};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use protocols::stores::Mint;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock, Mutex};
@@ -137,9 +139,10 @@ impl World {
             clock: now,
         };
         let certs = Arc::new(Certs(Mutex::new(keys)));
+        let google = Google::with_fetch(settings, certs).with_samples(Mint::new(b"sample key"));
         let engine = Arc::new(Recording::default());
         Self {
-            google: Arc::new(Google::with_fetch(settings, certs)),
+            google: Arc::new(google),
             dispatch: Dispatch::start(engine.clone(), store.clone()),
             store,
             engine,
@@ -218,6 +221,35 @@ async fn a_push_is_stored_once_and_signalled() {
     assert_eq!(again[0].outcome, Some(Outcome::Duplicate));
     assert_eq!(world.arrivals().await, BTreeMap::from([(String::new(), 3)]));
     assert!(world.alarms().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_sample_is_stored_like_a_push() {
+    let world = World::begin().await;
+    let wanted = |receipt_id: &str| SampleSettings {
+        store_type: Some("SUBSCRIPTION_PAUSED"),
+        receipt_id: Some(receipt_id.to_owned()),
+        app_user_id: None,
+    };
+    let send = async |receipt_id: &str| {
+        let wanted = wanted(receipt_id);
+        world
+            .google
+            .sample(world.intake(), &world.platform, wanted)
+            .await
+    };
+    let sent = send("first").await.expect("a sample");
+    let stored = world.stored(&sent.message_id).await;
+    assert_eq!(stored.len(), 1);
+    assert_eq!(stored[0].receipt_id, sent.receipt_id);
+    assert_eq!(stored[0].outcome, None);
+    assert_eq!(world.arrivals().await, BTreeMap::from([(String::new(), 1)]));
+
+    let again = send(&sent.receipt_id).await.expect("a sample");
+    assert_eq!(again.collapse_key, sent.collapse_key);
+    // The id was not minted with this key.
+    let refused = send("sample.first.mark").await;
+    assert!(matches!(refused, Err(NoSample::Refused(_))), "{refused:?}");
 }
 
 #[tokio::test]

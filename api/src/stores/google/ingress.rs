@@ -1,11 +1,13 @@
 //! Google Play's ingress, as the interface that all stores share.
 
-use super::{Google, STORE};
+use super::{Google, STORE, sample};
 use crate::stores::ingress::{Answer, Ingress, StoreRequest};
 use crate::stores::intake::Intake;
+use crate::stores::samples::{NoSample, SampleSettings, Samples, SentSample};
 use axum::http::HeaderMap;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use storage::Platform;
 
 impl Ingress for Google {
     fn name(&self) -> &'static str {
@@ -36,5 +38,32 @@ impl Ingress for Google {
         request: StoreRequest<'a>,
     ) -> BoxFuture<'a, Answer> {
         self.take(intake, request).boxed()
+    }
+
+    fn samples(&self) -> Option<&dyn Samples> {
+        Some(self)
+    }
+}
+
+impl Samples for Google {
+    fn are_taken(&self) -> Result<(), NoSample> {
+        self.samples.as_ref().map(drop).ok_or(NoSample::NotTrusted)
+    }
+
+    fn types(&self) -> &'static [(&'static str, &'static str)] {
+        sample::TYPES
+    }
+
+    fn type_named(&self, name: &str) -> Result<&'static str, String> {
+        sample::store_type(name)
+    }
+
+    fn send<'a>(
+        &'a self,
+        intake: Intake<'a>,
+        platform: &'a Platform,
+        wanted: SampleSettings,
+    ) -> BoxFuture<'a, Result<SentSample, NoSample>> {
+        self.sample(intake, platform, wanted).boxed()
     }
 }

@@ -7,6 +7,7 @@ use super::envelope::{self, Envelope, MAX_BODY_BYTES};
 use super::notification::{self, Content, DeveloperNotification, RefundReview, VoidedOrder};
 use super::settings::PushTarget;
 use crate::stores::inbox::Alarm;
+use domain::notification::is_sample_purchase;
 use domain::{CollapseKey, Notification, Outcome, Timestamp};
 use ring::digest::{SHA256, digest};
 use serde_json::{Map, Value, json};
@@ -181,6 +182,7 @@ impl Received<'_> {
                 kind,
                 voided,
             } => {
+                let is_sample = is_sample_purchase(&token);
                 let notification = Notification {
                     message_id: self.message_id.clone(),
                     collapse_key: CollapseKey::of(self.platform.id, &token),
@@ -190,8 +192,8 @@ impl Received<'_> {
                     store_time: self.store_time(at),
                     app_user_id: None,
                     related_receipt_id: None,
-                    // Only a query shows whether the purchase is a test purchase.
-                    is_test: false,
+                    // For other purchases, only a query shows whether they are test purchases.
+                    is_test: is_sample,
                 };
                 let row = self.open_row(notification, at, voided);
                 return PushOutcome::Accepted(Box::new(row), None);

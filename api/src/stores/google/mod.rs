@@ -1,7 +1,7 @@
 //! The ingress of Google Play: real-time developer notifications, which Pub/Sub pushes.
 //!
-//! token → keyset → envelope → notification → mapping → inbox. Only this file, `keyring` and `fetch` do I/O; everything
-//! else is pure. A push's token is checked before its body is read. URLs are never taken from a request.
+//! token → keyset → envelope → notification → mapping → inbox. Only this file, `sample`, `keyring` and `fetch` do I/O;
+//! everything else is pure. A push's token is checked before its body is read. URLs are never taken from a request.
 //!
 //! Pub/Sub repeats a message until it gets a success status. Requests that Google did not send for this platform get
 //! 401 or 403, and temporary failures 503. All other messages are stored and answered with 204.
@@ -9,12 +9,15 @@
 mod alarms;
 pub mod envelope;
 mod fetch;
+pub mod form;
 mod ingress;
 mod keyring;
 pub mod keyset;
 pub mod mapping;
 pub mod notification;
+pub mod own_fields;
 mod refusal;
+pub mod sample;
 mod settings;
 pub mod signer;
 #[cfg(test)]
@@ -24,7 +27,10 @@ mod verdicts;
 
 pub use fetch::{Fetch, FetchError, Fetched, Https};
 pub use refusal::PushRefusal;
-pub use settings::{KEYS_URL, PUSH_ACCOUNT, PUSH_AUDIENCE, PushTarget, SUBSCRIPTION, Settings};
+pub use settings::{
+    ACCOUNT_IDS, ACKNOWLEDGE, AccountIds, Acknowledger, KEYS_URL, PUSH_ACCOUNT, PUSH_AUDIENCE,
+    PushTarget, SERVICE_ACCOUNT, SUBSCRIPTION, Settings,
+};
 
 use crate::stores::inbox::{self, Alarm, Inbox, Message};
 use crate::stores::ingress::{Answer, StoreRequest};
@@ -34,6 +40,7 @@ use axum::http::HeaderMap;
 use domain::Timestamp;
 use keyring::Keyring;
 use mapping::PushOutcome;
+use protocols::stores::Mint;
 use std::sync::Arc;
 use storage::{NewNotification, Platform, Recipient};
 use token::UnverifiedToken;
@@ -58,6 +65,8 @@ pub struct Google {
     verdicts: Verdicts,
     inbox: Inbox,
     alarms: HourlyAlarms,
+    /// Recognizes samples, if this process accepts any.
+    samples: Option<Mint>,
 }
 
 impl Google {
@@ -79,6 +88,7 @@ impl Google {
             verdicts: Verdicts::default(),
             inbox: Inbox::new(STORE),
             alarms: HourlyAlarms::default(),
+            samples: None,
         }
     }
 
@@ -132,11 +142,23 @@ impl Google {
         body: &[u8],
         now: Timestamp,
     ) -> Answer {
+        match PushTarget::of(&recipient.platform) {
+            Some(target) => self.accept_for(intake, recipient, &target, body, now).await,
+            None => self.refused(intake, recipient, NO_TARGET.into()).await,
+        }
+    }
+
+    /// Stores a message that was pushed for this target.
+    async fn accept_for(
+        &self,
+        intake: Intake<'_>,
+        recipient: &Recipient,
+        target: &PushTarget<'_>,
+        body: &[u8],
+        now: Timestamp,
+    ) -> Answer {
         let platform = &recipient.platform;
-        let Some(target) = PushTarget::of(platform) else {
-            return self.refused(intake, recipient, NO_TARGET.into()).await;
-        };
-        match mapping::outcome(platform, &target, body, now) {
+        match mapping::outcome(platform, target, body, now) {
             PushOutcome::Accepted(row, alarm) => {
                 match self.store(intake, platform, *row, alarm).await {
                     Ok(_) => {

@@ -14,6 +14,12 @@ pub const PUSH_AUDIENCE: &str = "push_audience";
 pub const PUSH_ACCOUNT: &str = "push_account";
 /// Platform setting: the name of the subscription, `projects/PROJECT/subscriptions/NAME`.
 pub const SUBSCRIPTION: &str = "subscription";
+/// Platform setting: who acknowledges purchases, an [`Acknowledger`].
+pub const ACKNOWLEDGE: &str = "acknowledge";
+/// Platform setting: the app's account ids, [`AccountIds`].
+pub const ACCOUNT_IDS: &str = "account_ids";
+/// Platform credential: the text of the service account's JSON key file.
+pub const SERVICE_ACCOUNT: &str = "service_account";
 
 /// The operator's settings.
 #[derive(Debug, Clone)]
@@ -43,6 +49,67 @@ impl<'a> PushTarget<'a> {
             subscription: text(settings, SUBSCRIPTION)?,
         })
     }
+}
+
+/// Who acknowledges purchases to Google, which refunds those that are not acknowledged within three days.
+/// <https://developer.android.com/google/play/billing/integrate>
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Acknowledger {
+    /// The app or its server.
+    #[default]
+    App,
+    Settle,
+}
+
+impl Acknowledger {
+    /// Returns a platform's setting; the default if it is missing.
+    pub fn of(platform: &Platform) -> Self {
+        setting(platform, ACKNOWLEDGE)
+            .and_then(Self::parse)
+            .unwrap_or_default()
+    }
+
+    /// Parses a setting.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "app" => Some(Self::App),
+            "settle" => Some(Self::Settle),
+            _ => None,
+        }
+    }
+}
+
+/// What the app passes to Google as a customer's `obfuscatedAccountId`.
+/// <https://developer.android.com/google/play/billing/integrate>
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum AccountIds {
+    /// A value that only identifies the customer at Google, such as a hash.
+    #[default]
+    Opaque,
+    /// The customer's external id, which logins and imports also use.
+    External,
+}
+
+impl AccountIds {
+    /// Returns a platform's setting; the default if it is missing.
+    pub fn of(platform: &Platform) -> Self {
+        setting(platform, ACCOUNT_IDS)
+            .and_then(Self::parse)
+            .unwrap_or_default()
+    }
+
+    /// Parses a setting.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "opaque" => Some(Self::Opaque),
+            "external" => Some(Self::External),
+            _ => None,
+        }
+    }
+}
+
+fn setting<'a>(platform: &'a Platform, name: &str) -> Option<&'a str> {
+    text(platform.store_settings.as_ref()?, name)
 }
 
 fn text<'a>(settings: &'a Value, name: &str) -> Option<&'a str> {

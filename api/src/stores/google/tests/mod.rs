@@ -1,9 +1,12 @@
-//! Tests of the ingress of Google Play without a database.
+//! Tests of Google Play's ingress, samples and form without a database.
 
 mod forged;
+mod form;
 mod keys;
 mod messages;
+mod own_fields;
 mod published;
+mod samples;
 mod tokens;
 
 use super::fetch::{Fetch, FetchError, Fetched};

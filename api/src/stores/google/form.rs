@@ -1,0 +1,227 @@
+//! The form of a Google Play platform, with the steps in the Google Cloud console and the Play Console.
+
+use protocols::form::{Entry, Form, Input, NAME, Step};
+
+const CLOUD: &str = "Google Cloud console";
+const PLAY: &str = "Play Console";
+const SETTLE: &str = "settle";
+const API: &str = "https://console.cloud.google.com/apis/library/androidpublisher.googleapis.com";
+const TOPICS: &str = "https://console.cloud.google.com/cloudpubsub/topic/list";
+const SUBSCRIPTIONS: &str = "https://console.cloud.google.com/cloudpubsub/subscription/list";
+const ACCOUNTS: &str = "https://console.cloud.google.com/iam-admin/serviceaccounts";
+const PLAY_CONSOLE: &str = "https://play.google.com/console";
+
+/// Returns the form of a Google Play platform.
+pub fn form() -> Form {
+    Form {
+        name: super::STORE,
+        label: "Google Play",
+        summary: "Real-time developer notifications of purchases on Google Play, verified with Google.",
+        entries: entries(),
+        events: &[],
+        guide: guide(),
+    }
+}
+
+fn entries() -> Vec<Entry> {
+    let shown = [
+        NAME.help("For example Google Play. All Android phones, tablets and TVs of an app use one platform."),
+        Entry::new("package_name", "Package name", Input::Text)
+            .help("The app's package name in the Play Console, for example com.example.radio."),
+        Entry::new("store_settings.service_account", "Service account", Input::Password).help(
+            "Paste the whole text of the service account's JSON key file. settle needs it to verify purchases with Google. \
+             You can set it later.",
+        ),
+        Entry::new("store_settings.subscription", "Push subscription", Input::Text).help(
+            "The full name of the Pub/Sub subscription, for example projects/my-project/subscriptions/play. You can set it \
+             later; until then, all notifications wait at Google.",
+        ),
+        Entry::new("store_settings.push_account", "Push account", Input::Text).help(
+            "The email address of the service account in the subscription's authentication, for example \
+             push@my-project.iam.gserviceaccount.com. settle refuses pushes that another account signed.",
+        ),
+        Entry::new("store_settings.acknowledge", "Purchases are acknowledged by", Input::Select)
+            .help(
+                "Google refunds a purchase that is not acknowledged within three days. Most apps acknowledge theirs \
+                 themselves, which is also the default.",
+            )
+            .choices(&[("app", "The app or its server"), ("settle", "settle")]),
+        Entry::new("store_settings.account_ids", "Obfuscated account ids of the app", Input::Select)
+            .help(
+                "If the app passes its own customer ids to Google, settle recognizes the customer of a purchase by them. By \
+                 default it does not.",
+            )
+            .choices(&[("external", "Your customer ids"), ("opaque", "Other values, or none")]),
+    ];
+    let folded = [
+        Entry::new("store_settings.push_audience", "Audience", Input::Url).help(
+            "The audience in the subscription's authentication. Leave it empty to have it filled in when you save the push \
+             subscription. Do not use the notification URL, which contains a secret.",
+        ),
+        Entry::new("window_seconds", "Quiet window in seconds", Input::Number),
+        Entry::new("max_wait_seconds", "Longest wait in seconds", Input::Number),
+        Entry::new("device_events_per_day", "Device events per day", Input::Number),
+        Entry::new("device_bytes_per_day", "Device bytes per day", Input::Number),
+        Entry::new("new_devices_per_day", "New devices per day", Input::Number),
+        Entry::new("new_users_per_day", "New customers per day", Input::Number),
+        Entry::new("product_ref", "Product id of a subscription", Input::Select)
+            .choices(&[("term", "The product with its base plan"), ("parent", "The product alone")]),
+        Entry::new(
+            "flush_on_revoke",
+            "Settle refunds and revocations immediately, without the quiet window",
+            Input::Switch,
+        ),
+        Entry::new("transfers", "A login on a device with another customer's purchases", Input::Select)
+            .help(
+                "If purchases move immediately, anyone who logs in with a purchase token gets that customer's purchases. \
+                 Purchases without a logged-in customer always move.",
+            )
+            .choices(&[
+                ("", "Immediately; after approval while logins are signed"),
+                ("immediate", "Move the purchases immediately"),
+                ("review", "Move them after a person approves"),
+                ("never", "Do not move them"),
+            ]),
+        Entry::new(
+            "shares_package",
+            "Allow another platform of this app with the same package in the same environment",
+            Input::Switch,
+        )
+        .help("A purchase that is reported to both counts twice."),
+    ];
+    shown.into_iter().chain(folded.map(Entry::folded)).collect()
+}
+
+const fn step(place: &'static str, title: &'static str, text: &'static str) -> Step {
+    Step {
+        title,
+        text,
+        place,
+        copy: None,
+        url: None,
+    }
+}
+
+fn guide() -> Vec<Step> {
+    let mut steps = delivery();
+    steps.extend(rights());
+    steps.extend(notifications());
+    steps
+}
+
+/// Returns the steps that let Pub/Sub push notifications to settle.
+fn delivery() -> Vec<Step> {
+    vec![
+        Step {
+            url: Some(TOPICS),
+            ..step(
+                CLOUD,
+                "Create a topic",
+                "Choose a project of yours. Under Pub/Sub, Topics, create a topic without a default subscription, for example \
+                 play-notifications.",
+            )
+        },
+        step(
+            CLOUD,
+            "Let Google Play publish to it",
+            "In the topic's permissions, give google-play-developer-notifications@system.gserviceaccount.com the role Pub/Sub \
+             Publisher, and no other.",
+        ),
+        Step {
+            url: Some(ACCOUNTS),
+            ..step(
+                CLOUD,
+                "Create the push account",
+                "Under IAM & Admin, Service Accounts, create an account without any role. Pub/Sub signs its pushes for this \
+                 account. Enter its email address as Push account in the platform's settings.",
+            )
+        },
+        step(
+            SETTLE,
+            "Enter the subscription",
+            "Choose a name for the push subscription, for example play. In the platform's settings, enter \
+             projects/PROJECT_ID/subscriptions/play with your project's id, and save. settle then fills in the audience.",
+        ),
+        Step {
+            copy: Some("notification_url"),
+            ..step(
+                SETTLE,
+                "Copy the notification URL",
+                "Google must be able to reach it over HTTPS, and a public authority must have issued its certificate. Keep the \
+                 URL secret.",
+            )
+        },
+        Step {
+            url: Some(SUBSCRIPTIONS),
+            ..step(
+                CLOUD,
+                "Create a push subscription",
+                "Create a subscription of the topic, with the name that you chose. Choose Push, paste the URL as the endpoint, \
+                 and enable authentication with the push account. As the audience, enter the one that the platform's \
+                 settings show. Leave payload unwrapping off.",
+            )
+        },
+        step(
+            CLOUD,
+            "Let the subscription never expire",
+            "As the expiration period, choose Never expire. Otherwise Google deletes the subscription after 31 days without \
+             activity.",
+        ),
+    ]
+}
+
+/// Returns the steps that let settle query purchases at Google.
+fn rights() -> Vec<Step> {
+    vec![
+        Step {
+            url: Some(API),
+            ..step(
+                CLOUD,
+                "Turn on the API",
+                "In the same project, enable the Google Play Android Developer API. settle verifies purchases with it.",
+            )
+        },
+        Step {
+            url: Some(ACCOUNTS),
+            ..step(
+                CLOUD,
+                "Create a key of a second service account",
+                "Create another account without any role. Under Keys, add a key of the type JSON, and paste the text of the \
+                 downloaded file as Service account in settle. Then delete the file.",
+            )
+        },
+        Step {
+            url: Some(PLAY_CONSOLE),
+            ..step(
+                PLAY,
+                "Give the account its rights",
+                "Under Users and permissions, invite the second account by its email address. For your app, grant View \
+                 financial data, orders, and cancellation survey responses. If settle acknowledges purchases, also grant \
+                 Manage orders and subscriptions. It can take a day or more until Google applies new rights.",
+            )
+        },
+    ]
+}
+
+/// Returns the steps that turn the notifications on and test them.
+fn notifications() -> Vec<Step> {
+    vec![
+        step(
+            PLAY,
+            "Turn on the notifications",
+            "Open your app, then Monetize with Play, Monetization setup. Enable real-time notifications, enter the topic's \
+             full name, and choose the option for subscriptions, voided purchases and all one-time products.",
+        ),
+        step(
+            PLAY,
+            "Send a test notification",
+            "Save the changes, then press Send test notification on the same page.",
+        ),
+        step(
+            SETTLE,
+            "Check that it was accepted",
+            "Within a minute, this page shows an accepted message. If it shows a refused one, the reason names the setting to \
+             correct. If it shows none, check the publisher's role and the subscription's endpoint.",
+        ),
+    ]
+}
