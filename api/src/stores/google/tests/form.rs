@@ -31,7 +31,7 @@ fn the_form_has_each_own_field_once() {
 }
 
 #[test]
-fn each_own_field_says_what_to_enter() {
+fn each_own_field_describes_its_value() {
     for (name, entry) in own() {
         let help = entry.help.expect("no schema describes these fields");
         assert!(help.ends_with('.') && !help.contains("  "), "{help}");

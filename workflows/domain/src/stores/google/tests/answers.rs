@@ -132,7 +132,7 @@ fn an_end_has_its_reason_and_a_prepaid_plan_its_date() {
 }
 
 #[test]
-fn an_order_without_a_phase_of_the_part_tells_the_trial() {
+fn an_order_without_a_phase_of_the_part_shows_the_trial() {
     let mut answer = monthly(1, day(1));
     answer.items[0].phase = None;
     answer.orders[0].phase = Some(OfferPhase::Trial);

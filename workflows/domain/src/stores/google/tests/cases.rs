@@ -1,6 +1,6 @@
 //! Cases from real life, by their numbers, and what a record shows of a purchase.
 
-use super::arrows::reach;
+use super::states::reach;
 use super::{events, monthly, order_id, report, settle, show, snapshot, verified};
 use crate::event::tests::{bought, day, described, monthly as by_dates};
 use crate::notification::NotificationKind::{

@@ -2,7 +2,7 @@
 //! returned.
 
 use super::answers::{one_time, parts};
-use super::arrows::reach;
+use super::states::reach;
 use super::{events, monthly, order_id, settle, show, snapshot, verified};
 use crate::decide::Decision;
 use crate::event::tests::day;

@@ -6,6 +6,7 @@ mod cases;
 mod changes;
 mod lives;
 mod mappings;
+mod states;
 
 use crate::decide::{Decision, SettlingContext, decide};
 use crate::event::tests::{day, key};
