@@ -163,7 +163,7 @@ pub enum Offer {
     LapsedCustomer,
     /// For customers who were about to leave.
     Retention,
-    /// Of an unknown type.
+    /// Of a type that we do not know.
     Other,
 }
 

@@ -219,8 +219,6 @@ fn a_key_that_a_call_does_not_take_is_refused_at_once() {
         "settle customer erase --app a --receipt r --reason x --by y",
         "settle customer move --app a --user-id u --to b --reason x",
         "settle customer name --app a --external-id e",
-        "settle customer state --app a --external-id e --store s",
-        "settle customer erase --app a --external-id e --store s --reason x --by y",
         "settle customer name --app a --external-id e --receipt r --app-user-id u",
         "settle platform update p --window 2h",
         "settle platform update p --clear topic-arn",

@@ -131,7 +131,7 @@ impl Ledger {
                 missing
                     .iter()
                     .filter_map(|one| one.amount)
-                    .map(|one| one.to_string()),
+                    .map(|one| one.normalize().to_string()),
             );
             recorded.extend(missing);
         }
