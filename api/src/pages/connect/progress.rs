@@ -95,7 +95,7 @@ impl Facts {
             .any(|topic| matches!(topic.state, TopicState::Configured | TopicState::Confirmed))
     }
 
-    /// Returns whether a topic ever asked to be confirmed, which shows that the store knows the URL.
+    /// Returns whether any topic has requested confirmation, which shows that the store knows the URL.
     fn has_requested(&self) -> bool {
         self.progress
             .topics
