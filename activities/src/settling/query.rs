@@ -29,6 +29,9 @@ pub fn subject(known: &StoreQuery) -> Subject {
         environment: known.environment,
         app_user_id: known.app_user_id.clone(),
         receipt_id: known.receipt_id.clone(),
+        package_name: known.package_name.clone(),
+        known: known.purchase.clone(),
+        reported_at: known.reported_at,
         secret: known.secret.clone(),
         own: known.of_store.clone(),
     }
@@ -150,7 +153,7 @@ impl Check<'_> {
         Ok(match self.request_token(store).await? {
             Ok(issued) => Ok(flight.land(issued, requested_at)),
             // The store refuses the credential, so it will refuse the current token too.
-            Err(Some(Answer::Refused)) => Err(Some(Answer::Refused)),
+            Err(Some(Answer::Refused(refusal))) => Err(Some(Answer::Refused(refusal))),
             Err(not_issued) => flight.postpone(requested_at).ok_or(not_issued),
         })
     }
@@ -292,7 +295,7 @@ pub fn label(answer: &Answer) -> &'static str {
         Answer::Verification(verification) | Answer::Named(verification, _) => {
             verification_label(verification)
         }
-        Answer::Refused => "secret_refused",
+        Answer::Refused(_) => "secret_refused",
         Answer::Retry(retry) => retry.class,
     }
 }

@@ -9,7 +9,7 @@ use crate::settling::query::{self, count, label, raise_alarm};
 use crate::spans::Settling;
 use domain::time::{MINUTE, duration, millis};
 use domain::{CollapseKey, Parked, Timestamp, UnknownReceipts, Verification};
-use protocols::stores::{Answer, CustomerName, Retry, StoreProtocol};
+use protocols::stores::{Answer, CustomerName, Refusal, Retry, StoreProtocol};
 use std::time::Duration;
 use storage::{Error, StoreQuery, Unanswered};
 use workflows::activities::Verified;
@@ -81,7 +81,7 @@ impl Query<'_> {
                     .await?;
                 self.answered(verification).await
             }
-            Answer::Refused => self.refuse_secret().await,
+            Answer::Refused(refusal) => self.refuse_secret(refusal).await,
             Answer::Retry(retry) => self.record_failure(&retry).await,
         }
     }
@@ -109,9 +109,9 @@ impl Query<'_> {
 
     /// Records that the store refused the credentials, so that they are not used again. If others were set in the
     /// meantime, queries again.
-    async fn refuse_secret(&self) -> Result<Verified, Error> {
+    async fn refuse_secret(&self, refusal: Refusal) -> Result<Verified, Error> {
         let (store, platform) = (&self.context.store, self.known.platform_id);
-        if store.refuse_secret(self.known).await? {
+        if store.refuse_secret(self.known, refusal.why).await? {
             tracing::warn!(platform.id = %platform, "the store refuses the platform's credentials; they are not used again");
         } else if store.store_query(self.key).await?.is_some() {
             return self

@@ -50,8 +50,8 @@ story! {
         let key = world.key("r1");
         world.notify("m1", "r1", 1).await;
         let query = world.store.store_query(key).await.unwrap().unwrap();
-        assert!(world.store.refuse_secret(&query).await.unwrap());
-        assert!(!world.store.refuse_secret(&query).await.unwrap());
+        assert!(world.store.refuse_secret(&query, "refused").await.unwrap());
+        assert!(!world.store.refuse_secret(&query, "refused").await.unwrap());
         assert!(!world.load(key).await.verify);
         assert!(world.store.store_query(key).await.unwrap().is_none());
         let alarms = world.store.alarms(Page::default()).await.unwrap().items;
@@ -66,10 +66,10 @@ story! {
         world.notify("m1", "r1", 1).await;
         let query = world.store.store_query(world.key("r1")).await.unwrap().unwrap();
         world.set_secret(None).await;
-        assert!(!world.store.refuse_secret(&query).await.unwrap());
+        assert!(!world.store.refuse_secret(&query, "refused").await.unwrap());
         world.set_secret(Some("new")).await;
         assert!(world.load(world.key("r1")).await.verify);
-        assert!(!world.store.refuse_secret(&query).await.unwrap(), "it is not the one that the store was queried with");
+        assert!(!world.store.refuse_secret(&query, "refused").await.unwrap(), "it is not the one that the store was queried with");
         assert!(world.load(world.key("r1")).await.verify);
     }
 }
@@ -199,7 +199,7 @@ story! {
         world.done(unverifiable).await;
         assert_eq!(world.store.verify_failed(key, WHY).await.unwrap().attempts, 1);
         let query = world.store.store_query(key).await.unwrap().unwrap();
-        assert!(world.store.refuse_secret(&query).await.unwrap());
+        assert!(world.store.refuse_secret(&query, "refused").await.unwrap());
         assert_eq!(world.store.verify_failed(key, WHY).await.unwrap().attempts, 1);
         world.set_secret(Some("new")).await;
         assert_eq!(world.store.verify_failed(key, WHY).await.unwrap().attempts, 1);

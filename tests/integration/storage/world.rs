@@ -467,6 +467,7 @@ pub fn reported(
         app_user_id: report.customer.map(str::to_owned),
         related_receipt_id: report.related.map(str::to_owned),
         is_test: false,
+        voided: None,
     };
     NewNotification {
         traceparent: Some(TRACE.to_owned()),

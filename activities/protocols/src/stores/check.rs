@@ -1,11 +1,11 @@
 //! The check of a purchase with its store, as a state machine without I/O: from the replies so far, it computes the
 //! next request or the result.
 
-use super::answer::Answer;
+use super::answer::{Answer, Refusal};
 use super::token::AccessToken;
 use crate::http::{Reply, Request};
 use domain::stores::UnknownStore;
-use domain::{Environment, PlatformId, Timestamp};
+use domain::{Environment, PlatformId, Purchase, Timestamp};
 use secrecy::{ExposeSecret as _, SecretString};
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -23,6 +23,12 @@ pub struct Subject {
     pub app_user_id: Option<String>,
     /// The store's id of the purchase.
     pub receipt_id: String,
+    /// The package name of the platform's app.
+    pub package_name: String,
+    /// The purchase as it was recorded last; `None` if it is new.
+    pub known: Option<Box<Purchase>>,
+    /// When the purchase was first reported; `None` if it is not known.
+    pub reported_at: Option<Timestamp>,
     /// The credential of a store with a single secret; empty for other stores.
     pub secret: SecretString,
     /// The platform's settings and credentials in the store's own form.
@@ -69,6 +75,9 @@ pub struct Replied {
     pub at: Timestamp,
 }
 
+/// The answer of a store that issues no access tokens, although one was requested.
+const NO_TOKENS: Refusal = Refusal::of_credential("the store issues no access tokens");
+
 /// How a store verifies purchases. Each store's folder has one implementation, which is pure.
 pub trait StoreProtocol: Debug + Send + Sync {
     /// Returns the name of the store in the column `platforms.store`.
@@ -95,7 +104,7 @@ pub trait StoreProtocol: Debug + Send + Sync {
         _subject: &Subject,
         _now: Timestamp,
     ) -> Result<(Box<Request>, Bucket), Answer> {
-        Err(Answer::Refused)
+        Err(Answer::Refused(NO_TOKENS))
     }
 
     /// Parses the reply to [`Self::token_request`].
@@ -103,7 +112,7 @@ pub trait StoreProtocol: Debug + Send + Sync {
     /// # Errors
     /// Returns the answer to the check if the store issued no token.
     fn token(&self, _subject: &Subject, _reply: &Reply) -> Result<AccessToken, Answer> {
-        Err(Answer::Refused)
+        Err(Answer::Refused(NO_TOKENS))
     }
 
     /// Returns the next step, given the replies to the requests that this check has sent, oldest first.

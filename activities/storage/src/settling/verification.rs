@@ -20,7 +20,7 @@ use db::statement::{clean, row, sql};
 use domain::notification::is_sample_purchase;
 use domain::time::MINUTE;
 use domain::{
-    AppId, CollapseKey, DevicePlace, Environment, PlatformId, Timestamp, UnknownReceipts,
+    AppId, CollapseKey, DevicePlace, Environment, PlatformId, Purchase, Timestamp, UnknownReceipts,
 };
 use secrecy::SecretString;
 use std::fmt;
@@ -37,6 +37,12 @@ pub struct StoreQuery {
     /// The store's id of the customer; absent if it is not known and the store needs none.
     pub app_user_id: Option<String>,
     pub receipt_id: String,
+    /// The package name of the platform's app.
+    pub package_name: String,
+    /// The purchase as it was recorded last; `None` if it is new.
+    pub purchase: Option<Box<Purchase>>,
+    /// When the purchase was first reported; `None` if it is not known.
+    pub reported_at: Option<Timestamp>,
     /// What to do if the store does not know the purchase.
     pub unknown_receipts: UnknownReceipts,
     /// The number of the settling before this query, which a recheck raises.
@@ -72,10 +78,26 @@ row! {
     }
 }
 
-const CREDENTIAL: Sql = statement! {"
-    SELECT shared_secret, store_settings, store_credentials
+row! {
+    /// The app of a platform, and the credential to query its store.
+    struct QueriedPlatform {
+        package_name: String,
+        credential: SealedCredential,
+    }
+}
+
+const PLATFORM: Sql = statement! {"
+    SELECT package_name, shared_secret, store_settings, store_credentials
     FROM platforms
     WHERE id = ?
+"};
+
+const FIRST_REPORT: Sql = statement! {hot "notifications_of_key", "
+    SELECT accepted_at AS value
+    FROM notifications
+    WHERE collapse_key = ?
+    ORDER BY seq + 0
+    LIMIT 1
 "};
 
 row! {
@@ -83,7 +105,9 @@ row! {
     struct ClaimedRow {
         receipt_id: String,
         app_user_id: String,
+        created_at: Timestamp,
         store: String,
+        package_name: String,
         environment: Environment,
         unknown_receipts: UnknownReceipts,
         credential: SealedCredential,
@@ -91,8 +115,8 @@ row! {
 }
 
 const CLAIMED: Sql = statement! {"
-    SELECT c.receipt_id, c.app_user_id, f.store, f.environment, f.unknown_receipts, f.shared_secret, f.store_settings,
-        f.store_credentials
+    SELECT c.receipt_id, c.app_user_id, c.created_at, f.store, f.package_name, f.environment, f.unknown_receipts,
+        f.shared_secret, f.store_settings, f.store_credentials
     FROM claims c
     JOIN platforms f ON f.id = c.platform_id
     WHERE c.platform_id = ? AND c.device_id = ? AND c.collapse_key = ? AND c.status {PENDING_BY_KEY}
@@ -157,23 +181,34 @@ impl Store {
             };
             let reveal = |name| tombstones::reveal(connection, &secrets, name);
             let app_user_id = app_user_id.map(reveal).transpose()?;
-            let stored: Option<SealedCredential> =
-                sql(CREDENTIAL).bind(origin.platform_id).first(connection)?;
-            let credential = match stored {
-                // A sample is never sent to the store.
-                _ if is_sample_purchase(&origin.receipt_id) => Some(Credential::default()),
-                Some(stored) => stored.open(&secrets, origin.platform_id)?,
-                None => None,
+            let stored: Option<QueriedPlatform> =
+                sql(PLATFORM).bind(origin.platform_id).first(connection)?;
+            let Some(QueriedPlatform {
+                package_name,
+                credential,
+            }) = stored
+            else {
+                return Ok(None);
+            };
+            // A sample is never sent to the store.
+            let credential = if is_sample_purchase(&origin.receipt_id) {
+                Some(Credential::default())
+            } else {
+                credential.open(&secrets, origin.platform_id)?
             };
             let Some(credential) = credential else {
                 return Ok(None);
             };
+            let known = row.as_ref().map(PurchaseRow::known).transpose()?;
             // If the platform was switched since, the store knows the purchase only in the earlier environment.
-            let known_in = row
-                .as_ref()
-                .map(PurchaseRow::known)
-                .transpose()?
-                .and_then(|known| known.known_in());
+            let known_in = known.as_ref().and_then(Purchase::known_in);
+            // Only a purchase that the store has not shown yet has a reason for it, and few notifications.
+            let is_shown = known.as_ref().is_some_and(Purchase::is_shown);
+            let reported_at: Option<Timestamp> = if is_shown {
+                None
+            } else {
+                sql(FIRST_REPORT).bind(key).value(connection)?
+            };
             Ok(Some(StoreQuery {
                 secret: credential.secret,
                 of_store: credential.of_store,
@@ -185,6 +220,9 @@ impl Store {
                 settling: row.map_or(0, |row| row.settling),
                 app_user_id,
                 receipt_id: origin.receipt_id,
+                package_name,
+                purchase: known.map(Box::new),
+                reported_at,
             }))
         })
         .await
@@ -220,6 +258,9 @@ impl Store {
                 settling: 0,
                 app_user_id: customer.map(reveal).transpose()?,
                 receipt_id: row.receipt_id,
+                package_name: row.package_name,
+                purchase: None,
+                reported_at: Some(row.created_at),
             }))
         })
         .await
@@ -300,24 +341,30 @@ impl Store {
         .await
     }
 
-    /// Notes that the store refuses the secret of a query, so that the secret is not used again; returns whether the
-    /// refusal is new. Nothing changes if the platform has another secret by now.
-    pub async fn refuse_secret(&self, query: &StoreQuery) -> Result<bool, Error> {
+    /// Notes that the store refuses the secret of a query, so that the secret is not used again, and raises an alarm that
+    /// says why; returns whether the refusal is new. Nothing changes if the platform has another secret by now.
+    pub async fn refuse_secret(
+        &self,
+        query: &StoreQuery,
+        why: &'static str,
+    ) -> Result<bool, Error> {
         let (platform, sealed) = (query.platform_id, query.sealed.clone());
         self.write(move |write| {
             // Many queries are refused at once, and only the first one has to be alone.
-            let app: Option<AppId> = sql(USES_SECRET).bind(platform).bind(sealed.as_str()).value(write.connection)?;
+            let app: Option<AppId> = sql(USES_SECRET)
+                .bind(platform)
+                .bind(sealed.as_str())
+                .value(write.connection)?;
             let Some(app) = app else { return Ok(false) };
             app_lock::take(write, app)?;
-            let refused =
-                sql(REFUSE_SECRET).bind((write.now()?, platform, sealed.as_str())).run(write.connection)?;
+            let refused = sql(REFUSE_SECRET)
+                .bind((write.now()?, platform, sealed.as_str()))
+                .run(write.connection)?;
             if refused == 0 {
                 return Ok(false);
             }
             rechecks::recheck_platform(write, platform, RecheckReason::NoUsableSecret)?;
-            let detail = "the store rejects the platform's credentials: set the right ones; until then its purchases are \
-                 announced unverified";
-            alarms::raise(write, About::Platform(platform), "secret_refused", detail)?;
+            alarms::raise(write, About::Platform(platform), "secret_refused", why)?;
             Ok(true)
         })
         .await

@@ -271,6 +271,17 @@ impl Purchase {
         self.snapshot.as_ref().map(|snapshot| snapshot.environment)
     }
 
+    /// Whether the store has shown the purchase.
+    pub const fn is_shown(&self) -> bool {
+        self.snapshot.is_some()
+    }
+
+    /// Returns the SKU of the purchase's term and its length, as the store showed them last.
+    pub fn shown_term(&self) -> Option<(&str, Term)> {
+        let snapshot = self.snapshot.as_ref()?;
+        Some((snapshot.term_sku.as_deref()?, snapshot.term?))
+    }
+
     /// Returns when the purchase began, according to the store, else to the reports; `None` if neither shows it.
     pub fn not_before(&self) -> Option<Timestamp> {
         let shown = self

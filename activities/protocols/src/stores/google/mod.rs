@@ -1,13 +1,13 @@
 //! Google Play's Developer API, version 3: subscriptions, one-time purchases and their orders.
 //!
 //! See <https://developers.google.com/android-publisher>. A check takes two to four requests with a service account's
-//! access token. Its result is a [`shown::ShownPurchase`]; the function with which the store is constructed turns it
-//! into a verification.
+//! access token. Its result is a [`shown::ShownPurchase`], which `meaning` turns into the domain's form.
 
 pub mod account;
 pub mod batch;
 pub mod check;
 pub mod customer;
+mod meaning;
 pub mod money;
 pub mod order;
 pub mod plans;
@@ -27,22 +27,19 @@ use crate::stores::{
     AccessToken, Answer, Bucket, CheckStep, Replied, Retry, StoreProtocol, Subject,
 };
 use account::ServiceAccount;
-use check::{CheckOutcome, KnownPurchase, NextStep};
+use check::{CheckOutcome, KnownPurchase, KnownTerm, NextStep};
 use domain::notification::is_sample_purchase;
 use domain::{Parked, Timestamp, Verification};
 use request::PackageName;
-use response::ReadError;
+use response::{AccessProblem, ReadError};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
-use shown::{PurchaseToken, ShownPurchase};
-use std::fmt;
+use shown::{PurchaseKind, PurchaseToken};
 use std::time::Duration;
 use url::Url;
 
 /// Name of the store in the column `platforms.store`.
 pub const STORE: &str = "google";
-/// The platform's setting that holds the app's package name.
-pub const PACKAGE_NAME: &str = "package_name";
 
 /// The default of [`Settings::give_up_after`].
 const GIVE_UP_AFTER: Duration = Duration::from_secs(15 * 60);
@@ -79,22 +76,10 @@ impl Settings {
     }
 }
 
-/// A function that turns a purchase as the store shows it into a verification.
-pub type Meaning = fn(&ShownPurchase) -> Verification;
-
 /// The verification with the Developer API.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Google {
     settings: Settings,
-    meaning: Meaning,
-}
-
-impl fmt::Debug for Google {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Google")
-            .field("settings", &self.settings)
-            .finish_non_exhaustive()
-    }
 }
 
 /// The credentials of a platform, as storage encrypts them.
@@ -112,21 +97,47 @@ impl Credentials {
     }
 }
 
-/// Returns the package name of the platform's app; `None` if it is not set or invalid.
-fn package(subject: &Subject) -> Option<PackageName> {
-    let name = subject.own.settings.as_ref()?.get(PACKAGE_NAME)?;
-    PackageName::new(name.as_str()?)
+/// Returns what is known about the purchase of a check.
+fn known(subject: &Subject) -> KnownPurchase {
+    let Some(purchase) = subject.known.as_deref().filter(|known| known.is_shown()) else {
+        return KnownPurchase {
+            reported_at: subject.reported_at,
+            ..KnownPurchase::default()
+        };
+    };
+    let kind = if purchase.is_one_time_purchase() {
+        PurchaseKind::OneTime
+    } else {
+        PurchaseKind::Subscription
+    };
+    let periods = purchase.periods().iter();
+    let term = purchase.shown_term().map(|(sku, term)| KnownTerm {
+        sku: sku.to_owned(),
+        term,
+    });
+    KnownPurchase {
+        kind: Some(kind),
+        reported_at: subject.reported_at,
+        is_confirmed: true,
+        orders: periods
+            .map(|period| period.transaction_id.clone())
+            .collect(),
+        term,
+    }
 }
 
 impl Google {
-    pub const fn new(settings: Settings, meaning: Meaning) -> Self {
-        Self { settings, meaning }
+    pub const fn new(settings: Settings) -> Self {
+        Self { settings }
     }
 
-    fn answer(&self, outcome: CheckOutcome) -> Answer {
+    fn answer(token: &PurchaseToken, outcome: CheckOutcome) -> Answer {
         match outcome {
             CheckOutcome::Shown(shown, customer) => {
-                let verification = (self.meaning)(&shown);
+                let Some(snapshot) = meaning::answer(token, &shown).snapshot() else {
+                    return without_item();
+                };
+                let verification = Verification::Verified(Box::new(snapshot));
                 match customer {
                     Some(customer) => Answer::Named(verification, customer.name),
                     None => Answer::Verification(verification),
@@ -134,7 +145,7 @@ impl Google {
             }
             CheckOutcome::Unknown => unknown(),
             CheckOutcome::Gone => Answer::Verification(Verification::Gone),
-            CheckOutcome::Refused(_) => Answer::Refused,
+            CheckOutcome::Refused(problem) => Answer::Refused(problem.refusal()),
             CheckOutcome::Retry(retry) => Answer::Retry(retry),
         }
     }
@@ -145,9 +156,10 @@ impl Google {
         let is_sample = is_sample_purchase(&subject.receipt_id);
         let token = PurchaseToken::try_from(subject.receipt_id.clone());
         let token = token.ok().filter(|_| !is_sample).ok_or_else(unknown)?;
-        let package = package(subject).ok_or(Answer::Refused)?;
-        match check::next(&token, KnownPurchase::default(), replies) {
-            NextStep::Done(outcome) => Err(self.answer(outcome)),
+        let package = PackageName::new(&subject.package_name)
+            .ok_or(Answer::Refused(AccessProblem::App.refusal()))?;
+        match check::next(&token, &known(subject), replies) {
+            NextStep::Done(outcome) => Err(Self::answer(&token, outcome)),
             NextStep::Send(query) => {
                 request::request(&self.settings, &package, &query).ok_or_else(|| {
                     let why = "the store's address is not a URL";
@@ -163,13 +175,24 @@ const fn unknown() -> Answer {
     Answer::Verification(Verification::Parked(Parked::UnknownReceipt))
 }
 
+/// Returns the answer about a purchase without any item. An item is what was bought, so this is no answer about it.
+fn without_item() -> Answer {
+    let why = "HTTP 200, but it shows a purchase without an item";
+    Answer::Retry(Retry {
+        is_strange: true,
+        ..Retry::new("no_item", why)
+    })
+}
+
 /// Returns the answer to a check whose access token cannot be requested.
 fn without_token(error: ReadError) -> Answer {
     match error {
-        ReadError::Refused(_) => Answer::Refused,
+        ReadError::Refused(problem) => Answer::Refused(problem.refusal()),
         ReadError::Retry(retry) => Answer::Retry(retry),
         // A token request has no resource, so these errors cannot occur.
-        ReadError::Malformed | ReadError::Unknown | ReadError::Gone => Answer::Refused,
+        ReadError::Malformed | ReadError::Unknown | ReadError::Gone => {
+            Answer::Refused(AccessProblem::Credential.refusal())
+        }
     }
 }
 
@@ -195,8 +218,9 @@ impl StoreProtocol for Google {
         subject: &Subject,
         now: Timestamp,
     ) -> Result<(Box<Request>, Bucket), Answer> {
-        let credentials = subject.own.credentials.as_ref().ok_or(Answer::Refused)?;
-        let account = Credentials::account(credentials).ok_or(Answer::Refused)?;
+        let credentials = subject.own.credentials.as_ref();
+        let account = credentials.and_then(Credentials::account);
+        let account = account.ok_or(Answer::Refused(AccessProblem::Credential.refusal()))?;
         let (request, bucket) =
             token::request(&self.settings, &account, now).map_err(without_token)?;
         Ok((Box::new(request), bucket))

@@ -112,7 +112,7 @@ fn settle(
         after.replace();
     }
     after.parked_since = None;
-    after.add_payments(answer.state);
+    after.add_payments(&with_voids(answer.state, notifications));
     let at = answer.snapshot.at;
     let later = before
         .snapshot
@@ -149,6 +149,17 @@ fn settle(
         wake: wake::next(&after, context),
         lag: None,
         purchase: after,
+    }
+}
+
+/// An answer's state with the payments whose voids are reported: an answer does not show them.
+fn with_voids(state: &StoreState, notifications: &[(i64, Notification)]) -> StoreState {
+    let reported = notifications.iter();
+    let reported = reported.filter_map(|(_, notification)| notification.voided.clone());
+    let voided = state.voided.iter().cloned().chain(reported).collect();
+    StoreState {
+        voided,
+        ..state.clone()
     }
 }
 

@@ -82,6 +82,7 @@ fn report(kind: NotificationKind, time: Timestamp) -> Notification {
         app_user_id: None,
         related_receipt_id: None,
         is_test: false,
+        voided: None,
     }
 }
 
