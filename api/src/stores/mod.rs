@@ -75,7 +75,7 @@ impl StoreEntry {
 }
 
 /// Stores of this release.
-pub const ALL: &[StoreEntry] = &[amazon::ENTRY];
+pub const ALL: &[StoreEntry] = &[amazon::ENTRY, google::ENTRY];
 
 /// Stores that a program adds to [`ALL`].
 static ADDED: OnceLock<&'static [StoreEntry]> = OnceLock::new();

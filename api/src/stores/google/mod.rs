@@ -7,6 +7,7 @@
 //! 401 or 403, and temporary failures 503. All other messages are stored and answered with 204.
 
 mod alarms;
+mod config;
 pub mod envelope;
 mod fetch;
 pub mod form;
@@ -32,6 +33,7 @@ pub use settings::{
     PushTarget, SERVICE_ACCOUNT, SUBSCRIPTION, Settings,
 };
 
+use crate::stores::StoreEntry;
 use crate::stores::inbox::{self, Alarm, Inbox, Message};
 use crate::stores::ingress::{Answer, StoreRequest};
 use crate::stores::intake::Intake;
@@ -48,6 +50,22 @@ use verdicts::Verdicts;
 
 /// Name of Google Play as a platform's store.
 pub const STORE: &str = "google";
+
+/// Google Play's entry in the list of stores.
+pub const ENTRY: StoreEntry = StoreEntry {
+    name: STORE,
+    title: "Google Play",
+    purchase_id: "Purchase token",
+    since: "0.2.0",
+    form: form::form,
+    own_fields: Some(own_fields::read),
+    credential_flags: own_fields::CREDENTIAL_FLAGS,
+    max_body_bytes: envelope::MAX_BODY_BYTES,
+    sales_report: None,
+    variables: config::VARIABLES,
+    config: config::read,
+    demo: None,
+};
 
 /// Response to a stored message.
 const ACCEPTED: Answer = Answer {

@@ -28,7 +28,7 @@ const EXACT: Policy = Policy {
 };
 
 fn exact() -> StorePolicy {
-    super::add(&[&EXACT, &super::google::POLICY]);
+    super::add(&[&EXACT]);
     StorePolicy::of("exact").unwrap()
 }
 
