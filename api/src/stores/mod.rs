@@ -36,6 +36,9 @@ pub struct WrongOwnField {
 /// Reads the fields of a store's own form: settings, which are shown again, and credentials, which are never shown.
 pub type ReadOwnFields = fn(&Map<String, Value>) -> Result<StorePart, Vec<WrongOwnField>>;
 
+/// Checks a package name by a store's own rule. The error is the expected value.
+pub type CheckPackage = fn(&str) -> Result<(), &'static str>;
+
 /// Everything that settle knows about a store, except its ingress.
 pub struct StoreEntry {
     /// Name of the store on platforms, in URLs and in the database.
@@ -50,6 +53,8 @@ pub struct StoreEntry {
     pub form: fn() -> Form,
     /// Reads the platform fields that only this store has, if there are any.
     pub own_fields: Option<ReadOwnFields>,
+    /// The store's rule for package names; `None` for the rule of Android.
+    pub check_package: Option<CheckPackage>,
     /// Flags of `settle platform update` that set the credentials, for texts that advise setting them.
     pub credential_flags: &'static str,
     /// Maximum size of a message, in bytes.

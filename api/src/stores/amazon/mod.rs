@@ -57,6 +57,7 @@ pub const ENTRY: StoreEntry = StoreEntry {
     since: "0.1.0",
     form: form::form,
     own_fields: None,
+    check_package: None,
     credential_flags: "--shared-secret @FILE",
     max_body_bytes: envelope::MAX_BODY_BYTES,
     sales_report: Some(report::read),

@@ -59,6 +59,7 @@ pub const ENTRY: StoreEntry = StoreEntry {
     since: "0.2.0",
     form: form::form,
     own_fields: Some(own_fields::read),
+    check_package: Some(own_fields::check_package),
     credential_flags: own_fields::CREDENTIAL_FLAGS,
     max_body_bytes: envelope::MAX_BODY_BYTES,
     sales_report: None,
