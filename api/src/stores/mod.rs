@@ -15,7 +15,7 @@ use clap::Subcommand;
 use command::Verdict;
 use config::StoreConfig;
 use protocols::form::Form;
-use samples::DemoStore;
+use samples::{DemoStore, SampleTypes};
 use serde_json::{Map, Value};
 use std::sync::{Arc, OnceLock};
 use storage::StorePart;
@@ -65,7 +65,9 @@ pub struct StoreEntry {
     pub variables: &'static [Variable],
     /// Reads and validates the operator's settings.
     pub config: fn(Section<'_>) -> Result<Arc<dyn StoreConfig>, Invalid>,
-    /// Data for samples and the demo, if the store has any.
+    /// Types of samples, if the store has samples.
+    pub samples: Option<SampleTypes>,
+    /// Data for signed samples and the demo, if the store has any.
     pub demo: Option<DemoStore>,
 }
 
@@ -158,6 +160,11 @@ impl StoreCommand {
             Self::Amazon(options) => options.run(),
         }
     }
+}
+
+/// Returns the types of a store's samples; `None` if it has no samples or is not known to this program.
+pub fn sample_types(store: &str) -> Option<SampleTypes> {
+    all().find(|known| known.name == store)?.samples
 }
 
 /// Returns the demo's store, which is the first one with demo data.

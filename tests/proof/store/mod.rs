@@ -37,6 +37,7 @@ pub const ENTRY: StoreEntry = StoreEntry {
     sales_report: None,
     variables: &[Variable::one("proof.url", "SETTLE_PROOF_URL")],
     config: read,
+    samples: None,
     demo: None,
 };
 

@@ -63,6 +63,7 @@ pub const ENTRY: StoreEntry = StoreEntry {
     sales_report: Some(report::read),
     variables: config::VARIABLES,
     config: config::read,
+    samples: Some(sample::SAMPLES),
     demo: Some(sample::DEMO),
 };
 

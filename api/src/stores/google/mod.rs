@@ -65,6 +65,7 @@ pub const ENTRY: StoreEntry = StoreEntry {
     sales_report: None,
     variables: config::VARIABLES,
     config: config::read,
+    samples: Some(sample::SAMPLES),
     demo: None,
 };
 
