@@ -2,6 +2,7 @@
 
 mod access;
 mod comparison;
+mod continuation;
 pub mod events;
 pub mod facts;
 pub mod known;

@@ -1,0 +1,119 @@
+//! Purchases that continue another one by the store's own link, which the store's answer shows.
+//!
+//! The record of the new purchase stores the link, and creates the old purchase if nothing of it is stored yet: the store
+//! is then queried about it, and it settles as replaced. The link is locked before either purchase, so that a record of
+//! the old purchase either precedes this one or sees the link. This record locks no row of the old purchase before it
+//! rechecks it as its last step. `domain` decides what is announced.
+
+use crate::purchases::cause::CauseKind;
+use crate::purchases::purchase::{self, Origin, PurchaseRow, Urgency};
+use crate::purchases::replacements;
+use crate::settling::revision::Settling;
+use db::error::Error;
+use db::writer::Write;
+use domain::notification::MAX_ID_BYTES;
+use domain::settling::Record;
+use domain::{CollapseKey, Purchase, user};
+
+/// Maximum number of purchases in a row that fell through and are passed over.
+const MAX_PASSED: usize = 4;
+
+/// The purchase that another one continues.
+pub struct Former {
+    key: CollapseKey,
+    receipt_id: String,
+}
+
+/// Whether a purchase takes the place of the one that it continues: not as long as its first payment is pending. A store
+/// whose answers show no state has no such payment.
+pub fn is_paid(record: &Record) -> bool {
+    let state = record.decision.purchase.store_state();
+    state.is_none_or(|state| state.is_paid())
+}
+
+/// Stores and locks the link to the purchase that this one continues, if the answer in the record shows one. The user
+/// must be locked already, and no purchase may be. A purchase that fell through continues nothing.
+pub fn link(
+    write: &mut Write<'_>,
+    record: &Record,
+    origin: &Origin,
+) -> Result<Option<Former>, Error> {
+    let state = record.decision.purchase.store_state();
+    let state = state.filter(|state| record.is_answer && !state.has_fallen_through);
+    let Some(receipt_id) = state.and_then(|state| state.continues.as_deref()) else {
+        return Ok(None);
+    };
+    let former = Former::find(write, origin, receipt_id)?;
+    // An id that is longer than those in notifications would not fit the indexes.
+    if former.key == record.collapse_key || former.receipt_id.len() > MAX_ID_BYTES {
+        return Ok(None);
+    }
+    replacements::follow(write, former.key, record.collapse_key)?;
+    Ok(Some(former))
+}
+
+/// Announces the beginning in a decision as the continuation of the purchase that is linked to it. Without a row of that
+/// purchase, the row is created and checked at once. Another purchase that continues it and is known to be real comes
+/// first: then nothing happens.
+pub fn announce(
+    write: &mut Write<'_>,
+    settling: &mut Settling<'_>,
+    former: Option<Former>,
+) -> Result<(), Error> {
+    let Some(former) = former else { return Ok(()) };
+    let key = settling.record.collapse_key;
+    if replacements::successor(write.connection, former.key)? != Some(key) {
+        return Ok(());
+    }
+    let Some(known) = former.known(write)? else {
+        return former.create(write, settling.origin);
+    };
+    if settling.begins() {
+        let decision = settling.record.decision.clone();
+        settling.record.to_mut().decision = user::announce_continuation(decision, &known);
+    }
+    Ok(())
+}
+
+impl Former {
+    fn of(origin: &Origin, receipt_id: &str) -> Self {
+        Self {
+            key: CollapseKey::of(origin.platform_id, receipt_id),
+            receipt_id: receipt_id.to_owned(),
+        }
+    }
+
+    /// Returns the purchase with this id. If it fell through, returns the one that it should have continued.
+    fn find(write: &mut Write<'_>, origin: &Origin, receipt_id: &str) -> Result<Self, Error> {
+        let mut former = Self::of(origin, receipt_id);
+        for _ in 0..MAX_PASSED {
+            let known = former.known(write)?;
+            let state = known.as_ref().and_then(Purchase::store_state);
+            let passed = state.filter(|state| state.has_fallen_through);
+            let Some(earlier) = passed.and_then(|state| state.continues.as_deref()) else {
+                break;
+            };
+            former = Self::of(origin, earlier);
+        }
+        Ok(former)
+    }
+
+    /// Returns what is known of the purchase; `None` if it has no row.
+    fn known(&self, write: &mut Write<'_>) -> Result<Option<Purchase>, Error> {
+        let row = purchase::find(write.connection, self.key)?;
+        row.as_ref().map(PurchaseRow::known).transpose()
+    }
+
+    /// Creates the row of a purchase of which the store sent no notification, and checks it at once.
+    fn create(&self, write: &mut Write<'_>, origin: &Origin) -> Result<(), Error> {
+        purchase::insert(write, self.key, &origin.of_receipt(&self.receipt_id))?;
+        purchase::recheck(
+            write,
+            Urgency::Setting,
+            CauseKind::PlanChange,
+            purchase::OF_KEY,
+            [self.key.into()],
+        )?;
+        Ok(())
+    }
+}
