@@ -323,7 +323,11 @@ async fn refuse_secret(
     refusal: Refusal,
 ) -> Result<(), Error> {
     let platform: PlatformId = known.platform_id;
-    if context.store.refuse_secret(known, refusal.why).await? {
+    if context
+        .store
+        .refuse_secret(known, query::credential_refusal(refusal))
+        .await?
+    {
         tracing::warn!(platform.id = %platform, "the store refuses the platform's credentials; they are not used again");
     }
     Ok(())

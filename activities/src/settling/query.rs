@@ -5,19 +5,23 @@ use crate::dependencies::Context;
 use crate::settling::store_rate::{Permit, Share, Throttle};
 use crate::settling::tokens::{Credential, Found, Scope};
 use crate::spans;
+use domain::time::HOUR;
 use domain::{Parked, PlatformId, Verification};
 use protocols::http::{Reply, Request};
 use protocols::stores::{
-    AccessToken, Answer, Bucket, CheckStep, Replied, Retry, StoreProtocol, Subject,
+    AccessToken, Answer, Bucket, CheckStep, Refusal, Replied, Retry, StoreProtocol, Subject,
 };
 use secrecy::{ExposeSecret, SecretString};
 use std::time::Duration;
-use storage::{AttemptClass, Error, StoreQuery};
+use storage::{AttemptClass, CredentialRefusal, Error, StoreQuery};
 use tokio::time::{Instant, timeout, timeout_at};
 
 /// Maximum wait for one of the concurrent requests. Together with the wait for a permit and the request itself, it fits
 /// into the activity's timeout.
 const SLOT_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// How long a credential whose account lacks a right is not used. Google applies new rights within about a day.
+const RIGHTS_RETRY: Duration = HOUR;
 
 /// Maximum duration of a check from its first request on, however many it sends. It fits into the activity's timeout.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(15);
@@ -286,6 +290,14 @@ pub async fn raise_alarm(
     tracing::warn!(platform.id = %platform, kind, "{detail}");
     if let Err(error) = context.store.alarm(Some(platform), kind, detail).await {
         tracing::warn!(platform.id = %platform, kind, %error, "an alarm was not stored");
+    }
+}
+
+/// Returns the refusal as storage records it. A right that is missing may be granted without any sign.
+pub fn credential_refusal(refusal: Refusal) -> CredentialRefusal {
+    CredentialRefusal {
+        why: refusal.why,
+        retry_in: refusal.can_recover.then_some(RIGHTS_RETRY),
     }
 }
 

@@ -111,7 +111,10 @@ impl Query<'_> {
     /// meantime, queries again.
     async fn refuse_secret(&self, refusal: Refusal) -> Result<Verified, Error> {
         let (store, platform) = (&self.context.store, self.known.platform_id);
-        if store.refuse_secret(self.known, refusal.why).await? {
+        if store
+            .refuse_secret(self.known, query::credential_refusal(refusal))
+            .await?
+        {
             tracing::warn!(platform.id = %platform, "the store refuses the platform's credentials; they are not used again");
         } else if store.store_query(self.key).await?.is_some() {
             return self

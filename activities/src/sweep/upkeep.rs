@@ -23,6 +23,8 @@ const MAX_SCANNED: i64 = 10_000;
 const SESSIONS_AT_ONCE: i64 = 200;
 /// Maximum number of alarms about which one sweep records events.
 pub const ALARMS_AT_ONCE: i64 = 100;
+/// Number of platforms whose refused credentials one sweep uses again.
+const PLATFORMS_AT_ONCE: i64 = 100;
 /// Number of refused claims that one sweep removes.
 const CLAIMS_AT_ONCE: i64 = 1000;
 
@@ -74,6 +76,18 @@ pub async fn start_claims(context: &Context) -> Result<Swept, Failed> {
     due.into_iter()
         .for_each(|id| context.engine.verify_claims(id));
     context.store.forget_refused_claims(CLAIMS_AT_ONCE).await?;
+    Ok(Swept::default())
+}
+
+/// Uses credentials again that a store refused because of a missing right.
+pub async fn retry_refused_secrets(context: &Context) -> Result<Swept, Failed> {
+    let retried = context
+        .store
+        .retry_refused_secrets(PLATFORMS_AT_ONCE)
+        .await?;
+    if retried > 0 {
+        tracing::info!(retried, "refused credentials are used again");
+    }
     Ok(Swept::default())
 }
 

@@ -66,6 +66,15 @@ impl fmt::Debug for StoreQuery {
     }
 }
 
+/// Why a store refuses a credential.
+#[derive(Debug, Clone, Copy)]
+pub struct CredentialRefusal {
+    /// The detail of the alarm.
+    pub why: &'static str,
+    /// When to use the credential again, if what is missing can be granted to it; `None` if another one is needed.
+    pub retry_in: Option<Duration>,
+}
+
 row! {
     /// The time since which the store has not answered about a purchase, and the number of queries that failed since
     /// then.
@@ -157,8 +166,30 @@ const USES_SECRET: Sql = statement! {"
 /// Does not raise `settings_version`, because the decision that follows knows of the refusal.
 const REFUSE_SECRET: Sql = statement! {"
     UPDATE platforms
-    SET secret_refused_at = ?
+    SET secret_refused_at = ?, secret_retry_at = ?
     WHERE id = ? AND secret_refused_at IS NULL AND COALESCE(store_credentials, shared_secret) = ?
+"};
+
+row! {
+    struct RefusedPlatform {
+        id: PlatformId,
+        app_id: AppId,
+        secret_refused_at: Option<Timestamp>,
+    }
+}
+
+const RETRY_DUE: Sql = statement! {"
+    SELECT id, app_id, secret_refused_at
+    FROM platforms
+    WHERE secret_retry_at <= ?
+    ORDER BY secret_retry_at
+    LIMIT ?
+"};
+
+const USE_AGAIN: Sql = statement! {"
+    UPDATE platforms
+    SET secret_refused_at = NULL, secret_retry_at = NULL
+    WHERE id = ? AND secret_retry_at <= ?
 "};
 
 const FIND_PLATFORM: Sql =
@@ -346,7 +377,7 @@ impl Store {
     pub async fn refuse_secret(
         &self,
         query: &StoreQuery,
-        why: &'static str,
+        refusal: CredentialRefusal,
     ) -> Result<bool, Error> {
         let (platform, sealed) = (query.platform_id, query.sealed.clone());
         self.write(move |write| {
@@ -357,17 +388,53 @@ impl Store {
                 .value(write.connection)?;
             let Some(app) = app else { return Ok(false) };
             app_lock::take(write, app)?;
+            let now = write.now()?;
+            let retry_at = refusal.retry_in.map(|wait| now.plus(wait));
             let refused = sql(REFUSE_SECRET)
-                .bind((write.now()?, platform, sealed.as_str()))
+                .bind((now, retry_at, platform, sealed.as_str()))
                 .run(write.connection)?;
             if refused == 0 {
                 return Ok(false);
             }
             rechecks::recheck_platform(write, platform, RecheckReason::NoUsableSecret)?;
-            alarms::raise(write, About::Platform(platform), "secret_refused", why)?;
+            alarms::raise(
+                write,
+                About::Platform(platform),
+                "secret_refused",
+                refusal.why,
+            )?;
             Ok(true)
         })
         .await
+    }
+
+    /// Uses refused credentials again whose time to retry has come, of at most `limit` platforms, and rechecks the
+    /// purchases that waited for them. Returns the number of platforms.
+    pub async fn retry_refused_secrets(&self, limit: i64) -> Result<usize, Error> {
+        let now = self.now().await?;
+        let due: Vec<RefusedPlatform> = self
+            .read(move |connection| sql(RETRY_DUE).bind((now, limit)).all(connection))
+            .await?;
+        let mut retried = 0;
+        for RefusedPlatform {
+            id,
+            app_id,
+            secret_refused_at,
+        } in due
+        {
+            let is_used = self.write(move |write| {
+                app_lock::take(write, app_id)?;
+                let used = sql(USE_AGAIN)
+                    .bind((id, write.now()?))
+                    .run(write.connection)?;
+                if used > 0 {
+                    rechecks::recheck_secret(write, id, secret_refused_at)?;
+                }
+                Ok(used > 0)
+            });
+            retried += usize::from(is_used.await?);
+        }
+        Ok(retried)
     }
 
     /// Rechecks the purchases of a platform that the store did not accept; returns their number, counted up
