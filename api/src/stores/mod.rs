@@ -57,7 +57,7 @@ pub struct StoreEntry {
     pub check_package: Option<CheckPackage>,
     /// Flags of `settle platform update` that set the credentials, for texts that advise setting them.
     pub credential_flags: &'static str,
-    /// Maximum size of a message, in bytes.
+    /// Maximum size of a message's body, in bytes. It is read only after the checks of its headers.
     pub max_body_bytes: usize,
     /// Reads the transactions in the store's sales report.
     pub sales_report: Option<fn(&[u8]) -> SalesResult>,
@@ -124,12 +124,6 @@ pub fn purchase_id(store: &str) -> Option<&'static str> {
 pub fn credential_flags(store: &str) -> Option<&'static str> {
     let known = all().find(|known| known.name == store);
     known.map(|known| known.credential_flags)
-}
-
-/// Maximum size of a message of any store, in bytes.
-pub fn max_body_bytes() -> usize {
-    let all = all().map(|store| store.max_body_bytes);
-    all.max().unwrap_or(0)
 }
 
 /// Reads the transactions of a sales report of the first store that has such reports. Without such a store, the result

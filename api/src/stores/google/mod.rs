@@ -61,7 +61,7 @@ pub const ENTRY: StoreEntry = StoreEntry {
     own_fields: Some(own_fields::read),
     check_package: Some(own_fields::check_package),
     credential_flags: own_fields::CREDENTIAL_FLAGS,
-    max_body_bytes: envelope::MAX_BODY_BYTES,
+    max_body_bytes: envelope::MAX_PUSH_BYTES,
     sales_report: None,
     variables: config::VARIABLES,
     config: config::read,
