@@ -13,6 +13,7 @@ mod audit_log;
 mod batches;
 mod breaker;
 mod catalogue;
+mod chains;
 mod checking;
 mod claims;
 mod claims_waiting;

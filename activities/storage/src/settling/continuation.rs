@@ -1,9 +1,9 @@
 //! Purchases that continue another one by the store's own link, which the store's answer shows.
 //!
-//! The record of the new purchase stores the link, and creates the old purchase if nothing of it is stored yet: the store
-//! is then queried about it, and it settles as replaced. The link is locked before either purchase, so that a record of
-//! the old purchase either precedes this one or sees the link. This record locks no row of the old purchase before it
-//! rechecks it as its last step. `domain` decides what is announced.
+//! The record of the new purchase stores the link, and creates the old purchase if nothing of it is stored yet: the
+//! store is then queried about it, and it settles as replaced. The link is locked before either purchase, so that a
+//! record of the old purchase sees it or is rechecked. The old purchase is locked after the new one, and only to create
+//! or recheck it: its own record takes the link's lock first. `domain` decides what is announced.
 
 use crate::purchases::cause::CauseKind;
 use crate::purchases::purchase::{self, Origin, PurchaseRow, Urgency};
@@ -24,8 +24,8 @@ pub struct Former {
     receipt_id: String,
 }
 
-/// Whether a purchase takes the place of the one that it continues: not as long as its first payment is pending. A store
-/// whose answers show no state has no such payment.
+/// Whether a purchase takes the place of the one that it continues: not as long as its first payment is pending. A
+/// store whose answers show no state has no such payment.
 pub fn is_paid(record: &Record) -> bool {
     let state = record.decision.purchase.store_state();
     state.is_none_or(|state| state.is_paid())
@@ -52,9 +52,9 @@ pub fn link(
     Ok(Some(former))
 }
 
-/// Announces the beginning in a decision as the continuation of the purchase that is linked to it. Without a row of that
-/// purchase, the row is created and checked at once. Another purchase that continues it and is known to be real comes
-/// first: then nothing happens.
+/// Announces the beginning in a decision as the continuation of the purchase that is linked to it. Without a row of
+/// that purchase, the row is created and checked at once. If another purchase that is known to be real continues it,
+/// nothing happens.
 pub fn announce(
     write: &mut Write<'_>,
     settling: &mut Settling<'_>,

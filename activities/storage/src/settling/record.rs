@@ -3,8 +3,8 @@
 //! The purchase's row has the number of its last settling and a fingerprint of the notifications that it settled. A
 //! record that matches both is a repetition and gets the same answer. A record with the next number is written,
 //! unless something that its decision relied on has changed. Any other record is answered with `Moved`. Locks are
-//! taken in this order: the app, the user, the link to the purchase that replaced this one, the link to this one from the
-//! purchase that it continues, the purchase.
+//! taken in this order: the app, the user, the link to the purchase that replaced this one, the link from the purchase
+//! that this one continues, the purchase.
 
 use crate::devices::claims::due;
 use crate::events::{alarms, deliveries, lanes, user_leases};
