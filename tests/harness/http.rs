@@ -225,6 +225,18 @@ pub async fn post_as_sns(url: &str, body: &str) -> Result<Answer, String> {
     send(Method::POST, url, &headers, body.as_bytes().to_vec()).await
 }
 
+/// Posts a body like Pub/Sub: as JSON, with the token of a push.
+///
+/// # Errors
+/// When nothing answers.
+pub async fn post_as_pubsub(url: &str, token: &str, body: &str) -> Result<Answer, String> {
+    let headers = [
+        ("content-type", JSON.to_owned()),
+        ("authorization", format!("Bearer {token}")),
+    ];
+    send(Method::POST, url, &headers, body.as_bytes().to_vec()).await
+}
+
 /// Sends a request without checking the answer against the OpenAPI document.
 ///
 /// # Errors
