@@ -134,7 +134,7 @@ fn a_wrong_flag_is_named_in_place_of_the_variable() {
 }
 
 /// Variables, each with an invalid value and the text that its error must contain.
-const WRONG: [(&str, &str, &str); 33] = [
+const WRONG: [(&str, &str, &str); 39] = [
     ("SETTLE_LISTEN", "nowhere", "`listen` (SETTLE_LISTEN)"),
     (
         "SETTLE_ADMIN_LISTEN",

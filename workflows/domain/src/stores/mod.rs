@@ -10,7 +10,7 @@ pub mod google;
 mod policy;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use answers::Answers;
 pub use policy::{CustomerSource, Gone, Policy, Proof, Schedules, wake_by_dates};
