@@ -89,6 +89,11 @@ pub trait StoreProtocol: Debug + Send + Sync {
     /// Returns how long to retry after the first failure before the purchase is settled without the store.
     fn give_up_after(&self) -> Duration;
 
+    /// Returns whether the ids by which the store names the customers of a platform are the app's own.
+    fn has_app_ids(&self, _subject: &Subject) -> bool {
+        false
+    }
+
     /// Returns whether the store's requests carry an access token.
     fn issues_tokens(&self) -> bool {
         false

@@ -28,6 +28,7 @@ use crate::stores::{
 };
 use account::ServiceAccount;
 use check::{CheckOutcome, KnownPurchase, KnownTerm, NextStep};
+use customer::AccountIds;
 use domain::notification::is_sample_purchase;
 use domain::{Parked, Timestamp, Verification};
 use request::PackageName;
@@ -207,6 +208,10 @@ impl StoreProtocol for Google {
 
     fn give_up_after(&self) -> Duration {
         self.settings.give_up_after
+    }
+
+    fn has_app_ids(&self, subject: &Subject) -> bool {
+        AccountIds::of(subject.own.settings.as_ref()) == AccountIds::External
     }
 
     fn issues_tokens(&self) -> bool {
