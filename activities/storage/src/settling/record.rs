@@ -139,7 +139,7 @@ pub fn record_once(
     if succession::find_successor(write, &settling)? {
         return Ok(Recorded::Moved);
     }
-    continuation::announce(write, &mut settling, former)?;
+    continuation::announce(write, &mut settling, former, &row)?;
     announce_change(write, &mut settling, &mut facts.listings)?;
     if succession::succeed(write, &mut settling)? {
         facts.replaced = replacements::replaced_ahead(write.connection, key)?;
