@@ -1,6 +1,6 @@
 //! Purchases that continue or follow others: changes of plan, now and later, and purchases outside the app.
 
-use super::{ACCOUNT, CENTS, GOLD, Shop, time, token};
+use super::{CENTS, GOLD, Shop, time, token};
 use domain::time::DAY;
 use serde_json::{Value, json};
 use system_tests::play::push::{EXPIRED, PURCHASED, RENEWED};
@@ -83,7 +83,11 @@ async fn g05_a_purchase_outside_the_app_is_its_former_customers() {
     .await;
     shop.check_events(&id, &["subscription.purchased"]).await;
     let data = shop.data(&id);
-    assert_eq!(data["last_seen_external_id"], ACCOUNT, "{data}");
+    assert_eq!(
+        data["last_seen_external_id"],
+        json!(former.account),
+        "{data}"
+    );
     assert_eq!(
         (&data["original_purchase_guid"], &data["is_active"]),
         (&Value::Null, &json!(true))
@@ -107,9 +111,9 @@ async fn g13_a_later_change_takes_place_at_the_renewal() {
     shop.pass_days(10).await;
     let id = token("later");
     let mut basic = Bought::subscription(&id, BASIC, shop.now())
-        .of(ACCOUNT)
         .continuing(&gold)
         .at_price(OTHER_CENTS);
+    basic.account.clone_from(&gold.account);
     basic.defer_from(&gold);
     gold.replace(shop.now());
     shop.fake().show(&gold);

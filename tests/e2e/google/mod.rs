@@ -1,5 +1,5 @@
-//! Google Play: cases from real life by their numbers, against a fake of the Developer API. Pushes arrive as they do from
-//! Pub/Sub; events arrive at a webhook, each once.
+//! Google Play: cases from real life by their numbers, against a fake of the Developer API. Pushes arrive as they do
+//! from Pub/Sub; events arrive at a webhook, each once.
 
 mod changes;
 mod claims;
@@ -101,9 +101,10 @@ impl Shop {
         self.push_all(notices.collect()).await;
     }
 
-    /// Buys a subscription now that belongs to the customer.
+    /// Buys a subscription now, as a customer who has bought nothing else.
     async fn buy(&mut self, name: &str) -> Bought {
-        let new = Bought::subscription(&token(name), GOLD, self.now()).of(ACCOUNT);
+        let new = Bought::subscription(&token(name), GOLD, self.now());
+        let new = new.of(&format!("customer-{name}"));
         self.happen(&new, &[PURCHASED]).await;
         new
     }

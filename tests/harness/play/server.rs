@@ -87,7 +87,7 @@ impl Seen {
             _ => {
                 let value = headers.get(AUTHORIZATION);
                 let value = value.and_then(|value| value.to_str().ok());
-                if self.access.is_valid(value.unwrap_or_default(), now) {
+                if self.access.is_valid(value.unwrap_or_default()) {
                     self.judge(call, body)
                 } else {
                     (401, Some(error(401, "authError")))
