@@ -18,6 +18,7 @@ pub const ACCOUNT: &str = "push@settle-tests.iam.gserviceaccount.com";
 const AUDIENCE: &str = "https://pubsub.googleapis.com/projects/settle-tests/subscriptions/play";
 const KEY_ID: &str = "settle-tests-push";
 
+// Types of a notification about a subscription.
 pub const RECOVERED: i64 = 1;
 pub const RENEWED: i64 = 2;
 pub const CANCELED: i64 = 3;
@@ -25,6 +26,7 @@ pub const PURCHASED: i64 = 4;
 pub const ON_HOLD: i64 = 5;
 pub const IN_GRACE_PERIOD: i64 = 6;
 pub const RESTARTED: i64 = 7;
+pub const PRICE_CHANGE_CONFIRMED: i64 = 8;
 pub const DEFERRED: i64 = 9;
 pub const PAUSED: i64 = 10;
 pub const PAUSE_SCHEDULE_CHANGED: i64 = 11;
@@ -34,8 +36,9 @@ pub const ITEMS_CHANGED: i64 = 17;
 pub const CANCELLATION_SCHEDULED: i64 = 18;
 pub const PRICE_CHANGE_UPDATED: i64 = 19;
 pub const PENDING_PURCHASE_CANCELED: i64 = 20;
+pub const PRICE_STEP_UP_CONSENT_UPDATED: i64 = 22;
 
-/// Types of a notification about a one-time product.
+// Types of a notification about a one-time product.
 pub const ONE_TIME_PURCHASED: i64 = 1;
 pub const ONE_TIME_CANCELED: i64 = 2;
 

@@ -36,7 +36,7 @@ async fn receive(
 ) -> Response {
     let Some(call) = Call::read(&method, &uri) else {
         locked(&shared).strange.push(format!("{method} {uri}"));
-        return answer(404, Some(error(404, "applicationNotFound").to_string()));
+        return answer(404, Some(error(404, "notFound").to_string()));
     };
     let (place, fault) = locked(&shared).begin(&call);
     if let Some(Fault::Late(time)) = &fault {
