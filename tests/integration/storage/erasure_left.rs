@@ -60,6 +60,7 @@ const NAMELESS: &str = "
     rates app_id currency day usd
     recheck_skus app_id sku
     rechecks why subject_id app_id cause after_key
+    repairs platform_id kind place failure
     replacements old_key new_key
     sales app_id transaction_id kind receipt_id sku price currency day
     sign_in_links hash name role app_id key_id token_hash

@@ -76,6 +76,7 @@ mod redelivery_pages;
 mod refusing;
 mod rekey;
 mod rendering;
+mod repairs;
 mod reported_refunds;
 mod retaining;
 mod retry_after;

@@ -246,6 +246,9 @@ impl World {
             ("sweeps", "emptied_at"),
             ("installation", "created_at"),
             ("processes", "seen_at"),
+            ("repairs", "repaired_through"),
+            ("repairs", "began_at"),
+            ("repairs", "due_at"),
         ];
         let mut raw = self.raw();
         for (table, column) in times {

@@ -12,6 +12,7 @@ pub mod payments;
 pub mod profiles;
 pub mod rechecks;
 pub mod record;
+pub mod repairs;
 pub mod revision;
 pub mod succession;
 pub mod transferred;
