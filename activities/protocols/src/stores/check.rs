@@ -2,6 +2,8 @@
 //! next request or the result.
 
 use super::answer::{Answer, Refusal};
+use super::answer::Answer;
+use super::repair::{RepairOutcome, RepairPage, RepairStep, RepairTask};
 use super::token::AccessToken;
 use crate::http::{Reply, Request};
 use domain::stores::UnknownStore;
@@ -10,7 +12,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
-use storage::StorePart;
+use storage::{RepairKind, StorePart};
 
 /// The purchase to check, with the platform's credential. It has no debug output, since it contains a user id and a
 /// secret.
@@ -122,6 +124,17 @@ pub trait StoreProtocol: Debug + Send + Sync {
 
     /// Returns the next step, given the replies to the requests that this check has sent, oldest first.
     fn next(&self, subject: &Subject, replies: &[Replied]) -> CheckStep;
+
+    /// Returns what can be read from the store apart from purchases, to find what no notification reported.
+    fn repairs(&self) -> &'static [RepairKind] {
+        &[]
+    }
+
+    /// Returns the next step of a part of a repair, given the replies to the requests that it has sent, oldest first. The
+    /// subject has an empty id of the purchase.
+    fn repair(&self, _subject: &Subject, _task: &RepairTask, _replies: &[Replied]) -> RepairStep {
+        RepairStep::Done(RepairOutcome::Found(RepairPage::default()))
+    }
 }
 
 /// The stores that this process knows.
@@ -138,6 +151,15 @@ impl Stores {
     pub fn per_second(&self) -> u32 {
         let all = self.0.iter().map(|store| store.per_second());
         all.max().unwrap_or(1)
+    }
+
+    /// Returns the repairs that the stores offer, each with the store's name.
+    pub fn repairs(&self) -> Vec<(&'static str, RepairKind)> {
+        let of_store = |store: &Arc<dyn StoreProtocol>| {
+            let name = store.name();
+            store.repairs().iter().map(move |kind| (name, *kind))
+        };
+        self.0.iter().flat_map(of_store).collect()
     }
 
     /// Returns the store with this name.

@@ -12,6 +12,7 @@ pub mod money;
 pub mod order;
 pub mod plans;
 pub mod product;
+mod repair;
 pub mod request;
 pub mod response;
 pub mod shown;
@@ -24,7 +25,8 @@ mod tests;
 
 use crate::http::{Reply, Request};
 use crate::stores::{
-    AccessToken, Answer, Bucket, CheckStep, Replied, Retry, StoreProtocol, Subject,
+    AccessToken, Answer, Bucket, CheckStep, RepairStep, RepairTask, Replied, Retry, StoreProtocol,
+    Subject,
 };
 use account::ServiceAccount;
 use check::{CheckOutcome, KnownPurchase, KnownTerm, NextStep};
@@ -37,6 +39,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use shown::{PurchaseKind, PurchaseToken};
 use std::time::Duration;
+use storage::RepairKind;
 use url::Url;
 
 /// Name of the store in the column `platforms.store`.
@@ -240,5 +243,13 @@ impl StoreProtocol for Google {
             Ok((request, bucket)) => CheckStep::Send(Box::new(request), bucket),
             Err(answer) => CheckStep::Done(answer),
         }
+    }
+
+    fn repairs(&self) -> &'static [RepairKind] {
+        &[RepairKind::Voids, RepairKind::Orders]
+    }
+
+    fn repair(&self, subject: &Subject, task: &RepairTask, replies: &[Replied]) -> RepairStep {
+        repair::next(&self.settings, subject, task, replies)
     }
 }
