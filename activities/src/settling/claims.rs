@@ -272,8 +272,8 @@ impl Claim<'_> {
     }
 }
 
-/// Returns the signal for a claim that became a notification of its purchase.
-const fn notified(
+/// Returns the signal for a claim or a finding that became a notification of its purchase.
+pub const fn notified(
     Open {
         seq: through,
         quiet,

@@ -2,6 +2,7 @@
 //! concurrent requests.
 
 use crate::dependencies::Context;
+use crate::settling::repair::pace::Pace;
 use crate::settling::store_rate::{Permit, Share, Throttle};
 use crate::settling::tokens::{Credential, Found, Scope};
 use crate::spans;
@@ -10,6 +11,8 @@ use domain::{Parked, PlatformId, Verification};
 use protocols::http::{Reply, Request};
 use protocols::stores::{
     AccessToken, Answer, Bucket, CheckStep, Refusal, Replied, Retry, StoreProtocol, Subject,
+    AccessToken, Answer, Bucket, CheckStep, RepairOutcome, RepairStep, RepairTask, Replied, Retry,
+    StoreProtocol, Subject,
 };
 use secrecy::{ExposeSecret, SecretString};
 use std::time::Duration;
@@ -48,27 +51,44 @@ pub async fn send(
     store: &dyn StoreProtocol,
     subject: &Subject,
 ) -> Result<Option<Answer>, Error> {
-    let mut check = Check {
-        context,
-        subject,
-        share: None,
-        ends_at: None,
-        is_token_renewed: false,
-    };
+    let mut check = Check::new(context, subject);
     let mut replies = Vec::new();
     loop {
         let (request, bucket) = match store.next(subject, &replies) {
             CheckStep::Send(request, bucket) => (*request, bucket),
             CheckStep::Done(answer) => return Ok(Some(check.finish(answer))),
         };
-        let sent = if store.issues_tokens() {
-            check.request_with_token(store, request, bucket).await?
-        } else {
-            check.request(request, bucket).await?
-        };
-        match sent {
+        match check.send(store, request, bucket).await? {
             RequestResult::Replied(replied) => replies.push(replied),
             RequestResult::Not(answer) => return Ok(answer),
+        }
+    }
+}
+
+/// Takes a part of a repair, with requests at this pace. Returns `None` if a request was not sent because this process
+/// sends too many. Each request has its own time limit, since the number of requests depends on the store.
+pub async fn repair(
+    context: &Context,
+    store: &dyn StoreProtocol,
+    subject: &Subject,
+    task: &RepairTask,
+    pace: &mut Pace,
+) -> Result<Option<RepairOutcome>, Error> {
+    let mut check = Check::new(context, subject);
+    let mut replies = Vec::new();
+    loop {
+        let (request, bucket) = match store.repair(subject, task, &replies) {
+            RepairStep::Send(request, bucket) => (*request, bucket),
+            RepairStep::Done(RepairOutcome::Failed(answer)) => {
+                return Ok(Some(RepairOutcome::Failed(check.finish(answer))));
+            }
+            RepairStep::Done(outcome) => return Ok(Some(outcome)),
+        };
+        pace.wait(bucket).await;
+        check = Check::new(context, subject);
+        match check.send(store, request, bucket).await? {
+            RequestResult::Replied(replied) => replies.push(replied),
+            RequestResult::Not(answer) => return Ok(answer.map(RepairOutcome::Failed)),
         }
     }
 }
@@ -100,7 +120,31 @@ enum RequestResult {
     Not(Option<Answer>),
 }
 
-impl Check<'_> {
+impl<'a> Check<'a> {
+    const fn new(context: &'a Context, subject: &'a Subject) -> Self {
+        Self {
+            context,
+            subject,
+            share: None,
+            ends_at: None,
+            is_token_renewed: false,
+        }
+    }
+
+    /// Sends a request, with the platform's access token if the store issues them.
+    async fn send(
+        &mut self,
+        store: &dyn StoreProtocol,
+        request: Request,
+        bucket: Bucket,
+    ) -> Result<RequestResult, Error> {
+        if store.issues_tokens() {
+            self.request_with_token(store, request, bucket).await
+        } else {
+            self.request(request, bucket).await
+        }
+    }
+
     /// Sends a request with the platform's access token. If the store refuses the token, drops it and repeats the
     /// request once with a new one.
     async fn request_with_token(

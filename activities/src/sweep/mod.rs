@@ -21,6 +21,7 @@ use crate::dependencies::Context;
 use crate::failing::Work;
 use crate::failure::Failed;
 use crate::heartbeat::Heartbeats;
+use crate::settling::repair;
 use futures::FutureExt;
 use parts::{Part, RETRY};
 use std::time::Duration;
@@ -62,6 +63,7 @@ const PARTS: [Part<Context>; 16] = [
     part("credentials", |context, _| {
         upkeep::retry_refused_secrets(context).boxed()
     }),
+    part("repairs", |context, _| repair::start(context).boxed()),
     part("rechecks", |context, _| {
         upkeep::schedule_rechecks(context).boxed()
     }),
