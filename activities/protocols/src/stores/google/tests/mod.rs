@@ -7,6 +7,7 @@ mod fields;
 mod orders;
 mod plans;
 mod refusals;
+mod repairs;
 mod sweeps;
 
 use super::check::{CheckOutcome, KnownPurchase, NextStep, next};
