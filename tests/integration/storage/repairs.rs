@@ -63,7 +63,7 @@ fn pay(world: &World, receipt_id: &str, order: &str, micros: i64) {
 }
 
 story! {
-    async fn repairs_of_a_platform_are_due_at_once_and_then_by_their_waits(world: World) {
+    async fn repairs_of_a_platform_are_due_at_once_then_by_their_waits(world: World) {
         assert!(world.store.due_repairs(Vec::new(), 10).await.unwrap().is_empty());
         assert!(due(&world.store).await.is_empty(), "no platform has that store");
         let platform = another_store(&world).await;

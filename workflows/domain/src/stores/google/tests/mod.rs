@@ -7,6 +7,7 @@ mod changes;
 mod lives;
 mod mappings;
 mod states;
+mod wakes;
 
 use crate::decide::{Decision, SettlingContext, decide};
 use crate::event::tests::{day, key};
