@@ -51,10 +51,15 @@ const MAX_RETRY: Duration = HOUR;
 const UNUSABLE_RETRY: Duration = HOUR;
 /// How long until a run follows one that got no turn in this process.
 const BUSY_RETRY: Duration = MINUTE;
+/// How long until a pass begins again whose page is no longer there.
+const RESTART_WAIT: Duration = MINUTE.saturating_mul(15);
 
 /// The alarm about a list with entries that cannot be parsed.
 const UNREADABLE: &str = "the store lists voided payments in a form that this version of settle cannot read: only \
      notifications report them";
+
+/// The alarm about a list whose first page the store refuses.
+const NOT_LISTED: &str = "the store refuses to list voided payments (HTTP 400): only notifications report them";
 
 /// Takes due repairs, as many as may run.
 pub async fn start(context: &Context) -> Result<Swept, Failed> {
@@ -99,7 +104,7 @@ async fn repair(context: &Context, lease: RepairLease) -> Result<(), Error> {
     let Ok(store) = context.verifier.stores.of(&known.store) else {
         return Ok(());
     };
-    let run = Run {
+    let run = RepairRun {
         context,
         store,
         subject: query::subject(&known),
@@ -115,7 +120,7 @@ async fn repair(context: &Context, lease: RepairLease) -> Result<(), Error> {
 }
 
 /// A run of a repair.
-struct Run<'a> {
+struct RepairRun<'a> {
     context: &'a Context,
     store: &'a dyn StoreProtocol,
     known: StoreQuery,
@@ -125,7 +130,7 @@ struct Run<'a> {
     began: Instant,
 }
 
-impl Run<'_> {
+impl RepairRun<'_> {
     /// Reads the list of voided payments, page by page.
     async fn voids(mut self) -> Result<(), Error> {
         let (began_at, through) = (self.lease.began_at, self.lease.repaired_through);
@@ -193,10 +198,7 @@ impl Run<'_> {
                 return Ok(Some(found));
             }
             Some(RepairOutcome::Restart) => {
-                let (store, why) = (&self.context.store, "the store no longer knows the page");
-                store
-                    .restart_repair(&self.lease, self.retry(None), why)
-                    .await?;
+                self.restart().await?;
                 return Ok(None);
             }
             Some(RepairOutcome::Failed(Answer::Retry(retry))) => {
@@ -255,6 +257,7 @@ impl Run<'_> {
     /// Stores the place up to which the pass is complete. Returns whether the run goes on.
     async fn advance(&mut self, place: String) -> Result<bool, Error> {
         self.lease.place = Some(place.clone());
+        self.lease.failures = 0;
         let store = &self.context.store;
         let is_over = self.began.elapsed() > RUN || self.context.stopping.load(Ordering::Relaxed);
         if is_over {
@@ -269,6 +272,17 @@ impl Run<'_> {
         let wait = every.mul_f64(0.9 + 0.1 * (self.context.random)().clamp(0.0, 1.0));
         let finished = self.context.store.finish_repair(&self.lease, wait).await;
         finished.map(drop)
+    }
+
+    /// Ends the run because the page is no longer there. The store never refuses the first one for that reason.
+    async fn restart(&self) -> Result<(), Error> {
+        if self.lease.place.is_none() {
+            let platform = self.lease.platform_id;
+            raise_alarm(self.context, platform, "verification_strange", NOT_LISTED).await;
+        }
+        let (store, why) = (&self.context.store, "the store no longer knows the page");
+        let restarted = store.restart_repair(&self.lease, RESTART_WAIT, why).await;
+        restarted.map(drop)
     }
 
     /// Ends the run because the store did not answer.

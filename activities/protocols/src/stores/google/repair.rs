@@ -84,7 +84,10 @@ fn unread(error: ReadError) -> RepairStep {
         ReadError::Retry(retry) => Answer::Retry(retry),
         ReadError::Unknown | ReadError::Gone => {
             let why = "the store does not show this list (HTTP 404 or 410)";
-            Answer::Retry(Retry::new("no_list", why))
+            Answer::Retry(Retry {
+                is_strange: true,
+                ..Retry::new("no_list", why)
+            })
         }
     };
     failed(answer)

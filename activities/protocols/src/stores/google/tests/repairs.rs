@@ -166,6 +166,11 @@ fn a_failure_finds_nothing_and_moves_nothing() {
         };
         assert!(!outage.is_strange);
     }
+    let missing = outcome(&voids(None), &[error(404, "notFound")]);
+    let RepairOutcome::Failed(Answer::Retry(missing)) = missing else {
+        panic!("{missing:?}");
+    };
+    assert!(missing.is_strange, "repeating it may never help");
 }
 
 /// G31: only the order shows a refund without revocation.
