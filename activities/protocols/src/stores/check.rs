@@ -130,8 +130,8 @@ pub trait StoreProtocol: Debug + Send + Sync {
         &[]
     }
 
-    /// Returns the next step of a part of a repair, given the replies to the requests that it has sent, oldest first. The
-    /// subject has an empty id of the purchase.
+    /// Returns the next step of a part of a repair, given the replies to the requests that it has sent, oldest first.
+    /// The subject has an empty id of the purchase.
     fn repair(&self, _subject: &Subject, _task: &RepairTask, _replies: &[Replied]) -> RepairStep {
         RepairStep::Done(RepairOutcome::Found(RepairPage::default()))
     }

@@ -59,7 +59,8 @@ const UNREADABLE: &str = "the store lists voided payments in a form that this ve
      notifications report them";
 
 /// The alarm about a list whose first page the store refuses.
-const NOT_LISTED: &str = "the store refuses to list voided payments (HTTP 400): only notifications report them";
+const NOT_LISTED: &str =
+    "the store refuses to list voided payments (HTTP 400): only notifications report them";
 
 /// Takes due repairs, as many as may run.
 pub async fn start(context: &Context) -> Result<Swept, Failed> {
@@ -315,7 +316,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_failed_repair_waits_longer_each_time_and_as_the_store_says() {
+    fn a_failed_repair_waits_longer_each_time_or_for_retry_after() {
         let minutes = |failures| retry_in(failures, None, 0.5).as_secs() / 60;
         assert_eq!(
             [0, 1, 2, 5, 6, i64::MAX].map(minutes),

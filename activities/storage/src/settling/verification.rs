@@ -456,6 +456,8 @@ impl Store {
         Ok(retried)
     /// Returns the parameters to query a platform's store apart from purchases, with an empty id of the purchase; `None`
     /// if the platform is deleted, or has no usable secret.
+    /// Returns the parameters to query a platform's store apart from purchases, with an empty id of the purchase;
+    /// `None` if the platform is deleted, or has no usable secret.
     pub async fn platform_query(&self, platform: PlatformId) -> Result<Option<StoreQuery>, Error> {
         let secrets = self.database.secrets.clone();
         self.read(move |connection| {

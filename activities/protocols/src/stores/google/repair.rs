@@ -131,8 +131,8 @@ fn void(platform: PlatformId, one: &VoidedPurchase) -> Notification {
     }
 }
 
-/// Returns the notifications of the orders whose state differs from the ledger. An order that the store does not know is
-/// left out.
+/// Returns the notifications of the orders whose state differs from the ledger. An order that the store does not know
+/// is left out.
 fn refunds(recorded: &[RecordedOrder], batches: &OrderBatches, replies: &[Replied]) -> RepairPage {
     let read_at = replies.iter().map(|replied| replied.at).max();
     let of = |known: &RecordedOrder| {
