@@ -1,10 +1,10 @@
 //! Repairs: reads from the stores, apart from purchases, what notifications did not report. What is found is accepted
 //! like a store's message, with a message id that follows from it, so that a repetition has no effect.
 //!
-//! The sweep takes due repairs. Each runs as a task of its own, so that a store that does not respond delays neither
-//! the sweep nor other platforms. A run takes its pass a part further and stores its place; after a crash, another run
-//! repeats one part. Repairs use a small part of the platform's rate and of the process's concurrent requests, so that
-//! they never delay the verification of purchases.
+//! The sweep starts tasks that take the due repairs, so that a store that does not respond delays neither the sweep nor
+//! other platforms. A run takes its pass a part further and stores its place; after a crash, another run repeats one
+//! part. Repairs use a small part of the platform's rate and of the process's concurrent requests, so that they never
+//! delay the verification of purchases.
 
 pub mod pace;
 mod ranges;
@@ -62,24 +62,51 @@ const UNREADABLE: &str = "the store lists voided payments in a form that this ve
 const NOT_LISTED: &str =
     "the store refuses to list voided payments (HTTP 400): only notifications report them";
 
-/// Takes due repairs, as many as may run.
+/// Starts tasks that take the due repairs, as many as may run.
 pub async fn start(context: &Context) -> Result<Swept, Failed> {
+    loop {
+        let slots = Arc::clone(&context.verifier.repairs);
+        let Ok(slot) = slots.try_acquire_owned() else {
+            return Ok(Swept::default());
+        };
+        let Some(first) = take(context).await? else {
+            return Ok(Swept::default());
+        };
+        let context = context.clone();
+        tokio::spawn(async move {
+            work(&context, first).await;
+            drop(slot);
+        });
+    }
+}
+
+/// Takes a due repair; `None` if there is none.
+async fn take(context: &Context) -> Result<Option<RepairLease>, Error> {
     let offered = context.verifier.stores.repairs();
     let limit = i64::try_from(CONCURRENT).unwrap_or(1);
     for due in context.store.due_repairs(offered, limit).await? {
-        let slots = Arc::clone(&context.verifier.repairs);
-        let Ok(slot) = slots.try_acquire_owned() else {
-            break;
-        };
-        if let Some(lease) = context.store.lease_repair(due, LEASE).await? {
-            let context = context.clone();
-            tokio::spawn(async move {
-                run(&context, lease).await;
-                drop(slot);
-            });
+        let lease = context.store.lease_repair(due, LEASE).await?;
+        if lease.is_some() {
+            return Ok(lease);
         }
     }
-    Ok(Swept::default())
+    Ok(None)
+}
+
+/// Runs a repair, and then others that are due, until that has taken long enough. A failure to take the next one is
+/// left to the sweep, which reports it.
+async fn work(context: &Context, first: RepairLease) {
+    let began = Instant::now();
+    let mut next = Some(first);
+    while let Some(lease) = next {
+        run(context, lease).await;
+        let is_over = began.elapsed() > RUN || context.stopping.load(Ordering::Relaxed);
+        next = if is_over {
+            None
+        } else {
+            take(context).await.ok().flatten()
+        };
+    }
 }
 
 /// Runs a repair. A failure of storage leaves it to the run after its lease.
