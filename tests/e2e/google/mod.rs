@@ -8,6 +8,7 @@ mod life;
 mod outage;
 mod payments;
 mod refunds;
+mod repairs;
 
 use domain::Timestamp;
 use domain::time::DAY;
