@@ -10,9 +10,8 @@ use domain::time::HOUR;
 use domain::{Parked, PlatformId, Verification};
 use protocols::http::{Reply, Request};
 use protocols::stores::{
-    AccessToken, Answer, Bucket, CheckStep, Refusal, Replied, Retry, StoreProtocol, Subject,
-    AccessToken, Answer, Bucket, CheckStep, RepairOutcome, RepairStep, RepairTask, Replied, Retry,
-    StoreProtocol, Subject,
+    AccessToken, Answer, Bucket, CheckStep, Refusal, RepairOutcome, RepairStep, RepairTask,
+    Replied, Retry, StoreProtocol, Subject,
 };
 use secrecy::{ExposeSecret, SecretString};
 use std::time::Duration;

@@ -54,7 +54,7 @@ const SET_BACK: Part<Context> = Part {
     })
 };
 /// The other parts. No budget exceeds the time that [`emptied`], [`WAKES`] and [`SET_BACK`] leave of [`TURNS`].
-const PARTS: [Part<Context>; 16] = [
+const PARTS: [Part<Context>; 17] = [
     part("late", |context, _| upkeep::start_late(context).boxed()),
     part("streams", |context, _| {
         upkeep::start_streams(context).boxed()

@@ -149,9 +149,8 @@ pub use settings::destinations::{
     Destination, DestinationChange, DestinationSettings, Filter, NewDestination, Traits,
 };
 pub use settling::payments::Earned;
-pub use settling::verification::{CredentialRefusal, StoreQuery, Unanswered};
 pub use settling::repairs::{DueRepair, OrderPlace, RecordedOrder, RepairKind, RepairLease};
-pub use settling::verification::{StoreQuery, Unanswered};
+pub use settling::verification::{CredentialRefusal, StoreQuery, Unanswered};
 pub use store::{MAX_COUNTS, Store};
 
 pub use domain::settling::{Loaded, Record, Recorded};

@@ -2,7 +2,6 @@
 //! next request or the result.
 
 use super::answer::{Answer, Refusal};
-use super::answer::Answer;
 use super::repair::{RepairOutcome, RepairPage, RepairStep, RepairTask};
 use super::token::AccessToken;
 use crate::http::{Reply, Request};
