@@ -2,6 +2,7 @@
 
 mod access;
 mod comparison;
+pub mod duties;
 pub mod events;
 pub mod facts;
 pub mod known;

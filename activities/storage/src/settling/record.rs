@@ -11,7 +11,7 @@ use crate::inbox::notifications;
 use crate::purchases::owned::{Which, note_changed, shared_ahead};
 use crate::purchases::purchase::{self, PurchaseRow, WaitsFor};
 use crate::purchases::users::{Customer, Raced, UserRow};
-use crate::purchases::{replacements, user_devices};
+use crate::purchases::{duties, replacements, user_devices};
 use crate::settings::listing::Listings;
 use crate::settings::unnamed::unnamed;
 use crate::settling::comparison::{ABANDONED, Compared, Comparison};
@@ -280,6 +280,10 @@ impl Settling<'_> {
                 &destinations,
                 carried.as_ref(),
             )?;
+        }
+        if let Some(shown) = record.shown_acknowledgement() {
+            let platform = self.origin.platform_id;
+            duties::watch(write, platform, record.collapse_key, shown)?;
         }
         Ok(Recorded::Done {
             revision: found.revision,

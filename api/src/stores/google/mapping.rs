@@ -297,5 +297,6 @@ fn closed_row(
         body: "{}".to_owned(),
         handling: Handling::Final(outcome, reason),
         traceparent: None,
+        duty: None,
     }
 }
