@@ -11,7 +11,7 @@ mod mint;
 mod simulated;
 mod token;
 
-pub use answer::{Answer, CustomerName, Retry};
+pub use answer::{AcknowledgeAnswer, Answer, CustomerName, Retry};
 pub use check::{Bucket, CheckStep, Replied, StoreProtocol, Stores, Subject};
 pub use mint::Mint;
 pub use simulated::Simulated;

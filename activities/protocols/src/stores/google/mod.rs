@@ -5,6 +5,7 @@
 //! into a verification.
 
 pub mod account;
+pub mod acknowledge;
 pub mod batch;
 pub mod check;
 pub mod customer;
@@ -24,17 +25,20 @@ mod tests;
 
 use crate::http::{Reply, Request};
 use crate::stores::{
-    AccessToken, Answer, Bucket, CheckStep, Replied, Retry, StoreProtocol, Subject,
+    AccessToken, AcknowledgeAnswer, Answer, Bucket, CheckStep, Replied, Retry, StoreProtocol,
+    Subject,
 };
 use account::ServiceAccount;
+use acknowledge::Acknowledged;
 use check::{CheckOutcome, KnownPurchase, NextStep};
 use domain::notification::is_sample_purchase;
-use domain::{Parked, Timestamp, Verification};
+use domain::verification::Product;
+use domain::{Parked, Snapshot, Timestamp, Verification};
 use request::PackageName;
 use response::ReadError;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
-use shown::{PurchaseToken, ShownPurchase};
+use shown::{PurchaseKind, PurchaseToken, ShownPurchase};
 use std::fmt;
 use std::time::Duration;
 use url::Url;
@@ -211,5 +215,31 @@ impl StoreProtocol for Google {
             Ok((request, bucket)) => CheckStep::Send(Box::new(request), bucket),
             Err(answer) => CheckStep::Done(answer),
         }
+    }
+
+    fn acknowledgement(
+        &self,
+        subject: &Subject,
+        shown: &Snapshot,
+    ) -> Option<(Box<Request>, Bucket)> {
+        let token = PurchaseToken::try_from(subject.receipt_id.clone()).ok();
+        let token = token.filter(|_| acknowledge::is_by_settle(subject))?;
+        let kind = if shown.product == Product::Subscription {
+            PurchaseKind::Subscription
+        } else {
+            PurchaseKind::OneTime
+        };
+        let purchase = Acknowledged {
+            kind,
+            product_id: shown.product_id.as_deref()?,
+            token: &token,
+        };
+        let package = package(subject)?;
+        let (request, bucket) = acknowledge::request(&self.settings, &package, purchase)?;
+        Some((Box::new(request), bucket))
+    }
+
+    fn acknowledged(&self, reply: &Reply) -> AcknowledgeAnswer {
+        acknowledge::answer(reply)
     }
 }
