@@ -7,6 +7,7 @@
 //! 401 or 403, and temporary failures 503. All other messages are stored and answered with 204.
 
 mod alarms;
+mod duties;
 pub mod envelope;
 mod fetch;
 pub mod form;
