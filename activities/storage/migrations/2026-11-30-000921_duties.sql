@@ -27,5 +27,5 @@ CREATE TABLE duties (
 );
 CREATE INDEX duties_due ON duties (platform_id, due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX duties_to_warn ON duties (warn_at) WHERE warn_at IS NOT NULL;
-CREATE INDEX duties_open ON duties (platform_id, answer_by) WHERE done_at IS NULL;
+CREATE INDEX duties_open ON duties (platform_id, answer_by, id) WHERE done_at IS NULL;
 CREATE INDEX duties_of_order ON duties (platform_id, order_id) WHERE order_id IS NOT NULL

@@ -1,8 +1,10 @@
 //! Duties to stores, as the API lists them and explanations show them.
 
 use crate::purchases::duties::{DutyKind, DutyResult};
+use crate::store::Store;
 use db::connection::AnyConnection;
 use db::error::Error;
+use db::page::{Page, Paged};
 use db::sql::{Sql, statement};
 use db::statement::{row, sql};
 use domain::{CollapseKey, DutyId, PlatformId, Purchase, Timestamp};
@@ -47,12 +49,33 @@ const COLUMNS: &str = "id, kind, platform_id, collapse_key, order_id, created_at
 
 const FIND: Sql = statement!("SELECT {COLUMNS} FROM duties WHERE id = ?");
 
+const LIST: Sql = statement! {"
+    SELECT CAST(answer_by AS TEXT) || '_' || id AS cursor, {COLUMNS}
+    FROM duties
+    WHERE platform_id = ? AND done_at IS NULL AND (answer_by, id) > (?, ?)
+    ORDER BY answer_by, id
+    LIMIT ?
+"};
+
 const OF_ORDERS: Sql = statement! {"
     SELECT {COLUMNS}
     FROM duties
     WHERE platform_id = ? AND order_id IN (?*)
     ORDER BY created_at, id
 "};
+
+impl Store {
+    /// Lists the open duties of a platform, in the order of their deadlines.
+    pub async fn open_duties(
+        &self,
+        platform: PlatformId,
+        page: Page,
+    ) -> Result<Paged<DutyView>, Error> {
+        let (after, id) = page.pair_or(i64::MIN)?;
+        self.read(move |connection| page.read(connection, sql(LIST).bind((platform, after, id))))
+            .await
+    }
+}
 
 /// Returns a duty.
 pub fn find(connection: &mut AnyConnection, id: DutyId) -> Result<Option<DutyView>, Error> {

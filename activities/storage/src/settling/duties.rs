@@ -114,7 +114,7 @@ const NEXT_DUE: Sql = statement! {hot "duties_due", "
 const LEASE: Sql = statement! {"
     UPDATE duties
     SET due_at = ?, attempts = attempts + 1
-    WHERE id = ? AND due_at + 0 = ? AND collapse_key IS NOT NULL
+    WHERE id = ? AND COALESCE(due_at, 0) = ? AND collapse_key IS NOT NULL
     RETURNING id, platform_id, collapse_key, attempts
 "};
 
@@ -145,17 +145,21 @@ const LATE: Sql = statement! {hot "duties_to_warn", "
 const WARN: Sql = statement! {"
     UPDATE duties
     SET warn_at = NULL, warned_at = ?
-    WHERE id = ? AND warn_at + 0 IS NOT NULL
+    WHERE id = ? AND COALESCE(warn_at, 0) > 0
 "};
 
-/// The platforms with an open alarm of this kind, and without a duty that it is about.
-const SETTLED: Sql = statement! {"
-    SELECT a.platform_id AS value
-    FROM alarms a
-    WHERE a.kind = ? AND a.detail = ? AND a.acknowledged_at + 0 IS NULL AND a.platform_id IS NOT NULL
-        AND NOT EXISTS (
-            SELECT 1 FROM duties d
-            WHERE d.platform_id = a.platform_id AND d.done_at IS NULL AND d.warned_at IS NOT NULL AND d.kind = ?)
+/// The platforms with an open alarm of this kind.
+const RAISED: Sql = statement! {"
+    SELECT platform_id AS value
+    FROM alarms
+    WHERE kind = ? AND detail = ? AND acknowledged_at + 0 IS NULL AND platform_id IS NOT NULL
+"};
+
+const WARNED: Sql = statement! {"
+    SELECT id AS value
+    FROM duties
+    WHERE platform_id = ? AND done_at IS NULL AND warned_at IS NOT NULL AND kind = ?
+    LIMIT 1
 "};
 
 /// Returns the alarm about a duty that stays open.
@@ -273,9 +277,15 @@ impl Store {
             let mut settled: Vec<(DutyKind, PlatformId)> = Vec::new();
             for kind in [DutyKind::Acknowledge, DutyKind::RefundReview] {
                 let AlarmText { kind: name, detail } = overdue(kind);
-                let settled_of = sql(SETTLED).bind((name, detail, kind));
-                let platforms: Vec<PlatformId> = settled_of.values(connection)?;
-                settled.extend(platforms.into_iter().map(|platform| (kind, platform)));
+                let raised: Vec<PlatformId> =
+                    sql(RAISED).bind(name).bind(detail).values(connection)?;
+                for platform in raised {
+                    let warned = sql(WARNED).bind(platform).bind(kind);
+                    let warned: Option<DutyId> = warned.value(connection)?;
+                    if warned.is_none() {
+                        settled.push((kind, platform));
+                    }
+                }
             }
             Ok((late, settled))
         });

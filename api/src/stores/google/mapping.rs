@@ -33,8 +33,8 @@ pub const WITHOUT_WRAPPER: Alarm = Alarm {
 /// Alarm about a refund review that an operator must answer. Raised for every review.
 const REFUND_REVIEW: Alarm = Alarm {
     kind: "refund_review",
-    detail: "Google Play asks about a refund, and expects the answer within 24 hours: `settle notification list` shows the \
-             order; answer it in the Play Console or by orders.reviewrefund",
+    detail: "Google Play asks about a refund, and expects the answer within 24 hours: `settle duty list` shows the order; \
+             answer it in the Play Console or by orders.reviewrefund, then close the duty",
 };
 
 /// Result of an authenticated push.
