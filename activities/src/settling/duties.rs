@@ -161,7 +161,7 @@ impl Attempt<'_> {
     async fn acknowledge(&self, shown: &Snapshot) -> Result<DutyAttempt, Error> {
         let (context, subject) = (self.context, &self.subject);
         let Some((request, bucket)) = self.store.acknowledgement(subject, shown) else {
-            return Ok(DutyAttempt::Idle);
+            return Ok(DutyAttempt::Left);
         };
         let answer = query::acknowledge(context, self.store, subject, *request, bucket).await?;
         fail::fail_point!("duties.after_call", |_| std::process::abort());

@@ -179,6 +179,20 @@ story! {
 }
 
 story! {
+    async fn a_changed_platform_makes_its_open_duties_due(world: World) {
+        world.notify("m1", "r1", 1).await;
+        let bought = world.store.now().await.unwrap();
+        world.shows("r1", false, bought).await;
+        world.set_secret(Some("new")).await;
+        let duty = world.lease_duty().await;
+        world.finish_duty(duty, DutyAttempt::Left).await;
+        world.notify("m2", "r1", 2).await;
+        world.shows("r1", false, bought).await;
+        assert_eq!(world.lease_duties().await, DutyPage::default(), "the app still acknowledges it");
+    }
+}
+
+story! {
     async fn a_paid_purchase_is_attempted_after_a_pending_one(world: World) {
         world.must_acknowledge("m1", "r1", FirstAttempt::AtOnce).await;
         let duty = world.lease_duty().await;

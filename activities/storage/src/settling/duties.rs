@@ -65,6 +65,8 @@ pub enum DutyAttempt {
     Closed(DutyResult),
     /// Not possible or not wanted now: a notification or a record makes the duty due again.
     Idle,
+    /// The platform's settings leave it to the app, whose acknowledgement is watched.
+    Left,
     /// Failed for this reason, which is not the store's own text; the next attempt is after this time.
     Failed(Duration, String),
     /// The store does not allow it.
@@ -122,6 +124,27 @@ const POSTPONE: Sql = statement! {"
     UPDATE duties
     SET due_at = ?, failure = ?
     WHERE id = ? AND done_at + 0 IS NULL
+"};
+
+const LEAVE: Sql = statement! {"
+    UPDATE duties
+    SET due_at = NULL, failure = NULL, attempts = 0
+    WHERE id = ? AND done_at + 0 IS NULL
+"};
+
+/// Locks the duties that [`RESUME`] changes, in the order of all processes.
+const LOCK_OPEN: Sql = statement! {"
+    SELECT id AS value
+    FROM duties
+    WHERE platform_id = ? AND done_at IS NULL AND kind = ? AND due_at IS NULL
+    ORDER BY id
+    FOR NO KEY UPDATE
+"};
+
+const RESUME: Sql = statement! {"
+    UPDATE duties
+    SET due_at = ?
+    WHERE platform_id = ? AND done_at IS NULL AND kind = ? AND due_at IS NULL
 "};
 
 row! {
@@ -183,6 +206,23 @@ impl AlarmText {
     fn raise(self, write: &mut Write<'_>, platform: PlatformId) -> Result<(), Error> {
         alarms::raise(write, About::Platform(platform), self.kind, self.detail)
     }
+}
+
+/// Makes the open acknowledgements of a platform due, because its settings or credentials changed: settle may have to
+/// do now what it left to the app.
+pub fn resume(write: &mut Write<'_>, platform: PlatformId) -> Result<(), Error> {
+    let kind = DutyKind::Acknowledge;
+    let open: Vec<DutyId> = sql(LOCK_OPEN)
+        .bind(platform)
+        .bind(kind)
+        .values(write.connection)?;
+    if open.is_empty() {
+        return Ok(());
+    }
+    sql(RESUME)
+        .bind((write.now()?, platform, kind))
+        .run(write.connection)
+        .map(drop)
 }
 
 impl Store {
@@ -250,6 +290,7 @@ impl Store {
                 .bind((None::<Timestamp>, None::<&str>, duty.id))
                 .run(write.connection)
                 .map(drop),
+            DutyAttempt::Left => sql(LEAVE).bind(duty.id).run(write.connection).map(drop),
             DutyAttempt::Failed(wait, why) => {
                 let at = write.now()?.plus(*wait);
                 sql(POSTPONE)

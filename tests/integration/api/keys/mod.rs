@@ -87,8 +87,16 @@ impl Shop {
             .alarm(Some(of_platform), "test", name)
             .await
             .expect("an alarm");
-        let [event, delivery, transfer, review, duty, reported, one, other] =
-            [1, 2, 3, 4, 5, 6, 7, 8].map(|_| api::clock::random_uuid());
+        let [
+            event,
+            delivery,
+            transfer,
+            review,
+            duty,
+            reported,
+            one,
+            other,
+        ] = [1, 2, 3, 4, 5, 6, 7, 8].map(|_| api::clock::random_uuid());
         let receipt = format!("receipt of {name}");
         service.raw(
             &rows::purchases(&platform, &app)
