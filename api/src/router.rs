@@ -10,7 +10,6 @@ use crate::keys::guard::{Guard, authorize};
 use crate::openapi::Served;
 use crate::route::{Access, Route, Surface};
 use crate::routes::{DOCUMENTS, routes};
-use crate::stores::max_body_bytes;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{Method, StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
@@ -29,6 +28,9 @@ const PREFLIGHT_AGE: Duration = Duration::from_secs(24 * 3600);
 const DEVICE_TIMEOUT: Duration = Duration::from_secs(5);
 
 const TIMEOUT: Duration = Duration::from_secs(25);
+
+/// Maximum size of a body, in bytes, except those of devices, of forms and of stores' messages.
+const MAX_BODY_BYTES: usize = 2 * 1024 * 1024;
 
 /// The dashboard's pages. They are in another crate, which depends on this one.
 #[derive(Debug)]
@@ -73,17 +75,16 @@ pub fn router_of(surface: Surface, edge: Shared, dashboard: &'static Dashboard) 
             admin = admin.route(page.path, (dashboard.enter)(page.handler, guard));
         }
     }
-    // 2 MiB, for the largest message of a store. The limit for devices is 1 MiB (`devices/mod.rs`), for forms 16 KiB,
-    // 64 KiB or 4 MiB (`pages/guard.rs`). A longer body gets 413 (`extract/body.rs`); `listener/table.rs` limits the
-    // total of all bodies.
-    let body_limit = max_body_bytes();
+    // The limit for devices is 1 MiB (`devices/mod.rs`), for forms 16 KiB, 64 KiB or 4 MiB (`pages/guard.rs`), for a
+    // store's messages its own (`resources/stores.rs`). A longer body gets 413 (`extract/body.rs`); `listener/table.rs`
+    // limits the total of all bodies.
     let others = open
         .merge(admin)
         .layer(from_fn_with_state(edge.clone(), known_host))
         .merge(public)
         .method_not_allowed_fallback(wrong_method)
-        .layer(DefaultBodyLimit::max(body_limit))
-        .layer(Extension(BodyLimit(body_limit)))
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(Extension(BodyLimit(MAX_BODY_BYTES)))
         .layer(from_fn(in_time));
     // The last layer is the outermost: web pages may read every response, and preflight requests reach no route.
     let device = device

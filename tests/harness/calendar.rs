@@ -83,6 +83,9 @@ impl Calendar {
         world.let_sweep_help("its clock is moved, and timers in Temporal do not move with it");
         world.receiver.ignore_time();
         world.rvs().follow(clock.reader());
+        if let Some(platform) = &world.play {
+            platform.fake.follow(clock.reader());
+        }
         let leases = Leases::of(&mut world);
         Self {
             world,
@@ -264,11 +267,16 @@ impl Calendar {
 }
 
 async fn wakes(world: &World) -> Vec<Timestamp> {
-    let purchases = world
-        .api
-        .all(&format!("/v1/purchases?platform_id={}", world.platform_id))
-        .await;
-    purchases.iter().filter_map(wake).collect()
+    let of_play = world.play.as_ref().map(|platform| platform.id);
+    let mut wakes = Vec::new();
+    for platform in [Some(world.platform_id), of_play].into_iter().flatten() {
+        let purchases = world
+            .api
+            .all(&format!("/v1/purchases?platform_id={platform}"))
+            .await;
+        wakes.extend(purchases.iter().filter_map(wake));
+    }
+    wakes
 }
 
 fn wake(purchase: &Value) -> Option<Timestamp> {

@@ -55,6 +55,9 @@ impl World {
         }
         self.check_nothing_pending(timeout).await?;
         self.rvs.iter().for_each(Rvs::check);
+        if let Some(platform) = &self.play {
+            platform.fake.verdict()?;
+        }
         self.receiver.verdict()?;
         self.check_tables().await?;
         self.check_unhelped().await?;

@@ -29,6 +29,7 @@ pub mod invariants;
 pub mod leases;
 pub mod load;
 pub mod mailbox;
+pub mod play;
 pub mod pooler;
 pub mod ports;
 pub mod postgres;

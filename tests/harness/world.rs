@@ -4,6 +4,7 @@
 //! Every test ends with [`World::finish`], which checks what must always hold; a test that forgets it fails.
 
 use super::http::{Answer, Api, post_as_sns, text};
+use super::play::{self, Play, PlayPlatform};
 use super::process::{Backend, Installation, Process, Variable};
 use super::receiver::{Received, Receiver};
 use super::rvs::{self, Rvs};
@@ -44,6 +45,8 @@ pub struct Setting {
     pub signature: &'static str,
     /// Whether receipts are verified at a fake of RVS.
     pub rvs: bool,
+    /// How the app uses Google Play, on a second platform with a fake of it; `None` if it does not.
+    pub play: Option<play::Choices>,
     /// The platform's environment: `sandbox` or `production`.
     pub environment: &'static str,
     /// Maximum number of file descriptors of each process.
@@ -67,6 +70,7 @@ impl Default for Setting {
             events: vec!["purchase.updated".to_owned()],
             signature: "v1",
             rvs: false,
+            play: None,
             environment: "sandbox",
             descriptors: None,
             program: None,
@@ -82,6 +86,7 @@ pub struct World {
     pub receiver: Receiver,
     pub sns: Sns,
     pub(super) rvs: Option<Rvs>,
+    pub(super) play: Option<PlayPlatform>,
     pub installation: Installation,
     pub api: Api,
     pub app_id: String,
@@ -113,6 +118,14 @@ impl World {
             rvs.iter()
                 .map(|rvs| ("SETTLE_AMAZON_RVS_URL".to_owned(), rvs.url())),
         );
+        let play = match setting.play {
+            Some(choices) => Some((Play::start().await, choices)),
+            None => None,
+        };
+        setting.variables.extend(
+            play.iter()
+                .flat_map(|(fake, choices)| fake.variables(*choices)),
+        );
         let temporal = Temporal::start_with(setting.memory, &setting.temporal).await;
         let (sns, receiver) = (Sns::new(), Receiver::start().await);
         let distance = setting
@@ -135,6 +148,13 @@ impl World {
         let platform = add_platform(&api, &app_id, &setting).await;
         let platform_id = text(&platform, "id").parse().expect("a platform id");
         let notification_url = text(&platform, "notification_url");
+        let play = match play {
+            Some((fake, choices)) => {
+                let window = setting.window_seconds;
+                Some(PlayPlatform::create(fake, choices, &api, &app_id, window).await)
+            }
+            None => None,
+        };
         let destination_id = add_destination(&api, &app_id, &receiver, &setting).await;
         expect_schemas(&api, &receiver).await;
         Self {
@@ -143,6 +163,7 @@ impl World {
             receiver,
             sns,
             rvs,
+            play,
             installation,
             api,
             app_id,

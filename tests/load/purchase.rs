@@ -79,6 +79,7 @@ pub fn notification(
         app_user_id: Some(customer.to_owned()),
         related_receipt_id: None,
         is_test: false,
+        voided: None,
     };
     records::stored(platform_id, &notification)
 }

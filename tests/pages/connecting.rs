@@ -23,6 +23,9 @@ async fn a_stranger_sees_a_verified_event_arrive() {
     stage.press_button("Create the app").await;
     stage.wait_text("main h1", "Radio").await;
     stage.press_button("Next: choose a store").await;
+    let store = "main .list a[href*='store=amazon']";
+    stage.browser.click(store).await;
+    stage.wait_text("main h1", "Amazon").await;
     stage.fill("Name", "fire").await;
     stage.fill("Package name", PACKAGE).await;
     stage.fill("Environment", "Sandbox").await;

@@ -43,6 +43,10 @@ async fn screens(stage: &Stage, receipt: &str) -> Vec<(&'static str, String)> {
         ("connect-app", format!("/ui/connect/apps/{app}")),
         (
             "connect-new",
+            format!("/ui/connect/apps/{app}/platforms/new?store=amazon"),
+        ),
+        (
+            "connect-new-store",
             format!("/ui/connect/apps/{app}/platforms/new"),
         ),
         (

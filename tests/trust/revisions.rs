@@ -92,6 +92,7 @@ impl RevisionWriter {
             app_user_id: Some(format!("customer-of-{receipt}")),
             related_receipt_id: None,
             is_test: false,
+            voided: None,
         };
         records::stored(self.platform_id, &notification)
     }

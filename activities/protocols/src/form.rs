@@ -112,7 +112,7 @@ pub struct Step {
     pub text: &'static str,
     /// Where to do the step: `settle`, or the name of the other system.
     pub place: &'static str,
-    /// The field of the created resource that is copied in this step, if any.
+    /// The field of the created resource that is copied in this step, if any; for a nested field, its path with dots.
     pub copy: Option<&'static str>,
     /// URL of the other system's page, if it is fixed.
     pub url: Option<&'static str>,

@@ -15,7 +15,7 @@ use crate::settling::query::{self, count, label, raise_alarm};
 use domain::device::claim::ClaimReason;
 use domain::{CollapseKey, DevicePlace, Parked, PlatformId, Verification};
 use futures::StreamExt;
-use protocols::stores::{Answer, CustomerName};
+use protocols::stores::{Answer, CustomerName, Refusal};
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -244,8 +244,8 @@ impl Claim<'_> {
         let answer = match answer {
             Answer::Verification(verification) => judged(verification, None),
             Answer::Named(verification, CustomerName(name)) => judged(verification, Some(name)),
-            Answer::Refused => {
-                refuse_secret(context, &known).await?;
+            Answer::Refused(refusal) => {
+                refuse_secret(context, &known, refusal).await?;
                 // The claim waits for other credentials, and has not been decided.
                 return Ok(());
             }
@@ -282,8 +282,8 @@ impl Claim<'_> {
     }
 }
 
-/// Returns the signal for a claim that became a notification of its purchase.
-const fn notified(
+/// Returns the signal for a claim or a finding that became a notification of its purchase.
+pub const fn notified(
     Open {
         seq: through,
         quiet,
@@ -305,7 +305,7 @@ const fn is_refusal(answer: &Answer) -> bool {
         Answer::Verification(verification) | Answer::Named(verification, _) => {
             matches!(verification, Verification::Gone | Verification::Parked(_))
         }
-        Answer::Refused | Answer::Retry(_) => false,
+        Answer::Refused(_) | Answer::Retry(_) => false,
     }
 }
 
@@ -327,9 +327,17 @@ fn judged(verification: Verification, customer: Option<String>) -> ClaimAnswer {
 }
 
 /// Records that the store refused the credentials: they are not used again, and the platform's claims wait for others.
-async fn refuse_secret(context: &Context, known: &StoreQuery) -> Result<(), Error> {
+async fn refuse_secret(
+    context: &Context,
+    known: &StoreQuery,
+    refusal: Refusal,
+) -> Result<(), Error> {
     let platform: PlatformId = known.platform_id;
-    if context.store.refuse_secret(known).await? {
+    if context
+        .store
+        .refuse_secret(known, query::credential_refusal(refusal))
+        .await?
+    {
         tracing::warn!(platform.id = %platform, "the store refuses the platform's credentials; they are not used again");
     }
     Ok(())

@@ -12,7 +12,9 @@ use domain::duty::{self, Acknowledgement};
 use domain::time::{HOUR, MINUTE};
 use domain::{PlatformId, Snapshot, StorePolicy, Verification};
 use futures::future::join_all;
-use protocols::stores::{AcknowledgeAnswer, Answer, CustomerName, Retry, StoreProtocol, Subject};
+use protocols::stores::{
+    AcknowledgeAnswer, Answer, CustomerName, Refusal, Retry, StoreProtocol, Subject,
+};
 use std::time::Duration;
 use storage::{DutyAttempt, DutyResult, Error, LeasedDuty, StoreQuery};
 
@@ -145,7 +147,7 @@ impl Attempt<'_> {
         let (verification, customer) = match answer {
             Answer::Verification(verification) => (verification, None),
             Answer::Named(verification, customer) => (verification, Some(customer)),
-            Answer::Refused => return self.refuse_secret().await.map(Err),
+            Answer::Refused(refusal) => return self.refuse_secret(refusal).await.map(Err),
             Answer::Retry(retry) => return Ok(Err(self.postpone(&retry).await)),
         };
         Ok(match verification {
@@ -205,8 +207,14 @@ impl Attempt<'_> {
     }
 
     /// Records that the store refused the credentials. The duty waits for others.
-    async fn refuse_secret(&self) -> Result<DutyAttempt, Error> {
-        if self.context.store.refuse_secret(self.known).await? {
+    async fn refuse_secret(&self, refusal: Refusal) -> Result<DutyAttempt, Error> {
+        let refusal = query::credential_refusal(refusal);
+        if self
+            .context
+            .store
+            .refuse_secret(self.known, refusal)
+            .await?
+        {
             tracing::warn!(platform.id = %self.duty.platform_id, "the store refuses the platform's credentials; they are not used again");
         }
         let why = "the store refuses the platform's credentials";

@@ -2,23 +2,28 @@
 //! concurrent requests.
 
 use crate::dependencies::Context;
+use crate::settling::repair::pace::Pace;
 use crate::settling::store_rate::{Permit, Share, Throttle};
 use crate::settling::tokens::{Credential, Found, Scope};
 use crate::spans;
+use domain::time::HOUR;
 use domain::{Parked, PlatformId, Verification};
 use protocols::http::{Reply, Request};
 use protocols::stores::{
-    AccessToken, AcknowledgeAnswer, Answer, Bucket, CheckStep, Replied, Retry, StoreProtocol,
-    Subject,
+    AccessToken, AcknowledgeAnswer, Answer, Bucket, CheckStep, Refusal, RepairOutcome, RepairStep,
+    RepairTask, Replied, Retry, StoreProtocol, Subject,
 };
 use secrecy::{ExposeSecret, SecretString};
 use std::time::Duration;
-use storage::{AttemptClass, Error, StoreQuery};
+use storage::{AttemptClass, CredentialRefusal, Error, StoreQuery};
 use tokio::time::{Instant, timeout, timeout_at};
 
 /// Maximum wait for one of the concurrent requests. Together with the wait for a permit and the request itself, it fits
 /// into the activity's timeout.
 const SLOT_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// How long a credential whose account lacks a right is not used. Google applies new rights within about a day.
+const RIGHTS_RETRY: Duration = HOUR;
 
 /// Maximum duration of a check from its first request on, however many it sends. It fits into the activity's timeout.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(15);
@@ -30,6 +35,9 @@ pub fn subject(known: &StoreQuery) -> Subject {
         environment: known.environment,
         app_user_id: known.app_user_id.clone(),
         receipt_id: known.receipt_id.clone(),
+        package_name: known.package_name.clone(),
+        known: known.purchase.clone(),
+        reported_at: known.reported_at,
         secret: known.secret.clone(),
         own: known.of_store.clone(),
     }
@@ -49,7 +57,7 @@ pub async fn send(
             CheckStep::Send(request, bucket) => (*request, bucket),
             CheckStep::Done(answer) => return Ok(Some(check.finish(answer))),
         };
-        match check.exchange(store, request, bucket).await? {
+        match check.send(store, request, bucket).await? {
             RequestResult::Replied(replied) => replies.push(replied),
             RequestResult::Not(answer) => return Ok(answer),
         }
@@ -66,7 +74,7 @@ pub async fn acknowledge(
     bucket: Bucket,
 ) -> Result<Option<AcknowledgeAnswer>, Error> {
     let mut check = Check::new(context, subject);
-    let answer = match check.exchange(store, request, bucket).await? {
+    let answer = match check.send(store, request, bucket).await? {
         RequestResult::Replied(replied) => store.acknowledged(&replied.reply),
         RequestResult::Not(Some(Answer::Retry(retry))) => AcknowledgeAnswer::Retry(retry),
         RequestResult::Not(_) => return Ok(None),
@@ -78,6 +86,34 @@ pub async fn acknowledge(
             answer
         }
     }))
+}
+
+/// Takes a part of a repair, with requests at this pace. Returns `None` if a request was not sent because this process
+/// sends too many. Each request has its own time limit, since the number of requests depends on the store.
+pub async fn repair(
+    context: &Context,
+    store: &dyn StoreProtocol,
+    subject: &Subject,
+    task: &RepairTask,
+    pace: &mut Pace,
+) -> Result<Option<RepairOutcome>, Error> {
+    let mut check = Check::new(context, subject);
+    let mut replies = Vec::new();
+    loop {
+        let (request, bucket) = match store.repair(subject, task, &replies) {
+            RepairStep::Send(request, bucket) => (*request, bucket),
+            RepairStep::Done(RepairOutcome::Failed(answer)) => {
+                return Ok(Some(RepairOutcome::Failed(check.finish(answer))));
+            }
+            RepairStep::Done(outcome) => return Ok(Some(outcome)),
+        };
+        pace.wait(bucket).await;
+        check = Check::new(context, subject);
+        match check.send(store, request, bucket).await? {
+            RequestResult::Replied(replied) => replies.push(replied),
+            RequestResult::Not(answer) => return Ok(answer.map(RepairOutcome::Failed)),
+        }
+    }
 }
 
 /// A check in progress.
@@ -117,11 +153,9 @@ impl<'a> Check<'a> {
             is_token_renewed: false,
         }
     }
-}
 
-impl Check<'_> {
-    /// Sends a request, with an access token if the store issues them.
-    async fn exchange(
+    /// Sends a request, with the platform's access token if the store issues them.
+    async fn send(
         &mut self,
         store: &dyn StoreProtocol,
         request: Request,
@@ -190,7 +224,7 @@ impl Check<'_> {
         Ok(match self.request_token(store).await? {
             Ok(issued) => Ok(flight.land(issued, requested_at)),
             // The store refuses the credential, so it will refuse the current token too.
-            Err(Some(Answer::Refused)) => Err(Some(Answer::Refused)),
+            Err(Some(Answer::Refused(refusal))) => Err(Some(Answer::Refused(refusal))),
             Err(not_issued) => flight.postpone(requested_at).ok_or(not_issued),
         })
     }
@@ -334,13 +368,21 @@ pub async fn raise_alarm(
     }
 }
 
+/// Returns the refusal as storage records it. A right that is missing may be granted without any sign.
+pub fn credential_refusal(refusal: Refusal) -> CredentialRefusal {
+    CredentialRefusal {
+        why: refusal.why,
+        retry_in: refusal.can_recover.then_some(RIGHTS_RETRY),
+    }
+}
+
 /// Returns the answer as a metric's label.
 pub fn label(answer: &Answer) -> &'static str {
     match answer {
         Answer::Verification(verification) | Answer::Named(verification, _) => {
             verification_label(verification)
         }
-        Answer::Refused => "secret_refused",
+        Answer::Refused(_) => "secret_refused",
         Answer::Retry(retry) => retry.class,
     }
 }

@@ -9,7 +9,7 @@ use crate::settling::query::{self, count, label, raise_alarm};
 use crate::spans::Settling;
 use domain::time::{MINUTE, duration, millis};
 use domain::{CollapseKey, Parked, Timestamp, UnknownReceipts, Verification};
-use protocols::stores::{Answer, CustomerName, Retry, StoreProtocol};
+use protocols::stores::{Answer, CustomerName, Refusal, Retry, StoreProtocol};
 use std::time::Duration;
 use storage::{Error, StoreQuery, Unanswered};
 use workflows::activities::Verified;
@@ -75,13 +75,14 @@ impl Query<'_> {
             Answer::Verification(verification) => self.answered(verification).await,
             // The run only learns that the store answered.
             Answer::Named(verification, CustomerName(name)) => {
-                self.context
-                    .store
-                    .note_answered_customer(self.key, &name)
-                    .await?;
+                let store = &self.context.store;
+                store.note_answered_customer(self.key, &name).await?;
+                if self.store.has_app_ids(&query::subject(self.known)) {
+                    store.name_answered_customer(self.key, &name).await?;
+                }
                 self.answered(verification).await
             }
-            Answer::Refused => self.refuse_secret().await,
+            Answer::Refused(refusal) => self.refuse_secret(refusal).await,
             Answer::Retry(retry) => self.record_failure(&retry).await,
         }
     }
@@ -109,9 +110,12 @@ impl Query<'_> {
 
     /// Records that the store refused the credentials, so that they are not used again. If others were set in the
     /// meantime, queries again.
-    async fn refuse_secret(&self) -> Result<Verified, Error> {
+    async fn refuse_secret(&self, refusal: Refusal) -> Result<Verified, Error> {
         let (store, platform) = (&self.context.store, self.known.platform_id);
-        if store.refuse_secret(self.known).await? {
+        if store
+            .refuse_secret(self.known, query::credential_refusal(refusal))
+            .await?
+        {
             tracing::warn!(platform.id = %platform, "the store refuses the platform's credentials; they are not used again");
         } else if store.store_query(self.key).await?.is_some() {
             return self

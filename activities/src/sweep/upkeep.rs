@@ -25,6 +25,8 @@ const SESSIONS_AT_ONCE: i64 = 200;
 pub const ALARMS_AT_ONCE: i64 = 100;
 /// Number of duties about which one transaction raises alarms.
 const WARNED_AT_ONCE: i64 = 100;
+/// Number of platforms whose refused credentials one sweep uses again.
+const PLATFORMS_AT_ONCE: i64 = 100;
 /// Number of refused claims that one sweep removes.
 const CLAIMS_AT_ONCE: i64 = 1000;
 
@@ -86,6 +88,18 @@ pub async fn attempt_duties(context: &Context, until: Instant) -> Result<Swept, 
     due.into_iter()
         .for_each(|id| context.engine.verify_claims(id));
     repeat(until, || context.store.warn_of_duties(WARNED_AT_ONCE)).await
+}
+
+/// Uses credentials again that a store refused because of a missing right.
+pub async fn retry_refused_secrets(context: &Context) -> Result<Swept, Failed> {
+    let retried = context
+        .store
+        .retry_refused_secrets(PLATFORMS_AT_ONCE)
+        .await?;
+    if retried > 0 {
+        tracing::info!(retried, "refused credentials are used again");
+    }
+    Ok(Swept::default())
 }
 
 /// Schedules rechecks of the purchases that a change of settings affects. If there are any, the next sweep follows at

@@ -1,15 +1,16 @@
-//! `settle sample`: signs notifications as the store would and sends them to a local service.
+//! `settle sample`: signs notifications as the demo's store would and sends them to a local service. For platforms of
+//! other stores, the service itself builds them.
 
 use super::client::{self, Client, Remote, read_as, segment};
 use super::countdown::{self, Countdown};
 use super::names::{self, Text};
 use super::run::demo;
 use super::{data, settings, table};
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use api::clock;
 use api::near::did_you_mean;
 use api::stores;
-use api::stores::samples::{DemoStore, NewSample, SampleSigner, sample_id};
+use api::stores::samples::{NewSample, SampleSigner, SampleTypes, sample_id};
 use api::times;
 use clap::Args;
 use domain::time::millis;
@@ -26,13 +27,13 @@ use url::Url;
 /// The default window of a platform.
 const WINDOW: Duration = Duration::from_secs(120);
 
-/// Sign sample notifications as the store would, and send them to a local `settle run`: to its demo app or your own app.
+/// Send sample notifications, signed as the store would, to a local `settle run`: to its demo app or your own app.
 /// They count as test purchases; a simulated store verifies them.
 #[derive(Debug, Args)]
 #[command(after_help = help())]
 pub struct Options {
     /// Notification types, separated by commas and sent in this order. If --count is higher, the last one repeats.
-    #[arg(long = "type", value_name = "TYPE", value_delimiter = ',', value_parser = store_type, default_value = "SUBSCRIPTION_PURCHASED")]
+    #[arg(long = "type", value_name = "TYPE", value_delimiter = ',', value_parser = known_type, default_value = "SUBSCRIPTION_PURCHASED")]
     types: Vec<String>,
     /// The app, by id or name, of the same `settle run` [default: the demo].
     #[arg(long, value_name = "ID")]
@@ -40,6 +41,9 @@ pub struct Options {
     /// The platform, by id or name [default: the app's only one].
     #[arg(long, value_name = "ID")]
     platform: Option<String>,
+    /// The store of the platform, if the app has platforms of several.
+    #[arg(long, value_name = "STORE", conflicts_with = "platform", value_parser = known_store)]
+    store: Option<String>,
     /// The purchase: a name of your choice, or the id of an earlier sample [default: a new purchase].
     #[arg(long, value_name = "NAME")]
     receipt: Option<String>,
@@ -62,14 +66,17 @@ pub struct Options {
 fn help() -> String {
     let mut help =
         "TYPE, in any case, also without SUBSCRIPTION_ and with - for _ (`renewed`, `auto-renewal-off`):\n".to_owned();
-    let Some(store) = store() else {
-        return String::new();
-    };
-    for (name, meaning) in store.types {
-        let _ = writeln!(help, "  {name:42} {meaning}");
+    for store in stores::all() {
+        let Some(samples) = store.samples else {
+            continue;
+        };
+        let _ = writeln!(help, " {}:", store.title);
+        for (name, meaning) in samples.all {
+            let _ = writeln!(help, "  {name:42} {meaning}");
+        }
     }
-    let skus: Vec<String> = store
-        .products
+    let products = stores::demo().map_or(&[][..], |(_, store)| store.products);
+    let skus: Vec<String> = products
         .iter()
         .map(|(sku, ..)| format!("`{sku}`"))
         .collect();
@@ -88,23 +95,48 @@ fn help() -> String {
     help
 }
 
-/// Returns the demo data of the store that has samples.
-fn store() -> Option<&'static DemoStore> {
-    stores::demo().map(|(_, store)| store)
+/// Checks that a store with this name has samples.
+fn known_store(text: &str) -> Result<String, String> {
+    let with_samples = stores::all().filter(|store| store.samples.is_some());
+    let names: Vec<&str> = with_samples.map(|store| store.name).collect();
+    match names.contains(&text) {
+        true => Ok(text.to_owned()),
+        false => Err(format!(
+            "expected a store with samples: {}",
+            names.join(", ")
+        )),
+    }
 }
 
-/// Returns the store's spelling of a notification type.
-fn store_type(text: &str) -> Result<String, String> {
-    let store = store().ok_or("no store has samples")?;
-    (store.type_named)(text).map(str::to_owned).map_err(|_| {
-        let types = store.types.iter();
-        let known: Vec<String> = types.map(|(known, _)| (store.short)(known)).collect();
-        let meant = did_you_mean(
-            &(store.short)(&text.to_ascii_uppercase().replace('-', "_")),
-            known.iter().map(String::as_str),
-        );
-        format!("unknown type{meant} (`settle sample --help` lists all)")
-    })
+/// Checks that a store has samples of this type. Whether the platform's store has them is checked once it is known.
+fn known_type(text: &str) -> Result<String, String> {
+    let all: Vec<SampleTypes> = stores::all().filter_map(|store| store.samples).collect();
+    if all.iter().any(|samples| (samples.named)(text).is_ok()) {
+        return Ok(text.to_owned());
+    }
+    let first = all.first().ok_or("no store has samples")?;
+    let short = (first.short)(&text.to_ascii_uppercase().replace('-', "_"));
+    let mut known: Vec<String> = Vec::new();
+    for samples in &all {
+        for (name, _) in samples.all {
+            let name = (samples.short)(name);
+            if !known.contains(&name) {
+                known.push(name);
+            }
+        }
+    }
+    let meant = did_you_mean(&short, known.iter().map(String::as_str));
+    Err(format!(
+        "unknown type{meant} (`settle sample --help` lists all)"
+    ))
+}
+
+/// What builds the samples.
+enum BuiltBy {
+    /// This command, which signs them and posts them to the platform's notification URL.
+    Command(Url),
+    /// The service, because only the store can sign them.
+    Service,
 }
 
 /// The platform that samples are sent to, and the signer.
@@ -113,7 +145,9 @@ struct Target {
     app: String,
     platform: PlatformId,
     package_name: String,
-    url: Url,
+    built_by: BuiltBy,
+    /// The types of the samples, by the store's names.
+    types: Vec<&'static str>,
     window_seconds: Option<f64>,
     receipt: String,
     related: Option<String>,
@@ -125,6 +159,7 @@ struct Target {
 struct SamplePlatform {
     id: PlatformId,
     app_id: String,
+    store: String,
     name: String,
     package_name: String,
     /// `None` for a key that may not read it.
@@ -146,7 +181,7 @@ struct Receiver {
 pub async fn sample(options: Options) -> anyhow::Result<ExitCode> {
     let target = target(&options).await?;
     let key = CollapseKey::of(target.platform, &target.receipt);
-    let types = u32::try_from(options.types.len()).unwrap_or(u32::MAX);
+    let types = u32::try_from(target.types.len()).unwrap_or(u32::MAX);
     let count = options.count.unwrap_or(types);
     let revision = countdown::revision(&target.client, key).await;
     let begun = clock::now();
@@ -157,11 +192,12 @@ pub async fn sample(options: Options) -> anyhow::Result<ExitCode> {
         }
         // Samples of one type with equal times would be duplicate notifications.
         let at = clock::now().max(begun.plus_millis(i64::from(number)));
-        let store_type = options
+        let store_type = target
             .types
             .get(number as usize)
-            .or(options.types.last())
-            .map_or("", String::as_str);
+            .or(target.types.last())
+            .copied()
+            .unwrap_or_default();
         let message_id = send(&target, &options, store_type, at).await?;
         if !options.remote.json {
             table::line(&format!("sent  {store_type}  message {message_id}"));
@@ -270,12 +306,17 @@ async fn receivers(target: &Target) -> anyhow::Result<Receivers> {
     })
 }
 
+/// Sends a sample; returns the id of its message.
 async fn send(
     target: &Target,
     options: &Options,
     store_type: &str,
     at: Timestamp,
 ) -> anyhow::Result<String> {
+    let url = match &target.built_by {
+        BuiltBy::Command(url) => url,
+        BuiltBy::Service => return send_built(target, options, store_type).await,
+    };
     let sample = NewSample {
         package_name: &target.package_name,
         store_type,
@@ -286,7 +327,7 @@ async fn send(
     };
     let signed = target.signer.signed(&sample);
     let signed = signed.context("cannot sign the sample")?;
-    let (status, answer) = client::post_to(&target.url, signed.body).await?;
+    let (status, answer) = client::post_to(url, signed.body).await?;
     if !(200..300).contains(&status) {
         let why = client::problem_line(&answer).unwrap_or_else(|| answer.trim().to_owned());
         bail!(
@@ -296,13 +337,37 @@ async fn send(
     Ok(signed.message_id.to_string())
 }
 
+/// Lets the service build a sample; returns the id of its message.
+async fn send_built(
+    target: &Target,
+    options: &Options,
+    store_type: &str,
+) -> anyhow::Result<String> {
+    let path = format!("/v1/platforms/{}/sample", target.platform);
+    let body = json!({
+        "type": store_type, "receipt_id": target.receipt, "app_user_id": options.user,
+    });
+    let sent = target.client.post(&path, &body).await?;
+    Ok(table::field(&sent, "message_id"))
+}
+
 /// Finds the target through the admin API, and the signing key that `run` created.
 async fn target(options: &Options) -> anyhow::Result<Target> {
     let remote = &options.remote;
     let (client, data) = (remote.client()?, remote.data()?);
     let platform = platform(&client, options).await?;
+    let types = types(&platform.store, &options.types)?;
+    let (demo_store, store) = stores::demo().context("no store has samples")?;
     let url = platform.notification_url.as_deref().unwrap_or("-");
-    let store = store().context("no store has samples")?;
+    let built_by = if platform.store == demo_store {
+        let parsed: Result<Url, _> = url.parse();
+        BuiltBy::Command(parsed.with_context(|| format!("`{url}` is not a URL"))?)
+    } else {
+        BuiltBy::Service
+    };
+    if options.related.is_some() && matches!(built_by, BuiltBy::Service) {
+        bail!("--related is for samples of {}", stores::name(demo_store));
+    }
     let signer = demo::signer(store, &data).with_context(|| {
         format!(
             "samples are signed with the key of `settle run` in {}: set --data. `settle serve` accepts none",
@@ -311,9 +376,8 @@ async fn target(options: &Options) -> anyhow::Result<Target> {
     })?;
     let mint = signer.mint()?;
     Ok(Target {
-        url: url
-            .parse()
-            .with_context(|| format!("`{url}` is not a URL"))?,
+        built_by,
+        types,
         app: platform.app_id,
         platform: platform.id,
         package_name: platform.package_name,
@@ -326,6 +390,18 @@ async fn target(options: &Options) -> anyhow::Result<Target> {
         signer,
         client,
     })
+}
+
+/// Returns the store's names of the types of samples.
+fn types(store: &str, wanted: &[String]) -> anyhow::Result<Vec<&'static str>> {
+    let title = stores::name(store);
+    let samples = stores::sample_types(store)
+        .with_context(|| format!("{title} has no samples: choose another platform"))?;
+    let named = |text: &String| {
+        let unknown = || anyhow!("{title} has no samples of the type `{text}`");
+        (samples.named)(text).map_err(|_| unknown())
+    };
+    wanted.iter().map(named).collect()
 }
 
 /// Returns the platform that was named, the only one of the app that was named, or the demo's.
@@ -348,10 +424,11 @@ async fn platform(client: &Client, options: &Options) -> anyhow::Result<SamplePl
         return read_as(&client.get(&path, &[]).await?);
     }
     let Some(app) = app else {
-        return demo_platform(client).await;
+        return demo_platform(client, options.store.as_deref()).await;
     };
     let path = format!("/v1/apps/{}/platforms", segment(&app));
     let mut all: Vec<SamplePlatform> = names::every(client, &path).await?;
+    all.retain(|one| is_of(one, options.store.as_deref()));
     if all.len() > 1 {
         let names: Vec<String> = all
             .iter()
@@ -370,7 +447,12 @@ async fn platform(client: &Client, options: &Options) -> anyhow::Result<SamplePl
     })
 }
 
-async fn demo_platform(client: &Client) -> anyhow::Result<SamplePlatform> {
+/// Returns whether a platform is of this store, if one is given.
+fn is_of(platform: &SamplePlatform, store: Option<&str>) -> bool {
+    store.is_none_or(|store| platform.store == store)
+}
+
+async fn demo_platform(client: &Client, store: Option<&str>) -> anyhow::Result<SamplePlatform> {
     let missing = "there is no demo app: start the service with `settle run`";
     let apps = names::every_named(client, "/v1/apps").await?;
     let app = apps
@@ -379,10 +461,15 @@ async fn demo_platform(client: &Client) -> anyhow::Result<SamplePlatform> {
         .context(missing)?;
     let path = format!("/v1/apps/{}/platforms", segment(&app.id));
     let platforms: Vec<SamplePlatform> = names::every(client, &path).await?;
-    platforms
+    let mut of_demo = platforms
         .into_iter()
-        .find(|platform| platform.package_name == demo::PACKAGE_NAME)
-        .context(missing)
+        .filter(|platform| platform.package_name == demo::PACKAGE_NAME);
+    match store {
+        None => of_demo.next().context(missing),
+        Some(_) => of_demo
+            .find(|platform| is_of(platform, store))
+            .context("the demo has no platform of this store: choose an app with --app"),
+    }
 }
 
 /// Returns the hours, minutes and seconds of a time, in UTC.

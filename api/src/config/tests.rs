@@ -134,7 +134,7 @@ fn a_wrong_flag_is_named_in_place_of_the_variable() {
 }
 
 /// Variables, each with an invalid value and the text that its error must contain.
-const WRONG: [(&str, &str, &str); 33] = [
+const WRONG: [(&str, &str, &str); 39] = [
     ("SETTLE_LISTEN", "nowhere", "`listen` (SETTLE_LISTEN)"),
     (
         "SETTLE_ADMIN_LISTEN",
@@ -240,6 +240,32 @@ const WRONG: [(&str, &str, &str); 33] = [
         "`amazon.rvs_per_second`",
     ),
     (
+        "SETTLE_GOOGLE_API_URL",
+        "https://google.internal/v3",
+        "`google.api_url` (SETTLE_GOOGLE_API_URL)",
+    ),
+    (
+        "SETTLE_GOOGLE_KEYS_URL",
+        "google.internal",
+        "`google.keys_url` (SETTLE_GOOGLE_KEYS_URL)",
+    ),
+    (
+        "SETTLE_GOOGLE_KEYS_URL",
+        "ftp://google.internal/certs",
+        "`google.keys_url`",
+    ),
+    (
+        "SETTLE_GOOGLE_KEYS_URL",
+        "https://google.internal/certs#all",
+        "`google.keys_url`",
+    ),
+    ("SETTLE_GOOGLE_PATIENCE", "25h", "`google.patience`"),
+    (
+        "SETTLE_GOOGLE_REQUESTS_PER_SECOND",
+        "1001",
+        "`google.requests_per_second`",
+    ),
+    (
         "SETTLE_DEVICES_BYTES_PER_SECOND_AND_ADDRESS",
         "1KiB",
         "`devices.bytes_per_second_and_address`",
@@ -325,10 +351,50 @@ fn how_purchases_are_verified_can_be_set() {
         fields.map(|field| shown(&config, field)),
         ["http://127.0.0.1:9000/", "3s", "100"]
     );
-    let refused = refused(&[("SETTLE_AMAZON_RVS_URL", "https://me:hunter2@rvs.internal/")]);
-    assert!(
-        refused.contains("`amazon.rvs_url`") && !refused.contains("hunter2"),
-        "{refused}"
+    for (variable, field) in [
+        ("SETTLE_AMAZON_RVS_URL", "`amazon.rvs_url`"),
+        ("SETTLE_GOOGLE_API_URL", "`google.api_url`"),
+        ("SETTLE_GOOGLE_KEYS_URL", "`google.keys_url`"),
+    ] {
+        let refused = refused(&[(variable, "https://me:hunter2@proxy.internal/")]);
+        assert!(
+            refused.contains(field) && !refused.contains("hunter2"),
+            "{refused}"
+        );
+    }
+}
+
+#[test]
+fn each_store_has_its_own_address_and_rate() {
+    let fields = [
+        "google.api_url",
+        "google.keys_url",
+        "google.patience",
+        "google.requests_per_second",
+    ];
+    let config = load(&Flags::default(), &Variables::new()).expect("defaults are valid");
+    assert_eq!(
+        fields.map(|field| shown(&config, field)),
+        ["Google's own", "Google's own", "15m", "40"]
+    );
+    let pairs = [
+        ("SETTLE_GOOGLE_API_URL", "http://127.0.0.1:9000"),
+        (
+            "SETTLE_GOOGLE_KEYS_URL",
+            "http://127.0.0.1:9000/certs?alt=json",
+        ),
+        ("SETTLE_GOOGLE_PATIENCE", "3s"),
+        ("SETTLE_GOOGLE_REQUESTS_PER_SECOND", "1000"),
+    ];
+    let config = load(&Flags::default(), &variables(&pairs)).expect("valid");
+    assert_eq!(
+        fields.map(|field| shown(&config, field)),
+        [
+            "http://127.0.0.1:9000/",
+            "http://127.0.0.1:9000/certs?alt=json",
+            "3s",
+            "1000"
+        ]
     );
 }
 

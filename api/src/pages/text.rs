@@ -101,8 +101,8 @@ pub fn capital(text: &str) -> String {
 pub fn purchase_state(state: &str) -> Badge {
     let tone = match state {
         "active" | "trial" => Tone::Good,
-        "off" | "trial_off" => Tone::Busy,
-        "grace" => Tone::Warn,
+        "off" | "trial_off" | "pending" => Tone::Busy,
+        "grace" | "account_hold" => Tone::Warn,
         _ => Tone::Idle,
     };
     Badge::new(tone, state_for_people(state))

@@ -116,7 +116,7 @@ pub struct Step {
     pub text: &'static str,
     /// Where to do the step: `settle`, or the name of the other system.
     pub place: &'static str,
-    /// Field of the created resource to copy in this step, if there is one.
+    /// Field of the created resource to copy in this step, if there is one; a dot separates the names of nested fields.
     pub copy: Option<&'static str>,
     /// Page of the other system, if it has a fixed address.
     pub url: Option<&'static str>,
@@ -215,7 +215,8 @@ impl Field {
                 form::Input::Events => wildcards(form.name),
                 _ => Vec::new(),
             },
-            secret: property["writeOnly"] == true,
+            // No schema describes the fields that only one store has.
+            secret: property["writeOnly"] == true || entry.input == form::Input::Password,
             required: schema["required"]
                 .as_array()
                 .is_some_and(|all| all.iter().any(|name| name == outer)),

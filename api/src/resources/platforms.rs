@@ -164,7 +164,7 @@ pub async fn create(
     new.settings.window_ms = window_ms(&new.settings, edge.default_window);
     check_visible(wrong, &new.settings.name);
     check_wait(wrong, &new.settings);
-    check_package(wrong, &new.settings.package_name);
+    check_package(&edge, wrong, &new.store, &new.settings.package_name);
     check_topic(&edge, wrong, &new.store, new.topic_arn.as_deref());
     let own = new.store_settings.take();
     let own = own.map(|fields| changed_fields(None, fields));
@@ -298,7 +298,7 @@ pub async fn update(
     }
     check_wait(wrong, &settings);
     if settings.package_name != before.settings.package_name {
-        check_package(wrong, &settings.package_name);
+        check_package(&edge, wrong, &before.store, &settings.package_name);
     }
     check_topic(&edge, wrong, &before.store, patch.topic_arn.as_deref());
     let (own, stored) = (patch.store_settings.take(), before.store_settings.as_ref());
@@ -520,18 +520,23 @@ fn unconfirmed(store: &str) -> Error {
     ))
 }
 
+/// Checks a package name by the rule of its store. Skipped for a name that already has an error.
+fn check_package(edge: &Edge, wrong: &mut FieldErrors, store: &str, name: &str) {
+    let own = store_entry(edge, store).and_then(|entry| entry.check_package);
+    let check = own.unwrap_or(usual_package);
+    if !wrong.has("package_name")
+        && let Err(expected) = check(name)
+    {
+        wrong.add("package_name", expected);
+    }
+}
+
 /// Refuses a package name with characters that no package name has. Android allows letters, digits, `_` and dots
 /// (<https://developer.android.com/build/configure-app-module>); a hyphen is allowed too.
-fn check_package(wrong: &mut FieldErrors, name: &str) {
-    if !name
-        .chars()
-        .all(|letter| letter.is_ascii_alphanumeric() || "._-".contains(letter))
-    {
-        wrong.add(
-            "package_name",
-            "letters, digits, dots, `_` and `-` only, such as com.example.app",
-        );
-    }
+fn usual_package(name: &str) -> Result<(), &'static str> {
+    let is_part = |letter: char| letter.is_ascii_alphanumeric() || "._-".contains(letter);
+    let expected = "letters, digits, dots, `_` and `-` only, such as com.example.app";
+    name.chars().all(is_part).then_some(()).ok_or(expected)
 }
 
 /// Returns the warning about a package name without a dot, since real package names have one.

@@ -3,10 +3,10 @@
 use crate::answer::Text;
 use crate::edge::Shared;
 use crate::error::Error;
-use crate::extract::{Ids, Message};
+use crate::extract::{BodyLimit, Ids, Message};
 use crate::operation::{Input, Operation, Schemas};
 use crate::stores::ingress::{Answer, StoreRequest};
-use axum::extract::{FromRequest, FromRequestParts, Request, State};
+use axum::extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use storage::chain;
 use tokio::task::JoinError;
@@ -43,7 +43,13 @@ impl FromRequest<Shared> for Delivered {
         );
         span.describe(|span| describe(span, &store));
         let headers = parts.headers.clone();
-        let body = Message::from_request(Request::from_parts(parts, body), edge).await?;
+        let mut request = Request::from_parts(parts, body);
+        let known = edge.known.iter().find(|known| known.name == store);
+        if let Some(limit) = known.map(|known| known.max_body_bytes) {
+            DefaultBodyLimit::max(limit).apply(&mut request);
+            request.extensions_mut().insert(BodyLimit(limit));
+        }
+        let body = Message::from_request(request, edge).await?;
         Ok(Self {
             store,
             ingress_key,

@@ -15,7 +15,7 @@ use clap::Subcommand;
 use command::Verdict;
 use config::StoreConfig;
 use protocols::form::Form;
-use samples::DemoStore;
+use samples::{DemoStore, SampleTypes};
 use serde_json::{Map, Value};
 use std::sync::{Arc, OnceLock};
 use storage::StorePart;
@@ -36,6 +36,9 @@ pub struct WrongOwnField {
 /// Reads the fields of a store's own form: settings, which are shown again, and credentials, which are never shown.
 pub type ReadOwnFields = fn(&Map<String, Value>) -> Result<StorePart, Vec<WrongOwnField>>;
 
+/// Checks a package name by a store's own rule. The error is the expected value.
+pub type CheckPackage = fn(&str) -> Result<(), &'static str>;
+
 /// Everything that settle knows about a store, except its ingress.
 pub struct StoreEntry {
     /// Name of the store on platforms, in URLs and in the database.
@@ -50,9 +53,11 @@ pub struct StoreEntry {
     pub form: fn() -> Form,
     /// Reads the platform fields that only this store has, if there are any.
     pub own_fields: Option<ReadOwnFields>,
+    /// The store's rule for package names; `None` for the rule of Android.
+    pub check_package: Option<CheckPackage>,
     /// Flags of `settle platform update` that set the credentials, for texts that advise setting them.
     pub credential_flags: &'static str,
-    /// Maximum size of a message, in bytes.
+    /// Maximum size of a message's body, in bytes. It is read only after the checks of its headers.
     pub max_body_bytes: usize,
     /// Reads the transactions in the store's sales report.
     pub sales_report: Option<fn(&[u8]) -> SalesResult>,
@@ -60,7 +65,9 @@ pub struct StoreEntry {
     pub variables: &'static [Variable],
     /// Reads and validates the operator's settings.
     pub config: fn(Section<'_>) -> Result<Arc<dyn StoreConfig>, Invalid>,
-    /// Data for samples and the demo, if the store has any.
+    /// Types of samples, if the store has samples.
+    pub samples: Option<SampleTypes>,
+    /// Data for signed samples and the demo, if the store has any.
     pub demo: Option<DemoStore>,
 }
 
@@ -75,7 +82,7 @@ impl StoreEntry {
 }
 
 /// Stores of this release.
-pub const ALL: &[StoreEntry] = &[amazon::ENTRY];
+pub const ALL: &[StoreEntry] = &[amazon::ENTRY, google::ENTRY];
 
 /// Stores that a program adds to [`ALL`].
 static ADDED: OnceLock<&'static [StoreEntry]> = OnceLock::new();
@@ -119,12 +126,6 @@ pub fn credential_flags(store: &str) -> Option<&'static str> {
     known.map(|known| known.credential_flags)
 }
 
-/// Maximum size of a message of any store, in bytes.
-pub fn max_body_bytes() -> usize {
-    let all = all().map(|store| store.max_body_bytes);
-    all.max().unwrap_or(0)
-}
-
 /// Reads the transactions of a sales report of the first store that has such reports. Without such a store, the result
 /// is empty.
 ///
@@ -153,6 +154,11 @@ impl StoreCommand {
             Self::Amazon(options) => options.run(),
         }
     }
+}
+
+/// Returns the types of a store's samples; `None` if it has no samples or is not known to this program.
+pub fn sample_types(store: &str) -> Option<SampleTypes> {
+    all().find(|known| known.name == store)?.samples
 }
 
 /// Returns the demo's store, which is the first one with demo data.

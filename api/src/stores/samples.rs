@@ -52,14 +52,19 @@ pub struct SampleKey {
     pub key: PathBuf,
 }
 
-/// A store's data for samples and the demo of `settle run`.
-pub struct DemoStore {
-    /// Types of samples by the store's names, each with its meaning.
-    pub types: &'static [(&'static str, &'static str)],
+/// The types of a store's samples.
+#[derive(Clone, Copy)]
+pub struct SampleTypes {
+    /// Types by the store's names, each with its meaning.
+    pub all: &'static [(&'static str, &'static str)],
     /// Returns the store's name for a type, given in full or as any of its short forms.
-    pub type_named: fn(&str) -> Result<&'static str, String>,
+    pub named: fn(&str) -> Result<&'static str, String>,
     /// Returns the short form of a type.
     pub short: fn(&str) -> String,
+}
+
+/// A store's data for signed samples and the demo of `settle run`.
+pub struct DemoStore {
     /// Reads a signer from the PEM of its key and of its certificate.
     pub load: fn(key: &[u8], certificate: &[u8]) -> SignerResult,
     /// Creates a signer whose certificate is valid between two instants.

@@ -48,7 +48,7 @@ pub fn check(data: &[u8]) {
             );
         }
         Answer::Named(..) => panic!("RVS names no customer: {body}"),
-        Answer::Verification(_) | Answer::Refused => assert_ne!(status, 200, "{body}"),
+        Answer::Verification(_) | Answer::Refused(_) => assert_ne!(status, 200, "{body}"),
         Answer::Retry(retry) => {
             assert!(
                 !retry.why.is_empty() && !retry.why.contains(SECRET),

@@ -562,5 +562,6 @@ fn notification(platform: PlatformId, receipt: &str) -> Notification {
         app_user_id: Some("user".to_owned()),
         related_receipt_id: None,
         is_test: false,
+        voided: None,
     }
 }

@@ -12,6 +12,7 @@ mod dispatching;
 mod document;
 mod edge;
 mod forms;
+mod google_platforms;
 mod keys;
 mod logins;
 mod names;

@@ -97,7 +97,8 @@ fn wrong_usage_ends_with_2() {
         ["frobnicate"].as_slice(),
         &["app"],
         &["purchase", "show"],
-        &["sample", "--type", "paused"],
+        &["sample", "--type", "eaten"],
+        &["sample", "--store", "kiosk"],
         &["event", "list", "--type", "purchase.eaten"],
         &["device", "events", "--type", "purchase.updated"],
         &[

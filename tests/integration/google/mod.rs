@@ -5,7 +5,7 @@ use api::dispatch::Dispatch;
 use api::router;
 use api::stores::google::signer::{self, Signer};
 use api::stores::google::{
-    Fetch, FetchError, Fetched, Google, KEYS_URL, PUSH_ACCOUNT, PUSH_AUDIENCE, SUBSCRIPTION,
+    ENTRY, Fetch, FetchError, Fetched, Google, KEYS_URL, PUSH_ACCOUNT, PUSH_AUDIENCE, SUBSCRIPTION,
     Settings,
 };
 use api::stores::ingress::{Ingress, StoreRequest};
@@ -343,23 +343,41 @@ async fn without_googles_keys_a_push_is_repeated() {
     assert!(world.stored("1").await.is_empty());
 }
 
-#[tokio::test]
-async fn no_body_is_read_before_the_token_is_checked() {
-    let world = World::begin().await;
+/// Returns the status of the answer to a request with this bearer token and body, by the whole service.
+async fn routed(world: &World, bearer: String, body: Body) -> u16 {
     let router = router::router(
         edge(world.google.clone(), world.intake(), &[]),
         &pages::DASHBOARD,
     );
-    let post = async |bearer: String, body: Body| {
-        let request = Request::builder()
-            .method("POST")
-            .uri(format!("/v1/stores/google/{INGRESS_KEY}"))
-            .header(AUTHORIZATION, format!("Bearer {bearer}"))
-            .body(body)
-            .expect("a request");
-        let answer = router.clone().oneshot(request).await.expect("an answer");
-        answer.status().as_u16()
-    };
+    let request = Request::builder()
+        .method("POST")
+        .uri(format!("/v1/stores/google/{INGRESS_KEY}"))
+        .header(AUTHORIZATION, format!("Bearer {bearer}"))
+        .body(body)
+        .expect("a request");
+    let answer = router.oneshot(request).await.expect("an answer");
+    answer.status().as_u16()
+}
+
+#[tokio::test]
+async fn the_largest_push_is_stored_as_refused() {
+    let world = World::begin().await;
+    let most = ENTRY.max_body_bytes;
+    for (bytes, status) in [(3 * 1024 * 1024, 204), (most, 204), (most + 1, 413)] {
+        let body = Body::from(vec![b' '; bytes]);
+        let answer = routed(&world, bearer(AUDIENCE, ACCOUNT), body).await;
+        assert_eq!(answer, status, "{bytes} bytes");
+    }
+    let counts = BTreeMap::from([("body larger than 64 KiB".to_owned(), 2)]);
+    assert_eq!(world.arrivals().await, counts);
+    let alarms = BTreeMap::from([("push_too_large".to_owned(), 1)]);
+    assert_eq!(world.alarms().await, alarms);
+}
+
+#[tokio::test]
+async fn no_body_is_read_before_the_token_is_checked() {
+    let world = World::begin().await;
+    let post = async |bearer: String, body: Body| routed(&world, bearer, body).await;
     let endless = || Body::from_stream(futures::stream::pending::<Result<Bytes, std::io::Error>>());
     assert_eq!(post("token".to_owned(), endless()).await, 401);
     let foreign = bearer("https://example.com", ACCOUNT);

@@ -47,7 +47,7 @@ const NAMELESS: &str = "
     notifications platform_id message_id receipt_id collapse_key store_type traceparent waiting_topic_id outcome
     pages cursor request_digest answer
     payments collapse_key app_id environment kind event_id other_event_id sku price currency usd unknown_because source
-    payments transaction_id priced_on rate_day
+    payments transaction_id priced_on rate_day store_transaction amount
     platforms id app_id store name package_name environment shared_secret product_ref unknown_receipts transfers
     platforms ingress_hash ingress_key old_ingress_hash old_ingress_key publishable_key login_secret
     platforms store_settings store_credentials
@@ -61,6 +61,7 @@ const NAMELESS: &str = "
     rates app_id currency day usd
     recheck_skus app_id sku
     rechecks why subject_id app_id cause after_key
+    repairs platform_id kind place failure
     replacements old_key new_key
     sales app_id transaction_id kind receipt_id sku price currency day
     sign_in_links hash name role app_id key_id token_hash

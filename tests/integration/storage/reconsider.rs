@@ -3,7 +3,7 @@
 
 use super::batches::{fail_no_more, fail_where};
 use super::seeded::Seed;
-use super::world::{World, of_secret, record, story};
+use super::world::{REFUSAL, World, of_secret, record, story};
 use domain::{CollapseKey, Environment};
 use storage::{Change, PlatformSettings, Product, Recorded, Run};
 
@@ -177,7 +177,7 @@ story! {
         world.sleep();
         world.raw().run("UPDATE purchases SET unverified_since = 1");
         let query = world.store.store_query(key).await.unwrap().unwrap();
-        assert!(world.store.refuse_secret(&query).await.unwrap());
+        assert!(world.store.refuse_secret(&query, REFUSAL).await.unwrap());
         assert_eq!((fail().await, noted(&world)), (1, vec!["failures".to_owned()]));
         world.store.continue_rechecks(ALL).await.unwrap();
         assert_eq!((count(&world, "unverified_since = 1"), world.woken(), noted(&world).len()), (0, 0, 0));

@@ -1,6 +1,6 @@
 //! Data for a platform's own store only: settings, and credentials, which are encrypted and used like a shared secret.
 
-use super::world::{World, key_of_all_ones, new_platform, renewal, story};
+use super::world::{REFUSAL, World, key_of_all_ones, new_platform, renewal, story};
 use domain::stores::{Policy, amazon};
 use domain::{CollapseKey, PlatformId};
 use serde_json::json;
@@ -98,14 +98,14 @@ story! {
         let same = change(&world.store, &platform, part("two", None)).await;
         assert_eq!(same.store_settings, Some(json!({ "project": "two" })));
         assert_eq!(same.store_credentials_at, platform.store_credentials_at);
-        assert!(world.store.refuse_secret(&refused).await.unwrap());
+        assert!(world.store.refuse_secret(&refused, REFUSAL).await.unwrap());
         assert!(!world.store.platform(platform.id).await.unwrap().can_verify());
         assert!(query(&world.store, &platform).await.is_none(), "they are not used again");
         let after = change(&world.store, &platform, part("two", Some(OTHERS))).await;
         assert!(after.can_verify());
         let found = query(&world.store, &platform).await.expect("it can be queried");
         assert_eq!(credentials(&found), OTHERS);
-        assert!(!world.store.refuse_secret(&refused).await.unwrap(), "the others are not refused");
+        assert!(!world.store.refuse_secret(&refused, REFUSAL).await.unwrap(), "the others are not refused");
     }
 }
 

@@ -1,9 +1,11 @@
 //! Queries to the store: which purchases can be queried, with which values, and how failures are counted.
 
-use super::world::{Report, World, is_missing, new_platform, record, renewal, reported, story};
+use super::world::{
+    REFUSAL, Report, World, is_missing, new_platform, record, renewal, reported, story,
+};
 use domain::{NotificationKind, Verification};
 use std::time::Duration;
-use storage::{ExposeSecret, Page};
+use storage::{CredentialRefusal, ExposeSecret, Page};
 
 /// The reason of a failed query.
 const WHY: &str = "HTTP 503";
@@ -50,8 +52,8 @@ story! {
         let key = world.key("r1");
         world.notify("m1", "r1", 1).await;
         let query = world.store.store_query(key).await.unwrap().unwrap();
-        assert!(world.store.refuse_secret(&query).await.unwrap());
-        assert!(!world.store.refuse_secret(&query).await.unwrap());
+        assert!(world.store.refuse_secret(&query, REFUSAL).await.unwrap());
+        assert!(!world.store.refuse_secret(&query, REFUSAL).await.unwrap());
         assert!(!world.load(key).await.verify);
         assert!(world.store.store_query(key).await.unwrap().is_none());
         let alarms = world.store.alarms(Page::default()).await.unwrap().items;
@@ -62,14 +64,35 @@ story! {
 }
 
 story! {
+    async fn a_credential_that_lacks_a_right_is_used_again(world: World) {
+        let key = world.key("r1");
+        world.notify("m1", "r1", 1).await;
+        let query = world.store.store_query(key).await.unwrap().unwrap();
+        let refusal = CredentialRefusal { retry_in: Some(Duration::from_secs(60)), ..REFUSAL };
+        assert!(world.store.refuse_secret(&query, refusal).await.unwrap());
+        world.pass(59_999);
+        assert_eq!(world.store.retry_refused_secrets(10).await.unwrap(), 0);
+        assert!(world.store.store_query(key).await.unwrap().is_none());
+        world.pass(10);
+        assert_eq!(world.store.retry_refused_secrets(10).await.unwrap(), 1);
+        assert!(world.store.store_query(key).await.unwrap().is_some());
+        assert_eq!(world.store.retry_refused_secrets(10).await.unwrap(), 0, "once");
+        assert!(world.store.refuse_secret(&query, refusal).await.unwrap(), "the right is still missing");
+        world.set_secret(Some("new")).await;
+        world.pass(60_000);
+        assert_eq!(world.store.retry_refused_secrets(10).await.unwrap(), 0, "a new credential is not retried");
+    }
+}
+
+story! {
     async fn a_secret_that_is_gone_is_not_refused(world: World) {
         world.notify("m1", "r1", 1).await;
         let query = world.store.store_query(world.key("r1")).await.unwrap().unwrap();
         world.set_secret(None).await;
-        assert!(!world.store.refuse_secret(&query).await.unwrap());
+        assert!(!world.store.refuse_secret(&query, REFUSAL).await.unwrap());
         world.set_secret(Some("new")).await;
         assert!(world.load(world.key("r1")).await.verify);
-        assert!(!world.store.refuse_secret(&query).await.unwrap(), "it is not the one that the store was queried with");
+        assert!(!world.store.refuse_secret(&query, REFUSAL).await.unwrap(), "it is not the one that the store was queried with");
         assert!(world.load(world.key("r1")).await.verify);
     }
 }
@@ -199,7 +222,7 @@ story! {
         world.done(unverifiable).await;
         assert_eq!(world.store.verify_failed(key, WHY).await.unwrap().attempts, 1);
         let query = world.store.store_query(key).await.unwrap().unwrap();
-        assert!(world.store.refuse_secret(&query).await.unwrap());
+        assert!(world.store.refuse_secret(&query, REFUSAL).await.unwrap());
         assert_eq!(world.store.verify_failed(key, WHY).await.unwrap().attempts, 1);
         world.set_secret(Some("new")).await;
         assert_eq!(world.store.verify_failed(key, WHY).await.unwrap().attempts, 1);

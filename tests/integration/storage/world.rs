@@ -9,9 +9,10 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 use storage::{
-    Accepted, App, Config, Database, Destination, DestinationChange, DestinationSettings, Error,
-    Key, Loaded, NewDestination, NewNotification, NewPlatform, Page, Platform, PlatformChange,
-    PlatformSettings, Recipient, Record, Recorded, Run, SecretHash, SecretString, Store, Traits,
+    Accepted, App, Config, CredentialRefusal, Database, Destination, DestinationChange,
+    DestinationSettings, Error, Key, Loaded, NewDestination, NewNotification, NewPlatform, Page,
+    Platform, PlatformChange, PlatformSettings, Recipient, Record, Recorded, Run, SecretHash,
+    SecretString, Store, Traits,
 };
 use system_tests::distance::Distance;
 use system_tests::folder::Folder;
@@ -247,6 +248,9 @@ impl World {
             ("sweeps", "emptied_at"),
             ("installation", "created_at"),
             ("processes", "seen_at"),
+            ("repairs", "repaired_through"),
+            ("repairs", "began_at"),
+            ("repairs", "due_at"),
         ];
         let mut raw = self.raw();
         for (table, column) in times {
@@ -469,6 +473,7 @@ pub fn reported(
         app_user_id: report.customer.map(str::to_owned),
         related_receipt_id: report.related.map(str::to_owned),
         is_test: false,
+        voided: None,
     };
     NewNotification {
         traceparent: Some(TRACE.to_owned()),
@@ -504,6 +509,12 @@ pub fn happened(mut record: Record, whats: &[TransitionKind]) -> Record {
     record.decision.transitions = whats.iter().map(transition).collect();
     record
 }
+
+/// A refusal that only another credential helps against.
+pub const REFUSAL: CredentialRefusal = CredentialRefusal {
+    why: "refused",
+    retry_in: None,
+};
 
 pub fn is_missing(error: &Error) -> bool {
     matches!(error, Error::Missing { .. })

@@ -80,6 +80,7 @@ fn read(platform: &Platform, request: StoreRequest<'_>) -> Result<Message, Answe
         app_user_id: None,
         related_receipt_id: None,
         is_test: false,
+        voided: None,
     };
     Ok(Message {
         id: body.id,

@@ -31,11 +31,13 @@ pub const ENTRY: StoreEntry = StoreEntry {
     since: "0.2.0",
     form,
     own_fields: Some(own_fields),
+    check_package: None,
     credential_flags: "--store-setting key=@FILE",
     max_body_bytes: 4096,
     sales_report: None,
     variables: &[Variable::one("proof.url", "SETTLE_PROOF_URL")],
     config: read,
+    samples: None,
     demo: None,
 };
 

@@ -4,7 +4,8 @@ use domain::verification::Product;
 use domain::{Parked, Snapshot, Timestamp, Verification};
 use protocols::http::{Method, Reply, Request};
 use protocols::stores::{
-    AccessToken, Answer, Bucket, CheckStep, CustomerName, Replied, Retry, StoreProtocol, Subject,
+    AccessToken, Answer, Bucket, CheckStep, CustomerName, Refusal, Replied, Retry, StoreProtocol,
+    Subject,
 };
 use secrecy::ExposeSecret;
 use serde::Deserialize;
@@ -98,6 +99,8 @@ fn answer(subject: &Subject, purchase: Purchase, order: Order, at: Timestamp) ->
     }
 }
 
+const REFUSED: Refusal = Refusal::of_credential("the proof store refuses the credential");
+
 fn body<T: for<'de> Deserialize<'de>>(reply: &Reply) -> Result<T, Answer> {
     match reply {
         Reply::Answer {
@@ -107,7 +110,7 @@ fn body<T: for<'de> Deserialize<'de>>(reply: &Reply) -> Result<T, Answer> {
         Reply::Answer { status: 404, .. } => Err(Answer::Verification(Verification::Gone)),
         Reply::Answer {
             status: 401 | 403, ..
-        } => Err(Answer::Refused),
+        } => Err(Answer::Refused(REFUSED)),
         Reply::Answer { .. } => Err(Answer::Retry(Retry::new("status", "the store failed"))),
         Reply::Failure { class, message } => {
             Err(Answer::Retry(Retry::new(class.as_str(), message.clone())))

@@ -2,6 +2,7 @@
 
 use crate::ids::CollapseKey;
 use crate::names::names;
+use crate::store_state::VoidedPayment;
 use crate::time::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -25,6 +26,9 @@ pub struct Notification {
     pub related_receipt_id: Option<String>,
     /// Whether the purchase was made in the store's live test programme.
     pub is_test: bool,
+    /// A payment that the store voided in full, if it reports that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub voided: Option<VoidedPayment>,
 }
 
 /// Maximum length in bytes of a store's id of a purchase or customer, and of a store type. They are indexed, and index

@@ -8,7 +8,7 @@ use crate::device::{
     TransactionData,
 };
 use crate::event::{
-    ABOUT_ALARMS, ABOUT_DESTINATIONS, AlarmBody, DestinationBody, NOT_YET, PURCHASE_UPDATED,
+    ABOUT_ALARMS, ABOUT_DESTINATIONS, AlarmBody, DestinationBody, PURCHASE_UPDATED,
     PURCHASE_VERSION, PurchaseBody, REVENUE_ADJUSTED, RevenueBody,
 };
 use crate::transition::TransitionKind;
@@ -27,7 +27,7 @@ pub const REVENUE_VERSION: &str = "1.0";
 /// The version of the flat shape of `alarm.*`.
 pub const ALARM_VERSION: &str = "1.0";
 
-/// Returns the type, version and schema of each documented event, including those that no connected store causes today.
+/// Returns the type, version and schema of each documented event.
 pub fn all() -> Vec<(&'static str, &'static str, Value)> {
     let purchase = (
         PURCHASE_UPDATED,
@@ -37,9 +37,7 @@ pub fn all() -> Vec<(&'static str, &'static str, Value)> {
     let of_users = TransitionKind::ALL
         .iter()
         .map(|what| what.event_type())
-        .filter(|name| !NOT_YET.contains(name))
-        .chain(TRANSFERS)
-        .chain(NOT_YET);
+        .chain(TRANSFERS);
     let users = of_users.map(|name| (name, USER_VERSION, of_user(name)));
     let destinations =
         ABOUT_DESTINATIONS.map(|name| (name, DESTINATION_VERSION, typed::<DestinationBody>(name)));

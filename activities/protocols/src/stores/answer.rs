@@ -9,8 +9,8 @@ pub enum Answer {
     Verification(Verification),
     /// Like [`Self::Verification`], with the store's id for the customer.
     Named(Verification, CustomerName),
-    /// The store refuses the platform's credential.
-    Refused,
+    /// The store refuses the platform's credential, or its account lacks a right.
+    Refused(Refusal),
     /// The check has to be repeated.
     Retry(Retry),
 }
@@ -35,6 +35,25 @@ impl std::fmt::Debug for CustomerName {
     /// Hides the id.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("CustomerName").finish_non_exhaustive()
+    }
+}
+
+/// Why every query for a platform fails until an admin acts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refusal {
+    /// A sentence for people, which says what to do. It never repeats the store's own text.
+    pub why: &'static str,
+    /// Whether the credential itself can be right: once its account has the right, the same credential works.
+    pub can_recover: bool,
+}
+
+impl Refusal {
+    /// Returns the refusal of a credential that never works again.
+    pub const fn of_credential(why: &'static str) -> Self {
+        Self {
+            why,
+            can_recover: false,
+        }
     }
 }
 

@@ -1,16 +1,17 @@
 //! The check of a purchase with its store, as a state machine without I/O: from the replies so far, it computes the
 //! next request or the result.
 
-use super::answer::{AcknowledgeAnswer, Answer};
+use super::answer::{AcknowledgeAnswer, Answer, Refusal};
+use super::repair::{RepairOutcome, RepairPage, RepairStep, RepairTask};
 use super::token::AccessToken;
 use crate::http::{Reply, Request};
 use domain::stores::UnknownStore;
-use domain::{Environment, PlatformId, Snapshot, Timestamp};
+use domain::{Environment, PlatformId, Purchase, Snapshot, Timestamp};
 use secrecy::{ExposeSecret as _, SecretString};
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
-use storage::StorePart;
+use storage::{RepairKind, StorePart};
 
 /// The purchase to check, with the platform's credential. It has no debug output, since it contains a user id and a
 /// secret.
@@ -23,6 +24,12 @@ pub struct Subject {
     pub app_user_id: Option<String>,
     /// The store's id of the purchase.
     pub receipt_id: String,
+    /// The package name of the platform's app.
+    pub package_name: String,
+    /// The purchase as it was recorded last; `None` if it is new.
+    pub known: Option<Box<Purchase>>,
+    /// When the purchase was first reported; `None` if it is not known.
+    pub reported_at: Option<Timestamp>,
     /// The credential of a store with a single secret; empty for other stores.
     pub secret: SecretString,
     /// The platform's settings and credentials in the store's own form.
@@ -69,6 +76,9 @@ pub struct Replied {
     pub at: Timestamp,
 }
 
+/// The answer of a store that issues no access tokens, although one was requested.
+const NO_TOKENS: Refusal = Refusal::of_credential("the store issues no access tokens");
+
 /// How a store verifies purchases. Each store's folder has one implementation, which is pure.
 pub trait StoreProtocol: Debug + Send + Sync {
     /// Returns the name of the store in the column `platforms.store`.
@@ -79,6 +89,11 @@ pub trait StoreProtocol: Debug + Send + Sync {
 
     /// Returns how long to retry after the first failure before the purchase is settled without the store.
     fn give_up_after(&self) -> Duration;
+
+    /// Returns whether the ids by which the store names the customers of a platform are the app's own.
+    fn has_app_ids(&self, _subject: &Subject) -> bool {
+        false
+    }
 
     /// Returns whether the store's requests carry an access token.
     fn issues_tokens(&self) -> bool {
@@ -95,7 +110,7 @@ pub trait StoreProtocol: Debug + Send + Sync {
         _subject: &Subject,
         _now: Timestamp,
     ) -> Result<(Box<Request>, Bucket), Answer> {
-        Err(Answer::Refused)
+        Err(Answer::Refused(NO_TOKENS))
     }
 
     /// Parses the reply to [`Self::token_request`].
@@ -103,7 +118,7 @@ pub trait StoreProtocol: Debug + Send + Sync {
     /// # Errors
     /// Returns the answer to the check if the store issued no token.
     fn token(&self, _subject: &Subject, _reply: &Reply) -> Result<AccessToken, Answer> {
-        Err(Answer::Refused)
+        Err(Answer::Refused(NO_TOKENS))
     }
 
     /// Returns the next step, given the replies to the requests that this check has sent, oldest first.
@@ -123,6 +138,17 @@ pub trait StoreProtocol: Debug + Send + Sync {
     fn acknowledged(&self, _reply: &Reply) -> AcknowledgeAnswer {
         AcknowledgeAnswer::Unclear
     }
+
+    /// Returns what can be read from the store apart from purchases, to find what no notification reported.
+    fn repairs(&self) -> &'static [RepairKind] {
+        &[]
+    }
+
+    /// Returns the next step of a part of a repair, given the replies to the requests that it has sent, oldest first.
+    /// The subject has an empty id of the purchase.
+    fn repair(&self, _subject: &Subject, _task: &RepairTask, _replies: &[Replied]) -> RepairStep {
+        RepairStep::Done(RepairOutcome::Found(RepairPage::default()))
+    }
 }
 
 /// The stores that this process knows.
@@ -139,6 +165,15 @@ impl Stores {
     pub fn per_second(&self) -> u32 {
         let all = self.0.iter().map(|store| store.per_second());
         all.max().unwrap_or(1)
+    }
+
+    /// Returns the repairs that the stores offer, each with the store's name.
+    pub fn repairs(&self) -> Vec<(&'static str, RepairKind)> {
+        let of_store = |store: &Arc<dyn StoreProtocol>| {
+            let name = store.name();
+            store.repairs().iter().map(move |kind| (name, *kind))
+        };
+        self.0.iter().flat_map(of_store).collect()
     }
 
     /// Returns the store with this name.

@@ -145,6 +145,7 @@ async fn buy(store: &Store, platform: &Platform, receipt: &str) -> CollapseKey {
         app_user_id: Some("customer".to_owned()),
         related_receipt_id: None,
         is_test: false,
+        voided: None,
     };
     let new = NewNotification::of(platform.id, notification);
     store.accept(vec![new]).await.unwrap();

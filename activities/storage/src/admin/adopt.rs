@@ -249,6 +249,7 @@ impl Adoption {
             app_user_id: self.app_user_id.clone(),
             related_receipt_id: None,
             is_test: false,
+            voided: None,
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::purchases::purchase::{Urgency, WaitsFor};
 use crate::settling::payments::Source;
 use crate::settling::profiles::queued::Arrival;
 use crate::settling::rechecks::RecheckReason;
+use crate::settling::repairs::RepairKind;
 use db::column::TextEnum;
 use db::counts::Series;
 use domain::catalogue::ProductRef;
@@ -50,6 +51,7 @@ pub fn stored_enums() -> Vec<Texts> {
         of::<Outcome>(),
         of::<ProductRef>(),
         of::<RecheckReason>(),
+        of::<RepairKind>(),
         of::<Role>(),
         of::<SaleKind>(),
         of::<Series>(),

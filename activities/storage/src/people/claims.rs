@@ -444,6 +444,7 @@ impl Pending {
             app_user_id,
             related_receipt_id: None,
             is_test: false,
+            voided: None,
         };
         let notification = NewNotification {
             // With a store time, a device's claim would be a duplicate of another device's.

@@ -8,7 +8,7 @@ use db::connection::AnyConnection;
 use db::error::Error;
 use db::partial::OPEN_OF_KEY;
 use db::sql::{Clause, Sql, clause, insert, statement};
-use db::statement::{Ahead, Value, row, sql, stored};
+use db::statement::{Ahead, Value, clean, row, sql, stored};
 use db::writer::Write;
 use domain::catalogue::ProductRef;
 use domain::notification::SAMPLE_PREFIX;
@@ -48,6 +48,7 @@ row! {
 
 row! {
     /// The app and platform of a purchase, and the platform's settings for it.
+    #[derive(Clone)]
     pub struct Origin {
         pub platform_id: PlatformId,
         pub app_id: AppId,
@@ -194,6 +195,14 @@ pub struct QueriedCustomer {
 }
 
 impl Origin {
+    /// Returns the origin of another purchase on this platform.
+    pub fn of_receipt(&self, receipt_id: &str) -> Self {
+        Self {
+            receipt_id: clean(receipt_id).into_owned(),
+            ..self.clone()
+        }
+    }
+
     /// Returns the rules of the store.
     ///
     /// # Errors

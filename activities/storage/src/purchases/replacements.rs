@@ -1,7 +1,8 @@
 //! Changes of plan in which one purchase replaced another.
 //!
-//! The link is stored with the notification that reports it, before either purchase is settled. It takes effect when
-//! the new purchase is known to be real. `domain` decides the state of a replaced purchase.
+//! The link is stored with the notification that reports it, before either purchase is settled, or by the record of the
+//! new purchase, if the store's answer names the old one. It takes effect when the new purchase is known to be real.
+//! `domain` decides the state of a replaced purchase.
 
 use crate::purchases::cause::{self, CauseKind, RevisionCause};
 use crate::purchases::owned::note_changed;
@@ -87,6 +88,35 @@ pub fn infer(write: &mut Write<'_>, old: CollapseKey, new: CollapseKey) -> Resul
         note_changed(write, None, old);
     }
     Ok(linked > 0)
+}
+
+const CONTINUE: Sql = statement! {"
+    INSERT INTO replacements (old_key, new_key, created_at)
+    SELECT ?, ?, ?
+    WHERE NOT EXISTS (SELECT 1 FROM replacements WHERE old_key = ? AND new_key = ?)
+    ON CONFLICT (old_key) DO UPDATE
+    SET new_key = excluded.new_key, created_at = excluded.created_at, is_inferred = FALSE
+    WHERE replacements.real_at IS NULL AND replacements.new_key <> excluded.new_key
+"};
+
+/// Links a purchase to the one that continues it by the store's own link, and locks the link until the end of the
+/// transaction. It takes the place of a link to a successor that is not known to be real, such as one that was never
+/// paid. Like [`lock`], it must precede the locks of purchases.
+pub fn follow(write: &mut Write<'_>, old: CollapseKey, new: CollapseKey) -> Result<(), Error> {
+    Link { old, new }.lock(write)?;
+    sql(CONTINUE)
+        .bind((old, new, write.now()?, new, old))
+        .later(write.connection)
+}
+
+const SUCCESSOR: Sql = statement!("SELECT new_key AS value FROM replacements WHERE old_key = ?");
+
+/// Returns the successor of a purchase, even if that is not known to be real.
+pub fn successor(
+    connection: &mut AnyConnection,
+    old: CollapseKey,
+) -> Result<Option<CollapseKey>, Error> {
+    sql(SUCCESSOR).bind(old).value(connection)
 }
 
 const LINKS_TO: Sql = statement!("SELECT is_inferred AS value FROM replacements WHERE new_key = ?");

@@ -3,7 +3,8 @@
 //! The purchase's row has the number of its last settling and a fingerprint of the notifications that it settled. A
 //! record that matches both is a repetition and gets the same answer. A record with the next number is written,
 //! unless something that its decision relied on has changed. Any other record is answered with `Moved`. Locks are
-//! taken in this order: the app, the user, the link to the purchase that replaced this one, the purchase.
+//! taken in this order: the app, the user, the link to the purchase that replaced this one, the link from the purchase
+//! that this one continues, the purchase.
 
 use crate::devices::claims::due;
 use crate::events::{alarms, deliveries, lanes, user_leases};
@@ -19,7 +20,7 @@ use crate::settling::facts::Facts;
 use crate::settling::known::Known;
 use crate::settling::profiles::{self, ProfileCheck, Subject, Trigger};
 use crate::settling::revision::{Announcement, Settling};
-use crate::settling::{events, succession, unlisted};
+use crate::settling::{continuation, events, succession, unlisted};
 use db::alarm::About;
 use db::config::Installation;
 use db::error::Error;
@@ -76,6 +77,7 @@ pub fn record_once(
         .map(|user| customer.lock_ahead(write, user))
         .transpose()?;
     let replacement = replacements::lock(write, key)?;
+    let former = continuation::link(write, record, &origin)?;
     if seen.is_none() {
         purchase::insert(write, key, &origin)?;
     }
@@ -137,6 +139,7 @@ pub fn record_once(
     if succession::find_successor(write, &settling)? {
         return Ok(Recorded::Moved);
     }
+    continuation::announce(write, &mut settling, former, &row)?;
     announce_change(write, &mut settling, &mut facts.listings)?;
     if succession::succeed(write, &mut settling)? {
         facts.replaced = replacements::replaced_ahead(write.connection, key)?;
@@ -237,7 +240,7 @@ impl Settling<'_> {
             let unnamed = unnamed(&self.origin.receipt_id);
             due::take_up(write, record.collapse_key, customer, &unnamed)?;
         }
-        let realized = if record.is_real {
+        let realized = if record.is_real && continuation::is_paid(record) {
             Some(replacements::realize_ahead(write, record.collapse_key)?)
         } else {
             None

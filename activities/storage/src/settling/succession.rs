@@ -2,7 +2,8 @@
 //! other one.
 //!
 //! Everything happens in the transaction of a record, with the owner of both purchases locked. `domain` decides which
-//! purchase succeeds which, and what is announced.
+//! purchase succeeds which, and what is announced. Nothing is inferred for a store that names the continued purchase in
+//! its answers: see `continuation.rs`.
 
 use crate::events::alarms;
 use crate::purchases::cause::CauseKind;
@@ -56,7 +57,7 @@ pub fn find_successor(write: &mut Write<'_>, settling: &Settling<'_>) -> Result<
     let old = &settling.record.decision.purchase;
     let Some(owner) = settling
         .owner
-        .filter(|_| old.successor_missing_since().is_some())
+        .filter(|_| old.successor_missing_since().is_some() && may_be_inferred(old))
     else {
         return Ok(false);
     };
@@ -86,8 +87,9 @@ pub fn succeed(write: &mut Write<'_>, settling: &mut Settling<'_>) -> Result<boo
         settling.record.collapse_key,
         &settling.record.decision.purchase,
     );
-    let is_first =
-        (settling.begins() || new.is_beginning_unannounced()) && !new.is_one_time_purchase();
+    let is_first = (settling.begins() || new.is_beginning_unannounced())
+        && !new.is_one_time_purchase()
+        && may_be_inferred(new);
     let Some(owner) = settling
         .owner
         .filter(|_| settling.record.is_real && is_first)
@@ -121,6 +123,7 @@ pub fn alarm(
 ) -> Result<(), Error> {
     let record = &settling.record;
     if record.decision.purchase.successor_missing_since().is_none()
+        || !may_be_inferred(&record.decision.purchase)
         || before.known()?.successor_missing_since().is_some()
         || replacements::is_linked(write.connection, record.collapse_key)?
     {
@@ -132,6 +135,11 @@ pub fn alarm(
         "replacement_unknown",
         ALARM,
     )
+}
+
+/// Whether the links of a purchase may be inferred from dates: its store's answers show no link.
+fn may_be_inferred(purchase: &Purchase) -> bool {
+    purchase.store_state().is_none()
 }
 
 fn link(write: &mut Write<'_>, old: Option<CollapseKey>, new: CollapseKey) -> Result<bool, Error> {

@@ -6,7 +6,9 @@ use crate::events::alarms;
 use crate::inbox::notifications;
 use crate::purchases::purchase::{self, PurchaseRow, QueriedCustomer};
 use crate::settings::app_lock;
-use crate::settings::credential::{Credential, IS_USABLE_F, SealedCredential, StorePart};
+use crate::settings::credential::{
+    Credential, IS_USABLE, IS_USABLE_F, SealedCredential, StorePart,
+};
 use crate::settings::tombstones::{self, ConcealedName};
 use crate::settings::unnamed::unnamed;
 use crate::settling::rechecks::{self, RecheckReason};
@@ -20,7 +22,7 @@ use db::statement::{clean, row, sql};
 use domain::notification::is_sample_purchase;
 use domain::time::MINUTE;
 use domain::{
-    AppId, CollapseKey, DevicePlace, Environment, PlatformId, Timestamp, UnknownReceipts,
+    AppId, CollapseKey, DevicePlace, Environment, PlatformId, Purchase, Timestamp, UnknownReceipts,
 };
 use secrecy::SecretString;
 use std::fmt;
@@ -37,6 +39,12 @@ pub struct StoreQuery {
     /// The store's id of the customer; absent if it is not known and the store needs none.
     pub app_user_id: Option<String>,
     pub receipt_id: String,
+    /// The package name of the platform's app.
+    pub package_name: String,
+    /// The purchase as it was recorded last; `None` if it is new.
+    pub purchase: Option<Box<Purchase>>,
+    /// When the purchase was first reported; `None` if it is not known.
+    pub reported_at: Option<Timestamp>,
     /// What to do if the store does not know the purchase.
     pub unknown_receipts: UnknownReceipts,
     /// The number of the settling before this query, which a recheck raises.
@@ -60,6 +68,15 @@ impl fmt::Debug for StoreQuery {
     }
 }
 
+/// Why a store refuses a credential.
+#[derive(Debug, Clone, Copy)]
+pub struct CredentialRefusal {
+    /// The detail of the alarm.
+    pub why: &'static str,
+    /// When to use the credential again, if what is missing can be granted to it; `None` if another one is needed.
+    pub retry_in: Option<Duration>,
+}
+
 row! {
     /// The time since which the store has not answered about a purchase, and the number of queries that failed since
     /// then.
@@ -72,10 +89,26 @@ row! {
     }
 }
 
-const CREDENTIAL: Sql = statement! {"
-    SELECT shared_secret, store_settings, store_credentials
+row! {
+    /// The app of a platform, and the credential to query its store.
+    struct QueriedPlatform {
+        package_name: String,
+        credential: SealedCredential,
+    }
+}
+
+const PLATFORM: Sql = statement! {"
+    SELECT package_name, shared_secret, store_settings, store_credentials
     FROM platforms
     WHERE id = ?
+"};
+
+const FIRST_REPORT: Sql = statement! {hot "notifications_of_key", "
+    SELECT accepted_at AS value
+    FROM notifications
+    WHERE collapse_key = ?
+    ORDER BY seq + 0
+    LIMIT 1
 "};
 
 row! {
@@ -83,7 +116,9 @@ row! {
     struct ClaimedRow {
         receipt_id: String,
         app_user_id: String,
+        created_at: Timestamp,
         store: String,
+        package_name: String,
         environment: Environment,
         unknown_receipts: UnknownReceipts,
         credential: SealedCredential,
@@ -91,8 +126,8 @@ row! {
 }
 
 const CLAIMED: Sql = statement! {"
-    SELECT c.receipt_id, c.app_user_id, f.store, f.environment, f.unknown_receipts, f.shared_secret, f.store_settings,
-        f.store_credentials
+    SELECT c.receipt_id, c.app_user_id, c.created_at, f.store, f.package_name, f.environment, f.unknown_receipts,
+        f.shared_secret, f.store_settings, f.store_credentials
     FROM claims c
     JOIN platforms f ON f.id = c.platform_id
     WHERE c.platform_id = ? AND c.device_id = ? AND c.collapse_key = ? AND c.status {PENDING_BY_KEY}
@@ -133,12 +168,51 @@ const USES_SECRET: Sql = statement! {"
 /// Does not raise `settings_version`, because the decision that follows knows of the refusal.
 const REFUSE_SECRET: Sql = statement! {"
     UPDATE platforms
-    SET secret_refused_at = ?
+    SET secret_refused_at = ?, secret_retry_at = ?
     WHERE id = ? AND secret_refused_at IS NULL AND COALESCE(store_credentials, shared_secret) = ?
+"};
+
+row! {
+    struct RefusedPlatform {
+        id: PlatformId,
+        app_id: AppId,
+        secret_refused_at: Option<Timestamp>,
+    }
+}
+
+const RETRY_DUE: Sql = statement! {"
+    SELECT id, app_id, secret_refused_at
+    FROM platforms
+    WHERE secret_retry_at <= ?
+    ORDER BY secret_retry_at
+    LIMIT ?
+"};
+
+const USE_AGAIN: Sql = statement! {"
+    UPDATE platforms
+    SET secret_refused_at = NULL, secret_retry_at = NULL
+    WHERE id = ? AND secret_retry_at <= ?
 "};
 
 const FIND_PLATFORM: Sql =
     statement!("SELECT app_id AS value FROM platforms WHERE id = ? AND deleted_at IS NULL");
+
+row! {
+    /// A platform whose store is read apart from purchases.
+    struct UsablePlatform {
+        store: String,
+        environment: Environment,
+        unknown_receipts: UnknownReceipts,
+        package_name: String,
+        credential: SealedCredential,
+    }
+}
+
+const USABLE: Sql = statement! {"
+    SELECT store, environment, unknown_receipts, package_name, shared_secret, store_settings, store_credentials
+    FROM platforms
+    WHERE id = ? AND {IS_USABLE} AND deleted_at IS NULL
+"};
 
 impl Store {
     /// Returns the parameters to query the store of a purchase; `None` when it cannot be queried: the platform has no
@@ -157,23 +231,34 @@ impl Store {
             };
             let reveal = |name| tombstones::reveal(connection, &secrets, name);
             let app_user_id = app_user_id.map(reveal).transpose()?;
-            let stored: Option<SealedCredential> =
-                sql(CREDENTIAL).bind(origin.platform_id).first(connection)?;
-            let credential = match stored {
-                // A sample is never sent to the store.
-                _ if is_sample_purchase(&origin.receipt_id) => Some(Credential::default()),
-                Some(stored) => stored.open(&secrets, origin.platform_id)?,
-                None => None,
+            let stored: Option<QueriedPlatform> =
+                sql(PLATFORM).bind(origin.platform_id).first(connection)?;
+            let Some(QueriedPlatform {
+                package_name,
+                credential,
+            }) = stored
+            else {
+                return Ok(None);
+            };
+            // A sample is never sent to the store.
+            let credential = if is_sample_purchase(&origin.receipt_id) {
+                Some(Credential::default())
+            } else {
+                credential.open(&secrets, origin.platform_id)?
             };
             let Some(credential) = credential else {
                 return Ok(None);
             };
+            let known = row.as_ref().map(PurchaseRow::known).transpose()?;
             // If the platform was switched since, the store knows the purchase only in the earlier environment.
-            let known_in = row
-                .as_ref()
-                .map(PurchaseRow::known)
-                .transpose()?
-                .and_then(|known| known.known_in());
+            let known_in = known.as_ref().and_then(Purchase::known_in);
+            // Only a purchase that the store has not shown yet has a reason for it, and few notifications.
+            let is_shown = known.as_ref().is_some_and(Purchase::is_shown);
+            let reported_at: Option<Timestamp> = if is_shown {
+                None
+            } else {
+                sql(FIRST_REPORT).bind(key).value(connection)?
+            };
             Ok(Some(StoreQuery {
                 secret: credential.secret,
                 of_store: credential.of_store,
@@ -185,6 +270,9 @@ impl Store {
                 settling: row.map_or(0, |row| row.settling),
                 app_user_id,
                 receipt_id: origin.receipt_id,
+                package_name,
+                purchase: known.map(Box::new),
+                reported_at,
             }))
         })
         .await
@@ -220,6 +308,9 @@ impl Store {
                 settling: 0,
                 app_user_id: customer.map(reveal).transpose()?,
                 receipt_id: row.receipt_id,
+                package_name: row.package_name,
+                purchase: None,
+                reported_at: Some(row.created_at),
             }))
         })
         .await
@@ -300,25 +391,98 @@ impl Store {
         .await
     }
 
-    /// Notes that the store refuses the secret of a query, so that the secret is not used again; returns whether the
-    /// refusal is new. Nothing changes if the platform has another secret by now.
-    pub async fn refuse_secret(&self, query: &StoreQuery) -> Result<bool, Error> {
+    /// Notes that the store refuses the secret of a query, so that the secret is not used again, and raises an alarm that
+    /// says why; returns whether the refusal is new. Nothing changes if the platform has another secret by now.
+    pub async fn refuse_secret(
+        &self,
+        query: &StoreQuery,
+        refusal: CredentialRefusal,
+    ) -> Result<bool, Error> {
         let (platform, sealed) = (query.platform_id, query.sealed.clone());
         self.write(move |write| {
             // Many queries are refused at once, and only the first one has to be alone.
-            let app: Option<AppId> = sql(USES_SECRET).bind(platform).bind(sealed.as_str()).value(write.connection)?;
+            let app: Option<AppId> = sql(USES_SECRET)
+                .bind(platform)
+                .bind(sealed.as_str())
+                .value(write.connection)?;
             let Some(app) = app else { return Ok(false) };
             app_lock::take(write, app)?;
-            let refused =
-                sql(REFUSE_SECRET).bind((write.now()?, platform, sealed.as_str())).run(write.connection)?;
+            let now = write.now()?;
+            let retry_at = refusal.retry_in.map(|wait| now.plus(wait));
+            let refused = sql(REFUSE_SECRET)
+                .bind((now, retry_at, platform, sealed.as_str()))
+                .run(write.connection)?;
             if refused == 0 {
                 return Ok(false);
             }
             rechecks::recheck_platform(write, platform, RecheckReason::NoUsableSecret)?;
-            let detail = "the store rejects the platform's credentials: set the right ones; until then its purchases are \
-                 announced unverified";
-            alarms::raise(write, About::Platform(platform), "secret_refused", detail)?;
+            alarms::raise(
+                write,
+                About::Platform(platform),
+                "secret_refused",
+                refusal.why,
+            )?;
             Ok(true)
+        })
+        .await
+    }
+
+    /// Uses refused credentials again whose time to retry has come, of at most `limit` platforms, and rechecks the
+    /// purchases that waited for them. Returns the number of platforms.
+    pub async fn retry_refused_secrets(&self, limit: i64) -> Result<usize, Error> {
+        let now = self.now().await?;
+        let due: Vec<RefusedPlatform> = self
+            .read(move |connection| sql(RETRY_DUE).bind((now, limit)).all(connection))
+            .await?;
+        let mut retried = 0;
+        for RefusedPlatform {
+            id,
+            app_id,
+            secret_refused_at,
+        } in due
+        {
+            let is_used = self.write(move |write| {
+                app_lock::take(write, app_id)?;
+                let used = sql(USE_AGAIN)
+                    .bind((id, write.now()?))
+                    .run(write.connection)?;
+                if used > 0 {
+                    rechecks::recheck_secret(write, id, secret_refused_at)?;
+                }
+                Ok(used > 0)
+            });
+            retried += usize::from(is_used.await?);
+        }
+        Ok(retried)
+    /// Returns the parameters to query a platform's store apart from purchases, with an empty id of the purchase; `None`
+    /// if the platform is deleted, or has no usable secret.
+    /// Returns the parameters to query a platform's store apart from purchases, with an empty id of the purchase;
+    /// `None` if the platform is deleted, or has no usable secret.
+    pub async fn platform_query(&self, platform: PlatformId) -> Result<Option<StoreQuery>, Error> {
+        let secrets = self.database.secrets.clone();
+        self.read(move |connection| {
+            let found: Option<UsablePlatform> = sql(USABLE).bind(platform).first(connection)?;
+            let Some(row) = found else {
+                return Ok(None);
+            };
+            let Some(credential) = row.credential.open(&secrets, platform)? else {
+                return Ok(None);
+            };
+            Ok(Some(StoreQuery {
+                secret: credential.secret,
+                of_store: credential.of_store,
+                sealed: credential.sealed,
+                platform_id: platform,
+                store: row.store,
+                environment: row.environment,
+                unknown_receipts: row.unknown_receipts,
+                settling: 0,
+                app_user_id: None,
+                receipt_id: String::new(),
+                package_name: row.package_name,
+                purchase: None,
+                reported_at: None,
+            }))
         })
         .await
     }

@@ -7,6 +7,7 @@ use super::progress::{ConnectStep, Facts, Tick, ticks, unreachable};
 use super::steps::Connected;
 use crate::action::Action;
 use crate::change::{Mistakes, Refused};
+use crate::described::inside;
 use crate::frame::Frame;
 use crate::lists::Table;
 use crate::once::ShownOnce;
@@ -144,7 +145,7 @@ impl<'a> ConsolePage<'a> {
         value: &Value,
         mistakes: &Mistakes,
     ) -> Self {
-        let text = |name: &str| value[name].as_str().map(str::to_owned);
+        let text = |name: &str| inside(value, name).as_str().map(str::to_owned);
         let guide = form
             .into_iter()
             .flat_map(|form| form.guide)

@@ -9,4 +9,4 @@ mod view;
 
 pub use body::{changes, creation, wrong_lines};
 pub use values::values;
-pub use view::{BASED_ON, Entered, Group, Known, groups, hash};
+pub use view::{BASED_ON, Entered, Group, Known, groups, hash, inside};

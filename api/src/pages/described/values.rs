@@ -13,7 +13,10 @@ pub fn values(form: &Form, stored: &Value) -> Vec<Fact> {
 
 fn cell(field: &Field, stored: &Value) -> Option<Cell> {
     if field.secret {
-        let is_set = stored.get(format!("has_{}", field.name))?.as_bool()?;
+        let is_set = match field.name.contains('.') {
+            true => stored.get(OWN_CREDENTIALS).is_some_and(Value::is_string),
+            false => stored.get(format!("has_{}", field.name))?.as_bool()?,
+        };
         return Some(Cell::or(is_set.then_some("set"), NOT_SET));
     }
     if field.input == "headers" {
@@ -35,6 +38,9 @@ fn cell(field: &Field, stored: &Value) -> Option<Cell> {
 }
 
 const NOT_SET: &str = "not set";
+
+/// Field with the time at which the credentials among a store's own fields were set; absent without credentials.
+const OWN_CREDENTIALS: &str = "store_credentials_at";
 
 /// Returns the label of a choice.
 fn label<'a>(field: &'a Field, value: &str) -> Option<&'a str> {

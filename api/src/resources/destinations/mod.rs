@@ -77,11 +77,10 @@ pub async fn create(
         traits,
     };
     let created = edge.store.new_destination(new).await?;
-    let chosen = created.events.clone();
     let skipping = sandbox_warning(&edge, &created).await?;
     let detail = DestinationDetail::read(&edge, created).await?;
     Ok(Created(
-        CreatedDestination::new(detail, shown, &chosen).with_warning(skipping),
+        CreatedDestination::new(detail, shown).with_warning(skipping),
     ))
 }
 
@@ -198,11 +197,6 @@ pub async fn update(
     let changed = changed.and_then(|changed| collect_errors(changed, wrong));
     let patch = draft.finish()?.common;
     let wanted = wanted?;
-    let chosen = if patch.has("events") {
-        common.events
-    } else {
-        Vec::new()
-    };
     let (change, shown) = changed
         .map(|changed| change_of(&before, secret, changed))
         .unwrap_or_default();
@@ -220,7 +214,7 @@ pub async fn update(
     };
     let after = wanted.apply(&edge, before.id, change, set).await?;
     let detail = DestinationDetail::read(&edge, after).await?;
-    Ok(Json(CreatedDestination::new(detail, shown, &chosen)))
+    Ok(Json(CreatedDestination::new(detail, shown)))
 }
 
 /// Returns the change to store for the kind's changed settings, and the secrets that only this response shows.

@@ -122,7 +122,7 @@ async fn replace(
         .update_destination(destination.id, change, |_| {})
         .await?;
     let detail = DestinationDetail::read(&edge, after).await?;
-    Ok(Json(CreatedDestination::new(detail, shown, &[])))
+    Ok(Json(CreatedDestination::new(detail, shown)))
 }
 
 /// `POST …/test`: sends one request without an event, or with a sample event, which is not stored. The response is 200

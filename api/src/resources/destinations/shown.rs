@@ -34,7 +34,7 @@ pub struct CreatedDestination {
     /// The destination.
     #[serde(flatten)]
     detail: DestinationDetail,
-    /// Subscribed events that are not sent yet, or that the destination skips.
+    /// Events that the destination skips, one sentence each.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
     /// Names of the fields that only this response shows.
@@ -97,8 +97,8 @@ impl DestinationStanding {
 }
 
 impl CreatedDestination {
-    /// Adds the new secrets, and warnings about the events chosen in this request.
-    pub fn new(mut detail: DestinationDetail, shown: RevealedSecrets, chosen: &[String]) -> Self {
+    /// Adds the new secrets.
+    pub fn new(mut detail: DestinationDetail, shown: RevealedSecrets) -> Self {
         let settings = &mut detail.destination.settings;
         let shown_once = shown
             .iter()
@@ -110,7 +110,7 @@ impl CreatedDestination {
         }
         Self {
             detail,
-            warnings: domain::event::unsent_choices(chosen),
+            warnings: Vec::new(),
             shown_once,
         }
     }

@@ -235,6 +235,8 @@ pub fn state_for_people(state: &str) -> &str {
         "trial_off" => "trial, renewal off",
         "off" => "active, renewal off",
         "grace" => "active, in grace",
+        "pending" => "payment pending",
+        "account_hold" => "on account hold",
         "unknown" => "not known yet",
         other => other,
     }

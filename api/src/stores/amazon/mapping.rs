@@ -108,6 +108,7 @@ impl RowBuilder<'_> {
             app_user_id: self.rtn.app_user_id.clone(),
             related_receipt_id: related.map(str::to_owned),
             is_test: self.rtn.is_test,
+            voided: None,
         };
         let stated = self.stated(&notification);
         let mut row = NewNotification::of(self.platform.id, notification);

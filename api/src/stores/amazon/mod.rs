@@ -57,11 +57,13 @@ pub const ENTRY: StoreEntry = StoreEntry {
     since: "0.1.0",
     form: form::form,
     own_fields: None,
+    check_package: None,
     credential_flags: "--shared-secret @FILE",
     max_body_bytes: envelope::MAX_BODY_BYTES,
     sales_report: Some(report::read),
     variables: config::VARIABLES,
     config: config::read,
+    samples: Some(sample::SAMPLES),
     demo: Some(sample::DEMO),
 };
 

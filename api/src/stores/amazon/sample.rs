@@ -11,8 +11,8 @@ use crate::clock;
 use crate::stores::ingress::Answer;
 use crate::stores::intake::Intake;
 use crate::stores::samples::{
-    DemoStore, KeyPem, NewSample, NoSample, SampleSettings, SampleSigner, SentSample, SignedSample,
-    sample_id,
+    DemoStore, KeyPem, NewSample, NoSample, SampleSettings, SampleSigner, SampleTypes, SentSample,
+    SignedSample, sample_id,
 };
 use domain::{CollapseKey, Timestamp};
 use protocols::stores::Mint;
@@ -96,11 +96,15 @@ pub fn short(name: &str) -> String {
         .replace('_', "-")
 }
 
-/// Amazon's data for samples and the demo.
-pub const DEMO: DemoStore = DemoStore {
-    types: TYPES,
-    type_named: store_type,
+/// The types of Amazon's samples.
+pub const SAMPLES: SampleTypes = SampleTypes {
+    all: TYPES,
+    named: store_type,
     short,
+};
+
+/// Amazon's data for signed samples and the demo.
+pub const DEMO: DemoStore = DemoStore {
     load: |key, certificate| Ok(Box::new(Signer::load(key, certificate)?)),
     generate: |from, until| Ok(Box::new(Signer::generate(from, until)?)),
     topic: Some(TOPIC_ARN),

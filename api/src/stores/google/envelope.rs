@@ -9,8 +9,11 @@ use domain::Timestamp;
 use domain::text::is_plain;
 use serde_json::{Map, Value};
 
-/// Maximum size of a body: 64 KiB. A notification from Google has about 500 bytes.
+/// Maximum size of a body that is parsed: 64 KiB. A notification from Google has about 500 bytes.
 pub const MAX_BODY_BYTES: usize = 64 * 1024;
+/// Maximum size of a body that is read: the largest push, which has a message of 10 MB in base64
+/// (<https://cloud.google.com/pubsub/quotas#resource_limits>). If it were not read, Pub/Sub would repeat it for days.
+pub const MAX_PUSH_BYTES: usize = 14 * 1024 * 1024;
 const MAX_ID_CHARS: usize = 255;
 
 /// A Pub/Sub message.

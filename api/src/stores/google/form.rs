@@ -153,12 +153,13 @@ fn delivery() -> Vec<Step> {
         },
         Step {
             url: Some(SUBSCRIPTIONS),
+            copy: Some("store_settings.push_audience"),
             ..step(
                 CLOUD,
                 "Create a push subscription",
                 "Create a subscription of the topic, with the name that you chose. Choose Push, paste the URL as the endpoint, \
-                 and enable authentication with the push account. As the audience, enter the one that the platform's \
-                 settings show. Leave payload unwrapping off.",
+                 and enable authentication with the push account. Enter the platform's audience, which settle fills in \
+                 with the subscription. Leave payload unwrapping off.",
             )
         },
         step(

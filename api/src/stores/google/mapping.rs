@@ -9,7 +9,9 @@ use super::notification::{self, Content, DeveloperNotification, RefundReview, Vo
 use super::settings::{Acknowledger, PushTarget};
 use crate::stores::inbox::Alarm;
 use domain::notification::is_sample_purchase;
-use domain::{CollapseKey, DutyId, Notification, NotificationKind, Outcome, Timestamp};
+use domain::{
+    CollapseKey, DutyId, Notification, NotificationKind, Outcome, Timestamp, VoidedPayment,
+};
 use ring::digest::{SHA256, digest};
 use serde_json::{Map, Value, json};
 use storage::{Handling, NewDuty, NewNotification, Platform, STATED_TIME, hex};
@@ -20,6 +22,9 @@ const MAX_RAW_BYTES: usize = 16 * 1024;
 const MAX_AHEAD_MS: i64 = 15 * 60 * 1000;
 /// The beginning of 2012, before Google's subscriptions existed.
 const EARLIEST: Timestamp = Timestamp::from_millis(1_325_376_000_000);
+
+/// `refundType` of a refund of part of the quantity.
+const PARTIAL: i64 = 2;
 
 /// Field of a stored notification that contains the voided order.
 pub const VOIDED_ORDER: &str = "voided_order";
@@ -185,17 +190,22 @@ impl Received<'_> {
             } => {
                 let is_sample = is_sample_purchase(&token);
                 let is_bought = voided.is_none() && !is_sample;
+                let store_time = self.store_time(at);
+                let payment = voided
+                    .as_ref()
+                    .and_then(|voided| voided.payment(store_time));
                 let notification = Notification {
                     message_id: self.message_id.clone(),
                     collapse_key: CollapseKey::of(self.platform.id, &token),
                     receipt_id: token,
                     kind,
                     store_type,
-                    store_time: self.store_time(at),
+                    store_time,
                     app_user_id: None,
                     related_receipt_id: None,
                     // For other purchases, only a query shows whether they are test purchases.
                     is_test: is_sample,
+                    voided: payment,
                 };
                 let key = notification.collapse_key;
                 let bought = is_bought.then(|| self.acknowledgement(key, kind, at));
@@ -292,6 +302,16 @@ impl Received<'_> {
 }
 
 impl VoidedOrder {
+    /// Returns the payment that was voided in full. Of a part, only a query shows the number of units.
+    fn payment(&self, at: Timestamp) -> Option<VoidedPayment> {
+        let transaction_id = self.order_id.clone()?;
+        (self.refund_type != Some(PARTIAL)).then_some(VoidedPayment {
+            transaction_id,
+            at,
+            units: None,
+        })
+    }
+
     fn to_json(&self) -> Value {
         json!({
             "order_id": self.order_id,

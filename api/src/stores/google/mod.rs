@@ -7,6 +7,7 @@
 //! 401 or 403, and temporary failures 503. All other messages are stored and answered with 204.
 
 mod alarms;
+mod config;
 mod duties;
 pub mod envelope;
 mod fetch;
@@ -27,12 +28,14 @@ pub mod token;
 mod verdicts;
 
 pub use fetch::{Fetch, FetchError, Fetched, Https};
+pub use protocols::stores::google::customer::{ACCOUNT_IDS, AccountIds};
 pub use refusal::PushRefusal;
 pub use settings::{
-    ACCOUNT_IDS, ACKNOWLEDGE, AccountIds, Acknowledger, KEYS_URL, PUSH_ACCOUNT, PUSH_AUDIENCE,
-    PushTarget, SERVICE_ACCOUNT, SUBSCRIPTION, Settings,
+    ACKNOWLEDGE, Acknowledger, KEYS_URL, PUSH_ACCOUNT, PUSH_AUDIENCE, PushTarget, SERVICE_ACCOUNT,
+    SUBSCRIPTION, Settings,
 };
 
+use crate::stores::StoreEntry;
 use crate::stores::inbox::{self, Alarm, Inbox, Message};
 use crate::stores::ingress::{Answer, StoreRequest};
 use crate::stores::intake::Intake;
@@ -49,6 +52,24 @@ use verdicts::Verdicts;
 
 /// Name of Google Play as a platform's store.
 pub const STORE: &str = "google";
+
+/// Google Play's entry in the list of stores.
+pub const ENTRY: StoreEntry = StoreEntry {
+    name: STORE,
+    title: "Google Play",
+    purchase_id: "Purchase token",
+    since: "0.2.0",
+    form: form::form,
+    own_fields: Some(own_fields::read),
+    check_package: Some(own_fields::check_package),
+    credential_flags: own_fields::CREDENTIAL_FLAGS,
+    max_body_bytes: envelope::MAX_PUSH_BYTES,
+    sales_report: None,
+    variables: config::VARIABLES,
+    config: config::read,
+    samples: Some(sample::SAMPLES),
+    demo: None,
+};
 
 /// Response to a stored message.
 const ACCEPTED: Answer = Answer {

@@ -9,7 +9,7 @@ use super::{ACCEPTED, Google};
 use crate::clock;
 use crate::stores::ingress::Answer;
 use crate::stores::intake::Intake;
-use crate::stores::samples::{NoSample, SampleSettings, SentSample, sample_id};
+use crate::stores::samples::{NoSample, SampleSettings, SampleTypes, SentSample, sample_id};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use domain::notification::MAX_ID_BYTES;
@@ -77,6 +77,13 @@ pub fn short(name: &str) -> String {
         .to_ascii_lowercase()
         .replace('_', "-")
 }
+
+/// The types of Google Play's samples.
+pub const SAMPLES: SampleTypes = SampleTypes {
+    all: TYPES,
+    named: store_type,
+    short,
+};
 
 /// Returns the mint of purchase ids of a data directory, from its sample key as PEM.
 ///

@@ -228,7 +228,7 @@ async fn a_test_is_signed_and_marked_and_shows_the_answer() {
     );
 }
 
-/// All types documented for receivers, including those that Amazon cannot cause.
+/// All types documented for receivers.
 const DOCUMENTED: [&str; 20] = [
     "device.impression",
     "device.session.end",

@@ -95,7 +95,7 @@ const fn of_transition(kind: TransitionKind) -> &'static str {
         TransitionKind::Renewed => "A subscription renewed.",
         TransitionKind::Recovered => "A subscription renewed after its payment had failed.",
         TransitionKind::GraceBegan => "A payment failed, and the grace period began.",
-        TransitionKind::Paused => "A subscription was paused; no supported store does this yet.",
+        TransitionKind::Paused => "A subscription was paused.",
         TransitionKind::Cancelled => "Auto-renewal was switched off.",
         TransitionKind::Resumed => "Auto-renewal was switched on again.",
         TransitionKind::PlanChangeScheduled => "A change of plan was scheduled.",

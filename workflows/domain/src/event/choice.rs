@@ -6,9 +6,6 @@ use crate::transition::TransitionKind;
 use crate::user::{TRANSFERS, USER_ERASED};
 use serde::{Deserialize, Serialize};
 
-/// Documented types that no connected store causes today.
-pub(crate) const NOT_YET: [&str; 1] = ["user.subscription.paused"];
-
 pub const DESTINATION_FAILING: &str = "destination.failing";
 /// The last attempt to deliver an event to a destination failed.
 pub const DESTINATION_EXHAUSTED: &str = "destination.exhausted";
@@ -131,27 +128,7 @@ pub fn check_choice(chosen: &[String]) -> Result<(), String> {
     }
 }
 
-/// Returns a warning, in one sentence, for each choice that causes no event today: documented types that no connected
-/// store causes, and wildcards that include only such types.
-pub fn unsent_choices(chosen: &[String]) -> Vec<String> {
-    let all = choices();
-    let types = || all.iter().filter(|name| !name.ends_with('*'));
-    let is_silent = |choice: &str| match choice.strip_suffix('*') {
-        Some(prefix) => types()
-            .filter(|name| name.starts_with(prefix))
-            .all(|name| NOT_YET.contains(name)),
-        None => NOT_YET.contains(&choice),
-    };
-    let silent = chosen.iter().filter(|choice| is_silent(choice));
-    silent
-        .map(|choice| {
-            format!("`{choice}` is not sent yet: no store that settle connects to causes it")
-        })
-        .collect()
-}
-
-/// Returns every documented type of an event about purchases, users, destinations or alarms, whether or not settle
-/// sends it.
+/// Returns every documented type of an event about purchases, users, destinations or alarms.
 pub fn types() -> Vec<&'static str> {
     let reported = device_types();
     choices()
@@ -181,7 +158,7 @@ pub const fn listed() -> &'static [&'static str] {
     &LISTED
 }
 
-/// Returns all valid choices: the wildcards, then every documented type, whether or not settle sends it.
+/// Returns all valid choices: the wildcards, then every documented type.
 pub fn choices() -> Vec<&'static str> {
     let of_users = TransitionKind::ALL
         .iter()
@@ -193,11 +170,7 @@ pub fn choices() -> Vec<&'static str> {
         .chain(ABOUT_ALARMS)
         .chain(BY_NAME)
         .chain(NOT_OF_ALL);
-    let mut types: Vec<_> = NOT_YET
-        .into_iter()
-        .chain(sent)
-        .chain(device_types())
-        .collect();
+    let mut types: Vec<_> = sent.chain(device_types()).collect();
     types.sort_unstable();
     types.dedup();
     WILDCARDS.into_iter().chain(types).collect()

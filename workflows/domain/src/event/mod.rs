@@ -29,7 +29,6 @@ pub use choice::{
     ALARM_CLOSED, ALARM_OPENED, DESTINATION_DISABLED, DESTINATION_EXHAUSTED, DESTINATION_FAILING,
     DESTINATION_RECOVERED, PROFILE_UPDATED, REVENUE_ADJUSTED, Wildcards, check_choice, choices,
     chooses, device_types, is_for_operators, is_implied, is_of_all, listed, recorded_types, types,
-    unsent_choices,
 };
 pub use data::{content_digest, data, state_digest};
 pub use details::Details;
@@ -39,7 +38,7 @@ pub use revenue::RevenueAdjusted;
 pub use source::{DevicePrice, RecordSource};
 
 pub(crate) use alarms::AlarmBody;
-pub(crate) use choice::{ABOUT_ALARMS, ABOUT_DESTINATIONS, NOT_YET};
+pub(crate) use choice::{ABOUT_ALARMS, ABOUT_DESTINATIONS};
 pub(crate) use operators::DestinationBody;
 pub(crate) use price::usd_of;
 pub(crate) use revenue::RevenueBody;

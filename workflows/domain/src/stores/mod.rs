@@ -10,7 +10,7 @@ pub mod google;
 mod policy;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use answers::Answers;
 pub use policy::{CustomerSource, Gone, Policy, Proof, Schedules, wake_by_dates};
@@ -22,7 +22,7 @@ use std::ops::Deref;
 use std::sync::OnceLock;
 
 /// The stores that settle knows.
-pub const ALL: &[&Policy] = &[&amazon::POLICY];
+pub const ALL: &[&Policy] = &[&amazon::POLICY, &google::POLICY];
 
 /// The store of records without a store's name, which version 0.1 wrote when it knew no other store.
 const UNNAMED: &Policy = &amazon::POLICY;

@@ -29,7 +29,7 @@ const EXACT: Policy = Policy {
 };
 
 fn exact() -> StorePolicy {
-    super::add(&[&EXACT, &super::google::POLICY]);
+    super::add(&[&EXACT]);
     StorePolicy::of("exact").unwrap()
 }
 

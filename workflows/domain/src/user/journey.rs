@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub struct Journey {
     /// Whether the user paid for a subscription before and has none now.
     pub former_subscriber: bool,
-    /// Always false: no store connected today has account holds.
+    /// Whether a subscription's payment failed and the store suspended access until the payment is repaired.
     pub in_account_hold: bool,
     /// Whether a running subscription's payment failed and the store grants a grace period.
     pub in_grace_period: bool,
@@ -18,7 +18,7 @@ pub struct Journey {
     pub in_trial_period: bool,
     /// Whether a running subscription has its introductory price.
     pub in_intro_offer_period: bool,
-    /// Always false: no store connected today pauses subscriptions.
+    /// Whether a subscription is paused.
     pub in_pause: bool,
     /// Whether the user has running subscriptions and none of them will renew.
     pub is_cancelled: bool,

@@ -87,6 +87,7 @@ fn one_waits(seq: i64) -> Loaded {
         app_user_id: None,
         related_receipt_id: None,
         is_test: false,
+        voided: None,
     };
     Loaded {
         notifications: vec![(seq, notification)],

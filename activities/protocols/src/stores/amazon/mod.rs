@@ -70,6 +70,8 @@ impl Amazon {
             receipt_id: subject.receipt_id.clone(),
             secret: subject.platform.to_string().into(),
             own: StorePart::default(),
+            package_name: String::new(),
+            known: None,
             ..*subject
         };
         request::request(settings, &own)

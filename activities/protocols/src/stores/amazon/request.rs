@@ -1,5 +1,6 @@
 //! The request about one receipt. Its path contains the shared secret, so its URL is never logged or stored.
 
+use super::response::REFUSED;
 use super::settings::Settings;
 use crate::http::{Method, Request};
 use crate::stores::{Answer, Retry, Subject};
@@ -24,7 +25,7 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
 /// Fails if the secret or an id cannot be a path segment. An unusable secret counts as refused, an unusable user id as
 /// that of another customer's receipt, and an unusable receipt id as unknown.
 pub fn request(settings: &Settings, subject: &Subject) -> Result<Request, Answer> {
-    let secret = segment(subject.secret.expose_secret()).ok_or(Answer::Refused)?;
+    let secret = segment(subject.secret.expose_secret()).ok_or(Answer::Refused(REFUSED))?;
     let customer = subject.app_user_id.as_deref().unwrap_or_default();
     let user = segment(customer).ok_or(Answer::Verification(Verification::Parked(
         Parked::WrongCustomer,

@@ -3,7 +3,7 @@
 
 use super::term::term;
 use crate::http::Reply;
-use crate::stores::{Answer, Retry};
+use crate::stores::{Answer, Refusal, Retry};
 use domain::text::{is_plain, readable_json};
 use domain::verification::{EndReason, Offer, Product};
 use domain::{Parked, Snapshot, Timestamp, Verification};
@@ -12,6 +12,11 @@ use std::time::Duration;
 
 /// Maximum length of a text. Amazon's SKUs have at most 150 characters, its receipts fewer than 200.
 const MAX_CHARS: usize = 200;
+
+/// The refusal of the platform's shared secret.
+pub const REFUSED: Refusal = Refusal::of_credential(
+    "the store rejects the platform's credentials: set the right ones; until then its purchases are announced unverified",
+);
 
 /// Interprets the reply about `receipt_id`. `at` is the time of the query.
 #[must_use]
@@ -31,7 +36,7 @@ pub fn answer(reply: &Reply, receipt_id: &str, at: Timestamp) -> Answer {
         200 => valid(body, receipt_id, at),
         400 => Answer::Verification(Verification::Parked(Parked::UnknownReceipt)),
         410 => Answer::Verification(Verification::Gone),
-        496 => Answer::Refused,
+        496 => Answer::Refused(REFUSED),
         497 => Answer::Verification(Verification::Parked(Parked::WrongCustomer)),
         429 => Answer::Retry(Retry {
             is_throttled: true,

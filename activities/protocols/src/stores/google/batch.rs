@@ -4,7 +4,7 @@
 
 use super::Settings;
 use super::order::Order;
-use super::request::{PackageName, get, is_path_id};
+use super::request::{PackageName, Query, is_path_id, request};
 use super::response::{ReadError, UNREADABLE, resource};
 use super::shown::ShownOrder;
 use crate::http::{Reply, Request};
@@ -48,6 +48,11 @@ impl OrderBatches {
         }
     }
 
+    /// Returns the ids of the next batch; `None` after the last one.
+    pub fn next(&self) -> Option<&[String]> {
+        self.pending.last().map(Vec::as_slice)
+    }
+
     /// Returns whether every order is read.
     pub const fn is_done(&self) -> bool {
         self.pending.is_empty()
@@ -55,10 +60,7 @@ impl OrderBatches {
 
     /// Returns the request for the next batch; `None` after the last batch, or if the URL cannot be built.
     pub fn request(&self, settings: &Settings, package: &PackageName) -> Option<(Request, Bucket)> {
-        let ids = self.pending.last()?.iter();
-        let parameters: Vec<(&str, &str)> = ids.map(|id| ("orderIds", id.as_str())).collect();
-        let request = get(settings, package, "orders:batchGet", &parameters)?;
-        Some((request, settings.bucket("orders")))
+        request(settings, package, &Query::Orders(self.next()?.to_vec()))
     }
 
     /// Parses the reply to [`Self::request`].

@@ -1,8 +1,11 @@
 //! The check of a purchase: it reads the purchase, its orders and, if the purchase names no customer, the purchases
 //! that it continues. The check is a pure state machine, which is run from the start after each new reply.
 
+use super::batch::OrderBatches;
 use super::customer::{Accounts, CustomerOrigin, NamedCustomer};
+use super::meaning;
 use super::order::Order;
+use super::plans;
 use super::product::Product;
 use super::request::{Query, is_path_id};
 use super::response::{AccessProblem, ReadError, resource, unknown_value, unreadable};
@@ -12,18 +15,20 @@ use crate::http::Reply;
 use crate::stores::{CustomerName, Replied, Retry};
 use domain::Timestamp;
 use domain::time::HOUR;
+use domain::verification::Term;
 use std::slice::Iter;
 use std::time::Duration;
 
-/// Maximum number of orders that a check reads. Usually one order pays for all items of a purchase.
-const MAX_ORDERS: usize = 3;
+/// Maximum number of orders that a check reads: those that the items name, then the newest that are known. Usually one
+/// order pays for all items of a purchase; the others can be refunded later. One batch has place for them.
+const MAX_ORDERS: usize = 16;
 /// Maximum number of earlier purchases in a chain that a check reads.
 const MAX_LINKS: usize = 2;
 /// Age up to which a purchase is new: the store has answered 410 about purchases that were minutes old.
 const NEW: Duration = HOUR;
 
 /// What is known about a purchase before its check.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct KnownPurchase {
     /// The kind according to a notification or an earlier response. Without it, both kinds are tried.
     pub kind: Option<PurchaseKind>,
@@ -31,6 +36,17 @@ pub struct KnownPurchase {
     pub reported_at: Option<Timestamp>,
     /// Whether the store showed the purchase before.
     pub is_confirmed: bool,
+    /// The orders that it showed, the newest last.
+    pub orders: Vec<String>,
+    /// The term that it showed.
+    pub term: Option<KnownTerm>,
+}
+
+/// The term of a SKU.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownTerm {
+    pub sku: String,
+    pub term: Term,
 }
 
 /// The next step of a check.
@@ -53,7 +69,7 @@ pub enum CheckOutcome {
 }
 
 /// Returns the next step, given the replies to the queries that this check has sent, oldest first.
-pub fn next(token: &PurchaseToken, known: KnownPurchase, replies: &[Replied]) -> NextStep {
+pub fn next(token: &PurchaseToken, known: &KnownPurchase, replies: &[Replied]) -> NextStep {
     let mut walk = Walk {
         replies: replies.iter(),
     };
@@ -96,20 +112,21 @@ impl<'a> Walk<'a> {
     fn check(
         &mut self,
         token: &PurchaseToken,
-        known: KnownPurchase,
+        known: &KnownPurchase,
     ) -> Result<(ShownPurchase, Option<NamedCustomer>), Halt> {
         let Answered {
             mut shown,
             own,
             former,
         } = self.purchase(token, known)?;
-        self.orders(&mut shown)?;
+        self.orders(&mut shown, known)?;
         let of = |origin| move |name| NamedCustomer { name, origin };
         let mut customer = own.map(of(CustomerOrigin::Purchase));
         if customer.is_none() {
             let chain = self.chain(token, shown.linked.as_ref())?;
             customer = chain.map(of(CustomerOrigin::Chain));
         }
+        shown.term = self.term(&shown, known)?;
         Ok((
             shown,
             customer.or_else(|| former.map(of(CustomerOrigin::OutOfApp))),
@@ -121,7 +138,7 @@ impl<'a> Walk<'a> {
         self.replies.next().ok_or(Halt::Missing(query))
     }
 
-    fn purchase(&mut self, token: &PurchaseToken, known: KnownPurchase) -> Result<Answered, Halt> {
+    fn purchase(&mut self, token: &PurchaseToken, known: &KnownPurchase) -> Result<Answered, Halt> {
         let kinds: &[PurchaseKind] = match known.kind {
             Some(PurchaseKind::Subscription) => &[PurchaseKind::Subscription],
             Some(PurchaseKind::OneTime) => &[PurchaseKind::OneTime],
@@ -144,20 +161,48 @@ impl<'a> Walk<'a> {
         }))
     }
 
-    /// Adds the orders of a purchase. An order that the store does not know is left out: its price stays unknown.
-    fn orders(&mut self, shown: &mut ShownPurchase) -> Result<(), Halt> {
-        let ids = shown.order_ids().into_iter();
-        let ids: Vec<String> = ids
-            .filter(|id| is_path_id(id))
-            .take(MAX_ORDERS)
-            .map(str::to_owned)
-            .collect();
-        for id in ids {
-            let replied = self.replied(Query::Order(id.clone()))?;
-            let order = if_known(order(&replied.reply, &id))?;
-            shown.orders.extend(order);
+    /// Adds the orders of a purchase: of those that are known, a refund shows only in the order. An order that the store
+    /// does not know is left out: its price stays unknown.
+    fn orders(&mut self, shown: &mut ShownPurchase, known: &KnownPurchase) -> Result<(), Halt> {
+        let mut ids: Vec<String> = Vec::new();
+        let listed = shown.order_ids().into_iter();
+        for id in listed.chain(known.orders.iter().rev().map(String::as_str)) {
+            if ids.len() < MAX_ORDERS && is_path_id(id) && !ids.iter().any(|one| one == id) {
+                ids.push(id.to_owned());
+            }
         }
+        if let [id] = ids.as_slice() {
+            let replied = self.replied(Query::Order(id.clone()))?;
+            let order = if_known(order(&replied.reply, id))?;
+            shown.orders.extend(order);
+            return Ok(());
+        }
+        let mut batches = OrderBatches::new(ids);
+        while let Some(batch) = batches.next() {
+            let replied = self.replied(Query::Orders(batch.to_vec()))?;
+            if_known(batches.read(&replied.reply))?;
+        }
+        if !batches.unreadable.is_empty() {
+            if_known::<()>(Err(unreadable("an order in it is of another form")))?;
+        }
+        shown.orders = batches.found;
         Ok(())
+    }
+
+    /// Returns the length of the current term. A plan has the same one for ever, so it is read once; without it, the term
+    /// stays unknown.
+    fn term(&mut self, shown: &ShownPurchase, known: &KnownPurchase) -> Result<Option<Term>, Halt> {
+        let Some(plan) = meaning::current_plan(shown) else {
+            return Ok(None);
+        };
+        let sku = plan.sku();
+        if let Some(known) = known.term.as_ref().filter(|known| known.sku == sku) {
+            return Ok(Some(known.term));
+        }
+        let replied = self.replied(Query::Plans(plan.clone()))?;
+        let listed = plans::plans(&replied.reply).unwrap_or_default();
+        let listed = listed.into_iter().find(|listed| listed.id == plan.plan_id);
+        Ok(listed.and_then(|listed| listed.term))
     }
 
     /// Returns the customer of the nearest purchase in the chain that names one.
@@ -223,7 +268,7 @@ fn order(reply: &Reply, id: &str) -> Result<ShownOrder, ReadError> {
 }
 
 /// Returns the outcome for a purchase that the store no longer shows. A new purchase is checked again.
-fn gone(known: KnownPurchase, at: Timestamp) -> CheckOutcome {
+fn gone(known: &KnownPurchase, at: Timestamp) -> CheckOutcome {
     let age = known.reported_at.map(|reported_at| at.since(reported_at));
     if age.is_some_and(|age| age < NEW) {
         let why = "the store does not show this new purchase yet (HTTP 410)";

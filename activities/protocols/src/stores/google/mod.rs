@@ -1,18 +1,19 @@
 //! Google Play's Developer API, version 3: subscriptions, one-time purchases and their orders.
 //!
 //! See <https://developers.google.com/android-publisher>. A check takes two to four requests with a service account's
-//! access token. Its result is a [`shown::ShownPurchase`]; the function with which the store is constructed turns it
-//! into a verification.
+//! access token. Its result is a [`shown::ShownPurchase`], which `meaning` turns into the domain's form.
 
 pub mod account;
 pub mod acknowledge;
 pub mod batch;
 pub mod check;
 pub mod customer;
+mod meaning;
 pub mod money;
 pub mod order;
 pub mod plans;
 pub mod product;
+mod repair;
 pub mod request;
 pub mod response;
 pub mod shown;
@@ -25,28 +26,27 @@ mod tests;
 
 use crate::http::{Reply, Request};
 use crate::stores::{
-    AccessToken, AcknowledgeAnswer, Answer, Bucket, CheckStep, Replied, Retry, StoreProtocol,
-    Subject,
+    AccessToken, AcknowledgeAnswer, Answer, Bucket, CheckStep, RepairStep, RepairTask, Replied,
+    Retry, StoreProtocol, Subject,
 };
 use account::ServiceAccount;
 use acknowledge::Acknowledged;
-use check::{CheckOutcome, KnownPurchase, NextStep};
+use check::{CheckOutcome, KnownPurchase, KnownTerm, NextStep};
+use customer::AccountIds;
 use domain::notification::is_sample_purchase;
 use domain::verification::Product;
 use domain::{Parked, Snapshot, Timestamp, Verification};
 use request::PackageName;
-use response::ReadError;
+use response::{AccessProblem, ReadError};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
-use shown::{PurchaseKind, PurchaseToken, ShownPurchase};
-use std::fmt;
+use shown::{PurchaseKind, PurchaseToken};
 use std::time::Duration;
+use storage::RepairKind;
 use url::Url;
 
 /// Name of the store in the column `platforms.store`.
 pub const STORE: &str = "google";
-/// The platform's setting that holds the app's package name.
-pub const PACKAGE_NAME: &str = "package_name";
 
 /// The default of [`Settings::give_up_after`].
 const GIVE_UP_AFTER: Duration = Duration::from_secs(15 * 60);
@@ -83,22 +83,10 @@ impl Settings {
     }
 }
 
-/// A function that turns a purchase as the store shows it into a verification.
-pub type Meaning = fn(&ShownPurchase) -> Verification;
-
 /// The verification with the Developer API.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Google {
     settings: Settings,
-    meaning: Meaning,
-}
-
-impl fmt::Debug for Google {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Google")
-            .field("settings", &self.settings)
-            .finish_non_exhaustive()
-    }
 }
 
 /// The credentials of a platform, as storage encrypts them.
@@ -116,21 +104,47 @@ impl Credentials {
     }
 }
 
-/// Returns the package name of the platform's app; `None` if it is not set or invalid.
-fn package(subject: &Subject) -> Option<PackageName> {
-    let name = subject.own.settings.as_ref()?.get(PACKAGE_NAME)?;
-    PackageName::new(name.as_str()?)
+/// Returns what is known about the purchase of a check.
+fn known(subject: &Subject) -> KnownPurchase {
+    let Some(purchase) = subject.known.as_deref().filter(|known| known.is_shown()) else {
+        return KnownPurchase {
+            reported_at: subject.reported_at,
+            ..KnownPurchase::default()
+        };
+    };
+    let kind = if purchase.is_one_time_purchase() {
+        PurchaseKind::OneTime
+    } else {
+        PurchaseKind::Subscription
+    };
+    let periods = purchase.periods().iter();
+    let term = purchase.shown_term().map(|(sku, term)| KnownTerm {
+        sku: sku.to_owned(),
+        term,
+    });
+    KnownPurchase {
+        kind: Some(kind),
+        reported_at: subject.reported_at,
+        is_confirmed: true,
+        orders: periods
+            .map(|period| period.transaction_id.clone())
+            .collect(),
+        term,
+    }
 }
 
 impl Google {
-    pub const fn new(settings: Settings, meaning: Meaning) -> Self {
-        Self { settings, meaning }
+    pub const fn new(settings: Settings) -> Self {
+        Self { settings }
     }
 
-    fn answer(&self, outcome: CheckOutcome) -> Answer {
+    fn answer(token: &PurchaseToken, outcome: CheckOutcome) -> Answer {
         match outcome {
             CheckOutcome::Shown(shown, customer) => {
-                let verification = (self.meaning)(&shown);
+                let Some(snapshot) = meaning::answer(token, &shown).snapshot() else {
+                    return without_item();
+                };
+                let verification = Verification::Verified(Box::new(snapshot));
                 match customer {
                     Some(customer) => Answer::Named(verification, customer.name),
                     None => Answer::Verification(verification),
@@ -138,7 +152,7 @@ impl Google {
             }
             CheckOutcome::Unknown => unknown(),
             CheckOutcome::Gone => Answer::Verification(Verification::Gone),
-            CheckOutcome::Refused(_) => Answer::Refused,
+            CheckOutcome::Refused(problem) => Answer::Refused(problem.refusal()),
             CheckOutcome::Retry(retry) => Answer::Retry(retry),
         }
     }
@@ -149,9 +163,10 @@ impl Google {
         let is_sample = is_sample_purchase(&subject.receipt_id);
         let token = PurchaseToken::try_from(subject.receipt_id.clone());
         let token = token.ok().filter(|_| !is_sample).ok_or_else(unknown)?;
-        let package = package(subject).ok_or(Answer::Refused)?;
-        match check::next(&token, KnownPurchase::default(), replies) {
-            NextStep::Done(outcome) => Err(self.answer(outcome)),
+        let package = PackageName::new(&subject.package_name)
+            .ok_or(Answer::Refused(AccessProblem::App.refusal()))?;
+        match check::next(&token, &known(subject), replies) {
+            NextStep::Done(outcome) => Err(Self::answer(&token, outcome)),
             NextStep::Send(query) => {
                 request::request(&self.settings, &package, &query).ok_or_else(|| {
                     let why = "the store's address is not a URL";
@@ -167,13 +182,24 @@ const fn unknown() -> Answer {
     Answer::Verification(Verification::Parked(Parked::UnknownReceipt))
 }
 
+/// Returns the answer about a purchase without any item. An item is what was bought, so this is no answer about it.
+fn without_item() -> Answer {
+    let why = "HTTP 200, but it shows a purchase without an item";
+    Answer::Retry(Retry {
+        is_strange: true,
+        ..Retry::new("no_item", why)
+    })
+}
+
 /// Returns the answer to a check whose access token cannot be requested.
 fn without_token(error: ReadError) -> Answer {
     match error {
-        ReadError::Refused(_) => Answer::Refused,
+        ReadError::Refused(problem) => Answer::Refused(problem.refusal()),
         ReadError::Retry(retry) => Answer::Retry(retry),
         // A token request has no resource, so these errors cannot occur.
-        ReadError::Malformed | ReadError::Unknown | ReadError::Gone => Answer::Refused,
+        ReadError::Malformed | ReadError::Unknown | ReadError::Gone => {
+            Answer::Refused(AccessProblem::Credential.refusal())
+        }
     }
 }
 
@@ -190,6 +216,10 @@ impl StoreProtocol for Google {
         self.settings.give_up_after
     }
 
+    fn has_app_ids(&self, subject: &Subject) -> bool {
+        AccountIds::of(subject.own.settings.as_ref()) == AccountIds::External
+    }
+
     fn issues_tokens(&self) -> bool {
         true
     }
@@ -199,8 +229,9 @@ impl StoreProtocol for Google {
         subject: &Subject,
         now: Timestamp,
     ) -> Result<(Box<Request>, Bucket), Answer> {
-        let credentials = subject.own.credentials.as_ref().ok_or(Answer::Refused)?;
-        let account = Credentials::account(credentials).ok_or(Answer::Refused)?;
+        let credentials = subject.own.credentials.as_ref();
+        let account = credentials.and_then(Credentials::account);
+        let account = account.ok_or(Answer::Refused(AccessProblem::Credential.refusal()))?;
         let (request, bucket) =
             token::request(&self.settings, &account, now).map_err(without_token)?;
         Ok((Box::new(request), bucket))
@@ -234,12 +265,20 @@ impl StoreProtocol for Google {
             product_id: shown.product_id.as_deref()?,
             token: &token,
         };
-        let package = package(subject)?;
+        let package = PackageName::new(&subject.package_name)?;
         let (request, bucket) = acknowledge::request(&self.settings, &package, purchase)?;
         Some((Box::new(request), bucket))
     }
 
     fn acknowledged(&self, reply: &Reply) -> AcknowledgeAnswer {
         acknowledge::answer(reply)
+    }
+
+    fn repairs(&self) -> &'static [RepairKind] {
+        &[RepairKind::Voids, RepairKind::Orders]
+    }
+
+    fn repair(&self, subject: &Subject, task: &RepairTask, replies: &[Replied]) -> RepairStep {
+        repair::next(&self.settings, subject, task, replies)
     }
 }

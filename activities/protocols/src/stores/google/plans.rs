@@ -2,18 +2,10 @@
 //! (<https://developers.google.com/android-publisher/api-ref/rest/v3/monetization.subscriptions>): the lengths of their
 //! terms, grace periods and holds. Catalogue prices are not read, because an order shows what was paid.
 
-use super::Settings;
-use super::request::{PackageName, encoded, get, is_path_id};
 use super::response::{ReadError, resource};
-use crate::http::{Reply, Request};
-use crate::stores::Bucket;
+use crate::http::Reply;
 use domain::verification::{Term, Unit};
 use serde::Deserialize;
-
-/// The members to request. Only the first 64 KiB of a body are read, and with the prices of all countries a product
-/// would not fit into them.
-const FIELDS: &str =
-    "basePlans(basePlanId,autoRenewingBasePlanType,installmentsBasePlanType,prepaidBasePlanType)";
 
 /// A base plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,19 +43,7 @@ struct Durations {
     account_hold_duration: Option<String>,
 }
 
-/// Returns the request for a product's base plans; `None` if the id is invalid, or if the URL cannot be built.
-pub fn request(
-    settings: &Settings,
-    package: &PackageName,
-    product_id: &str,
-) -> Option<(Request, Bucket)> {
-    let id = Some(product_id).filter(|id| is_path_id(id))?;
-    let path = format!("subscriptions/{}", encoded(id));
-    let request = get(settings, package, &path, &[("fields", FIELDS)])?;
-    Some((request, settings.bucket("publishing")))
-}
-
-/// Parses the reply to [`request`].
+/// Parses the reply to [`Query::Plans`](super::request::Query::Plans).
 ///
 /// # Errors
 /// Fails with a [`ReadError`] if the reply contains no product.

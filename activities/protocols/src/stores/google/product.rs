@@ -78,6 +78,7 @@ impl Product {
             cancellation: None,
             resumes_at: None,
             unpaid_order: None,
+            term: None,
             linked: None,
             former: None,
         })

@@ -6,6 +6,7 @@ use super::Settings;
 use super::shown::{PurchaseKind, PurchaseToken};
 use crate::http::{Method, Request};
 use crate::stores::Bucket;
+use domain::stores::google::sku;
 use domain::text::is_plain;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -13,6 +14,11 @@ const API_URL: &str = "https://androidpublisher.googleapis.com";
 pub(super) const USER_AGENT: &str = concat!("settle/", env!("CARGO_PKG_VERSION"));
 /// Maximum length of an id and of a package name.
 const MAX_CHARS: usize = 200;
+
+/// The members of a product to request. Only the first 64 KiB of a body are read, and with the prices of all countries a
+/// product would not fit into them.
+const PLAN_FIELDS: &str =
+    "basePlans(basePlanId,autoRenewingBasePlanType,installmentsBasePlanType,prepaidBasePlanType)";
 
 /// The characters to percent-encode: all except RFC 3986's unreserved ones.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
@@ -46,6 +52,24 @@ pub enum Query {
     Purchase(PurchaseKind, PurchaseToken),
     /// An order by its id.
     Order(String),
+    /// Several orders by their ids.
+    Orders(Vec<String>),
+    /// The plans of a product.
+    Plans(PlanId),
+}
+
+/// A base plan of a subscription product.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlanId {
+    pub product_id: String,
+    pub plan_id: String,
+}
+
+impl PlanId {
+    /// Returns the SKU.
+    pub fn sku(&self) -> String {
+        sku(&self.product_id, Some(&self.plan_id))
+    }
 }
 
 /// Returns the request for a resource, with the bucket of its quota; `None` if the URL cannot be built.
@@ -64,6 +88,17 @@ pub fn request(
             (format!("purchases/{folder}/tokens/{token}"), bucket)
         }
         Query::Order(id) => (format!("orders/{}", encoded(id)), "orders"),
+        Query::Orders(ids) => {
+            let ids: Vec<(&str, &str)> = ids.iter().map(|id| ("orderIds", id.as_str())).collect();
+            let request = get(settings, package, "orders:batchGet", &ids)?;
+            return Some((request, settings.bucket("orders")));
+        }
+        Query::Plans(PlanId { product_id, .. }) => {
+            let id = Some(product_id).filter(|id| is_path_id(id))?;
+            let path = format!("subscriptions/{}", encoded(id));
+            let request = get(settings, package, &path, &[("fields", PLAN_FIELDS)])?;
+            return Some((request, settings.bucket("publishing")));
+        }
     };
     let request = get(settings, package, &path, &[])?;
     Some((request, settings.bucket(bucket)))

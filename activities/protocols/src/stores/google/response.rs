@@ -2,7 +2,7 @@
 //! repeated.
 
 use crate::http::Reply;
-use crate::stores::Retry;
+use crate::stores::{Refusal, Retry};
 use domain::text::readable_json;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -42,22 +42,44 @@ pub enum ReadError {
     Retry(Retry),
 }
 
-/// Why every read for a platform fails. The messages repeat nothing from a credential or a response.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+/// Why every read for a platform fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AccessProblem {
-    #[error("Google refuses the key of the service account: upload a new key file")]
     Credential,
-    #[error(
-        "the service account may not read purchases: grant it \"View financial data, orders, and cancellation survey \
-         responses\" in the Play Console, which can take a day to work"
-    )]
+    /// The service account lacks a right.
     Right,
-    #[error(
-        "the Google Play Android Developer API is not enabled in the service account's project"
-    )]
+    /// The API is not enabled in the service account's project.
     ApiDisabled,
-    #[error("the service account's developer has no app with the platform's package name")]
+    /// The service account's developer has no app with the platform's package name.
     App,
+}
+
+impl AccessProblem {
+    /// Returns the refusal for the platform's operator. Rights and the project's settings can be granted later.
+    pub const fn refusal(self) -> Refusal {
+        let (why, can_recover) = match self {
+            Self::Credential => (
+                "Google refuses the key of the service account: upload a new key file; until then the platform's purchases wait",
+                false,
+            ),
+            Self::Right => (
+                "the service account may not read purchases: grant it \"View financial data, orders, and cancellation survey \
+                 responses\" in the Play Console, which can take a day to work; until then the platform's purchases wait",
+                true,
+            ),
+            Self::ApiDisabled => (
+                "the Google Play Android Developer API is not enabled in the service account's project: enable it; until then \
+                 the platform's purchases wait",
+                true,
+            ),
+            Self::App => (
+                "the service account's developer has no app with the platform's package name: compare both; until then the \
+                 platform's purchases wait",
+                true,
+            ),
+        };
+        Refusal { why, can_recover }
+    }
 }
 
 /// The error object of a response.

@@ -6,6 +6,8 @@
 use super::money::Money;
 use domain::Timestamp;
 use domain::notification::MAX_ID_BYTES;
+use domain::stores::google::sku;
+use domain::verification::Term;
 use serde::Deserialize;
 use std::fmt;
 
@@ -79,6 +81,8 @@ pub struct ShownPurchase {
     pub resumes_at: Option<Timestamp>,
     /// The order whose payment failed, during grace and hold.
     pub unpaid_order: Option<String>,
+    /// The length of the current term, according to its plan.
+    pub term: Option<Term>,
     /// The purchase that this one continues. Once this one is paid, the other is replaced.
     pub linked: Option<PurchaseToken>,
     /// The expired purchase that precedes this one, which was made outside the app. It is no link in the chain, and
@@ -320,10 +324,7 @@ impl ShownPurchase {
 impl ShownItem {
     /// Returns the SKU, the product with its plan: all plans of a product share the product's id.
     pub fn sku(&self) -> String {
-        match &self.plan_id {
-            Some(plan) => format!("{}:{plan}", self.product_id),
-            None => self.product_id.clone(),
-        }
+        sku(&self.product_id, self.plan_id.as_deref())
     }
 }
 

@@ -196,6 +196,7 @@ impl Subscription {
                 .paused_state_context
                 .and_then(|paused| paused.auto_resume_time),
             unpaid_order: unpaid,
+            term: None,
             linked: self.linked_purchase_token,
             former: self
                 .out_of_app_purchase_context

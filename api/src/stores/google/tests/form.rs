@@ -84,7 +84,7 @@ fn the_steps_lead_from_the_topic_to_a_test_notification() {
     ];
     assert_eq!(titles, expected);
     let copied: Vec<&str> = guide.iter().filter_map(|step| step.copy).collect();
-    assert_eq!(copied, ["notification_url"]);
+    assert_eq!(copied, ["notification_url", "store_settings.push_audience"]);
     for step in guide {
         let is_sentence = step.text.ends_with('.') && !step.text.contains("  ");
         assert!(is_sentence, "{}", step.text);

@@ -9,7 +9,9 @@ use super::{PACKAGE, QUEUE, at, now, platform};
 use crate::stores::inbox::Alarm;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use domain::{CollapseKey, Notification, NotificationKind, Outcome, PlatformId, Timestamp};
+use domain::{
+    CollapseKey, Notification, NotificationKind, Outcome, PlatformId, Timestamp, VoidedPayment,
+};
 use serde_json::{Value, json};
 use storage::{Handling, NewNotification};
 use uuid::Uuid;
@@ -103,6 +105,7 @@ fn a_notification_is_mapped_to_its_purchase() {
         app_user_id: None,
         related_receipt_id: None,
         is_test: false,
+        voided: None,
     };
     assert_eq!(notification(&row), expected);
     assert_eq!(row, NewNotification::of(platform().id, expected));
@@ -232,6 +235,25 @@ fn a_voided_order_is_stored_beside_its_notification() {
         "order_id": "GPA.3345-0000-0000-00000..0", "product_type": 1, "refund_type": 1,
     });
     assert_eq!(body["voided_order"], expected);
+    let voided = VoidedPayment {
+        transaction_id: "GPA.3345-0000-0000-00000..0".to_owned(),
+        at: happened(),
+        units: None,
+    };
+    assert_eq!(notification(&row).voided, Some(voided));
+}
+
+#[test]
+fn a_void_of_a_part_of_the_pieces_voids_no_payment() {
+    let content = json!({
+        "purchaseToken": TOKEN, "orderId": "GPA.1", "productType": 2, "refundType": 2,
+    });
+    let row = self::row(&data("voidedPurchaseNotification", content));
+    assert_eq!(
+        notification(&row).voided,
+        None,
+        "only a query shows how many"
+    );
 }
 
 #[test]

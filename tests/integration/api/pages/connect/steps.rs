@@ -75,6 +75,10 @@ async fn from_an_empty_installation_each_step_leads_to_the_next() {
     let new = format!("{path}/platforms/new");
     has(
         &visitor.get(&service, &new).await,
+        &["Which store?", "platforms/new?store=amazon"],
+    );
+    has(
+        &visitor.get(&service, &format!("{new}?store=amazon")).await,
         &[
             "Connect the Amazon Appstore",
             "Package name",

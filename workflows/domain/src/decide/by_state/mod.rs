@@ -7,7 +7,7 @@ mod passage;
 
 use super::{Decision, Reports, SettlingContext, Waits, waiting, wake};
 use crate::notification::{Notification, Outcome};
-use crate::purchase::{AnsweredStage, Purchase, Unconfirmed};
+use crate::purchase::{AnsweredStage, Life, Purchase, Unconfirmed};
 use crate::store_state::StoreState;
 use crate::time::{HOUR, Timestamp};
 use crate::verification::{Parked, SAME, Snapshot, Verification};
@@ -31,10 +31,10 @@ pub(super) fn decide(
             None => postpone(purchase, notifications, context),
         },
         Verification::Parked(reason) if is_unknown => {
-            waiting::park(purchase, notifications, *reason, context)
+            park(purchase, notifications, *reason, context)
         }
         Verification::Gone if is_unknown => {
-            waiting::park(purchase, notifications, Parked::UnknownReceipt, context)
+            park(purchase, notifications, Parked::UnknownReceipt, context)
         }
         Verification::Parked(_) | Verification::Gone => {
             last_known(purchase, notifications, context)
@@ -56,6 +56,31 @@ struct StateAnswer<'a> {
 fn settled(notifications: &[(i64, Notification)]) -> Vec<(i64, Outcome)> {
     let all = notifications.iter();
     all.map(|(seq, _)| (*seq, Outcome::Settled)).collect()
+}
+
+/// The store shows nothing of a purchase that no answer showed before. It is queried again by the schedule. Then, if
+/// another purchase took its place, it is over, and nothing is given up.
+fn park(
+    purchase: &Purchase,
+    notifications: &[(i64, Notification)],
+    reason: Parked,
+    context: SettlingContext<'_>,
+) -> Decision {
+    let decision = waiting::park(purchase, notifications, reason, context);
+    if !context.is_replaced || decision.purchase.parked_since.is_some() {
+        return decision;
+    }
+    let mut after = decision.purchase;
+    after.replace();
+    after.stage.life = Life::Replaced;
+    Decision {
+        purchase: after,
+        transitions: Vec::new(),
+        outcomes: settled(notifications),
+        waits: None,
+        wake: None,
+        lag: None,
+    }
 }
 
 /// The store no longer shows the purchase: what was known last stays true.
@@ -112,7 +137,7 @@ fn settle(
         after.replace();
     }
     after.parked_since = None;
-    after.add_payments(answer.state);
+    after.add_payments(&with_voids(answer.state, notifications));
     let at = answer.snapshot.at;
     let later = before
         .snapshot
@@ -149,6 +174,17 @@ fn settle(
         wake: wake::next(&after, context),
         lag: None,
         purchase: after,
+    }
+}
+
+/// An answer's state with the payments whose voids are reported: an answer does not show them.
+fn with_voids(state: &StoreState, notifications: &[(i64, Notification)]) -> StoreState {
+    let reported = notifications.iter();
+    let reported = reported.filter_map(|(_, notification)| notification.voided.clone());
+    let voided = state.voided.iter().cloned().chain(reported).collect();
+    StoreState {
+        voided,
+        ..state.clone()
     }
 }
 

@@ -113,6 +113,7 @@ pub fn notification(kind: NotificationKind, seconds: i64) -> Notification {
         app_user_id: Some("customer".to_owned()),
         related_receipt_id: None,
         is_test: false,
+        voided: None,
     }
 }
 

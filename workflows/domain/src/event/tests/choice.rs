@@ -3,7 +3,7 @@
 use crate::event::choice::{ABOUT_ALARMS, ABOUT_DESTINATIONS};
 use crate::event::{
     ALARM_OPENED, DESTINATION_FAILING, PURCHASE_UPDATED, REVENUE_ADJUSTED, Wildcards, check_choice,
-    chooses, is_for_operators, unsent_choices,
+    chooses, is_for_operators,
 };
 use crate::transition::TransitionKind;
 use crate::user::USER_ERASED;
@@ -88,10 +88,7 @@ fn listed_wildcards_stand_for_what_the_documented_form_lists() {
         .iter()
         .filter(|what| chosen("user.*", what.event_type()))
         .count();
-    assert_eq!(
-        of_users, 11,
-        "with `paused`, which nothing connected today can cause"
-    );
+    assert_eq!(of_users, 11);
 }
 
 #[test]
@@ -143,48 +140,4 @@ fn everything_that_we_can_send_can_be_chosen_by_its_name() {
     }
     let listed = check_choice(&["none".to_owned()]).unwrap_err();
     assert_eq!(listed.split(", ").count(), 8 + 28, "{listed}");
-}
-
-#[test]
-fn a_choice_that_causes_no_event_is_warned_about() {
-    let warned = |names: &[&str]| {
-        unsent_choices(
-            &names
-                .iter()
-                .map(|name| (*name).to_owned())
-                .collect::<Vec<_>>(),
-        )
-        .len()
-    };
-    assert_eq!(
-        warned(&[
-            "*",
-            "user.*",
-            "user.journey.*",
-            "user.subscription.*",
-            "destination.*",
-            PURCHASE_UPDATED
-        ]),
-        0
-    );
-    assert_eq!(
-        warned(&[
-            "device.*",
-            "device.impression",
-            "user.subscription.paused",
-            "purchase.updated"
-        ]),
-        1
-    );
-    assert!(
-        TransitionKind::ALL
-            .iter()
-            .filter(|what| **what != TransitionKind::Paused)
-            .all(|what| warned(&[what.event_type()]) == 0)
-    );
-    let one = unsent_choices(&["user.subscription.paused".to_owned()]);
-    assert!(
-        one[0].starts_with("`user.subscription.paused` is not sent yet"),
-        "{one:?}"
-    );
 }

@@ -49,6 +49,7 @@ pub fn notification(kind: NotificationKind, time: Timestamp) -> Notification {
         app_user_id: Some("customer".to_owned()),
         related_receipt_id: None,
         is_test: false,
+        voided: None,
     }
 }
 

@@ -1,5 +1,4 @@
-//! Google Play: how its values map into settle's closed lists, its policy, and how an answer decides. Its way to an answer
-//! is not joined yet, so that it is in no list of stores.
+//! Google Play: how its values map into settle's closed lists, its policy, and how an answer decides.
 //!
 //! The values are those of the API's machine-readable description (`androidpublisher` v3). An unknown value maps to the
 //! enum's catch-all variant, or to nothing.

@@ -319,6 +319,9 @@ proptest! {
             environment: Environment::Sandbox,
             app_user_id: Some(user.clone()),
             receipt_id: id.clone(),
+            package_name: String::new(),
+            known: None,
+            reported_at: None,
             secret: SecretString::from(secret.clone()),
             own: StorePart::default(),
         };

@@ -4,6 +4,7 @@ mod bodies;
 mod simulated;
 
 use super::request::request;
+use super::response::REFUSED;
 use super::response::answer;
 use super::{Amazon, Settings};
 use crate::http::Reply;
@@ -27,6 +28,9 @@ fn receipt(environment: Environment) -> Subject {
         environment,
         app_user_id: Some(USER.to_owned()),
         receipt_id: RECEIPT.to_owned(),
+        package_name: String::new(),
+        known: None,
+        reported_at: None,
         secret,
         own: StorePart::default(),
     }
@@ -114,7 +118,7 @@ fn ids_that_no_path_can_hold_are_not_sent() {
     );
     assert_eq!(
         change(|receipt| receipt.secret = SecretString::from("")),
-        Some(Answer::Refused)
+        Some(Answer::Refused(REFUSED))
     );
 }
 
@@ -143,7 +147,7 @@ fn every_status_has_its_meaning() {
         replied(410, "<html>"),
         Answer::Verification(Verification::Gone)
     );
-    assert_eq!(replied(496, &body), Answer::Refused);
+    assert_eq!(replied(496, &body), Answer::Refused(REFUSED));
     assert_eq!(replied(497, &body), parked(Parked::WrongCustomer));
     for status in [500, 502, 503, 599] {
         assert_eq!(

@@ -9,7 +9,6 @@ use crate::stores::google::{Google, Settings};
 use crate::stores::{Answer, StoreProtocol as _};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use domain::Verification;
 use ring::rand::SystemRandom;
 use ring::signature::{
     ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _, RSA_PKCS1_2048_8192_SHA256,
@@ -266,16 +265,13 @@ fn a_platform_without_a_usable_account_is_refused() {
     of.own.credentials = Some(SecretString::from("{\"service_account\": \"hunter2\"}"));
     assert_eq!(
         google().token_request(&of, at()).err(),
-        Some(Answer::Refused)
+        Some(Answer::Refused(AccessProblem::Credential.refusal()))
     );
     of.own.credentials = None;
     assert_eq!(
         google().token_request(&of, at()).err(),
-        Some(Answer::Refused)
+        Some(Answer::Refused(AccessProblem::Credential.refusal()))
     );
-    let shown = format!(
-        "{:?}",
-        Google::new(Settings::default(), |_| Verification::Gone)
-    );
+    let shown = format!("{:?}", Google::new(Settings::default()));
     assert!(shown.starts_with("Google"), "{shown}");
 }

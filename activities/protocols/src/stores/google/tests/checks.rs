@@ -2,16 +2,17 @@
 
 use super::{
     OLD, OLDEST, ORDER, PACKAGE, TOKEN, answered, check, error, google, item, order, outcome,
-    shown, subject, subscription, token,
+    repeated, shown, subject, subscription, token,
 };
 use crate::http::Method;
-use crate::stores::google::check::{CheckOutcome, KnownPurchase, NextStep};
+use crate::stores::google::check::{CheckOutcome, KnownPurchase, KnownTerm, NextStep, next};
 use crate::stores::google::customer::CustomerOrigin;
 use crate::stores::google::request::{PackageName, Query, request};
 use crate::stores::google::shown::PurchaseKind;
-use crate::stores::google::{Google, PACKAGE_NAME, STORE, Settings};
+use crate::stores::google::{STORE, Settings};
 use crate::stores::{Answer, CheckStep, CustomerName, Replied, StoreProtocol as _};
 use domain::Verification;
+use domain::verification::{Term, Unit};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -86,10 +87,10 @@ fn a_kind_that_is_known_spares_a_request() {
             ..KnownPurchase::default()
         };
         let first = NextStep::Send(Query::Purchase(kind, token(TOKEN)));
-        assert_eq!(check(known, &[]), first);
+        assert_eq!(check(&known, &[]), first);
         let unknown = [error(404, "purchaseTokenNotFound")];
         assert_eq!(
-            check(known, &unknown),
+            check(&known, &unknown),
             NextStep::Done(CheckOutcome::Unknown),
             "{other:?}"
         );
@@ -114,22 +115,18 @@ fn each_order_is_requested_once_and_few_are() {
             .collect();
         answered(200, subscription(json!({ "lineItems": items })))
     };
-    let replies = [
-        of(&[ORDER, OTHER, ORDER]),
-        answered(200, order(ORDER, json!({}))),
-        answered(200, order(OTHER, json!({}))),
-    ];
+    let both = json!({ "orders": [order(ORDER, json!({})), order(OTHER, json!({}))] });
+    let replies = [of(&[ORDER, OTHER, ORDER]), answered(200, both)];
     let shown_orders = shown(&replies).orders;
     let ids: Vec<&str> = shown_orders.iter().map(|order| order.id.as_str()).collect();
     assert_eq!(ids, [ORDER, OTHER]);
-    let unknown = || error(404, "notFound");
-    let many = [
-        of(&["1", "2", "3", "4", "5", ".."]),
-        unknown(),
-        unknown(),
-        unknown(),
-    ];
-    assert_eq!(shown(&many).orders, [], "at most three");
+    let many: Vec<String> = (0..20).map(|number| number.to_string()).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).chain([".."]).collect();
+    let step = check(&KnownPurchase::default(), &[of(&many)]);
+    assert!(
+        matches!(&step, NextStep::Send(Query::Orders(ids)) if ids.len() == 16),
+        "{step:?}"
+    );
     let mismatched = [of(&[ORDER]), answered(200, order(OTHER, json!({})))];
     assert!(matches!(outcome(&mismatched), CheckOutcome::Retry(_)));
 }
@@ -217,21 +214,101 @@ fn a_text_that_is_no_account_names_no_customer() {
 
 #[test]
 fn an_answer_has_the_meaning_and_the_customer_apart() {
-    let google = Google::new(Settings::default(), |shown| {
-        assert_eq!(shown.items.len(), 1);
-        Verification::Unverifiable
-    });
     let body = subscription(json!({ "externalAccountIdentifiers": account("own") }));
-    let step = google.next(
-        &subject(TOKEN),
-        &[answered(200, body), error(404, "notFound")],
-    );
-    let CheckStep::Done(answer) = step else {
-        panic!("{step:?}");
+    let replies = [
+        answered(200, body),
+        error(404, "notFound"),
+        error(404, "notFound"),
+    ];
+    let CheckStep::Done(answer) = google().next(&subject(TOKEN), &replies) else {
+        panic!("not done");
     };
-    let named = Answer::Named(Verification::Unverifiable, CustomerName("own".to_owned()));
-    assert_eq!(answer, named);
+    let Answer::Named(Verification::Verified(snapshot), name) = &answer else {
+        panic!("{answer:?}");
+    };
+    assert_eq!(name, &CustomerName("own".to_owned()));
+    assert_eq!(snapshot.term_sku.as_deref(), Some("premium:monthly"));
     assert!(!format!("{answer:?}").contains("own\""), "{answer:?}");
+}
+
+#[test]
+fn the_length_of_a_term_is_read_once_for_each_plan() {
+    let plan = json!({ "basePlans": [{
+        "basePlanId": "monthly", "autoRenewingBasePlanType": { "billingPeriodDuration": "P1M" },
+    }] });
+    let replies = [
+        answered(200, subscription(json!({}))),
+        answered(200, order(ORDER, json!({}))),
+        answered(200, plan),
+    ];
+    assert!(sent(&replies[..2]).starts_with("publishing https://"));
+    let month = Term {
+        count: 1,
+        unit: Unit::Month,
+    };
+    assert_eq!(shown(&replies).term, Some(month));
+    let known = |sku: &str| KnownPurchase {
+        term: Some(KnownTerm {
+            sku: sku.to_owned(),
+            term: month,
+        }),
+        ..KnownPurchase::default()
+    };
+    let step = next(&token(TOKEN), &known("premium:monthly"), &replies[..2]);
+    assert!(
+        matches!(&step, NextStep::Done(CheckOutcome::Shown(shown, _)) if shown.term == Some(month)),
+        "{step:?}"
+    );
+    let step = next(&token(TOKEN), &known("premium:yearly"), &replies[..2]);
+    assert!(
+        matches!(&step, NextStep::Send(Query::Plans(plan)) if plan.sku() == "premium:monthly"),
+        "{step:?}"
+    );
+    for failed in [
+        answered(503, ""),
+        error(403, "forbidden"),
+        error(404, "notFound"),
+    ] {
+        let [first, second, _] = &replies;
+        let again = [first, second].map(repeated);
+        let all: Vec<Replied> = again.into_iter().chain([failed]).collect();
+        assert_eq!(shown(&all).term, None, "a term is never waited for");
+    }
+}
+
+#[test]
+fn known_orders_are_read_again_with_the_current_one() {
+    let known = KnownPurchase {
+        orders: vec!["GPA.1".to_owned(), "GPA.1..0".to_owned(), ORDER.to_owned()],
+        ..KnownPurchase::default()
+    };
+    let first = || answered(200, subscription(json!({})));
+    let NextStep::Send(Query::Orders(ids)) = check(&known, &[first()]) else {
+        panic!("no batch");
+    };
+    assert_eq!(ids, ["GPA.1", "GPA.1..0", ORDER]);
+    let orders = ids.iter().map(|id| order(id, json!({})));
+    let batch = answered(200, json!({ "orders": orders.collect::<Vec<_>>() }));
+    let NextStep::Done(CheckOutcome::Shown(shown, _)) = check(&known, &[first(), batch]) else {
+        panic!("not shown");
+    };
+    assert_eq!(shown.orders.len(), 3);
+}
+
+#[test]
+fn an_order_of_the_purchase_before_pays_for_nothing() {
+    let before = json!({ "purchaseToken": OLD });
+    let replies = [
+        answered(200, subscription(json!({}))),
+        answered(200, order(ORDER, before)),
+        error(404, "notFound"),
+    ];
+    let CheckStep::Done(Answer::Verification(Verification::Verified(snapshot))) =
+        google().next(&subject(TOKEN), &replies)
+    else {
+        panic!("not verified");
+    };
+    assert_eq!(snapshot.state.unwrap().periods, []);
 }
 
 #[test]
@@ -266,7 +343,7 @@ fn a_request_is_guarded_unless_the_operator_chose_the_address() {
 }
 
 #[test]
-fn the_package_is_the_platforms_setting() {
+fn the_package_is_the_platforms_own() {
     for name in ["com.example.app", "a.b", "Com.Example_1.A2"] {
         assert!(PackageName::new(name).is_some(), "{name}");
     }
@@ -276,17 +353,12 @@ fn the_package_is_the_platforms_setting() {
     ] {
         assert!(PackageName::new(name).is_none(), "{name}");
     }
-    for settings in [
-        None,
-        Some(json!({})),
-        Some(json!({ PACKAGE_NAME: 7 })),
-        Some(json!({ PACKAGE_NAME: "../x" })),
-    ] {
+    for name in ["", "app", "../x"] {
         let mut of = subject(TOKEN);
-        of.own.settings = settings;
+        name.clone_into(&mut of.package_name);
         assert!(matches!(
             google().next(&of, &[]),
-            CheckStep::Done(Answer::Refused)
+            CheckStep::Done(Answer::Refused(_))
         ));
     }
 }

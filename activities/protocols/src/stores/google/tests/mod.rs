@@ -8,15 +8,16 @@ mod fields;
 mod orders;
 mod plans;
 mod refusals;
+mod repairs;
 mod sweeps;
 
 use super::check::{CheckOutcome, KnownPurchase, NextStep, next};
 use super::request::Query;
 use super::shown::{PurchaseKind, PurchaseToken, ShownPurchase};
-use super::{Google, PACKAGE_NAME, Settings};
+use super::{Google, Settings};
 use crate::http::Reply;
 use crate::stores::{Replied, Subject};
-use domain::{Environment, PlatformId, Timestamp, Verification};
+use domain::{Environment, PlatformId, Timestamp};
 use rsa::RsaPrivateKey;
 use rsa::pkcs8::{EncodePrivateKey as _, LineEnding};
 use rsa::rand_core::OsRng;
@@ -75,16 +76,19 @@ fn subject(receipt_id: &str) -> Subject {
         environment: Environment::Production,
         app_user_id: None,
         receipt_id: receipt_id.to_owned(),
+        package_name: PACKAGE.to_owned(),
+        known: None,
+        reported_at: None,
         secret: SecretString::from(""),
         own: StorePart {
-            settings: Some(json!({ PACKAGE_NAME: PACKAGE })),
+            settings: None,
             credentials: Some(credentials.to_string().into()),
         },
     }
 }
 
 fn google() -> Google {
-    Google::new(Settings::default(), |_| Verification::Unverifiable)
+    Google::new(Settings::default())
 }
 
 fn answered(status: u16, body: impl ToString) -> Replied {
@@ -96,6 +100,13 @@ fn answered(status: u16, body: impl ToString) -> Replied {
             body: body.to_string(),
         },
         at: at(),
+    }
+}
+
+fn repeated(replied: &Replied) -> Replied {
+    Replied {
+        reply: replied.reply.clone(),
+        at: replied.at,
     }
 }
 
@@ -145,13 +156,20 @@ fn merged(mut base: Value, members: Value) -> Value {
     base
 }
 
-/// Returns the next step of a check after these replies.
-fn check(known: KnownPurchase, replies: &[Replied]) -> NextStep {
-    next(&token(TOKEN), known, replies)
+/// Returns the next step of a check after these replies. The store does not know the plan.
+fn check(known: &KnownPurchase, replies: &[Replied]) -> NextStep {
+    match next(&token(TOKEN), known, replies) {
+        NextStep::Send(Query::Plans(_)) => {
+            let again = replies.iter().map(repeated);
+            let all: Vec<Replied> = again.chain([error(404, "notFound")]).collect();
+            next(&token(TOKEN), known, &all)
+        }
+        step => step,
+    }
 }
 
 fn outcome(replies: &[Replied]) -> CheckOutcome {
-    match check(KnownPurchase::default(), replies) {
+    match check(&KnownPurchase::default(), replies) {
         NextStep::Done(outcome) => outcome,
         NextStep::Send(query) => panic!("another request: {query:?}"),
     }
@@ -173,10 +191,13 @@ fn read(members: Value) -> ShownPurchase {
         error(404, "notFound"),
         error(404, "notFound"),
     ];
-    let steps = (1..=replies.len()).map(|count| check(KnownPurchase::default(), &replies[..count]));
+    let steps =
+        (1..=replies.len()).map(|count| check(&KnownPurchase::default(), &replies[..count]));
     let done = steps.into_iter().find_map(|step| match step {
         NextStep::Done(CheckOutcome::Shown(shown, _)) => Some(*shown),
-        NextStep::Send(Query::Order(_) | Query::Purchase(PurchaseKind::Subscription, _)) => None,
+        NextStep::Send(
+            Query::Order(_) | Query::Orders(_) | Query::Purchase(PurchaseKind::Subscription, _),
+        ) => None,
         other => panic!("{other:?}"),
     });
     done.expect("a purchase")

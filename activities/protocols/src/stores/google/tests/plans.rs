@@ -2,8 +2,8 @@
 
 use super::{PACKAGE, answered, error};
 use crate::stores::google::Settings;
-use crate::stores::google::plans::{BasePlan, plans, request};
-use crate::stores::google::request::PackageName;
+use crate::stores::google::plans::{BasePlan, plans};
+use crate::stores::google::request::{PackageName, PlanId, Query, request};
 use crate::stores::google::response::ReadError;
 use domain::verification::Term;
 use serde_json::{Value, json};
@@ -17,7 +17,13 @@ fn read(plan: Value) -> BasePlan {
 fn the_request_leaves_out_the_prices_of_all_countries() {
     let package = PackageName::new(PACKAGE).unwrap();
     let settings = Settings::default();
-    let (sent, bucket) = request(&settings, &package, "premium").unwrap();
+    let of = |product_id: &str| {
+        Query::Plans(PlanId {
+            product_id: product_id.to_owned(),
+            plan_id: "monthly".to_owned(),
+        })
+    };
+    let (sent, bucket) = request(&settings, &package, &of("premium")).unwrap();
     assert_eq!(bucket.name, "publishing");
     assert!(
         sent.url
@@ -28,7 +34,7 @@ fn the_request_leaves_out_the_prices_of_all_countries() {
     let parameters: Vec<_> = sent.url.query_pairs().into_owned().collect();
     assert_eq!(parameters, [("fields".to_owned(), fields.to_owned())]);
     for id in ["", ".", "..", "a b"] {
-        assert!(request(&settings, &package, id).is_none(), "{id}");
+        assert!(request(&settings, &package, &of(id)).is_none(), "{id}");
     }
 }
 

@@ -4,17 +4,20 @@
 use super::answers::{one_time, parts};
 use super::states::reach;
 use super::{events, monthly, order_id, settle, show, snapshot, verified};
-use crate::decide::Decision;
+use crate::decide::{Decision, SettlingContext, decide};
 use crate::event::tests::day;
 use crate::notification::NotificationKind::{
     AutoRenewalOff, EntitlementPurchased, Expired, Renewed, SubscriptionPurchased, Unknown,
 };
+use crate::notification::Outcome;
 use crate::payment::EntryKind;
 use crate::period::{PeriodEntry, missing_entries};
 use crate::purchase::{Purchase, State};
 use crate::store_state::VoidedPayment;
 use crate::stores::google::{Cancellation, OrderState, PlannedItem, PurchaseAnswer, Status};
+use crate::stores::tests::by_state;
 use crate::user::announce_continuation;
+use crate::verification::{Parked, Verification};
 use std::collections::BTreeMap;
 
 /// The decision about the first answer of a purchase that continues `former`, on this day.
@@ -46,6 +49,40 @@ fn g03_an_upgrade_is_one_change_in_either_order() {
         let new = continued(&upgraded, known);
         assert_eq!(events(&new), "sku_change");
         assert_eq!(new.purchase.original_receipt_id(), Some("former"));
+    }
+}
+
+#[test]
+fn a_replaced_purchase_that_is_never_shown_is_over_in_a_day() {
+    let expired = [(1, super::report(Expired, day(12)))];
+    for verification in [
+        Verification::Gone,
+        Verification::Parked(Parked::UnknownReceipt),
+    ] {
+        let context = |now| SettlingContext {
+            policy: by_state(),
+            verification: &verification,
+            is_replaced: true,
+            now,
+        };
+        let first = decide(&Purchase::default(), &expired, context(day(12)));
+        assert!(first.outcomes.is_empty() && first.wake.is_some());
+        assert_eq!(first.purchase.state(), State::Unknown);
+        let last = decide(&first.purchase, &expired, context(day(13)));
+        assert_eq!(last.outcomes, [(1, Outcome::Settled)]);
+        assert_eq!(
+            (last.purchase.state(), events(&last), last.wake),
+            (State::Replaced, String::new(), None)
+        );
+        let late = show(
+            &last.purchase,
+            &[SubscriptionPurchased],
+            &monthly(1, day(14)),
+        );
+        assert_eq!(
+            (late.purchase.state(), events(&late)),
+            (State::Replaced, String::new())
+        );
     }
 }
 

@@ -8,6 +8,7 @@ mod duties;
 mod lives;
 mod mappings;
 mod states;
+mod wakes;
 
 use crate::decide::{Decision, SettlingContext, decide};
 use crate::event::tests::{day, key};
@@ -83,6 +84,7 @@ fn report(kind: NotificationKind, time: Timestamp) -> Notification {
         app_user_id: None,
         related_receipt_id: None,
         is_test: false,
+        voided: None,
     }
 }
 

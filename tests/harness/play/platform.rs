@@ -1,0 +1,141 @@
+//! A Google platform beside the Amazon one of a world's app, created through the public API.
+
+use super::{Notice, Play, Push, access, push};
+use crate::http::{Answer, Api, text};
+use crate::sns::PACKAGE;
+use crate::wait;
+use crate::world::{SOON, World};
+use domain::{CollapseKey, PlatformId};
+use serde_json::json;
+
+/// How a world uses Google Play.
+#[derive(Debug, Clone, Copy)]
+pub struct Choices {
+    /// Who acknowledges purchases: `app` or `settle`.
+    pub acknowledge: &'static str,
+    /// The app's account ids: `opaque` or `external`.
+    pub account_ids: &'static str,
+    /// How long an unreachable store is waited for; the default without a value.
+    pub patience: Option<&'static str>,
+}
+
+impl Default for Choices {
+    fn default() -> Self {
+        Self {
+            acknowledge: "app",
+            account_ids: "external",
+            patience: None,
+        }
+    }
+}
+
+/// A platform with the fake that it uses.
+pub struct PlayPlatform {
+    pub fake: Play,
+    pub id: PlatformId,
+    /// URL to which messages are pushed.
+    pub notification_url: String,
+}
+
+impl Play {
+    /// Returns the variables with which every process uses this fake in place of Google.
+    pub fn variables(&self, choices: Choices) -> Vec<(String, String)> {
+        let url = self.url();
+        let keys = format!("{url}/keys");
+        let patience = choices
+            .patience
+            .map(|time| ("SETTLE_GOOGLE_PATIENCE", time.to_owned()));
+        let own = [
+            ("SETTLE_GOOGLE_API_URL", url),
+            ("SETTLE_GOOGLE_KEYS_URL", keys),
+            ("SETTLE_GOOGLE_REQUESTS_PER_SECOND", "1000".to_owned()),
+        ];
+        let all = own.into_iter().chain(patience);
+        all.map(|(name, value)| (name.to_owned(), value)).collect()
+    }
+}
+
+impl PlayPlatform {
+    /// Creates the platform in an app.
+    ///
+    /// # Panics
+    /// When the service refuses it.
+    pub async fn create(
+        fake: Play,
+        choices: Choices,
+        api: &Api,
+        app_id: &str,
+        window_seconds: u64,
+    ) -> Self {
+        let body = json!({
+            "store": "google", "name": "play", "package_name": PACKAGE, "environment": "production",
+            "window_seconds": window_seconds, "no_older_process": true,
+            "store_settings": {
+                "subscription": push::SUBSCRIPTION, "push_account": push::ACCOUNT,
+                "acknowledge": choices.acknowledge, "account_ids": choices.account_ids,
+                "service_account": access::key_file(),
+            },
+        });
+        let path = format!("/v1/apps/{app_id}/platforms");
+        let created = api.post(&path, &body).await.ok();
+        Self {
+            fake,
+            id: text(&created, "id").parse().expect("a platform id"),
+            notification_url: text(&created, "notification_url"),
+        }
+    }
+}
+
+impl World {
+    /// Returns the world's Google platform.
+    ///
+    /// # Panics
+    /// When the setting has none.
+    pub fn play(&self) -> &PlayPlatform {
+        self.play.as_ref().expect("a setting with `play`")
+    }
+
+    /// Returns the collapse key of a purchase at Google.
+    pub fn play_key(&self, token: &str) -> CollapseKey {
+        CollapseKey::of(self.play().id, token)
+    }
+
+    /// Pushes a notification in the way of Pub/Sub, and returns its message id.
+    ///
+    /// # Panics
+    /// When the answer is not 204.
+    pub async fn push(&mut self, notice: &Notice) -> String {
+        let message = notice.message();
+        let answer = self.post_push(&message).await;
+        assert_eq!(answer.map(|answer| answer.status), Ok(204), "{notice:?}");
+        message.id
+    }
+
+    /// Pushes a message repeatedly, like Pub/Sub, until it is answered 204.
+    ///
+    /// # Panics
+    /// When the deadline passes.
+    pub async fn push_until_accepted(&mut self, message: &Push) {
+        wait::until(SOON, "a 204", async || {
+            match self.post_push(message).await {
+                Ok(answer) if answer.status == 204 => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        })
+        .await;
+    }
+
+    /// Pushes a message and returns any answer. If the answer is 204, the message must have an outcome at the end.
+    ///
+    /// # Errors
+    /// When nothing answers.
+    pub async fn post_push(&mut self, message: &Push) -> Result<Answer, String> {
+        let platform = self.play();
+        let (url, now) = (platform.notification_url.clone(), platform.fake.now());
+        let answer = message.post(&url, now).await?;
+        if answer.status == 204 && !self.accepted.contains(&message.id) {
+            self.accepted.push(message.id.clone());
+        }
+        Ok(answer)
+    }
+}
