@@ -166,5 +166,6 @@ fn row(platform_id: PlatformId) -> NewNotification {
         body: "{}".repeat(200),
         handling: Handling::Open,
         traceparent: None,
+        duty: None,
     }
 }

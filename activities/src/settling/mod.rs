@@ -1,7 +1,8 @@
-//! Settles purchases, and queries stores about them, about the claims of devices and for repairs.
+//! Settles purchases, queries stores about them, about the claims of devices and for repairs, and attempts duties.
 
 mod claim_refusals;
 pub mod claims;
+mod duties;
 pub mod query;
 pub mod repair;
 pub mod settle;

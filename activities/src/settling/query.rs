@@ -10,8 +10,8 @@ use domain::time::HOUR;
 use domain::{Parked, PlatformId, Verification};
 use protocols::http::{Reply, Request};
 use protocols::stores::{
-    AccessToken, Answer, Bucket, CheckStep, Refusal, RepairOutcome, RepairStep, RepairTask,
-    Replied, Retry, StoreProtocol, Subject,
+    AccessToken, AcknowledgeAnswer, Answer, Bucket, CheckStep, Refusal, RepairOutcome, RepairStep,
+    RepairTask, Replied, Retry, StoreProtocol, Subject,
 };
 use secrecy::{ExposeSecret, SecretString};
 use std::time::Duration;
@@ -62,6 +62,30 @@ pub async fn send(
             RequestResult::Not(answer) => return Ok(answer),
         }
     }
+}
+
+/// Sends the request that acknowledges a purchase. Returns the store's answer, or `None` if the request was not sent
+/// because this process sends too many.
+pub async fn acknowledge(
+    context: &Context,
+    store: &dyn StoreProtocol,
+    subject: &Subject,
+    request: Request,
+    bucket: Bucket,
+) -> Result<Option<AcknowledgeAnswer>, Error> {
+    let mut check = Check::new(context, subject);
+    let answer = match check.send(store, request, bucket).await? {
+        RequestResult::Replied(replied) => store.acknowledged(&replied.reply),
+        RequestResult::Not(Some(Answer::Retry(retry))) => AcknowledgeAnswer::Retry(retry),
+        RequestResult::Not(_) => return Ok(None),
+    };
+    Ok(Some(match answer {
+        AcknowledgeAnswer::Retry(retry) => AcknowledgeAnswer::Retry(check.postponed(retry)),
+        answer => {
+            check.note_answered();
+            answer
+        }
+    }))
 }
 
 /// Takes a part of a repair, with requests at this pace. Returns `None` if a request was not sent because this process
@@ -269,28 +293,36 @@ impl<'a> Check<'a> {
 
     /// Returns the answer of the check. If the store throttles the last request, pauses its share.
     fn finish(&self, answer: Answer) -> Answer {
-        let Some(share) = self.share else {
-            return answer;
-        };
-        let rate = &self.context.verifier.rate;
         match answer {
-            Answer::Retry(retry) if retry.is_throttled => {
-                let throttle = Throttle {
-                    at: Instant::now(),
-                    retry_after: retry.retry_after,
-                    jitter: (self.context.random)(),
-                };
-                let until = rate.pause(share, throttle);
-                Answer::Retry(Retry {
-                    retry_after: Some(until.duration_since(Instant::now())),
-                    ..retry
-                })
-            }
-            Answer::Retry(retry) => Answer::Retry(retry),
+            Answer::Retry(retry) => Answer::Retry(self.postponed(retry)),
             answer => {
-                rate.answered(share);
+                self.note_answered();
                 answer
             }
+        }
+    }
+
+    /// Notes that the store does not throttle the share of the last request.
+    fn note_answered(&self) {
+        if let Some(share) = self.share {
+            self.context.verifier.rate.answered(share);
+        }
+    }
+
+    /// Returns the failure of the last request. If the store throttles that, pauses its share.
+    fn postponed(&self, retry: Retry) -> Retry {
+        let Some(share) = self.share.filter(|_| retry.is_throttled) else {
+            return retry;
+        };
+        let throttle = Throttle {
+            at: Instant::now(),
+            retry_after: retry.retry_after,
+            jitter: (self.context.random)(),
+        };
+        let until = self.context.verifier.rate.pause(share, throttle);
+        Retry {
+            retry_after: Some(until.duration_since(Instant::now())),
+            ..retry
         }
     }
 }

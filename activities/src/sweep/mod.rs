@@ -54,12 +54,15 @@ const SET_BACK: Part<Context> = Part {
     })
 };
 /// The other parts. No budget exceeds the time that [`emptied`], [`WAKES`] and [`SET_BACK`] leave of [`TURNS`].
-const PARTS: [Part<Context>; 17] = [
+const PARTS: [Part<Context>; 18] = [
     part("late", |context, _| upkeep::start_late(context).boxed()),
     part("streams", |context, _| {
         upkeep::start_streams(context).boxed()
     }),
     part("claims", |context, _| upkeep::start_claims(context).boxed()),
+    part("duties", |context, until| {
+        upkeep::attempt_duties(context, until).boxed()
+    }),
     part("credentials", |context, _| {
         upkeep::retry_refused_secrets(context).boxed()
     }),

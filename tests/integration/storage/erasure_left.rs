@@ -33,6 +33,7 @@ const NAMELESS: &str = "
     device_events id platform_id device_id event_type session_id environment
     device_sessions platform_id device_id id
     devices platform_id id secret_hash
+    duties id kind platform_id collapse_key order_id failure result
     encryption_keys id
     entitlements app_id ref_id id name description
     erasures id request app_id user_id names stage counts destinations

@@ -11,7 +11,7 @@ const ROWS: i64 = 100_000;
 pub const ROW: i64 = 50_000;
 pub const WAITING_ROW: i64 = ROWS + ROW;
 /// The filled tables, none of which may be read completely.
-pub const FILLED: [&str; 25] = [
+pub const FILLED: [&str; 26] = [
     "platforms",
     "users",
     "purchases",
@@ -32,6 +32,7 @@ pub const FILLED: [&str; 25] = [
     "device_sessions",
     "device_events",
     "device_deliveries",
+    "duties",
     "alarms",
     "arrivals",
     "minutes",
@@ -360,6 +361,16 @@ fn devices(platform: &str, destination: &str, waiting: Waiting) -> Vec<Rows> {
                 "CASE WHEN i % 100 = 0 THEN '{platform}' ELSE 'f1' END, 'h' || i, 'k' || i, 'r' || i, 'x',
                 {of_claim}, 'present', i, 0, i * 5, i, i,
                 'n' || (i / 100 % 50)"
+            ),
+        ),
+        (
+            "duties",
+            "id, kind, platform_id, collapse_key, created_at, answer_by, due_at, warn_at, done_at",
+            format!(
+                "'e' || i, 'acknowledge', CASE WHEN i % 100 = 0 THEN '{platform}' ELSE 'f1' END, 'k' || i, i, i,
+                {}, {}, {closed_at}",
+                waiting.of("NULL", "i * 5"),
+                waiting.of("NULL", "i * 5")
             ),
         ),
         (

@@ -26,6 +26,7 @@ mod delivering;
 mod device_deliveries;
 mod device_secrets;
 mod devices;
+mod duties;
 mod environments;
 mod epochs;
 mod erasure;

@@ -238,6 +238,8 @@ impl World {
             ("health", "next_slot_at"),
             ("claims", "due_at"),
             ("claims", "created_at"),
+            ("duties", "due_at"),
+            ("duties", "warn_at"),
             ("events", "created_at"),
             ("rechecks", "requested_at"),
             ("topics", "expires_at"),

@@ -1,12 +1,12 @@
 //! The check of a purchase with its store, as a state machine without I/O: from the replies so far, it computes the
 //! next request or the result.
 
-use super::answer::{Answer, Refusal};
+use super::answer::{AcknowledgeAnswer, Answer, Refusal};
 use super::repair::{RepairOutcome, RepairPage, RepairStep, RepairTask};
 use super::token::AccessToken;
 use crate::http::{Reply, Request};
 use domain::stores::UnknownStore;
-use domain::{Environment, PlatformId, Purchase, Timestamp};
+use domain::{Environment, PlatformId, Purchase, Snapshot, Timestamp};
 use secrecy::{ExposeSecret as _, SecretString};
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -123,6 +123,21 @@ pub trait StoreProtocol: Debug + Send + Sync {
 
     /// Returns the next step, given the replies to the requests that this check has sent, oldest first.
     fn next(&self, subject: &Subject, replies: &[Replied]) -> CheckStep;
+
+    /// Returns the request that acknowledges a purchase as the store shows it, and the request's bucket; `None` if the
+    /// store has no such request, or if the platform's settings leave the acknowledgement to the app.
+    fn acknowledgement(
+        &self,
+        _subject: &Subject,
+        _shown: &Snapshot,
+    ) -> Option<(Box<Request>, Bucket)> {
+        None
+    }
+
+    /// Interprets the reply to [`Self::acknowledgement`].
+    fn acknowledged(&self, _reply: &Reply) -> AcknowledgeAnswer {
+        AcknowledgeAnswer::Unclear
+    }
 
     /// Returns what can be read from the store apart from purchases, to find what no notification reported.
     fn repairs(&self) -> &'static [RepairKind] {

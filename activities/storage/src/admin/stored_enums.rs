@@ -10,6 +10,7 @@ use crate::events::status::DeliveryStatus;
 use crate::inbox::topics::TopicState;
 use crate::people::movement::Cause;
 use crate::purchases::cause::CauseKind;
+use crate::purchases::duties::{DutyKind, DutyResult};
 use crate::purchases::purchase::{Urgency, WaitsFor};
 use crate::settling::payments::Source;
 use crate::settling::profiles::queued::Arrival;
@@ -40,6 +41,8 @@ pub fn stored_enums() -> Vec<Texts> {
         of::<ClaimReason>(),
         of::<ClaimStatus>(),
         of::<DeliveryStatus>(),
+        of::<DutyKind>(),
+        of::<DutyResult>(),
         of::<EntryKind>(),
         of::<Environment>(),
         of::<ErasureStage>(),

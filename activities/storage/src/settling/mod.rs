@@ -3,6 +3,7 @@
 mod access;
 mod comparison;
 mod continuation;
+pub mod duties;
 pub mod events;
 pub mod facts;
 pub mod known;

@@ -12,7 +12,7 @@ use crate::inbox::notifications;
 use crate::purchases::owned::{Which, note_changed, shared_ahead};
 use crate::purchases::purchase::{self, PurchaseRow, WaitsFor};
 use crate::purchases::users::{Customer, Raced, UserRow};
-use crate::purchases::{replacements, user_devices};
+use crate::purchases::{duties, replacements, user_devices};
 use crate::settings::listing::Listings;
 use crate::settings::unnamed::unnamed;
 use crate::settling::comparison::{ABANDONED, Compared, Comparison};
@@ -284,12 +284,25 @@ impl Settling<'_> {
                 carried.as_ref(),
             )?;
         }
+        self.watch_duty(write)?;
         Ok(Recorded::Done {
             revision: found.revision,
             state: record.decision.purchase.state(),
             lanes: open_lanes(write, record.collapse_key)?,
             prompt: BTreeSet::new(),
         })
+    }
+
+    /// Stores the duty to acknowledge the purchase, or closes it, as the store's answer shows it.
+    fn watch_duty(&self, write: &mut Write<'_>) -> Result<(), Error> {
+        let record = &*self.record;
+        match record.shown_acknowledgement() {
+            Some(shown) => {
+                let platform = self.origin.platform_id;
+                duties::watch(write, platform, record.collapse_key, shown)
+            }
+            None => Ok(()),
+        }
     }
 
     /// Returns the subject of the profile check: the owner, whose profile this record may have changed.

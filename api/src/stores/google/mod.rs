@@ -8,6 +8,7 @@
 
 mod alarms;
 mod config;
+mod duties;
 pub mod envelope;
 mod fetch;
 pub mod form;

@@ -87,8 +87,16 @@ impl Shop {
             .alarm(Some(of_platform), "test", name)
             .await
             .expect("an alarm");
-        let [event, delivery, transfer, review, reported, one, other] =
-            [1, 2, 3, 4, 5, 6, 7].map(|_| api::clock::random_uuid());
+        let [
+            event,
+            delivery,
+            transfer,
+            review,
+            duty,
+            reported,
+            one,
+            other,
+        ] = [1, 2, 3, 4, 5, 6, 7, 8].map(|_| api::clock::random_uuid());
         let receipt = format!("receipt of {name}");
         service.raw(
             &rows::purchases(&platform, &app)
@@ -123,7 +131,9 @@ impl Shop {
                  VALUES ('{transfer}', '{app}', '{one}', '{other}', 'admin',
                      '{{\"customers\":[],\"announced\":[]}}', 1);
              INSERT INTO transfer_reviews (id, app_id, platform_id, from_user_id, to_user_id, requested_at)
-                 VALUES ('{review}', '{app}', '{platform}', '{one}', '{other}', 1);"
+                 VALUES ('{review}', '{app}', '{platform}', '{one}', '{other}', 1);
+             INSERT INTO duties (id, kind, platform_id, created_at, answer_by)
+                 VALUES ('{duty}', 'refund_review', '{platform}', 1, 1);"
         ));
         service.raw(&rows::device_event(&platform, one).text("id", reported));
         let owned = created_key(
@@ -144,6 +154,7 @@ impl Shop {
             ("delivery_id", delivery.to_string()),
             ("transfer_id", transfer.to_string()),
             ("review_id", review.to_string()),
+            ("duty_id", duty.to_string()),
             (
                 "key_id",
                 owned.body["id"].as_str().expect("an id").to_owned(),

@@ -4,6 +4,7 @@ use super::{
     Halt, Life, NewestText, Purchase, ReportTimes, Stage, State, TAKEN_BACK, UNPAID_END_MARGIN,
 };
 use crate::catalogue::ProductRef;
+use crate::duty::{self, Acknowledgement};
 use crate::environment::Environment;
 use crate::notification::NotificationKind;
 use crate::period::{Period, Periods};
@@ -247,6 +248,11 @@ impl Purchase {
     /// The state that the store last showed, if it shows more than dates.
     pub fn store_state(&self) -> Option<&StoreState> {
         self.snapshot.as_ref()?.state.as_deref()
+    }
+
+    /// The acknowledgement of the purchase to its store, as the last answer shows it.
+    pub fn acknowledgement(&self) -> Option<Acknowledgement> {
+        duty::acknowledgement(&self.policy, self.snapshot.as_ref()?)
     }
 
     /// The period of the last payment, of a store that shows payments.

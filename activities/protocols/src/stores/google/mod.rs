@@ -4,6 +4,7 @@
 //! access token. Its result is a [`shown::ShownPurchase`], which `meaning` turns into the domain's form.
 
 pub mod account;
+pub mod acknowledge;
 pub mod batch;
 pub mod check;
 pub mod customer;
@@ -25,14 +26,16 @@ mod tests;
 
 use crate::http::{Reply, Request};
 use crate::stores::{
-    AccessToken, Answer, Bucket, CheckStep, RepairStep, RepairTask, Replied, Retry, StoreProtocol,
-    Subject,
+    AccessToken, AcknowledgeAnswer, Answer, Bucket, CheckStep, RepairStep, RepairTask, Replied,
+    Retry, StoreProtocol, Subject,
 };
 use account::ServiceAccount;
+use acknowledge::Acknowledged;
 use check::{CheckOutcome, KnownPurchase, KnownTerm, NextStep};
 use customer::AccountIds;
 use domain::notification::is_sample_purchase;
-use domain::{Parked, Timestamp, Verification};
+use domain::verification::Product;
+use domain::{Parked, Snapshot, Timestamp, Verification};
 use request::PackageName;
 use response::{AccessProblem, ReadError};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -243,6 +246,32 @@ impl StoreProtocol for Google {
             Ok((request, bucket)) => CheckStep::Send(Box::new(request), bucket),
             Err(answer) => CheckStep::Done(answer),
         }
+    }
+
+    fn acknowledgement(
+        &self,
+        subject: &Subject,
+        shown: &Snapshot,
+    ) -> Option<(Box<Request>, Bucket)> {
+        let token = PurchaseToken::try_from(subject.receipt_id.clone()).ok();
+        let token = token.filter(|_| acknowledge::is_by_settle(subject))?;
+        let kind = if shown.product == Product::Subscription {
+            PurchaseKind::Subscription
+        } else {
+            PurchaseKind::OneTime
+        };
+        let purchase = Acknowledged {
+            kind,
+            product_id: shown.product_id.as_deref()?,
+            token: &token,
+        };
+        let package = PackageName::new(&subject.package_name)?;
+        let (request, bucket) = acknowledge::request(&self.settings, &package, purchase)?;
+        Some((Box::new(request), bucket))
+    }
+
+    fn acknowledged(&self, reply: &Reply) -> AcknowledgeAnswer {
+        acknowledge::answer(reply)
     }
 
     fn repairs(&self) -> &'static [RepairKind] {

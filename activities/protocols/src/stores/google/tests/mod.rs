@@ -1,6 +1,7 @@
 //! The requests, every class of error, and bodies: documented, unexpected and broken.
 
 mod accounts;
+mod acknowledging;
 mod bodies;
 mod checks;
 mod fields;

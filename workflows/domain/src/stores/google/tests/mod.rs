@@ -4,6 +4,7 @@ mod answers;
 mod arrows;
 mod cases;
 mod changes;
+mod duties;
 mod lives;
 mod mappings;
 mod states;
