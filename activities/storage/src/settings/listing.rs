@@ -155,12 +155,13 @@ impl EntitlementRow {
     }
 }
 
-/// Returns the day whose rate converts a price of a currency to USD: the day on which the purchase began. `None` for
-/// USD, and if that day is unknown: a rate is never guessed.
+/// Returns the day whose rate converts a price of a currency to USD: that of the payment, of a store that shows
+/// payments, else the day on which the purchase began. `None` for USD, and if that day is unknown: a rate is never
+/// guessed.
 pub fn priced_on(purchase: &Purchase, currency: &str) -> Option<Day> {
     if currency.eq_ignore_ascii_case("USD") {
         None
     } else {
-        purchase.not_before().map(Day::of)
+        purchase.priced_at().map(Day::of)
     }
 }

@@ -42,8 +42,7 @@ pub fn price(source: RecordSource<'_>) -> Option<Paid<'_>> {
 
 /// The price of the last payment, by a store that shows payments.
 fn shown_price(purchase: &Purchase) -> Option<Paid<'_>> {
-    let id = purchase.store_state()?.transaction_id.as_deref()?;
-    let period = purchase.periods().of(id)?;
+    let period = purchase.paid_period()?;
     Some(Paid {
         price: period.price?,
         currency: period.currency.as_deref()?,
@@ -51,9 +50,11 @@ fn shown_price(purchase: &Purchase) -> Option<Paid<'_>> {
     })
 }
 
-/// Returns the currency of the plan's price, whether or not it has been paid.
+/// Returns the currency of the last payment's price, by a store that shows payments, else of the plan's price, whether
+/// or not it has been paid.
 pub fn price_currency(source: RecordSource<'_>) -> Option<&str> {
-    plan_price(source).map(|paid| paid.currency)
+    let paid = shown_price(source.purchase).or_else(|| plan_price(source));
+    paid.map(|paid| paid.currency)
 }
 
 /// Returns why the price that a device reported does not count; `None` if it counts or no price was reported.

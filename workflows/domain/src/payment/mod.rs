@@ -6,6 +6,7 @@
 //! a separate ledger entry. So the amounts sent to destinations always add up to the revenue.
 
 mod adjust;
+mod by_period;
 mod rate;
 
 #[cfg(test)]
@@ -14,6 +15,9 @@ mod tests;
 pub use adjust::{
     Adjustment, ConvertedPrice, LedgerEntry, PriceReport, RefundStatus, Sale, SaleKind,
     adjustments, charges, confirmed, confirmed_refunds, matches, newest, reconverted, recorded_usd,
+};
+pub use by_period::{
+    PeriodPayment, RecordedPayment, Standing, period_payments, unrecorded_transactions,
 };
 pub use rate::{Conversion, DailyRate, Day, InvalidDay, changed_days, converted_days, days_of};
 

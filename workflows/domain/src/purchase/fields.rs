@@ -6,7 +6,7 @@ use super::{
 use crate::catalogue::ProductRef;
 use crate::environment::Environment;
 use crate::notification::NotificationKind;
-use crate::period::Periods;
+use crate::period::{Period, Periods};
 use crate::store_state::StoreState;
 use crate::time::Timestamp;
 use crate::transition::TransitionKind;
@@ -118,6 +118,27 @@ impl Purchase {
         term.or(snapshot.product_id.as_deref())
     }
 
+    /// Returns the SKUs of each part of the purchase, the most specific one first: that of the plan, then that of its
+    /// product. The first part identifies the purchase. Empty before the store first showed the purchase.
+    pub fn parts(&self) -> Vec<Vec<&str>> {
+        let own = |by| self.sku(by);
+        let mut first: Vec<&str> = [ProductRef::Term, ProductRef::Parent]
+            .into_iter()
+            .filter_map(own)
+            .collect();
+        first.dedup();
+        let Some(main) = first.first().copied() else {
+            return Vec::new();
+        };
+        let shown = self.store_state().into_iter().flat_map(|state| &state.skus);
+        let others = shown.map(String::as_str).filter(|sku| *sku != main);
+        let part = |sku| {
+            let product = self.rules().product_sku(sku);
+            std::iter::once(sku).chain(product).collect::<Vec<_>>()
+        };
+        std::iter::once(first).chain(others.map(part)).collect()
+    }
+
     /// Returns the customer's country according to the store.
     pub fn country(&self) -> Option<&str> {
         self.snapshot.as_ref()?.country.as_deref()
@@ -226,6 +247,25 @@ impl Purchase {
     /// The state that the store last showed, if it shows more than dates.
     pub fn store_state(&self) -> Option<&StoreState> {
         self.snapshot.as_ref()?.state.as_deref()
+    }
+
+    /// The period of the last payment, of a store that shows payments.
+    pub fn paid_period(&self) -> Option<&Period> {
+        let id = self.store_state()?.transaction_id.as_deref()?;
+        self.periods.of(id)
+    }
+
+    /// Returns when the price was paid: with the last payment of a store that shows payments, else at the beginning.
+    pub fn priced_at(&self) -> Option<Timestamp> {
+        let shown = self.paid_period().filter(|period| period.price.is_some());
+        shown
+            .map(|period| period.begins_at)
+            .or_else(|| self.not_before())
+    }
+
+    /// Whether the store shows each payment, so that the ledger has them by their periods.
+    pub fn shows_payments(&self) -> bool {
+        self.store_state().is_some() || !self.periods.is_empty()
     }
 
     /// The newest periods with their payments; none of a store that does not show payments.

@@ -50,6 +50,11 @@ pub(crate) trait AnswerRules: Debug + Sync {
         false
     }
 
+    /// Returns the SKU of the product to which the plan with this SKU belongs; `None` if the SKU does not show it.
+    fn product_sku<'a>(&self, _sku: &'a str) -> Option<&'a str> {
+        None
+    }
+
     /// A snapshot with a state, with what else is known of its dates. `before` is the purchase before this settling; `after`
     /// includes its reports and the shown payments. Applied twice, it changes nothing more.
     fn complete(&self, _before: &Purchase, _after: &Purchase, snapshot: &Snapshot) -> Snapshot {

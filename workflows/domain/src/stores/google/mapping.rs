@@ -89,6 +89,11 @@ pub fn sku(product: &str, plan: Option<&str>) -> String {
     plan.map_or_else(|| product.to_owned(), |plan| format!("{product}:{plan}"))
 }
 
+/// Returns the `productId` in the SKU of a plan; `None` for a SKU without a plan.
+pub fn product_sku(sku: &str) -> Option<&str> {
+    sku.split_once(':').map(|(product, _)| product)
+}
+
 /// Returns the id of the payment: that of the last successful order, else the token.
 pub fn transaction_id<'a>(order: Option<&'a str>, token: &'a str) -> &'a str {
     order.filter(|order| !order.is_empty()).unwrap_or(token)

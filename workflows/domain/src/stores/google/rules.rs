@@ -1,5 +1,6 @@
 //! How an answer decides: it shows the state, and what it shows of dates is completed by what was known before.
 
+use super::mapping;
 use crate::decide::successor;
 use crate::decide::wake::{WEEK, by_dates, recheck};
 use crate::notification::NotificationKind;
@@ -23,6 +24,10 @@ pub(super) struct ByState;
 impl AnswerRules for ByState {
     fn shows_states(&self) -> bool {
         true
+    }
+
+    fn product_sku<'a>(&self, sku: &'a str) -> Option<&'a str> {
+        mapping::product_sku(sku)
     }
 
     fn complete(&self, before: &Purchase, after: &Purchase, snapshot: &Snapshot) -> Snapshot {

@@ -1,8 +1,9 @@
 //! The snapshots of answers: which part counts, until when access lasts, and what an order paid.
 
-use super::{monthly, order_id, snapshot};
+use super::{monthly, order_id, show, snapshot};
 use crate::event::tests::day;
 use crate::period::{OfferPhase, RefundExtent};
+use crate::purchase::Purchase;
 use crate::store_state::StoreStatus;
 use crate::stores::google::{
     Cancellation, ItemAnswer, OrderState, PlannedItem, PurchaseAnswer, Status,
@@ -107,6 +108,23 @@ fn a_part_that_is_removed_later_leaves_the_others() {
     assert_eq!(state.skus, set(&["extra:monthly", "gold:monthly"]));
     assert_eq!(state.planned, Some(set(&["gold:monthly"])));
     assert_eq!(snapshot(&answer).deferred_sku, None);
+}
+
+#[test]
+fn a_purchase_has_the_skus_of_all_its_parts() {
+    let mut answer = monthly(1, day(1));
+    let mut extra = answer.items[0].clone();
+    extra.product = "extra".to_owned();
+    answer.items.push(extra);
+    let shown = show(&Purchase::default(), &[], &answer).purchase;
+    assert_eq!(
+        shown.parts(),
+        [["gold:monthly", "gold"], ["extra:monthly", "extra"]]
+    );
+    let plain = one_time("bought", day(1));
+    let shown = show(&Purchase::default(), &[], &plain).purchase;
+    assert_eq!(shown.parts(), [["coins"]]);
+    assert_eq!(Purchase::default().parts(), Vec::<Vec<&str>>::new());
 }
 
 #[test]
