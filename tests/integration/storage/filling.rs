@@ -291,10 +291,10 @@ fn money(app: &str) -> Vec<Rows> {
         (
             "payments",
             "collapse_key, number, entry, app_id, environment, kind, event_id, other_event_id, occurred_at, source,
-                currency, priced_on, created_at",
+                currency, priced_on, store_transaction, created_at",
             format!(
                 "'k' || i, 1, 0, {app}, 'production', 'initial', 'e' || i, 'o' || i, i, 'store',
-                'EUR', 'day' || (i % 1000), i"
+                'EUR', 'day' || (i % 1000), 'g' || i, i"
             ),
         ),
         (
@@ -452,6 +452,7 @@ pub fn value(before: &str, world: &World, row: i64) -> String {
         "product_id" => "'p1'".to_owned(),
         "day" | "priced_on" => "'day1'".to_owned(),
         "currency" => "'EUR'".to_owned(),
+        "store_transaction" => text("g"),
         "environment" => "'sandbox'".to_owned(),
         // Here `status` is an HTTP status, not a delivery's.
         "status" if before.ends_with('(') => "408".to_owned(),

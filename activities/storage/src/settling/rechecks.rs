@@ -115,12 +115,13 @@ const BATCHED_PARKED: Clause = clause! {&RECHECKS, hot "purchases_app or purchas
 const BATCHED_WITH_TWO_SKUS: Clause = clause! {&RECHECKS, hot "purchases_app", "
     {BATCHED} AND platform_id = ? AND term_sku IS NOT NULL AND product_id IS NOT NULL AND term_sku <> product_id
 "};
-/// Purchases that a query with the new secret may change: those that run; those that the store never answered about;
-/// those with notifications that wait; and those that were recorded since the store refused the old secret.
+/// Purchases that a query with the new secret may change: those that run or may run again; those that the store never
+/// answered about; those with notifications that wait; and those that were recorded since the store refused the old
+/// secret.
 const BATCHED_MAYBE_UNVERIFIED: Clause = clause! {&RECHECKS, hot "purchases_app", "
     {BATCHED} AND platform_id = ?
-        AND (state IN ('trial', 'trial_off', 'active', 'off', 'grace') OR product_id IS NULL
-            OR waits_for IS NOT NULL OR waits_through IS NOT NULL OR updated_at >= ?)
+        AND (state IN ('trial', 'trial_off', 'active', 'off', 'grace', 'pending', 'account_hold', 'paused')
+            OR product_id IS NULL OR waits_for IS NOT NULL OR waits_through IS NOT NULL OR updated_at >= ?)
 "};
 /// Purchases that the store did not accept, or never answered about: its other environment may know them.
 const BATCHED_NEVER_ACCEPTED: Clause = clause! {&RECHECKS, hot "purchases_app", "

@@ -81,6 +81,8 @@ const MIGRATIONS: &[(&str, &str)] = &[
     file!("2026-11-30-000802_platforms_of_store"),
     file!("2026-11-30-000821_purchases_answered_customer"),
     file!("2026-11-30-000822_purchases_of_answered_customer"),
+    file!("2026-11-30-000911_payments_periods"),
+    file!("2026-11-30-000912_payments_store_transaction"),
 ];
 const SQLITE: &str = "--sqlite   ";
 const POSTGRES: &str = "--postgres ";
