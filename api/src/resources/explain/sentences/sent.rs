@@ -237,7 +237,8 @@ fn payment(payment: &PaymentFacts) -> String {
             ("catalogue", _) => "catalogue price".to_owned(),
             ("report", Some(id)) => format!("sales report, transaction {id}"),
             ("report", None) => "sales report".to_owned(),
-            (STATE, _) => {
+            (STATE, Some(id)) => format!("the store, transaction {id}"),
+            (STATE, None) => {
                 "settle's estimate by the state that the store showed; `settle payment` shows whether a sales \
                            report has it"
                     .to_owned()
