@@ -60,6 +60,7 @@ mod past_prices;
 mod pausing;
 mod payments;
 mod people;
+mod periods;
 mod plan_changes;
 mod preconditions;
 mod processes;
