@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 /// Tables of verbs by resource, in the order of the help text.
-pub const TABLES: [(&str, &str); 19] = [
+pub const TABLES: [(&str, &str); 20] = [
     ("app", include_str!("commands/verbs/app.toml")),
     ("platform", include_str!("commands/verbs/platform.toml")),
     (

@@ -86,7 +86,7 @@ impl World {
     }
 
     /// Returns the kinds of the open alarms.
-    async fn open_alarms(&self) -> Vec<String> {
+    async fn alarms_of_duties(&self) -> Vec<String> {
         let alarms = self.store.alarms(Page::default()).await.unwrap().items;
         let open = alarms
             .into_iter()
@@ -143,9 +143,9 @@ story! {
         for duty in &page.leased {
             world.finish_duty(*duty, DutyAttempt::Refused(HOUR)).await;
         }
-        assert_eq!(world.open_alarms().await, ["acknowledge_refused"]);
+        assert_eq!(world.alarms_of_duties().await, ["acknowledge_refused"]);
         world.finish_duty(page.leased[0], DutyAttempt::Closed(DutyResult::Settle)).await;
-        assert!(world.open_alarms().await.is_empty());
+        assert!(world.alarms_of_duties().await.is_empty());
     }
 }
 
@@ -211,12 +211,12 @@ story! {
         assert_eq!(world.store.warn_of_duties(10).await.unwrap(), 0);
         world.pass(millis(DAY * 2 + HOUR));
         assert_eq!(world.store.warn_of_duties(10).await.unwrap(), 1);
-        assert_eq!(world.open_alarms().await, ["acknowledge_overdue"]);
+        assert_eq!(world.alarms_of_duties().await, ["acknowledge_overdue"]);
         assert_eq!(world.store.warn_of_duties(10).await.unwrap(), 0, "once");
-        assert_eq!(world.open_alarms().await, ["acknowledge_overdue"], "it stays open");
+        assert_eq!(world.alarms_of_duties().await, ["acknowledge_overdue"], "it stays open");
         world.notify("m2", "r1", 2).await;
         world.shows("r1", true, bought).await;
         world.store.warn_of_duties(10).await.unwrap();
-        assert!(world.open_alarms().await.is_empty(), "no duty is open any more");
+        assert!(world.alarms_of_duties().await.is_empty(), "no duty is open any more");
     }
 }

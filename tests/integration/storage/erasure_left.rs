@@ -57,7 +57,7 @@ const NAMELESS: &str = "
     products app_id sku name prices
     profiles destination_id user_id environment digest arrival shown
     purchases collapse_key platform_id app_id receipt_id digest content_digest state environment purchase term_sku
-    purchases product_id waits_for fingerprint urgency
+    purchases product_id part_skus waits_for fingerprint urgency
     rates app_id currency day usd
     recheck_skus app_id sku
     rechecks why subject_id app_id cause after_key

@@ -385,7 +385,9 @@ story! {
         let missing = world.raw().texts("SELECT detail AS value FROM alarms WHERE kind = 'product_unlisted'");
         assert_eq!(missing.len(), 1, "{missing:?}");
         assert!(missing[0].starts_with("`extra:monthly` is not"), "{missing:?}");
+        world.sleep();
         list("extra:monthly", "extra").await;
+        assert_eq!(world.woken(), 1, "the purchase is rechecked because of its second part");
         both.at = day(2);
         world.settle_answer("t1", &both, &[]).await;
         let data = world.store.purchase(world.key("t1")).await.unwrap().data;

@@ -102,6 +102,11 @@ pub const OF_TERM: Clause = clause! {&[RECHECKS[0], RECHECKS[1], COUNT], hot "pu
 const OF_PRODUCT: Clause = clause! {&[RECHECKS[0], RECHECKS[1], COUNT], hot "purchases_product", "
     app_id = ? AND product_id = ?
 "};
+/// Purchases of which a further part has this SKU, which is bound between two bars: few. `|| ''` keeps the planner from
+/// reading all purchases of the app.
+const OF_PART: Clause = clause! {&[RECHECKS[0], RECHECKS[1], COUNT], hot "purchases_parts", "
+    part_skus IS NOT NULL AND part_skus > '' AND app_id || '' = ? AND REPLACE(part_skus, ?, '') <> part_skus
+"};
 /// Purchases of a platform with notifications that wait after their window: few, unless the store cannot be reached.
 const WAITING: Clause = clause! {&[COUNT, COUNT_PARKED], hot "purchases_waiting", "
     platform_id = ? AND (waits_for IS NOT NULL OR waits_through IS NOT NULL)
@@ -132,7 +137,9 @@ const BATCHED_NEVER_ACCEPTED: Clause = clause! {&RECHECKS, hot "purchases_app", 
 const BATCHED_LISTED: Clause = clause! {&RECHECKS, hot "purchases_app", "
     {BATCHED}
         AND (EXISTS (SELECT 1 FROM recheck_skus s WHERE s.app_id = purchases.app_id AND s.sku = purchases.term_sku)
-            OR EXISTS (SELECT 1 FROM recheck_skus s WHERE s.app_id = purchases.app_id AND s.sku = purchases.product_id))
+            OR EXISTS (SELECT 1 FROM recheck_skus s WHERE s.app_id = purchases.app_id AND s.sku = purchases.product_id)
+            OR (part_skus IS NOT NULL AND EXISTS (SELECT 1 FROM recheck_skus s WHERE s.app_id = purchases.app_id
+                AND REPLACE(purchases.part_skus, '|' || s.sku || '|', '') <> purchases.part_skus)))
 "};
 /// Purchases whose failed queries began before the note.
 const BATCHED_FAILED: Clause = clause! {&RESETS, hot "purchases_app", "
@@ -234,9 +241,14 @@ pub fn recheck_skus(
     let (mut left, mut many) = (BATCH, Vec::new());
     for sku in skus {
         match of_sku(write.connection, app, sku, left)? {
-            Some([of_term, of_product]) => {
-                left -= of_term + of_product;
-                for (count, which) in [(of_term, OF_TERM), (of_product, OF_PRODUCT)] {
+            Some([of_term, of_product, of_part]) => {
+                left -= of_term + of_product + of_part;
+                let part = between_bars(sku);
+                for (count, which, sku) in [
+                    (of_term, OF_TERM, sku),
+                    (of_product, OF_PRODUCT, sku),
+                    (of_part, OF_PART, &part),
+                ] {
                     if count > 0 {
                         let values = [app.into(), sku.as_str().into()];
                         purchase::recheck(
@@ -274,13 +286,19 @@ pub fn recheck_skus(
     batch(write, &note).map(drop)
 }
 
-/// Returns the numbers of purchases whose term and whose product has this SKU; `None` when their sum exceeds `max`.
+/// Returns a SKU as the further parts of a purchase contain it.
+fn between_bars(sku: &str) -> String {
+    format!("|{sku}|")
+}
+
+/// Returns the numbers of purchases whose term, whose product and of which a further part has this SKU; `None` when
+/// their sum exceeds `max`.
 fn of_sku(
     connection: &mut AnyConnection,
     app: AppId,
     sku: &str,
     max: i64,
-) -> Result<Option<[i64; 2]>, Error> {
+) -> Result<Option<[i64; 3]>, Error> {
     let Some(of_term) = count_if_few(connection, OF_TERM, [app.into(), sku.into()], max)? else {
         return Ok(None);
     };
@@ -290,7 +308,17 @@ fn of_sku(
         [app.into(), sku.into()],
         max - of_term,
     )?;
-    Ok(of_product.map(|of_product| [of_term, of_product]))
+    let Some(of_product) = of_product else {
+        return Ok(None);
+    };
+    let part = between_bars(sku);
+    let of_part = count_if_few(
+        connection,
+        OF_PART,
+        [app.into(), part.as_str().into()],
+        max - of_term - of_product,
+    )?;
+    Ok(of_part.map(|of_part| [of_term, of_product, of_part]))
 }
 
 /// Returns the number of purchases that an index finds; `None` when they are more than `max`.

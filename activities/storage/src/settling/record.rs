@@ -32,7 +32,7 @@ use db::writer::{Faults, Write};
 use domain::catalogue::ProductRef;
 use domain::settling::{Record, Recorded};
 use domain::user::{self, OwnedPurchase};
-use domain::{CollapseKey, Lag, Lane, Outcome, Waits};
+use domain::{CollapseKey, Lag, Lane, Outcome, Purchase, Waits};
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
@@ -177,7 +177,7 @@ fn announce_change(
 const UPDATE: Sql = statement! {"
     UPDATE purchases
     SET revision = ?, state = ?, environment = ?, purchase = ?, digest = ?, content_digest = ?, term_sku = ?, product_id = ?,
-        settling = ?, fingerprint = ?, app_user_id = ?, user_id = ?,
+        part_skus = ?, settling = ?, fingerprint = ?, app_user_id = ?, user_id = ?,
         first_user_id = COALESCE(first_user_id, ?), waits_for = ?, waits_through = ?,
         unverified_since = CASE WHEN ? THEN NULL ELSE unverified_since END,
         unverified_because = CASE WHEN ? THEN NULL ELSE unverified_because END,
@@ -186,6 +186,14 @@ const UPDATE: Sql = statement! {"
         payments = payments + ?, updated_at = ?, spent_at = NULL
     WHERE collapse_key = ?
 "};
+
+/// Returns the SKUs of the further parts of a purchase, each between two bars; `None` if it has one part.
+fn part_skus(purchase: &Purchase) -> Option<String> {
+    let parts = purchase.parts();
+    let further: Vec<&str> = parts.iter().skip(1).flatten().copied().collect();
+    let skus = format!("|{}|", further.join("|"));
+    (!further.is_empty()).then(|| clean(&skus).into_owned())
+}
 
 impl Settling<'_> {
     fn write(
@@ -353,6 +361,7 @@ impl Settling<'_> {
                 found.content_digest.as_str(),
                 sku(ProductRef::Term).as_deref(),
                 sku(ProductRef::Parent).as_deref(),
+                part_skus(&decision.purchase),
             ))
             .bind((
                 record.settling,

@@ -140,6 +140,16 @@ impl Purchase {
         std::iter::once(first).chain(others.map(part)).collect()
     }
 
+    /// Returns the SKU of each part of the purchase, that of the plan or of its product.
+    pub fn skus(&self, by: ProductRef) -> Vec<&str> {
+        let further = self.parts().into_iter().skip(1);
+        let further = further.filter_map(|part| match by {
+            ProductRef::Term => part.first().copied(),
+            ProductRef::Parent => part.last().copied(),
+        });
+        self.sku(by).into_iter().chain(further).collect()
+    }
+
     /// Returns the customer's country according to the store.
     pub fn country(&self) -> Option<&str> {
         self.snapshot.as_ref()?.country.as_deref()

@@ -259,6 +259,7 @@ fn payment(payment: &PaymentFacts) -> String {
         Some("no_rate") => {
             " in USD: no exchange rate for that day or the week before it (`settle app rates --help`)"
         }
+        Some("unconfirmed") if payment.source == STATE => ": the store has not shown it yet",
         Some("unconfirmed") => {
             ": a promotion may have applied, or a trial that the store never showed"
         }
