@@ -152,9 +152,8 @@ pub use settings::destinations::{
 };
 pub use settling::duties::{DutyAttempt, DutyPage, LeasedDuty};
 pub use settling::payments::Earned;
-pub use settling::verification::{CredentialRefusal, StoreQuery, Unanswered};
 pub use settling::repairs::{DueRepair, OrderPlace, RecordedOrder, RepairKind, RepairLease};
-pub use settling::verification::{StoreQuery, Unanswered};
+pub use settling::verification::{CredentialRefusal, StoreQuery, Unanswered};
 pub use store::{MAX_COUNTS, Store};
 
 pub use domain::settling::{Loaded, Record, Recorded};

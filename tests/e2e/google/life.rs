@@ -76,7 +76,7 @@ fn state(is_active: bool, in_trial: bool, renews: bool, cycles: u32) -> [Value; 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_whole_life_is_announced_once_and_in_order() {
-    let mut shop = Shop::open().await;
+    let shop = Shop::open().await;
     let name = token("whole-life");
     let bought = Bought::trial(&name, GOLD, shop.now(), DAY * 7).of(ACCOUNT);
     shop.fake().show(&bought);

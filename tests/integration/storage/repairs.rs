@@ -2,7 +2,7 @@
 //! findings.
 
 use super::store_credentials::another_store;
-use super::world::{World, record, renewal, story};
+use super::world::{REFUSAL, World, record, renewal, story};
 use domain::period::Period;
 use domain::time::{DAY, HOUR, MINUTE};
 use domain::{CollapseKey, Notification, NotificationKind, PlatformId, Timestamp, VoidedPayment};
@@ -262,7 +262,7 @@ story! {
         world.set_secret(Some("one")).await;
         let query = world.store.platform_query(platform).await.unwrap().expect("it can be queried");
         assert_eq!((query.receipt_id.as_str(), query.app_user_id.as_deref()), ("", None));
-        assert!(world.store.refuse_secret(&query, "a refusal").await.unwrap());
+        assert!(world.store.refuse_secret(&query, REFUSAL).await.unwrap());
         assert!(world.store.platform_query(platform).await.unwrap().is_none());
         world.set_secret(Some("two")).await;
         assert!(world.store.platform_query(platform).await.unwrap().is_some());

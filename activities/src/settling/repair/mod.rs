@@ -236,7 +236,10 @@ impl RepairRun<'_> {
             Some(RepairOutcome::Failed(Answer::Refused(refusal))) => {
                 let platform = self.lease.platform_id;
                 let store = &self.context.store;
-                if store.refuse_secret(&self.known, refusal.why).await? {
+                if store
+                    .refuse_secret(&self.known, query::credential_refusal(refusal))
+                    .await?
+                {
                     tracing::warn!(platform.id = %platform, "the store refuses the platform's credentials; they are not used again");
                 }
                 refusal.why

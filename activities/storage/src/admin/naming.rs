@@ -178,7 +178,7 @@ impl Store {
         key: CollapseKey,
         app_user_id: &str,
     ) -> Result<(), Error> {
-        let (secrets, name) = (
+        let (secrets, answered) = (
             self.database.secrets.clone(),
             clean(app_user_id).into_owned(),
         );
@@ -190,7 +190,7 @@ impl Store {
                 let customer = ConcealedName {
                     app: origin.app_id,
                     store: &origin.store,
-                    app_user_id: &name,
+                    app_user_id: &answered,
                 };
                 let known = StoreUser {
                     app_id: origin.app_id,
@@ -200,7 +200,7 @@ impl Store {
                 let user = known.find(connection)?;
                 let row = user.map(|user| users::read(connection, user)).transpose()?;
                 let is_named = row.is_some_and(|row| row.external_id.is_some());
-                Ok((!is_named && known.app_user_id == name).then_some(known))
+                Ok((!is_named && known.app_user_id == answered).then_some(known))
             })
             .await?;
         let Some(StoreUser {

@@ -427,35 +427,6 @@ impl Store {
         .await
     }
 
-    /// Uses refused credentials again whose time to retry has come, of at most `limit` platforms, and rechecks the
-    /// purchases that waited for them. Returns the number of platforms.
-    pub async fn retry_refused_secrets(&self, limit: i64) -> Result<usize, Error> {
-        let now = self.now().await?;
-        let due: Vec<RefusedPlatform> = self
-            .read(move |connection| sql(RETRY_DUE).bind((now, limit)).all(connection))
-            .await?;
-        let mut retried = 0;
-        for RefusedPlatform {
-            id,
-            app_id,
-            secret_refused_at,
-        } in due
-        {
-            let is_used = self.write(move |write| {
-                app_lock::take(write, app_id)?;
-                let used = sql(USE_AGAIN)
-                    .bind((id, write.now()?))
-                    .run(write.connection)?;
-                if used > 0 {
-                    rechecks::recheck_secret(write, id, secret_refused_at)?;
-                }
-                Ok(used > 0)
-            });
-            retried += usize::from(is_used.await?);
-        }
-        Ok(retried)
-    /// Returns the parameters to query a platform's store apart from purchases, with an empty id of the purchase; `None`
-    /// if the platform is deleted, or has no usable secret.
     /// Returns the parameters to query a platform's store apart from purchases, with an empty id of the purchase;
     /// `None` if the platform is deleted, or has no usable secret.
     pub async fn platform_query(&self, platform: PlatformId) -> Result<Option<StoreQuery>, Error> {
@@ -485,6 +456,35 @@ impl Store {
             }))
         })
         .await
+    }
+
+    /// Uses refused credentials again whose time to retry has come, of at most `limit` platforms, and rechecks the
+    /// purchases that waited for them. Returns the number of platforms.
+    pub async fn retry_refused_secrets(&self, limit: i64) -> Result<usize, Error> {
+        let now = self.now().await?;
+        let due: Vec<RefusedPlatform> = self
+            .read(move |connection| sql(RETRY_DUE).bind((now, limit)).all(connection))
+            .await?;
+        let mut retried = 0;
+        for RefusedPlatform {
+            id,
+            app_id,
+            secret_refused_at,
+        } in due
+        {
+            let is_used = self.write(move |write| {
+                app_lock::take(write, app_id)?;
+                let used = sql(USE_AGAIN)
+                    .bind((id, write.now()?))
+                    .run(write.connection)?;
+                if used > 0 {
+                    rechecks::recheck_secret(write, id, secret_refused_at)?;
+                }
+                Ok(used > 0)
+            });
+            retried += usize::from(is_used.await?);
+        }
+        Ok(retried)
     }
 
     /// Rechecks the purchases of a platform that the store did not accept; returns their number, counted up
