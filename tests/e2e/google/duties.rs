@@ -232,7 +232,7 @@ async fn a_chain_has_one_acknowledgement_for_each_token() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_missing_right_to_acknowledge_is_an_alarm_and_stops_no_reads() {
+async fn a_missing_right_to_acknowledge_is_an_alarm_and_stops_no_read() {
     let mut shop = Shop::open_with(BY_SETTLE).await;
     let denied = Fault::Status(403);
     shop.fake().answer(&[Resource::Acknowledge], &denied);

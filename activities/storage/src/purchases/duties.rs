@@ -1,5 +1,5 @@
-//! The rows of duties: accepted notifications and records of answers insert and close them. Each transaction changes them
-//! after all other rows, and in the order of their ids.
+//! The rows of duties: accepted notifications and records of answers insert and close them. Each transaction changes
+//! them after all other rows, and in the order of their ids.
 
 use db::error::Error;
 use db::sql::{Sql, statement};
