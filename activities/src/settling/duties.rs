@@ -58,8 +58,8 @@ pub async fn attempt_due(context: &Context, platform: PlatformId) -> Result<Atte
     })
 }
 
-/// Attempts a duty and stores the result. If the database refuses something, the duty is postponed, so that it delays no
-/// other.
+/// Attempts a duty and stores the result. If the database refuses something, the duty is postponed, so that it delays
+/// no other.
 async fn attempt(context: &Context, duty: LeasedDuty) -> Result<(), Error> {
     let result = match find_and_attempt(context, duty).await {
         Err(error) if error.is_permanent() => {

@@ -3,6 +3,7 @@
 
 mod changes;
 mod claims;
+mod duties;
 mod holds;
 mod life;
 mod outage;

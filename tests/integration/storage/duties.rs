@@ -106,6 +106,7 @@ story! {
         assert_eq!(world.store.platforms_with_due_duties().await.unwrap(), []);
         world.finish_duty(duty, DutyAttempt::Idle).await;
         assert_eq!(world.lease_duties().await, DutyPage::default(), "its payment is pending");
+        assert_eq!(world.count("duties WHERE warn_at IS NOT NULL"), 0, "so it has no deadline");
         world.must_acknowledge("m3", "r1", FirstAttempt::Soon).await;
         let duty = world.lease_duty().await;
         world.finish_duty(duty, DutyAttempt::Closed(DutyResult::Settle)).await;

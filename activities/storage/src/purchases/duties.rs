@@ -1,5 +1,5 @@
-//! The rows of duties: accepted notifications and records of answers insert and close them. Each transaction changes them
-//! after all other rows, and in the order of their ids.
+//! The rows of duties: accepted notifications and records of answers insert and close them. Each transaction changes
+//! them after all other rows, and in the order of their ids.
 
 use db::error::Error;
 use db::sql::{Sql, statement};
@@ -132,6 +132,13 @@ const CLOSE: Sql = statement! {"
     WHERE id = ? AND done_at + 0 IS NULL
 "};
 
+/// Replaces the result of a record that found the duty done before the attempt that did it was stored.
+const CLOSE_DONE: Sql = statement! {"
+    UPDATE duties
+    SET done_at = ?, result = ?, due_at = NULL, warn_at = NULL, failure = NULL
+    WHERE id = ? AND COALESCE(result, 'found') = 'found'
+"};
+
 /// Watches the acknowledgement of a purchase, as the answer shows it that is recorded. A closed duty stays closed,
 /// because that answer may be older.
 pub fn watch(
@@ -158,7 +165,12 @@ pub fn watch(
 
 /// Closes a duty that is open.
 pub fn close(write: &mut Write<'_>, id: DutyId, result: DutyResult) -> Result<(), Error> {
-    sql(CLOSE)
+    let statement = if result == DutyResult::Settle {
+        CLOSE_DONE
+    } else {
+        CLOSE
+    };
+    sql(statement)
         .bind((write.now()?, result, id))
         .later(write.connection)
 }

@@ -63,7 +63,7 @@ pub struct DutyPage {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DutyAttempt {
     Closed(DutyResult),
-    /// Not possible or not wanted now: a notification or a record makes the duty due again.
+    /// Not possible yet: a notification or a record makes the duty due again.
     Idle,
     /// The platform's settings leave it to the app, whose acknowledgement is watched.
     Left,
@@ -123,6 +123,13 @@ const LEASE: Sql = statement! {"
 const POSTPONE: Sql = statement! {"
     UPDATE duties
     SET due_at = ?, failure = ?
+    WHERE id = ? AND done_at + 0 IS NULL
+"};
+
+/// A purchase that is not paid yet has no deadline; its record sets one.
+const REST: Sql = statement! {"
+    UPDATE duties
+    SET due_at = NULL, failure = NULL, warn_at = NULL
     WHERE id = ? AND done_at + 0 IS NULL
 "};
 
@@ -286,10 +293,7 @@ impl Store {
                 }
                 Ok(())
             }
-            DutyAttempt::Idle => sql(POSTPONE)
-                .bind((None::<Timestamp>, None::<&str>, duty.id))
-                .run(write.connection)
-                .map(drop),
+            DutyAttempt::Idle => sql(REST).bind(duty.id).run(write.connection).map(drop),
             DutyAttempt::Left => sql(LEAVE).bind(duty.id).run(write.connection).map(drop),
             DutyAttempt::Failed(wait, why) => {
                 let at = write.now()?.plus(*wait);

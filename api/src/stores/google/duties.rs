@@ -1,13 +1,13 @@
-//! The duties that notifications cause: the acknowledgement of a purchase, if settle does it, and the answer to a refund
-//! review, which only a person gives.
+//! The duties that notifications cause: the acknowledgement of a purchase, if settle does it, and the answer to a
+//! refund review, which only a person gives.
 
 use domain::time::{DAY, HOUR, MINUTE};
 use domain::{CollapseKey, DutyId, NotificationKind};
 use std::time::Duration;
 use storage::{DutyKind, FirstAttempt, NewDuty};
 
-/// Time to acknowledge a purchase (<https://developer.android.com/google/play/billing/integrate>), and time to the alarm.
-/// An answer about the purchase shows its own times.
+/// Time to acknowledge a purchase (<https://developer.android.com/google/play/billing/integrate>), and time to the
+/// alarm. An answer about the purchase shows its own times.
 const ACKNOWLEDGED_WITHIN: Duration = DAY.saturating_mul(3);
 const ACKNOWLEDGE_WARNING: Duration = DAY
     .saturating_mul(2)

@@ -61,7 +61,7 @@ fn an_open_duty_names_its_deadline_and_who_does_it() {
 }
 
 #[test]
-fn a_closed_duty_shows_how_it_ended() {
+fn a_closed_duty_shows_its_result() {
     let results = [
         (DutyResult::Settle, "done by settle at"),
         (DutyResult::Found, "by the app, or by an earlier attempt"),

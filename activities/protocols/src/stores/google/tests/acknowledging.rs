@@ -46,7 +46,7 @@ fn each_kind_of_purchase_is_acknowledged_at_its_own_path() {
 }
 
 #[test]
-fn an_answer_says_whether_to_check_to_wait_or_to_repeat() {
+fn an_answer_shows_whether_to_check_to_wait_or_to_repeat() {
     let of = |status, reason: &str| answer(&error(status, reason).reply);
     for body in ["", "{}"] {
         assert_eq!(answer(&answered(200, body).reply), AcknowledgeAnswer::Done);
