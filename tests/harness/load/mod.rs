@@ -212,9 +212,18 @@ impl Measured {
     }
 
     pub fn rate(&self) -> f64 {
+        self.per_second(self.acknowledged.len())
+    }
+
+    /// Returns the number of other answers per second.
+    pub fn refusal_rate(&self) -> f64 {
+        self.per_second(self.refused.len())
+    }
+
+    fn per_second(&self, answers: usize) -> f64 {
         #[expect(clippy::cast_precision_loss, reason = "far below 2^52 messages")]
-        let acknowledged = self.acknowledged.len() as f64;
-        acknowledged / self.took.as_secs_f64()
+        let answers = answers as f64;
+        answers / self.took.as_secs_f64()
     }
 
     /// Returns the latency at this quantile, from 0 to 1, in milliseconds.
