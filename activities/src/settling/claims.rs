@@ -15,7 +15,7 @@ use crate::settling::query::{self, count, label, raise_alarm};
 use domain::device::claim::ClaimReason;
 use domain::{CollapseKey, DevicePlace, Parked, PlatformId, Verification};
 use futures::StreamExt;
-use protocols::stores::{Answer, CustomerName, Refusal};
+use protocols::stores::{AccessRefusal, Answer, CustomerName};
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -330,7 +330,7 @@ fn judged(verification: Verification, customer: Option<String>) -> ClaimAnswer {
 async fn refuse_secret(
     context: &Context,
     known: &StoreQuery,
-    refusal: Refusal,
+    refusal: AccessRefusal,
 ) -> Result<(), Error> {
     let platform: PlatformId = known.platform_id;
     if context

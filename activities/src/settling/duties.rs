@@ -13,7 +13,7 @@ use domain::time::{HOUR, MINUTE};
 use domain::{PlatformId, Snapshot, StorePolicy, Verification};
 use futures::future::join_all;
 use protocols::stores::{
-    AcknowledgeAnswer, Answer, CustomerName, Refusal, Retry, StoreProtocol, Subject,
+    AccessRefusal, AcknowledgeAnswer, Answer, CustomerName, Retry, StoreProtocol, Subject,
 };
 use std::time::Duration;
 use storage::{DutyAttempt, DutyResult, Error, LeasedDuty, StoreQuery};
@@ -26,7 +26,7 @@ const LEASE: Duration = MINUTE;
 const FIRST_RETRY: Duration = Duration::from_secs(2);
 /// Maximum wait between two attempts, before jitter is applied.
 const MAX_RETRY_WAIT: Duration = MINUTE.saturating_mul(10);
-/// The same, if the store does not know the purchase.
+/// Maximum wait between two attempts while the store does not know the purchase.
 const MAX_UNKNOWN_WAIT: Duration = HOUR;
 /// Number of attempts after which a purchase that the store does not know is given up: after more than a day.
 const UNKNOWN_ATTEMPTS: i64 = 40;
@@ -207,7 +207,7 @@ impl Attempt<'_> {
     }
 
     /// Records that the store refused the credentials. The duty waits for others.
-    async fn refuse_secret(&self, refusal: Refusal) -> Result<DutyAttempt, Error> {
+    async fn refuse_secret(&self, refusal: AccessRefusal) -> Result<DutyAttempt, Error> {
         let refusal = query::credential_refusal(refusal);
         if self
             .context

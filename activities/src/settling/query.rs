@@ -10,8 +10,8 @@ use domain::time::HOUR;
 use domain::{Parked, PlatformId, Verification};
 use protocols::http::{Reply, Request};
 use protocols::stores::{
-    AccessToken, AcknowledgeAnswer, Answer, Bucket, CheckStep, Refusal, RepairOutcome, RepairStep,
-    RepairTask, Replied, Retry, StoreProtocol, Subject,
+    AccessRefusal, AccessToken, AcknowledgeAnswer, Answer, Bucket, CheckStep, RepairOutcome,
+    RepairStep, RepairTask, Replied, Retry, StoreProtocol, Subject,
 };
 use secrecy::{ExposeSecret, SecretString};
 use std::time::Duration;
@@ -369,7 +369,7 @@ pub async fn raise_alarm(
 }
 
 /// Returns the refusal as storage records it. A right that is missing may be granted without any sign.
-pub fn credential_refusal(refusal: Refusal) -> CredentialRefusal {
+pub fn credential_refusal(refusal: AccessRefusal) -> CredentialRefusal {
     CredentialRefusal {
         why: refusal.why,
         retry_in: refusal.can_recover.then_some(RIGHTS_RETRY),

@@ -9,7 +9,7 @@ use crate::settling::query::{self, count, label, raise_alarm};
 use crate::spans::Settling;
 use domain::time::{MINUTE, duration, millis};
 use domain::{CollapseKey, Parked, Timestamp, UnknownReceipts, Verification};
-use protocols::stores::{Answer, CustomerName, Refusal, Retry, StoreProtocol};
+use protocols::stores::{AccessRefusal, Answer, CustomerName, Retry, StoreProtocol};
 use std::time::Duration;
 use storage::{Error, StoreQuery, Unanswered};
 use workflows::activities::Verified;
@@ -110,7 +110,7 @@ impl Query<'_> {
 
     /// Records that the store refused the credentials, so that they are not used again. If others were set in the
     /// meantime, queries again.
-    async fn refuse_secret(&self, refusal: Refusal) -> Result<Verified, Error> {
+    async fn refuse_secret(&self, refusal: AccessRefusal) -> Result<Verified, Error> {
         let (store, platform) = (&self.context.store, self.known.platform_id);
         if store
             .refuse_secret(self.known, query::credential_refusal(refusal))

@@ -384,8 +384,10 @@ fn block_lines(text: &str) -> Vec<Vec<String>> {
         .skip(1)
         .step_by(2)
         .filter_map(|block| block.strip_prefix("sh\n"));
-    let plain = blocks
-        .flat_map(str::lines)
+    let joined: Vec<String> = blocks.map(|block| block.replace("\\\n", " ")).collect();
+    let plain = joined
+        .iter()
+        .flat_map(|block| block.lines())
         .filter_map(|line| line.split(" #").next())
         .map(str::trim);
     let ours = plain

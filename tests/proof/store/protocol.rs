@@ -4,8 +4,8 @@ use domain::verification::Product;
 use domain::{Parked, Snapshot, Timestamp, Verification};
 use protocols::http::{Method, Reply, Request};
 use protocols::stores::{
-    AccessToken, Answer, Bucket, CheckStep, CustomerName, Refusal, Replied, Retry, StoreProtocol,
-    Subject,
+    AccessRefusal, AccessToken, Answer, Bucket, CheckStep, CustomerName, Replied, Retry,
+    StoreProtocol, Subject,
 };
 use secrecy::ExposeSecret;
 use serde::Deserialize;
@@ -99,7 +99,8 @@ fn answer(subject: &Subject, purchase: Purchase, order: Order, at: Timestamp) ->
     }
 }
 
-const REFUSED: Refusal = Refusal::of_credential("the proof store refuses the credential");
+const REFUSED: AccessRefusal =
+    AccessRefusal::of_credential("the proof store refuses the credential");
 
 fn body<T: for<'de> Deserialize<'de>>(reply: &Reply) -> Result<T, Answer> {
     match reply {

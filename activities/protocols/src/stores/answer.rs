@@ -10,7 +10,7 @@ pub enum Answer {
     /// Like [`Self::Verification`], with the store's id for the customer.
     Named(Verification, CustomerName),
     /// The store refuses the platform's credential, or its account lacks a right.
-    Refused(Refusal),
+    Refused(AccessRefusal),
     /// The check has to be repeated.
     Retry(Retry),
 }
@@ -40,14 +40,14 @@ impl std::fmt::Debug for CustomerName {
 
 /// Why every query for a platform fails until an admin acts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Refusal {
+pub struct AccessRefusal {
     /// A sentence for people, which says what to do. It never repeats the store's own text.
     pub why: &'static str,
     /// Whether the credential itself can be right: once its account has the right, the same credential works.
     pub can_recover: bool,
 }
 
-impl Refusal {
+impl AccessRefusal {
     /// Returns the refusal of a credential that never works again.
     pub const fn of_credential(why: &'static str) -> Self {
         Self {

@@ -1,7 +1,7 @@
 //! The check of a purchase with its store, as a state machine without I/O: from the replies so far, it computes the
 //! next request or the result.
 
-use super::answer::{AcknowledgeAnswer, Answer, Refusal};
+use super::answer::{AccessRefusal, AcknowledgeAnswer, Answer};
 use super::repair::{RepairOutcome, RepairPage, RepairStep, RepairTask};
 use super::token::AccessToken;
 use crate::http::{Reply, Request};
@@ -77,7 +77,7 @@ pub struct Replied {
 }
 
 /// The answer of a store that issues no access tokens, although one was requested.
-const NO_TOKENS: Refusal = Refusal::of_credential("the store issues no access tokens");
+const NO_TOKENS: AccessRefusal = AccessRefusal::of_credential("the store issues no access tokens");
 
 /// How a store verifies purchases. Each store's folder has one implementation, which is pure.
 pub trait StoreProtocol: Debug + Send + Sync {

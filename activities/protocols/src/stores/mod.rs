@@ -12,7 +12,7 @@ mod repair;
 mod simulated;
 mod token;
 
-pub use answer::{AcknowledgeAnswer, Answer, CustomerName, Refusal, Retry};
+pub use answer::{AccessRefusal, AcknowledgeAnswer, Answer, CustomerName, Retry};
 pub use check::{Bucket, CheckStep, Replied, StoreProtocol, Stores, Subject};
 pub use mint::Mint;
 pub use repair::{RepairOutcome, RepairPage, RepairStep, RepairTask};

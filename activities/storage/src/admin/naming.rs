@@ -171,7 +171,7 @@ impl Store {
         .await
     }
 
-    /// Gives the customer whom the store names in an answer about a purchase the same text as external id, since the app
+    /// Gives the customer that the store names in an answer about a purchase the same text as external id, since the app
     /// passes its own ids to the store. A customer with another external id keeps it, and an erased one gets none.
     pub async fn name_answered_customer(
         &self,

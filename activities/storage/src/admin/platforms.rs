@@ -543,11 +543,8 @@ const UPDATE: Sql = statement! {"
 const RAISE_VERSION: Sql =
     statement!("UPDATE platforms SET settings_version = settings_version + 1 WHERE id = ?");
 
-const SET_SECRET: Sql = statement! {"
-    UPDATE platforms
-    SET shared_secret = ?, secret_refused_at = NULL, secret_retry_at = NULL
-    WHERE id = ?
-"};
+const SET_SECRET: Sql =
+    statement!("UPDATE platforms SET shared_secret = ?, secret_refused_at = NULL WHERE id = ?");
 
 /// Writes a platform, and schedules a recheck of the purchases that the change affects; the sweep settles them at its
 /// own pace.
@@ -603,15 +600,11 @@ const SET_STORE_SETTINGS: Sql = statement!("UPDATE platforms SET store_settings 
 
 const SET_STORE_CREDENTIALS: Sql = statement! {"
     UPDATE platforms
-    SET store_credentials = ?, store_credentials_at = ?, secret_refused_at = NULL, secret_retry_at = NULL
+    SET store_credentials = ?, store_credentials_at = ?, secret_refused_at = NULL
     WHERE id = ?
 "};
 
-const USE_AGAIN: Sql = statement! {"
-    UPDATE platforms
-    SET secret_refused_at = NULL, secret_retry_at = NULL
-    WHERE id = ?
-"};
+const USE_AGAIN: Sql = statement!("UPDATE platforms SET secret_refused_at = NULL WHERE id = ?");
 
 /// Changes fields of the store's own form and, if `part` has any, its credentials. Schedules a recheck if either changed.
 /// `before` is the locked row, so it contains earlier changes.

@@ -199,8 +199,8 @@ pub fn recheck_platform(
     begin(write, platform, why, None)
 }
 
-/// Rechecks purchases of a platform with a new secret, and makes its open duties due. `refused_at` is the time at which the store refused the previous
-/// secret.
+/// Rechecks purchases of a platform with a new secret, and makes its open duties due. `refused_at` is the time at which
+/// the store refused the previous secret.
 pub fn recheck_secret(
     write: &mut Write<'_>,
     platform: PlatformId,

@@ -183,7 +183,7 @@ row! {
 const RETRY_DUE: Sql = statement! {"
     SELECT id, app_id, secret_refused_at
     FROM platforms
-    WHERE secret_retry_at <= ?
+    WHERE secret_retry_at <= ? AND secret_refused_at IS NOT NULL
     ORDER BY secret_retry_at
     LIMIT ?
 "};
@@ -191,7 +191,7 @@ const RETRY_DUE: Sql = statement! {"
 const USE_AGAIN: Sql = statement! {"
     UPDATE platforms
     SET secret_refused_at = NULL, secret_retry_at = NULL
-    WHERE id = ? AND secret_retry_at <= ?
+    WHERE id = ? AND secret_retry_at <= ? AND secret_refused_at IS NOT NULL
 "};
 
 const FIND_PLATFORM: Sql =

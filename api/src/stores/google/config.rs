@@ -46,7 +46,7 @@ struct GoogleConfig {
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct Raw {
+struct RawConfig {
     api_url: Option<String>,
     keys_url: Option<String>,
     patience: Option<String>,
@@ -58,7 +58,7 @@ struct Raw {
 /// # Errors
 /// A setting is invalid.
 pub fn read(section: Section<'_>) -> Result<Arc<dyn StoreConfig>, Invalid> {
-    let raw: Raw = section.read()?;
+    let raw: RawConfig = section.read()?;
     let api_url = raw
         .api_url
         .as_deref()

@@ -3,7 +3,7 @@
 
 use super::term::term;
 use crate::http::Reply;
-use crate::stores::{Answer, Refusal, Retry};
+use crate::stores::{AccessRefusal, Answer, Retry};
 use domain::text::{is_plain, readable_json};
 use domain::verification::{EndReason, Offer, Product};
 use domain::{Parked, Snapshot, Timestamp, Verification};
@@ -14,7 +14,7 @@ use std::time::Duration;
 const MAX_CHARS: usize = 200;
 
 /// The refusal of the platform's shared secret.
-pub const REFUSED: Refusal = Refusal::of_credential(
+pub const REFUSED: AccessRefusal = AccessRefusal::of_credential(
     "the store rejects the platform's credentials: set the right ones; until then its purchases are announced unverified",
 );
 

@@ -115,8 +115,8 @@ fn item(shown: &ShownItem) -> play::ItemAnswer {
 
 fn order(shown: &ShownOrder) -> play::OrderAnswer {
     let first = shown.lines.first();
-    let made = shown.refunds.iter().filter(|refund| refund.is_processed);
-    let amounts: Option<Vec<Decimal>> = made
+    let processed = shown.refunds.iter().filter(|refund| refund.is_processed);
+    let amounts: Option<Vec<Decimal>> = processed
         .clone()
         .map(|refund| refund.total.as_ref().map(|total| total.amount))
         .collect();
@@ -138,7 +138,7 @@ fn order(shown: &ShownOrder) -> play::OrderAnswer {
             .filter_map(|line| line.period_until)
             .max(),
         refunded: refunded.map(|amounts| amounts.into_iter().sum()),
-        refunded_at: made.filter_map(|refund| refund.at).max(),
+        refunded_at: processed.filter_map(|refund| refund.at).max(),
     }
 }
 

@@ -2,7 +2,7 @@
 //! repeated.
 
 use crate::http::Reply;
-use crate::stores::{Refusal, Retry};
+use crate::stores::{AccessRefusal, Retry};
 use domain::text::readable_json;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -56,7 +56,7 @@ pub enum AccessProblem {
 
 impl AccessProblem {
     /// Returns the refusal for the platform's operator. Rights and the project's settings can be granted later.
-    pub const fn refusal(self) -> Refusal {
+    pub const fn refusal(self) -> AccessRefusal {
         let (why, can_recover) = match self {
             Self::Credential => (
                 "Google refuses the key of the service account: upload a new key file; until then the platform's purchases wait",
@@ -78,7 +78,7 @@ impl AccessProblem {
                 true,
             ),
         };
-        Refusal { why, can_recover }
+        AccessRefusal { why, can_recover }
     }
 }
 
