@@ -7,6 +7,7 @@ mod fields;
 mod orders;
 mod plans;
 mod refusals;
+mod simulated;
 mod sweeps;
 
 use super::check::{CheckOutcome, KnownPurchase, NextStep, next};
@@ -86,7 +87,7 @@ fn subject(receipt_id: &str) -> Subject {
 }
 
 fn google() -> Google {
-    Google::new(Settings::default())
+    Google::new(Settings::default(), None)
 }
 
 fn answered(status: u16, body: impl ToString) -> Replied {
