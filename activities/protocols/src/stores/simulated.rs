@@ -8,6 +8,8 @@ use url::Url;
 /// A simulated store. It replaces the store of one platform. Some stores also let it verify the samples on all others.
 #[derive(Debug, Clone)]
 pub struct Simulated {
+    /// Name of the store that it replaces.
+    pub store: &'static str,
     /// The platform that has no other store.
     pub platform: PlatformId,
     /// Recognizes samples.

@@ -1,7 +1,7 @@
 //! The simulated store, which responds as Google does.
 
 use super::{answered, at, google, subject, subscription};
-use crate::stores::google::{Google, Settings};
+use crate::stores::google::{Google, STORE, Settings};
 use crate::stores::{Answer, CheckStep, Mint, Replied, Simulated, StoreProtocol as _, Subject};
 use domain::{Parked, PlatformId, Verification};
 use serde_json::json;
@@ -16,6 +16,7 @@ fn demo() -> PlatformId {
 /// Returns the verification with a simulated store beside it.
 fn simulating() -> Google {
     let simulated = Simulated {
+        store: STORE,
         platform: demo(),
         mint: Mint::new(b"own"),
         base: BASE.parse().unwrap(),
