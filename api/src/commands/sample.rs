@@ -461,7 +461,7 @@ async fn demo_platform(client: &Client, store: Option<&str>) -> anyhow::Result<S
     let mut of_demo = platforms
         .into_iter()
         .filter(|platform| platform.package_name == demo::PACKAGE_NAME);
-    let first = stores::demos().next().map(|(name, _)| name);
+    let first = stores::demos().next().map(|(store, _)| store.name);
     let found = of_demo.find(|platform| is_of(platform, store.or(first)));
     found.context(match store {
         None => missing,

@@ -161,12 +161,12 @@ pub fn sample_types(store: &str) -> Option<SampleTypes> {
     all().find(|known| known.name == store)?.samples
 }
 
-/// Returns the names of the stores with a demo, each with its data.
-pub fn demos() -> impl Iterator<Item = (&'static str, &'static DemoStore)> + Clone {
-    all().filter_map(|store| Some((store.name, store.demo.as_ref()?)))
+/// Returns the stores with a demo, each with its data.
+pub fn demos() -> impl Iterator<Item = (&'static StoreEntry, &'static DemoStore)> + Clone {
+    all().filter_map(|store| Some((store, store.demo.as_ref()?)))
 }
 
 /// Returns the name of the store whose samples the command signs, and how; `None` if the service builds all samples.
 pub fn signing() -> Option<(&'static str, &'static SampleSigning)> {
-    demos().find_map(|(name, demo)| Some((name, demo.signing.as_ref()?)))
+    demos().find_map(|(store, demo)| Some((store.name, demo.signing.as_ref()?)))
 }

@@ -7,11 +7,12 @@
 use crate::data;
 use crate::receiver::{self, Receiver, Style};
 use crate::stop::Stop;
+use crate::table;
 use anyhow::Context;
 use api::clock;
 use api::config;
-use api::stores;
 use api::stores::samples::{DemoStore, KeyPem, SampleKey, SampleSigner, SampleSigning, Simulation};
+use api::stores::{self, StoreEntry};
 use domain::catalogue::Price;
 use domain::time::millis;
 use domain::{AppId, Environment};
@@ -216,6 +217,8 @@ pub struct DemoSettings<'a> {
     pub window: Duration,
     /// Whether a flag set the window, so that it replaces the windows of an earlier run.
     pub is_window_set: bool,
+    /// Whether no other process can use the database.
+    pub is_database_own: bool,
 }
 
 /// Finds the demo of an earlier run, or creates it.
@@ -281,41 +284,72 @@ async fn platforms(
     wanted: &DemoSettings<'_>,
     app: AppId,
 ) -> anyhow::Result<Vec<DemoPlatform>> {
-    let shared_secret =
+    let secret =
         data::simulated_secret(wanted.data).context("the secret of the demo's simulated store")?;
     let known = store.platforms(app, Page::default()).await;
     let known = known.context("the demo platforms")?.items;
-    let of_store = |name: &str| {
-        let is_of_demo = |platform: &&Platform| {
-            platform.store == name && platform.settings.package_name == PACKAGE_NAME
-        };
-        known.iter().find(is_of_demo).cloned()
-    };
-    fill_catalogue(store, app, |name| of_store(name).is_none())
-        .await
-        .context("the demo catalogue")?;
+    let catalogue = store.catalogue(app).await.context("the demo catalogue")?;
+    let is_empty = catalogue == Catalogue::default();
     let mut platforms = Vec::new();
-    for (name, data) in stores::demos() {
-        let shared_secret = Some(&shared_secret).filter(|_| data.has_secret).cloned();
-        let platform = match of_store(name) {
+    for (entry, data) in stores::demos() {
+        let is_of_demo = |platform: &&Platform| {
+            platform.store == entry.name && platform.settings.package_name == PACKAGE_NAME
+        };
+        let found = known.iter().find(is_of_demo).cloned();
+        if found.is_none() && !may_create(store, wanted, entry).await? {
+            leave_out(entry, "an older process may use the database too");
+            continue;
+        }
+        if is_empty || found.is_none() {
+            let added = add_products(store, app, data).await;
+            added.context("the demo catalogue")?;
+        }
+        let shared_secret = Some(&secret).filter(|_| data.has_secret).cloned();
+        let platform = match found {
             Some(platform) => bring_up_to_date(store, platform, wanted, shared_secret).await,
             None => {
                 let new = NewDemo {
                     app,
-                    store: name,
+                    store: entry.name,
                     data,
                     shared_secret,
                 };
                 create(store, wanted, new).await
             }
         };
+        let platform = match platform {
+            Err(storage::Error::Conflict { detail, .. }) if entry.is_newer_than_signs() => {
+                leave_out(entry, &detail);
+                continue;
+            }
+            platform => platform.context("a platform of the demo")?,
+        };
         platforms.push(DemoPlatform {
-            store: name,
+            store: entry.name,
             data,
-            platform: platform.context("a platform of the demo")?,
+            platform,
         });
     }
     Ok(platforms)
+}
+
+/// Returns whether the demo may create a platform of this store. A process of an earlier release that shares the
+/// database may not know the store, and leaves no sign of life.
+async fn may_create(
+    store: &Store,
+    wanted: &DemoSettings<'_>,
+    entry: &StoreEntry,
+) -> anyhow::Result<bool> {
+    if wanted.is_database_own || !entry.is_newer_than_signs() {
+        return Ok(true);
+    }
+    let has_platform = store.has_platform_of(entry.name).await;
+    has_platform.context("the demo platforms")
+}
+
+fn leave_out(entry: &StoreEntry, why: &str) {
+    let title = entry.title;
+    table::line(&format!("The demo has no platform of {title} yet: {why}."));
 }
 
 async fn create(
@@ -325,7 +359,7 @@ async fn create(
 ) -> Result<Platform, storage::Error> {
     let is_first = stores::demos()
         .next()
-        .is_some_and(|(name, _)| name == new.store);
+        .is_some_and(|(first, _)| first.name == new.store);
     let name = if is_first {
         NAME.to_owned()
     } else {
@@ -375,32 +409,10 @@ async fn bring_up_to_date(
     store.update_platform(platform.id, change, set).await
 }
 
-/// Fills an empty catalogue with the products of all simulated stores, and adds to any other those of stores that are
-/// new to the demo.
-async fn fill_catalogue(
-    store: &Store,
-    app: AppId,
-    is_new: impl Fn(&str) -> bool,
-) -> anyhow::Result<()> {
+/// Adds the products of a simulated store, with their entitlement, to the catalogue, unless it has them.
+async fn add_products(store: &Store, app: AppId, of_store: &DemoStore) -> anyhow::Result<()> {
     let before = store.catalogue(app).await?;
-    let is_empty = before == Catalogue::default();
     let mut catalogue = before.clone();
-    for (name, data) in stores::demos() {
-        if is_empty || is_new(name) {
-            add_products(&mut catalogue, data)?;
-        }
-    }
-    if catalogue == before {
-        return Ok(());
-    }
-    store
-        .change_catalogue(app, Change::Replace(catalogue), Run::Real)
-        .await?;
-    Ok(())
-}
-
-/// Adds the products of a simulated store, with their entitlement, unless the catalogue has them.
-fn add_products(catalogue: &mut Catalogue, of_store: &DemoStore) -> anyhow::Result<()> {
     let entitlement = EntitlementText {
         name: "Gold".to_owned(),
         description: Some("what the demo sells".to_owned()),
@@ -425,6 +437,11 @@ fn add_products(catalogue: &mut Catalogue, of_store: &DemoStore) -> anyhow::Resu
             }],
         };
         catalogue.products.entry(sku.to_owned()).or_insert(product);
+    }
+    if catalogue != before {
+        store
+            .change_catalogue(app, Change::Replace(catalogue), Run::Real)
+            .await?;
     }
     Ok(())
 }

@@ -130,6 +130,7 @@ pub async fn run(options: Options, dashboard: &'static Dashboard) -> anyhow::Res
             data: &data,
             window: config.window,
             is_window_set: options.window.is_some(),
+            is_database_own: matches!(config.database, config::Database::Sqlite(_)),
         };
         let demo = demo.insert(demo::set_up(&store, &wanted).await?);
         config.demo = Some(demo.allowed(&data)?);

@@ -46,7 +46,7 @@ pub struct Welcome {
 
 /// Returns the names of the demo's stores, as `settle sample --store` accepts them.
 fn demo_stores() -> String {
-    let names: Vec<&str> = stores::demos().map(|(name, _)| name).collect();
+    let names: Vec<&str> = stores::demos().map(|(store, _)| store.name).collect();
     names.join(", ")
 }
 
