@@ -24,6 +24,7 @@ pub fn entry(number: i64, kind: EntryKind, usd: &str) -> PaymentView {
         is_rate_carried: false,
         unknown_because: None,
         is_unlisted: false,
+        is_shown: false,
         source: "catalogue".to_owned(),
         transaction_id: None,
         is_corrected: false,

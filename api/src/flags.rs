@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 /// Tables of verbs by resource, in the order of the help text.
-pub const TABLES: [(&str, &str); 19] = [
+pub const TABLES: [(&str, &str); 20] = [
     ("app", include_str!("commands/verbs/app.toml")),
     ("platform", include_str!("commands/verbs/platform.toml")),
     (
@@ -29,6 +29,7 @@ pub const TABLES: [(&str, &str); 19] = [
     ("delivery", include_str!("commands/verbs/delivery.toml")),
     ("device", include_str!("commands/verbs/device.toml")),
     ("alarm", include_str!("commands/verbs/alarm.toml")),
+    ("duty", include_str!("commands/verbs/duty.toml")),
     ("key", include_str!("commands/verbs/key.toml")),
     ("sign-in", include_str!("commands/verbs/sign_in.toml")),
     ("search", include_str!("commands/verbs/search.toml")),

@@ -5,10 +5,10 @@ use crate::openapi::{self, Documents};
 use crate::operation::Described;
 use crate::resources::{
     about, alarms, apps, arrivals, audit_log, catalogue, check, customer_day, customer_detail,
-    customer_state, customers, deliveries, destinations, device_events, devices, document, erasure,
-    events, explain, feed, forms, health, import, keys, live, metrics, naming, notifications,
-    overview, payments, platforms, purchases, rates, resends, reviews, sales, samples, schema,
-    search, series, sign_ins, stores, topics, transfers,
+    customer_state, customers, deliveries, destinations, device_events, devices, document, duties,
+    erasure, events, explain, feed, forms, health, import, keys, live, metrics, naming,
+    notifications, overview, payments, platforms, purchases, rates, resends, reviews, sales,
+    samples, schema, search, series, sign_ins, stores, topics, transfers,
 };
 use crate::route::{Access, Route};
 use axum::handler::Handler;
@@ -292,6 +292,10 @@ fn platform_routes() -> Vec<Route> {
         ),
         key(Read, "GET", "/v1/platforms/{platform_id}/topics", topics::list)
             .summary("List a platform's topics with their states, oldest first."),
+        key(Read, "GET", "/v1/platforms/{platform_id}/duties", duties::list)
+            .summary("List a platform's open duties to its store, earliest deadline first."),
+        key(Support, "POST", "/v1/duties/{duty_id}/close", duties::close)
+            .summary("Close a duty that was done outside settle. settle itself answers no question of a store."),
         key(Operator, "POST", "/v1/platforms/{platform_id}/topics/{topic_id}/approve", topics::approve).summary(
             "Approve a topic: confirm its subscription and release its waiting notifications. 409 if the topic is not \
              pending.",

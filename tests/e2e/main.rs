@@ -17,6 +17,7 @@ mod failing_over;
 mod faults;
 mod first_steps;
 mod fleet;
+mod google;
 mod healing;
 mod kills;
 mod lanes;

@@ -188,6 +188,11 @@ impl World {
         add_destination(&self.api, &self.app_id, receiver, &setting).await
     }
 
+    /// Returns whether receipts are verified at a fake of RVS.
+    pub const fn has_rvs(&self) -> bool {
+        self.rvs.is_some()
+    }
+
     /// Returns the fake of RVS.
     ///
     /// # Panics

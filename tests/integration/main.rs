@@ -22,6 +22,7 @@ mod faults;
 mod google;
 mod harness_amplitude;
 mod harness_chaos;
+mod harness_play;
 mod harness_postgres;
 mod harness_processes;
 mod harness_receiver;

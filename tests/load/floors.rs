@@ -12,7 +12,7 @@ use storage::{
     Store,
 };
 use system_tests::folder::Folder;
-use system_tests::sns::{REGION, Rtn, Sns};
+use system_tests::sns::{PACKAGE, REGION, Rtn, Sns};
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 
@@ -40,28 +40,7 @@ impl Floors {
             .notification(&Rtn::new("SUBSCRIPTION_RENEWED", "floor"))
             .body
             .into();
-        let database = Database::Sqlite(folder.path().join("floors.sqlite"));
-        let config = Config {
-            database,
-            key: Key::new([7; 32]),
-            clock: api::clock::now,
-        };
-        let store = Store::open(config).await.expect("a database");
-        let app = store.new_app("floors").await.expect("an app");
-        let platform = NewPlatform {
-            app_id: app.id,
-            store: "amazon".to_owned(),
-            settings: PlatformSettings {
-                environment: domain::Environment::Sandbox,
-                ..PlatformSettings::new("floors", "com.example.floors", 120_000)
-            },
-            shared_secret: None,
-            topic_arn: None,
-            ingress_key: "floors".into(),
-            publishable_key: "pk_test".to_owned(),
-            of_store: Default::default(),
-        };
-        let platform = store.new_platform(platform).await.expect("a platform");
+        let (store, platform) = database(&folder, "amazon").await;
         Self {
             body,
             key,
@@ -111,33 +90,64 @@ impl Floors {
     /// storage groups, before each 200. Returns its URL.
     pub async fn serve(&self) -> String {
         let (store, platform) = (self.store.clone(), self.platform.id);
-        let (send, address) = tokio::sync::oneshot::channel();
-        std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_multi_thread()
-                .worker_threads(2)
-                .enable_all()
-                .build();
-            runtime.expect("a runtime").block_on(async move {
-                let insert = move |_: Bytes| {
-                    let store = store.clone();
-                    async move {
-                        drop(
-                            store
-                                .accept(vec![row(platform)])
-                                .await
-                                .expect("a durable insert"),
-                        )
-                    }
-                };
-                let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
-                send.send(listener.local_addr().expect("an address"))
-                    .expect("somebody waits for it");
-                let app = Router::new().fallback(insert);
-                axum::serve(listener, app).await.expect("a server");
-            });
-        });
-        format!("http://{}/", address.await.expect("the control listens"))
+        let insert = move |_: Bytes| {
+            let store = store.clone();
+            async move {
+                drop(
+                    store
+                        .accept(vec![row(platform)])
+                        .await
+                        .expect("a durable insert"),
+                )
+            }
+        };
+        serve(Router::new().fallback(insert)).await
     }
+}
+
+/// Creates a database in this folder, with one platform of a store.
+pub async fn database(folder: &Folder, store_name: &str) -> (Store, Platform) {
+    let database = Database::Sqlite(folder.path().join("floors.sqlite"));
+    let config = Config {
+        database,
+        key: Key::new([7; 32]),
+        clock: api::clock::now,
+    };
+    let store = Store::open(config).await.expect("a database");
+    let app = store.new_app("floors").await.expect("an app");
+    let platform = NewPlatform {
+        app_id: app.id,
+        store: store_name.to_owned(),
+        settings: PlatformSettings {
+            environment: domain::Environment::Sandbox,
+            ..PlatformSettings::new("floors", PACKAGE, 120_000)
+        },
+        shared_secret: None,
+        topic_arn: None,
+        ingress_key: "floors".into(),
+        publishable_key: "pk_test".to_owned(),
+        of_store: Default::default(),
+    };
+    let platform = store.new_platform(platform).await.expect("a platform");
+    (store, platform)
+}
+
+/// Serves a router on two separate threads, and returns its URL.
+pub async fn serve(router: Router) -> String {
+    let (send, address) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build();
+        runtime.expect("a runtime").block_on(async move {
+            let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
+            send.send(listener.local_addr().expect("an address"))
+                .expect("the caller waits for it");
+            axum::serve(listener, router).await.expect("a server");
+        });
+    });
+    format!("http://{}/", address.await.expect("the control listens"))
 }
 
 async fn insert(store: Store, platform: Platform, time: Duration) -> u32 {
@@ -166,5 +176,6 @@ fn row(platform_id: PlatformId) -> NewNotification {
         body: "{}".repeat(200),
         handling: Handling::Open,
         traceparent: None,
+        duty: None,
     }
 }

@@ -6,14 +6,17 @@
 //! cargo build --release --workspace && target/release/ingress-load
 //! ```
 //!
+//! With `--store google`, a server that only checks the tokens of pushes and inserts their rows is the comparison.
+//!
 //! The generator, the service with its dispatcher and worker, and the Temporal server share this machine's cores.
 //! Floors and load alternate. All messages differ in id, time and signature.
 
 mod floors;
+mod google;
 mod outcome;
 mod pages;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use std::time::Duration;
 use system_tests::load::{Load, Message, Messages, Pace};
 use system_tests::process::Backend;
@@ -26,6 +29,9 @@ const LEAST_SHARE: f64 = 0.2;
 /// Measures the ingress and checks afterwards that everything was settled and received.
 #[derive(Debug, Parser)]
 struct Options {
+    /// The store whose ingress is measured.
+    #[arg(long, value_enum, default_value_t = Store::Amazon)]
+    store: Store,
     /// Rounds of floors and saturation.
     #[arg(long, default_value_t = 3)]
     rounds: u32,
@@ -50,11 +56,26 @@ struct Options {
     /// Messages signed for each second of load.
     #[arg(long, default_value_t = 8_000)]
     per_second: usize,
+    #[command(flatten)]
+    beside: google::Beside,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Store {
+    Amazon,
+    Google,
 }
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() {
     let options = Options::parse();
+    match options.store {
+        Store::Amazon => measure(options).await,
+        Store::Google => google::measure(&options).await,
+    }
+}
+
+async fn measure(options: Options) {
     let mut world = World::start(Setting {
         backend: Backend::Sqlite,
         memory: Memory::File,
@@ -105,7 +126,8 @@ async fn main() {
     let median = median_of(best);
     let control = Load::new(&floors.serve().await, options.connections);
     let mut at_a_third = async || {
-        let third = receipts(&options, &mut created, paced_count(&options, median / 3.0));
+        let time = Duration::from_secs(options.paced_seconds);
+        let third = receipts(&options, &mut created, count(median / 3.0, time));
         let batch = messages.sign(&third);
         paced(&options, "control", &control, batch.clone(), median / 3.0).await;
         paced(&options, "settle", &load, batch, median / 3.0).await
@@ -120,8 +142,10 @@ async fn main() {
         sent.extend(at_a_third().await);
     }
     drop(floors);
+    let platform = world.platform_id;
     outcome::check(
         &mut world,
+        platform,
         &sent,
         options.purchases,
         Duration::from_secs(options.window),
@@ -149,14 +173,14 @@ fn receipts(options: &Options, created: &mut usize, count: usize) -> Vec<String>
         .collect()
 }
 
-/// Returns the number of messages at this rate.
-fn paced_count(options: &Options, rate: f64) -> usize {
+/// Returns the number of messages in this time at this rate.
+fn count(rate: f64, time: Duration) -> usize {
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         reason = "a small positive number of messages"
     )]
-    let count = (rate * Duration::from_secs(options.paced_seconds).as_secs_f64()) as usize;
+    let count = (rate * time.as_secs_f64()) as usize;
     count
 }
 

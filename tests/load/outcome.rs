@@ -1,6 +1,7 @@
 //! The check after the measurement: every acknowledged notification is settled, and the receiver has the newest
 //! revision of every purchase.
 
+use domain::PlatformId;
 use std::time::Duration;
 use system_tests::wait;
 use system_tests::world::World;
@@ -11,15 +12,20 @@ const SAMPLE: usize = 500;
 /// Time limit for settling all purchases after the window: Temporal's dev server settles tens per second.
 const DRAIN: Duration = Duration::from_secs(900);
 
-/// Waits until everything is settled and received, and checks it.
-pub async fn check(world: &mut World, sent: &[String], purchases: usize, window: Duration) {
+/// Waits until everything of a platform is settled and received, and checks it.
+pub async fn check(
+    world: &mut World,
+    platform: PlatformId,
+    sent: &[String],
+    purchases: usize,
+    window: Duration,
+) {
     let expected = purchases.min(sent.len());
     eprintln!(
         "{} acknowledged; waiting for {expected} purchases to be settled and received …",
         sent.len()
     );
     let began = Instant::now();
-    let platform = world.platform_id;
     wait::until(
         window + DRAIN,
         "every purchase to be received in its newest revision",

@@ -1,5 +1,5 @@
 //! `verify_claims`: verifies the purchases that the devices on a platform claim. One run takes the due claims page by
-//! page, until it has run for a while or none is due soon.
+//! page, until it has run for a while or none is due soon. Before each page it attempts the platform's due duties.
 //!
 //! A claim of a known purchase costs no query. A claim of another purchase costs at most one, unless the store did not
 //! respond, and only a few claims of one purchase may be refused within an hour. The queries use only a part of the
@@ -10,6 +10,7 @@ use crate::dependencies::Context;
 use crate::failing::Work;
 use crate::failure::Failed;
 use crate::heartbeat::Heartbeats;
+use crate::settling::duties;
 use crate::settling::query::{self, count, label, raise_alarm};
 use domain::device::claim::ClaimReason;
 use domain::{CollapseKey, DevicePlace, Parked, PlatformId, Verification};
@@ -68,6 +69,8 @@ pub async fn verify_claims(
                 network,
             });
         }
+        let duties = duties::attempt_due(context, input.platform_id).await?;
+        examined += duties.number;
         let Some(page) = context
             .store
             .due_claims(input.platform_id, &network, PAGE)
@@ -79,8 +82,12 @@ pub async fn verify_claims(
                 network,
             });
         };
-        if page.due.is_empty() {
-            let is_due_soon = page.next_due_in.is_some_and(|wait| wait <= IDLE_LIMIT);
+        if duties.number > 0 {
+            idle_since = Instant::now();
+        } else if page.due.is_empty() {
+            let next_due_in = [page.next_due_in, duties.next_due_in];
+            let next_due_in = next_due_in.into_iter().flatten().min();
+            let is_due_soon = next_due_in.is_some_and(|wait| wait <= IDLE_LIMIT);
             if !is_due_soon && idle_since.elapsed() > LONGEST_SLEEP {
                 return Ok(VerifiedClaims {
                     examined,
@@ -88,8 +95,11 @@ pub async fn verify_claims(
                     network,
                 });
             }
-            let sleep = page.next_due_in.unwrap_or(LONGEST_SLEEP);
+            let sleep = next_due_in.unwrap_or(LONGEST_SLEEP);
             tokio::time::sleep(sleep.clamp(Duration::from_millis(1), LONGEST_SLEEP)).await;
+            continue;
+        }
+        if page.due.is_empty() {
             continue;
         }
         network = page.network;
@@ -272,8 +282,8 @@ impl Claim<'_> {
     }
 }
 
-/// Returns the signal for a claim that became a notification of its purchase.
-const fn notified(
+/// Returns the signal for a claim or a finding that became a notification of its purchase.
+pub const fn notified(
     Open {
         seq: through,
         quiet,

@@ -2,6 +2,7 @@
 //! concurrent requests.
 
 use crate::dependencies::Context;
+use crate::settling::repair::pace::Pace;
 use crate::settling::store_rate::{Permit, Share, Throttle};
 use crate::settling::tokens::{Credential, Found, Scope};
 use crate::spans;
@@ -9,7 +10,8 @@ use domain::time::HOUR;
 use domain::{Parked, PlatformId, Verification};
 use protocols::http::{Reply, Request};
 use protocols::stores::{
-    AccessToken, Answer, Bucket, CheckStep, Refusal, Replied, Retry, StoreProtocol, Subject,
+    AccessToken, AcknowledgeAnswer, Answer, Bucket, CheckStep, Refusal, RepairOutcome, RepairStep,
+    RepairTask, Replied, Retry, StoreProtocol, Subject,
 };
 use secrecy::{ExposeSecret, SecretString};
 use std::time::Duration;
@@ -48,27 +50,68 @@ pub async fn send(
     store: &dyn StoreProtocol,
     subject: &Subject,
 ) -> Result<Option<Answer>, Error> {
-    let mut check = Check {
-        context,
-        subject,
-        share: None,
-        ends_at: None,
-        is_token_renewed: false,
-    };
+    let mut check = Check::new(context, subject);
     let mut replies = Vec::new();
     loop {
         let (request, bucket) = match store.next(subject, &replies) {
             CheckStep::Send(request, bucket) => (*request, bucket),
             CheckStep::Done(answer) => return Ok(Some(check.finish(answer))),
         };
-        let sent = if store.issues_tokens() {
-            check.request_with_token(store, request, bucket).await?
-        } else {
-            check.request(request, bucket).await?
-        };
-        match sent {
+        match check.send(store, request, bucket).await? {
             RequestResult::Replied(replied) => replies.push(replied),
             RequestResult::Not(answer) => return Ok(answer),
+        }
+    }
+}
+
+/// Sends the request that acknowledges a purchase. Returns the store's answer, or `None` if the request was not sent
+/// because this process sends too many.
+pub async fn acknowledge(
+    context: &Context,
+    store: &dyn StoreProtocol,
+    subject: &Subject,
+    request: Request,
+    bucket: Bucket,
+) -> Result<Option<AcknowledgeAnswer>, Error> {
+    let mut check = Check::new(context, subject);
+    let answer = match check.send(store, request, bucket).await? {
+        RequestResult::Replied(replied) => store.acknowledged(&replied.reply),
+        RequestResult::Not(Some(Answer::Retry(retry))) => AcknowledgeAnswer::Retry(retry),
+        RequestResult::Not(_) => return Ok(None),
+    };
+    Ok(Some(match answer {
+        AcknowledgeAnswer::Retry(retry) => AcknowledgeAnswer::Retry(check.postponed(retry)),
+        answer => {
+            check.note_answered();
+            answer
+        }
+    }))
+}
+
+/// Takes a part of a repair, with requests at this pace. Returns `None` if a request was not sent because this process
+/// sends too many. Each request has its own time limit, since the number of requests depends on the store.
+pub async fn repair(
+    context: &Context,
+    store: &dyn StoreProtocol,
+    subject: &Subject,
+    task: &RepairTask,
+    pace: &mut Pace,
+) -> Result<Option<RepairOutcome>, Error> {
+    let mut check = Check::new(context, subject);
+    let mut replies = Vec::new();
+    loop {
+        let (request, bucket) = match store.repair(subject, task, &replies) {
+            RepairStep::Send(request, bucket) => (*request, bucket),
+            RepairStep::Done(RepairOutcome::Failed(answer)) => {
+                return Ok(Some(RepairOutcome::Failed(check.finish(answer))));
+            }
+            RepairStep::Done(outcome) => return Ok(Some(outcome)),
+        };
+        pace.wait(bucket).await;
+        check = Check::new(context, subject);
+        match check.send(store, request, bucket).await? {
+            RequestResult::Replied(replied) => replies.push(replied),
+            RequestResult::Not(answer) => return Ok(answer.map(RepairOutcome::Failed)),
         }
     }
 }
@@ -100,7 +143,31 @@ enum RequestResult {
     Not(Option<Answer>),
 }
 
-impl Check<'_> {
+impl<'a> Check<'a> {
+    const fn new(context: &'a Context, subject: &'a Subject) -> Self {
+        Self {
+            context,
+            subject,
+            share: None,
+            ends_at: None,
+            is_token_renewed: false,
+        }
+    }
+
+    /// Sends a request, with the platform's access token if the store issues them.
+    async fn send(
+        &mut self,
+        store: &dyn StoreProtocol,
+        request: Request,
+        bucket: Bucket,
+    ) -> Result<RequestResult, Error> {
+        if store.issues_tokens() {
+            self.request_with_token(store, request, bucket).await
+        } else {
+            self.request(request, bucket).await
+        }
+    }
+
     /// Sends a request with the platform's access token. If the store refuses the token, drops it and repeats the
     /// request once with a new one.
     async fn request_with_token(
@@ -226,28 +293,36 @@ impl Check<'_> {
 
     /// Returns the answer of the check. If the store throttles the last request, pauses its share.
     fn finish(&self, answer: Answer) -> Answer {
-        let Some(share) = self.share else {
-            return answer;
-        };
-        let rate = &self.context.verifier.rate;
         match answer {
-            Answer::Retry(retry) if retry.is_throttled => {
-                let throttle = Throttle {
-                    at: Instant::now(),
-                    retry_after: retry.retry_after,
-                    jitter: (self.context.random)(),
-                };
-                let until = rate.pause(share, throttle);
-                Answer::Retry(Retry {
-                    retry_after: Some(until.duration_since(Instant::now())),
-                    ..retry
-                })
-            }
-            Answer::Retry(retry) => Answer::Retry(retry),
+            Answer::Retry(retry) => Answer::Retry(self.postponed(retry)),
             answer => {
-                rate.answered(share);
+                self.note_answered();
                 answer
             }
+        }
+    }
+
+    /// Notes that the store does not throttle the share of the last request.
+    fn note_answered(&self) {
+        if let Some(share) = self.share {
+            self.context.verifier.rate.answered(share);
+        }
+    }
+
+    /// Returns the failure of the last request. If the store throttles that, pauses its share.
+    fn postponed(&self, retry: Retry) -> Retry {
+        let Some(share) = self.share.filter(|_| retry.is_throttled) else {
+            return retry;
+        };
+        let throttle = Throttle {
+            at: Instant::now(),
+            retry_after: retry.retry_after,
+            jitter: (self.context.random)(),
+        };
+        let until = self.context.verifier.rate.pause(share, throttle);
+        Retry {
+            retry_after: Some(until.duration_since(Instant::now())),
+            ..retry
         }
     }
 }

@@ -380,6 +380,37 @@ mod tests {
         assert!(source.scopes().len() <= SWEPT_FROM);
     }
 
+    #[tokio::test]
+    async fn two_hundred_platforms_cost_at_most_10_mib() {
+        // The longest access token and key file that are accepted.
+        let (token, file) = ("t".repeat(4096), SecretString::from("k".repeat(16 * 1024)));
+        let (source, now) = (TokenSource::default(), Instant::now());
+        for number in 0..200 {
+            let credential = Credential {
+                scope: scope([number; 16], Environment::Production),
+                issued_for: &file,
+            };
+            let Found::Flight(flight) = source.find(credential, now).await else {
+                panic!("each platform has its own token");
+            };
+            flight.land(issued(&token), now);
+        }
+        let scopes = source.scopes();
+        assert_eq!(scopes.len(), 200);
+        let held = |place: &Place| {
+            let token = place.token.as_ref().expect("a token");
+            let texts = [&token.token, &token.issued_for];
+            let texts = texts.map(|text| text.expose_secret().len());
+            texts.into_iter().sum::<usize>() + size_of::<tokio::sync::Mutex<()>>()
+        };
+        let texts: usize = scopes.values().map(held).sum();
+        let entries = scopes.capacity() * size_of::<(Scope, Place)>();
+        assert!(
+            texts + entries <= 10 * 1024 * 1024,
+            "{texts} and {entries} bytes"
+        );
+    }
+
     #[test]
     fn no_token_is_in_debug_output() {
         let issued = issued("hidden token");

@@ -1,9 +1,11 @@
 //! The stores with which this process verifies purchases, and the limits of requests to them.
 
 use crate::settling::claim_refusals::ClaimRefusals;
+use crate::settling::repair::CONCURRENT;
 use crate::settling::store_rate::StoreRate;
 use crate::settling::tokens::TokenSource;
 use protocols::stores::Stores;
+use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 /// Maximum number of concurrent requests to stores, so that a store that does not respond leaves activity slots for
@@ -22,6 +24,8 @@ pub struct Verifier {
     pub(crate) claim_refusals: ClaimRefusals,
     /// Limits the number of concurrent requests.
     pub(crate) in_flight: Semaphore,
+    /// Limits the number of repairs that run at the same time.
+    pub(crate) repairs: Arc<Semaphore>,
 }
 
 impl Verifier {
@@ -32,6 +36,7 @@ impl Verifier {
             tokens: TokenSource::default(),
             claim_refusals: ClaimRefusals::default(),
             in_flight: Semaphore::new(MAX_IN_FLIGHT),
+            repairs: Arc::new(Semaphore::new(CONCURRENT)),
         }
     }
 }

@@ -21,6 +21,7 @@ use crate::dependencies::Context;
 use crate::failing::Work;
 use crate::failure::Failed;
 use crate::heartbeat::Heartbeats;
+use crate::settling::repair;
 use futures::FutureExt;
 use parts::{Part, RETRY};
 use std::time::Duration;
@@ -53,15 +54,19 @@ const SET_BACK: Part<Context> = Part {
     })
 };
 /// The other parts. No budget exceeds the time that [`emptied`], [`WAKES`] and [`SET_BACK`] leave of [`TURNS`].
-const PARTS: [Part<Context>; 16] = [
+const PARTS: [Part<Context>; 18] = [
     part("late", |context, _| upkeep::start_late(context).boxed()),
     part("streams", |context, _| {
         upkeep::start_streams(context).boxed()
     }),
     part("claims", |context, _| upkeep::start_claims(context).boxed()),
+    part("duties", |context, until| {
+        upkeep::attempt_duties(context, until).boxed()
+    }),
     part("credentials", |context, _| {
         upkeep::retry_refused_secrets(context).boxed()
     }),
+    part("repairs", |context, _| repair::start(context).boxed()),
     part("rechecks", |context, _| {
         upkeep::schedule_rechecks(context).boxed()
     }),

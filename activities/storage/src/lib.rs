@@ -102,6 +102,7 @@ pub use people::moves::Moved;
 pub use people::reviews::Review;
 pub use people::transfers::{MAX_TRANSFERS, MovedRows, Transfer};
 pub use purchases::cause::{CauseKind, RevisionCause, RevisionCauses};
+pub use purchases::duties::{DutyKind, DutyResult, FirstAttempt, NewDuty};
 pub use purchases::purchase::WaitsFor;
 pub use purchases::users::StoreCustomer;
 pub use redelivery::page::{Redelivered, Requeued};
@@ -120,6 +121,7 @@ pub use reports::device_events::{
     DeviceDeliveryView, DeviceEventExplanation, DeviceEventFacts, DeviceEventFilter,
     DeviceEventFull, DeviceEventView,
 };
+pub use reports::duties::DutyView;
 pub use reports::events::{EventFilter, EventView};
 pub use reports::explain::{
     Addressee, AnnouncedEvent, Backlog, ClaimView, Concerned, DestinationExplanation,
@@ -148,7 +150,9 @@ pub use settings::credential::{StorePart, StorePartChange};
 pub use settings::destinations::{
     Destination, DestinationChange, DestinationSettings, Filter, NewDestination, Traits,
 };
+pub use settling::duties::{DutyAttempt, DutyPage, LeasedDuty};
 pub use settling::payments::Earned;
+pub use settling::repairs::{DueRepair, OrderPlace, RecordedOrder, RepairKind, RepairLease};
 pub use settling::verification::{CredentialRefusal, StoreQuery, Unanswered};
 pub use store::{MAX_COUNTS, Store};
 

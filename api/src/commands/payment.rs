@@ -4,6 +4,7 @@ use super::client::read_as;
 use super::drawn::Hook;
 use super::table;
 use api::resources::refunds::STATE;
+use domain::payment::EntryKind;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -13,6 +14,7 @@ pub const HOOKS: &[(&str, Hook)] = &[("payment", Hook::Humanize(humanize_sources
 #[derive(Debug, Deserialize)]
 struct Amount {
     source: Option<String>,
+    kind: Option<String>,
     transaction_id: Option<String>,
     is_corrected: Option<bool>,
 }
@@ -24,8 +26,13 @@ fn humanize_sources(answer: &mut Value) {
         let Ok(amount) = read_as::<Amount>(one) else {
             continue;
         };
+        let is_own = |kind: &&EntryKind| amount.kind.as_deref() == Some(kind.as_str());
+        let kind = EntryKind::ALL.iter().find(is_own);
+        let is_payment = kind.is_some_and(|kind| kind.is_payment());
         let is_confirmed = amount.transaction_id.is_some() && amount.is_corrected != Some(true);
         let shown = match amount.source.as_deref() {
+            // A store that shows payments: another one is the source of changes alone.
+            Some(STATE) if is_payment => "store",
             Some(source) if source == "report" || is_confirmed => "sales report",
             Some(STATE) => "estimate",
             Some("catalogue") => "list price",

@@ -51,8 +51,8 @@ pub trait Engine: Send + Sync + 'static {
     /// Starts a destination's stream of device events, or signals its open run, because events are pending. Does not
     /// wait.
     fn stream(&self, id: DestinationId);
-    /// Starts the verification of a platform's claims, or signals its open run, because there are new claims. Does not
-    /// wait.
+    /// Starts the verification of a platform's claims, or signals its open run, because there are new claims or due
+    /// duties. Does not wait.
     fn verify_claims(&self, id: PlatformId);
     /// Returns whether Temporal responded to the last periodic check, at most a few seconds ago.
     fn is_connected(&self) -> bool;

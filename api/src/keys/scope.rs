@@ -30,6 +30,7 @@ const SUBJECTS: &[(&str, Subject, &str)] = &[
     ("key_id", Subject::Key, "key"),
     ("sign_in_id", Subject::SignIn, "sign-in"),
     ("alarm_id", Subject::Alarm, "alarm"),
+    ("duty_id", Subject::Duty, "duty"),
 ];
 
 impl Scope {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
 /// The id of each operation, by path and method.
-const IDS: [(&str, &str, &str); 122] = [
+const IDS: [(&str, &str, &str); 124] = [
     ("/api/v1/events/schema/", "GET", "listEventSchemas"),
     ("/api/v1/events/schema/{type}", "GET", "getEventSchema"),
     ("/livez", "GET", "getLiveness"),
@@ -173,6 +173,7 @@ const IDS: [(&str, &str, &str); 122] = [
     ("/v1/device/events", "POST", "reportDeviceEvents"),
     ("/v1/device/login", "POST", "logInOnDevice"),
     ("/v1/device/logout", "POST", "logOutOnDevice"),
+    ("/v1/duties/{duty_id}/close", "POST", "closeDuty"),
     ("/v1/events", "GET", "listEvents"),
     ("/v1/events/{event_id}", "GET", "getEvent"),
     (
@@ -204,6 +205,7 @@ const IDS: [(&str, &str, &str); 122] = [
     ("/v1/platforms/{platform_id}", "GET", "getPlatform"),
     ("/v1/platforms/{platform_id}", "PATCH", "updatePlatform"),
     ("/v1/platforms/{platform_id}/arrivals", "GET", "getArrivals"),
+    ("/v1/platforms/{platform_id}/duties", "GET", "listDuties"),
     ("/v1/platforms/{platform_id}/import", "GET", "getImport"),
     (
         "/v1/platforms/{platform_id}/import",

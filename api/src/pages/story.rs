@@ -124,6 +124,7 @@ pub fn chapters(tree: &Node, mark: Option<&str>, visit: &Visit) -> Vec<TimelineE
             .map(|one| marks.notification(one)),
     );
     chapters.extend(below(tree, "claim").map(|one| marks.claim(one)));
+    chapters.extend(below(tree, "duty").map(|one| marks.duty(one)));
     chapters.sort_by_key(|chapter| std::cmp::Reverse(chapter.order));
     chapters
 }
@@ -233,18 +234,18 @@ impl Marks<'_> {
 
     fn claim(&self, node: &Node) -> TimelineEntry {
         let order = time(node, "occurred_at").or_else(|| time(node, "created_at"));
-        let order = order.unwrap_or(Timestamp::from_micros(0));
+        let badge = Badge::new(Tone::Idle, "Device");
         TimelineEntry {
-            at: Moment::at(order),
-            badge: Badge::new(Tone::Idle, "Device"),
-            sentence: Sentence::new(&capital(&node.summary)),
-            id: None,
-            closes: None,
             is_marked: self.is(text(node, "device_id")),
-            changes: Vec::new(),
-            causes: Vec::new(),
-            events: Vec::new(),
-            order,
+            ..apart(node, badge, order)
+        }
+    }
+
+    fn duty(&self, node: &Node) -> TimelineEntry {
+        let order = time(node, "done_at").or_else(|| time(node, "created_at"));
+        TimelineEntry {
+            is_marked: self.is(text(node, "id")),
+            ..apart(node, Badge::new(Tone::Idle, "Duty"), order)
         }
     }
 
@@ -296,6 +297,23 @@ impl Marks<'_> {
             attempts: node.then.iter().filter_map(attempt).collect(),
             is_marked: self.is(id),
         })
+    }
+}
+
+/// Returns the entry of a node that belongs to no revision.
+fn apart(node: &Node, badge: Badge, order: Option<Timestamp>) -> TimelineEntry {
+    let order = order.unwrap_or(Timestamp::from_micros(0));
+    TimelineEntry {
+        at: Moment::at(order),
+        badge,
+        sentence: Sentence::new(&capital(&node.summary)),
+        id: None,
+        closes: None,
+        is_marked: false,
+        changes: Vec::new(),
+        causes: Vec::new(),
+        events: Vec::new(),
+        order,
     }
 }
 

@@ -19,6 +19,7 @@ pub mod destinations;
 pub mod device_events;
 pub mod devices;
 pub mod document;
+pub mod duties;
 pub mod erasing;
 pub mod erasure;
 pub mod events;

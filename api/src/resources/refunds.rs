@@ -1,5 +1,5 @@
-//! Texts about refunds. No store reports refunds in this release: a refund without a transaction is inferred from an
-//! early end, and is settle's estimate until a sales report contains it. Pure.
+//! Texts about refunds. A refund without a transaction is inferred from an early end, and is settle's estimate until a
+//! sales report contains it. Pure.
 
 use domain::Environment;
 use domain::event::REVENUE_ADJUSTED;
@@ -16,7 +16,7 @@ const VALID_AGAIN: &str =
 
 /// Returns why an entry is an estimate; `None` for one that a store or a report shows.
 pub fn estimate(one: &PaymentView) -> Option<&'static str> {
-    if one.source != STATE || one.transaction_id.is_some() {
+    if one.source != STATE || one.is_shown || one.transaction_id.is_some() {
         return None;
     }
     Some(if one.kind == EntryKind::Restored {
@@ -93,6 +93,7 @@ pub mod tests {
             is_rate_carried: false,
             unknown_because: None,
             is_unlisted: false,
+            is_shown: false,
             source: source.to_owned(),
             transaction_id: transaction.map(str::to_owned),
             is_corrected: false,

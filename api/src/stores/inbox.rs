@@ -11,7 +11,8 @@ use metrics::counter;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use storage::{
-    Accepted, Counted, Handling, NewNotification, Open, Platform, Recipient, Series, Store, chain,
+    Accepted, Counted, FirstAttempt, Handling, NewDuty, NewNotification, Open, Platform, Recipient,
+    Series, Store, chain,
 };
 use tokio::time::Instant;
 use traces::{Span, SpanKind};
@@ -183,6 +184,9 @@ impl Inbox {
             .iter()
             .map(|row| (row.collapse_key, row.handling.clone()))
             .collect();
+        let is_due = |duty: &NewDuty| duty.attempt == FirstAttempt::AtOnce;
+        let mut new_duties = message.notifications.iter();
+        let has_due = new_duties.any(|row| row.duty.as_ref().is_some_and(is_due));
         let trace = traces::current();
         traces::annotate("messaging.message.id", || message.id.clone());
         for row in &mut message.notifications {
@@ -231,6 +235,9 @@ impl Inbox {
                 Accepted::Duplicate { .. } => {}
             }
             counter!("settle_notifications_duplicate_total").increment(1);
+        }
+        if has_due && stored.is_new {
+            dispatch.engine().verify_claims(platform.id);
         }
         if let Some(alarm) = message.alarm.filter(|_| stored.is_new) {
             tracing::info!(message.id = %message.id, alarm.kind = alarm.kind, "a message gave cause for an alarm");

@@ -37,22 +37,8 @@ impl<'a> Messages<'a> {
     pub fn sign(&mut self, receipts: &[String]) -> Vec<Message> {
         let first = self.created;
         self.created += receipts.len();
-        let (some, others) = receipts.split_at(receipts.len() / 2);
         let this = &*self;
-        let signed = |receipts: &[String], first: usize| {
-            receipts
-                .iter()
-                .zip(first..)
-                .map(|(receipt, number)| this.one(receipt, number))
-                .collect::<Vec<_>>()
-        };
-        std::thread::scope(|scope| {
-            let thread = scope.spawn(move || signed(some, first));
-            let mine = signed(others, first + some.len());
-            let mut all = thread.join().expect("the other signing thread");
-            all.extend(mine);
-            all
-        })
+        on_two_threads(receipts, first, |receipt, number| this.one(receipt, number))
     }
 
     fn one(&self, receipt: &str, number: usize) -> Message {
@@ -74,4 +60,31 @@ impl<'a> Messages<'a> {
             request: request.into_bytes().into(),
         }
     }
+}
+
+/// Prepares one message for each of these purchases, numbered from `first` on, on two threads.
+///
+/// # Panics
+/// When a message cannot be signed.
+pub(super) fn on_two_threads(
+    purchases: &[String],
+    first: usize,
+    one: impl Fn(&str, usize) -> Message + Sync,
+) -> Vec<Message> {
+    let (some, others) = purchases.split_at(purchases.len() / 2);
+    let prepared = |purchases: &[String], first: usize| {
+        purchases
+            .iter()
+            .zip(first..)
+            .map(|(purchase, number)| one(purchase, number))
+            .collect::<Vec<_>>()
+    };
+    let prepared = &prepared;
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(move || prepared(some, first));
+        let mine = prepared(others, first + some.len());
+        let mut all = thread.join().expect("the other signing thread");
+        all.extend(mine);
+        all
+    })
 }

@@ -1,9 +1,11 @@
 //! The load generator: keep-alive connections that write prepared requests and read the status of each answer.
 
 mod messages;
+mod pushes;
 pub mod store;
 
 pub use messages::{Message, Messages};
+pub use pushes::{Pushes, Tokens};
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -38,9 +40,10 @@ pub enum Pace {
 pub struct Load {
     address: String,
     connections: usize,
+    reconnects: bool,
 }
 
-/// A message that was answered with 200.
+/// A message that was answered with 200 or 204.
 #[derive(Debug, Clone, Copy)]
 pub struct Acknowledged {
     pub number: usize,
@@ -63,17 +66,28 @@ impl Load {
         Self {
             address,
             connections,
+            reconnects: false,
+        }
+    }
+
+    /// Opens a new connection whenever the service closes one, as it may after a refusal. The message is not repeated.
+    #[must_use]
+    pub fn reconnecting(self) -> Self {
+        Self {
+            reconnects: true,
+            ..self
         }
     }
 
     /// Sends the messages in order until all are sent or `at_most` has passed.
     ///
     /// # Panics
-    /// When the service closes a connection.
+    /// When the service closes a connection, except after [`Self::reconnecting`].
     pub async fn run(&self, messages: Vec<Message>, pace: Pace, at_most: Duration) -> Measured {
         let began = Instant::now();
         let work = Arc::new(Work {
             address: self.address.clone(),
+            reconnects: self.reconnects,
             messages,
             next: AtomicUsize::new(0),
             pace,
@@ -103,6 +117,7 @@ impl Load {
 
 struct Work {
     address: String,
+    reconnects: bool,
     messages: Vec<Message>,
     next: AtomicUsize,
     pace: Pace,
@@ -122,10 +137,7 @@ impl Pace {
 }
 
 async fn send(work: Arc<Work>) -> (Vec<Acknowledged>, Vec<u16>) {
-    let mut stream = TcpStream::connect(&work.address)
-        .await
-        .expect("the service listens");
-    stream.set_nodelay(true).expect("no delay");
+    let mut stream = work.connect().await;
     let (mut acknowledged, mut refused) = (Vec::new(), Vec::new());
     let mut buffer = vec![0; 4096];
     while work.began.elapsed() < work.at_most {
@@ -135,31 +147,41 @@ async fn send(work: Arc<Work>) -> (Vec<Acknowledged>, Vec<u16>) {
         };
         let due = work.pace.due(work.began, number);
         tokio::time::sleep_until(due).await;
-        stream
-            .write_all(&message.request)
-            .await
-            .expect("the service reads");
-        match status(&mut stream, &mut buffer).await {
-            200 => acknowledged.push(Acknowledged {
+        let status = exchange(&mut stream, &message.request, &mut buffer).await;
+        match status {
+            Some(200 | 204) => acknowledged.push(Acknowledged {
                 number,
                 due,
                 latency: due.elapsed(),
             }),
-            other => refused.push(other),
+            Some(other) => refused.push(other),
+            None if work.reconnects => stream = work.connect().await,
+            None => panic!("the service closed a connection"),
         }
     }
     (acknowledged, refused)
 }
 
-/// Reads one answer and returns its status. Answers are short and have a content-length.
-async fn status(stream: &mut TcpStream, buffer: &mut [u8]) -> u16 {
+impl Work {
+    async fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(&self.address)
+            .await
+            .expect("the service listens");
+        stream.set_nodelay(true).expect("no delay");
+        stream
+    }
+}
+
+/// Sends one request and returns the status of its answer; `None` if the service closed the connection. Answers are
+/// short and have a content-length or no body.
+async fn exchange(stream: &mut TcpStream, request: &[u8], buffer: &mut [u8]) -> Option<u16> {
+    stream.write_all(request).await.ok()?;
     let mut filled = 0;
     loop {
-        let read = stream
-            .read(&mut buffer[filled..])
-            .await
-            .expect("the service answers");
-        assert!(read > 0, "the service closed a connection");
+        let read = stream.read(&mut buffer[filled..]).await.ok()?;
+        if read == 0 {
+            return None;
+        }
         filled += read;
         let text = String::from_utf8_lossy(&buffer[..filled]);
         let Some((head, body)) = text.split_once("\r\n\r\n") else {
@@ -172,25 +194,36 @@ async fn status(stream: &mut TcpStream, buffer: &mut [u8]) -> u16 {
             .and_then(|(_, value)| value.trim().parse().ok())
             .unwrap_or(0_usize);
         if body.len() >= length {
-            return head
-                .split(' ')
-                .nth(1)
-                .and_then(|code| code.parse().ok())
-                .unwrap_or(0);
+            let code = head.split(' ').nth(1);
+            return Some(code.and_then(|code| code.parse().ok()).unwrap_or(0));
         }
     }
 }
 
 impl Measured {
-    /// Returns the requests that were answered with 200, the quickest first.
+    /// Returns the requests that were answered with 200 or 204, the quickest first.
     pub fn acknowledged(&self) -> &[Acknowledged] {
         &self.acknowledged
     }
 
+    /// Returns the statuses of all other answers.
+    pub fn refused(&self) -> &[u16] {
+        &self.refused
+    }
+
     pub fn rate(&self) -> f64 {
+        self.per_second(self.acknowledged.len())
+    }
+
+    /// Returns the number of other answers per second.
+    pub fn refusal_rate(&self) -> f64 {
+        self.per_second(self.refused.len())
+    }
+
+    fn per_second(&self, answers: usize) -> f64 {
         #[expect(clippy::cast_precision_loss, reason = "far below 2^52 messages")]
-        let acknowledged = self.acknowledged.len() as f64;
-        acknowledged / self.took.as_secs_f64()
+        let answers = answers as f64;
+        answers / self.took.as_secs_f64()
     }
 
     /// Returns the latency at this quantile, from 0 to 1, in milliseconds.
@@ -198,7 +231,7 @@ impl Measured {
         quantile(&self.acknowledged, part).map_or(0.0, |one| one.latency.as_secs_f64() * 1000.0)
     }
 
-    /// Checks that every request was answered with 200.
+    /// Checks that every request was answered with 200 or 204.
     ///
     /// # Panics
     /// When one was not.

@@ -1,5 +1,6 @@
 //! Access tokens: the fake issues them for assertions of its service account, as Google's token endpoint does.
 
+use api::clock;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use domain::Timestamp;
@@ -24,7 +25,7 @@ const GRANT: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 const LIFETIME: i64 = 3599;
 /// Maximum lifetime of an assertion, in seconds.
 const MAX_LIFETIME: i64 = 3600;
-/// Maximum difference between the clocks of sender and fake, in seconds.
+/// How far the clock of the sender may be ahead, in seconds.
 const SKEW: i64 = 300;
 
 /// The service account's key, which all tests of the process share.
@@ -46,7 +47,7 @@ pub fn key_file() -> String {
     file.to_string()
 }
 
-/// The issued tokens.
+/// The issued tokens. They expire by real time, because a test may move its clock between two requests.
 #[derive(Debug, Default)]
 pub struct Access {
     /// When each token expires, in seconds since 1970.
@@ -65,20 +66,20 @@ impl Access {
         if field("grant_type") != GRANT {
             return Err(format!("the grant type {}", field("grant_type")));
         }
-        let now = seconds(now);
-        check(field("assertion"), now)?;
+        check(field("assertion"), seconds(now))?;
         self.count += 1;
         let token = format!("ya29.settle-tests-{}", self.count);
-        self.tokens.insert(token.clone(), now + LIFETIME);
+        let expires_at = seconds(clock::now()) + LIFETIME;
+        self.tokens.insert(token.clone(), expires_at);
         Ok(json!({ "access_token": token, "expires_in": LIFETIME, "token_type": "Bearer" }))
     }
 
     /// Returns whether the value of an `authorization` header is that of a valid token.
-    pub fn is_valid(&self, authorization: &str, now: Timestamp) -> bool {
+    pub fn is_valid(&self, authorization: &str) -> bool {
         let token = authorization.strip_prefix("Bearer ").unwrap_or_default();
         self.tokens
             .get(token)
-            .is_some_and(|expires_at| *expires_at > seconds(now))
+            .is_some_and(|expires_at| *expires_at > seconds(clock::now()))
     }
 
     /// Makes all issued tokens invalid.
@@ -105,9 +106,9 @@ fn check(assertion: &str, now: i64) -> Result<(), String> {
         }
     }
     let [issued_at, expires_at] = ["iat", "exp"].map(|name| claims[name].as_i64().unwrap_or(0));
-    let is_fresh = (issued_at - now).abs() <= SKEW;
+    let is_issued = issued_at <= now + SKEW;
     let is_short = (1..=MAX_LIFETIME).contains(&(expires_at - issued_at));
-    if !(is_fresh && is_short) {
+    if !(is_issued && is_short) {
         return Err(format!(
             "issued at {issued_at} until {expires_at}, now {now}"
         ));

@@ -1,6 +1,6 @@
-//! A fake of Google Play, over real HTTP: the token endpoint, the Developer API, and the keys with which Pub/Sub's pushes
-//! are signed. It knows only the purchases that a test shows, checks access, records every request, and fails when a
-//! test scripts that.
+//! A fake of Google Play, over real HTTP: the token endpoint, the Developer API, and the keys with which Pub/Sub's
+//! pushes are signed. It knows only the purchases that a test shows, checks access, records every request, and fails
+//! when a test scripts that.
 //!
 //! Each body is compared with Google's machine-readable description of the API. Like Google, the fake answers 410 about
 //! a subscription that ended more than 60 days ago, and fails a whole batch of orders for one unknown id.

@@ -204,6 +204,28 @@ impl Bought {
         self
     }
 
+    /// Returns this subscription with a term that ends at `end`.
+    #[must_use]
+    pub fn until(mut self, end: Timestamp) -> Self {
+        self.paid_until = end;
+        self.end_items(end);
+        if let Some(order) = self.orders.last_mut() {
+            order.paid_until = Some(end);
+        }
+        self
+    }
+
+    /// Returns this subscription with another price of its terms, in cents.
+    #[must_use]
+    pub fn at_price(mut self, cents: i64) -> Self {
+        self.items.iter_mut().for_each(|item| item.cents = cents);
+        self.orders
+            .iter_mut()
+            .filter(|order| !order.is_trial)
+            .for_each(|order| order.cents = cents);
+        self
+    }
+
     /// Returns this subscription with the first of `payments` committed payments made.
     #[must_use]
     pub fn in_instalments(mut self, payments: u32) -> Self {

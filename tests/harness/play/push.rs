@@ -5,7 +5,7 @@ use crate::sns::PACKAGE;
 use api::clock;
 use api::stores::google::signer::{self, Signer};
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use domain::Timestamp;
 use serde_json::{Value, json};
 use std::sync::LazyLock;
@@ -15,9 +15,10 @@ pub const SUBSCRIPTION: &str = "projects/settle-tests/subscriptions/play";
 /// The service account of the push subscription.
 pub const ACCOUNT: &str = "push@settle-tests.iam.gserviceaccount.com";
 /// The audience that a platform has without a setting of its own.
-const AUDIENCE: &str = "https://pubsub.googleapis.com/projects/settle-tests/subscriptions/play";
+pub const AUDIENCE: &str = "https://pubsub.googleapis.com/projects/settle-tests/subscriptions/play";
 const KEY_ID: &str = "settle-tests-push";
 
+// Types of a notification about a subscription.
 pub const RECOVERED: i64 = 1;
 pub const RENEWED: i64 = 2;
 pub const CANCELED: i64 = 3;
@@ -25,6 +26,7 @@ pub const PURCHASED: i64 = 4;
 pub const ON_HOLD: i64 = 5;
 pub const IN_GRACE_PERIOD: i64 = 6;
 pub const RESTARTED: i64 = 7;
+pub const PRICE_CHANGE_CONFIRMED: i64 = 8;
 pub const DEFERRED: i64 = 9;
 pub const PAUSED: i64 = 10;
 pub const PAUSE_SCHEDULE_CHANGED: i64 = 11;
@@ -34,8 +36,9 @@ pub const ITEMS_CHANGED: i64 = 17;
 pub const CANCELLATION_SCHEDULED: i64 = 18;
 pub const PRICE_CHANGE_UPDATED: i64 = 19;
 pub const PENDING_PURCHASE_CANCELED: i64 = 20;
+pub const PRICE_STEP_UP_CONSENT_UPDATED: i64 = 22;
 
-/// Types of a notification about a one-time product.
+// Types of a notification about a one-time product.
 pub const ONE_TIME_PURCHASED: i64 = 1;
 pub const ONE_TIME_CANCELED: i64 = 2;
 
@@ -54,6 +57,40 @@ pub fn bearer(now: Timestamp) -> String {
     let header = signer::header(KEY_ID).to_string();
     let claims = signer::claims(AUDIENCE, ACCOUNT, now).to_string();
     SIGNER.sign(&header, &claims).expect("a signed token")
+}
+
+/// Returns a push token like that of [`bearer`], which differs from those with another number.
+///
+/// # Panics
+/// When the key cannot sign.
+pub fn numbered_bearer(now: Timestamp, number: usize) -> String {
+    let header = signer::header(KEY_ID).to_string();
+    SIGNER
+        .sign(&header, &numbered_claims(now, number))
+        .expect("a signed token")
+}
+
+/// Returns a token that the ingress must refuse. By its number, it has a signature of no key, or an unknown key id that
+/// no other token has, or is no token at all.
+pub fn forged_bearer(now: Timestamp, number: usize) -> String {
+    let naming_key = |key_id: &str| {
+        let (header, claims) = (signer::header(key_id), numbered_claims(now, number));
+        let [header, claims] =
+            [header.to_string(), claims].map(|part| URL_SAFE_NO_PAD.encode(part));
+        let signature = URL_SAFE_NO_PAD.encode([0x5a; 256]);
+        format!("{header}.{claims}.{signature}")
+    };
+    match number % 3 {
+        0 => naming_key(KEY_ID),
+        1 => naming_key(&format!("unknown-{number}")),
+        _ => format!("garbage-{number}"),
+    }
+}
+
+fn numbered_claims(now: Timestamp, number: usize) -> String {
+    let mut claims = signer::claims(AUDIENCE, ACCOUNT, now);
+    claims["jti"] = json!(number);
+    claims.to_string()
 }
 
 /// A `DeveloperNotification`.
@@ -130,16 +167,7 @@ impl Notice {
             "version": "1.0", "packageName": self.package_name,
             "eventTimeMillis": self.at.micros().div_euclid(1000).to_string(), self.member: self.content,
         });
-        let published = self.at.to_string();
-        let message = json!({
-            "attributes": {}, "data": STANDARD.encode(data.to_string()),
-            "messageId": id, "message_id": id, "publishTime": published, "publish_time": published,
-        });
-        let body = json!({ "message": message, "subscription": SUBSCRIPTION });
-        Push {
-            id,
-            body: body.to_string(),
-        }
+        Push::new(id, &data.to_string(), self.at)
     }
 }
 
@@ -152,6 +180,20 @@ pub struct Push {
 }
 
 impl Push {
+    /// Returns a message with this id and data, which need not be a notification.
+    pub fn new(id: String, data: &str, at: Timestamp) -> Self {
+        let published = at.to_string();
+        let message = json!({
+            "attributes": {}, "data": STANDARD.encode(data),
+            "messageId": id, "message_id": id, "publishTime": published, "publish_time": published,
+        });
+        let body = json!({ "message": message, "subscription": SUBSCRIPTION });
+        Self {
+            id,
+            body: body.to_string(),
+        }
+    }
+
     /// Pushes the message to a URL, with a token signed at `now`.
     ///
     /// # Errors

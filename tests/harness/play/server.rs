@@ -36,7 +36,7 @@ async fn receive(
 ) -> Response {
     let Some(call) = Call::read(&method, &uri) else {
         locked(&shared).strange.push(format!("{method} {uri}"));
-        return answer(404, Some(error(404, "applicationNotFound").to_string()));
+        return answer(404, Some(error(404, "notFound").to_string()));
     };
     let (place, fault) = locked(&shared).begin(&call);
     if let Some(Fault::Late(time)) = &fault {
@@ -87,7 +87,7 @@ impl Seen {
             _ => {
                 let value = headers.get(AUTHORIZATION);
                 let value = value.and_then(|value| value.to_str().ok());
-                if self.access.is_valid(value.unwrap_or_default(), now) {
+                if self.access.is_valid(value.unwrap_or_default()) {
                     self.judge(call, body)
                 } else {
                     (401, Some(error(401, "authError")))

@@ -361,6 +361,7 @@ async fn a_repeat_signals_a_row_that_nobody_signalled() {
         body: "{}".to_owned(),
         handling: Handling::Open,
         traceparent: None,
+        duty: None,
     };
     world
         .store

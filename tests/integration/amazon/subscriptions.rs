@@ -459,6 +459,7 @@ async fn a_full_queue_of_a_topic_makes_sns_retry() {
         body: "{}".to_owned(),
         handling: Handling::WaitTopic(topic),
         traceparent: None,
+        duty: None,
     };
     world
         .store

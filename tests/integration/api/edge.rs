@@ -538,6 +538,7 @@ pub async fn accept(
         body: serde_json::to_string(&notification).expect("JSON"),
         handling,
         traceparent: None,
+        duty: None,
     };
     match store
         .accept(vec![row])

@@ -33,6 +33,7 @@ const NAMELESS: &str = "
     device_events id platform_id device_id event_type session_id environment
     device_sessions platform_id device_id id
     devices platform_id id secret_hash
+    duties id kind platform_id collapse_key order_id failure result
     encryption_keys id
     entitlements app_id ref_id id name description
     erasures id request app_id user_id names stage counts destinations
@@ -46,7 +47,7 @@ const NAMELESS: &str = "
     notifications platform_id message_id receipt_id collapse_key store_type traceparent waiting_topic_id outcome
     pages cursor request_digest answer
     payments collapse_key app_id environment kind event_id other_event_id sku price currency usd unknown_because source
-    payments transaction_id priced_on rate_day
+    payments transaction_id priced_on rate_day store_transaction amount
     platforms id app_id store name package_name environment shared_secret product_ref unknown_receipts transfers
     platforms ingress_hash ingress_key old_ingress_hash old_ingress_key publishable_key login_secret
     platforms store_settings store_credentials
@@ -56,10 +57,11 @@ const NAMELESS: &str = "
     products app_id sku name prices
     profiles destination_id user_id environment digest arrival shown
     purchases collapse_key platform_id app_id receipt_id digest content_digest state environment purchase term_sku
-    purchases product_id waits_for fingerprint urgency
+    purchases product_id part_skus waits_for fingerprint urgency
     rates app_id currency day usd
     recheck_skus app_id sku
     rechecks why subject_id app_id cause after_key
+    repairs platform_id kind place failure
     replacements old_key new_key
     sales app_id transaction_id kind receipt_id sku price currency day
     sign_in_links hash name role app_id key_id token_hash

@@ -11,7 +11,7 @@ const ROWS: i64 = 100_000;
 pub const ROW: i64 = 50_000;
 pub const WAITING_ROW: i64 = ROWS + ROW;
 /// The filled tables, none of which may be read completely.
-pub const FILLED: [&str; 25] = [
+pub const FILLED: [&str; 26] = [
     "platforms",
     "users",
     "purchases",
@@ -32,6 +32,7 @@ pub const FILLED: [&str; 25] = [
     "device_sessions",
     "device_events",
     "device_deliveries",
+    "duties",
     "alarms",
     "arrivals",
     "minutes",
@@ -291,10 +292,10 @@ fn money(app: &str) -> Vec<Rows> {
         (
             "payments",
             "collapse_key, number, entry, app_id, environment, kind, event_id, other_event_id, occurred_at, source,
-                currency, priced_on, created_at",
+                currency, priced_on, store_transaction, created_at",
             format!(
                 "'k' || i, 1, 0, {app}, 'production', 'initial', 'e' || i, 'o' || i, i, 'store',
-                'EUR', 'day' || (i % 1000), i"
+                'EUR', 'day' || (i % 1000), 'g' || i, i"
             ),
         ),
         (
@@ -360,6 +361,16 @@ fn devices(platform: &str, destination: &str, waiting: Waiting) -> Vec<Rows> {
                 "CASE WHEN i % 100 = 0 THEN '{platform}' ELSE 'f1' END, 'h' || i, 'k' || i, 'r' || i, 'x',
                 {of_claim}, 'present', i, 0, i * 5, i, i,
                 'n' || (i / 100 % 50)"
+            ),
+        ),
+        (
+            "duties",
+            "id, kind, platform_id, collapse_key, created_at, answer_by, due_at, warn_at, done_at",
+            format!(
+                "'e' || i, 'acknowledge', CASE WHEN i % 100 = 0 THEN '{platform}' ELSE 'f1' END, 'k' || i, i, i,
+                {}, {}, {closed_at}",
+                waiting.of("NULL", "i * 5"),
+                waiting.of("NULL", "i * 5")
             ),
         ),
         (
@@ -452,6 +463,7 @@ pub fn value(before: &str, world: &World, row: i64) -> String {
         "product_id" => "'p1'".to_owned(),
         "day" | "priced_on" => "'day1'".to_owned(),
         "currency" => "'EUR'".to_owned(),
+        "store_transaction" => text("g"),
         "environment" => "'sandbox'".to_owned(),
         // Here `status` is an HTTP status, not a delivery's.
         "status" if before.ends_with('(') => "408".to_owned(),

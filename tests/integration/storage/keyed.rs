@@ -52,7 +52,7 @@ const STEADY: [&str; 5] = [
 ];
 
 /// Indexes that the statements naming them walk from one end.
-const WALKED: [&str; 9] = [
+const WALKED: [&str; 10] = [
     "alarms_announcing",
     "alarms_unannounced",
     "claims_pending_due",
@@ -60,6 +60,7 @@ const WALKED: [&str; 9] = [
     "deliveries_pending_in_order",
     "device_deliveries_failed",
     "device_deliveries_skipped",
+    "duties_due",
     "notifications_open_due",
     "notifications_open_in_order",
 ];

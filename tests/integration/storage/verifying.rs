@@ -73,7 +73,7 @@ story! {
         world.pass(59_999);
         assert_eq!(world.store.retry_refused_secrets(10).await.unwrap(), 0);
         assert!(world.store.store_query(key).await.unwrap().is_none());
-        world.pass(1);
+        world.pass(10);
         assert_eq!(world.store.retry_refused_secrets(10).await.unwrap(), 1);
         assert!(world.store.store_query(key).await.unwrap().is_some());
         assert_eq!(world.store.retry_refused_secrets(10).await.unwrap(), 0, "once");

@@ -238,6 +238,8 @@ impl World {
             ("health", "next_slot_at"),
             ("claims", "due_at"),
             ("claims", "created_at"),
+            ("duties", "due_at"),
+            ("duties", "warn_at"),
             ("events", "created_at"),
             ("rechecks", "requested_at"),
             ("topics", "expires_at"),
@@ -246,6 +248,9 @@ impl World {
             ("sweeps", "emptied_at"),
             ("installation", "created_at"),
             ("processes", "seen_at"),
+            ("repairs", "repaired_through"),
+            ("repairs", "began_at"),
+            ("repairs", "due_at"),
         ];
         let mut raw = self.raw();
         for (table, column) in times {

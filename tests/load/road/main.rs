@@ -16,17 +16,21 @@ mod phase;
 mod report;
 mod requests;
 mod rows;
+mod sending;
+mod sides;
 mod still;
 mod subject;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use phase::Plan;
 use report::Round;
+use sending::Store;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::time::Duration;
 use subject::{Installed, Other, Subject, Variant};
 use system_tests::contract;
+use system_tests::play::Choices;
 use system_tests::process::Backend;
 
 /// Allocator of settle, which the floor must use too for a fair comparison.
@@ -41,6 +45,9 @@ const WARM: usize = 20;
 struct Options {
     #[command(subcommand)]
     command: Option<Command>,
+    /// The store of the purchases in all rounds, or both beside each other.
+    #[arg(long, value_enum, default_value_t = Stores::Amazon)]
+    store: Stores,
     /// The database of settle.
     #[arg(long, value_enum, default_value_t = DatabaseKind::Sqlite)]
     database: DatabaseKind,
@@ -85,6 +92,12 @@ struct Options {
     /// A further variable of the variant `other`.
     #[arg(long, value_name = "NAME=VALUE")]
     other_variable: Vec<String>,
+    /// Notifications per second of both stores together, half of them each, with `--store both`.
+    #[arg(long, default_value_t = 200)]
+    together: u32,
+    /// Does not verify Amazon's receipts, with `--store both`: otherwise settle queries both stores.
+    #[arg(long)]
+    unverified: bool,
     /// Then measures the ingress while the burst's windows end, at saturation and at a third of that.
     #[arg(long)]
     ingress_at_third: bool,
@@ -109,6 +122,16 @@ enum Command {
     Floor(floor::worker::Options),
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Stores {
+    /// Without queries of the store.
+    Amazon,
+    /// At a fake.
+    Google,
+    /// In turn and then at once, without variants and `--paces`.
+    Both,
+}
+
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum DatabaseKind {
     /// `settle run`.
@@ -131,6 +154,16 @@ async fn measure(options: &Options) {
         contract::leave_out_for_another_build();
     }
     let installed = installed(options);
+    if options.store == Stores::Both {
+        let burst = burst(options);
+        let plan = sides::Plan {
+            burst,
+            rounds: options.rounds,
+            per_second: options.together,
+            seconds: options.paced_seconds,
+        };
+        return sides::measure(&plan, &installed, options.json).await;
+    }
     let rounds = rounds(options, &installed).await;
     let watched = Duration::from_secs(options.watched_seconds);
     let patience = Duration::from_secs(options.patience);
@@ -193,13 +226,20 @@ async fn rounds(options: &Options, installed: &Installed) -> Vec<Round> {
         }
     }
     report::print_summary(&rounds);
-    report::check(&rounds);
+    // The floor queries no store.
+    if options.store == Stores::Amazon {
+        report::check(&rounds);
+    }
     rounds
 }
 
 fn burst(options: &Options) -> Plan {
     Plan {
         name: "burst".to_owned(),
+        store: match options.store {
+            Stores::Amazon | Stores::Both => Store::Amazon,
+            Stores::Google => Store::Google,
+        },
         purchases: options.purchases,
         notifications: options.notifications,
         per_second: None,
@@ -223,6 +263,8 @@ fn installed(options: &Options) -> Installed {
         window: Duration::from_secs(options.window),
         temporal_distance: Duration::from_millis(options.temporal_distance),
         variables: variables(&options.variable),
+        play: (options.store != Stores::Amazon).then(Choices::default),
+        rvs: options.store == Stores::Both && !options.unverified,
         other: Other {
             program: options.other_program.clone(),
             variables: variables(&options.other_variable),

@@ -2,6 +2,7 @@
 
 use super::machine::{self, Usage};
 use super::requests;
+use super::sending::Store;
 use super::subject::Subject;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -23,6 +24,8 @@ pub type WindowEnds = BTreeMap<String, Instant>;
 pub struct Plan {
     /// Name of the phase and prefix of its receipts.
     pub name: String,
+    /// The store of the purchases.
+    pub store: Store,
     pub purchases: usize,
     pub notifications: usize,
     /// Purchases per second; `None` sends as fast as possible.
@@ -88,7 +91,7 @@ impl Figures {
 
 impl Plan {
     /// Returns the receipts of all notifications in the order of sending: the purchases of each second in rotation.
-    fn receipts(&self) -> Vec<String> {
+    pub fn receipts(&self) -> Vec<String> {
         let together = self
             .per_second
             .map_or(self.purchases, |rate| rate as usize)
@@ -100,11 +103,12 @@ impl Plan {
         turns.map(|number| self.receipt(number)).collect()
     }
 
-    fn receipt(&self, number: usize) -> String {
+    pub fn receipt(&self, number: usize) -> String {
         format!("{}-{number:06}", self.name.replace('/', "-"))
     }
 
-    fn pace(&self) -> Pace {
+    /// Returns the pace of the notifications.
+    pub fn pace(&self) -> Pace {
         let notifications = u32::try_from(self.notifications).unwrap_or(u32::MAX);
         self.per_second.map_or(Pace::Saturate, |rate| {
             Pace::PerSecond(f64::from(rate.saturating_mul(notifications)))
@@ -134,9 +138,16 @@ impl Plan {
 
     /// Sends the notifications, and returns when each purchase's window ends.
     pub async fn send(&self, subject: &mut Subject) -> WindowEnds {
-        let last = subject.send(&self.receipts(), self.pace()).await;
-        last.into_iter()
-            .map(|(key, sent)| (key, sent + self.window))
+        let due = subject
+            .send(self.store, &self.receipts(), self.pace())
+            .await;
+        self.window_ends(due)
+    }
+
+    /// Returns when each purchase's window ends, from when its last notification was due.
+    pub fn window_ends(&self, due: BTreeMap<String, Instant>) -> WindowEnds {
+        due.into_iter()
+            .map(|(key, due)| (key, due + self.window))
             .collect()
     }
 
@@ -182,7 +193,8 @@ impl Plan {
         if waited.await.is_ok() { 0 } else { count() }
     }
 
-    fn timed(&self, window_ends: &WindowEnds, arrivals: &BTreeMap<String, Instant>) -> Figures {
+    /// Returns the rate and the lag, without costs.
+    pub fn timed(&self, window_ends: &WindowEnds, arrivals: &BTreeMap<String, Instant>) -> Figures {
         let arrived = |key: &String| arrivals.get(key).copied();
         let mut lags: Vec<Duration> = window_ends
             .iter()
@@ -221,7 +233,7 @@ impl Plan {
         for place in (0..self.purchases).step_by(step) {
             let history = subject
                 .temporal()
-                .history(&subject.workflow_id(&self.receipt(place)))
+                .history(&subject.workflow_id(self.store, &self.receipt(place)))
                 .await;
             let count = |wanted| {
                 history

@@ -182,7 +182,8 @@ pub fn check(rounds: &[Round]) {
     );
 }
 
-fn median(bursts: &[&Figures], measure: impl Fn(&Figures) -> f64) -> f64 {
+/// Returns the median of a measure.
+pub fn median(bursts: &[&Figures], measure: impl Fn(&Figures) -> f64) -> f64 {
     let mut values: Vec<f64> = bursts.iter().map(|figures| measure(figures)).collect();
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or_default()

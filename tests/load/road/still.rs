@@ -4,6 +4,7 @@
 use super::machine::{self, Usage};
 use super::requests;
 use super::rows;
+use super::sending::Store;
 use super::subject::{Installed, Subject, Variant};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -54,7 +55,7 @@ pub async fn open(plan: Plan, installed: &Installed) -> Value {
     let receipts: Vec<String> = (0..plan.count)
         .map(|number| format!("open-{number:07}"))
         .collect();
-    subject.send(&receipts, Pace::Saturate).await;
+    subject.send(Store::Amazon, &receipts, Pace::Saturate).await;
     let (temporal, wanted) = (subject.temporal(), plan.count);
     let opened = wait::within(plan.patience, "the windows", async || {
         let counts = requests::counts(temporal).await;

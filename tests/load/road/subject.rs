@@ -1,10 +1,12 @@
 //! The measured subject: settle with certain settings, or the floor.
 
 use super::floor::{self, Floor};
+use super::sending::{self, Batch, Store};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
-use system_tests::load::{Load, Messages, Pace};
+use system_tests::load::Pace;
+use system_tests::play::Choices;
 use system_tests::process::Backend;
 use system_tests::temporal::{Memory, Temporal};
 use system_tests::world::{Setting, World};
@@ -40,6 +42,10 @@ pub struct Installed {
     /// Additional time per round trip to Temporal.
     pub temporal_distance: Duration,
     pub variables: Vec<(String, String)>,
+    /// How the app uses Google Play, at a fake; `None` if it does not.
+    pub play: Option<Choices>,
+    /// Whether Amazon's receipts are verified at a fake of RVS.
+    pub rvs: bool,
     /// The differences of [`Variant::Other`].
     pub other: Other,
 }
@@ -80,11 +86,16 @@ impl Subject {
             temporal_distance: distance,
             window_seconds: installed.window.as_secs(),
             program: other.program,
+            play: installed.play,
+            rvs: installed.rvs,
             variables,
             ..Setting::default()
         })
         .await;
         world.receiver.keep_alive();
+        if installed.play.is_some() {
+            sending::sell(&world.play().fake);
+        }
         world.let_sweep_help("on a busy machine settling is behind");
         Self::Settle(Box::new(world))
     }
@@ -104,28 +115,18 @@ impl Subject {
         }
     }
 
-    /// Sends one notification about each of these receipts, in this order, and returns when each purchase's last one
-    /// was due.
-    pub async fn send(&mut self, receipts: &[String], pace: Pace) -> BTreeMap<String, Instant> {
-        let world = match self {
-            Self::Floor(floor) => return floor.send(receipts, pace).await,
-            Self::Settle(world) => world,
-        };
-        let signed = Messages::new(&world.sns, &world.notification_url).sign(receipts);
-        let load = Load::new(&world.notification_url, CONNECTIONS);
-        let measured = load.run(signed, pace, Duration::from_secs(600)).await;
-        measured.check();
-        let mut last = BTreeMap::<String, Instant>::new();
-        for sent in measured.acknowledged() {
-            let Some(receipt) = receipts.get(sent.number) else {
-                continue;
-            };
-            let due = last
-                .entry(world.key(receipt).to_string())
-                .or_insert(sent.due);
-            *due = sent.due.max(*due);
+    /// Sends one notification of a store about each of these receipts, in this order, and returns when each purchase's
+    /// last one was due. The floor has no stores.
+    pub async fn send(
+        &mut self,
+        store: Store,
+        receipts: &[String],
+        pace: Pace,
+    ) -> BTreeMap<String, Instant> {
+        match self {
+            Self::Floor(floor) => floor.send(receipts, pace).await,
+            Self::Settle(world) => Batch::prepare(world, store, receipts).send(pace).await.due,
         }
-        last
     }
 
     /// Returns when the last webhook about each purchase arrived or, for the floor, when its last activity ran.
@@ -136,10 +137,10 @@ impl Subject {
         }
     }
 
-    /// Returns the workflow id of a receipt's purchase.
-    pub fn workflow_id(&self, receipt: &str) -> String {
+    /// Returns the workflow id of a receipt's purchase at a store.
+    pub fn workflow_id(&self, store: Store, receipt: &str) -> String {
         match self {
-            Self::Settle(world) => world.workflow(receipt),
+            Self::Settle(world) => workflows::contract::workflow_id(store.key(world, receipt)),
             Self::Floor(_) => floor::workflow_id(floor::key(receipt)),
         }
     }

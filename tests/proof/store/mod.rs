@@ -56,6 +56,7 @@ pub const POLICY: Policy = Policy {
         settled_unverified: &[],
     },
     wake: wake_by_dates,
+    acknowledged_within: |_| None,
 };
 
 fn form() -> Form {

@@ -80,6 +80,8 @@ uuid_ids! {
     AuditEntryId = "an audit entry id";
     /// Id of an alarm, the same each time it is raised.
     AlarmId = "an alarm id";
+    /// Id of a duty to a store.
+    DutyId = "a duty id";
 }
 
 /// The epoch of a database that has never lost events.
@@ -180,6 +182,19 @@ impl AlarmId {
             &namespace,
             format!("alarm/{kind}/{detail}").as_bytes(),
         ))
+    }
+}
+
+impl DutyId {
+    /// Returns the id of the duty to acknowledge a purchase.
+    pub fn acknowledgement(key: CollapseKey) -> Self {
+        Self(Uuid::new_v5(&key.uuid(), b"duty/acknowledge"))
+    }
+
+    /// Returns the id of the duty to answer a store's question, which the store identifies by this text.
+    pub fn answer(platform: PlatformId, question: &str) -> Self {
+        let name = format!("duty/answer/{question}");
+        Self(Uuid::new_v5(&platform.uuid(), name.as_bytes()))
     }
 }
 

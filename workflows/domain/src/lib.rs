@@ -13,6 +13,7 @@ pub mod attempt;
 pub mod catalogue;
 pub mod decide;
 pub mod device;
+pub mod duty;
 pub mod environment;
 pub mod event;
 pub mod health;
@@ -41,7 +42,8 @@ pub use decide::{Decision, Lag, SettlingContext, Waits, decide};
 pub use environment::Environment;
 pub use ids::{
     AlarmId, AppId, AuditEntryId, CollapseKey, DeliveryId, DestinationId, DeviceId, DevicePlace,
-    EventId, KeyId, OrgId, PlatformId, ReviewId, SessionId, SignInId, TopicId, TransferId, UserId,
+    DutyId, EventId, KeyId, OrgId, PlatformId, ReviewId, SessionId, SignInId, TopicId, TransferId,
+    UserId,
 };
 pub use lane::Lane;
 pub use notification::{Notification, NotificationKind, Outcome};

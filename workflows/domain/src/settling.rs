@@ -2,6 +2,7 @@
 //! so fields are only ever added, with a default.
 
 use crate::device::claim::CLAIM_STORE_TYPE;
+use crate::duty::Acknowledgement;
 use crate::time::{as_millis, as_optional_millis};
 use crate::{
     AppId, CollapseKey, Decision, DestinationId, Lane, Notification, Outcome, Parked, PlatformId,
@@ -218,6 +219,12 @@ impl Record {
             || outcomes
                 .iter()
                 .any(|(_, outcome)| *outcome != Outcome::Abandoned)
+    }
+
+    /// Returns the acknowledgement of the purchase in the answer that is recorded.
+    pub fn shown_acknowledgement(&self) -> Option<Acknowledgement> {
+        let purchase = self.is_answer.then_some(&self.decision.purchase)?;
+        purchase.acknowledgement()
     }
 
     /// Whether the count of failed queries is reset to zero: the store answered, or it cannot be queried at all. In

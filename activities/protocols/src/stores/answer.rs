@@ -15,6 +15,18 @@ pub enum Answer {
     Retry(Retry),
 }
 
+/// The result of a request that acknowledges a purchase.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AcknowledgeAnswer {
+    Done,
+    /// The store did not do it, perhaps because it is done already: a check shows which.
+    Unclear,
+    /// The store does not allow it with the platform's credential, which may still read.
+    Refused,
+    /// The request has to be repeated.
+    Retry(Retry),
+}
+
 /// The store's id of a customer, in an answer. It is written to no workflow history, so it never leaves the activity.
 #[derive(Clone, PartialEq, Eq)]
 pub struct CustomerName(pub String);

@@ -1,16 +1,17 @@
 //! The check of a purchase with its store, as a state machine without I/O: from the replies so far, it computes the
 //! next request or the result.
 
-use super::answer::{Answer, Refusal};
+use super::answer::{AcknowledgeAnswer, Answer, Refusal};
+use super::repair::{RepairOutcome, RepairPage, RepairStep, RepairTask};
 use super::token::AccessToken;
 use crate::http::{Reply, Request};
 use domain::stores::UnknownStore;
-use domain::{Environment, PlatformId, Purchase, Timestamp};
+use domain::{Environment, PlatformId, Purchase, Snapshot, Timestamp};
 use secrecy::{ExposeSecret as _, SecretString};
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
-use storage::StorePart;
+use storage::{RepairKind, StorePart};
 
 /// The purchase to check, with the platform's credential. It has no debug output, since it contains a user id and a
 /// secret.
@@ -89,6 +90,11 @@ pub trait StoreProtocol: Debug + Send + Sync {
     /// Returns how long to retry after the first failure before the purchase is settled without the store.
     fn give_up_after(&self) -> Duration;
 
+    /// Returns whether the ids by which the store names the customers of a platform are the app's own.
+    fn has_app_ids(&self, _subject: &Subject) -> bool {
+        false
+    }
+
     /// Returns whether the store's requests carry an access token.
     fn issues_tokens(&self) -> bool {
         false
@@ -117,6 +123,32 @@ pub trait StoreProtocol: Debug + Send + Sync {
 
     /// Returns the next step, given the replies to the requests that this check has sent, oldest first.
     fn next(&self, subject: &Subject, replies: &[Replied]) -> CheckStep;
+
+    /// Returns the request that acknowledges a purchase as the store shows it, and the request's bucket; `None` if the
+    /// store has no such request, or if the platform's settings leave the acknowledgement to the app.
+    fn acknowledgement(
+        &self,
+        _subject: &Subject,
+        _shown: &Snapshot,
+    ) -> Option<(Box<Request>, Bucket)> {
+        None
+    }
+
+    /// Interprets the reply to [`Self::acknowledgement`].
+    fn acknowledged(&self, _reply: &Reply) -> AcknowledgeAnswer {
+        AcknowledgeAnswer::Unclear
+    }
+
+    /// Returns what can be read from the store apart from purchases, to find what no notification reported.
+    fn repairs(&self) -> &'static [RepairKind] {
+        &[]
+    }
+
+    /// Returns the next step of a part of a repair, given the replies to the requests that it has sent, oldest first.
+    /// The subject has an empty id of the purchase.
+    fn repair(&self, _subject: &Subject, _task: &RepairTask, _replies: &[Replied]) -> RepairStep {
+        RepairStep::Done(RepairOutcome::Found(RepairPage::default()))
+    }
 }
 
 /// The stores that this process knows.
@@ -133,6 +165,15 @@ impl Stores {
     pub fn per_second(&self) -> u32 {
         let all = self.0.iter().map(|store| store.per_second());
         all.max().unwrap_or(1)
+    }
+
+    /// Returns the repairs that the stores offer, each with the store's name.
+    pub fn repairs(&self) -> Vec<(&'static str, RepairKind)> {
+        let of_store = |store: &Arc<dyn StoreProtocol>| {
+            let name = store.name();
+            store.repairs().iter().map(move |kind| (name, *kind))
+        };
+        self.0.iter().flat_map(of_store).collect()
     }
 
     /// Returns the store with this name.

@@ -8,11 +8,13 @@ mod answer;
 mod check;
 pub mod google;
 mod mint;
+mod repair;
 mod simulated;
 mod token;
 
-pub use answer::{Answer, CustomerName, Refusal, Retry};
+pub use answer::{AcknowledgeAnswer, Answer, CustomerName, Refusal, Retry};
 pub use check::{Bucket, CheckStep, Replied, StoreProtocol, Stores, Subject};
 pub use mint::Mint;
+pub use repair::{RepairOutcome, RepairPage, RepairStep, RepairTask};
 pub use simulated::Simulated;
 pub use token::AccessToken;

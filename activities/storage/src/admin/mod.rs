@@ -1,5 +1,5 @@
 //! Changes by an admin: apps, platforms, destinations, the catalogue, customers, their transfers and erasure, rates,
-//! sales, alarms and retention; and the rotation of the encryption key. A change that can alter the record of purchases
+//! sales, alarms, duties and retention; and the rotation of the encryption key. A change that can alter the record of purchases
 //! causes a recheck of these purchases. Also the list of all columns that contain JSON.
 
 pub mod adopt;
@@ -10,6 +10,7 @@ pub mod catalogue;
 pub mod customers;
 pub mod destinations;
 pub mod device_quota;
+pub mod duties;
 pub mod erasure;
 pub mod ingress_key;
 pub mod keys;

@@ -9,8 +9,10 @@ use crate::people::movement::{Author, Cause};
 use crate::people::moves::{self, Merge};
 use crate::people::names::{self, named};
 use crate::purchases::cause::CauseKind;
+use crate::purchases::purchase;
 use crate::purchases::users::{self, Raced, StoreUser, UserRow};
 use crate::settings::app_lock;
+use crate::settings::tombstones::{self, ConcealedName};
 use crate::settling::transferred;
 use crate::store::Store;
 use db::audit_log::AuditEntry;
@@ -167,6 +169,69 @@ impl Store {
             naming(connection, &known, &names)
         })
         .await
+    }
+
+    /// Gives the customer whom the store names in an answer about a purchase the same text as external id, since the app
+    /// passes its own ids to the store. A customer with another external id keeps it, and an erased one gets none.
+    pub async fn name_answered_customer(
+        &self,
+        key: CollapseKey,
+        app_user_id: &str,
+    ) -> Result<(), Error> {
+        let (secrets, answered) = (
+            self.database.secrets.clone(),
+            clean(app_user_id).into_owned(),
+        );
+        let unnamed = self
+            .read(move |connection| {
+                let Some(origin) = purchase::origin(connection, key)? else {
+                    return Ok(None);
+                };
+                let customer = ConcealedName {
+                    app: origin.app_id,
+                    store: &origin.store,
+                    app_user_id: &answered,
+                };
+                let known = StoreUser {
+                    app_id: origin.app_id,
+                    app_user_id: tombstones::or_tombstone(connection, &secrets, customer)?,
+                    store: origin.store,
+                };
+                let user = known.find(connection)?;
+                let row = user.map(|user| users::read(connection, user)).transpose()?;
+                let is_named = row.is_some_and(|row| row.external_id.is_some());
+                Ok((!is_named && known.app_user_id == answered).then_some(known))
+            })
+            .await?;
+        let Some(StoreUser {
+            app_id,
+            store,
+            app_user_id,
+        }) = unnamed
+        else {
+            return Ok(());
+        };
+        let (installation, names) = (
+            self.database.installation,
+            CustomerNames::from(&app_user_id),
+        );
+        let owner = Owner::StoreUser { store, app_user_id };
+        let kind = JobKind::People(app_id, None);
+        let naming = self.database.writer.write(kind, move |write| {
+            let order = NameOrder {
+                app: app_id,
+                owner: &owner,
+                names: &names,
+                author: None,
+                condition: None,
+            };
+            name(write, installation, order)
+        });
+        match naming.await {
+            // Named otherwise meanwhile.
+            Ok(_) | Err(Error::Conflict { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 }
 

@@ -10,10 +10,12 @@ use crate::events::status::DeliveryStatus;
 use crate::inbox::topics::TopicState;
 use crate::people::movement::Cause;
 use crate::purchases::cause::CauseKind;
+use crate::purchases::duties::{DutyKind, DutyResult};
 use crate::purchases::purchase::{Urgency, WaitsFor};
 use crate::settling::payments::Source;
 use crate::settling::profiles::queued::Arrival;
 use crate::settling::rechecks::RecheckReason;
+use crate::settling::repairs::RepairKind;
 use db::column::TextEnum;
 use db::counts::Series;
 use domain::catalogue::ProductRef;
@@ -39,6 +41,8 @@ pub fn stored_enums() -> Vec<Texts> {
         of::<ClaimReason>(),
         of::<ClaimStatus>(),
         of::<DeliveryStatus>(),
+        of::<DutyKind>(),
+        of::<DutyResult>(),
         of::<EntryKind>(),
         of::<Environment>(),
         of::<ErasureStage>(),
@@ -47,6 +51,7 @@ pub fn stored_enums() -> Vec<Texts> {
         of::<Outcome>(),
         of::<ProductRef>(),
         of::<RecheckReason>(),
+        of::<RepairKind>(),
         of::<Role>(),
         of::<SaleKind>(),
         of::<Series>(),

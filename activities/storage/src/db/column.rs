@@ -16,9 +16,9 @@ use domain::payment::{EntryKind, SaleKind, UnknownPrice};
 use domain::time::millis;
 use domain::user::Attributes;
 use domain::{
-    AlarmId, AppId, AuditEntryId, CollapseKey, DeliveryId, DestinationId, DeviceId, Environment,
-    EventId, KeyId, OrgId, Outcome, PlatformId, Purchase, ReviewId, SessionId, SignInId, State,
-    Timestamp, TopicId, TransferId, TransferPolicy, UnknownReceipts, UserId,
+    AlarmId, AppId, AuditEntryId, CollapseKey, DeliveryId, DestinationId, DeviceId, DutyId,
+    Environment, EventId, KeyId, OrgId, Outcome, PlatformId, Purchase, ReviewId, SessionId,
+    SignInId, State, Timestamp, TopicId, TransferId, TransferPolicy, UnknownReceipts, UserId,
 };
 use rust_decimal::Decimal;
 use std::borrow::Cow;
@@ -295,6 +295,7 @@ parsed_columns!(
     DeliveryId,
     DestinationId,
     DeviceId,
+    DutyId,
     EventId,
     OrgId,
     PlatformId,

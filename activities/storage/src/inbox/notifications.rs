@@ -1,5 +1,6 @@
 //! The types of the inbox: notifications to accept, the results of acceptance, and open notifications.
 
+use crate::purchases::duties::NewDuty;
 use crate::store::Store;
 use db::error::Error;
 use db::partial::{OPEN_IN_ORDER, OPEN_OF_KEY, OPEN_OF_KEY_M, OPEN_OF_KEY_N, OPEN_OF_STORE_ID};
@@ -31,6 +32,8 @@ pub struct NewNotification {
     /// What happens to the notification after its acceptance.
     pub handling: Handling,
     pub traceparent: Option<String>,
+    /// The duty to the store that it causes.
+    pub duty: Option<NewDuty>,
 }
 
 impl NewNotification {
@@ -48,6 +51,7 @@ impl NewNotification {
             app_user_id: notification.app_user_id,
             handling: Handling::Open,
             traceparent: None,
+            duty: None,
         }
     }
 }

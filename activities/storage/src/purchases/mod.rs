@@ -1,6 +1,7 @@
-//! The rows of purchases and users, their locks, and which purchase replaced which.
+//! The rows of purchases and users, their locks, which purchase replaced which, and the duties about purchases.
 
 pub mod cause;
+pub mod duties;
 pub mod owned;
 pub mod purchase;
 pub mod replacements;

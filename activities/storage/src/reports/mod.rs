@@ -11,6 +11,7 @@ pub mod connecting;
 pub mod customer;
 pub mod deliveries;
 pub mod device_events;
+pub mod duties;
 pub mod events;
 pub mod explain;
 pub mod feed;

@@ -58,10 +58,13 @@ row! {
         /// Whether that is because the product is not in the catalogue at all.
         #[serde(skip)]
         pub is_unlisted: bool,
+        /// Whether the store shows the payment, or the change, by a transaction of its own.
+        #[serde(skip)]
+        pub is_shown: bool,
         /// The source of the amount: `catalogue`, `device`, `store` or `report`.
         pub source: String,
-        /// The store's id of the sales report's transaction that confirms, corrects or adds the amount; null if there
-        /// is none.
+        /// The store's id of the payment's transaction, or of the sales report's transaction that confirms, corrects or
+        /// adds the amount; null if there is none.
         pub transaction_id: Option<String>,
         /// Whether the sales report corrects the amount. The difference is a correction in this list.
         pub is_corrected: bool,
@@ -82,8 +85,8 @@ const PAYMENTS: Sql = statement! {"
     SELECT CAST(m.occurred_at AS TEXT) || '_' || CAST(m.entry + 100000 AS TEXT) || m.event_id AS cursor,
         m.event_id, m.collapse_key, m.number, m.kind, m.occurred_at, m.sku, m.price, m.currency, m.usd,
         m.rate_day, COALESCE(m.rate_day < m.priced_on, FALSE) AS is_rate_carried, m.unknown_because,
-        FALSE AS is_unlisted, m.source,
-        m.transaction_id, FALSE AS is_corrected, m.environment, m.created_at
+        FALSE AS is_unlisted, (m.store_transaction IS NOT NULL OR (m.source = 'store' AND m.entry = 0)) AS is_shown,
+        m.source, COALESCE(m.transaction_id, m.store_transaction) AS transaction_id, FALSE AS is_corrected, m.environment, m.created_at
     FROM payments m
     WHERE (m.occurred_at, CAST(m.entry + 100000 AS TEXT) || m.event_id) < (?, ?) AND {{which}}
     ORDER BY m.occurred_at DESC, CAST(m.entry + 100000 AS TEXT) || m.event_id DESC

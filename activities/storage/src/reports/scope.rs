@@ -27,6 +27,8 @@ pub enum Subject {
     SignIn,
     /// An alarm about a platform or a destination.
     Alarm,
+    /// A duty to a platform's store.
+    Duty,
 }
 
 const APP: Sql = statement!("SELECT id AS value FROM apps WHERE id = ?");
@@ -69,6 +71,9 @@ const TRANSFER: Sql = statement!("SELECT app_id AS value FROM transfers WHERE id
 const REVIEW: Sql = statement!("SELECT app_id AS value FROM transfer_reviews WHERE id = ?");
 const ALARM: Sql =
     statement!("SELECT app_id AS value FROM alarms WHERE id = ? AND app_id IS NOT NULL");
+const DUTY: Sql = statement! {"
+    SELECT f.app_id AS value FROM duties d JOIN platforms f ON f.id = d.platform_id WHERE d.id = ?
+"};
 const KEY: Sql =
     statement!("SELECT app_id AS value FROM api_keys WHERE id = ? AND app_id IS NOT NULL");
 const SIGN_IN: Sql =
@@ -104,6 +109,14 @@ pub fn destinations(
     let mut all: Vec<DestinationId> = sql(DESTINATIONS).bind(app).values(connection)?;
     all.retain(|one| destination.is_none_or(|wanted| wanted == *one));
     Ok(Some(all))
+}
+
+/// Finds the app of a platform.
+pub fn app_of_platform(
+    connection: &mut AnyConnection,
+    platform: PlatformId,
+) -> Result<Option<AppId>, Error> {
+    sql(PLATFORM).bind(platform).value(connection)
 }
 
 /// Finds the app of a destination.
@@ -150,6 +163,7 @@ impl Store {
                 Subject::Key => sql(KEY).bind(id),
                 Subject::SignIn => sql(SIGN_IN).bind(id),
                 Subject::Alarm => sql(ALARM).bind(id),
+                Subject::Duty => sql(DUTY).bind(id),
             };
             let apps: Vec<AppId> = statement.values(connection)?;
             Ok(apps

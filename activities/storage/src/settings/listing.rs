@@ -4,7 +4,7 @@ use db::connection::AnyConnection;
 use db::error::Error;
 use db::sql::{Sql, statement};
 use db::statement::{Ahead, Single, clean, row, sql};
-use domain::catalogue::{Auth, Entitlement, Listing, Price, ProductRef};
+use domain::catalogue::{Auth, Entitlement, Listing, Price};
 use domain::payment::Day;
 use domain::{AppId, Purchase};
 use std::collections::HashMap;
@@ -36,7 +36,7 @@ impl Listings {
         }
     }
 
-    /// Begins to read the listings of a purchase's product, which [`Self::find`] fetches. Does nothing on SQLite.
+    /// Begins to read the listings of a purchase's products, which [`Self::find`] fetches. Does nothing on SQLite.
     pub fn read_ahead(
         &mut self,
         connection: &mut AnyConnection,
@@ -45,10 +45,7 @@ impl Listings {
         if !connection.is_shared() {
             return Ok(());
         }
-        for sku in [ProductRef::Term, ProductRef::Parent]
-            .into_iter()
-            .filter_map(|by| purchase.sku(by))
-        {
+        for sku in purchase.parts().into_iter().flatten() {
             if !self.read.contains_key(sku) && !self.running.contains_key(sku) {
                 let running = ListingAhead::read(connection, self.app, sku)?;
                 self.running.insert(sku.to_owned(), running);
@@ -58,7 +55,8 @@ impl Listings {
     }
 
     /// Returns the listing of a purchase's product: by the SKU of its term, else by its parent's. A product that is not
-    /// listed has no entitlements.
+    /// listed has no entitlements. A purchase with several parts has the entitlements of all, and the prices of the
+    /// first one that is listed.
     pub fn find(
         &mut self,
         connection: &mut AnyConnection,
@@ -67,16 +65,39 @@ impl Listings {
         Ok(self.listed(connection, purchase)?.unwrap_or_default())
     }
 
-    /// Like [`Self::find`]; `None` for a product that is not listed.
+    /// Like [`Self::find`]; `None` for a purchase of which no part is listed.
     pub fn listed(
         &mut self,
         connection: &mut AnyConnection,
         purchase: &Purchase,
     ) -> Result<Option<Listing>, Error> {
-        for by in [ProductRef::Term, ProductRef::Parent] {
-            let Some(sku) = purchase.sku(by) else {
+        let mut all: Option<Listing> = None;
+        for part in purchase.parts() {
+            let Some(found) = self.of_part(connection, &part)? else {
                 continue;
             };
+            match &mut all {
+                None => all = Some(found),
+                Some(known) => {
+                    let known = &mut known.entitlements;
+                    for entitlement in found.entitlements {
+                        if known.iter().all(|one| one.id != entitlement.id) {
+                            known.push(entitlement);
+                        }
+                    }
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    /// Returns the listing of one part of a purchase, by the first of its SKUs that is listed.
+    pub fn of_part(
+        &mut self,
+        connection: &mut AnyConnection,
+        skus: &[&str],
+    ) -> Result<Option<Listing>, Error> {
+        for sku in skus.iter().copied() {
             if !self.read.contains_key(sku) {
                 let listing = match self.running.remove(sku) {
                     Some(running) => running.fetch(connection)?,

@@ -3,7 +3,7 @@
 use db::connection::AnyConnection;
 use db::error::Error;
 use db::sql::{Sql, statement};
-use db::statement::{row, sql};
+use db::statement::{Ahead, row, sql};
 use domain::AppId;
 use domain::payment::{Conversion, DailyRate, Day};
 use rust_decimal::Decimal;
@@ -32,12 +32,38 @@ pub fn conversion(
     currency: &str,
     on: Day,
 ) -> Result<Option<Conversion>, Error> {
+    conversion_ahead(connection, app, currency, on)?.fetch(connection)
+}
+
+/// A conversion to USD on a day, which is fetched later.
+pub struct ConversionAhead {
+    on: Day,
+    newest: Ahead<'static, RateRow>,
+}
+
+/// Like [`conversion`], but the rate is fetched later.
+pub fn conversion_ahead(
+    connection: &mut AnyConnection,
+    app: AppId,
+    currency: &str,
+    on: Day,
+) -> Result<ConversionAhead, Error> {
     let newest = sql(NEWEST).bind((app, currency.to_ascii_uppercase(), on.to_string()));
-    let newest: Option<RateRow> = newest.first(connection)?;
-    let rate = newest
-        .map(|RateRow { day, usd }| rate(&day, usd))
-        .transpose()?;
-    Ok(Conversion::on(on, rate))
+    Ok(ConversionAhead {
+        on,
+        newest: newest.ahead(connection)?,
+    })
+}
+
+impl ConversionAhead {
+    /// Returns the conversion; `None` without a rate that counts.
+    pub fn fetch(self, connection: &mut AnyConnection) -> Result<Option<Conversion>, Error> {
+        let newest = self.newest.first(connection)?;
+        let rate = newest
+            .map(|RateRow { day, usd }| rate(&day, usd))
+            .transpose()?;
+        Ok(Conversion::on(self.on, rate))
+    }
 }
 
 /// Parses a stored rate.

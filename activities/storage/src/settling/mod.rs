@@ -3,6 +3,7 @@
 mod access;
 mod comparison;
 mod continuation;
+pub mod duties;
 pub mod events;
 pub mod facts;
 pub mod known;
@@ -12,6 +13,7 @@ pub mod payments;
 pub mod profiles;
 pub mod rechecks;
 pub mod record;
+pub mod repairs;
 pub mod revision;
 pub mod succession;
 pub mod transferred;

@@ -8,6 +8,7 @@
 
 use crate::purchases::cause::{CauseKind, RevisionCause};
 use crate::purchases::purchase::{self, RECHECKS, RESETS, Urgency};
+use crate::settling::duties;
 use crate::store::Store;
 use db::connection::AnyConnection;
 use db::error::Error;
@@ -101,6 +102,11 @@ pub const OF_TERM: Clause = clause! {&[RECHECKS[0], RECHECKS[1], COUNT], hot "pu
 const OF_PRODUCT: Clause = clause! {&[RECHECKS[0], RECHECKS[1], COUNT], hot "purchases_product", "
     app_id = ? AND product_id = ?
 "};
+/// Purchases of which a further part has this SKU, which is bound between two bars: few. `|| ''` keeps the planner from
+/// reading all purchases of the app.
+const OF_PART: Clause = clause! {&[RECHECKS[0], RECHECKS[1], COUNT], hot "purchases_parts", "
+    part_skus IS NOT NULL AND part_skus > '' AND app_id || '' = ? AND REPLACE(part_skus, ?, '') <> part_skus
+"};
 /// Purchases of a platform with notifications that wait after their window: few, unless the store cannot be reached.
 const WAITING: Clause = clause! {&[COUNT, COUNT_PARKED], hot "purchases_waiting", "
     platform_id = ? AND (waits_for IS NOT NULL OR waits_through IS NOT NULL)
@@ -115,12 +121,13 @@ const BATCHED_PARKED: Clause = clause! {&RECHECKS, hot "purchases_app or purchas
 const BATCHED_WITH_TWO_SKUS: Clause = clause! {&RECHECKS, hot "purchases_app", "
     {BATCHED} AND platform_id = ? AND term_sku IS NOT NULL AND product_id IS NOT NULL AND term_sku <> product_id
 "};
-/// Purchases that a query with the new secret may change: those that run; those that the store never answered about;
-/// those with notifications that wait; and those that were recorded since the store refused the old secret.
+/// Purchases that a query with the new secret may change: those that run or may run again; those that the store never
+/// answered about; those with notifications that wait; and those that were recorded since the store refused the old
+/// secret.
 const BATCHED_MAYBE_UNVERIFIED: Clause = clause! {&RECHECKS, hot "purchases_app", "
     {BATCHED} AND platform_id = ?
-        AND (state IN ('trial', 'trial_off', 'active', 'off', 'grace') OR product_id IS NULL
-            OR waits_for IS NOT NULL OR waits_through IS NOT NULL OR updated_at >= ?)
+        AND (state IN ('trial', 'trial_off', 'active', 'off', 'grace', 'pending', 'account_hold', 'paused')
+            OR product_id IS NULL OR waits_for IS NOT NULL OR waits_through IS NOT NULL OR updated_at >= ?)
 "};
 /// Purchases that the store did not accept, or never answered about: its other environment may know them.
 const BATCHED_NEVER_ACCEPTED: Clause = clause! {&RECHECKS, hot "purchases_app", "
@@ -130,7 +137,9 @@ const BATCHED_NEVER_ACCEPTED: Clause = clause! {&RECHECKS, hot "purchases_app", 
 const BATCHED_LISTED: Clause = clause! {&RECHECKS, hot "purchases_app", "
     {BATCHED}
         AND (EXISTS (SELECT 1 FROM recheck_skus s WHERE s.app_id = purchases.app_id AND s.sku = purchases.term_sku)
-            OR EXISTS (SELECT 1 FROM recheck_skus s WHERE s.app_id = purchases.app_id AND s.sku = purchases.product_id))
+            OR EXISTS (SELECT 1 FROM recheck_skus s WHERE s.app_id = purchases.app_id AND s.sku = purchases.product_id)
+            OR (part_skus IS NOT NULL AND EXISTS (SELECT 1 FROM recheck_skus s WHERE s.app_id = purchases.app_id
+                AND REPLACE(purchases.part_skus, '|' || s.sku || '|', '') <> purchases.part_skus)))
 "};
 /// Purchases whose failed queries began before the note.
 const BATCHED_FAILED: Clause = clause! {&RESETS, hot "purchases_app", "
@@ -190,14 +199,15 @@ pub fn recheck_platform(
     begin(write, platform, why, None)
 }
 
-/// Rechecks purchases of a platform with a new secret. `refused_at` is the time at which the store refused the previous
+/// Rechecks purchases of a platform with a new secret, and makes its open duties due. `refused_at` is the time at which the store refused the previous
 /// secret.
 pub fn recheck_secret(
     write: &mut Write<'_>,
     platform: PlatformId,
     refused_at: Option<Timestamp>,
 ) -> Result<(), Error> {
-    begin(write, platform, RecheckReason::NewSecret, refused_at)
+    begin(write, platform, RecheckReason::NewSecret, refused_at)?;
+    duties::resume(write, platform)
 }
 
 fn begin(
@@ -231,9 +241,14 @@ pub fn recheck_skus(
     let (mut left, mut many) = (BATCH, Vec::new());
     for sku in skus {
         match of_sku(write.connection, app, sku, left)? {
-            Some([of_term, of_product]) => {
-                left -= of_term + of_product;
-                for (count, which) in [(of_term, OF_TERM), (of_product, OF_PRODUCT)] {
+            Some([of_term, of_product, of_part]) => {
+                left -= of_term + of_product + of_part;
+                let part = between_bars(sku);
+                for (count, which, sku) in [
+                    (of_term, OF_TERM, sku),
+                    (of_product, OF_PRODUCT, sku),
+                    (of_part, OF_PART, &part),
+                ] {
                     if count > 0 {
                         let values = [app.into(), sku.as_str().into()];
                         purchase::recheck(
@@ -271,13 +286,19 @@ pub fn recheck_skus(
     batch(write, &note).map(drop)
 }
 
-/// Returns the numbers of purchases whose term and whose product has this SKU; `None` when their sum exceeds `max`.
+/// Returns a SKU as the further parts of a purchase contain it.
+fn between_bars(sku: &str) -> String {
+    format!("|{sku}|")
+}
+
+/// Returns the numbers of purchases whose term, whose product and of which a further part has this SKU; `None` when
+/// their sum exceeds `max`.
 fn of_sku(
     connection: &mut AnyConnection,
     app: AppId,
     sku: &str,
     max: i64,
-) -> Result<Option<[i64; 2]>, Error> {
+) -> Result<Option<[i64; 3]>, Error> {
     let Some(of_term) = count_if_few(connection, OF_TERM, [app.into(), sku.into()], max)? else {
         return Ok(None);
     };
@@ -287,7 +308,17 @@ fn of_sku(
         [app.into(), sku.into()],
         max - of_term,
     )?;
-    Ok(of_product.map(|of_product| [of_term, of_product]))
+    let Some(of_product) = of_product else {
+        return Ok(None);
+    };
+    let part = between_bars(sku);
+    let of_part = count_if_few(
+        connection,
+        OF_PART,
+        [app.into(), part.as_str().into()],
+        max - of_term - of_product,
+    )?;
+    Ok(of_part.map(|of_part| [of_term, of_product, of_part]))
 }
 
 /// Returns the number of purchases that an index finds; `None` when they are more than `max`.

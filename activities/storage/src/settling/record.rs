@@ -12,7 +12,7 @@ use crate::inbox::notifications;
 use crate::purchases::owned::{Which, note_changed, shared_ahead};
 use crate::purchases::purchase::{self, PurchaseRow, WaitsFor};
 use crate::purchases::users::{Customer, Raced, UserRow};
-use crate::purchases::{replacements, user_devices};
+use crate::purchases::{duties, replacements, user_devices};
 use crate::settings::listing::Listings;
 use crate::settings::unnamed::unnamed;
 use crate::settling::comparison::{ABANDONED, Compared, Comparison};
@@ -32,7 +32,7 @@ use db::writer::{Faults, Write};
 use domain::catalogue::ProductRef;
 use domain::settling::{Record, Recorded};
 use domain::user::{self, OwnedPurchase};
-use domain::{CollapseKey, Lag, Lane, Outcome, Waits};
+use domain::{CollapseKey, Lag, Lane, Outcome, Purchase, Waits};
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
@@ -139,7 +139,7 @@ pub fn record_once(
     if succession::find_successor(write, &settling)? {
         return Ok(Recorded::Moved);
     }
-    continuation::announce(write, &mut settling, former)?;
+    continuation::announce(write, &mut settling, former, &row)?;
     announce_change(write, &mut settling, &mut facts.listings)?;
     if succession::succeed(write, &mut settling)? {
         facts.replaced = replacements::replaced_ahead(write.connection, key)?;
@@ -177,7 +177,7 @@ fn announce_change(
 const UPDATE: Sql = statement! {"
     UPDATE purchases
     SET revision = ?, state = ?, environment = ?, purchase = ?, digest = ?, content_digest = ?, term_sku = ?, product_id = ?,
-        settling = ?, fingerprint = ?, app_user_id = ?, user_id = ?,
+        part_skus = ?, settling = ?, fingerprint = ?, app_user_id = ?, user_id = ?,
         first_user_id = COALESCE(first_user_id, ?), waits_for = ?, waits_through = ?,
         unverified_since = CASE WHEN ? THEN NULL ELSE unverified_since END,
         unverified_because = CASE WHEN ? THEN NULL ELSE unverified_because END,
@@ -186,6 +186,14 @@ const UPDATE: Sql = statement! {"
         payments = payments + ?, updated_at = ?, spent_at = NULL
     WHERE collapse_key = ?
 "};
+
+/// Returns the SKUs of the further parts of a purchase, each between two bars; `None` if it has one part.
+fn part_skus(purchase: &Purchase) -> Option<String> {
+    let parts = purchase.parts();
+    let further: Vec<&str> = parts.iter().skip(1).flatten().copied().collect();
+    let skus = format!("|{}|", further.join("|"));
+    (!further.is_empty()).then(|| clean(&skus).into_owned())
+}
 
 impl Settling<'_> {
     fn write(
@@ -284,12 +292,25 @@ impl Settling<'_> {
                 carried.as_ref(),
             )?;
         }
+        self.watch_duty(write)?;
         Ok(Recorded::Done {
             revision: found.revision,
             state: record.decision.purchase.state(),
             lanes: open_lanes(write, record.collapse_key)?,
             prompt: BTreeSet::new(),
         })
+    }
+
+    /// Stores the duty to acknowledge the purchase, or closes it, as the store's answer shows it.
+    fn watch_duty(&self, write: &mut Write<'_>) -> Result<(), Error> {
+        let record = &*self.record;
+        match record.shown_acknowledgement() {
+            Some(shown) => {
+                let platform = self.origin.platform_id;
+                duties::watch(write, platform, record.collapse_key, shown)
+            }
+            None => Ok(()),
+        }
     }
 
     /// Returns the subject of the profile check: the owner, whose profile this record may have changed.
@@ -340,6 +361,7 @@ impl Settling<'_> {
                 found.content_digest.as_str(),
                 sku(ProductRef::Term).as_deref(),
                 sku(ProductRef::Parent).as_deref(),
+                part_skus(&decision.purchase),
             ))
             .bind((
                 record.settling,

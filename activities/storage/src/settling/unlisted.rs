@@ -15,7 +15,6 @@ use db::error::Error;
 use db::sql::{Sql, statement};
 use db::statement::{row, sql};
 use db::writer::Write;
-use domain::catalogue::ProductRef;
 use domain::{AppId, CollapseKey, Environment, PlatformId};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -52,7 +51,7 @@ pub fn alarm_of_record(
 }
 
 /// Raises the alarm if a purchase in production runs and gives nothing, because its product is missing from the
-/// catalogue. `data` is its record.
+/// catalogue; of a purchase with several parts, for each part that is missing. `data` is its record.
 fn alarm(
     write: &mut Write<'_>,
     settling: &Settling<'_>,
@@ -60,28 +59,30 @@ fn alarm(
     listings: &mut Listings,
 ) -> Result<(), Error> {
     let (origin, purchase) = (settling.origin, &settling.record.decision.purchase);
-    let gives_nothing = data["entitlements"].as_array().is_none_or(Vec::is_empty)
-        && data["product_type"] != "consumable";
+    let gives_nothing = data["entitlements"].as_array().is_none_or(Vec::is_empty);
+    let is_consumable = data["product_type"] == "consumable";
     let is_real = purchase.state().is_active() == Some(true)
         && settling.environment() == Environment::Production;
-    if !(origin.has_entitlements && gives_nothing && is_real) {
+    let parts = purchase.parts();
+    let may_be_missing = gives_nothing || parts.len() > 1;
+    if !(origin.has_entitlements && may_be_missing && is_real) || is_consumable {
         return Ok(());
     }
-    // A product that is listed without entitlements gives none on purpose.
-    if listings.listed(write.connection, purchase)?.is_some() {
-        return Ok(());
+    for part in parts {
+        // A product that is listed without entitlements gives none on purpose.
+        if listings.of_part(write.connection, &part)?.is_some() {
+            continue;
+        }
+        // The same SKU as in `Store::unmapped`.
+        let Some(named) = part.first() else { continue };
+        alarms::raise(
+            write,
+            About::Platform(origin.platform_id),
+            KIND,
+            &detail(named),
+        )?;
     }
-    // The same SKU as in `Store::unmapped`.
-    let named = purchase
-        .sku(ProductRef::Term)
-        .or_else(|| purchase.sku(ProductRef::Parent));
-    let Some(named) = named else { return Ok(()) };
-    alarms::raise(
-        write,
-        About::Platform(origin.platform_id),
-        KIND,
-        &detail(named),
-    )
+    Ok(())
 }
 
 row! {

@@ -6,7 +6,9 @@ use crate::events::alarms;
 use crate::inbox::notifications;
 use crate::purchases::purchase::{self, PurchaseRow, QueriedCustomer};
 use crate::settings::app_lock;
-use crate::settings::credential::{Credential, IS_USABLE_F, SealedCredential, StorePart};
+use crate::settings::credential::{
+    Credential, IS_USABLE, IS_USABLE_F, SealedCredential, StorePart,
+};
 use crate::settings::tombstones::{self, ConcealedName};
 use crate::settings::unnamed::unnamed;
 use crate::settling::rechecks::{self, RecheckReason};
@@ -194,6 +196,23 @@ const USE_AGAIN: Sql = statement! {"
 
 const FIND_PLATFORM: Sql =
     statement!("SELECT app_id AS value FROM platforms WHERE id = ? AND deleted_at IS NULL");
+
+row! {
+    /// A platform whose store is read apart from purchases.
+    struct UsablePlatform {
+        store: String,
+        environment: Environment,
+        unknown_receipts: UnknownReceipts,
+        package_name: String,
+        credential: SealedCredential,
+    }
+}
+
+const USABLE: Sql = statement! {"
+    SELECT store, environment, unknown_receipts, package_name, shared_secret, store_settings, store_credentials
+    FROM platforms
+    WHERE id = ? AND {IS_USABLE} AND deleted_at IS NULL
+"};
 
 impl Store {
     /// Returns the parameters to query the store of a purchase; `None` when it cannot be queried: the platform has no
@@ -404,6 +423,37 @@ impl Store {
                 refusal.why,
             )?;
             Ok(true)
+        })
+        .await
+    }
+
+    /// Returns the parameters to query a platform's store apart from purchases, with an empty id of the purchase;
+    /// `None` if the platform is deleted, or has no usable secret.
+    pub async fn platform_query(&self, platform: PlatformId) -> Result<Option<StoreQuery>, Error> {
+        let secrets = self.database.secrets.clone();
+        self.read(move |connection| {
+            let found: Option<UsablePlatform> = sql(USABLE).bind(platform).first(connection)?;
+            let Some(row) = found else {
+                return Ok(None);
+            };
+            let Some(credential) = row.credential.open(&secrets, platform)? else {
+                return Ok(None);
+            };
+            Ok(Some(StoreQuery {
+                secret: credential.secret,
+                of_store: credential.of_store,
+                sealed: credential.sealed,
+                platform_id: platform,
+                store: row.store,
+                environment: row.environment,
+                unknown_receipts: row.unknown_receipts,
+                settling: 0,
+                app_user_id: None,
+                receipt_id: String::new(),
+                package_name: row.package_name,
+                purchase: None,
+                reported_at: None,
+            }))
         })
         .await
     }

@@ -257,6 +257,7 @@ fn of_path(field: &str) -> Option<&'static str> {
         "collapse_key" => "The collapse key, or the store's id of the purchase",
         "delivery_id" => "The delivery's id, which receivers see as `webhook-id`",
         "destination_id" => "The destination's id or name",
+        "duty_id" => "The duty's id",
         "erasure_id" => "The report's id",
         "event_id" => "The event's id: `event_id` in a receiver's body",
         "key_id" => "The key's id",

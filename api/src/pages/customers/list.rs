@@ -110,6 +110,9 @@ fn purchase(one: &PaymentView) -> String {
 
 /// Returns the source of an amount, and what a sales report shows about it.
 fn source(one: &PaymentView) -> String {
+    if one.is_shown {
+        return "Store".to_owned();
+    }
     if let Some(basis) = estimate(one) {
         return capital(basis);
     }
@@ -166,6 +169,11 @@ mod tests {
             shown("store", transaction, false),
             "Early end (confirmed by a sales report)"
         );
+        let by_store = PaymentView {
+            is_shown: true,
+            ..entry(1, EntryKind::Initial, "9.99")
+        };
+        assert_eq!(source(&by_store), "Store");
         let estimated = shown("store", None, false);
         assert!(
             estimated.starts_with("Settle's estimate, since it ended early"),

@@ -38,6 +38,10 @@ pub fn purchase(key: CollapseKey, of: &PurchaseExplanation) -> Node {
         .claims
         .iter()
         .map(|claim| Node::new("claim", sentences::claim(claim)).of(claim));
+    let duties = of.duties.iter().map(|duty| {
+        let sentence = sentences::duty(duty, &of.store, of.now);
+        Node::new("duty", sentence).of(duty)
+    });
     let revisions = of
         .events
         .chunk_by(|a, b| a.event.revision == b.event.revision)
@@ -67,6 +71,7 @@ pub fn purchase(key: CollapseKey, of: &PurchaseExplanation) -> Node {
     let node = node
         .then([notifications.then(received)])
         .then(claims)
+        .then(duties)
         .then(revisions);
     if of.events.is_empty() {
         node.then([Node::new("nothing", sentences::no_events())])

@@ -19,6 +19,8 @@ use storage::PaymentView;
 
 /// Label of a test purchase's amount.
 pub const NO_MONEY: &str = "test purchase, no money";
+/// Label of an amount that the store shows.
+const SHOWN: &str = "the store";
 /// Label of an amount that no sales report contains yet.
 const UNCONFIRMED: &str = "not confirmed by a sales report yet";
 
@@ -264,6 +266,10 @@ impl PaymentRow {
     fn source(&self) -> String {
         if self.is_test() {
             return NO_MONEY.to_owned();
+        }
+        if self.entry.is_shown {
+            let is_known = self.usd().is_some() || self.price().is_some();
+            return if is_known { SHOWN } else { "" }.to_owned();
         }
         if !self.is_payment() {
             let is_reported = self.entry.source == "report" || self.transaction().is_some();

@@ -195,5 +195,6 @@ fn closed_row(
         body: "{}".to_owned(),
         handling,
         traceparent: None,
+        duty: None,
     }
 }

@@ -3,15 +3,18 @@
 //! A message that can never be valid is stored as refused and acknowledged: otherwise Pub/Sub would repeat it for days,
 //! and delay the subscription's other messages meanwhile.
 
+use super::duties;
 use super::envelope::{self, Envelope, MAX_BODY_BYTES};
 use super::notification::{self, Content, DeveloperNotification, RefundReview, VoidedOrder};
-use super::settings::PushTarget;
+use super::settings::{Acknowledger, PushTarget};
 use crate::stores::inbox::Alarm;
 use domain::notification::is_sample_purchase;
-use domain::{CollapseKey, Notification, Outcome, Timestamp, VoidedPayment};
+use domain::{
+    CollapseKey, DutyId, Notification, NotificationKind, Outcome, Timestamp, VoidedPayment,
+};
 use ring::digest::{SHA256, digest};
 use serde_json::{Map, Value, json};
-use storage::{Handling, NewNotification, Platform, STATED_TIME, hex};
+use storage::{Handling, NewDuty, NewNotification, Platform, STATED_TIME, hex};
 
 /// Maximum number of bytes that are stored of unreadable data.
 const MAX_RAW_BYTES: usize = 16 * 1024;
@@ -35,8 +38,8 @@ pub const WITHOUT_WRAPPER: Alarm = Alarm {
 /// Alarm about a refund review that an operator must answer. Raised for every review.
 const REFUND_REVIEW: Alarm = Alarm {
     kind: "refund_review",
-    detail: "Google Play asks about a refund, and expects the answer within 24 hours: `settle notification list` shows the \
-             order; answer it in the Play Console or by orders.reviewrefund",
+    detail: "Google Play asks about a refund, and expects the answer within 24 hours: `settle duty list` shows the order; \
+             answer it in the Play Console or by orders.reviewrefund, then close the duty",
 };
 
 /// Result of an authenticated push.
@@ -179,13 +182,14 @@ impl Received<'_> {
             content,
             ..
         } = notification;
-        let (reason, body, alarm) = match content {
+        let (reason, body, alarm, duty) = match content {
             Content::Purchase {
                 token,
                 kind,
                 voided,
             } => {
                 let is_sample = is_sample_purchase(&token);
+                let is_bought = voided.is_none() && !is_sample;
                 let store_time = self.store_time(at);
                 let payment = voided
                     .as_ref()
@@ -203,15 +207,24 @@ impl Received<'_> {
                     is_test: is_sample,
                     voided: payment,
                 };
-                let row = self.open_row(notification, at, voided);
+                let key = notification.collapse_key;
+                let bought = is_bought.then(|| self.acknowledgement(key, kind, at));
+                let row = NewNotification {
+                    duty: bought.flatten(),
+                    ..self.open_row(notification, at, voided)
+                };
                 return PushOutcome::Accepted(Box::new(row), None);
             }
             Content::RefundReview(review) => {
                 let reason = "a question about a refund, whose answer is due within 24 hours";
-                (reason, review.to_json(), Some(REFUND_REVIEW))
+                let duty = self.answer(&review, at);
+                (reason, review.to_json(), Some(REFUND_REVIEW), Some(duty))
             }
-            Content::Test => ("a test notification of the Play Console", json!({}), None),
-            Content::Other => ("it names no purchase", json!({}), None),
+            Content::Test => {
+                let reason = "a test notification of the Play Console";
+                (reason, json!({}), None, None)
+            }
+            Content::Other => ("it names no purchase", json!({}), None, None),
         };
         let closed = closed_row(
             self.platform,
@@ -222,9 +235,31 @@ impl Received<'_> {
         let row = NewNotification {
             store_type,
             body: body.to_string(),
+            duty,
             ..closed
         };
         PushOutcome::Accepted(Box::new(row), alarm)
+    }
+
+    /// Returns the duty to acknowledge a purchase, if the platform's setting leaves it to settle.
+    fn acknowledgement(
+        &self,
+        key: CollapseKey,
+        kind: NotificationKind,
+        at: Option<Timestamp>,
+    ) -> Option<NewDuty> {
+        let age = self.now.since(self.store_time(at));
+        let is_by_settle = Acknowledger::of(self.platform) == Acknowledger::Settle;
+        is_by_settle.then(|| duties::acknowledgement(key, kind, age))
+    }
+
+    /// Returns the duty to answer a refund review. A review without an id is the message itself.
+    fn answer(&self, review: &RefundReview, at: Option<Timestamp>) -> NewDuty {
+        let ids = [&review.refund_token, &review.order_id];
+        let id = ids.into_iter().flatten().next();
+        let id = DutyId::answer(self.platform.id, id.unwrap_or(&self.message_id));
+        let age = self.now.since(self.store_time(at));
+        duties::answer(id, review.order_id.clone(), age)
     }
 
     /// Returns the row for a purchase. Its body also contains a voided order, and the stated time if it is not
@@ -315,5 +350,6 @@ fn closed_row(
         body: "{}".to_owned(),
         handling: Handling::Final(outcome, reason),
         traceparent: None,
+        duty: None,
     }
 }

@@ -9,6 +9,7 @@
 
 mod alarms;
 mod config;
+mod duties;
 pub mod envelope;
 mod fetch;
 pub mod form;
@@ -29,10 +30,11 @@ pub mod token;
 mod verdicts;
 
 pub use fetch::{Fetch, FetchError, Fetched, Https};
+pub use protocols::stores::google::customer::{ACCOUNT_IDS, AccountIds};
 pub use refusal::PushRefusal;
 pub use settings::{
-    ACCOUNT_IDS, ACKNOWLEDGE, AccountIds, Acknowledger, KEYS_URL, PUSH_ACCOUNT, PUSH_AUDIENCE,
-    PushTarget, SERVICE_ACCOUNT, SUBSCRIPTION, Settings,
+    ACKNOWLEDGE, Acknowledger, KEYS_URL, PUSH_ACCOUNT, PUSH_AUDIENCE, PushTarget, SERVICE_ACCOUNT,
+    SUBSCRIPTION, Settings,
 };
 
 use crate::stores::StoreEntry;

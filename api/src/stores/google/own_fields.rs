@@ -4,12 +4,12 @@
 //! secret.
 
 use super::settings::{
-    ACCOUNT_IDS, ACKNOWLEDGE, AccountIds, Acknowledger, PUSH_ACCOUNT, PUSH_AUDIENCE,
-    SERVICE_ACCOUNT, SUBSCRIPTION,
+    ACKNOWLEDGE, Acknowledger, PUSH_ACCOUNT, PUSH_AUDIENCE, SERVICE_ACCOUNT, SUBSCRIPTION,
 };
 use crate::stores::WrongOwnField;
 use domain::text::trimmed;
 use protocols::stores::google::account::ServiceAccount;
+use protocols::stores::google::customer::{ACCOUNT_IDS, AccountIds};
 use protocols::stores::google::request::PackageName;
 use secrecy::SecretString;
 use serde_json::{Map, Value, json};

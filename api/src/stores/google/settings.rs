@@ -16,8 +16,6 @@ pub const PUSH_ACCOUNT: &str = "push_account";
 pub const SUBSCRIPTION: &str = "subscription";
 /// Platform setting: who acknowledges purchases, an [`Acknowledger`].
 pub const ACKNOWLEDGE: &str = "acknowledge";
-/// Platform setting: the app's account ids, [`AccountIds`].
-pub const ACCOUNT_IDS: &str = "account_ids";
 /// Platform credential: the text of the service account's JSON key file.
 pub const SERVICE_ACCOUNT: &str = "service_account";
 
@@ -74,35 +72,6 @@ impl Acknowledger {
         match text {
             "app" => Some(Self::App),
             "settle" => Some(Self::Settle),
-            _ => None,
-        }
-    }
-}
-
-/// What the app passes to Google as a customer's `obfuscatedAccountId`.
-/// <https://developer.android.com/google/play/billing/integrate>
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum AccountIds {
-    /// A value that only identifies the customer at Google, such as a hash.
-    #[default]
-    Opaque,
-    /// The customer's external id, which logins and imports also use.
-    External,
-}
-
-impl AccountIds {
-    /// Returns a platform's setting; the default if it is missing.
-    pub fn of(platform: &Platform) -> Self {
-        setting(platform, ACCOUNT_IDS)
-            .and_then(Self::parse)
-            .unwrap_or_default()
-    }
-
-    /// Parses a setting.
-    pub fn parse(text: &str) -> Option<Self> {
-        match text {
-            "opaque" => Some(Self::Opaque),
-            "external" => Some(Self::External),
             _ => None,
         }
     }

@@ -259,6 +259,12 @@ impl Office {
                 "transfer.approve",
             ),
             change(
+                ("POST", "/v1/duties/{duty_id}/close"),
+                format!("/v1/duties/{}/close", self.duty()),
+                json!({}),
+                "duty.close",
+            ),
+            change(
                 ("POST", "/v1/apps/{app_id}/customers/erase"),
                 format!("{of_app}/customers/erase"),
                 erased,

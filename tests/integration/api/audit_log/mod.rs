@@ -9,7 +9,7 @@ use api::routes::routes;
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
 use diesel::{QueryableByName, RunQueryDsl, SqliteConnection};
-use domain::{AppId, ReviewId, UserId};
+use domain::{AppId, DutyId, ReviewId, UserId};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -136,6 +136,17 @@ impl Office {
         self.service.raw(&format!(
             "INSERT OR IGNORE INTO transfer_reviews (id, app_id, platform_id, from_user_id, to_user_id, requested_at)
                  VALUES ('{id}', '{app}', '{platform}', '{from}', '{to}', 1)"
+        ));
+        id
+    }
+
+    /// Returns the id of an open question about a refund.
+    fn duty(&self) -> DutyId {
+        let id = DutyId::answer(self.platform.parse().expect("an id"), "a question");
+        self.service.raw(&format!(
+            "INSERT OR IGNORE INTO duties (id, kind, platform_id, created_at, answer_by)
+                 VALUES ('{id}', 'refund_review', '{}', 1, 1)",
+            self.platform
         ));
         id
     }

@@ -62,6 +62,16 @@ async fn hook_of(service: &Service, app: &str) -> String {
     id_of(service, &path, &hook).await
 }
 
+/// Creates an open duty on a platform, and returns its id.
+fn duty_of(service: &Service, platform: &str) -> String {
+    let duty = api::clock::random_uuid();
+    service.raw(&format!(
+        "INSERT INTO duties (id, kind, platform_id, created_at, answer_by)
+             VALUES ('{duty}', 'refund_review', '{platform}', 1, 1);"
+    ));
+    duty.to_string()
+}
+
 impl Shop {
     async fn open(service: &Service, name: &str) -> Self {
         let app = id_of(service, "/v1/apps", &json!({ "name": name })).await;
@@ -89,12 +99,8 @@ impl Shop {
             .expect("an alarm");
         let [event, delivery, transfer, review, reported, one, other] =
             [1, 2, 3, 4, 5, 6, 7].map(|_| api::clock::random_uuid());
-        let receipt = format!("receipt of {name}");
-        service.raw(
-            &rows::purchases(&platform, &app)
-                .text("collapse_key", key)
-                .text("receipt_id", receipt),
-        );
+        let purchase = rows::purchases(&platform, &app).text("collapse_key", key);
+        service.raw(&purchase.text("receipt_id", format!("receipt of {name}")));
         service.raw(
             &rows::events()
                 .text("id", event)
@@ -125,6 +131,7 @@ impl Shop {
              INSERT INTO transfer_reviews (id, app_id, platform_id, from_user_id, to_user_id, requested_at)
                  VALUES ('{review}', '{app}', '{platform}', '{one}', '{other}', 1);"
         ));
+        let duty = duty_of(service, &platform);
         service.raw(&rows::device_event(&platform, one).text("id", reported));
         let owned = created_key(
             service,
@@ -144,6 +151,7 @@ impl Shop {
             ("delivery_id", delivery.to_string()),
             ("transfer_id", transfer.to_string()),
             ("review_id", review.to_string()),
+            ("duty_id", duty),
             (
                 "key_id",
                 owned.body["id"].as_str().expect("an id").to_owned(),

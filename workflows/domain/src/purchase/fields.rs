@@ -4,6 +4,7 @@ use super::{
     Halt, Life, NewestText, Purchase, ReportTimes, Stage, State, TAKEN_BACK, UNPAID_END_MARGIN,
 };
 use crate::catalogue::ProductRef;
+use crate::duty::{self, Acknowledgement};
 use crate::environment::Environment;
 use crate::notification::NotificationKind;
 use crate::period::{Period, Periods};
@@ -139,6 +140,16 @@ impl Purchase {
         std::iter::once(first).chain(others.map(part)).collect()
     }
 
+    /// Returns the SKU of each part of the purchase, that of the plan or of its product.
+    pub fn skus(&self, by: ProductRef) -> Vec<&str> {
+        let further = self.parts().into_iter().skip(1);
+        let further = further.filter_map(|part| match by {
+            ProductRef::Term => part.first().copied(),
+            ProductRef::Parent => part.last().copied(),
+        });
+        self.sku(by).into_iter().chain(further).collect()
+    }
+
     /// Returns the customer's country according to the store.
     pub fn country(&self) -> Option<&str> {
         self.snapshot.as_ref()?.country.as_deref()
@@ -247,6 +258,11 @@ impl Purchase {
     /// The state that the store last showed, if it shows more than dates.
     pub fn store_state(&self) -> Option<&StoreState> {
         self.snapshot.as_ref()?.state.as_deref()
+    }
+
+    /// The acknowledgement of the purchase to its store, as the last answer shows it.
+    pub fn acknowledgement(&self) -> Option<Acknowledgement> {
+        duty::acknowledgement(&self.policy, self.snapshot.as_ref()?)
     }
 
     /// The period of the last payment, of a store that shows payments.

@@ -5,7 +5,7 @@ use crate::decide::wake;
 use crate::notification::NotificationKind;
 use crate::purchase::Purchase;
 use crate::time::Timestamp;
-use crate::verification::Verification;
+use crate::verification::{Snapshot, Verification};
 use std::time::Duration;
 
 /// The rules of a store: constants and pure functions.
@@ -27,6 +27,9 @@ pub struct Policy {
     pub schedules: Schedules,
     /// Returns when to recheck a purchase about which the store answered.
     pub wake: fn(&Purchase, Timestamp) -> Option<Timestamp>,
+    /// Returns how long after its beginning a purchase has to be acknowledged to the store; `None` if it needs no
+    /// acknowledgement.
+    pub acknowledged_within: fn(&Snapshot) -> Option<Duration>,
 }
 
 impl Policy {

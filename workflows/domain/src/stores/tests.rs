@@ -25,6 +25,7 @@ const EXACT: Policy = Policy {
         settled_unverified: &[],
     },
     wake: wake_by_dates,
+    acknowledged_within: |_| None,
 };
 
 fn exact() -> StorePolicy {

@@ -359,13 +359,13 @@ fn active_entitlements(owned: &[OwnedPurchase]) -> Vec<ActiveEntitlement> {
     described.collect()
 }
 
-/// Returns the SKU of every purchase that grants an active entitlement, without duplicates, in alphabetical order.
+/// Returns the SKUs of all purchases that grant an active entitlement, without duplicates, in alphabetical order.
 fn active_skus(owned: &[OwnedPurchase]) -> Vec<String> {
     let giving = owned
         .iter()
         .filter(|owned| owned.is_active() && !owned.listing.entitlements.is_empty());
     let skus: BTreeSet<&str> = giving
-        .filter_map(|owned| owned.purchase.sku(owned.product_ref))
+        .flat_map(|owned| owned.purchase.skus(owned.product_ref))
         .collect();
     skus.into_iter().map(str::to_owned).collect()
 }

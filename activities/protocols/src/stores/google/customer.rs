@@ -4,6 +4,7 @@ use crate::stores::CustomerName;
 use domain::notification::MAX_ID_BYTES;
 use domain::text::is_plain;
 use serde::Deserialize;
+use serde_json::Value;
 
 /// Maximum length of an id. Google's limit is 64 characters.
 const MAX_CHARS: usize = 200;
@@ -25,6 +26,37 @@ impl Accounts {
 pub(super) fn named(account: Option<&str>) -> Option<CustomerName> {
     let id = account.filter(|id| is_plain(id, MAX_CHARS) && id.len() <= MAX_ID_BYTES)?;
     (!id.trim().is_empty()).then(|| CustomerName(id.to_owned()))
+}
+
+/// Platform setting: the app's account ids, [`AccountIds`].
+pub const ACCOUNT_IDS: &str = "account_ids";
+
+/// What the app passes to Google as a customer's `obfuscatedAccountId`.
+/// <https://developer.android.com/google/play/billing/integrate>
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum AccountIds {
+    /// A value that only identifies the customer at Google, such as a hash.
+    #[default]
+    Opaque,
+    /// The customer's external id, which logins and imports also use.
+    External,
+}
+
+impl AccountIds {
+    /// Returns the setting among a platform's own settings; the default if it is missing.
+    pub fn of(settings: Option<&Value>) -> Self {
+        let text = settings.and_then(|settings| settings.get(ACCOUNT_IDS)?.as_str());
+        text.and_then(Self::parse).unwrap_or_default()
+    }
+
+    /// Parses a setting.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "opaque" => Some(Self::Opaque),
+            "external" => Some(Self::External),
+            _ => None,
+        }
+    }
 }
 
 /// The purchase that named the customer.

@@ -4,6 +4,7 @@
 //! access token. Its result is a [`shown::ShownPurchase`], which `meaning` turns into the domain's form.
 
 pub mod account;
+pub mod acknowledge;
 pub mod batch;
 pub mod check;
 pub mod customer;
@@ -12,6 +13,7 @@ pub mod money;
 pub mod order;
 pub mod plans;
 pub mod product;
+mod repair;
 pub mod request;
 pub mod response;
 pub mod shown;
@@ -24,18 +26,23 @@ mod tests;
 
 use crate::http::{Reply, Request};
 use crate::stores::{
-    AccessToken, Answer, Bucket, CheckStep, Replied, Retry, Simulated, StoreProtocol, Subject,
+    AccessToken, AcknowledgeAnswer, Answer, Bucket, CheckStep, RepairOutcome, RepairPage,
+    RepairStep, RepairTask, Replied, Retry, Simulated, StoreProtocol, Subject,
 };
 use account::ServiceAccount;
+use acknowledge::Acknowledged;
 use check::{CheckOutcome, KnownPurchase, KnownTerm, NextStep};
+use customer::AccountIds;
 use domain::notification::is_sample_purchase;
-use domain::{Parked, Timestamp, Verification};
+use domain::verification::Product;
+use domain::{Parked, Snapshot, Timestamp, Verification};
 use request::PackageName;
 use response::{AccessProblem, ReadError};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use shown::{PurchaseKind, PurchaseToken};
 use std::time::Duration;
+use storage::RepairKind;
 use url::Url;
 
 /// Name of the store in the column `platforms.store`.
@@ -239,6 +246,10 @@ impl StoreProtocol for Google {
         self.settings.give_up_after
     }
 
+    fn has_app_ids(&self, subject: &Subject) -> bool {
+        AccountIds::of(subject.own.settings.as_ref()) == AccountIds::External
+    }
+
     fn issues_tokens(&self) -> bool {
         true
     }
@@ -269,5 +280,44 @@ impl StoreProtocol for Google {
             Ok((request, bucket)) => CheckStep::Send(Box::new(request), bucket),
             Err(answer) => CheckStep::Done(answer),
         }
+    }
+
+    fn acknowledgement(
+        &self,
+        subject: &Subject,
+        shown: &Snapshot,
+    ) -> Option<(Box<Request>, Bucket)> {
+        let token = PurchaseToken::try_from(subject.receipt_id.clone()).ok();
+        let token = token.filter(|_| acknowledge::is_by_settle(subject))?;
+        let kind = if shown.product == Product::Subscription {
+            PurchaseKind::Subscription
+        } else {
+            PurchaseKind::OneTime
+        };
+        let purchase = Acknowledged {
+            kind,
+            product_id: shown.product_id.as_deref()?,
+            token: &token,
+        };
+        let package = PackageName::new(&subject.package_name)?;
+        let settings = self.settings_of(subject)?;
+        let (request, bucket) = acknowledge::request(settings, &package, purchase)?;
+        Some((Box::new(request), bucket))
+    }
+
+    fn acknowledged(&self, reply: &Reply) -> AcknowledgeAnswer {
+        acknowledge::answer(reply)
+    }
+
+    fn repairs(&self) -> &'static [RepairKind] {
+        &[RepairKind::Voids, RepairKind::Orders]
+    }
+
+    fn repair(&self, subject: &Subject, task: &RepairTask, replies: &[Replied]) -> RepairStep {
+        // The simulated store has only samples, of which each change is a notification.
+        if self.simulated(subject).is_some() {
+            return RepairStep::Done(RepairOutcome::Found(RepairPage::default()));
+        }
+        repair::next(&self.settings, subject, task, replies)
     }
 }

@@ -81,6 +81,13 @@ const MIGRATIONS: &[(&str, &str)] = &[
     file!("2026-11-30-000802_platforms_of_store"),
     file!("2026-11-30-000821_purchases_answered_customer"),
     file!("2026-11-30-000822_purchases_of_answered_customer"),
+    file!("2026-11-30-000911_payments_periods"),
+    file!("2026-11-30-000912_payments_store_transaction"),
+    file!("2026-11-30-000913_purchases_part_skus"),
+    file!("2026-11-30-000914_purchases_parts"),
+    file!("2026-11-30-000921_duties"),
+    file!("2026-11-30-000931_repairs"),
+    file!("2026-11-30-000932_payments_of_orders"),
     file!("2026-11-30-000941_platforms_secret_retry"),
     file!("2026-11-30-000942_platforms_secret_retry_due"),
 ];

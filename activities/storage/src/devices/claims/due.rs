@@ -41,7 +41,7 @@ row! {
 }
 
 /// The condition for a platform whose store can be queried: it is not deleted, and has a usable credential.
-const CAN_VERIFY: &str = formatcp!("{IS_USABLE} AND deleted_at IS NULL");
+pub const CAN_VERIFY: &str = formatcp!("{IS_USABLE} AND deleted_at IS NULL");
 
 /// The platforms whose store can be queried and that have due claims. Takes one index step per platform, however many
 /// of its claims are due.
@@ -61,7 +61,9 @@ const PLATFORMS_DUE: Sql = statement! {hot "claims_pending_due", "
         AND (SELECT created_at FROM platforms WHERE id = next.platform_id AND {CAN_VERIFY}) IS NOT NULL
 "};
 
-const VERIFIES: Sql = statement!("SELECT id AS value FROM platforms WHERE id = ? AND {CAN_VERIFY}");
+/// Selects a platform whose store can be queried.
+pub const VERIFIES: Sql =
+    statement!("SELECT id AS value FROM platforms WHERE id = ? AND {CAN_VERIFY}");
 
 const DUE: Sql = statement! {hot "claims_pending_due", "
     SELECT device_id, collapse_key, network

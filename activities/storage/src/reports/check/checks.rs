@@ -7,7 +7,7 @@ use super::range::{
     DELIVERIES, DESTINATIONS, DEVICE_EVENTS, EVENTS, KeyKind, LANES, NOTIFICATIONS, PURCHASES,
     USERS,
 };
-use super::{By, Check, Table, acceptance, queued};
+use super::{By, Check, Table, acceptance, periods, queued};
 use db::sql::{Sql, clause, statement};
 
 /// Declares the rules of a table: `name: "the rule", "the condition for rows that break it";`. The condition is `(hot
@@ -151,6 +151,9 @@ const PURCHASES_CHECKS: &[Check] = checks! {BROKEN_PURCHASES:
             AND NOT EXISTS (SELECT 1 FROM users u WHERE u.id = p.user_id AND u.app_id = p.app_id)";
     the_ledger_is_whole: "a purchase has as many entries in its ledger as were written",
         "p.payments <> (SELECT COUNT(*) FROM payments m WHERE m.collapse_key = p.collapse_key)";
+    each_payment_adds_up: "of a store that shows each payment, the entries of a transaction add up to its price less what \
+        was returned, as far as that is known in USD",
+        (by periods::differing);
 };
 
 const BROKEN_USERS: Sql = statement! {"

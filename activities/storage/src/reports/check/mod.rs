@@ -6,6 +6,7 @@
 
 mod acceptance;
 mod checks;
+mod periods;
 mod queued;
 mod range;
 

@@ -174,7 +174,8 @@ const SELECT: &str = "
     SELECT e.seq, e.id, e.event_type, e.collapse_key, e.revision, e.user_id, e.user_revision, e.occurred_at,
         e.created_at, e.pruned_at, e.causes, e.app_id AS own_app_id,
         CASE WHEN e.event_type LIKE 'alarm.%' THEN e.body END AS alarm_body, p.app_id, p.platform_id, e.environment, m.kind, m.number, m.usd,
-        m.unknown_because, m.source, m.transaction_id, m.rate_day,
+        m.unknown_because, m.source,
+        COALESCE(m.transaction_id, m.store_transaction) AS transaction_id, m.rate_day,
         COALESCE(m.rate_day < m.priced_on, FALSE) AS is_rate_carried
     FROM events e
     LEFT JOIN purchases p ON p.collapse_key = e.collapse_key

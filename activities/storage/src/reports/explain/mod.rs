@@ -13,6 +13,7 @@ pub use events::{AnnouncedEvent, Concerned, EventFacts, PaymentFacts, Sending, S
 pub use notifications::{ReceivedNotification, STATED_TIME, Stated};
 
 use crate::purchases::purchase;
+use crate::reports::duties::{self, DutyView};
 use crate::reports::listing::PurchaseView;
 use crate::store::Store;
 use db::error::Error;
@@ -40,6 +41,8 @@ pub struct PurchaseExplanation {
     pub events: Vec<AnnouncedEvent>,
     /// Devices' claims of the purchase, verified ones first.
     pub claims: Vec<ClaimView>,
+    /// Duties to the store about the purchase and its orders.
+    pub duties: Vec<DutyView>,
     /// Whether older notifications or events are not shown.
     pub has_older: bool,
     pub addressees: Vec<Addressee>,
@@ -117,6 +120,7 @@ impl Store {
                 addressees: destination::addressees(connection, &events.all)?,
                 events: events.all,
                 claims: claims::of_purchase(connection, key)?,
+                duties: duties::of_purchase(connection, platform_id, key, &known)?,
                 is_believed: known.is_believed(),
                 successor_missing_since: known.successor_missing_since(),
                 now,

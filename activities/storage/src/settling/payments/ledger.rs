@@ -28,13 +28,15 @@ stored! {
 row! {
     pub struct EntryRow {
         pub number: i64,
-        kind: EntryKind,
+        pub kind: EntryKind,
         pub occurred_at: Timestamp,
-        usd: Option<Decimal>,
+        pub usd: Option<Decimal>,
         pub unknown_because: Option<UnknownPrice>,
         transaction_id: Option<String>,
+        pub store_transaction: Option<String>,
+        pub amount: Option<Decimal>,
         pub sku: Option<String>,
-        price: Option<Decimal>,
+        pub price: Option<Decimal>,
         currency: Option<String>,
         source: Source,
         priced_on: Option<String>,
@@ -67,8 +69,8 @@ row! {
 
 /// The columns of an [`EntryRow`].
 pub const ENTRY: &str =
-    "number, kind, occurred_at, usd, unknown_because, transaction_id, sku, price, currency, source,
-        priced_on, rate_day";
+    "number, kind, occurred_at, usd, unknown_because, transaction_id, store_transaction, amount, sku,
+        price, currency, source, priced_on, rate_day";
 const ENTRIES: Sql = statement! {"
     SELECT {ENTRY}
     FROM payments

@@ -1,12 +1,14 @@
 //! The ledger: the price of each payment of a purchase, and the entries that changed it since.
 //!
 //! Entries are written only in the transaction that records a settling, under the lock of its purchase. `domain`
-//! decides what a payment is and which entries are missing; a destination decides how an amount is sent.
+//! decides what a payment is and which entries are missing; a destination decides how an amount is sent. Of a store
+//! that shows each payment, the periods are booked (`periods.rs`).
 
 mod confirmed;
 mod earned;
 mod ledger;
 mod paid;
+mod periods;
 mod price;
 
 pub use confirmed::confirmed;
@@ -16,6 +18,7 @@ pub use paid::paid_by;
 
 use crate::events::deliveries::{self, Event};
 use crate::events::event::{StoredEvent, insert};
+use crate::settings::destinations::Destination;
 use crate::settling::revision::{Announcement, Description, Settling};
 use db::error::Error;
 use db::sql::insert;
@@ -26,9 +29,11 @@ use domain::payment::{
     self, Adjustment, Conversion, EntryKind, LedgerEntry, Payment, RecordedPrice, Sale,
     UnknownPrice,
 };
+use domain::period::Period;
 use domain::{EventId, Purchase, Timestamp};
 use ledger::{EntryRow, ForeignPrice, payment_events};
 use price::{KnownPrice, OpenPayment};
+use rust_decimal::Decimal;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -36,7 +41,11 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Debug, Default)]
 pub struct Booking {
     payments: Vec<PricedPayment>,
-    adjustments: Vec<Adjustment>,
+    /// Payments that no transition announces; each has its amount in USD.
+    unannounced: Vec<PricedPayment>,
+    adjustments: Vec<BookedChange>,
+    /// Whether destinations that count revenue count the unannounced payments: those since the purchase is known.
+    counts_unannounced: bool,
 }
 
 /// A payment, and what is known of its price.
@@ -46,13 +55,51 @@ struct PricedPayment {
     price: KnownPrice,
     /// The transaction in the sales report that has the price.
     transaction_id: Option<String>,
+    /// The payment as the store shows it, if it shows each payment.
+    shown: Option<ShownPayment>,
+}
+
+/// A payment of a store that shows each payment; its period, if that is known.
+#[derive(Debug)]
+struct ShownPayment {
+    period: Option<Period>,
+}
+
+/// A change of a payment, by which the ledger adds up.
+#[derive(Debug)]
+struct BookedChange {
+    adjustment: Adjustment,
+    /// The change as the store shows it, if it shows each payment.
+    shown: Option<ShownChange>,
+}
+
+/// A change of a payment, in the currency of its period.
+#[derive(Debug)]
+struct ShownChange {
+    transaction_id: String,
+    /// The amount that it adds; `None` if only the exchange rate changed.
+    amount: Option<Decimal>,
 }
 
 impl Booking {
-    /// Computes the entries that a settling adds. If a sales report has the price of the newest payment, the record and
-    /// its events get that price. Without a report, and without a new payment or correction, they keep the price that
-    /// was recorded with that payment.
+    /// Computes the entries that a settling adds: those of the periods, if the store shows each payment.
     pub fn of(
+        write: &mut Write<'_>,
+        settling: &Settling<'_>,
+        ledger: Ledger,
+        description: &mut Description,
+    ) -> Result<Self, Error> {
+        if settling.record.decision.purchase.shows_payments() {
+            let entries = ledger.entries.all(write.connection)?;
+            return Self::by_period(write, settling, entries, description);
+        }
+        Self::by_transition(write, settling, ledger, description)
+    }
+
+    /// Computes the entries of a store that shows no payments. If a sales report has the price of the newest payment,
+    /// the record and its events get that price. Without a report, and without a new payment or correction, they keep
+    /// the price that was recorded with that payment.
+    fn by_transition(
         write: &mut Write<'_>,
         settling: &Settling<'_>,
         ledger: Ledger,
@@ -131,19 +178,21 @@ impl Booking {
         }
         Ok(Self {
             payments,
-            adjustments,
+            adjustments: adjustments.into_iter().map(BookedChange::derived).collect(),
+            ..Self::default()
         })
     }
 
     /// Returns whether the booking changes the revenue of payments. Such a change is announced even if the record is
     /// unchanged.
     pub const fn adjusts(&self) -> bool {
-        !self.adjustments.is_empty()
+        !self.adjustments.is_empty() || !self.unannounced.is_empty()
     }
 
     /// Returns the number of entries that the booking adds to the ledger.
     pub fn entries(&self) -> i64 {
-        i64::try_from(self.payments.len() + self.adjustments.len()).unwrap_or(i64::MAX)
+        let entries = self.payments.len() + self.unannounced.len() + self.adjustments.len();
+        i64::try_from(entries).unwrap_or(i64::MAX)
     }
 
     /// Writes the entries. `event_ids` are the events of the settling's transitions, in their order, and are written
@@ -154,11 +203,22 @@ impl Booking {
         announcement: &Announcement<'_>,
         event_ids: &[EventId],
     ) -> Result<(), Error> {
+        let id = |index: usize| event_ids.get(index).copied();
         for paid in &self.payments {
-            paid.insert(write, announcement, event_ids)?;
+            let event = id(paid.payment.index)
+                .ok_or_else(|| Error::corrupt("a payment is announced by no event"))?;
+            let other = paid.payment.other_index.and_then(id);
+            paid.insert(write, announcement, PaymentIds { event, other })?;
         }
-        for (adjustment, event) in self.adjusted(announcement) {
-            insert_adjustment(write, announcement, adjustment, event.id)?;
+        for (paid, event) in self.apart(announcement) {
+            let ids = PaymentIds {
+                event: event.id,
+                other: None,
+            };
+            paid.insert(write, announcement, ids)?;
+        }
+        for (change, event) in self.adjusted(announcement) {
+            insert_adjustment(write, announcement, change, event.id)?;
         }
         Ok(())
     }
@@ -171,8 +231,11 @@ impl Booking {
         write: &mut Write<'_>,
         announcement: &Announcement<'_>,
     ) -> Result<(), Error> {
-        for (adjustment, event) in self.adjusted(announcement) {
-            announce_adjustment(write, announcement, adjustment, &event)?;
+        for (paid, event) in self.apart(announcement) {
+            announce_payment(write, announcement, paid, &event, self.counts_unannounced)?;
+        }
+        for (change, event) in self.adjusted(announcement) {
+            announce_adjustment(write, announcement, change, &event)?;
         }
         Ok(())
     }
@@ -181,10 +244,38 @@ impl Booking {
     fn adjusted<'b>(
         &'b self,
         announcement: &'b Announcement<'_>,
-    ) -> impl Iterator<Item = (&'b Adjustment, Event)> + 'b {
+    ) -> impl Iterator<Item = (&'b BookedChange, Event)> + 'b {
         (0..)
             .zip(&self.adjustments)
-            .map(|(n, adjustment)| (adjustment, announcement.event(REVENUE_ADJUSTED, n)))
+            .map(|(n, change)| (change, announcement.event(REVENUE_ADJUSTED, n)))
+    }
+
+    /// Returns the payments that no transition announces, each with its event. Their events are numbered after those of
+    /// the adjustments.
+    fn apart<'b>(
+        &'b self,
+        announcement: &'b Announcement<'_>,
+    ) -> impl Iterator<Item = (&'b PricedPayment, Event)> + 'b {
+        let first = u32::try_from(self.adjustments.len()).unwrap_or(u32::MAX);
+        (first..)
+            .zip(&self.unannounced)
+            .map(|(n, paid)| (paid, announcement.event(REVENUE_ADJUSTED, n)))
+    }
+}
+
+/// The events that announce a payment.
+struct PaymentIds {
+    event: EventId,
+    other: Option<EventId>,
+}
+
+impl BookedChange {
+    /// Returns a change that no period shows.
+    const fn derived(adjustment: Adjustment) -> Self {
+        Self {
+            adjustment,
+            shown: None,
+        }
     }
 }
 
@@ -201,6 +292,7 @@ impl PricedPayment {
             payment,
             price,
             transaction_id: None,
+            shown: None,
         }
     }
 
@@ -252,15 +344,17 @@ impl PricedPayment {
         &self,
         write: &mut Write<'_>,
         announcement: &Announcement<'_>,
-        event_ids: &[EventId],
+        ids: PaymentIds,
     ) -> Result<(), Error> {
         let (payment, price, settling) = (&self.payment, &self.price, announcement.settling);
-        let event = event_ids.get(payment.index).copied();
         let source = if self.transaction_id.is_some() {
             Source::Report
+        } else if self.shown.is_some() {
+            Source::Store
         } else {
             price.source()
         };
+        let period = self.period();
         insert!(payments {
             collapse_key: settling.record.collapse_key,
             number: payment.number,
@@ -268,10 +362,8 @@ impl PricedPayment {
             app_id: settling.origin.app_id,
             environment: settling.environment(),
             kind: payment.kind,
-            event_id: event.ok_or_else(|| Error::corrupt("a payment is announced by no event"))?,
-            other_event_id: payment
-                .other_index
-                .and_then(|index| event_ids.get(index).copied()),
+            event_id: ids.event,
+            other_event_id: ids.other,
             occurred_at: payment.at.unwrap_or(write.now()?),
             sku: announcement
                 .description
@@ -286,9 +378,19 @@ impl PricedPayment {
             transaction_id: self.transaction_id.as_deref(),
             priced_on: price.priced_on.map(|on| on.to_string()),
             rate_day: rate_day(price.conversion.filter(|_| price.usd.is_some())),
+            store_transaction: period.map(|period| period.transaction_id.as_str()),
+            amount: period.and_then(|period| period.price),
+            period_start: period.map(|period| period.begins_at),
+            period_end: period.and_then(|period| period.ends_at),
+            quantity: period.map(|period| i64::from(period.quantity)),
             created_at: write.now()?,
         })
         .later(write.connection)
+    }
+
+    /// Returns the period of the payment, if the store shows it.
+    fn period(&self) -> Option<&Period> {
+        self.shown.as_ref()?.period.as_ref()
     }
 }
 
@@ -338,15 +440,16 @@ fn entry(adjustment: &Adjustment, now: Timestamp) -> LedgerEntry {
 fn insert_adjustment(
     write: &mut Write<'_>,
     announcement: &Announcement<'_>,
-    adjustment: &Adjustment,
+    change: &BookedChange,
     event: EventId,
 ) -> Result<(), Error> {
+    let (adjustment, shown) = (&change.adjustment, change.shown.as_ref());
     let settling = announcement.settling;
     let key = settling.record.collapse_key;
     let carrier = payment_events(write.connection, key, adjustment.number)?;
     let source = match (&adjustment.transaction_id, adjustment.kind) {
         (Some(_), _) => Source::Report,
-        (None, EntryKind::Correction) => Source::Catalogue,
+        (None, EntryKind::Correction) if shown.is_none() => Source::Catalogue,
         (None, _) => Source::Store,
     };
     insert!(payments {
@@ -364,6 +467,8 @@ fn insert_adjustment(
         transaction_id: adjustment.transaction_id.as_deref(),
         priced_on: adjustment.conversion.map(|found| found.on.to_string()),
         rate_day: rate_day(adjustment.conversion),
+        store_transaction: shown.map(|shown| shown.transaction_id.as_str()),
+        amount: shown.and_then(|shown| shown.amount),
         created_at: write.now()?,
     })
     .later(write.connection)
@@ -373,51 +478,123 @@ fn insert_adjustment(
 fn announce_adjustment(
     write: &mut Write<'_>,
     announcement: &Announcement<'_>,
-    adjustment: &Adjustment,
+    change: &BookedChange,
     event: &Event,
 ) -> Result<(), Error> {
-    let settling = announcement.settling;
+    let adjustment = &change.adjustment;
     let carrier = payment_events(write.connection, event.collapse_key, adjustment.number)?;
-    let occurred_at = adjustment.at.unwrap_or(write.now()?);
-    let environment = settling.environment();
-    let user = settling.owner.map(|owner| owner.id);
+    let shown = change.shown.as_ref();
     let body = RevenueAdjusted {
-        id: event.id,
-        created_at: write.now()?,
-        app: settling.origin.app_id,
-        platform: settling.origin.platform_id,
-        collapse_key: event.collapse_key,
-        user,
-        environment,
         payment_event: carrier.event_id,
         number: adjustment.number,
         sku: carrier.sku.as_deref(),
         kind: adjustment.kind,
         usd: adjustment.usd,
-        occurred_at,
-        transaction_id: adjustment.transaction_id.as_deref(),
-    }
-    .body();
-    let stored = StoredEvent {
-        user_id: user,
-        occurred_at: Some(occurred_at),
-        environment: Some(environment),
-        causes: announcement.causes.clone(),
-        ..StoredEvent::of(settling.origin.app_id, body.to_string())
+        occurred_at: adjustment.at.unwrap_or(write.now()?),
+        transaction_id: adjustment
+            .transaction_id
+            .as_deref()
+            .or_else(|| shown.map(|shown| shown.transaction_id.as_str())),
+        ..adjusted(write, announcement, event)?
     };
-    insert(write, event, stored)?;
+    store_adjusted(write, announcement, event, body)?;
     for destination in announcement.destinations {
         let is_for = if destination.per_user {
             earned::was_queued(write.connection, &carrier.events(), destination.id)?
         } else {
-            destination.chose(REVENUE_ADJUSTED)
-                && destination
-                    .filter
-                    .wants(settling.origin.platform_id, environment)
+            chose_adjustments(destination, announcement)
         };
         if is_for {
             deliveries::queue(write, event, destination.id)?;
         }
     }
     Ok(())
+}
+
+/// Records the event of a payment that no transition announces, and queues it. `is_counted` is whether destinations
+/// that count revenue get it.
+fn announce_payment(
+    write: &mut Write<'_>,
+    announcement: &Announcement<'_>,
+    paid: &PricedPayment,
+    event: &Event,
+    is_counted: bool,
+) -> Result<(), Error> {
+    let data = &announcement.description.data;
+    let body = RevenueAdjusted {
+        sku: data.get("product_ref_id").and_then(Value::as_str),
+        number: paid.payment.number,
+        usd: paid.price.usd.unwrap_or_default(),
+        occurred_at: paid.payment.at.unwrap_or(write.now()?),
+        transaction_id: paid.period().map(|period| period.transaction_id.as_str()),
+        ..adjusted(write, announcement, event)?
+    };
+    store_adjusted(write, announcement, event, body)?;
+    let settling = announcement.settling;
+    for destination in announcement.destinations {
+        let is_for = if destination.per_user {
+            let mut types = payment::event_types().into_iter();
+            is_counted
+                && types.any(|one| destination.chose(one))
+                && destination
+                    .filter
+                    .wants(settling.origin.platform_id, settling.environment())
+        } else {
+            chose_adjustments(destination, announcement)
+        };
+        if is_for {
+            deliveries::queue(write, event, destination.id)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a destination is subscribed to `revenue.adjusted` of this purchase.
+fn chose_adjustments(destination: &Destination, announcement: &Announcement<'_>) -> bool {
+    let settling = announcement.settling;
+    destination.chose(REVENUE_ADJUSTED)
+        && destination
+            .filter
+            .wants(settling.origin.platform_id, settling.environment())
+}
+
+/// Returns a `revenue.adjusted` of nothing, which is its own payment.
+fn adjusted<'a>(
+    write: &mut Write<'_>,
+    announcement: &Announcement<'_>,
+    event: &Event,
+) -> Result<RevenueAdjusted<'a>, Error> {
+    let settling = announcement.settling;
+    Ok(RevenueAdjusted {
+        id: event.id,
+        created_at: write.now()?,
+        app: settling.origin.app_id,
+        platform: settling.origin.platform_id,
+        collapse_key: event.collapse_key,
+        user: settling.owner.map(|owner| owner.id),
+        environment: settling.environment(),
+        payment_event: event.id,
+        number: 0,
+        sku: None,
+        kind: EntryKind::Correction,
+        usd: Decimal::ZERO,
+        occurred_at: write.now()?,
+        transaction_id: None,
+    })
+}
+
+fn store_adjusted(
+    write: &mut Write<'_>,
+    announcement: &Announcement<'_>,
+    event: &Event,
+    body: RevenueAdjusted<'_>,
+) -> Result<(), Error> {
+    let stored = StoredEvent {
+        user_id: body.user,
+        occurred_at: Some(body.occurred_at),
+        environment: Some(body.environment),
+        causes: announcement.causes.clone(),
+        ..StoredEvent::of(body.app, body.body().to_string())
+    };
+    insert(write, event, stored)
 }

@@ -2,6 +2,7 @@
 
 mod destination;
 mod device;
+mod duty;
 mod phrases;
 mod sent;
 
@@ -9,6 +10,7 @@ pub use destination::{
     choice, destination, failed, health, next_step, pending, skipped, unchosen, unchosen_payment,
 };
 pub use device::{device_delivery, device_event, device_event_unsent, no_notification};
+pub use duty::duty;
 pub use sent::{
     Unsent, attempt, changes, delivery, delivery_of, earlier_attempts, event, held_back, unsent,
 };

@@ -237,7 +237,8 @@ fn payment(payment: &PaymentFacts) -> String {
             ("catalogue", _) => "catalogue price".to_owned(),
             ("report", Some(id)) => format!("sales report, transaction {id}"),
             ("report", None) => "sales report".to_owned(),
-            (STATE, _) => {
+            (STATE, Some(id)) => format!("the store, transaction {id}"),
+            (STATE, None) => {
                 "settle's estimate by the state that the store showed; `settle payment` shows whether a sales \
                            report has it"
                     .to_owned()
@@ -258,6 +259,7 @@ fn payment(payment: &PaymentFacts) -> String {
         Some("no_rate") => {
             " in USD: no exchange rate for that day or the week before it (`settle app rates --help`)"
         }
+        Some("unconfirmed") if payment.source == STATE => ": the store has not shown it yet",
         Some("unconfirmed") => {
             ": a promotion may have applied, or a trial that the store never showed"
         }

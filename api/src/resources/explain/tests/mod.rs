@@ -2,6 +2,7 @@
 
 mod deliveries;
 mod destinations;
+mod duties;
 mod unsent;
 
 use super::sentences;

@@ -16,11 +16,11 @@ use serde_json::{Value, json};
 use storage::{Handling, NewNotification};
 use uuid::Uuid;
 
-const TOKEN: &str = "opaque-token-up-to-150-characters";
+pub const TOKEN: &str = "opaque-token-up-to-150-characters";
 /// Default time of the notifications in this file, in milliseconds since 1970.
 const HAPPENED_MS: i64 = 1_780_315_190_123;
 
-fn happened() -> Timestamp {
+pub fn happened() -> Timestamp {
     Timestamp::from_millis(HAPPENED_MS)
 }
 
@@ -37,12 +37,12 @@ fn push_bytes(message_id: &str, data: &[u8]) -> Vec<u8> {
     body.to_string().into_bytes()
 }
 
-fn push(data: &Value) -> Vec<u8> {
+pub fn push(data: &Value) -> Vec<u8> {
     push_bytes("136969346945", data.to_string().as_bytes())
 }
 
 /// A notification about the app with this member.
-fn data(member: &str, content: Value) -> Value {
+pub fn data(member: &str, content: Value) -> Value {
     json!({
         "version": "1.0", "packageName": PACKAGE, "eventTimeMillis": HAPPENED_MS.to_string(),
         member: content,

@@ -1,5 +1,6 @@
 //! Tests of Google Play's ingress, samples, simulated store and form without a database.
 
+mod duties;
 mod forged;
 mod form;
 mod keys;

@@ -52,7 +52,7 @@ pub enum Standing {
 
 /// A payment that has no period yet.
 #[derive(Debug)]
-struct Announced {
+struct AnnouncedPayment {
     payment: PeriodPayment,
     /// Whether the transition announces a payment whatever the store shows of it.
     is_certain: bool,
@@ -89,7 +89,7 @@ pub fn period_payments(
         if payment.period.is_some() {
             all.push(payment);
         } else if one.transaction_id.is_none() {
-            open.push(Announced {
+            open.push(AnnouncedPayment {
                 payment,
                 is_certain: true,
             });
@@ -105,7 +105,7 @@ pub fn period_payments(
                 && !elsewhere.contains(&period.transaction_id)
         }));
     }
-    let mut carriers: Vec<Announced> = open.into_iter().chain(announced).collect();
+    let mut carriers: Vec<AnnouncedPayment> = open.into_iter().chain(announced).collect();
     leave_out_uncertain(&mut carriers, new.len());
     let mut apart = Vec::new();
     while new.len() > carriers.len() {
@@ -139,13 +139,14 @@ pub fn period_payments(
             period: Some(period),
         });
     }
-    let is_charged = purchase
+    // A payment whose period is not known is followed by the current one, which is new as well.
+    let has_new_payment = purchase
         .store_state()
         .and_then(|state| state.transaction_id.as_ref())
-        .is_some_and(|id| !elsewhere.contains(id));
-    for Announced { mut payment, .. } in carriers {
+        .is_some_and(|id| !elsewhere.contains(id) && !is_recorded(recorded, id));
+    for AnnouncedPayment { mut payment, .. } in carriers {
         if payment.standing != Standing::Recorded {
-            if payment.period.is_none() && !is_charged {
+            if payment.period.is_none() && !has_new_payment {
                 continue;
             }
             payment.number = next_number();
@@ -156,7 +157,7 @@ pub fn period_payments(
 }
 
 /// Leaves out the oldest announcements that may be of a payment, if there is no period for them.
-fn leave_out_uncertain(carriers: &mut Vec<Announced>, periods: usize) {
+fn leave_out_uncertain(carriers: &mut Vec<AnnouncedPayment>, periods: usize) {
     let certain = carriers.iter().filter(|one| one.is_certain).count();
     let mut excess = carriers.len().saturating_sub(periods.max(certain));
     carriers.retain(|one| {
@@ -170,10 +171,10 @@ fn leave_out_uncertain(carriers: &mut Vec<Announced>, periods: usize) {
 
 /// Returns the payments that the transitions announce, in order. A change of plan and the end of a pause may come
 /// without one.
-fn announced(transitions: &[Transition], purchase: &Purchase) -> Vec<Announced> {
-    let mut all: Vec<Announced> = candidates(transitions, purchase)
+fn announced(transitions: &[Transition], purchase: &Purchase) -> Vec<AnnouncedPayment> {
+    let mut all: Vec<AnnouncedPayment> = candidates(transitions, purchase)
         .into_iter()
-        .map(|found| Announced {
+        .map(|found| AnnouncedPayment {
             payment: PeriodPayment {
                 number: 0,
                 kind: found.kind,
@@ -187,7 +188,7 @@ fn announced(transitions: &[Transition], purchase: &Purchase) -> Vec<Announced> 
             is_certain: found.kind != EntryKind::PlanChange,
         })
         .collect();
-    let taken: BTreeSet<usize> = all.iter().filter_map(Announced::index).collect();
+    let taken: BTreeSet<usize> = all.iter().filter_map(AnnouncedPayment::index).collect();
     let may_be_paid = |kind: TransitionKind| {
         matches!(kind, TransitionKind::Resumed | TransitionKind::PlanChanged)
     };
@@ -200,7 +201,7 @@ fn announced(transitions: &[Transition], purchase: &Purchase) -> Vec<Announced> 
         } else {
             EntryKind::Renewal
         };
-        all.push(Announced {
+        all.push(AnnouncedPayment {
             payment: PeriodPayment {
                 number: 0,
                 kind,
@@ -214,7 +215,7 @@ fn announced(transitions: &[Transition], purchase: &Purchase) -> Vec<Announced> 
             is_certain: false,
         });
     }
-    all.sort_by_key(Announced::index);
+    all.sort_by_key(AnnouncedPayment::index);
     all
 }
 
@@ -270,7 +271,7 @@ impl RecordedPayment {
     }
 }
 
-impl Announced {
+impl AnnouncedPayment {
     const fn index(&self) -> Option<usize> {
         match self.payment.standing {
             Standing::Announced { index, .. } => Some(index),

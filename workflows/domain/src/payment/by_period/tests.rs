@@ -186,6 +186,16 @@ fn a_pause_or_a_change_pays_only_with_a_period() {
 }
 
 #[test]
+fn a_recovery_without_a_new_transaction_is_no_payment() {
+    let known = [recorded(1, Some("a"))];
+    let purchase = paid("a", &[month("a", 0)]);
+    assert_eq!(
+        found(&[TransitionKind::Recovered], &purchase, &known),
+        ["1 renewal a recorded"]
+    );
+}
+
+#[test]
 fn a_trial_is_no_payment_but_a_free_renewal_is() {
     let converted = [TransitionKind::TrialConverted, TransitionKind::Renewed];
     let mut trial = paid("b", &[free("a", 0), month("b", 30)]);

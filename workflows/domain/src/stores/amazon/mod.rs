@@ -39,6 +39,7 @@ pub const POLICY: Policy = Policy {
         settled_unverified: &SETTLED_UNVERIFIED,
     },
     wake: wake::by_reports_and_dates,
+    acknowledged_within: |_| None,
 };
 
 /// Rechecks after RVS's 400: an unknown receipt.

@@ -38,6 +38,7 @@ pub const POLICY: Policy = Policy {
         settled_unverified: &[],
     },
     wake: rules::wake,
+    acknowledged_within: rules::acknowledged_within,
 };
 
 /// 404, and 410 of a token that is minutes old.

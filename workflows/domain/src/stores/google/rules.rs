@@ -3,20 +3,23 @@
 use super::mapping;
 use crate::decide::successor;
 use crate::decide::wake::{WEEK, by_dates, recheck};
+use crate::duty;
 use crate::notification::NotificationKind;
 use crate::period::{OfferPhase, Period, RefundExtent};
 use crate::purchase::{Halt, Life, Purchase, Stage};
 use crate::store_state::{StoreState, StoreStatus};
 use crate::stores::{AnswerRules, dates};
-use crate::time::{DAY, Timestamp};
+use crate::time::{DAY, MINUTE, Timestamp};
 use crate::verification::{EndReason, Product, SAME, Snapshot};
 use std::time::Duration;
 
 /// How long after its end a token is still answered (<https://developer.android.com/google/play/billing/security>), with
 /// a margin of a day.
 const ANSWERED_FOR: Duration = DAY.saturating_mul(59);
-/// How long after a purchase it must be acknowledged at the latest, less a day.
-const ACKNOWLEDGED_WITHIN: Duration = DAY.saturating_mul(2);
+/// How long after its beginning a purchase must be acknowledged, and a tester's one
+/// (<https://developer.android.com/google/play/billing/integrate>).
+const ACKNOWLEDGED_WITHIN: Duration = DAY.saturating_mul(3);
+const TEST_ACKNOWLEDGED_WITHIN: Duration = MINUTE.saturating_mul(3);
 
 #[derive(Debug)]
 pub(super) struct ByState;
@@ -222,6 +225,27 @@ fn stage(before: &Purchase, after: &Purchase, snapshot: &Snapshot, state: &Store
     }
 }
 
+/// How long after its beginning a purchase must be acknowledged. A prepaid plan that is shorter than a week must be
+/// acknowledged within half its length.
+pub(super) fn acknowledged_within(shown: &Snapshot) -> Option<Duration> {
+    if shown.is_test {
+        return Some(TEST_ACKNOWLEDGED_WITHIN);
+    }
+    let is_prepaid = shown.state.as_ref().is_some_and(|state| state.is_prepaid);
+    let term = shown.purchased_at.zip(shown.renews_at);
+    let term = term.map(|(from, until)| until.since(from));
+    let short = term.filter(|term| is_prepaid && *term < WEEK);
+    Some(short.map_or(ACKNOWLEDGED_WITHIN, |term| term / 2))
+}
+
+/// How long after its beginning the acknowledgement of a purchase is due; for that of a tester, when the others are.
+fn within(purchase: &Purchase) -> Duration {
+    let shown = purchase.snapshot.as_ref().filter(|shown| !shown.is_test);
+    shown
+        .and_then(acknowledged_within)
+        .unwrap_or(ACKNOWLEDGED_WITHIN)
+}
+
 /// The next recheck: by the dates of the last answer, before a duty or the store's knowledge ends, and weekly.
 pub(super) fn wake(purchase: &Purchase, now: Timestamp) -> Option<Timestamp> {
     let state = purchase.store_state();
@@ -234,7 +258,7 @@ pub(super) fn wake(purchase: &Purchase, now: Timestamp) -> Option<Timestamp> {
     let resumes = resumes.filter(|_| purchase.stage.halt == Some(Halt::Paused));
     let is_unacknowledged = state.is_some_and(|state| state.is_acknowledged == Some(false));
     let bought = purchase.not_before().filter(|_| is_unacknowledged);
-    let duty = bought.and_then(|bought| later(bought.plus(ACKNOWLEDGED_WITHIN)));
+    let duty = bought.and_then(|bought| later(bought.plus(duty::checked_after(within(purchase)))));
     let is_known = purchase.stage.is_over() && !purchase.is_one_time();
     let end = purchase.expires_at().filter(|_| is_known);
     let last = end.and_then(|end| later(end.plus(ANSWERED_FOR)));

@@ -1,12 +1,14 @@
 //! The requests, every class of error, and bodies: documented, unexpected and broken.
 
 mod accounts;
+mod acknowledging;
 mod bodies;
 mod checks;
 mod fields;
 mod orders;
 mod plans;
 mod refusals;
+mod repairs;
 mod simulated;
 mod sweeps;
 

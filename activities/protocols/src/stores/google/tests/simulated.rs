@@ -2,7 +2,10 @@
 
 use super::{answered, at, google, subject, subscription};
 use crate::stores::google::{Google, STORE, Settings};
-use crate::stores::{Answer, CheckStep, Mint, Replied, Simulated, StoreProtocol as _, Subject};
+use crate::stores::{
+    Answer, CheckStep, Mint, RepairOutcome, RepairPage, RepairStep, RepairTask, Replied, Simulated,
+    StoreProtocol as _, Subject,
+};
 use domain::{Parked, PlatformId, Verification};
 use serde_json::json;
 use uuid::Uuid;
@@ -93,4 +96,14 @@ fn the_simulated_store_needs_no_credential() {
     let (request, _) = simulating.token_request(&subject("real"), at()).unwrap();
     assert_eq!(request.url.host_str(), Some("oauth2.googleapis.com"));
     assert!(!request.body.is_empty());
+}
+
+#[test]
+fn nothing_of_the_demo_is_repaired() {
+    let step = simulating().repair(&of_demo(""), &RepairTask::Orders(Vec::new()), &[]);
+    let is_empty = |found: &RepairPage| *found == RepairPage::default();
+    assert!(
+        matches!(&step, RepairStep::Done(RepairOutcome::Found(found)) if is_empty(found)),
+        "{step:?}"
+    );
 }

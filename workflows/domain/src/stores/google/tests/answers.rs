@@ -1,6 +1,7 @@
 //! The snapshots of answers: which part counts, until when access lasts, and what an order paid.
 
 use super::{monthly, order_id, show, snapshot};
+use crate::catalogue::ProductRef;
 use crate::event::tests::day;
 use crate::period::{OfferPhase, RefundExtent};
 use crate::purchase::Purchase;
@@ -121,6 +122,11 @@ fn a_purchase_has_the_skus_of_all_its_parts() {
         shown.parts(),
         [["gold:monthly", "gold"], ["extra:monthly", "extra"]]
     );
+    assert_eq!(
+        shown.skus(ProductRef::Term),
+        ["gold:monthly", "extra:monthly"]
+    );
+    assert_eq!(shown.skus(ProductRef::Parent), ["gold", "extra"]);
     let plain = one_time("bought", day(1));
     let shown = show(&Purchase::default(), &[], &plain).purchase;
     assert_eq!(shown.parts(), [["coins"]]);

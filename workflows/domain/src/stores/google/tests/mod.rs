@@ -4,9 +4,11 @@ mod answers;
 mod arrows;
 mod cases;
 mod changes;
+mod duties;
 mod lives;
 mod mappings;
 mod states;
+mod wakes;
 
 use crate::decide::{Decision, SettlingContext, decide};
 use crate::event::tests::{day, key};

@@ -1,0 +1,53 @@
+//! The repair of a platform: what is read from its store apart from purchases, because a notification may be lost. Like
+//! a check, it is a state machine without I/O.
+
+use super::answer::Answer;
+use super::check::Bucket;
+use crate::http::Request;
+use domain::{Notification, Timestamp};
+use storage::RecordedOrder;
+
+/// A part of a repair, which ends with one outcome.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RepairTask {
+    /// A page of the list of voided payments.
+    Voids {
+        /// The list begins with the voids that the store recorded at this time.
+        since: Timestamp,
+        /// When the first page was requested.
+        began_at: Timestamp,
+        /// The store's token of the page; `None` for the first one.
+        page: Option<String>,
+    },
+    /// Orders that the ledger has.
+    Orders(Vec<RecordedOrder>),
+}
+
+/// The next step of a part of a repair.
+#[derive(Debug)]
+pub enum RepairStep {
+    /// Sends a request within the rate of its bucket, with an access token if the store issues them.
+    Send(Box<Request>, Bucket),
+    Done(RepairOutcome),
+}
+
+/// The result of a part of a repair.
+#[derive(Debug)]
+pub enum RepairOutcome {
+    Found(RepairPage),
+    /// The page is no longer there: the list has to be read from its beginning.
+    Restart,
+    /// The store refuses the credential, or the request has to be repeated.
+    Failed(Answer),
+}
+
+/// What a part of a repair found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RepairPage {
+    /// Notifications whose message ids follow from what they report, so that a repetition has no effect.
+    pub notifications: Vec<Notification>,
+    /// Number of entries that cannot be parsed.
+    pub unreadable: usize,
+    /// The store's token of the next page; `None` for the last one.
+    pub next: Option<String>,
+}

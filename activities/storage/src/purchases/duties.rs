@@ -1,0 +1,176 @@
+//! The rows of duties: accepted notifications and records of answers insert and close them. Each transaction changes
+//! them after all other rows, and in the order of their ids.
+
+use db::error::Error;
+use db::sql::{Sql, statement};
+use db::statement::{Value, batches, sql, stored};
+use db::writer::Write;
+use domain::duty::Acknowledgement;
+use domain::{CollapseKey, DutyId, PlatformId, Timestamp};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Numbers of rows per statement.
+const SIZES: [usize; 3] = [64, 8, 1];
+
+stored! {
+    #[derive(Serialize, Deserialize, JsonSchema)]
+    #[serde(rename_all = "snake_case")]
+    pub enum DutyKind {
+        /// A purchase has to be acknowledged to the store, which otherwise returns the money.
+        Acknowledge = "acknowledge",
+        /// The store's question about a refund has to be answered. Only a person answers it.
+        RefundReview = "refund_review",
+    }
+}
+
+stored! {
+    #[derive(Serialize, Deserialize, JsonSchema)]
+    #[serde(rename_all = "snake_case")]
+    pub enum DutyResult {
+        /// Done by settle.
+        Settle = "settle",
+        /// Found done: by the app, or by an attempt of settle whose result was lost.
+        Found = "found",
+        /// The purchase was over before it was done.
+        Over = "over",
+        /// The store does not know the purchase.
+        Unknown = "unknown",
+        /// Closed by a person.
+        Person = "person",
+    }
+}
+
+/// A duty that a notification causes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewDuty {
+    pub id: DutyId,
+    pub kind: DutyKind,
+    pub collapse_key: Option<CollapseKey>,
+    pub order_id: Option<String>,
+    /// Time from the acceptance of the notification to the deadline.
+    pub within: Duration,
+    /// Time from the acceptance of the notification to the alarm.
+    pub warn_after: Duration,
+    /// When settle attempts it.
+    pub attempt: FirstAttempt,
+}
+
+/// When settle attempts a duty for the first time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FirstAttempt {
+    /// Never: only a person does it.
+    Never,
+    /// At the next sweep.
+    Soon,
+    AtOnce,
+}
+
+impl NewDuty {
+    fn values(&self, platform: PlatformId, now: Timestamp) -> [Value<'_>; 9] {
+        let is_attempted = self.attempt != FirstAttempt::Never;
+        [
+            self.id.into(),
+            self.kind.into(),
+            platform.into(),
+            self.collapse_key.into(),
+            self.order_id.as_deref().into(),
+            now.into(),
+            now.plus(self.within).into(),
+            now.plus(self.warn_after).into(),
+            is_attempted.then_some(now).into(),
+        ]
+    }
+}
+
+/// A duty that is open becomes due again by a further notification of its purchase, which may be paid by then.
+const INSERT: Sql = statement! {"
+    INSERT INTO duties (id, kind, platform_id, collapse_key, order_id, created_at, answer_by, warn_at, due_at)
+    VALUES ?*
+    ON CONFLICT (id) DO UPDATE SET due_at = excluded.due_at
+    WHERE duties.done_at + 0 IS NULL AND duties.due_at IS NULL AND excluded.due_at IS NOT NULL
+"};
+
+/// Inserts the duties that accepted notifications cause. A stored one stays, and becomes due.
+pub fn insert<'d>(
+    write: &mut Write<'_>,
+    duties: impl IntoIterator<Item = (PlatformId, &'d NewDuty)>,
+) -> Result<(), Error> {
+    let by_id: BTreeMap<DutyId, (PlatformId, &NewDuty)> = duties
+        .into_iter()
+        .map(|(platform, duty)| (duty.id, (platform, duty)))
+        .collect();
+    if by_id.is_empty() {
+        return Ok(());
+    }
+    let now = write.now()?;
+    let all: Vec<(PlatformId, &NewDuty)> = by_id.into_values().collect();
+    for batch in batches(&all, &SIZES) {
+        let rows = batch
+            .iter()
+            .map(|(platform, duty)| duty.values(*platform, now));
+        sql(INSERT).bind_rows(rows).later(write.connection)?;
+    }
+    Ok(())
+}
+
+/// If attempts began and wait for the payment, the next one is due, since the purchase is paid.
+const WATCH: Sql = statement! {"
+    INSERT INTO duties (id, kind, platform_id, collapse_key, created_at, answer_by, warn_at)
+    VALUES (?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (id) DO UPDATE SET answer_by = excluded.answer_by,
+        warn_at = CASE WHEN duties.warned_at IS NULL THEN excluded.warn_at END,
+        due_at = COALESCE(duties.due_at, CASE WHEN duties.attempts > 0 THEN excluded.created_at END)
+    WHERE duties.done_at + 0 IS NULL
+"};
+
+const CLOSE: Sql = statement! {"
+    UPDATE duties
+    SET done_at = ?, result = ?, due_at = NULL, warn_at = NULL, failure = NULL
+    WHERE id = ? AND done_at + 0 IS NULL
+"};
+
+/// Replaces the result of a record that found the duty done before the attempt that did it was stored.
+const CLOSE_DONE: Sql = statement! {"
+    UPDATE duties
+    SET done_at = ?, result = ?, due_at = NULL, warn_at = NULL, failure = NULL
+    WHERE id = ? AND COALESCE(result, 'found') = 'found'
+"};
+
+/// Watches the acknowledgement of a purchase, as the answer shows it that is recorded. A closed duty stays closed,
+/// because that answer may be older.
+pub fn watch(
+    write: &mut Write<'_>,
+    platform: PlatformId,
+    key: CollapseKey,
+    shown: Acknowledgement,
+) -> Result<(), Error> {
+    let id = DutyId::acknowledgement(key);
+    match shown {
+        Acknowledgement::Early => Ok(()),
+        Acknowledgement::Due(deadline) => {
+            let row = (id, DutyKind::Acknowledge, platform, key, write.now()?);
+            sql(WATCH)
+                .bind(row)
+                .bind(deadline.at)
+                .bind(deadline.warn_at)
+                .later(write.connection)
+        }
+        Acknowledgement::Done => close(write, id, DutyResult::Found),
+        Acknowledgement::Over => close(write, id, DutyResult::Over),
+    }
+}
+
+/// Closes a duty that is open.
+pub fn close(write: &mut Write<'_>, id: DutyId, result: DutyResult) -> Result<(), Error> {
+    let statement = if result == DutyResult::Settle {
+        CLOSE_DONE
+    } else {
+        CLOSE
+    };
+    sql(statement)
+        .bind((write.now()?, result, id))
+        .later(write.connection)
+}

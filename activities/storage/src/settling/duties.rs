@@ -1,0 +1,363 @@
+//! Attempts of duties, and the alarms about those that stay open. Due duties are found by their platform and time, so
+//! no search depends on the number of duties or purchases.
+
+use crate::devices::claims::due::{CAN_VERIFY, VERIFIES};
+use crate::events::alarms;
+use crate::purchases::duties::{self, DutyKind, DutyResult};
+use crate::store::Store;
+use db::alarm::{About, NewAlarm};
+use db::error::Error;
+use db::sql::{Sql, statement};
+use db::statement::{row, sql};
+use db::writer::Write;
+use domain::{CollapseKey, DutyId, PlatformId, Timestamp};
+use std::time::Duration;
+
+/// The kind and the text of an alarm.
+#[derive(Debug, Clone, Copy)]
+struct AlarmText {
+    kind: &'static str,
+    detail: &'static str,
+}
+
+/// The alarm about purchases that are not acknowledged in time.
+const OVERDUE: AlarmText = AlarmText {
+    kind: "acknowledge_overdue",
+    detail: "the store returns the money of purchases that are not acknowledged in time, and some are not acknowledged yet: \
+     `settle duty list` shows them; see why the app, or settle, does not acknowledge them",
+};
+/// The alarm about a question whose deadline is near.
+const UNANSWERED: AlarmText = AlarmText {
+    kind: "refund_review_due",
+    detail: "a question of the store about a refund is not answered yet, and its deadline is near: answer it at the store, then \
+     close it with `settle duty close`; `settle duty list` shows it",
+};
+/// The alarm about a store that does not allow settle to acknowledge purchases.
+const REFUSED: AlarmText = AlarmText {
+    kind: "acknowledge_refused",
+    detail: "the store refuses settle's acknowledgements of purchases: give its account the right to manage orders and \
+     subscriptions; it is tried again every hour, and purchases are read meanwhile",
+};
+
+row! {
+    /// A duty that this process attempts until its lease ends.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub struct LeasedDuty {
+        pub id: DutyId,
+        pub platform_id: PlatformId,
+        pub collapse_key: CollapseKey,
+        /// Number of attempts, including this one.
+        pub attempts: i64,
+    }
+}
+
+/// The leased duties of a platform, and when the next one is due.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DutyPage {
+    pub leased: Vec<LeasedDuty>,
+    /// How long until the next duty is due; `None` if no other one has an attempt ahead.
+    pub next_due_in: Option<Duration>,
+}
+
+/// The result of an attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DutyAttempt {
+    Closed(DutyResult),
+    /// Not possible yet: a notification or a record makes the duty due again.
+    Idle,
+    /// The platform's settings leave it to the app, whose acknowledgement is watched.
+    Left,
+    /// Failed for this reason, which is not the store's own text; the next attempt is after this time.
+    Failed(Duration, String),
+    /// The store does not allow it.
+    Refused(Duration),
+}
+
+/// Takes one index step per platform, however many of its duties are due.
+const PLATFORMS_DUE: Sql = statement! {hot "duties_due", "
+    WITH RECURSIVE next (platform_id) AS (
+        SELECT (SELECT d.platform_id FROM duties d WHERE d.due_at IS NOT NULL ORDER BY d.platform_id LIMIT 1)
+        UNION ALL
+        SELECT (SELECT d.platform_id FROM duties d WHERE d.due_at IS NOT NULL AND d.platform_id > next.platform_id
+            ORDER BY d.platform_id LIMIT 1)
+        FROM next
+        WHERE next.platform_id IS NOT NULL
+    )
+    SELECT platform_id AS value
+    FROM next
+    WHERE (SELECT d.due_at FROM duties d WHERE d.platform_id = next.platform_id AND d.due_at <= ? LIMIT 1) IS NOT NULL
+        AND (SELECT created_at FROM platforms WHERE id = next.platform_id AND {CAN_VERIFY}) IS NOT NULL
+"};
+
+row! {
+    struct DueRow {
+        id: DutyId,
+        due_at: Timestamp,
+    }
+}
+
+const DUE: Sql = statement! {hot "duties_due", "
+    SELECT id, due_at
+    FROM duties
+    WHERE platform_id = ? AND due_at <= ?
+    ORDER BY due_at
+    LIMIT ?
+"};
+
+const NEXT_DUE: Sql = statement! {hot "duties_due", "
+    SELECT due_at AS value
+    FROM duties
+    WHERE platform_id = ? AND due_at > ?
+    ORDER BY due_at
+    LIMIT 1
+"};
+
+/// Leases a duty, unless another process leased it since it was read.
+const LEASE: Sql = statement! {"
+    UPDATE duties
+    SET due_at = ?, attempts = attempts + 1
+    WHERE id = ? AND COALESCE(due_at, 0) = ? AND collapse_key IS NOT NULL
+    RETURNING id, platform_id, collapse_key, attempts
+"};
+
+const POSTPONE: Sql = statement! {"
+    UPDATE duties
+    SET due_at = ?, failure = ?
+    WHERE id = ? AND done_at + 0 IS NULL
+"};
+
+/// A purchase that is not paid yet has no deadline; its record sets one.
+const REST: Sql = statement! {"
+    UPDATE duties
+    SET due_at = NULL, failure = NULL, warn_at = NULL
+    WHERE id = ? AND done_at + 0 IS NULL
+"};
+
+const LEAVE: Sql = statement! {"
+    UPDATE duties
+    SET due_at = NULL, failure = NULL, attempts = 0
+    WHERE id = ? AND done_at + 0 IS NULL
+"};
+
+/// Locks the duties that [`RESUME`] changes, in the order of all processes.
+const LOCK_OPEN: Sql = statement! {"
+    SELECT id AS value
+    FROM duties
+    WHERE platform_id = ? AND done_at IS NULL AND kind = ? AND due_at IS NULL
+    ORDER BY id
+    FOR NO KEY UPDATE
+"};
+
+const RESUME: Sql = statement! {"
+    UPDATE duties
+    SET due_at = ?
+    WHERE platform_id = ? AND done_at IS NULL AND kind = ? AND due_at IS NULL
+"};
+
+row! {
+    struct LateRow {
+        id: DutyId,
+        kind: DutyKind,
+        platform_id: PlatformId,
+        is_live: bool,
+    }
+}
+
+const LATE: Sql = statement! {hot "duties_to_warn", "
+    SELECT d.id, d.kind, d.platform_id,
+        COALESCE((SELECT f.deleted_at IS NULL FROM platforms f WHERE f.id = d.platform_id), FALSE) AS is_live
+    FROM duties d
+    WHERE d.warn_at <= ?
+    ORDER BY d.warn_at
+    LIMIT ?
+"};
+
+const WARN: Sql = statement! {"
+    UPDATE duties
+    SET warn_at = NULL, warned_at = ?
+    WHERE id = ? AND COALESCE(warn_at, 0) > 0
+"};
+
+/// The platforms with an open alarm of this kind.
+const RAISED: Sql = statement! {"
+    SELECT platform_id AS value
+    FROM alarms
+    WHERE kind = ? AND detail = ? AND acknowledged_at + 0 IS NULL AND platform_id IS NOT NULL
+"};
+
+const WARNED: Sql = statement! {"
+    SELECT id AS value
+    FROM duties
+    WHERE platform_id = ? AND done_at IS NULL AND warned_at IS NOT NULL AND kind = ?
+    LIMIT 1
+"};
+
+/// Returns the alarm about a duty that stays open.
+const fn overdue(kind: DutyKind) -> AlarmText {
+    match kind {
+        DutyKind::Acknowledge => OVERDUE,
+        DutyKind::RefundReview => UNANSWERED,
+    }
+}
+
+impl AlarmText {
+    /// Returns the alarm about a platform.
+    const fn about(self, platform: PlatformId) -> NewAlarm<'static> {
+        NewAlarm {
+            about: About::Platform(platform),
+            kind: self.kind,
+            detail: self.detail,
+        }
+    }
+
+    fn raise(self, write: &mut Write<'_>, platform: PlatformId) -> Result<(), Error> {
+        alarms::raise(write, About::Platform(platform), self.kind, self.detail)
+    }
+}
+
+/// Makes the open acknowledgements of a platform due, because its settings or credentials changed: settle may have to
+/// do now what it left to the app.
+pub fn resume(write: &mut Write<'_>, platform: PlatformId) -> Result<(), Error> {
+    let kind = DutyKind::Acknowledge;
+    let open: Vec<DutyId> = sql(LOCK_OPEN)
+        .bind(platform)
+        .bind(kind)
+        .values(write.connection)?;
+    if open.is_empty() {
+        return Ok(());
+    }
+    sql(RESUME)
+        .bind((write.now()?, platform, kind))
+        .run(write.connection)
+        .map(drop)
+}
+
+impl Store {
+    /// Returns the platforms with due duties whose store can be queried.
+    pub async fn platforms_with_due_duties(&self) -> Result<Vec<PlatformId>, Error> {
+        self.read_now(|connection, now| sql(PLATFORMS_DUE).bind(now).values(connection))
+            .await
+    }
+
+    /// Leases at most `limit` due duties of a platform, those first that have been due longest; none if the store
+    /// cannot be queried.
+    pub async fn lease_duties(
+        &self,
+        platform: PlatformId,
+        lease: Duration,
+        limit: i64,
+    ) -> Result<DutyPage, Error> {
+        let found = self.read_now(move |connection, now| {
+            let verifies: Option<PlatformId> = sql(VERIFIES).bind(platform).value(connection)?;
+            if verifies.is_none() {
+                return Ok((Vec::new(), None));
+            }
+            let due = sql(DUE).bind((platform, now, limit));
+            let due: Vec<DueRow> = due.all(connection)?;
+            let next: Option<Timestamp> =
+                sql(NEXT_DUE).bind(platform).bind(now).value(connection)?;
+            Ok((due, next.map(|at| at.since(now))))
+        });
+        let (mut due, next_due_in) = found.await?;
+        if due.is_empty() {
+            return Ok(DutyPage {
+                leased: Vec::new(),
+                next_due_in,
+            });
+        }
+        // All processes lock the rows in the same order.
+        due.sort_unstable_by_key(|row| row.id);
+        let leased = self.write(move |write| {
+            let until = write.now()?.plus(lease);
+            let mut leased: Vec<LeasedDuty> = Vec::new();
+            for row in &due {
+                let taken = sql(LEASE).bind((until, row.id, row.due_at));
+                leased.extend(taken.first::<LeasedDuty>(write.connection)?);
+            }
+            Ok(leased)
+        });
+        Ok(DutyPage {
+            leased: leased.await?,
+            next_due_in,
+        })
+    }
+
+    /// Stores the result of an attempt, unless the duty was closed meanwhile.
+    pub async fn finish_duty(&self, duty: LeasedDuty, attempt: DutyAttempt) -> Result<(), Error> {
+        self.write(move |write| match &attempt {
+            DutyAttempt::Closed(result) => {
+                duties::close(write, duty.id, *result)?;
+                if *result == DutyResult::Settle {
+                    let alarm = REFUSED.about(duty.platform_id);
+                    alarms::close(write, alarm, "the store accepts acknowledgements")?;
+                }
+                Ok(())
+            }
+            DutyAttempt::Idle => sql(REST).bind(duty.id).run(write.connection).map(drop),
+            DutyAttempt::Left => sql(LEAVE).bind(duty.id).run(write.connection).map(drop),
+            DutyAttempt::Failed(wait, why) => {
+                let at = write.now()?.plus(*wait);
+                sql(POSTPONE)
+                    .bind((at, why.as_str(), duty.id))
+                    .run(write.connection)
+                    .map(drop)
+            }
+            DutyAttempt::Refused(wait) => {
+                let at = write.now()?.plus(*wait);
+                let why = "the store does not allow settle to acknowledge purchases";
+                sql(POSTPONE)
+                    .bind((at, why, duty.id))
+                    .run(write.connection)?;
+                REFUSED.raise(write, duty.platform_id)
+            }
+        })
+        .await
+    }
+
+    /// Raises alarms about at most `limit` duties that stayed open until shortly before their deadline, and closes the
+    /// alarms whose duties are all closed. Returns the number of duties.
+    pub async fn warn_of_duties(&self, limit: i64) -> Result<usize, Error> {
+        let found = self.read_now(move |connection, now| {
+            let late: Vec<LateRow> = sql(LATE).bind(now).bind(limit).all(connection)?;
+            let mut settled: Vec<(DutyKind, PlatformId)> = Vec::new();
+            for kind in [DutyKind::Acknowledge, DutyKind::RefundReview] {
+                let AlarmText { kind: name, detail } = overdue(kind);
+                let raised: Vec<PlatformId> =
+                    sql(RAISED).bind(name).bind(detail).values(connection)?;
+                for platform in raised {
+                    let warned = sql(WARNED).bind(platform).bind(kind);
+                    let warned: Option<DutyId> = warned.value(connection)?;
+                    if warned.is_none() {
+                        settled.push((kind, platform));
+                    }
+                }
+            }
+            Ok((late, settled))
+        });
+        let (mut late, settled) = found.await?;
+        if late.is_empty() && settled.is_empty() {
+            return Ok(0);
+        }
+        late.sort_unstable_by_key(|row| row.id);
+        self.write(move |write| {
+            let mut number = 0;
+            for row in &late {
+                let warned = sql(WARN).bind(write.now()?).bind(row.id);
+                let is_new = warned.run(write.connection)? > 0;
+                if is_new && row.is_live {
+                    overdue(row.kind).raise(write, row.platform_id)?;
+                }
+                number += usize::from(is_new);
+            }
+            for (kind, platform) in &settled {
+                let is_late = |row: &LateRow| (row.kind, row.platform_id) == (*kind, *platform);
+                if !late.iter().any(is_late) {
+                    let alarm = overdue(*kind).about(*platform);
+                    alarms::close(write, alarm, "no duty is near its deadline any more")?;
+                }
+            }
+            Ok(number)
+        })
+        .await
+    }
+}

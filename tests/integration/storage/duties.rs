@@ -1,0 +1,223 @@
+//! Duties to a store: a notification or a record stores each once, one process at a time attempts it, and an alarm
+//! reports the one that stays open.
+
+use super::world::{World, record, renewal, story};
+use domain::time::{DAY, HOUR, MINUTE, millis};
+use domain::verification::Product;
+use domain::{DutyId, Snapshot, StorePolicy, StoreState, Timestamp, Verification};
+use std::time::Duration;
+use storage::{
+    DutyAttempt, DutyKind, DutyPage, DutyResult, FirstAttempt, LeasedDuty, NewDuty,
+    NewNotification, Page,
+};
+
+const LEASE: Duration = Duration::from_secs(60);
+
+impl World {
+    /// Accepts a notification that causes the duty to acknowledge its purchase.
+    async fn must_acknowledge(&self, message: &str, receipt: &str, attempt: FirstAttempt) {
+        let key = self.key(receipt);
+        let duty = NewDuty {
+            id: DutyId::acknowledgement(key),
+            kind: DutyKind::Acknowledge,
+            collapse_key: Some(key),
+            order_id: None,
+            within: DAY * 3,
+            warn_after: DAY * 2,
+            attempt,
+        };
+        let notification = NewNotification {
+            duty: Some(duty),
+            ..renewal(self.platform.id, message, receipt, 1)
+        };
+        self.accept(notification).await;
+    }
+
+    async fn lease_duties(&self) -> DutyPage {
+        let leased = self.store.lease_duties(self.platform.id, LEASE, 10).await;
+        leased.unwrap()
+    }
+
+    /// Leases the only due duty.
+    async fn lease_duty(&self) -> LeasedDuty {
+        let page = self.lease_duties().await;
+        assert_eq!(page.leased.len(), 1, "{page:?}");
+        page.leased[0]
+    }
+
+    async fn finish_duty(&self, duty: LeasedDuty, attempt: DutyAttempt) {
+        self.store.finish_duty(duty, attempt).await.unwrap();
+    }
+
+    /// Settles a purchase by an answer that shows whether it is acknowledged.
+    async fn shows(&self, receipt: &str, is_acknowledged: bool, bought: Timestamp) {
+        let key = self.key(receipt);
+        let loaded = self.load(key).await;
+        let state = StoreState {
+            is_acknowledged: Some(is_acknowledged),
+            ..StoreState::default()
+        };
+        let snapshot = Snapshot {
+            at: loaded.now,
+            product: Product::Subscription,
+            purchased_at: Some(bought),
+            renews_at: Some(bought.plus(DAY * 30)),
+            auto_renewing: Some(true),
+            state: Some(Box::new(state)),
+            ..Snapshot::default()
+        };
+        let verification = Verification::Verified(Box::new(snapshot));
+        let context = domain::SettlingContext {
+            policy: StorePolicy::of("google").unwrap(),
+            verification: &verification,
+            is_replaced: false,
+            now: loaded.now,
+        };
+        let decision = domain::decide(&loaded.purchase, &loaded.notifications, context);
+        let mut shown = record(key, &loaded);
+        shown.decision.purchase = decision.purchase;
+        self.done(shown).await;
+    }
+
+    /// Returns how each duty stands: its result, or `open`.
+    fn duties(&self) -> Vec<String> {
+        let text = "SELECT COALESCE(result, 'open') AS value FROM duties ORDER BY created_at, id";
+        self.raw().texts(text)
+    }
+
+    /// Returns the kinds of the open alarms.
+    async fn alarms_of_duties(&self) -> Vec<String> {
+        let alarms = self.store.alarms(Page::default()).await.unwrap().items;
+        let open = alarms
+            .into_iter()
+            .filter(|alarm| alarm.acknowledged_at.is_none());
+        open.map(|alarm| alarm.kind).collect()
+    }
+}
+
+story! {
+    async fn a_duty_is_stored_once_and_due_again_by_a_notification(world: World) {
+        world.must_acknowledge("m1", "r1", FirstAttempt::AtOnce).await;
+        assert_eq!(world.store.platforms_with_due_duties().await.unwrap(), [world.platform.id]);
+        let duty = world.lease_duty().await;
+        assert_eq!((duty.collapse_key, duty.attempts), (world.key("r1"), 1));
+        world.must_acknowledge("m2", "r1", FirstAttempt::AtOnce).await;
+        assert_eq!(world.lease_duties().await.leased, [], "it is leased");
+        assert_eq!(world.store.platforms_with_due_duties().await.unwrap(), []);
+        world.finish_duty(duty, DutyAttempt::Idle).await;
+        assert_eq!(world.lease_duties().await, DutyPage::default(), "its payment is pending");
+        assert_eq!(world.count("duties WHERE warn_at IS NOT NULL"), 0, "so it has no deadline");
+        world.must_acknowledge("m3", "r1", FirstAttempt::Soon).await;
+        let duty = world.lease_duty().await;
+        world.finish_duty(duty, DutyAttempt::Closed(DutyResult::Settle)).await;
+        world.must_acknowledge("m4", "r1", FirstAttempt::AtOnce).await;
+        assert_eq!(world.lease_duties().await, DutyPage::default());
+        assert_eq!(world.duties(), ["settle"]);
+    }
+}
+
+story! {
+    async fn a_duty_of_a_lost_process_is_attempted_again(world: World) {
+        world.must_acknowledge("m1", "r1", FirstAttempt::AtOnce).await;
+        let lost = world.lease_duty().await;
+        world.pass(millis(LEASE) + 1);
+        let duty = world.lease_duty().await;
+        assert_eq!((duty.id, duty.attempts), (lost.id, 2));
+        let failed = DutyAttempt::Failed(MINUTE, "HTTP 503".to_owned());
+        world.finish_duty(duty, failed).await;
+        let page = world.lease_duties().await;
+        assert!(page.leased.is_empty() && page.next_due_in.is_some_and(|wait| wait <= MINUTE), "{page:?}");
+        world.pass(millis(MINUTE) + 1);
+        let duty = world.lease_duty().await;
+        world.finish_duty(duty, DutyAttempt::Closed(DutyResult::Found)).await;
+        world.finish_duty(lost, DutyAttempt::Closed(DutyResult::Over)).await;
+        assert_eq!(world.duties(), ["found"], "the first result counts");
+    }
+}
+
+story! {
+    async fn a_refused_acknowledgement_is_an_alarm_until_one_succeeds(world: World) {
+        world.must_acknowledge("m1", "r1", FirstAttempt::AtOnce).await;
+        world.must_acknowledge("m2", "r2", FirstAttempt::AtOnce).await;
+        let page = world.lease_duties().await;
+        assert_eq!(page.leased.len(), 2);
+        for duty in &page.leased {
+            world.finish_duty(*duty, DutyAttempt::Refused(HOUR)).await;
+        }
+        assert_eq!(world.alarms_of_duties().await, ["acknowledge_refused"]);
+        world.finish_duty(page.leased[0], DutyAttempt::Closed(DutyResult::Settle)).await;
+        assert!(world.alarms_of_duties().await.is_empty());
+    }
+}
+
+story! {
+    async fn a_platform_without_credentials_attempts_no_duty(world: World) {
+        world.set_secret(None).await;
+        world.must_acknowledge("m1", "r1", FirstAttempt::AtOnce).await;
+        assert_eq!(world.store.platforms_with_due_duties().await.unwrap(), []);
+        assert_eq!(world.lease_duties().await, DutyPage::default());
+        world.set_secret(Some("new")).await;
+        world.lease_duty().await;
+    }
+}
+
+story! {
+    async fn an_answer_shows_a_duty_of_the_app_and_its_end(world: World) {
+        world.notify("m1", "r1", 1).await;
+        let bought = world.store.now().await.unwrap();
+        world.shows("r1", false, bought).await;
+        assert_eq!(world.duties(), ["open"]);
+        assert_eq!(world.lease_duties().await, DutyPage::default(), "the app acknowledges it");
+        let explained = world.store.explain_purchase(world.key("r1")).await.unwrap().duties;
+        assert_eq!((explained.len(), explained[0].answer_by), (1, bought.plus(DAY * 3)));
+        world.notify("m2", "r1", 2).await;
+        world.shows("r1", true, bought).await;
+        assert_eq!(world.duties(), ["found"]);
+        world.notify("m3", "r1", 3).await;
+        world.shows("r1", false, bought).await;
+        assert_eq!(world.duties(), ["found"], "an older answer does not open it again");
+    }
+}
+
+story! {
+    async fn a_changed_platform_makes_its_open_duties_due(world: World) {
+        world.notify("m1", "r1", 1).await;
+        let bought = world.store.now().await.unwrap();
+        world.shows("r1", false, bought).await;
+        world.set_secret(Some("new")).await;
+        let duty = world.lease_duty().await;
+        world.finish_duty(duty, DutyAttempt::Left).await;
+        world.notify("m2", "r1", 2).await;
+        world.shows("r1", false, bought).await;
+        assert_eq!(world.lease_duties().await, DutyPage::default(), "the app still acknowledges it");
+    }
+}
+
+story! {
+    async fn a_paid_purchase_is_attempted_after_a_pending_one(world: World) {
+        world.must_acknowledge("m1", "r1", FirstAttempt::AtOnce).await;
+        let duty = world.lease_duty().await;
+        world.finish_duty(duty, DutyAttempt::Idle).await;
+        let bought = world.store.now().await.unwrap();
+        world.shows("r1", false, bought).await;
+        assert_eq!(world.lease_duty().await.attempts, 2, "the record shows it paid");
+    }
+}
+
+story! {
+    async fn an_open_duty_is_an_alarm_before_its_deadline(world: World) {
+        world.notify("m1", "r1", 1).await;
+        let bought = world.store.now().await.unwrap();
+        world.shows("r1", false, bought).await;
+        assert_eq!(world.store.warn_of_duties(10).await.unwrap(), 0);
+        world.pass(millis(DAY * 2 + HOUR));
+        assert_eq!(world.store.warn_of_duties(10).await.unwrap(), 1);
+        assert_eq!(world.alarms_of_duties().await, ["acknowledge_overdue"]);
+        assert_eq!(world.store.warn_of_duties(10).await.unwrap(), 0, "once");
+        assert_eq!(world.alarms_of_duties().await, ["acknowledge_overdue"], "it stays open");
+        world.notify("m2", "r1", 2).await;
+        world.shows("r1", true, bought).await;
+        world.store.warn_of_duties(10).await.unwrap();
+        assert!(world.alarms_of_duties().await.is_empty(), "no duty is open any more");
+    }
+}
