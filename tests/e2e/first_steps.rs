@@ -1,4 +1,4 @@
-//! A newcomer's first ten minutes: the demo with its simulated store and catalogue, `settle destination retry`, and
+//! A newcomer's first ten minutes: the demo with its simulated stores and catalogue, `settle destination retry`, and
 //! `settle status`. Samples for a user's own app are in `samples`.
 
 use reqwest::Method;
@@ -56,6 +56,11 @@ impl Demo {
 
     /// Sends a sample, waits until its purchase has this revision, and returns the purchase.
     async fn settled(&self, line: &[&str], revision: i64) -> Value {
+        self.settled_with(line, "revision", &json!(revision)).await
+    }
+
+    /// Sends a sample, waits until a field of its purchase has this value, and returns the purchase.
+    async fn settled_with(&self, line: &[&str], field: &str, value: &Value) -> Value {
         let sent = self.answer(&[&["sample"], line].concat());
         let key = sent["collapse_key"]
             .as_str()
@@ -67,7 +72,7 @@ impl Demo {
                 .api()
                 .try_get(&format!("/v1/purchases/{key}"))
                 .await?;
-            if answer.body["revision"] == revision {
+            if answer.body[field] == *value {
                 Ok(answer.body)
             } else {
                 Err(format!("{answer:?}"))
@@ -216,6 +221,54 @@ async fn a_demo_sample_is_verified_and_complete() {
         "{log}"
     );
     assert!(log.contains("simulated store"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_second_store_of_the_demo_has_whole_lives() {
+    let demo = Demo::start().await;
+    let listed = demo.answer(&["platform", "list", "--app", "demo"]);
+    let platforms = listed["items"].as_array().expect("platforms").iter();
+    let stores: Vec<&Value> = platforms.map(|one| &one["store"]).collect();
+    assert_eq!(json!(stores), json!(["amazon", "google"]), "{listed}");
+    let after = async |receipt: &str, kind: &str, state: &str| {
+        let line = ["--store", "google", "--receipt", receipt, "--type", kind];
+        let shown = demo.settled_with(&line, "state", &json!(state)).await;
+        let of_purchase = &shown["data"];
+        assert_eq!(
+            of_purchase["attributes"]["verified"], true,
+            "{kind}: {shown}"
+        );
+        assert_eq!(of_purchase["data"]["environment"], "sandbox", "{shown}");
+        shown
+    };
+    let bought = after("g1", "purchased", "active").await;
+    let data = &bought["data"]["data"];
+    assert_eq!(data["product_ref_id"], "demo.gold:monthly", "{bought}");
+    assert_eq!(
+        data["entitlements"][0]["entitlement_ref_id"], "gold",
+        "{bought}"
+    );
+    for (kind, state) in [
+        ("in-grace-period", "grace"),
+        ("renewed", "active"),
+        ("on-hold", "account_hold"),
+        ("recovered", "active"),
+        ("paused", "paused"),
+        ("recovered", "active"),
+        ("canceled", "off"),
+        ("restarted", "active"),
+        ("voided-purchase", "revoked"),
+    ] {
+        after("g1", kind, state).await;
+    }
+    after("g2", "purchased", "active").await;
+    after("g2", "expired", "expired").await;
+    after("g3", "purchased", "active").await;
+    after("g3", "revoked", "revoked").await;
+    let once = after("g4", "one-time-product-purchased", "active").await;
+    let data = &once["data"]["data"];
+    assert_eq!(data["product_ref_id"], "demo.gold.lifetime", "{once}");
+    after("g4", "voided-purchase", "revoked").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -41,7 +41,7 @@ pub struct Options {
     /// The platform, by id or name [default: the app's only one].
     #[arg(long, value_name = "ID")]
     platform: Option<String>,
-    /// The store of the platform, if the app has platforms of several.
+    /// The store of the platform, if the app has platforms of several [default for the demo: the first one below].
     #[arg(long, value_name = "STORE", conflicts_with = "platform", value_parser = known_store)]
     store: Option<String>,
     /// The purchase: a name of your choice, or the id of an earlier sample [default: a new purchase].
@@ -50,7 +50,7 @@ pub struct Options {
     /// The other purchase of a plan change, like --receipt.
     #[arg(long, value_name = "NAME")]
     related: Option<String>,
-    /// The customer of the purchase.
+    /// The customer of the purchase, if the store's notifications name one.
     #[arg(long, value_name = "ID", default_value = "sample-customer")]
     user: String,
     /// Number of notifications, all about one purchase [default: the number of types].
@@ -75,11 +75,8 @@ fn help() -> String {
             let _ = writeln!(help, "  {name:42} {meaning}");
         }
     }
-    let products = stores::demo().map_or(&[][..], |(_, store)| store.products);
-    let skus: Vec<String> = products
-        .iter()
-        .map(|(sku, ..)| format!("`{sku}`"))
-        .collect();
+    let products = stores::demos().flat_map(|(_, demo)| demo.products);
+    let skus: Vec<String> = products.map(|(sku, ..)| format!("`{sku}`")).collect();
     let _ = writeln!(
         help,
         "Samples are purchases of the simulated products {}, which are in the demo's catalogue only: \
@@ -357,18 +354,18 @@ async fn target(options: &Options) -> anyhow::Result<Target> {
     let (client, data) = (remote.client()?, remote.data()?);
     let platform = platform(&client, options).await?;
     let types = types(&platform.store, &options.types)?;
-    let (demo_store, store) = stores::demo().context("no store has samples")?;
+    let (signed_store, signing) = stores::signing().context("no store has signed samples")?;
     let url = platform.notification_url.as_deref().unwrap_or("-");
-    let built_by = if platform.store == demo_store {
+    let built_by = if platform.store == signed_store {
         let parsed: Result<Url, _> = url.parse();
         BuiltBy::Command(parsed.with_context(|| format!("`{url}` is not a URL"))?)
     } else {
         BuiltBy::Service
     };
     if options.related.is_some() && matches!(built_by, BuiltBy::Service) {
-        bail!("--related is for samples of {}", stores::name(demo_store));
+        bail!("--related is for samples of {}", stores::name(signed_store));
     }
-    let signer = demo::signer(store, &data).with_context(|| {
+    let signer = demo::signer(signing, &data).with_context(|| {
         format!(
             "samples are signed with the key of `settle run` in {}: set --data. `settle serve` accepts none",
             data::sample_key_file(&data).display()
@@ -464,12 +461,12 @@ async fn demo_platform(client: &Client, store: Option<&str>) -> anyhow::Result<S
     let mut of_demo = platforms
         .into_iter()
         .filter(|platform| platform.package_name == demo::PACKAGE_NAME);
-    match store {
-        None => of_demo.next().context(missing),
-        Some(_) => of_demo
-            .find(|platform| is_of(platform, store))
-            .context("the demo has no platform of this store: choose an app with --app"),
-    }
+    let first = stores::demos().next().map(|(store, _)| store.name);
+    let found = of_demo.find(|platform| is_of(platform, store.or(first)));
+    found.context(match store {
+        None => missing,
+        Some(_) => "the demo has no platform of this store: choose an app with --app",
+    })
 }
 
 /// Returns the hours, minutes and seconds of a time, in UTC.

@@ -162,7 +162,7 @@ pub fn edge(
         config,
         store: store.clone(),
         engine: engine.clone(),
-        simulated: None,
+        simulated: Vec::new(),
     };
     alone::watch(worker::context(parts), workers.clone(), late);
     silence::watch(store.clone());

@@ -77,7 +77,7 @@ pub async fn worker(options: Options) -> anyhow::Result<ExitCode> {
             config: &config,
             store: store.clone(),
             engine,
-            simulated: None,
+            simulated: Vec::new(),
         },
         stop,
     )
@@ -139,8 +139,8 @@ pub struct WorkerParts<'a> {
     pub store: Store,
     /// Connection to Temporal.
     pub engine: Engine,
-    /// Simulated store of `settle run`.
-    pub simulated: Option<Simulated>,
+    /// Simulated stores of `settle run`.
+    pub simulated: Vec<Simulated>,
 }
 
 /// Runs the worker until `stop`, then lets running tasks finish, for at most [`SHUTDOWN_TIMEOUT`].
@@ -187,7 +187,7 @@ pub fn context(parts: WorkerParts<'_>) -> activities::Context {
         store,
         http: Http::new(allowed.rules.clone()),
         allowed_addresses: allowed,
-        verifier: Arc::new(Verifier::new(stores(config, simulated.as_ref()))),
+        verifier: Arc::new(Verifier::new(stores(config, &simulated))),
         engine,
         clock: clock::now,
         random: fraction,
@@ -205,12 +205,13 @@ pub fn context(parts: WorkerParts<'_>) -> activities::Context {
 }
 
 /// Returns the stores with which purchases are verified.
-fn stores(config: &Config, simulated: Option<&Simulated>) -> Stores {
-    let all = config.stores.iter();
-    Stores::new(
-        all.map(|store| store.protocol(simulated.cloned()))
-            .collect(),
-    )
+fn stores(config: &Config, simulated: &[Simulated]) -> Stores {
+    let all = config.stores.iter().zip(api::stores::names());
+    let protocols = all.map(|(store, name)| {
+        let simulated = simulated.iter().find(|one| one.store == name);
+        store.protocol(simulated.cloned())
+    });
+    Stores::new(protocols.collect())
 }
 
 /// Returns a random number from 0 to 1.

@@ -43,7 +43,7 @@ pub struct Config {
     pub key: Option<Keys>,
     /// Settings for the HTTP server.
     pub http: Http,
-    /// Settings of each store.
+    /// Settings of each store, in the order of `stores::all`.
     pub stores: Vec<Arc<dyn StoreConfig>>,
     pub devices: Devices,
     pub destinations: Destinations,

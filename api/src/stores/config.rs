@@ -18,6 +18,6 @@ pub trait StoreConfig: Debug + Send + Sync {
     /// A setting is invalid, or a file that it names cannot be read.
     fn ingress(&self, samples: Option<&SampleKey>) -> anyhow::Result<Arc<dyn Ingress>>;
 
-    /// Returns the protocol that verifies purchases, with a simulated store alongside the real one if given.
+    /// Returns the protocol that verifies purchases, with a simulated store alongside the real one if there is one.
     fn protocol(&self, simulated: Option<Simulated>) -> Arc<dyn StoreProtocol>;
 }

@@ -15,7 +15,7 @@ use clap::Subcommand;
 use command::Verdict;
 use config::StoreConfig;
 use protocols::form::Form;
-use samples::{DemoStore, SampleTypes};
+use samples::{DemoStore, SampleSigning, SampleTypes};
 use serde_json::{Map, Value};
 use std::sync::{Arc, OnceLock};
 use storage::StorePart;
@@ -67,7 +67,7 @@ pub struct StoreEntry {
     pub config: fn(Section<'_>) -> Result<Arc<dyn StoreConfig>, Invalid>,
     /// Types of samples, if the store has samples.
     pub samples: Option<SampleTypes>,
-    /// Data for signed samples and the demo, if the store has any.
+    /// Data for the demo, if the store has any.
     pub demo: Option<DemoStore>,
 }
 
@@ -161,7 +161,12 @@ pub fn sample_types(store: &str) -> Option<SampleTypes> {
     all().find(|known| known.name == store)?.samples
 }
 
-/// Returns the demo's store, which is the first one with demo data.
-pub fn demo() -> Option<(&'static str, &'static DemoStore)> {
-    all().find_map(|store| Some((store.name, store.demo.as_ref()?)))
+/// Returns the stores with a demo, each with its data.
+pub fn demos() -> impl Iterator<Item = (&'static StoreEntry, &'static DemoStore)> + Clone {
+    all().filter_map(|store| Some((store, store.demo.as_ref()?)))
+}
+
+/// Returns the name of the store whose samples the command signs, and how; `None` if the service builds all samples.
+pub fn signing() -> Option<(&'static str, &'static SampleSigning)> {
+    demos().find_map(|(store, demo)| Some((store.name, demo.signing.as_ref()?)))
 }

@@ -3,7 +3,7 @@
 use super::intake::Intake;
 use crate::clock;
 use axum::Router;
-use domain::{CollapseKey, Timestamp};
+use domain::{CollapseKey, PlatformId, Timestamp};
 use futures::future::BoxFuture;
 use protocols::stores::Mint;
 use serde::Serialize;
@@ -63,20 +63,38 @@ pub struct SampleTypes {
     pub short: fn(&str) -> String,
 }
 
-/// A store's data for signed samples and the demo of `settle run`.
+/// A store's data for the demo of `settle run`.
 pub struct DemoStore {
-    /// Reads a signer from the PEM of its key and of its certificate.
-    pub load: fn(key: &[u8], certificate: &[u8]) -> SignerResult,
-    /// Creates a signer whose certificate is valid between two instants.
-    pub generate: fn(from: Timestamp, until: Timestamp) -> SignerResult,
+    /// How the store's samples are signed; `None` if only the service can build them.
+    pub signing: Option<SampleSigning>,
     /// ARN of the samples' topic, if the store has topics.
     pub topic: Option<&'static str>,
+    /// Whether the demo's platform has a shared secret.
+    pub has_secret: bool,
     /// Returns the routes of the simulated store, which derives its responses from the notifications in a database.
-    pub simulated: fn(Store) -> Router,
+    pub simulated: fn(Simulation) -> Router,
     /// Products of the simulated store: SKU, name, price in US dollars, and whether the product gives the entitlement.
     pub products: &'static [(&'static str, &'static str, &'static str, bool)],
     /// Reference id of the entitlement that the products give.
     pub entitlement: &'static str,
+}
+
+/// How the samples of a store are signed.
+pub struct SampleSigning {
+    /// Reads a signer from the PEM of its key and of its certificate.
+    pub load: fn(key: &[u8], certificate: &[u8]) -> SignerResult,
+    /// Creates a signer whose certificate is valid between two instants.
+    pub generate: fn(from: Timestamp, until: Timestamp) -> SignerResult,
+}
+
+/// Data for the routes of a simulated store.
+pub struct Simulation {
+    /// The database with the notifications.
+    pub store: Store,
+    /// The demo's platform in this store.
+    pub platform: PlatformId,
+    /// Recognizes samples.
+    pub mint: Mint,
 }
 
 /// A signer, or why there is none.

@@ -143,3 +143,45 @@ fn without_the_demo_there_is_no_app_and_no_sample() {
         "{log}"
     );
 }
+
+#[test]
+fn a_demo_without_a_store_gets_it_at_the_next_start() {
+    let folder = Folder::new("next-store");
+    let mut stores = Vec::new();
+    for start in ["the first", "one with all", "one without a store"] {
+        let mut running = logged(&folder, &mut settle(&folder, &RUN));
+        wait_open(&folder, &mut running);
+        let listed = answer(&folder, &["platform", "list", "--app", "demo"]);
+        let platforms = listed["items"].as_array().expect("platforms").clone();
+        let found: Vec<Value> = platforms.iter().map(|one| one["store"].clone()).collect();
+        assert_eq!(found.len(), 2, "{start}: {listed}");
+        let products = answer(&folder, &["product", "export", "--app", "demo"]);
+        let products = products.to_string();
+        assert!(
+            products.contains("demo.gold.monthly"),
+            "{start}: {products}"
+        );
+        assert!(
+            products.contains("demo.gold:monthly"),
+            "{start}: {products}"
+        );
+        stores.push(found);
+        if start == "one with all" {
+            let last = platforms.last().expect("a platform");
+            let platform = ["platform", "delete", id(last)];
+            let product = ["product", "delete", "demo.gold:monthly", "--app", "demo"];
+            for line in [&platform[..], &product[..]] {
+                let deleted = call(&folder, line);
+                assert_eq!(deleted.status.code(), Some(0), "{}", stderr_of(&deleted));
+            }
+        }
+        running.signal("INT");
+        let exited = || {
+            running
+                .exit_status()
+                .ok_or_else(|| "it still runs".to_owned())
+        };
+        wait::until_blocking(SOON, "the end of settle", exited).expect("an end");
+    }
+    assert!(stores.iter().all(|found| *found == stores[0]), "{stores:?}");
+}

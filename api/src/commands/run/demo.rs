@@ -1,23 +1,25 @@
 //! The demo of `settle run`: an app that is ready to try, with trusted samples and a receiver for its events.
 //!
-//! The first run creates it, and every later run reuses it. It needs permissions beyond the settings: for its own
-//! destination, a receiver on this machine by plain `http`; for samples, their certificate and the simulated store.
+//! It has a platform in each store with a demo. The first run creates them, and every later run reuses them. It needs
+//! permissions beyond the settings: for its own destination, a receiver on this machine by plain `http`; for samples,
+//! their certificate and the simulated stores.
 
 use crate::data;
 use crate::receiver::{self, Receiver, Style};
 use crate::stop::Stop;
+use crate::table;
 use anyhow::Context;
 use api::clock;
 use api::config;
-use api::stores;
-use api::stores::samples::{DemoStore, KeyPem, SampleKey, SampleSigner};
+use api::stores::samples::{DemoStore, KeyPem, SampleKey, SampleSigner, SampleSigning, Simulation};
+use api::stores::{self, StoreEntry};
 use domain::catalogue::Price;
 use domain::time::millis;
 use domain::{AppId, Environment};
 use ipnet::{IpNet, Ipv4Net};
 use protocols::destinations::{Allowed, Exception, Invalid, Kind, Signer, signing};
 use protocols::http::Rules;
-use protocols::stores::Simulated;
+use protocols::stores::{Mint, Simulated};
 use rust_decimal::Decimal;
 use secrecy::SecretString;
 use serde_json::{Map, Value};
@@ -46,12 +48,10 @@ const RECEIVER: &str = "built-in receiver";
 
 /// The parts of the demo.
 pub struct Demo {
-    /// The platform to which samples are sent.
-    pub platform: Platform,
+    /// The platforms to which samples are sent, one in each store.
+    platforms: Vec<DemoPlatform>,
     /// Signs the samples.
     signer: Box<dyn SampleSigner>,
-    /// The store's data for the demo.
-    store: &'static DemoStore,
     /// The receiver's destination, and its URL.
     destination: Exception,
     /// Listening socket of the receiver.
@@ -60,11 +60,24 @@ pub struct Demo {
     secret: SecretString,
 }
 
-/// The running receiver and simulated store of the demo.
+/// A platform of the demo.
+struct DemoPlatform {
+    /// Name of its store.
+    store: &'static str,
+    /// The store's data for the demo.
+    data: &'static DemoStore,
+    platform: Platform,
+}
+
+/// A running simulated store.
+struct RunningStore {
+    simulated: Simulated,
+    serving: JoinHandle<std::io::Result<()>>,
+}
+
+/// The running receiver and simulated stores of the demo.
 pub struct Running {
-    /// How the worker reaches the simulated store, and the purchases for which it does.
-    pub simulated: Simulated,
-    simulating: JoinHandle<std::io::Result<()>>,
+    stores: Vec<RunningStore>,
     receiving: JoinHandle<anyhow::Result<()>>,
     end_receiver: watch::Sender<bool>,
 }
@@ -85,17 +98,47 @@ impl Demo {
         })
     }
 
-    /// Starts the receiver and the simulated store.
+    /// Returns the window of the first platform.
+    pub fn window(&self) -> Option<Duration> {
+        let first = self.platforms.first()?;
+        let window_ms = first.platform.settings.window_ms;
+        Some(Duration::from_millis(window_ms.unsigned_abs()))
+    }
+
+    /// Starts the receiver and the simulated stores.
     pub async fn start(self, database: Store) -> anyhow::Result<Running> {
+        let Self {
+            platforms,
+            signer,
+            receiver: socket,
+            secret,
+            ..
+        } = self;
         let (end_receiver, stop) = Stop::by_hand();
         let receiver = Receiver {
-            webhook: receiver::webhook(&self.secret)?,
+            webhook: receiver::webhook(&secret)?,
             style: Style::Line,
             forward: None,
         };
-        let receiving = tokio::spawn(async move {
-            receiver::receive(self.receiver, receiver, stop.requested()).await
-        });
+        let receiving =
+            tokio::spawn(
+                async move { receiver::receive(socket, receiver, stop.requested()).await },
+            );
+        let mut stores = Vec::new();
+        for platform in platforms {
+            stores.push(platform.start(database.clone(), signer.mint()?).await?);
+        }
+        Ok(Running {
+            stores,
+            receiving,
+            end_receiver,
+        })
+    }
+}
+
+impl DemoPlatform {
+    /// Starts the simulated store of this platform.
+    async fn start(self, database: Store, mint: Mint) -> anyhow::Result<RunningStore> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
         let listener = listener
             .await
@@ -107,32 +150,40 @@ impl Demo {
             .parse()
             .context("the address of the demo's simulated store")?;
         let simulated = Simulated {
+            store: self.store,
             platform: self.platform.id,
-            mint: self.signer.mint()?,
+            mint: mint.clone(),
             base: url,
         };
-        let routes = (self.store.simulated)(database);
-        let simulating = tokio::spawn(async move { axum::serve(listener, routes).await });
-        Ok(Running {
-            simulated,
-            simulating,
-            receiving,
-            end_receiver,
-        })
+        let routes = (self.data.simulated)(Simulation {
+            store: database,
+            platform: self.platform.id,
+            mint,
+        });
+        let serving = tokio::spawn(async move { axum::serve(listener, routes).await });
+        Ok(RunningStore { simulated, serving })
     }
 }
 
 impl Running {
-    /// Ends both. Only the worker uses the simulated store, so the worker must have ended before.
+    /// Returns how the worker reaches the simulated stores, and the purchases for which it does.
+    pub fn simulated(&self) -> Vec<Simulated> {
+        let all = self.stores.iter();
+        all.map(|running| running.simulated.clone()).collect()
+    }
+
+    /// Ends all. Only the worker uses the simulated stores, so the worker must have ended before.
     pub async fn end(self) -> anyhow::Result<()> {
-        self.simulating.abort();
+        for running in &self.stores {
+            running.serving.abort();
+        }
         drop(self.end_receiver);
         self.receiving.await.context("the demo's receiver")?
     }
 }
 
 /// Returns the signer of samples, with the key and certificate from the data directory of `run`.
-pub fn signer(store: &DemoStore, data: &Path) -> anyhow::Result<Box<dyn SampleSigner>> {
+pub fn signer(signing: &SampleSigning, data: &Path) -> anyhow::Result<Box<dyn SampleSigner>> {
     let read = |path: PathBuf| {
         std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))
     };
@@ -140,54 +191,43 @@ pub fn signer(store: &DemoStore, data: &Path) -> anyhow::Result<Box<dyn SampleSi
         read(data::sample_key_file(data))?,
         read(data::sample_certificate_file(data))?,
     );
-    (store.load)(&key, &certificate)
+    (signing.load)(&key, &certificate)
 }
 
 /// Returns the signer of samples. Creates its key and certificate if they are missing.
 pub fn load_or_create_signer(
-    store: &DemoStore,
+    signing: &SampleSigning,
     data: &Path,
 ) -> anyhow::Result<Box<dyn SampleSigner>> {
     if !(data::sample_key_file(data).exists() && data::sample_certificate_file(data).exists()) {
         let now = clock::now();
-        let signer = (store.generate)(now.plus_millis(-DAY_MS), now.plus_millis(VALID_MS))?;
+        let signer = (signing.generate)(now.plus_millis(-DAY_MS), now.plus_millis(VALID_MS))?;
         let KeyPem { key, certificate } = signer.pem()?;
         data::write(&data::sample_key_file(data), &key)?;
         data::write(&data::sample_certificate_file(data), &certificate)?;
     }
-    signer(store, data)
+    signer(signing, data)
 }
 
 /// Settings of the demo.
 pub struct DemoSettings<'a> {
     /// Data directory, which stores the demo's secrets.
     pub data: &'a Path,
-    /// Window of the demo's platform.
+    /// Window of the demo's platforms.
     pub window: Duration,
-    /// Whether a flag set the window, so that it replaces the window of an earlier run.
+    /// Whether a flag set the window, so that it replaces the windows of an earlier run.
     pub is_window_set: bool,
+    /// Whether no other process can use the database.
+    pub is_database_own: bool,
 }
 
 /// Finds the demo of an earlier run, or creates it.
 pub async fn set_up(store: &Store, wanted: &DemoSettings<'_>) -> anyhow::Result<Demo> {
-    let (name, of_store) = stores::demo().context("no store has a demo")?;
+    let (_, signing) = stores::signing().context("no store has signed samples")?;
     let app = app(store).await.context("the demo app")?;
-    let signer = load_or_create_signer(of_store, wanted.data)
+    let signer = load_or_create_signer(signing, wanted.data)
         .context("the key that samples are signed with")?;
-    let shared_secret =
-        data::simulated_secret(wanted.data).context("the secret of the demo's simulated store")?;
-    let new = NewDemo {
-        app: app.id,
-        store: name,
-        topic: of_store.topic,
-        shared_secret,
-    };
-    let platform = platform(store, wanted, new)
-        .await
-        .context("the demo platform")?;
-    fill_catalogue(store, app.id, of_store)
-        .await
-        .context("the demo catalogue")?;
+    let platforms = platforms(store, wanted, app.id).await?;
     let (destination, receiver, url) = destination(store, app.id).await?;
     let sealed = store
         .destination_secret(destination.id)
@@ -202,9 +242,8 @@ pub async fn set_up(store: &Store, wanted: &DemoSettings<'_>) -> anyhow::Result<
         url,
     };
     Ok(Demo {
-        platform,
+        platforms,
         signer,
-        store: of_store,
         destination,
         receiver,
         secret,
@@ -230,28 +269,103 @@ async fn app(store: &Store) -> Result<App, storage::Error> {
     }
 }
 
-/// The demo's platform in its store.
+/// A platform of the demo that does not exist yet.
 struct NewDemo {
     app: AppId,
     store: &'static str,
-    topic: Option<&'static str>,
-    shared_secret: SecretString,
+    data: &'static DemoStore,
+    shared_secret: Option<SecretString>,
 }
 
-async fn platform(
+/// Finds the platforms of an earlier run, and creates those of stores that it did not have. Their products are added
+/// before, so that the next run completes what an interrupted one began.
+async fn platforms(
+    store: &Store,
+    wanted: &DemoSettings<'_>,
+    app: AppId,
+) -> anyhow::Result<Vec<DemoPlatform>> {
+    let secret =
+        data::simulated_secret(wanted.data).context("the secret of the demo's simulated store")?;
+    let known = store.platforms(app, Page::default()).await;
+    let known = known.context("the demo platforms")?.items;
+    let catalogue = store.catalogue(app).await.context("the demo catalogue")?;
+    let is_empty = catalogue == Catalogue::default();
+    let mut platforms = Vec::new();
+    for (entry, data) in stores::demos() {
+        let is_of_demo = |platform: &&Platform| {
+            platform.store == entry.name && platform.settings.package_name == PACKAGE_NAME
+        };
+        let found = known.iter().find(is_of_demo).cloned();
+        if found.is_none() && !may_create(store, wanted, entry).await? {
+            leave_out(entry, "an older process may use the database too");
+            continue;
+        }
+        if is_empty || found.is_none() {
+            let added = add_products(store, app, data).await;
+            added.context("the demo catalogue")?;
+        }
+        let shared_secret = Some(&secret).filter(|_| data.has_secret).cloned();
+        let platform = match found {
+            Some(platform) => bring_up_to_date(store, platform, wanted, shared_secret).await,
+            None => {
+                let new = NewDemo {
+                    app,
+                    store: entry.name,
+                    data,
+                    shared_secret,
+                };
+                create(store, wanted, new).await
+            }
+        };
+        let platform = match platform {
+            Err(storage::Error::Conflict { detail, .. }) if entry.is_newer_than_signs() => {
+                leave_out(entry, &detail);
+                continue;
+            }
+            platform => platform.context("a platform of the demo")?,
+        };
+        platforms.push(DemoPlatform {
+            store: entry.name,
+            data,
+            platform,
+        });
+    }
+    Ok(platforms)
+}
+
+/// Returns whether the demo may create a platform of this store. A process of an earlier release that shares the
+/// database may not know the store, and leaves no sign of life.
+async fn may_create(
+    store: &Store,
+    wanted: &DemoSettings<'_>,
+    entry: &StoreEntry,
+) -> anyhow::Result<bool> {
+    if wanted.is_database_own || !entry.is_newer_than_signs() {
+        return Ok(true);
+    }
+    let has_platform = store.has_platform_of(entry.name).await;
+    has_platform.context("the demo platforms")
+}
+
+fn leave_out(entry: &StoreEntry, why: &str) {
+    let title = entry.title;
+    table::line(&format!("The demo has no platform of {title} yet: {why}."));
+}
+
+async fn create(
     store: &Store,
     wanted: &DemoSettings<'_>,
     new: NewDemo,
 ) -> Result<Platform, storage::Error> {
-    let platforms = store.platforms(new.app, Page::default()).await?;
-    if let Some(platform) = platforms
-        .items
-        .into_iter()
-        .find(|platform| platform.settings.package_name == PACKAGE_NAME)
-    {
-        return bring_up_to_date(store, platform, wanted, &new.shared_secret).await;
-    }
-    let settings = PlatformSettings::new(NAME, PACKAGE_NAME, millis(wanted.window));
+    let is_first = stores::demos()
+        .next()
+        .is_some_and(|(first, _)| first.name == new.store);
+    let name = if is_first {
+        NAME.to_owned()
+    } else {
+        format!("{NAME}-{}", new.store)
+    };
+    let settings = PlatformSettings::new(&name, PACKAGE_NAME, millis(wanted.window));
     let new = NewPlatform {
         app_id: new.app,
         store: new.store.to_owned(),
@@ -260,8 +374,8 @@ async fn platform(
             environment: Environment::Sandbox,
             ..settings
         },
-        shared_secret: Some(new.shared_secret),
-        topic_arn: new.topic.map(str::to_owned),
+        shared_secret: new.shared_secret,
+        topic_arn: new.data.topic.map(str::to_owned),
         ingress_key: storage::hex(&clock::random_bytes::<16>()).into(),
         publishable_key: format!("pk_{}", storage::hex(&clock::random_bytes::<16>())),
         of_store: Default::default(),
@@ -269,12 +383,13 @@ async fn platform(
     store.new_platform(new).await
 }
 
-/// Updates an earlier run's platform: its window, its environment and the secret of the simulated store.
+/// Updates an earlier run's platform: its window, its environment and the secret of the simulated store, if it needs
+/// one.
 async fn bring_up_to_date(
     store: &Store,
     platform: Platform,
     wanted: &DemoSettings<'_>,
-    shared_secret: &SecretString,
+    shared_secret: Option<SecretString>,
 ) -> Result<Platform, storage::Error> {
     let window_ms = wanted.is_window_set.then(|| millis(wanted.window));
     let set = move |settings: &mut PlatformSettings| {
@@ -283,30 +398,27 @@ async fn bring_up_to_date(
     };
     let mut settings = platform.settings.clone();
     set(&mut settings);
-    if settings == platform.settings && platform.can_verify() {
+    let secret = shared_secret.filter(|_| !platform.can_verify());
+    if settings == platform.settings && secret.is_none() {
         return Ok(platform);
     }
-    let secret = (!platform.can_verify()).then(|| Some(shared_secret.clone()));
     let change = PlatformChange {
-        shared_secret: secret,
+        shared_secret: secret.map(Some),
         ..PlatformChange::default()
     };
     store.update_platform(platform.id, change, set).await
 }
 
-/// Fills the catalogue with the simulated store's products, unless it already has entries.
-async fn fill_catalogue(store: &Store, app: AppId, of_store: &DemoStore) -> anyhow::Result<()> {
-    if store.catalogue(app).await? != Catalogue::default() {
-        return Ok(());
-    }
+/// Adds the products of a simulated store, with their entitlement, to the catalogue, unless it has them.
+async fn add_products(store: &Store, app: AppId, of_store: &DemoStore) -> anyhow::Result<()> {
+    let before = store.catalogue(app).await?;
+    let mut catalogue = before.clone();
     let entitlement = EntitlementText {
         name: "Gold".to_owned(),
         description: Some("what the demo sells".to_owned()),
     };
-    let mut catalogue = Catalogue::default();
-    catalogue
-        .entitlements
-        .insert(of_store.entitlement.to_owned(), entitlement);
+    let ref_id = of_store.entitlement.to_owned();
+    catalogue.entitlements.entry(ref_id).or_insert(entitlement);
     for &(sku, name, price, is_gold) in of_store.products {
         let price = price
             .parse::<Decimal>()
@@ -324,11 +436,13 @@ async fn fill_catalogue(store: &Store, app: AppId, of_store: &DemoStore) -> anyh
                 since: None,
             }],
         };
-        catalogue.products.insert(sku.to_owned(), product);
+        catalogue.products.entry(sku.to_owned()).or_insert(product);
     }
-    store
-        .change_catalogue(app, Change::Replace(catalogue), Run::Real)
-        .await?;
+    if catalogue != before {
+        store
+            .change_catalogue(app, Change::Replace(catalogue), Run::Real)
+            .await?;
+    }
     Ok(())
 }
 

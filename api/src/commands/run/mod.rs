@@ -21,7 +21,7 @@ use api::edge::pages::Pages;
 use api::router::Dashboard;
 use api::signs::SignOfLife;
 use api::{config, counting, telemetry};
-use demo::Demo;
+use demo::{Demo, Running};
 use domain::time::millis;
 use futures::FutureExt;
 use secrecy::ExposeSecret;
@@ -45,8 +45,8 @@ server; with TEMPORAL_ADDRESS it uses that server instead.
 
 Example:
   settle run --window 5s --data ./settle-data
-Next: in another terminal, `settle sample` sends a signed notification to the demo app, `settle sample --app NAME` to
-your own app. Ctrl-C stops everything.")]
+Next: in another terminal, `settle sample` sends a signed notification to the demo app, `settle sample --store NAME` one
+to the demo's platform of another store, `settle sample --app NAME` to your own app. Ctrl-C stops everything.")]
 pub struct Options {
     #[command(flatten)]
     place: settings::PathFlags,
@@ -59,7 +59,8 @@ pub struct Options {
     /// How long a purchase of the demo must be quiet before it is settled, 1s to 1h [default: 2m].
     #[arg(long, value_name = "DURATION")]
     window: Option<String>,
-    /// Run without the demo's app, simulated store, receiver and samples. Those of an earlier run stay, but do nothing.
+    /// Run without the demo's app, simulated stores, receiver and samples. Those of an earlier run stay, but do
+    /// nothing.
     #[arg(long)]
     no_demo: bool,
     /// The program `temporal` of the version that settle would download; its checksum is compared.
@@ -129,6 +130,7 @@ pub async fn run(options: Options, dashboard: &'static Dashboard) -> anyhow::Res
             data: &data,
             window: config.window,
             is_window_set: options.window.is_some(),
+            is_database_own: matches!(config.database, config::Database::Sqlite(_)),
         };
         let demo = demo.insert(demo::set_up(&store, &wanted).await?);
         config.demo = Some(demo.allowed(&data)?);
@@ -256,7 +258,7 @@ impl Runner {
             config: &self.config,
             store: self.store,
             engine: engine.clone(),
-            simulated: demo.as_ref().map(|demo| demo.simulated.clone()),
+            simulated: demo.as_ref().map(Running::simulated).unwrap_or_default(),
         };
         let working = worker::work(parts, stop.clone());
         let greeting = greet(&engine, stop.clone(), welcome.with_link_of(page));
@@ -291,10 +293,7 @@ impl Runner {
             addresses,
             data: self.data.clone(),
             admin_token: self.config.http.admin_token.clone(),
-            window: self
-                .demo
-                .as_ref()
-                .map(|it| Duration::from_millis(it.platform.settings.window_ms.unsigned_abs())),
+            window: self.demo.as_ref().and_then(Demo::window),
             dev_server: self.dev_server.clone(),
             has_ui: self.has_ui,
             allows_local: !self.config.destinations.allowed_networks.is_empty(),

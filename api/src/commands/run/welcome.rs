@@ -7,6 +7,7 @@ use activities::engine::{DevServer, Engine};
 use api::edge::Shared;
 use api::resources::sign_ins;
 use api::shell::quoted;
+use api::stores;
 use api::times;
 use secrecy::{ExposeSecret, SecretString};
 use std::io::IsTerminal as _;
@@ -41,6 +42,12 @@ pub struct Welcome {
     pub allows_local: bool,
     /// Link that signs in to the dashboard.
     pub page: Option<Shared>,
+}
+
+/// Returns the names of the demo's stores, as `settle sample --store` accepts them.
+fn demo_stores() -> String {
+    let names: Vec<&str> = stores::demos().map(|(store, _)| store.name).collect();
+    names.join(", ")
 }
 
 impl Welcome {
@@ -118,9 +125,10 @@ impl Welcome {
         };
         let demo = self.window.map_or_else(String::new, |window| {
             format!(
-                "\n  Demo app     window {}; simulated store; events are printed here\n\n\
+                "\n  Demo app     window {}; simulated stores {}; events are printed here\n\n\
                  Next, in another terminal:\n\n  {}",
                 times::compact(window),
+                demo_stores(),
                 self.next_command()
             )
         });

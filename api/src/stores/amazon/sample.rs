@@ -11,8 +11,8 @@ use crate::clock;
 use crate::stores::ingress::Answer;
 use crate::stores::intake::Intake;
 use crate::stores::samples::{
-    DemoStore, KeyPem, NewSample, NoSample, SampleSettings, SampleSigner, SampleTypes, SentSample,
-    SignedSample, sample_id,
+    DemoStore, KeyPem, NewSample, NoSample, SampleSettings, SampleSigner, SampleSigning,
+    SampleTypes, SentSample, SignedSample, sample_id,
 };
 use domain::{CollapseKey, Timestamp};
 use protocols::stores::Mint;
@@ -105,10 +105,14 @@ pub const SAMPLES: SampleTypes = SampleTypes {
 
 /// Amazon's data for signed samples and the demo.
 pub const DEMO: DemoStore = DemoStore {
-    load: |key, certificate| Ok(Box::new(Signer::load(key, certificate)?)),
-    generate: |from, until| Ok(Box::new(Signer::generate(from, until)?)),
+    signing: Some(SampleSigning {
+        load: |key, certificate| Ok(Box::new(Signer::load(key, certificate)?)),
+        generate: |from, until| Ok(Box::new(Signer::generate(from, until)?)),
+    }),
     topic: Some(TOPIC_ARN),
-    simulated: simulated::routes,
+    has_secret: true,
+    // Samples on every platform are verified with it.
+    simulated: |simulation| simulated::routes(simulation.store),
     products: &simulated::PRODUCTS,
     entitlement: simulated::ENTITLEMENT,
 };

@@ -134,12 +134,12 @@ impl StoreConfig for GoogleConfig {
         Ok(Arc::new(ingress))
     }
 
-    fn protocol(&self, _: Option<Simulated>) -> Arc<dyn StoreProtocol> {
+    fn protocol(&self, simulated: Option<Simulated>) -> Arc<dyn StoreProtocol> {
         let settings = google::Settings {
             base: self.api_url.clone(),
             give_up_after: self.patience,
             per_second: self.requests_per_second,
         };
-        Arc::new(google::Google::new(settings))
+        Arc::new(google::Google::new(settings, simulated))
     }
 }

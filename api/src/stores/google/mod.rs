@@ -1,7 +1,8 @@
 //! The ingress of Google Play: real-time developer notifications, which Pub/Sub pushes.
 //!
-//! token → keyset → envelope → notification → mapping → inbox. Only this file, `sample`, `keyring` and `fetch` do I/O;
-//! everything else is pure. A push's token is checked before its body is read. URLs are never taken from a request.
+//! token → keyset → envelope → notification → mapping → inbox. Only this file, `sample`, `keyring`, `fetch` and
+//! `simulated`, the demo's store, do I/O; everything else is pure. A push's token is checked before its body is read.
+//! URLs are never taken from a request.
 //!
 //! Pub/Sub repeats a message until it gets a success status. Requests that Google did not send for this platform get
 //! 401 or 403, and temporary failures 503. All other messages are stored and answered with 204.
@@ -22,6 +23,7 @@ mod refusal;
 pub mod sample;
 mod settings;
 pub mod signer;
+mod simulated;
 #[cfg(test)]
 mod tests;
 pub mod token;
@@ -68,7 +70,7 @@ pub const ENTRY: StoreEntry = StoreEntry {
     variables: config::VARIABLES,
     config: config::read,
     samples: Some(sample::SAMPLES),
-    demo: None,
+    demo: Some(sample::DEMO),
 };
 
 /// Response to a stored message.

@@ -5,11 +5,15 @@
 //! minted with the data directory's sample key are accepted.
 
 use super::settings::PushTarget;
+use super::simulated::resources::LIFETIME;
+use super::simulated::{self, LastOrder};
 use super::{ACCEPTED, Google};
 use crate::clock;
 use crate::stores::ingress::Answer;
 use crate::stores::intake::Intake;
-use crate::stores::samples::{NoSample, SampleSettings, SampleTypes, SentSample, sample_id};
+use crate::stores::samples::{
+    DemoStore, NoSample, SampleSettings, SampleTypes, SentSample, sample_id,
+};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use domain::notification::MAX_ID_BYTES;
@@ -41,9 +45,12 @@ pub const TYPES: &[(&str, &str)] = &[
     ("SUBSCRIPTION_RESTARTED", "auto-renewal turned on"),
     ("SUBSCRIPTION_REVOKED", "access revoked before the end"),
     ("SUBSCRIPTION_EXPIRED", "subscription expired"),
-    ("ONE_TIME_PRODUCT_PURCHASED", "one-time product bought"),
-    ("VOIDED_PURCHASE", "purchase refunded or charged back"),
+    (ONE_TIME_PURCHASED, "one-time product bought"),
+    (VOIDED, "purchase refunded or charged back"),
 ];
+
+pub(super) const ONE_TIME_PURCHASED: &str = "ONE_TIME_PRODUCT_PURCHASED";
+pub(super) const VOIDED: &str = "VOIDED_PURCHASE";
 
 /// What is expected of a sample instead of an authenticated push. Its audience and account are never compared.
 pub(super) const TARGET: PushTarget<'static> = PushTarget {
@@ -51,8 +58,6 @@ pub(super) const TARGET: PushTarget<'static> = PushTarget {
     account: "",
     subscription: "projects/settle-demo/subscriptions/samples",
 };
-const PRODUCT: &str = "sample";
-const ORDER: &str = "GPA.0000-0000-0000-00000";
 const NOT_MINTED: &str = "a sample's purchase is a name of your choice, or the id of an earlier sample of this data directory";
 
 /// Returns Google's name of a type, given in full or as any of its short forms.
@@ -85,6 +90,17 @@ pub const SAMPLES: SampleTypes = SampleTypes {
     short,
 };
 
+/// Google's data for the demo.
+pub const DEMO: DemoStore = DemoStore {
+    signing: None,
+    topic: None,
+    // Without a credential, nothing about the demo is ever requested from Google.
+    has_secret: false,
+    simulated: simulated::routes,
+    products: &simulated::PRODUCTS,
+    entitlement: simulated::ENTITLEMENT,
+};
+
 /// Returns the mint of purchase ids of a data directory, from its sample key as PEM.
 ///
 /// # Errors
@@ -94,19 +110,35 @@ pub fn mint(sample_key: &str) -> Result<Mint, pkcs8::Error> {
     Ok(Mint::new(key.to_pkcs8_der()?.as_bytes()))
 }
 
+/// The purchase of a sample.
+pub struct SamplePurchase<'a> {
+    pub token: &'a str,
+    /// The order that a refund returns.
+    pub order: LastOrder,
+}
+
 /// Returns a `DeveloperNotification` about a purchase. It names no customer: Google's notifications do not.
 ///
 /// Shares no code with `notification` on purpose: the numbers of the types are written a second time here.
-pub fn notification(package_name: &str, store_type: &str, token: &str, at: Timestamp) -> Value {
+pub fn notification(
+    package_name: &str,
+    store_type: &str,
+    purchase: &SamplePurchase<'_>,
+    at: Timestamp,
+) -> Value {
+    let SamplePurchase { token, order } = purchase;
     let (member, content) = match store_type {
-        "ONE_TIME_PRODUCT_PURCHASED" => (
+        ONE_TIME_PURCHASED => (
             "oneTimeProductNotification",
-            json!({ "version": "1.0", "notificationType": 1, "purchaseToken": token, "sku": PRODUCT }),
+            json!({ "version": "1.0", "notificationType": 1, "purchaseToken": token, "sku": LIFETIME }),
         ),
-        "VOIDED_PURCHASE" => (
-            "voidedPurchaseNotification",
-            json!({ "purchaseToken": token, "orderId": ORDER, "productType": 1, "refundType": 1 }),
-        ),
+        VOIDED => {
+            let product_type = if order.is_subscription { 1 } else { 2 };
+            let content = json!({
+                "purchaseToken": token, "orderId": order.id, "productType": product_type, "refundType": 1,
+            });
+            ("voidedPurchaseNotification", content)
+        }
         name => (
             "subscriptionNotification",
             json!({ "version": "1.0", "notificationType": number(name), "purchaseToken": token }),
@@ -172,19 +204,25 @@ impl Google {
             return Err(NoSample::Refused(NOT_MINTED));
         }
         let now = (self.settings.clock)();
+        let key = CollapseKey::of(platform.id, &receipt_id);
+        let order = simulated::last_order(intake.store, key, now).await;
+        let order = order.map_err(|_| NoSample::Unavailable)?;
+        let token = receipt_id.as_str();
+        let purchase = SamplePurchase { token, order };
         let package_name = &platform.settings.package_name;
-        let notification = notification(package_name, store_type, &receipt_id, now);
+        let notification = notification(package_name, store_type, &purchase, now);
         let message_id = clock::random_uuid().to_string();
         let body = body(&message_id, &notification, now);
-        let key = intake.store.ingress_key(platform.id).await;
-        let key = key.map_err(|_| NoSample::Unavailable)?;
-        let recipient = self.inbox.find(intake.store, key.expose_secret(), now);
+        let ingress_key = intake.store.ingress_key(platform.id).await;
+        let ingress_key = ingress_key.map_err(|_| NoSample::Unavailable)?;
+        let ingress_key = ingress_key.expose_secret();
+        let recipient = self.inbox.find(intake.store, ingress_key, now);
         let recipient = recipient.await.map_err(|_| NoSample::Unavailable)?;
         let answer = self.accept_for(intake, &recipient, &TARGET, body.as_bytes(), now);
         match answer.await {
             ACCEPTED => Ok(SentSample {
                 message_id,
-                collapse_key: CollapseKey::of(platform.id, &receipt_id),
+                collapse_key: key,
                 receipt_id,
                 store_type,
             }),

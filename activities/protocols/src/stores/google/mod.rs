@@ -26,8 +26,8 @@ mod tests;
 
 use crate::http::{Reply, Request};
 use crate::stores::{
-    AccessToken, AcknowledgeAnswer, Answer, Bucket, CheckStep, RepairStep, RepairTask, Replied,
-    Retry, StoreProtocol, Subject,
+    AccessToken, AcknowledgeAnswer, Answer, Bucket, CheckStep, RepairOutcome, RepairPage,
+    RepairStep, RepairTask, Replied, Retry, Simulated, StoreProtocol, Subject,
 };
 use account::ServiceAccount;
 use acknowledge::Acknowledged;
@@ -87,6 +87,8 @@ impl Settings {
 #[derive(Debug, Clone)]
 pub struct Google {
     settings: Settings,
+    /// The simulated store, and the settings with its base URL.
+    simulated: Option<(Simulated, Settings)>,
 }
 
 /// The credentials of a platform, as storage encrypts them.
@@ -134,8 +136,37 @@ fn known(subject: &Subject) -> KnownPurchase {
 }
 
 impl Google {
-    pub const fn new(settings: Settings) -> Self {
-        Self { settings }
+    pub fn new(settings: Settings, simulated: Option<Simulated>) -> Self {
+        let simulated = simulated.map(|simulated| {
+            let base = Some(simulated.base.clone());
+            (
+                simulated,
+                Settings {
+                    base,
+                    ..settings.clone()
+                },
+            )
+        });
+        Self {
+            settings,
+            simulated,
+        }
+    }
+
+    /// Returns the simulated store with its settings, if the purchase is on its platform.
+    fn simulated(&self, subject: &Subject) -> Option<&(Simulated, Settings)> {
+        let simulated = self.simulated.as_ref();
+        simulated.filter(|(simulated, _)| simulated.has_platform_of(subject))
+    }
+
+    /// Returns the settings with which a purchase is queried; `None` if no store knows it. The simulated store knows
+    /// the samples on its own platform alone, and Google none: a sample may be of another data directory, or of one
+    /// that now runs `settle serve`.
+    fn settings_of(&self, subject: &Subject) -> Option<&Settings> {
+        match self.simulated(subject) {
+            Some((simulated, settings)) => simulated.has_minted(subject).then_some(settings),
+            None => (!is_sample_purchase(&subject.receipt_id)).then_some(&self.settings),
+        }
     }
 
     fn answer(token: &PurchaseToken, outcome: CheckOutcome) -> Answer {
@@ -159,16 +190,15 @@ impl Google {
 
     /// Returns the next request of a check with its bucket.
     fn step(&self, subject: &Subject, replies: &[Replied]) -> Result<(Request, Bucket), Answer> {
-        // A sample of another data directory, or of one that now runs `settle serve`: no store knows it.
-        let is_sample = is_sample_purchase(&subject.receipt_id);
+        let settings = self.settings_of(subject).ok_or_else(unknown)?;
         let token = PurchaseToken::try_from(subject.receipt_id.clone());
-        let token = token.ok().filter(|_| !is_sample).ok_or_else(unknown)?;
+        let token = token.map_err(|_| unknown())?;
         let package = PackageName::new(&subject.package_name)
             .ok_or(Answer::Refused(AccessProblem::App.refusal()))?;
         match check::next(&token, &known(subject), replies) {
             NextStep::Done(outcome) => Err(Self::answer(&token, outcome)),
             NextStep::Send(query) => {
-                request::request(&self.settings, &package, &query).ok_or_else(|| {
+                request::request(settings, &package, &query).ok_or_else(|| {
                     let why = "the store's address is not a URL";
                     Answer::Retry(Retry::new("invalid_url", why))
                 })
@@ -229,6 +259,10 @@ impl StoreProtocol for Google {
         subject: &Subject,
         now: Timestamp,
     ) -> Result<(Box<Request>, Bucket), Answer> {
+        if let Some((_, settings)) = self.simulated(subject) {
+            let (request, bucket) = token::simulated(settings).map_err(without_token)?;
+            return Ok((Box::new(request), bucket));
+        }
         let credentials = subject.own.credentials.as_ref();
         let account = credentials.and_then(Credentials::account);
         let account = account.ok_or(Answer::Refused(AccessProblem::Credential.refusal()))?;
@@ -266,7 +300,8 @@ impl StoreProtocol for Google {
             token: &token,
         };
         let package = PackageName::new(&subject.package_name)?;
-        let (request, bucket) = acknowledge::request(&self.settings, &package, purchase)?;
+        let settings = self.settings_of(subject)?;
+        let (request, bucket) = acknowledge::request(settings, &package, purchase)?;
         Some((Box::new(request), bucket))
     }
 
@@ -279,6 +314,10 @@ impl StoreProtocol for Google {
     }
 
     fn repair(&self, subject: &Subject, task: &RepairTask, replies: &[Replied]) -> RepairStep {
+        // The simulated store has only samples, of which each change is a notification.
+        if self.simulated(subject).is_some() {
+            return RepairStep::Done(RepairOutcome::Found(RepairPage::default()));
+        }
         repair::next(&self.settings, subject, task, replies)
     }
 }

@@ -59,13 +59,25 @@ pub fn request(
 ) -> Result<(Request, Bucket), ReadError> {
     let credential = ReadError::Refused(AccessProblem::Credential);
     let assertion = account.assertion(TOKEN_URL, SCOPE, now).ok_or(credential)?;
+    let grant = encoded(GRANT_TYPE);
+    let body = format!("grant_type={grant}&assertion={}", assertion.expose_secret());
+    exchange(settings, body)
+}
+
+/// Returns the request for an access token of the simulated store, which compares no credential.
+///
+/// # Errors
+/// Fails if the URL cannot be built.
+pub fn simulated(settings: &Settings) -> Result<(Request, Bucket), ReadError> {
+    exchange(settings, String::new())
+}
+
+fn exchange(settings: &Settings, body: String) -> Result<(Request, Bucket), ReadError> {
     let url = match &settings.base {
         None => TOKEN_URL.parse(),
         Some(base) => base.join(TOKEN_PATH),
     };
     let url = url.map_err(|_| Retry::new("invalid_url", "the store's address is not a URL"))?;
-    let grant = encoded(GRANT_TYPE);
-    let body = format!("grant_type={grant}&assertion={}", assertion.expose_secret());
     let headers = [
         ("accept", "application/json"),
         ("content-type", "application/x-www-form-urlencoded"),

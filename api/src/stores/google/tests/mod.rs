@@ -1,4 +1,4 @@
-//! Tests of Google Play's ingress, samples and form without a database.
+//! Tests of Google Play's ingress, samples, simulated store and form without a database.
 
 mod duties;
 mod forged;
@@ -8,6 +8,7 @@ mod messages;
 mod own_fields;
 mod published;
 mod samples;
+mod simulated;
 mod tokens;
 
 use super::fetch::{Fetch, FetchError, Fetched};

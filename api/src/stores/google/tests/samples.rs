@@ -1,7 +1,10 @@
 //! Samples: their content, as the ingress reads it, and their purchases.
 
 use super::super::mapping::{self, PushOutcome, VOIDED_ORDER};
-use super::super::sample::{TARGET, TYPES, body, mint, notification, short, store_type};
+use super::super::sample::{
+    SamplePurchase, TARGET, TYPES, body, mint, notification, short, store_type,
+};
+use super::super::simulated::LastOrder;
 use super::{Certs, PACKAGE, QUEUE, at, ingress, now, platform};
 use crate::stores::amazon::signer::Signer;
 use crate::stores::ingress::Ingress as _;
@@ -12,13 +15,23 @@ use protocols::stores::google::shown::PurchaseToken;
 use serde_json::{Value, json};
 use storage::{Handling, NewNotification};
 
+const ORDER: &str = "GPA.0000-0000-0000-00000";
+
 fn minted() -> String {
     Mint::new(b"sample key").purchase_id("first")
 }
 
 /// Returns the row for a sample of this type.
 fn row(store_type: &str) -> NewNotification {
-    let sample = notification(PACKAGE, store_type, &minted(), now());
+    let token = minted();
+    let purchase = SamplePurchase {
+        token: &token,
+        order: LastOrder {
+            id: ORDER.to_owned(),
+            is_subscription: true,
+        },
+    };
+    let sample = notification(PACKAGE, store_type, &purchase, now());
     let body = body("1", &sample, now());
     match mapping::outcome(&platform(), &TARGET, body.as_bytes(), now()) {
         PushOutcome::Accepted(row, None) => *row,
@@ -46,8 +59,7 @@ fn each_sample_is_read_as_its_type_of_a_test_purchase() {
 #[test]
 fn the_sample_of_a_refund_names_an_order() {
     let body: Value = serde_json::from_str(&row("VOIDED_PURCHASE").body).expect("JSON");
-    let expected =
-        json!({ "order_id": "GPA.0000-0000-0000-00000", "product_type": 1, "refund_type": 1 });
+    let expected = json!({ "order_id": ORDER, "product_type": 1, "refund_type": 1 });
     assert_eq!(body[VOIDED_ORDER], expected);
 }
 

@@ -2,7 +2,7 @@
 
 use super::{OWN, at, platform, receipt};
 use crate::http::Reply;
-use crate::stores::amazon::{Amazon, Settings};
+use crate::stores::amazon::{Amazon, STORE, Settings};
 use crate::stores::{Answer, CheckStep, Mint, Replied, Simulated, StoreProtocol as _, Subject};
 use domain::{Environment, Parked, Verification};
 use serde_json::json;
@@ -21,6 +21,7 @@ fn subject(number: u128, receipt_id: &str) -> Subject {
 /// Returns Amazon's verification with a simulated store beside it.
 fn simulating() -> Amazon {
     let simulated = Simulated {
+        store: STORE,
         platform: platform(DEMO),
         mint: Mint::new(b"own"),
         base: "http://127.0.0.1:1/".parse().unwrap(),

@@ -272,6 +272,6 @@ fn a_platform_without_a_usable_account_is_refused() {
         google().token_request(&of, at()).err(),
         Some(Answer::Refused(AccessProblem::Credential.refusal()))
     );
-    let shown = format!("{:?}", Google::new(Settings::default()));
+    let shown = format!("{:?}", Google::new(Settings::default(), None));
     assert!(shown.starts_with("Google"), "{shown}");
 }

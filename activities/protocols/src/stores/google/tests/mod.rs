@@ -9,6 +9,7 @@ mod orders;
 mod plans;
 mod refusals;
 mod repairs;
+mod simulated;
 mod sweeps;
 
 use super::check::{CheckOutcome, KnownPurchase, NextStep, next};
@@ -88,7 +89,7 @@ fn subject(receipt_id: &str) -> Subject {
 }
 
 fn google() -> Google {
-    Google::new(Settings::default())
+    Google::new(Settings::default(), None)
 }
 
 fn answered(status: u16, body: impl ToString) -> Replied {
