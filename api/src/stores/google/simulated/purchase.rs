@@ -44,9 +44,9 @@ pub enum Status {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Canceled {
     /// The customer, at this time.
-    ByCustomer(Timestamp),
-    ByStore,
-    ByDeveloper,
+    Customer(Timestamp),
+    Store,
+    Developer,
 }
 
 /// A purchase to which notifications are being applied.
@@ -115,7 +115,7 @@ impl SimulatedPurchase {
                 if let Some(last) = self.orders.last_mut() {
                     last.refunded_at = last.refunded_at.or(Some(at));
                 }
-                self.cancel(Canceled::ByDeveloper);
+                self.cancel(Canceled::Developer);
                 self.end(at);
             }
             _ if !self.is_subscription => {}
@@ -127,7 +127,7 @@ impl SimulatedPurchase {
             "SUBSCRIPTION_ON_HOLD" => self.enter(Status::Hold, at, HOLD),
             "SUBSCRIPTION_PAUSED" => self.enter(Status::Paused, at, PAUSE),
             "SUBSCRIPTION_CANCELED" => {
-                self.cancel(Canceled::ByCustomer(at));
+                self.cancel(Canceled::Customer(at));
                 // There is no access that could last until the end of a term.
                 if matches!(self.status, Status::Hold | Status::Paused) {
                     self.end(at);
@@ -135,7 +135,7 @@ impl SimulatedPurchase {
             }
             "SUBSCRIPTION_RESTARTED" => self.canceled = None,
             "SUBSCRIPTION_REVOKED" => {
-                self.cancel(Canceled::ByDeveloper);
+                self.cancel(Canceled::Developer);
                 self.end(at);
             }
             "SUBSCRIPTION_EXPIRED" => self.end(at),
@@ -175,7 +175,7 @@ impl SimulatedPurchase {
     fn end(&mut self, at: Timestamp) {
         if self.status != Status::Over {
             (self.status, self.since, self.until) = (Status::Over, at, at);
-            self.cancel(Canceled::ByStore);
+            self.cancel(Canceled::Store);
         }
     }
 
