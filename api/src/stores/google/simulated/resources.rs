@@ -219,9 +219,9 @@ fn subscription_line(order: &PaidOrder) -> Value {
 
 fn canceled(canceled: Canceled) -> Value {
     match canceled {
-        Canceled::ByCustomer(at) => json!({ "userInitiatedCancellation": { "cancelTime": at } }),
-        Canceled::ByStore => json!({ "systemInitiatedCancellation": {} }),
-        Canceled::ByDeveloper => json!({ "developerInitiatedCancellation": {} }),
+        Canceled::Customer(at) => json!({ "userInitiatedCancellation": { "cancelTime": at } }),
+        Canceled::Store => json!({ "systemInitiatedCancellation": {} }),
+        Canceled::Developer => json!({ "developerInitiatedCancellation": {} }),
     }
 }
 
