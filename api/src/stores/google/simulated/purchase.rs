@@ -31,7 +31,7 @@ pub struct PaidOrder {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Status {
+pub enum SimulatedStage {
     Active,
     Grace,
     Hold,
@@ -40,7 +40,7 @@ pub enum Status {
     Over,
 }
 
-/// Who turned renewal off.
+/// The party that turned renewal off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Canceled {
     /// The customer, at this time.
@@ -53,7 +53,7 @@ pub enum Canceled {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SimulatedPurchase {
     pub is_subscription: bool,
-    pub status: Status,
+    pub status: SimulatedStage,
     /// Beginning of the status.
     since: Timestamp,
     /// End of the status, unless a notification changes it before.
@@ -82,7 +82,7 @@ impl SimulatedPurchase {
         let until = first.at.plus(TERM);
         Self {
             is_subscription: first.store_type != ONE_TIME_PURCHASED,
-            status: Status::Active,
+            status: SimulatedStage::Active,
             since: first.at,
             until,
             canceled: None,
@@ -96,20 +96,22 @@ impl SimulatedPurchase {
 
     /// Advances a subscription to `now`.
     fn pass(&mut self, now: Timestamp) {
-        while self.is_subscription && self.status != Status::Over && self.until <= now {
+        while self.is_subscription && self.status != SimulatedStage::Over && self.until <= now {
             let at = self.until;
             match self.status {
-                Status::Active | Status::Grace if self.canceled.is_some() => self.end(at),
-                Status::Active | Status::Paused => self.pay(at),
-                Status::Grace => self.enter(Status::Hold, at, HOLD),
-                Status::Hold | Status::Over => self.end(at),
+                SimulatedStage::Active | SimulatedStage::Grace if self.canceled.is_some() => {
+                    self.end(at)
+                }
+                SimulatedStage::Active | SimulatedStage::Paused => self.pay(at),
+                SimulatedStage::Grace => self.enter(SimulatedStage::Hold, at, HOLD),
+                SimulatedStage::Hold | SimulatedStage::Over => self.end(at),
             }
         }
     }
 
     fn apply(&mut self, one: &Sent) {
         let at = one.at;
-        let is_over = self.status == Status::Over;
+        let is_over = self.status == SimulatedStage::Over;
         match one.store_type.as_str() {
             VOIDED => {
                 if let Some(last) = self.orders.last_mut() {
@@ -122,14 +124,14 @@ impl SimulatedPurchase {
             "SUBSCRIPTION_PURCHASED" if is_over => self.pay(at),
             _ if is_over => {}
             "SUBSCRIPTION_RENEWED" => self.pay(at),
-            "SUBSCRIPTION_RECOVERED" if self.status != Status::Active => self.pay(at),
-            "SUBSCRIPTION_IN_GRACE_PERIOD" => self.enter(Status::Grace, at, GRACE),
-            "SUBSCRIPTION_ON_HOLD" => self.enter(Status::Hold, at, HOLD),
-            "SUBSCRIPTION_PAUSED" => self.enter(Status::Paused, at, PAUSE),
+            "SUBSCRIPTION_RECOVERED" if self.status != SimulatedStage::Active => self.pay(at),
+            "SUBSCRIPTION_IN_GRACE_PERIOD" => self.enter(SimulatedStage::Grace, at, GRACE),
+            "SUBSCRIPTION_ON_HOLD" => self.enter(SimulatedStage::Hold, at, HOLD),
+            "SUBSCRIPTION_PAUSED" => self.enter(SimulatedStage::Paused, at, PAUSE),
             "SUBSCRIPTION_CANCELED" => {
                 self.cancel(Canceled::Customer(at));
                 // There is no access that could last until the end of a term.
-                if matches!(self.status, Status::Hold | Status::Paused) {
+                if matches!(self.status, SimulatedStage::Hold | SimulatedStage::Paused) {
                     self.end(at);
                 }
             }
@@ -146,9 +148,9 @@ impl SimulatedPurchase {
     /// Pays the next term. After a failed payment within the grace period, it begins where the last one ended.
     fn pay(&mut self, at: Timestamp) {
         let from = match self.status {
-            Status::Active => self.until,
-            Status::Grace => self.since,
-            Status::Hold | Status::Paused | Status::Over => at,
+            SimulatedStage::Active => self.until,
+            SimulatedStage::Grace => self.since,
+            SimulatedStage::Hold | SimulatedStage::Paused | SimulatedStage::Over => at,
         };
         let paid_until = from.plus(TERM);
         self.orders.push(PaidOrder {
@@ -156,12 +158,12 @@ impl SimulatedPurchase {
             paid_until,
             refunded_at: None,
         });
-        (self.status, self.since, self.until) = (Status::Active, at, paid_until);
+        (self.status, self.since, self.until) = (SimulatedStage::Active, at, paid_until);
         self.canceled = None;
     }
 
     /// Enters a status, which lasts for `length`, unless it has it already.
-    fn enter(&mut self, status: Status, at: Timestamp, length: Duration) {
+    fn enter(&mut self, status: SimulatedStage, at: Timestamp, length: Duration) {
         if self.status != status {
             (self.status, self.since, self.until) = (status, at, at.plus(length));
         }
@@ -173,8 +175,8 @@ impl SimulatedPurchase {
 
     /// Ends the purchase. The store ends one whose renewal is on.
     fn end(&mut self, at: Timestamp) {
-        if self.status != Status::Over {
-            (self.status, self.since, self.until) = (Status::Over, at, at);
+        if self.status != SimulatedStage::Over {
+            (self.status, self.since, self.until) = (SimulatedStage::Over, at, at);
             self.cancel(Canceled::Store);
         }
     }
@@ -183,14 +185,14 @@ impl SimulatedPurchase {
     /// payment, it is the end of the hold, as with Google.
     pub const fn expires_at(&self) -> Timestamp {
         match self.status {
-            Status::Active | Status::Grace => self.until,
-            Status::Hold | Status::Paused | Status::Over => self.since,
+            SimulatedStage::Active | SimulatedStage::Grace => self.until,
+            SimulatedStage::Hold | SimulatedStage::Paused | SimulatedStage::Over => self.since,
         }
     }
 
     /// Returns the planned end of a pause.
     pub fn resumes_at(&self) -> Option<Timestamp> {
-        (self.status == Status::Paused).then_some(self.until)
+        (self.status == SimulatedStage::Paused).then_some(self.until)
     }
 
     /// Returns the number of the last order, from 0.

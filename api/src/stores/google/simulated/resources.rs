@@ -1,6 +1,6 @@
 //! The resources of the Developer API, as far as the demo needs them. Pure.
 
-use super::purchase::{Canceled, PaidOrder, SimulatedPurchase, Status};
+use super::purchase::{Canceled, PaidOrder, SimulatedPurchase, SimulatedStage};
 use domain::CollapseKey;
 use serde_json::{Value, json};
 
@@ -79,12 +79,12 @@ impl NamedPurchase {
         let first = purchase.orders.first()?;
         let renews = purchase.canceled.is_none();
         let state = match purchase.status {
-            Status::Active | Status::Grace if !renews => "CANCELED",
-            Status::Active => "ACTIVE",
-            Status::Grace => "IN_GRACE_PERIOD",
-            Status::Hold => "ON_HOLD",
-            Status::Paused => "PAUSED",
-            Status::Over => "EXPIRED",
+            SimulatedStage::Active | SimulatedStage::Grace if !renews => "CANCELED",
+            SimulatedStage::Active => "ACTIVE",
+            SimulatedStage::Grace => "IN_GRACE_PERIOD",
+            SimulatedStage::Hold => "ON_HOLD",
+            SimulatedStage::Paused => "PAUSED",
+            SimulatedStage::Over => "EXPIRED",
         };
         let declined = |name: &str| {
             let pending = json!({ "renewalDeclined": { "pendingOrderId": self.order_id(next) } });
@@ -121,8 +121,11 @@ impl NamedPurchase {
         let purchase = &self.purchase;
         let first = purchase.orders.first()?;
         let state = match purchase.status {
-            Status::Over => "CANCELLED",
-            Status::Active | Status::Grace | Status::Hold | Status::Paused => "PURCHASED",
+            SimulatedStage::Over => "CANCELLED",
+            SimulatedStage::Active
+            | SimulatedStage::Grace
+            | SimulatedStage::Hold
+            | SimulatedStage::Paused => "PURCHASED",
         };
         (!purchase.is_subscription).then(|| {
             json!({
