@@ -75,17 +75,13 @@ impl Calendar {
         setting
             .variables
             .extend(own.map(|(name, value)| (name.to_owned(), value)));
-        let mut world = World::start(Setting {
+        let setting = Setting {
             rvs: true,
             ..setting
-        })
-        .await;
+        };
+        let mut world = World::start_at(setting, Some(&clock)).await;
         world.let_sweep_help("its clock is moved, and timers in Temporal do not move with it");
         world.receiver.ignore_time();
-        world.rvs().follow(clock.reader());
-        if let Some(platform) = &world.play {
-            platform.fake.follow(clock.reader());
-        }
         let leases = Leases::of(&mut world);
         Self {
             world,

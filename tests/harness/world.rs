@@ -3,6 +3,7 @@
 //!
 //! Every test ends with [`World::finish`], which checks what must always hold; a test that forgets it fails.
 
+use super::clock::Clock;
 use super::http::{Answer, Api, post_as_sns, text};
 use super::play::{self, Play, PlayPlatform};
 use super::process::{Backend, Installation, Process, Variable};
@@ -108,9 +109,18 @@ impl World {
     ///
     /// # Panics
     /// When a program does not start; the message contains its output.
-    pub async fn start(mut setting: Setting) -> Self {
+    pub async fn start(setting: Setting) -> Self {
+        Self::start_at(setting, None).await
+    }
+
+    /// Like [`Self::start`], with fakes of the stores that follow this clock from the start.
+    pub(super) async fn start_at(mut setting: Setting, clock: Option<&Clock>) -> Self {
         let rvs = if setting.rvs {
-            Some(Rvs::start().await)
+            let fake = Rvs::start().await;
+            if let Some(clock) = clock {
+                fake.follow(clock.reader());
+            }
+            Some(fake)
         } else {
             None
         };
@@ -119,7 +129,13 @@ impl World {
                 .map(|rvs| ("SETTLE_AMAZON_RVS_URL".to_owned(), rvs.url())),
         );
         let play = match setting.play {
-            Some(choices) => Some((Play::start().await, choices)),
+            Some(choices) => {
+                let fake = Play::start().await;
+                if let Some(clock) = clock {
+                    fake.follow(clock.reader());
+                }
+                Some((fake, choices))
+            }
             None => None,
         };
         setting.variables.extend(
