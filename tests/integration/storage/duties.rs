@@ -205,6 +205,28 @@ story! {
 }
 
 story! {
+    async fn a_purchase_that_is_paid_during_an_attempt_is_due(world: World) {
+        world.must_acknowledge("m1", "r1", FirstAttempt::AtOnce).await;
+        let early = world.lease_duty().await;
+        let bought = world.store.now().await.unwrap();
+        world.shows("r1", false, bought).await;
+        world.finish_duty(early, DutyAttempt::Idle).await;
+        assert_eq!(world.count("duties WHERE warn_at IS NOT NULL"), 1, "its deadline stays");
+        assert_eq!(world.lease_duty().await.attempts, 2);
+    }
+}
+
+story! {
+    async fn a_change_of_the_platform_during_an_attempt_counts(world: World) {
+        world.must_acknowledge("m1", "r1", FirstAttempt::AtOnce).await;
+        let left = world.lease_duty().await;
+        world.set_secret(Some("new")).await;
+        world.finish_duty(left, DutyAttempt::Left).await;
+        assert_eq!(world.lease_duty().await.attempts, 2, "the new settings may not leave it");
+    }
+}
+
+story! {
     async fn an_open_duty_is_an_alarm_before_its_deadline(world: World) {
         world.notify("m1", "r1", 1).await;
         let bought = world.store.now().await.unwrap();

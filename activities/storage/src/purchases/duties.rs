@@ -116,13 +116,14 @@ pub fn insert<'d>(
     Ok(())
 }
 
-/// If attempts began and wait for the payment, the next one is due, since the purchase is paid.
+/// If attempts began, the next one is due, since the purchase is paid: those before wait for the payment, and one in
+/// progress may not have seen it.
 const WATCH: Sql = statement! {"
     INSERT INTO duties (id, kind, platform_id, collapse_key, created_at, answer_by, warn_at)
     VALUES (?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (id) DO UPDATE SET answer_by = excluded.answer_by,
         warn_at = CASE WHEN duties.warned_at IS NULL THEN excluded.warn_at END,
-        due_at = COALESCE(duties.due_at, CASE WHEN duties.attempts > 0 THEN excluded.created_at END)
+        due_at = CASE WHEN duties.attempts > 0 THEN excluded.created_at ELSE duties.due_at END
     WHERE duties.done_at + 0 IS NULL
 "};
 

@@ -48,6 +48,8 @@ row! {
         pub collapse_key: CollapseKey,
         /// Number of attempts, including this one.
         pub attempts: i64,
+        /// When the lease ends. Once the duty has another due time, the result of the attempt does not postpone it.
+        leased_until: Timestamp,
     }
 }
 
@@ -117,33 +119,33 @@ const LEASE: Sql = statement! {"
     UPDATE duties
     SET due_at = ?, attempts = attempts + 1
     WHERE id = ? AND COALESCE(due_at, 0) = ? AND collapse_key IS NOT NULL
-    RETURNING id, platform_id, collapse_key, attempts
+    RETURNING id, platform_id, collapse_key, attempts, due_at AS leased_until
 "};
 
 const POSTPONE: Sql = statement! {"
     UPDATE duties
     SET due_at = ?, failure = ?
-    WHERE id = ? AND done_at + 0 IS NULL
+    WHERE id = ? AND done_at + 0 IS NULL AND COALESCE(due_at, 0) = ?
 "};
 
 /// A purchase that is not paid yet has no deadline; its record sets one.
 const REST: Sql = statement! {"
     UPDATE duties
     SET due_at = NULL, failure = NULL, warn_at = NULL
-    WHERE id = ? AND done_at + 0 IS NULL
+    WHERE id = ? AND done_at + 0 IS NULL AND COALESCE(due_at, 0) = ?
 "};
 
 const LEAVE: Sql = statement! {"
     UPDATE duties
     SET due_at = NULL, failure = NULL, attempts = 0
-    WHERE id = ? AND done_at + 0 IS NULL
+    WHERE id = ? AND done_at + 0 IS NULL AND COALESCE(due_at, 0) = ?
 "};
 
 /// Locks the duties that [`RESUME`] changes, in the order of all processes.
 const LOCK_OPEN: Sql = statement! {"
     SELECT id AS value
     FROM duties
-    WHERE platform_id = ? AND done_at IS NULL AND kind = ? AND due_at IS NULL
+    WHERE platform_id = ? AND done_at IS NULL AND kind = ?
     ORDER BY id
     FOR NO KEY UPDATE
 "};
@@ -151,7 +153,7 @@ const LOCK_OPEN: Sql = statement! {"
 const RESUME: Sql = statement! {"
     UPDATE duties
     SET due_at = ?
-    WHERE platform_id = ? AND done_at IS NULL AND kind = ? AND due_at IS NULL
+    WHERE platform_id = ? AND done_at IS NULL AND kind = ?
 "};
 
 row! {
@@ -282,7 +284,8 @@ impl Store {
         })
     }
 
-    /// Stores the result of an attempt, unless the duty was closed meanwhile.
+    /// Stores the result of an attempt, unless the duty was closed meanwhile. If it became due again meanwhile, such as
+    /// by a record that shows the purchase paid, it stays due.
     pub async fn finish_duty(&self, duty: LeasedDuty, attempt: DutyAttempt) -> Result<(), Error> {
         self.write(move |write| match &attempt {
             DutyAttempt::Closed(result) => {
@@ -293,12 +296,18 @@ impl Store {
                 }
                 Ok(())
             }
-            DutyAttempt::Idle => sql(REST).bind(duty.id).run(write.connection).map(drop),
-            DutyAttempt::Left => sql(LEAVE).bind(duty.id).run(write.connection).map(drop),
+            DutyAttempt::Idle => sql(REST)
+                .bind((duty.id, duty.leased_until))
+                .run(write.connection)
+                .map(drop),
+            DutyAttempt::Left => sql(LEAVE)
+                .bind((duty.id, duty.leased_until))
+                .run(write.connection)
+                .map(drop),
             DutyAttempt::Failed(wait, why) => {
                 let at = write.now()?.plus(*wait);
                 sql(POSTPONE)
-                    .bind((at, why.as_str(), duty.id))
+                    .bind((at, why.as_str(), duty.id, duty.leased_until))
                     .run(write.connection)
                     .map(drop)
             }
@@ -306,7 +315,7 @@ impl Store {
                 let at = write.now()?.plus(*wait);
                 let why = "the store does not allow settle to acknowledge purchases";
                 sql(POSTPONE)
-                    .bind((at, why, duty.id))
+                    .bind((at, why, duty.id, duty.leased_until))
                     .run(write.connection)?;
                 REFUSED.raise(write, duty.platform_id)
             }
