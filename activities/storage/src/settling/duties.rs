@@ -10,6 +10,7 @@ use db::error::Error;
 use db::sql::{Sql, statement};
 use db::statement::{row, sql};
 use db::writer::Write;
+use domain::duty::Deadline;
 use domain::{CollapseKey, DutyId, PlatformId, Timestamp};
 use std::time::Duration;
 
@@ -282,6 +283,18 @@ impl Store {
             leased: leased.await?,
             next_due_in,
         })
+    }
+
+    /// Makes the acknowledgement of a purchase due that an answer shows unacknowledged and that settle does: the
+    /// notification of the purchase may be lost, or a device may have reported it. Returns whether it became due.
+    pub async fn require_acknowledgement(
+        &self,
+        platform: PlatformId,
+        key: CollapseKey,
+        deadline: Deadline,
+    ) -> Result<bool, Error> {
+        self.write(move |write| duties::require(write, platform, key, deadline))
+            .await
     }
 
     /// Stores the result of an attempt, unless the duty was closed meanwhile. If it became due again meanwhile, such as
