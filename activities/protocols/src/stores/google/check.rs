@@ -162,7 +162,8 @@ impl<'a> Walk<'a> {
     }
 
     /// Adds the orders of a purchase: of those that are known, a refund shows only in the order. An order that the store
-    /// does not know is left out: its price stays unknown.
+    /// does not know is left out: its price stays unknown. So is an unreadable one that the purchase does not name, such
+    /// as that of an earlier period: what is known of it stays.
     fn orders(&mut self, shown: &mut ShownPurchase, known: &KnownPurchase) -> Result<(), Halt> {
         let mut ids: Vec<String> = Vec::new();
         let listed = shown.order_ids().into_iter();
@@ -182,7 +183,9 @@ impl<'a> Walk<'a> {
             let replied = self.replied(Query::Orders(batch.to_vec()))?;
             if_known(batches.read(&replied.reply))?;
         }
-        if !batches.unreadable.is_empty() {
+        let named = shown.order_ids();
+        let is_named = |id: &String| named.contains(&id.as_str());
+        if batches.unreadable.iter().any(is_named) {
             if_known::<()>(Err(unreadable("an order in it is of another form")))?;
         }
         shown.orders = batches.found;
