@@ -76,11 +76,8 @@ impl Query<'_> {
             Answer::Verification(verification) => self.answered(verification).await,
             // The run only learns that the store answered.
             Answer::Named(verification, CustomerName(name)) => {
-                let store = &self.context.store;
-                store.note_answered_customer(self.key, &name).await?;
-                if self.store.has_app_ids(&query::subject(self.known)) {
-                    store.name_answered_customer(self.key, &name).await?;
-                }
+                let subject = query::subject(self.known);
+                query::note_customer(self.context, self.store, &subject, self.key, &name).await?;
                 self.answered(verification).await
             }
             Answer::Refused(refusal) => self.refuse_secret(refusal).await,
