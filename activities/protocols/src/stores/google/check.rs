@@ -20,7 +20,7 @@ use std::slice::Iter;
 use std::time::Duration;
 
 /// Maximum number of orders that a check reads: those that the items name, then the newest that are known. Usually one
-/// order pays for all items of a purchase; the others can be refunded later. One batch has place for them.
+/// order pays for all items of a purchase; the others can be refunded later. They fit into one batch.
 const MAX_ORDERS: usize = 16;
 /// Maximum number of earlier purchases in a chain that a check reads.
 const MAX_LINKS: usize = 2;
@@ -192,7 +192,7 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// Returns the length of the current term. A plan has the same one for ever, so it is read once; without it, the term
+    /// Returns the length of the current term. That of a plan never changes, so it is read once; without it, the term
     /// stays unknown.
     fn term(&mut self, shown: &ShownPurchase, known: &KnownPurchase) -> Result<Option<Term>, Halt> {
         let Some(plan) = meaning::current_plan(shown) else {
