@@ -118,11 +118,8 @@ impl Attempt<'_> {
         match self.acknowledgement(&shown) {
             Some(Acknowledgement::Due(_)) => {
                 if let Some(CustomerName(name)) = customer {
-                    let key = self.duty.collapse_key;
-                    self.context
-                        .store
-                        .note_answered_customer(key, &name)
-                        .await?;
+                    let (store, key) = (self.store, self.duty.collapse_key);
+                    query::note_customer(self.context, store, &self.subject, key, &name).await?;
                 }
                 self.acknowledge(&shown).await
             }

@@ -7,7 +7,7 @@ use crate::settling::store_rate::{Permit, Share, Throttle};
 use crate::settling::tokens::{Credential, Found, Scope};
 use crate::spans;
 use domain::time::HOUR;
-use domain::{Parked, PlatformId, Verification};
+use domain::{CollapseKey, Parked, PlatformId, Verification};
 use protocols::http::{Reply, Request};
 use protocols::stores::{
     AccessRefusal, AccessToken, AcknowledgeAnswer, Answer, Bucket, CheckStep, RepairOutcome,
@@ -62,6 +62,23 @@ pub async fn send(
             RequestResult::Not(answer) => return Ok(answer),
         }
     }
+}
+
+/// Stores the customer that an answer about a purchase names, also as an external id if the app passes its own ids to
+/// the store.
+pub async fn note_customer(
+    context: &Context,
+    store: &dyn StoreProtocol,
+    subject: &Subject,
+    key: CollapseKey,
+    name: &str,
+) -> Result<(), Error> {
+    let database = &context.store;
+    database.note_answered_customer(key, name).await?;
+    if store.has_app_ids(subject) {
+        database.name_answered_customer(key, name).await?;
+    }
+    Ok(())
 }
 
 /// Sends the request that acknowledges a purchase. Returns the store's answer, or `None` if the request was not sent

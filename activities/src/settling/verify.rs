@@ -7,8 +7,9 @@
 use crate::dependencies::Context;
 use crate::settling::query::{self, count, label, raise_alarm};
 use crate::spans::Settling;
+use domain::duty::{self, Acknowledgement};
 use domain::time::{MINUTE, duration, millis};
-use domain::{CollapseKey, Parked, Timestamp, UnknownReceipts, Verification};
+use domain::{CollapseKey, Parked, StorePolicy, Timestamp, UnknownReceipts, Verification};
 use protocols::stores::{AccessRefusal, Answer, CustomerName, Retry, StoreProtocol};
 use std::time::Duration;
 use storage::{Error, StoreQuery, Unanswered};
@@ -75,11 +76,8 @@ impl Query<'_> {
             Answer::Verification(verification) => self.answered(verification).await,
             // The run only learns that the store answered.
             Answer::Named(verification, CustomerName(name)) => {
-                let store = &self.context.store;
-                store.note_answered_customer(self.key, &name).await?;
-                if self.store.has_app_ids(&query::subject(self.known)) {
-                    store.name_answered_customer(self.key, &name).await?;
-                }
+                let subject = query::subject(self.known);
+                query::note_customer(self.context, self.store, &subject, self.key, &name).await?;
                 self.answered(verification).await
             }
             Answer::Refused(refusal) => self.refuse_secret(refusal).await,
@@ -96,6 +94,7 @@ impl Query<'_> {
     /// Returns the verification. If the platform's setting allows it, a purchase that the store does not know is
     /// believed.
     async fn answered(&self, verification: Verification) -> Result<Verified, Error> {
+        self.require_acknowledgement(&verification).await?;
         let verification = match (verification, self.known.unknown_receipts) {
             (Verification::Parked(Parked::UnknownReceipt), UnknownReceipts::Believe) => {
                 Verification::Parked(Parked::Believable)
@@ -106,6 +105,32 @@ impl Query<'_> {
             self.context.store.verify_answered(self.key).await?;
         }
         Ok(verified(verification))
+    }
+
+    /// Makes the acknowledgement of the purchase due if settle does it and the answer shows none, since not every
+    /// purchase has a notification that causes the duty.
+    async fn require_acknowledgement(&self, verification: &Verification) -> Result<(), Error> {
+        let Verification::Verified(shown) = verification else {
+            return Ok(());
+        };
+        let policy = StorePolicy::of(&self.known.store).ok();
+        let acknowledgement = policy.and_then(|policy| duty::acknowledgement(&policy, shown));
+        let Some(Acknowledgement::Due(deadline)) = acknowledgement else {
+            return Ok(());
+        };
+        let subject = query::subject(self.known);
+        if self.store.acknowledgement(&subject, shown).is_none() {
+            return Ok(());
+        }
+        let (context, platform) = (self.context, self.known.platform_id);
+        let store = &context.store;
+        if store
+            .require_acknowledgement(platform, self.key, deadline)
+            .await?
+        {
+            context.engine.verify_claims(platform);
+        }
+        Ok(())
     }
 
     /// Records that the store refused the credentials, so that they are not used again. If others were set in the

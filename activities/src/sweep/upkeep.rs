@@ -90,7 +90,7 @@ pub async fn attempt_duties(context: &Context, until: Instant) -> Result<Swept, 
     repeat(until, || context.store.warn_of_duties(WARNED_AT_ONCE)).await
 }
 
-/// Uses credentials again that a store refused because of a missing right.
+/// Retries credentials that a store refused because of a missing right.
 pub async fn retry_refused_secrets(context: &Context) -> Result<Swept, Failed> {
     let retried = context
         .store

@@ -5,6 +5,7 @@ use domain::time::{DAY, HOUR, MINUTE};
 use serde_json::{Value, json};
 use std::time::Duration;
 use system_tests::calendar::Calendar;
+use system_tests::devices::{Device, Devices};
 use system_tests::play::push::{EXPIRED, PRICE_CHANGE_UPDATED, PURCHASED, RENEWED};
 use system_tests::play::{Bought, Call, Choices, Fault, Notice, Resource, Voided};
 use system_tests::subscription::at;
@@ -201,6 +202,33 @@ async fn a_pending_purchase_is_acknowledged_once_it_is_paid() {
     shop.happen(&bought, &[PURCHASED]).await;
     shop.wait_acknowledged(&id, 1).await;
     shop.check_events(&id, &["subscription.purchased"]).await;
+    shop.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_purchase_that_only_a_device_reports_is_acknowledged() {
+    let shop = Shop::open_with(BY_SETTLE).await;
+    let devices = Devices::of_platform(&shop.world().api, shop.world().play().id).await;
+    let device = Device(1);
+    let bought = shop.unacknowledged("reported");
+    let id = bought.token.clone();
+    shop.fake().show(&bought);
+    let transaction = json!({
+        "kind": "purchased", "receipt_id": id, "sku": GOLD, "price": "4.99", "currency": "USD",
+        "marketplace": "US",
+    });
+    let data = json!({ "transaction": transaction });
+    let report = device.event("reported", "device.transaction", &data);
+    let answer = devices.report(device, &[report]).await.ok();
+    assert_eq!(answer["accepted"], json!(1), "{answer}");
+    shop.sweep_until("the acknowledgement", async || {
+        match shop.fake().acknowledgements(&id).len() {
+            1 => Ok(()),
+            found => Err(format!("{found}: {:?}", shop.fake().about(&id))),
+        }
+    })
+    .await;
+    shop.wait_closed(&id, "settle").await;
     shop.finish().await;
 }
 

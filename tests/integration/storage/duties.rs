@@ -2,6 +2,7 @@
 //! reports the one that stays open.
 
 use super::world::{World, record, renewal, story};
+use domain::duty::Deadline;
 use domain::time::{DAY, HOUR, MINUTE, millis};
 use domain::verification::Product;
 use domain::{DutyId, Snapshot, StorePolicy, StoreState, Timestamp, Verification};
@@ -201,6 +202,48 @@ story! {
         let bought = world.store.now().await.unwrap();
         world.shows("r1", false, bought).await;
         assert_eq!(world.lease_duty().await.attempts, 2, "the record shows it paid");
+    }
+}
+
+story! {
+    async fn an_answer_makes_a_duty_due_that_no_notification_caused(world: World) {
+        world.notify("m1", "r1", 1).await;
+        let bought = world.store.now().await.unwrap();
+        let deadline = Deadline {
+            at: bought.plus(DAY * 3),
+            warn_at: Some(bought.plus(DAY * 2)),
+        };
+        let (platform, key) = (world.platform.id, world.key("r1"));
+        let require = || world.store.require_acknowledgement(platform, key, deadline);
+        assert!(require().await.unwrap());
+        assert!(!require().await.unwrap(), "it is due already");
+        let duty = world.lease_duty().await;
+        assert!(!require().await.unwrap(), "it is leased");
+        world.finish_duty(duty, DutyAttempt::Closed(DutyResult::Settle)).await;
+        assert!(!require().await.unwrap(), "it is closed");
+        assert_eq!(world.lease_duties().await, DutyPage::default());
+    }
+}
+
+story! {
+    async fn a_purchase_that_is_paid_during_an_attempt_is_due(world: World) {
+        world.must_acknowledge("m1", "r1", FirstAttempt::AtOnce).await;
+        let early = world.lease_duty().await;
+        let bought = world.store.now().await.unwrap();
+        world.shows("r1", false, bought).await;
+        world.finish_duty(early, DutyAttempt::Idle).await;
+        assert_eq!(world.count("duties WHERE warn_at IS NOT NULL"), 1, "its deadline stays");
+        assert_eq!(world.lease_duty().await.attempts, 2);
+    }
+}
+
+story! {
+    async fn a_change_of_the_platform_during_an_attempt_counts(world: World) {
+        world.must_acknowledge("m1", "r1", FirstAttempt::AtOnce).await;
+        let left = world.lease_duty().await;
+        world.set_secret(Some("new")).await;
+        world.finish_duty(left, DutyAttempt::Left).await;
+        assert_eq!(world.lease_duty().await.attempts, 2, "the new settings may not leave it");
     }
 }
 

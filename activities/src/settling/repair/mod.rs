@@ -58,6 +58,10 @@ const RESTART_WAIT: Duration = MINUTE.saturating_mul(15);
 const UNREADABLE: &str = "the store lists voided payments in a form that this version of settle cannot read: only \
      notifications report them";
 
+/// The alarm about orders that cannot be parsed.
+const UNREADABLE_ORDERS: &str = "the store shows recorded orders in a form that this version of settle cannot read: only \
+     notifications report their refunds";
+
 /// The alarm about a list whose first page the store refuses.
 const NOT_LISTED: &str =
     "the store refuses to list voided payments (HTTP 400): only notifications report them";
@@ -204,8 +208,12 @@ impl RepairRun<'_> {
                 let Some(last) = orders.last().map(OrderPlace::after) else {
                     break;
                 };
-                if self.part(&RepairTask::Orders(orders)).await?.is_none() {
+                let Some(found) = self.part(&RepairTask::Orders(orders)).await? else {
                     return Ok(());
+                };
+                if found.unreadable > 0 {
+                    let text = UNREADABLE_ORDERS;
+                    raise_alarm(self.context, platform, "verification_strange", text).await;
                 }
                 if !self.advance(last.to_string()).await? {
                     return Ok(());

@@ -12,7 +12,7 @@ const OLD: i64 = 90;
 const WEEK: i64 = 7;
 
 /// Returns the ranges of time whose orders a pass reads, the oldest first. `through` is the beginning of the last
-/// complete pass: older orders are read whose day of the week has come since.
+/// complete pass: an older order is read if its day of the week has come since then.
 pub fn of_pass(began_at: Timestamp, through: Option<Timestamp>) -> Vec<Range<Timestamp>> {
     let today = day(began_at);
     let last = through.map_or(i64::MIN, day);

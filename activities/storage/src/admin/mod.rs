@@ -1,6 +1,6 @@
 //! Changes by an admin: apps, platforms, destinations, the catalogue, customers, their transfers and erasure, rates,
-//! sales, alarms, duties and retention; and the rotation of the encryption key. A change that can alter the record of purchases
-//! causes a recheck of these purchases. Also the list of all columns that contain JSON.
+//! sales, alarms, duties and retention; and the rotation of the encryption key. A change that can alter the record of
+//! purchases causes a recheck of these purchases. Also the list of all columns that contain JSON.
 
 pub mod adopt;
 pub mod alarms;

@@ -5,7 +5,7 @@ use db::error::Error;
 use db::sql::{Sql, statement};
 use db::statement::{Value, batches, sql, stored};
 use db::writer::Write;
-use domain::duty::Acknowledgement;
+use domain::duty::{Acknowledgement, Deadline};
 use domain::{CollapseKey, DutyId, PlatformId, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -116,14 +116,22 @@ pub fn insert<'d>(
     Ok(())
 }
 
-/// If attempts began and wait for the payment, the next one is due, since the purchase is paid.
+/// If attempts began, the next one is due, since the purchase is paid: those before wait for the payment, and one in
+/// progress may not have seen it.
 const WATCH: Sql = statement! {"
     INSERT INTO duties (id, kind, platform_id, collapse_key, created_at, answer_by, warn_at)
     VALUES (?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (id) DO UPDATE SET answer_by = excluded.answer_by,
         warn_at = CASE WHEN duties.warned_at IS NULL THEN excluded.warn_at END,
-        due_at = COALESCE(duties.due_at, CASE WHEN duties.attempts > 0 THEN excluded.created_at END)
+        due_at = CASE WHEN duties.attempts > 0 THEN excluded.created_at ELSE duties.due_at END
     WHERE duties.done_at + 0 IS NULL
+"};
+
+const REQUIRE: Sql = statement! {"
+    INSERT INTO duties (id, kind, platform_id, collapse_key, created_at, answer_by, warn_at, due_at)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (id) DO UPDATE SET due_at = excluded.due_at
+    WHERE duties.done_at + 0 IS NULL AND duties.due_at IS NULL
 "};
 
 const CLOSE: Sql = statement! {"
@@ -161,6 +169,22 @@ pub fn watch(
         Acknowledgement::Done => close(write, id, DutyResult::Found),
         Acknowledgement::Over => close(write, id, DutyResult::Over),
     }
+}
+
+/// Makes the acknowledgement of a purchase due, unless it is closed or an attempt is ahead. Returns whether it is due
+/// now.
+pub fn require(
+    write: &mut Write<'_>,
+    platform: PlatformId,
+    key: CollapseKey,
+    deadline: Deadline,
+) -> Result<bool, Error> {
+    let (id, now) = (DutyId::acknowledgement(key), write.now()?);
+    let due = sql(REQUIRE)
+        .bind((id, DutyKind::Acknowledge, platform, key, now))
+        .bind((deadline.at, deadline.warn_at, now))
+        .run(write.connection)?;
+    Ok(due > 0)
 }
 
 /// Closes a duty that is open.

@@ -176,7 +176,7 @@ impl EntitlementRow {
     }
 }
 
-/// Returns the day whose rate converts a price of a currency to USD: that of the payment, of a store that shows
+/// Returns the day whose rate converts a price of a currency to USD: that of the payment, for a store that shows
 /// payments, else the day on which the purchase began. `None` for USD, and if that day is unknown: a rate is never
 /// guessed.
 pub fn priced_on(purchase: &Purchase, currency: &str) -> Option<Day> {

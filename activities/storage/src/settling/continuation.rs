@@ -136,7 +136,7 @@ impl Former {
         row.as_ref().map(PurchaseRow::known).transpose()
     }
 
-    /// Creates the row of a purchase of which the store sent no notification, and checks it at once.
+    /// Creates the row of a purchase about which the store sent no notification, and checks it at once.
     fn create(&self, write: &mut Write<'_>, origin: &Origin) -> Result<(), Error> {
         purchase::insert(write, self.key, &origin.of_receipt(&self.receipt_id))?;
         purchase::recheck(

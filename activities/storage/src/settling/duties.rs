@@ -10,6 +10,7 @@ use db::error::Error;
 use db::sql::{Sql, statement};
 use db::statement::{row, sql};
 use db::writer::Write;
+use domain::duty::Deadline;
 use domain::{CollapseKey, DutyId, PlatformId, Timestamp};
 use std::time::Duration;
 
@@ -48,6 +49,8 @@ row! {
         pub collapse_key: CollapseKey,
         /// Number of attempts, including this one.
         pub attempts: i64,
+        /// When the lease ends. Once the duty has another due time, the result of the attempt does not postpone it.
+        leased_until: Timestamp,
     }
 }
 
@@ -117,33 +120,33 @@ const LEASE: Sql = statement! {"
     UPDATE duties
     SET due_at = ?, attempts = attempts + 1
     WHERE id = ? AND COALESCE(due_at, 0) = ? AND collapse_key IS NOT NULL
-    RETURNING id, platform_id, collapse_key, attempts
+    RETURNING id, platform_id, collapse_key, attempts, due_at AS leased_until
 "};
 
 const POSTPONE: Sql = statement! {"
     UPDATE duties
     SET due_at = ?, failure = ?
-    WHERE id = ? AND done_at + 0 IS NULL
+    WHERE id = ? AND done_at + 0 IS NULL AND COALESCE(due_at, 0) = ?
 "};
 
 /// A purchase that is not paid yet has no deadline; its record sets one.
 const REST: Sql = statement! {"
     UPDATE duties
     SET due_at = NULL, failure = NULL, warn_at = NULL
-    WHERE id = ? AND done_at + 0 IS NULL
+    WHERE id = ? AND done_at + 0 IS NULL AND COALESCE(due_at, 0) = ?
 "};
 
 const LEAVE: Sql = statement! {"
     UPDATE duties
     SET due_at = NULL, failure = NULL, attempts = 0
-    WHERE id = ? AND done_at + 0 IS NULL
+    WHERE id = ? AND done_at + 0 IS NULL AND COALESCE(due_at, 0) = ?
 "};
 
 /// Locks the duties that [`RESUME`] changes, in the order of all processes.
 const LOCK_OPEN: Sql = statement! {"
     SELECT id AS value
     FROM duties
-    WHERE platform_id = ? AND done_at IS NULL AND kind = ? AND due_at IS NULL
+    WHERE platform_id = ? AND done_at IS NULL AND kind = ?
     ORDER BY id
     FOR NO KEY UPDATE
 "};
@@ -151,7 +154,7 @@ const LOCK_OPEN: Sql = statement! {"
 const RESUME: Sql = statement! {"
     UPDATE duties
     SET due_at = ?
-    WHERE platform_id = ? AND done_at IS NULL AND kind = ? AND due_at IS NULL
+    WHERE platform_id = ? AND done_at IS NULL AND kind = ?
 "};
 
 row! {
@@ -282,7 +285,20 @@ impl Store {
         })
     }
 
-    /// Stores the result of an attempt, unless the duty was closed meanwhile.
+    /// Makes the acknowledgement of a purchase due that an answer shows unacknowledged and that settle does: the
+    /// notification of the purchase may be lost, or a device may have reported it. Returns whether it became due.
+    pub async fn require_acknowledgement(
+        &self,
+        platform: PlatformId,
+        key: CollapseKey,
+        deadline: Deadline,
+    ) -> Result<bool, Error> {
+        self.write(move |write| duties::require(write, platform, key, deadline))
+            .await
+    }
+
+    /// Stores the result of an attempt, unless the duty was closed meanwhile. If it became due again meanwhile, such as
+    /// by a record that shows the purchase paid, it stays due.
     pub async fn finish_duty(&self, duty: LeasedDuty, attempt: DutyAttempt) -> Result<(), Error> {
         self.write(move |write| match &attempt {
             DutyAttempt::Closed(result) => {
@@ -293,12 +309,18 @@ impl Store {
                 }
                 Ok(())
             }
-            DutyAttempt::Idle => sql(REST).bind(duty.id).run(write.connection).map(drop),
-            DutyAttempt::Left => sql(LEAVE).bind(duty.id).run(write.connection).map(drop),
+            DutyAttempt::Idle => sql(REST)
+                .bind((duty.id, duty.leased_until))
+                .run(write.connection)
+                .map(drop),
+            DutyAttempt::Left => sql(LEAVE)
+                .bind((duty.id, duty.leased_until))
+                .run(write.connection)
+                .map(drop),
             DutyAttempt::Failed(wait, why) => {
                 let at = write.now()?.plus(*wait);
                 sql(POSTPONE)
-                    .bind((at, why.as_str(), duty.id))
+                    .bind((at, why.as_str(), duty.id, duty.leased_until))
                     .run(write.connection)
                     .map(drop)
             }
@@ -306,7 +328,7 @@ impl Store {
                 let at = write.now()?.plus(*wait);
                 let why = "the store does not allow settle to acknowledge purchases";
                 sql(POSTPONE)
-                    .bind((at, why, duty.id))
+                    .bind((at, why, duty.id, duty.leased_until))
                     .run(write.connection)?;
                 REFUSED.raise(write, duty.platform_id)
             }

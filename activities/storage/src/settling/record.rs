@@ -187,12 +187,22 @@ const UPDATE: Sql = statement! {"
     WHERE collapse_key = ?
 "};
 
-/// Returns the SKUs of the further parts of a purchase, each between two bars; `None` if it has one part.
+/// Maximum length in bytes of the SKUs of a purchase's further parts. They are indexed, and index entries are bounded
+/// (<https://www.postgresql.org/docs/current/btree.html>).
+const MAX_PART_SKUS: usize = 2_000;
+
+/// Returns the SKUs of the further parts of a purchase, each between two bars, without those that exceed the maximum
+/// length; `None` if it has one part.
 fn part_skus(purchase: &Purchase) -> Option<String> {
     let parts = purchase.parts();
-    let further: Vec<&str> = parts.iter().skip(1).flatten().copied().collect();
-    let skus = format!("|{}|", further.join("|"));
-    (!further.is_empty()).then(|| clean(&skus).into_owned())
+    let mut skus = "|".to_owned();
+    for sku in parts.iter().skip(1).flatten() {
+        if skus.len() + sku.len() < MAX_PART_SKUS {
+            skus.push_str(sku);
+            skus.push('|');
+        }
+    }
+    (skus.len() > 1).then(|| clean(&skus).into_owned())
 }
 
 impl Settling<'_> {

@@ -6,12 +6,13 @@
 use super::duties;
 use super::envelope::{self, Envelope, MAX_BODY_BYTES};
 use super::notification::{self, Content, DeveloperNotification, RefundReview, VoidedOrder};
-use super::settings::{Acknowledger, PushTarget};
+use super::settings::PushTarget;
 use crate::stores::inbox::Alarm;
 use domain::notification::is_sample_purchase;
 use domain::{
     CollapseKey, DutyId, Notification, NotificationKind, Outcome, Timestamp, VoidedPayment,
 };
+use protocols::stores::google::acknowledge::Acknowledger;
 use ring::digest::{SHA256, digest};
 use serde_json::{Map, Value, json};
 use storage::{Handling, NewDuty, NewNotification, Platform, STATED_TIME, hex};
@@ -249,7 +250,8 @@ impl Received<'_> {
         at: Option<Timestamp>,
     ) -> Option<NewDuty> {
         let age = self.now.since(self.store_time(at));
-        let is_by_settle = Acknowledger::of(self.platform) == Acknowledger::Settle;
+        let acknowledger = Acknowledger::of(self.platform.store_settings.as_ref());
+        let is_by_settle = acknowledger == Acknowledger::Settle;
         is_by_settle.then(|| duties::acknowledgement(key, kind, age))
     }
 

@@ -30,11 +30,11 @@ pub mod token;
 mod verdicts;
 
 pub use fetch::{Fetch, FetchError, Fetched, Https};
+pub use protocols::stores::google::acknowledge::{ACKNOWLEDGE, Acknowledger};
 pub use protocols::stores::google::customer::{ACCOUNT_IDS, AccountIds};
 pub use refusal::PushRefusal;
 pub use settings::{
-    ACKNOWLEDGE, Acknowledger, KEYS_URL, PUSH_ACCOUNT, PUSH_AUDIENCE, PushTarget, SERVICE_ACCOUNT,
-    SUBSCRIPTION, Settings,
+    KEYS_URL, PUSH_ACCOUNT, PUSH_AUDIENCE, PushTarget, SERVICE_ACCOUNT, SUBSCRIPTION, Settings,
 };
 
 use crate::stores::StoreEntry;

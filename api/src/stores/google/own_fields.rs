@@ -3,12 +3,11 @@
 //! Each error is one sentence that says what to enter. It repeats nothing that was entered, because that may be a
 //! secret.
 
-use super::settings::{
-    ACKNOWLEDGE, Acknowledger, PUSH_ACCOUNT, PUSH_AUDIENCE, SERVICE_ACCOUNT, SUBSCRIPTION,
-};
+use super::settings::{PUSH_ACCOUNT, PUSH_AUDIENCE, SERVICE_ACCOUNT, SUBSCRIPTION};
 use crate::stores::WrongOwnField;
 use domain::text::trimmed;
 use protocols::stores::google::account::ServiceAccount;
+use protocols::stores::google::acknowledge::{ACKNOWLEDGE, Acknowledger};
 use protocols::stores::google::customer::{ACCOUNT_IDS, AccountIds};
 use protocols::stores::google::request::PackageName;
 use secrecy::SecretString;

@@ -14,8 +14,6 @@ pub const PUSH_AUDIENCE: &str = "push_audience";
 pub const PUSH_ACCOUNT: &str = "push_account";
 /// Platform setting: the name of the subscription, `projects/PROJECT/subscriptions/NAME`.
 pub const SUBSCRIPTION: &str = "subscription";
-/// Platform setting: who acknowledges purchases, an [`Acknowledger`].
-pub const ACKNOWLEDGE: &str = "acknowledge";
 /// Platform credential: the text of the service account's JSON key file.
 pub const SERVICE_ACCOUNT: &str = "service_account";
 
@@ -47,38 +45,6 @@ impl<'a> PushTarget<'a> {
             subscription: text(settings, SUBSCRIPTION)?,
         })
     }
-}
-
-/// Who acknowledges purchases to Google, which refunds those that are not acknowledged within three days.
-/// <https://developer.android.com/google/play/billing/integrate>
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Acknowledger {
-    /// The app or its server.
-    #[default]
-    App,
-    Settle,
-}
-
-impl Acknowledger {
-    /// Returns a platform's setting; the default if it is missing.
-    pub fn of(platform: &Platform) -> Self {
-        setting(platform, ACKNOWLEDGE)
-            .and_then(Self::parse)
-            .unwrap_or_default()
-    }
-
-    /// Parses a setting.
-    pub fn parse(text: &str) -> Option<Self> {
-        match text {
-            "app" => Some(Self::App),
-            "settle" => Some(Self::Settle),
-            _ => None,
-        }
-    }
-}
-
-fn setting<'a>(platform: &'a Platform, name: &str) -> Option<&'a str> {
-    text(platform.store_settings.as_ref()?, name)
 }
 
 fn text<'a>(settings: &'a Value, name: &str) -> Option<&'a str> {

@@ -265,13 +265,13 @@ impl Purchase {
         duty::acknowledgement(&self.policy, self.snapshot.as_ref()?)
     }
 
-    /// The period of the last payment, of a store that shows payments.
+    /// The period of the last payment, if the store shows payments.
     pub fn paid_period(&self) -> Option<&Period> {
         let id = self.store_state()?.transaction_id.as_deref()?;
         self.periods.of(id)
     }
 
-    /// Returns when the price was paid: with the last payment of a store that shows payments, else at the beginning.
+    /// Returns when the price was paid: with the last payment, if the store shows payments, else at the beginning.
     pub fn priced_at(&self) -> Option<Timestamp> {
         let shown = self.paid_period().filter(|period| period.price.is_some());
         shown

@@ -8,12 +8,21 @@ use super::request::{PackageName, encoded, get, is_path_id};
 use super::response::{ReadError, resource};
 use super::shown::{PurchaseKind, PurchaseToken};
 use crate::http::{Method, Reply, Request};
-use crate::stores::{AcknowledgeAnswer, Bucket, Subject};
+use crate::stores::{AcknowledgeAnswer, Bucket};
 use serde::de::IgnoredAny;
+use serde_json::Value;
 
-/// The platform's setting that says who acknowledges purchases, and its value if settle does.
-const ACKNOWLEDGE: &str = "acknowledge";
-const BY_SETTLE: &str = "settle";
+/// Platform setting: who acknowledges purchases, an [`Acknowledger`].
+pub const ACKNOWLEDGE: &str = "acknowledge";
+
+/// Who acknowledges purchases to Google.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Acknowledger {
+    /// The app or its server.
+    #[default]
+    App,
+    Settle,
+}
 
 /// A purchase that is acknowledged.
 #[derive(Debug, Clone, Copy)]
@@ -23,11 +32,21 @@ pub struct Acknowledged<'a> {
     pub token: &'a PurchaseToken,
 }
 
-/// Returns whether the platform's settings let settle acknowledge purchases.
-pub fn is_by_settle(subject: &Subject) -> bool {
-    let settings = subject.own.settings.as_ref();
-    let setting = settings.and_then(|settings| settings.get(ACKNOWLEDGE)?.as_str());
-    setting == Some(BY_SETTLE)
+impl Acknowledger {
+    /// Returns the setting among a platform's own settings; the default if it is missing.
+    pub fn of(settings: Option<&Value>) -> Self {
+        let text = settings.and_then(|settings| settings.get(ACKNOWLEDGE)?.as_str());
+        text.and_then(Self::parse).unwrap_or_default()
+    }
+
+    /// Parses a setting.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "app" => Some(Self::App),
+            "settle" => Some(Self::Settle),
+            _ => None,
+        }
+    }
 }
 
 /// Returns the request that acknowledges a purchase, with the bucket of its quota; `None` if the product's id cannot be

@@ -20,7 +20,7 @@ use std::slice::Iter;
 use std::time::Duration;
 
 /// Maximum number of orders that a check reads: those that the items name, then the newest that are known. Usually one
-/// order pays for all items of a purchase; the others can be refunded later. One batch has place for them.
+/// order pays for all items of a purchase; the others can be refunded later. They fit into one batch.
 const MAX_ORDERS: usize = 16;
 /// Maximum number of earlier purchases in a chain that a check reads.
 const MAX_LINKS: usize = 2;
@@ -162,7 +162,8 @@ impl<'a> Walk<'a> {
     }
 
     /// Adds the orders of a purchase: of those that are known, a refund shows only in the order. An order that the store
-    /// does not know is left out: its price stays unknown.
+    /// does not know is left out: its price stays unknown. So is an unreadable one that the purchase does not name, such
+    /// as that of an earlier period: what is known of it stays.
     fn orders(&mut self, shown: &mut ShownPurchase, known: &KnownPurchase) -> Result<(), Halt> {
         let mut ids: Vec<String> = Vec::new();
         let listed = shown.order_ids().into_iter();
@@ -182,14 +183,16 @@ impl<'a> Walk<'a> {
             let replied = self.replied(Query::Orders(batch.to_vec()))?;
             if_known(batches.read(&replied.reply))?;
         }
-        if !batches.unreadable.is_empty() {
+        let named = shown.order_ids();
+        let is_named = |id: &String| named.contains(&id.as_str());
+        if batches.unreadable.iter().any(is_named) {
             if_known::<()>(Err(unreadable("an order in it is of another form")))?;
         }
         shown.orders = batches.found;
         Ok(())
     }
 
-    /// Returns the length of the current term. A plan has the same one for ever, so it is read once; without it, the term
+    /// Returns the length of the current term. That of a plan never changes, so it is read once; without it, the term
     /// stays unknown.
     fn term(&mut self, shown: &ShownPurchase, known: &KnownPurchase) -> Result<Option<Term>, Halt> {
         let Some(plan) = meaning::current_plan(shown) else {

@@ -30,7 +30,7 @@ use crate::stores::{
     RepairStep, RepairTask, Replied, Retry, Simulated, StoreProtocol, Subject,
 };
 use account::ServiceAccount;
-use acknowledge::Acknowledged;
+use acknowledge::{Acknowledged, Acknowledger};
 use check::{CheckOutcome, KnownPurchase, KnownTerm, NextStep};
 use customer::AccountIds;
 use domain::notification::is_sample_purchase;
@@ -287,8 +287,9 @@ impl StoreProtocol for Google {
         subject: &Subject,
         shown: &Snapshot,
     ) -> Option<(Box<Request>, Bucket)> {
+        let acknowledger = Acknowledger::of(subject.own.settings.as_ref());
         let token = PurchaseToken::try_from(subject.receipt_id.clone()).ok();
-        let token = token.filter(|_| acknowledge::is_by_settle(subject))?;
+        let token = token.filter(|_| acknowledger == Acknowledger::Settle)?;
         let kind = if shown.product == Product::Subscription {
             PurchaseKind::Subscription
         } else {

@@ -151,7 +151,7 @@ const PURCHASES_CHECKS: &[Check] = checks! {BROKEN_PURCHASES:
             AND NOT EXISTS (SELECT 1 FROM users u WHERE u.id = p.user_id AND u.app_id = p.app_id)";
     the_ledger_is_whole: "a purchase has as many entries in its ledger as were written",
         "p.payments <> (SELECT COUNT(*) FROM payments m WHERE m.collapse_key = p.collapse_key)";
-    each_payment_adds_up: "of a store that shows each payment, the entries of a transaction add up to its price less what \
+    each_payment_adds_up: "for a store that shows each payment, the entries of a transaction add up to its price less what \
         was returned, as far as that is known in USD",
         (by periods::differing);
 };

@@ -1,8 +1,8 @@
 //! The ledger: the price of each payment of a purchase, and the entries that changed it since.
 //!
 //! Entries are written only in the transaction that records a settling, under the lock of its purchase. `domain`
-//! decides what a payment is and which entries are missing; a destination decides how an amount is sent. Of a store
-//! that shows each payment, the periods are booked (`periods.rs`).
+//! decides what a payment is and which entries are missing; a destination decides how an amount is sent. For a
+//! store that shows each payment, the periods are booked (`periods.rs`).
 
 mod confirmed;
 mod earned;

@@ -2,13 +2,13 @@
 
 use super::super::own_fields::{NAMES, check_package, read};
 use super::super::settings::{
-    ACKNOWLEDGE, Acknowledger, PUSH_ACCOUNT, PUSH_AUDIENCE, PushTarget, SERVICE_ACCOUNT,
-    SUBSCRIPTION,
+    PUSH_ACCOUNT, PUSH_AUDIENCE, PushTarget, SERVICE_ACCOUNT, SUBSCRIPTION,
 };
 use super::{ACCOUNT, QUEUE, platform_with};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use protocols::stores::google::Credentials;
+use protocols::stores::google::acknowledge::{ACKNOWLEDGE, Acknowledger};
 use protocols::stores::google::customer::{ACCOUNT_IDS, AccountIds};
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
@@ -94,7 +94,10 @@ fn all_fields_are_stored_and_the_key_file_is_a_credential() {
     let platform = platform_with(Some(settings));
     let target = PushTarget::of(&platform).expect("a target");
     assert_eq!((target.account, target.subscription), (ACCOUNT, QUEUE));
-    assert_eq!(Acknowledger::of(&platform), Acknowledger::Settle);
+    assert_eq!(
+        Acknowledger::of(platform.store_settings.as_ref()),
+        Acknowledger::Settle
+    );
     assert_eq!(
         AccountIds::of(platform.store_settings.as_ref()),
         AccountIds::External
@@ -107,7 +110,10 @@ fn every_field_is_optional() {
     assert_eq!(part.settings, None);
     assert!(part.credentials.is_none());
     let platform = platform_with(None);
-    assert_eq!(Acknowledger::of(&platform), Acknowledger::App);
+    assert_eq!(
+        Acknowledger::of(platform.store_settings.as_ref()),
+        Acknowledger::App
+    );
     assert_eq!(
         AccountIds::of(platform.store_settings.as_ref()),
         AccountIds::Opaque

@@ -83,7 +83,8 @@ fn park(
     }
 }
 
-/// The store no longer shows the purchase: what was known last stays true.
+/// The store no longer shows the purchase: what was known last stays true, except for the payments whose voids are
+/// reported.
 fn last_known(
     purchase: &Purchase,
     notifications: &[(i64, Notification)],
@@ -91,6 +92,7 @@ fn last_known(
 ) -> Decision {
     let mut after = purchase.clone();
     after.parked_since = None;
+    after.add_payments(&with_voids(&StoreState::default(), notifications));
     Decision {
         transitions: Vec::new(),
         outcomes: settled(notifications),

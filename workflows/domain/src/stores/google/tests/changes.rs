@@ -198,6 +198,26 @@ fn g29_a_void_of_an_older_order_returns_its_money_alone() {
 }
 
 #[test]
+fn a_void_of_a_purchase_that_is_no_longer_shown_returns_money() {
+    let known = reach("expired");
+    let mut ledger = Ledger::default();
+    ledger.record(&known);
+    let mut reported = super::report(Unknown, day(390));
+    reported.voided = Some(VoidedPayment {
+        transaction_id: order_id("GPA.1", 1),
+        at: day(390),
+        units: None,
+    });
+    let decision = settle(&known, &[reported], &Verification::Gone);
+    assert_eq!(
+        (decision.purchase.state(), events(&decision)),
+        (known.state(), String::new())
+    );
+    assert_eq!(decision.outcomes, [(1, Outcome::Settled)]);
+    assert_eq!(ledger.record(&decision.purchase), ["-4.99"]);
+}
+
+#[test]
 fn g31_a_refund_without_revocation_returns_money_alone() {
     let known = reach("renewed");
     let mut ledger = Ledger::default();
