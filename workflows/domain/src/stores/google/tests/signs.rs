@@ -8,7 +8,7 @@ use crate::event::tests::day;
 use crate::notification::Notification;
 use crate::notification::NotificationKind::{self, Expired, SubscriptionCancelled, Unknown};
 use crate::payment::{RecordedPayment, period_payments};
-use crate::period::missing_entries;
+use crate::period::{PeriodRefund, RefundExtent, missing_entries};
 use crate::purchase::{Purchase, State};
 use crate::store_state::VoidedPayment;
 use crate::stores::google::{Cancellation, OrderState, PurchaseAnswer, Status};
@@ -197,4 +197,27 @@ fn all_signs_of_a_refund_in_one_window_count_once() {
         let again = refunded.settle(&sequence, 34);
         assert_eq!(again, (String::new(), Vec::new()), "{sequence:?}");
     }
+}
+
+#[test]
+fn a_refund_that_is_taken_back_resumes_and_pays_again_once() {
+    let mut refunded = Refunded::new(Expired);
+    let added = refunded.settle(&[Sign::Notification], 33);
+    assert_eq!(added, ("expired".to_owned(), vec!["-4.99".to_owned()]));
+    refunded.answer.at = day(34);
+    let mut shown = snapshot(&refunded.answer);
+    let state = shown.state.as_mut().expect("a state");
+    let current = state.periods.last_mut().expect("the current period");
+    current.refund = Some(PeriodRefund {
+        at: day(34),
+        extent: RefundExtent::Reversed,
+    });
+    for (announced, paid) in [("resumed", vec!["4.99"]), ("", Vec::new())] {
+        let decision = settle(&refunded.known, &[], &verified(shown.clone()));
+        assert_eq!(events(&decision), announced);
+        assert_eq!(refunded.ledger.record(&decision), paid);
+        refunded.known = decision.purchase;
+    }
+    let known = &refunded.known;
+    assert_eq!((known.state(), known.revoked_at()), (State::Active, None));
 }
