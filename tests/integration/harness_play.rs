@@ -140,6 +140,39 @@ async fn every_state_of_google_plays_fake_is_as_described() {
 }
 
 #[tokio::test]
+async fn a_prepaid_plan_of_google_plays_fake_has_its_countrys_money() {
+    let client = Client::start().await;
+    let now = client.play.now();
+    let bought = Bought::subscription(TOKEN, "gold:prepaid", now).prepaid();
+    let mut bought = bought.in_country("DE", "EUR").at_price(500);
+    client.play.show(&bought);
+    let shown = client.get(&subscription_path(TOKEN)).await.ok();
+    assert_eq!(shown["regionCode"], "DE");
+    let item = &shown["lineItems"][0];
+    assert!(item["prepaidPlan"].is_object(), "{shown}");
+    assert_eq!(item["autoRenewingPlan"], Value::Null, "{shown}");
+    let order = bought.order_id(1);
+    let path = format!("orders/{order}");
+    let total = json!({ "currencyCode": "EUR", "units": "5" });
+    let shown = client.get(&path).await.ok();
+    assert_eq!(shown["total"], total, "{shown}");
+    bought.refund_part(&order, 150, now);
+    client.play.show(&bought);
+    let shown = client.get(&path).await.ok();
+    let part = json!({ "currencyCode": "EUR", "units": "1", "nanos": 500_000_000 });
+    let refunds = &shown["orderHistory"]["partialRefundEvents"];
+    assert_eq!(refunds[0]["refundDetails"]["total"], part, "{shown}");
+    assert_eq!(shown["state"], "PARTIALLY_REFUNDED");
+    bought.refund(&order, now);
+    client.play.show(&bought);
+    let shown = client.get(&path).await.ok();
+    assert_eq!(shown["state"], "REFUNDED");
+    let whole = &shown["orderHistory"]["refundEvent"]["refundDetails"];
+    assert_eq!(whole["total"], total, "{shown}");
+    assert_eq!(client.play.verdict(), Ok(()));
+}
+
+#[tokio::test]
 async fn orders_and_voids_of_google_plays_fake_come_in_parts() {
     let client = Client::start().await;
     let now = client.play.now();

@@ -1,6 +1,6 @@
 //! Duties to Google: purchases are acknowledged in time, and what stays open is an alarm.
 
-use super::{ACCOUNT, GOLD, START, Shop, token};
+use super::{ACCOUNT, CENTS, GOLD, START, Shop, time, token, whole};
 use domain::time::{DAY, HOUR, MINUTE};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -129,8 +129,21 @@ async fn g07_a_purchase_that_the_app_forgets_is_an_alarm_a_day_before() {
     shop.push_all(vec![voided, expired]).await;
     let expected = ["subscription.purchased", "subscription.expired"];
     shop.check_events(&id, &expected).await;
+    let data = shop.data(&id);
+    assert_eq!(data["is_active"], false, "{data}");
+    let revoked_at = time(&data["revoked_at"]);
+    assert_eq!(revoked_at.map(whole), Some(whole(now)), "{data}");
+    assert_eq!(shop.amounts(&id).await, [CENTS, -CENTS]);
     shop.wait_closed(&id, "over").await;
     shop.wait_alarms(&[]).await;
+
+    // The list still has it.
+    for _ in 0..2 {
+        shop.skip(HOUR * 5).await;
+        shop.rest().await;
+    }
+    shop.check_events(&id, &expected).await;
+    assert_eq!(shop.amounts(&id).await, [CENTS, -CENTS], "once");
     shop.finish().await;
 }
 

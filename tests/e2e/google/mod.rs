@@ -10,6 +10,7 @@ mod outage;
 mod payments;
 mod refunds;
 mod repairs;
+mod year;
 
 use domain::Timestamp;
 use domain::time::DAY;
@@ -61,6 +62,11 @@ impl Shop {
             play: Some(choices),
             ..Setting::default()
         };
+        Self::open_in(setting).await
+    }
+
+    /// Opens a shop in a world with these settings, one of which is `play`.
+    async fn open_in(setting: Setting) -> Self {
         let calendar = Calendar::start_with(at(START), setting).await;
         let own = Self { calendar };
         for product in ["gold", "platinum", "basic"] {
@@ -123,11 +129,13 @@ impl Shop {
         self.rest().await;
     }
 
-    /// Waits until no delivery is pending.
+    /// Waits until no delivery to the webhook is pending.
     async fn rest(&self) {
+        let webhook = &self.world().destination_id;
+        let path = format!("/v1/deliveries?status=pending&destination_id={webhook}");
         wait::until(SOON, "the end of all deliveries", async || {
             let api = &self.world().api;
-            let answer = api.try_get("/v1/deliveries?status=pending").await?;
+            let answer = api.try_get(&path).await?;
             let pending = answer.body["items"].as_array().cloned();
             match pending.as_deref() {
                 Some([]) => Ok(()),

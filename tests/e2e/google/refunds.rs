@@ -11,7 +11,7 @@ const SWEEPS: u32 = 3;
 
 impl Shop {
     /// Lets two days pass with some runs of the sweep, so that every list was read again.
-    async fn sweep_again(&mut self) {
+    pub(super) async fn sweep_again(&mut self) {
         for _ in 0..SWEEPS {
             self.skip(HOUR * 16).await;
             self.rest().await;
@@ -19,7 +19,7 @@ impl Shop {
     }
 
     /// Waits until the ledger has these amounts, while the sweep runs.
-    async fn wait_amounts(&self, token: &str, wanted: &[i64]) {
+    pub(super) async fn wait_amounts(&self, token: &str, wanted: &[i64]) {
         let what = format!("the amounts {wanted:?} of {token}");
         self.sweep_until(&what, async || {
             let amounts = self.amounts(token).await;

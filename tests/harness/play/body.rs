@@ -2,16 +2,14 @@
 
 use serde_json::{Value, json};
 
-/// The currency of all prices, in which the ledger counts too.
-const CURRENCY: &str = "USD";
 const NANOS_PER_CENT: i64 = 10_000_000;
 
 /// Returns an amount as Google writes it: units as text, and parts that are 0 left out.
-pub fn money(cents: i64) -> Value {
+pub fn money(cents: i64, currency: &str) -> Value {
     let (units, rest) = (cents / 100, cents % 100);
     let units = (units != 0).then(|| units.to_string());
     let nanos = (rest != 0).then_some(rest * NANOS_PER_CENT);
-    without_nulls(json!({ "currencyCode": CURRENCY, "units": units, "nanos": nanos }))
+    without_nulls(json!({ "currencyCode": currency, "units": units, "nanos": nanos }))
 }
 
 /// Returns the value without members that are null, which Google leaves out.

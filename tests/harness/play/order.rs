@@ -16,8 +16,10 @@ pub struct Order {
     /// End of the paid period; `None` for a one-time product.
     pub paid_until: Option<Timestamp>,
     pub is_trial: bool,
-    /// Total price in cents, tax included.
+    /// Total price in hundredths of the currency, tax included.
     pub cents: i64,
+    pub country: &'static str,
+    pub currency: &'static str,
     /// Number of pieces of a one-time product.
     pub quantity: Option<u32>,
     /// Refunds, oldest first.
@@ -32,7 +34,8 @@ pub struct Refund {
 }
 
 impl Order {
-    fn refunded_cents(&self) -> i64 {
+    /// Returns the part of the price that was returned.
+    pub fn refunded_cents(&self) -> i64 {
         self.refunds.iter().map(|refund| refund.cents).sum()
     }
 
@@ -52,7 +55,8 @@ impl Order {
             _ if is_refunded => "REFUNDED",
             _ => "PARTIALLY_REFUNDED",
         };
-        let amounts = |refund: &Refund| json!({ "total": money(refund.cents), "tax": money(refund.cents / 10) });
+        let amount = |cents: i64| money(cents, self.currency);
+        let amounts = |refund: &Refund| json!({ "total": amount(refund.cents), "tax": amount(refund.cents / 10) });
         let partial = self.refunds.iter().filter(|_| !is_refunded).map(|refund| {
             json!({
                 "createTime": refund.at, "processTime": refund.at, "state": "PROCESSED_SUCCESSFULLY",
@@ -82,11 +86,11 @@ impl Order {
         without_nulls(json!({
             "orderId": self.id, "purchaseToken": self.token, "state": state, "salesChannel": "IN_APP",
             "createTime": self.created_at, "lastEventTime": changed_at,
-            "buyerAddress": { "buyerCountry": "US" },
-            "total": money(self.cents), "tax": money(self.cents / 10),
+            "buyerAddress": { "buyerCountry": self.country },
+            "total": amount(self.cents), "tax": amount(self.cents / 10),
             "lineItems": [{
                 "productId": self.product, "productTitle": self.product,
-                "total": money(self.cents), "tax": money(self.cents / 10),
+                "total": amount(self.cents), "tax": amount(self.cents / 10),
                 "subscriptionDetails": details, "oneTimePurchaseDetails": pieces,
             }],
             "orderHistory": {

@@ -9,6 +9,9 @@ use std::time::Duration;
 
 /// Price of a subscription's term and of a piece of a one-time product.
 pub const CENTS: i64 = 499;
+/// Country and currency of a purchase, unless a test chooses others. The ledger counts in this currency.
+const COUNTRY: &str = "US";
+const CURRENCY: &str = "USD";
 /// Length of a term.
 pub const TERM: Duration = DAY.saturating_mul(30);
 
@@ -67,6 +70,10 @@ pub struct Bought {
     /// The order whose payment failed.
     pub unpaid_order: Option<String>,
     pub renews: bool,
+    /// Whether the customer extends it by top-ups, each of which is a purchase of its own.
+    pub is_prepaid: bool,
+    pub country: &'static str,
+    pub currency: &'static str,
     pub is_test: bool,
     pub is_acknowledged: bool,
     /// End of the last paid term or trial, without grace.
@@ -98,6 +105,9 @@ impl Bought {
             resumes_at: None,
             unpaid_order: None,
             renews: true,
+            is_prepaid: false,
+            country: COUNTRY,
+            currency: CURRENCY,
             is_test: false,
             is_acknowledged: true,
             paid_until: now,
@@ -167,6 +177,8 @@ impl Bought {
             paid_until: None,
             is_trial: false,
             cents: CENTS * i64::from(pieces),
+            country: COUNTRY,
+            currency: CURRENCY,
             quantity: Some(pieces),
             refunds: Vec::new(),
         });
@@ -226,6 +238,23 @@ impl Bought {
         self
     }
 
+    /// Returns this purchase as one that was made in another country, in whose currency its prices are.
+    #[must_use]
+    pub fn in_country(mut self, country: &'static str, currency: &'static str) -> Self {
+        (self.country, self.currency) = (country, currency);
+        for order in &mut self.orders {
+            (order.country, order.currency) = (country, currency);
+        }
+        self
+    }
+
+    /// Returns this subscription as one that the customer extends by top-ups.
+    #[must_use]
+    pub fn prepaid(mut self) -> Self {
+        (self.is_prepaid, self.renews) = (true, false);
+        self
+    }
+
     /// Returns this subscription with the first of `payments` committed payments made.
     #[must_use]
     pub fn in_instalments(mut self, payments: u32) -> Self {
@@ -269,6 +298,8 @@ impl Bought {
             paid_until: Some(self.paid_until),
             is_trial,
             cents,
+            country: self.country,
+            currency: self.currency,
             quantity: None,
             refunds: Vec::new(),
         }
@@ -315,6 +346,11 @@ impl Bought {
             self.items.retain(|item| item.replaced_by.is_none());
         }
         self.charge(now);
+    }
+
+    /// Changes the price of the terms from the next renewal on.
+    pub fn change_price(&mut self, cents: i64) {
+        self.items.iter_mut().for_each(|item| item.cents = cents);
     }
 
     /// Fails the payment at the end of the term, which begins a grace period.
@@ -395,18 +431,29 @@ impl Bought {
         self.paid_until = old.paid_until;
     }
 
-    /// Returns an order's money, without revoking access.
+    /// Returns an order's money, or what is left of it, without revoking access.
     ///
     /// # Panics
     /// When the purchase has no such order.
     pub fn refund(&mut self, order_id: &str, now: Timestamp) {
+        let order = self.order_mut(order_id);
+        let cents = order.cents - order.refunded_cents();
+        order.refunds.push(Refund { at: now, cents });
+    }
+
+    /// Returns a part of an order's money, without revoking access.
+    ///
+    /// # Panics
+    /// When the purchase has no such order.
+    pub fn refund_part(&mut self, order_id: &str, cents: i64, now: Timestamp) {
+        let order = self.order_mut(order_id);
+        order.refunds.push(Refund { at: now, cents });
+    }
+
+    fn order_mut(&mut self, id: &str) -> &mut Order {
         let mut orders = self.orders.iter_mut();
-        let order = orders.find(|order| order.id == order_id);
-        let order = order.unwrap_or_else(|| panic!("no order {order_id}"));
-        order.refunds.push(Refund {
-            at: now,
-            cents: order.cents,
-        });
+        let order = orders.find(|order| order.id == id);
+        order.unwrap_or_else(|| panic!("no order {id}"))
     }
 
     /// Returns the money of some pieces of a one-time purchase. Without any piece left, the purchase is cancelled.

@@ -5,7 +5,7 @@ use super::purchase::{Bought, Item};
 use serde_json::{Value, json};
 
 impl Item {
-    fn body(&self, renews: bool) -> Value {
+    fn body(&self, of: &Bought) -> Value {
         let phase = if self.is_trial {
             "freeTrial"
         } else {
@@ -21,14 +21,20 @@ impl Item {
             .replaced_by
             .as_ref()
             .map(|product| json!({ "productId": product }));
+        let renewing = (!of.is_prepaid).then(|| {
+            json!({
+                "autoRenewEnabled": of.renews.then_some(true), "recurringPrice": money(self.cents, of.currency),
+                "installmentDetails": instalments,
+            })
+        });
+        let prepaid = of
+            .is_prepaid
+            .then(|| json!({ "allowExtendAfterTime": of.started_at }));
         json!({
             "productId": self.product, "offerDetails": { "basePlanId": self.plan },
             "expiryTime": self.expires_at, "latestSuccessfulOrderId": self.order,
             "offerPhase": self.order.as_ref().map(|_| json!({ phase: {} })),
-            "autoRenewingPlan": {
-                "autoRenewEnabled": renews.then_some(true), "recurringPrice": money(self.cents),
-                "installmentDetails": instalments,
-            },
+            "autoRenewingPlan": renewing, "prepaidPlan": prepaid,
             "deferredItemReplacement": next,
         })
     }
@@ -65,13 +71,9 @@ impl Bought {
             let unpaid = self.unpaid_order.as_ref().filter(|_| self.state == state)?;
             Some(json!({ "renewalDeclined": { "pendingOrderId": unpaid } }))
         };
-        let items: Vec<Value> = self
-            .items
-            .iter()
-            .map(|item| item.body(self.renews))
-            .collect();
+        let items: Vec<Value> = self.items.iter().map(|item| item.body(self)).collect();
         without_nulls(json!({
-            "kind": "androidpublisher#subscriptionPurchaseV2", "regionCode": "US",
+            "kind": "androidpublisher#subscriptionPurchaseV2", "regionCode": self.country,
             "subscriptionState": format!("SUBSCRIPTION_STATE_{}", self.state),
             "acknowledgementState": self.acknowledgement(),
             "startTime": self.started_at, "linkedPurchaseToken": self.linked,
@@ -93,7 +95,7 @@ impl Bought {
         };
         let test = self.is_test.then(|| json!({ "fopType": "TEST" }));
         Some(without_nulls(json!({
-            "kind": "androidpublisher#productPurchaseV2", "regionCode": "US",
+            "kind": "androidpublisher#productPurchaseV2", "regionCode": self.country,
             "orderId": self.orders.first().map(|order| &order.id),
             "purchaseCompletionTime": self.started_at,
             "purchaseStateContext": { "purchaseState": state },

@@ -7,6 +7,7 @@ mod changes;
 mod duties;
 mod lives;
 mod mappings;
+mod signs;
 mod states;
 mod wakes;
 
