@@ -59,7 +59,8 @@ fn print_created(
         );
     }
     table::line(&format!(
-        "Next: paste notification_url into the store's console; then `settle platform topics {id}` shows its topic. \
+        "Next: paste notification_url into the store's console; then `settle platform topics {id}` shows its topic, and \
+         `settle platform steps {id}` what was last seen of each step. \
          `settle destination create --help` shows how to add a receiver."
     ));
 }
