@@ -10,6 +10,7 @@ mod outage;
 mod payments;
 mod refunds;
 mod repairs;
+mod steps;
 
 use domain::Timestamp;
 use domain::time::DAY;
