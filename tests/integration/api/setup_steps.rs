@@ -140,6 +140,13 @@ async fn the_steps_show_what_was_last_received() {
     let steps = connecting.steps().await;
     assert_eq!(steps[SUBSCRIPTION_STEP]["state"], "done");
     assert_eq!(steps["Check that it was accepted"]["state"], "done");
+    let console = format!("/ui/connect/platforms/{}", connecting.id);
+    let page = connecting.visitor.get(&connecting.service, &console).await;
+    assert!(
+        page.text.contains("Next: add a destination"),
+        "{}",
+        page.text
+    );
     let others = steps[TEST]["last_seen"].as_str().unwrap_or_default();
     assert!(others.starts_with("No test notification"), "{others}");
 
