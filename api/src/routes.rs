@@ -8,7 +8,7 @@ use crate::resources::{
     customer_state, customers, deliveries, destinations, device_events, devices, document, duties,
     erasure, events, explain, feed, forms, health, import, keys, live, metrics, naming,
     notifications, overview, payments, platforms, purchases, rates, resends, reviews, sales,
-    samples, schema, search, series, sign_ins, stores, topics, transfers,
+    samples, schema, search, series, setup, sign_ins, stores, topics, transfers,
 };
 use crate::route::{Access, Route};
 use axum::handler::Handler;
@@ -289,6 +289,9 @@ fn platform_routes() -> Vec<Route> {
             .summary("Import purchases made before the platform was connected. Known purchases do not change."),
         key(Read, "GET", "/v1/platforms/{platform_id}/arrivals", arrivals::show).summary(
             "Get counts and times of the store's accepted and refused messages, with the reasons for refusals.",
+        ),
+        key(Read, "GET", "/v1/platforms/{platform_id}/steps", setup::list).summary(
+            "List a platform's setup steps at its store, each with what was last seen of it and what to do next.",
         ),
         key(Read, "GET", "/v1/platforms/{platform_id}/topics", topics::list)
             .summary("List a platform's topics with their states, oldest first."),

@@ -106,6 +106,37 @@ impl Entry {
     }
 }
 
+/// What to do about messages of a store that are refused for one reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Remedy {
+    /// The stable reason for the refusal.
+    pub reason: &'static str,
+    /// What to do, in one sentence.
+    pub action: &'static str,
+}
+
+/// The stored facts that show whether a setup step is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SetupEvidence {
+    /// No fact shows it. The sentence says how to check it.
+    Invisible(&'static str),
+    /// A message at the notification URL, accepted or refused.
+    Request,
+    /// An accepted message, unless a later one was refused for one of these reasons.
+    Message(&'static [Remedy]),
+    /// An accepted message, unless a later one was refused for any reason.
+    LastMessage,
+    /// The store's own setting with this name, unless a message was refused for one of these reasons since the last
+    /// accepted one.
+    Setting(&'static str, &'static [Remedy]),
+    /// An accepted test notification of this type.
+    Test(&'static str),
+    /// Stored credentials, unless the store refuses them for one of these reasons.
+    Credentials(&'static [&'static str]),
+    /// A query that the store answered since the credentials were set, unless it refuses them for one of these reasons.
+    Query(&'static [&'static str]),
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Step {
     pub title: &'static str,
@@ -116,6 +147,8 @@ pub struct Step {
     pub copy: Option<&'static str>,
     /// URL of the other system's page, if it is fixed.
     pub url: Option<&'static str>,
+    /// What shows whether the step is done; `None` if the step shows nothing of that.
+    pub evidence: Option<SetupEvidence>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -58,10 +58,24 @@ fn print_created(
              SETTLE_PUBLIC_URL, such as a tunnel's.",
         );
     }
+    let then = if shows_steps(&table::field(platform, "store")) {
+        format!("`settle platform steps {id}` shows what was last seen of each step")
+    } else {
+        format!("`settle platform topics {id}` shows its topic")
+    };
     table::line(&format!(
-        "Next: paste notification_url into the store's console; then `settle platform topics {id}` shows its topic. \
+        "Next: paste notification_url into the store's console; then {then}. \
          `settle destination create --help` shows how to add a receiver."
     ));
+}
+
+/// Returns whether the setup steps of a store show what was last seen of them.
+fn shows_steps(store: &str) -> bool {
+    let entry = stores::all().find(|entry| entry.name == store);
+    entry.is_some_and(|entry| {
+        let guide = (entry.form)().guide;
+        guide.iter().any(|step| step.evidence.is_some())
+    })
 }
 
 fn is_of_this_machine(url: &Url) -> bool {

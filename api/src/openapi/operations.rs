@@ -243,6 +243,7 @@ const IDS: [(&str, &str, &str); 124] = [
         "rotatePublishableKey",
     ),
     ("/v1/platforms/{platform_id}/sample", "POST", "sendSample"),
+    ("/v1/platforms/{platform_id}/steps", "GET", "listSetupSteps"),
     ("/v1/platforms/{platform_id}/topics", "GET", "listTopics"),
     (
         "/v1/platforms/{platform_id}/topics/{topic_id}/approve",

@@ -14,6 +14,8 @@ pub struct ConnectedPlatform {
     pub has_destination: bool,
     /// Whether this process accepts sample notifications for the platform.
     pub takes_samples: bool,
+    /// Whether the platform's store sends from topics, which have to be approved.
+    pub has_topics: bool,
 }
 
 /// Reads the progress of connecting these platforms.
@@ -35,6 +37,7 @@ pub async fn of_platforms(
         progress: progress.remove(&platform.id).unwrap_or_default(),
         has_destination: with_destination.contains(&platform.app_id),
         takes_samples: edge.samples(&platform).is_ok(),
+        has_topics: edge.topics(&platform.store).is_some(),
         platform,
     };
     Ok(platforms.into_iter().map(connected).collect())

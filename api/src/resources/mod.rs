@@ -49,6 +49,7 @@ pub mod samples;
 pub mod schema;
 pub mod search;
 pub mod series;
+pub mod setup;
 pub mod sign_ins;
 pub mod signals;
 pub mod standing;

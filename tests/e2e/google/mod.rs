@@ -11,6 +11,7 @@ mod payments;
 mod refunds;
 mod repairs;
 mod year;
+mod steps;
 
 use domain::Timestamp;
 use domain::time::DAY;

@@ -23,6 +23,7 @@ mod people;
 mod quotas;
 mod refusals;
 mod resources;
+mod setup_steps;
 mod states;
 mod trouble;
 mod watching;

@@ -336,6 +336,8 @@ fn platform_settings_have_commands() {
         desk.answer(&["platform", "retry-parked", &desk.platform])["purchases"],
         0
     );
+    let steps = desk.answer(&["platform", "steps", &desk.platform]);
+    assert!(steps["items"][0]["title"].is_string(), "{steps}");
 }
 
 #[test]

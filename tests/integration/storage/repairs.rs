@@ -8,7 +8,9 @@ use domain::time::{DAY, HOUR, MINUTE};
 use domain::{CollapseKey, Notification, NotificationKind, PlatformId, Timestamp, VoidedPayment};
 use serde_json::json;
 use std::time::Duration;
-use storage::{DueRepair, OrderPlace, RepairKind, RepairLease, Store};
+use storage::{
+    DueRepair, OrderPlace, PlatformChange, RepairKind, RepairLease, Store, StorePartChange,
+};
 
 const STORE: &str = "proof";
 const OFFERED: [(&str, RepairKind); 2] = [(STORE, RepairKind::Voids), (STORE, RepairKind::Orders)];
@@ -266,5 +268,33 @@ story! {
         assert!(world.store.platform_query(platform).await.unwrap().is_none());
         world.set_secret(Some("two")).await;
         assert!(world.store.platform_query(platform).await.unwrap().is_some());
+    }
+}
+
+story! {
+    async fn new_credentials_begin_the_list_again_at_once(world: World) {
+        let platform = another_store(&world).await;
+        due(&world.store).await;
+        let run = voids(&world.store, platform).await;
+        assert!(world.store.advance_repair(&run, "page 2".to_owned(), LEASE).await.unwrap());
+        let postponed = world.store.postpone_repair(&run, HOUR, "no usable credentials").await;
+        assert!(postponed.unwrap() && due(&world.store).await.len() == 1);
+        let failed = world.store.setup_facts(platform, None).await.unwrap();
+        assert_eq!(failed.failure.as_deref(), Some("no usable credentials"));
+        assert!(failed.failed_at.is_some() && failed.answered_at.is_none(), "{failed:?}");
+        let change = PlatformChange {
+            of_store: Some(StorePartChange {
+                settings: serde_json::Map::new(),
+                credentials: Some("another key".into()),
+            }),
+            ..PlatformChange::default()
+        };
+        world.store.update_platform(platform, change, |_| {}).await.unwrap();
+        let again = voids(&world.store, platform).await;
+        assert_eq!((again.place.as_deref(), again.failures), (None, 0));
+        assert!(!world.store.finish_repair(&run, HOUR).await.unwrap(), "the earlier run is replaced");
+        assert!(world.store.finish_repair(&again, HOUR).await.unwrap());
+        let answered = world.store.setup_facts(platform, None).await.unwrap();
+        assert_eq!((answered.failure, answered.answered_at), (None, Some(again.began_at)));
     }
 }

@@ -1,6 +1,6 @@
 //! Stored data for display and for programs: lists of rows, explanations, states of customers, the consistency check,
-//! the progress of connecting platforms, the feed of purchases, device events, figures of destinations, payments,
-//! payments that an integration does not receive, and the comparison of sent revenue with the ledger.
+//! the progress of connecting platforms and their setup, the feed of purchases, device events, figures of destinations,
+//! payments, payments that an integration does not receive, and the comparison of sent revenue with the ledger.
 
 pub mod alarms;
 pub mod arrivals;
@@ -28,6 +28,7 @@ pub mod processes;
 pub mod revenue;
 pub mod scope;
 pub mod search;
+pub mod setup;
 pub mod shown_state;
 pub mod silent;
 pub mod store_names;

@@ -163,7 +163,7 @@ pub fn of(
 
 /// Returns when the store last responded about a purchase of a platform, if that was after `since`. Samples do not
 /// count, since settle itself responds about them.
-fn last_answer(
+pub fn last_answer(
     connection: &mut AnyConnection,
     platform: PlatformId,
     since: Timestamp,

@@ -8,7 +8,7 @@
 
 use crate::purchases::cause::{CauseKind, RevisionCause};
 use crate::purchases::purchase::{self, RECHECKS, RESETS, Urgency};
-use crate::settling::duties;
+use crate::settling::{duties, repairs};
 use crate::store::Store;
 use db::connection::AnyConnection;
 use db::error::Error;
@@ -199,14 +199,15 @@ pub fn recheck_platform(
     begin(write, platform, why, None)
 }
 
-/// Rechecks purchases of a platform with a new secret, and makes its open duties due. `refused_at` is the time at which
-/// the store refused the previous secret.
+/// Rechecks purchases of a platform with a new secret, and makes its open duties and its list of voided payments due.
+/// `refused_at` is the time at which the store refused the previous secret.
 pub fn recheck_secret(
     write: &mut Write<'_>,
     platform: PlatformId,
     refused_at: Option<Timestamp>,
 ) -> Result<(), Error> {
     begin(write, platform, RecheckReason::NewSecret, refused_at)?;
+    repairs::begin_again(write, platform)?;
     duties::resume(write, platform)
 }
 

@@ -195,6 +195,12 @@ const RESTART: Sql = statement! {"
     WHERE platform_id = ? AND kind = ? AND runs = ?
 "};
 
+const BEGIN_AGAIN: Sql = statement! {"
+    UPDATE repairs
+    SET runs = runs + 1, began_at = NULL, place = NULL, due_at = ?, failures = 0, failure = NULL, failed_at = NULL
+    WHERE platform_id = ? AND kind = ?
+"};
+
 const ORDERS: Sql = statement! {"
     SELECT p.store_transaction, p.collapse_key, u.receipt_id, p.number, p.occurred_at, (
             SELECT l.kind
@@ -414,6 +420,16 @@ impl Store {
         open.extend(opened.await?);
         Ok(open)
     }
+}
+
+/// Begins a pass over the voided payments of a platform at once, because its credentials are used from now on: the
+/// first request shows whether the store accepts them. A run in progress changes nothing any more.
+pub fn begin_again(write: &mut Write<'_>, platform: PlatformId) -> Result<(), Error> {
+    let now = write.now()?;
+    sql(BEGIN_AGAIN)
+        .bind((now, platform, RepairKind::Voids))
+        .run(write.connection)
+        .map(drop)
 }
 
 /// Returns whether a notification reports a void that the purchase's record has. The store's times of one void differ

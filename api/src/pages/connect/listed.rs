@@ -34,6 +34,7 @@ impl From<ConnectedPlatform> for Connecting {
             progress,
             has_destination,
             takes_samples,
+            has_topics,
         } = of;
         Self {
             platform,
@@ -41,6 +42,7 @@ impl From<ConnectedPlatform> for Connecting {
                 progress,
                 has_destination,
                 takes_samples,
+                is_without_topics: !has_topics,
             },
         }
     }

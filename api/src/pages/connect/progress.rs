@@ -16,6 +16,8 @@ pub struct Facts {
     /// Whether its app has a destination.
     pub has_destination: bool,
     pub takes_samples: bool,
+    /// Whether its store has no topics to approve.
+    pub is_without_topics: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,7 +126,11 @@ impl Facts {
             ConnectStep::First,
         ];
         all.into_iter()
-            .filter(|step| *step != ConnectStep::Sample || self.takes_samples)
+            .filter(|step| match step {
+                ConnectStep::Sample => self.takes_samples,
+                ConnectStep::Topic => !self.is_without_topics,
+                _ => true,
+            })
             .collect()
     }
 
@@ -132,6 +138,7 @@ impl Facts {
         let has_arrived = self.accepted().is_some();
         match step {
             ConnectStep::App | ConnectStep::Platform => true,
+            ConnectStep::Console if self.is_without_topics => has_arrived,
             // The demo follows a topic from the beginning. A sample needs neither console nor topic, so its arrival
             // says nothing about them.
             ConnectStep::Console => {
@@ -225,12 +232,9 @@ pub fn ticks(facts: &Facts, newest: Option<&PurchaseExplanation>, can_verify: bo
             None => tick(OPEN, "A notification was accepted", None, None),
         },
     };
-    let mut all = vec![
-        topic,
-        arrived,
-        settled(last, newest),
-        verified(newest, can_verify),
-    ];
+    let topic = Some(topic).filter(|_| !facts.is_without_topics);
+    let mut all: Vec<Tick> = topic.into_iter().collect();
+    all.extend([arrived, settled(last, newest), verified(newest, can_verify)]);
     all.extend(announced(newest));
     all
 }
@@ -483,6 +487,21 @@ mod tests {
             facts.next_after(ConnectStep::Destination),
             Some(ConnectStep::Console)
         );
+    }
+
+    #[test]
+    fn a_store_without_topics_has_no_step_about_them() {
+        let mut facts = Facts {
+            is_without_topics: true,
+            ..Facts::default()
+        };
+        assert!(!facts.steps().contains(&ConnectStep::Topic));
+        assert_eq!(facts.next(), Some(ConnectStep::Console));
+        facts.progress.arrivals = vec![arrival("no bearer token")];
+        assert_eq!(facts.next(), Some(ConnectStep::Console));
+        facts.progress.arrivals.push(arrival(""));
+        assert_eq!(facts.next(), Some(ConnectStep::Destination));
+        assert_eq!(ticks(&facts, None, true).len(), 5);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::changes_view::DeletePage;
 use super::listed::Connecting;
 use super::progress::{ConnectStep, Facts};
 use super::sample_view::SamplePage;
-use super::view::{ConsolePage, DestinationsPage, FirstPage, Head, TopicsPage};
+use super::view::{ConsolePage, DestinationsPage, FirstPage, GuideStep, Head, TopicsPage};
 use super::{SCREEN, of_app};
 use crate::change::{Mistakes, texts};
 use crate::form::Sent;
@@ -16,7 +16,9 @@ use api::error::Error;
 use api::extract::{Query, Stored, checked};
 use api::keys::Caller;
 use api::resources::forms::{of_destinations, of_stores};
-use api::resources::{apps, connections, destinations as api_destinations, explain, platforms};
+use api::resources::{
+    apps, connections, destinations as api_destinations, explain, platforms, setup,
+};
 use api::shell::quoted;
 use axum::extract::State;
 use axum::response::Response;
@@ -114,13 +116,15 @@ pub async fn console(
     let form = of_stores(&edge.known)
         .into_iter()
         .find(|form| form.name == of.platform.store);
+    let setup = setup::of_platform(edge, &of.platform).await?;
+    let guide = GuideStep::all(form, &setup, &value);
     let place = PageAddress {
         is_answer: mistakes.is_answer() || once.is_answer(),
         ..of.place(ConnectStep::Console, "", "show")
     };
     let frame = Frame::of(edge, visit, place).await?;
-    let page =
-        ConsolePage::new(&frame, visit, &of, form, &value, &mistakes).with(&edge.public_url, &once);
+    let page = ConsolePage::new(&frame, visit, &of, guide, &value, &mistakes)
+        .with(&edge.public_url, &once);
     shown(visit, &page, &value)
 }
 

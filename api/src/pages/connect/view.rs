@@ -13,7 +13,8 @@ use crate::lists::Table;
 use crate::once::ShownOnce;
 use crate::parts::{Badge, Code, Moment, Sentence, Tone};
 use crate::visit::Visit;
-use api::resources::forms::Form;
+use api::resources::forms::{Form, Step};
+use api::resources::setup::{SetupState, SetupStep};
 use askama::Template;
 use domain::{CollapseKey, PlatformId, TransferPolicy};
 use serde_json::Value;
@@ -76,12 +77,59 @@ impl Head {
     }
 }
 
+/// A step in the store's console.
 pub struct GuideStep {
     place: &'static str,
     title: &'static str,
     text: &'static str,
     url: Option<&'static str>,
     copy: Option<String>,
+    seen: Option<SeenStep>,
+}
+
+/// What was last seen of a step, and what to do next.
+pub struct SeenStep {
+    badge: Badge,
+    last: Option<Sentence>,
+    at: Option<Moment>,
+    next: Option<Sentence>,
+}
+
+impl GuideStep {
+    /// Returns the steps of a store's form, with what was last seen of each. `value` is the platform as the API shows
+    /// it.
+    pub fn all(form: Option<Form>, setup: &[SetupStep], value: &Value) -> Vec<Self> {
+        let text = |name: &str| inside(value, name).as_str().map(str::to_owned);
+        let guide = form.into_iter().flat_map(|form| form.guide);
+        let step = |(step, seen): (Step, &SetupStep)| Self {
+            place: step.place,
+            title: step.title,
+            text: step.text,
+            url: step.url,
+            copy: step.copy.and_then(text),
+            seen: SeenStep::of(seen),
+        };
+        guide.zip(setup).map(step).collect()
+    }
+}
+
+impl SeenStep {
+    /// Returns what is shown of a step; `None` if nothing is known of it.
+    fn of(step: &SetupStep) -> Option<Self> {
+        let badge = match step.state {
+            SetupState::Done => Badge::new(Tone::Good, "done"),
+            SetupState::Open => Badge::new(Tone::Idle, "open"),
+            SetupState::Problem => Badge::new(Tone::Bad, "problem"),
+            SetupState::Unknown => Badge::new(Tone::Idle, "not visible"),
+        };
+        let is_known = step.last_seen.is_some() || step.next.is_some();
+        is_known.then(|| Self {
+            badge,
+            last: step.last_seen.as_deref().map(Sentence::new),
+            at: step.last_seen_at.map(Moment::ago),
+            next: step.next.as_deref().map(Sentence::new),
+        })
+    }
 }
 
 /// Messages refused for one reason.
@@ -141,21 +189,11 @@ impl<'a> ConsolePage<'a> {
         frame: &'a Frame,
         visit: &Visit,
         of: &Connected,
-        form: Option<Form>,
+        guide: Vec<GuideStep>,
         value: &Value,
         mistakes: &Mistakes,
     ) -> Self {
         let text = |name: &str| inside(value, name).as_str().map(str::to_owned);
-        let guide = form
-            .into_iter()
-            .flat_map(|form| form.guide)
-            .map(|step| GuideStep {
-                place: step.place,
-                title: step.title,
-                text: step.text,
-                url: step.url,
-                copy: step.copy.and_then(text),
-            });
         let refused = of.facts.refused();
         let accepted = of.facts.accepted();
         let is_refused = refused
@@ -180,7 +218,7 @@ impl<'a> ConsolePage<'a> {
             old: OldUrl::of(&value["old_notification_url"]),
             warning: None,
             takes_samples: of.facts.takes_samples,
-            guide: guide.collect(),
+            guide,
             silent: is_silent.then(|| Badge::new(Tone::Idle, "nothing yet")),
             accepted: accepted
                 .map(|one| (Badge::new(ok.0, ok.1), Moment::ago(one.last_at), one.times)),

@@ -75,6 +75,7 @@ const fn step(title: &'static str, text: &'static str) -> Step {
         place: "Amazon Developer Console",
         copy: None,
         url: None,
+        evidence: None,
     }
 }
 

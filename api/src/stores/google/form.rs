@@ -1,6 +1,11 @@
 //! The form of a Google Play platform, with the steps in the Google Cloud console and the Play Console.
 
-use protocols::form::{Entry, Form, Input, NAME, Step};
+use super::mapping::{FOREIGN_PACKAGE, FOREIGN_SUBSCRIPTION, TOO_LARGE, UNREADABLE};
+use super::notification::TEST;
+use super::settings::{PUSH_ACCOUNT, SUBSCRIPTION};
+use super::token::{NO_BEARER, OTHER_ACCOUNT, OTHER_AUDIENCE};
+use protocols::form::{Entry, Form, Input, NAME, Remedy, SetupEvidence, Step};
+use protocols::stores::google::response::AccessProblem;
 
 const CLOUD: &str = "Google Cloud console";
 const PLAY: &str = "Play Console";
@@ -10,6 +15,54 @@ const TOPICS: &str = "https://console.cloud.google.com/cloudpubsub/topic/list";
 const SUBSCRIPTIONS: &str = "https://console.cloud.google.com/cloudpubsub/subscription/list";
 const ACCOUNTS: &str = "https://console.cloud.google.com/iam-admin/serviceaccounts";
 const PLAY_CONSOLE: &str = "https://play.google.com/console";
+
+/// Refusals of messages of another publisher than Google Play.
+const OF_PUBLISHERS: &[Remedy] = &[
+    Remedy {
+        reason: UNREADABLE.reason,
+        action: "Remove all other publishers from the topic's permissions.",
+    },
+    Remedy {
+        reason: TOO_LARGE.reason,
+        action: "Remove all other publishers from the topic's permissions.",
+    },
+];
+const OF_ACCOUNT: &[Remedy] = &[Remedy {
+    reason: OTHER_ACCOUNT.reason(),
+    action: "Enter the email address of the subscription's push account as Push account in the platform's settings.",
+}];
+const OF_SUBSCRIPTION: &[Remedy] = &[Remedy {
+    reason: FOREIGN_SUBSCRIPTION.reason,
+    action: "Compare the platform's Push subscription with the full name in the Google Cloud console, and remove this URL from all \
+             other subscriptions.",
+}];
+/// Refusals because of the settings of the push subscription.
+const OF_PUSHES: &[Remedy] = &[
+    Remedy {
+        reason: NO_BEARER.reason(),
+        action: "Enable authentication in the subscription's settings, with the push account.",
+    },
+    Remedy {
+        reason: OTHER_AUDIENCE.reason(),
+        action: "Copy the audience shown here into the subscription's authentication.",
+    },
+    Remedy {
+        reason: super::WITHOUT_WRAPPER.reason(),
+        action: "Turn payload unwrapping off in the subscription's settings.",
+    },
+];
+const OF_APPS: &[Remedy] = &[Remedy {
+    reason: FOREIGN_PACKAGE.reason,
+    action: "Give each app a topic of its own, or compare the package name in the platform's settings.",
+}];
+
+/// Reasons for which Google refuses every query.
+const OF_API: &[&str] = &[AccessProblem::ApiDisabled.refusal().why];
+const OF_KEY: &[&str] = &[AccessProblem::Credential.refusal().why];
+const OF_RIGHTS: &[&str] = &[
+    AccessProblem::Right.refusal().why,
+    AccessProblem::App.refusal().why,
+];
 
 /// Returns the form of a Google Play platform.
 pub fn form() -> Form {
@@ -99,6 +152,7 @@ const fn step(place: &'static str, title: &'static str, text: &'static str) -> S
         place,
         copy: None,
         url: None,
+        evidence: None,
     }
 }
 
@@ -113,6 +167,7 @@ fn guide() -> Vec<Step> {
 fn delivery() -> Vec<Step> {
     vec![
         Step {
+            evidence: Some(SetupEvidence::Message(&[])),
             url: Some(TOPICS),
             ..step(
                 CLOUD,
@@ -121,13 +176,17 @@ fn delivery() -> Vec<Step> {
                  play-notifications.",
             )
         },
-        step(
-            CLOUD,
-            "Let Google Play publish to it",
-            "In the topic's permissions, give google-play-developer-notifications@system.gserviceaccount.com the role Pub/Sub \
-             Publisher, and no other.",
-        ),
         Step {
+            evidence: Some(SetupEvidence::Message(OF_PUBLISHERS)),
+            ..step(
+                CLOUD,
+                "Let Google Play publish to it",
+                "In the topic's permissions, give google-play-developer-notifications@system.gserviceaccount.com the role Pub/Sub \
+                 Publisher, and no other.",
+            )
+        },
+        Step {
+            evidence: Some(SetupEvidence::Setting(PUSH_ACCOUNT, OF_ACCOUNT)),
             url: Some(ACCOUNTS),
             ..step(
                 CLOUD,
@@ -136,13 +195,17 @@ fn delivery() -> Vec<Step> {
                  account. Enter its email address as Push account in the platform's settings.",
             )
         },
-        step(
-            SETTLE,
-            "Enter the subscription",
-            "Choose a name for the push subscription, for example play. In the platform's settings, enter \
-             projects/PROJECT_ID/subscriptions/play with your project's id, and save. settle then fills in the audience.",
-        ),
         Step {
+            evidence: Some(SetupEvidence::Setting(SUBSCRIPTION, OF_SUBSCRIPTION)),
+            ..step(
+                SETTLE,
+                "Enter the subscription",
+                "Choose a name for the push subscription, for example play. In the platform's settings, enter \
+                 projects/PROJECT_ID/subscriptions/play with your project's id, and save. settle then fills in the audience.",
+            )
+        },
+        Step {
+            evidence: Some(SetupEvidence::Request),
             copy: Some("notification_url"),
             ..step(
                 SETTLE,
@@ -152,6 +215,7 @@ fn delivery() -> Vec<Step> {
             )
         },
         Step {
+            evidence: Some(SetupEvidence::Message(OF_PUSHES)),
             url: Some(SUBSCRIPTIONS),
             copy: Some("store_settings.push_audience"),
             ..step(
@@ -162,12 +226,17 @@ fn delivery() -> Vec<Step> {
                  with the subscription. Leave payload unwrapping off.",
             )
         },
-        step(
-            CLOUD,
-            "Let the subscription never expire",
-            "As the expiration period, choose Never expire. Otherwise Google deletes the subscription after 31 days without \
-             activity.",
-        ),
+        Step {
+            evidence: Some(SetupEvidence::Invisible(
+                "settle cannot see this setting: check it on the subscription's page.",
+            )),
+            ..step(
+                CLOUD,
+                "Let the subscription never expire",
+                "As the expiration period, choose Never expire. Otherwise Google deletes the subscription after 31 days without \
+                 activity.",
+            )
+        },
     ]
 }
 
@@ -175,6 +244,7 @@ fn delivery() -> Vec<Step> {
 fn rights() -> Vec<Step> {
     vec![
         Step {
+            evidence: Some(SetupEvidence::Query(OF_API)),
             url: Some(API),
             ..step(
                 CLOUD,
@@ -183,6 +253,7 @@ fn rights() -> Vec<Step> {
             )
         },
         Step {
+            evidence: Some(SetupEvidence::Credentials(OF_KEY)),
             url: Some(ACCOUNTS),
             ..step(
                 CLOUD,
@@ -192,6 +263,7 @@ fn rights() -> Vec<Step> {
             )
         },
         Step {
+            evidence: Some(SetupEvidence::Query(OF_RIGHTS)),
             url: Some(PLAY_CONSOLE),
             ..step(
                 PLAY,
@@ -207,22 +279,31 @@ fn rights() -> Vec<Step> {
 /// Returns the steps that turn the notifications on and test them.
 fn notifications() -> Vec<Step> {
     vec![
-        step(
-            PLAY,
-            "Turn on the notifications",
-            "Open your app, then Monetize with Play, Monetization setup. Enable real-time notifications, enter the topic's \
-             full name, and choose the option for subscriptions, voided purchases and all one-time products.",
-        ),
-        step(
-            PLAY,
-            "Send a test notification",
-            "Save the changes, then press Send test notification on the same page.",
-        ),
-        step(
-            SETTLE,
-            "Check that it was accepted",
-            "Within a minute, this page shows an accepted message. If it shows a refused one, the reason names the setting to \
-             correct. If it shows none, check the publisher's role and the subscription's endpoint.",
-        ),
+        Step {
+            evidence: Some(SetupEvidence::Message(OF_APPS)),
+            ..step(
+                PLAY,
+                "Turn on the notifications",
+                "Open your app, then Monetize with Play, Monetization setup. Enable real-time notifications, enter the topic's \
+                 full name, and choose the option for subscriptions, voided purchases and all one-time products.",
+            )
+        },
+        Step {
+            evidence: Some(SetupEvidence::Test(TEST)),
+            ..step(
+                PLAY,
+                "Send a test notification",
+                "Save the changes, then press Send test notification on the same page.",
+            )
+        },
+        Step {
+            evidence: Some(SetupEvidence::LastMessage),
+            ..step(
+                SETTLE,
+                "Check that it was accepted",
+                "Within a minute, this page shows an accepted message. If it shows a refused one, the reason names the setting to \
+                 correct. If it shows none, check the publisher's role and the subscription's endpoint.",
+            )
+        },
     ]
 }

@@ -13,6 +13,9 @@ const MAX_MEMBER_CHARS: usize = 128;
 /// Fields of a notification that are not members.
 const PLAIN_FIELDS: [&str; 3] = ["version", "packageName", "eventTimeMillis"];
 
+/// The type of a message from the console's test button.
+pub const TEST: &str = "TEST";
+
 type Members = Map<String, Value>;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,7 +122,7 @@ fn content(fields: &Members) -> (String, Content) {
         return ("PENDING_REFUND_REVIEW".to_owned(), content);
     }
     if member("testNotification").is_some() {
-        return ("TEST".to_owned(), Content::Test);
+        return (TEST.to_owned(), Content::Test);
     }
     other(fields)
 }

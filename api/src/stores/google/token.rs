@@ -26,7 +26,11 @@ const EXPIRY_SKEW_MS: i64 = 999;
 /// How far the time of issue may be ahead of this machine's clock, in milliseconds.
 const ISSUE_SKEW_MS: i64 = 60_000;
 
-const NO_BEARER: PushRefusal = PushRefusal::NotGenuine("no bearer token");
+pub(super) const NO_BEARER: PushRefusal = PushRefusal::NotGenuine("no bearer token");
+pub(super) const OTHER_AUDIENCE: PushRefusal =
+    PushRefusal::Foreign("bearer token is for another audience");
+pub(super) const OTHER_ACCOUNT: PushRefusal =
+    PushRefusal::Foreign("bearer token is of another account");
 const MALFORMED: PushRefusal = PushRefusal::NotGenuine("bearer token is malformed");
 
 /// Returns the bearer token of a request.
@@ -171,10 +175,10 @@ impl SignedClaims {
     /// The token was signed for another subscription.
     pub fn check_target(&self, target: &PushTarget<'_>) -> Result<(), PushRefusal> {
         if self.audience != target.audience {
-            return Err(PushRefusal::Foreign("bearer token is for another audience"));
+            return Err(OTHER_AUDIENCE);
         }
         if self.account.as_deref() != Some(target.account) {
-            return Err(PushRefusal::Foreign("bearer token is of another account"));
+            return Err(OTHER_ACCOUNT);
         }
         if !self.is_account_verified {
             return Err(PushRefusal::Foreign(

@@ -66,6 +66,7 @@ pub fn form() -> Form {
                 place: "Amplitude",
                 copy: None,
                 url: Some("https://app.amplitude.com/"),
+                evidence: None,
             },
             Step {
                 title: "Copy the API Key",
@@ -73,6 +74,7 @@ pub fn form() -> Form {
                 place: "Amplitude",
                 copy: None,
                 url: None,
+                evidence: None,
             },
         ],
     }

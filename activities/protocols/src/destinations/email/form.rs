@@ -40,6 +40,7 @@ pub fn form() -> Form {
                 place: "the configuration",
                 copy: None,
                 url: None,
+                evidence: None,
             },
             Step {
                 title: "Send a test",
@@ -47,6 +48,7 @@ pub fn form() -> Form {
                 place: "settle",
                 copy: None,
                 url: None,
+                evidence: None,
             },
         ],
     }

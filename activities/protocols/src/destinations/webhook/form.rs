@@ -69,6 +69,7 @@ pub fn form() -> Form {
                 place: "settle",
                 copy: Some("secret"),
                 url: None,
+                evidence: None,
             },
             Step {
                 title: "Verify a request",
@@ -77,6 +78,7 @@ pub fn form() -> Form {
                 place: "your endpoint",
                 copy: None,
                 url: Some("https://www.standardwebhooks.com/"),
+                evidence: None,
             },
             Step {
                 title: "Send a test",
@@ -84,6 +86,7 @@ pub fn form() -> Form {
                 place: "settle",
                 copy: None,
                 url: None,
+                evidence: None,
             },
         ],
     }

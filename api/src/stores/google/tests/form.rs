@@ -3,7 +3,7 @@
 use super::super::form::form;
 use super::super::own_fields::{CREDENTIAL_FLAGS, NAMES, read};
 use super::super::settings::{PUSH_AUDIENCE, SERVICE_ACCOUNT};
-use protocols::form::{Entry, Input, MORE};
+use protocols::form::{Entry, Input, MORE, SetupEvidence};
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 
@@ -64,6 +64,25 @@ fn the_flag_of_the_credential_names_its_field() {
 }
 
 #[test]
+fn each_remedy_of_a_refusal_is_one_sentence() {
+    let mut reasons = BTreeSet::new();
+    for step in form().guide {
+        let remedies = match step.evidence {
+            Some(SetupEvidence::Message(remedies) | SetupEvidence::Setting(_, remedies)) => {
+                remedies
+            }
+            _ => continue,
+        };
+        for remedy in remedies {
+            assert!(reasons.insert(remedy.reason), "{}", remedy.reason);
+            let is_sentence = remedy.action.ends_with('.') && !remedy.action.contains("  ");
+            assert!(is_sentence, "{}", remedy.action);
+        }
+    }
+    assert_eq!(reasons.len(), 8);
+}
+
+#[test]
 fn the_steps_lead_from_the_topic_to_a_test_notification() {
     let guide = form().guide;
     let titles: Vec<&str> = guide.iter().map(|step| step.title).collect();
@@ -86,6 +105,7 @@ fn the_steps_lead_from_the_topic_to_a_test_notification() {
     let copied: Vec<&str> = guide.iter().filter_map(|step| step.copy).collect();
     assert_eq!(copied, ["notification_url", "store_settings.push_audience"]);
     for step in guide {
+        assert!(step.evidence.is_some(), "{}", step.title);
         let is_sentence = step.text.ends_with('.') && !step.text.contains("  ");
         assert!(is_sentence, "{}", step.text);
         let places = ["Google Cloud console", "Play Console", "settle"];

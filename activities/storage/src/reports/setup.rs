@@ -1,0 +1,107 @@
+//! Stored facts about the setup of a platform at its store: the responses to its messages, the store's test, and
+//! whether the store answers queries.
+
+use crate::reports::arrivals::{self, ArrivalView};
+use crate::reports::silent;
+use crate::settling::repairs::RepairKind;
+use crate::store::Store;
+use db::connection::AnyConnection;
+use db::error::Error;
+use db::partial::LISTED_N;
+use db::sql::{Sql, statement};
+use db::statement::{row, sql};
+use domain::{PlatformId, Timestamp};
+
+/// What is stored about the setup of a platform at its store.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SetupFacts {
+    /// Responses to the platform's store; those without a reason are acceptances.
+    pub arrivals: Vec<ArrivalView>,
+    /// When the store's test was last accepted, among the newest 1000 notifications.
+    pub tested_at: Option<Timestamp>,
+    /// Why the store last refused the credentials. It may accept them by now.
+    pub refusal: Option<String>,
+    /// When the store last answered a query, about a purchase or apart from purchases.
+    pub answered_at: Option<Timestamp>,
+    /// Why a query apart from purchases failed, if none of them succeeded since.
+    pub failure: Option<String>,
+    /// When that query failed.
+    pub failed_at: Option<Timestamp>,
+}
+
+row! {
+    struct LastRepair {
+        repaired_through: Option<Timestamp>,
+        failure: Option<String>,
+        failed_at: Option<Timestamp>,
+    }
+}
+
+/// The last notification of a type, unless it was refused.
+const TESTED: Sql = statement! {hot "notifications_of_platform", "
+    SELECT x.accepted_at AS value
+    FROM (SELECT n.seq, n.store_type, n.outcome, n.accepted_at
+        FROM notifications n
+        WHERE {LISTED_N} AND (n.platform_id, n.seq) < (?, ?) AND (n.platform_id, n.seq) >= (?, 0)
+        ORDER BY n.platform_id DESC, n.seq DESC
+        LIMIT 1000) x
+    WHERE x.store_type = ? AND COALESCE(x.outcome, '') <> 'refused'
+    ORDER BY x.seq DESC
+    LIMIT 1
+"};
+
+const REFUSAL: Sql = statement! {"
+    SELECT detail AS value
+    FROM alarms
+    WHERE kind = 'secret_refused' AND platform_id = ?
+    ORDER BY last_at DESC
+    LIMIT 1
+"};
+
+const LAST_REPAIR: Sql = statement! {"
+    SELECT repaired_through, failure, failed_at
+    FROM repairs
+    WHERE platform_id = ? AND kind = ?
+"};
+
+impl Store {
+    /// Returns what is stored about the setup of a platform. `test` is the type of the store's test notification, if it
+    /// has one.
+    pub async fn setup_facts(
+        &self,
+        platform: PlatformId,
+        test: Option<&'static str>,
+    ) -> Result<SetupFacts, Error> {
+        self.read(move |connection| read(connection, platform, test))
+            .await
+    }
+}
+
+fn read(
+    connection: &mut AnyConnection,
+    platform: PlatformId,
+    test: Option<&'static str>,
+) -> Result<SetupFacts, Error> {
+    let arrivals = arrivals::of_platforms(connection, &[platform])?;
+    let tested_at: Option<Timestamp> = match test {
+        Some(store_type) => sql(TESTED)
+            .bind((platform, i64::MAX, platform, store_type))
+            .value(connection)?,
+        None => None,
+    };
+    let refusal: Option<String> = sql(REFUSAL).bind(platform).value(connection)?;
+    // Without orders, a pass over them sends no request, so it shows nothing.
+    let repair: Option<LastRepair> = sql(LAST_REPAIR)
+        .bind((platform, RepairKind::Voids))
+        .first(connection)?;
+    let of_purchase = silent::last_answer(connection, platform, Timestamp::from_micros(0))?;
+    let of_repair = repair.as_ref().and_then(|repair| repair.repaired_through);
+    Ok(SetupFacts {
+        arrivals: arrivals.into_iter().map(|one| one.view).collect(),
+        tested_at,
+        refusal,
+        answered_at: of_purchase.max(of_repair),
+        failed_at: repair.as_ref().and_then(|repair| repair.failed_at),
+        failure: repair.and_then(|repair| repair.failure),
+    })
+}

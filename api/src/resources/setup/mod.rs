@@ -1,0 +1,351 @@
+//! `/v1/platforms/{platform_id}/steps`: the setup steps of a platform at its store, each with what was last seen of it
+//! and what to do next. The store's form names the facts that show a step; [`steps`] judges them and is pure.
+
+use crate::edge::{Edge, Shared};
+use crate::error::Error;
+use crate::extract::Stored;
+use axum::Json;
+use axum::extract::State;
+use domain::Timestamp;
+use protocols::form::{Remedy, SetupEvidence, Step};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::Value;
+use storage::{ArrivalView, Paged, Platform, SetupFacts};
+
+/// Next action after a message was refused for a reason that another step names.
+const CORRECT: &str =
+    "Correct the step that is a problem; `settle platform arrivals` shows the reasons.";
+
+/// A setup step at the store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct SetupStep {
+    /// Short instruction.
+    pub title: &'static str,
+    /// Where to do the step: `settle`, or the name of the other system.
+    pub place: &'static str,
+    /// Whether the step is done.
+    pub state: SetupState,
+    /// What was last seen of the step; null if settle cannot see it.
+    pub last_seen: Option<String>,
+    /// When that happened; null if it has no time.
+    pub last_seen_at: Option<Timestamp>,
+    /// What to do next, in one sentence; null if nothing has to be done.
+    pub next: Option<String>,
+}
+
+/// Whether a setup step is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SetupState {
+    /// The step is done.
+    Done,
+    /// Nothing shows yet that it is done.
+    Open,
+    /// Done wrongly, or not any more.
+    Problem,
+    /// settle cannot see whether it is done.
+    Unknown,
+}
+
+/// `GET /v1/platforms/{platform_id}/steps`. Sends no request to the store: settle queries it when the credentials are
+/// set, and then at intervals.
+pub async fn list(
+    State(edge): State<Shared>,
+    Stored(platform): Stored<Platform>,
+) -> Result<Json<Paged<SetupStep>>, Error> {
+    Ok(Json(Paged {
+        items: of_platform(&edge, &platform).await?,
+        next_cursor: None,
+    }))
+}
+
+/// Returns the setup steps of a platform at its store; none if this program does not know the store.
+///
+/// # Errors
+/// 503 if the database does not respond.
+pub async fn of_platform(edge: &Edge, platform: &Platform) -> Result<Vec<SetupStep>, Error> {
+    let entry = edge.known.iter().find(|one| one.name == platform.store);
+    let guide = entry.map_or_else(Vec::new, |entry| (entry.form)().guide);
+    let test = guide.iter().find_map(|step| match step.evidence {
+        Some(SetupEvidence::Test(store_type)) => Some(store_type),
+        _ => None,
+    });
+    let facts = if guide.iter().any(|step| step.evidence.is_some()) {
+        edge.store.setup_facts(platform.id, test).await?
+    } else {
+        SetupFacts::default()
+    };
+    let setup = Setup {
+        platform,
+        facts: &facts,
+        takes_samples: edge.samples(platform).is_ok(),
+    };
+    Ok(steps(&guide, &setup))
+}
+
+/// What is known about the setup of a platform.
+pub struct Setup<'a> {
+    pub platform: &'a Platform,
+    pub facts: &'a SetupFacts,
+    /// Whether samples count among the accepted messages, which therefore show nothing about the store.
+    pub takes_samples: bool,
+}
+
+/// Returns the steps with what was last seen of each.
+pub fn steps(guide: &[Step], setup: &Setup<'_>) -> Vec<SetupStep> {
+    let shown = |step: &Step| {
+        let seen = step
+            .evidence
+            .map_or_else(Seen::nothing, |evidence| setup.judge(evidence));
+        SetupStep {
+            title: step.title,
+            place: step.place,
+            state: seen.state,
+            last_seen: seen.last,
+            last_seen_at: seen.at,
+            next: seen.next,
+        }
+    };
+    guide.iter().map(shown).collect()
+}
+
+/// What was last seen of a step.
+struct Seen {
+    state: SetupState,
+    last: Option<String>,
+    at: Option<Timestamp>,
+    next: Option<String>,
+}
+
+impl Seen {
+    const fn nothing() -> Self {
+        Self {
+            state: SetupState::Unknown,
+            last: None,
+            at: None,
+            next: None,
+        }
+    }
+
+    fn done(last: &str, at: Option<Timestamp>) -> Self {
+        Self {
+            state: SetupState::Done,
+            last: Some(last.to_owned()),
+            at,
+            next: None,
+        }
+    }
+
+    fn open(last: &str, next: &str) -> Self {
+        Self {
+            state: SetupState::Open,
+            last: Some(last.to_owned()),
+            at: None,
+            next: Some(next.to_owned()),
+        }
+    }
+
+    fn problem(last: String, at: Option<Timestamp>, next: &str) -> Self {
+        Self {
+            state: SetupState::Problem,
+            last: Some(last),
+            at,
+            next: Some(next.to_owned()),
+        }
+    }
+}
+
+impl Setup<'_> {
+    fn judge(&self, evidence: SetupEvidence) -> Seen {
+        match evidence {
+            SetupEvidence::Invisible(next) => Seen {
+                next: Some(next.to_owned()),
+                ..Seen::nothing()
+            },
+            SetupEvidence::Request => self.request(),
+            SetupEvidence::Message(remedies) => {
+                self.refused_for(remedies).unwrap_or_else(|| self.message())
+            }
+            SetupEvidence::LastMessage => match self.refused(|_| true) {
+                Some(one) => refusal(one, CORRECT),
+                None => self.message(),
+            },
+            SetupEvidence::Setting(name, remedies) => self.setting(name, remedies),
+            SetupEvidence::Test(_) => self.test(),
+            SetupEvidence::Credentials(reasons) => self.credentials(reasons),
+            SetupEvidence::Query(reasons) => self.query(reasons),
+        }
+    }
+
+    /// Returns when a message of the store was last accepted.
+    fn accepted_at(&self) -> Option<Timestamp> {
+        if self.takes_samples {
+            return self.facts.tested_at;
+        }
+        let mut accepted = self.facts.arrivals.iter();
+        accepted
+            .find(|one| one.reason.is_empty())
+            .map(|one| one.last_at)
+    }
+
+    /// Returns the last refusal for one of these reasons, if no message was accepted since.
+    fn refused(&self, is_one: impl Fn(&str) -> bool) -> Option<&ArrivalView> {
+        let accepted = self.accepted_at();
+        let refused = self.facts.arrivals.iter().filter(|one| {
+            let is_last = accepted.is_none_or(|at| one.last_at > at);
+            !one.reason.is_empty() && is_last && is_one(&one.reason)
+        });
+        refused.max_by_key(|one| one.last_at)
+    }
+
+    /// Returns the problem of the last refusal that one of these remedies is for.
+    fn refused_for(&self, remedies: &[Remedy]) -> Option<Seen> {
+        let remedy = |reason: &str| remedies.iter().find(|one| one.reason == reason);
+        let last = self.refused(|reason| remedy(reason).is_some())?;
+        let action = remedy(&last.reason)?.action;
+        Some(refusal(last, action))
+    }
+
+    fn request(&self) -> Seen {
+        let arrived = self.facts.arrivals.iter();
+        let arrived = arrived.filter(|one| !(self.takes_samples && one.reason.is_empty()));
+        let last = arrived.map(|one| one.last_at).max();
+        match last.max(self.accepted_at()) {
+            Some(at) => Seen::done("A request arrived", Some(at)),
+            None => Seen::open(
+                "No request arrived yet",
+                "Once the store sends a message, this step is done.",
+            ),
+        }
+    }
+
+    fn message(&self) -> Seen {
+        match self.accepted_at() {
+            Some(at) => Seen::done("A message was accepted", Some(at)),
+            None => Seen::open(
+                "No message was accepted yet",
+                "Once the store's first message is accepted, this step is done.",
+            ),
+        }
+    }
+
+    fn setting(&self, name: &str, remedies: &[Remedy]) -> Seen {
+        const ENTER: &str = "Enter it in the platform's settings.";
+        let own = self.platform.store_settings.as_ref();
+        let is_set = own.is_some_and(|own| own.get(name).and_then(Value::as_str).is_some());
+        if is_set {
+            let refused = self.refused_for(remedies);
+            return refused.unwrap_or_else(|| Seen::done("The setting has a value", None));
+        }
+        match self.refused(|_| true) {
+            Some(one) => {
+                let last = "The setting is missing, and messages are refused".to_owned();
+                Seen::problem(last, Some(one.last_at), ENTER)
+            }
+            None => Seen::open("The setting is missing", ENTER),
+        }
+    }
+
+    fn test(&self) -> Seen {
+        if let Some(at) = self.facts.tested_at {
+            return Seen::done("A test notification was accepted", Some(at));
+        }
+        if let Some(at) = self.accepted_at() {
+            let last = "No test notification is among the last 1000, but a message was accepted";
+            return Seen::done(last, Some(at));
+        }
+        match self.refused(|_| true) {
+            Some(one) => refusal(one, CORRECT),
+            None => Seen::open(
+                "No test notification arrived yet",
+                "Send one; if none arrives within a minute, check the steps before this one.",
+            ),
+        }
+    }
+
+    fn credentials(&self, reasons: &[&str]) -> Seen {
+        if !self.platform.has_credential() {
+            return Seen::open(
+                "No credentials are stored",
+                "Enter them in the platform's settings.",
+            );
+        }
+        self.refusal_for(reasons).unwrap_or_else(|| {
+            Seen::done("Credentials are stored", self.platform.store_credentials_at)
+        })
+    }
+
+    fn query(&self, reasons: &[&str]) -> Seen {
+        let (platform, facts) = (self.platform, self.facts);
+        if !platform.has_credential() {
+            return Seen::open(
+                "Without credentials, the store is not queried",
+                "Enter the credentials in the platform's settings; settle then queries the store within minutes.",
+            );
+        }
+        if let Some(refused) = self.refusal_for(reasons) {
+            return refused;
+        }
+        if platform.secret_refused_at.is_some() {
+            return Seen {
+                at: platform.secret_refused_at,
+                ..Seen::open("The store refuses queries", &self.why())
+            };
+        }
+        let set_at = platform.store_credentials_at;
+        let answered = facts
+            .answered_at
+            .filter(|at| set_at.is_none_or(|set_at| *at >= set_at));
+        match (answered, &facts.failure) {
+            (Some(at), _) => Seen::done("The store answered a query", Some(at)),
+            (None, Some(why)) => Seen {
+                at: facts.failed_at,
+                ..Seen::open(
+                    &format!("The last query failed: {why}"),
+                    "settle repeats the query by itself.",
+                )
+            },
+            (None, None) => Seen::open(
+                "The store was not queried yet",
+                "settle queries the store within minutes after the credentials are set.",
+            ),
+        }
+    }
+
+    /// Returns the problem of refused credentials, if the store refuses them for one of these reasons.
+    fn refusal_for(&self, reasons: &[&str]) -> Option<Seen> {
+        let since = self.platform.secret_refused_at?;
+        let why = self.facts.refusal.as_deref()?;
+        reasons.contains(&why).then(|| {
+            let last = "The store refuses queries".to_owned();
+            Seen::problem(last, Some(since), &self.why())
+        })
+    }
+
+    /// Returns why the store refuses the credentials, and what to do about it, as a sentence.
+    fn why(&self) -> String {
+        let why = self.facts.refusal.as_deref();
+        sentence(why.unwrap_or("change the credentials in the platform's settings"))
+    }
+}
+
+fn refusal(one: &ArrivalView, next: &str) -> Seen {
+    let last = format!("A message was refused: {}", one.reason);
+    Seen::problem(last, Some(one.last_at), next)
+}
+
+/// Returns a text with a capital at its beginning and a full stop at its end.
+fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().map(char::to_uppercase);
+    let sentence: String = first.into_iter().flatten().chain(letters).collect();
+    if sentence.ends_with('.') {
+        sentence
+    } else {
+        format!("{sentence}.")
+    }
+}
+
+#[cfg(test)]
+mod tests;
