@@ -10,8 +10,8 @@ mod outage;
 mod payments;
 mod refunds;
 mod repairs;
-mod year;
 mod steps;
+mod year;
 
 use domain::Timestamp;
 use domain::time::DAY;

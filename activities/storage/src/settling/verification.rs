@@ -12,6 +12,7 @@ use crate::settings::credential::{
 use crate::settings::tombstones::{self, ConcealedName};
 use crate::settings::unnamed::unnamed;
 use crate::settling::rechecks::{self, RecheckReason};
+use crate::settling::repairs;
 use crate::store::Store;
 use db::alarm::About;
 use db::audit_log::AuditEntry;
@@ -176,12 +177,11 @@ row! {
     struct RefusedPlatform {
         id: PlatformId,
         app_id: AppId,
-        secret_refused_at: Option<Timestamp>,
     }
 }
 
 const RETRY_DUE: Sql = statement! {"
-    SELECT id, app_id, secret_refused_at
+    SELECT id, app_id
     FROM platforms
     WHERE secret_retry_at <= ? AND secret_refused_at IS NOT NULL
     ORDER BY secret_retry_at
@@ -458,27 +458,23 @@ impl Store {
         .await
     }
 
-    /// Uses refused credentials again whose time to retry has come, of at most `limit` platforms, and rechecks the
-    /// purchases that waited for them. Returns the number of platforms.
+    /// Uses refused credentials again whose time to retry has come, of at most `limit` platforms; returns their number. The
+    /// list of voided payments tries them. No purchase is woken for that, since the right may still be missing: those that
+    /// wait wake by themselves.
     pub async fn retry_refused_secrets(&self, limit: i64) -> Result<usize, Error> {
         let now = self.now().await?;
         let due: Vec<RefusedPlatform> = self
             .read(move |connection| sql(RETRY_DUE).bind((now, limit)).all(connection))
             .await?;
         let mut retried = 0;
-        for RefusedPlatform {
-            id,
-            app_id,
-            secret_refused_at,
-        } in due
-        {
+        for RefusedPlatform { id, app_id } in due {
             let is_used = self.write(move |write| {
                 app_lock::take(write, app_id)?;
                 let used = sql(USE_AGAIN)
                     .bind((id, write.now()?))
                     .run(write.connection)?;
                 if used > 0 {
-                    rechecks::recheck_secret(write, id, secret_refused_at)?;
+                    repairs::begin_again(write, id)?;
                 }
                 Ok(used > 0)
             });

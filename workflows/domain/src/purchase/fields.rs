@@ -471,7 +471,10 @@ impl Purchase {
             .flat_map(|(kind, reports)| reports.times().map(move |time| (time, kind)))
             .filter(is_recovery)
             .max();
-        let since = paid.max(self.seen.paid_at.map(|at| (at, NotificationKind::Unknown)));
+        // A store that shows payments may show a purchase as running for a while after its payment failed.
+        let seen_paid = self.paid_period().map(|period| period.begins_at);
+        let seen_paid = seen_paid.or(self.seen.paid_at);
+        let since = paid.max(seen_paid.map(|at| (at, NotificationKind::Unknown)));
         let seen = self
             .seen
             .grace_at

@@ -9,7 +9,7 @@ use super::{Decision, Reports, SettlingContext, Waits, waiting, wake};
 use crate::notification::{Notification, Outcome};
 use crate::purchase::{AnsweredStage, Life, Purchase, Unconfirmed};
 use crate::store_state::StoreState;
-use crate::time::{HOUR, Timestamp};
+use crate::time::{DAY, HOUR, Timestamp};
 use crate::verification::{Parked, SAME, Snapshot, Verification};
 use passage::Passage;
 
@@ -103,7 +103,8 @@ fn last_known(
     }
 }
 
-/// All notifications wait until the store answers.
+/// All notifications wait until the store answers. A purchase without any is read again later than the others, so that
+/// few settlings are in vain while the store refuses the platform.
 fn postpone(
     purchase: &Purchase,
     notifications: &[(i64, Notification)],
@@ -113,11 +114,12 @@ fn postpone(
         Verification::Unreachable { .. } => wake::next(purchase, context),
         _ => None,
     };
+    let wait = if notifications.is_empty() { DAY } else { HOUR };
     Decision {
         transitions: Vec::new(),
         outcomes: Vec::new(),
         waits: (!notifications.is_empty()).then_some(Waits::Verification),
-        wake: next.or_else(|| Some(context.now.plus(HOUR))),
+        wake: next.or_else(|| Some(context.now.plus(wait))),
         lag: None,
         purchase: purchase.clone(),
     }

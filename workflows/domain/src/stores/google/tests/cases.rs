@@ -89,6 +89,10 @@ fn g22_a_hold_that_is_read_behind_grace_is_silent() {
         (State::AccountHold, String::new())
     );
     assert_eq!(held.payment_issues_began_at(), Some(reported));
+    // The store showed the purchase as running after that, without a new payment.
+    let running = show(&reach("active"), &[], &monthly(1, day(33).plus(MINUTE)));
+    let late = settle(&running.purchase, &grace, &verified(snapshot(&answer)));
+    assert_eq!(late.purchase.payment_issues_began_at(), Some(reported));
     answer.at = day(35);
     assert_eq!(events(&show(held, &[], &answer)), "");
 }
