@@ -15,7 +15,7 @@ use serde_json::Value;
 /// Platform setting: who acknowledges purchases, an [`Acknowledger`].
 pub const ACKNOWLEDGE: &str = "acknowledge";
 
-/// Who acknowledges purchases to Google.
+/// The party that acknowledges purchases to Google.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Acknowledger {
     /// The app or its server.
