@@ -238,23 +238,26 @@ async fn are_refunded(world: &World) -> Vec<bool> {
 }
 
 story! {
-    async fn an_order_is_refunded_if_its_last_entry_is_a_refund(world: World) {
+    async fn an_order_is_refunded_if_its_last_entry_is_all_of_it(world: World) {
         let now = world.store.now().await.unwrap();
         world.revise("r1", 1).await;
         pay(&world, "r1", "GPA.1", now.minus(DAY).micros());
         assert_eq!(are_refunded(&world).await, [false]);
-        let entry = |entry: i64, kind: &str| {
+        world.raw().run("UPDATE payments SET amount = '4.99' WHERE store_transaction = 'GPA.1'");
+        let entry = |entry: i64, kind: &str, amount: &str| {
             world.raw().run(&format!(
                 "INSERT INTO payments (collapse_key, number, entry, app_id, environment, kind, event_id, occurred_at,
-                    source, created_at)
+                    source, created_at, amount)
                  SELECT collapse_key, number, {entry}, app_id, environment, '{kind}', 'entry {entry}', occurred_at,
-                    source, created_at FROM payments WHERE store_transaction = 'GPA.1' AND entry = 0"
+                    source, created_at, '{amount}' FROM payments WHERE store_transaction = 'GPA.1' AND entry = 0"
             ));
         };
-        entry(1, "refund");
+        entry(1, "refund", "-4.99");
         assert_eq!(are_refunded(&world).await, [true]);
-        entry(2, "restored");
+        entry(2, "restored", "4.99");
         assert_eq!(are_refunded(&world).await, [false]);
+        entry(3, "refund", "-1.50");
+        assert_eq!(are_refunded(&world).await, [false], "a part, behind which the rest may follow");
     }
 }
 

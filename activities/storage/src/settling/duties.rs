@@ -88,7 +88,8 @@ const PLATFORMS_DUE: Sql = statement! {hot "duties_due", "
     )
     SELECT platform_id AS value
     FROM next
-    WHERE (SELECT d.due_at FROM duties d WHERE d.platform_id = next.platform_id AND d.due_at <= ? LIMIT 1) IS NOT NULL
+    WHERE (SELECT d.due_at FROM duties d WHERE d.platform_id = next.platform_id AND d.due_at <= ? ORDER BY d.due_at LIMIT 1)
+            IS NOT NULL
         AND (SELECT created_at FROM platforms WHERE id = next.platform_id AND {CAN_VERIFY}) IS NOT NULL
 "};
 

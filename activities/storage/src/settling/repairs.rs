@@ -73,7 +73,7 @@ row! {
         /// Number of the payment in the ledger of its purchase.
         pub number: i64,
         pub occurred_at: Timestamp,
-        /// Whether the last entry about the payment is a refund.
+        /// Whether the last entry about the payment returned all of it at once.
         pub is_refunded: bool,
     }
 }
@@ -203,11 +203,11 @@ const BEGIN_AGAIN: Sql = statement! {"
 
 const ORDERS: Sql = statement! {"
     SELECT p.store_transaction, p.collapse_key, u.receipt_id, p.number, p.occurred_at, (
-            SELECT l.kind
+            SELECT l.kind = 'refund' AND COALESCE(l.amount = '-' || p.amount, p.amount IS NULL)
             FROM payments l
             WHERE l.collapse_key = p.collapse_key AND l.number = p.number
             ORDER BY l.entry DESC
-            LIMIT 1) = 'refund' AS is_refunded
+            LIMIT 1) AS is_refunded
     FROM payments p
     JOIN purchases u ON u.collapse_key = p.collapse_key
     WHERE p.app_id = (SELECT f.app_id FROM platforms f WHERE f.id = ?) AND u.platform_id = ?

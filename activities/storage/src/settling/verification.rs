@@ -104,12 +104,16 @@ const PLATFORM: Sql = statement! {"
     WHERE id = ?
 "};
 
+/// Selects the earliest of a few notifications, however many there are: of a purchase that the store has not shown, there
+/// are few.
 const FIRST_REPORT: Sql = statement! {hot "notifications_of_key", "
-    SELECT accepted_at AS value
-    FROM notifications
-    WHERE collapse_key = ?
-    ORDER BY seq + 0
-    LIMIT 1
+    SELECT MIN(accepted_at) AS value
+    FROM (
+        SELECT accepted_at
+        FROM notifications
+        WHERE collapse_key = ?
+        ORDER BY collapse_key, duplicate_key
+        LIMIT 10) some
 "};
 
 row! {
@@ -252,12 +256,14 @@ impl Store {
             let known = row.as_ref().map(PurchaseRow::known).transpose()?;
             // If the platform was switched since, the store knows the purchase only in the earlier environment.
             let known_in = known.as_ref().and_then(Purchase::known_in);
-            // Only a purchase that the store has not shown yet has a reason for it, and few notifications.
+            // Matters only until the store shows the purchase.
             let is_shown = known.as_ref().is_some_and(Purchase::is_shown);
             let reported_at: Option<Timestamp> = if is_shown {
                 None
             } else {
-                sql(FIRST_REPORT).bind(key).value(connection)?
+                let first: Option<Option<Timestamp>> =
+                    sql(FIRST_REPORT).bind(key).value(connection)?;
+                first.flatten()
             };
             Ok(Some(StoreQuery {
                 secret: credential.secret,
@@ -462,9 +468,8 @@ impl Store {
     /// list of voided payments tries them. No purchase is woken for that, since the right may still be missing: those that
     /// wait wake by themselves.
     pub async fn retry_refused_secrets(&self, limit: i64) -> Result<usize, Error> {
-        let now = self.now().await?;
         let due: Vec<RefusedPlatform> = self
-            .read(move |connection| sql(RETRY_DUE).bind((now, limit)).all(connection))
+            .read_now(move |connection, now| sql(RETRY_DUE).bind((now, limit)).all(connection))
             .await?;
         let mut retried = 0;
         for RefusedPlatform { id, app_id } in due {
