@@ -113,7 +113,7 @@ const FIRST_REPORT: Sql = statement! {hot "notifications_of_key", "
         FROM notifications
         WHERE collapse_key = ?
         ORDER BY collapse_key, duplicate_key
-        LIMIT 10) some
+        LIMIT 10) few
 "};
 
 row! {
