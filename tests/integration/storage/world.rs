@@ -237,6 +237,7 @@ impl World {
             ("health", "paused_until"),
             ("health", "next_slot_at"),
             ("claims", "due_at"),
+            ("platforms", "secret_retry_at"),
             ("claims", "created_at"),
             ("duties", "due_at"),
             ("duties", "warn_at"),
