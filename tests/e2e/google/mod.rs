@@ -14,7 +14,7 @@ mod steps;
 mod year;
 
 use domain::Timestamp;
-use domain::time::DAY;
+use domain::time::{DAY, HOUR};
 use serde_json::Value;
 use std::time::Duration;
 use system_tests::calendar::Calendar;
@@ -32,6 +32,8 @@ const GOLD: &str = "gold:monthly";
 const ACCOUNT: &str = "customer-7";
 /// Price of a term.
 const CENTS: i64 = system_tests::play::CENTS;
+/// Number of times that the sweep runs after a refund that must not be counted again.
+const SWEEPS: u32 = 3;
 
 /// Returns a token in Google's form that contains this name.
 fn token(name: &str) -> String {
@@ -212,6 +214,29 @@ impl Shop {
     /// Moves the clock and lets the sweep run once.
     async fn skip(&mut self, time: Duration) {
         self.calendar.skip(time, &[]).await;
+    }
+
+    /// Lets two days pass with some runs of the sweep, so that every list was read again.
+    async fn sweep_again(&mut self) {
+        for _ in 0..SWEEPS {
+            self.skip(HOUR * 16).await;
+            self.rest().await;
+        }
+    }
+
+    /// Waits until the ledger has these amounts, while the sweep runs, and until what they changed was delivered.
+    async fn wait_amounts(&self, token: &str, wanted: &[i64]) {
+        let what = format!("the amounts {wanted:?} of {token}");
+        self.sweep_until(&what, async || {
+            let amounts = self.amounts(token).await;
+            if amounts == wanted {
+                Ok(())
+            } else {
+                Err(format!("{amounts:?}"))
+            }
+        })
+        .await;
+        self.rest().await;
     }
 
     async fn finish(self) {

@@ -6,33 +6,6 @@ use serde_json::{Value, json};
 use system_tests::play::push::{ONE_TIME_PURCHASED, RENEWED};
 use system_tests::play::{Bought, Notice, Voided};
 
-/// Number of times that the sweep runs after a refund that must not be counted again.
-const SWEEPS: u32 = 3;
-
-impl Shop {
-    /// Lets two days pass with some runs of the sweep, so that every list was read again.
-    pub(super) async fn sweep_again(&mut self) {
-        for _ in 0..SWEEPS {
-            self.skip(HOUR * 16).await;
-            self.rest().await;
-        }
-    }
-
-    /// Waits until the ledger has these amounts, while the sweep runs.
-    pub(super) async fn wait_amounts(&self, token: &str, wanted: &[i64]) {
-        let what = format!("the amounts {wanted:?} of {token}");
-        self.sweep_until(&what, async || {
-            let amounts = self.amounts(token).await;
-            if amounts == wanted {
-                Ok(())
-            } else {
-                Err(format!("{amounts:?}"))
-            }
-        })
-        .await;
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn g29_a_void_of_an_older_order_is_money_alone() {
     let mut shop = Shop::open().await;

@@ -22,20 +22,6 @@ fn void(shop: &Shop, bought: &mut Bought) {
     });
 }
 
-/// Waits until the ledger of a purchase has these amounts, while the sweep runs.
-async fn wait_amounts(shop: &Shop, token: &str, wanted: &[i64]) {
-    let what = format!("the repaired amounts {wanted:?} of {token}");
-    shop.sweep_until(&what, async || {
-        let amounts = shop.amounts(token).await;
-        if amounts == wanted {
-            Ok(())
-        } else {
-            Err(format!("{amounts:?}"))
-        }
-    })
-    .await;
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_void_that_no_notification_reported_is_found_once() {
     let mut shop = Shop::open().await;
@@ -44,7 +30,7 @@ async fn a_void_that_no_notification_reported_is_found_once() {
     shop.pass_days(1).await;
     void(&shop, &mut bought);
     shop.skip(HOUR * 5).await;
-    wait_amounts(&shop, &id, &[CENTS, -CENTS]).await;
+    shop.wait_amounts(&id, &[CENTS, -CENTS]).await;
     let data = shop.data(&id);
     assert_eq!(data["is_active"], false, "{data}");
     assert!(data["revoked_at"].is_string(), "{data}");
@@ -80,7 +66,7 @@ async fn a_list_that_cannot_be_read_for_days_loses_nothing() {
     }
     shop.fake().answer_truly();
     shop.skip(HOUR * 2).await;
-    wait_amounts(&shop, &id, &[CENTS, -CENTS]).await;
+    shop.wait_amounts(&id, &[CENTS, -CENTS]).await;
     shop.finish().await;
 }
 
