@@ -1,5 +1,5 @@
-//! Random lives of a purchase against a simulated truth: notifications that are lost, repeated and late, answers that are
-//! ahead of them, and answers that arrive behind later ones.
+//! Random lives of a purchase against a simulated truth: notifications that are lost, repeated, late, in any order and
+//! of one second, answers that are ahead of them, and answers that arrive behind later ones.
 
 use super::{events, monthly, report, settle, snapshot, verified};
 use crate::event::tests::day;
@@ -10,7 +10,8 @@ use crate::stores::google::{Cancellation, PurchaseAnswer, Status};
 use crate::time::{DAY, HOUR, Timestamp};
 use std::collections::BTreeMap;
 
-const LIVES: u64 = 1_500;
+/// Number of lives of each of two tests, with different seeds.
+const LIVES: u64 = 10_000;
 const MAX_CHANGES: usize = 14;
 
 /// A generator of pseudo-random numbers (xorshift), so that a failure repeats.
@@ -30,6 +31,19 @@ impl Chance {
 
     fn percent(&mut self, percent: u64) -> bool {
         self.below(100) < percent
+    }
+
+    /// The index of one of `count` items.
+    fn index(&mut self, count: usize) -> usize {
+        let bound = u64::try_from(count.max(1)).expect("a count");
+        usize::try_from(self.below(bound)).expect("an index")
+    }
+
+    fn shuffle(&mut self, all: &mut [Notification]) {
+        for last in (1..all.len()).rev() {
+            let other = self.index(last + 1);
+            all.swap(last, other);
+        }
     }
 }
 
@@ -250,59 +264,192 @@ fn state(purchase: &Purchase) -> State {
     }
 }
 
-/// Settles an answer that was requested before the last one.
-fn arrive_late(known: &Purchase, earlier: &Truth, seed: u64) {
-    let late = settle(known, &[], &verified(snapshot(&earlier.answer())));
-    assert_eq!(
-        (events(&late), late.purchase.state()),
-        (String::new(), known.state()),
-        "life {seed}"
-    );
+/// A disturbance of what arrives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Disturbance {
+    /// An answer shows a change before its notification arrives.
+    Ahead,
+    /// A notification arrives twice, in one window or in two.
+    Doubled,
+    Lost,
+    /// The notifications of a window arrive in any order.
+    Reordered,
+    /// Two notifications are of one second.
+    SameSecond,
+    /// An answer arrives behind a later one, or shows less than what is reported.
+    Outdated,
+}
+
+impl Disturbance {
+    const ALL: [Self; 6] = [
+        Self::Ahead,
+        Self::Doubled,
+        Self::Lost,
+        Self::Reordered,
+        Self::SameSecond,
+        Self::Outdated,
+    ];
+}
+
+/// The number of times of each disturbance.
+type Disturbances = BTreeMap<Disturbance, u64>;
+
+/// A life of which each change is settled, with disturbances.
+struct DisturbedLife<'a> {
+    seed: u64,
+    chance: Chance,
+    changes: &'a [Change],
+    known: Purchase,
+    /// Notifications that arrive with the next change.
+    late: Vec<Notification>,
+    /// All notifications that have arrived.
+    arrived: Vec<Notification>,
+    counts: &'a mut Disturbances,
+}
+
+impl DisturbedLife<'_> {
+    fn count(&mut self, disturbance: Disturbance) {
+        *self.counts.entry(disturbance).or_default() += 1;
+    }
+
+    /// Settles a change with what arrives by then, and checks what is announced.
+    fn settle_change(&mut self, number: usize) {
+        let (seed, changes) = (self.seed, self.changes);
+        let change = &changes[number];
+        let is_beginning = number == 0 || change.kind == NotificationKind::SubscriptionPurchased;
+        let luck = if is_beginning {
+            0
+        } else {
+            self.chance.below(100)
+        };
+        let is_switched =
+            luck < 70 && change.truth.status == Status::Active && self.chance.percent(15);
+        let mut expected = change.expected.to_owned();
+        let mut window = std::mem::take(&mut self.late);
+        if luck < 70 {
+            window.extend(self.notifications(change));
+        } else if luck < 85 {
+            self.late = self.notifications(change);
+            self.count(Disturbance::Ahead);
+        } else {
+            self.count(Disturbance::Lost);
+        }
+        if is_switched {
+            window.extend(self.switches(change));
+            expected.push_str(" cancelled resumed");
+        }
+        self.disturb(&mut window);
+        if !is_beginning && !is_switched && self.chance.percent(10) {
+            let reported = std::mem::take(&mut window);
+            self.settle_outdated(number - 1, &reported);
+        }
+        let answer = verified(snapshot(&change.truth.answer()));
+        let decision = settle(&self.known, &window, &answer);
+        assert_eq!(
+            events(&decision),
+            expected,
+            "life {seed}, change {number}: {changes:#?}"
+        );
+        self.known = decision.purchase;
+        assert_eq!(
+            state(&self.known),
+            change.truth.state(),
+            "life {seed}, change {number}: {changes:#?}"
+        );
+        if number > 0 && self.chance.percent(30) {
+            let earlier = self.chance.index(number);
+            self.settle_outdated(earlier, &[]);
+        }
+    }
+
+    /// The notifications of a change: one, or two within a second.
+    fn notifications(&mut self, change: &Change) -> Vec<Notification> {
+        let first = notified(change);
+        if !self.chance.percent(30) {
+            return vec![first];
+        }
+        self.count(Disturbance::SameSecond);
+        // The store reports an end and that renewal is off, or one payment as a renewal and as a recovery.
+        let kind = match change.kind {
+            NotificationKind::Expired | NotificationKind::SubscriptionCancelled => {
+                NotificationKind::AutoRenewalOff
+            }
+            other => other,
+        };
+        let second = report(kind, change.truth.changed_at.plus_millis(400));
+        vec![first, second]
+    }
+
+    /// Two notifications of one moment, half an hour after a change: the customer switches renewal off and on.
+    fn switches(&mut self, change: &Change) -> [Notification; 2] {
+        self.count(Disturbance::SameSecond);
+        let time = change.truth.changed_at.plus(HOUR / 2);
+        [
+            NotificationKind::AutoRenewalOff,
+            NotificationKind::AutoRenewalOn,
+        ]
+        .map(|kind| report(kind, time))
+    }
+
+    /// Repeats notifications of a window and of earlier ones, and shuffles all.
+    fn disturb(&mut self, window: &mut Vec<Notification>) {
+        if !window.is_empty() && self.chance.percent(20) {
+            let again = window.clone();
+            window.extend(again);
+            self.count(Disturbance::Doubled);
+        }
+        if !self.arrived.is_empty() && self.chance.percent(20) {
+            let place = self.chance.index(self.arrived.len());
+            window.push(self.arrived[place].clone());
+            self.count(Disturbance::Doubled);
+        }
+        if window.len() > 1 {
+            self.chance.shuffle(window);
+            self.count(Disturbance::Reordered);
+        }
+        self.arrived.extend_from_slice(window);
+    }
+
+    /// Settles the answer about an earlier change again, with these reports: nothing changes.
+    fn settle_outdated(&mut self, earlier: usize, reported: &[Notification]) {
+        let (seed, changes) = (self.seed, self.changes);
+        let answer = verified(snapshot(&changes[earlier].truth.answer()));
+        let decision = settle(&self.known, reported, &answer);
+        assert_eq!(
+            (events(&decision), decision.purchase.state()),
+            (String::new(), self.known.state()),
+            "life {seed}, the answer about change {earlier}: {changes:#?}"
+        );
+        self.known = decision.purchase;
+        self.count(Disturbance::Outdated);
+    }
 }
 
 #[test]
 fn each_change_of_a_life_is_announced_once() {
+    let mut counts = Disturbances::new();
     for seed in 0..LIVES {
         let mut chance = Chance::new(seed);
         let changes = life(&mut chance);
-        let mut known = Purchase::default();
-        let mut late: Vec<Notification> = Vec::new();
-        for (number, change) in changes.iter().enumerate() {
-            let mut window = std::mem::take(&mut late);
-            let is_first = number == 0 || change.kind == NotificationKind::SubscriptionPurchased;
-            match chance.below(100) {
-                luck if is_first || luck < 70 => window.push(notified(change)),
-                luck if luck < 85 => late.push(notified(change)),
-                _ => {}
-            }
-            if chance.percent(20) {
-                window.extend(window.clone());
-            }
-            let answer = verified(snapshot(&change.truth.answer()));
-            let decision = settle(&known, &window, &answer);
-            assert_eq!(
-                events(&decision),
-                change.expected,
-                "life {seed}, change {number}: {changes:#?}"
-            );
-            known = decision.purchase;
-            assert_eq!(
-                state(&known),
-                change.truth.state(),
-                "life {seed}, change {number}"
-            );
-            let earlier = number.checked_sub(1).and_then(|last| changes.get(last));
-            if let Some(earlier) = earlier.filter(|_| chance.percent(30)) {
-                arrive_late(&known, &earlier.truth, seed);
-            }
-        }
+        let mut disturbed = DisturbedLife {
+            seed,
+            chance,
+            changes: &changes,
+            known: Purchase::default(),
+            late: Vec::new(),
+            arrived: Vec::new(),
+            counts: &mut counts,
+        };
+        (0..changes.len()).for_each(|number| disturbed.settle_change(number));
         let orders = changes.last().map_or(0, |last| last.truth.number);
         assert_eq!(
-            u32::try_from(known.periods().iter().count()),
+            u32::try_from(disturbed.known.periods().iter().count()),
             Ok(orders),
             "life {seed}"
         );
     }
+    let is_frequent = |one: &Disturbance| counts.get(one).is_some_and(|count| *count > LIVES / 10);
+    assert!(Disturbance::ALL.iter().all(is_frequent), "{counts:?}");
 }
 
 /// The number of events by what they are about: a payment after a hold or a pause that was not seen has another name.
