@@ -481,11 +481,13 @@ fn a_life_that_is_seldom_read_announces_nothing_twice() {
             if !is_last && chance.percent(60) {
                 continue;
             }
-            if chance.percent(30) {
-                window.reverse();
-            }
+            chance.shuffle(&mut window);
+            // A part of the notifications arrives behind the answer, but not of those before the first one.
+            let place = chance.index(window.len());
+            let is_late = !announced.is_empty() && chance.percent(30);
+            let late = window.split_off(if is_late { place } else { window.len() });
             let answer = verified(snapshot(&change.truth.answer()));
-            let decision = settle(&known, &std::mem::take(&mut window), &answer);
+            let decision = settle(&known, &std::mem::replace(&mut window, late), &answer);
             announced.push(events(&decision));
             known = decision.purchase;
             assert_eq!(
