@@ -72,7 +72,9 @@ async fn attempt(context: &Context, duty: LeasedDuty) -> Result<(), Error> {
         }
         attempted => attempted?,
     };
-    context.store.finish_duty(duty, result).await
+    context.store.finish_duty(duty, result).await?;
+    fail::fail_point!("duties.after_finish", |_| std::process::abort());
+    Ok(())
 }
 
 async fn find_and_attempt(context: &Context, duty: LeasedDuty) -> Result<DutyAttempt, Error> {
@@ -162,6 +164,7 @@ impl Attempt<'_> {
         let Some((request, bucket)) = self.store.acknowledgement(subject, shown) else {
             return Ok(DutyAttempt::Left);
         };
+        fail::fail_point!("duties.before_call", |_| std::process::abort());
         let answer = query::acknowledge(context, self.store, subject, *request, bucket).await?;
         fail::fail_point!("duties.after_call", |_| std::process::abort());
         Ok(match answer {

@@ -276,10 +276,18 @@ impl RepairRun<'_> {
         if notifications.is_empty() {
             return Ok(());
         }
+        fail::fail_point!(
+            &format!("repairs.after_answer/{}", self.lease.kind.as_str()),
+            |_| std::process::abort()
+        );
         let open: Vec<Open> = context
             .store
             .accept_repaired(platform, notifications)
             .await?;
+        fail::fail_point!(
+            &format!("repairs.after_accept/{}", self.lease.kind.as_str()),
+            |_| std::process::abort()
+        );
         if !open.is_empty() {
             let number = open.len();
             tracing::info!(platform.id = %platform, number, "a repair found what no notification reported");
