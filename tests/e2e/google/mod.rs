@@ -1,6 +1,7 @@
 //! Google Play: cases from real life by their numbers, against a fake of the Developer API. Pushes arrive as they do
 //! from Pub/Sub; events arrive at a webhook, each once.
 
+mod burst;
 mod changes;
 mod claims;
 mod duties;

@@ -1,12 +1,16 @@
 //! A Google platform beside the Amazon one of a world's app, created through the public API.
 
 use super::{Notice, Play, Push, access, push};
-use crate::http::{Answer, Api, text};
+use crate::http::{Answer, Api, post_as_pubsub, text};
 use crate::sns::PACKAGE;
 use crate::wait;
 use crate::world::{SOON, World};
 use domain::{CollapseKey, PlatformId};
+use futures::future::join_all;
 use serde_json::json;
+
+/// Number of messages that [`World::push_concurrently`] pushes at the same time.
+const AT_ONCE: usize = 16;
 
 /// How a world uses Google Play.
 #[derive(Debug, Clone, Copy)]
@@ -109,6 +113,29 @@ impl World {
         let answer = self.post_push(&message).await;
         assert_eq!(answer.map(|answer| answer.status), Ok(204), "{notice:?}");
         message.id
+    }
+
+    /// Pushes notifications, several at the same time, and returns their message ids.
+    ///
+    /// # Panics
+    /// When an answer is not 204.
+    pub async fn push_concurrently(&mut self, notices: &[Notice]) -> Vec<String> {
+        let platform = self.play();
+        let url = platform.notification_url.clone();
+        let bearer = push::bearer(platform.fake.now());
+        let messages: Vec<Push> = notices.iter().map(Notice::message).collect();
+        for together in messages.chunks(AT_ONCE) {
+            let posts = together
+                .iter()
+                .map(|message| post_as_pubsub(&url, &bearer, &message.body));
+            for answer in join_all(posts).await {
+                let status = answer.map(|answer| answer.status);
+                assert_eq!(status, Ok(204), "a message that is not accepted");
+            }
+        }
+        let ids: Vec<String> = messages.into_iter().map(|message| message.id).collect();
+        self.accepted.extend_from_slice(&ids);
+        ids
     }
 
     /// Pushes a message repeatedly, like Pub/Sub, until it is answered 204.
