@@ -195,15 +195,15 @@ struct Point {
 }
 
 /// Fail points between a notification and its signal.
-const ACCEPTING: [&str; 3] = [
+pub const ACCEPTING: [&str; 3] = [
     "accept.before_commit",
     "accept.after_commit",
     "dispatch.before_signal",
 ];
 /// Fail points of a settling.
-const SETTLING: [&str; 3] = ["load.after", "record.before_commit", "record.after_commit"];
+pub const SETTLING: [&str; 3] = ["load.after", "record.before_commit", "record.after_commit"];
 /// Fail points of an attempt.
-const DELIVERING: [&str; 3] = [
+pub const DELIVERING: [&str; 3] = [
     "deliver.before_send",
     "deliver.after_send",
     "deliver.after_finish",

@@ -179,25 +179,34 @@ async fn g08_a_testers_purchase_is_acknowledged_within_an_open_window() {
     shop.finish().await;
 }
 
+/// The fail points of an acknowledgement, with the number of calls before the abort, and how the duty is closed.
+const KILLS: [(&str, usize, &str); 3] = [
+    ("duties.before_call", 0, "settle"),
+    ("duties.after_call", 1, "found"),
+    ("duties.after_finish", 1, "settle"),
+];
+
 #[tokio::test(flavor = "multi_thread")]
-async fn an_acknowledgement_before_a_crash_is_found_done() {
+async fn a_kill_around_an_acknowledgement_sends_it_once() {
     let mut shop = Shop::open_with(BY_SETTLE).await;
-    shop.calendar
-        .restart_with("duties.after_call=1*return")
-        .await;
-    let bought = shop.unacknowledged("crashed");
-    let id = bought.token.clone();
-    shop.fake().show(&bought);
-    let notice = Notice::subscription(PURCHASED, &id, shop.now());
-    let message = shop.calendar.world.push(&notice).await;
-    shop.calendar.world.worker().wait_end().await;
-    assert_eq!(shop.fake().acknowledgements(&id).len(), 1);
-    shop.calendar.restart().await;
-    shop.skip(MINUTE + Duration::from_secs(1)).await;
-    shop.wait_closed(&id, "found").await;
-    shop.world().wait_outcome(&message).await;
-    assert_eq!(shop.fake().acknowledgements(&id).len(), 1);
-    shop.check_events(&id, &["subscription.purchased"]).await;
+    for (point, calls, result) in KILLS {
+        shop.calendar
+            .restart_with(&format!("{point}=1*return"))
+            .await;
+        let bought = shop.unacknowledged(&point.replace(['.', '_'], "-"));
+        let id = bought.token.clone();
+        shop.fake().show(&bought);
+        let notice = Notice::subscription(PURCHASED, &id, shop.now());
+        let message = shop.calendar.world.push(&notice).await;
+        shop.wait_abort(point).await;
+        assert_eq!(shop.fake().acknowledgements(&id).len(), calls, "{point}");
+        shop.calendar.restart().await;
+        shop.skip(MINUTE + Duration::from_secs(1)).await;
+        shop.wait_closed(&id, result).await;
+        shop.world().wait_outcome(&message).await;
+        assert_eq!(shop.fake().acknowledgements(&id).len(), 1, "{point}");
+        shop.check_events(&id, &["subscription.purchased"]).await;
+    }
     shop.finish().await;
 }
 

@@ -6,7 +6,7 @@ use system_tests::play::push::{PURCHASED, RENEWED};
 use system_tests::play::{Bought, Fault, Notice, Push, Resource, Voided};
 
 /// Shows a subscription that was taken away now together with its payment, and lists the void.
-fn void(shop: &Shop, bought: &mut Bought) {
+pub(super) fn void(shop: &Shop, bought: &mut Bought) {
     let (order, now) = (bought.order_id(1), shop.now());
     bought.refund(&order, now);
     bought.expire(now);
