@@ -6,6 +6,7 @@
 
 mod axe;
 mod connecting;
+mod google;
 mod paint;
 mod stage;
 

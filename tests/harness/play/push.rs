@@ -54,8 +54,16 @@ pub fn key_set() -> Value {
 /// # Panics
 /// When the key cannot sign.
 pub fn bearer(now: Timestamp) -> String {
+    bearer_of(ACCOUNT, AUDIENCE, now)
+}
+
+/// Like [`bearer`], of this account and for this audience.
+///
+/// # Panics
+/// When the key cannot sign.
+pub fn bearer_of(account: &str, audience: &str, now: Timestamp) -> String {
     let header = signer::header(KEY_ID).to_string();
-    let claims = signer::claims(AUDIENCE, ACCOUNT, now).to_string();
+    let claims = signer::claims(audience, account, now).to_string();
     SIGNER.sign(&header, &claims).expect("a signed token")
 }
 
