@@ -33,6 +33,7 @@ use delivery::{deliver, stream, supervise};
 use domain::Lane;
 use failing::Work;
 use settling::claims::{self, ClaimsRun};
+use settling::repair;
 use settling::settle::{self, Attempt};
 use settling::verify;
 use std::sync::Arc;
@@ -255,7 +256,7 @@ impl Context {
         }
     }
 
-    /// Verifies the claims of the devices on a platform.
+    /// Verifies the claims of the devices on a platform. First starts the query of its store that a person requested.
     #[activity(definition = VerifyClaimsActivity)]
     pub async fn verify_claims(
         self: Arc<Self>,
@@ -264,8 +265,12 @@ impl Context {
     ) -> Result<VerifiedClaims, ActivityError> {
         let run = ClaimsRun::default();
         let work = Work::Claims(input.platform_id);
+        let verify = async {
+            repair::start_requested(&self, input.platform_id).await?;
+            claims::verify_claims(&self, &run, &input).await
+        };
         tokio::select! {
-            verified = self.noting(&ctx, work, claims::verify_claims(&self, &run, &input)) => verified,
+            verified = self.noting(&ctx, work, verify) => verified,
             never = run.send_heartbeats(&ctx, self.heartbeats(&ctx)) => match never {},
         }
     }

@@ -293,6 +293,10 @@ fn platform_routes() -> Vec<Route> {
         key(Read, "GET", "/v1/platforms/{platform_id}/steps", setup::list).summary(
             "List a platform's setup steps at its store, each with what was last seen of it and what to do next.",
         ),
+        key(Operator, "POST", "/v1/platforms/{platform_id}/try-access", setup::try_access).summary(
+            "Query the store with the platform's credentials at once, even if it refused them; the steps show the result. \
+             409 without credentials, 422 if the store is queried about purchases only, 429 after too many queries.",
+        ),
         key(Read, "GET", "/v1/platforms/{platform_id}/topics", topics::list)
             .summary("List a platform's topics with their states, oldest first."),
         key(Read, "GET", "/v1/platforms/{platform_id}/duties", duties::list)

@@ -1,8 +1,8 @@
 //! Rate limits on destination tests that reach people: per destination, per app and in total. Creating more
-//! destinations does not raise the limits.
+//! destinations does not raise the limits. Also limits how often a person has a platform's store queried.
 
 use crate::error::Error;
-use domain::{AppId, DestinationId};
+use domain::{AppId, DestinationId, PlatformId};
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, NotUntil, Quota, RateLimiter};
 use std::num::NonZeroU32;
@@ -26,7 +26,13 @@ const OF_ALARMS: Rate = Rate {
     burst: NonZeroU32::MIN,
     every: Duration::from_secs(3600),
 };
-/// Maximum number of destinations or apps in memory; beyond it, those that have not been tested recently are dropped.
+/// Limit on requested queries of a platform's store.
+const OF_PLATFORM: Rate = Rate {
+    burst: NonZeroU32::new(3).unwrap(),
+    every: Duration::from_secs(10),
+};
+/// Maximum number of destinations, apps or platforms in memory; beyond it, those that have not been tested recently are
+/// dropped.
 const MAX_REMEMBERED: usize = 10_000;
 
 struct Rate {
@@ -49,6 +55,7 @@ pub struct TestQuota {
     apps: DefaultKeyedRateLimiter<AppId>,
     all: DefaultDirectRateLimiter,
     alarms: DefaultKeyedRateLimiter<AppId>,
+    platforms: DefaultKeyedRateLimiter<PlatformId>,
     clock: DefaultClock,
 }
 
@@ -74,12 +81,28 @@ impl Default for TestQuota {
             apps: RateLimiter::dashmap(OF_APP.quota()),
             all: RateLimiter::direct(OF_ALL.quota()),
             alarms: RateLimiter::dashmap(OF_ALARMS.quota()),
+            platforms: RateLimiter::dashmap(OF_PLATFORM.quota()),
             clock: DefaultClock::default(),
         }
     }
 }
 
 impl TestQuota {
+    /// Counts a requested query of a platform's store.
+    ///
+    /// # Errors
+    /// 429 if there were too many.
+    pub fn count_query(&self, platform: PlatformId) -> Result<(), Error> {
+        if self.platforms.len() > MAX_REMEMBERED {
+            self.platforms.retain_recent();
+        }
+        let counted = self.platforms.check_key(&platform);
+        counted.map_err(|until| Error::TooMany {
+            what: "whoever has this platform's store queried (3 queries at once, then one in 10 seconds)",
+            wait: until.wait_time_from(self.clock.now()),
+        })
+    }
+
     /// Counts a test of an app's destination.
     ///
     /// # Errors
@@ -148,6 +171,17 @@ mod tests {
             "{until:?}"
         );
         assert_eq!(wait(&quota, 2, 1), None);
+    }
+
+    #[test]
+    fn each_store_is_queried_a_few_times_and_then_seldom() {
+        let quota = TestQuota::default();
+        let is_counted = |platform: u128| {
+            let counted = quota.count_query(PlatformId::new(Uuid::from_u128(platform)));
+            counted.is_ok()
+        };
+        let counted = [1, 1, 1, 1, 2].map(is_counted);
+        assert_eq!(counted, [true, true, true, false, true]);
     }
 
     #[test]

@@ -255,6 +255,11 @@ const IDS: [(&str, &str, &str); 125] = [
         "POST",
         "rejectTopic",
     ),
+    (
+        "/v1/platforms/{platform_id}/try-access",
+        "POST",
+        "tryPlatformAccess",
+    ),
     ("/v1/purchases", "GET", "listPurchases"),
     ("/v1/purchases/{collapse_key}", "GET", "getPurchase"),
     (

@@ -59,6 +59,11 @@ const DONE: &[(&str, &str, &str)] = &[
     ),
     (
         "/ui/connect/platforms/",
+        "try-access",
+        "The store is being queried. Reload this page in a few seconds: the steps show the result.",
+    ),
+    (
+        "/ui/connect/platforms/",
         "approve",
         "The topic is approved. The notifications that waited for it are released.",
     ),

@@ -4,6 +4,8 @@ use super::Shop;
 use reqwest::Method;
 use serde_json::{Value, json};
 use system_tests::play::{Fault, Resource, access};
+use system_tests::wait;
+use system_tests::world::SOON;
 
 /// Returns the setup step about the account's rights.
 async fn rights(shop: &Shop) -> Value {
@@ -58,6 +60,33 @@ async fn each_uploaded_key_is_tried_by_a_query_of_the_store() {
 
     shop.fake().answer_truly();
     upload(&shop).await;
+    wait_rights(&shop, "done").await;
+    shop.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_right_that_was_granted_is_tried_at_once_on_request() {
+    let shop = Shop::open().await;
+    wait_rights(&shop, "done").await;
+    let denied = Fault::Status(403);
+    shop.fake().answer(&[Resource::Voided], &denied);
+    upload(&shop).await;
+    wait_rights(&shop, "problem").await;
+
+    shop.fake().answer_truly();
+    let before = shop.fake().count(Resource::Voided);
+    let path = format!("/v1/platforms/{}/try-access", shop.world().play().id);
+    let requested = shop.world().api.post(&path, &json!({})).await;
+    assert_eq!(requested.status, 204, "{requested:?}");
+    wait::until(SOON, "a query", async || {
+        let count = shop.fake().count(Resource::Voided);
+        if count > before {
+            Ok(())
+        } else {
+            Err(format!("{count} queries"))
+        }
+    })
+    .await;
     wait_rights(&shop, "done").await;
     shop.finish().await;
 }

@@ -203,6 +203,11 @@ async fn with_bodies(service: &Service) -> Vec<(&'static str, String, Value)> {
         ),
         (
             "POST",
+            format!("/v1/platforms/{platform}/try-access"),
+            json!({}),
+        ),
+        (
+            "POST",
             format!("/v1/platforms/{platform}/import"),
             json!({ "purchases": [] }),
         ),

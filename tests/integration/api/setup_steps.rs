@@ -235,6 +235,36 @@ async fn the_steps_show_whether_the_store_answers_queries() {
 }
 
 #[tokio::test]
+async fn a_query_of_the_store_can_be_requested_a_few_times() {
+    let connecting = Connecting::begin("steps-requested").await;
+    let service = &connecting.service;
+    let path = format!("/v1/platforms/{}/try-access", connecting.id);
+    let request = async || service.send_json("POST", &path, &Value::Null).await.status;
+    assert_eq!(request().await, 409, "without credentials");
+
+    connecting.change(
+        "store_credentials = 'sealed', store_credentials_at = 1000000, secret_refused_at = 4000000",
+    );
+    service.raw(&format!(
+        "INSERT INTO repairs (platform_id, kind, runs, due_at, failures)
+         VALUES ('{}', 'voids', 1, 1, 0)",
+        connecting.id
+    ));
+    assert_eq!(request().await, 204);
+    let steps = connecting.steps().await;
+    let requested = "The store is about to be queried";
+    for title in [API, RIGHTS] {
+        assert_eq!(steps[title]["last_seen"], requested, "{title}");
+    }
+    let console = format!("/ui/connect/platforms/{}", connecting.id);
+    let page = connecting.visitor.get(service, &console).await.text;
+    let action = format!("action=\"{console}/try-access\"");
+    assert!(page.contains(&action), "{page}");
+    let further = [request().await, request().await, request().await];
+    assert_eq!(further, [204, 204, 429]);
+}
+
+#[tokio::test]
 async fn a_store_without_evidence_shows_its_steps_alone() {
     let service = Service::start("steps-plain").await;
     let (_, platform) = service.platform().await;
@@ -251,4 +281,8 @@ async fn a_store_without_evidence_shows_its_steps_alone() {
         page.contains("Add an endpoint") && !page.contains("not visible"),
         "{page}"
     );
+    let path = format!("/v1/platforms/{platform}/try-access");
+    let request = service.send_json("POST", &path, &Value::Null).await;
+    assert_eq!(request.status, 422, "{}", request.body);
+    assert!(!page.contains("/try-access"), "{page}");
 }

@@ -14,6 +14,7 @@ use crate::failing::Work;
 use crate::failure::Failed;
 use crate::settling::claims::notified;
 use crate::settling::query::{self, raise_alarm};
+use domain::PlatformId;
 use domain::time::{DAY, HOUR, MINUTE};
 use pace::Pace;
 use protocols::stores::{
@@ -23,6 +24,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use storage::{Error, Open, OrderPlace, RepairKind, RepairLease, StoreQuery};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use workflows::activities::Swept;
 
@@ -76,12 +78,30 @@ pub async fn start(context: &Context) -> Result<Swept, Failed> {
         let Some(first) = take(context).await? else {
             return Ok(Swept::default());
         };
-        let context = context.clone();
-        tokio::spawn(async move {
-            work(&context, first).await;
-            drop(slot);
-        });
+        spawn(context, slot, first);
     }
+}
+
+/// Starts a task that reads the list of voided payments of a platform, if a person waits for that. If too many repairs
+/// run, the sweep starts it.
+pub async fn start_requested(context: &Context, platform: PlatformId) -> Result<(), Error> {
+    let slots = Arc::clone(&context.verifier.repairs);
+    let Ok(slot) = slots.try_acquire_owned() else {
+        return Ok(());
+    };
+    let lease = context.store.lease_requested_repair(platform, LEASE);
+    if let Some(first) = lease.await? {
+        spawn(context, slot, first);
+    }
+    Ok(())
+}
+
+fn spawn(context: &Context, slot: OwnedSemaphorePermit, first: RepairLease) {
+    let context = context.clone();
+    tokio::spawn(async move {
+        work(&context, first).await;
+        drop(slot);
+    });
 }
 
 /// Takes a due repair; `None` if there is none.

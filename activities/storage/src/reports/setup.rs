@@ -3,7 +3,7 @@
 
 use crate::reports::arrivals::{self, ArrivalView};
 use crate::reports::silent;
-use crate::settling::repairs::RepairKind;
+use crate::settling::repairs::{self, RepairKind};
 use crate::store::Store;
 use db::connection::AnyConnection;
 use db::error::Error;
@@ -27,10 +27,13 @@ pub struct SetupFacts {
     pub failure: Option<String>,
     /// When that query failed.
     pub failed_at: Option<Timestamp>,
+    /// Whether a person requested a query that was not sent yet.
+    pub is_query_requested: bool,
 }
 
 row! {
     struct LastRepair {
+        due_at: Timestamp,
         repaired_through: Option<Timestamp>,
         failure: Option<String>,
         failed_at: Option<Timestamp>,
@@ -59,7 +62,7 @@ const REFUSAL: Sql = statement! {"
 "};
 
 const LAST_REPAIR: Sql = statement! {"
-    SELECT repaired_through, failure, failed_at
+    SELECT due_at, repaired_through, failure, failed_at
     FROM repairs
     WHERE platform_id = ? AND kind = ?
 "};
@@ -102,6 +105,9 @@ fn read(
         refusal,
         answered_at: of_purchase.max(of_repair),
         failed_at: repair.as_ref().and_then(|repair| repair.failed_at),
+        is_query_requested: repair
+            .as_ref()
+            .is_some_and(|repair| repairs::is_requested(repair.due_at)),
         failure: repair.and_then(|repair| repair.failure),
     })
 }

@@ -21,6 +21,9 @@ use std::ops::Range;
 use std::str::FromStr;
 use std::time::Duration;
 
+/// When a pass is due that a person waits for: before all others.
+const AT_ONCE: Timestamp = Timestamp::from_micros(0);
+
 /// A repair that is due later than this was scheduled before the clock was set back.
 const LATEST: Duration = DAY.saturating_mul(2);
 
@@ -201,6 +204,12 @@ const BEGIN_AGAIN: Sql = statement! {"
     WHERE platform_id = ? AND kind = ?
 "};
 
+const REQUESTED: Sql = statement! {"
+    SELECT platform_id, kind
+    FROM repairs
+    WHERE platform_id = ? AND kind = ? AND due_at <= ?
+"};
+
 const ORDERS: Sql = statement! {"
     SELECT p.store_transaction, p.collapse_key, u.receipt_id, p.number, p.occurred_at, (
             SELECT l.kind = 'refund' AND COALESCE(l.amount = '-' || p.amount, p.amount IS NULL)
@@ -281,6 +290,26 @@ impl Store {
                 .first(write.connection)
         })
         .await
+    }
+
+    /// Takes the list of voided payments of a platform for a run, if a person requested its next pass and no run has taken
+    /// it since.
+    pub async fn lease_requested_repair(
+        &self,
+        platform: PlatformId,
+        lease: Duration,
+    ) -> Result<Option<RepairLease>, Error> {
+        let requested: Option<DueRepair> = self
+            .read(move |connection| {
+                sql(REQUESTED)
+                    .bind((platform, RepairKind::Voids, AT_ONCE))
+                    .first(connection)
+            })
+            .await?;
+        match requested {
+            Some(due) => self.lease_repair(due, lease).await,
+            None => Ok(None),
+        }
     }
 
     /// Moves a repair to a place, and extends its lease. Returns whether the run still has the repair, like the
@@ -426,10 +455,24 @@ impl Store {
 /// first request shows whether the store accepts them. A run in progress changes nothing any more.
 pub fn begin_again(write: &mut Write<'_>, platform: PlatformId) -> Result<(), Error> {
     let now = write.now()?;
+    begin(write, platform, now)
+}
+
+/// Like [`begin_again`], before all other repairs, because a person waits for the result.
+pub fn begin_at_once(write: &mut Write<'_>, platform: PlatformId) -> Result<(), Error> {
+    begin(write, platform, AT_ONCE)
+}
+
+fn begin(write: &mut Write<'_>, platform: PlatformId, due_at: Timestamp) -> Result<(), Error> {
     sql(BEGIN_AGAIN)
-        .bind((now, platform, RepairKind::Voids))
+        .bind((due_at, platform, RepairKind::Voids))
         .run(write.connection)
         .map(drop)
+}
+
+/// Returns whether a pass that is due at this time was requested by a person, and no run has taken it yet.
+pub fn is_requested(due_at: Timestamp) -> bool {
+    due_at <= AT_ONCE
 }
 
 /// Returns whether a notification reports a void that the purchase's record has. The store's times of one void differ

@@ -11,6 +11,7 @@ use crate::settings::credential::{
 };
 use crate::settings::tombstones::{self, ConcealedName};
 use crate::settings::unnamed::unnamed;
+use crate::settling::duties;
 use crate::settling::rechecks::{self, RecheckReason};
 use crate::settling::repairs;
 use crate::store::Store;
@@ -196,6 +197,12 @@ const USE_AGAIN: Sql = statement! {"
     UPDATE platforms
     SET secret_refused_at = NULL, secret_retry_at = NULL
     WHERE id = ? AND secret_retry_at <= ? AND secret_refused_at IS NOT NULL
+"};
+
+const USE_AT_ONCE: Sql = statement! {"
+    UPDATE platforms
+    SET secret_refused_at = NULL, secret_retry_at = NULL
+    WHERE id = ?
 "};
 
 const FIND_PLATFORM: Sql =
@@ -486,6 +493,21 @@ impl Store {
             retried += usize::from(is_used.await?);
         }
         Ok(retried)
+    }
+
+    /// Uses the credentials of a platform again, even if its store refused them. Its list of voided payments, which is
+    /// due before all others, tries them, as do its open duties. No purchase is woken for that.
+    pub async fn try_access(&self, platform: PlatformId) -> Result<(), Error> {
+        self.change("platform.try-access", move |write| {
+            let known: Option<AppId> = sql(FIND_PLATFORM).bind(platform).value(write.connection)?;
+            let app = known.ok_or(Error::Missing { what: "platform" })?;
+            app_lock::take(write, app)?;
+            sql(USE_AT_ONCE).bind(platform).run(write.connection)?;
+            repairs::begin_at_once(write, platform)?;
+            duties::resume(write, platform)?;
+            Ok(((), Some(AuditEntry::on(app, platform))))
+        })
+        .await
     }
 
     /// Rechecks the purchases of a platform that the store did not accept; returns their number, counted up

@@ -15,7 +15,7 @@ mod view;
 use super::Screen;
 use super::act::{above, act, upper};
 use super::visit::Visit;
-use api::resources::{apps as api_apps, platforms, samples, topics};
+use api::resources::{apps as api_apps, platforms, samples, setup, topics};
 use api::route::Route;
 use domain::AppId;
 use serde_json::Value;
@@ -196,6 +196,14 @@ fn changes() -> Vec<Route> {
         )
         .twin("POST /v1/platforms/{platform_id}/retry-parked")
         .summary("Verifies purchases again that are parked."),
+        Route::page(
+            Operator,
+            "POST",
+            "/ui/connect/platforms/{platform_id}/try-access",
+            act(setup::try_access, steps::console),
+        )
+        .twin("POST /v1/platforms/{platform_id}/try-access")
+        .summary("Queries the store at once."),
         Route::page(
             Operator,
             "POST",

@@ -85,6 +85,8 @@ pub struct GuideStep {
     url: Option<&'static str>,
     copy: Option<String>,
     seen: Option<SeenStep>,
+    /// Whether a query of the store shows the step, and a visitor can request one below.
+    can_query: bool,
 }
 
 /// What was last seen of a step, and what to do next.
@@ -108,6 +110,7 @@ impl GuideStep {
             url: step.url,
             copy: step.copy.and_then(text),
             seen: SeenStep::of(seen),
+            can_query: seen.can_query,
         };
         guide.zip(setup).map(step).collect()
     }
@@ -212,6 +215,16 @@ impl<'a> ConsolePage<'a> {
         };
         let is_silent = accepted.is_none() && refused.is_empty();
         let next = of.facts.next().filter(|next| *next != ConnectStep::Console);
+        let mut all = actions(
+            frame,
+            visit,
+            of,
+            !value["old_notification_url"].is_null(),
+            mistakes,
+        );
+        if frame.may(Role::Operator) && guide.iter().any(|step| step.can_query) {
+            all.insert(0, query(of.path(visit, "/try-access"), mistakes));
+        }
         Self {
             head: of.head(visit, ConnectStep::Console),
             url: text("notification_url"),
@@ -236,13 +249,7 @@ impl<'a> ConsolePage<'a> {
             unsigned: unsigned(&of.platform),
             settings_path: of.path(visit, "/settings"),
             next: next.map(|next| (of.path(visit, next.path()), next.next())),
-            actions: actions(
-                frame,
-                visit,
-                of,
-                !value["old_notification_url"].is_null(),
-                mistakes,
-            ),
+            actions: all,
             devices: Devices::new(frame, visit, of, value, mistakes),
             delete_path: frame.may(Role::Operator).then(|| of.path(visit, "/delete")),
             refused: mistakes.refused.clone(),
@@ -280,6 +287,13 @@ fn unsigned(platform: &Platform) -> Option<(Badge, &'static str, PlatformId)> {
             platform.id,
         )
     })
+}
+
+/// Returns the action that queries the store.
+fn query(path: String, mistakes: &Mistakes) -> Action {
+    let what = "Queries the store at once with the platform's credentials, even if it refused them before. The steps then \
+                show the result.";
+    Action::new(path, "try-access", "Query the store now", what, mistakes)
 }
 
 fn actions(

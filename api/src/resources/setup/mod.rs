@@ -1,9 +1,12 @@
 //! `/v1/platforms/{platform_id}/steps`: the setup steps of a platform at its store, each with what was last seen of it
 //! and what to do next. The store's form names the facts that show a step; [`steps`] judges them and is pure.
 
+use super::signals::Nothing;
+use crate::answer::NoContent;
 use crate::edge::{Edge, Shared};
 use crate::error::Error;
-use crate::extract::Stored;
+use crate::extract::{Body, Stored};
+use crate::keys::Acting;
 use axum::Json;
 use axum::extract::State;
 use domain::Timestamp;
@@ -32,6 +35,9 @@ pub struct SetupStep {
     pub last_seen_at: Option<Timestamp>,
     /// What to do next, in one sentence; null if nothing has to be done.
     pub next: Option<String>,
+    /// Whether a query of the store shows the step, and the store can be queried on request.
+    #[serde(skip)]
+    pub can_query: bool,
 }
 
 /// Whether a setup step is done.
@@ -60,13 +66,46 @@ pub async fn list(
     }))
 }
 
+/// `POST /v1/platforms/{platform_id}/try-access`: has the store queried with the platform's credentials, even if it
+/// refused them. The steps show the result.
+pub async fn try_access(
+    edge: Acting,
+    Stored(platform): Stored<Platform>,
+    _: Body<Nothing>,
+) -> Result<NoContent, Error> {
+    let guide = guide(&edge, &platform);
+    let mut evidence = guide.iter().filter_map(|step| step.evidence);
+    if !evidence.any(|one| matches!(one, SetupEvidence::Query(_))) {
+        return Err(Error::Unsuitable(
+            "settle queries this store about purchases only: `settle platform retry-parked` retries those that the store \
+             did not accept"
+                .to_owned(),
+        ));
+    }
+    if !platform.has_credential() {
+        return Err(Error::Conflict(
+            "the platform has no credentials: enter them in its settings first".to_owned(),
+        ));
+    }
+    edge.test_quota.count_query(platform.id)?;
+    edge.store.try_access(platform.id).await?;
+    // The run that verifies claims sends the query. Without it, the sweep does.
+    edge.dispatch.engine().verify_claims(platform.id);
+    Ok(NoContent)
+}
+
+/// Returns the steps of a platform's store; none if this program does not know the store.
+fn guide(edge: &Edge, platform: &Platform) -> Vec<Step> {
+    let entry = edge.known.iter().find(|one| one.name == platform.store);
+    entry.map_or_else(Vec::new, |entry| (entry.form)().guide)
+}
+
 /// Returns the setup steps of a platform at its store; none if this program does not know the store.
 ///
 /// # Errors
 /// 503 if the database does not respond.
 pub async fn of_platform(edge: &Edge, platform: &Platform) -> Result<Vec<SetupStep>, Error> {
-    let entry = edge.known.iter().find(|one| one.name == platform.store);
-    let guide = entry.map_or_else(Vec::new, |entry| (entry.form)().guide);
+    let guide = guide(edge, platform);
     let test = guide.iter().find_map(|step| match step.evidence {
         Some(SetupEvidence::Test(store_type)) => Some(store_type),
         _ => None,
@@ -105,6 +144,8 @@ pub fn steps(guide: &[Step], setup: &Setup<'_>) -> Vec<SetupStep> {
             last_seen: seen.last,
             last_seen_at: seen.at,
             next: seen.next,
+            can_query: matches!(step.evidence, Some(SetupEvidence::Query(_)))
+                && setup.platform.has_credential(),
         }
     };
     guide.iter().map(shown).collect()
@@ -292,6 +333,12 @@ impl Setup<'_> {
                 at: platform.secret_refused_at,
                 ..Seen::open("The store refuses queries", &self.why())
             };
+        }
+        if facts.is_query_requested {
+            return Seen::open(
+                "The store is about to be queried",
+                "The result will be shown here within seconds.",
+            );
         }
         let set_at = platform.store_credentials_at;
         let answered = facts

@@ -194,6 +194,11 @@ fn rights_are_shown_by_an_answer_to_the_present_credentials() {
     };
     assert_eq!(state(QUERY, &answered(150)), (SetupState::Done, Some(150)));
     assert_eq!(state(QUERY, &answered(50)), (SetupState::Open, None));
+    let requested = SetupFacts {
+        is_query_requested: true,
+        ..answered(150)
+    };
+    assert_eq!(state(QUERY, &requested), (SetupState::Open, None));
     let failed = SetupFacts {
         failure: Some("HTTP 500".to_owned()),
         failed_at: Some(at(160)),

@@ -109,6 +109,12 @@ impl Office {
                 "platform.retry-parked",
             ),
             change(
+                ("POST", "/v1/platforms/{platform_id}/try-access"),
+                format!("/v1/platforms/{}/try-access", self.queried().await),
+                Value::Null,
+                "platform.try-access",
+            ),
+            change(
                 ("POST", "/v1/platforms/{platform_id}/import"),
                 format!("{of_platform}/import"),
                 json!({ "purchases": [{ "receipt_id": "r", "app_user_id": "u1" }] }),

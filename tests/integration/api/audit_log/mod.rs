@@ -151,6 +151,20 @@ impl Office {
         id
     }
 
+    /// Returns the id of a new platform with credentials, whose store is also queried apart from purchases.
+    async fn queried(&self) -> String {
+        let body = json!({
+            "store": "google", "name": "play", "package_name": "com.example.radio", "no_older_process": true,
+        });
+        let path = format!("/v1/apps/{}/platforms", self.app);
+        let created = self.service.send_json("POST", &path, &body).await;
+        let id = created.body["id"].as_str().expect("an id").to_owned();
+        self.service.raw(&format!(
+            "UPDATE platforms SET store_credentials = 'sealed', store_credentials_at = 1 WHERE id = '{id}'"
+        ));
+        id
+    }
+
     fn app_id(&self) -> AppId {
         self.app.parse().expect("an id")
     }

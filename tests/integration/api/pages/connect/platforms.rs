@@ -173,6 +173,7 @@ async fn the_actions_of_a_platform_need_a_reason_and_its_own_form() {
         "/unsigned-logins",
         "/rotate-publishable-key",
         "/retry-parked",
+        "/try-access",
         "/delete",
         "/sample",
         &format!("/topics/{topic}/reject"),
