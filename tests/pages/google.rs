@@ -90,7 +90,7 @@ const REFUSALS: [Refusal; 9] = [
         },
         status: 401,
         step: PUSH,
-        next: "Enable authentication",
+        next: "Edit the subscription",
     },
     Refusal {
         name: "expired",
@@ -100,7 +100,7 @@ const REFUSALS: [Refusal; 9] = [
         },
         status: 401,
         step: ACCEPTED,
-        next: "",
+        next: "Set the clock",
     },
     Refusal {
         name: "audience",
@@ -126,7 +126,7 @@ const REFUSALS: [Refusal; 9] = [
         },
         status: 403,
         step: PUSH_ACCOUNT,
-        next: "Enter the email address",
+        next: "On the subscription's page",
     },
     Refusal {
         name: "wrapper",
@@ -139,7 +139,7 @@ const REFUSALS: [Refusal; 9] = [
         },
         status: 503,
         step: PUSH,
-        next: "Turn payload unwrapping off",
+        next: "Edit the subscription",
     },
     Refusal {
         name: "subscription",
@@ -160,21 +160,21 @@ const REFUSALS: [Refusal; 9] = [
         push: |_| genuine("com.example.another"),
         status: 204,
         step: NOTIFICATIONS,
-        next: "Give each app a topic",
+        next: "Compare the package name",
     },
     Refusal {
         name: "publisher",
         push: |_| of_data("hello"),
         status: 204,
         step: PUBLISHER,
-        next: "Remove all other publishers",
+        next: "In the topic's permissions",
     },
     Refusal {
         name: "size",
         push: |_| of_data(&"x".repeat(70_000)),
         status: 204,
         step: PUBLISHER,
-        next: "Remove all other publishers",
+        next: "In the topic's permissions",
     },
 ];
 

@@ -124,8 +124,9 @@ pub enum SetupEvidence {
     Request,
     /// An accepted message, unless a later one was refused for one of these reasons.
     Message(&'static [Remedy]),
-    /// An accepted message, unless a later one was refused for any reason.
-    LastMessage,
+    /// An accepted message, unless a later one was refused for any reason. The remedies are for reasons that no other
+    /// step is about.
+    LastMessage(&'static [Remedy]),
     /// The store's own setting with this name, unless a message was refused for one of these reasons since the last
     /// accepted one.
     Setting(&'static str, &'static [Remedy]),

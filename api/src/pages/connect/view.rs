@@ -87,6 +87,7 @@ pub struct GuideStep {
     seen: Option<SeenStep>,
     /// Whether a query of the store shows the step, and a visitor can request one below.
     can_query: bool,
+    is_in_settings: bool,
 }
 
 /// What was last seen of a step, and what to do next.
@@ -111,6 +112,7 @@ impl GuideStep {
             copy: step.copy.and_then(text),
             seen: SeenStep::of(seen),
             can_query: seen.can_query,
+            is_in_settings: seen.is_in_settings,
         };
         guide.zip(setup).map(step).collect()
     }

@@ -17,14 +17,15 @@ use serde_json::Value;
 use storage::{ArrivalView, Paged, Platform, SetupFacts};
 
 /// Next action after a message was refused for a reason that another step names.
-const CORRECT: &str =
-    "Correct the step that is a problem; `settle platform arrivals` shows the reasons.";
+const CORRECT: &str = "Correct the step that is a problem. If none is, the message was not sent by the store as set up here.";
 
 /// A setup step at the store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct SetupStep {
     /// Short instruction.
     pub title: &'static str,
+    /// Detailed instruction.
+    pub text: &'static str,
     /// Where to do the step: `settle`, or the name of the other system.
     pub place: &'static str,
     /// Whether the step is done.
@@ -38,6 +39,9 @@ pub struct SetupStep {
     /// Whether a query of the store shows the step, and the store can be queried on request.
     #[serde(skip)]
     pub can_query: bool,
+    /// Whether the step is done in the platform's settings.
+    #[serde(skip)]
+    pub is_in_settings: bool,
 }
 
 /// Whether a setup step is done.
@@ -139,6 +143,7 @@ pub fn steps(guide: &[Step], setup: &Setup<'_>) -> Vec<SetupStep> {
             .map_or_else(Seen::nothing, |evidence| setup.judge(evidence));
         SetupStep {
             title: step.title,
+            text: step.text,
             place: step.place,
             state: seen.state,
             last_seen: seen.last,
@@ -146,6 +151,10 @@ pub fn steps(guide: &[Step], setup: &Setup<'_>) -> Vec<SetupStep> {
             next: seen.next,
             can_query: matches!(step.evidence, Some(SetupEvidence::Query(_)))
                 && setup.platform.has_credential(),
+            is_in_settings: matches!(
+                step.evidence,
+                Some(SetupEvidence::Setting(..) | SetupEvidence::Credentials(_))
+            ),
         }
     };
     guide.iter().map(shown).collect()
@@ -208,8 +217,8 @@ impl Setup<'_> {
             SetupEvidence::Message(remedies) => {
                 self.refused_for(remedies).unwrap_or_else(|| self.message())
             }
-            SetupEvidence::LastMessage => match self.refused(|_| true) {
-                Some(one) => refusal(one, CORRECT),
+            SetupEvidence::LastMessage(remedies) => match self.refused(|_| true) {
+                Some(one) => refusal(one, action(remedies, &one.reason).unwrap_or(CORRECT)),
                 None => self.message(),
             },
             SetupEvidence::Setting(name, remedies) => self.setting(name, remedies),
@@ -242,10 +251,8 @@ impl Setup<'_> {
 
     /// Returns the problem of the last refusal that one of these remedies is for.
     fn refused_for(&self, remedies: &[Remedy]) -> Option<Seen> {
-        let remedy = |reason: &str| remedies.iter().find(|one| one.reason == reason);
-        let last = self.refused(|reason| remedy(reason).is_some())?;
-        let action = remedy(&last.reason)?.action;
-        Some(refusal(last, action))
+        let last = self.refused(|reason| action(remedies, reason).is_some())?;
+        Some(refusal(last, action(remedies, &last.reason)?))
     }
 
     fn request(&self) -> Seen {
@@ -375,6 +382,12 @@ impl Setup<'_> {
         let why = self.facts.refusal.as_deref();
         sentence(why.unwrap_or("change the credentials in the platform's settings"))
     }
+}
+
+/// Returns what to do about refusals for a reason, if one of these remedies is for it.
+fn action(remedies: &[Remedy], reason: &str) -> Option<&'static str> {
+    let remedy = remedies.iter().find(|one| one.reason == reason);
+    remedy.map(|one| one.action)
 }
 
 fn refusal(one: &ArrivalView, next: &str) -> Seen {

@@ -125,8 +125,12 @@ fn an_accepted_message_is_a_problem_only_after_a_later_refusal() {
     assert_eq!(next.as_deref(), Some("Enter the account."));
     let another = arrivals(&[("", 5), ("database away", 7)]);
     assert_eq!(state(MESSAGE, &another), (SetupState::Done, Some(5)));
-    let last = SetupEvidence::LastMessage;
-    assert_eq!(state(last, &another), (SetupState::Problem, Some(7)));
+    let last = SetupEvidence::LastMessage(REMEDIES);
+    let (state_of, second, next) = seen(last, &platform(), &another);
+    assert_eq!((state_of, second), (SetupState::Problem, Some(7)));
+    assert!(next.is_some_and(|next| next.starts_with("Correct the step")));
+    let (_, _, next) = seen(last, &platform(), &later);
+    assert_eq!(next.as_deref(), Some("Enter the account."));
     assert_eq!(state(last, &earlier), (SetupState::Done, Some(5)));
 }
 

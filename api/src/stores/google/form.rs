@@ -1,9 +1,10 @@
 //! The form of a Google Play platform, with the steps in the Google Cloud console and the Play Console.
 
+use super::keyring::NEVER_LOADED;
 use super::mapping::{FOREIGN_PACKAGE, FOREIGN_SUBSCRIPTION, TOO_LARGE, UNREADABLE};
 use super::notification::TEST;
 use super::settings::{PUSH_ACCOUNT, SUBSCRIPTION};
-use super::token::{NO_BEARER, OTHER_ACCOUNT, OTHER_AUDIENCE};
+use super::token::{EXPIRED, NO_BEARER, NOT_YET_VALID, OTHER_ACCOUNT, OTHER_AUDIENCE};
 use protocols::form::{Entry, Form, Input, NAME, Remedy, SetupEvidence, Step};
 use protocols::stores::google::response::AccessProblem;
 
@@ -16,20 +17,22 @@ const SUBSCRIPTIONS: &str = "https://console.cloud.google.com/cloudpubsub/subscr
 const ACCOUNTS: &str = "https://console.cloud.google.com/iam-admin/serviceaccounts";
 const PLAY_CONSOLE: &str = "https://play.google.com/console";
 
+const REMOVE_PUBLISHERS: &str = "In the topic's permissions, remove the role Pub/Sub Publisher from all accounts but Google Play's.";
 /// Refusals of messages of another publisher than Google Play.
 const OF_PUBLISHERS: &[Remedy] = &[
     Remedy {
         reason: UNREADABLE.reason,
-        action: "Remove all other publishers from the topic's permissions.",
+        action: REMOVE_PUBLISHERS,
     },
     Remedy {
         reason: TOO_LARGE.reason,
-        action: "Remove all other publishers from the topic's permissions.",
+        action: REMOVE_PUBLISHERS,
     },
 ];
 const OF_ACCOUNT: &[Remedy] = &[Remedy {
     reason: OTHER_ACCOUNT.reason(),
-    action: "Enter the email address of the subscription's push account as Push account in the platform's settings.",
+    action: "On the subscription's page in the Google Cloud console, find the service account of its push authentication, and \
+             enter that email address as Push account in the platform's settings.",
 }];
 const OF_SUBSCRIPTION: &[Remedy] = &[Remedy {
     reason: FOREIGN_SUBSCRIPTION.reason,
@@ -40,21 +43,39 @@ const OF_SUBSCRIPTION: &[Remedy] = &[Remedy {
 const OF_PUSHES: &[Remedy] = &[
     Remedy {
         reason: NO_BEARER.reason(),
-        action: "Enable authentication in the subscription's settings, with the push account.",
+        action: "Edit the subscription in the Google Cloud console: check Enable authentication, and select the push account.",
     },
     Remedy {
         reason: OTHER_AUDIENCE.reason(),
-        action: "Copy the audience shown here into the subscription's authentication.",
+        action: "Copy the audience shown here, edit the subscription in the Google Cloud console, and paste it as Audience.",
     },
     Remedy {
         reason: super::WITHOUT_WRAPPER.reason(),
-        action: "Turn payload unwrapping off in the subscription's settings.",
+        action: "Edit the subscription in the Google Cloud console, and clear Enable payload unwrapping.",
     },
 ];
 const OF_APPS: &[Remedy] = &[Remedy {
     reason: FOREIGN_PACKAGE.reason,
-    action: "Give each app a topic of its own, or compare the package name in the platform's settings.",
+    action: "Compare the package name in the platform's settings with the Play Console; if it is right, give each app a topic \
+             and a push subscription of its own.",
 }];
+/// Refusals that no setting at Google causes.
+const OF_THIS_MACHINE: &[Remedy] = &[
+    Remedy {
+        reason: EXPIRED.reason(),
+        action: SET_CLOCK,
+    },
+    Remedy {
+        reason: NOT_YET_VALID.reason(),
+        action: SET_CLOCK,
+    },
+    Remedy {
+        reason: NEVER_LOADED.reason(),
+        action: "Let settle reach https://www.googleapis.com: it loads the keys from there with which Google signs.",
+    },
+];
+const SET_CLOCK: &str =
+    "Set the clock of the machine on which settle runs: it differs from Google's.";
 
 /// Reasons for which Google refuses every query.
 const OF_API: &[&str] = &[AccessProblem::ApiDisabled.refusal().why];
@@ -172,8 +193,8 @@ fn delivery() -> Vec<Step> {
             ..step(
                 CLOUD,
                 "Create a topic",
-                "Choose a project of yours. Under Pub/Sub, Topics, create a topic without a default subscription, for example \
-                 play-notifications.",
+                "Select a project of yours at the top of the console. Under Pub/Sub, Topics, press Create topic, enter an id, \
+                 for example play-notifications, and clear Add a default subscription.",
             )
         },
         Step {
@@ -181,8 +202,10 @@ fn delivery() -> Vec<Step> {
             ..step(
                 CLOUD,
                 "Let Google Play publish to it",
-                "In the topic's permissions, give google-play-developer-notifications@system.gserviceaccount.com the role Pub/Sub \
-                 Publisher, and no other.",
+                "In the list of topics, open the topic's menu and choose View permissions, then Add principal. Paste \
+                 google-play-developer-notifications@system.gserviceaccount.com as the principal and select the role Pub/Sub \
+                 Publisher. No other account may publish. If the console refuses the principal, your organization's policy \
+                 Domain restricted sharing has to allow it.",
             )
         },
         Step {
@@ -191,8 +214,9 @@ fn delivery() -> Vec<Step> {
             ..step(
                 CLOUD,
                 "Create the push account",
-                "Under IAM & Admin, Service Accounts, create an account without any role. Pub/Sub signs its pushes for this \
-                 account. Enter its email address as Push account in the platform's settings.",
+                "Under IAM & Admin, Service Accounts, press Create service account. Enter a name, for example settle-push, and \
+                 finish without any role. Google signs the pushes for this account. Copy its email address from the list, and \
+                 enter it as Push account in the platform's settings.",
             )
         },
         Step {
@@ -200,8 +224,9 @@ fn delivery() -> Vec<Step> {
             ..step(
                 SETTLE,
                 "Enter the subscription",
-                "Choose a name for the push subscription, for example play. In the platform's settings, enter \
-                 projects/PROJECT_ID/subscriptions/play with your project's id, and save. settle then fills in the audience.",
+                "Choose a name for the push subscription, for example play. As Push subscription in the platform's settings, \
+                 enter projects/PROJECT_ID/subscriptions/play, and save. PROJECT_ID is the id of the project, not its number: \
+                 the project picker at the top of the console shows it. settle then fills in the audience.",
             )
         },
         Step {
@@ -221,20 +246,22 @@ fn delivery() -> Vec<Step> {
             ..step(
                 CLOUD,
                 "Create a push subscription",
-                "Create a subscription of the topic, with the name that you chose. Choose Push, paste the URL as the endpoint, \
-                 and enable authentication with the push account. Enter the platform's audience, which settle fills in \
-                 with the subscription. Leave payload unwrapping off.",
+                "Under Pub/Sub, Subscriptions, press Create subscription. As Subscription ID, enter the name that you chose, \
+                 and select the topic. As the delivery type, select Push, and paste the notification URL as Endpoint URL. \
+                 Check Enable authentication, select the push account, and paste the audience, which is shown here once the \
+                 subscription is entered in settle. If the console asks to grant Pub/Sub a role for tokens, grant it. Leave \
+                 payload unwrapping off. Before you press Create, do the next step on the same page.",
             )
         },
         Step {
             evidence: Some(SetupEvidence::Invisible(
-                "settle cannot see this setting: check it on the subscription's page.",
+                "settle cannot see this setting: check it on the subscription's page in the Google Cloud console.",
             )),
             ..step(
                 CLOUD,
                 "Let the subscription never expire",
-                "As the expiration period, choose Never expire. Otherwise Google deletes the subscription after 31 days without \
-                 activity.",
+                "Under Expiration period, select Never expire, then press Create. Otherwise Google deletes the subscription \
+                 after 31 days without activity.",
             )
         },
     ]
@@ -249,7 +276,8 @@ fn rights() -> Vec<Step> {
             ..step(
                 CLOUD,
                 "Turn on the API",
-                "In the same project, enable the Google Play Android Developer API. settle verifies purchases with it.",
+                "Select the same project, open the Google Play Android Developer API, and press Enable. settle verifies \
+                 purchases with it.",
             )
         },
         Step {
@@ -258,8 +286,10 @@ fn rights() -> Vec<Step> {
             ..step(
                 CLOUD,
                 "Create a key of a second service account",
-                "Create another account without any role. Under Keys, add a key of the type JSON, and paste the text of the \
-                 downloaded file as Service account in settle. Then delete the file.",
+                "Create another account without any role in the same way, for example settle-reader. Open it, and under Keys \
+                 press Add key, Create new key, JSON. Open the downloaded file in an editor, paste its whole text as Service \
+                 account in the platform's settings, and delete the file. If the console refuses the key, your organization's \
+                 policy Disable service account key creation has to allow it.",
             )
         },
         Step {
@@ -268,9 +298,10 @@ fn rights() -> Vec<Step> {
             ..step(
                 PLAY,
                 "Give the account its rights",
-                "Under Users and permissions, invite the second account by its email address. For your app, grant View \
-                 financial data, orders, and cancellation survey responses. If settle acknowledges purchases, also grant \
-                 Manage orders and subscriptions. It can take a day or more until Google applies new rights.",
+                "Under Users and permissions, press Invite new users, and enter the email address of the second account. Under \
+                 App permissions, add your app and check View financial data, orders, and cancellation survey responses. If \
+                 settle acknowledges purchases, also check Manage orders and subscriptions. Press Apply, then Invite user. It \
+                 can take a day or more until Google applies new rights; settle tries them every hour.",
             )
         },
     ]
@@ -284,8 +315,9 @@ fn notifications() -> Vec<Step> {
             ..step(
                 PLAY,
                 "Turn on the notifications",
-                "Open your app, then Monetize with Play, Monetization setup. Enable real-time notifications, enter the topic's \
-                 full name, and choose the option for subscriptions, voided purchases and all one-time products.",
+                "Open your app, then Monetize with Play, Monetization setup. Check Enable real-time notifications. As Topic \
+                 name, enter the topic's full name, for example projects/PROJECT_ID/topics/play-notifications with the \
+                 project's id. Select the notifications for subscriptions, voided purchases and all one-time products.",
             )
         },
         Step {
@@ -293,11 +325,11 @@ fn notifications() -> Vec<Step> {
             ..step(
                 PLAY,
                 "Send a test notification",
-                "Save the changes, then press Send test notification on the same page.",
+                "Press Save changes, then Send test notification on the same page.",
             )
         },
         Step {
-            evidence: Some(SetupEvidence::LastMessage),
+            evidence: Some(SetupEvidence::LastMessage(OF_THIS_MACHINE)),
             ..step(
                 SETTLE,
                 "Check that it was accepted",

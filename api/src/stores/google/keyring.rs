@@ -19,7 +19,8 @@ const DEFAULT_AGE_MS: i64 = 3_600_000;
 const MIN_AGE_MS: i64 = 60_000;
 const MAX_AGE_MS: i64 = 24 * 3_600_000;
 
-const NEVER_LOADED: PushRefusal = PushRefusal::TryAgain("no key of the store was loaded yet");
+pub(super) const NEVER_LOADED: PushRefusal =
+    PushRefusal::TryAgain("no key of the store was loaded yet");
 const UNKNOWN_KEY: PushRefusal = PushRefusal::NotGenuine("bearer token names an unknown key");
 
 /// A running fetch, which several messages can await.

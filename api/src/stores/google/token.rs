@@ -31,6 +31,9 @@ pub(super) const OTHER_AUDIENCE: PushRefusal =
     PushRefusal::Foreign("bearer token is for another audience");
 pub(super) const OTHER_ACCOUNT: PushRefusal =
     PushRefusal::Foreign("bearer token is of another account");
+pub(super) const EXPIRED: PushRefusal = PushRefusal::NotGenuine("bearer token has expired");
+pub(super) const NOT_YET_VALID: PushRefusal =
+    PushRefusal::NotGenuine("bearer token is not valid yet");
 const MALFORMED: PushRefusal = PushRefusal::NotGenuine("bearer token is malformed");
 
 /// Returns the bearer token of a request.
@@ -160,10 +163,10 @@ impl SignedClaims {
     /// The token has expired, or was issued in the future.
     pub fn check_time(&self, now: Timestamp) -> Result<(), PushRefusal> {
         if now > self.expires_at.plus_millis(EXPIRY_SKEW_MS) {
-            return Err(PushRefusal::NotGenuine("bearer token has expired"));
+            return Err(EXPIRED);
         }
         if self.issued_at > now.plus_millis(ISSUE_SKEW_MS) {
-            return Err(PushRefusal::NotGenuine("bearer token is not valid yet"));
+            return Err(NOT_YET_VALID);
         }
         Ok(())
     }

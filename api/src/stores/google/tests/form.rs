@@ -68,9 +68,11 @@ fn each_remedy_of_a_refusal_is_one_sentence() {
     let mut reasons = BTreeSet::new();
     for step in form().guide {
         let remedies = match step.evidence {
-            Some(SetupEvidence::Message(remedies) | SetupEvidence::Setting(_, remedies)) => {
-                remedies
-            }
+            Some(
+                SetupEvidence::Message(remedies)
+                | SetupEvidence::Setting(_, remedies)
+                | SetupEvidence::LastMessage(remedies),
+            ) => remedies,
             _ => continue,
         };
         for remedy in remedies {
@@ -79,7 +81,7 @@ fn each_remedy_of_a_refusal_is_one_sentence() {
             assert!(is_sentence, "{}", remedy.action);
         }
     }
-    assert_eq!(reasons.len(), 8);
+    assert_eq!(reasons.len(), 11);
 }
 
 #[test]
