@@ -1,10 +1,13 @@
 //! Purchases that continue another one by the link in the store's answer.
 
+use super::claims::session;
 use super::world::{Report, World, reported, story};
 use domain::stores::google;
 use domain::verification::{EndReason, Product};
 use domain::{NotificationKind, Snapshot, State, StoreState, StoreStatus, Timestamp, Verification};
+use futures::poll;
 use std::collections::BTreeSet;
+use std::pin::pin;
 use storage::{Record, Recorded};
 
 const DAY_MS: i64 = 86_400_000;
@@ -395,5 +398,30 @@ story! {
         show(&world, &own, Shown::Active).await;
         assert_eq!(links(&world), ["a b real"], "there is no cycle of links, not even of one");
         assert_eq!(announced(&world), ["a purchased", "b sku_change", "own purchased"]);
+    }
+}
+
+story! {
+    async fn a_record_with_claims_locks_a_link_before_its_purchase(world: World) {
+        if !world.is_postgres() {
+            return;
+        }
+        connect(&world);
+        begin(&world, &A).await;
+        show(&world, &A, Shown::Active).await;
+        begin(&world, &B).await;
+        show(&world, &B, Shown::Pending).await;
+        world.device_claims(1, "a", session(1, &[("b", "customer-1")])).await;
+        let record = decided(&world, &B, Shown::Active).await;
+        // The record of the old purchase locks the link, and then rechecks its successor.
+        let mut held = world.raw();
+        held.run("BEGIN; SELECT new_key FROM replacements FOR SHARE");
+        let mut recorded = pin!(world.store.record(record));
+        assert!(poll!(recorded.as_mut()).is_pending());
+        world.wait_for_locks(1).await;
+        let of_successor = format!("collapse_key = '{}'", world.key("b"));
+        held.run(&format!("SELECT state FROM purchases WHERE {of_successor} FOR UPDATE NOWAIT; COMMIT"));
+        recorded.await.unwrap();
+        assert_eq!(world.claim_rows(), ["b customer-1 verified - present -"]);
     }
 }

@@ -11,6 +11,8 @@
 //!   change the row only while the claim is pending. The second transaction finds it verified.
 //! * Another settling of the purchase, or the same one again: before a claim is verified, the row of the purchase is
 //!   locked and its settling number compared, so that a settling that is not recorded verifies no claim.
+//! * A record of a purchase that this one continues, or of one that continues this one: both transactions lock the link
+//!   before either purchase, in the order of all records.
 //! * A record that is `Moved` for another reason, such as a join that moved this very purchase: its claims stay
 //!   verified, since the answer holds, and the purchase is rechecked, so that the next settling announces them.
 
@@ -19,8 +21,10 @@ use crate::people::device_users::{self, DeviceUser};
 use crate::people::join::join;
 use crate::purchases::cause::CauseKind;
 use crate::purchases::purchase::{self, Urgency};
+use crate::purchases::replacements;
 use crate::purchases::users::{self, Customer, Raced, StoreUser};
 use crate::settings::app_lock;
+use crate::settling::continuation;
 use crate::settling::known::Known;
 use crate::settling::owners::OWNERS;
 use crate::settling::record::{RECORD, record_once};
@@ -153,6 +157,9 @@ fn verify(
         })
         .collect();
     let devices = lock_users(write, &customer, &claims)?;
+    // The record of a purchase that is linked to this one locks the link, and then may change this one.
+    replacements::lock(write, key)?.fetch(write.connection)?;
+    continuation::link(write, record, origin)?;
     if !lock_purchase(write, record)? {
         return Ok(0);
     }

@@ -2,7 +2,7 @@
 
 mod access;
 mod comparison;
-mod continuation;
+pub mod continuation;
 pub mod duties;
 pub mod events;
 pub mod facts;
