@@ -177,5 +177,6 @@ fn row(platform_id: PlatformId) -> NewNotification {
         handling: Handling::Open,
         traceparent: None,
         duty: None,
+        order_id: None,
     }
 }

@@ -33,6 +33,26 @@ story! {
 }
 
 story! {
+    async fn two_orders_of_a_purchase_at_once_are_no_duplicates(world: World) {
+        let of = |message: &str, order: Option<&str>| NewNotification {
+            order_id: order.map(str::to_owned),
+            ..renewal(world.platform.id, message, "r1", 1)
+        };
+        let all = vec![
+            of("m1", Some("GPA.1")),
+            of("m2", Some("GPA.1..0")),
+            of("m3", Some("GPA.1")),
+            of("m4", None),
+            of("m2", Some("GPA.1..0")),
+        ];
+        let accepted = world.store.accept(all).await.unwrap();
+        let names: Vec<_> = accepted.iter().map(name).collect();
+        assert_eq!(names, ["new", "new", "duplicate", "new", "repeated"]);
+        assert_eq!(world.load(world.key("r1")).await.notifications.len(), 3);
+    }
+}
+
+story! {
     async fn duplicates_within_one_call_are_folded(world: World) {
         let platform = world.platform.id;
         let all = vec![

@@ -2,9 +2,9 @@
 //!
 //! Rows are inserted with `ON CONFLICT DO NOTHING`. Only rows that conflict are examined one by one. For the same
 //! message again the result is `Repeated` and nothing is written; its row is returned if it is open, so that the
-//! purchase is signalled once more. A duplicate notification (another message with the purchase, store type and store
-//! time of an earlier one: the unique index `notifications_of_key` over `duplicate_key`) is stored with the outcome
-//! `duplicate`; it does not restart the window.
+//! purchase is signalled once more. A duplicate notification (another message with the purchase, store type, store time
+//! and order of an earlier one: the unique index `notifications_of_key` over `duplicate_key`) is stored with the
+//! outcome `duplicate`; it does not restart the window.
 
 use crate::inbox::acceptances;
 use crate::inbox::conceal;
@@ -94,11 +94,19 @@ impl Store {
     }
 }
 
-/// Returns the key that a duplicate notification shares with the first one of its purchase: a hash of store time and
-/// store type, with only 64 bits because each row stores it twice, in the table and in an index. `None` without a store
-/// time: such a notification is never a duplicate.
-pub fn duplicate_key(store_type: &str, store_time: Option<Timestamp>) -> Option<i64> {
-    let name = format!("{}/{}", store_time?.micros(), clean(store_type));
+/// Returns the key that a duplicate notification shares with the first one of its purchase: a hash of store time, store
+/// type and order, with only 64 bits because each row stores it twice, in the table and in an index. `None` without a
+/// store time: such a notification is never a duplicate.
+pub fn duplicate_key(
+    store_type: &str,
+    store_time: Option<Timestamp>,
+    order_id: Option<&str>,
+) -> Option<i64> {
+    let mut name = format!("{}/{}", store_time?.micros(), clean(store_type));
+    if let Some(order_id) = order_id {
+        name.push('/');
+        name.push_str(order_id);
+    }
     let (key, _) = Uuid::new_v5(&Uuid::NAMESPACE_OID, name.as_bytes()).as_u64_pair();
     Some(key.cast_signed())
 }
@@ -224,8 +232,11 @@ impl<'n> Incoming<'n> {
         };
         // A notification that is refused or not yet trusted must never make the genuine one a duplicate.
         if incoming.is_open() {
-            incoming.duplicate_key =
-                duplicate_key(&notification.store_type, notification.store_time);
+            incoming.duplicate_key = duplicate_key(
+                &notification.store_type,
+                notification.store_time,
+                notification.order_id.as_deref(),
+            );
         }
         incoming
     }

@@ -34,6 +34,9 @@ pub struct NewNotification {
     pub traceparent: Option<String>,
     /// The duty to the store that it causes.
     pub duty: Option<NewDuty>,
+    /// The order that it reports, if the purchase has several that can be reported at the same time. It is not stored:
+    /// notifications about different orders are no duplicates of each other.
+    pub order_id: Option<String>,
 }
 
 impl NewNotification {
@@ -52,6 +55,7 @@ impl NewNotification {
             handling: Handling::Open,
             traceparent: None,
             duty: None,
+            order_id: None,
         }
     }
 }

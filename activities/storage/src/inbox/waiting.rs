@@ -195,7 +195,8 @@ fn release(write: &mut Write<'_>, id: TopicId) -> Result<PageResult, Error> {
             end(write, row.seq, Outcome::Unknown, "it names no purchase")?;
             continue;
         };
-        let duplicate_key = duplicate_key(&row.store_type, row.store_time);
+        // No store with topics reports orders.
+        let duplicate_key = duplicate_key(&row.store_type, row.store_time, None);
         if first_message(write, Some(key), duplicate_key)?.is_some() {
             end(
                 write,

@@ -196,5 +196,6 @@ fn closed_row(
         handling,
         traceparent: None,
         duty: None,
+        order_id: None,
     }
 }

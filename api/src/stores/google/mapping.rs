@@ -274,9 +274,14 @@ impl Received<'_> {
     ) -> NewNotification {
         let stated = at.filter(|at| !self.can_be_true(*at));
         let stated = stated.map(|at| (STATED_TIME, Value::from(at.to_string())));
+        // Google may void two orders of a purchase in the same millisecond.
+        let order_id = voided.as_ref().and_then(|voided| voided.order_id.clone());
         let voided = voided.map(|voided| (VOIDED_ORDER, voided.to_json()));
         let additions: Vec<_> = stated.into_iter().chain(voided).collect();
-        let mut row = NewNotification::of(self.platform.id, notification);
+        let mut row = NewNotification {
+            order_id,
+            ..NewNotification::of(self.platform.id, notification)
+        };
         if !additions.is_empty() {
             let body: Option<Map<String, Value>> = serde_json::from_str(&row.body).ok();
             let mut body = body.unwrap_or_default();
@@ -353,5 +358,6 @@ fn closed_row(
         handling: Handling::Final(outcome, reason),
         traceparent: None,
         duty: None,
+        order_id: None,
     }
 }

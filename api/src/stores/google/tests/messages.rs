@@ -244,6 +244,20 @@ fn a_voided_order_is_stored_beside_its_notification() {
 }
 
 #[test]
+fn a_void_has_the_id_of_its_order() {
+    let order = |order: Value, refund_type: i64| {
+        let content = json!({
+            "purchaseToken": TOKEN, "orderId": order, "productType": 1, "refundType": refund_type,
+        });
+        row(&data("voidedPurchaseNotification", content)).order_id
+    };
+    assert_eq!(order(json!("GPA.1"), 1).as_deref(), Some("GPA.1"));
+    assert_eq!(order(json!("GPA.1..0"), 2).as_deref(), Some("GPA.1..0"));
+    assert_eq!(order(Value::Null, 1), None);
+    assert_eq!(row(&subscription(2)).order_id, None);
+}
+
+#[test]
 fn a_void_of_a_part_of_the_pieces_voids_no_payment() {
     let content = json!({
         "purchaseToken": TOKEN, "orderId": "GPA.1", "productType": 2, "refundType": 2,
@@ -421,8 +435,9 @@ fn no_field_that_cannot_be_read_takes_the_others_with_it() {
 }
 
 /// The parts that make a notification a duplicate of another one.
-fn fact(row: &NewNotification) -> (Option<CollapseKey>, &str, Option<Timestamp>) {
-    (row.collapse_key, &row.store_type, row.store_time)
+fn fact(row: &NewNotification) -> (Option<CollapseKey>, &str, Option<Timestamp>, Option<&str>) {
+    let order = row.order_id.as_deref();
+    (row.collapse_key, &row.store_type, row.store_time, order)
 }
 
 #[test]
