@@ -168,8 +168,12 @@ fn refund(known: &RecordedOrder, order: &ShownOrder, read_at: Timestamp) -> Opti
     let mut amounts = returned.filter_map(|refund| Some(refund.total.as_ref()?.amount));
     let amount = amounts.try_fold(Decimal::ZERO, |sum, amount| sum.checked_add(amount));
     let amount = amount.unwrap_or(Decimal::MAX).normalize();
+    // A refund that was reversed may be made again with the same amount. `lastEventTime` may also be that of another
+    // event, so it is no part of the id.
+    let event_at = refunded_at.or(order.canceled_at);
+    let event = event_at.map_or_else(String::new, |at| format!(":{}", at.micros() / 1000));
     Some(Notification {
-        message_id: format!("refunded:{}:{state}:{amount}", order.id),
+        message_id: format!("refunded:{}:{state}:{amount}{event}", order.id),
         collapse_key: known.collapse_key,
         receipt_id: known.receipt_id.clone(),
         kind: NotificationKind::Unknown,

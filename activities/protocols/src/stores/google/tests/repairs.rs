@@ -5,7 +5,7 @@ use crate::stores::{
     Answer, RepairOutcome, RepairPage, RepairStep, RepairTask, Replied, StoreProtocol, Stores,
 };
 use domain::time::{DAY, HOUR};
-use domain::{CollapseKey, Notification, NotificationKind, PlatformId, VoidedPayment};
+use domain::{CollapseKey, Notification, NotificationKind, PlatformId, Timestamp, VoidedPayment};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use storage::{RecordedOrder, RepairKind};
@@ -63,6 +63,12 @@ fn recorded(id: &str, is_refunded: bool) -> RecordedOrder {
     }
 }
 
+/// Returns a time in milliseconds since 1970.
+fn ms(time: &str) -> i64 {
+    let time: Timestamp = time.parse().unwrap();
+    time.micros() / 1000
+}
+
 /// Returns the message ids of what the state of an order means for the ledger.
 fn messages(members: Value, is_refunded: bool) -> Vec<String> {
     let task = RepairTask::Orders(vec![recorded(ORDER, is_refunded)]);
@@ -113,7 +119,7 @@ fn g29_a_void_becomes_the_notification_that_google_sends() {
     });
     let page = found(&voids(None), &[answered(200, body)]);
     assert_eq!((page.unreadable, page.next.as_deref()), (1, Some("next")));
-    let voided_at = domain::Timestamp::from_millis(1_785_000_000_123);
+    let voided_at = Timestamp::from_millis(1_785_000_000_123);
     let whole = Notification {
         message_id: format!("voided:{ORDER}..0:1785000000123"),
         collapse_key: CollapseKey::of(platform(), TOKEN),
@@ -189,7 +195,11 @@ fn g31_a_refund_that_only_an_order_shows_is_found() {
     let [one] = page.notifications.as_slice() else {
         panic!("{page:?}");
     };
-    assert_eq!(one.message_id, format!("refunded:{ORDER}:refunded:4.99"));
+    let event = ms("2026-09-05T10:00:00Z");
+    assert_eq!(
+        one.message_id,
+        format!("refunded:{ORDER}:refunded:4.99:{event}")
+    );
     assert_eq!(
         (one.store_type.as_str(), one.kind),
         ("ORDER_REFUNDED", NotificationKind::Unknown)
@@ -229,6 +239,7 @@ fn each_further_refund_of_an_order_is_another_message() {
         json!([part("1", done), part("2", done)]),
     );
     let rest = history("REFUNDED", json!([part("1", done), part("2", done)]));
+    let event = ms("2026-09-03T11:00:00Z");
     for (members, expected) in [
         (first, "partially_refunded:1"),
         (second, "partially_refunded:3"),
@@ -236,9 +247,27 @@ fn each_further_refund_of_an_order_is_another_message() {
     ] {
         assert_eq!(
             messages(members, true),
-            [format!("refunded:{ORDER}:{expected}")]
+            [format!("refunded:{ORDER}:{expected}:{event}")]
         );
     }
+}
+
+#[test]
+fn a_reversed_refund_that_is_repeated_is_another_message() {
+    let refund = |time: &str| {
+        json!({ "state": "REFUNDED", "orderHistory": { "refundEvent": {
+            "eventTime": time,
+            "refundDetails": { "total": { "currencyCode": "EUR", "units": "4" } },
+        } } })
+    };
+    let (first, second) = ("2026-09-05T10:00:00Z", "2026-09-07T10:00:00Z");
+    for time in [first, first, second] {
+        let expected = format!("refunded:{ORDER}:refunded:4:{}", ms(time));
+        assert_eq!(messages(refund(time), false), [expected]);
+    }
+    let canceled = json!({ "state": "CANCELED", "orderHistory": { "cancellationEvent": { "eventTime": first } } });
+    let expected = format!("refunded:{ORDER}:canceled:0:{}", ms(first));
+    assert_eq!(messages(canceled, false), [expected]);
 }
 
 #[test]
