@@ -6,9 +6,11 @@ use domain::duty::Deadline;
 use domain::time::{DAY, HOUR, MINUTE, millis};
 use domain::verification::Product;
 use domain::{DutyId, Snapshot, StorePolicy, StoreState, Timestamp, Verification};
+use futures::poll;
+use std::pin::pin;
 use std::time::Duration;
 use storage::{
-    DutyAttempt, DutyKind, DutyPage, DutyResult, FirstAttempt, LeasedDuty, NewDuty,
+    DutyAttempt, DutyKind, DutyPage, DutyResult, Error, FirstAttempt, LeasedDuty, NewDuty,
     NewNotification, Page,
 };
 
@@ -262,5 +264,28 @@ story! {
         world.shows("r1", true, bought).await;
         world.store.warn_of_duties(10).await.unwrap();
         assert!(world.alarms_of_duties().await.is_empty(), "no duty is open any more");
+    }
+}
+
+story! {
+    async fn of_two_closes_of_a_duty_the_first_counts(world: World) {
+        world.must_acknowledge("m1", "r1", FirstAttempt::AtOnce).await;
+        let id = DutyId::acknowledgement(world.key("r1"));
+        if world.is_postgres() {
+            let mut held = world.raw();
+            held.run("BEGIN; UPDATE duties SET done_at = 1, result = 'settle', due_at = NULL");
+            let mut closing = pin!(world.store.close_duty(id));
+            assert!(poll!(closing.as_mut()).is_pending());
+            world.wait_for_locks(1).await;
+            held.run("COMMIT");
+            let closed = closing.await;
+            assert!(matches!(closed, Err(Error::Conflict { what: "duty", .. })), "{closed:?}");
+            assert_eq!(world.duties(), ["settle"]);
+            world.raw().run("UPDATE duties SET done_at = NULL, result = NULL");
+        }
+        assert_eq!(world.store.close_duty(id).await.unwrap().result, Some(DutyResult::Person));
+        let again = world.store.close_duty(id).await;
+        assert!(matches!(again, Err(Error::Conflict { what: "duty", .. })), "{again:?}");
+        assert_eq!(world.duties(), ["person"]);
     }
 }

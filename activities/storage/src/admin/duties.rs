@@ -18,14 +18,17 @@ impl Store {
         self.change("duty.close", move |write| {
             let before = duties::find(write.connection, id)?;
             let before = before.ok_or(Error::Missing { what: "duty" })?;
-            if let Some(at) = before.done_at {
+            let app = scope::app_of_platform(write.connection, before.platform_id)?;
+            // The duty may have been closed since it was read.
+            if !stored::close_if_open(write, id, DutyResult::Person)? {
+                let closed = duties::find(write.connection, id)?;
+                let at = closed.and_then(|duty| duty.done_at);
+                let at = at.map_or_else(String::new, |at| format!(" at {at}"));
                 return Err(Error::Conflict {
                     what: "duty",
-                    detail: format!("the duty was closed at {at}"),
+                    detail: format!("the duty was closed{at}"),
                 });
             }
-            let app = scope::app_of_platform(write.connection, before.platform_id)?;
-            stored::close(write, id, DutyResult::Person)?;
             let done_at = write.now()?;
             let entry = AuditEntry::on(app, id)
                 .before(json!({ "done_at": null }))

@@ -187,7 +187,15 @@ pub fn require(
     Ok(due > 0)
 }
 
-/// Closes a duty that is open.
+/// Closes a duty that is open. Returns whether it was open.
+pub fn close_if_open(write: &mut Write<'_>, id: DutyId, result: DutyResult) -> Result<bool, Error> {
+    let closed = sql(CLOSE)
+        .bind((write.now()?, result, id))
+        .run(write.connection)?;
+    Ok(closed > 0)
+}
+
+/// Closes a duty that is open, or found done if settle did it.
 pub fn close(write: &mut Write<'_>, id: DutyId, result: DutyResult) -> Result<(), Error> {
     let statement = if result == DutyResult::Settle {
         CLOSE_DONE
