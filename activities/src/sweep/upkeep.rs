@@ -23,7 +23,7 @@ const MAX_SCANNED: i64 = 10_000;
 const SESSIONS_AT_ONCE: i64 = 200;
 /// Maximum number of alarms about which one sweep records events.
 pub const ALARMS_AT_ONCE: i64 = 100;
-/// Number of duties about which one transaction raises alarms.
+/// Number of duties about which one transaction raises alarms, and that it closes per platform.
 const WARNED_AT_ONCE: i64 = 100;
 /// Number of platforms whose refused credentials one sweep uses again.
 const PLATFORMS_AT_ONCE: i64 = 100;
@@ -81,12 +81,13 @@ pub async fn start_claims(context: &Context) -> Result<Swept, Failed> {
     Ok(Swept::default())
 }
 
-/// Starts the attempts of duties for platforms on which some are due, and raises alarms about those that are open
-/// shortly before their deadline.
+/// Starts the attempts of duties for platforms on which some are due, closes those that nothing else ends, and raises
+/// alarms about those that are open shortly before their deadline.
 pub async fn attempt_duties(context: &Context, until: Instant) -> Result<Swept, Failed> {
     let due = context.store.platforms_with_due_duties().await?;
     due.into_iter()
         .for_each(|id| context.engine.verify_claims(id));
+    repeat(until, || context.store.close_missed_duties(WARNED_AT_ONCE)).await?;
     repeat(until, || context.store.warn_of_duties(WARNED_AT_ONCE)).await
 }
 

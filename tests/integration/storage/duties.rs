@@ -36,6 +36,28 @@ impl World {
         self.accept(notification).await;
     }
 
+    /// Accepts a notification that causes the duty to answer a refund review.
+    async fn must_answer(&self, message: &str) {
+        let duty = NewDuty {
+            id: DutyId::answer(self.platform.id, message),
+            kind: DutyKind::RefundReview,
+            collapse_key: None,
+            order_id: Some("GPA.1".to_owned()),
+            within: DAY,
+            warn_after: HOUR * 20,
+            attempt: FirstAttempt::Never,
+        };
+        let notification = NewNotification {
+            duty: Some(duty),
+            ..renewal(self.platform.id, message, message, 1)
+        };
+        self.accept(notification).await;
+    }
+
+    async fn close_missed(&self) -> usize {
+        self.store.close_missed_duties(10).await.unwrap()
+    }
+
     async fn lease_duties(&self) -> DutyPage {
         let leased = self.store.lease_duties(self.platform.id, LEASE, 10).await;
         leased.unwrap()
@@ -287,5 +309,41 @@ story! {
         let again = world.store.close_duty(id).await;
         assert!(matches!(again, Err(Error::Conflict { what: "duty", .. })), "{again:?}");
         assert_eq!(world.duties(), ["person"]);
+    }
+}
+
+story! {
+    async fn a_duty_that_nothing_ends_is_closed_as_missed(world: World) {
+        world.notify("m1", "r1", 1).await;
+        let bought = world.store.now().await.unwrap();
+        world.shows("r1", false, bought).await;
+        world.must_acknowledge("m2", "r2", FirstAttempt::AtOnce).await;
+        let pending = world.lease_duty().await;
+        world.finish_duty(pending, DutyAttempt::Idle).await;
+        world.must_answer("question").await;
+        assert_eq!(world.close_missed().await, 0);
+        world.pass(millis(DAY) + 1);
+        assert_eq!(world.close_missed().await, 1, "the question has a day");
+        world.pass(millis(DAY * 15));
+        assert_eq!(world.close_missed().await, 0, "weekly checks may still find the acknowledgement");
+        world.pass(millis(DAY * 2));
+        assert_eq!(world.close_missed().await, 1);
+        let explained = world.store.explain_purchase(world.key("r1")).await.unwrap().duties;
+        assert_eq!((explained.len(), explained[0].result), (1, Some(DutyResult::Missed)));
+        world.pass(millis(DAY * 44));
+        assert_eq!(world.close_missed().await, 0, "a pending payment has no deadline");
+        world.pass(millis(DAY * 2));
+        assert_eq!(world.close_missed().await, 1);
+        assert_eq!(world.duties(), ["missed"; 3]);
+    }
+}
+
+story! {
+    async fn the_duties_of_a_deleted_platform_are_closed(world: World) {
+        world.must_acknowledge("m1", "r1", FirstAttempt::AtOnce).await;
+        world.must_answer("question").await;
+        world.store.delete_platform(world.platform.id).await.unwrap();
+        assert_eq!((world.close_missed().await, world.close_missed().await), (2, 0));
+        assert_eq!(world.duties(), ["deleted"; 2]);
     }
 }

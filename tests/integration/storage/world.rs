@@ -241,6 +241,7 @@ impl World {
             ("claims", "created_at"),
             ("duties", "due_at"),
             ("duties", "warn_at"),
+            ("duties", "answer_by"),
             ("events", "created_at"),
             ("rechecks", "requested_at"),
             ("topics", "expires_at"),

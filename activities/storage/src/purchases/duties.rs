@@ -40,6 +40,10 @@ stored! {
         Unknown = "unknown",
         /// Closed by a person.
         Person = "person",
+        /// Closed long after its deadline: nothing showed it done.
+        Missed = "missed",
+        /// The platform was deleted.
+        Deleted = "deleted",
     }
 }
 

@@ -1,5 +1,5 @@
-//! Attempts of duties, and the alarms about those that stay open. Due duties are found by their platform and time, so
-//! no search depends on the number of duties or purchases.
+//! Attempts of duties, the alarms about those that stay open, and the end of those that nothing else ends. Due duties
+//! are found by their platform and time, so no search depends on the number of duties or purchases.
 
 use crate::devices::claims::due::{CAN_VERIFY, VERIFIES};
 use crate::events::alarms;
@@ -11,8 +11,17 @@ use db::sql::{Sql, statement};
 use db::statement::{row, sql};
 use db::writer::Write;
 use domain::duty::Deadline;
+use domain::time::DAY;
 use domain::{CollapseKey, DutyId, PlatformId, Timestamp};
 use std::time::Duration;
+
+/// How long after its deadline an acknowledgement is closed as missed. Weekly checks of the purchase find it done or
+/// over before, unless the store no longer shows the purchase.
+const OVERDUE_FOR: Duration = DAY.saturating_mul(14);
+/// Same as [`OVERDUE_FOR`], for an acknowledgement that rests because the first payment is pending.
+const RESTS_FOR: Duration = DAY.saturating_mul(60);
+/// Later than all deadlines, in microseconds.
+const END_OF_TIME: i64 = i64::MAX;
 
 /// The kind and the text of an alarm.
 #[derive(Debug, Clone, Copy)]
@@ -182,6 +191,34 @@ const WARN: Sql = statement! {"
     WHERE id = ? AND COALESCE(warn_at, 0) > 0
 "};
 
+row! {
+    struct PastRow {
+        platform_id: PlatformId,
+        is_live: bool,
+    }
+}
+
+/// The platforms with an open duty whose deadline passed, and the deleted ones with an open duty.
+const PLATFORMS_PAST: Sql = statement! {"
+    SELECT each_platform.id AS platform_id, (each_platform.deleted_at IS NULL) AS is_live
+    FROM platforms each_platform
+    WHERE (SELECT d.answer_by FROM duties d WHERE d.platform_id = each_platform.id AND d.done_at IS NULL
+            ORDER BY d.answer_by LIMIT 1)
+        <= CASE WHEN each_platform.deleted_at IS NULL THEN CAST(? AS BIGINT) ELSE {END_OF_TIME} END
+"};
+
+/// The open duties of a platform whose deadline passed: all questions, acknowledgements after the second time, and
+/// those that rest after the third.
+const PAST: Sql = statement! {"
+    SELECT id AS value
+    FROM duties
+    WHERE platform_id = ? AND done_at IS NULL AND answer_by <= ?
+        AND (kind = 'refund_review' OR answer_by <= ?)
+        AND (due_at IS NOT NULL OR attempts = 0 OR answer_by <= ?)
+    ORDER BY answer_by
+    LIMIT ?
+"};
+
 /// The platforms with an open alarm of this kind.
 const RAISED: Sql = statement! {"
     SELECT platform_id AS value
@@ -333,6 +370,44 @@ impl Store {
                     .run(write.connection)?;
                 REFUSED.raise(write, duty.platform_id)
             }
+        })
+        .await
+    }
+
+    /// Closes at most `limit` duties per platform that nothing else ends: questions whose deadline passed,
+    /// acknowledgements long after theirs, and all duties of deleted platforms. Returns the number of closed duties.
+    pub async fn close_missed_duties(&self, limit: i64) -> Result<usize, Error> {
+        let found = self.read_now(move |connection, now| {
+            let mut missed: Vec<(DutyId, DutyResult)> = Vec::new();
+            let platforms: Vec<PastRow> = sql(PLATFORMS_PAST).bind(now).all(connection)?;
+            for row in platforms {
+                let end = Timestamp::from_micros(END_OF_TIME);
+                let (before, result) = if row.is_live {
+                    let before = [now, now.minus(OVERDUE_FOR), now.minus(RESTS_FOR)];
+                    (before, DutyResult::Missed)
+                } else {
+                    ([end; 3], DutyResult::Deleted)
+                };
+                let past: Vec<DutyId> = sql(PAST)
+                    .bind(row.platform_id)
+                    .bind_all(before)
+                    .bind(limit)
+                    .values(connection)?;
+                missed.extend(past.into_iter().map(|id| (id, result)));
+            }
+            Ok(missed)
+        });
+        let mut missed = found.await?;
+        if missed.is_empty() {
+            return Ok(0);
+        }
+        missed.sort_unstable_by_key(|(id, _)| *id);
+        self.write(move |write| {
+            let mut number = 0;
+            for (id, result) in &missed {
+                number += usize::from(duties::close_if_open(write, *id, *result)?);
+            }
+            Ok(number)
         })
         .await
     }

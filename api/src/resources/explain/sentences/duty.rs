@@ -37,6 +37,10 @@ fn closed(result: Option<DutyResult>, at: Timestamp, store: &str) -> String {
         Some(DutyResult::Person) => format!(
             "closed by a person at {at}; `settle audit-log --operation duty.close` shows the author"
         ),
+        Some(DutyResult::Missed) => {
+            format!("given up at {at}, since {store} did not show it done in time")
+        }
+        Some(DutyResult::Deleted) => format!("given up at {at}, since the platform was deleted"),
         None => format!("closed at {at}"),
     }
 }

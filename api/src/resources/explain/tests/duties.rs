@@ -68,6 +68,8 @@ fn a_closed_duty_shows_its_result() {
         (DutyResult::Over, "not done"),
         (DutyResult::Unknown, "given up"),
         (DutyResult::Person, "closed by a person"),
+        (DutyResult::Missed, "did not show it done in time"),
+        (DutyResult::Deleted, "the platform was deleted"),
     ];
     for (result, expected) in results {
         let closed = DutyView {
