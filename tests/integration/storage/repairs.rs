@@ -301,3 +301,16 @@ story! {
         assert_eq!((answered.failure, answered.answered_at), (None, Some(again.began_at)));
     }
 }
+
+story! {
+    async fn a_deleted_platform_is_not_repaired(world: World) {
+        let platform = another_store(&world).await;
+        due(&world.store).await;
+        let run = voids(&world.store, platform).await;
+        world.store.delete_platform(platform).await.unwrap();
+        assert!(due(&world.store).await.is_empty());
+        assert!(world.store.postpone_repair(&run, HOUR, "no usable credentials").await.unwrap());
+        world.pass(3_600_000);
+        assert!(due(&world.store).await.is_empty());
+    }
+}

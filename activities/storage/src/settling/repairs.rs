@@ -161,6 +161,7 @@ const CREATE: Sql = statement! {"
 const DUE: Sql = statement! {"
     SELECT r.platform_id, r.kind
     FROM repairs r
+    JOIN platforms f ON f.id = r.platform_id AND f.deleted_at IS NULL
     WHERE (r.due_at <= ? OR r.due_at > ?) AND r.kind IN (?*)
     ORDER BY r.due_at, r.platform_id, r.kind
     LIMIT ?
