@@ -45,7 +45,7 @@ pub fn acknowledgement(policy: &Policy, shown: &Snapshot) -> Option<Acknowledgem
         | StoreStatus::AccountHold
         | StoreStatus::Paused => {
             let began = shown.purchased_at.unwrap_or(shown.at);
-            let warn_at = began.plus(checked_after(within)).plus(CHECK_MARGIN);
+            let warn_at = began.plus(warned_after(within));
             Acknowledgement::Due(Deadline {
                 at: began.plus(within),
                 warn_at: (!shown.is_test).then_some(warn_at),
@@ -57,4 +57,9 @@ pub fn acknowledgement(policy: &Policy, shown: &Snapshot) -> Option<Acknowledgem
 /// Returns how long after the beginning of a purchase its acknowledgement is checked: after two thirds of the time.
 pub fn checked_after(within: Duration) -> Duration {
     within.saturating_mul(2) / 3
+}
+
+/// Returns how long after the beginning of a purchase an alarm is due if it is not acknowledged.
+pub fn warned_after(within: Duration) -> Duration {
+    checked_after(within).saturating_add(CHECK_MARGIN)
 }

@@ -31,13 +31,6 @@ pub struct Former {
     receipt_id: String,
 }
 
-/// Whether a purchase takes the place of the one that it continues: not as long as its first payment is pending. A
-/// store whose answers show no state has no such payment.
-pub fn is_paid(record: &Record) -> bool {
-    let state = record.decision.purchase.store_state();
-    state.is_none_or(|state| state.is_paid())
-}
-
 /// Stores and locks the link to the purchase that this one continues, if the answer in the record shows one. The user
 /// must be locked already, and no purchase may be. A purchase that fell through continues nothing.
 pub fn link(

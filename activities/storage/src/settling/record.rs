@@ -258,7 +258,7 @@ impl Settling<'_> {
             let unnamed = unnamed(&self.origin.receipt_id);
             due::take_up(write, record.collapse_key, customer, &unnamed)?;
         }
-        let realized = if record.is_real && continuation::is_paid(record) {
+        let realized = if record.is_real {
             Some(replacements::realize_ahead(write, record.collapse_key)?)
         } else {
             None

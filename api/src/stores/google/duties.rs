@@ -1,23 +1,19 @@
 //! The duties that notifications cause: the acknowledgement of a purchase, if settle does it, and the answer to a
 //! refund review, which only a person gives.
 
-use domain::time::{DAY, HOUR, MINUTE};
-use domain::{CollapseKey, DutyId, NotificationKind};
+use domain::stores::google::ACKNOWLEDGED_WITHIN;
+use domain::time::{DAY, HOUR};
+use domain::{CollapseKey, DutyId, NotificationKind, duty};
 use std::time::Duration;
 use storage::{DutyKind, FirstAttempt, NewDuty};
 
-/// Time to acknowledge a purchase (<https://developer.android.com/google/play/billing/integrate>), and time to the
-/// alarm. An answer about the purchase shows its own times.
-const ACKNOWLEDGED_WITHIN: Duration = DAY.saturating_mul(3);
-const ACKNOWLEDGE_WARNING: Duration = DAY
-    .saturating_mul(2)
-    .saturating_add(MINUTE.saturating_mul(30));
 /// Time to answer a refund review, and time to the second alarm: the first one is raised at once.
 const ANSWERED_WITHIN: Duration = DAY;
 const ANSWER_WARNING: Duration = HOUR.saturating_mul(20);
 
 /// Returns the duty to acknowledge a purchase, whose event is this old. Any notification may be the first one of its
-/// purchase; that of the purchase itself is attempted at once, since a tester's one is returned after three minutes.
+/// purchase; that of the purchase itself is attempted at once, since a tester's one is returned after three minutes. An
+/// answer about the purchase shows its own times.
 pub fn acknowledgement(key: CollapseKey, kind: NotificationKind, age: Duration) -> NewDuty {
     let attempt = match kind {
         NotificationKind::SubscriptionPurchased | NotificationKind::EntitlementPurchased => {
@@ -31,7 +27,7 @@ pub fn acknowledgement(key: CollapseKey, kind: NotificationKind, age: Duration) 
         collapse_key: Some(key),
         order_id: None,
         within: ACKNOWLEDGED_WITHIN.saturating_sub(age),
-        warn_after: ACKNOWLEDGE_WARNING.saturating_sub(age),
+        warn_after: duty::warned_after(ACKNOWLEDGED_WITHIN).saturating_sub(age),
         attempt,
     }
 }

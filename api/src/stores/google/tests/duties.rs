@@ -5,7 +5,7 @@ use super::super::{ACKNOWLEDGE, PushTarget};
 use super::messages::{TOKEN, data, happened, push};
 use super::{ACCOUNT, AUDIENCE, QUEUE, now, own_settings, platform_with};
 use domain::notification::SAMPLE_PREFIX;
-use domain::time::DAY;
+use domain::time::{DAY, MINUTE};
 use domain::{CollapseKey, DutyId};
 use serde_json::{Value, json};
 use storage::{DutyKind, FirstAttempt, NewDuty, Platform};
@@ -52,7 +52,11 @@ fn a_purchase_is_acknowledged_at_once_if_settle_does_it() {
     assert_eq!(duty.attempt, FirstAttempt::AtOnce);
     let age = now().since(happened());
     assert_eq!(duty.within, DAY * 3 - age, "from the event");
-    assert!(duty.warn_after < duty.within);
+    assert_eq!(
+        duty.warn_after,
+        DAY * 2 + MINUTE * 30 - age,
+        "as an answer shows it"
+    );
     assert_eq!(
         subscription(&platform_with(Some(own_settings())), 4, TOKEN),
         None

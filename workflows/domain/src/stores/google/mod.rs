@@ -17,6 +17,7 @@ pub use mapping::{
     product, sku, transaction_id,
 };
 pub use money::{OrderState, amount, refund_extent};
+pub use rules::ACKNOWLEDGED_WITHIN;
 
 use super::{Answers, CustomerSource, Gone, Policy, Proof, Schedules};
 use crate::time::{DAY, HOUR, MINUTE};

@@ -18,7 +18,7 @@ use std::time::Duration;
 const ANSWERED_FOR: Duration = DAY.saturating_mul(59);
 /// How long after its beginning a purchase must be acknowledged, and a tester's one
 /// (<https://developer.android.com/google/play/billing/integrate>).
-const ACKNOWLEDGED_WITHIN: Duration = DAY.saturating_mul(3);
+pub const ACKNOWLEDGED_WITHIN: Duration = DAY.saturating_mul(3);
 const TEST_ACKNOWLEDGED_WITHIN: Duration = MINUTE.saturating_mul(3);
 
 #[derive(Debug)]
