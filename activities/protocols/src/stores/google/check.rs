@@ -40,6 +40,8 @@ pub struct KnownPurchase {
     pub orders: Vec<String>,
     /// The term that it showed.
     pub term: Option<KnownTerm>,
+    /// Whether the term stays unknown, because it could not be read a short time ago.
+    pub skips_term: bool,
 }
 
 /// The term of a SKU.
@@ -193,7 +195,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Returns the length of the current term. That of a plan never changes, so it is read once; without it, the term
-    /// stays unknown.
+    /// stays unknown. Only if the store throttles the request, the check ends, as by any other request.
     fn term(&mut self, shown: &ShownPurchase, known: &KnownPurchase) -> Result<Option<Term>, Halt> {
         let Some(plan) = meaning::current_plan(shown) else {
             return Ok(None);
@@ -202,8 +204,16 @@ impl<'a> Walk<'a> {
         if let Some(known) = known.term.as_ref().filter(|known| known.sku == sku) {
             return Ok(Some(known.term));
         }
+        if known.skips_term {
+            return Ok(None);
+        }
         let replied = self.replied(Query::Plans(plan.clone()))?;
-        let listed = plans::plans(&replied.reply).unwrap_or_default();
+        let listed = match plans::plans(&replied.reply) {
+            Err(ReadError::Retry(retry)) if retry.is_throttled => {
+                return Err(Halt::Finished(CheckOutcome::Retry(retry)));
+            }
+            listed => listed.unwrap_or_default(),
+        };
         let listed = listed.into_iter().find(|listed| listed.id == plan.plan_id);
         Ok(listed.and_then(|listed| listed.term))
     }

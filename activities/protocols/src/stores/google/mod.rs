@@ -36,11 +36,13 @@ use customer::AccountIds;
 use domain::notification::is_sample_purchase;
 use domain::verification::Product;
 use domain::{Parked, Snapshot, Timestamp, Verification};
-use request::PackageName;
+use plans::UnreadPlans;
+use request::{PackageName, Query};
 use response::{AccessProblem, ReadError};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use shown::{PurchaseKind, PurchaseToken};
+use std::sync::Arc;
 use std::time::Duration;
 use storage::RepairKind;
 use url::Url;
@@ -89,6 +91,8 @@ pub struct Google {
     settings: Settings,
     /// The simulated store, and the settings with its base URL.
     simulated: Option<(Simulated, Settings)>,
+    /// The only state that checks share.
+    unread_plans: Arc<UnreadPlans>,
 }
 
 /// The credentials of a platform, as storage encrypts them.
@@ -132,6 +136,7 @@ fn known(subject: &Subject) -> KnownPurchase {
             .map(|period| period.transaction_id.clone())
             .collect(),
         term,
+        skips_term: false,
     }
 }
 
@@ -150,6 +155,7 @@ impl Google {
         Self {
             settings,
             simulated,
+            unread_plans: Arc::default(),
         }
     }
 
@@ -195,14 +201,49 @@ impl Google {
         let token = token.map_err(|_| unknown())?;
         let package = PackageName::new(&subject.package_name)
             .ok_or(Answer::Refused(AccessProblem::App.refusal()))?;
-        match check::next(&token, &known(subject), replies) {
-            NextStep::Done(outcome) => Err(Self::answer(&token, outcome)),
+        let mut known = known(subject);
+        let mut step = check::next(&token, &known, replies);
+        if self.is_plan_unread(subject, &step, replies) {
+            known.skips_term = true;
+            step = check::next(&token, &known, replies);
+        }
+        match step {
+            NextStep::Done(outcome) => {
+                self.note_unread_plan(subject, &token, replies);
+                Err(Self::answer(&token, outcome))
+            }
             NextStep::Send(query) => {
                 request::request(settings, &package, &query).ok_or_else(|| {
                     let why = "the store's address is not a URL";
                     Answer::Retry(Retry::new("invalid_url", why))
                 })
             }
+        }
+    }
+
+    /// Returns whether a step requests plans that could not be read a short time ago.
+    fn is_plan_unread(&self, subject: &Subject, step: &NextStep, replies: &[Replied]) -> bool {
+        let (NextStep::Send(Query::Plans(plan)), Some(last)) = (step, replies.last()) else {
+            return false;
+        };
+        let unread = &self.unread_plans;
+        unread.has(subject.platform, &plan.product_id, last.at)
+    }
+
+    /// Notes that plans cannot be read, if the last reply of a check says so.
+    fn note_unread_plan(&self, subject: &Subject, token: &PurchaseToken, replies: &[Replied]) {
+        let Some((last, before)) = replies.split_last() else {
+            return;
+        };
+        if matches!(last.reply, Reply::Answer { status: 200, .. }) {
+            return;
+        }
+        let Err(error) = plans::plans(&last.reply) else {
+            return;
+        };
+        if let NextStep::Send(Query::Plans(plan)) = check::next(token, &known(subject), before) {
+            let unread = &self.unread_plans;
+            unread.note(subject.platform, plan.product_id, &error, last.at);
         }
     }
 }

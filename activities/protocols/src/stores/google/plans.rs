@@ -1,11 +1,75 @@
 //! Parses the base plans of a subscription product, the resource `Subscription`
 //! (<https://developers.google.com/android-publisher/api-ref/rest/v3/monetization.subscriptions>): the lengths of their
 //! terms, grace periods and holds. Catalogue prices are not read, because an order shows what was paid.
+//!
+//! A failure to read them is remembered for some minutes, so that not each check of a purchase repeats the request.
 
 use super::response::{ReadError, resource};
 use crate::http::Reply;
+use domain::time::MINUTE;
 use domain::verification::{Term, Unit};
+use domain::{PlatformId, Timestamp};
 use serde::Deserialize;
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// How long plans are not requested again after a failure: longer than a throttled share is paused.
+const REPEATED_AFTER: Duration = MINUTE.saturating_mul(10);
+/// Maximum number of failures that are remembered.
+const MAX_FAILURES: usize = 1000;
+
+/// The plans that could not be read a short time ago.
+#[derive(Debug, Default)]
+pub struct UnreadPlans {
+    failures: Mutex<HashMap<Unread, Timestamp>>,
+}
+
+/// The plans of a product on a platform; those of all products if the store throttled the request.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Unread {
+    platform: PlatformId,
+    product_id: Option<String>,
+}
+
+impl UnreadPlans {
+    /// Notes a failure to read the plans of a product.
+    pub fn note(&self, platform: PlatformId, product_id: String, error: &ReadError, at: Timestamp) {
+        let is_throttled = matches!(error, ReadError::Retry(retry) if retry.is_throttled);
+        let unread = Unread {
+            platform,
+            product_id: (!is_throttled).then_some(product_id),
+        };
+        let mut failures = self.failures();
+        if failures.len() >= MAX_FAILURES {
+            failures.retain(|_, failed_at| is_recent(*failed_at, at));
+        }
+        if failures.len() < MAX_FAILURES {
+            failures.insert(unread, at);
+        }
+    }
+
+    /// Returns whether the plans of a product could not be read a short time before.
+    pub fn has(&self, platform: PlatformId, product_id: &str, now: Timestamp) -> bool {
+        let failures = self.failures();
+        let of = |product_id: Option<String>| {
+            let failed_at = failures.get(&Unread {
+                platform,
+                product_id,
+            });
+            failed_at.is_some_and(|failed_at| is_recent(*failed_at, now))
+        };
+        of(None) || of(Some(product_id.to_owned()))
+    }
+
+    fn failures(&self) -> MutexGuard<'_, HashMap<Unread, Timestamp>> {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn is_recent(failed_at: Timestamp, now: Timestamp) -> bool {
+    failed_at <= now && now.since(failed_at) < REPEATED_AFTER
+}
 
 /// A base plan.
 #[derive(Debug, Clone, PartialEq, Eq)]

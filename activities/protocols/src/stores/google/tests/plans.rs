@@ -1,11 +1,16 @@
 //! Base plans: their request, and every form of a duration.
 
-use super::{PACKAGE, answered, error};
-use crate::stores::google::Settings;
+use super::{
+    ORDER, PACKAGE, TOKEN, answered, at, error, google, item, order, subject, subscription,
+};
 use crate::stores::google::plans::{BasePlan, plans};
 use crate::stores::google::request::{PackageName, PlanId, Query, request};
 use crate::stores::google::response::ReadError;
+use crate::stores::google::{Google, Settings};
+use crate::stores::{Answer, CheckStep, Replied, StoreProtocol};
+use domain::time::{HOUR, MINUTE};
 use domain::verification::Term;
+use domain::{Timestamp, Verification};
 use serde_json::{Value, json};
 
 fn read(plan: Value) -> BasePlan {
@@ -86,4 +91,61 @@ fn a_product_that_is_not_known_has_no_plans() {
         Err(ReadError::Unknown)
     );
     assert_eq!(plans(&answered(200, "{}").reply), Ok(Vec::new()));
+}
+
+/// Returns the next step of a check at this time that has read a purchase of this product and its order, and perhaps
+/// its plan.
+fn step(google: &Google, product: &str, now: Timestamp, plan: Option<Replied>) -> CheckStep {
+    let items = json!({ "lineItems": [item("monthly", json!({ "productId": product }))] });
+    let replies = [
+        answered(200, subscription(items)),
+        answered(200, order(ORDER, json!({}))),
+    ];
+    let replies = replies.into_iter().chain(plan);
+    let replies: Vec<Replied> = replies.map(|one| Replied { at: now, ..one }).collect();
+    google.next(&subject(TOKEN), &replies)
+}
+
+/// Returns whether a check at this time requests the plans of this product. If not, it shows the purchase.
+fn is_requested(google: &Google, product: &str, now: Timestamp) -> bool {
+    match step(google, product, now, None) {
+        CheckStep::Send(_, bucket) => bucket.name == "publishing",
+        CheckStep::Done(Answer::Verification(Verification::Verified(_))) => false,
+        CheckStep::Done(answer) => panic!("{answer:?}"),
+    }
+}
+
+#[test]
+fn plans_that_cannot_be_read_are_requested_again_after_minutes() {
+    for failed in [answered(503, ""), error(404, "notFound")] {
+        let google = google();
+        assert!(is_requested(&google, "premium", at()));
+        let shown = step(&google, "premium", at(), Some(failed));
+        assert!(
+            matches!(
+                shown,
+                CheckStep::Done(Answer::Verification(Verification::Verified(_)))
+            ),
+            "{shown:?}"
+        );
+        assert!(!is_requested(&google, "premium", at().plus(MINUTE)));
+        assert!(is_requested(&google, "other", at().plus(MINUTE)));
+        assert!(is_requested(&google, "premium", at().plus(HOUR)));
+    }
+}
+
+#[test]
+fn a_throttled_request_for_plans_ends_the_check_once() {
+    for failed in [answered(429, ""), error(403, "rateLimitExceeded")] {
+        let google = google();
+        let throttled = step(&google, "premium", at(), Some(failed));
+        assert!(
+            matches!(&throttled, CheckStep::Done(Answer::Retry(retry)) if retry.is_throttled),
+            "{throttled:?}"
+        );
+        for product in ["premium", "other"] {
+            assert!(!is_requested(&google, product, at().plus(MINUTE)));
+            assert!(is_requested(&google, product, at().plus(HOUR)));
+        }
+    }
 }

@@ -18,6 +18,7 @@ const SUBSCRIPTION: KnownPurchase = KnownPurchase {
     is_confirmed: false,
     orders: Vec::new(),
     term: None,
+    skips_term: false,
 };
 
 fn retry(replied: Replied) -> Retry {
