@@ -197,3 +197,24 @@ story! {
         assert_eq!((world.woken(), noted(&world).len()), (MANY + 1, 0));
     }
 }
+
+story! {
+    async fn the_open_duties_of_a_platform_are_due_batch_by_batch(world: World) {
+        crowd(&world);
+        let columns = "id, kind, platform_id, collapse_key, created_at, answer_by";
+        world.raw().run(&format!(
+            "INSERT INTO duties ({columns}) SELECT collapse_key, 'acknowledge', platform_id, collapse_key, 1, 1 FROM purchases"
+        ));
+        let (platform, unsettled) = (world.platform.id, world.key("unsettled"));
+        world.raw().run(&format!(
+            "INSERT INTO duties ({columns}) VALUES ('{unsettled}', 'acknowledge', '{platform}', '{unsettled}', 1, 1)"
+        ));
+        let due = || world.count("duties WHERE due_at IS NOT NULL");
+        world.set_secret(Some("another")).await;
+        assert_eq!(due(), BATCH);
+        world.store.continue_rechecks(1).await.unwrap();
+        assert_eq!(due(), BATCH * 2);
+        world.store.continue_rechecks(ALL).await.unwrap();
+        assert_eq!(due(), MANY + 1);
+    }
+}

@@ -152,11 +152,14 @@ const LEAVE: Sql = statement! {"
     WHERE id = ? AND done_at + 0 IS NULL AND COALESCE(due_at, 0) = ?
 "};
 
+/// Text after all keys of purchases, which begin with a hexadecimal digit.
+const AFTER_ALL: &str = "g";
+
 /// Locks the duties that [`RESUME`] changes, in the order of all processes.
 const LOCK_OPEN: Sql = statement! {"
     SELECT id AS value
     FROM duties
-    WHERE platform_id = ? AND done_at IS NULL AND kind = ?
+    WHERE platform_id = ? AND done_at IS NULL AND kind = ? AND collapse_key > ? AND collapse_key <= ?
     ORDER BY id
     FOR NO KEY UPDATE
 "};
@@ -164,7 +167,7 @@ const LOCK_OPEN: Sql = statement! {"
 const RESUME: Sql = statement! {"
     UPDATE duties
     SET due_at = ?
-    WHERE platform_id = ? AND done_at IS NULL AND kind = ?
+    WHERE platform_id = ? AND done_at IS NULL AND kind = ? AND collapse_key > ? AND collapse_key <= ?
 "};
 
 row! {
@@ -256,19 +259,34 @@ impl AlarmText {
     }
 }
 
-/// Makes the open acknowledgements of a platform due, because its settings or credentials changed: settle may have to
-/// do now what it left to the app.
-pub fn resume(write: &mut Write<'_>, platform: PlatformId) -> Result<(), Error> {
+/// A range of purchases of a platform, by their keys.
+#[derive(Debug, Clone, Copy)]
+pub struct Batch<'b> {
+    /// Id of the platform.
+    pub platform: &'b str,
+    /// The key before the range; empty for its beginning.
+    pub after: &'b str,
+    /// The last key of the range; `None` for its end.
+    pub through: Option<CollapseKey>,
+}
+
+/// Makes the open acknowledgements of purchases due, because the settings or credentials of their platform changed:
+/// settle may have to do now what it left to the app.
+pub fn resume(write: &mut Write<'_>, batch: Batch<'_>) -> Result<(), Error> {
+    let Batch {
+        platform, after, ..
+    } = batch;
     let kind = DutyKind::Acknowledge;
+    let through = batch.through.map(|key| key.to_string());
+    let through = through.as_deref().unwrap_or(AFTER_ALL);
     let open: Vec<DutyId> = sql(LOCK_OPEN)
-        .bind(platform)
-        .bind(kind)
+        .bind((platform, kind, after, through))
         .values(write.connection)?;
     if open.is_empty() {
         return Ok(());
     }
     sql(RESUME)
-        .bind((write.now()?, platform, kind))
+        .bind((write.now()?, platform, kind, after, through))
         .run(write.connection)
         .map(drop)
 }

@@ -206,9 +206,8 @@ pub fn recheck_secret(
     platform: PlatformId,
     refused_at: Option<Timestamp>,
 ) -> Result<(), Error> {
-    begin(write, platform, RecheckReason::NewSecret, refused_at)?;
     repairs::begin_again(write, platform)?;
-    duties::resume(write, platform)
+    begin(write, platform, RecheckReason::NewSecret, refused_at)
 }
 
 fn begin(
@@ -428,7 +427,9 @@ fn batch(write: &mut Write<'_>, note: &NoteKey) -> Result<Option<i64>, Error> {
     if let Some(last) = last {
         row.run(write, note, last)?;
     }
-    match last.filter(|_| purchases >= size) {
+    let next = last.filter(|_| purchases >= size);
+    row.resume_duties(write, note, next)?;
+    match next {
         Some(last) => sql(CONTINUE_NOTE)
             .bind((last, note.why, note.subject_id.as_str()))
             .run(write.connection)
@@ -466,6 +467,25 @@ impl NoteRow {
         };
         let values = self.values(last, more);
         purchase::recheck_because(write, Urgency::Setting, &self.cause, which, values).map(drop)
+    }
+
+    /// Makes the open duties of the batch's purchases due; in the last batch also those of purchases that are not
+    /// stored yet.
+    fn resume_duties(
+        &self,
+        write: &mut Write<'_>,
+        note: &NoteKey,
+        through: Option<CollapseKey>,
+    ) -> Result<(), Error> {
+        if note.why != RecheckReason::NewSecret {
+            return Ok(());
+        }
+        let batch = duties::Batch {
+            platform: &note.subject_id,
+            after: &self.after_key,
+            through,
+        };
+        duties::resume(write, batch)
     }
 
     fn values<'v>(&self, last: CollapseKey, more: Vec<Value<'v>>) -> Vec<Value<'v>> {
