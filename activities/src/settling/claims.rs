@@ -1,5 +1,6 @@
 //! `verify_claims`: verifies the purchases that the devices on a platform claim. One run takes the due claims page by
-//! page, until it has run for a while or none is due soon. Before each page it attempts the platform's due duties.
+//! page, until it has run for a while or none is due soon. Before each page, and while one takes long, it attempts the
+//! platform's due duties, so that a store that does not respond about a claim delays no duty.
 //!
 //! A claim of a known purchase costs no query. A claim of another purchase costs at most one, unless the store did not
 //! respond, and only a few claims of one purchase may be refused within an hour. The queries use only a part of the
@@ -21,8 +22,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use storage::{ClaimAnswer, ClaimResult, ClaimStep, Error, Open, StoreQuery};
 use temporalio_sdk::activities::ActivityContext;
-use tokio::sync::Mutex;
-use tokio::time::Instant;
+use tokio::sync::{Mutex, Notify};
+use tokio::time::{Instant, timeout};
 use workflows::activities::{VerifiedClaims, VerifyClaims};
 use workflows::options::CLAIMS_BUDGET;
 use workflows::signal::{Notified, Signal};
@@ -35,7 +36,7 @@ const CONCURRENT: usize = 4;
 const SHARE: u32 = 5;
 /// A run ends if no claim is due within this time; the sweep starts another one.
 const IDLE_LIMIT: Duration = Duration::from_secs(45);
-/// Maximum sleep between two pages, since another claim may become due meanwhile.
+/// Maximum sleep between two pages, since another claim may become due meanwhile, and between two attempts of duties.
 const LONGEST_SLEEP: Duration = Duration::from_secs(2);
 /// How long until a claim is queried again if the process was busy.
 const BUSY_RETRY: Duration = Duration::from_secs(5);
@@ -103,26 +104,73 @@ pub async fn verify_claims(
             continue;
         }
         network = page.network;
-        let due = page.due.into_iter().take_while(|_| !run.is_over(context));
-        let results: Vec<Result<(), Error>> = futures::stream::iter(due)
-            .map(|(place, key)| {
-                Claim {
-                    context,
-                    run,
-                    place,
-                    key,
-                }
-                .examine_or_postpone()
-            })
-            .buffer_unordered(CONCURRENT)
-            .collect()
-            .await;
+        let examining = examine_all(context, run, page.due);
+        let attempt = || attempt_duties(context, run, input.platform_id);
+        let (results, attempted) = beside(examining, LONGEST_SLEEP, attempt).await;
+        examined += attempted?;
         for result in results {
             result?;
             examined += 1;
         }
         idle_since = Instant::now();
     }
+}
+
+/// Examines claims, a few at a time. Begins none once the run is over.
+async fn examine_all(
+    context: &Context,
+    run: &ClaimsRun,
+    due: Vec<(DevicePlace, CollapseKey)>,
+) -> Vec<Result<(), Error>> {
+    let due = due.into_iter().take_while(|_| !run.is_over(context));
+    futures::stream::iter(due)
+        .map(|(place, key)| {
+            Claim {
+                context,
+                run,
+                place,
+                key,
+            }
+            .examine_or_postpone()
+        })
+        .buffer_unordered(CONCURRENT)
+        .collect()
+        .await
+}
+
+/// Attempts the due duties of a platform, unless the run is over. Returns their number.
+async fn attempt_duties(
+    context: &Context,
+    run: &ClaimsRun,
+    platform: PlatformId,
+) -> Result<usize, Error> {
+    if run.is_over(context) {
+        return Ok(0);
+    }
+    Ok(duties::attempt_due(context, platform).await?.number)
+}
+
+/// Does some work, and meanwhile repeats attempts with a pause before each. Returns the results of both: of the
+/// attempts, their sum.
+async fn beside<T, F: Future<Output = Result<usize, Error>>>(
+    work: impl Future<Output = T>,
+    pause: Duration,
+    mut attempt: impl FnMut() -> F,
+) -> (T, Result<usize, Error>) {
+    let is_done = Notify::new();
+    let work = async {
+        let done = work.await;
+        is_done.notify_one();
+        done
+    };
+    let attempts = async {
+        let mut number = 0;
+        while timeout(pause, is_done.notified()).await.is_err() {
+            number += attempt().await?;
+        }
+        Ok::<usize, Error>(number)
+    };
+    tokio::join!(work, attempts)
 }
 
 impl ClaimsRun {
@@ -341,4 +389,37 @@ async fn refuse_secret(
         tracing::warn!(platform.id = %platform, "the store refuses the platform's credentials; they are not used again");
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::ready;
+    use tokio::sync::oneshot;
+
+    #[tokio::test]
+    async fn duties_are_attempted_while_claims_are_examined() {
+        let (sender, receiver) = oneshot::channel::<()>();
+        let (mut sender, mut attempts) = (Some(sender), 0);
+        // The store responds about the claims after the second attempt.
+        let attempt = || {
+            attempts += 1;
+            if attempts == 2
+                && let Some(sender) = sender.take()
+            {
+                sender.send(()).unwrap();
+            }
+            ready(Ok(1))
+        };
+        let (examined, attempted) = beside(receiver, Duration::from_millis(1), attempt).await;
+        examined.unwrap();
+        assert!(attempted.unwrap() >= 2);
+    }
+
+    #[tokio::test]
+    async fn claims_that_are_examined_at_once_wait_for_no_attempt() {
+        let attempt = || ready(Ok(1));
+        let (examined, attempted) = beside(ready(7), Duration::from_secs(3600), attempt).await;
+        assert_eq!((examined, attempted.unwrap()), (7, 0));
+    }
 }

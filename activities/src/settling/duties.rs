@@ -1,5 +1,5 @@
 //! Attempts the due duties of a platform: acknowledges purchases to their store. The activity `verify_claims` does this
-//! between two pages of claims, so a duty does not wait for the quiet window of its purchase.
+//! beside the platform's claims, so a duty does not wait for the quiet window of its purchase.
 //!
 //! An attempt checks the purchase first, within the platform's rate. If the process is lost between the store's answer
 //! and its record, the next attempt finds the purchase acknowledged. What the acknowledgement removes at the store, the
