@@ -7,7 +7,7 @@ use crate::wait;
 use crate::world::{SOON, World};
 use domain::{CollapseKey, PlatformId};
 use futures::future::join_all;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Number of messages that [`World::push_concurrently`] pushes at the same time.
 const AT_ONCE: usize = 16;
@@ -59,6 +59,21 @@ impl Play {
     }
 }
 
+impl Choices {
+    /// Returns the request that creates a platform with these choices.
+    pub fn new_platform(self, window_seconds: u64) -> Value {
+        json!({
+            "store": "google", "name": "play", "package_name": PACKAGE, "environment": "production",
+            "window_seconds": window_seconds, "no_older_process": true,
+            "store_settings": {
+                "subscription": push::SUBSCRIPTION, "push_account": push::ACCOUNT,
+                "acknowledge": self.acknowledge, "account_ids": self.account_ids,
+                "service_account": access::key_file(),
+            },
+        })
+    }
+}
+
 impl PlayPlatform {
     /// Creates the platform in an app.
     ///
@@ -71,15 +86,7 @@ impl PlayPlatform {
         app_id: &str,
         window_seconds: u64,
     ) -> Self {
-        let body = json!({
-            "store": "google", "name": "play", "package_name": PACKAGE, "environment": "production",
-            "window_seconds": window_seconds, "no_older_process": true,
-            "store_settings": {
-                "subscription": push::SUBSCRIPTION, "push_account": push::ACCOUNT,
-                "acknowledge": choices.acknowledge, "account_ids": choices.account_ids,
-                "service_account": access::key_file(),
-            },
-        });
+        let body = choices.new_platform(window_seconds);
         let path = format!("/v1/apps/{app_id}/platforms");
         let created = api.post(&path, &body).await.ok();
         Self {
@@ -91,10 +98,20 @@ impl PlayPlatform {
 }
 
 impl World {
+    /// Creates the world's Google platform later than the world. Processes use the fake if they have its variables.
+    ///
+    /// # Panics
+    /// When the service refuses the platform.
+    pub async fn connect_play(&mut self, fake: Play, choices: Choices) {
+        let window = self.setting.window_seconds;
+        let created = PlayPlatform::create(fake, choices, &self.api, &self.app_id, window).await;
+        self.play = Some(created);
+    }
+
     /// Returns the world's Google platform.
     ///
     /// # Panics
-    /// When the setting has none.
+    /// When the world has none.
     pub fn play(&self) -> &PlayPlatform {
         self.play.as_ref().expect("a setting with `play`")
     }
