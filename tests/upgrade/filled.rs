@@ -1,5 +1,6 @@
 //! The work in progress of an installation when it is upgraded, and how each part of it ends.
 
+use domain::CollapseKey;
 use reqwest::Method;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -31,8 +32,8 @@ pub struct Filled {
     /// The second platform, and the URL to which its store sends.
     platform_id: String,
     notification_url: String,
-    /// An endpoint that refuses everything until after the upgrade.
-    refusing: Receiver,
+    /// An endpoint that refuses everything until [`Self::check`].
+    pub refusing: Receiver,
     /// An endpoint whose only delivery is given up before the upgrade, with the id of its destination.
     failing: (Receiver, String),
     /// Message id of the notification about the purchase on hold.
@@ -83,7 +84,7 @@ impl Filled {
                 .ok(),
         );
         let held = world.send("SUBSCRIPTION_PURCHASED", "held").await;
-        drop(act(world, "held", "hold").await);
+        drop(act(world, world.key("held"), "hold").await);
         let link = json!({ "name": "Otto", "role": "support" });
         let link = text(
             &world.api.post("/v1/sign-in-links", &link).await.ok(),
@@ -132,7 +133,7 @@ impl Filled {
             (&Value::Null, &json!("hold")),
             "{held}"
         );
-        drop(act(world, "held", "release").await);
+        drop(act(world, world.key("held"), "release").await);
         world.wait_acked("held", 1).await;
         self.refusing.accept().await;
         let id = &self.failing.1;
@@ -185,7 +186,7 @@ impl Filled {
             .map(|answer| answer.status);
         assert_eq!(posted, Ok(200), "the notification of the claimed purchase");
         let platform_id = self.platform_id.parse().expect("a platform id");
-        let key = domain::CollapseKey::of(platform_id, CLAIMED).to_string();
+        let key = CollapseKey::of(platform_id, CLAIMED).to_string();
         wait::until(SOON, "the claimed purchase", async || {
             let newest = world
                 .receiver
@@ -251,8 +252,8 @@ async fn failing(world: &mut World) -> (Receiver, String) {
 }
 
 /// Requests an action on a purchase as an operator, and returns the answer.
-async fn act(world: &World, receipt_id: &str, action: &str) -> Value {
-    let path = format!("/v1/purchases/{}/{action}", world.key(receipt_id));
+pub async fn act(world: &World, key: CollapseKey, action: &str) -> Value {
+    let path = format!("/v1/purchases/{key}/{action}");
     world
         .api
         .call(Method::POST, &path, &json!({ "reason": "an upgrade" }))

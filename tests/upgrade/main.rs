@@ -1,6 +1,6 @@
 //! An installation of an earlier release with work of all kinds in progress is upgraded under load: all at once,
 //! process by process with both releases side by side, and back. Nothing is lost, duplicated or reordered, and `settle
-//! check` finds nothing.
+//! check` finds nothing. A store that the earlier release does not know is connected once all processes know it.
 //!
 //! The later release is the program under test with planted migrations, with each kind of step, and a planted change of
 //! the purchases' workflow. The earlier one is the program that `SETTLE_TEST_EARLIER` names or, without it, the program
@@ -8,6 +8,7 @@
 //! test --release --workspace --test upgrade -- --nocapture --test-threads=1`.
 
 mod filled;
+mod google;
 mod site;
 
 use site::{Release, Site};
@@ -19,16 +20,23 @@ const CALM: Duration = Duration::from_secs(10);
 
 async fn at_once(backend: Backend) {
     let mut site = Site::start(backend).await;
-    site.phase("the earlier release", async |site| site.pass(CALM).await)
-        .await;
+    site.phase("the earlier release", async |site| {
+        let first = site.names()[0];
+        site.refuse_google(first, 400).await;
+        site.pass(CALM).await;
+    })
+    .await;
     site.phase("upgraded at once", async |site| {
         site.stop_all().await;
         site.migrate();
         site.start_all(Release::Later).await;
     })
     .await;
-    site.phase("the later release", async |site| site.pass(CALM).await)
-        .await;
+    site.phase("the later release", async |site| {
+        site.connect_google().await;
+        site.pass(CALM).await;
+    })
+    .await;
     site.finish().await;
 }
 
@@ -69,14 +77,23 @@ async fn a_rolling_upgrade_loses_and_doubles_nothing() {
         site.strand("worker-a").await
     })
     .await;
-    for name in ["serve-a", "worker-b", "serve-b"] {
+    site.phase("serve-a upgraded", async |site| {
+        site.replace("serve-a", Release::Later).await;
+        site.refuse_google("serve-a", 409).await;
+        site.refuse_google("serve-b", 400).await;
+    })
+    .await;
+    for name in ["worker-b", "serve-b"] {
         site.phase(&format!("{name} upgraded"), async |site| {
             site.replace(name, Release::Later).await
         })
         .await;
     }
-    site.phase("the later release", async |site| site.pass(CALM).await)
-        .await;
+    site.phase("the later release", async |site| {
+        site.connect_google().await;
+        site.pass(CALM).await;
+    })
+    .await;
     site.finish().await;
 }
 
@@ -86,15 +103,28 @@ async fn and_back(backend: Backend) {
         site.stop_all().await;
         site.migrate();
         site.start_all(Release::LaterWithTheSameWorkflows).await;
+        site.connect_google().await;
     })
     .await;
     site.phase("back at once", async |site| {
+        site.leave_google_waiting().await;
         site.stop_all().await;
+        site.note_google();
         site.start_all(Release::Earlier).await;
     })
     .await;
-    site.phase("the earlier release", async |site| site.pass(CALM).await)
-        .await;
+    site.phase("the earlier release", async |site| {
+        site.complete().await;
+        site.check_google_waits().await;
+    })
+    .await;
+    site.phase("forward again", async |site| {
+        site.stop_all().await;
+        site.resume_google();
+        site.start_all(Release::LaterWithTheSameWorkflows).await;
+        site.push_again().await;
+    })
+    .await;
     site.finish().await;
 }
 

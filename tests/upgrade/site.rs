@@ -1,6 +1,7 @@
 //! The processes of both releases, with a continuously sending store, in phases whose figures are printed.
 
 use crate::filled::Filled;
+use crate::google::Google;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -64,7 +65,8 @@ pub enum Release {
 }
 
 pub struct Site {
-    world: World,
+    pub world: World,
+    pub google: Google,
     filled: Filled,
     store: Store,
     earlier: PathBuf,
@@ -74,6 +76,8 @@ pub struct Site {
     phases: Vec<Phase>,
     /// Whether any process has had the planted change.
     has_changed: bool,
+    /// Whether the work in progress was completed.
+    is_complete: bool,
 }
 
 impl Site {
@@ -98,6 +102,7 @@ impl Site {
         let mut world = World::start(setting).await;
         world.let_sweep_help("processes are stopped, and crash");
         let filled = Filled::fill(&mut world, rvs).await;
+        let google = Google::start(&world.api).await;
         let second = [(); 2].map(|()| format!("127.0.0.1:{}", ports::free()));
         let first = world.notification_url.clone();
         let mut urls = vec![first.clone()];
@@ -110,6 +115,7 @@ impl Site {
         let store = Store::start(urls, world.sns.clone(), PER_SECOND, PURCHASES);
         let mut site = Self {
             world,
+            google,
             filled,
             store,
             earlier,
@@ -117,6 +123,7 @@ impl Site {
             second,
             phases: Vec::new(),
             has_changed: false,
+            is_complete: false,
         };
         if backend != Backend::Sqlite {
             site.start_second_pair().await;
@@ -247,21 +254,32 @@ impl Site {
         self.start_one(name, Release::Later).await;
     }
 
+    /// Completes the work that was in progress, under load.
+    pub async fn complete(&mut self) {
+        self.filled.check(&mut self.world).await;
+        self.is_complete = true;
+    }
+
     /// Ends the load, waits until everything is settled and delivered, and checks that nothing is lost, duplicated or
     /// reordered.
     pub async fn finish(self) {
         let Self {
             mut world,
+            google,
             mut filled,
             store,
             phases,
             has_changed,
+            is_complete,
             ..
         } = self;
         let accepted = store.finish().await;
         let finished_at = Instant::now();
         world.expect_outcomes(accepted.iter().map(|message| message.message_id.clone()));
-        filled.check(&mut world).await;
+        if !is_complete {
+            filled.check(&mut world).await;
+        }
+        google.check(&world).await;
         let settled = settled(&world).await;
         let applied = Raw::of(&world.installation.stored_in()).number(APPLIED);
         assert_eq!(
@@ -302,9 +320,10 @@ impl Site {
         assert_eq!(changed > 0, has_changed, "the planted change of a workflow");
         world.finish().await;
         filled.check_received();
+        google.check_received(&filled.refusing);
     }
 
-    fn names(&mut self) -> Vec<&'static str> {
+    pub fn names(&mut self) -> Vec<&'static str> {
         let all: &[&str] = match self.world.installation.backend() {
             Backend::Sqlite => &["run"],
             _ => &["serve-a", "worker-a", "serve-b", "worker-b"],
@@ -312,7 +331,7 @@ impl Site {
         all[..self.world.processes().len()].to_vec()
     }
 
-    fn index(&mut self, name: &str) -> usize {
+    pub fn index(&mut self, name: &str) -> usize {
         self.names()
             .iter()
             .position(|one| *one == name)
@@ -333,6 +352,8 @@ impl Site {
             .collect();
         let rvs = self.filled.rvs.url();
         variables.push(("SETTLE_AMAZON_RVS_URL", &rvs));
+        let of_google = self.google.variables.iter();
+        variables.extend(of_google.map(|(name, value)| (name.as_str(), value.as_str())));
         let installation = &self.world.installation;
         match name {
             "serve-b" => installation.serve_at(self.second.clone(), &variables),
