@@ -4,19 +4,13 @@
 use crate::site::Site;
 use crate::store::LivedAt;
 use crate::watch::list;
-use std::path::PathBuf;
 use std::time::Duration;
+use system_tests::backup::Backup;
 use system_tests::sns::{Message, Rtn};
 use system_tests::wait;
 
 /// Maximum number of purchases that change after the backup.
 const CHANGED: usize = 4;
-
-/// Returns the database's files: the database, its log, and the log's index.
-fn files(site: &Site) -> [PathBuf; 3] {
-    ["", "-wal", "-shm"]
-        .map(|end| PathBuf::from(format!("{}{end}", site.world.installation.database())))
-}
 
 /// Changes purchases of the first platform after a backup, restores the backup, and sends the changes again. Records
 /// each change in `lived`, and returns their number.
@@ -30,7 +24,7 @@ pub async fn restore(
 ) -> Result<usize, String> {
     wait_quiet(site, timeout).await?;
     site.world.kill9();
-    let backup = files(site).map(|file| std::fs::read(file).ok());
+    let backup = Backup::of(&site.world.installation);
     site.restart_all().await;
     let mut lost = Vec::new();
     let now = api::clock::now();
@@ -52,12 +46,8 @@ pub async fn restore(
     }
     settle_all(site, &lost, timeout).await?;
     site.world.kill9();
-    for (file, content) in files(site).iter().zip(backup) {
-        match content {
-            Some(content) => std::fs::write(file, content).map_err(|error| error.to_string())?,
-            None => drop(std::fs::remove_file(file)),
-        }
-    }
+    let restored = backup.restore(&site.world.installation);
+    restored.map_err(|error| error.to_string())?;
     let raised =
         tokio::task::block_in_place(|| site.world.installation.call(&["migrate", "--raise-epoch"]));
     if !raised.status.success() {

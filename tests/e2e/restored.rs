@@ -3,7 +3,7 @@
 
 use serde_json::json;
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use system_tests::backup::Backup;
 use system_tests::receiver::Reply;
 use system_tests::sns::Rtn;
 use system_tests::wait;
@@ -11,26 +11,6 @@ use system_tests::world::{SOON, Setting, World};
 use workflows::contract;
 
 const RECEIPT: &str = "restored";
-
-/// Returns the database's files: the database, its log, and the log's index.
-fn files(world: &World) -> [PathBuf; 3] {
-    ["", "-wal", "-shm"].map(|end| PathBuf::from(format!("{}{end}", world.installation.database())))
-}
-
-/// Returns the contents of the files, while no process runs.
-fn copied(world: &World) -> [Option<Vec<u8>>; 3] {
-    files(world).map(|file| std::fs::read(file).ok())
-}
-
-/// Replaces the files by a copy, while no process runs.
-fn restore(world: &World, backup: [Option<Vec<u8>>; 3]) {
-    for (file, content) in files(world).iter().zip(backup) {
-        match content {
-            Some(content) => std::fs::write(file, content).expect("a restored file"),
-            None => drop(std::fs::remove_file(file)),
-        }
-    }
-}
 
 /// Waits until an attempt has failed and the run waits for the next one.
 async fn wait_backing_off(world: &World) {
@@ -60,7 +40,7 @@ async fn a_restored_backup_uses_no_id_for_two_bodies() {
     world.wait_acked(RECEIPT, 1).await;
     world.wait_asleep(RECEIPT).await;
     world.kill9();
-    let backup = copied(&world);
+    let backup = Backup::of(&world.installation);
     world.restart().await;
 
     // Revision 2, which the backup lacks. It was sent, and the run that retries it is open.
@@ -73,7 +53,7 @@ async fn a_restored_backup_uses_no_id_for_two_bodies() {
     assert_eq!(world.post(&lost).await.expect("an answer").status, 200);
     wait_backing_off(&world).await;
     world.kill9();
-    restore(&world, backup);
+    backup.restore(&world.installation).expect("restored files");
     let raised = world.installation.call(&["migrate", "--raise-epoch"]);
     let printed = String::from_utf8_lossy(&raised.stdout);
     assert!(
