@@ -3,6 +3,7 @@
 
 use super::clock::Clock;
 use super::leases::Leases;
+use super::process::Variable;
 use super::random::Random;
 use super::sns::Rtn;
 use super::subscription::Subscription;
@@ -107,6 +108,26 @@ impl Calendar {
         self.world.kill9();
         self.leases.leave(&self.world, self.clock.now());
         self.world.start_with(&[("FAILPOINTS", fail_points)]).await;
+        self.leases.started(&mut self.world);
+    }
+
+    /// Kills the processes. Until [`Self::resume`], only [`Self::pass_stopped`] moves the clock.
+    pub fn stop(&mut self) {
+        self.world.kill9();
+        self.leases.leave(&self.world, self.clock.now());
+    }
+
+    /// Lets time pass until `until`, while no process runs.
+    pub async fn pass_stopped(&mut self, until: Timestamp) {
+        self.move_to(until).await;
+    }
+
+    /// Starts the processes after [`Self::stop`] with the same clock, and with these variables as well.
+    pub async fn resume(&mut self, variables: &[Variable<'_>]) {
+        let fail_point = self.clock.fail_point();
+        let own = [("FAILPOINTS", fail_point.as_str())];
+        let all = [own.as_slice(), variables].concat();
+        self.world.start_with(&all).await;
         self.leases.started(&mut self.world);
     }
 

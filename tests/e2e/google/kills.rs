@@ -1,7 +1,6 @@
 //! `kill -9` at every fail point of a purchase and of a repair: each purchase is announced once, and each amount is
 //! booked once. `duties` kills around an acknowledgement.
 
-use super::repairs::void;
 use super::{CENTS, GOLD, Shop, token};
 use crate::kills::{ACCEPTING, DELIVERING, SETTLING};
 use domain::time::{HOUR, MINUTE};
@@ -129,7 +128,7 @@ async fn a_void_survives_every_kill_in_the_repair_that_finds_it() {
     for point in REPAIRING {
         let mut bought = shop.buy(&name(point)).await;
         shop.pass_days(1).await;
-        void(&shop, &mut bought);
+        shop.void(&mut bought);
         shop.calendar
             .restart_with(&format!("{point}/voids=1*return"))
             .await;

@@ -1,6 +1,7 @@
 //! Google Play: cases from real life by their numbers, against a fake of the Developer API. Pushes arrive as they do
 //! from Pub/Sub; events arrive at a webhook, each once.
 
+mod away;
 mod burst;
 mod changes;
 mod claims;
@@ -22,7 +23,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 use system_tests::calendar::Calendar;
 use system_tests::play::push::PURCHASED;
-use system_tests::play::{Bought, Choices, Notice, Play};
+use system_tests::play::{Bought, Choices, Notice, Play, Push, Voided, token};
 use system_tests::subscription::at;
 use system_tests::wait;
 use system_tests::world::{SOON, Setting, World};
@@ -37,11 +38,6 @@ const ACCOUNT: &str = "customer-7";
 const CENTS: i64 = system_tests::play::CENTS;
 /// Number of times that the sweep runs after a refund that must not be counted again.
 const SWEEPS: u32 = 3;
-
-/// Returns a token in Google's form that contains this name.
-fn token(name: &str) -> String {
-    format!("{name}.AO-J1OySettleTestsWhoseTokensAreAsLongAsGooglesOwnTokens")
-}
 
 /// Returns a time in a body; `None` if it is null.
 fn time(value: &Value) -> Option<Timestamp> {
@@ -133,6 +129,43 @@ impl Shop {
             self.world().wait_outcome(id).await;
         }
         self.rest().await;
+    }
+
+    /// Pushes a notification, waits until it is settled, and returns the message for its replay.
+    async fn push(&mut self, notice: &Notice) -> Push {
+        let message = notice.message();
+        self.calendar.world.push_until_accepted(&message).await;
+        self.world().wait_outcome(&message.id).await;
+        self.rest().await;
+        message
+    }
+
+    /// Shows a subscription that was taken away now together with its first payment, and lists the void.
+    fn void(&self, bought: &mut Bought) {
+        self.take_back(bought);
+        self.list_void(bought);
+    }
+
+    /// Shows a subscription that was taken away now together with its first payment.
+    fn take_back(&self, bought: &mut Bought) {
+        let (order, now) = (bought.order_id(1), self.now());
+        bought.refund(&order, now);
+        bought.expire(now);
+        self.fake().show(bought);
+    }
+
+    /// Adds the first payment of a subscription to the list of voids, as of now.
+    fn list_void(&self, bought: &Bought) {
+        let now = self.now();
+        self.fake().void(Voided {
+            token: bought.token.clone(),
+            order_id: bought.order_id(1),
+            is_subscription: true,
+            bought_at: now.minus(DAY),
+            voided_at: now,
+            reason: 7,
+            pieces: None,
+        });
     }
 
     /// Waits until no delivery to the webhook is pending.

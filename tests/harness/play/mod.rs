@@ -37,6 +37,11 @@ use tokio::task::JoinHandle;
 /// Number of entries on a page of voided purchases.
 const PAGE_SIZE: usize = 2;
 
+/// Returns a purchase token in Google's form that contains this name.
+pub fn token(name: &str) -> String {
+    format!("{name}.AO-J1OySettleTestsWhoseTokensAreAsLongAsGooglesOwnTokens")
+}
+
 /// How the fake deviates from its normal answer to a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
