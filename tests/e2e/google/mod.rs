@@ -13,6 +13,7 @@ mod outage;
 mod payments;
 mod refunds;
 mod repairs;
+mod restored;
 mod steps;
 mod year;
 
