@@ -12,7 +12,7 @@ use domain::Timestamp;
 use report::{Phase, Report, Subject};
 use std::time::Duration;
 use system_tests::load::{Load, Measured, Message, Pace, Pushes, Tokens};
-use system_tests::play::{Bought, Call, Choices, Play};
+use system_tests::play::{self, Bought, Call, Choices, Play};
 use system_tests::process::Backend;
 use system_tests::temporal::Memory;
 use system_tests::wait;
@@ -92,10 +92,16 @@ async fn start(options: &Options) -> World {
     world.let_sweep_help("settling is behind while the ingress is measured");
     let fake = &world.play().fake;
     fake.sell("gold", "monthly", "P1M");
-    for token in receipts(options, &mut 0, options.purchases) {
+    for token in purchase_tokens(options, &mut 0, options.purchases) {
         fake.show(&Bought::subscription(&token, "gold:monthly", fake.now()));
     }
     world
+}
+
+/// Returns the purchase tokens of the next pushes, each purchase in turn. The fake of Google refuses short ones.
+fn purchase_tokens(options: &Options, created: &mut usize, count: usize) -> Vec<String> {
+    let names = receipts(options, created, count);
+    names.iter().map(|name| play::token(name)).collect()
 }
 
 struct Bench<'a> {
@@ -112,7 +118,7 @@ struct Bench<'a> {
 impl Bench<'_> {
     fn prepare(&mut self, count: usize, tokens: Tokens) -> Vec<Message> {
         eprintln!("preparing {count} pushes …");
-        let purchases = receipts(self.options, &mut self.created, count);
+        let purchases = purchase_tokens(self.options, &mut self.created, count);
         self.pushes.prepare(&purchases, tokens)
     }
 

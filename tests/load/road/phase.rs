@@ -104,7 +104,8 @@ impl Plan {
     }
 
     pub fn receipt(&self, number: usize) -> String {
-        format!("{}-{number:06}", self.name.replace('/', "-"))
+        let name = format!("{}-{number:06}", self.name.replace('/', "-"));
+        self.store.receipt(&name)
     }
 
     /// Returns the pace of the notifications.

@@ -4,14 +4,17 @@ use super::subject::CONNECTIONS;
 use domain::CollapseKey;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
-use system_tests::load::{Load, Message, Messages, Pace, Pushes, Tokens};
-use system_tests::play::{Bought, Play};
+use system_tests::load::{Load, Measured, Message, Messages, Pace, Pushes, Tokens};
+use system_tests::play::{self, Bought, Play};
 use system_tests::rvs::Receipt;
 use system_tests::world::World;
 use tokio::time::Instant;
 
 /// The product of all purchases at Google, and its plan.
 const PRODUCT: (&str, &str) = ("gold", "monthly");
+
+/// Time limit for sending a batch, below the hour in which the tokens of pushes are valid.
+const SENT_WITHIN: Duration = Duration::from_secs(3_000);
 
 /// A store that sends notifications.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,17 +57,42 @@ impl Batch {
         }
     }
 
+    /// Returns the ids of all messages.
+    pub fn message_ids(&self) -> Vec<String> {
+        let ids = self.messages.iter().map(|message| message.id.clone());
+        ids.collect()
+    }
+
     /// Sends all notifications.
     ///
     /// # Panics
     /// When one is not accepted.
     pub async fn send(self, pace: Pace) -> Sent {
-        let ids = self.messages.iter().map(|message| message.id.clone());
-        let message_ids: Vec<String> = ids.collect();
+        let measured = self.post(pace).await;
+        Sent {
+            due: self.due(&measured),
+            message_ids: self.message_ids(),
+        }
+    }
+
+    /// Sends all notifications, which can be sent again, and measures the answers.
+    ///
+    /// # Panics
+    /// When one is not accepted.
+    pub async fn post(&self, pace: Pace) -> Measured {
         let load = Load::new(&self.url, CONNECTIONS);
-        let at_most = Duration::from_secs(600);
-        let measured = load.run(self.messages, pace, at_most).await;
+        let measured = load.run(self.messages.clone(), pace, SENT_WITHIN).await;
         measured.check();
+        assert_eq!(
+            measured.acknowledged().len(),
+            self.messages.len(),
+            "messages that were sent within {SENT_WITHIN:?}"
+        );
+        measured
+    }
+
+    /// Returns when each purchase's last notification was due, by collapse key.
+    pub fn due(&self, measured: &Measured) -> BTreeMap<String, Instant> {
         let mut due = BTreeMap::<String, Instant>::new();
         for sent in measured.acknowledged() {
             let Some(key) = self.keys.get(sent.number) else {
@@ -73,7 +101,7 @@ impl Batch {
             let last = due.entry(key.clone()).or_insert(sent.due);
             *last = sent.due.max(*last);
         }
-        Sent { due, message_ids }
+        due
     }
 }
 
@@ -84,6 +112,14 @@ impl Store {
         match self {
             Self::Amazon => "amazon",
             Self::Google => "google",
+        }
+    }
+
+    /// Returns a receipt or purchase token with this name. The fake of Google refuses short ones.
+    pub fn receipt(self, name: &str) -> String {
+        match self {
+            Self::Amazon => name.to_owned(),
+            Self::Google => play::token(name),
         }
     }
 
