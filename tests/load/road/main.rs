@@ -13,6 +13,7 @@ mod floor;
 mod ingress;
 mod machine;
 mod phase;
+mod replay;
 mod report;
 mod requests;
 mod rows;
@@ -107,6 +108,9 @@ struct Options {
     /// Then watches this number of sleeping purchases, which are written to storage.
     #[arg(long, default_value_t = 0)]
     sleeping: usize,
+    /// Then stores at least this number of messages of Google Play, and pushes all of them again.
+    #[arg(long, value_name = "MESSAGES", default_value_t = 0)]
+    replay: usize,
     /// Seconds for which ingress is measured, and open windows and sleeping purchases are watched.
     #[arg(long, default_value_t = 60)]
     watched_seconds: u64,
@@ -194,10 +198,21 @@ async fn measure(options: &Options) {
         };
         still.push(still::sleeping(plan, &installed).await);
     }
+    let mut replayed = Value::Null;
+    if options.replay > 0 {
+        let plan = replay::Plan {
+            messages: options.replay,
+            window: Duration::from_secs(options.window),
+            patience,
+        };
+        replayed = replay::measure(&plan, &installed).await;
+    }
     if options.json {
         println!(
             "{}",
-            json!({ "rounds": report::json(&rounds), "ingress": ingress, "still": still })
+            json!({
+                "rounds": report::json(&rounds), "ingress": ingress, "still": still, "replay": replayed,
+            })
         );
     }
 }
