@@ -8,7 +8,9 @@ pub use domain::settling::{
     Loaded, MAX_PER_SETTLING, Readiness, Record, Recorded, SettlingMode, SettlingStart,
 };
 use domain::time::{as_millis, as_optional_millis};
-use domain::{CollapseKey, DestinationId, Lane, PlatformId, RedeliverySelector, Verification};
+use domain::{
+    CollapseKey, DestinationId, Lane, PlatformId, RedeliverySelector, StorePolicy, Verification,
+};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use temporalio_common::ActivityError;
@@ -54,12 +56,48 @@ pub struct Verified {
     /// The result; absent if the store must be queried again.
     #[serde(default)]
     pub verification: Option<Verification>,
+    /// The result about a purchase of a store that records name. A release that knows only the first store would decide
+    /// without the state that the answer shows; here it finds no result, so that it settles again and is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of_named_store: Option<Verification>,
     /// How long until the next query; zero if there is a result.
     #[serde(rename = "next_query_ms", with = "as_millis", default)]
     pub next_query_in: Duration,
     /// Why the store must be queried again, for people; without secrets and customer identifiers.
     #[serde(default)]
     pub why: Option<String>,
+}
+
+impl Verified {
+    /// Returns the result of querying a store.
+    pub fn of(policy: StorePolicy, verification: Verification) -> Self {
+        let (verification, of_named_store) = if policy.is_unnamed() {
+            (Some(verification), None)
+        } else {
+            (None, Some(verification))
+        };
+        Self {
+            verification,
+            of_named_store,
+            next_query_in: Duration::ZERO,
+            why: None,
+        }
+    }
+
+    /// Returns the output after a query without a result, for people with the reason.
+    pub const fn again_in(wait: Duration, why: String) -> Self {
+        Self {
+            verification: None,
+            of_named_store: None,
+            next_query_in: wait,
+            why: Some(why),
+        }
+    }
+
+    /// Returns the result of the query; `None` if the store must be queried again.
+    pub fn result(&self) -> Option<&Verification> {
+        self.verification.as_ref().or(self.of_named_store.as_ref())
+    }
 }
 
 /// Input of `deliver`: attempts the deliveries of a lane, one after another, as long as they succeed.

@@ -32,13 +32,13 @@ pub async fn verify(context: &Context, key: CollapseKey) -> Result<Verified, Err
 
 async fn query(context: &Context, key: CollapseKey) -> Result<Verified, Error> {
     let Some(known) = context.store.store_query(key).await? else {
-        return Ok(verified(Verification::Unverifiable));
+        return Ok(Verified::of(
+            StorePolicy::default(),
+            Verification::Unverifiable,
+        ));
     };
     let store = context.verifier.stores.of(&known.store);
-    let store = store.map_err(|cause| Error::Corrupt {
-        what: cause.to_string(),
-        source: None,
-    })?;
+    let store = store.map_err(unknown)?;
     Query {
         context,
         key,
@@ -104,7 +104,7 @@ impl Query<'_> {
         if matches!(verification, Verification::Parked(_)) {
             self.context.store.verify_answered(self.key).await?;
         }
-        Ok(verified(verification))
+        self.verified(verification)
     }
 
     /// Makes the acknowledgement of the purchase due if settle does it and the answer shows none, since not every
@@ -150,7 +150,7 @@ impl Query<'_> {
                 )
                 .await;
         }
-        Ok(verified(Verification::Unverifiable))
+        self.verified(Verification::Unverifiable)
     }
 
     /// Counts the failure. Further queries follow until `give_up_after` has passed since the first failure; then the
@@ -184,12 +184,13 @@ impl Query<'_> {
                 )
                 .await
             }
-            None => Ok(Verified {
-                why: Some(retry.why.clone()),
-                ..verified(Verification::Unreachable {
-                    since: unanswered.since,
+            None => {
+                let since = unanswered.since;
+                Ok(Verified {
+                    why: Some(retry.why.clone()),
+                    ..self.verified(Verification::Unreachable { since })?
                 })
-            }),
+            }
         }
     }
 
@@ -206,11 +207,12 @@ impl Query<'_> {
                 "another query was requested meanwhile",
             )
         };
-        Ok(Verified {
-            verification: None,
-            next_query_in,
-            why: Some(why.to_owned()),
-        })
+        Ok(Verified::again_in(next_query_in, why.to_owned()))
+    }
+
+    fn verified(&self, verification: Verification) -> Result<Verified, Error> {
+        let policy = StorePolicy::of(&self.known.store).map_err(unknown)?;
+        Ok(Verified::of(policy, verification))
     }
 
     fn spread(&self, wait: Duration) -> Duration {
@@ -245,11 +247,10 @@ fn next_query_in(
     (!left.is_zero()).then(|| duration(millis(wait.max(retry_after).min(left)).max(1)))
 }
 
-const fn verified(verification: Verification) -> Verified {
-    Verified {
-        verification: Some(verification),
-        next_query_in: Duration::ZERO,
-        why: None,
+fn unknown(cause: impl std::fmt::Display) -> Error {
+    Error::Corrupt {
+        what: cause.to_string(),
+        source: None,
     }
 }
 

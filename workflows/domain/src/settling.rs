@@ -152,6 +152,7 @@ pub struct Record {
     /// The notifications that devices reported; `coalesced` does not count them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub from_devices: Vec<i64>,
+    #[serde(flatten, with = "by_store")]
     pub decision: Decision,
     /// See [`Loaded::is_replaced`].
     #[serde(default)]
@@ -170,6 +171,34 @@ pub struct Record {
     /// The trace that its events belong to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
+}
+
+/// The decision in JSON: under another name if the purchase names its store, so that a release that knows only the
+/// first store refuses the record instead of storing it without the state.
+mod by_store {
+    use crate::Decision;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    enum Named<T> {
+        Decision(T),
+        DecisionOfNamedStore(T),
+    }
+
+    pub fn serialize<S: Serializer>(decision: &Decision, to: S) -> Result<S::Ok, S::Error> {
+        if decision.purchase.policy.is_unnamed() {
+            Named::Decision(decision).serialize(to)
+        } else {
+            Named::DecisionOfNamedStore(decision).serialize(to)
+        }
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Decision, D::Error> {
+        match Named::deserialize(from)? {
+            Named::Decision(decision) | Named::DecisionOfNamedStore(decision) => Ok(decision),
+        }
+    }
 }
 
 impl Record {

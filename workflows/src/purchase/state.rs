@@ -410,7 +410,8 @@ impl State {
         if self.hold.is_some() {
             return None;
         }
-        if verified.verification.is_none() {
+        let result = verified.result().cloned();
+        if result.is_none() {
             let why = verified
                 .why
                 .unwrap_or_else(|| "the store could not be queried".to_owned());
@@ -424,7 +425,7 @@ impl State {
                 is_flush,
             });
         }
-        verified.verification
+        result
     }
 
     /// Applies the open lanes that storage returned.

@@ -4,8 +4,10 @@ use super::{
 use crate::decide::tests::notification;
 use crate::decide::{Decision, SettlingContext, Waits, decide};
 use crate::event::tests::{day, monthly};
+use crate::ids::{CollapseKey, PlatformId};
 use crate::notification::{Notification, NotificationKind, Outcome};
 use crate::purchase::{Purchase, State};
+use crate::settling::Record;
 use crate::time::{HOUR, MINUTE, Timestamp};
 use crate::transition::TransitionKind;
 use crate::verification::{Parked, Snapshot, Verification};
@@ -440,4 +442,33 @@ fn records_name_every_store_but_the_first() {
     let unknown = serde_json::from_value::<StorePolicy>("other".into()).unwrap_err();
     let expected = "the store `other` is not known to this version of settle";
     assert_eq!(unknown.to_string(), expected);
+}
+
+#[test]
+fn a_record_names_a_decision_by_whether_its_store_is_named() {
+    for (policy, name, other) in [
+        (first(), "decision", "decision_of_named_store"),
+        (exact(), "decision_of_named_store", "decision"),
+    ] {
+        let decision = settle(policy, &bought(policy), &[], &Verification::Gone, day(1));
+        let record = Record {
+            collapse_key: CollapseKey::of(PlatformId::new(uuid::Uuid::nil()), "receipt"),
+            settling: 1,
+            revision: 1,
+            seqs: vec![7],
+            from_devices: Vec::new(),
+            decision,
+            is_replaced: false,
+            settings_version: Some(3),
+            is_queried: true,
+            is_answer: true,
+            is_real: true,
+            traceparent: None,
+        };
+        let json = serde_json::to_value(&record).unwrap();
+        assert!(json.get(name).is_some() && json.get(other).is_none());
+        let read: Record = serde_json::from_value(json).unwrap();
+        assert_eq!(read.decision, record.decision);
+        assert_eq!((read.seqs, read.settings_version), (vec![7], Some(3)));
+    }
 }

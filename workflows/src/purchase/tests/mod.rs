@@ -14,7 +14,7 @@ use crate::contract;
 use crate::signal::{Admin, Hold, Lenient, Notified};
 use domain::{
     CollapseKey, DestinationId, Lane, Notification, NotificationKind, PlatformId, Purchase,
-    Timestamp, Verification,
+    StorePolicy, Timestamp, Verification, stores,
 };
 use std::time::Duration;
 

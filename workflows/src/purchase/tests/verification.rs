@@ -3,19 +3,14 @@
 use super::*;
 
 fn again(seconds: u64) -> Verified {
-    Verified {
-        verification: None,
-        next_query_in: Duration::from_secs(seconds),
-        why: Some("no response came in time".to_owned()),
-    }
+    Verified::again_in(
+        Duration::from_secs(seconds),
+        "no response came in time".to_owned(),
+    )
 }
 
 fn answer() -> Verified {
-    Verified {
-        verification: Some(Verification::Gone),
-        next_query_in: Duration::ZERO,
-        why: None,
-    }
+    Verified::of(StorePolicy::default(), Verification::Gone)
 }
 
 fn to_verify(seq: i64) -> Loaded {
@@ -238,4 +233,24 @@ fn a_load_result_without_the_newer_fields_can_be_read() {
     }
     let loaded: Result<Loaded, _> = serde_json::from_value(json);
     assert!(loaded.is_ok_and(|loaded| !loaded.due && !loaded.verify && !loaded.is_replaced));
+}
+
+#[test]
+fn a_release_that_knows_one_store_finds_no_result_of_another() {
+    let mut named = stores::ALL
+        .iter()
+        .flat_map(|policy| StorePolicy::of(policy.store));
+    let named = named
+        .find(|policy| !policy.is_unnamed())
+        .unwrap_or_default();
+    let verified = Verified::of(named, Verification::Gone);
+    assert_eq!(verified.result(), Some(&Verification::Gone));
+    let mut json = serde_json::to_value(&verified).unwrap_or_default();
+    let back: Result<Verified, _> = serde_json::from_value(json.clone());
+    assert!(back.is_ok_and(|back| back.result() == Some(&Verification::Gone)));
+    if let Some(fields) = json.as_object_mut() {
+        fields.remove("of_named_store");
+    }
+    let of_that_release: Result<Verified, _> = serde_json::from_value(json);
+    assert!(of_that_release.is_ok_and(|verified| verified.result().is_none()));
 }
