@@ -46,6 +46,9 @@ pub struct StoreState {
     /// Whether it ends with the payments to which the customer is committed.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub ends_after_commitment: bool,
+    /// Whether another of these payments follows, so that it renews once more.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub renews_by_commitment: bool,
     /// Whether the purchase is acknowledged to the store, without which it returns the money; `None` if it does not show it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub is_acknowledged: Option<bool>,

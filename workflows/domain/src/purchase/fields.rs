@@ -367,12 +367,13 @@ impl Purchase {
         )
     }
 
-    /// Whether it will renew; `None` if that is not known.
+    /// Whether it will renew, be it only by payments to which the customer is committed; `None` if that is not known.
     pub fn is_auto_renewable(&self) -> Option<bool> {
         if self.is_one_time() || self.stage.is_over() {
             Some(false)
         } else if self.snapshot.is_some() {
-            Some(!self.stage.is_off)
+            let state = self.store_state();
+            Some(!self.stage.is_off || state.is_some_and(|state| state.renews_by_commitment))
         } else {
             self.reported_auto_renewal()
         }

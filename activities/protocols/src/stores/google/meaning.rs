@@ -106,6 +106,11 @@ fn item(shown: &ShownItem) -> play::ItemAnswer {
         renews,
         is_prepaid: matches!(shown.renewal, Renewal::Prepaid { .. }),
         ends_after_commitment: shown.instalments.is_some_and(|plan| plan.is_ending),
+        // Google omits a number that is zero.
+        committed_payments: shown
+            .instalments
+            .and_then(|plan| plan.remaining)
+            .unwrap_or_default(),
         planned,
         quantity: shown.quantity,
         unrefunded: shown.unrefunded_quantity,

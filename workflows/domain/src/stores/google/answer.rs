@@ -69,6 +69,8 @@ pub struct ItemAnswer {
     pub is_prepaid: bool,
     /// Whether an instalment plan is cancelled with effect from the end of the commitment.
     pub ends_after_commitment: bool,
+    /// Number of payments to which the customer is still committed.
+    pub committed_payments: u32,
     pub planned: Option<PlannedItem>,
     pub quantity: Option<u32>,
     /// Number of pieces that are not refunded.
@@ -165,6 +167,7 @@ impl PurchaseAnswer {
                 revoked_at: None,
                 is_prepaid: main.is_prepaid,
                 ends_after_commitment: main.ends_after_commitment,
+                renews_by_commitment: self.renews_by_commitment(main),
                 is_acknowledged: self.is_acknowledged,
                 continues: self.linked.clone(),
                 periods: self.periods(main),
@@ -228,6 +231,13 @@ impl PurchaseAnswer {
 
     fn renews(&self, main: &ItemAnswer) -> bool {
         self.status != Status::Canceled && main.renews == Some(true)
+    }
+
+    /// Whether a cancelled instalment plan renews once more: the cancellation takes effect after the last committed payment
+    /// (<https://developers.google.com/android-publisher/api-ref/rest/v3/purchases.subscriptionsv2#InstallmentPlan>).
+    fn renews_by_commitment(&self, main: &ItemAnswer) -> bool {
+        let will_renew = self.status != Status::Canceled && main.ends_after_commitment;
+        will_renew && main.committed_payments > 0
     }
 
     fn ends_at(&self, main: &ItemAnswer, will_end: bool, is_over: bool) -> Option<Timestamp> {

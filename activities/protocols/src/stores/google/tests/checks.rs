@@ -232,6 +232,34 @@ fn an_answer_has_the_meaning_and_the_customer_apart() {
 }
 
 #[test]
+fn a_cancelled_commitment_renews_while_payments_are_left() {
+    let renews = |details: Value| {
+        let plan = json!({ "autoRenewEnabled": true, "installmentDetails": details });
+        let item = item("monthly", json!({ "autoRenewingPlan": plan }));
+        let body = subscription(json!({ "lineItems": [item] }));
+        let missing = || error(404, "notFound");
+        let replies = [answered(200, body), missing(), missing()];
+        let CheckStep::Done(answer) = google().next(&subject(TOKEN), &replies) else {
+            panic!("not done");
+        };
+        let Answer::Verification(Verification::Verified(snapshot)) = &answer else {
+            panic!("{answer:?}");
+        };
+        let state = snapshot.state.as_ref();
+        state.is_some_and(|state| state.renews_by_commitment)
+    };
+    let left = |left| json!({ "remainingCommittedPaymentsCount": left, "pendingCancellation": {} });
+    assert!(renews(left(7)));
+    assert!(!renews(left(0)));
+    assert!(
+        !renews(json!({ "pendingCancellation": {} })),
+        "none is left"
+    );
+    let uncancelled = json!({ "remainingCommittedPaymentsCount": 7 });
+    assert!(!renews(uncancelled), "it renews by itself");
+}
+
+#[test]
 fn the_length_of_a_term_is_read_once_for_each_plan() {
     let plan = json!({ "basePlans": [{
         "basePlanId": "monthly", "autoRenewingBasePlanType": { "billingPeriodDuration": "P1M" },

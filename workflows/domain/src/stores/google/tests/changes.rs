@@ -135,10 +135,12 @@ fn g39_instalments_are_cancelled_once_and_paid_on() {
     for number in 1..=9 {
         let mut answer = monthly(number, day(30 * i64::from(number) - 20));
         answer.items[0].ends_after_commitment = true;
+        answer.items[0].committed_payments = 9 - number;
         let kinds = if number == 1 { AutoRenewalOff } else { Renewed };
         let decision = show(&known, &[kinds], &answer);
         announced.push(events(&decision));
         known = decision.purchase;
+        assert_eq!(known.is_auto_renewable(), Some(number < 9), "{number}");
     }
     let mut over = monthly(9, day(270));
     over.status = Status::Canceled;
