@@ -121,7 +121,7 @@ pub use reports::device_events::{
     DeviceDeliveryView, DeviceEventExplanation, DeviceEventFacts, DeviceEventFilter,
     DeviceEventFull, DeviceEventView,
 };
-pub use reports::duties::DutyView;
+pub use reports::duties::{DutyCounts, DutyView};
 pub use reports::events::{EventFilter, EventView};
 pub use reports::explain::{
     Addressee, AnnouncedEvent, Backlog, ClaimView, Concerned, DestinationExplanation,

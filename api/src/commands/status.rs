@@ -11,7 +11,7 @@ use domain::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::process::ExitCode;
-use storage::{Alarm, ShownState, SilentStore};
+use storage::{Alarm, DutyCounts, ShownState, SilentStore};
 
 /// Age up to which an alarm is recent: 24 hours.
 const RECENT_MS: i64 = 24 * 3600 * 1000;
@@ -54,6 +54,8 @@ struct Status {
     processes: Option<Vec<processes::SeenProcess>>,
     /// `None` if the service does not report them.
     silent_stores: Option<Vec<SilentStore>>,
+    /// `None` if there are none, or if the service does not report them.
+    duties: Option<DutyCounts>,
     #[serde(deserialize_with = "known")]
     sweep: Option<Sweep>,
     last_sweep_at: Option<Timestamp>,
@@ -138,7 +140,7 @@ async fn collect(client: &Client) -> anyhow::Result<Value> {
         |alarm: &&Value| read_as::<Alarm>(alarm).is_ok_and(|alarm| alarm.last_at > since);
     let recent: Vec<&Value> = table::items(&alarms).iter().filter(is_recent).collect();
     let mut found = copied(&ready, &["temporal", "workers", "sweep", "last_sweep_at"]);
-    found.extend(copied(&overview, &["silent_stores"]));
+    found.extend(copied(&overview, &["silent_stores", "duties"]));
     found.insert("processes".to_owned(), processes::seen(&overview));
     found.insert("inbox".to_owned(), inbox.into());
     found.insert("destinations".to_owned(), destinations.into());
@@ -229,6 +231,7 @@ fn sentences(found: &Status) -> Vec<(&'static str, String)> {
     lines.push(("Sweep", sweep(found)));
     let silent_stores = found.silent_stores.iter().flatten();
     lines.extend(silent_stores.map(|one| ("Store", silent(one))));
+    lines.extend(found.duties.map(|counts| ("Duties", duties(counts))));
     let destinations = found.destinations.as_slice();
     lines.push(("Destinations", counts_by_state(destinations)));
     lines.extend(destinations.iter().map(|one| ("", destination(one))));
@@ -270,6 +273,18 @@ fn silent(one: &SilentStore) -> String {
     });
     format!(
         "{purchases} of {platform} {have} had no answer from {store} since {since}{because}{next}"
+    )
+}
+
+/// Returns the line about open duties to stores.
+fn duties(counts: DutyCounts) -> String {
+    let overdue = match counts.overdue {
+        0 => String::new(),
+        overdue => format!(", {overdue} past the deadline"),
+    };
+    format!(
+        "{} open{overdue}; `settle duty list PLATFORM_ID` shows those of a platform",
+        counts.open
     )
 }
 
@@ -496,8 +511,23 @@ mod tests {
     }
 
     #[test]
+    fn open_duties_to_stores_are_counted() {
+        let found = json!({ "inbox": "ok", "temporal": "connected", "duties": { "open": 3, "overdue": 1 } });
+        let status: Status = read(found);
+        assert!(status.is_ok(), "an alarm reports them");
+        let line = sentences(&status)
+            .into_iter()
+            .find(|(name, _)| *name == "Duties");
+        let text =
+            "3 open, 1 past the deadline; `settle duty list PLATFORM_ID` shows those of a platform";
+        assert_eq!(line, Some(("Duties", text.to_owned())));
+        let none: Status = read(json!({ "duties": null }));
+        assert!(!sentences(&none).iter().any(|(name, _)| *name == "Duties"));
+    }
+
+    #[test]
     fn an_answer_of_0_1_0_and_one_of_a_newer_version_are_read() {
-        // Version 0.1.0 sends neither `workers` nor `silent_stores`.
+        // Version 0.1.0 sends neither `workers` nor `silent_stores` nor `duties`.
         let old = json!({ "inbox": "ok", "temporal": "connected", "workers": null, "silent_stores": null,
             "sweep": "on_time", "last_sweep_at": null, "alarms": [], "destinations": [{
                 "app": "reader", "id": "d1", "name": "hook", "kind": "webhook", "enabled": true, "state": "healthy",

@@ -2,14 +2,14 @@
 //! does the latter, and then closes the duty.
 
 use super::signals::Nothing;
-use crate::edge::Shared;
+use crate::edge::{Edge, Shared};
 use crate::error::Error;
 use crate::extract::{Body, Id, PageQuery, Query, Stored};
 use crate::keys::Acting;
 use axum::Json;
 use axum::extract::State;
-use domain::DutyId;
-use storage::{DutyView, Paged, Platform};
+use domain::{DutyId, PlatformId};
+use storage::{DutyView, Page, Paged, Platform};
 
 /// `GET /v1/platforms/{platform_id}/duties`: the open ones.
 pub async fn list(
@@ -17,8 +17,19 @@ pub async fn list(
     Stored(platform): Stored<Platform>,
     Query(query): Query<PageQuery>,
 ) -> Result<Json<Paged<DutyView>>, Error> {
-    let duties = edge.store.open_duties(platform.id, query.page()).await?;
-    Ok(Json(duties))
+    Ok(Json(of_platform(&edge, platform.id, query.page()).await?))
+}
+
+/// Returns the open duties to a platform's store, the earliest deadline first.
+///
+/// # Errors
+/// 503 if the database does not respond.
+pub async fn of_platform(
+    edge: &Edge,
+    platform: PlatformId,
+    page: Page,
+) -> Result<Paged<DutyView>, Error> {
+    Ok(edge.store.open_duties(platform, page).await?)
 }
 
 /// `POST /v1/duties/{duty_id}/close`: records that a person has done it. 409 if it is closed.

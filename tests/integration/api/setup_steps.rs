@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use storage::{Handling, NewNotification};
 
+const DUTY: &str = "6b275a67-0bbb-4f3a-99b9-6600bf711993";
 const SUBSCRIPTION: &str = "projects/example-project/subscriptions/play";
 const ACCOUNT: &str = "push@example-project.iam.gserviceaccount.com";
 const SUBSCRIPTION_STEP: &str = "Create a push subscription";
@@ -286,4 +287,39 @@ async fn a_store_without_evidence_shows_its_steps_alone() {
     let request = service.send_json("POST", &path, &Value::Null).await;
     assert_eq!(request.status, 422, "{}", request.body);
     assert!(!page.contains("/try-access"), "{page}");
+}
+
+#[tokio::test]
+async fn open_duties_stand_on_the_platforms_page_and_on_home() {
+    let connecting = Connecting::begin("steps-duties").await;
+    let (id, service) = (connecting.id, &connecting.service);
+    let console = format!("/ui/connect/platforms/{id}");
+    let page = async |path: &str| connecting.visitor.get(service, path).await.text;
+    let counts = async || service.get("/v1/overview").await.body["duties"].clone();
+    assert_eq!(counts().await, Value::Null);
+    let plain = page(&console).await;
+    assert!(!plain.contains("Open duties"), "{plain}");
+
+    service.raw(&format!(
+        "INSERT INTO duties (id, kind, platform_id, order_id, created_at, answer_by)
+         VALUES ('{DUTY}', 'refund_review', '{id}', 'GPA.1', 1, 2)"
+    ));
+    assert_eq!(counts().await, json!({ "open": 1, "overdue": 1 }));
+    let shown = page(&console).await;
+    let sentence = "question about a refund of order GPA.1: open, although its deadline was";
+    assert!(
+        shown.contains("Open duties") && shown.contains(sentence),
+        "{shown}"
+    );
+    let home = page("/ui/").await;
+    let sentence =
+        "1 duty to a store is open, 1 past the deadline: see the platforms under Connect.";
+    assert!(home.contains(sentence), "{home}");
+
+    let close = format!("/v1/duties/{DUTY}/close");
+    let closed = service.send_json("POST", &close, &json!({})).await;
+    assert_eq!(closed.status, 200, "{}", closed.body);
+    assert_eq!(counts().await, Value::Null);
+    let plain = page(&console).await;
+    assert!(!plain.contains("Open duties"), "{plain}");
 }

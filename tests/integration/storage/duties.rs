@@ -10,7 +10,7 @@ use futures::poll;
 use std::pin::pin;
 use std::time::Duration;
 use storage::{
-    DutyAttempt, DutyKind, DutyPage, DutyResult, Error, FirstAttempt, LeasedDuty, NewDuty,
+    DutyAttempt, DutyCounts, DutyKind, DutyPage, DutyResult, Error, FirstAttempt, LeasedDuty, NewDuty,
     NewNotification, Page,
 };
 
@@ -345,5 +345,24 @@ story! {
         world.store.delete_platform(world.platform.id).await.unwrap();
         assert_eq!((world.close_missed().await, world.close_missed().await), (2, 0));
         assert_eq!(world.duties(), ["deleted"; 2]);
+    }
+}
+
+story! {
+    async fn the_overview_counts_open_duties_and_those_past_the_deadline(world: World) {
+        let counts = async |app| world.store.overview(app).await.unwrap().duties;
+        let own = Some(world.app.id);
+        assert_eq!((counts(None).await, counts(own).await), (None, None));
+        world.must_acknowledge("m1", "r1", FirstAttempt::AtOnce).await;
+        world.must_acknowledge("m2", "r2", FirstAttempt::AtOnce).await;
+        let in_time = Some(DutyCounts { open: 2, overdue: 0 });
+        assert_eq!((counts(None).await, counts(own).await), (in_time, in_time));
+        let other = world.store.new_app("other").await.unwrap();
+        assert_eq!(counts(Some(other.id)).await, None);
+        let late = world.lease_duties().await.leased;
+        world.finish_duty(late[0], DutyAttempt::Closed(DutyResult::Settle)).await;
+        world.pass(millis(DAY * 4));
+        let overdue = Some(DutyCounts { open: 1, overdue: 1 });
+        assert_eq!((counts(None).await, counts(own).await), (overdue, overdue));
     }
 }

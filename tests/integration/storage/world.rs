@@ -239,6 +239,7 @@ impl World {
             ("claims", "due_at"),
             ("platforms", "secret_retry_at"),
             ("claims", "created_at"),
+            ("duties", "answer_by"),
             ("duties", "due_at"),
             ("duties", "warn_at"),
             ("duties", "answer_by"),

@@ -1,11 +1,12 @@
 //! Duties to stores, as the API lists them and explanations show them.
 
+use crate::events::deliveries::MAX_COUNTED;
 use crate::purchases::duties::{DutyKind, DutyResult};
 use crate::store::Store;
 use db::connection::AnyConnection;
 use db::error::Error;
 use db::page::{Page, Paged};
-use db::sql::{Sql, statement};
+use db::sql::{Clause, Sql, clause, statement};
 use db::statement::{row, sql};
 use domain::{CollapseKey, DutyId, PlatformId, Purchase, Timestamp};
 use schemars::JsonSchema;
@@ -44,6 +45,17 @@ row! {
     }
 }
 
+row! {
+    /// Numbers of open duties to stores.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+    pub struct DutyCounts {
+        /// Number of open duties.
+        pub open: i64,
+        /// Number of open duties whose deadline has passed.
+        pub overdue: i64,
+    }
+}
+
 const COLUMNS: &str = "id, kind, platform_id, collapse_key, order_id, created_at, answer_by, due_at, attempts, failure, \
      warned_at, done_at, result";
 
@@ -64,6 +76,17 @@ const OF_ORDERS: Sql = statement! {"
     ORDER BY created_at, id
 "};
 
+/// The order is that of the index of open duties, so that the planner uses it even if its statistics are old.
+const COUNTS: Sql = statement! {"
+    SELECT COUNT(*) AS open, COUNT(CASE WHEN x.answer_by <= ? THEN 1 END) AS overdue
+    FROM (SELECT d.answer_by
+        FROM duties d
+        WHERE d.done_at IS NULL AND {{which}}
+        ORDER BY d.platform_id, d.answer_by, d.id
+        LIMIT {MAX_COUNTED}) x
+"};
+const ON_PLATFORMS: Clause = clause!(&[COUNTS], "d.platform_id IN (?*)");
+
 impl Store {
     /// Lists the open duties of a platform, in the order of their deadlines.
     pub async fn open_duties(
@@ -80,6 +103,24 @@ impl Store {
 /// Returns a duty.
 pub fn find(connection: &mut AnyConnection, id: DutyId) -> Result<Option<DutyView>, Error> {
     sql(FIND).bind(id).first(connection)
+}
+
+/// Counts the open duties to the stores of these platforms, or of all, up to [`MAX_COUNTED`]; `None` if there are none.
+pub fn counts(
+    connection: &mut AnyConnection,
+    platforms: Option<&[PlatformId]>,
+    now: Timestamp,
+) -> Result<Option<DutyCounts>, Error> {
+    let counts: Option<DutyCounts> = match platforms {
+        Some([]) => None,
+        Some(all) => sql(COUNTS.of(ON_PLATFORMS))
+            .uncached()
+            .bind(now)
+            .bind_list(all.iter().copied())
+            .first(connection)?,
+        None => sql(COUNTS.with(&[])).bind(now).first(connection)?,
+    };
+    Ok(counts.filter(|counts| counts.open > 0))
 }
 
 /// Returns the duties about a purchase and about its known orders.

@@ -2,6 +2,7 @@
 //! not grow with the tables.
 
 use crate::events::deliveries::MAX_COUNTED;
+use crate::reports::duties::{self, DutyCounts};
 use crate::reports::filtered::Filtered;
 use crate::reports::processes::{self, RunningProcess};
 use crate::reports::scope::platforms;
@@ -60,6 +61,9 @@ pub struct Overview {
     pub failed: i64,
     /// Destinations, those with problems first; at most 50.
     pub destinations: Vec<DestinationOverview>,
+    /// Open duties to stores; absent if there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub duties: Option<DutyCounts>,
     /// Running processes, without those of release 0.1.0; absent in the overview of one app.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub processes: Option<Vec<RunningProcess>>,
@@ -342,6 +346,7 @@ impl Store {
                 oldest_pending_at: oldest.value::<Option<Timestamp>>(connection)?.flatten(),
                 failed: number(connection, all_or_by(FAILED, FAILED_BY))?.min(MAX_COUNTED),
                 destinations: destinations.statement().all(connection)?,
+                duties: duties::counts(connection, platforms.as_deref(), now)?,
                 processes,
             })
         })

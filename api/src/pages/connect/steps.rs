@@ -4,7 +4,7 @@ use super::changes_view::DeletePage;
 use super::listed::Connecting;
 use super::progress::{ConnectStep, Facts};
 use super::sample_view::SamplePage;
-use super::view::{ConsolePage, DestinationsPage, FirstPage, GuideStep, Head, TopicsPage};
+use super::view::{ConsolePage, DestinationsPage, Duties, FirstPage, GuideStep, Head, TopicsPage};
 use super::{SCREEN, of_app};
 use crate::change::{Mistakes, texts};
 use crate::form::Sent;
@@ -17,7 +17,7 @@ use api::extract::{Query, Stored, checked};
 use api::keys::Caller;
 use api::resources::forms::{of_destinations, of_stores};
 use api::resources::{
-    apps, connections, destinations as api_destinations, explain, platforms, setup,
+    apps, connections, destinations as api_destinations, duties, explain, platforms, setup,
 };
 use api::shell::quoted;
 use axum::extract::State;
@@ -28,6 +28,9 @@ use storage::{App, Page, Paged, Platform, ShownDestination};
 
 /// Maximum number of an app's destinations that are shown.
 const DESTINATIONS: i64 = 50;
+
+/// Maximum number of a platform's open duties that are shown.
+const DUTIES: i64 = 20;
 
 /// The parts of a request that each page needs.
 pub type At = (State<Shared>, Visit, Caller);
@@ -118,13 +121,20 @@ pub async fn console(
         .find(|form| form.name == of.platform.store);
     let setup = setup::of_platform(edge, &of.platform).await?;
     let guide = GuideStep::all(form, &setup, &value);
+    let page = Page {
+        cursor: None,
+        limit: DUTIES,
+    };
+    let open = duties::of_platform(edge, of.platform.id, page).await?;
+    let open = Duties::new(visit, &of, &open, (edge.clock)());
     let place = PageAddress {
         is_answer: mistakes.is_answer() || once.is_answer(),
         ..of.place(ConnectStep::Console, "", "show")
     };
     let frame = Frame::of(edge, visit, place).await?;
     let page = ConsolePage::new(&frame, visit, &of, guide, &value, &mistakes)
-        .with(&edge.public_url, &once);
+        .with(&edge.public_url, &once)
+        .with_duties(open);
     shown(visit, &page, &value)
 }
 

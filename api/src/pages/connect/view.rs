@@ -12,13 +12,15 @@ use crate::frame::Frame;
 use crate::lists::Table;
 use crate::once::ShownOnce;
 use crate::parts::{Badge, Code, Moment, Sentence, Tone};
+use crate::text::capital;
 use crate::visit::Visit;
+use api::resources::explain::duty;
 use api::resources::forms::{Form, Step};
 use api::resources::setup::{SetupState, SetupStep};
 use askama::Template;
-use domain::{CollapseKey, PlatformId, TransferPolicy};
+use domain::{CollapseKey, PlatformId, Timestamp, TransferPolicy};
 use serde_json::Value;
-use storage::{App, Platform, PurchaseExplanation, Role, Topic, TopicState};
+use storage::{App, DutyView, Paged, Platform, PurchaseExplanation, Role, Topic, TopicState};
 use url::Url;
 
 /// A step in the row of all steps.
@@ -161,6 +163,39 @@ impl OldUrl {
     }
 }
 
+/// The open duties to a platform's store, the earliest deadline first.
+#[derive(Default)]
+pub struct Duties {
+    rows: Vec<DutyRow>,
+    /// The command that lists all of them, if not all are shown.
+    more: Option<String>,
+}
+
+/// An open duty to a platform's store.
+pub struct DutyRow {
+    sentence: Sentence,
+    /// Path of the purchase, if the duty names one.
+    path: Option<String>,
+}
+
+impl Duties {
+    /// Returns the first page of the open duties, as of `now`.
+    pub fn new(visit: &Visit, of: &Connected, open: &Paged<DutyView>, now: Timestamp) -> Self {
+        let platform = &of.platform;
+        let row = |one: &DutyView| DutyRow {
+            sentence: Sentence::new(&capital(&duty(one, &platform.store, now))),
+            path: one
+                .collapse_key
+                .map(|key| of_app(visit, of.app.id, &format!("/ui/purchases/{key}"))),
+        };
+        let is_cut = open.next_cursor.is_some();
+        Self {
+            rows: open.items.iter().map(row).collect(),
+            more: is_cut.then(|| format!("settle duty list {}", platform.id)),
+        }
+    }
+}
+
 /// The page of the store's console.
 #[derive(Template)]
 #[template(path = "connect/console.html")]
@@ -172,6 +207,7 @@ pub struct ConsolePage<'a> {
     warning: Option<&'static str>,
     takes_samples: bool,
     guide: Vec<GuideStep>,
+    duties: Duties,
     silent: Option<Badge>,
     accepted: Option<(Badge, Moment, i64)>,
     rows: Vec<RefusedRow>,
@@ -234,6 +270,7 @@ impl<'a> ConsolePage<'a> {
             warning: None,
             takes_samples: of.facts.takes_samples,
             guide,
+            duties: Duties::default(),
             silent: is_silent.then(|| Badge::new(Tone::Idle, "nothing yet")),
             accepted: accepted
                 .map(|one| (Badge::new(ok.0, ok.1), Moment::ago(one.last_at), one.times)),
@@ -267,6 +304,12 @@ impl<'a> ConsolePage<'a> {
             devices: self.devices.with(public_url, once),
             ..self
         }
+    }
+
+    /// Adds the open duties to the store.
+    #[must_use]
+    pub fn with_duties(self, duties: Duties) -> Self {
+        Self { duties, ..self }
     }
 }
 

@@ -7,7 +7,7 @@ use api::resources::overview::older;
 use api::stores::name;
 use domain::Timestamp;
 use domain::health::State;
-use storage::{DestinationOverview, Overview, ShownState, SilentStore};
+use storage::{DestinationOverview, DutyCounts, Overview, ShownState, SilentStore};
 
 /// Returns the headline's tone and sentences, without the last full stop.
 pub fn headline(found: &Overview, health: EngineHealth, alarms: usize) -> (Tone, String) {
@@ -172,7 +172,21 @@ pub fn waiting(found: &Overview) -> String {
     } else {
         counted(found.windows, "purchase")
     };
-    format!("{pending} pending, {windows} waiting to settle.")
+    let duties = found.duties.map_or_else(String::new, duties);
+    format!("{pending} pending, {windows} waiting to settle.{duties}")
+}
+
+/// Returns the sentence about open duties to stores, after a space.
+fn duties(counts: DutyCounts) -> String {
+    let open = match counts.open {
+        1 => "1 duty to a store is open".to_owned(),
+        open => format!("{} duties to stores are open", amount(open)),
+    };
+    let overdue = match counts.overdue {
+        0 => String::new(),
+        overdue => format!(", {} past the deadline", amount(overdue)),
+    };
+    format!(" {open}{overdue}: see the platforms under Connect.")
 }
 
 fn deliveries(number: i64) -> String {
@@ -207,6 +221,7 @@ mod tests {
             oldest_pending_at: None,
             failed: 0,
             destinations,
+            duties: None,
             processes: None,
         }
     }
@@ -414,5 +429,21 @@ mod tests {
             waiting(&found),
             "No deliveries pending, 1 purchase waiting to settle."
         );
+    }
+
+    #[test]
+    fn the_line_below_counts_open_duties_to_stores() {
+        for (open, overdue, sentence) in [
+            (1, 0, "1 duty to a store is open"),
+            (3, 1, "3 duties to stores are open, 1 past the deadline"),
+        ] {
+            let found = Overview {
+                duties: Some(DutyCounts { open, overdue }),
+                ..overview(Vec::new())
+            };
+            let line = waiting(&found);
+            let end = format!("settle. {sentence}: see the platforms under Connect.");
+            assert!(line.ends_with(&end), "{line}");
+        }
     }
 }

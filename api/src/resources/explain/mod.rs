@@ -9,7 +9,7 @@ pub mod story;
 #[cfg(test)]
 mod tests;
 
-pub use sentences::{held_back, waits};
+pub use sentences::{duty, held_back, waits};
 
 use crate::edge::{Edge, Shared};
 use crate::error::Error;
