@@ -87,7 +87,7 @@ pub trait StoreProtocol: Debug + Send + Sync {
     /// Returns the maximum number of checks per second per platform.
     fn per_second(&self) -> u32;
 
-    /// Returns how long to retry after the first failure before the purchase is settled without the store.
+    /// Returns how long to retry after the first failure before the check gives up.
     fn give_up_after(&self) -> Duration;
 
     /// Returns whether the ids by which the store names the customers of a platform are the app's own.

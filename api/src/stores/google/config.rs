@@ -36,8 +36,8 @@ struct GoogleConfig {
     /// `google.keys_url`, `SETTLE_GOOGLE_KEYS_URL`: URL of the key set with which push tokens are verified; any
     /// address, also with plain `http`. Google's by default.
     keys_url: Option<Url>,
-    /// `google.patience`, `SETTLE_GOOGLE_PATIENCE`: how long a purchase waits for a failing API, from 1 s to 24 h;
-    /// default 15 minutes.
+    /// `google.patience`, `SETTLE_GOOGLE_PATIENCE`: how long queries about a purchase are repeated soon after a failure,
+    /// from 1 s to 24 h; default 15 minutes. Then they are repeated less often.
     patience: Duration,
     /// `google.requests_per_second`, `SETTLE_GOOGLE_REQUESTS_PER_SECOND`: maximum number of requests that each process
     /// sends in a second for a platform and bucket of Google's quota, from 1 to 1000; default 40.

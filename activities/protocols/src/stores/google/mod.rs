@@ -60,7 +60,7 @@ const PER_SECOND: u32 = 40;
 pub struct Settings {
     /// Scheme, host and port that replace Google's; `None` for Google's.
     pub base: Option<Url>,
-    /// How long to retry after the first failure before the purchase is settled without the store.
+    /// How long to retry after the first failure before the purchase is queried less often.
     pub give_up_after: Duration,
     /// Maximum number of requests per second per platform and bucket.
     pub per_second: u32,
