@@ -72,6 +72,7 @@ const TEXTS: [(&str, &str); 55] = [
     ),
     ("status", "delivered"),
     ("subject", "6b275a67-0bbb-4f3a-99b9-6600bf711993"),
+    ("tax", "1.60"),
     (
         "transaction_id",
         "q1YqVbJSyjH28DGPKChw9c0o8nd3ySststQtzSkrzM8tCk43K6z0d_HOTcwwN8vxCrVqoFYMzTGG6w",

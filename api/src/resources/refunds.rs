@@ -88,6 +88,7 @@ pub mod tests {
             sku: None,
             price: None,
             currency: None,
+            tax: None,
             usd: Some("-9.99".to_owned()),
             rate_day: None,
             is_rate_carried: false,

@@ -10,8 +10,8 @@ use futures::poll;
 use std::pin::pin;
 use std::time::Duration;
 use storage::{
-    DutyAttempt, DutyCounts, DutyKind, DutyPage, DutyResult, Error, FirstAttempt, LeasedDuty, NewDuty,
-    NewNotification, Page,
+    DutyAttempt, DutyCounts, DutyKind, DutyPage, DutyResult, Error, FirstAttempt, LeasedDuty,
+    NewDuty, NewNotification, Page,
 };
 
 const LEASE: Duration = Duration::from_secs(60);

@@ -7,8 +7,8 @@ use domain::stores::google::{ItemAnswer, OrderAnswer, OrderState, PurchaseAnswer
 use domain::time::DAY;
 use domain::verification::Product as Kind;
 use domain::{
-    NotificationKind, SettlingContext, Snapshot, StorePolicy, Timestamp, Verification,
-    VoidedPayment,
+    NotificationKind, SettlingContext, Snapshot, StorePolicy, Timestamp, TransitionKind,
+    Verification, VoidedPayment,
 };
 use storage::{Change, Differs, EntitlementText, Page, PaymentSubject, Product, Rate, Run};
 
@@ -36,11 +36,13 @@ fn order(number: u32) -> OrderAnswer {
         created_at: Some(from),
         total: "4.99".parse().ok(),
         currency: Some("USD".to_owned()),
+        tax: "0.80".parse().ok(),
         phase: None,
         paid_from: Some(from),
         paid_until: Some(from.plus(DAY * 30)),
         refunded: None,
         refunded_at: None,
+        refunded_tax: None,
     }
 }
 
@@ -233,6 +235,38 @@ story! {
         assert_eq!(sent[5..], ["revenue.adjusted -2.00", "revenue.adjusted -2.99", "revenue.adjusted 4.99"]);
         assert_eq!(world.differing().await, []);
         assert_eq!(world.broken(1000).await, []);
+    }
+}
+
+story! {
+    async fn the_tax_of_payments_and_refunds_is_stored_beside_them(world: World) {
+        world.settle_answer("t1", &monthly(1), FIRST).await;
+        for (amount, on, tax) in [("2.00", 1, "0.32"), ("4.99", 2, "0.80")] {
+            let mut answer = monthly(1);
+            answer.at = day(on);
+            answer.orders = vec![refunded(1, amount, on)];
+            answer.orders[0].refunded_tax = tax.parse().ok();
+            world.settle_answer("t1", &answer, &[]).await;
+        }
+        let mut restored = snapshot(&monthly(1));
+        restored.at = day(3);
+        let reversed = PeriodRefund { at: day(3), extent: RefundExtent::Reversed };
+        restored.state.as_mut().unwrap().periods[0].refund = Some(reversed);
+        world.settle_token("t1", restored, &[]).await;
+        let taxes = "SELECT kind || ' ' || COALESCE(tax, '-') AS value FROM payments ORDER BY number, entry";
+        let expected = ["initial 0.80", "refund -0.32", "refund -0.48", "restored 0.80"];
+        assert_eq!(world.raw().texts(taxes), expected);
+        let subject = PaymentSubject::Purchases(vec![world.key("t1")]);
+        let listed = world.store.payments(None, subject, Page::default()).await.unwrap().items;
+        let mut taxes: Vec<_> = listed.iter().filter_map(|one| one.tax.as_deref()).collect();
+        taxes.sort_unstable();
+        assert_eq!(taxes, ["-0.32", "-0.48", "0.80", "0.80"]);
+        assert_eq!(world.broken(1000).await, []);
+        // A store without periods shows no tax.
+        world.sell("9.99").await;
+        world.show("r1", super::payments::monthly(), &[(TransitionKind::Purchased, 1)]).await;
+        let without = format!("payments WHERE collapse_key = '{}' AND tax IS NULL", world.key("r1"));
+        assert_eq!(world.count(&without), 1);
     }
 }
 

@@ -1,4 +1,4 @@
-//! The entries of a period that the ledger lacks.
+//! The entries of a period that the ledger lacks, and the tax in them.
 
 use super::{Period, RefundExtent};
 use crate::payment::EntryKind;
@@ -76,6 +76,21 @@ fn missing_refund(period: &Period, recorded: &[PeriodEntry]) -> Option<PeriodEnt
         kind: EntryKind::Restored,
         amount: (!difference.is_zero()).then_some(-difference),
     })
+}
+
+/// Returns the tax of the next refund or reversal of a period, negative for a refund; `None` if the store does not show
+/// it. `recorded` is the sum of those that are recorded; `None` if no tax of them is known.
+pub fn missing_tax(period: &Period, recorded: Option<Decimal>) -> Option<Decimal> {
+    let is_reversed = period
+        .refund
+        .is_some_and(|refund| refund.extent == RefundExtent::Reversed);
+    let returned = if is_reversed {
+        recorded.map(|_| Decimal::ZERO)
+    } else {
+        period.refunded_tax
+    };
+    let recorded = recorded.unwrap_or_default();
+    returned.map(|returned| Decimal::ZERO.saturating_sub(returned.saturating_add(recorded)))
 }
 
 /// Returns the sum of the known amounts of the entries of these kinds.

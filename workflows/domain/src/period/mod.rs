@@ -9,7 +9,7 @@ mod ledger;
 #[cfg(test)]
 mod tests;
 
-pub use ledger::{PeriodEntry, missing_entries};
+pub use ledger::{PeriodEntry, missing_entries, missing_tax};
 
 use crate::time::Timestamp;
 use rust_decimal::Decimal;
@@ -41,10 +41,16 @@ pub struct Period {
     /// ISO 4217 code of the price's currency.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub currency: Option<String>,
+    /// The tax in the price; `None` if the store does not show it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tax: Option<Decimal>,
     /// The number of units or seats.
     pub quantity: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refund: Option<PeriodRefund>,
+    /// The tax in all that was returned; `None` if the store does not show it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refunded_tax: Option<Decimal>,
     /// When the store voided the payment, and thereby ended the access that it gave.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub voided_at: Option<Timestamp>,
@@ -106,8 +112,10 @@ impl Period {
             phase: OfferPhase::Base,
             price: None,
             currency: None,
+            tax: None,
             quantity: 1,
             refund: None,
+            refunded_tax: None,
             voided_at: None,
         }
     }
@@ -142,7 +150,7 @@ impl Period {
     }
 
     /// Takes over what another answer shows of this period. The later answer wins, but unknown values replace no known
-    /// ones. Of refunds the newest one wins, whichever answer showed it.
+    /// ones. Of refunds the newest one wins, whichever answer showed it, and of the tax in them the largest sum.
     fn merge(&mut self, other: &Self) {
         let refund = self.refund.max(other.refund);
         let (newer, older) = if other.as_of > self.as_of {
@@ -155,7 +163,9 @@ impl Period {
             ends_at: newer.ends_at.or(older.ends_at),
             price: newer.price.or(older.price),
             currency: newer.currency.clone().or_else(|| older.currency.clone()),
+            tax: newer.tax.or(older.tax),
             refund,
+            refunded_tax: newer.refunded_tax.max(older.refunded_tax),
             voided_at: [newer.voided_at, older.voided_at]
                 .into_iter()
                 .flatten()

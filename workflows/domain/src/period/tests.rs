@@ -3,7 +3,7 @@
 
 use super::{
     MAX_PERIODS, OfferPhase, Period, PeriodEntry, PeriodRefund, Periods, RefundExtent,
-    missing_entries,
+    missing_entries, missing_tax,
 };
 use crate::event::tests::day;
 use crate::payment::EntryKind;
@@ -32,8 +32,10 @@ fn order(renewal: u32) -> Period {
         phase: OfferPhase::Base,
         price: google::amount(Some("4"), Some(990_000_000)),
         currency: Some("USD".to_owned()),
+        tax: google::amount(None, Some(800_000_000)),
         quantity: 1,
         refund: None,
+        refunded_tax: None,
         voided_at: None,
     }
 }
@@ -45,6 +47,7 @@ fn transaction(id: &str, price_millis: i64, currency: &str) -> Period {
         plan: None,
         price: Some(Decimal::new(price_millis, 3).normalize()),
         currency: Some(currency.to_owned()),
+        tax: None,
         ..order(0)
     }
 }
@@ -157,6 +160,44 @@ fn a_part_the_rest_and_a_reversal_are_booked_by_difference() {
         assert_eq!(ledger.record(&periods), expected, "{extent:?}");
     }
     assert_eq!(ledger.sum(), decimal("2.495"));
+}
+
+#[test]
+fn the_tax_of_refunds_adds_up_and_comes_back_with_a_reversal() {
+    let returned = |extent, tax: Option<&str>| Period {
+        refund: Some(refund(day(1), extent)),
+        refunded_tax: tax.map(decimal),
+        ..order(0)
+    };
+    let part = RefundExtent::Amount(decimal("1.50"));
+    for (shown, recorded, expected) in [
+        (returned(part, Some("0.24")), None, Some("-0.24")),
+        (
+            returned(RefundExtent::Full, Some("0.80")),
+            Some("-0.24"),
+            Some("-0.56"),
+        ),
+        (
+            returned(RefundExtent::Reversed, Some("0.80")),
+            Some("-0.80"),
+            Some("0.80"),
+        ),
+        (returned(RefundExtent::Full, None), None, None),
+        (returned(RefundExtent::Reversed, None), None, None),
+    ] {
+        let tax = missing_tax(&shown, recorded.map(decimal));
+        assert_eq!(tax, expected.map(decimal), "{shown:?}");
+    }
+    // Whichever answer shows it: what is returned grows.
+    let (less, more) = (
+        returned(part, Some("0.24")),
+        returned(RefundExtent::Full, Some("0.80")),
+    );
+    for shown in [[&less, &more], [&more, &less]] {
+        let periods = added(&shown.map(Clone::clone));
+        let tax = periods.newest().and_then(|one| one.refunded_tax);
+        assert_eq!(tax, Some(decimal("0.80")));
+    }
 }
 
 #[test]

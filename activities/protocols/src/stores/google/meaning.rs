@@ -3,8 +3,8 @@
 use super::money::Money;
 use super::request::PlanId;
 use super::shown::{
-    CanceledBy, Cancellation, OfferPhase, OrderState, PlannedChange, PurchaseKind, PurchaseStage,
-    PurchaseToken, Renewal, ShownItem, ShownOrder, ShownPurchase,
+    CanceledBy, Cancellation, OfferPhase, OrderRefund, OrderState, PlannedChange, PurchaseKind,
+    PurchaseStage, PurchaseToken, Renewal, ShownItem, ShownOrder, ShownPurchase,
 };
 use domain::Timestamp;
 use domain::period;
@@ -121,11 +121,18 @@ fn item(shown: &ShownItem) -> play::ItemAnswer {
 fn order(shown: &ShownOrder) -> play::OrderAnswer {
     let first = shown.lines.first();
     let processed = shown.refunds.iter().filter(|refund| refund.is_processed);
-    let amounts: Option<Vec<Decimal>> = processed
-        .clone()
-        .map(|refund| refund.total.as_ref().map(|total| total.amount))
-        .collect();
-    let refunded = amounts.filter(|amounts| !amounts.is_empty());
+    let sum = |part: fn(&OrderRefund) -> Option<&Money>| {
+        let amounts = processed
+            .clone()
+            .map(|refund| part(refund).map(|money| money.amount));
+        let amounts: Option<Vec<Decimal>> = amounts.collect();
+        let amounts = amounts.filter(|amounts| !amounts.is_empty());
+        amounts.map(|amounts| amounts.into_iter().sum::<Decimal>())
+    };
+    let tax = shown.tax.as_ref().map(|tax| tax.amount);
+    // Google does not say whether the details of a full refund include the partial ones before it.
+    let refunded_tax = sum(|refund| refund.tax.as_ref())
+        .map(|refunded| tax.map_or(refunded, |tax| refunded.min(tax)));
     play::OrderAnswer {
         id: shown.id.clone(),
         state: order_state(shown.state),
@@ -135,6 +142,7 @@ fn order(shown: &ShownOrder) -> play::OrderAnswer {
             .total
             .as_ref()
             .and_then(|total: &Money| total.currency.clone()),
+        tax,
         phase: first.and_then(|line| line.phase).map(phase),
         paid_from: shown.lines.iter().filter_map(|line| line.period_from).min(),
         paid_until: shown
@@ -142,8 +150,9 @@ fn order(shown: &ShownOrder) -> play::OrderAnswer {
             .iter()
             .filter_map(|line| line.period_until)
             .max(),
-        refunded: refunded.map(|amounts| amounts.into_iter().sum()),
-        refunded_at: processed.filter_map(|refund| refund.at).max(),
+        refunded: sum(|refund| refund.total.as_ref()),
+        refunded_at: processed.clone().filter_map(|refund| refund.at).max(),
+        refunded_tax,
     }
 }
 

@@ -90,6 +90,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     file!("2026-11-30-000932_payments_of_orders"),
     file!("2026-11-30-000941_platforms_secret_retry"),
     file!("2026-11-30-000942_platforms_secret_retry_due"),
+    file!("2026-12-01-000951_payments_tax"),
 ];
 const SQLITE: &str = "--sqlite   ";
 const POSTGRES: &str = "--postgres ";

@@ -35,6 +35,7 @@ row! {
         transaction_id: Option<String>,
         pub store_transaction: Option<String>,
         pub amount: Option<Decimal>,
+        pub tax: Option<Decimal>,
         pub sku: Option<String>,
         pub price: Option<Decimal>,
         currency: Option<String>,
@@ -69,7 +70,7 @@ row! {
 
 /// The columns of an [`EntryRow`].
 pub const ENTRY: &str =
-    "number, kind, occurred_at, usd, unknown_because, transaction_id, store_transaction, amount, sku,
+    "number, kind, occurred_at, usd, unknown_because, transaction_id, store_transaction, amount, tax, sku,
         price, currency, source, priced_on, rate_day";
 const ENTRIES: Sql = statement! {"
     SELECT {ENTRY}

@@ -79,6 +79,8 @@ struct ShownChange {
     transaction_id: String,
     /// The amount that it adds; `None` if only the exchange rate changed.
     amount: Option<Decimal>,
+    /// The tax in what it returns.
+    tax: Option<Decimal>,
 }
 
 impl Booking {
@@ -380,6 +382,7 @@ impl PricedPayment {
             rate_day: rate_day(price.conversion.filter(|_| price.usd.is_some())),
             store_transaction: period.map(|period| period.transaction_id.as_str()),
             amount: period.and_then(|period| period.price),
+            tax: period.and_then(|period| period.tax),
             period_start: period.map(|period| period.begins_at),
             period_end: period.and_then(|period| period.ends_at),
             quantity: period.map(|period| i64::from(period.quantity)),
@@ -469,6 +472,7 @@ fn insert_adjustment(
         rate_day: rate_day(adjustment.conversion),
         store_transaction: shown.map(|shown| shown.transaction_id.as_str()),
         amount: shown.and_then(|shown| shown.amount),
+        tax: shown.and_then(|shown| shown.tax),
         created_at: write.now()?,
     })
     .later(write.connection)

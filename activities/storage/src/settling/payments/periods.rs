@@ -18,7 +18,7 @@ use domain::payment::{
     self, Adjustment, Conversion, Day, EntryKind, LedgerEntry, Payment, PeriodPayment,
     RecordedPayment, Standing, UnknownPrice,
 };
-use domain::period::{Period, PeriodEntry, missing_entries};
+use domain::period::{Period, PeriodEntry, missing_entries, missing_tax};
 use domain::{CollapseKey, Timestamp};
 use rust_decimal::Decimal;
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,6 +28,8 @@ struct Recorded {
     payment: RecordedPayment,
     /// The sum of its entries in USD.
     usd: Decimal,
+    /// The sum of the tax in its refunds and reversals; `None` if no tax of them is known.
+    returned_tax: Option<Decimal>,
     at: Timestamp,
     has_price: bool,
     unknown_because: Option<UnknownPrice>,
@@ -46,6 +48,8 @@ struct Sum {
     entries: Vec<PeriodEntry>,
     /// Amount in USD that is booked.
     usd: Decimal,
+    /// See [`Recorded::returned_tax`].
+    returned_tax: Option<Decimal>,
     at: Timestamp,
 }
 
@@ -60,7 +64,7 @@ const ELSEWHERE: Sql = statement! {hot "payments_store_transaction", "
 const SET_PERIOD: Sql = statement! {"
     UPDATE payments
     SET price = ?, currency = ?, unknown_because = ?, source = ?, priced_on = ?, store_transaction = ?,
-        period_start = ?, period_end = ?, quantity = ?
+        period_start = ?, period_end = ?, quantity = ?, tax = ?
     WHERE collapse_key = ? AND number = ? AND entry = 0
 "};
 
@@ -100,6 +104,7 @@ impl Booking {
                     Sum {
                         entries: known.payment.entries.clone(),
                         usd: known.usd,
+                        returned_tax: known.returned_tax,
                         at: known.at,
                     }
                 }
@@ -172,6 +177,7 @@ impl Booking {
                 amount: period.and_then(|period| period.period.price),
             }],
             usd: usd.unwrap_or_default(),
+            returned_tax: None,
             at: at.unwrap_or(now),
         })
     }
@@ -198,6 +204,11 @@ impl Booking {
             sum.usd = total;
             let refund = period.period.refund.map(|refund| refund.at);
             let is_return = is_return(entry.kind);
+            let tax = if is_return {
+                missing_tax(period.period, sum.returned_tax)
+            } else {
+                None
+            };
             self.adjustments.push(BookedChange {
                 adjustment: Adjustment {
                     number,
@@ -210,6 +221,7 @@ impl Booking {
                 shown: Some(ShownChange {
                     transaction_id: period.period.transaction_id.clone(),
                     amount: entry.amount,
+                    tax,
                 }),
             });
         }
@@ -225,6 +237,7 @@ impl Recorded {
             amount: row.amount,
         };
         let usd = rows.iter().filter_map(|row| row.usd);
+        let returns = rows.iter().filter(|row| is_return(row.kind));
         Some(Self {
             payment: RecordedPayment {
                 number: first.number,
@@ -232,6 +245,9 @@ impl Recorded {
                 entries: rows.iter().map(entry).collect(),
             },
             usd: usd.fold(Decimal::ZERO, Decimal::saturating_add),
+            returned_tax: returns
+                .filter_map(|row| row.tax)
+                .reduce(Decimal::saturating_add),
             at: first.occurred_at,
             has_price: first.price.is_some(),
             unknown_because: first.unknown_because,
@@ -263,6 +279,7 @@ impl Recorded {
                 period.begins_at,
                 period.ends_at,
                 i64::from(period.quantity),
+                period.tax,
             ))
             .bind((key, self.payment.number))
             .later(write.connection)

@@ -95,6 +95,8 @@ pub struct OrderAnswer {
     /// What the buyer paid for all lines, tax included.
     pub total: Option<Decimal>,
     pub currency: Option<String>,
+    /// The tax in it.
+    pub tax: Option<Decimal>,
     /// The phase of the offer of its first line.
     pub phase: Option<OfferPhase>,
     /// The paid period.
@@ -103,6 +105,8 @@ pub struct OrderAnswer {
     /// The sum of all refunds, and when the last one was made.
     pub refunded: Option<Decimal>,
     pub refunded_at: Option<Timestamp>,
+    /// The tax in that sum.
+    pub refunded_tax: Option<Decimal>,
 }
 
 impl PurchaseAnswer {
@@ -292,11 +296,13 @@ impl PurchaseAnswer {
                     .as_deref()
                     .and_then(mapping::currency)
                     .map(str::to_owned),
+                tax: order.tax,
                 quantity,
                 refund: extent.or_else(units).map(|extent| PeriodRefund {
                     at: refunded_at,
                     extent,
                 }),
+                refunded_tax: order.refunded_tax,
                 voided_at: None,
             }
         };

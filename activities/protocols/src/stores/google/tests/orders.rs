@@ -1,6 +1,7 @@
 //! Orders: what was paid, for which period, and what was refunded.
 
 use super::{ORDER, TOKEN, answered, item, merged, order, shown, subscription, time, token};
+use crate::stores::google::meaning;
 use crate::stores::google::money::Money;
 use crate::stores::google::shown::{OfferPhase, OrderState, ShownOrder};
 use domain::text::decimal;
@@ -159,6 +160,37 @@ fn g31_an_order_shows_a_refund_that_no_notification_named() {
         .map(|one| one.total.as_ref().map(|money| money.amount))
         .collect();
     assert_eq!(amounts, [decimal("1"), None, decimal("4")]);
+}
+
+#[test]
+fn the_tax_of_an_order_and_of_its_refunds_is_passed_on() {
+    let tax = |nanos: i64| json!({ "currencyCode": "EUR", "nanos": nanos });
+    let part = |nanos: Option<i64>| {
+        json!({
+            "processTime": "2026-09-04T00:00:00Z", "state": "PROCESSED_SUCCESSFULLY",
+            "refundDetails": { "total": euros("1"), "tax": nanos.map(tax) },
+        })
+    };
+    let passed_on = |parts: Vec<Value>| {
+        let history = json!({ "partialRefundEvents": parts });
+        let shown = read(json!({
+            "state": "PARTIALLY_REFUNDED", "tax": tax(800_000_000), "orderHistory": history,
+        }));
+        let mut purchase = super::read(json!({}));
+        purchase.orders = vec![shown];
+        let order = meaning::answer(&token(TOKEN), &purchase).orders.remove(0);
+        (order.tax, order.refunded_tax)
+    };
+    let (tenth, half) = (Some(100_000_000), Some(500_000_000));
+    for (parts, expected) in [
+        (vec![], None),
+        (vec![part(tenth), part(half)], decimal("0.6")),
+        (vec![part(tenth), part(None)], None),
+        // Never more than the tax of the order.
+        (vec![part(half), part(half)], decimal("0.8")),
+    ] {
+        assert_eq!(passed_on(parts), (decimal("0.8"), expected));
+    }
 }
 
 /// G34: a tester's renewals, each with its own order.

@@ -83,6 +83,7 @@ fn a_running_plan_has_its_dates_and_its_payments() {
         (paid.price, paid.currency.as_deref()),
         ("4.99".parse().ok(), Some("EUR"))
     );
+    assert_eq!(paid.tax, "0.80".parse().ok());
 }
 
 #[test]

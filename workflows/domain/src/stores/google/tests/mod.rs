@@ -66,11 +66,13 @@ fn order(number: u32) -> OrderAnswer {
         created_at: Some(from),
         total: "4.99".parse().ok(),
         currency: Some("EUR".to_owned()),
+        tax: "0.80".parse().ok(),
         phase: Some(OfferPhase::Base),
         paid_from: Some(from),
         paid_until: Some(from.plus(DAY * 30)),
         refunded: None,
         refunded_at: None,
+        refunded_tax: None,
     }
 }
 
