@@ -80,6 +80,7 @@ pub fn notification(
         related_receipt_id: None,
         is_test: false,
         voided: None,
+        refunded: None,
     };
     records::stored(platform_id, &notification)
 }

@@ -93,6 +93,7 @@ impl RevisionWriter {
             related_receipt_id: None,
             is_test: false,
             voided: None,
+            refunded: None,
         };
         records::stored(self.platform_id, &notification)
     }

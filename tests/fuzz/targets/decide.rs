@@ -246,6 +246,7 @@ fn notification(kind: u8, at: u8, latest: Timestamp) -> Notification {
         related_receipt_id: at.is_multiple_of(7).then(|| "other".to_owned()),
         is_test: false,
         voided: None,
+        refunded: None,
     }
 }
 

@@ -564,5 +564,6 @@ fn notification(platform: PlatformId, receipt: &str) -> Notification {
         related_receipt_id: None,
         is_test: false,
         voided: None,
+        refunded: None,
     }
 }

@@ -75,6 +75,7 @@ async fn otherwise(world: &World) {
         waits: None,
         wake: None,
         lag: None,
+        refunds: Vec::new(),
     };
     assert_eq!(world.done(nothing).await, 0, "nothing changed");
     world.notify("discarded", "r3", 4).await;

@@ -62,6 +62,7 @@ mod past_prices;
 mod pausing;
 mod payments;
 mod people;
+mod period_refunds;
 mod periods;
 mod plan_changes;
 mod preconditions;

@@ -12,15 +12,15 @@ use domain::{
 };
 use storage::{Change, Differs, EntitlementText, Page, PaymentSubject, Product, Rate, Run};
 
-const FIRST: &[NotificationKind] = &[NotificationKind::SubscriptionPurchased];
-const NEXT: &[NotificationKind] = &[NotificationKind::Renewed];
+pub const FIRST: &[NotificationKind] = &[NotificationKind::SubscriptionPurchased];
+pub const NEXT: &[NotificationKind] = &[NotificationKind::Renewed];
 
 /// The time this many days after the purchase.
-fn day(days: u32) -> Timestamp {
+pub fn day(days: u32) -> Timestamp {
     at(BOUGHT).plus(DAY * days)
 }
 
-fn order_id(number: u32) -> String {
+pub fn order_id(number: u32) -> String {
     match number.checked_sub(2) {
         Some(renewal) => format!("GPA.1..{renewal}"),
         None => "GPA.1".to_owned(),
@@ -47,7 +47,7 @@ fn order(number: u32) -> OrderAnswer {
 }
 
 /// A monthly plan that was paid `number` times, a day after the last payment.
-fn monthly(number: u32) -> PurchaseAnswer {
+pub fn monthly(number: u32) -> PurchaseAnswer {
     PurchaseAnswer {
         at: day(30 * (number - 1) + 1),
         is_subscription: true,
@@ -89,7 +89,7 @@ fn refunded(number: u32, amount: &str, on: u32) -> OrderAnswer {
     }
 }
 
-fn snapshot(answer: &PurchaseAnswer) -> Snapshot {
+pub fn snapshot(answer: &PurchaseAnswer) -> Snapshot {
     answer.snapshot().expect("an answer with a part")
 }
 
@@ -107,8 +107,8 @@ fn voided(answer: &PurchaseAnswer, number: u32, units: Option<u32>) -> Snapshot 
 
 impl World {
     /// Settles a token with what the store shows, and with reports of these kinds.
-    async fn settle_token(&self, token: &str, shown: Snapshot, kinds: &[NotificationKind]) {
-        let (key, now) = (self.key(token), shown.at);
+    pub async fn settle_token(&self, token: &str, shown: Snapshot, kinds: &[NotificationKind]) {
+        let now = shown.at;
         for kind in kinds {
             let message = format!("g{}", self.count("notifications"));
             let report = Report {
@@ -121,11 +121,17 @@ impl World {
             self.accept(reported(platform, &message, token, at_ms, report))
                 .await;
         }
-        let loaded = self.load(key).await;
         let verification = Verification::Verified(Box::new(shown));
+        self.settle_verified(token, &verification, now).await;
+    }
+
+    /// Settles what was accepted about a token with this result of a query.
+    pub async fn settle_verified(&self, token: &str, verification: &Verification, now: Timestamp) {
+        let key = self.key(token);
+        let loaded = self.load(key).await;
         let context = SettlingContext {
             policy: StorePolicy::of("google").expect("a store of this release"),
-            verification: &verification,
+            verification,
             is_replaced: loaded.is_replaced,
             now,
         };
@@ -133,10 +139,11 @@ impl World {
         let mut record = record(key, &loaded);
         record.decision.purchase = decided.purchase;
         record.decision.transitions = decided.transitions;
+        record.decision.refunds = decided.refunds;
         self.done(record).await;
     }
 
-    async fn settle_answer(
+    pub async fn settle_answer(
         &self,
         token: &str,
         answer: &PurchaseAnswer,
@@ -154,7 +161,7 @@ impl World {
         ))
     }
 
-    fn state_of(&self, token: &str) -> Vec<String> {
+    pub fn state_of(&self, token: &str) -> Vec<String> {
         let key = self.key(token);
         self.raw().texts(&format!(
             "SELECT state AS value FROM purchases WHERE collapse_key = '{key}'"

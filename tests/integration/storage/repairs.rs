@@ -50,6 +50,7 @@ fn finding(platform: PlatformId, receipt_id: &str, order: &str) -> Notification 
             at,
             units: None,
         }),
+        refunded: None,
     }
 }
 

@@ -133,6 +133,7 @@ story! {
             waits: None,
             wake: None,
             lag: None,
+            refunds: Vec::new(),
         };
         let Recorded::Done { revision, lanes, .. } = world.store.record(nothing).await.unwrap() else { panic!("moved") };
         assert_eq!((revision, lanes.len()), (0, 0));

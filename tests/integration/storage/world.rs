@@ -477,6 +477,7 @@ pub fn reported(
         related_receipt_id: report.related.map(str::to_owned),
         is_test: false,
         voided: None,
+        refunded: None,
     };
     NewNotification {
         traceparent: Some(TRACE.to_owned()),

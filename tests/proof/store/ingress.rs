@@ -81,6 +81,7 @@ fn read(platform: &Platform, request: StoreRequest<'_>) -> Result<Message, Answe
         related_receipt_id: None,
         is_test: false,
         voided: None,
+        refunded: None,
     };
     Ok(Message {
         id: body.id,

@@ -2,6 +2,7 @@
 
 use crate::ids::CollapseKey;
 use crate::names::names;
+use crate::period::RefundedPayment;
 use crate::store_state::VoidedPayment;
 use crate::time::Timestamp;
 use schemars::JsonSchema;
@@ -29,6 +30,9 @@ pub struct Notification {
     /// A payment that the store voided in full, if it reports that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub voided: Option<VoidedPayment>,
+    /// A payment whose money was returned, with or without the access that it gave, if it reports that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refunded: Option<RefundedPayment>,
 }
 
 /// Maximum length in bytes of a store's id of a purchase or customer, and of a store type. They are indexed, and index

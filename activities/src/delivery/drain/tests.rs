@@ -146,6 +146,7 @@ async fn buy(store: &Store, platform: &Platform, receipt: &str) -> CollapseKey {
         related_receipt_id: None,
         is_test: false,
         voided: None,
+        refunded: None,
     };
     let new = NewNotification::of(platform.id, notification);
     store.accept(vec![new]).await.unwrap();

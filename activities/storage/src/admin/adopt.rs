@@ -250,6 +250,7 @@ impl Adoption {
             related_receipt_id: None,
             is_test: false,
             voided: None,
+            refunded: None,
         }
     }
 }

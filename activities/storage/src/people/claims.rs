@@ -445,6 +445,7 @@ impl Pending {
             related_receipt_id: None,
             is_test: false,
             voided: None,
+            refunded: None,
         };
         let notification = NewNotification {
             // With a store time, a device's claim would be a duplicate of another device's.

@@ -96,6 +96,7 @@ fn postpone(record: &mut Record, row: &PurchaseRow, now: Timestamp) -> Result<()
         waits: Some(Waits::Confirmation),
         wake: Some(now.plus(MAX_WAIT)),
         lag: None,
+        refunds: Vec::new(),
     };
     Ok(())
 }

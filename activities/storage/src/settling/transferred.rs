@@ -323,6 +323,7 @@ fn nothing_new(key: CollapseKey, row: &PurchaseRow) -> Result<Record, Error> {
         waits: None,
         wake: row.next_wake_at,
         lag: None,
+        refunds: Vec::new(),
     };
     Ok(Record {
         collapse_key: key,

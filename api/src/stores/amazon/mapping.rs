@@ -109,6 +109,7 @@ impl RowBuilder<'_> {
             related_receipt_id: related.map(str::to_owned),
             is_test: self.rtn.is_test,
             voided: None,
+            refunded: None,
         };
         let stated = self.stated(&notification);
         let mut row = NewNotification::of(self.platform.id, notification);

@@ -207,6 +207,7 @@ impl Received<'_> {
                     // For other purchases, only a query shows whether they are test purchases.
                     is_test: is_sample,
                     voided: payment,
+                    refunded: None,
                 };
                 let key = notification.collapse_key;
                 let bought = is_bought.then(|| self.acknowledgement(key, kind, at));

@@ -24,6 +24,7 @@ pub(crate) use difference::PaidAt;
 pub(crate) use walk::Walk;
 
 use crate::notification::{Notification, NotificationKind, Outcome};
+use crate::period::RefundedPayment;
 use crate::purchase::{AnsweredStage, Behind, Life, Moment, Purchase, Stage, Unconfirmed};
 use crate::stores::{Gone, StorePolicy};
 use crate::time::Timestamp;
@@ -60,6 +61,9 @@ pub struct Decision {
     /// now.
     #[serde(default)]
     pub lag: Option<(Timestamp, Lag)>,
+    /// The refunds of payments whose periods the purchase does not have: the ledger may have the payments.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refunds: Vec<RefundedPayment>,
 }
 
 /// Whether the answer of a store that lags shows what a notification reported.
@@ -193,6 +197,7 @@ fn decide_reports(
         lag: context
             .answered_at()
             .and_then(|_| Lag::between(purchase.behind, after.behind)),
+        refunds: Vec::new(),
         purchase: after,
     }
 }

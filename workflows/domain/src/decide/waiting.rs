@@ -54,6 +54,7 @@ pub(super) fn postpone(
         waits: Some(Waits::Confirmation),
         wake: super::wake::next(&after, context),
         lag: super::Lag::between(purchase.behind, after.behind),
+        refunds: Vec::new(),
         purchase: after,
     }
 }
@@ -119,5 +120,6 @@ pub(super) fn park(
         waits,
         wake,
         lag: None,
+        refunds: Vec::new(),
     }
 }

@@ -17,7 +17,8 @@ pub use adjust::{
     adjustments, charges, confirmed, confirmed_refunds, matches, newest, reconverted, recorded_usd,
 };
 pub use by_period::{
-    PeriodPayment, RecordedPayment, Standing, period_payments, unrecorded_transactions,
+    PeriodPayment, RecordedPayment, Standing, period_payments, refunded_payment,
+    unrecorded_transactions,
 };
 pub use rate::{Conversion, DailyRate, Day, InvalidDay, changed_days, converted_days, days_of};
 

@@ -80,6 +80,16 @@ pub struct PeriodRefund {
     pub extent: RefundExtent,
 }
 
+/// What was returned of a payment, by the store's id of its transaction.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RefundedPayment {
+    pub transaction_id: String,
+    pub refund: PeriodRefund,
+    /// The tax in all that was returned; `None` if the store does not show it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tax: Option<Decimal>,
+}
+
 /// Total refunded part of a payment.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
@@ -149,6 +159,21 @@ impl Period {
         self.voided_at.is_some() && !self.refund.is_some_and(is_reversed)
     }
 
+    /// The refund of this period; `None` if it has none.
+    pub fn refunded_payment(&self) -> Option<RefundedPayment> {
+        self.refund.map(|refund| RefundedPayment {
+            transaction_id: self.transaction_id.clone(),
+            refund,
+            tax: self.refunded_tax,
+        })
+    }
+
+    /// Records a refund. The newest one wins.
+    pub(crate) fn add_refund(&mut self, refund: PeriodRefund, tax: Option<Decimal>) {
+        self.refund = self.refund.max(Some(refund));
+        self.refunded_tax = self.refunded_tax.max(tax);
+    }
+
     /// Takes over what another answer shows of this period. The later answer wins, but unknown values replace no known
     /// ones. Of refunds the newest one wins, whichever answer showed it, and of the tax in them the largest sum.
     fn merge(&mut self, other: &Self) {
@@ -196,13 +221,13 @@ impl Periods {
     }
 
     /// Records a refund that names only a transaction. Returns whether the period is still stored.
-    pub fn refund(&mut self, transaction_id: &str, refund: PeriodRefund) -> bool {
+    pub fn refund(&mut self, refunded: &RefundedPayment) -> bool {
         let found = self
             .0
             .iter_mut()
-            .find(|one| one.transaction_id == transaction_id);
+            .find(|one| one.transaction_id == refunded.transaction_id);
         let Some(period) = found else { return false };
-        period.refund = period.refund.max(Some(refund));
+        period.add_refund(refunded.refund, refunded.tax);
         true
     }
 

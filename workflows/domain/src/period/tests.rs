@@ -3,7 +3,7 @@
 
 use super::{
     MAX_PERIODS, OfferPhase, Period, PeriodEntry, PeriodRefund, Periods, RefundExtent,
-    missing_entries, missing_tax,
+    RefundedPayment, missing_entries, missing_tax,
 };
 use crate::event::tests::day;
 use crate::payment::EntryKind;
@@ -54,6 +54,14 @@ fn transaction(id: &str, price_millis: i64, currency: &str) -> Period {
 
 fn refund(at: Timestamp, extent: RefundExtent) -> PeriodRefund {
     PeriodRefund { at, extent }
+}
+
+fn refunded(id: &str, refund: PeriodRefund) -> RefundedPayment {
+    RefundedPayment {
+        transaction_id: id.to_owned(),
+        refund,
+        tax: None,
+    }
 }
 
 /// A ledger, by transaction.
@@ -118,12 +126,15 @@ fn a_refund_of_an_older_period_returns_its_price_once() {
     // The third of five.
     let full = refund(day(140), RefundExtent::Full);
     for _ in 0..2 {
-        assert!(periods.refund("GPA.1..1", full));
+        assert!(periods.refund(&refunded("GPA.1..1", full)));
     }
     assert_eq!(ledger.record(&periods), [entry(EntryKind::Refund, "-4.99")]);
     assert_eq!(ledger.record(&periods), []);
     assert_eq!(ledger.sum(), decimal("19.96"));
-    assert!(!periods.refund("GPA.2", full), "of another purchase");
+    assert!(
+        !periods.refund(&refunded("GPA.2", full)),
+        "of another purchase"
+    );
     assert_eq!(periods.newest().map(|one| one.refund), Some(None));
 }
 
@@ -152,7 +163,7 @@ fn a_part_the_rest_and_a_reversal_are_booked_by_difference() {
             Some((EntryKind::Refund, "-2.495")),
         ),
     ] {
-        periods.refund("GPA.1", refund(day(at), extent));
+        periods.refund(&refunded("GPA.1", refund(day(at), extent)));
         let expected: Vec<_> = expected
             .into_iter()
             .map(|(kind, amount)| entry(kind, amount))
@@ -205,7 +216,7 @@ fn g29_a_refund_of_an_older_order() {
     let mut periods = added(&[order(1), order(3)]);
     let mut ledger = Ledger::default();
     ledger.record(&periods);
-    periods.refund("GPA.1..0", refund(day(100), RefundExtent::Full));
+    periods.refund(&refunded("GPA.1..0", refund(day(100), RefundExtent::Full)));
     assert_eq!(ledger.record(&periods), [entry(EntryKind::Refund, "-4.99")]);
     let newest = periods.newest().unwrap();
     assert_eq!(
@@ -248,7 +259,7 @@ fn g33_units_are_returned_once_each() {
         (1, RefundExtent::Units(2), None),
         (2, RefundExtent::Full, Some("-3")),
     ] {
-        periods.refund("GPA.1", refund(day(at), extent));
+        periods.refund(&refunded("GPA.1", refund(day(at), extent)));
         let expected: Vec<_> = expected
             .map(|amount| entry(EntryKind::Refund, amount))
             .into_iter()
@@ -288,8 +299,8 @@ fn the_signs_of_one_refund_count_once_in_any_order() {
     };
     type Sign<'a> = Box<dyn Fn(&mut Periods) + 'a>;
     let signs: [Sign<'_>; 4] = [
-        Box::new(|periods| assert!(periods.refund("GPA.1", full(1)))),
-        Box::new(|periods| assert!(periods.refund("GPA.1", full(2)))),
+        Box::new(|periods| assert!(periods.refund(&refunded("GPA.1", full(1))))),
+        Box::new(|periods| assert!(periods.refund(&refunded("GPA.1", full(2))))),
         Box::new(|periods| periods.add(&read)),
         Box::new(|periods| periods.add(&order(0))),
     ];
@@ -329,7 +340,7 @@ fn a_price_that_is_known_later_is_booked_as_a_correction() {
     assert_eq!(ledger.sum(), Decimal::ZERO);
     assert_eq!(ledger.record(&periods), []);
     let reversed = refund(day(2), RefundExtent::Reversed);
-    periods.refund("GPA.1", reversed);
+    periods.refund(&refunded("GPA.1", reversed));
     assert_eq!(
         ledger.record(&periods),
         [entry(EntryKind::Restored, "4.99")]
@@ -341,11 +352,11 @@ fn a_part_of_an_unknown_amount_is_taken_back_without_one() {
     let mut periods = added(&[transaction("2000000", 300_000, "JPY")]);
     let mut ledger = Ledger::default();
     assert_eq!(ledger.record(&periods), [entry(EntryKind::Renewal, "300")]);
-    periods.refund("2000000", refund(day(1), RefundExtent::Unknown));
+    periods.refund(&refunded("2000000", refund(day(1), RefundExtent::Unknown)));
     let unknown = |kind| PeriodEntry { kind, amount: None };
     assert_eq!(ledger.record(&periods), [unknown(EntryKind::Refund)]);
     assert_eq!(ledger.record(&periods), []);
-    periods.refund("2000000", refund(day(2), RefundExtent::Reversed));
+    periods.refund(&refunded("2000000", refund(day(2), RefundExtent::Reversed)));
     assert_eq!(ledger.record(&periods), [unknown(EntryKind::Restored)]);
     assert_eq!(ledger.record(&periods), []);
 }

@@ -22,7 +22,7 @@ pub(crate) use state::{Halt, Life, Stage};
 pub(crate) use terms::{Origin, Terms};
 
 use crate::notification::{Notification, NotificationKind};
-use crate::period::{Period, PeriodRefund, Periods, RefundExtent};
+use crate::period::{Period, PeriodRefund, Periods, RefundExtent, RefundedPayment};
 use crate::store_state::StoreState;
 use crate::stores::{AnswerRules, Occurrence, StorePolicy};
 use crate::time::{DAY, MINUTE, Timestamp};
@@ -240,8 +240,10 @@ impl Purchase {
         self.gone_again_at = None;
     }
 
-    /// Adds what an answer shows of payments. Neither order nor repetition changes the result.
-    pub(crate) fn add_payments(&mut self, state: &StoreState) {
+    /// Adds what an answer shows of payments. Neither order nor repetition changes the result. Returns the refunds of
+    /// payments whose periods it does not have.
+    pub(crate) fn add_payments(&mut self, state: &StoreState) -> Vec<RefundedPayment> {
+        let mut others = Vec::new();
         for period in &state.periods {
             self.periods.add(period);
         }
@@ -258,8 +260,24 @@ impl Purchase {
             if voided.units.is_none() {
                 self.periods.void(id, at);
             }
-            self.periods.refund(id, PeriodRefund { at, extent });
+            let refunded = RefundedPayment {
+                transaction_id: id.to_owned(),
+                refund: PeriodRefund { at, extent },
+                tax: None,
+            };
+            if !self.periods.refund(&refunded) {
+                others.push(refunded);
+            }
         }
+        let shown = state.periods.iter();
+        let dropped = shown.filter(|period| self.periods.of(&period.transaction_id).is_none());
+        others.extend(dropped.filter_map(Period::refunded_payment));
+        others
+    }
+
+    /// Adds a refund that is reported by itself. Returns whether the purchase has the payment's period.
+    pub(crate) fn add_refund(&mut self, refunded: &RefundedPayment) -> bool {
+        self.periods.refund(refunded)
     }
 
     /// Records the answer that the purchase is no longer valid. A purchase that was over before keeps its end.

@@ -88,6 +88,7 @@ fn one_waits(seq: i64) -> Loaded {
         related_receipt_id: None,
         is_test: false,
         voided: None,
+        refunded: None,
     };
     Loaded {
         notifications: vec![(seq, notification)],

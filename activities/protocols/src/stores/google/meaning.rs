@@ -118,7 +118,8 @@ fn item(shown: &ShownItem) -> play::ItemAnswer {
     }
 }
 
-fn order(shown: &ShownOrder) -> play::OrderAnswer {
+/// Returns the domain's form of an order.
+pub fn order(shown: &ShownOrder) -> play::OrderAnswer {
     let first = shown.lines.first();
     let processed = shown.refunds.iter().filter(|refund| refund.is_processed);
     let sum = |part: fn(&OrderRefund) -> Option<&Money>| {

@@ -2,6 +2,7 @@
 
 use super::Settings;
 use super::batch::OrderBatches;
+use super::meaning;
 use super::request::PackageName;
 use super::response::{AccessProblem, ReadError};
 use super::shown::{OrderState, ShownOrder};
@@ -10,6 +11,8 @@ use crate::http::Request;
 use crate::stores::{
     Answer, Bucket, RepairOutcome, RepairPage, RepairStep, RepairTask, Replied, Retry, Subject,
 };
+use domain::period::{PeriodRefund, RefundedPayment};
+use domain::stores::google as play;
 use domain::{CollapseKey, Notification, NotificationKind, PlatformId, Timestamp, VoidedPayment};
 use rust_decimal::Decimal;
 use storage::RecordedOrder;
@@ -128,6 +131,7 @@ fn void(platform: PlatformId, one: &VoidedPurchase) -> Notification {
             at: one.voided_at,
             units: None,
         }),
+        refunded: None,
     }
 }
 
@@ -172,16 +176,29 @@ fn refund(known: &RecordedOrder, order: &ShownOrder, read_at: Timestamp) -> Opti
     // event, so it is no part of the id.
     let event_at = refunded_at.or(order.canceled_at);
     let event = event_at.map_or_else(String::new, |at| format!(":{}", at.micros() / 1000));
+    let at = refunded_at.or(order.changed_at).unwrap_or(read_at);
     Some(Notification {
         message_id: format!("refunded:{}:{state}:{amount}{event}", order.id),
         collapse_key: known.collapse_key,
         receipt_id: known.receipt_id.clone(),
         kind: NotificationKind::Unknown,
         store_type: REFUNDED.to_owned(),
-        store_time: refunded_at.or(order.changed_at).unwrap_or(read_at),
+        store_time: at,
         app_user_id: None,
         related_receipt_id: None,
         is_test: false,
         voided: None,
+        refunded: refunded(order, at),
+    })
+}
+
+/// Returns what was returned of an order; `None` for one that was canceled.
+fn refunded(order: &ShownOrder, at: Timestamp) -> Option<RefundedPayment> {
+    let order = meaning::order(order);
+    let extent = play::refund_extent(order.state, order.refunded)?;
+    Some(RefundedPayment {
+        transaction_id: order.id,
+        refund: PeriodRefund { at, extent },
+        tax: order.refunded_tax,
     })
 }

@@ -38,10 +38,12 @@ row! {
         pub tax: Option<Decimal>,
         pub sku: Option<String>,
         pub price: Option<Decimal>,
-        currency: Option<String>,
+        pub currency: Option<String>,
         source: Source,
         priced_on: Option<String>,
         rate_day: Option<String>,
+        pub period_start: Option<Timestamp>,
+        pub quantity: Option<i64>,
     }
 }
 
@@ -71,7 +73,7 @@ row! {
 /// The columns of an [`EntryRow`].
 pub const ENTRY: &str =
     "number, kind, occurred_at, usd, unknown_because, transaction_id, store_transaction, amount, tax, sku,
-        price, currency, source, priced_on, rate_day";
+        price, currency, source, priced_on, rate_day, period_start, quantity";
 const ENTRIES: Sql = statement! {"
     SELECT {ENTRY}
     FROM payments

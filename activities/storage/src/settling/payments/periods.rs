@@ -3,7 +3,8 @@
 //!
 //! `domain` assigns periods to payments, and computes the entries that are missing. All amounts of a period are
 //! converted at the rate of the day on which it was paid. A change is booked once its amount in USD is known, so that a
-//! payment without an exchange rate is neither corrected nor refunded before there is one.
+//! payment without an exchange rate is neither corrected nor refunded before there is one. A refund of a period that
+//! the purchase no longer has is booked against the payment in the ledger.
 
 use super::ledger::{EntryRow, Source};
 use super::price::KnownPrice;
@@ -18,7 +19,7 @@ use domain::payment::{
     self, Adjustment, Conversion, Day, EntryKind, LedgerEntry, Payment, PeriodPayment,
     RecordedPayment, Standing, UnknownPrice,
 };
-use domain::period::{Period, PeriodEntry, missing_entries, missing_tax};
+use domain::period::{Period, PeriodEntry, RefundedPayment, missing_entries, missing_tax};
 use domain::{CollapseKey, Timestamp};
 use rust_decimal::Decimal;
 use std::collections::{BTreeMap, BTreeSet};
@@ -78,15 +79,17 @@ impl Booking {
     ) -> Result<Self, Error> {
         let decision = &settling.record.decision;
         let purchase = &decision.purchase;
-        let rows = entries.chunk_by(|a, b| a.number == b.number);
-        let known: BTreeMap<i64, Recorded> = rows
+        let rows = || entries.chunk_by(|a, b| a.number == b.number);
+        let known: BTreeMap<i64, Recorded> = rows()
             .filter_map(|rows| Some((rows.first()?.number, Recorded::of(rows)?)))
             .collect();
         let recorded: Vec<RecordedPayment> =
             known.values().map(|one| one.payment.clone()).collect();
         let shown = payment::unrecorded_transactions(purchase, &recorded);
         let elsewhere = booked_elsewhere(write, settling, shown)?;
-        let all = payment::period_payments(&decision.transitions, purchase, &recorded, &elsewhere);
+        let mut all =
+            payment::period_payments(&decision.transitions, purchase, &recorded, &elsewhere);
+        all.extend(rows().filter_map(|rows| refunded_earlier(rows, &decision.refunds)));
         let conversions = conversions(write, settling, &all)?;
         let now = write.now()?;
         let mut booking = Self {
@@ -338,6 +341,32 @@ impl<'a> ConvertedPeriod<'a> {
             ..KnownPrice::default()
         }
     }
+}
+
+/// Returns a payment whose period the purchase no longer has, with what these refunds return of it. `rows` are its
+/// entries.
+fn refunded_earlier(rows: &[EntryRow], refunds: &[RefundedPayment]) -> Option<PeriodPayment> {
+    let first = rows.first()?;
+    let id = first.store_transaction.as_deref()?;
+    if !refunds.iter().any(|one| one.transaction_id == id) {
+        return None;
+    }
+    let (returns, prices): (Vec<&EntryRow>, Vec<&EntryRow>) =
+        rows.iter().partition(|row| is_return(row.kind));
+    let quantity = first
+        .quantity
+        .and_then(|quantity| u32::try_from(quantity).ok());
+    let booked = Period {
+        price: prices
+            .iter()
+            .filter_map(|row| row.amount)
+            .reduce(Decimal::saturating_add),
+        currency: first.currency.clone(),
+        quantity: quantity.unwrap_or(1),
+        ..Period::unread(id, first.period_start.unwrap_or(first.occurred_at))
+    };
+    let returned_at = returns.iter().map(|row| row.occurred_at).max();
+    payment::refunded_payment(&Recorded::of(rows)?.payment, booked, returned_at, refunds)
 }
 
 /// Whether an entry is a refund or the reversal of one.

@@ -106,6 +106,7 @@ fn a_notification_is_mapped_to_its_purchase() {
         related_receipt_id: None,
         is_test: false,
         voided: None,
+        refunded: None,
     };
     assert_eq!(notification(&row), expected);
     assert_eq!(row, NewNotification::of(platform().id, expected));

@@ -7,6 +7,7 @@ mod passage;
 
 use super::{Decision, Reports, SettlingContext, Waits, waiting, wake};
 use crate::notification::{Notification, Outcome};
+use crate::period::RefundedPayment;
 use crate::purchase::{AnsweredStage, Life, Purchase, Unconfirmed};
 use crate::store_state::StoreState;
 use crate::time::{DAY, HOUR, Timestamp};
@@ -80,11 +81,12 @@ fn park(
         waits: None,
         wake: None,
         lag: None,
+        refunds: Vec::new(),
     }
 }
 
-/// The store no longer shows the purchase: what was known last stays true, except for the payments whose voids are
-/// reported.
+/// The store no longer shows the purchase: what was known last stays true, except for the payments whose voids and
+/// refunds are reported.
 fn last_known(
     purchase: &Purchase,
     notifications: &[(i64, Notification)],
@@ -92,13 +94,14 @@ fn last_known(
 ) -> Decision {
     let mut after = purchase.clone();
     after.parked_since = None;
-    after.add_payments(&with_voids(&StoreState::default(), notifications));
+    let refunds = add_payments(&mut after, &StoreState::default(), notifications);
     Decision {
         transitions: Vec::new(),
         outcomes: settled(notifications),
         waits: None,
         wake: wake::next(&after, context),
         lag: None,
+        refunds,
         purchase: after,
     }
 }
@@ -121,6 +124,7 @@ fn postpone(
         waits: (!notifications.is_empty()).then_some(Waits::Verification),
         wake: next.or_else(|| Some(context.now.plus(wait))),
         lag: None,
+        refunds: Vec::new(),
         purchase: purchase.clone(),
     }
 }
@@ -141,7 +145,7 @@ fn settle(
         after.replace();
     }
     after.parked_since = None;
-    after.add_payments(&with_voids(answer.state, notifications));
+    let refunds = add_payments(&mut after, answer.state, notifications);
     let at = answer.snapshot.at;
     let later = before
         .snapshot
@@ -177,8 +181,28 @@ fn settle(
         waits: None,
         wake: wake::next(&after, context),
         lag: None,
+        refunds,
         purchase: after,
     }
+}
+
+/// Adds the payments of an answer, with their reported voids and refunds. Returns the refunds of payments whose periods
+/// the purchase does not have: a purchase stores a limited number of them.
+fn add_payments(
+    purchase: &mut Purchase,
+    state: &StoreState,
+    notifications: &[(i64, Notification)],
+) -> Vec<RefundedPayment> {
+    let mut others = purchase.add_payments(&with_voids(state, notifications));
+    let reported = notifications
+        .iter()
+        .filter_map(|(_, notification)| notification.refunded.as_ref());
+    for refunded in reported {
+        if !purchase.add_refund(refunded) {
+            others.push(refunded.clone());
+        }
+    }
+    others
 }
 
 /// An answer's state with the payments whose voids are reported: an answer does not show them.

@@ -114,6 +114,7 @@ pub fn notification(kind: NotificationKind, seconds: i64) -> Notification {
         related_receipt_id: None,
         is_test: false,
         voided: None,
+        refunded: None,
     }
 }
 

@@ -50,6 +50,7 @@ pub fn notification(kind: NotificationKind, time: Timestamp) -> Notification {
         related_receipt_id: None,
         is_test: false,
         voided: None,
+        refunded: None,
     }
 }
 

@@ -5,8 +5,12 @@
 //! recorded without a price; the next unrecorded period is its own. A period that no transition announces is a payment
 //! as well, unless it is free.
 
+mod refunded;
+
 #[cfg(test)]
 mod tests;
+
+pub use refunded::refunded_payment;
 
 use super::{EntryKind, candidates};
 use crate::period::{OfferPhase, Period, PeriodEntry};

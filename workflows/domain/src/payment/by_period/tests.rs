@@ -1,6 +1,6 @@
 use super::*;
 use crate::event::tests::day;
-use crate::period::{PeriodRefund, RefundExtent};
+use crate::period::{PeriodRefund, RefundExtent, RefundedPayment, missing_entries};
 use crate::store_state::StoreState;
 use crate::stores::tests::by_state;
 use crate::verification::{Product, Snapshot};
@@ -222,4 +222,77 @@ fn a_payment_of_another_purchase_is_not_counted_again() {
     let elsewhere = BTreeSet::from(["a".to_owned()]);
     let purchased = transitions(&[TransitionKind::Purchased]);
     assert_eq!(period_payments(&purchased, &purchase, &[], &elsewhere), []);
+}
+
+/// A refund of the transaction `o1` on this day.
+fn returned(on: i64, extent: RefundExtent) -> RefundedPayment {
+    RefundedPayment {
+        transaction_id: "o1".to_owned(),
+        refund: PeriodRefund {
+            at: day(on),
+            extent,
+        },
+        tax: None,
+    }
+}
+
+fn amount(text: &str) -> Option<rust_decimal::Decimal> {
+    text.parse().ok()
+}
+
+/// A payment of 4.99 with these later entries, of which the last one is of day 50, and what refunds add to them.
+fn added(
+    entries: &[(EntryKind, &str)],
+    refunds: &[RefundedPayment],
+) -> Vec<(EntryKind, Option<rust_decimal::Decimal>)> {
+    let mut paid = recorded(3, Some("o1"));
+    paid.entries
+        .extend(entries.iter().map(|(kind, text)| PeriodEntry {
+            kind: *kind,
+            amount: amount(text),
+        }));
+    let returned_at = (!entries.is_empty()).then(|| day(50));
+    let Some(found) = refunded_payment(&paid, month("o1", 0), returned_at, refunds) else {
+        return Vec::new();
+    };
+    assert_eq!((found.number, found.standing), (3, Standing::Recorded));
+    let period = found.period.unwrap();
+    let missing = missing_entries(&period, found.kind, &paid.entries);
+    missing.iter().map(|one| (one.kind, one.amount)).collect()
+}
+
+#[test]
+fn a_refund_of_a_period_that_is_not_stored_is_added_once() {
+    let full = || returned(50, RefundExtent::Full);
+    let all = [(EntryKind::Refund, amount("-4.99"))];
+    assert_eq!(added(&[], &[full()]), all);
+    // Reported twice: by a notification, and later in the list.
+    let listed = returned(51, RefundExtent::Full);
+    assert_eq!(added(&[], &[full(), listed.clone()]), all);
+    assert_eq!(added(&[(EntryKind::Refund, "-4.99")], &[listed]), []);
+    let other = RefundedPayment {
+        transaction_id: "o2".to_owned(),
+        ..full()
+    };
+    assert_eq!(added(&[], &[other]), []);
+    let unknown = returned(50, RefundExtent::Unknown);
+    assert_eq!(added(&[], &[unknown]), [], "it waits for the amount");
+}
+
+#[test]
+fn a_late_sign_of_such_a_refund_takes_nothing_back() {
+    use EntryKind::{Refund, Restored};
+    let part = |on| returned(on, RefundExtent::Amount("2.00".parse().unwrap()));
+    let full = |on| returned(on, RefundExtent::Full);
+    let rest = [(Refund, amount("-2.99"))];
+    assert_eq!(added(&[(Refund, "-2.00")], &[full(52)]), rest);
+    assert_eq!(added(&[(Refund, "-2.00")], &[part(40), full(52)]), rest);
+    for on in [40, 50] {
+        assert_eq!(added(&[(Refund, "-4.99")], &[part(on)]), [], "{on}");
+        let restored = [(Refund, "-4.99"), (Restored, "4.99")];
+        assert_eq!(added(&restored, &[full(on)]), [], "{on}");
+    }
+    let reversed = returned(60, RefundExtent::Reversed);
+    let back = [(Restored, amount("4.99"))];
+    assert_eq!(added(&[(Refund, "-4.99")], &[reversed]), back);
 }

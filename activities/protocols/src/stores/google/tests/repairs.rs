@@ -4,6 +4,8 @@ use super::{ORDER, TOKEN, answered, at, error, google, merged, order, subject};
 use crate::stores::{
     Answer, RepairOutcome, RepairPage, RepairStep, RepairTask, Replied, StoreProtocol, Stores,
 };
+use domain::period::{PeriodRefund, RefundExtent, RefundedPayment};
+use domain::text::decimal;
 use domain::time::{DAY, HOUR};
 use domain::{CollapseKey, Notification, NotificationKind, PlatformId, Timestamp, VoidedPayment};
 use serde_json::{Value, json};
@@ -135,6 +137,7 @@ fn g29_a_void_becomes_the_notification_that_google_sends() {
             at: voided_at,
             units: None,
         }),
+        refunded: None,
     };
     assert_eq!(page.notifications[0], whole);
     assert_eq!(page.notifications[1].voided, None);
@@ -188,7 +191,10 @@ fn g31_a_refund_that_only_an_order_shows_is_found() {
     assert_eq!(path, format!("{expected}?orderIds={ORDER}"));
     let refund = json!({ "state": "REFUNDED", "orderHistory": { "refundEvent": {
         "eventTime": "2026-09-05T10:00:00Z", "refundReason": "OTHER",
-        "refundDetails": { "total": { "currencyCode": "EUR", "units": "4", "nanos": 990_000_000 } },
+        "refundDetails": {
+            "total": { "currencyCode": "EUR", "units": "4", "nanos": 990_000_000 },
+            "tax": { "currencyCode": "EUR", "nanos": 800_000_000 },
+        },
     } } });
     let body = json!({ "orders": [order(ORDER, refund.clone())] });
     let page = found(&task, &[answered(200, body)]);
@@ -206,6 +212,15 @@ fn g31_a_refund_that_only_an_order_shows_is_found() {
     );
     assert_eq!(one.store_time, "2026-09-05T10:00:00Z".parse().unwrap());
     assert_eq!((&*one.receipt_id, &one.voided), (TOKEN, &None));
+    let refunded = RefundedPayment {
+        transaction_id: ORDER.to_owned(),
+        refund: PeriodRefund {
+            at: one.store_time,
+            extent: RefundExtent::Full,
+        },
+        tax: decimal("0.8"),
+    };
+    assert_eq!(one.refunded.as_ref(), Some(&refunded));
     assert!(messages(refund, true).is_empty(), "the ledger has it");
 }
 
@@ -217,6 +232,32 @@ fn an_order_whose_state_the_ledger_has_causes_nothing() {
     }
     let canceled = messages(json!({ "state": "CANCELED" }), false);
     assert_eq!(canceled, [format!("refunded:{ORDER}:canceled:0")]);
+}
+
+#[test]
+fn an_order_reports_how_much_of_it_was_returned() {
+    let extent = |members: Value| {
+        let task = RepairTask::Orders(vec![recorded(ORDER, false)]);
+        let body = json!({ "orders": [order(ORDER, members)] });
+        let mut found = found(&task, &[answered(200, body)]).notifications;
+        let refunded = found.remove(0).refunded;
+        refunded.map(|one| one.refund.extent)
+    };
+    let partly = |details: Value| {
+        let part = json!({
+            "processTime": "2026-09-03T11:00:00Z", "state": "PROCESSED_SUCCESSFULLY", "refundDetails": details,
+        });
+        extent(
+            json!({ "state": "PARTIALLY_REFUNDED", "orderHistory": { "partialRefundEvents": [part] } }),
+        )
+    };
+    let known = partly(json!({ "total": { "currencyCode": "EUR", "units": "1" } }));
+    assert_eq!(known, decimal("1").map(RefundExtent::Amount));
+    assert_eq!(partly(json!({})), Some(RefundExtent::Unknown));
+    let full = extent(json!({ "state": "REFUNDED" }));
+    assert_eq!(full, Some(RefundExtent::Full));
+    let canceled = extent(json!({ "state": "CANCELED" }));
+    assert_eq!(canceled, None, "nothing was paid");
 }
 
 /// A part, then the rest: each state is another message, even if the ledger has the first one.

@@ -7,6 +7,7 @@ mod changes;
 mod duties;
 mod lives;
 mod mappings;
+mod refunds;
 mod signs;
 mod states;
 mod wakes;
@@ -88,6 +89,7 @@ fn report(kind: NotificationKind, time: Timestamp) -> Notification {
         related_receipt_id: None,
         is_test: false,
         voided: None,
+        refunded: None,
     }
 }
 

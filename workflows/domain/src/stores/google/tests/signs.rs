@@ -8,7 +8,7 @@ use crate::event::tests::day;
 use crate::notification::Notification;
 use crate::notification::NotificationKind::{self, Expired, SubscriptionCancelled, Unknown};
 use crate::payment::{RecordedPayment, period_payments};
-use crate::period::{PeriodRefund, RefundExtent, missing_entries};
+use crate::period::{PeriodRefund, RefundExtent, RefundedPayment, missing_entries};
 use crate::purchase::{Purchase, State};
 use crate::store_state::VoidedPayment;
 use crate::stores::google::{Cancellation, OrderState, PurchaseAnswer, Status};
@@ -119,7 +119,17 @@ impl Refunded {
                 let order = self.answer.orders.last_mut().expect("the current order");
                 order.state = OrderState::Refunded;
                 order.refunded_at = Some(at);
-                report(Unknown, at)
+                Notification {
+                    refunded: Some(RefundedPayment {
+                        transaction_id: order_id("GPA.1", CURRENT),
+                        refund: PeriodRefund {
+                            at,
+                            extent: RefundExtent::Full,
+                        },
+                        tax: None,
+                    }),
+                    ..report(Unknown, at)
+                }
             }
             Sign::State => {
                 self.answer.status = Status::Expired;
