@@ -93,6 +93,7 @@ mod setting_changes;
 mod settings;
 mod settling;
 mod shared_device;
+mod signed_transactions;
 mod silent;
 mod startup;
 mod statements;
