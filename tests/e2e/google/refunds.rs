@@ -35,6 +35,12 @@ async fn g29_a_void_of_an_older_order_is_money_alone() {
     let ledger = shop.ledger(&id).await;
     let refund = ledger.last().expect("an entry");
     assert_eq!(refund["kind"], "refund", "{ledger:?}");
+    let tax = |entry: &Value| entry["tax"].as_str().map(|tax| tax.starts_with('-'));
+    assert_eq!(
+        (tax(&ledger[0]), tax(refund)),
+        (Some(false), Some(true)),
+        "{ledger:?}"
+    );
     let dated_at = super::time(&refund["occurred_at"]);
     assert_eq!(dated_at.map(super::whole), Some(super::whole(now)));
 
