@@ -5,7 +5,7 @@ use crate::stores::ALL;
 use serde_json::{Map, Value, json};
 
 /// Examples for text fields without a format, by field name.
-const TEXTS: [(&str, &str); 55] = [
+const TEXTS: [(&str, &str); 56] = [
     ("actor", "anna (help desk)"),
     ("amount", "9.99 USD"),
     (

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
 /// The id of each operation, by path and method.
-const IDS: [(&str, &str, &str); 125] = [
+const IDS: [(&str, &str, &str); 126] = [
     ("/api/v1/events/schema/", "GET", "listEventSchemas"),
     ("/api/v1/events/schema/{type}", "GET", "getEventSchema"),
     ("/livez", "GET", "getLiveness"),

@@ -7,7 +7,7 @@ use domain::time::HOUR;
 use std::collections::BTreeSet;
 use system_tests::backup::Backup;
 use system_tests::play::push::{CANCELED, PURCHASED, RENEWED};
-use system_tests::play::{Bought, Notice, Push, Resource};
+use system_tests::play::{Bought, Notice, Push};
 use system_tests::raw::Raw;
 use system_tests::receiver::Received;
 

@@ -1,6 +1,6 @@
 //! The ledger of a store that shows each payment: each period is booked once, and each refund of it once.
 
-use super::payments::{BOUGHT, at};
+use super::payments::{self, BOUGHT, at};
 use super::world::{Report, World, record, reported, story};
 use domain::period::{PeriodRefund, RefundExtent};
 use domain::stores::google::{ItemAnswer, OrderAnswer, OrderState, PurchaseAnswer, Status};
@@ -271,7 +271,7 @@ story! {
         assert_eq!(world.broken(1000).await, []);
         // A store without periods shows no tax.
         world.sell("9.99").await;
-        world.show("r1", super::payments::monthly(), &[(TransitionKind::Purchased, 1)]).await;
+        world.show("r1", payments::monthly(), &[(TransitionKind::Purchased, 1)]).await;
         let without = format!("payments WHERE collapse_key = '{}' AND tax IS NULL", world.key("r1"));
         assert_eq!(world.count(&without), 1);
     }

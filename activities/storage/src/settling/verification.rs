@@ -11,7 +11,6 @@ use crate::settings::credential::{
 };
 use crate::settings::tombstones::{self, ConcealedName};
 use crate::settings::unnamed::unnamed;
-use crate::settling::duties;
 use crate::settling::rechecks::{self, RecheckReason};
 use crate::settling::repairs;
 use crate::store::Store;
@@ -496,7 +495,7 @@ impl Store {
     }
 
     /// Uses the credentials of a platform again, even if its store refused them. Its list of voided payments, which is
-    /// due before all others, tries them, as do its open duties. No purchase is woken for that.
+    /// due before all others, tries them. No purchase is woken for that; an open duty is attempted within an hour.
     pub async fn try_access(&self, platform: PlatformId) -> Result<(), Error> {
         self.change("platform.try-access", move |write| {
             let known: Option<AppId> = sql(FIND_PLATFORM).bind(platform).value(write.connection)?;
@@ -504,7 +503,6 @@ impl Store {
             app_lock::take(write, app)?;
             sql(USE_AT_ONCE).bind(platform).run(write.connection)?;
             repairs::begin_at_once(write, platform)?;
-            duties::resume(write, platform)?;
             Ok(((), Some(AuditEntry::on(app, platform))))
         })
         .await
