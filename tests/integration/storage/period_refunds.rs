@@ -230,11 +230,11 @@ impl World {
                 answer.cancellation = Some((Cancellation::Developer, None));
                 let item = &mut answer.items[0];
                 (item.expires_at, item.renews) = (Some(at), None);
-                let ended = Notification {
+                let expired = Notification {
                     kind: NotificationKind::Expired,
                     ..reported(at)
                 };
-                self.push(ended).await;
+                self.push(expired).await;
             }
         }
     }

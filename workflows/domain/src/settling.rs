@@ -181,22 +181,22 @@ mod by_store {
 
     #[derive(Serialize, Deserialize)]
     #[serde(rename_all = "snake_case")]
-    enum Named<T> {
+    enum NamedDecision<T> {
         Decision(T),
         DecisionOfNamedStore(T),
     }
 
     pub fn serialize<S: Serializer>(decision: &Decision, to: S) -> Result<S::Ok, S::Error> {
         if decision.purchase.policy.is_unnamed() {
-            Named::Decision(decision).serialize(to)
+            NamedDecision::Decision(decision).serialize(to)
         } else {
-            Named::DecisionOfNamedStore(decision).serialize(to)
+            NamedDecision::DecisionOfNamedStore(decision).serialize(to)
         }
     }
 
     pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Decision, D::Error> {
-        match Named::deserialize(from)? {
-            Named::Decision(decision) | Named::DecisionOfNamedStore(decision) => Ok(decision),
+        match NamedDecision::deserialize(from)? {
+            NamedDecision::Decision(decision) | NamedDecision::DecisionOfNamedStore(decision) => Ok(decision),
         }
     }
 }

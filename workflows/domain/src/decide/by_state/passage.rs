@@ -274,7 +274,8 @@ impl<'a> Passage<'a> {
         }
         self.walk.stage.halt = None;
         self.walk.run_again();
-        self.walk.stage.is_off = self.goal.is_off;
+        // A cancellation since then is announced as one.
+        self.walk.stage.is_off &= self.goal.is_off;
         let place = self
             .reports
             .iter()
