@@ -8,6 +8,7 @@ mod answers;
 mod dates;
 pub mod google;
 mod policy;
+mod states;
 
 #[cfg(test)]
 pub(crate) mod tests;
