@@ -52,6 +52,16 @@ pub struct StoreState {
     /// Whether the purchase is acknowledged to the store, without which it returns the money; `None` if it does not show it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub is_acknowledged: Option<bool>,
+    /// Whether the customer bought the period of the last payment: it is no renewal by the store, but a beginning, or a
+    /// change of plan at once.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub is_bought: bool,
+    /// When the store signed what it shows of renewal, if it signs that apart from payments.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub renewal_as_of: Option<Timestamp>,
+    /// The beginning of the newest period that names a customer, if periods name one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub named_at: Option<Timestamp>,
     /// The store's id of the purchase that this one continues: it is replaced once this one is paid.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub continues: Option<String>,

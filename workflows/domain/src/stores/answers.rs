@@ -50,6 +50,12 @@ pub(crate) trait AnswerRules: Debug + Sync {
         false
     }
 
+    /// Whether a purchase can begin again behind its end. The shown beginning is then that of the running row of payments,
+    /// and moves on with each new row.
+    fn can_begin_again(&self) -> bool {
+        false
+    }
+
     /// Returns the SKU of the product to which the plan with this SKU belongs; `None` if the SKU does not show it.
     fn product_sku<'a>(&self, _sku: &'a str) -> Option<&'a str> {
         None

@@ -229,6 +229,9 @@ fn unannounced_payments(before: &Purchase, after: &Purchase) -> u64 {
     if last == Some(id) {
         return 0;
     }
+    if begins_again(before, after) {
+        return state.cycle.unwrap_or(1);
+    }
     let is_known = before.periods().of(id).is_some();
     match (before.stage.terms, state.cycle) {
         (Some(announced), Some(shown)) if shown > announced => shown.saturating_sub(announced),
@@ -236,6 +239,14 @@ fn unannounced_payments(before: &Purchase, after: &Purchase) -> u64 {
         (Some(_), _) => u64::from(last.is_some() && !is_known),
         (None, _) => u64::from(!is_known && is_longer(before, after)),
     }
+}
+
+/// Whether an answer shows a new row of payments, which began after the known one. `after` includes the answer.
+fn begins_again(before: &Purchase, after: &Purchase) -> bool {
+    let beginning = |purchase: &Purchase| purchase.snapshot.as_ref()?.purchased_at;
+    let shown = beginning(before).zip(beginning(after));
+    let is_later = shown.is_some_and(|(last, now)| now.since(last) > SAME);
+    is_later && after.rules().can_begin_again()
 }
 
 /// Whether more time is paid than before.

@@ -1,7 +1,7 @@
 //! The passage of a purchase from the stage that was announced last to the one that an answer shows, with a transition
 //! for each change.
 
-use super::unannounced_payments;
+use super::{begins_again, unannounced_payments};
 use crate::decide::{PaidAt, Reports, Walk};
 use crate::notification::NotificationKind;
 use crate::period::Period;
@@ -32,6 +32,13 @@ pub(super) struct Passage<'a> {
     has_new_plan: bool,
     /// Whether its beginning is announced in this passage: then only what reports name is announced besides.
     begins: bool,
+    /// Whether a new row of payments began, after the known one.
+    begins_again: bool,
+    /// Whether the known row of payments lapsed without an announcement, and its last known end.
+    has_lapsed: bool,
+    last_end: Option<Timestamp>,
+    /// Whether the last payment is that of a change of plan at once, which no renewal announces.
+    is_plan_bought: bool,
 }
 
 /// What a report names that is announced.
@@ -67,15 +74,23 @@ impl<'a> Passage<'a> {
             planned.is_some() && planned != last.and_then(|last| last.planned.as_ref());
         let mut moments = [reports.late.clone(), reports.fresh.clone()].concat();
         moments.sort_unstable();
+        let begins_again = begins_again(before, after);
+        let left = unannounced_payments(before, after);
+        let is_bought = state.is_some_and(|state| state.is_bought);
+        let runs_on = before.stage.goes_on() && !begins_again;
         Self {
             walk: Walk::new(after, reports, Some(goal.clone()), now),
             goal,
             state,
             reports: moments,
-            left: unannounced_payments(before, after),
+            left,
             has_new_parts,
             has_new_plan,
             begins: false,
+            begins_again,
+            has_lapsed: begins_again && before.stage.goes_on(),
+            last_end: before.expires_at(),
+            is_plan_bought: is_bought && runs_on && has_new_parts && left > 0,
         }
     }
 
@@ -158,8 +173,14 @@ impl<'a> Passage<'a> {
             sku: self.goal.sku.clone(),
             ..Stage::default()
         };
+        self.announce_beginning(reported);
+        self.go_on();
+    }
+
+    /// Announces the beginning of a row of payments, at the time of its report if there is one.
+    fn announce_beginning(&mut self, reported_at: Option<Timestamp>) {
         let began_at = self.walk.known.not_before();
-        let time = reported.map(|time| began_at.map_or(time, |began| time.max(began)));
+        let time = reported_at.map(|time| began_at.map_or(time, |began| time.max(began)));
         let is_trial = self.walk.stage.in_trial;
         let kinds = is_trial.then_some(TransitionKind::TrialStarted).into_iter();
         for kind in kinds.chain([TransitionKind::Purchased]) {
@@ -168,7 +189,6 @@ impl<'a> Passage<'a> {
                 None => self.walk.announce_unreported(kind, began_at),
             }
         }
-        self.go_on();
     }
 
     /// Announces the beginning that is reported after the first sight, if nothing was paid since.
@@ -234,10 +254,14 @@ impl<'a> Passage<'a> {
         if self.walk.known.is_one_time() {
             return;
         }
+        self.lapse();
         if self.walk.stage.is_over() && !self.leave_end() {
             return;
         }
         self.leave_halt();
+        if self.is_plan_bought {
+            self.left = self.left.saturating_sub(1);
+        }
         if self.walk.stage.runs() {
             self.follow_reports();
         }
@@ -250,7 +274,18 @@ impl<'a> Passage<'a> {
         }
     }
 
-    /// Runs again after an end: paid time is a payment; without one, it is resumed. Returns whether it runs.
+    /// Announces the end of the known row of payments if a new one shows that it lapsed.
+    fn lapse(&mut self) {
+        if !std::mem::take(&mut self.has_lapsed) {
+            return;
+        }
+        self.end(self.last_end);
+        self.walk.stage.life = Life::Expired;
+        self.walk.stage.halt = None;
+    }
+
+    /// Runs again after an end: what the customer bought is a beginning, other paid time a payment; without any, it is
+    /// resumed. Returns whether it runs.
     fn leave_end(&mut self) -> bool {
         if !self.goal.runs() {
             return false;
@@ -260,8 +295,21 @@ impl<'a> Passage<'a> {
         if self.left == 0 {
             let reported = self.newest(&[NotificationKind::AutoRenewalOn]);
             self.announce(TransitionKind::Resumed, reported);
+        } else if self.begins_again || self.state.is_some_and(|state| state.is_bought) {
+            self.begin_again();
         }
         true
+    }
+
+    /// Announces a new beginning with the first of the new payments. Its product is no change of plan.
+    fn begin_again(&mut self) {
+        self.walk.stage.terms = self.next_term();
+        self.left = self.left.saturating_sub(1);
+        self.walk.stage.in_trial = self.goal.in_trial && self.left == 0;
+        self.walk.stage.is_off = false;
+        self.has_new_parts = false;
+        let reported = self.reported_beginning();
+        self.announce_beginning(reported);
     }
 
     /// Gives access again after a pause or an account hold.
@@ -285,7 +333,7 @@ impl<'a> Passage<'a> {
             self.walk.stage.terms = self.next_term();
             self.left = self.left.saturating_sub(1);
             self.announce(TransitionKind::Resumed, reported);
-        } else {
+        } else if !self.is_plan_bought {
             self.pay(reported);
         }
     }
@@ -411,7 +459,8 @@ impl<'a> Passage<'a> {
 
     /// The number of the term that the next payment begins.
     fn next_term(&self) -> Option<u64> {
-        let later = self.left.saturating_sub(1);
+        let bought = u64::from(self.is_plan_bought);
+        let later = self.left.saturating_sub(1).saturating_add(bought);
         let next = self.goal.terms.map(|last| last.saturating_sub(later));
         next.filter(|_| self.left > 0).or(self.walk.stage.terms)
     }
@@ -466,6 +515,11 @@ impl<'a> Passage<'a> {
         while self.left > 0 {
             self.pay(None);
         }
+        if self.is_plan_bought {
+            self.walk.stage.in_trial = self.goal.in_trial;
+            self.walk.stage.in_grace = self.goal.in_grace;
+            self.walk.stage.terms = self.goal.terms;
+        }
         let is_unnamed = |passage: &mut Self| {
             let unannounced = &mut passage.walk.announced.unannounced;
             !unannounced.remove(&TransitionKind::GraceBegan)
@@ -478,7 +532,9 @@ impl<'a> Passage<'a> {
         if self.has_new_parts {
             let payment = self.walk.transitions.last();
             let payment = payment.filter(|last| TransitionKind::PAYMENTS.contains(&last.kind));
-            let at = payment.and_then(|payment| payment.at);
+            let bought = self.current_period().filter(|_| self.is_plan_bought);
+            let bought_at = bought.map(|period| period.begins_at);
+            let at = bought_at.or_else(|| payment.and_then(|payment| payment.at));
             self.walk
                 .announce_unreported(TransitionKind::PlanChanged, at);
         }
@@ -497,7 +553,8 @@ impl<'a> Passage<'a> {
             }
         }
         if self.has_new_plan && !self.begins {
-            self.announce(TransitionKind::PlanChangeScheduled, None);
+            let reported = self.newest(&[NotificationKind::PlanChangeScheduled]);
+            self.announce(TransitionKind::PlanChangeScheduled, reported);
         }
     }
 
@@ -523,6 +580,10 @@ impl<'a> Passage<'a> {
         ];
         let shown = self.walk.known.expires_at_in(&self.goal);
         let at = self.newest(&ends).or(shown);
+        self.end(at);
+    }
+
+    fn end(&mut self, at: Option<Timestamp>) {
         if self.walk.stage.in_trial {
             self.walk
                 .announce_unreported(TransitionKind::TrialDidNotConvert, at);

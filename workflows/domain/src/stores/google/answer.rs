@@ -176,6 +176,7 @@ impl PurchaseAnswer {
                 continues: self.linked.clone(),
                 periods: self.periods(main),
                 voided: Vec::new(),
+                ..StoreState::default()
             })),
             ..Snapshot::default()
         })
