@@ -5,6 +5,7 @@
 
 pub mod amazon;
 mod answers;
+pub mod apple;
 mod dates;
 pub mod google;
 mod policy;

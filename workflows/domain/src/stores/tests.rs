@@ -31,7 +31,7 @@ const EXACT: Policy = Policy {
 };
 
 fn exact() -> StorePolicy {
-    super::add(&[&EXACT]);
+    super::add(&[&EXACT, &super::apple::POLICY]);
     StorePolicy::of("exact").unwrap()
 }
 
@@ -39,6 +39,12 @@ fn exact() -> StorePolicy {
 pub fn by_state() -> StorePolicy {
     exact();
     StorePolicy::of(super::google::POLICY.store).unwrap()
+}
+
+/// A store that signs what it shows.
+pub fn signed() -> StorePolicy {
+    exact();
+    StorePolicy::of(super::apple::POLICY.store).unwrap()
 }
 
 fn first() -> StorePolicy {

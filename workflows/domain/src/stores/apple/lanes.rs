@@ -1,0 +1,543 @@
+//! The facts that count: of each transaction, and of the renewal apart from them, what was signed last. What is
+//! recorded counts like a fact.
+
+use super::answer::{Doubt, PurchaseFacts, Renewal, RenewalFact, TransactionFact};
+use super::mapping::{self, SubscriptionStatus, TransactionCause};
+use crate::environment::Environment;
+use crate::period::{OfferPhase, Period, PeriodRefund, RefundExtent};
+use crate::purchase::Purchase;
+use crate::store_state::{StoreState, StoreStatus};
+use crate::time::Timestamp;
+use crate::verification::{EndReason, Offer, Product, SAME, Snapshot};
+use rust_decimal::Decimal;
+use std::collections::BTreeMap;
+
+pub(super) struct Lanes<'a> {
+    known: Option<&'a Purchase>,
+    /// The newest fact of each transaction, the oldest transaction first.
+    transactions: Vec<&'a TransactionFact>,
+    /// All facts, also those that a newer one of the same transaction replaces.
+    all: &'a [TransactionFact],
+    /// The newest renewal information, and when it was signed.
+    renewal: Option<(Timestamp, &'a Renewal)>,
+    status: Option<(Timestamp, SubscriptionStatus)>,
+    pub current: Current,
+}
+
+/// The transaction of the running or last period.
+pub(super) struct Current {
+    pub transaction_id: String,
+    pub product: String,
+    pub kind: Product,
+    pub begins_at: Timestamp,
+    pub ends_at: Option<Timestamp>,
+    pub phase: OfferPhase,
+    pub offer: Option<Offer>,
+    pub country: Option<String>,
+    pub environment: Environment,
+    pub is_bought: bool,
+    began_at: Option<Timestamp>,
+    committed_until: Option<Timestamp>,
+    /// Why it was revoked, if it was.
+    revoked: Option<EndReason>,
+    as_of: Timestamp,
+    /// Whether the record does not have it.
+    is_new: bool,
+}
+
+impl TransactionFact {
+    /// Returns the place of the transaction among all of its purchase.
+    fn place(&self) -> (Timestamp, Option<Timestamp>, &str) {
+        (
+            self.bought_at,
+            self.expires_at,
+            self.transaction_id.as_str(),
+        )
+    }
+
+    /// Returns the order of facts about one transaction. Of two that were signed together, a revocation counts.
+    fn order(&self) -> (Timestamp, bool) {
+        (self.signed_at, self.revocation.is_some())
+    }
+
+    /// Whether it can be the current period.
+    fn is_period(&self) -> bool {
+        self.cause != TransactionCause::SeatAddition
+    }
+
+    fn phase(&self) -> OfferPhase {
+        mapping::phase(self.offer, self.is_free)
+    }
+
+    /// Returns the price. What another customer paid, and a trial, costs nothing.
+    fn paid_price(&self) -> Option<Decimal> {
+        if self.ownership.is_shared() {
+            return Some(Decimal::ZERO);
+        }
+        self.price.or(self.is_free.then_some(Decimal::ZERO))
+    }
+}
+
+impl RenewalFact {
+    fn renewal_at(&self) -> Option<(Timestamp, &Renewal)> {
+        Some((self.signed_at, self.renewal.as_ref()?))
+    }
+}
+
+impl Renewal {
+    /// Returns the state that it shows by itself, as of its signing time.
+    fn store_status(&self, at: Timestamp) -> StoreStatus {
+        if self.is_retried && self.grace_ends_at > Some(at) {
+            StoreStatus::Grace
+        } else if self.is_retried {
+            StoreStatus::AccountHold
+        } else if self.intent.is_some() {
+            StoreStatus::Over
+        } else {
+            StoreStatus::Active
+        }
+    }
+}
+
+impl Current {
+    fn of_fact(fact: &TransactionFact, known: Option<&Purchase>) -> Self {
+        let revocation = fact.revocation.filter(|revocation| revocation.ends_access);
+        Self {
+            transaction_id: fact.transaction_id.clone(),
+            product: fact.product.clone(),
+            kind: mapping::product(fact.kind),
+            begins_at: fact.bought_at,
+            ends_at: fact.expires_at,
+            phase: fact.phase(),
+            offer: fact.offer.map(mapping::offer),
+            country: fact
+                .storefront
+                .as_deref()
+                .and_then(mapping::country)
+                .map(str::to_owned),
+            environment: fact.environment,
+            is_bought: fact.cause == TransactionCause::Purchase,
+            began_at: fact.began_at,
+            committed_until: fact.committed_until,
+            revoked: revocation.map(|_| mapping::revoked_reason(fact.ownership)),
+            as_of: fact.signed_at,
+            is_new: is_new(known, fact),
+        }
+    }
+
+    fn of_record(known: &Purchase) -> Option<Self> {
+        let shown = known.snapshot.as_ref()?;
+        let state = shown.state.as_deref()?;
+        let period = known.paid_period()?;
+        Some(Self {
+            transaction_id: period.transaction_id.clone(),
+            product: period.product.clone(),
+            kind: shown.product,
+            begins_at: period.begins_at,
+            ends_at: period.ends_at,
+            phase: period.phase,
+            offer: shown.offer,
+            country: shown.country.clone(),
+            environment: shown.environment,
+            is_bought: state.is_bought,
+            began_at: shown.purchased_at,
+            committed_until: shown.ends_at.filter(|_| state.ends_after_commitment),
+            revoked: shown.end_reason.filter(|_| period.is_voided()),
+            as_of: period.as_of,
+            is_new: false,
+        })
+    }
+
+    /// Whether it is another transaction, and a later one.
+    fn is_after(&self, fact: &TransactionFact) -> bool {
+        let place = (self.begins_at, self.ends_at, self.transaction_id.as_str());
+        self.transaction_id != fact.transaction_id && place > fact.place()
+    }
+}
+
+impl<'a> Lanes<'a> {
+    /// Returns the facts that count; `None` if neither they nor the record show a transaction.
+    pub fn of(facts: &'a PurchaseFacts, known: Option<&'a Purchase>) -> Option<Self> {
+        let known = known.filter(|known| known.store_state().is_some());
+        let transactions = newest_of_each(&facts.transactions, known);
+        let periods = transactions.iter().filter(|fact| fact.is_period());
+        let shown = periods.clone().rfind(|fact| !fact.is_upgraded);
+        let recorded = known.and_then(Current::of_record);
+        let current = match (shown, recorded) {
+            (Some(fact), Some(recorded)) if recorded.is_after(fact) => recorded,
+            (Some(fact), _) => Current::of_fact(fact, known),
+            (None, Some(recorded)) => recorded,
+            (None, None) => Current::of_fact(periods.clone().next_back()?, known),
+        };
+        let as_of = known.and_then(Purchase::store_state);
+        let as_of = as_of.and_then(|state| state.renewal_as_of);
+        let newer = facts.renewals.iter();
+        let newer = newer.filter(|fact| Some(fact.signed_at) >= as_of);
+        let renewals = newer.clone().filter_map(RenewalFact::renewal_at);
+        let statuses = newer.filter_map(|fact| Some((fact.signed_at, fact.status?)));
+        Some(Self {
+            known,
+            all: &facts.transactions,
+            renewal: renewals.max_by_key(|(at, _)| *at),
+            status: statuses.max_by_key(|(at, _)| *at),
+            transactions,
+            current,
+        })
+    }
+
+    /// Returns the last snapshot of the record.
+    pub fn last(&self) -> Option<&'a Snapshot> {
+        self.known?.snapshot.as_ref()
+    }
+
+    fn last_state(&self) -> Option<&'a StoreState> {
+        self.known?.store_state()
+    }
+
+    /// Returns the renewal information.
+    fn renewal(&self) -> Option<&'a Renewal> {
+        self.renewal.map(|(_, renewal)| renewal)
+    }
+
+    /// Whether the renewal information was signed with the current transaction or after it.
+    fn has_current_renewal(&self) -> bool {
+        let signed = self.renewal.map(|(at, _)| at.plus(SAME));
+        signed >= Some(self.current.as_of) || (self.renewal.is_some() && !self.current.is_new)
+    }
+
+    /// Returns the state: the shown one, else that of the renewal information, else the recorded one. A payment that
+    /// was signed after it leaves what came before.
+    pub fn status(&self) -> StoreStatus {
+        if self.current.kind != Product::Subscription {
+            return StoreStatus::Active;
+        }
+        let derived = self.renewal;
+        let derived = derived.map(|(at, renewal)| (at, renewal.store_status(at)));
+        let is_newest = |at: Timestamp| derived.is_none_or(|(derived_at, _)| at >= derived_at);
+        let shown = self.status.filter(|(at, _)| is_newest(*at));
+        let shown = shown.map(|(at, status)| (at, status.store_status()));
+        let recorded = self.last_state();
+        let recorded =
+            recorded.map(|state| (state.renewal_as_of.unwrap_or_default(), state.status));
+        let (as_of, status) = shown
+            .or(derived)
+            .or(recorded)
+            .unwrap_or((Timestamp::default(), StoreStatus::Active));
+        let current = &self.current;
+        let is_running = current.ends_at > Some(current.as_of);
+        if current.is_new && current.as_of > as_of && is_running {
+            StoreStatus::Active
+        } else {
+            status
+        }
+    }
+
+    /// Returns whether renewal is on; `None` if nothing shows it.
+    pub fn is_on(&self) -> Option<bool> {
+        let recorded = || self.last()?.auto_renewing;
+        let shown = self.renewal().map(|renewal| renewal.is_on);
+        shown.or_else(recorded)
+    }
+
+    /// Returns the product from the next renewal on, if it is another one.
+    pub fn planned(&self) -> Option<String> {
+        let planned = match self.renewal() {
+            Some(renewal) => renewal.next_product.clone(),
+            None if self.current.is_new => None,
+            None => self.last()?.deferred_sku.clone(),
+        };
+        planned.filter(|product| *product != self.current.product)
+    }
+
+    /// Returns the next renewal, else the end of access.
+    pub fn renews_at(&self, status: StoreStatus, at: Timestamp) -> Option<Timestamp> {
+        let ends_at = self.current.ends_at;
+        let Some(renewal) = self.renewal() else {
+            let recorded = self.last().filter(|_| !self.current.is_new);
+            return recorded.and_then(|last| last.renews_at).or(ends_at);
+        };
+        let shown = match status {
+            StoreStatus::AccountHold => renewal.grace_ends_at.filter(|end| *end <= at),
+            StoreStatus::Active if renewal.is_on && self.has_current_renewal() => renewal.renews_at,
+            _ => None,
+        };
+        ends_at.max(shown)
+    }
+
+    /// Returns the end of the grace period.
+    pub fn grace_ends_at(&self) -> Option<Timestamp> {
+        match self.renewal() {
+            Some(renewal) => renewal.grace_ends_at,
+            None => self.last()?.grace_ends_at,
+        }
+    }
+
+    /// Returns the end of the payments to which the customer is committed.
+    pub fn committed_until(&self) -> Option<Timestamp> {
+        let renewal = self.renewal();
+        let shown = renewal.and_then(|renewal| renewal.committed_until);
+        shown.or(self.current.committed_until)
+    }
+
+    /// Returns why the current transaction was revoked, if it was.
+    pub const fn revoked(&self) -> Option<EndReason> {
+        self.current.revoked
+    }
+
+    /// Returns why it ended or will end without a renewal.
+    pub fn end_reason(&self) -> Option<EndReason> {
+        match self.renewal() {
+            Some(renewal) => renewal.intent.map(mapping::end_reason),
+            None => self.last().and_then(|last| last.end_reason),
+        }
+    }
+
+    /// Returns when the newest renewal information or state was signed.
+    pub fn renewal_as_of(&self) -> Option<Timestamp> {
+        let recorded = self.last_state().and_then(|state| state.renewal_as_of);
+        let renewal = self.renewal.map(|(at, _)| at);
+        let status = self.status.map(|(at, _)| at);
+        recorded.max(renewal).max(status)
+    }
+
+    /// Returns when renewal was switched off, by the first fact that shows it off.
+    pub fn canceled_at(&self, facts: &PurchaseFacts) -> Option<Timestamp> {
+        let as_of = self.last_state().and_then(|state| state.renewal_as_of);
+        let newer = facts.renewals.iter();
+        let newer = newer.filter(|fact| Some(fact.signed_at) >= as_of);
+        let shown = newer.filter_map(RenewalFact::renewal_at);
+        let shown: Vec<_> = shown.map(|(at, renewal)| (at, renewal.is_on)).collect();
+        let on = shown.iter().filter(|(_, is_on)| *is_on);
+        let on = on.map(|(at, _)| *at).max();
+        let recorded = || {
+            let last = self.last().filter(|last| last.auto_renewing == Some(false));
+            last?.state.as_ref()?.canceled_at
+        };
+        let recorded = if on.is_none() { recorded() } else { None };
+        let off = shown.iter().filter(|(_, is_on)| !is_on);
+        let off = off.map(|(at, _)| *at).filter(|at| Some(*at) > on);
+        recorded.or_else(|| off.min())
+    }
+
+    /// Returns the beginning of the running row of periods. It moves on only with a new transaction.
+    pub fn began_at(&self) -> Option<Timestamp> {
+        let current = &self.current;
+        let row = self.renewal().and_then(|renewal| renewal.began_at);
+        let Some(known) = self.known else {
+            let first = current.began_at.filter(|_| !current.is_bought);
+            return row.or(first).or(Some(current.begins_at));
+        };
+        let recorded = self.last().and_then(|last| last.purchased_at);
+        let begins_at = known.paid_period().map(|period| period.begins_at);
+        let is_later = |row: Timestamp, known: Option<Timestamp>| {
+            known.is_none_or(|known| row.since(known) > SAME)
+        };
+        let is_new_row = match row {
+            Some(row) => is_later(row, recorded) && is_later(row, begins_at),
+            None => current.is_bought && known.stage.is_over(),
+        };
+        if is_new_row && current.is_new {
+            row.or(Some(current.begins_at))
+        } else {
+            recorded.or(row)
+        }
+    }
+
+    /// Returns the number of periods in the row that began at this time; `None` if its beginning is not known.
+    pub fn cycle(&self, counted: Option<u64>, began_at: Option<Timestamp>) -> Option<u64> {
+        let began_at = began_at?;
+        let is_of_row = |fact: &&&TransactionFact| {
+            fact.is_period() && fact.bought_at.plus(SAME) >= began_at && is_new(self.known, fact)
+        };
+        let new = self.transactions.iter().filter(is_of_row);
+        let has_first = new
+            .clone()
+            .any(|fact| fact.bought_at.distance(began_at) <= SAME);
+        let new = u64::try_from(new.count()).unwrap_or(u64::MAX);
+        let last = self.last();
+        let last = last.filter(|last| last.purchased_at == Some(began_at));
+        let recorded = last.and_then(|last| last.state.as_ref()?.cycle);
+        match recorded {
+            Some(recorded) => Some(recorded.saturating_add(new)),
+            None => counted.or(has_first.then_some(new)),
+        }
+    }
+
+    /// Returns the shown periods, each as its last signed fact shows it.
+    pub fn periods(&self) -> Vec<Period> {
+        let shown = self.transactions.iter().map(|fact| self.period(fact));
+        shown.chain(self.left_by_upgrade()).collect()
+    }
+
+    fn period(&self, fact: &TransactionFact) -> Period {
+        let price = fact.paid_price();
+        let is_free = price.is_some_and(|price| price.is_zero());
+        let refund = match fact.revocation {
+            Some(revocation) => Some(PeriodRefund {
+                at: revocation.at,
+                extent: revocation.extent,
+            }),
+            None if self.was_revoked(fact) => Some(PeriodRefund {
+                at: fact.signed_at,
+                extent: RefundExtent::Reversed,
+            }),
+            None if is_free => None,
+            None => {
+                let upgraded = fact.is_upgraded.then_some(self.current.begins_at);
+                let left_at = self.left_at(&fact.product, fact.bought_at, fact.expires_at);
+                left_at.or(upgraded).map(part_returned)
+            }
+        };
+        let revocation = fact.revocation.filter(|revocation| revocation.ends_access);
+        let currency = fact.currency.as_deref().and_then(mapping::currency);
+        Period {
+            transaction_id: fact.transaction_id.clone(),
+            as_of: fact.signed_at,
+            product: fact.product.clone(),
+            plan: None,
+            begins_at: fact.bought_at,
+            ends_at: fact.expires_at,
+            phase: fact.phase(),
+            price,
+            currency: currency.map(str::to_owned),
+            quantity: fact.quantity,
+            refund,
+            voided_at: revocation.map(|revocation| revocation.at),
+        }
+    }
+
+    /// Whether a transaction that is not revoked was revoked before.
+    fn was_revoked(&self, fact: &TransactionFact) -> bool {
+        let is_refund = |refund: PeriodRefund| {
+            !matches!(
+                refund.extent,
+                RefundExtent::Reversed | RefundExtent::Unknown
+            )
+        };
+        let recorded = self.known;
+        let recorded = recorded.and_then(|known| known.periods().of(&fact.transaction_id));
+        let is_recorded = recorded
+            .and_then(|period| period.refund)
+            .is_some_and(is_refund);
+        let mut earlier = self.all.iter();
+        let is_shown = earlier
+            .any(|other| other.transaction_id == fact.transaction_id && other.revocation.is_some());
+        is_recorded || is_shown
+    }
+
+    /// Returns the recorded period, with its price returned in part, if an upgrade left it before its end.
+    fn left_by_upgrade(&self) -> Option<Period> {
+        let left = self.known?.paid_period()?;
+        let left_at = self.left_at(&left.product, left.begins_at, left.ends_at)?;
+        let is_free = left.price.is_some_and(|price| price.is_zero());
+        (left.refund.is_none() && !is_free).then(|| Period {
+            refund: Some(part_returned(left_at)),
+            ..left.clone()
+        })
+    }
+
+    /// Returns when an upgrade left a period of this product before its end: when another product was bought meanwhile.
+    fn left_at(
+        &self,
+        product: &str,
+        begins_at: Timestamp,
+        ends_at: Option<Timestamp>,
+    ) -> Option<Timestamp> {
+        let current = &self.current;
+        let bought = self.transactions.iter();
+        let bought = bought
+            .filter(|fact| fact.cause == TransactionCause::Purchase && fact.product != product);
+        let bought = bought.map(|fact| fact.bought_at);
+        let is_other = current.is_bought && current.product != product;
+        let all = bought.chain(is_other.then_some(current.begins_at));
+        let is_within =
+            |at: &Timestamp| *at > begins_at && ends_at.is_some_and(|end| end.since(*at) > SAME);
+        all.filter(is_within).min()
+    }
+
+    /// Returns what has to be requested because these facts do not suffice.
+    pub fn doubt(&self, facts: &PurchaseFacts) -> Option<Doubt> {
+        let is_wake = facts.transactions.is_empty() && facts.renewals.is_empty();
+        if is_wake || self.is_state_doubtful() {
+            return Some(Doubt::Statuses);
+        }
+        let is_subscription = self.current.kind == Product::Subscription;
+        let is_uncounted = || {
+            let cycle = self.cycle(facts.counted, self.began_at());
+            facts.counted.is_none() && (cycle.is_none() || self.has_gap())
+        };
+        (is_subscription && is_uncounted()).then_some(Doubt::History)
+    }
+
+    /// Whether the state is not shown, another transaction was refunded, or two facts contradict each other.
+    fn is_state_doubtful(&self) -> bool {
+        if self.current.kind != Product::Subscription {
+            return false;
+        }
+        let current = &self.current;
+        let is_shown = self.renewal_as_of().is_some();
+        let mut transactions = self.transactions.iter();
+        let is_other_refunded = transactions
+            .any(|fact| fact.revocation.is_some() && fact.transaction_id != current.transaction_id);
+        let renewal = self.renewal;
+        let is_contradicted = renewal
+            .is_some_and(|(at, renewal)| at >= current.as_of && renewal.product != current.product);
+        !is_shown || is_other_refunded || is_contradicted
+    }
+
+    /// Whether a renewal begins behind the end of all known periods, so that one between them is not known. A payment
+    /// that was collected late begins later, too.
+    fn has_gap(&self) -> bool {
+        let current = &self.current;
+        let Some(known) = self.known.filter(|_| current.is_new && !current.is_bought) else {
+            return false;
+        };
+        let recorded = known.paid_period().and_then(|period| period.ends_at);
+        let others = self.transactions.iter();
+        let others = others.filter(|fact| fact.transaction_id != current.transaction_id);
+        let last = others
+            .filter_map(|fact| fact.expires_at)
+            .max()
+            .max(recorded);
+        let is_late = !known.stage.runs() || known.stage.in_grace;
+        !is_late && last.is_some_and(|end| current.begins_at.since(end) > SAME)
+    }
+}
+
+/// Returns the newest fact of each transaction, unless the record is newer, the oldest transaction first.
+fn newest_of_each<'a>(
+    facts: &'a [TransactionFact],
+    known: Option<&Purchase>,
+) -> Vec<&'a TransactionFact> {
+    let mut newest: BTreeMap<&'a str, &'a TransactionFact> = BTreeMap::new();
+    for fact in facts {
+        let place = newest.entry(fact.transaction_id.as_str()).or_insert(fact);
+        if fact.order() > place.order() {
+            *place = fact;
+        }
+    }
+    let is_newer = |fact: &&'a TransactionFact| {
+        let period = known.and_then(|known| known.periods().of(&fact.transaction_id));
+        period.is_none_or(|period| fact.signed_at >= period.as_of)
+    };
+    let mut all: Vec<_> = newest.into_values().filter(is_newer).collect();
+    all.sort_by(|one, other| one.place().cmp(&other.place()));
+    all
+}
+
+/// Returns the refund of a period that an upgrade left. Apple shows nowhere how much it returned.
+const fn part_returned(at: Timestamp) -> PeriodRefund {
+    PeriodRefund {
+        at,
+        extent: RefundExtent::Unknown,
+    }
+}
+
+/// Whether a record does not have a transaction. It has only the newest ones, so an older one counts as known.
+fn is_new(known: Option<&Purchase>, fact: &TransactionFact) -> bool {
+    let Some(known) = known else { return true };
+    let mut periods = known.periods().iter();
+    let oldest = periods.next().map(|period| period.begins_at);
+    let is_recorded = known.periods().of(&fact.transaction_id).is_some();
+    !is_recorded && Some(fact.bought_at) > oldest
+}

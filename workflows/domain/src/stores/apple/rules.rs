@@ -1,0 +1,109 @@
+//! How an answer decides: it shows the state, and what it shows of an end is completed by what was known before.
+
+use crate::decide::wake::{WEEK, by_dates, recheck};
+use crate::period::Period;
+use crate::purchase::{Halt, Life, Purchase, Stage};
+use crate::store_state::StoreStatus;
+use crate::stores::{AnswerRules, dates, states};
+use crate::time::{DAY, Timestamp};
+use crate::verification::{EndReason, Snapshot};
+use std::time::Duration;
+
+/// How long Apple tries to collect a failed payment, counted from the end of the paid period
+/// (<https://developer.apple.com/documentation/appstoreservernotifications/notificationtype>).
+const RETRIED_FOR: Duration = DAY.saturating_mul(60);
+
+#[derive(Debug)]
+pub(super) struct BySignature;
+
+impl AnswerRules for BySignature {
+    fn shows_states(&self) -> bool {
+        true
+    }
+
+    fn can_begin_again(&self) -> bool {
+        true
+    }
+
+    fn complete(&self, before: &Purchase, after: &Purchase, snapshot: &Snapshot) -> Snapshot {
+        let mut complete = snapshot.clone();
+        let Some(mut state) = complete.state.take() else {
+            return complete;
+        };
+        let has_paid = before.stage.goes_on() && !before.stage.in_trial;
+        if has_paid {
+            // A free period of a customer who pays already.
+            complete.trial_ends_at = None;
+        }
+        let end = access_end(before, &complete, state.transaction_id.as_ref());
+        match state.status {
+            StoreStatus::Over => complete.ends_at = end,
+            StoreStatus::AccountHold => complete.renews_at = end,
+            _ => {}
+        }
+        let current = state.transaction_id.as_deref();
+        let current = current.and_then(|id| after.periods().of(id));
+        state.revoked_at = current.and_then(revoked_at);
+        if let Some(revoked_at) = state.revoked_at {
+            let end = complete.ends_at.or(complete.renews_at);
+            complete.ends_at = Some(end.map_or(revoked_at, |end| end.min(revoked_at)));
+            complete.end_reason = complete.end_reason.or(Some(EndReason::Store));
+        }
+        complete.state = Some(state);
+        complete
+    }
+
+    fn shown(&self, before: &Purchase, after: &Purchase, snapshot: &Snapshot) -> Stage {
+        match snapshot.state.as_deref() {
+            Some(state) => states::stage(before, after, snapshot, state),
+            None => dates::shown(before, after, snapshot),
+        }
+    }
+
+    fn billing_cycles(&self, _stage: &Stage, snapshot: &Snapshot) -> Option<u64> {
+        snapshot.state.as_ref()?.cycle
+    }
+
+    fn revoked_at(&self, purchase: &Purchase) -> Option<Timestamp> {
+        purchase.store_state()?.revoked_at
+    }
+}
+
+/// The end of access of a purchase that is over or in an account hold. After a failed payment, access lasted until the
+/// end of the grace period; what shows the end shows only that of what was paid.
+fn access_end(before: &Purchase, shown: &Snapshot, current: Option<&String>) -> Option<Timestamp> {
+    let last = before
+        .store_state()
+        .and_then(|state| state.transaction_id.as_ref());
+    let is_same = last.is_some() && last == current;
+    let last = before.snapshot.as_ref().filter(|_| is_same);
+    match before.stage.halt {
+        Some(Halt::AccountHold) => last.and_then(|last| last.renews_at).or(shown.renews_at),
+        _ if before.stage.life == Life::Expired => {
+            last.and_then(|last| last.ends_at).or(shown.renews_at)
+        }
+        _ if before.stage.in_grace => {
+            let grace_end = before.last_grace_end().filter(|end| *end <= shown.at);
+            shown.renews_at.max(grace_end)
+        }
+        _ => shown.renews_at,
+    }
+}
+
+/// When a revocation of the current payment took access away; `None` if there is none, or if it was reversed.
+fn revoked_at(period: &Period) -> Option<Timestamp> {
+    let voided_at = period.voided_at.filter(|_| period.is_voided())?;
+    let refunded_at = period.refund.map(|refund| refund.at);
+    Some(refunded_at.map_or(voided_at, |at| at.max(voided_at)))
+}
+
+/// The next recheck: by the dates of the last answer, weekly, and when Apple no longer tries to collect a payment.
+pub(super) fn wake(purchase: &Purchase, now: Timestamp) -> Option<Timestamp> {
+    let halted = purchase.stage.halt.map(|_| now.plus(WEEK));
+    let is_unpaid = purchase.stage.halt == Some(Halt::AccountHold);
+    let period = purchase.paid_period().filter(|_| is_unpaid);
+    let paid_until = period.and_then(|period| period.ends_at);
+    let retried_until = paid_until.and_then(|end| recheck(end.plus(RETRIED_FOR), now));
+    let all = [by_dates(purchase, now), halted, retried_until];
+    all.into_iter().flatten().min()
+}
