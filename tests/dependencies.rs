@@ -47,6 +47,7 @@ const PROTOCOLS: &[&str] = &[
     "storage",
     "thiserror",
     "url",
+    "x509-cert",
 ];
 
 /// Packages that must not return: there is one TLS stack (rustls) and one provider of ciphers (ring), and the only C

@@ -5,6 +5,7 @@
 
 pub mod amazon;
 mod answer;
+pub mod apple;
 mod check;
 pub mod google;
 mod mint;
