@@ -196,7 +196,9 @@ mod by_store {
 
     pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Decision, D::Error> {
         match NamedDecision::deserialize(from)? {
-            NamedDecision::Decision(decision) | NamedDecision::DecisionOfNamedStore(decision) => Ok(decision),
+            NamedDecision::Decision(decision) | NamedDecision::DecisionOfNamedStore(decision) => {
+                Ok(decision)
+            }
         }
     }
 }
