@@ -399,9 +399,11 @@ impl<'a> Lanes<'a> {
             ends_at: fact.expires_at,
             phase: fact.phase(),
             price,
+            tax: None,
             currency: currency.map(str::to_owned),
             quantity: fact.quantity,
             refund,
+            refunded_tax: None,
             voided_at: revocation.map(|revocation| revocation.at),
         }
     }

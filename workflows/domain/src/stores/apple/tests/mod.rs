@@ -113,6 +113,7 @@ fn report(kind: NotificationKind, time: Timestamp) -> Notification {
         related_receipt_id: None,
         is_test: false,
         voided: None,
+        refunded: None,
     }
 }
 
