@@ -23,7 +23,7 @@ const MAX_SCANNED: i64 = 10_000;
 const SESSIONS_AT_ONCE: i64 = 200;
 /// Maximum number of alarms about which one sweep records events.
 pub const ALARMS_AT_ONCE: i64 = 100;
-/// Number of duties about which one transaction raises alarms, and that it closes per platform.
+/// Number of duties about which one transaction raises alarms, or that it closes.
 const WARNED_AT_ONCE: i64 = 100;
 /// Number of platforms whose refused credentials one sweep uses again.
 const PLATFORMS_AT_ONCE: i64 = 100;

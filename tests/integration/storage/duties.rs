@@ -349,6 +349,21 @@ story! {
 }
 
 story! {
+    async fn missed_duties_of_many_platforms_are_closed_in_batches(world: World) {
+        world.must_acknowledge("m1", "r1", FirstAttempt::AtOnce).await;
+        world.pass(millis(DAY * 4));
+        world.seed_platforms(4);
+        world.raw().run(
+            "INSERT INTO duties (id, kind, platform_id, order_id, created_at, answer_by)
+             SELECT id, 'refund_review', id, 'GPA.1', 1, 2 FROM platforms WHERE package_name = 'x'"
+        );
+        let close = async || world.store.close_missed_duties(3).await.unwrap();
+        assert_eq!([close().await, close().await, close().await], [3, 1, 0]);
+        assert_eq!(world.duties(), ["missed", "missed", "missed", "missed", "open"]);
+    }
+}
+
+story! {
     async fn the_overview_counts_open_duties_and_those_past_the_deadline(world: World) {
         let counts = async |app| world.store.overview(app).await.unwrap().duties;
         let own = Some(world.app.id);

@@ -35,7 +35,7 @@ fn numbers(count: usize) -> String {
 
 impl World {
     /// Inserts numbered platforms.
-    fn seed_platforms(&self, count: usize) {
+    pub fn seed_platforms(&self, count: usize) {
         self.raw().run(&format!(
             "INSERT INTO platforms (id, app_id, store, name, package_name, environment, window_ms, product_ref,
                  flush_on_revoke, unknown_receipts, device_events_per_day, device_bytes_per_day, new_devices_per_day,

@@ -201,13 +201,17 @@ row! {
     }
 }
 
-/// The platforms with an open duty whose deadline passed, and the deleted ones with an open duty.
+/// The live platforms with a duty that [`PAST`] finds for the same times, and the deleted ones with an open duty.
 const PLATFORMS_PAST: Sql = statement! {"
     SELECT each_platform.id AS platform_id, (each_platform.deleted_at IS NULL) AS is_live
     FROM platforms each_platform
-    WHERE (SELECT d.answer_by FROM duties d WHERE d.platform_id = each_platform.id AND d.done_at IS NULL
+    WHERE (SELECT d.id FROM duties d WHERE d.platform_id = each_platform.id AND d.done_at IS NULL
+            AND d.answer_by <= CASE WHEN each_platform.deleted_at IS NULL THEN CAST(? AS BIGINT) ELSE {END_OF_TIME} END
+            AND (each_platform.deleted_at IS NOT NULL OR d.kind = 'refund_review' OR d.answer_by <= ?)
+            AND (each_platform.deleted_at IS NOT NULL OR d.due_at IS NOT NULL OR d.attempts = 0 OR d.answer_by <= ?)
             ORDER BY d.answer_by LIMIT 1)
-        <= CASE WHEN each_platform.deleted_at IS NULL THEN CAST(? AS BIGINT) ELSE {END_OF_TIME} END
+        IS NOT NULL
+    LIMIT ?
 "};
 
 /// The open duties of a platform whose deadline passed: all questions, acknowledgements after the second time, and
@@ -392,26 +396,32 @@ impl Store {
         .await
     }
 
-    /// Closes at most `limit` duties per platform that nothing else ends: questions whose deadline passed,
-    /// acknowledgements long after theirs, and all duties of deleted platforms. Returns the number of closed duties.
+    /// Closes at most `limit` duties that nothing else ends: questions whose deadline passed, acknowledgements long after
+    /// theirs, and all duties of deleted platforms. Returns the number of closed duties.
     pub async fn close_missed_duties(&self, limit: i64) -> Result<usize, Error> {
         let found = self.read_now(move |connection, now| {
+            let of_live = [now, now.minus(OVERDUE_FOR), now.minus(RESTS_FOR)];
+            let of_deleted = [Timestamp::from_micros(END_OF_TIME); 3];
+            let platforms = sql(PLATFORMS_PAST).bind_all(of_live).bind(limit);
+            let platforms: Vec<PastRow> = platforms.all(connection)?;
             let mut missed: Vec<(DutyId, DutyResult)> = Vec::new();
-            let platforms: Vec<PastRow> = sql(PLATFORMS_PAST).bind(now).all(connection)?;
+            let mut left = limit;
             for row in platforms {
-                let end = Timestamp::from_micros(END_OF_TIME);
                 let (before, result) = if row.is_live {
-                    let before = [now, now.minus(OVERDUE_FOR), now.minus(RESTS_FOR)];
-                    (before, DutyResult::Missed)
+                    (of_live, DutyResult::Missed)
                 } else {
-                    ([end; 3], DutyResult::Deleted)
+                    (of_deleted, DutyResult::Deleted)
                 };
                 let past: Vec<DutyId> = sql(PAST)
                     .bind(row.platform_id)
                     .bind_all(before)
-                    .bind(limit)
+                    .bind(left)
                     .values(connection)?;
+                left = left.saturating_sub(i64::try_from(past.len()).unwrap_or(i64::MAX));
                 missed.extend(past.into_iter().map(|id| (id, result)));
+                if left <= 0 {
+                    break;
+                }
             }
             Ok(missed)
         });
