@@ -50,8 +50,8 @@ pub(crate) trait AnswerRules: Debug + Sync {
         false
     }
 
-    /// Whether a purchase can begin again behind its end. The shown beginning is then that of the running row of payments,
-    /// and moves on with each new row.
+    /// Whether a purchase can begin again after its end. The shown beginning is then that of the present series of
+    /// payments, and changes with each new series.
     fn can_begin_again(&self) -> bool {
         false
     }

@@ -241,7 +241,7 @@ fn unannounced_payments(before: &Purchase, after: &Purchase) -> u64 {
     }
 }
 
-/// Whether an answer shows a new row of payments, which began after the known one. `after` includes the answer.
+/// Whether an answer shows a new series of payments, which began after the known one. `after` includes the answer.
 fn begins_again(before: &Purchase, after: &Purchase) -> bool {
     let beginning = |purchase: &Purchase| purchase.snapshot.as_ref()?.purchased_at;
     let shown = beginning(before).zip(beginning(after));

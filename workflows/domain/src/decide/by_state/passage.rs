@@ -32,9 +32,9 @@ pub(super) struct Passage<'a> {
     has_new_plan: bool,
     /// Whether its beginning is announced in this passage: then only what reports name is announced besides.
     begins: bool,
-    /// Whether a new row of payments began, after the known one.
+    /// Whether a new series of payments began, after the known one.
     begins_again: bool,
-    /// Whether the known row of payments lapsed without an announcement, and its last known end.
+    /// Whether the known series of payments lapsed without an announcement, and its last known end.
     has_lapsed: bool,
     last_end: Option<Timestamp>,
     /// Whether the last payment is that of a change of plan at once, which no renewal announces.
@@ -177,7 +177,7 @@ impl<'a> Passage<'a> {
         self.go_on();
     }
 
-    /// Announces the beginning of a row of payments, at the time of its report if there is one.
+    /// Announces the beginning of a series of payments, at the time of its report if there is one.
     fn announce_beginning(&mut self, reported_at: Option<Timestamp>) {
         let began_at = self.walk.known.not_before();
         let time = reported_at.map(|time| began_at.map_or(time, |began| time.max(began)));
@@ -274,7 +274,7 @@ impl<'a> Passage<'a> {
         }
     }
 
-    /// Announces the end of the known row of payments if a new one shows that it lapsed.
+    /// Announces the end of the known series of payments if a new one shows that it lapsed.
     fn lapse(&mut self) {
         if !std::mem::take(&mut self.has_lapsed) {
             return;
