@@ -82,6 +82,12 @@ async fn a_sweep_of_ten_thousand_platforms_takes_few_statements() {
     let (world, distance) = World::postgres_at_a_distance(now, &NOW, Duration::ZERO).await;
     world.seed_platforms(MANY);
     world.seed_checks(MANY, "id", "0000000a");
+    // The deadline of a duty on each platform has just passed.
+    world.raw().run(&format!(
+        "INSERT INTO duties (id, kind, platform_id, collapse_key, created_at, answer_by)
+         SELECT id, 'acknowledge', id, id, 1, (SELECT created_at FROM platforms WHERE id = '{}') FROM platforms",
+        world.platform.id
+    ));
     world.raw().run("ANALYZE");
     let mut lost = BTreeSet::new();
     for number in 0..5 {
@@ -96,6 +102,7 @@ async fn a_sweep_of_ten_thousand_platforms_takes_few_statements() {
     world.store.late_destinations().await.unwrap();
     world.store.streams_pending().await.unwrap();
     world.store.platforms_with_due_claims().await.unwrap();
+    assert_eq!(world.store.close_missed_duties(100).await.unwrap(), 0);
     world.store.announce_alarms(100, None).await.unwrap();
     let trips = distance.trips() - before;
     assert!(trips < 100, "{trips} round trips");
