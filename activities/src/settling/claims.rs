@@ -106,7 +106,7 @@ pub async fn verify_claims(
         network = page.network;
         let examining = examine_all(context, run, page.due);
         let attempt = || attempt_duties(context, run, input.platform_id);
-        let (results, attempted) = beside(examining, LONGEST_SLEEP, attempt).await;
+        let (results, attempted) = repeat_during(examining, LONGEST_SLEEP, attempt).await;
         examined += attempted?;
         for result in results {
             result?;
@@ -152,7 +152,7 @@ async fn attempt_duties(
 
 /// Does some work, and meanwhile repeats attempts with a pause before each. Returns the results of both: of the
 /// attempts, their sum.
-async fn beside<T, F: Future<Output = Result<usize, Error>>>(
+async fn repeat_during<T, F: Future<Output = Result<usize, Error>>>(
     work: impl Future<Output = T>,
     pause: Duration,
     mut attempt: impl FnMut() -> F,
@@ -411,7 +411,8 @@ mod tests {
             }
             ready(Ok(1))
         };
-        let (examined, attempted) = beside(receiver, Duration::from_millis(1), attempt).await;
+        let (examined, attempted) =
+            repeat_during(receiver, Duration::from_millis(1), attempt).await;
         examined.unwrap();
         assert!(attempted.unwrap() >= 2);
     }
@@ -419,7 +420,8 @@ mod tests {
     #[tokio::test]
     async fn claims_that_are_examined_at_once_wait_for_no_attempt() {
         let attempt = || ready(Ok(1));
-        let (examined, attempted) = beside(ready(7), Duration::from_secs(3600), attempt).await;
+        let (examined, attempted) =
+            repeat_during(ready(7), Duration::from_secs(3600), attempt).await;
         assert_eq!((examined, attempted.unwrap()), (7, 0));
     }
 }
