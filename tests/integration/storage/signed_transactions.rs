@@ -36,7 +36,8 @@ fn time(payload: &Value, member: &str) -> Option<Timestamp> {
 /// Returns an amount, which a payload states in thousandths, as text.
 fn amount(thousandths: &Value) -> Option<String> {
     let thousandths = thousandths.as_i64()?;
-    Some(format!("{}.{:03}", thousandths / 1000, thousandths % 1000))
+    let text = format!("{}.{:03}", thousandths / 1000, thousandths % 1000);
+    Some(text.trim_end_matches('0').trim_end_matches('.').to_owned())
 }
 
 /// Returns the phase of the offer of a transaction.

@@ -242,7 +242,6 @@ impl World {
             ("duties", "answer_by"),
             ("duties", "due_at"),
             ("duties", "warn_at"),
-            ("duties", "answer_by"),
             ("events", "created_at"),
             ("rechecks", "requested_at"),
             ("topics", "expires_at"),

@@ -22,8 +22,8 @@ impl Office {
             format!("/v1/platforms/{platform}"),
         );
         let of_hook = format!("/v1/destinations/{destination}");
-        let named = json!({ "external_id": "anna", "app_user_id": "u1" });
-        let moved = json!({ "from": { "app_user_id": "u1" }, "external_id": "otto", "reason": "ticket 4711" });
+        let named = json!({ "external_id": "anna", "app_user_id": "u1", "store": "amazon" });
+        let moved = json!({ "from": { "app_user_id": "u1", "store": "amazon" }, "external_id": "otto", "reason": "ticket 4711" });
         let erased = json!({ "external_id": "otto", "by": "me", "reason": "ticket 4711" });
         let hook =
             json!({ "kind": "webhook", "name": "other", "url": "https://receiver.invalid/hooks" });
