@@ -99,7 +99,10 @@ pub async fn receive(
     }
     match StatusCode::from_u16(answer.status) {
         Ok(status) if status.is_success() => {
-            let (media, text) = ("text/plain; charset=utf-8", answer.reason.to_owned());
+            // A 204 with content would end the connection.
+            let has_content = status != StatusCode::NO_CONTENT;
+            let reason = if has_content { answer.reason } else { "" };
+            let (media, text) = ("text/plain; charset=utf-8", reason.to_owned());
             Ok((status, Text { media, text }))
         }
         _ => Err(refused(answer)),

@@ -3,13 +3,15 @@
 use super::{ACCOUNT, CENTS, GOLD, START, Shop, token};
 use serde_json::json;
 use std::collections::BTreeSet;
+use std::time::Duration;
 use system_tests::calendar::Calendar;
+use system_tests::load::{Load, Pace, Pushes, Tokens};
 use system_tests::play::push::{
     ITEMS_CHANGED, PRICE_CHANGE_UPDATED, PURCHASED, RECOVERED, RENEWED,
 };
 use system_tests::play::{Bought, Choices, Notice};
 use system_tests::subscription::at;
-use system_tests::world::Setting;
+use system_tests::world::{Setting, World};
 use workflows::activities::MAX_PER_SETTLING;
 
 /// The types of the notifications in turn, which are about the first payment.
@@ -69,4 +71,29 @@ async fn as_many_notifications_as_one_settling_takes_are_one_update() {
     let requests = shop.fake().exchanges().split_off(before);
     assert!(requests.len() <= MAX_REQUESTS, "{requests:#?}");
     shop.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_pushes_of_one_connection_are_all_accepted() {
+    let setting = Setting {
+        play: Some(Choices::default()),
+        ..Setting::default()
+    };
+    let world = World::start(setting).await;
+    let fake = &world.play().fake;
+    fake.sell("gold", "monthly", "P1M");
+    let tokens: Vec<String> = ["first", "second", "third"].map(token).into();
+    for token in &tokens {
+        fake.show(&Bought::subscription(token, GOLD, fake.now()));
+    }
+    let url = world.play().notification_url.clone();
+    let batch = Pushes::new(&url).prepare(&tokens, Tokens::One);
+    // It fails if the connection is closed.
+    let load = Load::new(&url, 1);
+    let measured = load
+        .run(batch, Pace::Saturate, Duration::from_secs(60))
+        .await;
+    measured.check();
+    assert_eq!(measured.acknowledged().len(), tokens.len());
+    world.finish().await;
 }
