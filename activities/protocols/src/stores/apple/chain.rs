@@ -126,6 +126,8 @@ impl Chains {
     fn remember(&self, id: Digest, key: &Arc<ChainKey>) {
         let remembered = self.remembered.lock();
         let mut remembered = remembered.unwrap_or_else(PoisonError::into_inner);
+        // Another thread may have verified it meanwhile.
+        remembered.retain(|(known, _)| known.as_ref() != id.as_ref());
         if remembered.len() >= MAX_REMEMBERED {
             remembered.pop_front();
         }
@@ -147,7 +149,8 @@ impl Chains {
         }
         let is_known =
             leaf.is_understood(LEAF_MARKER) && intermediate.is_understood(INTERMEDIATE_MARKER);
-        if !is_known || !leaf.signs_content() || !intermediate.signs_certificates() {
+        let is_issued = root.signs_certificates(1) && intermediate.signs_certificates(0);
+        if !is_known || !is_issued || !leaf.signs_content() {
             return Err(JwsRefusal::Chain);
         }
         let (curve, point) = leaf.key().ok_or(JwsRefusal::Chain)?;
@@ -205,9 +208,11 @@ impl SigningCertificate {
         critical.all(|one| known.contains(&one.extn_id)) && known.iter().all(is_single)
     }
 
-    fn constraints(&self) -> Option<BasicConstraints> {
+    /// Returns whether it is an authority, and of how long chains; `None` if the certificate does not show it.
+    fn constraints(&self) -> Result<Option<BasicConstraints>, JwsRefusal> {
         let found = self.certificate.tbs_certificate.get::<BasicConstraints>();
-        found.ok().flatten().map(|(_, constraints)| constraints)
+        let found = found.map_err(|_| JwsRefusal::Chain)?;
+        Ok(found.map(|(_, constraints)| constraints))
     }
 
     /// Returns what the key may do; `None` if the certificate does not restrict it.
@@ -217,21 +222,27 @@ impl SigningCertificate {
         Ok(found.map(|(_, usage)| usage))
     }
 
-    /// Whether it may issue the leaf of a chain.
-    fn signs_certificates(&self) -> bool {
-        let is_authority = self.constraints().is_some_and(|constraints| constraints.ca);
+    /// Whether it may issue a certificate of a chain in which this many other authorities follow it.
+    fn signs_certificates(&self, followers: u8) -> bool {
+        let is_long_enough = |longest: u8| longest >= followers;
+        let is_authority = |constraints: BasicConstraints| {
+            let longest = constraints.path_len_constraint;
+            constraints.ca && longest.is_none_or(is_long_enough)
+        };
+        let constraints = self.constraints();
         let usage = self.usage();
         let is_allowed = usage.is_ok_and(|usage| usage.is_none_or(|usage| usage.key_cert_sign()));
-        is_authority && is_allowed
+        constraints.is_ok_and(|found| found.is_some_and(is_authority)) && is_allowed
     }
 
     /// Whether it may sign a JWS. An authority may not.
     fn signs_content(&self) -> bool {
-        let is_authority = self.constraints().is_some_and(|constraints| constraints.ca);
+        let constraints = self.constraints();
+        let is_leaf = constraints.is_ok_and(|found| found.is_none_or(|found| !found.ca));
         let usage = self.usage();
         let is_allowed =
             usage.is_ok_and(|usage| usage.is_none_or(|usage| usage.digital_signature()));
-        !is_authority && is_allowed
+        is_leaf && is_allowed
     }
 
     /// Returns the curve and the point of an elliptic key.
