@@ -1,7 +1,10 @@
 //! Signed payloads: with chains of our own, and with those that Apple published.
 
 mod forged;
+mod forgery;
+mod hostile;
 mod vectors;
+mod verdicts;
 
 use super::chain::Chains;
 use super::jws::{JwsRefusal, verify};
