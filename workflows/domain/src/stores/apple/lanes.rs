@@ -7,10 +7,14 @@ use crate::environment::Environment;
 use crate::period::{OfferPhase, Period, PeriodRefund, RefundExtent};
 use crate::purchase::Purchase;
 use crate::store_state::{StoreState, StoreStatus};
-use crate::time::Timestamp;
+use crate::time::{DAY, Timestamp};
 use crate::verification::{EndReason, Offer, Product, SAME, Snapshot};
 use rust_decimal::Decimal;
 use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// How long before the end of a period Apple renews it at the earliest.
+const RENEWED_EARLY: Duration = DAY;
 
 pub(super) struct Lanes<'a> {
     known: Option<&'a Purchase>,
@@ -419,42 +423,57 @@ impl<'a> Lanes<'a> {
         let recorded = self.known;
         let recorded = recorded.and_then(|known| known.periods().of(&fact.transaction_id));
         let is_recorded = recorded
-            .and_then(|period| period.refund)
-            .is_some_and(is_refund);
+            .is_some_and(|period| period.is_voided() || period.refund.is_some_and(is_refund));
         let mut earlier = self.all.iter();
         let is_shown = earlier
             .any(|other| other.transaction_id == fact.transaction_id && other.revocation.is_some());
         is_recorded || is_shown
     }
 
-    /// Returns the recorded period, with its price returned in part, if an upgrade left it before its end.
-    fn left_by_upgrade(&self) -> Option<Period> {
-        let left = self.known?.paid_period()?;
-        let left_at = self.left_at(&left.product, left.begins_at, left.ends_at)?;
-        let is_free = left.price.is_some_and(|price| price.is_zero());
-        (left.refund.is_none() && !is_free).then(|| Period {
-            refund: Some(part_returned(left_at)),
-            ..left.clone()
+    /// Returns the recorded periods that an upgrade left before their end, each with its price returned in part. What a
+    /// fact shows of a period is in that fact's own.
+    fn left_by_upgrade(&self) -> impl Iterator<Item = Period> {
+        let recorded = self.known.into_iter();
+        let recorded = recorded.flat_map(|known| known.periods().iter());
+        recorded.filter_map(move |left| {
+            let mut shown = self.transactions.iter();
+            let is_shown = shown.any(|fact| fact.transaction_id == left.transaction_id);
+            let is_free = left.price.is_some_and(|price| price.is_zero());
+            let is_unreturned = left.refund.is_none() && !is_free && !is_shown;
+            let left_at = self.left_at(&left.product, left.begins_at, left.ends_at);
+            let refund = left_at.filter(|_| is_unreturned).map(part_returned)?;
+            Some(Period {
+                refund: Some(refund),
+                ..left.clone()
+            })
         })
     }
 
     /// Returns when an upgrade left a period of this product before its end: when another product was bought meanwhile.
+    /// A record does not have which periods were bought, but no renewal begins long before the end of the last period.
     fn left_at(
         &self,
         product: &str,
         begins_at: Timestamp,
         ends_at: Option<Timestamp>,
     ) -> Option<Timestamp> {
+        let is_within = |at: Timestamp, margin: Duration| {
+            at > begins_at && ends_at.is_some_and(|end| end.since(at) > margin)
+        };
         let current = &self.current;
         let bought = self.transactions.iter();
         let bought = bought
             .filter(|fact| fact.cause == TransactionCause::Purchase && fact.product != product);
         let bought = bought.map(|fact| fact.bought_at);
         let is_other = current.is_bought && current.product != product;
-        let all = bought.chain(is_other.then_some(current.begins_at));
-        let is_within =
-            |at: &Timestamp| *at > begins_at && ends_at.is_some_and(|end| end.since(*at) > SAME);
-        all.filter(is_within).min()
+        let bought = bought.chain(is_other.then_some(current.begins_at));
+        let bought = bought.filter(|at| is_within(*at, SAME));
+        let recorded = self.known.into_iter();
+        let recorded = recorded.flat_map(|known| known.periods().iter());
+        let recorded = recorded.filter(|period| period.product != product);
+        let recorded = recorded.map(|period| period.begins_at);
+        let recorded = recorded.filter(|at| is_within(*at, RENEWED_EARLY));
+        bought.chain(recorded).min()
     }
 
     /// Returns what has to be requested because these facts do not suffice.
@@ -487,22 +506,20 @@ impl<'a> Lanes<'a> {
         !is_shown || is_other_refunded || is_contradicted
     }
 
-    /// Whether a renewal begins behind the end of all known periods, so that one between them is not known. A payment
+    /// Whether a renewal begins behind the end of all periods before it, so that one between them is not known. A payment
     /// that was collected late begins later, too.
     fn has_gap(&self) -> bool {
-        let current = &self.current;
-        let Some(known) = self.known.filter(|_| current.is_new && !current.is_bought) else {
-            return false;
-        };
-        let recorded = known.paid_period().and_then(|period| period.ends_at);
-        let others = self.transactions.iter();
-        let others = others.filter(|fact| fact.transaction_id != current.transaction_id);
-        let last = others
-            .filter_map(|fact| fact.expires_at)
-            .max()
-            .max(recorded);
-        let is_late = !known.stage.runs() || known.stage.in_grace;
-        !is_late && last.is_some_and(|end| current.begins_at.since(end) > SAME)
+        let stage = self.known.map(|known| &known.stage);
+        let is_late = stage.is_some_and(|stage| !stage.runs() || stage.in_grace);
+        let recorded = self.known.and_then(Purchase::paid_period);
+        let mut last = recorded.and_then(|period| period.ends_at);
+        let mut has_gap = false;
+        for fact in self.transactions.iter().filter(|fact| fact.is_period()) {
+            let is_behind = last.is_some_and(|end| fact.bought_at.since(end) > SAME);
+            has_gap |= is_behind && fact.cause == TransactionCause::Renewal;
+            last = last.max(fact.expires_at);
+        }
+        has_gap && !is_late
     }
 }
 

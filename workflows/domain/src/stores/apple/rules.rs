@@ -6,7 +6,7 @@ use crate::purchase::{Halt, Life, Purchase, Stage};
 use crate::store_state::StoreStatus;
 use crate::stores::{AnswerRules, dates, states};
 use crate::time::{DAY, Timestamp};
-use crate::verification::{EndReason, Snapshot};
+use crate::verification::{EndReason, SAME, Snapshot};
 use std::time::Duration;
 
 /// How long Apple tries to collect a failed payment, counted from the end of the paid period
@@ -31,7 +31,7 @@ impl AnswerRules for BySignature {
             return complete;
         };
         let has_paid = before.stage.goes_on() && !before.stage.in_trial;
-        if has_paid {
+        if has_paid && !begins_again(before, &complete) {
             // A free period of a customer who pays already.
             complete.trial_ends_at = None;
         }
@@ -67,6 +67,13 @@ impl AnswerRules for BySignature {
     fn revoked_at(&self, purchase: &Purchase) -> Option<Timestamp> {
         purchase.store_state()?.revoked_at
     }
+}
+
+/// Whether a snapshot shows a later row of payments than the recorded one, which lapsed.
+fn begins_again(before: &Purchase, shown: &Snapshot) -> bool {
+    let recorded = before.snapshot.as_ref().and_then(|last| last.purchased_at);
+    let rows = recorded.zip(shown.purchased_at);
+    rows.is_some_and(|(last, shown)| shown.since(last) > SAME)
 }
 
 /// The end of access of a purchase that is over or in an account hold. After a failed payment, access lasted until the

@@ -1,7 +1,7 @@
 //! The snapshot of signed facts, and when they do not suffice.
 
 use super::states::{bought, reach, refunded, shown};
-use super::{message, monthly, period, renewal, renewing};
+use super::{message, monthly, period, renewal, renewing, together};
 use crate::event::tests::day;
 use crate::purchase::Purchase;
 use crate::store_state::StoreStatus;
@@ -190,6 +190,11 @@ fn the_history_is_queried_if_a_period_is_missing() {
     assert_eq!(snapshot(&counted).state.unwrap().cycle, Some(3));
     assert_eq!(midway.doubt(Some(&reach("active"))), Some(Doubt::History));
     assert_eq!(midway.doubt(Some(&reach("renewed"))), None);
+    let later = together(&[monthly(3, day(61)), monthly(4, day(91))]);
+    assert_eq!(later.doubt(Some(&reach("active"))), Some(Doubt::History));
+    assert_eq!(later.doubt(Some(&reach("renewed"))), None);
+    let apart = together(&[monthly(1, day(1)), monthly(3, day(61))]);
+    assert_eq!(apart.doubt(None), Some(Doubt::History), "the second one");
     let close = TransactionFact {
         bought_at: day(30).plus(MINUTE),
         ..period(2, day(31))

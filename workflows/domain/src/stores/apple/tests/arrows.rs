@@ -24,6 +24,7 @@ type Row = (
 const CONVERTED: &str = "journey.trial.converted renewed";
 const NOT_CONVERTED: &str = "journey.trial.did_not_convert expired";
 const BEGUN_FREE: &str = "journey.trial.started purchased";
+const LAPSED_AND_BEGUN_FREE: &str = "expired journey.trial.started purchased";
 
 const BEGINNINGS: &[Row] = &[
     (
@@ -80,6 +81,14 @@ const BEGINNINGS: &[Row] = &[
         45,
         "active",
         "expired purchased",
+    ),
+    (
+        "active",
+        &[SubscriptionPurchased],
+        "again free",
+        45,
+        "trial",
+        LAPSED_AND_BEGUN_FREE,
     ),
     (
         "hold",

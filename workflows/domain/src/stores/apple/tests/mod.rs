@@ -4,6 +4,7 @@ mod answers;
 mod arrows;
 mod cases;
 mod mappings;
+mod refunds;
 mod states;
 mod wakes;
 
