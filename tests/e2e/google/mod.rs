@@ -9,6 +9,7 @@ mod duties;
 mod holds;
 mod kills;
 mod life;
+mod memory;
 mod outage;
 mod payments;
 mod refunds;

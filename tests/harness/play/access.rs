@@ -23,6 +23,8 @@ const SCOPE: &str = "https://www.googleapis.com/auth/androidpublisher";
 const GRANT: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 /// Lifetime of a token, in seconds.
 const LIFETIME: i64 = 3599;
+/// Number of digits of a token, which is about as long as Google's.
+const LENGTH: usize = 1006;
 /// Maximum lifetime of an assertion, in seconds.
 const MAX_LIFETIME: i64 = 3600;
 /// How far the clock of the sender may be ahead, in seconds.
@@ -68,7 +70,7 @@ impl Access {
         }
         check(field("assertion"), seconds(now))?;
         self.count += 1;
-        let token = format!("ya29.settle-tests-{}", self.count);
+        let token = format!("ya29.settle-tests-{:0>LENGTH$}", self.count);
         let expires_at = seconds(clock::now()) + LIFETIME;
         self.tokens.insert(token.clone(), expires_at);
         Ok(json!({ "access_token": token, "expires_in": LIFETIME, "token_type": "Bearer" }))

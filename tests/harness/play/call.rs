@@ -6,6 +6,8 @@ use percent_encoding::percent_decode_str;
 use url::form_urlencoded;
 
 const API: &str = "/androidpublisher/v3/applications/";
+/// The beginning of the names of further packages, which have the same purchases.
+pub const FURTHER_PACKAGES: &str = "com.example.further";
 
 /// A group of requests, for scripts and counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -70,7 +72,7 @@ impl Call {
             _ => {}
         }
         let (package, path) = uri.path().strip_prefix(API)?.split_once('/')?;
-        if package != PACKAGE {
+        if package != PACKAGE && !package.starts_with(FURTHER_PACKAGES) {
             return None;
         }
         let parts: Vec<&str> = path.split('/').collect();

@@ -18,7 +18,7 @@ mod resources;
 mod server;
 
 pub use answers::{Acknowledged, Voided};
-pub use call::{Call, Resource};
+pub use call::{Call, FURTHER_PACKAGES, Resource};
 pub use order::{Order, Refund};
 pub use platform::{Choices, PlayPlatform};
 pub use purchase::{Bought, CENTS, Former, Item, Pieces, TERM};
