@@ -81,14 +81,15 @@ pub async fn start_claims(context: &Context) -> Result<Swept, Failed> {
     Ok(Swept::default())
 }
 
-/// Starts the attempts of duties for platforms on which some are due, closes those that nothing else ends, and raises
-/// alarms about those that are open shortly before their deadline.
+/// Starts the attempts of duties for platforms on which some are due, raises alarms about those that are open shortly
+/// before their deadline, and then closes those that nothing else ends: a deadline that passed during an outage also has
+/// its alarm.
 pub async fn attempt_duties(context: &Context, until: Instant) -> Result<Swept, Failed> {
     let due = context.store.platforms_with_due_duties().await?;
     due.into_iter()
         .for_each(|id| context.engine.verify_claims(id));
-    repeat(until, || context.store.close_missed_duties(WARNED_AT_ONCE)).await?;
-    repeat(until, || context.store.warn_of_duties(WARNED_AT_ONCE)).await
+    repeat(until, || context.store.warn_of_duties(WARNED_AT_ONCE)).await?;
+    repeat(until, || context.store.close_missed_duties(WARNED_AT_ONCE)).await
 }
 
 /// Retries credentials that a store refused because of a missing right.

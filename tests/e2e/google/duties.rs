@@ -324,3 +324,31 @@ async fn a_refund_review_is_open_until_a_person_closes_it() {
     shop.wait_alarms(&["refund_review"]).await;
     shop.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deadline_that_passes_in_an_outage_has_its_alarm() {
+    let mut shop = Shop::open().await;
+    let bought = shop.buy("reviewed").await;
+    let review = Notice::refund_review("refund-token", &bought.order_id(1), shop.now());
+    shop.push_all(vec![review]).await;
+    shop.wait_alarms(&["refund_review"]).await;
+    shop.calendar.stop();
+    let later = shop.now().plus(DAY * 2);
+    shop.calendar.pass_stopped(later).await;
+    shop.calendar.resume(&[]).await;
+    shop.sweep_until("the end of the duty", async || {
+        let duties = shop.duties(&bought.token).await;
+        if duties.iter().any(|duty| duty["result"] == "missed") {
+            Ok(())
+        } else {
+            Err(format!("{duties:?}"))
+        }
+    })
+    .await;
+    let alarms = shop.world().api.all("/v1/alarms").await;
+    let raised = alarms
+        .iter()
+        .filter(|alarm| alarm["kind"] == "refund_review_due");
+    assert_eq!(raised.count(), 1, "{alarms:?}");
+    shop.finish().await;
+}

@@ -250,6 +250,21 @@ story! {
 }
 
 story! {
+    async fn an_attempt_that_succeeds_after_the_deadline_is_its_result(world: World) {
+        world.must_acknowledge("m1", "r1", FirstAttempt::AtOnce).await;
+        world.notify("m2", "r1", 1).await;
+        let bought = world.store.now().await.unwrap();
+        world.shows("r1", false, bought).await;
+        world.pass(millis(DAY * 18));
+        let duty = world.lease_duty().await;
+        assert_eq!(world.close_missed().await, 1);
+        assert_eq!(world.duties(), ["missed"]);
+        world.finish_duty(duty, DutyAttempt::Closed(DutyResult::Settle)).await;
+        assert_eq!(world.duties(), ["settle"]);
+    }
+}
+
+story! {
     async fn a_purchase_that_is_paid_during_an_attempt_is_due(world: World) {
         world.must_acknowledge("m1", "r1", FirstAttempt::AtOnce).await;
         let early = world.lease_duty().await;

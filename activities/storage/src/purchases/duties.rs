@@ -144,11 +144,12 @@ const CLOSE: Sql = statement! {"
     WHERE id = ? AND done_at + 0 IS NULL
 "};
 
-/// Replaces the result of a record that found the duty done before the attempt that did it was stored.
+/// Replaces the result of a record that found the duty done before the attempt that did it was stored, and that of a
+/// deadline that passed meanwhile.
 const CLOSE_DONE: Sql = statement! {"
     UPDATE duties
     SET done_at = ?, result = ?, due_at = NULL, warn_at = NULL, failure = NULL
-    WHERE id = ? AND COALESCE(result, 'found') = 'found'
+    WHERE id = ? AND COALESCE(result, 'found') IN ('found', 'missed')
 "};
 
 /// Watches the acknowledgement of a purchase, as the answer shows it that is recorded. A closed duty stays closed,
@@ -199,7 +200,7 @@ pub fn close_if_open(write: &mut Write<'_>, id: DutyId, result: DutyResult) -> R
     Ok(closed > 0)
 }
 
-/// Closes a duty that is open, or found done if settle did it.
+/// Closes a duty that is open; if settle did it, also one that was found done or missed.
 pub fn close(write: &mut Write<'_>, id: DutyId, result: DutyResult) -> Result<(), Error> {
     let statement = if result == DutyResult::Settle {
         CLOSE_DONE
