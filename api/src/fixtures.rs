@@ -20,6 +20,7 @@ pub fn entry(number: i64, kind: EntryKind, usd: &str) -> PaymentView {
         currency: price.as_ref().map(|_| "USD".to_owned()),
         price,
         tax: None,
+        country: None,
         usd: Some(usd.to_owned()),
         rate_day: None,
         is_rate_carried: false,

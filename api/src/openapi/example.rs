@@ -5,7 +5,7 @@ use crate::stores::ALL;
 use serde_json::{Map, Value, json};
 
 /// Examples for text fields without a format, by field name.
-const TEXTS: [(&str, &str); 56] = [
+const TEXTS: [(&str, &str); 57] = [
     ("actor", "anna (help desk)"),
     ("amount", "9.99 USD"),
     (
@@ -18,6 +18,7 @@ const TEXTS: [(&str, &str); 56] = [
     ("charged_usd", "9.99"),
     ("class", "success"),
     ("collapse_key", "2097e0f2-cb85-513a-8054-69bb61f7cf43"),
+    ("country", "DE"),
     ("currency", "EUR"),
     ("current_term_length", "P1M"),
     ("day", "2026-01-31"),

@@ -89,6 +89,7 @@ pub mod tests {
             price: None,
             currency: None,
             tax: None,
+            country: None,
             usd: Some("-9.99".to_owned()),
             rate_day: None,
             is_rate_carried: false,

@@ -47,7 +47,7 @@ const NAMELESS: &str = "
     notifications platform_id message_id receipt_id collapse_key store_type traceparent waiting_topic_id outcome
     pages cursor request_digest answer
     payments collapse_key app_id environment kind event_id other_event_id sku price currency usd unknown_because source
-    payments transaction_id priced_on rate_day store_transaction amount tax
+    payments transaction_id priced_on rate_day store_transaction amount tax country
     platforms id app_id store name package_name environment shared_secret product_ref unknown_receipts transfers
     platforms ingress_hash ingress_key old_ingress_hash old_ingress_key publishable_key login_secret
     platforms store_settings store_credentials

@@ -37,6 +37,7 @@ fn order(number: u32) -> OrderAnswer {
         total: "4.99".parse().ok(),
         currency: Some("USD".to_owned()),
         tax: "0.80".parse().ok(),
+        country: Some("US".to_owned()),
         phase: None,
         paid_from: Some(from),
         paid_until: Some(from.plus(DAY * 30)),
@@ -246,7 +247,7 @@ story! {
 }
 
 story! {
-    async fn the_tax_of_payments_and_refunds_is_stored_beside_them(world: World) {
+    async fn tax_and_country_of_payments_are_stored_beside_them(world: World) {
         world.settle_answer("t1", &monthly(1), FIRST).await;
         for (amount, on, tax) in [("2.00", 1, "0.32"), ("4.99", 2, "0.80")] {
             let mut answer = monthly(1);
@@ -268,11 +269,13 @@ story! {
         let mut taxes: Vec<_> = listed.iter().filter_map(|one| one.tax.as_deref()).collect();
         taxes.sort_unstable();
         assert_eq!(taxes, ["-0.32", "-0.48", "0.80", "0.80"]);
+        let countries: Vec<_> = listed.iter().filter_map(|one| one.country.as_deref()).collect();
+        assert_eq!(countries, ["US"]);
         assert_eq!(world.broken(1000).await, []);
-        // A store without periods shows no tax.
+        // A store without periods shows neither.
         world.sell("9.99").await;
         world.show("r1", payments::monthly(), &[(TransitionKind::Purchased, 1)]).await;
-        let without = format!("payments WHERE collapse_key = '{}' AND tax IS NULL", world.key("r1"));
+        let without = format!("payments WHERE collapse_key = '{}' AND tax IS NULL AND country IS NULL", world.key("r1"));
         assert_eq!(world.count(&without), 1);
     }
 }

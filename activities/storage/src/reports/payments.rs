@@ -48,6 +48,9 @@ row! {
         /// Tax in the price, in its currency; of a refund or its reversal, tax in what it returns, negative for a
         /// refund. Null if the store does not show it.
         pub tax: Option<String>,
+        /// Country in which it was paid, as two letters of ISO 3166-1; null for a refund, and if the store does not show
+        /// it for each payment.
+        pub country: Option<String>,
         /// Amount in USD that the entry adds, negative for a refund; null if not known.
         pub usd: Option<String>,
         /// Day of the exchange rate that converts the amount; null if the amount is in USD, if its currency has no
@@ -86,7 +89,7 @@ fn kinds() -> Vec<&'static str> {
 /// Entries with the same time are sorted by entry number, because a correction has the time of its payment.
 const PAYMENTS: Sql = statement! {"
     SELECT CAST(m.occurred_at AS TEXT) || '_' || CAST(m.entry + 100000 AS TEXT) || m.event_id AS cursor,
-        m.event_id, m.collapse_key, m.number, m.kind, m.occurred_at, m.sku, m.price, m.currency, m.tax, m.usd,
+        m.event_id, m.collapse_key, m.number, m.kind, m.occurred_at, m.sku, m.price, m.currency, m.tax, m.country, m.usd,
         m.rate_day, COALESCE(m.rate_day < m.priced_on, FALSE) AS is_rate_carried, m.unknown_because,
         FALSE AS is_unlisted, (m.store_transaction IS NOT NULL OR (m.source = 'store' AND m.entry = 0)) AS is_shown,
         m.source, COALESCE(m.transaction_id, m.store_transaction) AS transaction_id, FALSE AS is_corrected, m.environment, m.created_at

@@ -44,6 +44,9 @@ pub struct Period {
     /// The tax in the price; `None` if the store does not show it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tax: Option<Decimal>,
+    /// ISO 3166-1 alpha-2 code of the country in which it was paid; `None` if the store does not show it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub country: Option<String>,
     /// The number of units or seats.
     pub quantity: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -123,6 +126,7 @@ impl Period {
             price: None,
             currency: None,
             tax: None,
+            country: None,
             quantity: 1,
             refund: None,
             refunded_tax: None,
@@ -189,6 +193,7 @@ impl Period {
             price: newer.price.or(older.price),
             currency: newer.currency.clone().or_else(|| older.currency.clone()),
             tax: newer.tax.or(older.tax),
+            country: newer.country.clone().or_else(|| older.country.clone()),
             refund,
             refunded_tax: newer.refunded_tax.max(older.refunded_tax),
             voided_at: [newer.voided_at, older.voided_at]

@@ -33,6 +33,7 @@ fn order(renewal: u32) -> Period {
         price: google::amount(Some("4"), Some(990_000_000)),
         currency: Some("USD".to_owned()),
         tax: google::amount(None, Some(800_000_000)),
+        country: Some("US".to_owned()),
         quantity: 1,
         refund: None,
         refunded_tax: None,

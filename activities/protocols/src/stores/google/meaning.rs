@@ -144,6 +144,7 @@ pub fn order(shown: &ShownOrder) -> play::OrderAnswer {
             .as_ref()
             .and_then(|total: &Money| total.currency.clone()),
         tax,
+        country: shown.country.clone(),
         phase: first.and_then(|line| line.phase).map(phase),
         paid_from: shown.lines.iter().filter_map(|line| line.period_from).min(),
         paid_until: shown

@@ -91,6 +91,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     file!("2026-11-30-000941_platforms_secret_retry"),
     file!("2026-11-30-000942_platforms_secret_retry_due"),
     file!("2026-12-01-000951_payments_tax"),
+    file!("2026-12-01-000971_payments_country"),
 ];
 const SQLITE: &str = "--sqlite   ";
 const POSTGRES: &str = "--postgres ";

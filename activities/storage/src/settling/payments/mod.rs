@@ -383,6 +383,7 @@ impl PricedPayment {
             store_transaction: period.map(|period| period.transaction_id.as_str()),
             amount: period.and_then(|period| period.price),
             tax: period.and_then(|period| period.tax),
+            country: period.and_then(|period| period.country.as_deref()),
             period_start: period.map(|period| period.begins_at),
             period_end: period.and_then(|period| period.ends_at),
             quantity: period.map(|period| i64::from(period.quantity)),

@@ -65,7 +65,7 @@ const ELSEWHERE: Sql = statement! {hot "payments_store_transaction", "
 const SET_PERIOD: Sql = statement! {"
     UPDATE payments
     SET price = ?, currency = ?, unknown_because = ?, source = ?, priced_on = ?, store_transaction = ?,
-        period_start = ?, period_end = ?, quantity = ?, tax = ?
+        period_start = ?, period_end = ?, quantity = ?, tax = ?, country = ?
     WHERE collapse_key = ? AND number = ? AND entry = 0
 "};
 
@@ -284,7 +284,7 @@ impl Recorded {
                 i64::from(period.quantity),
                 period.tax,
             ))
-            .bind((key, self.payment.number))
+            .bind((period.country.as_deref(), key, self.payment.number))
             .later(write.connection)
     }
 }

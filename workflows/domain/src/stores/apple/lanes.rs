@@ -394,6 +394,7 @@ impl<'a> Lanes<'a> {
         };
         let revocation = fact.revocation.filter(|revocation| revocation.ends_access);
         let currency = fact.currency.as_deref().and_then(mapping::currency);
+        let country = fact.storefront.as_deref().and_then(mapping::country);
         Period {
             transaction_id: fact.transaction_id.clone(),
             as_of: fact.signed_at,
@@ -403,8 +404,9 @@ impl<'a> Lanes<'a> {
             ends_at: fact.expires_at,
             phase: fact.phase(),
             price,
-            tax: None,
             currency: currency.map(str::to_owned),
+            tax: None,
+            country: country.map(str::to_owned),
             quantity: fact.quantity,
             refund,
             refunded_tax: None,

@@ -97,6 +97,8 @@ pub struct OrderAnswer {
     pub currency: Option<String>,
     /// The tax in it.
     pub tax: Option<Decimal>,
+    /// The buyer's country.
+    pub country: Option<String>,
     /// The phase of the offer of its first line.
     pub phase: Option<OfferPhase>,
     /// The paid period.
@@ -298,6 +300,11 @@ impl PurchaseAnswer {
                     .and_then(mapping::currency)
                     .map(str::to_owned),
                 tax: order.tax,
+                country: order
+                    .country
+                    .as_deref()
+                    .and_then(mapping::country)
+                    .map(str::to_owned),
                 quantity,
                 refund: extent.or_else(units).map(|extent| PeriodRefund {
                     at: refunded_at,

@@ -84,6 +84,7 @@ fn a_running_plan_has_its_dates_and_its_payments() {
         ("4.99".parse().ok(), Some("EUR"))
     );
     assert_eq!(paid.tax, "0.80".parse().ok());
+    assert_eq!(paid.country.as_deref(), Some("DE"));
 }
 
 #[test]

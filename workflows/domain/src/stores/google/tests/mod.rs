@@ -68,6 +68,7 @@ fn order(number: u32) -> OrderAnswer {
         total: "4.99".parse().ok(),
         currency: Some("EUR".to_owned()),
         tax: "0.80".parse().ok(),
+        country: Some("DE".to_owned()),
         phase: Some(OfferPhase::Base),
         paid_from: Some(from),
         paid_until: Some(from.plus(DAY * 30)),
