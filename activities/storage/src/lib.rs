@@ -88,7 +88,7 @@ pub use devices::request::{DeviceReport, DeviceRequest};
 pub use devices::secret::SecretHash;
 pub use events::alarms::{STORE_SILENT, VERIFICATION_WAITS};
 pub use events::status::DeliveryStatus;
-pub use inbox::notifications::{Accepted, Handling, NewNotification, Open};
+pub use inbox::notifications::{Accepted, Handling, NewNotification, Open, SIGNED};
 pub use inbox::requests::{GivesWay, PendingTopic, TopicRequest};
 pub use inbox::topics::{Released, Topic, TopicState};
 pub use inbox::traces::SettlingTrace;
@@ -153,7 +153,9 @@ pub use settings::destinations::{
 };
 pub use settling::duties::{DutyAttempt, DutyPage, LeasedDuty};
 pub use settling::payments::Earned;
-pub use settling::repairs::{DueRepair, OrderPlace, RecordedOrder, RepairKind, RepairLease};
+pub use settling::repairs::{
+    DueRepair, FoundNotification, OrderPlace, RecordedOrder, RepairKind, RepairLease,
+};
 pub use settling::verification::{CredentialRefusal, StoreQuery, Unanswered};
 pub use store::{MAX_COUNTS, Store};
 

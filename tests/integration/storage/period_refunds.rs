@@ -64,7 +64,7 @@ impl World {
 
     /// Accepts a report as a repair's finding.
     async fn find(&self, reported: Notification) {
-        let found = vec![reported];
+        let found = vec![reported.into()];
         let accepted = self.store.accept_repaired(self.platform.id, found).await;
         accepted.unwrap();
     }

@@ -9,7 +9,8 @@ use domain::{CollapseKey, Notification, NotificationKind, PlatformId, Timestamp,
 use serde_json::json;
 use std::time::Duration;
 use storage::{
-    DueRepair, OrderPlace, PlatformChange, RepairKind, RepairLease, Store, StorePartChange,
+    Accepted, DueRepair, FoundNotification, NewNotification, OrderPlace, PlatformChange,
+    RepairKind, RepairLease, Store, StorePartChange,
 };
 
 const STORE: &str = "proof";
@@ -33,9 +34,9 @@ async fn voids(store: &Store, platform: PlatformId) -> RepairLease {
 }
 
 /// Returns a finding about a purchase, and the order that it says was voided.
-fn finding(platform: PlatformId, receipt_id: &str, order: &str) -> Notification {
+fn finding(platform: PlatformId, receipt_id: &str, order: &str) -> FoundNotification {
     let at = Timestamp::from_millis(1_700_000_000_000);
-    Notification {
+    let notification = Notification {
         message_id: format!("voided:{order}:1"),
         collapse_key: CollapseKey::of(platform, receipt_id),
         receipt_id: receipt_id.to_owned(),
@@ -51,6 +52,22 @@ fn finding(platform: PlatformId, receipt_id: &str, order: &str) -> Notification 
             units: None,
         }),
         refunded: None,
+    };
+    notification.into()
+}
+
+/// Returns a message of the store's history.
+fn past_message(platform: PlatformId, message_id: &str) -> FoundNotification {
+    let notification = Notification {
+        message_id: message_id.to_owned(),
+        kind: NotificationKind::Renewed,
+        store_type: "PAID".to_owned(),
+        voided: None,
+        ..finding(platform, "r1", "none").notification
+    };
+    FoundNotification {
+        notification,
+        own: Some(json!({ "transaction": { "price": 4990 } })),
     }
 }
 
@@ -188,6 +205,52 @@ story! {
         assert!(world.store.accept_repaired(platform, found).await.unwrap().is_empty());
         let found = vec![finding(platform, "r1", "GPA.1"), finding(platform, "r1", "GPA.1..1")];
         assert_eq!(world.store.accept_repaired(platform, found).await.unwrap().len(), 2);
+    }
+}
+
+story! {
+    async fn a_message_of_the_history_is_the_one_that_is_pushed(world: World) {
+        let platform = world.platform.id;
+        let accept = async |message: &str| {
+            let found = vec![past_message(platform, message)];
+            world.store.accept_repaired(platform, found).await.unwrap().len()
+        };
+        // Two messages of one time are no duplicates of each other.
+        assert_eq!((accept("m1").await, accept("m2").await), (1, 1));
+        let pushed = past_message(platform, "m1").notification;
+        let pushed = world.store.accept(vec![NewNotification::of(platform, pushed)]).await.unwrap();
+        assert!(matches!(pushed[..], [Accepted::Repeated { open: Some(_) }]), "{pushed:?}");
+        let stored = |column: &str| {
+            let text = format!("SELECT {column} AS value FROM notifications WHERE receipt_id = 'r1' ORDER BY message_id");
+            world.raw().texts(&text)
+        };
+        assert_eq!(stored("message_id"), ["m1", "m2"]);
+        assert_eq!(stored("CAST(store_time AS TEXT)"), ["1700000000000000"; 2]);
+        for body in stored("body") {
+            let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+            assert_eq!(body["signed"]["transaction"]["price"], 4990, "{body}");
+        }
+        let loaded = world.load(world.key("r1")).await.notifications;
+        assert_eq!(loaded.len(), 2, "what was signed changes nothing of what is reported");
+        world.settle(world.key("r1")).await;
+        assert_eq!(accept("m1").await, 0);
+    }
+}
+
+story! {
+    async fn the_history_is_due_at_once_after_new_credentials(world: World) {
+        let platform = another_store(&world).await;
+        let offered = || vec![(STORE, RepairKind::Notifications)];
+        assert_eq!(world.store.due_repairs(offered(), 10).await.unwrap().len(), 1);
+        let run = lease(&world.store, platform, RepairKind::Notifications).await.unwrap();
+        assert!(world.store.finish_repair(&run, HOUR).await.unwrap());
+        assert!(world.store.due_repairs(offered(), 10).await.unwrap().is_empty());
+        world.store.try_access(platform).await.unwrap();
+        assert!(world.store.setup_facts(platform, None).await.unwrap().is_query_requested);
+        let requested = world.store.lease_requested_repair(platform, LEASE).await.unwrap();
+        let requested = requested.expect("the list that shows whether the credentials are accepted");
+        assert_eq!((requested.kind, requested.place.as_deref()), (RepairKind::Notifications, None));
+        assert_eq!(requested.repaired_through, Some(run.began_at));
     }
 }
 

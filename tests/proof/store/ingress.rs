@@ -4,7 +4,7 @@ use api::clock;
 use api::stores::inbox::{Inbox, Message};
 use api::stores::ingress::{Answer, Ingress, StoreRequest};
 use api::stores::intake::Intake;
-use domain::{CollapseKey, Notification, NotificationKind, Timestamp};
+use domain::{CollapseKey, Notification, NotificationKind, PlatformId, Timestamp};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use serde::Deserialize;
@@ -26,13 +26,33 @@ const UNREADABLE: Answer = Answer {
 
 pub struct ProofIngress(pub Inbox);
 
+/// A message of the store.
 #[derive(Deserialize)]
-struct Body {
+pub struct Body {
     id: String,
     package: String,
     purchase: String,
     happened: String,
     at_ms: i64,
+}
+
+impl Body {
+    /// Returns the notification in the message.
+    pub fn notification(self, platform: PlatformId) -> Notification {
+        Notification {
+            message_id: self.id,
+            collapse_key: CollapseKey::of(platform, &self.purchase),
+            receipt_id: self.purchase,
+            kind: kind(&self.happened),
+            store_type: self.happened,
+            store_time: Timestamp::from_millis(self.at_ms),
+            app_user_id: None,
+            related_receipt_id: None,
+            is_test: false,
+            voided: None,
+            refunded: None,
+        }
+    }
 }
 
 impl Ingress for ProofIngress {
@@ -70,21 +90,9 @@ fn read(platform: &Platform, request: StoreRequest<'_>) -> Result<Message, Answe
     if body.package != platform.settings.package_name {
         return Err(UNREADABLE);
     }
-    let notification = Notification {
-        message_id: body.id.clone(),
-        collapse_key: CollapseKey::of(platform.id, &body.purchase),
-        receipt_id: body.purchase,
-        kind: kind(&body.happened),
-        store_type: body.happened,
-        store_time: Timestamp::from_millis(body.at_ms),
-        app_user_id: None,
-        related_receipt_id: None,
-        is_test: false,
-        voided: None,
-        refunded: None,
-    };
+    let notification = body.notification(platform.id);
     Ok(Message {
-        id: body.id,
+        id: notification.message_id.clone(),
         notifications: vec![NewNotification::of(platform.id, notification)],
         alarm: None,
     })

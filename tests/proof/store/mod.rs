@@ -3,6 +3,7 @@
 
 mod ingress;
 mod protocol;
+mod repair;
 
 use api::setting::{Invalid, Section, Variable, origin};
 use api::stores::config::StoreConfig;

@@ -4,12 +4,13 @@ use domain::verification::Product;
 use domain::{Parked, Snapshot, Timestamp, Verification};
 use protocols::http::{Method, Reply, Request};
 use protocols::stores::{
-    AccessRefusal, AccessToken, Answer, Bucket, CheckStep, CustomerName, Replied, Retry,
-    StoreProtocol, Subject,
+    AccessRefusal, AccessToken, Answer, Bucket, CheckStep, CustomerName, RepairStep, RepairTask,
+    Replied, Retry, StoreProtocol, Subject,
 };
 use secrecy::ExposeSecret;
 use serde::Deserialize;
 use std::time::Duration;
+use storage::RepairKind;
 use url::Url;
 
 #[derive(Debug)]
@@ -42,7 +43,7 @@ struct Token {
 
 impl ProofProtocol {
     /// Returns a request for a path, whose parts need no encoding.
-    fn get(&self, folder: &str, id: &str) -> Result<Request, Answer> {
+    pub fn get(&self, folder: &str, id: &str) -> Result<Request, Answer> {
         let url = self.base.join(&format!("{folder}/{id}"));
         let url =
             url.map_err(|_| Answer::Verification(Verification::Parked(Parked::UnknownReceipt)))?;
@@ -72,7 +73,8 @@ impl ProofProtocol {
     }
 }
 
-const fn bucket(name: &'static str) -> Bucket {
+/// Returns the bucket of a kind of requests.
+pub const fn bucket(name: &'static str) -> Bucket {
     let per_second = 20;
     Bucket { name, per_second }
 }
@@ -102,7 +104,8 @@ fn answer(subject: &Subject, purchase: Purchase, order: Order, at: Timestamp) ->
 const REFUSED: AccessRefusal =
     AccessRefusal::of_credential("the proof store refuses the credential");
 
-fn body<T: for<'de> Deserialize<'de>>(reply: &Reply) -> Result<T, Answer> {
+/// Parses the content of a reply.
+pub fn body<T: for<'de> Deserialize<'de>>(reply: &Reply) -> Result<T, Answer> {
     match reply {
         Reply::Answer {
             status: 200, body, ..
@@ -158,5 +161,13 @@ impl StoreProtocol for ProofProtocol {
             Ok((request, bucket)) => CheckStep::Send(Box::new(request), bucket),
             Err(answer) => CheckStep::Done(answer),
         }
+    }
+
+    fn repairs(&self) -> &'static [RepairKind] {
+        &[RepairKind::Notifications]
+    }
+
+    fn repair(&self, subject: &Subject, task: &RepairTask, replies: &[Replied]) -> RepairStep {
+        super::repair::next(self, subject, task, replies)
     }
 }

@@ -17,6 +17,7 @@ use system_tests::process::{Backend, Variable};
 use system_tests::rvs::millis;
 use system_tests::wait;
 use system_tests::world::{SOON, Setting, World};
+use workflows::contract;
 
 const PACKAGE: &str = "com.example.proof";
 /// The purchase. The store knows all purchases whose ids have the same beginning.
@@ -37,6 +38,10 @@ struct Shown {
     orders: usize,
     /// Number of requests for unknown purchases.
     unknown: usize,
+    /// Pages of the messages that the store could not deliver, the newest one first.
+    failures: Vec<Value>,
+    /// Number of requests for such a page.
+    listed: usize,
 }
 
 type Shared = Arc<Mutex<Shown>>;
@@ -51,6 +56,7 @@ async fn serve(shared: Shared) -> String {
         .route("/token/{secret}", get(issue))
         .route("/purchases/{purchase}", get(purchase))
         .route("/orders/{order}", get(order))
+        .route("/failures/{page}", get(failures))
         .with_state(shared);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
         .await
@@ -112,9 +118,34 @@ async fn order(
     ))
 }
 
+/// Answers with a page of the messages that were not delivered. Each page is named by its number.
+async fn failures(
+    State(shared): State<Shared>,
+    Path(page): Path<String>,
+    headers: HeaderMap,
+) -> Result<Json<Value>, StatusCode> {
+    check(&headers)?;
+    let mut shown = shown(&shared);
+    shown.listed += 1;
+    let number: usize = page.parse().unwrap_or(0);
+    let messages = shown.failures.get(number).cloned();
+    let next = (number + 1 < shown.failures.len()).then(|| (number + 1).to_string());
+    Ok(Json(
+        json!({ "messages": messages.unwrap_or_else(|| json!([])), "next": next }),
+    ))
+}
+
 /// Returns the time `days` days from now, in milliseconds since 1970.
 fn in_days(days: i64) -> i64 {
     millis(clock::now().plus_millis(days * 24 * 3_600_000))
+}
+
+/// Returns a message of the store.
+fn message(purchase: &str, happened: &str, at_ms: i64) -> Value {
+    json!({
+        "id": format!("{purchase}-{happened}-{at_ms}"), "package": PACKAGE, "purchase": purchase,
+        "happened": happened, "at_ms": at_ms,
+    })
 }
 
 /// A platform of the store, and the purchase in the messages.
@@ -148,10 +179,7 @@ impl Proof {
     }
 
     async fn send_about(&self, purchase: &str, happened: &str, at_ms: i64, sender: &str) -> u16 {
-        let body = json!({
-            "id": format!("{purchase}-{happened}-{at_ms}"), "package": PACKAGE, "purchase": purchase,
-            "happened": happened, "at_ms": at_ms,
-        });
+        let body = message(purchase, happened, at_ms);
         let headers = [("proof-sender", sender.to_owned())];
         let body = body.to_string().into_bytes();
         let answer = send_raw(Method::POST, &self.url, &headers, body).await;
@@ -230,7 +258,7 @@ async fn is_settled_as_any_other(backend: Backend) {
     assert_eq!(shown(&shared).issued, 2, "the token serves all checks");
 
     let histories = decoded::histories(&world).await;
-    let workflow = workflows::contract::workflow_id(proof.key);
+    let workflow = contract::workflow_id(proof.key);
     let own = histories.iter().find(|(name, _)| name.contains(&workflow));
     assert!(own.is_some(), "the history of {workflow}");
     for (name, history) in &histories {
@@ -312,6 +340,45 @@ async fn an_answer_that_names_no_customer_removes_none() {
     assert_eq!(proof.send("PAID", in_days(0), "genuine").await, 204);
     let moved = proof.wait_state("active").await;
     assert_eq!(moved["app_user_id"], "another-customer");
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_that_were_not_delivered_are_found_once() {
+    let shared = Shared::default();
+    let mut world = start(Backend::Sqlite, &shared).await;
+    world.let_sweep_help("it starts the repair that reads the history");
+    let (lost, bought_ms) = ("purchase-2", 1_700_000_000_000);
+    shown(&shared).failures = vec![
+        json!([message(lost, "PAID", bought_ms + 60_000)]),
+        json!([
+            message(lost, "BOUGHT", bought_ms),
+            message(PURCHASE, "BOUGHT", bought_ms)
+        ]),
+    ];
+    let proof = Proof::new(&world).await;
+    assert_eq!(proof.send("BOUGHT", bought_ms, "genuine").await, 204);
+    proof.wait_state("active").await;
+    wait::until(SOON, "both pages", async || {
+        if shown(&shared).listed > 1 {
+            return Ok(());
+        }
+        world.temporal.skip_timer(contract::SWEEP, 31).await;
+        Err("not listed yet".to_owned())
+    })
+    .await;
+    proof.wait_state_of(lost, "active").await;
+
+    // The store repeats what it could not deliver.
+    let repeated = proof.send_about(lost, "BOUGHT", bought_ms, "genuine");
+    assert_eq!(repeated.await, 204);
+    let accepted = async |purchase: &str| {
+        let key = CollapseKey::of(proof.id, purchase);
+        let path = format!("/v1/purchases/{key}/notifications");
+        let items = world.api.get(&path).await.ok()["items"].clone();
+        items.as_array().map_or(0, Vec::len)
+    };
+    assert_eq!((accepted(PURCHASE).await, accepted(lost).await), (1, 2));
     world.finish().await;
 }
 

@@ -4,8 +4,8 @@
 use super::answer::Answer;
 use super::check::Bucket;
 use crate::http::Request;
-use domain::{Notification, Timestamp};
-use storage::RecordedOrder;
+use domain::Timestamp;
+use storage::{FoundNotification, RecordedOrder};
 
 /// A part of a repair, which ends with one outcome.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +21,18 @@ pub enum RepairTask {
     },
     /// Orders that the ledger has.
     Orders(Vec<RecordedOrder>),
+    /// A page of the store's history of notifications, of all environments that the platform accepts.
+    Notifications {
+        /// The history begins with the notifications of this time, or later if the store lists less.
+        since: Timestamp,
+        /// When the first page was requested.
+        began_at: Timestamp,
+        /// The store's token of the page, after what else the store's folder needs to continue, such as the
+        /// environment; `None` for the first page.
+        page: Option<String>,
+        /// Whether only those are wanted that the store could not deliver.
+        only_failures: bool,
+    },
 }
 
 /// The next step of a part of a repair.
@@ -44,8 +56,9 @@ pub enum RepairOutcome {
 /// What a part of a repair found.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RepairPage {
-    /// Notifications whose message ids follow from what they report, so that a repetition has no effect.
-    pub notifications: Vec<Notification>,
+    /// Notifications whose message ids are the store's, or follow from what they report, so that a repetition has no
+    /// effect.
+    pub notifications: Vec<FoundNotification>,
     /// Number of entries that cannot be parsed.
     pub unreadable: usize,
     /// The store's token of the next page; `None` for the last one.

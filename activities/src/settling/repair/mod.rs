@@ -1,11 +1,12 @@
 //! Repairs: reads from the stores, apart from purchases, what notifications did not report. What is found is accepted
-//! like a store's message, with a message id that follows from it, so that a repetition has no effect.
+//! like a store's message, with that message's id or one that follows from it, so that a repetition has no effect.
 //!
 //! The sweep starts tasks that take the due repairs, so that a store that does not respond delays neither the sweep nor
 //! other platforms. A run takes its pass a part further and stores its place; after a crash, another run repeats one
 //! part. Repairs use a small part of the platform's rate and of the process's concurrent requests, so that they never
 //! delay the verification of purchases.
 
+mod history;
 pub mod pace;
 mod ranges;
 
@@ -67,6 +68,14 @@ const UNREADABLE_ORDERS: &str = "the store shows recorded orders in a form that 
 /// The alarm about a list whose first page the store refuses.
 const NOT_LISTED: &str =
     "the store refuses to list voided payments (HTTP 400): only notifications report them";
+
+/// The alarm about a history with entries that cannot be parsed.
+const UNREADABLE_HISTORY: &str = "the store lists past notifications in a form that this version of settle cannot \
+     read: those that it could not deliver are not found";
+
+/// The alarm about a history whose first page the store refuses.
+const NO_HISTORY: &str =
+    "the store refuses to list past notifications: those that it could not deliver are not found";
 
 /// Starts tasks that take the due repairs, as many as may run.
 pub async fn start(context: &Context) -> Result<Swept, Failed> {
@@ -168,6 +177,7 @@ async fn repair(context: &Context, lease: RepairLease) -> Result<(), Error> {
     match run.lease.kind {
         RepairKind::Voids => run.voids().await,
         RepairKind::Orders => run.orders().await,
+        RepairKind::Notifications => run.notifications().await,
     }
 }
 
@@ -183,29 +193,59 @@ struct RepairRun<'a> {
 }
 
 impl RepairRun<'_> {
-    /// Reads the list of voided payments, page by page.
+    /// Reads the list of voided payments.
     async fn voids(mut self) -> Result<(), Error> {
         let (began_at, through) = (self.lease.began_at, self.lease.repaired_through);
         let since = through.map_or(began_at.minus(REACH), |through| through.minus(OVERLAP));
+        let task = |page| RepairTask::Voids {
+            since,
+            began_at,
+            page,
+        };
+        if self.list(task, UNREADABLE).await? {
+            self.finish(VOIDS_EVERY).await?;
+        }
+        Ok(())
+    }
+
+    /// Reads the store's history of notifications.
+    async fn notifications(mut self) -> Result<(), Error> {
+        let began_at = self.lease.began_at;
+        let part = history::of_pass(began_at, self.lease.repaired_through);
+        let task = |page| RepairTask::Notifications {
+            since: part.since,
+            began_at,
+            page,
+            only_failures: part.only_failures,
+        };
+        if self.list(task, UNREADABLE_HISTORY).await? {
+            let now = self.context.store.now().await?;
+            self.finish(history::wait(began_at, now)).await?;
+        }
+        Ok(())
+    }
+
+    /// Reads a list, page by page: `task` returns that of a page. Returns whether the pass is complete; if not, the run
+    /// has ended. `unreadable` is the alarm about entries that cannot be parsed.
+    async fn list(
+        &mut self,
+        task: impl Fn(Option<String>) -> RepairTask + Send + Sync,
+        unreadable: &str,
+    ) -> Result<bool, Error> {
         loop {
-            let page = self.lease.place.clone();
-            let task = RepairTask::Voids {
-                since,
-                began_at,
-                page,
-            };
-            let Some(found) = self.part(&task).await? else {
-                return Ok(());
+            let page = task(self.lease.place.clone());
+            let Some(found) = self.part(&page).await? else {
+                return Ok(false);
             };
             if found.unreadable > 0 {
                 let platform = self.lease.platform_id;
-                raise_alarm(self.context, platform, "verification_strange", UNREADABLE).await;
+                raise_alarm(self.context, platform, "verification_strange", unreadable).await;
             }
             let Some(next) = found.next else {
-                return self.finish(VOIDS_EVERY).await;
+                return Ok(true);
             };
             if !self.advance(next).await? {
-                return Ok(());
+                return Ok(false);
             }
         }
     }
@@ -292,9 +332,13 @@ impl RepairRun<'_> {
     /// Stores what was found, and signals its purchases. If Temporal is unavailable, the sweep finds them.
     async fn accept(&self, found: &mut RepairPage) -> Result<(), Error> {
         let (context, platform) = (self.context, self.lease.platform_id);
-        let notifications = std::mem::take(&mut found.notifications);
+        let mut notifications = std::mem::take(&mut found.notifications);
         if notifications.is_empty() {
             return Ok(());
+        }
+        if self.lease.kind == RepairKind::Notifications {
+            // The store may list the newest one first.
+            notifications.sort_by_key(|found| found.notification.store_time);
         }
         fail::fail_point!(
             &format!("repairs.after_answer/{}", self.lease.kind.as_str()),
@@ -344,8 +388,12 @@ impl RepairRun<'_> {
     /// Ends the run because the page is no longer there. The store never refuses the first one for that reason.
     async fn restart(&self) -> Result<(), Error> {
         if self.lease.place.is_none() {
+            let text = match self.lease.kind {
+                RepairKind::Notifications => NO_HISTORY,
+                RepairKind::Voids | RepairKind::Orders => NOT_LISTED,
+            };
             let platform = self.lease.platform_id;
-            raise_alarm(self.context, platform, "verification_strange", NOT_LISTED).await;
+            raise_alarm(self.context, platform, "verification_strange", text).await;
         }
         let (store, why) = (&self.context.store, "the store no longer knows the page");
         let restarted = store.restart_repair(&self.lease, RESTART_WAIT, why).await;

@@ -4,7 +4,7 @@ use protocols::stores::Bucket;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
-/// Each of the two kinds of repairs uses one part in this many of a bucket's rate.
+/// Each kind of repair uses one part in this many of a bucket's rate.
 const SHARE: u32 = 10;
 
 /// Spaces the requests of a run evenly.

@@ -8,6 +8,7 @@ use db::sql::{Sql, statement};
 use db::statement::{clean, row, sql};
 use db::writer::Write;
 use domain::{CollapseKey, Notification, Outcome, PlatformId, Timestamp, TopicId, TraceContext};
+use serde_json::{Map, Value};
 use std::time::Duration;
 
 /// A notification that is to be accepted.
@@ -39,6 +40,9 @@ pub struct NewNotification {
     pub order_id: Option<String>,
 }
 
+/// Member of a stored notification's body with the content that the store signed, decoded.
+pub const SIGNED: &str = "signed";
+
 impl NewNotification {
     /// Returns the row of a notification, open until its purchase's window ends.
     pub fn of(platform_id: PlatformId, notification: Notification) -> Self {
@@ -56,6 +60,18 @@ impl NewNotification {
             traceparent: None,
             duty: None,
             order_id: None,
+        }
+    }
+
+    /// Adds the content that the store signed to the body, as its member [`SIGNED`].
+    #[must_use]
+    pub fn with_signed(self, signed: Value) -> Self {
+        let body: Option<Map<String, Value>> = serde_json::from_str(&self.body).ok();
+        let mut body = body.unwrap_or_default();
+        body.insert(SIGNED.to_owned(), signed);
+        Self {
+            body: Value::Object(body).to_string(),
+            ..self
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use crate::reports::arrivals::{self, ArrivalView};
 use crate::reports::silent;
-use crate::settling::repairs::{self, RepairKind};
+use crate::settling::repairs::{self, READS_LIST};
 use crate::store::Store;
 use db::connection::AnyConnection;
 use db::error::Error;
@@ -64,7 +64,8 @@ const REFUSAL: Sql = statement! {"
 const LAST_REPAIR: Sql = statement! {"
     SELECT due_at, repaired_through, failure, failed_at
     FROM repairs
-    WHERE platform_id = ? AND kind = ?
+    WHERE platform_id = ? AND {READS_LIST}
+    ORDER BY kind
 "};
 
 impl Store {
@@ -93,10 +94,7 @@ fn read(
         None => None,
     };
     let refusal: Option<String> = sql(REFUSAL).bind(platform).value(connection)?;
-    // Without orders, a pass over them sends no request, so it shows nothing.
-    let repair: Option<LastRepair> = sql(LAST_REPAIR)
-        .bind((platform, RepairKind::Voids))
-        .first(connection)?;
+    let repair: Option<LastRepair> = sql(LAST_REPAIR).bind(platform).first(connection)?;
     let of_purchase = silent::last_answer(connection, platform, Timestamp::from_micros(0))?;
     let of_repair = repair.as_ref().and_then(|repair| repair.repaired_through);
     Ok(SetupFacts {

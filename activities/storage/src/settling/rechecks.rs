@@ -199,7 +199,7 @@ pub fn recheck_platform(
     begin(write, platform, why, None)
 }
 
-/// Rechecks purchases of a platform with a new secret, and makes its open duties and its list of voided payments due.
+/// Rechecks purchases of a platform with a new secret, and makes its open duties and its store's list due.
 /// `refused_at` is the time at which the store refused the previous secret.
 pub fn recheck_secret(
     write: &mut Write<'_>,

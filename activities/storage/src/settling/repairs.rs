@@ -2,8 +2,8 @@
 //!
 //! A repair is read in passes. A pass begins when the repair is due, and takes one run or several; each takes the
 //! repair with a lease. Its place moves only after the notifications that it found are stored, and their message ids
-//! follow from what they report. So a run that dies repeats a page at most, whose notifications are then repeated
-//! messages.
+//! are the store's or follow from what they report. So a run that dies repeats a page at most, whose notifications are
+//! then repeated messages.
 
 use crate::inbox::notifications::{Accepted, NewNotification, Open, OpenRow};
 use crate::purchases::purchase;
@@ -16,6 +16,7 @@ use db::writer::Write;
 use domain::period::Period;
 use domain::time::DAY;
 use domain::{CollapseKey, Notification, PlatformId, Timestamp};
+use serde_json::Value;
 use std::fmt;
 use std::ops::Range;
 use std::str::FromStr;
@@ -34,7 +35,22 @@ stored! {
         Voids = "voids",
         /// The state of recorded orders.
         Orders = "orders",
+        /// The store's history of notifications.
+        Notifications = "notifications",
     }
+}
+
+/// Whether a repair reads a list of the store, whose first request shows whether the store accepts the credentials.
+/// Without orders, a pass over them sends no request.
+pub const READS_LIST: &str = "kind IN ('voids', 'notifications')";
+
+/// A notification that a repair found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundNotification {
+    pub notification: Notification,
+    /// The content of the store's own message, which is stored with the notification; `None` if the notification follows
+    /// from what the store lists.
+    pub own: Option<Value>,
 }
 
 row! {
@@ -78,6 +94,33 @@ row! {
         pub occurred_at: Timestamp,
         /// Whether the last entry about the payment returned all of it at once.
         pub is_refunded: bool,
+    }
+}
+
+impl From<Notification> for FoundNotification {
+    fn from(notification: Notification) -> Self {
+        Self {
+            notification,
+            own: None,
+        }
+    }
+}
+
+impl FoundNotification {
+    /// Returns the row of the notification. It is a duplicate of no other message.
+    fn row(self, platform: PlatformId) -> NewNotification {
+        let row = NewNotification::of(platform, self.notification);
+        match self.own {
+            Some(own) => NewNotification {
+                order_id: Some(row.message_id.clone()),
+                ..row.with_signed(own)
+            },
+            // Two orders of a purchase can be voided at once. With a store time, one would be a duplicate of the other.
+            None => NewNotification {
+                store_time: None,
+                ..row
+            },
+        }
     }
 }
 
@@ -202,13 +245,14 @@ const RESTART: Sql = statement! {"
 const BEGIN_AGAIN: Sql = statement! {"
     UPDATE repairs
     SET runs = runs + 1, began_at = NULL, place = NULL, due_at = ?, failures = 0, failure = NULL, failed_at = NULL
-    WHERE platform_id = ? AND kind = ?
+    WHERE platform_id = ? AND {READS_LIST}
 "};
 
 const REQUESTED: Sql = statement! {"
     SELECT platform_id, kind
     FROM repairs
-    WHERE platform_id = ? AND kind = ? AND due_at <= ?
+    WHERE platform_id = ? AND {READS_LIST} AND due_at <= ?
+    ORDER BY kind
 "};
 
 const ORDERS: Sql = statement! {"
@@ -293,19 +337,15 @@ impl Store {
         .await
     }
 
-    /// Takes the list of voided payments of a platform for a run, if a person requested its next pass and no run has taken
-    /// it since.
+    /// Takes the list of a platform's store for a run, if a person requested its next pass and no run has taken it
+    /// since.
     pub async fn lease_requested_repair(
         &self,
         platform: PlatformId,
         lease: Duration,
     ) -> Result<Option<RepairLease>, Error> {
         let requested: Option<DueRepair> = self
-            .read(move |connection| {
-                sql(REQUESTED)
-                    .bind((platform, RepairKind::Voids, AT_ONCE))
-                    .first(connection)
-            })
+            .read(move |connection| sql(REQUESTED).bind((platform, AT_ONCE)).first(connection))
             .await?;
         match requested {
             Some(due) => self.lease_repair(due, lease).await,
@@ -415,22 +455,19 @@ impl Store {
     pub async fn accept_repaired(
         &self,
         platform: PlatformId,
-        found: Vec<Notification>,
+        found: Vec<FoundNotification>,
     ) -> Result<Vec<Open>, Error> {
         let unknown = self.read(move |connection| {
             let mut unknown = Vec::with_capacity(found.len());
             for one in found {
-                if !is_recorded(connection, &one)? {
+                if !is_recorded(connection, &one.notification)? {
                     unknown.push(one);
                 }
             }
             Ok(unknown)
         });
-        let rows = unknown.await?.into_iter().map(|one| NewNotification {
-            // Two orders of a purchase can be voided at once. With a store time, one would be a duplicate of the other.
-            store_time: None,
-            ..NewNotification::of(platform, one)
-        });
+        let unknown = unknown.await?;
+        let rows = unknown.into_iter().map(|one| one.row(platform));
         let (mut open, mut new) = (Vec::new(), Vec::new());
         for accepted in self.accept(rows.collect()).await? {
             match accepted {
@@ -452,8 +489,8 @@ impl Store {
     }
 }
 
-/// Begins a pass over the voided payments of a platform at once, because its credentials are used from now on: the
-/// first request shows whether the store accepts them. A run in progress changes nothing any more.
+/// Begins a pass over the lists of a platform's store at once, because its credentials are used from now on: the first
+/// request shows whether the store accepts them. A run in progress changes nothing any more.
 pub fn begin_again(write: &mut Write<'_>, platform: PlatformId) -> Result<(), Error> {
     let now = write.now()?;
     begin(write, platform, now)
@@ -466,7 +503,7 @@ pub fn begin_at_once(write: &mut Write<'_>, platform: PlatformId) -> Result<(), 
 
 fn begin(write: &mut Write<'_>, platform: PlatformId, due_at: Timestamp) -> Result<(), Error> {
     sql(BEGIN_AGAIN)
-        .bind((due_at, platform, RepairKind::Voids))
+        .bind((due_at, platform))
         .run(write.connection)
         .map(drop)
 }

@@ -470,9 +470,9 @@ impl Store {
         .await
     }
 
-    /// Uses refused credentials again whose time to retry has come, of at most `limit` platforms; returns their number. The
-    /// list of voided payments tries them. No purchase is woken for that, since the right may still be missing: those that
-    /// wait wake by themselves.
+    /// Uses refused credentials again whose time to retry has come, of at most `limit` platforms; returns their number.
+    /// The repair of their store's list tries them. No purchase is woken for that, since the right may still be missing:
+    /// those that wait wake by themselves.
     pub async fn retry_refused_secrets(&self, limit: i64) -> Result<usize, Error> {
         let due: Vec<RefusedPlatform> = self
             .read_now(move |connection, now| sql(RETRY_DUE).bind((now, limit)).all(connection))
@@ -494,7 +494,7 @@ impl Store {
         Ok(retried)
     }
 
-    /// Uses the credentials of a platform again, even if its store refused them. Its list of voided payments, which is
+    /// Uses the credentials of a platform again, even if its store refused them. The repair of its store's list, which is
     /// due before all others, tries them. No purchase is woken for that; an open duty is attempted within an hour.
     pub async fn try_access(&self, platform: PlatformId) -> Result<(), Error> {
         self.change("platform.try-access", move |write| {

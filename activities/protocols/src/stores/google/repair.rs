@@ -58,6 +58,8 @@ pub fn next(
                 send(batches.request(settings, &package))
             }
         }
+        // Google has no history of notifications, and offers no such repair.
+        RepairTask::Notifications { .. } => found(RepairPage::default()),
     }
 }
 
@@ -101,7 +103,7 @@ fn voids(platform: PlatformId, replied: &Replied) -> RepairStep {
         Ok(page) => {
             let voided = page.voided.iter();
             found(RepairPage {
-                notifications: voided.map(|one| void(platform, one)).collect(),
+                notifications: voided.map(|one| void(platform, one).into()).collect(),
                 unreadable: page.unreadable,
                 next: page.next,
             })
@@ -145,7 +147,7 @@ fn refunds(recorded: &[RecordedOrder], batches: &OrderBatches, replies: &[Replie
         refund(known, order, read_at.unwrap_or_default())
     };
     RepairPage {
-        notifications: recorded.iter().filter_map(of).collect(),
+        notifications: recorded.iter().filter_map(of).map(Into::into).collect(),
         unreadable: batches.unreadable.len(),
         next: None,
     }

@@ -76,7 +76,10 @@ fn messages(members: Value, is_refunded: bool) -> Vec<String> {
     let task = RepairTask::Orders(vec![recorded(ORDER, is_refunded)]);
     let body = json!({ "orders": [order(ORDER, members)] });
     let found = found(&task, &[answered(200, body)]).notifications;
-    found.into_iter().map(|one| one.message_id).collect()
+    found
+        .into_iter()
+        .map(|one| one.notification.message_id)
+        .collect()
 }
 
 #[test]
@@ -139,9 +142,9 @@ fn g29_a_void_becomes_the_notification_that_google_sends() {
         }),
         refunded: None,
     };
-    assert_eq!(page.notifications[0], whole);
-    assert_eq!(page.notifications[1].voided, None);
-    let without_order = &page.notifications[2];
+    assert_eq!(page.notifications[0], whole.into());
+    assert_eq!(page.notifications[1].notification.voided, None);
+    let without_order = &page.notifications[2].notification;
     assert_eq!(without_order.message_id, "voided:none:1785000000123");
     assert_eq!(without_order.voided, None);
 }
@@ -201,6 +204,7 @@ fn g31_a_refund_that_only_an_order_shows_is_found() {
     let [one] = page.notifications.as_slice() else {
         panic!("{page:?}");
     };
+    let one = &one.notification;
     let event = ms("2026-09-05T10:00:00Z");
     assert_eq!(
         one.message_id,
@@ -240,7 +244,7 @@ fn an_order_reports_how_much_of_it_was_returned() {
         let task = RepairTask::Orders(vec![recorded(ORDER, false)]);
         let body = json!({ "orders": [order(ORDER, members)] });
         let mut found = found(&task, &[answered(200, body)]).notifications;
-        let refunded = found.remove(0).refunded;
+        let refunded = found.remove(0).notification.refunded;
         refunded.map(|one| one.refund.extent)
     };
     let partly = |details: Value| {

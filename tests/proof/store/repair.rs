@@ -1,0 +1,71 @@
+//! The repair of the store: its history of messages, page by page, the newest one first.
+
+use super::ingress::Body;
+use super::protocol::{ProofProtocol, body, bucket};
+use domain::PlatformId;
+use protocols::stores::{
+    Answer, RepairOutcome, RepairPage, RepairStep, RepairTask, Replied, Subject,
+};
+use serde::Deserialize;
+use serde_json::Value;
+use storage::FoundNotification;
+
+#[derive(Deserialize)]
+struct History {
+    messages: Vec<Value>,
+    /// The next page; `None` after the last one.
+    next: Option<String>,
+}
+
+/// Returns the next step of a part of the repair.
+pub fn next(
+    protocol: &ProofProtocol,
+    subject: &Subject,
+    task: &RepairTask,
+    replies: &[Replied],
+) -> RepairStep {
+    let RepairTask::Notifications {
+        page,
+        only_failures,
+        ..
+    } = task
+    else {
+        return RepairStep::Done(RepairOutcome::Found(RepairPage::default()));
+    };
+    let Some(first) = replies.first() else {
+        let folder = if *only_failures {
+            "failures"
+        } else {
+            "messages"
+        };
+        return match protocol.get(folder, page.as_deref().unwrap_or("newest")) {
+            Ok(request) => RepairStep::Send(Box::new(request), bucket("history")),
+            Err(answer) => failed(answer),
+        };
+    };
+    match body(&first.reply) {
+        Ok(history) => RepairStep::Done(RepairOutcome::Found(found(subject.platform, history))),
+        Err(answer) => failed(answer),
+    }
+}
+
+const fn failed(answer: Answer) -> RepairStep {
+    RepairStep::Done(RepairOutcome::Failed(answer))
+}
+
+fn found(platform: PlatformId, history: History) -> RepairPage {
+    let mut page = RepairPage {
+        next: history.next,
+        ..RepairPage::default()
+    };
+    for message in history.messages {
+        match Body::deserialize(&message) {
+            Ok(body) => page.notifications.push(FoundNotification {
+                notification: body.notification(platform),
+                own: Some(message),
+            }),
+            Err(_) => page.unreadable += 1,
+        }
+    }
+    page
+}
