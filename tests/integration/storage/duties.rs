@@ -15,6 +15,8 @@ use storage::{
 };
 
 const LEASE: Duration = Duration::from_secs(60);
+/// The store's id of a repeated question.
+const QUESTION: &str = "refund/order";
 
 impl World {
     /// Accepts a notification that causes the duty to acknowledge its purchase.
@@ -28,6 +30,7 @@ impl World {
             within: DAY * 3,
             warn_after: DAY * 2,
             attempt,
+            is_repeated: false,
         };
         let notification = NewNotification {
             duty: Some(duty),
@@ -46,12 +49,62 @@ impl World {
             within: DAY,
             warn_after: HOUR * 20,
             attempt: FirstAttempt::Never,
+            is_repeated: false,
         };
         let notification = NewNotification {
             duty: Some(duty),
             ..renewal(self.platform.id, message, message, 1)
         };
         self.accept(notification).await;
+    }
+
+    /// Accepts a notification with a question of this age, which other notifications repeat.
+    async fn repeat(&self, message: &str, age: Duration) {
+        let duty = NewDuty {
+            id: DutyId::answer(self.platform.id, QUESTION),
+            kind: DutyKind::RefundReview,
+            collapse_key: None,
+            order_id: Some("order".to_owned()),
+            within: (HOUR * 12).saturating_sub(age),
+            warn_after: (HOUR * 10).saturating_sub(age),
+            attempt: FirstAttempt::Never,
+            is_repeated: true,
+        };
+        let notification = NewNotification {
+            duty: Some(duty),
+            ..renewal(
+                self.platform.id,
+                message,
+                "r1",
+                message.len().try_into().unwrap(),
+            )
+        };
+        self.accept(notification).await;
+    }
+
+    /// Accepts a notification with the store's decision about the question.
+    async fn decide(&self, message: &str) {
+        let notification = NewNotification {
+            closes: Some(DutyId::answer(self.platform.id, QUESTION)),
+            ..renewal(
+                self.platform.id,
+                message,
+                "r1",
+                message.len().try_into().unwrap(),
+            )
+        };
+        self.accept(notification).await;
+    }
+
+    /// Returns how long the question may still be answered.
+    async fn left(&self) -> Duration {
+        let open = self
+            .store
+            .open_duties(self.platform.id, Page::default())
+            .await;
+        let open = open.unwrap().items;
+        assert_eq!(open.len(), 1, "{open:?}");
+        open[0].answer_by.since(self.store.now().await.unwrap())
     }
 
     async fn close_missed(&self) -> usize {
@@ -350,6 +403,68 @@ story! {
         world.pass(millis(DAY * 2));
         assert_eq!(world.close_missed().await, 1);
         assert_eq!(world.duties(), ["missed"; 3]);
+    }
+}
+
+story! {
+    async fn a_repeated_question_has_its_earliest_deadline(world: World) {
+        world.repeat("m2", HOUR).await;
+        assert!(world.left().await > HOUR * 10);
+        world.repeat("m33", HOUR * 2).await;
+        let left = world.left().await;
+        assert!(left <= HOUR * 10, "the first of the notifications came last");
+        world.pass(millis(HOUR));
+        world.repeat("m444", Duration::ZERO).await;
+        assert!(world.left().await <= left - HOUR);
+        assert_eq!(world.duties(), ["open"]);
+        world.pass(millis(HOUR * 8));
+        assert_eq!(world.store.warn_of_duties(10).await.unwrap(), 1);
+        assert_eq!(world.alarms_of_duties().await, ["refund_review_due"]);
+    }
+}
+
+story! {
+    async fn a_decision_closes_its_question_until_it_is_put_anew(world: World) {
+        world.repeat("m", Duration::ZERO).await;
+        world.decide("m2").await;
+        assert_eq!(world.duties(), ["found"]);
+        world.repeat("m33", HOUR).await;
+        assert_eq!(world.duties(), ["found"], "a repetition in its time");
+        world.pass(millis(HOUR * 13));
+        world.repeat("m444", HOUR * 12).await;
+        assert_eq!(world.duties(), ["found"], "a notification that came late");
+        world.repeat("m5555", Duration::ZERO).await;
+        assert_eq!(world.duties(), ["open"]);
+        assert!(world.left().await > HOUR * 11);
+        world.decide("m66666").await;
+        world.decide("m777777").await;
+        assert_eq!(world.duties(), ["found"]);
+    }
+}
+
+story! {
+    async fn a_withdrawn_consent_is_open_until_long_after_its_deadline(world: World) {
+        let duty = NewDuty {
+            id: DutyId::answer(world.platform.id, "consent/account"),
+            kind: DutyKind::ConsentWithdrawn,
+            collapse_key: None,
+            order_id: None,
+            within: DAY,
+            warn_after: HOUR,
+            attempt: FirstAttempt::Never,
+            is_repeated: false,
+        };
+        let notification = NewNotification {
+            duty: Some(duty),
+            ..renewal(world.platform.id, "m1", "r1", 1)
+        };
+        world.accept(notification).await;
+        assert_eq!(world.count("duties WHERE warn_at IS NOT NULL"), 0, "no earlier release reads its kind");
+        world.pass(millis(DAY * 2));
+        assert_eq!((world.store.warn_of_duties(10).await.unwrap(), world.close_missed().await), (0, 0));
+        world.pass(millis(DAY * 14));
+        assert_eq!(world.close_missed().await, 1);
+        assert_eq!(world.duties(), ["missed"]);
     }
 }
 

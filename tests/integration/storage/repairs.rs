@@ -66,8 +66,8 @@ fn past_message(platform: PlatformId, message_id: &str) -> FoundNotification {
         ..finding(platform, "r1", "none").notification
     };
     FoundNotification {
-        notification,
         own: Some(json!({ "transaction": { "price": 4990 } })),
+        ..notification.into()
     }
 }
 

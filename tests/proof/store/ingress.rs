@@ -4,11 +4,12 @@ use api::clock;
 use api::stores::inbox::{Inbox, Message};
 use api::stores::ingress::{Answer, Ingress, StoreRequest};
 use api::stores::intake::Intake;
-use domain::{CollapseKey, Notification, NotificationKind, PlatformId, Timestamp};
+use domain::time::{DAY, HOUR};
+use domain::{CollapseKey, DutyId, Notification, NotificationKind, PlatformId, Timestamp};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use serde::Deserialize;
-use storage::{NewNotification, Platform};
+use storage::{DutyKind, FirstAttempt, NewDuty, NewNotification, Platform};
 
 /// The answer to a stored message.
 const ACCEPTED: Answer = Answer {
@@ -91,11 +92,39 @@ fn read(platform: &Platform, request: StoreRequest<'_>) -> Result<Message, Answe
         return Err(UNREADABLE);
     }
     let notification = body.notification(platform.id);
+    let (duty, closes) = duties(platform.id, &notification);
     Ok(Message {
         id: notification.message_id.clone(),
-        notifications: vec![NewNotification::of(platform.id, notification)],
+        notifications: vec![NewNotification {
+            duty,
+            closes,
+            ..NewNotification::of(platform.id, notification)
+        }],
         alarm: None,
     })
+}
+
+/// Returns the duty that a message causes, and the one that it shows done: whether a payment may be refunded.
+pub fn duties(
+    platform: PlatformId,
+    notification: &Notification,
+) -> (Option<NewDuty>, Option<DutyId>) {
+    let id = DutyId::answer(platform, &notification.receipt_id);
+    let question = NewDuty {
+        id,
+        kind: DutyKind::RefundReview,
+        collapse_key: None,
+        order_id: Some(notification.receipt_id.clone()),
+        within: DAY,
+        warn_after: HOUR,
+        attempt: FirstAttempt::Never,
+        is_repeated: true,
+    };
+    match notification.store_type.as_str() {
+        "REFUND_WANTED" => (Some(question), None),
+        "REFUND_DENIED" => (None, Some(id)),
+        _ => (None, None),
+    }
 }
 
 fn kind(happened: &str) -> NotificationKind {

@@ -1,6 +1,6 @@
 //! The repair of the store: its history of messages, page by page, the newest one first.
 
-use super::ingress::Body;
+use super::ingress::{self, Body};
 use super::protocol::{ProofProtocol, body, bucket};
 use domain::PlatformId;
 use protocols::stores::{
@@ -60,10 +60,16 @@ fn found(platform: PlatformId, history: History) -> RepairPage {
     };
     for message in history.messages {
         match Body::deserialize(&message) {
-            Ok(body) => page.notifications.push(FoundNotification {
-                notification: body.notification(platform),
-                own: Some(message),
-            }),
+            Ok(body) => {
+                let notification = body.notification(platform);
+                let (duty, closes) = ingress::duties(platform, &notification);
+                page.notifications.push(FoundNotification {
+                    notification,
+                    own: Some(message),
+                    duty,
+                    closes,
+                });
+            }
             Err(_) => page.unreadable += 1,
         }
     }

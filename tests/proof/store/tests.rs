@@ -350,7 +350,10 @@ async fn messages_that_were_not_delivered_are_found_once() {
     world.let_sweep_help("it starts the repair that reads the history");
     let (lost, bought_ms) = ("purchase-2", 1_700_000_000_000);
     shown(&shared).failures = vec![
-        json!([message(lost, "PAID", bought_ms + 60_000)]),
+        json!([
+            message(lost, "REFUND_WANTED", bought_ms + 90_000),
+            message(lost, "PAID", bought_ms + 60_000)
+        ]),
         json!([
             message(lost, "BOUGHT", bought_ms),
             message(PURCHASE, "BOUGHT", bought_ms)
@@ -378,7 +381,18 @@ async fn messages_that_were_not_delivered_are_found_once() {
         let items = world.api.get(&path).await.ok()["items"].clone();
         items.as_array().map_or(0, Vec::len)
     };
-    assert_eq!((accepted(PURCHASE).await, accepted(lost).await), (1, 2));
+    assert_eq!((accepted(PURCHASE).await, accepted(lost).await), (1, 3));
+
+    // The question is open once, however often it is repeated, until the store decides it.
+    let open = async || {
+        let path = format!("/v1/platforms/{}/duties", proof.id);
+        let items = world.api.get(&path).await.ok()["items"].clone();
+        items.as_array().map_or(0, Vec::len)
+    };
+    let again = proof.send_about(lost, "REFUND_WANTED", bought_ms + 95_000, "genuine");
+    assert_eq!((again.await, open().await), (204, 1));
+    let denied = proof.send_about(lost, "REFUND_DENIED", bought_ms + 99_000, "genuine");
+    assert_eq!((denied.await, open().await), (204, 0));
     world.finish().await;
 }
 

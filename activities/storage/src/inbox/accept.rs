@@ -10,7 +10,8 @@ use crate::inbox::acceptances;
 use crate::inbox::conceal;
 use crate::inbox::notifications::{Accepted, Handling, NewNotification, OpenRow};
 use crate::inbox::windows::{self, Window};
-use crate::purchases::{duties, replacements};
+use crate::purchases::duties::DutyChanges;
+use crate::purchases::replacements;
 use crate::store::Store;
 use db::error::Error;
 use db::secrets::Secrets;
@@ -144,13 +145,13 @@ pub fn insert(
             None => resolve_conflict(write, row)?,
         });
     }
-    let (mut entries, mut links, mut new_duties) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut entries, mut links, mut duties) = (Vec::new(), Vec::new(), DutyChanges::default());
     for (row, accepted) in incoming.iter().zip(&accepted) {
         let notification = row.notification;
         if let Accepted::New { seq } | Accepted::Duplicate { seq } = accepted {
             entries.push((*seq, notification.collapse_key));
-            let duty = notification.duty.as_ref();
-            new_duties.extend(duty.map(|duty| (notification.platform_id, duty)));
+            let (platform, duty) = (notification.platform_id, notification.duty.as_ref());
+            duties.add(platform, duty, notification.closes);
         }
         if matches!(accepted, Accepted::New { .. }) && row.is_open() {
             links.extend(replacements::link_in(
@@ -161,7 +162,7 @@ pub fn insert(
     }
     acceptances::note(write, entries)?;
     replacements::insert(write, links)?;
-    duties::insert(write, new_duties)?;
+    duties.store(write)?;
     Ok(accepted)
 }
 

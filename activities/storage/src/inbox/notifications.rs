@@ -7,7 +7,9 @@ use db::partial::{OPEN_IN_ORDER, OPEN_OF_KEY, OPEN_OF_KEY_M, OPEN_OF_KEY_N, OPEN
 use db::sql::{Sql, statement};
 use db::statement::{clean, row, sql};
 use db::writer::Write;
-use domain::{CollapseKey, Notification, Outcome, PlatformId, Timestamp, TopicId, TraceContext};
+use domain::{
+    CollapseKey, DutyId, Notification, Outcome, PlatformId, Timestamp, TopicId, TraceContext,
+};
 use serde_json::{Map, Value};
 use std::time::Duration;
 
@@ -35,6 +37,8 @@ pub struct NewNotification {
     pub traceparent: Option<String>,
     /// The duty to the store that it causes.
     pub duty: Option<NewDuty>,
+    /// The duty to the store that it shows done, such as a question that the store has decided.
+    pub closes: Option<DutyId>,
     /// The order that it reports, if the purchase has several that can be reported at the same time. It is not stored:
     /// notifications about different orders are no duplicates of each other.
     pub order_id: Option<String>,
@@ -59,6 +63,7 @@ impl NewNotification {
             handling: Handling::Open,
             traceparent: None,
             duty: None,
+            closes: None,
             order_id: None,
         }
     }

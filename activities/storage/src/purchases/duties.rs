@@ -9,7 +9,7 @@ use domain::duty::{Acknowledgement, Deadline};
 use domain::{CollapseKey, DutyId, PlatformId, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// Numbers of rows per statement.
@@ -23,6 +23,16 @@ stored! {
         Acknowledge = "acknowledge",
         /// The store's question about a refund has to be answered. Only a person answers it.
         RefundReview = "refund_review",
+        /// A consent was withdrawn, so the app has to act. Only a person closes it.
+        ConsentWithdrawn = "consent_withdrawn",
+    }
+}
+
+impl DutyKind {
+    /// Returns whether an alarm is raised before the deadline. Release 0.2.0 reads the kinds of such duties of all
+    /// platforms and does not know the last one, so going back to it would stop all of these alarms.
+    const fn has_warning(self) -> bool {
+        !matches!(self, Self::ConsentWithdrawn)
     }
 }
 
@@ -32,7 +42,7 @@ stored! {
     pub enum DutyResult {
         /// Done by settle.
         Settle = "settle",
-        /// Found done: by the app, or by an attempt of settle whose result was lost.
+        /// Found done: by the app, or by an attempt of settle whose result was lost. A question: decided by the store.
         Found = "found",
         /// The purchase was over before it was done.
         Over = "over",
@@ -60,6 +70,9 @@ pub struct NewDuty {
     pub warn_after: Duration,
     /// When settle attempts it.
     pub attempt: FirstAttempt,
+    /// Whether notifications repeat the duty: the earliest deadline counts, and once that has passed, a further
+    /// notification opens the closed duty again.
+    pub is_repeated: bool,
 }
 
 /// When settle attempts a duty for the first time.
@@ -75,6 +88,7 @@ pub enum FirstAttempt {
 impl NewDuty {
     fn values(&self, platform: PlatformId, now: Timestamp) -> [Value<'_>; 9] {
         let is_attempted = self.attempt != FirstAttempt::Never;
+        let warn_at = now.plus(self.warn_after);
         [
             self.id.into(),
             self.kind.into(),
@@ -83,7 +97,7 @@ impl NewDuty {
             self.order_id.as_deref().into(),
             now.into(),
             now.plus(self.within).into(),
-            now.plus(self.warn_after).into(),
+            self.kind.has_warning().then_some(warn_at).into(),
             is_attempted.then_some(now).into(),
         ]
     }
@@ -97,25 +111,79 @@ const INSERT: Sql = statement! {"
     WHERE duties.done_at + 0 IS NULL AND duties.due_at IS NULL AND excluded.due_at IS NOT NULL
 "};
 
-/// Inserts the duties that accepted notifications cause. A stored one stays, and becomes due.
-pub fn insert<'d>(
-    write: &mut Write<'_>,
-    duties: impl IntoIterator<Item = (PlatformId, &'d NewDuty)>,
-) -> Result<(), Error> {
-    let by_id: BTreeMap<DutyId, (PlatformId, &NewDuty)> = duties
-        .into_iter()
-        .map(|(platform, duty)| (duty.id, (platform, duty)))
-        .collect();
-    if by_id.is_empty() {
-        return Ok(());
+/// An open duty gets the earliest of its deadlines, since notifications come in any order. A closed one becomes open
+/// again if its deadline passed before this notification and the new one lies ahead: a notification that comes late may
+/// be an earlier one.
+const INSERT_OR_REOPEN: Sql = statement! {"
+    INSERT INTO duties (id, kind, platform_id, collapse_key, order_id, created_at, answer_by, warn_at, due_at)
+    VALUES ?*
+    ON CONFLICT (id) DO UPDATE SET answer_by = excluded.answer_by, due_at = excluded.due_at,
+        created_at = CASE WHEN duties.done_at IS NULL THEN duties.created_at ELSE excluded.created_at END,
+        warn_at = CASE WHEN duties.done_at IS NULL AND duties.warned_at IS NOT NULL THEN NULL ELSE excluded.warn_at END,
+        warned_at = CASE WHEN duties.done_at IS NULL THEN duties.warned_at END,
+        done_at = NULL, result = NULL
+    WHERE (duties.done_at IS NULL AND excluded.answer_by < duties.answer_by)
+        OR (duties.done_at IS NOT NULL AND duties.answer_by < excluded.created_at
+            AND excluded.answer_by > excluded.created_at)
+"};
+
+/// What accepted notifications do to duties.
+#[derive(Debug, Default)]
+pub struct DutyChanges<'d> {
+    /// The duties that they cause.
+    caused: BTreeMap<DutyId, Caused<'d>>,
+    /// The duties that the store shows done.
+    closed: BTreeSet<DutyId>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Caused<'d> {
+    platform: PlatformId,
+    duty: &'d NewDuty,
+}
+
+impl<'d> DutyChanges<'d> {
+    /// Adds what a notification to this platform does.
+    pub fn add(&mut self, platform: PlatformId, duty: Option<&'d NewDuty>, closes: Option<DutyId>) {
+        self.closed.extend(closes);
+        let Some(duty) = duty else {
+            return;
+        };
+        let known = self.caused.get(&duty.id);
+        let is_later = known.is_some_and(|one| duty.is_repeated && one.duty.within <= duty.within);
+        if !is_later {
+            self.caused.insert(duty.id, Caused { platform, duty });
+        }
     }
-    let now = write.now()?;
-    let all: Vec<(PlatformId, &NewDuty)> = by_id.into_values().collect();
-    for batch in batches(&all, &SIZES) {
-        let rows = batch
-            .iter()
-            .map(|(platform, duty)| duty.values(*platform, now));
-        sql(INSERT).bind_rows(rows).later(write.connection)?;
+
+    /// Stores the changes. A duty that is caused and closed is closed.
+    pub fn store(self, write: &mut Write<'_>) -> Result<(), Error> {
+        let mut caused: Vec<Caused<'_>> = self.caused.into_values().collect();
+        for id in self.closed {
+            let up_to = caused.partition_point(|one| one.duty.id <= id);
+            let later = caused.split_off(up_to);
+            insert(write, &caused)?;
+            close(write, id, DutyResult::Found)?;
+            caused = later;
+        }
+        insert(write, &caused)
+    }
+}
+
+/// Inserts duties, which are in the order of their ids.
+fn insert(write: &mut Write<'_>, all: &[Caused<'_>]) -> Result<(), Error> {
+    for alike in all.chunk_by(|one, next| one.duty.is_repeated == next.duty.is_repeated) {
+        let now = write.now()?;
+        let is_repeated = alike.first().is_some_and(|one| one.duty.is_repeated);
+        let statement = if is_repeated {
+            INSERT_OR_REOPEN
+        } else {
+            INSERT
+        };
+        for batch in batches(alike, &SIZES) {
+            let rows = batch.iter().map(|one| one.duty.values(one.platform, now));
+            sql(statement).bind_rows(rows).later(write.connection)?;
+        }
     }
     Ok(())
 }

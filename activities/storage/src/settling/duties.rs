@@ -15,8 +15,8 @@ use domain::time::DAY;
 use domain::{CollapseKey, DutyId, PlatformId, Timestamp};
 use std::time::Duration;
 
-/// How long after its deadline an acknowledgement is closed as missed. Weekly checks of the purchase find it done or
-/// over before, unless the store no longer shows the purchase.
+/// How long after its deadline a duty is closed as missed, unless it is a question. Weekly checks of the purchase find an
+/// acknowledgement done or over before, unless the store no longer shows the purchase.
 const OVERDUE_FOR: Duration = DAY.saturating_mul(14);
 /// Same as [`OVERDUE_FOR`], for an acknowledgement that rests because the first payment is pending.
 const RESTS_FOR: Duration = DAY.saturating_mul(60);
@@ -214,8 +214,8 @@ const PLATFORMS_PAST: Sql = statement! {"
     LIMIT ?
 "};
 
-/// The open duties of a platform whose deadline passed: all questions, acknowledgements after the second time, and
-/// those that rest after the third.
+/// The open duties of a platform whose deadline passed: all questions, others after the second time, and those that rest
+/// after the third.
 const PAST: Sql = statement! {"
     SELECT id AS value
     FROM duties
@@ -240,11 +240,12 @@ const WARNED: Sql = statement! {"
     LIMIT 1
 "};
 
-/// Returns the alarm about a duty that stays open.
-const fn overdue(kind: DutyKind) -> AlarmText {
+/// Returns the alarm about a duty that stays open; `None` if none is raised.
+const fn overdue(kind: DutyKind) -> Option<AlarmText> {
     match kind {
-        DutyKind::Acknowledge => OVERDUE,
-        DutyKind::RefundReview => UNANSWERED,
+        DutyKind::Acknowledge => Some(OVERDUE),
+        DutyKind::RefundReview => Some(UNANSWERED),
+        DutyKind::ConsentWithdrawn => None,
     }
 }
 
@@ -447,7 +448,9 @@ impl Store {
             let late: Vec<LateRow> = sql(LATE).bind(now).bind(limit).all(connection)?;
             let mut settled: Vec<(DutyKind, PlatformId)> = Vec::new();
             for kind in [DutyKind::Acknowledge, DutyKind::RefundReview] {
-                let AlarmText { kind: name, detail } = overdue(kind);
+                let Some(AlarmText { kind: name, detail }) = overdue(kind) else {
+                    continue;
+                };
                 let raised: Vec<PlatformId> =
                     sql(RAISED).bind(name).bind(detail).values(connection)?;
                 for platform in raised {
@@ -470,16 +473,16 @@ impl Store {
             for row in &late {
                 let warned = sql(WARN).bind(write.now()?).bind(row.id);
                 let is_new = warned.run(write.connection)? > 0;
-                if is_new && row.is_live {
-                    overdue(row.kind).raise(write, row.platform_id)?;
+                if let Some(alarm) = overdue(row.kind).filter(|_| is_new && row.is_live) {
+                    alarm.raise(write, row.platform_id)?;
                 }
                 number += usize::from(is_new);
             }
             for (kind, platform) in &settled {
                 let is_late = |row: &LateRow| (row.kind, row.platform_id) == (*kind, *platform);
-                if !late.iter().any(is_late) {
-                    let alarm = overdue(*kind).about(*platform);
-                    alarms::close(write, alarm, "no duty is near its deadline any more")?;
+                if let Some(alarm) = overdue(*kind).filter(|_| !late.iter().any(is_late)) {
+                    let why = "no duty is near its deadline any more";
+                    alarms::close(write, alarm.about(*platform), why)?;
                 }
             }
             Ok(number)

@@ -6,6 +6,7 @@
 //! then repeated messages.
 
 use crate::inbox::notifications::{Accepted, NewNotification, Open, OpenRow};
+use crate::purchases::duties::NewDuty;
 use crate::purchases::purchase;
 use crate::store::Store;
 use db::connection::AnyConnection;
@@ -15,7 +16,7 @@ use db::statement::{Statement, clean, row, sql, stored};
 use db::writer::Write;
 use domain::period::Period;
 use domain::time::DAY;
-use domain::{CollapseKey, Notification, PlatformId, Timestamp};
+use domain::{CollapseKey, DutyId, Notification, PlatformId, Timestamp};
 use serde_json::Value;
 use std::fmt;
 use std::ops::Range;
@@ -51,6 +52,10 @@ pub struct FoundNotification {
     /// The content of the store's own message, which is stored with the notification; `None` if the notification follows
     /// from what the store lists.
     pub own: Option<Value>,
+    /// The duty to the store that it causes.
+    pub duty: Option<NewDuty>,
+    /// The duty to the store that it shows done.
+    pub closes: Option<DutyId>,
 }
 
 row! {
@@ -102,6 +107,8 @@ impl From<Notification> for FoundNotification {
         Self {
             notification,
             own: None,
+            duty: None,
+            closes: None,
         }
     }
 }
@@ -109,7 +116,11 @@ impl From<Notification> for FoundNotification {
 impl FoundNotification {
     /// Returns the row of the notification. It is a duplicate of no other message.
     fn row(self, platform: PlatformId) -> NewNotification {
-        let row = NewNotification::of(platform, self.notification);
+        let row = NewNotification {
+            duty: self.duty,
+            closes: self.closes,
+            ..NewNotification::of(platform, self.notification)
+        };
         match self.own {
             Some(own) => NewNotification {
                 order_id: Some(row.message_id.clone()),

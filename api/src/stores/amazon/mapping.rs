@@ -197,6 +197,7 @@ fn closed_row(
         handling,
         traceparent: None,
         duty: None,
+        closes: None,
         order_id: None,
     }
 }

@@ -29,6 +29,7 @@ pub fn acknowledgement(key: CollapseKey, kind: NotificationKind, age: Duration) 
         within: ACKNOWLEDGED_WITHIN.saturating_sub(age),
         warn_after: duty::warned_after(ACKNOWLEDGED_WITHIN).saturating_sub(age),
         attempt,
+        is_repeated: false,
     }
 }
 
@@ -42,5 +43,6 @@ pub fn answer(id: DutyId, order_id: Option<String>, age: Duration) -> NewDuty {
         within: ANSWERED_WITHIN.saturating_sub(age),
         warn_after: ANSWER_WARNING.saturating_sub(age),
         attempt: FirstAttempt::Never,
+        is_repeated: false,
     }
 }

@@ -359,6 +359,7 @@ fn closed_row(
         handling: Handling::Final(outcome, reason),
         traceparent: None,
         duty: None,
+        closes: None,
         order_id: None,
     }
 }

@@ -14,8 +14,12 @@ pub fn duty(of: &DutyView, store: &str, now: Timestamp) -> String {
             let order = order.map_or_else(String::new, |order| format!(" of order {order}"));
             format!("answering {store}'s question about a refund{order}")
         }
+        DutyKind::ConsentWithdrawn => format!("acting on a consent that {store} reports withdrawn"),
     };
     let state = match of.done_at {
+        Some(at) if (of.kind, of.result) == (DutyKind::RefundReview, Some(DutyResult::Found)) => {
+            format!("{store} showed at {at} that it has decided")
+        }
         Some(at) => closed(of.result, at, store),
         None => open(of, now),
     };
@@ -55,6 +59,12 @@ fn open(of: &DutyView, now: Timestamp) -> String {
         (DutyKind::RefundReview, _) => {
             format!(
                 "; only a person answers it, and closes it with `settle duty close {}`",
+                of.id
+            )
+        }
+        (DutyKind::ConsentWithdrawn, _) => {
+            format!(
+                "; only a person closes it, with `settle duty close {}`",
                 of.id
             )
         }

@@ -58,6 +58,20 @@ fn an_open_duty_names_its_deadline_and_who_does_it() {
         "{sentence}"
     );
     assert!(sentence.contains("only a person answers it"), "{sentence}");
+    let consent = duty(&open(DutyKind::ConsentWithdrawn), STORE, at(1));
+    assert!(consent.contains("a consent that"), "{consent}");
+    assert!(consent.contains("only a person closes it"), "{consent}");
+}
+
+#[test]
+fn a_question_that_the_store_decided_is_no_work_of_the_app() {
+    let decided = DutyView {
+        done_at: Some(at(50)),
+        result: Some(DutyResult::Found),
+        ..open(DutyKind::RefundReview)
+    };
+    let sentence = duty(&decided, STORE, at(200));
+    assert!(sentence.ends_with("that it has decided"), "{sentence}");
 }
 
 #[test]
