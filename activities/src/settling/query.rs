@@ -254,12 +254,15 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// Requests an access token. The error is the answer of the check.
+    /// Signs an access token, or requests one. The error is the answer of the check.
     async fn request_token(
         &mut self,
         store: &dyn StoreProtocol,
     ) -> Result<Result<AccessToken, Option<Answer>>, Error> {
         let at = self.context.store.now().await?;
+        if let Some(signed) = store.own_token(self.subject, at) {
+            return Ok(signed.map_err(Some));
+        }
         let (request, bucket) = match store.token_request(self.subject, at) {
             Ok((request, bucket)) => (*request, bucket),
             Err(answer) => return Ok(Err(Some(answer))),

@@ -118,8 +118,6 @@ impl StoreConfig for Config {
     }
 
     fn protocol(&self, _: Option<Simulated>) -> Arc<dyn StoreProtocol> {
-        Arc::new(protocol::ProofProtocol {
-            base: self.url.clone(),
-        })
+        Arc::new(protocol::ProofProtocol::new(self.url.clone()))
     }
 }

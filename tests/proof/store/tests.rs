@@ -26,6 +26,8 @@ const PURCHASE: &str = "purchase-1";
 const CUSTOMER: &str = "customer-of-the-proof-store";
 const SECRET: &str = "account-key-of-the-proof-store";
 const TOKEN: &str = "access-token-of-the-proof-store";
+/// A key to sign access tokens, which begin with it.
+const SIGNING: &str = "signing-key-of-the-proof-store";
 
 /// The state that the store shows, and the requests that it has counted.
 #[derive(Default)]
@@ -35,6 +37,8 @@ struct Shown {
     paid_until_ms: i64,
     /// Number of issued tokens. The first one is refused.
     issued: usize,
+    /// Number of requests whose token was refused.
+    refused: usize,
     orders: usize,
     /// Number of requests for unknown purchases.
     unknown: usize,
@@ -79,14 +83,20 @@ async fn issue(
     Ok(Json(json!({ "token": token, "seconds": 3600 })))
 }
 
-/// Checks the token of a request: the first issued token is refused, as if it had been revoked.
-fn check(headers: &HeaderMap) -> Result<(), StatusCode> {
+/// Checks the token of a request: the first issued or signed token is refused, as if it had been revoked.
+fn check(headers: &HeaderMap, shown: &mut Shown) -> Result<(), StatusCode> {
     let value = headers
         .get("authorization")
         .and_then(|value| value.to_str().ok());
-    let number = value.and_then(|value| value.strip_prefix(&format!("Bearer {TOKEN}-")));
-    let is_valid = number.is_some_and(|number| number != "1");
-    is_valid.then_some(()).ok_or(StatusCode::UNAUTHORIZED)
+    let valid = [TOKEN, SIGNING].map(|begin| format!("Bearer {begin}-"));
+    let number = valid
+        .iter()
+        .find_map(|begin| value?.strip_prefix(begin.as_str()));
+    if number.is_some_and(|number| number != "1") {
+        return Ok(());
+    }
+    shown.refused += 1;
+    Err(StatusCode::UNAUTHORIZED)
 }
 
 async fn purchase(
@@ -94,8 +104,8 @@ async fn purchase(
     Path(purchase): Path<String>,
     headers: HeaderMap,
 ) -> Result<Json<Value>, StatusCode> {
-    check(&headers)?;
     let mut shown = shown(&shared);
+    check(&headers, &mut shown)?;
     if !purchase.starts_with("purchase-") {
         shown.unknown += 1;
         return Err(StatusCode::NOT_FOUND);
@@ -110,8 +120,8 @@ async fn order(
     State(shared): State<Shared>,
     headers: HeaderMap,
 ) -> Result<Json<Value>, StatusCode> {
-    check(&headers)?;
     let mut shown = shown(&shared);
+    check(&headers, &mut shown)?;
     shown.orders += 1;
     Ok(Json(
         json!({ "country": "DE", "paid_until_ms": shown.paid_until_ms }),
@@ -158,10 +168,18 @@ struct Proof {
 
 impl Proof {
     async fn new(world: &World) -> Self {
-        let platform = json!({
+        Self::with(world, &json!({ "shared_secret": SECRET })).await
+    }
+
+    /// Creates a platform with this credential.
+    async fn with(world: &World, credential: &Value) -> Self {
+        let mut platform = json!({
             "store": "proof", "name": "proof", "package_name": PACKAGE, "environment": "production",
-            "window_seconds": 1, "shared_secret": SECRET, "no_older_process": true,
+            "window_seconds": 1, "no_older_process": true,
         });
+        for (field, value) in credential.as_object().into_iter().flatten() {
+            platform[field] = value.clone();
+        }
         let path = format!("/v1/apps/{}/platforms", world.app_id);
         let created = world.api.post(&path, &platform).await.ok();
         let id: PlatformId = text(&created, "id").parse().expect("a platform");
@@ -307,6 +325,31 @@ async fn both_environments_of_a_platform_have_their_tokens() {
         proof.wait_state_of(purchase, "expired").await;
     }
     assert_eq!(shown(&shared).issued, 3, "the first one was refused");
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_settle_signs_needs_no_request() {
+    let shared = Shared::default();
+    let world = start(Backend::Sqlite, &shared).await;
+    let proof = Proof::with(&world, &json!({ "store_settings": { "key": SIGNING } })).await;
+    for (happened, at_ms, expired_ms, state) in [
+        ("BOUGHT", 1_700_000_000_000, None, "active"),
+        ("ENDED", in_days(-1), Some(in_days(-1)), "expired"),
+    ] {
+        shown(&shared).expired_ms = expired_ms;
+        assert_eq!(proof.send(happened, at_ms, "genuine").await, 204);
+        proof.wait_state(state).await;
+    }
+    let counts = {
+        let shown = shown(&shared);
+        (shown.issued, shown.refused, shown.orders)
+    };
+    assert_eq!(counts, (0, 1, 2), "one signed token was refused");
+    for (name, history) in &decoded::histories(&world).await {
+        let history = String::from_utf8_lossy(history);
+        assert!(!history.contains(SIGNING), "the key is in {name}");
+    }
     world.finish().await;
 }
 

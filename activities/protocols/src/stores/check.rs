@@ -95,13 +95,26 @@ pub trait StoreProtocol: Debug + Send + Sync {
         false
     }
 
-    /// Returns whether the store's requests carry an access token.
+    /// Returns whether the store's requests carry an access token, which the store issues or settle signs.
     fn issues_tokens(&self) -> bool {
         false
     }
 
+    /// Returns the access token that settle signs at `now` with the platform's credential; `None` if the store issues
+    /// it, to [`Self::token_request`]. It is renewed and dropped like an issued one.
+    ///
+    /// # Errors
+    /// Returns the answer to the check if no token can be signed with this credential.
+    fn own_token(
+        &self,
+        _subject: &Subject,
+        _now: Timestamp,
+    ) -> Option<Result<AccessToken, Answer>> {
+        None
+    }
+
     /// Returns the request for an access token with the platform's credential, signed at `now`, and the request's
-    /// bucket.
+    /// bucket. It is sent if there is no [`Self::own_token`].
     ///
     /// # Errors
     /// Returns the answer to the check if no token can be requested with this credential.
