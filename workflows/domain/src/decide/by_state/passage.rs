@@ -17,6 +17,11 @@ use std::time::Duration;
 const ANNOUNCED_FOR: Duration = DAY.saturating_mul(7);
 /// Kinds which report a payment.
 const PAYMENTS: [NotificationKind; 3] = NotificationKind::PAYMENTS;
+/// Kinds which report that auto-renewal was switched.
+const SWITCHES: [NotificationKind; 2] = [
+    NotificationKind::AutoRenewalOff,
+    NotificationKind::AutoRenewalOn,
+];
 
 pub(super) struct Passage<'a> {
     walk: Walk<'a>,
@@ -141,7 +146,25 @@ impl<'a> Passage<'a> {
         found.map(|(time, _)| *time)
     }
 
-    /// Announces the beginning, and what was reported since. Without a report of it, only what other reports name.
+    /// The beginning of a new purchase of which a report names a switch of auto-renewal, before any payment behind the
+    /// first: its own report is late or lost. Another system has announced the beginning of an imported purchase.
+    fn implied_beginning(&self) -> Option<Timestamp> {
+        let is_switch = |(_, kind): &Moment| SWITCHES.contains(kind);
+        let shown = self.state.and_then(|state| state.cycle);
+        let is_first = shown.is_none_or(|number| number <= 1);
+        let is_imported = self.walk.known.was_reported(NotificationKind::Adopted);
+        let is_implied = is_first && !is_imported && self.reports.iter().any(is_switch);
+        self.new_since().filter(|_| is_implied)
+    }
+
+    /// When the purchase began, if it is new.
+    fn new_since(&self) -> Option<Timestamp> {
+        let began_at = self.walk.known.not_before();
+        began_at.filter(|began_at| self.walk.now.since(*began_at) < ANNOUNCED_FOR)
+    }
+
+    /// Announces the beginning, and what was reported since. If nothing shows that it is new, only what other reports
+    /// name.
     fn begin(&mut self) {
         if self.state.is_some_and(|state| state.has_fallen_through) {
             self.walk.announced.is_expired = true;
@@ -153,7 +176,8 @@ impl<'a> Passage<'a> {
             self.walk.stage.is_unknown() || self.walk.now.since(*time) < ANNOUNCED_FOR
         };
         let reported = self.reported_beginning().filter(is_new);
-        if reported.is_none() && !was_pending {
+        let is_implied = was_pending || self.implied_beginning().is_some();
+        if reported.is_none() && !is_implied {
             return self.see_first();
         }
         let shown = self.state.map_or(0, |state| state.cycle.unwrap_or(0));
@@ -191,7 +215,7 @@ impl<'a> Passage<'a> {
         }
     }
 
-    /// Announces the beginning that is reported after the first sight, if nothing was paid since.
+    /// Announces the beginning that is reported or implied after the first sight, if nothing was paid since.
     fn take_up_beginning(&mut self) {
         let is_unannounced = self
             .walk
@@ -200,6 +224,7 @@ impl<'a> Passage<'a> {
             .contains(&TransitionKind::Purchased);
         let is_new = |time: &Timestamp| self.walk.now.since(*time) < ANNOUNCED_FOR;
         let reported = self.reported_beginning().filter(is_new);
+        let reported = reported.or_else(|| self.implied_beginning());
         let is_paid = self.walk.announced.last_covered(&TransitionKind::PAYMENTS);
         let Some(time) = reported.filter(|_| is_unannounced && is_paid.is_none()) else {
             return;
@@ -246,7 +271,9 @@ impl<'a> Passage<'a> {
             TransitionKind::GraceBegan,
             goal.in_grace && !seen.contains(&TransitionKind::GraceBegan),
         );
-        self.unannounced(TransitionKind::Purchased, seen.is_empty());
+        let switches = [TransitionKind::Cancelled, TransitionKind::Resumed];
+        let is_new = self.new_since().is_some() && seen.iter().all(|one| switches.contains(one));
+        self.unannounced(TransitionKind::Purchased, seen.is_empty() || is_new);
         self.walk.announced.is_expired |= goal.is_over();
     }
 

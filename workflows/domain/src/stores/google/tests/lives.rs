@@ -278,6 +278,8 @@ enum Disturbance {
     SameSecond,
     /// An answer arrives behind a later one, or shows less than what is reported.
     Outdated,
+    /// A cancellation arrives before the beginning. Only few lives begin with one.
+    CancelledFirst,
 }
 
 impl Disturbance {
@@ -362,6 +364,34 @@ impl DisturbedLife<'_> {
         }
     }
 
+    /// Whether the life can be settled from its second change on: the customer cancels what has begun.
+    fn is_cancelled_first(&mut self) -> bool {
+        let (first, second) = (self.changes.first(), self.changes.get(1));
+        let has_begun = first.is_some_and(|first| first.truth.status == Status::Active);
+        let is_cancelled = second.is_some_and(|one| one.kind == NotificationKind::AutoRenewalOff);
+        has_begun && is_cancelled && self.chance.percent(50)
+    }
+
+    /// Settles the first two changes by the notifications of the second one. That of the beginning is late or lost.
+    fn settle_cancelled_first(&mut self) {
+        let (seed, changes) = (self.seed, self.changes);
+        self.count(Disturbance::CancelledFirst);
+        let mut window = self.notifications(&changes[1]);
+        self.disturb(&mut window);
+        if self.chance.percent(80) {
+            self.late = self.notifications(&changes[0]);
+        }
+        let answer = verified(snapshot(&changes[1].truth.answer()));
+        let decision = settle(&self.known, &window, &answer);
+        assert_eq!(
+            events(&decision),
+            format!("{} cancelled", changes[0].expected),
+            "life {seed}: {changes:#?}"
+        );
+        self.known = decision.purchase;
+        assert_eq!(state(&self.known), changes[1].truth.state(), "life {seed}");
+    }
+
     /// The notifications of a change: one, or two within a second.
     fn notifications(&mut self, change: &Change) -> Vec<Notification> {
         let first = notified(change);
@@ -440,7 +470,12 @@ fn each_change_of_a_life_is_announced_once() {
             arrived: Vec::new(),
             counts: &mut counts,
         };
-        (0..changes.len()).for_each(|number| disturbed.settle_change(number));
+        let is_cancelled_first = disturbed.is_cancelled_first();
+        if is_cancelled_first {
+            disturbed.settle_cancelled_first();
+        }
+        let from = if is_cancelled_first { 2 } else { 0 };
+        (from..changes.len()).for_each(|number| disturbed.settle_change(number));
         let orders = changes.last().map_or(0, |last| last.truth.number);
         assert_eq!(
             u32::try_from(disturbed.known.periods().iter().count()),
@@ -450,6 +485,8 @@ fn each_change_of_a_life_is_announced_once() {
     }
     let is_frequent = |one: &Disturbance| counts.get(one).is_some_and(|count| *count > LIVES / 10);
     assert!(Disturbance::ALL.iter().all(is_frequent), "{counts:?}");
+    let cancelled_first = counts.get(&Disturbance::CancelledFirst);
+    assert!(cancelled_first > Some(&(LIVES / 50)), "{counts:?}");
 }
 
 /// The number of events by what they are about: a payment after a hold or a pause that was not seen has another name.
@@ -482,9 +519,9 @@ fn a_life_that_is_seldom_read_announces_nothing_twice() {
                 continue;
             }
             chance.shuffle(&mut window);
-            // A part of the notifications arrives behind the answer, but not of those before the first one.
+            // A part of the notifications arrives behind the answer.
             let place = chance.index(window.len());
-            let is_late = !announced.is_empty() && chance.percent(30);
+            let is_late = chance.percent(30);
             let late = window.split_off(if is_late { place } else { window.len() });
             let answer = verified(snapshot(&change.truth.answer()));
             let decision = settle(&known, &std::mem::replace(&mut window, late), &answer);

@@ -2,6 +2,7 @@
 
 mod answers;
 mod arrows;
+mod beginnings;
 mod cases;
 mod changes;
 mod duties;
