@@ -177,6 +177,7 @@ fn row(platform_id: PlatformId) -> NewNotification {
         handling: Handling::Open,
         traceparent: None,
         duty: None,
+        closes: None,
         order_id: None,
     }
 }

@@ -362,6 +362,7 @@ async fn a_repeat_signals_a_row_that_nobody_signalled() {
         handling: Handling::Open,
         traceparent: None,
         duty: None,
+        closes: None,
         order_id: None,
     };
     world

@@ -460,6 +460,7 @@ async fn a_full_queue_of_a_topic_makes_sns_retry() {
         handling: Handling::WaitTopic(topic),
         traceparent: None,
         duty: None,
+        closes: None,
         order_id: None,
     };
     world

@@ -539,6 +539,7 @@ pub async fn accept(
         handling,
         traceparent: None,
         duty: None,
+        closes: None,
         order_id: None,
     };
     match store

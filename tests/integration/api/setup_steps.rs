@@ -164,6 +164,7 @@ async fn the_steps_show_what_was_last_received() {
         handling: Handling::Final(Outcome::Unknown, reason),
         traceparent: None,
         duty: None,
+        closes: None,
         order_id: None,
     };
     let accepted = connecting.service.store.accept(vec![test]).await;
