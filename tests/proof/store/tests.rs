@@ -134,8 +134,8 @@ async fn failures(
     Path(page): Path<String>,
     headers: HeaderMap,
 ) -> Result<Json<Value>, StatusCode> {
-    check(&headers)?;
     let mut shown = shown(&shared);
+    check(&headers, &mut shown)?;
     shown.listed += 1;
     let number: usize = page.parse().unwrap_or(0);
     let messages = shown.failures.get(number).cloned();
