@@ -40,6 +40,11 @@ pub fn random_bytes<const N: usize>() -> [u8; N] {
     bytes
 }
 
+/// Returns the operating system's random generator, for functions that take one.
+pub fn random() -> impl SecureRandom {
+    SystemRandom::new()
+}
+
 pub fn random_uuid() -> Uuid {
     uuid::Builder::from_random_bytes(random_bytes()).into_uuid()
 }

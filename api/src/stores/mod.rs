@@ -1,6 +1,7 @@
 //! Stores at the HTTP edge: one folder per store, and an entry for it in this file's list.
 
 pub mod amazon;
+pub mod apple;
 pub mod command;
 pub mod config;
 pub mod google;
