@@ -124,6 +124,9 @@ pub enum SetupEvidence {
     Request,
     /// An accepted message, unless a later one was refused for one of these reasons.
     Message(&'static [Remedy]),
+    /// A message that was accepted, or refused for one of these reasons, unless another one was refused for a reason
+    /// with a remedy since the last accepted one.
+    Passage(&'static [Remedy], &'static [&'static str]),
     /// An accepted message, unless a later one was refused for any reason. The remedies are for reasons that no other
     /// step is about.
     LastMessage(&'static [Remedy]),

@@ -178,6 +178,55 @@ async fn the_steps_show_what_was_last_received() {
 }
 
 #[tokio::test]
+async fn a_refused_message_shows_the_topic_and_its_publisher() {
+    const TOPIC: &str = "Create a topic";
+    const PUBLISHER: &str = "Let Google Play publish to it";
+    for (name, reason, wrong) in [
+        (
+            "steps-account",
+            "bearer token is of another account",
+            "Create the push account",
+        ),
+        (
+            "steps-audience",
+            "bearer token is for another audience",
+            SUBSCRIPTION_STEP,
+        ),
+        (
+            "steps-subscription",
+            "message of another subscription",
+            "Enter the subscription",
+        ),
+        (
+            "steps-package",
+            "message of another app",
+            "Turn on the notifications",
+        ),
+    ] {
+        let connecting = Connecting::begin(name).await;
+        let settings = json!({ "subscription": SUBSCRIPTION, "push_account": ACCOUNT });
+        connecting.set(settings).await;
+        connecting.arrive(reason).await;
+        let steps = connecting.steps().await;
+        for title in [TOPIC, PUBLISHER] {
+            let step = &steps[title];
+            assert_eq!(step["state"], "done", "{step}");
+            assert_eq!(step["next"], Value::Null, "{step}");
+            assert!(step["last_seen_at"].is_string(), "{step}");
+            let last = format!("A message came this far, and was refused: {reason}");
+            assert_eq!(step["last_seen"], last, "{step}");
+        }
+        let last = format!("A message was refused: {reason}");
+        assert_eq!(steps[wrong]["state"], "problem", "{reason}");
+        for title in [wrong, SUBSCRIPTION_STEP] {
+            let step = &steps[title];
+            assert_eq!(step["last_seen"], last, "{step}");
+            assert!(step["next"].is_string(), "{step}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn the_steps_show_whether_the_store_answers_queries() {
     let connecting = Connecting::begin("steps-queries").await;
     connecting.change("store_credentials = 'sealed', store_credentials_at = 1000000");

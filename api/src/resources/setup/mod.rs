@@ -217,6 +217,9 @@ impl Setup<'_> {
             SetupEvidence::Message(remedies) => {
                 self.refused_for(remedies).unwrap_or_else(|| self.message())
             }
+            SetupEvidence::Passage(remedies, reasons) => self
+                .refused_for(remedies)
+                .unwrap_or_else(|| self.passage(reasons)),
             SetupEvidence::LastMessage(remedies) => match self.refused(|_| true) {
                 Some(one) => refusal(one, action(remedies, &one.reason).unwrap_or(CORRECT)),
                 None => self.message(),
@@ -269,12 +272,29 @@ impl Setup<'_> {
     }
 
     fn message(&self) -> Seen {
-        match self.accepted_at() {
-            Some(at) => Seen::done("A message was accepted", Some(at)),
+        if let Some(at) = self.accepted_at() {
+            return Seen::done("A message was accepted", Some(at));
+        }
+        match self.refused(|_| true) {
+            Some(one) => Seen {
+                at: Some(one.last_at),
+                ..Seen::open(&refused_text(one), CORRECT)
+            },
             None => Seen::open(
                 "No message was accepted yet",
                 "Once the store's first message is accepted, this step is done.",
             ),
+        }
+    }
+
+    /// Judges a step that a message passed, even if it was then refused for one of these reasons.
+    fn passage(&self, reasons: &[&str]) -> Seen {
+        match self.refused(|reason| reasons.contains(&reason)) {
+            Some(one) => {
+                let last = format!("A message came this far, and was refused: {}", one.reason);
+                Seen::done(&last, Some(one.last_at))
+            }
+            None => self.message(),
         }
     }
 
@@ -391,8 +411,11 @@ fn action(remedies: &[Remedy], reason: &str) -> Option<&'static str> {
 }
 
 fn refusal(one: &ArrivalView, next: &str) -> Seen {
-    let last = format!("A message was refused: {}", one.reason);
-    Seen::problem(last, Some(one.last_at), next)
+    Seen::problem(refused_text(one), Some(one.last_at), next)
+}
+
+fn refused_text(one: &ArrivalView) -> String {
+    format!("A message was refused: {}", one.reason)
 }
 
 /// Returns a text with a capital at its beginning and a full stop at its end.

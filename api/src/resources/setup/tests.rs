@@ -135,6 +135,28 @@ fn an_accepted_message_is_a_problem_only_after_a_later_refusal() {
 }
 
 #[test]
+fn a_refused_message_shows_the_steps_that_it_passed() {
+    let passage = SetupEvidence::Passage(REMEDIES, &["of another app"]);
+    assert_eq!(state(passage, &arrivals(&[])), (SetupState::Open, None));
+    let passed = arrivals(&[("of another app", 6)]);
+    let (state_of, second, next) = seen(passage, &platform(), &passed);
+    assert_eq!((state_of, second, next), (SetupState::Done, Some(6), None));
+    let earlier = arrivals(&[("of another app", 6), ("", 5)]);
+    assert_eq!(state(passage, &earlier), (SetupState::Done, Some(6)));
+    let later = arrivals(&[("of another app", 6), ("", 7)]);
+    assert_eq!(state(passage, &later), (SetupState::Done, Some(7)));
+    let wrong = arrivals(&[("of another app", 6), ("wrong account", 3)]);
+    assert_eq!(state(passage, &wrong), (SetupState::Problem, Some(3)));
+    // A reason that shows nothing.
+    let another = arrivals(&[("database away", 7)]);
+    let (state_of, second, next) = seen(passage, &platform(), &another);
+    assert_eq!((state_of, second), (SetupState::Open, Some(7)));
+    assert!(next.is_some_and(|next| next.starts_with("Correct the step")));
+    // The step that no message has passed shows why.
+    assert_eq!(state(MESSAGE, &passed), (SetupState::Open, Some(6)));
+}
+
+#[test]
 fn a_refused_request_shows_that_the_store_knows_the_url() {
     let request = SetupEvidence::Request;
     assert_eq!(state(request, &arrivals(&[])), (SetupState::Open, None));

@@ -18,6 +18,13 @@ const ACCOUNTS: &str = "https://console.cloud.google.com/iam-admin/serviceaccoun
 const PLAY_CONSOLE: &str = "https://play.google.com/console";
 
 const REMOVE_PUBLISHERS: &str = "In the topic's permissions, remove the role Pub/Sub Publisher from all accounts but Google Play's.";
+/// Refusals of messages that Pub/Sub pushed: the topic exists, and its publisher may publish.
+const BEHIND_TOPIC: &[&str] = &[
+    OTHER_ACCOUNT.reason(),
+    OTHER_AUDIENCE.reason(),
+    FOREIGN_SUBSCRIPTION.reason,
+    FOREIGN_PACKAGE.reason,
+];
 /// Refusals of messages of another publisher than Google Play.
 const OF_PUBLISHERS: &[Remedy] = &[
     Remedy {
@@ -188,7 +195,7 @@ fn guide() -> Vec<Step> {
 fn delivery() -> Vec<Step> {
     vec![
         Step {
-            evidence: Some(SetupEvidence::Message(&[])),
+            evidence: Some(SetupEvidence::Passage(&[], BEHIND_TOPIC)),
             url: Some(TOPICS),
             ..step(
                 CLOUD,
@@ -198,7 +205,7 @@ fn delivery() -> Vec<Step> {
             )
         },
         Step {
-            evidence: Some(SetupEvidence::Message(OF_PUBLISHERS)),
+            evidence: Some(SetupEvidence::Passage(OF_PUBLISHERS, BEHIND_TOPIC)),
             ..step(
                 CLOUD,
                 "Let Google Play publish to it",

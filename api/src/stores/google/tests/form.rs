@@ -70,6 +70,7 @@ fn each_remedy_of_a_refusal_is_one_sentence() {
         let remedies = match step.evidence {
             Some(
                 SetupEvidence::Message(remedies)
+                | SetupEvidence::Passage(remedies, _)
                 | SetupEvidence::Setting(_, remedies)
                 | SetupEvidence::LastMessage(remedies),
             ) => remedies,
