@@ -227,6 +227,32 @@ async fn a_refused_message_shows_the_topic_and_its_publisher() {
 }
 
 #[tokio::test]
+async fn a_message_of_another_publisher_shows_what_to_do() {
+    for (name, reason, begins) in [
+        (
+            "steps-unreadable",
+            "data is not a notification",
+            "The message is no notification",
+        ),
+        (
+            "steps-large",
+            "body larger than 64 KiB",
+            "The message is larger than any",
+        ),
+    ] {
+        let connecting = Connecting::begin(name).await;
+        connecting.arrive(reason).await;
+        let steps = connecting.steps().await;
+        let publisher = &steps["Let Google Play publish to it"];
+        assert_eq!(publisher["state"], "problem", "{publisher}");
+        let last = format!("A message was refused: {reason}");
+        assert_eq!(publisher["last_seen"], last, "{publisher}");
+        let next = publisher["next"].as_str().unwrap_or_default();
+        assert!(next.starts_with(begins), "{publisher}");
+    }
+}
+
+#[tokio::test]
 async fn the_steps_show_whether_the_store_answers_queries() {
     let connecting = Connecting::begin("steps-queries").await;
     connecting.change("store_credentials = 'sealed', store_credentials_at = 1000000");

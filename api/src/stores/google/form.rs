@@ -17,7 +17,6 @@ const SUBSCRIPTIONS: &str = "https://console.cloud.google.com/cloudpubsub/subscr
 const ACCOUNTS: &str = "https://console.cloud.google.com/iam-admin/serviceaccounts";
 const PLAY_CONSOLE: &str = "https://play.google.com/console";
 
-const REMOVE_PUBLISHERS: &str = "In the topic's permissions, remove the role Pub/Sub Publisher from all accounts but Google Play's.";
 /// Refusals of messages that Pub/Sub pushed: the topic exists, and its publisher may publish.
 const BEHIND_TOPIC: &[&str] = &[
     OTHER_ACCOUNT.reason(),
@@ -29,11 +28,13 @@ const BEHIND_TOPIC: &[&str] = &[
 const OF_PUBLISHERS: &[Remedy] = &[
     Remedy {
         reason: UNREADABLE.reason,
-        action: REMOVE_PUBLISHERS,
+        action: "The message is no notification of Google Play, so another account published it: in the topic's permissions, \
+                 remove the role Pub/Sub Publisher from all accounts but Google Play's.",
     },
     Remedy {
         reason: TOO_LARGE.reason,
-        action: REMOVE_PUBLISHERS,
+        action: "The message is larger than any notification of Google Play, so another account published it: in the topic's \
+                 permissions, remove the role Pub/Sub Publisher from all accounts but Google Play's.",
     },
 ];
 const OF_ACCOUNT: &[Remedy] = &[Remedy {

@@ -67,7 +67,8 @@ pub const TOO_LARGE: Declined = Declined {
     reason: "body larger than 64 KiB",
     alarm: Alarm {
         kind: "push_too_large",
-        detail: "a message of the Pub/Sub topic is larger than any notification of Google Play: see who may publish to it",
+        detail: "a message of the Pub/Sub topic is larger than any notification of Google Play: in the topic's permissions, \
+                 remove the role Pub/Sub Publisher from all accounts but Google Play's",
     },
 };
 /// Refusal of a message that another subscription pushed.
@@ -107,7 +108,8 @@ pub fn outcome(
     let hash = || hex(digest(&SHA256, body).as_ref());
     if body.len() > MAX_BODY_BYTES {
         let hash = hash();
-        let reason = format!("body of {} bytes with SHA-256 {hash}", body.len());
+        let bytes = body.len();
+        let reason = format!("body of {bytes} bytes, larger than 64 KiB, with SHA-256 {hash}");
         let row = closed_row(platform, format!("sha256:{hash}"), Outcome::Refused, reason);
         return declined(row, TOO_LARGE);
     }

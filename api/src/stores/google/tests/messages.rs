@@ -402,7 +402,7 @@ fn a_body_that_is_too_large_leaves_its_size_and_hash() {
     assert_eq!(why, TOO_LARGE);
     let hash = row.message_id.strip_prefix("sha256:").expect("a hash");
     assert_eq!(hash.len(), 64);
-    let reason = format!("body of 65537 bytes with SHA-256 {hash}");
+    let reason = format!("body of 65537 bytes, larger than 64 KiB, with SHA-256 {hash}");
     assert_eq!(row.handling, of_outcome(Outcome::Refused, &reason));
     assert_eq!(row.body, "{}");
     assert_eq!(declined(&large).0, row, "a repetition is the same");
