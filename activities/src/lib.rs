@@ -33,7 +33,6 @@ use delivery::{deliver, stream, supervise};
 use domain::Lane;
 use failing::Work;
 use settling::claims::{self, ClaimsRun};
-use settling::repair;
 use settling::settle::{self, Attempt};
 use settling::verify;
 use std::sync::Arc;
@@ -256,7 +255,7 @@ impl Context {
         }
     }
 
-    /// Verifies the claims of the devices on a platform. First starts the query of its store that a person requested.
+    /// Verifies the claims of the devices on a platform, and starts the query of its store that a person requests.
     #[activity(definition = VerifyClaimsActivity)]
     pub async fn verify_claims(
         self: Arc<Self>,
@@ -265,12 +264,8 @@ impl Context {
     ) -> Result<VerifiedClaims, ActivityError> {
         let run = ClaimsRun::default();
         let work = Work::Claims(input.platform_id);
-        let verify = async {
-            repair::start_requested(&self, input.platform_id).await?;
-            claims::verify_claims(&self, &run, &input).await
-        };
         tokio::select! {
-            verified = self.noting(&ctx, work, verify) => verified,
+            verified = self.noting(&ctx, work, claims::verify_claims(&self, &run, &input)) => verified,
             never = run.send_heartbeats(&ctx, self.heartbeats(&ctx)) => match never {},
         }
     }

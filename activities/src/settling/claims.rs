@@ -1,6 +1,7 @@
 //! `verify_claims`: verifies the purchases that the devices on a platform claim. One run takes the due claims page by
 //! page, until it has run for a while or none is due soon. Before each page, and while one takes long, it attempts the
-//! platform's due duties, so that a store that does not respond about a claim delays no duty.
+//! platform's due duties, so that a store that does not respond about a claim delays no duty. Beside both, it starts the
+//! query that a person requested of the platform's store.
 //!
 //! A claim of a known purchase costs no query. A claim of another purchase costs at most one, unless the store did not
 //! respond, and only a few claims of one purchase may be refused within an hour. The queries use only a part of the
@@ -13,6 +14,7 @@ use crate::failure::Failed;
 use crate::heartbeat::Heartbeats;
 use crate::settling::duties;
 use crate::settling::query::{self, count, label, raise_alarm};
+use crate::settling::repair;
 use domain::device::claim::ClaimReason;
 use domain::{CollapseKey, DevicePlace, Parked, PlatformId, Verification};
 use futures::StreamExt;
@@ -51,11 +53,34 @@ pub struct ClaimsRun {
     next_query: Mutex<Option<Instant>>,
 }
 
-/// Verifies claims until the run has taken long enough, the worker stops, or no claim is due soon.
+/// Verifies claims until the run has taken long enough, the worker stops, or no claim is due soon. Meanwhile, starts the
+/// query of the store that a person requests: the signal of that request begins no run beside this one.
 ///
 /// # Errors
 /// Storage failed: Temporal begins the next run.
 pub async fn verify_claims(
+    context: &Context,
+    run: &ClaimsRun,
+    input: &VerifyClaims,
+) -> Result<VerifiedClaims, Failed> {
+    let platform = input.platform_id;
+    start_requested(context, platform).await?;
+    let verifying = verify_due(context, run, input);
+    let start = || start_requested(context, platform);
+    let (verified, started) = repeat_during(verifying, LONGEST_SLEEP, start).await;
+    let verified = verified?;
+    started?;
+    Ok(verified)
+}
+
+/// Starts the requested query of a platform's store, if there is one. It is a task with a lease, which no other run sends
+/// too. Returns the number of claims and duties that were examined: none.
+async fn start_requested(context: &Context, platform: PlatformId) -> Result<usize, Error> {
+    repair::start_requested(context, platform).await?;
+    Ok(0)
+}
+
+async fn verify_due(
     context: &Context,
     run: &ClaimsRun,
     input: &VerifyClaims,

@@ -5,12 +5,15 @@ use domain::time::DAY;
 use serde_json::{Value, json};
 use std::time::Duration;
 use system_tests::devices::{Device, Devices};
-use system_tests::play::Bought;
 use system_tests::play::push::EXPIRED;
+use system_tests::play::{Bought, Fault, Resource};
 use system_tests::wait;
+use system_tests::world::SOON;
 
 /// Maximum number of requests about an invented token: one of each kind of purchase.
 const MAX_REQUESTS: usize = 2;
+/// Number of claims that take longer than a page's first two rounds of four, each of which lasts 15 seconds.
+const SLOW_CLAIMS: usize = 9;
 /// How long nothing further may happen.
 const SILENCE: Duration = Duration::from_secs(6);
 
@@ -153,5 +156,56 @@ async fn g27_a_token_that_is_no_longer_shown_changes_nothing() {
     let answered = shop.fake().about(&unknown.token);
     let is_gone = answered.iter().any(|one| one.status == Some(410));
     assert!(is_gone, "{answered:?}");
+    shop.finish().await;
+}
+
+/// The store does not respond about claims, so a run that verifies them is under way for minutes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_requested_query_waits_for_no_claim() {
+    let shop = Shop::open().await;
+    let platform = shop.world().play().id;
+    let lists = || shop.fake().count(Resource::Voided);
+    shop.sweep_until("the first list", async || match lists() {
+        0 => Err("no list".to_owned()),
+        _ => Ok(()),
+    })
+    .await;
+    let late = Fault::Late(SOON);
+    shop.fake()
+        .answer(&[Resource::Subscriptions, Resource::OneTime], &late);
+    let tokens: Vec<String> = (0..SLOW_CLAIMS)
+        .map(|number| token(&format!("slow-{number}")))
+        .collect();
+    let devices = Devices::of_platform(&shop.world().api, platform).await;
+    let device = Device(1);
+    let reports: Vec<Value> = tokens
+        .iter()
+        .enumerate()
+        .map(|(number, token)| bought(device, &format!("slow-{number}"), token))
+        .collect();
+    report(&devices, device, &reports).await;
+    let begun = || {
+        let all = tokens.iter();
+        all.filter(|token| !shop.fake().about(token).is_empty())
+            .count()
+    };
+    shop.sweep_until("a claim", async || match begun() {
+        0 => Err("no request".to_owned()),
+        _ => Ok(()),
+    })
+    .await;
+
+    let before = lists();
+    let path = format!("/v1/platforms/{platform}/try-access");
+    let requested = shop.world().api.post(&path, &json!({})).await;
+    assert_eq!(requested.status, 204, "{requested:?}");
+    wait::until(SOON, "a list", async || match lists() {
+        found if found > before => Ok(()),
+        found => Err(format!("{found} lists")),
+    })
+    .await;
+    let begun = begun();
+    assert!(begun < tokens.len(), "{begun} claims came first");
+    shop.fake().answer_truly();
     shop.finish().await;
 }
