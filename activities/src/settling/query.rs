@@ -38,6 +38,7 @@ pub fn subject(known: &StoreQuery) -> Subject {
         package_name: known.package_name.clone(),
         known: known.purchase.clone(),
         reported_at: known.reported_at,
+        reported: known.reported.clone(),
         secret: known.secret.clone(),
         own: known.of_store.clone(),
     }

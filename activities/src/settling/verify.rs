@@ -8,9 +8,10 @@ use crate::dependencies::Context;
 use crate::settling::query::{self, count, label, raise_alarm};
 use crate::spans::Settling;
 use domain::duty::{self, Acknowledgement};
+use domain::stores::Evidence;
 use domain::time::{MINUTE, duration, millis};
 use domain::{CollapseKey, Parked, StorePolicy, Timestamp, UnknownReceipts, Verification};
-use protocols::stores::{AccessRefusal, Answer, CustomerName, Retry, StoreProtocol};
+use protocols::stores::{AccessRefusal, Answer, CustomerName, Retry, StoreProtocol, Subject};
 use std::time::Duration;
 use storage::{Error, StoreQuery, Unanswered};
 use workflows::activities::Verified;
@@ -44,6 +45,7 @@ async fn query(context: &Context, key: CollapseKey) -> Result<Verified, Error> {
         key,
         known: &known,
         store,
+        subject: query::subject(&known),
     }
     .run()
     .await
@@ -54,6 +56,7 @@ struct Query<'a> {
     key: CollapseKey,
     known: &'a StoreQuery,
     store: &'a dyn StoreProtocol,
+    subject: Subject,
 }
 
 impl Query<'_> {
@@ -76,8 +79,8 @@ impl Query<'_> {
             Answer::Verification(verification) => self.answered(verification).await,
             // The run only learns that the store answered.
             Answer::Named(verification, CustomerName(name)) => {
-                let subject = query::subject(self.known);
-                query::note_customer(self.context, self.store, &subject, self.key, &name).await?;
+                let (context, subject) = (self.context, &self.subject);
+                query::note_customer(context, self.store, subject, self.key, &name).await?;
                 self.answered(verification).await
             }
             Answer::Refused(refusal) => self.refuse_secret(refusal).await,
@@ -88,7 +91,7 @@ impl Query<'_> {
     /// Sends the query. Returns the store's answer, or `None` if no request was sent because this process sends too
     /// many.
     async fn attempt(&self) -> Result<Option<Answer>, Error> {
-        query::send(self.context, self.store, &query::subject(self.known)).await
+        query::send(self.context, self.store, &self.subject).await
     }
 
     /// Returns the verification. If the platform's setting allows it, a purchase that the store does not know is
@@ -118,8 +121,7 @@ impl Query<'_> {
         let Some(Acknowledgement::Due(deadline)) = acknowledgement else {
             return Ok(());
         };
-        let subject = query::subject(self.known);
-        if self.store.acknowledgement(&subject, shown).is_none() {
+        if self.store.acknowledgement(&self.subject, shown).is_none() {
             return Ok(());
         }
         let (context, platform) = (self.context, self.known.platform_id);
@@ -134,21 +136,28 @@ impl Query<'_> {
     }
 
     /// Records that the store refused the credentials, so that they are not used again. If others were set in the
-    /// meantime, queries again.
+    /// meantime, queries again; if the store signs what its notifications show, checks that without credentials.
     async fn refuse_secret(&self, refusal: AccessRefusal) -> Result<Verified, Error> {
         let (store, platform) = (&self.context.store, self.known.platform_id);
-        if store
+        let is_new = store
             .refuse_secret(self.known, query::credential_refusal(refusal))
-            .await?
-        {
+            .await?;
+        if is_new {
             tracing::warn!(platform.id = %platform, "the store refuses the platform's credentials; they are not used again");
-        } else if store.store_query(self.key).await?.is_some() {
-            return self
-                .later(
-                    self.spread(FIRST_RETRY),
-                    "other credentials were set meanwhile",
-                )
-                .await;
+        }
+        let policy = StorePolicy::of(&self.known.store).map_err(unknown)?;
+        let why = match policy.evidence {
+            Evidence::Read => (!is_new).then_some("other credentials were set meanwhile"),
+            // Without credentials, a further query would be refused likewise.
+            Evidence::Signed => {
+                let is_refused = self.known.has_credential();
+                is_refused.then_some("the next check does without the refused credentials")
+            }
+        };
+        if let Some(why) = why
+            && store.store_query(self.key).await?.is_some()
+        {
+            return self.later(self.spread(FIRST_RETRY), why).await;
         }
         self.verified(Verification::Unverifiable)
     }

@@ -1,7 +1,7 @@
 //! Data for a platform's own store only: settings, and credentials, which are encrypted and used like a shared secret.
 
 use super::world::{REFUSAL, World, key_of_all_ones, new_platform, renewal, story};
-use domain::stores::{Policy, amazon};
+use domain::stores::{CustomerSource, Evidence, Policy, amazon};
 use domain::{CollapseKey, PlatformId};
 use serde_json::json;
 use storage::{
@@ -13,6 +13,14 @@ const RECEIPT: &str = "r1";
 /// The policy of a store that these tests add.
 const POLICY: Policy = Policy {
     store: "proof",
+    ..amazon::POLICY
+};
+
+/// The policy of a store that signs what its notifications show.
+const SIGNED: Policy = Policy {
+    store: "signing",
+    evidence: Evidence::Signed,
+    customer: CustomerSource::Answer,
     ..amazon::POLICY
 };
 
@@ -28,7 +36,7 @@ fn part(project: &str, credentials: Option<&str>) -> StorePart {
 
 /// Creates a platform of another store than that of the world's own one.
 pub async fn another_store(world: &World) -> PlatformId {
-    domain::stores::add(&[&POLICY]);
+    domain::stores::add(&[&POLICY, &SIGNED]);
     let new = NewPlatform {
         store: POLICY.store.to_owned(),
         ..new_platform(&world.app, "another store")
@@ -43,7 +51,7 @@ async fn connected(world: &World) -> Platform {
         of_store: part("one", Some(CREDENTIALS)),
         ..new_platform(&world.app, "proof")
     };
-    domain::stores::add(&[&POLICY]);
+    domain::stores::add(&[&POLICY, &SIGNED]);
     let platform = world.store.new_platform(new).await.unwrap();
     let accepted = world
         .store
@@ -106,6 +114,56 @@ story! {
         let found = query(&world.store, &platform).await.expect("it can be queried");
         assert_eq!(credentials(&found), OTHERS);
         assert!(!world.store.refuse_secret(&refused, REFUSAL).await.unwrap(), "the others are not refused");
+    }
+}
+
+story! {
+    async fn what_a_store_signed_is_checked_without_a_credential(world: World) {
+        domain::stores::add(&[&POLICY, &SIGNED]);
+        let new = NewPlatform {
+            store: SIGNED.store.to_owned(),
+            shared_secret: None,
+            of_store: part("one", None),
+            ..new_platform(&world.app, "signing")
+        };
+        let platform = world.store.new_platform(new).await.unwrap();
+        let key = CollapseKey::of(platform.id, RECEIPT);
+        for (message, at_ms) in [("m2", 2000), ("m1", 1000)] {
+            let signed = json!({ "of": message });
+            world.accept(renewal(platform.id, message, RECEIPT, at_ms).with_signed(signed)).await;
+        }
+        assert!(world.load(key).await.verify);
+        let found = query(&world.store, &platform).await.expect("it can be checked");
+        assert!(!found.has_credential());
+        assert_eq!(found.of_store.settings, Some(json!({ "project": "one" })));
+        let signed: Vec<_> = found.reported.iter().map(|body| body["signed"]["of"].clone()).collect();
+        assert_eq!(signed, ["m2", "m1"], "in the order of acceptance");
+
+        let platform = change(&world.store, &platform, part("two", Some(CREDENTIALS))).await;
+        let found = query(&world.store, &platform).await.expect("it can be checked");
+        assert_eq!((credentials(&found), found.has_credential()), (CREDENTIALS, true));
+        assert!(world.store.refuse_secret(&found, REFUSAL).await.unwrap());
+        assert!(world.load(key).await.verify);
+        let found = query(&world.store, &platform).await.expect("it can be checked");
+        assert_eq!((credentials(&found), found.has_credential()), ("", false), "refused ones are not used");
+        assert_eq!(found.of_store.settings, Some(json!({ "project": "two" })));
+
+        world.settle(key).await;
+        let settled = query(&world.store, &platform).await.expect("it can be checked");
+        assert!(settled.reported.is_empty(), "only open notifications are read");
+        world.store.delete_platform(platform.id).await.unwrap();
+        assert!(!world.load(key).await.verify);
+        assert!(query(&world.store, &platform).await.is_none());
+    }
+}
+
+story! {
+    async fn what_a_store_does_not_sign_is_not_read_for_a_check(world: World) {
+        let platform = connected(&world).await;
+        let signed = renewal(platform.id, "m2", RECEIPT, 2000).with_signed(json!({ "of": "m2" }));
+        world.accept(signed).await;
+        let found = query(&world.store, &platform).await.expect("it can be queried");
+        assert!(found.reported.is_empty());
     }
 }
 

@@ -9,6 +9,7 @@ use domain::{CollapseKey, DutyId, Notification, NotificationKind, PlatformId, Ti
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use serde::Deserialize;
+use serde_json::Value;
 use storage::{DutyKind, FirstAttempt, NewDuty, NewNotification, Platform};
 
 /// The answer to a stored message.
@@ -35,6 +36,8 @@ pub struct Body {
     purchase: String,
     happened: String,
     at_ms: i64,
+    /// What the store signed about the purchase, if anything.
+    signed: Option<Value>,
 }
 
 impl Body {
@@ -87,19 +90,26 @@ fn read(platform: &Platform, request: StoreRequest<'_>) -> Result<Message, Answe
     if mark.is_none_or(|mark| mark.as_bytes() != b"genuine") {
         return Err(NOT_GENUINE);
     }
-    let body: Body = serde_json::from_slice(request.body).map_err(|_| UNREADABLE)?;
+    let mut body: Body = serde_json::from_slice(request.body).map_err(|_| UNREADABLE)?;
     if body.package != platform.settings.package_name {
         return Err(UNREADABLE);
     }
+    let signed = body.signed.take();
     let notification = body.notification(platform.id);
     let (duty, closes) = duties(platform.id, &notification);
+    let message_id = notification.message_id.clone();
+    let row = NewNotification {
+        duty,
+        closes,
+        ..NewNotification::of(platform.id, notification)
+    };
+    let row = match signed {
+        Some(signed) => row.with_signed(signed),
+        None => row,
+    };
     Ok(Message {
-        id: notification.message_id.clone(),
-        notifications: vec![NewNotification {
-            duty,
-            closes,
-            ..NewNotification::of(platform.id, notification)
-        }],
+        id: message_id,
+        notifications: vec![row],
         alarm: None,
     })
 }

@@ -1,5 +1,6 @@
 //! A store for the proof that adding one takes a folder and an entry in each list: a check takes two requests, only the
-//! answer names the customer, and an ended purchase can become active again.
+//! answer names the customer, and an ended purchase can become active again. If a notification has what the store
+//! signed, the check takes no request.
 
 mod ingress;
 mod protocol;
@@ -11,7 +12,9 @@ use api::stores::inbox::Inbox;
 use api::stores::ingress::Ingress;
 use api::stores::samples::SampleKey;
 use api::stores::{StoreEntry, WrongOwnField};
-use domain::stores::{Answers, CustomerSource, Gone, Policy, Proof, Schedules, wake_by_dates};
+use domain::stores::{
+    Answers, CustomerSource, Evidence, Gone, Policy, Proof, Schedules, wake_by_dates,
+};
 use domain::time::{DAY, MINUTE};
 use protocols::form::{Entry, Form, Input, NAME};
 use protocols::stores::{Simulated, StoreProtocol};
@@ -47,6 +50,7 @@ pub const POLICY: Policy = Policy {
     store: STORE,
     customer: CustomerSource::Answer,
     proof: Proof::Possession,
+    evidence: Evidence::Signed,
     answers: Answers::BY_DATES,
     gone: Gone::LastKnown,
     can_leave_end: true,

@@ -1,5 +1,5 @@
 //! The check of a purchase with an access token: first the purchase is requested, then the order that it names. The
-//! store issues the token, unless the platform has a key to sign it.
+//! store issues the token, unless the platform has a key to sign it. What the store signed is the answer by itself.
 
 use domain::verification::Product;
 use domain::{Parked, Snapshot, Timestamp, Verification};
@@ -42,6 +42,23 @@ struct Order {
     paid_until_ms: i64,
 }
 
+/// What the store signed about a purchase.
+#[derive(Deserialize)]
+struct Signed {
+    signed_ms: i64,
+    purchase: Purchase,
+    order: Order,
+}
+
+impl Signed {
+    /// Returns what was signed last in the open notifications.
+    fn newest(subject: &Subject) -> Option<Self> {
+        let bodies = subject.reported.iter();
+        let signed = bodies.filter_map(|body| Self::deserialize(body.get("signed")?).ok());
+        signed.max_by_key(|signed| signed.signed_ms)
+    }
+}
+
 #[derive(Deserialize)]
 struct Token {
     token: String,
@@ -72,6 +89,13 @@ impl ProofProtocol {
     }
 
     fn step(&self, subject: &Subject, replies: &[Replied]) -> Result<(Request, Bucket), Answer> {
+        if let Some(signed) = Signed::newest(subject) {
+            let at = Timestamp::from_millis(signed.signed_ms);
+            return Err(answer(subject, signed.purchase, signed.order, at));
+        }
+        if subject.secret.expose_secret().is_empty() && subject.own.credentials.is_none() {
+            return Err(Answer::Verification(Verification::Unverifiable));
+        }
         let Some(first) = replies.first() else {
             return Ok((
                 self.get("purchases", &subject.receipt_id)?,
@@ -93,7 +117,7 @@ pub const fn bucket(name: &'static str) -> Bucket {
     Bucket { name, per_second }
 }
 
-/// Returns the store's answer about the purchase, as of the first request.
+/// Returns the store's answer about the purchase, as of the first request or of the signing.
 fn answer(subject: &Subject, purchase: Purchase, order: Order, at: Timestamp) -> Answer {
     let paid_until = Timestamp::from_millis(order.paid_until_ms);
     let snapshot = Snapshot {

@@ -1,6 +1,8 @@
 //! The added store: the real processes settle its purchases like those of any other store. A check takes two requests
 //! with an access token, only the answer names the customer, and an ended purchase can become active again.
 
+mod signed;
+
 use crate::variables;
 use api::clock;
 use axum::extract::{Path, State};
@@ -198,6 +200,10 @@ impl Proof {
 
     async fn send_about(&self, purchase: &str, happened: &str, at_ms: i64, sender: &str) -> u16 {
         let body = message(purchase, happened, at_ms);
+        self.post(&body, sender).await
+    }
+
+    async fn post(&self, body: &Value, sender: &str) -> u16 {
         let headers = [("proof-sender", sender.to_owned())];
         let body = body.to_string().into_bytes();
         let answer = send_raw(Method::POST, &self.url, &headers, body).await;

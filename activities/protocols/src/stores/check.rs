@@ -8,6 +8,7 @@ use crate::http::{Reply, Request};
 use domain::stores::UnknownStore;
 use domain::{Environment, PlatformId, Purchase, Snapshot, Timestamp};
 use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::Value;
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +31,8 @@ pub struct Subject {
     pub known: Option<Box<Purchase>>,
     /// When the purchase was first reported; `None` if it is not known.
     pub reported_at: Option<Timestamp>,
+    /// The bodies of the purchase's open notifications, oldest first, if the store signs what they show; else empty.
+    pub reported: Vec<Value>,
     /// The credential of a store with a single secret; empty for other stores.
     pub secret: SecretString,
     /// The platform's settings and credentials in the store's own form.

@@ -12,7 +12,7 @@ use db::statement::{Ahead, Value, clean, row, sql, stored};
 use db::writer::Write;
 use domain::catalogue::ProductRef;
 use domain::notification::SAMPLE_PREFIX;
-use domain::stores::CustomerSource;
+use domain::stores::{CustomerSource, Evidence};
 use domain::{
     AppId, CollapseKey, Environment, PlatformId, Purchase, State, StorePolicy, Timestamp,
     UnknownReceipts, UserId,
@@ -64,6 +64,8 @@ row! {
         /// Whether the store can be queried: the platform is not deleted, and it has a secret that the store has not
         /// refused, or this is a sample, which needs none.
         can_verify: bool,
+        /// Whether the platform is not deleted.
+        is_connected: bool,
         /// Whether the app's catalogue has entitlements. If so, a product that is missing from the catalogue gives no
         /// access, which is probably a mistake.
         pub has_entitlements: bool,
@@ -89,7 +91,8 @@ const ORIGIN: &str = formatcp!(
     SELECT f.id AS platform_id, f.app_id, f.store, CASE WHEN {IS_SAMPLE} THEN 'sandbox' ELSE f.environment END
         AS environment, f.product_ref, f.max_wait_ms AS max_wait, f.unknown_receipts, f.settings_version,
         (({IS_USABLE_F} OR {IS_SAMPLE}) AND f.deleted_at IS NULL)
-        AS can_verify, EXISTS (SELECT 1 FROM entitlements e WHERE e.app_id = f.app_id) AS has_entitlements, o.receipt_id
+        AS can_verify, (f.deleted_at IS NULL) AS is_connected,
+        EXISTS (SELECT 1 FROM entitlements e WHERE e.app_id = f.app_id) AS has_entitlements, o.receipt_id
     FROM"
 );
 
@@ -211,16 +214,27 @@ impl Origin {
         StorePolicy::of(&self.store).map_err(|unknown| Error::corrupt(unknown.to_string()))
     }
 
+    /// Returns whether a query of the store may use the platform's credential, or needs none because this is a sample.
+    pub const fn can_query(&self) -> bool {
+        self.can_verify
+    }
+
+    /// Returns whether the purchase can be checked by what the store signed, even without a credential.
+    fn is_signed_for(&self) -> bool {
+        let is_signed = |policy: StorePolicy| policy.evidence == Evidence::Signed;
+        self.is_connected && StorePolicy::of(&self.store).is_ok_and(is_signed)
+    }
+
     /// Returns the customer in a query about a purchase: as the store's policy requires, the one in the store's last
-    /// answer or in the newest open notification; without either, the last known one. `None` if the store cannot be
-    /// queried, or needs an id and none is known.
+    /// answer or in the newest open notification; without either, the last known one. `None` if the purchase cannot be
+    /// checked, or the store needs an id and none is known.
     pub fn queried_customer(
         &self,
         connection: &mut AnyConnection,
         key: CollapseKey,
         row: Option<&PurchaseRow>,
     ) -> Result<Option<QueriedCustomer>, Error> {
-        if !self.can_verify {
+        if !self.can_verify && !self.is_signed_for() {
             return Ok(None);
         }
         let known = || row.and_then(|row| row.app_user_id.clone());

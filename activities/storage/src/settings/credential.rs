@@ -95,6 +95,17 @@ row! {
 }
 
 impl SealedCredential {
+    /// Returns the platform's settings without a credential.
+    pub fn without_secret(self) -> Credential {
+        Credential {
+            of_store: StorePart {
+                settings: self.store_settings,
+                credentials: None,
+            },
+            ..Credential::default()
+        }
+    }
+
     /// Decrypts the credential; `None` if the platform has none.
     pub fn open(self, secrets: &Secrets, id: PlatformId) -> Result<Option<Credential>, Error> {
         let id = id.to_string();

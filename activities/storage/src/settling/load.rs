@@ -14,7 +14,9 @@ use db::statement::{Ahead, row, sql};
 use db::writer::order::{Order, Settled};
 use db::writer::{Faults, JobKind, Write};
 use domain::settling::Loaded;
-use domain::{CollapseKey, Notification, Purchase, StorePolicy, Timestamp};
+use domain::{CollapseKey, Purchase, StorePolicy, Timestamp};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 use std::time::Duration;
 
 row! {
@@ -25,7 +27,7 @@ row! {
 }
 
 impl UnsettledRow {
-    fn read(self) -> Result<(i64, Notification), Error> {
+    fn read<T: DeserializeOwned>(self) -> Result<(i64, T), Error> {
         let unreadable =
             |cause| Error::corrupt_by(format!("notification {} is not readable", self.seq), cause);
         Ok((
@@ -197,6 +199,17 @@ const UNSETTLED: Sql = statement! {hot "notifications_open_of_key", "
     ORDER BY seq + 0
     LIMIT ?
 "};
+
+/// Returns the bodies of the first `limit` notifications to settle, oldest first.
+pub fn bodies(
+    connection: &mut AnyConnection,
+    key: CollapseKey,
+    limit: i64,
+) -> Result<Vec<Value>, Error> {
+    let unsettled: Vec<UnsettledRow> = sql(UNSETTLED).bind(key).bind(limit).all(connection)?;
+    let bodies = unsettled.into_iter().map(UnsettledRow::read::<Value>);
+    bodies.map(|read| read.map(|(_, body)| body)).collect()
+}
 
 const EXTENT: Sql = statement! {hot "notifications_open_of_key", "
     SELECT MIN(CASE WHEN n.seq > w.seq THEN n.accepted_at END) AS oldest_at, MAX(n.seq) AS newest_seq,

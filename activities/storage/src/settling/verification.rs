@@ -12,7 +12,7 @@ use crate::settings::credential::{
 use crate::settings::tombstones::{self, ConcealedName};
 use crate::settings::unnamed::unnamed;
 use crate::settling::rechecks::{self, RecheckReason};
-use crate::settling::repairs;
+use crate::settling::{load, repairs};
 use crate::store::Store;
 use db::alarm::About;
 use db::audit_log::AuditEntry;
@@ -21,11 +21,14 @@ use db::partial::{OPEN_OF_KEY, PENDING_BY_KEY};
 use db::sql::{Sql, statement};
 use db::statement::{clean, row, sql};
 use domain::notification::is_sample_purchase;
+use domain::settling::MAX_PER_SETTLING;
+use domain::stores::Evidence;
 use domain::time::MINUTE;
 use domain::{
     AppId, CollapseKey, DevicePlace, Environment, PlatformId, Purchase, Timestamp, UnknownReceipts,
 };
 use secrecy::SecretString;
+use serde_json::Value;
 use std::fmt;
 use std::time::Duration;
 
@@ -46,6 +49,8 @@ pub struct StoreQuery {
     pub purchase: Option<Box<Purchase>>,
     /// When the purchase was first reported; `None` if it is not known.
     pub reported_at: Option<Timestamp>,
+    /// The bodies of the purchase's open notifications, oldest first, if the store signs what they show; else empty.
+    pub reported: Vec<Value>,
     /// What to do if the store does not know the purchase.
     pub unknown_receipts: UnknownReceipts,
     /// The number of the settling before this query, which a recheck raises.
@@ -56,6 +61,13 @@ pub struct StoreQuery {
     pub of_store: StorePart,
     /// The encrypted credential as stored, to detect whether the platform's credential has changed since.
     sealed: String,
+}
+
+impl StoreQuery {
+    /// Returns whether the query has a credential of the platform.
+    pub const fn has_credential(&self) -> bool {
+        !self.sealed.is_empty()
+    }
 }
 
 impl fmt::Debug for StoreQuery {
@@ -226,7 +238,7 @@ const USABLE: Sql = statement! {"
 
 impl Store {
     /// Returns the parameters to query the store of a purchase; `None` when it cannot be queried: the platform has no
-    /// usable secret, or the customer is unknown.
+    /// usable secret, or the customer is unknown. A store that signs what its notifications show needs no secret.
     pub async fn store_query(&self, key: CollapseKey) -> Result<Option<StoreQuery>, Error> {
         let secrets = self.database.secrets.clone();
         self.read(move |connection| {
@@ -253,6 +265,8 @@ impl Store {
             // A sample is never sent to the store.
             let credential = if is_sample_purchase(&origin.receipt_id) {
                 Some(Credential::default())
+            } else if !origin.can_query() {
+                Some(credential.without_secret())
             } else {
                 credential.open(&secrets, origin.platform_id)?
             };
@@ -271,6 +285,11 @@ impl Store {
                     sql(FIRST_REPORT).bind(key).value(connection)?;
                 first.flatten()
             };
+            let reported = if origin.policy()?.evidence == Evidence::Signed {
+                load::bodies(connection, key, MAX_PER_SETTLING)?
+            } else {
+                Vec::new()
+            };
             Ok(Some(StoreQuery {
                 secret: credential.secret,
                 of_store: credential.of_store,
@@ -285,6 +304,7 @@ impl Store {
                 package_name,
                 purchase: known.map(Box::new),
                 reported_at,
+                reported,
             }))
         })
         .await
@@ -323,6 +343,7 @@ impl Store {
                 package_name: row.package_name,
                 purchase: None,
                 reported_at: Some(row.created_at),
+                reported: Vec::new(),
             }))
         })
         .await
@@ -465,6 +486,7 @@ impl Store {
                 package_name: row.package_name,
                 purchase: None,
                 reported_at: None,
+                reported: Vec::new(),
             }))
         })
         .await

@@ -17,6 +17,8 @@ pub struct Policy {
     pub customer: CustomerSource,
     /// Proof that a device's user owns a purchase.
     pub proof: Proof,
+    /// What a check may rest on.
+    pub evidence: Evidence,
     /// How answers are interpreted.
     pub answers: Answers,
     /// Meaning of an answer by which the store no longer knows a purchase.
@@ -68,6 +70,16 @@ pub enum Proof {
     Pair,
     /// The store knows the purchase: its id is a secret of its owner.
     Possession,
+}
+
+/// What a check may rest on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Evidence {
+    /// What the store answers to a query. A notification only says that there is something to query.
+    Read,
+    /// Also what the store signed in the purchase's notifications. A check needs no credential for it, and gets the
+    /// bodies of the open notifications.
+    Signed,
 }
 
 /// Meaning of an answer by which the store no longer knows a purchase.

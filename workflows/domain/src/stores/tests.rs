@@ -1,5 +1,5 @@
 use super::{
-    ALL, Answers, CustomerSource, Gone, Policy, Proof, Schedules, StorePolicy, wake_by_dates,
+    ALL, Answers, CustomerSource, Evidence, Gone, Policy, Proof, Schedules, StorePolicy, wake_by_dates,
 };
 use crate::decide::tests::notification;
 use crate::decide::{Decision, SettlingContext, Waits, decide};
@@ -17,6 +17,7 @@ const EXACT: Policy = Policy {
     store: "exact",
     customer: CustomerSource::Answer,
     proof: Proof::Possession,
+    evidence: Evidence::Read,
     answers: Answers::BY_DATES,
     gone: Gone::LastKnown,
     can_leave_end: true,

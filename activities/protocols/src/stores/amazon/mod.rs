@@ -72,6 +72,7 @@ impl Amazon {
             own: StorePart::default(),
             package_name: String::new(),
             known: None,
+            reported: Vec::new(),
             ..*subject
         };
         request::request(settings, &own)

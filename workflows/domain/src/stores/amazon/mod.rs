@@ -28,6 +28,7 @@ pub const POLICY: Policy = Policy {
     store: "amazon",
     customer: CustomerSource::Notification,
     proof: Proof::Pair,
+    evidence: super::Evidence::Read,
     answers: Answers(&ByCalendar),
     // RVS answers 410.
     gone: Gone::Over,

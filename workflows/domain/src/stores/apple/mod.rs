@@ -21,7 +21,7 @@ pub use mapping::{
 };
 pub use money::{PriceTier, RevocationKind, amount, refund_extent, total};
 
-use super::{Answers, CustomerSource, Gone, Policy, Proof, Schedules};
+use super::{Answers, CustomerSource, Evidence, Gone, Policy, Proof, Schedules};
 use crate::time::{DAY, HOUR, MINUTE};
 use std::time::Duration;
 
@@ -30,6 +30,7 @@ pub const POLICY: Policy = Policy {
     customer: CustomerSource::Answer,
     // A bare transaction id is a number that can be guessed.
     proof: Proof::Pair,
+    evidence: Evidence::Signed,
     answers: Answers(&rules::BySignature),
     // 4040010 of a known purchase.
     gone: Gone::LastKnown,

@@ -19,7 +19,7 @@ pub use mapping::{
 pub use money::{OrderState, amount, refund_extent};
 pub use rules::ACKNOWLEDGED_WITHIN;
 
-use super::{Answers, CustomerSource, Gone, Policy, Proof, Schedules};
+use super::{Answers, CustomerSource, Evidence, Gone, Policy, Proof, Schedules};
 use crate::time::{DAY, HOUR, MINUTE};
 use std::time::Duration;
 
@@ -27,6 +27,7 @@ pub const POLICY: Policy = Policy {
     store: "google",
     customer: CustomerSource::Answer,
     proof: Proof::Possession,
+    evidence: Evidence::Read,
     answers: Answers(&rules::ByState),
     // 404 and 410 of a known purchase.
     gone: Gone::LastKnown,

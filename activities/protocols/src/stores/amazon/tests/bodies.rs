@@ -322,6 +322,7 @@ proptest! {
             package_name: String::new(),
             known: None,
             reported_at: None,
+            reported: Vec::new(),
             secret: SecretString::from(secret.clone()),
             own: StorePart::default(),
         };

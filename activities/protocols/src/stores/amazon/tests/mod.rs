@@ -31,6 +31,7 @@ fn receipt(environment: Environment) -> Subject {
         package_name: String::new(),
         known: None,
         reported_at: None,
+        reported: Vec::new(),
         secret,
         own: StorePart::default(),
     }

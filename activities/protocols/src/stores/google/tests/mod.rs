@@ -80,6 +80,7 @@ fn subject(receipt_id: &str) -> Subject {
         package_name: PACKAGE.to_owned(),
         known: None,
         reported_at: None,
+        reported: Vec::new(),
         secret: SecretString::from(""),
         own: StorePart {
             settings: None,
