@@ -179,5 +179,6 @@ fn row(platform_id: PlatformId) -> NewNotification {
         duty: None,
         closes: None,
         order_id: None,
+        duplicate_key: None,
     }
 }

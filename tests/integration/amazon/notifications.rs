@@ -364,6 +364,7 @@ async fn a_repeat_signals_a_row_that_nobody_signalled() {
         duty: None,
         closes: None,
         order_id: None,
+        duplicate_key: None,
     };
     world
         .store

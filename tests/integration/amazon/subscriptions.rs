@@ -462,6 +462,7 @@ async fn a_full_queue_of_a_topic_makes_sns_retry() {
         duty: None,
         closes: None,
         order_id: None,
+        duplicate_key: None,
     };
     world
         .store

@@ -541,6 +541,7 @@ pub async fn accept(
         duty: None,
         closes: None,
         order_id: None,
+        duplicate_key: None,
     };
     match store
         .accept(vec![row])

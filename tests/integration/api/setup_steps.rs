@@ -166,6 +166,7 @@ async fn the_steps_show_what_was_last_received() {
         duty: None,
         closes: None,
         order_id: None,
+        duplicate_key: None,
     };
     let accepted = connecting.service.store.accept(vec![test]).await;
     accepted.expect("it is stored");

@@ -53,6 +53,31 @@ story! {
 }
 
 story! {
+    async fn a_store_that_names_facts_decides_what_is_a_duplicate(world: World) {
+        let of = |message: &str, at_ms: i64, fact: Option<&str>| NewNotification {
+            duplicate_key: fact.map(str::to_owned),
+            ..renewal(world.platform.id, message, "r1", at_ms)
+        };
+        let all = vec![
+            of("m1", 1, Some("payment 1")),
+            of("m2", 1, Some("payment 2")),
+            of("m3", 2, Some("payment 1")),
+            of("m4", 1, None),
+            of("m5", 1, None),
+            of("m1", 1, Some("payment 1")),
+        ];
+        let accepted = world.store.accept(all).await.unwrap();
+        let names: Vec<_> = accepted.iter().map(name).collect();
+        assert_eq!(names, ["new", "new", "duplicate", "new", "duplicate", "repeated"]);
+        let of_other = NewNotification {
+            duplicate_key: Some("payment 1".to_owned()),
+            ..renewal(world.platform.id, "m6", "r2", 1)
+        };
+        assert_eq!(name(&world.accept(of_other).await), "new", "of another purchase");
+    }
+}
+
+story! {
     async fn duplicates_within_one_call_are_folded(world: World) {
         let platform = world.platform.id;
         let all = vec![

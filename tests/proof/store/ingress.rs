@@ -36,6 +36,8 @@ pub struct Body {
     purchase: String,
     happened: String,
     at_ms: i64,
+    /// The store's name of the fact, if it has one.
+    fact: Option<String>,
     /// What the store signed about the purchase, if anything.
     signed: Option<Value>,
 }
@@ -94,13 +96,14 @@ fn read(platform: &Platform, request: StoreRequest<'_>) -> Result<Message, Answe
     if body.package != platform.settings.package_name {
         return Err(UNREADABLE);
     }
-    let signed = body.signed.take();
+    let (signed, duplicate_key) = (body.signed.take(), body.fact.take());
     let notification = body.notification(platform.id);
     let (duty, closes) = duties(platform.id, &notification);
     let message_id = notification.message_id.clone();
     let row = NewNotification {
         duty,
         closes,
+        duplicate_key,
         ..NewNotification::of(platform.id, notification)
     };
     let row = match signed {

@@ -80,3 +80,28 @@ async fn what_the_store_signed_settles_after_a_refused_credential() {
     assert_eq!(shown(&shared).orders, 0);
     world.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_store_names_the_fact_that_a_duplicate_repeats() {
+    let shared = Shared::default();
+    let world = start(Backend::Sqlite, &shared).await;
+    let proof = Proof::with(&world, &json!({})).await;
+    // Two payments at one time, and another message about the first one.
+    for (id, fact, is_duplicate) in [
+        ("message-1", "payment-1", false),
+        ("message-2", "payment-2", false),
+        ("message-3", "payment-1", true),
+    ] {
+        let body = json!({
+            "id": id, "package": PACKAGE, "purchase": PURCHASE, "happened": "PAID", "at_ms": 1_700_000_000_000_i64,
+            "fact": fact, "signed": signed(in_days(0), None),
+        });
+        assert_eq!(proof.post(&body, "genuine").await, 204);
+        let path = format!("/v1/notifications/{id}");
+        let stored = world.api.get(&path).await.ok();
+        let outcome = &stored["notifications"][0]["outcome"];
+        assert_eq!(outcome == "duplicate", is_duplicate, "{stored}");
+    }
+    proof.wait_state("active").await;
+    world.finish().await;
+}

@@ -2,9 +2,9 @@
 //!
 //! Rows are inserted with `ON CONFLICT DO NOTHING`. Only rows that conflict are examined one by one. For the same
 //! message again the result is `Repeated` and nothing is written; its row is returned if it is open, so that the
-//! purchase is signalled once more. A duplicate notification (another message with the purchase, store type, store time
-//! and order of an earlier one: the unique index `notifications_of_key` over `duplicate_key`) is stored with the
-//! outcome `duplicate`; it does not restart the window.
+//! purchase is signalled once more. A duplicate notification (another message with the purchase of an earlier one and
+//! with its store type, store time and order, or with its name of the fact: the unique index `notifications_of_key` over
+//! `duplicate_key`) is stored with the outcome `duplicate`; it does not restart the window.
 
 use crate::inbox::acceptances;
 use crate::inbox::conceal;
@@ -108,8 +108,18 @@ pub fn duplicate_key(
         name.push('/');
         name.push_str(order_id);
     }
+    Some(hash(&name))
+}
+
+/// Returns the key of notifications whose store names the reported fact. No default key is of such a name, because
+/// those begin with a number.
+fn named_key(name: &str) -> i64 {
+    hash(&format!("named/{}", clean(name)))
+}
+
+fn hash(name: &str) -> i64 {
     let (key, _) = Uuid::new_v5(&Uuid::NAMESPACE_OID, name.as_bytes()).as_u64_pair();
-    Some(key.cast_signed())
+    key.cast_signed()
 }
 
 /// Inserts notifications and returns the result of each, in order.
@@ -233,11 +243,14 @@ impl<'n> Incoming<'n> {
         };
         // A notification that is refused or not yet trusted must never make the genuine one a duplicate.
         if incoming.is_open() {
-            incoming.duplicate_key = duplicate_key(
-                &notification.store_type,
-                notification.store_time,
-                notification.order_id.as_deref(),
-            );
+            let named = notification.duplicate_key.as_deref().map(named_key);
+            incoming.duplicate_key = named.or_else(|| {
+                duplicate_key(
+                    &notification.store_type,
+                    notification.store_time,
+                    notification.order_id.as_deref(),
+                )
+            });
         }
         incoming
     }

@@ -42,6 +42,9 @@ pub struct NewNotification {
     /// The order that it reports, if the purchase has several that can be reported at the same time. It is not stored:
     /// notifications about different orders are no duplicates of each other.
     pub order_id: Option<String>,
+    /// The store's name of the reported fact: notifications of a purchase with the same name are duplicates, and others
+    /// are none, whatever their types, times and orders. It is not stored. `None` if the store names no facts.
+    pub duplicate_key: Option<String>,
 }
 
 /// Member of a stored notification's body with the content that the store signed, decoded.
@@ -65,6 +68,7 @@ impl NewNotification {
             duty: None,
             closes: None,
             order_id: None,
+            duplicate_key: None,
         }
     }
 

@@ -195,7 +195,7 @@ fn release(write: &mut Write<'_>, id: TopicId) -> Result<PageResult, Error> {
             end(write, row.seq, Outcome::Unknown, "it names no purchase")?;
             continue;
         };
-        // No store with topics reports orders.
+        // No store with topics reports orders or names facts.
         let duplicate_key = duplicate_key(&row.store_type, row.store_time, None);
         if first_message(write, Some(key), duplicate_key)?.is_some() {
             end(

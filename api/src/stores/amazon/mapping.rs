@@ -199,5 +199,6 @@ fn closed_row(
         duty: None,
         closes: None,
         order_id: None,
+        duplicate_key: None,
     }
 }

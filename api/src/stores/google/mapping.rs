@@ -363,5 +363,6 @@ fn closed_row(
         duty: None,
         closes: None,
         order_id: None,
+        duplicate_key: None,
     }
 }
