@@ -76,6 +76,7 @@ async fn otherwise(world: &World) {
         wake: None,
         lag: None,
         refunds: Vec::new(),
+        older: Vec::new(),
     };
     assert_eq!(world.done(nothing).await, 0, "nothing changed");
     world.notify("discarded", "r3", 4).await;

@@ -149,6 +149,22 @@ story! {
 }
 
 story! {
+    async fn payments_of_periods_that_are_not_stored_are_booked_once(world: World) {
+        world.settle_answer("t1", &monthly(1), FIRST).await;
+        let mut answer = monthly(20);
+        world.settle_answer("t1", &answer, NEXT).await;
+        let booked = world.ledger("t1");
+        assert_eq!((booked.len(), booked[19].as_str()), (20, "20 renewal 4.99 store"));
+        let stored = world.load(world.key("t1")).await.purchase;
+        assert!(stored.periods().of(&order_id(2)).is_none(), "the newest ones alone");
+        answer.at = day(572);
+        world.settle_answer("t1", &answer, &[]).await;
+        assert_eq!(world.ledger("t1"), booked);
+        assert_eq!(world.broken(1000).await, []);
+    }
+}
+
+story! {
     async fn what_the_store_no_longer_shows_is_refunded_in_full_once(world: World) {
         world.settle_answer("t1", &monthly(1), FIRST).await;
         world.settle_answer("t1", &monthly(2), NEXT).await;

@@ -134,6 +134,7 @@ story! {
             wake: None,
             lag: None,
             refunds: Vec::new(),
+            older: Vec::new(),
         };
         let Recorded::Done { revision, lanes, .. } = world.store.record(nothing).await.unwrap() else { panic!("moved") };
         assert_eq!((revision, lanes.len()), (0, 0));

@@ -97,6 +97,7 @@ fn postpone(record: &mut Record, row: &PurchaseRow, now: Timestamp) -> Result<()
         wake: Some(now.plus(MAX_WAIT)),
         lag: None,
         refunds: Vec::new(),
+        older: Vec::new(),
     };
     Ok(())
 }

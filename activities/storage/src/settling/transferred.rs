@@ -324,6 +324,7 @@ fn nothing_new(key: CollapseKey, row: &PurchaseRow) -> Result<Record, Error> {
         wake: row.next_wake_at,
         lag: None,
         refunds: Vec::new(),
+        older: Vec::new(),
     };
     Ok(Record {
         collapse_key: key,

@@ -24,7 +24,7 @@ pub(crate) use difference::PaidAt;
 pub(crate) use walk::Walk;
 
 use crate::notification::{Notification, NotificationKind, Outcome};
-use crate::period::RefundedPayment;
+use crate::period::{Period, RefundedPayment};
 use crate::purchase::{AnsweredStage, Behind, Life, Moment, Purchase, Stage, Unconfirmed};
 use crate::stores::{Gone, StorePolicy};
 use crate::time::Timestamp;
@@ -64,6 +64,9 @@ pub struct Decision {
     /// The refunds of payments whose periods the purchase does not have: the ledger may have the payments.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refunds: Vec<RefundedPayment>,
+    /// The charged periods that the answer shows and the purchase does not have: the ledger may lack their payments.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub older: Vec<Period>,
 }
 
 /// Whether the answer of a store that lags shows what a notification reported.
@@ -198,6 +201,7 @@ fn decide_reports(
             .answered_at()
             .and_then(|_| Lag::between(purchase.behind, after.behind)),
         refunds: Vec::new(),
+        older: Vec::new(),
         purchase: after,
     }
 }

@@ -55,6 +55,7 @@ pub(super) fn postpone(
         wake: super::wake::next(&after, context),
         lag: super::Lag::between(purchase.behind, after.behind),
         refunds: Vec::new(),
+        older: Vec::new(),
         purchase: after,
     }
 }
@@ -121,5 +122,6 @@ pub(super) fn park(
         wake,
         lag: None,
         refunds: Vec::new(),
+        older: Vec::new(),
     }
 }

@@ -134,6 +134,11 @@ impl Period {
         }
     }
 
+    /// Whether money was paid for the period, of a known amount.
+    pub fn is_charged(&self) -> bool {
+        self.price.is_some_and(|price| !price.is_zero())
+    }
+
     /// The amount that was returned; `None` if it is not known.
     pub fn refunded(&self) -> Option<Decimal> {
         let Some(refund) = self.refund else {
@@ -203,6 +208,14 @@ impl Period {
             ..newer.clone()
         };
     }
+}
+
+/// What an answer shows of payments whose periods a purchase does not have, since it has only the newest ones.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct OtherPayments {
+    pub refunds: Vec<RefundedPayment>,
+    /// The charged periods among them that the answer shows.
+    pub periods: Vec<Period>,
 }
 
 /// The newest periods of a purchase, by their beginning.

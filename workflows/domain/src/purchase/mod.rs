@@ -22,7 +22,7 @@ pub(crate) use state::{Halt, Life, Stage};
 pub(crate) use terms::{Origin, Terms};
 
 use crate::notification::{Notification, NotificationKind};
-use crate::period::{Period, PeriodRefund, Periods, RefundExtent, RefundedPayment};
+use crate::period::{OtherPayments, Period, PeriodRefund, Periods, RefundExtent, RefundedPayment};
 use crate::store_state::StoreState;
 use crate::stores::{AnswerRules, Occurrence, StorePolicy};
 use crate::time::{DAY, MINUTE, Timestamp};
@@ -240,10 +240,10 @@ impl Purchase {
         self.gone_again_at = None;
     }
 
-    /// Adds what an answer shows of payments. Neither order nor repetition changes the result. Returns the refunds of
-    /// payments whose periods it does not have.
-    pub(crate) fn add_payments(&mut self, state: &StoreState) -> Vec<RefundedPayment> {
-        let mut others = Vec::new();
+    /// Adds what an answer shows of payments. Neither order nor repetition changes the result. Returns those whose
+    /// periods it does not have.
+    pub(crate) fn add_payments(&mut self, state: &StoreState) -> OtherPayments {
+        let mut others = OtherPayments::default();
         for period in &state.periods {
             self.periods.add(period);
         }
@@ -266,12 +266,17 @@ impl Purchase {
                 tax: None,
             };
             if !self.periods.refund(&refunded) {
-                others.push(refunded);
+                others.refunds.push(refunded);
             }
         }
         let shown = state.periods.iter();
         let dropped = shown.filter(|period| self.periods.of(&period.transaction_id).is_none());
-        others.extend(dropped.filter_map(Period::refunded_payment));
+        for period in dropped {
+            others.refunds.extend(period.refunded_payment());
+            others
+                .periods
+                .extend(period.is_charged().then(|| period.clone()));
+        }
         others
     }
 

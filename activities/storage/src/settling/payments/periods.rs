@@ -4,7 +4,8 @@
 //! `domain` assigns periods to payments, and computes the entries that are missing. All amounts of a period are
 //! converted at the rate of the day on which it was paid. A change is booked once its amount in USD is known, so that a
 //! payment without an exchange rate is neither corrected nor refunded before there is one. A refund of a period that
-//! the purchase no longer has is booked against the payment in the ledger.
+//! the purchase no longer has is booked against the payment in the ledger. If an answer shows such a period, with its
+//! price, and the ledger has no payment of it, that is booked as well.
 
 use super::ledger::{EntryRow, Source};
 use super::price::KnownPrice;
@@ -85,10 +86,16 @@ impl Booking {
             .collect();
         let recorded: Vec<RecordedPayment> =
             known.values().map(|one| one.payment.clone()).collect();
-        let shown = payment::unrecorded_transactions(purchase, &recorded);
+        let older = decision.older.as_slice();
+        let shown = payment::unrecorded_transactions(purchase, older, &recorded);
         let elsewhere = booked_elsewhere(write, settling, shown)?;
-        let mut all =
-            payment::period_payments(&decision.transitions, purchase, &recorded, &elsewhere);
+        let mut all = payment::period_payments(
+            &decision.transitions,
+            purchase,
+            older,
+            &recorded,
+            &elsewhere,
+        );
         all.extend(rows().filter_map(|rows| refunded_earlier(rows, &decision.refunds)));
         let conversions = conversions(write, settling, &all)?;
         let now = write.now()?;

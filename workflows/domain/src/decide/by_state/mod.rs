@@ -7,7 +7,7 @@ mod passage;
 
 use super::{Decision, Reports, SettlingContext, Waits, waiting, wake};
 use crate::notification::{Notification, Outcome};
-use crate::period::RefundedPayment;
+use crate::period::OtherPayments;
 use crate::purchase::{AnsweredStage, Life, Purchase, Unconfirmed};
 use crate::store_state::StoreState;
 use crate::time::{DAY, HOUR, Timestamp};
@@ -82,6 +82,7 @@ fn park(
         wake: None,
         lag: None,
         refunds: Vec::new(),
+        older: Vec::new(),
     }
 }
 
@@ -94,14 +95,15 @@ fn last_known(
 ) -> Decision {
     let mut after = purchase.clone();
     after.parked_since = None;
-    let refunds = add_payments(&mut after, &StoreState::default(), notifications);
+    let others = add_payments(&mut after, &StoreState::default(), notifications);
     Decision {
         transitions: Vec::new(),
         outcomes: settled(notifications),
         waits: None,
         wake: wake::next(&after, context),
         lag: None,
-        refunds,
+        refunds: others.refunds,
+        older: others.periods,
         purchase: after,
     }
 }
@@ -125,6 +127,7 @@ fn postpone(
         wake: next.or_else(|| Some(context.now.plus(wait))),
         lag: None,
         refunds: Vec::new(),
+        older: Vec::new(),
         purchase: purchase.clone(),
     }
 }
@@ -145,7 +148,7 @@ fn settle(
         after.replace();
     }
     after.parked_since = None;
-    let refunds = add_payments(&mut after, answer.state, notifications);
+    let others = add_payments(&mut after, answer.state, notifications);
     let at = answer.snapshot.at;
     let later = before
         .snapshot
@@ -181,25 +184,26 @@ fn settle(
         waits: None,
         wake: wake::next(&after, context),
         lag: None,
-        refunds,
+        refunds: others.refunds,
+        older: others.periods,
         purchase: after,
     }
 }
 
-/// Adds the payments of an answer, with their reported voids and refunds. Returns the refunds of payments whose periods
-/// the purchase does not have: a purchase stores a limited number of them.
+/// Adds the payments of an answer, with their reported voids and refunds. Returns those whose periods the purchase does
+/// not have.
 fn add_payments(
     purchase: &mut Purchase,
     state: &StoreState,
     notifications: &[(i64, Notification)],
-) -> Vec<RefundedPayment> {
+) -> OtherPayments {
     let mut others = purchase.add_payments(&with_voids(state, notifications));
     let reported = notifications
         .iter()
         .filter_map(|(_, notification)| notification.refunded.as_ref());
     for refunded in reported {
         if !purchase.add_refund(refunded) {
-            others.push(refunded.clone());
+            others.refunds.push(refunded.clone());
         }
     }
     others

@@ -3,7 +3,7 @@
 //! The transitions of a settling announce payments; the periods have their money. Usually both come together, but an
 //! answer may name a payment without its period, and show the period only later. A payment that is announced first is
 //! recorded without a price; the next unrecorded period is its own. A period that no transition announces is a payment
-//! as well, unless it is free.
+//! as well, unless it is free. So is a charged one that the answer shows and the purchase no longer has.
 
 mod refunded;
 
@@ -62,11 +62,16 @@ struct AnnouncedPayment {
     is_certain: bool,
 }
 
-/// Returns the ids of the transactions that the store shows and that this ledger does not have.
-pub fn unrecorded_transactions(purchase: &Purchase, recorded: &[RecordedPayment]) -> Vec<String> {
-    let shown = purchase
-        .periods()
+/// Returns the ids of the transactions that the store shows and that this ledger does not have. `older` contains the
+/// shown periods that the purchase does not have.
+pub fn unrecorded_transactions(
+    purchase: &Purchase,
+    older: &[Period],
+    recorded: &[RecordedPayment],
+) -> Vec<String> {
+    let shown = older
         .iter()
+        .chain(purchase.periods().iter())
         .map(|period| &period.transaction_id);
     let current = purchase
         .store_state()
@@ -80,9 +85,11 @@ pub fn unrecorded_transactions(purchase: &Purchase, recorded: &[RecordedPayment]
 
 /// Returns the recorded payments with their periods, and the new ones. `elsewhere` contains the transactions that the
 /// ledger of another purchase has: a purchase that continues another one may show the last payment of that one.
+/// `older` contains the shown periods that the purchase does not have.
 pub fn period_payments(
     transitions: &[Transition],
     purchase: &Purchase,
+    older: &[Period],
     recorded: &[RecordedPayment],
     elsewhere: &BTreeSet<String>,
 ) -> Vec<PeriodPayment> {
@@ -100,7 +107,7 @@ pub fn period_payments(
         }
     }
     let announced = announced(transitions, purchase);
-    let mut new = unrecorded(purchase, recorded, elsewhere);
+    let mut new = unrecorded(purchase, older, recorded, elsewhere);
     if let Some(last) = announced.last() {
         let at = last.payment.at.or_else(|| purchase.not_before());
         let unread = at.and_then(|at| unread(purchase, at));
@@ -128,8 +135,7 @@ pub fn period_payments(
         number
     };
     apart.sort_by_key(|period| period.begins_at);
-    let is_charged = |period: &Period| period.price.is_some_and(|price| !price.is_zero());
-    for period in apart.into_iter().filter(is_charged) {
+    for period in apart.into_iter().filter(Period::is_charged) {
         let number = next_number();
         all.push(PeriodPayment {
             number,
@@ -226,15 +232,19 @@ fn announced(transitions: &[Transition], purchase: &Purchase) -> Vec<AnnouncedPa
 /// Returns the periods that neither this ledger nor that of another purchase has, the oldest first, without a trial.
 fn unrecorded(
     purchase: &Purchase,
+    older: &[Period],
     recorded: &[RecordedPayment],
     elsewhere: &BTreeSet<String>,
 ) -> Vec<Period> {
-    let periods = purchase.periods().iter().filter(|period| {
+    let mut older: Vec<&Period> = older.iter().collect();
+    older.sort_by_key(|period| (period.begins_at, &period.transaction_id));
+    let stored = purchase.periods().iter();
+    let stored = stored.filter(|period| !is_trial(purchase, period));
+    let all = older.into_iter().chain(stored).filter(|period| {
         !is_recorded(recorded, &period.transaction_id)
             && !elsewhere.contains(&period.transaction_id)
-            && !is_trial(purchase, period)
     });
-    periods.cloned().collect()
+    all.cloned().collect()
 }
 
 /// The current payment, if the store names it without showing its period.

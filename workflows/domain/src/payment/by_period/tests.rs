@@ -73,7 +73,18 @@ fn found(
     purchase: &Purchase,
     recorded: &[RecordedPayment],
 ) -> Vec<String> {
-    let all = period_payments(&transitions(kinds), purchase, recorded, &BTreeSet::new());
+    found_with(kinds, purchase, &[], recorded)
+}
+
+/// Like [`found`], with shown periods that the purchase does not have.
+fn found_with(
+    kinds: &[TransitionKind],
+    purchase: &Purchase,
+    older: &[Period],
+    recorded: &[RecordedPayment],
+) -> Vec<String> {
+    let transitions = transitions(kinds);
+    let all = period_payments(&transitions, purchase, older, recorded, &BTreeSet::new());
     all.iter()
         .map(|one| {
             let id = one.period.as_ref().map(|one| one.transaction_id.as_str());
@@ -218,10 +229,59 @@ fn a_trial_is_no_payment_but_a_free_renewal_is() {
 #[test]
 fn a_payment_of_another_purchase_is_not_counted_again() {
     let purchase = paid("a", &[month("a", 0)]);
-    assert_eq!(unrecorded_transactions(&purchase, &[]), ["a"]);
+    assert_eq!(unrecorded_transactions(&purchase, &[], &[]), ["a"]);
     let elsewhere = BTreeSet::from(["a".to_owned()]);
     let purchased = transitions(&[TransitionKind::Purchased]);
-    assert_eq!(period_payments(&purchased, &purchase, &[], &elsewhere), []);
+    let payments =
+        |older: &[Period]| period_payments(&purchased, &purchase, older, &[], &elsewhere);
+    assert_eq!(payments(&[]), []);
+    assert_eq!(payments(&[month("a", 0)]), []);
+}
+
+#[test]
+fn a_shown_period_that_is_not_stored_is_a_payment_once() {
+    let all: Vec<Period> = (0..20)
+        .map(|number| month(&format!("o{number:02}"), 30 * number))
+        .collect();
+    let mut purchase = Purchase::default().of_store(by_state());
+    let state = StoreState {
+        transaction_id: Some("o19".to_owned()),
+        periods: all.clone(),
+        ..StoreState::default()
+    };
+    let others = purchase.add_payments(&state);
+    assert_eq!((&others.periods[..], others.refunds.len()), (&all[..4], 0));
+    purchase.apply_snapshot(&Snapshot {
+        at: day(600),
+        product: Product::Subscription,
+        purchased_at: Some(day(0)),
+        state: Some(Box::new(state.without_payments())),
+        ..Snapshot::default()
+    });
+    let older = &others.periods;
+    let shown = unrecorded_transactions(&purchase, older, &[recorded(1, Some("o00"))]);
+    assert_eq!(shown.len(), 19);
+
+    // All are announced: each has its own period.
+    let announced = found_with(&[TransitionKind::Renewed; 20], &purchase, older, &[]);
+    assert_eq!(announced[0], "1 renewal o00 by 0");
+    assert_eq!(announced[19], "20 renewal o19 by 19");
+    // One is announced: the others are payments of their own.
+    let apart = found_with(&[TransitionKind::Purchased], &purchase, older, &[]);
+    assert_eq!(
+        (apart.len(), apart[0].as_str()),
+        (20, "1 initial o00 apart")
+    );
+    assert_eq!(apart[19], "20 initial o19 by 0");
+    let known: Vec<_> = (1..)
+        .zip(&all)
+        .map(|(number, one)| recorded(number, Some(one.transaction_id.as_str())))
+        .collect();
+    let again = found_with(&[], &purchase, older, &known);
+    assert!(
+        again.iter().all(|one| one.ends_with("recorded")),
+        "{again:?}"
+    );
 }
 
 /// A refund of the transaction `o1` on this day.

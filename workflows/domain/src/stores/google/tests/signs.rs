@@ -52,7 +52,8 @@ impl Ledger {
         let elsewhere = BTreeSet::new();
         let (transitions, purchase) = (&decision.transitions, &decision.purchase);
         let mut amounts = Vec::new();
-        for payment in period_payments(transitions, purchase, &self.0, &elsewhere) {
+        let older = &decision.older;
+        for payment in period_payments(transitions, purchase, older, &self.0, &elsewhere) {
             let period = payment.period.as_ref().expect("a payment with its period");
             if !self.0.iter().any(|one| one.number == payment.number) {
                 self.0.push(RecordedPayment {
