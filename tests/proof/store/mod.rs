@@ -48,6 +48,7 @@ pub const ENTRY: StoreEntry = StoreEntry {
 /// The store's entry in the list of policies.
 pub const POLICY: Policy = Policy {
     store: STORE,
+    purchase_id_key: "proof_order_id",
     customer: CustomerSource::Answer,
     proof: Proof::Possession,
     evidence: Evidence::Signed,

@@ -15,7 +15,9 @@ mod states;
 pub(crate) mod tests;
 
 pub use answers::Answers;
-pub use policy::{CustomerSource, Evidence, Gone, Policy, Proof, Schedules, wake_by_dates};
+pub use policy::{
+    CustomerSource, Evidence, Gone, Policy, Proof, RECEIPT_ID, Schedules, wake_by_dates,
+};
 
 pub(crate) use answers::{AnswerRules, Occurrence};
 

@@ -8,11 +8,16 @@ use crate::time::Timestamp;
 use crate::verification::{Snapshot, Verification};
 use std::time::Duration;
 
+/// The key of a purchase's id in `external_ids`, unless its store has a common name for it.
+pub const RECEIPT_ID: &str = "receipt_id";
+
 /// The rules of a store: constants and pure functions.
 #[derive(Debug)]
 pub struct Policy {
     /// The store's name on platforms, in URLs and in the database.
     pub store: &'static str,
+    /// Key and format of a purchase's id in the `external_ids` of events.
+    pub purchase_id_key: &'static str,
     /// How the customer of a purchase is identified.
     pub customer: CustomerSource,
     /// Proof that a device's user owns a purchase.

@@ -1,5 +1,6 @@
 use super::{
-    ALL, Answers, CustomerSource, Evidence, Gone, Policy, Proof, Schedules, StorePolicy, wake_by_dates,
+    ALL, Answers, CustomerSource, Evidence, Gone, Policy, Proof, RECEIPT_ID, Schedules,
+    StorePolicy, wake_by_dates,
 };
 use crate::decide::tests::notification;
 use crate::decide::{Decision, SettlingContext, Waits, decide};
@@ -15,6 +16,7 @@ use crate::verification::{Parked, Snapshot, Verification};
 /// A store whose answers are exact.
 const EXACT: Policy = Policy {
     store: "exact",
+    purchase_id_key: RECEIPT_ID,
     customer: CustomerSource::Answer,
     proof: Proof::Possession,
     evidence: Evidence::Read,

@@ -40,6 +40,7 @@ use crate::environment::Environment;
 use crate::event::{Details, additions_are_optional};
 use crate::ids::{CollapseKey, DeviceId, EventId, PlatformId, TransferId, UserId};
 use crate::purchase::{Purchase, State};
+use crate::stores::{RECEIPT_ID, StorePolicy};
 use crate::time::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -233,7 +234,10 @@ impl UserEvent<'_> {
             devices: self.devices.iter().map(Device::of).collect(),
             event_type: self.event_type.to_owned(),
             event_platform: self.event_platform.to_owned(),
-            external_ids: external_ids(self.customer, self.receipt_id),
+            external_ids: external_ids(
+                self.customer,
+                purchase_id(self.event_platform, self.receipt_id),
+            ),
             user_id: self.customer.user_id.uuid(),
             id: self.id.uuid(),
             created_date: self.created_at.with_offset(),
@@ -370,14 +374,21 @@ fn active_skus(owned: &[OwnedPurchase]) -> Vec<String> {
     skus.into_iter().map(str::to_owned).collect()
 }
 
+/// Returns the store's id for a purchase.
+fn purchase_id(store: &str, receipt_id: &str) -> ExternalId {
+    let policy = StorePolicy::of(store);
+    let key = policy.map_or(RECEIPT_ID, |policy| policy.purchase_id_key);
+    ExternalId::new(key, key, receipt_id)
+}
+
 /// Returns the app's own id of the customer, if known, the store's id of the customer, and the store's id for the
 /// purchase.
-fn external_ids(customer: &Customer, receipt_id: &str) -> Vec<ExternalId> {
+fn external_ids(customer: &Customer, purchase_id: ExternalId) -> Vec<ExternalId> {
     let mut names = customer_ids(
         customer.external_id.as_deref(),
         customer.app_user_id.as_slice(),
     );
-    names.push(ExternalId::new("receipt_id", "receipt_id", receipt_id));
+    names.push(purchase_id);
     names
 }
 

@@ -231,7 +231,7 @@ fn user(event_type: &str, body: &Value) -> Sentence {
         .line("Happened", time(body, "/occurred_at"))
         .line("Platform", text(body, "/event_platform"))
         .line("Environment", environment)
-        .line("Store's purchase id", external_id(body, "receipt_id"))
+        .line("Store's purchase id", purchase_id(body))
 }
 
 fn device(event_type: &str, body: &Value) -> Sentence {
@@ -334,6 +334,16 @@ fn price(record: &Value, amount: &str, currency: &str) -> Option<String> {
     let amount = text(record, &format!("/{amount}"))?;
     let currency = text(record, &format!("/{currency}"));
     Some(currency.map_or_else(|| amount.clone(), |currency| format!("{amount} {currency}")))
+}
+
+/// Returns the store's id of the purchase: the external id that is not the customer's. Its key depends on the store.
+fn purchase_id(body: &Value) -> Option<String> {
+    let all = body.get("external_ids").and_then(Value::as_array)?;
+    let is_customer = |one: &Value| {
+        let key = one.get("key").and_then(Value::as_str);
+        matches!(key, Some("external_id" | "app_user_id"))
+    };
+    text(all.iter().find(|one| !is_customer(one))?, "/value")
 }
 
 /// Returns the value with this key among a customer's external ids.

@@ -16,7 +16,9 @@ mod tests;
 #[cfg(test)]
 pub(crate) use {lag::believing_stale_grace, terms::next_date};
 
-use super::{AnswerRules, Answers, CustomerSource, Gone, Occurrence, Policy, Proof, Schedules};
+use super::{
+    AnswerRules, Answers, CustomerSource, Gone, Occurrence, Policy, Proof, RECEIPT_ID, Schedules,
+};
 use crate::decide::{Assessment, Evidence, Walk};
 use crate::notification::NotificationKind;
 use crate::purchase::{Moment, Purchase, Stage};
@@ -26,6 +28,7 @@ use std::time::Duration;
 
 pub const POLICY: Policy = Policy {
     store: "amazon",
+    purchase_id_key: RECEIPT_ID,
     customer: CustomerSource::Notification,
     proof: Proof::Pair,
     evidence: super::Evidence::Read,

@@ -27,6 +27,7 @@ use std::time::Duration;
 
 pub const POLICY: Policy = Policy {
     store: "apple",
+    purchase_id_key: "original_transaction_id",
     customer: CustomerSource::Answer,
     // A bare transaction id is a number that can be guessed.
     proof: Proof::Pair,

@@ -19,12 +19,13 @@ pub use mapping::{
 pub use money::{OrderState, amount, refund_extent};
 pub use rules::ACKNOWLEDGED_WITHIN;
 
-use super::{Answers, CustomerSource, Evidence, Gone, Policy, Proof, Schedules};
+use super::{Answers, CustomerSource, Evidence, Gone, Policy, Proof, RECEIPT_ID, Schedules};
 use crate::time::{DAY, HOUR, MINUTE};
 use std::time::Duration;
 
 pub const POLICY: Policy = Policy {
     store: "google",
+    purchase_id_key: RECEIPT_ID,
     customer: CustomerSource::Answer,
     proof: Proof::Possession,
     evidence: Evidence::Read,

@@ -8,7 +8,10 @@ mod spent;
 mod transfer;
 
 use super::journey::{Journey, Subscription};
-use super::{Customer, OwnedPurchase, UserEvent, UserState, external_ids, id_format, state_apart};
+use super::{
+    Customer, OwnedPurchase, UserEvent, UserState, external_ids, id_format, purchase_id,
+    state_apart,
+};
 use crate::catalogue::{Listing, ProductRef};
 use crate::environment::Environment;
 use crate::event::tests::schema::{complaints, schema};
@@ -17,6 +20,8 @@ use crate::event::{ADDITIONS, Details};
 use crate::ids::{EventId, PlatformId, TransferId, UserId};
 use crate::notification::NotificationKind;
 use crate::purchase::{Purchase, State};
+use crate::stores::StorePolicy;
+use crate::stores::tests::signed;
 use crate::time::Timestamp;
 use crate::transition::TransitionKind;
 use crate::verification::{Snapshot, Verification};
@@ -216,8 +221,10 @@ fn what_we_add_to_an_event_is_always_there() {
 
 #[test]
 fn names_in_other_systems_are_those_that_are_known() {
-    let shown =
-        |customer: &Customer| serde_json::to_value(external_ids(customer, "receipt")).unwrap();
+    let shown = |customer: &Customer| {
+        let all = external_ids(customer, purchase_id("store", "receipt"));
+        serde_json::to_value(all).unwrap()
+    };
     let named = json!({ "key": "external_id", "type": "custom", "value": "anna@shop" });
     let store = json!({ "key": "app_user_id", "type": "app_user_id", "value": "customer" });
     let receipt = json!({ "key": "receipt_id", "type": "receipt_id", "value": "receipt" });
@@ -237,6 +244,15 @@ fn names_in_other_systems_are_those_that_are_known() {
         }),
         json!([receipt])
     );
+}
+
+#[test]
+fn a_store_names_its_id_of_a_purchase() {
+    let key = |store: StorePolicy| purchase_id(store.store, "1").key;
+    assert_eq!(key(StorePolicy::default()), "receipt_id");
+    assert_eq!(key(signed()), "original_transaction_id");
+    let named = serde_json::to_value(purchase_id(signed().store, "1")).unwrap();
+    assert_eq!(named["type"], named["key"]);
 }
 
 #[test]
