@@ -1,7 +1,7 @@
 //! `verify_claims`: verifies the purchases that the devices on a platform claim. One run takes the due claims page by
 //! page, until it has run for a while or none is due soon. Before each page, and while one takes long, it attempts the
-//! platform's due duties, so that a store that does not respond about a claim delays no duty. Beside both, it starts the
-//! query that a person requested of the platform's store.
+//! platform's due duties, so that a store that does not respond about a claim delays no duty. Beside both, it starts a
+//! requested query of the platform's store.
 //!
 //! A claim of a known purchase costs no query. A claim of another purchase costs at most one, unless the store did not
 //! respond, and only a few claims of one purchase may be refused within an hour. The queries use only a part of the
@@ -53,8 +53,8 @@ pub struct ClaimsRun {
     next_query: Mutex<Option<Instant>>,
 }
 
-/// Verifies claims until the run has taken long enough, the worker stops, or no claim is due soon. Meanwhile, starts the
-/// query of the store that a person requests: the signal of that request begins no run beside this one.
+/// Verifies claims until the run has taken long enough, the worker stops, or no claim is due soon. Meanwhile, starts a
+/// requested query of the store, since the signal of that request begins no run beside this one.
 ///
 /// # Errors
 /// Storage failed: Temporal begins the next run.
@@ -73,8 +73,8 @@ pub async fn verify_claims(
     Ok(verified)
 }
 
-/// Starts the requested query of a platform's store, if there is one. It is a task with a lease, which no other run sends
-/// too. Returns the number of claims and duties that were examined: none.
+/// Starts the requested query of a platform's store, if there is one. It has a lease, so that no other run sends it too.
+/// Returns the number of claims and duties that were examined, which is none.
 async fn start_requested(context: &Context, platform: PlatformId) -> Result<usize, Error> {
     repair::start_requested(context, platform).await?;
     Ok(0)

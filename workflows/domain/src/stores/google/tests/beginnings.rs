@@ -1,5 +1,5 @@
-//! The beginning of a new purchase that is cancelled at once: both are announced once, in whatever order and windows they
-//! are reported.
+//! The beginning of a new purchase that is cancelled at once: both are announced once, in whatever order and windows
+//! they are reported.
 
 use super::states::{reach, shown};
 use super::{events, report, settle, verified};
@@ -14,12 +14,12 @@ use crate::transition::TransitionKind;
 use crate::verification::Snapshot;
 
 /// What is announced of a purchase by windows that follow each other, and its last state.
-struct Announced {
+struct Announcements {
     all: Vec<(TransitionKind, Option<Timestamp>)>,
     state: State,
 }
 
-impl Announced {
+impl Announcements {
     /// Settles the windows a minute apart, from this time on, each with the answer of this name.
     fn of(windows: &[&[Notification]], name: &str, from: Timestamp) -> Self {
         Self::by(windows, from, |at| shown(name, at))
@@ -75,7 +75,7 @@ fn a_new_purchase_begins_and_is_cancelled_once_in_any_order() {
         (TransitionKind::Cancelled, Some(minutes(2))),
     ];
     for windows in orders {
-        let found = Announced::of(windows, "off", minutes(5));
+        let found = Announcements::of(windows, "off", minutes(5));
         let mut expected = expected.to_vec();
         expected.sort_unstable();
         assert_eq!(found.all, expected, "{windows:?}");
@@ -87,7 +87,7 @@ fn a_new_purchase_begins_and_is_cancelled_once_in_any_order() {
 fn a_new_trial_that_is_cancelled_first_begins_as_a_trial() {
     let cancelled = [report(AutoRenewalOff, minutes(2))];
     let bought = [report(SubscriptionPurchased, day(0))];
-    let found = Announced::of(&[&cancelled, &bought], "trial off", minutes(5));
+    let found = Announcements::of(&[&cancelled, &bought], "trial off", minutes(5));
     let mut expected = vec![
         (TransitionKind::TrialStarted, Some(day(0))),
         (TransitionKind::Purchased, Some(day(0))),
@@ -104,7 +104,7 @@ fn a_new_purchase_that_is_switched_off_and_on_begins_once() {
     let on = [report(AutoRenewalOn, minutes(3))];
     for windows in [[&off, &on, &bought], [&on, &off, &bought]] {
         let windows = windows.map(|window| window.as_slice());
-        let found = Announced::of(&windows, "paid", minutes(5));
+        let found = Announcements::of(&windows, "paid", minutes(5));
         let begun = (TransitionKind::Purchased, Some(day(0)));
         let count = found.all.iter().filter(|one| **one == begun).count();
         assert_eq!(count, 1, "{:?}", found.all);
@@ -129,7 +129,7 @@ fn a_new_purchase_that_is_over_already_begins_once() {
     expected.sort_unstable();
     for windows in [[&cancelled, &bought], [&bought, &cancelled]] {
         let windows = windows.map(|window| window.as_slice());
-        let found = Announced::by(&windows, minutes(6), expired);
+        let found = Announcements::by(&windows, minutes(6), expired);
         if windows[0] == bought {
             // The cancellation is reported behind the end.
             assert_eq!(found.all.len(), 2, "{:?}", found.all);
@@ -144,7 +144,7 @@ fn a_new_purchase_that_is_over_already_begins_once() {
 fn a_purchase_that_is_not_new_is_cancelled_alone() {
     let cancelled = [report(AutoRenewalOff, day(7))];
     let bought = [report(SubscriptionPurchased, day(0))];
-    let found = Announced::of(&[&cancelled, &bought], "off", day(7).plus(MINUTE));
+    let found = Announcements::of(&[&cancelled, &bought], "off", day(7).plus(MINUTE));
     assert_eq!(found.all, [(TransitionKind::Cancelled, Some(day(7)))]);
 }
 
@@ -156,7 +156,7 @@ fn an_import_that_is_cancelled_begins_only_by_its_report() {
     let cancelled = [report(AutoRenewalOff, day(2))];
     let bought = [report(SubscriptionPurchased, day(0))];
     let count = |windows: &[&[Notification]]| {
-        let found = Announced::of(windows, "off", day(2).plus(MINUTE));
+        let found = Announcements::of(windows, "off", day(2).plus(MINUTE));
         let kinds = found.all.iter().map(|(kind, _)| *kind);
         kinds
             .filter(|kind| *kind == TransitionKind::Purchased)
