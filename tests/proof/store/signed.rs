@@ -41,8 +41,8 @@ async fn what_the_store_signed_settles_without_a_credential() {
         .await;
     let active = proof.wait_state("active").await;
     assert_eq!(active["app_user_id"], CUSTOMER);
-    let ended = signed(in_days(0), Some(in_days(-1)));
-    proof.send_signed("ENDED", in_days(-1), &ended).await;
+    let over = signed(in_days(0), Some(in_days(-1)));
+    proof.send_signed("ENDED", in_days(-1), &over).await;
     proof.wait_state("expired").await;
     let requests = {
         let shown = shown(&shared);
@@ -73,8 +73,8 @@ async fn what_the_store_signed_settles_after_a_refused_credential() {
         is_refused.then_some(()).ok_or(platform.to_string())
     })
     .await;
-    let ended = signed(in_days(0), Some(in_days(-1)));
-    proof.send_signed("ENDED", in_days(-1), &ended).await;
+    let over = signed(in_days(0), Some(in_days(-1)));
+    proof.send_signed("ENDED", in_days(-1), &over).await;
     let expired = proof.wait_state("expired").await;
     assert_eq!(expired["app_user_id"], CUSTOMER);
     assert_eq!(shown(&shared).orders, 0);

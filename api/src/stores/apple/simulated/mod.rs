@@ -83,7 +83,7 @@ impl IntoResponse for ApiError {
 }
 
 /// Content of an answer.
-type Answered = Result<Json<Value>, ApiError>;
+type JsonResult = Result<Json<Value>, ApiError>;
 type Simulated = State<Arc<Simulation>>;
 
 /// Returns the routes of the simulated store, which derives its responses from the notifications in a database.
@@ -177,12 +177,12 @@ async fn find(simulation: &Simulation, id: &str) -> Result<(NamedPurchase, usize
     Ok((purchase, number))
 }
 
-async fn statuses(State(simulation): Simulated, Path(id): Path<String>) -> Answered {
+async fn statuses(State(simulation): Simulated, Path(id): Path<String>) -> JsonResult {
     let (purchase, _) = find(&simulation, &id).await?;
     Ok(Json(purchase.statuses(chain()?)?))
 }
 
-async fn transaction(State(simulation): Simulated, Path(id): Path<String>) -> Answered {
+async fn transaction(State(simulation): Simulated, Path(id): Path<String>) -> JsonResult {
     let (purchase, number) = find(&simulation, &id).await?;
     let content = purchase.numbered(number);
     let content = content.ok_or(ApiError::UnknownTransaction)?;
@@ -190,12 +190,12 @@ async fn transaction(State(simulation): Simulated, Path(id): Path<String>) -> An
     Ok(Json(json!({ "signedTransactionInfo": signed })))
 }
 
-async fn history(State(simulation): Simulated, Path(id): Path<String>, uri: Uri) -> Answered {
+async fn history(State(simulation): Simulated, Path(id): Path<String>, uri: Uri) -> JsonResult {
     let (purchase, _) = find(&simulation, &id).await?;
     Ok(Json(purchase.history(chain()?, &filter(&uri))?))
 }
 
-async fn refunds(State(simulation): Simulated, Path(id): Path<String>, uri: Uri) -> Answered {
+async fn refunds(State(simulation): Simulated, Path(id): Path<String>, uri: Uri) -> JsonResult {
     let (purchase, _) = find(&simulation, &id).await?;
     Ok(Json(purchase.refunds(chain()?, &filter(&uri))?))
 }
@@ -210,7 +210,7 @@ async fn request_test() -> Json<Value> {
     Json(json!({ "testNotificationToken": token }))
 }
 
-async fn test(State(simulation): Simulated, Path(token): Path<String>) -> Answered {
+async fn test(State(simulation): Simulated, Path(token): Path<String>) -> JsonResult {
     let requested_at = sample::signed_at(&token);
     let requested_at = requested_at.ok_or(ApiError::UnknownTest)?;
     let token: Uuid = token.parse().map_err(|_| ApiError::UnknownTest)?;
