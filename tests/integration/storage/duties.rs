@@ -305,7 +305,6 @@ story! {
 story! {
     async fn an_attempt_that_succeeds_after_the_deadline_is_its_result(world: World) {
         world.must_acknowledge("m1", "r1", FirstAttempt::AtOnce).await;
-        world.notify("m2", "r1", 1).await;
         let bought = world.store.now().await.unwrap();
         world.shows("r1", false, bought).await;
         world.pass(millis(DAY * 18));
