@@ -1,7 +1,7 @@
 //! Responses that browsers accept and strict clients refuse, and the recorded error for unreadable ones.
 
 use activities::http::Http;
-use protocols::http::{Method, Reply, Request, Rules};
+use protocols::http::{Method, REPLY_BYTES, Reply, Request, Rules};
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use storage::AttemptClass;
@@ -30,6 +30,7 @@ async fn reply(head: &str) -> Reply {
         headers: Vec::new(),
         body: Vec::new(),
         app: None,
+        max_reply_bytes: REPLY_BYTES,
         is_operator_url: false,
     };
     let reply = Http::new(Rules::open()).send(request).await;

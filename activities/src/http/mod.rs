@@ -198,7 +198,7 @@ impl Http {
             reason = "this is the one place that sends, to addresses checked above"
         )]
         let mut response = builder.send().await.map_err(|error| failure::of(&error))?;
-        let received = received.insert(Response::head(&response));
+        let received = received.insert(Response::head(&response, request.max_reply_bytes));
         while let Ok(Some(chunk)) = response.chunk().await {
             if !received.read(&chunk) {
                 break;

@@ -3,8 +3,6 @@
 use protocols::http::Reply;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 
-/// Maximum size of a body in bytes; the rest is not read.
-pub const BODY_CAP: usize = 64 * 1024;
 /// Maximum length of a header's value in characters; the rest is cut off.
 const VALUE_CAP: usize = 256;
 /// The recorded headers, which help the operator of an endpoint to find the request in their logs.
@@ -24,11 +22,13 @@ pub struct Response {
     retry_after: Option<String>,
     headers: Vec<(String, String)>,
     body: Vec<u8>,
+    /// Maximum size of the body in bytes; the rest is not read.
+    max_bytes: usize,
 }
 
 impl Response {
-    /// Reads the status and the headers.
-    pub fn head(response: &reqwest::Response) -> Self {
+    /// Reads the status and the headers. Of the body, at most `max_bytes` are read later.
+    pub fn head(response: &reqwest::Response, max_bytes: usize) -> Self {
         let all = response.headers();
         let headers = RECORDED
             .iter()
@@ -38,20 +38,21 @@ impl Response {
             retry_after: value(all, RETRY_AFTER.as_str()),
             headers: headers.collect(),
             body: Vec::new(),
+            max_bytes,
         }
     }
 
     /// Appends as much as there is room for. Returns whether there is room for more.
     pub fn read(&mut self, chunk: &[u8]) -> bool {
-        let room = BODY_CAP.saturating_sub(self.body.len());
+        let room = self.max_bytes.saturating_sub(self.body.len());
         self.body.extend(chunk.iter().take(room));
-        self.body.len() < BODY_CAP
+        self.body.len() < self.max_bytes
     }
 
     pub fn reply(self) -> Reply {
         let mut body = String::from_utf8_lossy(&self.body).into_owned();
         // Each invalid UTF-8 byte became a replacement character of three bytes, so the text may exceed the limit.
-        body.truncate(body.floor_char_boundary(BODY_CAP));
+        body.truncate(body.floor_char_boundary(self.max_bytes));
         Reply::Answer {
             status: self.status,
             retry_after: self.retry_after,

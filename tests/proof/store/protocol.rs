@@ -3,7 +3,7 @@
 
 use domain::verification::Product;
 use domain::{Parked, Snapshot, Timestamp, Verification};
-use protocols::http::{Method, Reply, Request};
+use protocols::http::{Method, REPLY_BYTES, Reply, Request};
 use protocols::stores::{
     AccessRefusal, AccessToken, Answer, Bucket, CheckStep, CustomerName, RepairStep, RepairTask,
     Replied, Retry, StoreProtocol, Subject,
@@ -83,6 +83,7 @@ impl ProofProtocol {
             url,
             headers: Vec::new(),
             body: Vec::new(),
+            max_reply_bytes: REPLY_BYTES,
             is_operator_url: true,
             app: None,
         })

@@ -27,6 +27,9 @@ impl Method {
     }
 }
 
+/// Number of bytes of a reply's body that suffice unless a server is known to send more.
+pub const REPLY_BYTES: usize = 64 * 1024;
+
 #[derive(Clone)]
 pub struct Request {
     pub method: Method,
@@ -36,6 +39,8 @@ pub struct Request {
     pub headers: Vec<(String, String)>,
     /// The body, byte for byte as it is signed; empty for a GET.
     pub body: Vec<u8>,
+    /// Maximum number of bytes of the reply's body that are read, such as [`REPLY_BYTES`].
+    pub max_reply_bytes: usize,
     /// Whether the operator chose the URL. If so, every address, port and scheme is allowed.
     pub is_operator_url: bool,
     /// The app for which the request is sent; `None` for a request of settle itself. DNS lookups are shared fairly
@@ -75,7 +80,7 @@ pub enum Reply {
         /// The headers `content-type`, `date`, `server`, `retry-after`, `via`, `x-request-id` and `cf-ray`, if present.
         /// Names are in lower case; values are cut off after 256 characters.
         headers: Vec<(String, String)>,
-        /// At most the first 64 KiB of the body.
+        /// The beginning of the body, as much as the request wanted.
         body: String,
     },
     Failure {

@@ -6,9 +6,8 @@ mod server;
 mod transports;
 
 use super::clients::Clients;
-use super::response::BODY_CAP;
 use super::{Http, Parts, of_this_machine};
-use protocols::http::{Method, Reply, Request, Rules, check_addresses};
+use protocols::http::{Method, REPLY_BYTES, Reply, Request, Rules, check_addresses};
 use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, RootCertStore};
 use server::{Server, certificate};
@@ -58,6 +57,7 @@ fn post(url: &str) -> Request {
         url,
         headers,
         body,
+        max_reply_bytes: REPLY_BYTES,
         is_operator_url: false,
         app: None,
     }
@@ -70,6 +70,7 @@ fn get(url: &str) -> Request {
         url: url.parse().unwrap(),
         headers,
         body,
+        max_reply_bytes: REPLY_BYTES,
         is_operator_url: false,
         app: None,
     }
@@ -135,16 +136,16 @@ async fn connections_are_reused_for_the_same_addresses() {
 
 #[tokio::test]
 async fn a_body_that_is_no_text_stays_within_the_cap() {
-    let noise = "\u{80}".repeat(BODY_CAP);
+    let noise = "\u{80}".repeat(REPLY_BYTES);
     let server = Server::answering(&format!(
         "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\na{noise}",
-        2 * BODY_CAP + 1
+        2 * REPLY_BYTES + 1
     ));
     let Reply::Answer { body, .. } = permissive().send(post(&server.url("/"))).await else {
         panic!("no answer")
     };
     assert!(
-        (BODY_CAP - 2..=BODY_CAP).contains(&body.len()),
+        (REPLY_BYTES - 2..=REPLY_BYTES).contains(&body.len()),
         "{}",
         body.len()
     );

@@ -2,7 +2,7 @@
 //! and the interpretation of its responses.
 
 use super::config::Config;
-use crate::http::{Method, Reply, Request};
+use crate::http::{Method, REPLY_BYTES, Reply, Request};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
@@ -34,6 +34,7 @@ pub fn request(config: &Config, user_ids: &[String]) -> Option<Request> {
             ("user-agent".to_owned(), USER_AGENT.to_owned()),
         ],
         body: body.to_string().into_bytes(),
+        max_reply_bytes: REPLY_BYTES,
         is_operator_url: config.is_operator_url,
         app: None,
     })

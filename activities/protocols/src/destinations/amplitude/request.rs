@@ -6,7 +6,7 @@ use super::config::Config;
 use super::keys::Key;
 use super::settings::DEFAULT_MIN_ID_LENGTH;
 use crate::destinations::invalid::Invalid;
-use crate::http::{Method, Request};
+use crate::http::{Method, REPLY_BYTES, Request};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use domain::Environment;
@@ -52,6 +52,7 @@ pub fn request(config: &Config, attempts: &[Attempt]) -> Result<Request, Invalid
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .into(),
         body: body.to_string().into_bytes(),
+        max_reply_bytes: REPLY_BYTES,
         is_operator_url: config.is_operator_url,
         app: None,
     })
@@ -105,6 +106,7 @@ pub fn test(config: &Config) -> Result<Request, Invalid> {
             ("user-agent".to_owned(), USER_AGENT.to_owned()),
         ],
         body: Vec::new(),
+        max_reply_bytes: REPLY_BYTES,
         is_operator_url: config.is_operator_url,
         app: None,
     })

@@ -4,7 +4,7 @@ use super::body;
 use super::config::Config;
 use crate::destinations::invalid::Invalid;
 use crate::destinations::notes::TestNotes;
-use crate::http::{Method, Request};
+use crate::http::{Method, REPLY_BYTES, Request};
 use domain::{DeliveryId, Timestamp};
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
@@ -145,6 +145,7 @@ fn sign(config: &Config, at: Timestamp, id: &str, body: &str) -> Result<Request,
         url,
         headers,
         body,
+        max_reply_bytes: REPLY_BYTES,
         is_operator_url: config.is_operator_url,
         app: None,
     })

@@ -2,7 +2,7 @@
 
 use super::response::REFUSED;
 use super::settings::Settings;
-use crate::http::{Method, Request};
+use crate::http::{Method, REPLY_BYTES, Request};
 use crate::stores::{Answer, Retry, Subject};
 use domain::{Environment, Parked, Verification};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -60,6 +60,7 @@ pub fn request(settings: &Settings, subject: &Subject) -> Result<Request, Answer
         url,
         headers,
         body: Vec::new(),
+        max_reply_bytes: REPLY_BYTES,
         is_operator_url: settings.base.is_some(),
         app: None,
     })

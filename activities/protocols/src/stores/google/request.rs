@@ -4,7 +4,7 @@
 
 use super::Settings;
 use super::shown::{PurchaseKind, PurchaseToken};
-use crate::http::{Method, Request};
+use crate::http::{Method, REPLY_BYTES, Request};
 use crate::stores::Bucket;
 use domain::stores::google::sku;
 use domain::text::is_plain;
@@ -132,6 +132,7 @@ pub(super) fn get(
         url: url.parse().ok()?,
         headers: headers.into(),
         body: Vec::new(),
+        max_reply_bytes: REPLY_BYTES,
         is_operator_url: settings.base.is_some(),
         app: None,
     })

@@ -5,7 +5,7 @@ use super::Settings;
 use super::account::ServiceAccount;
 use super::request::{USER_AGENT, encoded};
 use super::response::{AccessProblem, ReadError, json, throttled, unreadable, unusual};
-use crate::http::{Method, Reply, Request};
+use crate::http::{Method, REPLY_BYTES, Reply, Request};
 use crate::stores::{AccessToken, Bucket, Retry};
 use domain::Timestamp;
 use secrecy::ExposeSecret as _;
@@ -89,6 +89,7 @@ fn exchange(settings: &Settings, body: String) -> Result<(Request, Bucket), Read
         url,
         headers: headers.into(),
         body: body.into_bytes(),
+        max_reply_bytes: REPLY_BYTES,
         is_operator_url: settings.base.is_some(),
         app: None,
     };
