@@ -6,9 +6,10 @@
 
 use crate::floors;
 use api::stores::google::keyset::{self, KeySet};
-use api::stores::google::mapping::{self, PushOutcome};
+use api::stores::google::mapping;
 use api::stores::google::token::{self, UnverifiedToken};
 use api::stores::google::{PushTarget, STORE};
+use api::stores::push::Push;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
@@ -65,7 +66,7 @@ async fn receive(State(served): State<Arc<Served>>, headers: HeaderMap, body: By
     }
     let now = api::clock::now();
     let outcome = mapping::outcome(&served.platform, &TARGET, &body, now);
-    if let PushOutcome::Accepted(row, _) = outcome {
+    if let Some(Push::Accepted(row, _)) = outcome {
         let inserted = served.store.accept(vec![*row]).await;
         drop(inserted.expect("a durable insert"));
     }

@@ -8,6 +8,7 @@ use super::envelope::{self, Envelope, MAX_BODY_BYTES};
 use super::notification::{self, Content, DeveloperNotification, RefundReview, VoidedOrder};
 use super::settings::PushTarget;
 use crate::stores::inbox::Alarm;
+use crate::stores::push::{Declined, Push, closed_row};
 use domain::notification::is_sample_purchase;
 use domain::{
     CollapseKey, DutyId, Notification, NotificationKind, Outcome, Timestamp, VoidedPayment,
@@ -15,7 +16,7 @@ use domain::{
 use protocols::stores::google::acknowledge::Acknowledger;
 use ring::digest::{SHA256, digest};
 use serde_json::{Map, Value, json};
-use storage::{Handling, NewDuty, NewNotification, Platform, STATED_TIME, hex};
+use storage::{NewDuty, NewNotification, Platform, STATED_TIME, hex};
 
 /// Maximum number of bytes that are stored of unreadable data.
 const MAX_RAW_BYTES: usize = 16 * 1024;
@@ -42,25 +43,6 @@ const REFUND_REVIEW: Alarm = Alarm {
     detail: "Google Play asks about a refund, and expects the answer within 24 hours: `settle duty list` shows the order; \
              answer it in the Play Console or by orders.reviewrefund, then close the duty",
 };
-
-/// Result of an authenticated push.
-pub enum PushOutcome {
-    /// A notification, and the alarm that it causes, if any.
-    Accepted(Box<NewNotification>, Option<Alarm>),
-    /// A message that can never be valid.
-    Declined(Box<NewNotification>, Declined),
-    /// Not a Pub/Sub message, so it cannot be stored.
-    WithoutWrapper,
-}
-
-/// Why a message is stored as refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Declined {
-    /// Stable reason, used as a metric's label.
-    pub reason: &'static str,
-    /// Alarm about the message, raised at most once an hour.
-    pub alarm: Alarm,
-}
 
 /// Refusal of a message that is too large.
 pub const TOO_LARGE: Declined = Declined {
@@ -98,35 +80,34 @@ pub const UNREADABLE: Declined = Declined {
     },
 };
 
-/// Reads the body of an authenticated push. `now` is the time of acceptance.
+/// Reads the body of an authenticated push; `None` if it is no Pub/Sub message, so that it cannot be stored. `now` is
+/// the time of acceptance.
 pub fn outcome(
     platform: &Platform,
     target: &PushTarget<'_>,
     body: &[u8],
     now: Timestamp,
-) -> PushOutcome {
+) -> Option<Push> {
     let hash = || hex(digest(&SHA256, body).as_ref());
     if body.len() > MAX_BODY_BYTES {
         let hash = hash();
         let bytes = body.len();
         let reason = format!("body of {bytes} bytes, larger than 64 KiB, with SHA-256 {hash}");
         let row = closed_row(platform, format!("sha256:{hash}"), Outcome::Refused, reason);
-        return declined(row, TOO_LARGE);
+        return Some(Push::declined(row, TOO_LARGE));
     }
-    let Some(envelope) = envelope::parse(body) else {
-        return PushOutcome::WithoutWrapper;
-    };
+    let envelope = envelope::parse(body)?;
     let message_id = envelope.message_id.clone();
     let message_id = message_id.unwrap_or_else(|| format!("sha256:{}", hash()));
     let refused =
         |reason: String| closed_row(platform, message_id.clone(), Outcome::Refused, reason);
     if envelope.subscription.as_deref() != Some(target.subscription) {
         let reason = FOREIGN_SUBSCRIPTION.reason.to_owned();
-        return declined(refused(reason), FOREIGN_SUBSCRIPTION);
+        return Some(Push::declined(refused(reason), FOREIGN_SUBSCRIPTION));
     }
     let Some(data) = envelope.data() else {
         let row = refused("data is missing or not base64".to_owned());
-        return declined(row, UNREADABLE);
+        return Some(Push::declined(row, UNREADABLE));
     };
     let notification = match notification::read(&data) {
         Ok(notification) => notification,
@@ -135,7 +116,7 @@ pub fn outcome(
                 body: beginning(&data),
                 ..refused(reason.to_owned())
             };
-            return declined(row, UNREADABLE);
+            return Some(Push::declined(row, UNREADABLE));
         }
     };
     let expected = &platform.settings.package_name;
@@ -145,7 +126,7 @@ pub fn outcome(
             store_type: notification.store_type.clone(),
             ..refused(format!("packageName is `{found}`, expected `{expected}`"))
         };
-        return declined(row, FOREIGN_PACKAGE);
+        return Some(Push::declined(row, FOREIGN_PACKAGE));
     }
     let received = Received {
         platform,
@@ -153,11 +134,7 @@ pub fn outcome(
         message_id,
         now,
     };
-    received.accepted(notification)
-}
-
-fn declined(row: NewNotification, why: Declined) -> PushOutcome {
-    PushOutcome::Declined(Box::new(row), why)
+    Some(received.accepted(notification))
 }
 
 /// Returns the beginning of unreadable data, as text.
@@ -178,7 +155,7 @@ struct Received<'a> {
 }
 
 impl Received<'_> {
-    fn accepted(self, notification: DeveloperNotification) -> PushOutcome {
+    fn accepted(self, notification: DeveloperNotification) -> Push {
         let DeveloperNotification {
             at,
             store_type,
@@ -217,7 +194,7 @@ impl Received<'_> {
                     duty: bought.flatten(),
                     ..self.open_row(notification, at, voided)
                 };
-                return PushOutcome::Accepted(Box::new(row), None);
+                return Push::Accepted(Box::new(row), None);
             }
             Content::RefundReview(review) => {
                 let reason = "a question about a refund, whose answer is due within 24 hours";
@@ -242,7 +219,7 @@ impl Received<'_> {
             duty,
             ..closed
         };
-        PushOutcome::Accepted(Box::new(row), alarm)
+        Push::Accepted(Box::new(row), alarm)
     }
 
     /// Returns the duty to acknowledge a purchase, if the platform's setting leaves it to settle.
@@ -338,31 +315,5 @@ impl RefundReview {
             "refund_token": self.refund_token,
             "refund_reason": self.refund_reason,
         })
-    }
-}
-
-/// Returns a row without a body that already has its outcome and belongs to no purchase. It has no store time, so that
-/// no other notification counts as its duplicate.
-fn closed_row(
-    platform: &Platform,
-    message_id: String,
-    outcome: Outcome,
-    reason: String,
-) -> NewNotification {
-    NewNotification {
-        platform_id: platform.id,
-        message_id,
-        receipt_id: String::new(),
-        collapse_key: None,
-        store_type: String::new(),
-        store_time: None,
-        app_user_id: None,
-        body: "{}".to_owned(),
-        handling: Handling::Final(outcome, reason),
-        traceparent: None,
-        duty: None,
-        closes: None,
-        order_id: None,
-        duplicate_key: None,
     }
 }

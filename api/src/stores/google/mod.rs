@@ -7,7 +7,6 @@
 //! Pub/Sub repeats a message until it gets a success status. Requests that Google did not send for this platform get
 //! 401 or 403, and temporary failures 503. All other messages are stored and answered with 204.
 
-mod alarms;
 mod config;
 mod duties;
 pub mod envelope;
@@ -38,17 +37,16 @@ pub use settings::{
 };
 
 use crate::stores::StoreEntry;
-use crate::stores::inbox::{self, Alarm, Inbox, Message};
+use crate::stores::inbox;
 use crate::stores::ingress::{Answer, StoreRequest};
 use crate::stores::intake::Intake;
-use alarms::HourlyAlarms;
+use crate::stores::push::PushInbox;
 use axum::http::HeaderMap;
 use domain::Timestamp;
 use keyring::Keyring;
-use mapping::PushOutcome;
 use protocols::stores::Mint;
 use std::sync::Arc;
-use storage::{NewNotification, Platform, Recipient};
+use storage::{Platform, Recipient};
 use token::UnverifiedToken;
 use verdicts::Verdicts;
 
@@ -87,8 +85,7 @@ pub struct Google {
     settings: Settings,
     keyring: Keyring,
     verdicts: Verdicts,
-    inbox: Inbox,
-    alarms: HourlyAlarms,
+    inbox: PushInbox,
     /// Recognizes samples, if this process accepts any.
     samples: Option<Mint>,
 }
@@ -110,8 +107,7 @@ impl Google {
             settings,
             keyring: Keyring::new(fetch),
             verdicts: Verdicts::default(),
-            inbox: Inbox::new(STORE),
-            alarms: HourlyAlarms::default(),
+            inbox: PushInbox::new(STORE, ACCEPTED),
             samples: None,
         }
     }
@@ -130,7 +126,7 @@ impl Google {
         let checked = self.authenticate(&recipient.platform, headers, now).await;
         match checked {
             Ok(()) => Ok(recipient),
-            Err(refusal) => Err(self.refused(intake, &recipient, refusal.into()).await),
+            Err(refusal) => Err(self.refuse(intake, &recipient, refusal).await),
         }
     }
 
@@ -168,7 +164,7 @@ impl Google {
     ) -> Answer {
         match PushTarget::of(&recipient.platform) {
             Some(target) => self.accept_for(intake, recipient, &target, body, now).await,
-            None => self.refused(intake, recipient, NO_TARGET.into()).await,
+            None => self.refuse(intake, recipient, NO_TARGET).await,
         }
     }
 
@@ -182,73 +178,23 @@ impl Google {
         now: Timestamp,
     ) -> Answer {
         let platform = &recipient.platform;
-        match mapping::outcome(platform, target, body, now) {
-            PushOutcome::Accepted(row, alarm) => {
-                match self.store(intake, platform, *row, alarm).await {
-                    Ok(_) => {
-                        self.inbox.count_accepted(intake.store, recipient, now);
-                        ACCEPTED
-                    }
-                    Err(refusal) => self.refused(intake, recipient, refusal.into()).await,
-                }
-            }
-            PushOutcome::Declined(row, why) => {
-                let stored = self.store(intake, platform, *row, None).await;
-                let answer = match stored {
-                    Ok(is_new) => {
-                        if is_new {
-                            self.raise(intake, platform, why.alarm, now).await;
-                        }
-                        Answer {
-                            status: 204,
-                            reason: why.reason,
-                        }
-                    }
-                    Err(refusal) => refusal.into(),
-                };
-                self.refused(intake, recipient, answer).await
-            }
-            PushOutcome::WithoutWrapper => {
-                self.raise(intake, platform, mapping::WITHOUT_WRAPPER, now)
-                    .await;
-                self.refused(intake, recipient, WITHOUT_WRAPPER.into())
-                    .await
-            }
+        if let Some(push) = mapping::outcome(platform, target, body, now) {
+            return self.inbox.store(intake, recipient, push, now).await;
         }
-    }
-
-    /// Stores a row. Returns whether it is new.
-    async fn store(
-        &self,
-        intake: Intake<'_>,
-        platform: &Platform,
-        row: NewNotification,
-        alarm: Option<Alarm>,
-    ) -> Result<bool, PushRefusal> {
-        let message = Message {
-            id: row.message_id.clone(),
-            notifications: vec![row],
-            alarm,
-        };
-        let stored = self.inbox.accept(intake, platform, message).await;
-        stored
-            .map(|stored| stored.is_new)
-            .map_err(PushRefusal::TryAgain)
-    }
-
-    /// Raises an alarm for a platform, unless one of the same kind was raised within the last hour.
-    async fn raise(&self, intake: Intake<'_>, platform: &Platform, alarm: Alarm, now: Timestamp) {
-        if self.alarms.is_due(platform.id, alarm.kind, now) {
-            inbox::raise(intake.store, platform.id, alarm.kind, alarm.detail).await;
-        }
+        self.inbox
+            .raise(intake, platform, mapping::WITHOUT_WRAPPER, now)
+            .await;
+        self.refuse(intake, recipient, WITHOUT_WRAPPER).await
     }
 
     /// Counts and logs a refused request, and returns the response.
-    async fn refused(&self, intake: Intake<'_>, recipient: &Recipient, answer: Answer) -> Answer {
-        self.inbox
-            .count_refused(intake.store, &recipient.platform, answer.reason)
-            .await;
-        inbox::refused(STORE, answer)
+    async fn refuse(
+        &self,
+        intake: Intake<'_>,
+        recipient: &Recipient,
+        refusal: PushRefusal,
+    ) -> Answer {
+        self.inbox.refuse(intake, recipient, refusal.into()).await
     }
 
     /// Receives one request. Checks the headers again, because the platform's settings may have changed since they were

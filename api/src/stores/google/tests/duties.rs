@@ -1,9 +1,10 @@
 //! The duties that notifications cause.
 
-use super::super::mapping::{self, PushOutcome};
+use super::super::mapping;
 use super::super::{ACKNOWLEDGE, PushTarget};
 use super::messages::{TOKEN, data, happened, push};
 use super::{ACCOUNT, AUDIENCE, QUEUE, now, own_settings, platform_with};
+use crate::stores::push::Push;
 use domain::notification::SAMPLE_PREFIX;
 use domain::time::{DAY, MINUTE};
 use domain::{CollapseKey, DutyId};
@@ -26,8 +27,8 @@ fn duty(platform: &Platform, member: &str, content: Value) -> Option<NewDuty> {
     };
     let body = push(&data(member, content));
     match mapping::outcome(platform, &target, &body, now()) {
-        PushOutcome::Accepted(row, _) => row.duty,
-        PushOutcome::Declined(..) | PushOutcome::WithoutWrapper => panic!("it is not accepted"),
+        Some(Push::Accepted(row, _)) => row.duty,
+        Some(Push::Declined(..)) | None => panic!("it is not accepted"),
     }
 }
 

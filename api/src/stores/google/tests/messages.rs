@@ -1,20 +1,15 @@
 //! Bodies of pushes: what is stored, and the response.
 
-use super::super::alarms::HourlyAlarms;
-use super::super::mapping::{
-    self, Declined, FOREIGN_PACKAGE, FOREIGN_SUBSCRIPTION, PushOutcome, TOO_LARGE, UNREADABLE,
-};
+use super::super::mapping::{self, FOREIGN_PACKAGE, FOREIGN_SUBSCRIPTION, TOO_LARGE, UNREADABLE};
 use super::super::{PushTarget, envelope};
 use super::{PACKAGE, QUEUE, at, now, platform};
 use crate::stores::inbox::Alarm;
+use crate::stores::push::{Declined, Push};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use domain::{
-    CollapseKey, Notification, NotificationKind, Outcome, PlatformId, Timestamp, VoidedPayment,
-};
+use domain::{CollapseKey, Notification, NotificationKind, Outcome, Timestamp, VoidedPayment};
 use serde_json::{Value, json};
 use storage::{Handling, NewNotification};
-use uuid::Uuid;
 
 pub const TOKEN: &str = "opaque-token-up-to-150-characters";
 /// Default time of the notifications in this file, in milliseconds since 1970.
@@ -54,7 +49,7 @@ fn subscription(number: i64) -> Value {
     data("subscriptionNotification", content)
 }
 
-fn outcome(body: &[u8]) -> PushOutcome {
+fn outcome(body: &[u8]) -> Option<Push> {
     let target = PushTarget {
         audience: super::AUDIENCE,
         account: super::ACCOUNT,
@@ -65,17 +60,17 @@ fn outcome(body: &[u8]) -> PushOutcome {
 
 fn accepted(body: &[u8]) -> (NewNotification, Option<Alarm>) {
     match outcome(body) {
-        PushOutcome::Accepted(row, alarm) => (*row, alarm),
-        PushOutcome::Declined(_, why) => panic!("declined: {}", why.reason),
-        PushOutcome::WithoutWrapper => panic!("without the wrapper"),
+        Some(Push::Accepted(row, alarm)) => (*row, alarm),
+        Some(Push::Declined(_, why)) => panic!("declined: {}", why.reason),
+        None => panic!("without the wrapper"),
     }
 }
 
 fn declined(body: &[u8]) -> (NewNotification, Declined) {
     match outcome(body) {
-        PushOutcome::Declined(row, why) => (*row, why),
-        PushOutcome::Accepted(row, _) => panic!("accepted: {}", row.store_type),
-        PushOutcome::WithoutWrapper => panic!("without the wrapper"),
+        Some(Push::Declined(row, why)) => (*row, why),
+        Some(Push::Accepted(row, _)) => panic!("accepted: {}", row.store_type),
+        None => panic!("without the wrapper"),
     }
 }
 
@@ -420,7 +415,7 @@ fn bare_data_is_without_the_wrapper() {
         r#"{"message":"text"}"#,
     ] {
         let found = outcome(body.as_bytes());
-        assert!(matches!(found, PushOutcome::WithoutWrapper), "{body}");
+        assert!(found.is_none(), "{body}");
     }
 }
 
@@ -476,19 +471,4 @@ fn g33_a_repeated_message_and_a_repeated_fact_are_known() {
     let again = accepted(&push_bytes("2", data.as_bytes())).0;
     assert_ne!(again.message_id, first.message_id);
     assert_eq!(fact(&again), fact(&first));
-}
-
-#[test]
-fn an_alarm_is_raised_once_per_platform_kind_and_hour() {
-    let alarms = HourlyAlarms::default();
-    let [one, other] = [1, 2].map(|id| PlatformId::new(Uuid::from_u128(id)));
-    let hour = 3_600_000;
-    let is_due = |platform, kind, ms| alarms.is_due(platform, kind, now().plus_millis(ms));
-    assert!(is_due(one, "foreign_package", 0));
-    assert!(!is_due(one, "foreign_package", hour - 1));
-    assert!(is_due(other, "foreign_package", 1));
-    assert!(is_due(one, "push_too_large", 1));
-    assert!(is_due(one, "foreign_package", hour));
-    assert!(!is_due(one, "foreign_package", hour + 1));
-    assert!(is_due(one, "foreign_package", 0), "the clock was set back");
 }

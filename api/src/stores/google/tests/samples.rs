@@ -1,6 +1,6 @@
 //! Samples: their content, as the ingress reads it, and their purchases.
 
-use super::super::mapping::{self, PushOutcome, VOIDED_ORDER};
+use super::super::mapping::{self, VOIDED_ORDER};
 use super::super::sample::{
     SamplePurchase, TARGET, TYPES, body, mint, notification, short, store_type,
 };
@@ -8,6 +8,7 @@ use super::super::simulated::LastOrder;
 use super::{Certs, PACKAGE, QUEUE, at, ingress, now, platform};
 use crate::stores::amazon::signer::Signer;
 use crate::stores::ingress::Ingress as _;
+use crate::stores::push::Push;
 use crate::stores::samples::{NoSample, Samples as _};
 use domain::Notification;
 use protocols::stores::Mint;
@@ -34,10 +35,10 @@ fn row(store_type: &str) -> NewNotification {
     let sample = notification(PACKAGE, store_type, &purchase, now());
     let body = body("1", &sample, now());
     match mapping::outcome(&platform(), &TARGET, body.as_bytes(), now()) {
-        PushOutcome::Accepted(row, None) => *row,
-        PushOutcome::Accepted(_, Some(alarm)) => panic!("alarm: {}", alarm.kind),
-        PushOutcome::Declined(_, why) => panic!("declined: {}", why.reason),
-        PushOutcome::WithoutWrapper => panic!("without the wrapper"),
+        Some(Push::Accepted(row, None)) => *row,
+        Some(Push::Accepted(_, Some(alarm))) => panic!("alarm: {}", alarm.kind),
+        Some(Push::Declined(_, why)) => panic!("declined: {}", why.reason),
+        None => panic!("without the wrapper"),
     }
 }
 
