@@ -76,7 +76,7 @@ pub async fn note_customer(
 ) -> Result<(), Error> {
     let database = &context.store;
     database.note_answered_customer(key, name).await?;
-    if store.has_app_ids(subject) {
+    if store.has_app_ids(subject, name) {
         database.name_answered_customer(key, name).await?;
     }
     Ok(())

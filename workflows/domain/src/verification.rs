@@ -13,7 +13,7 @@ use std::time::Duration;
 /// hour was observed; the rest is a margin.
 pub(crate) const LAG: Duration = HOUR.saturating_mul(2);
 /// Minimum distance of two different dates in snapshots; closer ones are the same date.
-pub(crate) const SAME: Duration = MINUTE;
+pub const SAME: Duration = MINUTE;
 
 /// The result of querying the store about a purchase.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -93,8 +93,8 @@ pub trait StoreProtocol: Debug + Send + Sync {
     /// Returns how long to retry after the first failure before the check gives up.
     fn give_up_after(&self) -> Duration;
 
-    /// Returns whether the ids by which the store names the customers of a platform are the app's own.
-    fn has_app_ids(&self, _subject: &Subject) -> bool {
+    /// Returns whether an id by which the store names a customer of a platform is the app's own.
+    fn has_app_ids(&self, _subject: &Subject, _name: &str) -> bool {
         false
     }
 

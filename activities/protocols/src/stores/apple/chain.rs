@@ -86,10 +86,7 @@ impl Chains {
     /// # Errors
     /// The chain leads to no trusted root, lacks a marker, or was not valid at this time.
     pub fn key(&self, chain: &[String], signed_at: Timestamp) -> Result<Arc<ChainKey>, JwsRefusal> {
-        let [leaf, intermediate, _] = chain else {
-            return Err(JwsRefusal::Chain);
-        };
-        let id = digest(&SHA256, format!("{leaf}.{intermediate}").as_bytes());
+        let (id, leaf, intermediate) = identified(chain)?;
         let key = match self.find(&id) {
             Some(key) => key,
             None => {
@@ -98,11 +95,21 @@ impl Chains {
                 key
             }
         };
-        if (key.not_before..=key.not_after).contains(&signed_at) {
-            Ok(key)
-        } else {
-            Err(JwsRefusal::Time)
-        }
+        key.at(signed_at)
+    }
+
+    /// Returns the key of a remembered chain, in base64, that signed at this time.
+    ///
+    /// # Errors
+    /// The chain is not remembered, or was not valid at this time.
+    pub fn remembered_key(
+        &self,
+        chain: &[String],
+        signed_at: Timestamp,
+    ) -> Result<Arc<ChainKey>, JwsRefusal> {
+        let (id, _, _) = identified(chain)?;
+        let key = self.find(&id).ok_or(JwsRefusal::NewChain)?;
+        key.at(signed_at)
     }
 
     /// Returns the number of remembered chains.
@@ -165,6 +172,23 @@ impl Chains {
             not_before: first.0.max(second.0).max(third.0),
             not_after: first.1.min(second.1).min(third.1),
         })
+    }
+}
+
+/// Returns the digest of the certificates that count of a chain, with those.
+fn identified(chain: &[String]) -> Result<(Digest, &str, &str), JwsRefusal> {
+    let [leaf, intermediate, _] = chain else {
+        return Err(JwsRefusal::Chain);
+    };
+    let id = digest(&SHA256, format!("{leaf}.{intermediate}").as_bytes());
+    Ok((id, leaf, intermediate))
+}
+
+impl ChainKey {
+    /// Returns the key if all certificates of its chain were valid at this time.
+    fn at(self: Arc<Self>, signed_at: Timestamp) -> Result<Arc<Self>, JwsRefusal> {
+        let is_valid = (self.not_before..=self.not_after).contains(&signed_at);
+        is_valid.then_some(self).ok_or(JwsRefusal::Time)
     }
 }
 

@@ -3,7 +3,7 @@
 //! Outer and inner signatures are verified in the same way, each by itself, without the network. Nothing of a payload
 //! counts before that, neither its bundle nor its environment.
 
-use super::chain::Chains;
+use super::chain::{ChainKey, Chains};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use domain::Timestamp;
@@ -11,6 +11,7 @@ use ring::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
+use std::sync::Arc;
 
 /// Maximum size of a JWS. Apple's notifications have about 10 KiB.
 const MAX_BYTES: usize = 64 * 1024;
@@ -38,6 +39,10 @@ pub enum JwsRefusal {
     Signature,
     /// The signing time is missing, impossible, or outside the validity of a certificate.
     Time,
+    /// The environment of a development tool, in which nothing is bought.
+    Environment,
+    /// The chain was not verified before, so that it has to be verified first.
+    NewChain,
 }
 
 impl JwsRefusal {
@@ -50,6 +55,8 @@ impl JwsRefusal {
             Self::Marker => "certificates of the signed payload are not those of the App Store",
             Self::Signature => "signature of the payload is wrong",
             Self::Time => "signing time of the payload is missing or impossible",
+            Self::Environment => "payload of a development tool",
+            Self::NewChain => "certificates of the signed payload were not verified before",
         }
     }
 }
@@ -70,11 +77,36 @@ struct JwsHeader {
     crit: Option<IgnoredAny>,
 }
 
+/// Verifies a text at a time, by chains.
+pub type Verifier = fn(&Chains, &str, Timestamp) -> Result<VerifiedPayload, JwsRefusal>;
+
 /// Verifies a JWS by the chain in its header.
 ///
 /// # Errors
 /// The text is no JWS, or is not signed under a trusted root.
 pub fn verify(chains: &Chains, text: &str, now: Timestamp) -> Result<VerifiedPayload, JwsRefusal> {
+    verify_with(text, now, |certificates, at| chains.key(certificates, at))
+}
+
+/// Like [`verify`], but only by a chain that is remembered, which is cheap.
+///
+/// # Errors
+/// As [`verify`]; [`JwsRefusal::NewChain`] if the chain is not remembered.
+pub fn verify_known(
+    chains: &Chains,
+    text: &str,
+    now: Timestamp,
+) -> Result<VerifiedPayload, JwsRefusal> {
+    verify_with(text, now, |certificates, at| {
+        chains.remembered_key(certificates, at)
+    })
+}
+
+fn verify_with(
+    text: &str,
+    now: Timestamp,
+    key: impl Fn(&[String], Timestamp) -> Result<Arc<ChainKey>, JwsRefusal>,
+) -> Result<VerifiedPayload, JwsRefusal> {
     if text.len() > MAX_BYTES {
         return Err(JwsRefusal::Form);
     }
@@ -97,7 +129,7 @@ pub fn verify(chains: &Chains, text: &str, now: Timestamp) -> Result<VerifiedPay
     if !(EARLIEST..=now.plus_millis(MAX_AHEAD_MS)).contains(&signed_at) {
         return Err(JwsRefusal::Time);
     }
-    let key = chains.key(&header.x5c, signed_at)?;
+    let key = key(&header.x5c, signed_at)?;
     let key = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, &key.point);
     key.verify(signed.as_bytes(), &signature)
         .map_err(|_| JwsRefusal::Signature)?;

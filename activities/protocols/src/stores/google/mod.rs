@@ -287,7 +287,7 @@ impl StoreProtocol for Google {
         self.settings.give_up_after
     }
 
-    fn has_app_ids(&self, subject: &Subject) -> bool {
+    fn has_app_ids(&self, subject: &Subject, _: &str) -> bool {
         AccountIds::of(subject.own.settings.as_ref()) == AccountIds::External
     }
 

@@ -176,6 +176,11 @@ impl PurchaseFacts {
         })
     }
 
+    /// Returns whether there is no fact.
+    pub const fn is_empty(&self) -> bool {
+        self.transactions.is_empty() && self.renewals.is_empty()
+    }
+
     /// Returns what has to be requested before these facts can be settled; `None` if they suffice.
     pub fn doubt(&self, known: Option<&Purchase>) -> Option<Doubt> {
         let Some(lanes) = Lanes::of(self, known) else {
