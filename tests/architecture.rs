@@ -206,8 +206,9 @@ fn the_page_reads_and_changes_through_resources_alone() {
 }
 
 /// Each store, with its names in code and texts. The headers of a company's cloud do not belong to its store.
-const STORES: [(&str, &[&str]); 2] = [
+const STORES: [(&str, &[&str]); 3] = [
     ("amazon", &["amazon", "Amazon", "AMAZON"]),
+    ("apple", &["apple::", "\"apple\"", "App Store", "APPLE"]),
     (
         "google",
         &["google::", "\"google\"", "Google Play", "GOOGLE"],

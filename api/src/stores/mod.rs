@@ -1,5 +1,6 @@
 //! Stores at the HTTP edge: one folder per store, and an entry for it in this file's list.
 
+mod alarms;
 pub mod amazon;
 pub mod apple;
 pub mod command;
@@ -8,6 +9,7 @@ pub mod google;
 pub mod inbox;
 pub mod ingress;
 pub mod intake;
+pub mod push;
 pub mod recipient;
 pub mod samples;
 
@@ -83,7 +85,7 @@ impl StoreEntry {
 }
 
 /// Stores of this release.
-pub const ALL: &[StoreEntry] = &[amazon::ENTRY, google::ENTRY];
+pub const ALL: &[StoreEntry] = &[amazon::ENTRY, google::ENTRY, apple::ENTRY];
 
 /// Stores that a program adds to [`ALL`].
 static ADDED: OnceLock<&'static [StoreEntry]> = OnceLock::new();

@@ -1,8 +1,11 @@
 //! The form of an App Store platform, with the steps in App Store Connect.
 
+use super::WITHOUT_PAYLOAD;
 use super::settings::{APP_APPLE_ID, ISSUER_ID, KEY_ID};
 use protocols::form::{Entry, Form, Input, NAME, Remedy, SetupEvidence, Step};
 use protocols::stores::apple::jws::JwsRefusal;
+use protocols::stores::apple::notification::{FOREIGN_APP, FOREIGN_BUNDLE, FOREIGN_ENVIRONMENT};
+use protocols::stores::apple::response::{NO_RELEASE, WRONG_KEY};
 
 const CONNECT: &str = "App Store Connect";
 const SETTLE: &str = "settle";
@@ -11,22 +14,6 @@ const KEYS: &str = "https://appstoreconnect.apple.com/access/integrations/api/su
 
 /// Type of a test notification.
 pub const TEST: &str = "TEST";
-
-/// Reason of a notification about another app.
-pub const FOREIGN_BUNDLE: &str = "notification about another bundle";
-/// Reason of a notification about an app with another number.
-pub const FOREIGN_APP: &str = "notification about another app";
-/// Reason of a notification about production at a platform for the sandbox.
-pub const FOREIGN_ENVIRONMENT: &str = "notification about another environment";
-/// Reason of a body without a signed payload, as in version 1 of the notifications.
-pub const WITHOUT_PAYLOAD: &str = "message without a signed payload";
-
-/// Why Apple refuses every query with a wrong issuer, key id or key.
-pub const WRONG_KEY: &str = "Apple refuses the key: compare the issuer id and the key id with App Store Connect, and make sure \
-                             that it is an In-App Purchase key, since an App Store Connect API key does not work here";
-/// Why Apple refuses every query about production with an empty answer.
-pub const NO_RELEASE: &str = "Apple refuses every query about production: the app has no production release yet, or the issuer id, \
-                              the key id or the key is wrong";
 
 const OF_BUNDLE: &[Remedy] = &[
     Remedy {

@@ -6,18 +6,26 @@
 //! directory's sample key are accepted. What a sample shows of a purchase is what the simulated store derives from all
 //! samples of the purchase, including the new one.
 
+use super::Apple;
 use super::signer::{self, Chain, Unusable};
 use super::simulated::purchase::Sent;
 use super::simulated::resources::{NamedPurchase, millis, present};
 use super::simulated::{self, SampleName};
 use crate::clock;
-use crate::stores::samples::{DemoStore, NoSample, SampleSettings, SampleTypes, sample_id};
+use crate::stores::ingress::Answer;
+use crate::stores::intake::Intake;
+use crate::stores::samples::{
+    DemoStore, NoSample, SampleSettings, SampleTypes, SentSample, sample_id,
+};
 use domain::notification::MAX_ID_BYTES;
 use domain::text::is_plain;
 use domain::{CollapseKey, Timestamp};
 use protocols::stores::Mint;
+use protocols::stores::apple::chain::Chains;
+use protocols::stores::apple::{jws, notification as signed_notification};
 use rsa::RsaPrivateKey;
 use rsa::pkcs8::{self, DecodePrivateKey as _, EncodePrivateKey as _};
+use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use storage::{Platform, Store};
 use uuid::Uuid;
@@ -188,15 +196,15 @@ pub struct SampleMessage {
     pub receipt_id: String,
     pub collapse_key: CollapseKey,
     pub store_type: &'static str,
-    /// The body of Apple's request, with a payload that the chain of samples signed.
-    pub body: String,
+    /// A payload that the chain of samples signed.
+    pub payload: String,
 }
 
 /// Builds a sample for a platform. `now` is to be the time at which the ingress receives it.
 ///
 /// # Errors
 /// The id of the purchase was not minted, the database does not respond, or nothing can be signed.
-pub async fn message(
+async fn message(
     store: &Store,
     mint: &Mint,
     platform: &Platform,
@@ -232,6 +240,56 @@ pub async fn message(
         collapse_key: purchase.key,
         receipt_id,
         store_type,
-        body: json!({ "signedPayload": signed }).to_string(),
+        payload: signed,
     })
+}
+
+impl Apple {
+    /// Returns the ingress with samples accepted on every platform, if their purchases have ids of this mint.
+    #[must_use]
+    pub fn with_samples(self, mint: Mint) -> Self {
+        Self {
+            samples: Some(mint),
+            ..self
+        }
+    }
+
+    /// Builds a sample and receives it like a notification, but by the chain of samples.
+    ///
+    /// # Errors
+    /// This process accepts no samples, the sample was refused, or it could not be stored.
+    pub async fn sample(
+        &self,
+        intake: Intake<'_>,
+        platform: &Platform,
+        wanted: SampleSettings,
+    ) -> Result<SentSample, NoSample> {
+        let mint = self.samples.as_ref().ok_or(NoSample::NotTrusted)?;
+        let now = (self.settings.clock)();
+        let sample = message(intake.store, mint, platform, wanted, now).await?;
+        let chain = signer::of_samples().ok_or(NoSample::Unavailable)?;
+        let chains = Chains::under(&[chain.root().to_vec()]);
+        let read = signed_notification::read(&chains, jws::verify, &sample.payload, now);
+        let read = read.map_err(|refusal| NoSample::Refused(refusal.reason()))?;
+        let ingress_key = intake.store.ingress_key(platform.id).await;
+        let ingress_key = ingress_key.map_err(|_| NoSample::Unavailable)?;
+        let recipient = self
+            .inbox
+            .find(intake.store, ingress_key.expose_secret(), now)
+            .await
+            .map_err(|_| NoSample::Unavailable)?;
+        match self.accept(intake, &recipient, read, now).await {
+            Answer {
+                status: 200,
+                reason: "accepted",
+            } => Ok(SentSample {
+                message_id: sample.message_id,
+                collapse_key: sample.collapse_key,
+                receipt_id: sample.receipt_id,
+                store_type: sample.store_type,
+            }),
+            Answer { status: 503, .. } => Err(NoSample::Unavailable),
+            Answer { reason, .. } => Err(NoSample::Refused(reason)),
+        }
+    }
 }

@@ -26,7 +26,7 @@ use std::ops::Deref;
 use std::sync::OnceLock;
 
 /// The stores that settle knows.
-pub const ALL: &[&Policy] = &[&amazon::POLICY, &google::POLICY];
+pub const ALL: &[&Policy] = &[&amazon::POLICY, &google::POLICY, &apple::POLICY];
 
 /// The store of records without a store's name, which version 0.1 wrote when it knew no other store.
 const UNNAMED: &Policy = &amazon::POLICY;

@@ -34,7 +34,7 @@ const EXACT: Policy = Policy {
 };
 
 fn exact() -> StorePolicy {
-    super::add(&[&EXACT, &super::apple::POLICY]);
+    super::add(&[&EXACT]);
     StorePolicy::of("exact").unwrap()
 }
 

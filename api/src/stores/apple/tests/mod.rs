@@ -1,5 +1,6 @@
 //! Tests of the App Store's form, settings, samples and simulated store without a database.
 
+mod config;
 mod form;
 mod own_fields;
 mod samples;

@@ -2,7 +2,7 @@
 
 use super::super::own_fields::{NAMES, check_package, read};
 use super::super::settings::{
-    ACCOUNT_IDS, APP_APPLE_ID, ExpectedApp, ISSUER_ID, KEY_ID, PRIVATE_KEY,
+    ACCOUNT_IDS, APP_APPLE_ID, ISSUER_ID, KEY_ID, PRIVATE_KEY, expected_app,
 };
 use super::{BUNDLE, platform_with};
 use base64::Engine as _;
@@ -99,7 +99,7 @@ fn all_fields_are_stored_and_the_key_is_a_credential() {
         apple_id: Some(1_234_567_890),
         environment: Environment::Production,
     };
-    assert_eq!(ExpectedApp::of(&platform), app);
+    assert_eq!(expected_app(&platform), app);
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn every_field_is_optional() {
     assert_eq!(part.settings, None);
     assert!(part.credentials.is_none());
     let platform = platform_with(None);
-    assert_eq!(ExpectedApp::of(&platform).apple_id, None);
+    assert_eq!(expected_app(&platform).apple_id, None);
 
     // A change without the key keeps the stored one.
     let part = valid(json!({ KEY_ID: KEY }));

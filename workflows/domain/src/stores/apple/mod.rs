@@ -1,5 +1,4 @@
-//! The App Store: how its values map into settle's closed lists, its policy, and how what Apple signed decides. It is
-//! in no list of stores yet.
+//! The App Store: how its values map into settle's closed lists, its policy, and how what Apple signed decides.
 //!
 //! The values are those of App Store Server Notifications V2 and of the App Store Server API. An unknown value maps to
 //! the enum's catch-all variant, or to nothing.
