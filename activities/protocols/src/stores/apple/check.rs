@@ -128,11 +128,14 @@ impl<'a> Walk<'a> {
         if self.facts.transactions.is_empty() && !is_known {
             // Apple never reported it: only its transaction shows what it is.
             self.transaction(&purchase_id)?;
+            if self.facts.is_empty() {
+                return Ok(());
+            }
         }
         if self.doubt() == Some(Doubt::Statuses) {
             if self.is_subscription() {
                 self.statuses(&purchase_id)?;
-            } else if !self.facts.transactions.is_empty() || is_known {
+            } else {
                 self.transaction(&purchase_id)?;
             }
         }

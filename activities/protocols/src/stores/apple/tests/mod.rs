@@ -1,8 +1,12 @@
 //! Signed payloads: with chains of our own, and with those that Apple published.
 
+mod checks;
 mod forged;
 mod forgery;
 mod hostile;
+mod notifications;
+mod repairs;
+mod server;
 mod vectors;
 mod verdicts;
 
