@@ -297,6 +297,10 @@ fn platform_routes() -> Vec<Route> {
             "Query the store with the platform's credentials at once, even if it refused them; the steps show the result. \
              409 without credentials, 422 if the store is queried about purchases only, 429 after too many queries.",
         ),
+        key(Operator, "POST", "/v1/platforms/{platform_id}/test", setup::request_test).summary(
+            "Request a test notification of the store; the steps show it arriving. 409 if the platform has no credentials \
+             or the store refuses them, 422 if the store sends none on request, 429 after too many queries.",
+        ),
         key(Read, "GET", "/v1/platforms/{platform_id}/topics", topics::list)
             .summary("List a platform's topics with their states, oldest first."),
         key(Read, "GET", "/v1/platforms/{platform_id}/duties", duties::list)

@@ -133,8 +133,11 @@ pub enum SetupEvidence {
     /// The store's own setting with this name, unless a message was refused for one of these reasons since the last
     /// accepted one.
     Setting(&'static str, &'static [Remedy]),
-    /// An accepted test notification of this type.
+    /// An accepted test notification of this type, which a person sends at the store.
     Test(&'static str),
+    /// An accepted test notification of this type, which settle requests. A request that the store declines for one of
+    /// these reasons is a problem of this step.
+    RequestedTest(&'static str, &'static [&'static str]),
     /// Stored credentials, unless the store refuses them for one of these reasons.
     Credentials(&'static [&'static str]),
     /// A query that the store answered since the credentials were set, unless it refuses them for one of these reasons.

@@ -142,7 +142,7 @@ pub use reports::processes::RunningProcess;
 pub use reports::revenue::{Differs, Integration, RevenueCheck, RevenueFilter, RevenueLine};
 pub use reports::scope::Subject;
 pub use reports::search::{FoundKind, SearchHit};
-pub use reports::setup::SetupFacts;
+pub use reports::setup::{SetupFacts, StoreTest};
 pub use reports::shown_state::{ShownDestination, ShownState};
 pub use reports::silent::SilentStore;
 pub use reports::store_names::FoundCustomer;

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
 /// The id of each operation, by path and method.
-const IDS: [(&str, &str, &str); 126] = [
+const IDS: [(&str, &str, &str); 127] = [
     ("/api/v1/events/schema/", "GET", "listEventSchemas"),
     ("/api/v1/events/schema/{type}", "GET", "getEventSchema"),
     ("/livez", "GET", "getLiveness"),
@@ -244,6 +244,11 @@ const IDS: [(&str, &str, &str); 126] = [
     ),
     ("/v1/platforms/{platform_id}/sample", "POST", "sendSample"),
     ("/v1/platforms/{platform_id}/steps", "GET", "listSetupSteps"),
+    (
+        "/v1/platforms/{platform_id}/test",
+        "POST",
+        "requestTestNotification",
+    ),
     ("/v1/platforms/{platform_id}/topics", "GET", "listTopics"),
     (
         "/v1/platforms/{platform_id}/topics/{topic_id}/approve",

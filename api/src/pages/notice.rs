@@ -64,6 +64,12 @@ const DONE: &[(&str, &str, &str)] = &[
     ),
     (
         "/ui/connect/platforms/",
+        "test",
+        "A test notification is being requested. Its step shows when it arrives; if it does not within a minute, reload \
+         this page to see why.",
+    ),
+    (
+        "/ui/connect/platforms/",
         "approve",
         "The topic is approved. The notifications that waited for it are released.",
     ),

@@ -25,5 +25,6 @@ mod refusals;
 mod resources;
 mod setup_steps;
 mod states;
+mod test_notifications;
 mod trouble;
 mod watching;

@@ -206,6 +206,7 @@ async fn with_bodies(service: &Service) -> Vec<(&'static str, String, Value)> {
             format!("/v1/platforms/{platform}/try-access"),
             json!({}),
         ),
+        ("POST", format!("/v1/platforms/{platform}/test"), json!({})),
         (
             "POST",
             format!("/v1/platforms/{platform}/import"),

@@ -10,7 +10,7 @@ use serde_json::json;
 use std::time::Duration;
 use storage::{
     Accepted, DueRepair, FoundNotification, NewNotification, OrderPlace, PlatformChange,
-    RepairKind, RepairLease, Store, StorePartChange,
+    RepairKind, RepairLease, Store, StorePartChange, StoreTest,
 };
 
 const STORE: &str = "proof";
@@ -251,6 +251,42 @@ story! {
         let requested = requested.expect("the list that shows whether the credentials are accepted");
         assert_eq!((requested.kind, requested.place.as_deref()), (RepairKind::Notifications, None));
         assert_eq!(requested.repaired_through, Some(run.began_at));
+    }
+}
+
+story! {
+    async fn a_test_is_due_once_after_each_request(world: World) {
+        let platform = another_store(&world).await;
+        let due = async || {
+            let offered = vec![(STORE, RepairKind::Test)];
+            world.store.due_repairs(offered, 10).await.unwrap().len()
+        };
+        let progress = async || world.store.setup_facts(platform, None).await.unwrap().store_test;
+        let requested = async || world.store.lease_requested_repair(platform, LEASE).await.unwrap();
+        assert_eq!((due().await, progress().await), (0, None));
+        assert!(lease(&world.store, platform, RepairKind::Test).await.is_none());
+        world.store.request_test(platform).await.unwrap();
+        assert!(due().await == 1 && matches!(progress().await, Some(StoreTest::Open { .. })));
+        let lost = requested().await.expect("a requested test");
+        assert!(due().await == 0 && requested().await.is_none());
+        world.pass(60_000);
+        let run = lease(&world.store, platform, RepairKind::Test).await.expect("the run was lost");
+        assert!(!world.store.finish_repair(&lost, Duration::ZERO).await.unwrap());
+        assert!(world.store.finish_repair(&run, Duration::ZERO).await.unwrap());
+        assert_eq!(progress().await, Some(StoreTest::Accepted { at: run.began_at }));
+        world.pass(3 * DAY_MS);
+        assert!(due().await == 0 && lease(&world.store, platform, RepairKind::Test).await.is_none());
+
+        world.store.request_test(platform).await.unwrap();
+        let earlier = requested().await.expect("another one");
+        world.store.request_test(platform).await.unwrap();
+        assert!(!world.store.restart_repair(&earlier, HOUR, "late").await.unwrap());
+        let run = requested().await.expect("the last one");
+        assert!(world.store.restart_repair(&run, HOUR, "no URL").await.unwrap());
+        let failed = progress().await;
+        assert!(matches!(&failed, Some(StoreTest::Failed { why, .. }) if why == "no URL"), "{failed:?}");
+        world.pass(3 * DAY_MS);
+        assert_eq!(due().await, 0, "a failure is not repeated");
     }
 }
 

@@ -16,7 +16,7 @@ use domain::stores::{
     Answers, CustomerSource, Evidence, Gone, Policy, Proof, Schedules, wake_by_dates,
 };
 use domain::time::{DAY, MINUTE};
-use protocols::form::{Entry, Form, Input, NAME};
+use protocols::form::{Entry, Form, Input, NAME, SetupEvidence, Step};
 use protocols::stores::{Simulated, StoreProtocol};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -68,13 +68,21 @@ pub const POLICY: Policy = Policy {
 fn form() -> Form {
     let package = Entry::new("package_name", "Package name", Input::Text);
     let secret = Entry::new("shared_secret", "Account key", Input::Password);
+    let step = Step {
+        title: "Request a test",
+        text: "Press the button.",
+        place: "settle",
+        copy: None,
+        url: None,
+        evidence: Some(SetupEvidence::RequestedTest("TEST", &[repair::NO_URL])),
+    };
     Form {
         name: STORE,
         label: "the Proof Store",
         summary: "Purchases in the Proof Store.",
         entries: vec![NAME, package, secret],
         events: &[],
-        guide: Vec::new(),
+        guide: vec![step],
     }
 }
 

@@ -212,7 +212,7 @@ impl StoreProtocol for ProofProtocol {
     }
 
     fn repairs(&self) -> &'static [RepairKind] {
-        &[RepairKind::Notifications]
+        &[RepairKind::Notifications, RepairKind::Test]
     }
 
     fn repair(&self, subject: &Subject, task: &RepairTask, replies: &[Replied]) -> RepairStep {

@@ -1,8 +1,9 @@
-//! The repair of the store: its history of messages, page by page, the newest one first.
+//! The repair of the store: its history of messages, page by page, the newest one first. It also sends a test on request.
 
 use super::ingress::{self, Body};
 use super::protocol::{ProofProtocol, body, bucket};
 use domain::PlatformId;
+use protocols::http::Reply;
 use protocols::stores::{
     Answer, RepairOutcome, RepairPage, RepairStep, RepairTask, Replied, Subject,
 };
@@ -17,6 +18,9 @@ struct History {
     next: Option<String>,
 }
 
+/// Why the store sends no test.
+pub const NO_URL: &str = "the proof store has no URL: enter it there";
+
 /// Returns the next step of a part of the repair.
 pub fn next(
     protocol: &ProofProtocol,
@@ -24,13 +28,16 @@ pub fn next(
     task: &RepairTask,
     replies: &[Replied],
 ) -> RepairStep {
-    let RepairTask::Notifications {
-        page,
-        only_failures,
-        ..
-    } = task
-    else {
-        return RepairStep::Done(RepairOutcome::Found(RepairPage::default()));
+    let (page, only_failures) = match task {
+        RepairTask::Notifications {
+            page,
+            only_failures,
+            ..
+        } => (page, only_failures),
+        RepairTask::Test => return test(protocol, replies),
+        RepairTask::Voids { .. } | RepairTask::Orders(_) => {
+            return RepairStep::Done(RepairOutcome::Found(RepairPage::default()));
+        }
     };
     let Some(first) = replies.first() else {
         let folder = if *only_failures {
@@ -45,6 +52,23 @@ pub fn next(
     };
     match body(&first.reply) {
         Ok(history) => RepairStep::Done(RepairOutcome::Found(found(subject.platform, history))),
+        Err(answer) => failed(answer),
+    }
+}
+
+/// Returns the next step of a request for a test.
+fn test(protocol: &ProofProtocol, replies: &[Replied]) -> RepairStep {
+    let Some(first) = replies.first() else {
+        return match protocol.get("tests", "new") {
+            Ok(request) => RepairStep::Send(Box::new(request), bucket("tests")),
+            Err(answer) => failed(answer),
+        };
+    };
+    if let Reply::Answer { status: 409, .. } = first.reply {
+        return RepairStep::Done(RepairOutcome::Declined(NO_URL));
+    }
+    match body::<Value>(&first.reply) {
+        Ok(_) => RepairStep::Done(RepairOutcome::Found(RepairPage::default())),
         Err(answer) => failed(answer),
     }
 }

@@ -48,6 +48,8 @@ struct Shown {
     failures: Vec<Value>,
     /// Number of requests for such a page.
     listed: usize,
+    /// Number of requests for a test. The first one is declined.
+    tests: usize,
 }
 
 type Shared = Arc<Mutex<Shown>>;
@@ -63,6 +65,7 @@ async fn serve(shared: Shared) -> String {
         .route("/purchases/{purchase}", get(purchase))
         .route("/orders/{order}", get(order))
         .route("/failures/{page}", get(failures))
+        .route("/tests/new", get(test))
         .with_state(shared);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
         .await
@@ -145,6 +148,16 @@ async fn failures(
     Ok(Json(
         json!({ "messages": messages.unwrap_or_else(|| json!([])), "next": next }),
     ))
+}
+
+async fn test(State(shared): State<Shared>, headers: HeaderMap) -> Result<Json<Value>, StatusCode> {
+    let mut shown = shown(&shared);
+    check(&headers, &mut shown)?;
+    shown.tests += 1;
+    if shown.tests == 1 {
+        return Err(StatusCode::CONFLICT);
+    }
+    Ok(Json(json!({ "test": shown.tests })))
 }
 
 /// Returns the time `days` days from now, in milliseconds since 1970.
@@ -442,6 +455,44 @@ async fn messages_that_were_not_delivered_are_found_once() {
     assert_eq!((again.await, open().await), (204, 1));
     let denied = proof.send_about(lost, "REFUND_DENIED", bought_ms + 99_000, "genuine");
     assert_eq!((denied.await, open().await), (204, 0));
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_test_of_the_store_is_requested_and_arrives() {
+    let shared = Shared::default();
+    let world = start(Backend::Sqlite, &shared).await;
+    let proof = Proof::new(&world).await;
+    let request = async || {
+        let path = format!("/v1/platforms/{}/test", proof.id);
+        world.api.post(&path, &json!({})).await.status
+    };
+    let step = async |what: &str, state: &str, last: &str| {
+        let path = format!("/v1/platforms/{}/steps", proof.id);
+        wait::until(SOON, what, async || {
+            let step = world.api.try_get(&path).await?.body["items"][0].clone();
+            if (&step["state"], &step["last_seen"]) == (&json!(state), &json!(last)) {
+                Ok(step)
+            } else {
+                Err(step.to_string())
+            }
+        })
+        .await
+    };
+    assert_eq!(request().await, 202);
+    let last = "The store sends no test notification";
+    let declined = step("a declined request", "problem", last).await;
+    assert_eq!(
+        declined["next"],
+        "The proof store has no URL: enter it there."
+    );
+
+    assert_eq!(request().await, 202);
+    let last = "A test notification was requested, and has not arrived yet";
+    step("an accepted request", "open", last).await;
+    assert_eq!(shown(&shared).tests, 2);
+    assert_eq!(proof.send("TEST", in_days(0), "genuine").await, 204);
+    step("the test", "done", "A test notification was accepted").await;
     world.finish().await;
 }
 

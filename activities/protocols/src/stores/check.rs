@@ -155,7 +155,8 @@ pub trait StoreProtocol: Debug + Send + Sync {
         AcknowledgeAnswer::Unclear
     }
 
-    /// Returns what can be read from the store apart from purchases, to find what no notification reported.
+    /// Returns what can be read from the store apart from purchases, to find what no notification reported. With
+    /// [`RepairKind::Test`], the store sends a test notification on request.
     fn repairs(&self) -> &'static [RepairKind] {
         &[]
     }

@@ -33,6 +33,9 @@ pub enum RepairTask {
         /// Whether only those are wanted that the store could not deliver.
         only_failures: bool,
     },
+    /// A request that the store sends a test notification to the URL that it has for the subject's environment. A
+    /// request that the store accepts finds nothing: the notification arrives like any other.
+    Test,
 }
 
 /// The next step of a part of a repair.
@@ -49,6 +52,9 @@ pub enum RepairOutcome {
     Found(RepairPage),
     /// The page is no longer there: the list has to be read from its beginning.
     Restart,
+    /// The store does not do it until an admin changes a setting there. The sentence states which one, begins with a
+    /// small letter and has no full stop. It never repeats the store's own text.
+    Declined(&'static str),
     /// The store refuses the credential, or the request has to be repeated.
     Failed(Answer),
 }

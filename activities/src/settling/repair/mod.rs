@@ -77,6 +77,10 @@ const UNREADABLE_HISTORY: &str = "the store lists past notifications in a form t
 const NO_HISTORY: &str =
     "the store refuses to list past notifications: those that it could not deliver are not found";
 
+/// The alarm about a request for a test notification whose refusal has no known reason.
+const NO_TEST: &str = "the store refuses to send a test notification, for a reason that this version of settle does \
+     not know";
+
 /// Starts tasks that take the due repairs, as many as may run.
 pub async fn start(context: &Context) -> Result<Swept, Failed> {
     loop {
@@ -91,18 +95,20 @@ pub async fn start(context: &Context) -> Result<Swept, Failed> {
     }
 }
 
-/// Starts a task that reads the list of voided payments of a platform, if a person waits for that. If too many repairs
-/// run, the sweep starts it.
+/// Starts tasks that take the repairs of a platform for which a person waits. If too many repairs run, the sweep starts
+/// them.
 pub async fn start_requested(context: &Context, platform: PlatformId) -> Result<(), Error> {
-    let slots = Arc::clone(&context.verifier.repairs);
-    let Ok(slot) = slots.try_acquire_owned() else {
-        return Ok(());
-    };
-    let lease = context.store.lease_requested_repair(platform, LEASE);
-    if let Some(first) = lease.await? {
+    loop {
+        let slots = Arc::clone(&context.verifier.repairs);
+        let Ok(slot) = slots.try_acquire_owned() else {
+            return Ok(());
+        };
+        let lease = context.store.lease_requested_repair(platform, LEASE);
+        let Some(first) = lease.await? else {
+            return Ok(());
+        };
         spawn(context, slot, first);
     }
-    Ok(())
 }
 
 fn spawn(context: &Context, slot: OwnedSemaphorePermit, first: RepairLease) {
@@ -158,8 +164,7 @@ async fn run(context: &Context, lease: RepairLease) {
 async fn repair(context: &Context, lease: RepairLease) -> Result<(), Error> {
     let Some(known) = context.store.platform_query(lease.platform_id).await? else {
         let why = "the platform has no usable credentials";
-        let postponed = context.store.postpone_repair(&lease, UNUSABLE_RETRY, why);
-        return postponed.await.map(drop);
+        return fail(context, &lease, UNUSABLE_RETRY, why).await;
     };
     // A platform of a store that only another release knows.
     let Ok(store) = context.verifier.stores.of(&known.store) else {
@@ -178,7 +183,25 @@ async fn repair(context: &Context, lease: RepairLease) -> Result<(), Error> {
         RepairKind::Voids => run.voids().await,
         RepairKind::Orders => run.orders().await,
         RepairKind::Notifications => run.notifications().await,
+        RepairKind::Test => run.test().await,
     }
+}
+
+/// Ends a run that failed. A test is not requested again: the person who waits for it is shown why.
+async fn fail(
+    context: &Context,
+    lease: &RepairLease,
+    wait: Duration,
+    why: &str,
+) -> Result<(), Error> {
+    let store = &context.store;
+    match lease.kind {
+        RepairKind::Test => store.restart_repair(lease, wait, why).await?,
+        RepairKind::Voids | RepairKind::Orders | RepairKind::Notifications => {
+            store.postpone_repair(lease, wait, why).await?
+        }
+    };
+    Ok(())
 }
 
 /// A run of a repair.
@@ -221,6 +244,15 @@ impl RepairRun<'_> {
         if self.list(task, UNREADABLE_HISTORY).await? {
             let now = self.context.store.now().await?;
             self.finish(history::wait(began_at, now)).await?;
+        }
+        Ok(())
+    }
+
+    /// Requests a test notification.
+    async fn test(mut self) -> Result<(), Error> {
+        if self.part(&RepairTask::Test).await?.is_some() {
+            // It is due again only once it is requested again.
+            self.finish(Duration::ZERO).await?;
         }
         Ok(())
     }
@@ -297,6 +329,7 @@ impl RepairRun<'_> {
                 self.restart().await?;
                 return Ok(None);
             }
+            Some(RepairOutcome::Declined(why)) => why,
             Some(RepairOutcome::Failed(Answer::Retry(retry))) => {
                 self.postpone(&retry).await?;
                 return Ok(None);
@@ -322,10 +355,7 @@ impl RepairRun<'_> {
                 return Ok(None);
             }
         };
-        let store = &self.context.store;
-        store
-            .postpone_repair(&self.lease, UNUSABLE_RETRY, why)
-            .await?;
+        fail(context, &self.lease, UNUSABLE_RETRY, why).await?;
         Ok(None)
     }
 
@@ -391,6 +421,7 @@ impl RepairRun<'_> {
             let text = match self.lease.kind {
                 RepairKind::Notifications => NO_HISTORY,
                 RepairKind::Voids | RepairKind::Orders => NOT_LISTED,
+                RepairKind::Test => NO_TEST,
             };
             let platform = self.lease.platform_id;
             raise_alarm(self.context, platform, "verification_strange", text).await;
@@ -407,9 +438,7 @@ impl RepairRun<'_> {
             raise_alarm(self.context, platform, "verification_strange", &retry.why).await;
         }
         let wait = self.retry(retry.retry_after);
-        let store = &self.context.store;
-        let postponed = store.postpone_repair(&self.lease, wait, &retry.why).await;
-        postponed.map(drop)
+        fail(self.context, &self.lease, wait, &retry.why).await
     }
 
     fn retry(&self, retry_after: Option<Duration>) -> Duration {

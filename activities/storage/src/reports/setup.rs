@@ -29,6 +29,40 @@ pub struct SetupFacts {
     pub failed_at: Option<Timestamp>,
     /// Whether a person requested a query that was not sent yet.
     pub is_query_requested: bool,
+    /// The last request for a test notification, if the store sends one on request.
+    pub store_test: Option<StoreTest>,
+}
+
+/// The progress of a request for a test notification of a store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoreTest {
+    /// A person requested it at this time; the store has not answered yet.
+    Open { at: Timestamp },
+    /// The store accepted the request, which a person sent at this time.
+    Accepted { at: Timestamp },
+    /// The request failed at this time.
+    Failed { at: Timestamp, why: String },
+}
+
+row! {
+    struct LastTest {
+        began_at: Option<Timestamp>,
+        repaired_through: Option<Timestamp>,
+        failure: Option<String>,
+        failed_at: Option<Timestamp>,
+    }
+}
+
+impl LastTest {
+    fn progress(self) -> Option<StoreTest> {
+        if let Some(at) = self.began_at {
+            return Some(StoreTest::Open { at });
+        }
+        match (self.failed_at, self.failure) {
+            (Some(at), Some(why)) => Some(StoreTest::Failed { at, why }),
+            _ => self.repaired_through.map(|at| StoreTest::Accepted { at }),
+        }
+    }
 }
 
 row! {
@@ -68,6 +102,12 @@ const LAST_REPAIR: Sql = statement! {"
     ORDER BY kind
 "};
 
+const LAST_TEST: Sql = statement! {"
+    SELECT began_at, repaired_through, failure, failed_at
+    FROM repairs
+    WHERE platform_id = ? AND kind = 'test'
+"};
+
 impl Store {
     /// Returns what is stored about the setup of a platform. `test` is the type of the store's test notification, if it
     /// has one.
@@ -93,6 +133,7 @@ fn read(
             .value(connection)?,
         None => None,
     };
+    let last_test: Option<LastTest> = sql(LAST_TEST).bind(platform).first(connection)?;
     let refusal: Option<String> = sql(REFUSAL).bind(platform).value(connection)?;
     let repair: Option<LastRepair> = sql(LAST_REPAIR).bind(platform).first(connection)?;
     let of_purchase = silent::last_answer(connection, platform, Timestamp::from_micros(0))?;
@@ -107,5 +148,6 @@ fn read(
             .as_ref()
             .is_some_and(|repair| repairs::is_requested(repair.due_at)),
         failure: repair.and_then(|repair| repair.failure),
+        store_test: last_test.and_then(LastTest::progress),
     })
 }

@@ -38,12 +38,17 @@ stored! {
         Orders = "orders",
         /// The store's history of notifications.
         Notifications = "notifications",
+        /// Nothing: a request that the store sends a test notification. It is due only after a person's request.
+        Test = "test",
     }
 }
 
 /// Whether a repair reads a list of the store, whose first request shows whether the store accepts the credentials.
 /// Without orders, a pass over them sends no request.
 pub const READS_LIST: &str = "kind IN ('voids', 'notifications')";
+
+/// Whether a repair is repeated at intervals, or a person requested it. A requested pass begins with the request.
+const IS_WANTED: &str = "(kind <> 'test' OR began_at IS NOT NULL)";
 
 /// A notification that a repair found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -216,7 +221,7 @@ const DUE: Sql = statement! {"
     SELECT r.platform_id, r.kind
     FROM repairs r
     JOIN platforms f ON f.id = r.platform_id AND f.deleted_at IS NULL
-    WHERE (r.due_at <= ? OR r.due_at > ?) AND r.kind IN (?*)
+    WHERE (r.due_at <= ? OR r.due_at > ?) AND r.kind IN (?*) AND {IS_WANTED}
     ORDER BY r.due_at, r.platform_id, r.kind
     LIMIT ?
 "};
@@ -224,7 +229,7 @@ const DUE: Sql = statement! {"
 const LEASE: Sql = statement! {"
     UPDATE repairs
     SET runs = runs + 1, due_at = ?, began_at = COALESCE(began_at, ?)
-    WHERE platform_id = ? AND kind = ? AND (due_at <= ? OR due_at > ?)
+    WHERE platform_id = ? AND kind = ? AND (due_at <= ? OR due_at > ?) AND {IS_WANTED}
     RETURNING platform_id, kind, runs, repaired_through, began_at, place, failures
 "};
 
@@ -259,10 +264,18 @@ const BEGIN_AGAIN: Sql = statement! {"
     WHERE platform_id = ? AND {READS_LIST}
 "};
 
+const REQUEST_TEST: Sql = statement! {"
+    INSERT INTO repairs (platform_id, kind, runs, began_at, due_at, failures)
+    VALUES (?, 'test', 0, ?, ?, 0)
+    ON CONFLICT (platform_id, kind)
+    DO UPDATE SET runs = repairs.runs + 1, began_at = excluded.began_at, due_at = excluded.due_at, failures = 0,
+        failure = NULL, failed_at = NULL
+"};
+
 const REQUESTED: Sql = statement! {"
     SELECT platform_id, kind
     FROM repairs
-    WHERE platform_id = ? AND {READS_LIST} AND due_at <= ?
+    WHERE platform_id = ? AND due_at <= ? AND {IS_WANTED}
     ORDER BY kind
 "};
 
@@ -348,8 +361,7 @@ impl Store {
         .await
     }
 
-    /// Takes the list of a platform's store for a run, if a person requested its next pass and no run has taken it
-    /// since.
+    /// Takes a repair for a run, if a person requested its next pass and no run has taken it since.
     pub async fn lease_requested_repair(
         &self,
         platform: PlatformId,
@@ -510,6 +522,15 @@ pub fn begin_again(write: &mut Write<'_>, platform: PlatformId) -> Result<(), Er
 /// Like [`begin_again`], before all other repairs, because a person waits for the result.
 pub fn begin_at_once(write: &mut Write<'_>, platform: PlatformId) -> Result<(), Error> {
     begin(write, platform, AT_ONCE)
+}
+
+/// Requests a test notification, before all other repairs. An earlier request in progress changes nothing any more.
+pub fn request_test(write: &mut Write<'_>, platform: PlatformId) -> Result<(), Error> {
+    let now = write.now()?;
+    sql(REQUEST_TEST)
+        .bind((platform, now, AT_ONCE))
+        .run(write.connection)
+        .map(drop)
 }
 
 fn begin(write: &mut Write<'_>, platform: PlatformId, due_at: Timestamp) -> Result<(), Error> {

@@ -530,6 +530,17 @@ impl Store {
         .await
     }
 
+    /// Requests a test notification of a platform's store. The request is due before all repairs.
+    pub async fn request_test(&self, platform: PlatformId) -> Result<(), Error> {
+        self.change("platform.test", move |write| {
+            let known: Option<AppId> = sql(FIND_PLATFORM).bind(platform).value(write.connection)?;
+            let app = known.ok_or(Error::Missing { what: "platform" })?;
+            repairs::request_test(write, platform)?;
+            Ok(((), Some(AuditEntry::on(app, platform))))
+        })
+        .await
+    }
+
     /// Rechecks the purchases of a platform that the store did not accept; returns their number, counted up
     /// to 100,000.
     pub async fn retry_parked(&self, platform: PlatformId) -> Result<i64, Error> {

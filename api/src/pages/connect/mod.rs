@@ -207,6 +207,14 @@ fn changes() -> Vec<Route> {
         Route::page(
             Operator,
             "POST",
+            "/ui/connect/platforms/{platform_id}/test",
+            act(setup::request_test, steps::console),
+        )
+        .twin("POST /v1/platforms/{platform_id}/test")
+        .summary("Requests a test notification of the store."),
+        Route::page(
+            Operator,
+            "POST",
             "/ui/connect/platforms/{platform_id}/delete",
             changes::delete,
         )

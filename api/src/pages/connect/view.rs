@@ -89,6 +89,8 @@ pub struct GuideStep {
     seen: Option<SeenStep>,
     /// Whether a query of the store shows the step, and a visitor can request one below.
     can_query: bool,
+    /// Whether a test notification shows the step, and a visitor can request one below.
+    can_test: bool,
     is_in_settings: bool,
 }
 
@@ -114,6 +116,7 @@ impl GuideStep {
             copy: step.copy.and_then(text),
             seen: SeenStep::of(seen),
             can_query: seen.can_query,
+            can_test: seen.can_test,
             is_in_settings: seen.is_in_settings,
         };
         guide.zip(setup).map(step).collect()
@@ -263,6 +266,9 @@ impl<'a> ConsolePage<'a> {
         if frame.may(Role::Operator) && guide.iter().any(|step| step.can_query) {
             all.insert(0, query(of.path(visit, "/try-access"), mistakes));
         }
+        if frame.may(Role::Operator) && guide.iter().any(|step| step.can_test) {
+            all.insert(0, test(of.path(visit, "/test"), mistakes));
+        }
         Self {
             head: of.head(visit, ConnectStep::Console),
             url: text("notification_url"),
@@ -339,6 +345,13 @@ fn query(path: String, mistakes: &Mistakes) -> Action {
     let what = "Queries the store at once with the platform's credentials, even if it refused them before. The steps then \
                 show the result.";
     Action::new(path, "try-access", "Query the store now", what, mistakes)
+}
+
+/// Returns the action that requests a test notification.
+fn test(path: String, mistakes: &Mistakes) -> Action {
+    let what = "Has the store send a test notification to the URL that is set there. The steps then show it arriving.";
+    let title = "Request a test notification";
+    Action::new(path, "test", title, what, mistakes)
 }
 
 fn actions(

@@ -2,7 +2,7 @@
 //! and what to do next. The store's form names the facts that show a step; [`steps`] judges them and is pure.
 
 use super::signals::Nothing;
-use crate::answer::NoContent;
+use crate::answer::{Accepted, NoContent};
 use crate::edge::{Edge, Shared};
 use crate::error::Error;
 use crate::extract::{Body, Stored};
@@ -14,7 +14,7 @@ use protocols::form::{Remedy, SetupEvidence, Step};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
-use storage::{ArrivalView, Paged, Platform, SetupFacts};
+use storage::{ArrivalView, Paged, Platform, SetupFacts, StoreTest};
 
 /// Next action after a message was refused for a reason that another step names.
 const CORRECT: &str = "Correct the step that is a problem. If none is, the message was not sent by the store as set up here.";
@@ -39,6 +39,9 @@ pub struct SetupStep {
     /// Whether a query of the store shows the step, and the store can be queried on request.
     #[serde(skip)]
     pub can_query: bool,
+    /// Whether a test notification shows the step, and can be requested.
+    #[serde(skip)]
+    pub can_test: bool,
     /// Whether the step is done in the platform's settings.
     #[serde(skip)]
     pub is_in_settings: bool,
@@ -56,6 +59,13 @@ pub enum SetupState {
     Problem,
     /// settle cannot see whether it is done.
     Unknown,
+}
+
+/// A request for a test notification.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct RequestedTest {
+    /// What happens next.
+    pub next: &'static str,
 }
 
 /// `GET /v1/platforms/{platform_id}/steps`. Sends no request to the store: settle queries it when the credentials are
@@ -98,6 +108,42 @@ pub async fn try_access(
     Ok(NoContent)
 }
 
+/// `POST /v1/platforms/{platform_id}/test`: requests a test notification of the store. The steps show it arriving.
+pub async fn request_test(
+    edge: Acting,
+    Stored(platform): Stored<Platform>,
+    _: Body<Nothing>,
+) -> Result<Accepted<RequestedTest>, Error> {
+    let guide = guide(&edge, &platform);
+    let mut evidence = guide.iter().filter_map(|step| step.evidence);
+    if !evidence.any(|one| matches!(one, SetupEvidence::RequestedTest(..))) {
+        return Err(Error::Unsuitable(
+            "settle cannot request a test notification of this store: `settle platform steps` lists what to do there"
+                .to_owned(),
+        ));
+    }
+    if !platform.has_credential() {
+        return Err(Error::Conflict(
+            "the platform has no credentials: enter them in its settings first".to_owned(),
+        ));
+    }
+    if platform.secret_refused_at.is_some() {
+        return Err(Error::Conflict(
+            "the store refuses the platform's credentials: correct them first, or try them with `settle platform \
+             try-access`"
+                .to_owned(),
+        ));
+    }
+    edge.test_quota.count_query(platform.id)?;
+    edge.store.request_test(platform.id).await?;
+    // The run that verifies claims sends the request. Without it, the sweep does.
+    edge.dispatch.engine().verify_claims(platform.id);
+    Ok(Accepted(RequestedTest {
+        next: "The store is queried within seconds, and then sends the test notification: `settle platform steps` shows \
+               it arriving, or why it was not sent.",
+    }))
+}
+
 /// Returns the steps of a platform's store; none if this program does not know the store.
 fn guide(edge: &Edge, platform: &Platform) -> Vec<Step> {
     let entry = edge.known.iter().find(|one| one.name == platform.store);
@@ -111,7 +157,9 @@ fn guide(edge: &Edge, platform: &Platform) -> Vec<Step> {
 pub async fn of_platform(edge: &Edge, platform: &Platform) -> Result<Vec<SetupStep>, Error> {
     let guide = guide(edge, platform);
     let test = guide.iter().find_map(|step| match step.evidence {
-        Some(SetupEvidence::Test(store_type)) => Some(store_type),
+        Some(SetupEvidence::Test(store_type) | SetupEvidence::RequestedTest(store_type, _)) => {
+            Some(store_type)
+        }
         _ => None,
     });
     let facts = if guide.iter().any(|step| step.evidence.is_some()) {
@@ -150,6 +198,8 @@ pub fn steps(guide: &[Step], setup: &Setup<'_>) -> Vec<SetupStep> {
             last_seen_at: seen.at,
             next: seen.next,
             can_query: matches!(step.evidence, Some(SetupEvidence::Query(_)))
+                && setup.platform.has_credential(),
+            can_test: matches!(step.evidence, Some(SetupEvidence::RequestedTest(..)))
                 && setup.platform.has_credential(),
             is_in_settings: matches!(
                 step.evidence,
@@ -226,6 +276,7 @@ impl Setup<'_> {
             },
             SetupEvidence::Setting(name, remedies) => self.setting(name, remedies),
             SetupEvidence::Test(_) => self.test(),
+            SetupEvidence::RequestedTest(_, reasons) => self.requested_test(reasons),
             SetupEvidence::Credentials(reasons) => self.credentials(reasons),
             SetupEvidence::Query(reasons) => self.query(reasons),
         }
@@ -329,6 +380,66 @@ impl Setup<'_> {
                 "No test notification arrived yet",
                 "Send one; if none arrives within a minute, check the steps before this one.",
             ),
+        }
+    }
+
+    /// Judges the last request for a test notification, unless one was accepted since.
+    fn requested_test(&self, reasons: &[&str]) -> Seen {
+        let has_arrived = |since: Timestamp| self.facts.tested_at.is_some_and(|at| at >= since);
+        match &self.facts.store_test {
+            Some(StoreTest::Open { at }) => Seen {
+                at: Some(*at),
+                ..Seen::open(
+                    "A test notification is about to be requested",
+                    "The result will be shown here within seconds.",
+                )
+            },
+            Some(StoreTest::Accepted { at }) if !has_arrived(*at) => {
+                match self.refused(|_| true).filter(|one| one.last_at >= *at) {
+                    Some(one) => refusal(one, CORRECT),
+                    None => Seen {
+                        at: Some(*at),
+                        ..Seen::open(
+                            "A test notification was requested, and has not arrived yet",
+                            "If it does not arrive within a minute, compare the URL at the store with the one shown here.",
+                        )
+                    },
+                }
+            }
+            Some(StoreTest::Failed { at, why }) if !has_arrived(*at) => {
+                Self::failed_test(Some(*at), why, reasons)
+            }
+            _ => self.unrequested_test(),
+        }
+    }
+
+    /// Judges a request that failed. If the store declines it for one of these reasons, the reason states what to do.
+    fn failed_test(at: Option<Timestamp>, why: &str, reasons: &[&str]) -> Seen {
+        if reasons.contains(&why) {
+            let last = "The store sends no test notification".to_owned();
+            return Seen::problem(last, at, &sentence(why));
+        }
+        let last = format!("The request failed: {why}");
+        Seen {
+            at,
+            ..Seen::open(&last, "Request another one.")
+        }
+    }
+
+    /// Judges a test that was not requested, or that arrived.
+    fn unrequested_test(&self) -> Seen {
+        let seen = self.test();
+        if !matches!(seen.state, SetupState::Open) {
+            return seen;
+        }
+        let last = "No test notification was requested yet";
+        if self.platform.has_credential() {
+            Seen::open(last, "Request one.")
+        } else {
+            Seen::open(
+                last,
+                "Enter the credentials in the platform's settings, and request one then.",
+            )
         }
     }
 

@@ -4,7 +4,7 @@ use super::{Setup, SetupState, SetupStep, sentence, steps};
 use domain::{AppId, PlatformId, Timestamp};
 use protocols::form::{Remedy, SetupEvidence, Step};
 use serde_json::json;
-use storage::{ArrivalView, Platform, PlatformSettings, SetupFacts};
+use storage::{ArrivalView, Platform, PlatformSettings, SetupFacts, StoreTest};
 use uuid::Uuid;
 
 const REMEDIES: &[Remedy] = &[Remedy {
@@ -199,6 +199,52 @@ fn a_test_that_was_not_sent_is_not_missed_once_messages_arrive() {
         ..arrivals(&[("", 5)])
     };
     assert_eq!(state(test, &tested), (SetupState::Done, Some(4)));
+}
+
+#[test]
+fn a_requested_test_is_open_until_it_arrives() {
+    const TEST: SetupEvidence = SetupEvidence::RequestedTest("TEST", &["no URL: enter it"]);
+    let of = |progress: StoreTest, facts: SetupFacts| SetupFacts {
+        store_test: Some(progress),
+        ..facts
+    };
+    let tested = |second| SetupFacts {
+        tested_at: Some(at(second)),
+        ..arrivals(&[("", second)])
+    };
+    assert_eq!(state(TEST, &arrivals(&[])), (SetupState::Open, None));
+    let open = || StoreTest::Open { at: at(200) };
+    let accepted = || StoreTest::Accepted { at: at(200) };
+    for progress in [open, accepted] {
+        let waiting = of(progress(), tested(150));
+        assert_eq!(state(TEST, &waiting), (SetupState::Open, Some(200)));
+    }
+    let arrived = of(accepted(), tested(201));
+    assert_eq!(state(TEST, &arrived), (SetupState::Done, Some(201)));
+    let refused = of(accepted(), arrivals(&[("wrong account", 202)]));
+    assert_eq!(state(TEST, &refused), (SetupState::Problem, Some(202)));
+    let before = of(accepted(), arrivals(&[("wrong account", 190)]));
+    assert_eq!(state(TEST, &before), (SetupState::Open, Some(200)));
+    for (why, expected, action) in [
+        ("no URL: enter it", SetupState::Problem, "No URL: enter it."),
+        ("HTTP 500", SetupState::Open, "Request another one."),
+    ] {
+        let (at, why) = (at(200), why.to_owned());
+        let failed = |facts| {
+            of(
+                StoreTest::Failed {
+                    at,
+                    why: why.clone(),
+                },
+                facts,
+            )
+        };
+        let (state_of, second, next) = seen(TEST, &platform(), &failed(tested(150)));
+        assert_eq!((state_of, second), (expected, Some(200)));
+        assert_eq!(next.as_deref(), Some(action));
+        let arrived = state(TEST, &failed(tested(201)));
+        assert_eq!(arrived, (SetupState::Done, Some(201)));
+    }
 }
 
 #[test]

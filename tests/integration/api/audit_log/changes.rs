@@ -115,6 +115,12 @@ impl Office {
                 "platform.try-access",
             ),
             change(
+                ("POST", "/v1/platforms/{platform_id}/test"),
+                format!("/v1/platforms/{}/test", self.tested().await),
+                Value::Null,
+                "platform.test",
+            ),
+            change(
                 ("POST", "/v1/platforms/{platform_id}/import"),
                 format!("{of_platform}/import"),
                 json!({ "purchases": [{ "receipt_id": "r", "app_user_id": "u1" }] }),

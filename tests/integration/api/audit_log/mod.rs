@@ -4,6 +4,7 @@
 mod changes;
 
 use super::edge::{Answer, Service, TOKEN};
+use super::test_notifications::{STORES, TESTED};
 use api::route::Access;
 use api::routes::routes;
 use axum::body::{Body, to_bytes};
@@ -94,7 +95,7 @@ fn version(connection: &mut SqliteConnection) -> i64 {
 
 impl Office {
     async fn open(name: &str) -> Self {
-        let service = Service::start(name).await;
+        let service = Service::knowing(name, &STORES).await;
         let (app, platform) = service.platform().await;
         let hook =
             json!({ "kind": "webhook", "name": "hook", "url": "https://receiver.invalid/hooks" });
@@ -163,6 +164,16 @@ impl Office {
             "UPDATE platforms SET store_credentials = 'sealed', store_credentials_at = 1 WHERE id = '{id}'"
         ));
         id
+    }
+
+    /// Returns the id of a new platform with credentials, whose store sends test notifications on request.
+    async fn tested(&self) -> String {
+        let body = json!({
+            "store": TESTED, "name": "tested", "package_name": "com.example.radio", "shared_secret": "a-shared-secret",
+        });
+        let path = format!("/v1/apps/{}/platforms", self.app);
+        let created = self.service.send_json("POST", &path, &body).await;
+        created.body["id"].as_str().expect("an id").to_owned()
     }
 
     fn app_id(&self) -> AppId {

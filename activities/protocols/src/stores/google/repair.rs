@@ -58,8 +58,8 @@ pub fn next(
                 send(batches.request(settings, &package))
             }
         }
-        // Google has no history of notifications, and offers no such repair.
-        RepairTask::Notifications { .. } => found(RepairPage::default()),
+        // Google has no history of notifications, and sends no test on request.
+        RepairTask::Notifications { .. } | RepairTask::Test => found(RepairPage::default()),
     }
 }
 

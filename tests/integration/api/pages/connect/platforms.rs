@@ -174,6 +174,7 @@ async fn the_actions_of_a_platform_need_a_reason_and_its_own_form() {
         "/rotate-publishable-key",
         "/retry-parked",
         "/try-access",
+        "/test",
         "/delete",
         "/sample",
         &format!("/topics/{topic}/reject"),
