@@ -229,7 +229,11 @@ async fn the_second_store_of_the_demo_has_whole_lives() {
     let listed = demo.answer(&["platform", "list", "--app", "demo"]);
     let platforms = listed["items"].as_array().expect("platforms").iter();
     let stores: Vec<&Value> = platforms.map(|one| &one["store"]).collect();
-    assert_eq!(json!(stores), json!(["amazon", "google"]), "{listed}");
+    assert_eq!(
+        json!(stores),
+        json!(["amazon", "google", "apple"]),
+        "{listed}"
+    );
     let after = async |receipt: &str, kind: &str, state: &str| {
         let line = ["--store", "google", "--receipt", receipt, "--type", kind];
         let shown = demo.settled_with(&line, "state", &json!(state)).await;
@@ -269,6 +273,47 @@ async fn the_second_store_of_the_demo_has_whole_lives() {
     let data = &once["data"]["data"];
     assert_eq!(data["product_ref_id"], "demo.gold.lifetime", "{once}");
     after("g4", "voided-purchase", "revoked").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_third_store_of_the_demo_has_whole_lives() {
+    let demo = Demo::start().await;
+    let after = async |receipt: &str, kind: &str, state: &str| {
+        let line = ["--store", "apple", "--receipt", receipt, "--type", kind];
+        let shown = demo.settled_with(&line, "state", &json!(state)).await;
+        let of_purchase = &shown["data"];
+        assert_eq!(
+            of_purchase["attributes"]["verified"], true,
+            "{kind}: {shown}"
+        );
+        assert_eq!(of_purchase["data"]["environment"], "sandbox", "{shown}");
+        shown
+    };
+    let bought = after("a1", "initial-buy", "active").await;
+    let data = &bought["data"]["data"];
+    assert_eq!(data["product_ref_id"], "demo_gold_monthly", "{bought}");
+    assert_eq!(
+        data["entitlements"][0]["entitlement_ref_id"], "gold",
+        "{bought}"
+    );
+    for (kind, state) in [
+        ("grace-period", "grace"),
+        ("did-renew-billing-recovery", "active"),
+        ("auto-renew-disabled", "off"),
+        ("auto-renew-enabled", "active"),
+        ("upgrade", "active"),
+        ("refund", "revoked"),
+        ("refund-reversed", "active"),
+        ("billing-retry", "account_hold"),
+        ("expired-billing-retry", "expired"),
+        ("resubscribe", "active"),
+    ] {
+        after("a1", kind, state).await;
+    }
+    let once = after("a2", "one-time-charge", "active").await;
+    let data = &once["data"]["data"];
+    assert_eq!(data["product_ref_id"], "demo_gold_lifetime", "{once}");
+    after("a2", "refund", "revoked").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

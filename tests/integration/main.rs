@@ -2,6 +2,7 @@
 
 mod amazon;
 mod api;
+mod apple;
 mod cli;
 mod cli_accounting;
 mod cli_customers;

@@ -174,6 +174,7 @@ async fn each_credential_of_a_store_is_a_secret_field() {
         let expected = match form["name"].as_str() {
             Some("amazon") => "shared_secret",
             Some("google") => "store_settings.service_account",
+            Some("apple") => "store_settings.private_key",
             other => panic!("which field is the credential of {other:?}?"),
         };
         assert_eq!(secrets, [expected]);

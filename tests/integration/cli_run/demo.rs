@@ -154,7 +154,7 @@ fn a_demo_without_a_store_gets_it_at_the_next_start() {
         let listed = answer(&folder, &["platform", "list", "--app", "demo"]);
         let platforms = listed["items"].as_array().expect("platforms").clone();
         let found: Vec<Value> = platforms.iter().map(|one| one["store"].clone()).collect();
-        assert_eq!(found.len(), 2, "{start}: {listed}");
+        assert_eq!(found.len(), 3, "{start}: {listed}");
         let products = answer(&folder, &["product", "export", "--app", "demo"]);
         let products = products.to_string();
         assert!(
@@ -165,11 +165,15 @@ fn a_demo_without_a_store_gets_it_at_the_next_start() {
             products.contains("demo.gold:monthly"),
             "{start}: {products}"
         );
+        assert!(
+            products.contains("demo_gold_monthly"),
+            "{start}: {products}"
+        );
         stores.push(found);
         if start == "one with all" {
             let last = platforms.last().expect("a platform");
             let platform = ["platform", "delete", id(last)];
-            let product = ["product", "delete", "demo.gold:monthly", "--app", "demo"];
+            let product = ["product", "delete", "demo_gold_monthly", "--app", "demo"];
             for line in [&platform[..], &product[..]] {
                 let deleted = call(&folder, line);
                 assert_eq!(deleted.status.code(), Some(0), "{}", stderr_of(&deleted));

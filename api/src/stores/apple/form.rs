@@ -5,7 +5,7 @@ use super::settings::{APP_APPLE_ID, ISSUER_ID, KEY_ID};
 use protocols::form::{Entry, Form, Input, NAME, Remedy, SetupEvidence, Step};
 use protocols::stores::apple::jws::JwsRefusal;
 use protocols::stores::apple::notification::{FOREIGN_APP, FOREIGN_BUNDLE, FOREIGN_ENVIRONMENT};
-use protocols::stores::apple::response::{NO_RELEASE, WRONG_KEY};
+use protocols::stores::apple::response::{NO_RELEASE, NO_URL, WRONG_KEY};
 
 const CONNECT: &str = "App Store Connect";
 const SETTLE: &str = "settle";
@@ -52,6 +52,7 @@ const OF_THIS_MACHINE: &[Remedy] = &[
 
 const OF_KEY: &[&str] = &[WRONG_KEY];
 const OF_RELEASE: &[&str] = &[NO_RELEASE];
+const OF_TEST: &[&str] = &[NO_URL];
 
 /// Returns the form of an App Store platform.
 pub fn form() -> Form {
@@ -246,7 +247,7 @@ fn key() -> Vec<Step> {
 fn checks() -> Vec<Step> {
     vec![
         Step {
-            evidence: Some(SetupEvidence::Test(TEST)),
+            evidence: Some(SetupEvidence::RequestedTest(TEST, OF_TEST)),
             ..step(
                 SETTLE,
                 "Request a test notification",

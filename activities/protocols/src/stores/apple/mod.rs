@@ -47,6 +47,9 @@ const GIVE_UP_AFTER: Duration = Duration::from_secs(15 * 60);
 /// (<https://developer.apple.com/documentation/appstoreserverapi/identifying-rate-limits>). The rest is left for the
 /// app's own server.
 const PER_SECOND: u32 = 40;
+/// Why the simulated store sends no test notification.
+const NO_TEST: &str =
+    "the simulated store of the demo sends no test notification: `settle sample` sends a sample";
 /// Number of characters of an app account token, a UUID.
 const TOKEN_CHARS: usize = 36;
 
@@ -270,13 +273,16 @@ impl StoreProtocol for Apple {
     }
 
     fn repairs(&self) -> &'static [RepairKind] {
-        &[RepairKind::Notifications]
+        &[RepairKind::Notifications, RepairKind::Test]
     }
 
     fn repair(&self, subject: &Subject, task: &RepairTask, replies: &[Replied]) -> RepairStep {
-        // The simulated store sends nothing that could be lost.
+        // The simulated store sends nothing that could be lost, nor a test.
         if self.simulated(subject).is_some() {
-            return RepairStep::Done(RepairOutcome::Found(RepairPage::default()));
+            return RepairStep::Done(match task {
+                RepairTask::Test => RepairOutcome::Declined(NO_TEST),
+                _ => RepairOutcome::Found(RepairPage::default()),
+            });
         }
         repair::next(&self.settings, &self.chains, subject, task, replies)
     }

@@ -5,7 +5,7 @@ use super::chain::Chains;
 use super::jws;
 use super::notification::{ExpectedApp, SignedPayload, read};
 use super::request::{Query, request};
-use super::response::{ReadError, resource};
+use super::response::{NO_URL, ReadError, resource};
 use super::{Settings, expected};
 use crate::stores::{
     Answer, RepairOutcome, RepairPage, RepairStep, RepairTask, Replied, Retry, Subject,
@@ -37,6 +37,13 @@ struct HistoryResponse {
 #[serde(rename_all = "camelCase")]
 struct PastNotification {
     signed_payload: String,
+}
+
+/// The answer to a request for a test notification.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct TestToken {
+    test_notification_token: String,
 }
 
 /// A page of the history of notifications.
@@ -87,7 +94,11 @@ pub fn next(
         only_failures,
     } = task
     else {
-        return found(RepairPage::default());
+        return match task {
+            RepairTask::Test => test(settings, subject, replies),
+            // Apple lists neither voids nor orders, and settle requests none.
+            _ => found(RepairPage::default()),
+        };
     };
     let page = HistoryPage::of(page.as_deref(), subject.environment);
     let Some(replied) = replies.first() else {
@@ -101,17 +112,45 @@ pub fn next(
             only_failures: *only_failures,
             page: page.token,
         };
-        return match request(settings, page.environment, &query) {
-            Some((request, bucket)) => RepairStep::Send(Box::new(request), bucket),
-            None => failed(Answer::Retry(Retry::new(
-                "invalid_url",
-                "the store's address is not a URL",
-            ))),
-        };
+        return send(settings, page.environment, &query);
     };
     match resource::<HistoryResponse>(replied, page.environment) {
         Ok(read) => found(listed(chains, subject, &page, read, replied.at)),
         Err(error) => unread(error, &page),
+    }
+}
+
+fn send(settings: &Settings, environment: Environment, query: &Query) -> RepairStep {
+    match request(settings, environment, query) {
+        Some((request, bucket)) => RepairStep::Send(Box::new(request), bucket),
+        None => {
+            let why = "the store's address is not a URL";
+            failed(Answer::Retry(Retry::new("invalid_url", why)))
+        }
+    }
+}
+
+/// Returns the next step of the request for a test notification, which Apple sends to the URL of the platform's
+/// environment.
+fn test(settings: &Settings, subject: &Subject, replies: &[Replied]) -> RepairStep {
+    let environment = subject.environment;
+    let Some(replied) = replies.first() else {
+        return send(settings, environment, &Query::Test);
+    };
+    match resource::<TestToken>(replied, environment) {
+        Ok(TestToken {
+            test_notification_token: _,
+        }) => found(RepairPage::default()),
+        Err(ReadError::NoUrl) => RepairStep::Done(RepairOutcome::Declined(NO_URL)),
+        Err(ReadError::Refused(refusal)) => failed(Answer::Refused(refusal)),
+        Err(ReadError::Retry(retry)) => failed(Answer::Retry(retry)),
+        Err(ReadError::Unknown | ReadError::NoPage) => {
+            let why = "the store does not know the request for a test notification";
+            failed(Answer::Retry(Retry {
+                is_strange: true,
+                ..Retry::new("unexpected_status", why)
+            }))
+        }
     }
 }
 

@@ -20,6 +20,12 @@ const MAX_REPLY_BYTES: usize = 2 * 1024 * 1024;
 /// The part of Apple's rates that its sandbox allows.
 const SANDBOX_PART: u32 = 10;
 
+/// The rate of requests for a test notification.
+const TESTS: Bucket = Bucket {
+    name: "test",
+    per_second: 1,
+};
+
 /// The characters to percent-encode: all except RFC 3986's unreserved ones.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
@@ -49,6 +55,8 @@ pub enum Query {
         only_failures: bool,
         page: Option<String>,
     },
+    /// A test notification.
+    Test,
 }
 
 /// Returns the request for a resource, with the bucket of its rate; `None` if the URL cannot be built.
@@ -102,6 +110,12 @@ pub fn request(
             });
             (Method::Post, path, "notifications", Some(body))
         }
+        Query::Test => (
+            Method::Post,
+            "v1/notifications/test".to_owned(),
+            TESTS.name,
+            None,
+        ),
     };
     let request = sent(settings, environment, method, &path, body.as_ref())?;
     Some((request, settings.bucket(bucket, environment)))
@@ -110,6 +124,7 @@ pub fn request(
 impl Settings {
     fn bucket(&self, name: &'static str, environment: Environment) -> Bucket {
         let (name, per_second) = match (name, environment) {
+            ("test", _) => return TESTS,
             (_, Environment::Production) => (name, self.per_second),
             (_, Environment::Sandbox) => (sandbox(name), (self.per_second / SANDBOX_PART).max(1)),
         };

@@ -15,8 +15,8 @@ pub const WRONG_KEY: &str = "Apple refuses the key: compare the issuer id and th
 pub const NO_RELEASE: &str = "Apple refuses every query about production: the app has no production release yet, or the issuer id, \
                               the key id or the key is wrong";
 /// Why Apple sends no test notification.
-pub const NO_URL: &str = "App Store Connect has no server URL for this environment: enter the notification URL there, under App \
-                          Information, App Store Server Notifications";
+pub const NO_URL: &str = "no server URL is set in App Store Connect for this environment: enter the notification URL there, under \
+                          App Information, App Store Server Notifications";
 /// Why every query of a platform with a wrong bundle id fails.
 const NO_APP: &str = "Apple knows no app with the platform's bundle id for this key: compare the bundle id with App Store Connect; \
                       until then the platform's purchases wait";

@@ -116,3 +116,38 @@ fn an_app_without_a_release_has_a_history_of_the_sandbox() {
         RepairOutcome::Restart
     ));
 }
+
+#[test]
+fn a_test_is_requested_where_the_platform_is() {
+    let store = AppStore::new();
+    let mut subject = subject(Vec::new());
+    for (environment, host) in [
+        (Environment::Production, "api.storekit.apple.com"),
+        (Environment::Sandbox, "api.storekit-sandbox.apple.com"),
+    ] {
+        subject.environment = environment;
+        let RepairStep::Send(request, bucket) =
+            store.apple.repair(&subject, &RepairTask::Test, &[])
+        else {
+            panic!("a request");
+        };
+        let url = format!("https://{host}/inApps/v1/notifications/test");
+        assert_eq!((request.url.to_string(), bucket.per_second), (url, 1));
+    }
+    let outcome = |status, body: Value| {
+        let replied = Replied {
+            reply: reply(status, &body),
+            at: now(),
+        };
+        match store.apple.repair(&subject, &RepairTask::Test, &[replied]) {
+            RepairStep::Done(outcome) => outcome,
+            RepairStep::Send(..) => panic!("a second request"),
+        }
+    };
+    let sent = outcome(200, json!({ "testNotificationToken": "t" }));
+    assert!(matches!(sent, RepairOutcome::Found(page) if page == RepairPage::default()));
+    let declined = outcome(404, json!({ "errorCode": 4_040_007 }));
+    assert!(matches!(declined, RepairOutcome::Declined(why) if why.contains("server URL")));
+    let failed = outcome(500, json!({ "errorCode": 5_000_000 }));
+    assert!(matches!(failed, RepairOutcome::Failed(Answer::Retry(_))));
+}
