@@ -8,6 +8,7 @@ use super::{BUNDLE, platform_with};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use domain::Environment;
+use protocols::stores::apple::notification::ExpectedApp;
 use ring::rand::SystemRandom;
 use ring::signature::{
     ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair,
