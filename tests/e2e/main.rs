@@ -3,6 +3,7 @@
 
 mod admin;
 mod amplitude;
+mod apple;
 mod audit_log;
 mod burst;
 mod cancelled;

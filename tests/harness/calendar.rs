@@ -285,8 +285,12 @@ impl Calendar {
 
 async fn wakes(world: &World) -> Vec<Timestamp> {
     let of_play = world.play.as_ref().map(|platform| platform.id);
+    let of_appstore = world.appstore.as_ref().map(|platform| platform.id);
     let mut wakes = Vec::new();
-    for platform in [Some(world.platform_id), of_play].into_iter().flatten() {
+    for platform in [Some(world.platform_id), of_play, of_appstore]
+        .into_iter()
+        .flatten()
+    {
         let purchases = world
             .api
             .all(&format!("/v1/purchases?platform_id={platform}"))

@@ -58,6 +58,9 @@ impl World {
         if let Some(platform) = &self.play {
             platform.fake.verdict()?;
         }
+        if let Some(platform) = &self.appstore {
+            platform.fake.verdict()?;
+        }
         self.receiver.verdict()?;
         self.check_tables().await?;
         self.check_unhelped().await?;

@@ -5,6 +5,7 @@
 //! but in the tests, except for the invariants of every test ([`invariants`]).
 
 pub mod amplitude;
+pub mod appstore;
 pub mod backup;
 pub mod browser;
 pub mod calendar;

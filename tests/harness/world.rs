@@ -3,6 +3,7 @@
 //!
 //! Every test ends with [`World::finish`], which checks what must always hold; a test that forgets it fails.
 
+use super::appstore::{self, AppStore, AppStorePlatform};
 use super::clock::Clock;
 use super::http::{Answer, Api, post_as_sns, text};
 use super::play::{self, Play, PlayPlatform};
@@ -48,6 +49,8 @@ pub struct Setting {
     pub rvs: bool,
     /// How the app uses Google Play, on a second platform with a fake of it; `None` if it does not.
     pub play: Option<play::Choices>,
+    /// How the app uses the App Store, on a further platform with a fake of it; `None` if it does not.
+    pub appstore: Option<appstore::Choices>,
     /// The platform's environment: `sandbox` or `production`.
     pub environment: &'static str,
     /// Maximum number of file descriptors of each process.
@@ -72,6 +75,7 @@ impl Default for Setting {
             signature: "v1",
             rvs: false,
             play: None,
+            appstore: None,
             environment: "sandbox",
             descriptors: None,
             program: None,
@@ -88,6 +92,7 @@ pub struct World {
     pub sns: Sns,
     pub(super) rvs: Option<Rvs>,
     pub(super) play: Option<PlayPlatform>,
+    pub(super) appstore: Option<AppStorePlatform>,
     pub installation: Installation,
     pub api: Api,
     pub app_id: String,
@@ -128,20 +133,8 @@ impl World {
             rvs.iter()
                 .map(|rvs| ("SETTLE_AMAZON_RVS_URL".to_owned(), rvs.url())),
         );
-        let play = match setting.play {
-            Some(choices) => {
-                let fake = Play::start().await;
-                if let Some(clock) = clock {
-                    fake.follow(clock.reader());
-                }
-                Some((fake, choices))
-            }
-            None => None,
-        };
-        setting.variables.extend(
-            play.iter()
-                .flat_map(|(fake, choices)| fake.variables(*choices)),
-        );
+        let play = Play::begin(&mut setting, clock).await;
+        let appstore = AppStore::begin(&mut setting, clock).await;
         let temporal = Temporal::start_with(setting.memory, &setting.temporal).await;
         let (sns, receiver) = (Sns::new(), Receiver::start().await);
         let distance = setting
@@ -164,13 +157,9 @@ impl World {
         let platform = add_platform(&api, &app_id, &setting).await;
         let platform_id = text(&platform, "id").parse().expect("a platform id");
         let notification_url = text(&platform, "notification_url");
-        let play = match play {
-            Some((fake, choices)) => {
-                let window = setting.window_seconds;
-                Some(PlayPlatform::create(fake, choices, &api, &app_id, window).await)
-            }
-            None => None,
-        };
+        let window = setting.window_seconds;
+        let play = PlayPlatform::create_begun(play, &api, &app_id, window).await;
+        let appstore = AppStorePlatform::create_begun(appstore, &api, &app_id, window).await;
         let destination_id = add_destination(&api, &app_id, &receiver, &setting).await;
         expect_schemas(&api, &receiver).await;
         Self {
@@ -180,6 +169,7 @@ impl World {
             sns,
             rvs,
             play,
+            appstore,
             installation,
             api,
             app_id,

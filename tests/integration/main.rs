@@ -22,6 +22,7 @@ mod corpora;
 mod faults;
 mod google;
 mod harness_amplitude;
+mod harness_appstore;
 mod harness_chaos;
 mod harness_play;
 mod harness_postgres;

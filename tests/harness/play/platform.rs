@@ -1,10 +1,11 @@
 //! A Google platform beside the Amazon one of a world's app, created through the public API.
 
 use super::{Notice, Play, Push, access, push};
+use crate::clock::Clock;
 use crate::http::{Answer, Api, post_as_pubsub, text};
 use crate::sns::PACKAGE;
 use crate::wait;
-use crate::world::{SOON, World};
+use crate::world::{SOON, Setting, World};
 use domain::{CollapseKey, PlatformId};
 use futures::future::join_all;
 use serde_json::{Value, json};
@@ -42,6 +43,17 @@ pub struct PlayPlatform {
 }
 
 impl Play {
+    /// Starts the fake that a setting has, with this clock, and adds its variables to the setting.
+    pub async fn begin(setting: &mut Setting, clock: Option<&Clock>) -> Option<(Self, Choices)> {
+        let choices = setting.play?;
+        let fake = Self::start().await;
+        if let Some(clock) = clock {
+            fake.follow(clock.reader());
+        }
+        setting.variables.extend(fake.variables(choices));
+        Some((fake, choices))
+    }
+
     /// Returns the variables with which every process uses this fake in place of Google.
     pub fn variables(&self, choices: Choices) -> Vec<(String, String)> {
         let url = self.url();
@@ -75,6 +87,20 @@ impl Choices {
 }
 
 impl PlayPlatform {
+    /// Creates the platform of a fake from [`Play::begin`], if there is one.
+    ///
+    /// # Panics
+    /// When the service refuses it.
+    pub async fn create_begun(
+        begun: Option<(Play, Choices)>,
+        api: &Api,
+        app_id: &str,
+        window_seconds: u64,
+    ) -> Option<Self> {
+        let (fake, choices) = begun?;
+        Some(Self::create(fake, choices, api, app_id, window_seconds).await)
+    }
+
     /// Creates the platform in an app.
     ///
     /// # Panics

@@ -28,6 +28,9 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+/// Keys of the external ids that name a purchase: each store has one of them.
+const PURCHASE_KEYS: [&str; 2] = ["receipt_id", "original_transaction_id"];
+
 #[derive(Debug, Clone)]
 pub struct Received {
     /// The `webhook-id` header.
@@ -65,11 +68,11 @@ impl Received {
             .unwrap_or_default()
     }
 
-    /// Returns the receipt id of the event's purchase; empty if the event names none.
+    /// Returns the store's id of the event's purchase; empty if the event names none.
     pub fn receipt_id(&self) -> &str {
         let ids = self.body["external_ids"].as_array().into_iter().flatten();
         let named = ids
-            .filter(|id| id["key"] == "receipt_id")
+            .filter(|id| PURCHASE_KEYS.iter().any(|key| id["key"] == *key))
             .find_map(|id| id["value"].as_str());
         named
             .or_else(|| self.body["data"]["purchase_guid"].as_str())
