@@ -144,11 +144,11 @@ async fn of_several_purchases_in_an_answer_one_is_settled() {
     // Two other subscriptions of the same Apple account, of which no notification arrives.
     let other = Bought::subscription(PLATINUM, shop.now()).of(&account("several"));
     let other = other.beside(&gold).in_group("21000002");
-    let ended = Bought::subscription("news", shop.now()).of(&account("several"));
-    let mut ended = ended.beside(&gold).in_group("21000003");
-    ended.expire(1);
+    let finished = Bought::subscription("news", shop.now()).of(&account("several"));
+    let mut finished = finished.beside(&gold).in_group("21000003");
+    finished.expire(1);
     shop.fake().show(&other);
-    shop.fake().show(&ended);
+    shop.fake().show(&finished);
     let updates = shop.updates(&gold).len();
     let notice = shop.notice("DID_CHANGE_RENEWAL_PREF", &gold);
     let queried = shop.fake().count(Resource::Statuses);
@@ -159,7 +159,7 @@ async fn of_several_purchases_in_an_answer_one_is_settled() {
     shop.check_events(&gold, &["subscription.purchased"]).await;
     let data = shop.data(&gold);
     assert_eq!(data["product_ref_id"], GOLD, "{data}");
-    for unseen in [&other, &ended] {
+    for unseen in [&other, &finished] {
         shop.check_events(unseen, &[]).await;
         assert!(shop.updates(unseen).is_empty());
     }

@@ -2,7 +2,7 @@
 
 use super::{CENTS, GOLD, OTHER_CENTS, OTHER_PRICE, PLATINUM, Shop};
 use domain::time::{DAY, HOUR, MINUTE};
-use serde_json::{Value, json};
+use serde_json::Value;
 use system_tests::appstore::{Bought, Notice, Resource, account, whole};
 
 /// Returns a purchase whose second period was refunded, with the notifications of its renewal and its refund. Nothing of

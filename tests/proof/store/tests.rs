@@ -1,6 +1,7 @@
 //! The added store: the real processes settle its purchases like those of any other store. A check takes two requests
 //! with an access token, only the answer names the customer, and an ended purchase can become active again.
 
+mod requested;
 mod signed;
 
 use crate::variables;
@@ -455,44 +456,6 @@ async fn messages_that_were_not_delivered_are_found_once() {
     assert_eq!((again.await, open().await), (204, 1));
     let denied = proof.send_about(lost, "REFUND_DENIED", bought_ms + 99_000, "genuine");
     assert_eq!((denied.await, open().await), (204, 0));
-    world.finish().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_test_of_the_store_is_requested_and_arrives() {
-    let shared = Shared::default();
-    let world = start(Backend::Sqlite, &shared).await;
-    let proof = Proof::new(&world).await;
-    let request = async || {
-        let path = format!("/v1/platforms/{}/test", proof.id);
-        world.api.post(&path, &json!({})).await.status
-    };
-    let step = async |what: &str, state: &str, last: &str| {
-        let path = format!("/v1/platforms/{}/steps", proof.id);
-        wait::until(SOON, what, async || {
-            let step = world.api.try_get(&path).await?.body["items"][0].clone();
-            if (&step["state"], &step["last_seen"]) == (&json!(state), &json!(last)) {
-                Ok(step)
-            } else {
-                Err(step.to_string())
-            }
-        })
-        .await
-    };
-    assert_eq!(request().await, 202);
-    let last = "The store sends no test notification";
-    let declined = step("a declined request", "problem", last).await;
-    assert_eq!(
-        declined["next"],
-        "The proof store has no URL: enter it there."
-    );
-
-    assert_eq!(request().await, 202);
-    let last = "A test notification was requested, and has not arrived yet";
-    step("an accepted request", "open", last).await;
-    assert_eq!(shown(&shared).tests, 2);
-    assert_eq!(proof.send("TEST", in_days(0), "genuine").await, 204);
-    step("the test", "done", "A test notification was accepted").await;
     world.finish().await;
 }
 

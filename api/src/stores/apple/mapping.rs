@@ -34,8 +34,8 @@ const ALL: [Declined; 5] = [
         reason: FOREIGN_BUNDLE,
         alarm: Alarm {
             kind: "foreign_bundle",
-            detail: "a notification belongs to another app than the platform's: compare the bundle id with App Store Connect, and \
-                     use the notification URL of each app's own platform",
+            detail: "a notification belongs to another app than the platform's: compare the bundle id with App Store Connect; each app \
+                     has the notification URL of its own platform",
         },
     },
     Declined {

@@ -4,7 +4,7 @@
 use super::chain::Chains;
 use super::jws::{self, VerifiedPayload};
 use super::notification::StoredParts;
-use super::request::Query;
+use super::request::AppStoreQuery;
 use super::response::{ReadError, resource, unreadable};
 use super::signed::{Account, SignedRenewal, SignedTransaction};
 use crate::stores::{AccessRefusal, CustomerName, Replied, Retry, Subject};
@@ -22,7 +22,7 @@ const MAX_PAGES: usize = 30;
 
 /// The next step of a check.
 pub enum NextStep {
-    Send(Query, Environment),
+    Send(AppStoreQuery, Environment),
     Done(CheckOutcome),
 }
 
@@ -47,7 +47,7 @@ pub struct Checked<'a> {
 
 /// Returns the next step, given the replies to the queries that this check has sent, oldest first.
 pub fn next(checked: &Checked<'_>, replies: &[Replied]) -> NextStep {
-    let mut walk = Walk {
+    let mut walk = CheckWalk {
         checked,
         replies: replies.iter(),
         facts: PurchaseFacts::default(),
@@ -63,7 +63,7 @@ pub fn next(checked: &Checked<'_>, replies: &[Replied]) -> NextStep {
 /// Why a run of the check stops before the facts suffice.
 enum Halt {
     /// There is no reply to this query yet.
-    Missing(Query, Environment),
+    Missing(AppStoreQuery, Environment),
     Finished(CheckOutcome),
 }
 
@@ -74,7 +74,7 @@ struct PeriodAccount {
 }
 
 /// A run of the check over the replies.
-struct Walk<'a> {
+struct CheckWalk<'a> {
     checked: &'a Checked<'a>,
     replies: Iter<'a, Replied>,
     facts: PurchaseFacts,
@@ -120,7 +120,7 @@ struct HistoryResponse {
     signed_transactions: Vec<String>,
 }
 
-impl<'a> Walk<'a> {
+impl<'a> CheckWalk<'a> {
     fn check(&mut self) -> Result<(), Halt> {
         self.read_reported();
         let purchase_id = self.purchase_id();
@@ -222,7 +222,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Returns the reply to a query, which is the next reply. Without a key, what is known has to suffice.
-    fn replied(&mut self, query: Query) -> Result<&'a Replied, Halt> {
+    fn replied(&mut self, query: AppStoreQuery) -> Result<&'a Replied, Halt> {
         if !self.checked.has_key {
             return Err(Halt::Finished(self.outcome()));
         }
@@ -239,7 +239,7 @@ impl<'a> Walk<'a> {
 
     fn transaction(&mut self, id: &str) -> Result<(), Halt> {
         let environment = self.environment();
-        let replied = self.replied(Query::Transaction(id.to_owned()))?;
+        let replied = self.replied(AppStoreQuery::Transaction(id.to_owned()))?;
         let read: TransactionResponse = resource(replied, environment).map_err(Halt::unread)?;
         let part = self.verified(&read.signed_transaction_info, replied.at)?;
         if let Some(transaction) = SignedTransaction::of(&part.members, part.signed_at) {
@@ -250,7 +250,7 @@ impl<'a> Walk<'a> {
 
     fn statuses(&mut self, id: &str) -> Result<(), Halt> {
         let environment = self.environment();
-        let replied = self.replied(Query::Statuses(id.to_owned()))?;
+        let replied = self.replied(AppStoreQuery::Statuses(id.to_owned()))?;
         let read: StatusResponse = match resource(replied, environment) {
             Ok(read) => read,
             // What is signed stays true. Apple may know it later.
@@ -294,7 +294,7 @@ impl<'a> Walk<'a> {
         let mut revision = None;
         let mut found = Vec::new();
         for _ in 0..MAX_PAGES {
-            let query = Query::History {
+            let query = AppStoreQuery::History {
                 purchase_id: id.to_owned(),
                 since,
                 revision: revision.take(),
@@ -357,7 +357,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Returns the customer of the newest period that names one, unless the record has a later one. A period without a
-    /// name removes nobody. As long as no period names a customer, the Apple account stands for it.
+    /// name changes nothing. As long as no period names a customer, the Apple account stands for it.
     fn customer(&mut self) -> Option<CustomerName> {
         let recorded = self.known().and_then(Purchase::store_state);
         let recorded = recorded.and_then(|state| state.named_at);

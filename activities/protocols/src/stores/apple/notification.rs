@@ -80,7 +80,7 @@ struct SignedApp {
 
 /// The signed parts of a notification, with their signing times.
 #[derive(Default)]
-struct Parts {
+struct SignedParts {
     transaction: Option<VerifiedPayload>,
     renewal: Option<VerifiedPayload>,
     app_transaction: Option<VerifiedPayload>,
@@ -112,7 +112,7 @@ pub fn read(
         let text = data.and_then(|data| data.get(name)?.as_str());
         text.map(|text| verify(chains, text, now)).transpose()
     };
-    let parts = Parts {
+    let parts = SignedParts {
         transaction: part(TRANSACTION)?,
         renewal: part(RENEWAL)?,
         app_transaction: part(APP_TRANSACTION)?,
@@ -141,7 +141,7 @@ pub fn read(
 
 impl SignedApp {
     /// Returns the app of a notification. That of a withdrawn consent is the one that its own signed part names.
-    fn of(outer: &Members, parts: &Parts) -> Result<Self, JwsRefusal> {
+    fn of(outer: &Members, parts: &SignedParts) -> Result<Self, JwsRefusal> {
         let member = |name: &str| outer.get(name).and_then(Value::as_object);
         if let Some(part) = &parts.app_transaction {
             return Self::named(&part.members, text(&part.members, "receiptType"));
@@ -171,7 +171,7 @@ impl SignedApp {
     }
 }
 
-impl Parts {
+impl SignedParts {
     /// Whether a part is about another app or environment, or the renewal about another purchase than the transaction.
     fn are_foreign(&self, app: &SignedApp) -> bool {
         let name = |part: &Option<VerifiedPayload>, name| {
@@ -243,7 +243,7 @@ impl SignedNotification {
 }
 
 /// Returns what is stored of a notification: its members with those of its parts, instead of the signed texts.
-fn decoded(outer: &Members, parts: &Parts, digest: &str) -> Value {
+fn decoded(outer: &Members, parts: &SignedParts, digest: &str) -> Value {
     let mut all = outer.clone();
     for name in ["data", "appData"] {
         let Some(data) = all.get_mut(name).and_then(Value::as_object_mut) else {

@@ -4,7 +4,7 @@
 use super::chain::Chains;
 use super::jws;
 use super::notification::{ExpectedApp, SignedPayload, read};
-use super::request::{Query, request};
+use super::request::{AppStoreQuery, request};
 use super::response::{NO_URL, ReadError, resource};
 use super::{Settings, expected};
 use crate::stores::{
@@ -41,9 +41,10 @@ struct PastNotification {
 
 /// The answer to a request for a test notification.
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
 struct TestToken {
-    test_notification_token: String,
+    /// Names the notification in a query about its delivery, which settle does not need: it sees it arrive.
+    #[serde(rename = "testNotificationToken")]
+    _token: String,
 }
 
 /// A page of the history of notifications.
@@ -106,7 +107,7 @@ pub fn next(
             Environment::Production => REACH,
             Environment::Sandbox => SANDBOX_REACH,
         };
-        let query = Query::Notifications {
+        let query = AppStoreQuery::Notifications {
             since: (*since).max(began_at.minus(reach)),
             until: *began_at,
             only_failures: *only_failures,
@@ -120,7 +121,7 @@ pub fn next(
     }
 }
 
-fn send(settings: &Settings, environment: Environment, query: &Query) -> RepairStep {
+fn send(settings: &Settings, environment: Environment, query: &AppStoreQuery) -> RepairStep {
     match request(settings, environment, query) {
         Some((request, bucket)) => RepairStep::Send(Box::new(request), bucket),
         None => {
@@ -135,12 +136,10 @@ fn send(settings: &Settings, environment: Environment, query: &Query) -> RepairS
 fn test(settings: &Settings, subject: &Subject, replies: &[Replied]) -> RepairStep {
     let environment = subject.environment;
     let Some(replied) = replies.first() else {
-        return send(settings, environment, &Query::Test);
+        return send(settings, environment, &AppStoreQuery::Test);
     };
     match resource::<TestToken>(replied, environment) {
-        Ok(TestToken {
-            test_notification_token: _,
-        }) => found(RepairPage::default()),
+        Ok(TestToken { .. }) => found(RepairPage::default()),
         Err(ReadError::NoUrl) => RepairStep::Done(RepairOutcome::Declined(NO_URL)),
         Err(ReadError::Refused(refusal)) => failed(Answer::Refused(refusal)),
         Err(ReadError::Retry(retry)) => failed(Answer::Retry(retry)),

@@ -35,7 +35,7 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
 
 /// The subject of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Query {
+pub enum AppStoreQuery {
     /// The state of all subscriptions of a purchase's customer.
     Statuses(String),
     /// A transaction by its id.
@@ -63,22 +63,22 @@ pub enum Query {
 pub fn request(
     settings: &Settings,
     environment: Environment,
-    query: &Query,
+    query: &AppStoreQuery,
 ) -> Option<(Request, Bucket)> {
     let (method, path, bucket, body) = match query {
-        Query::Statuses(id) => (
+        AppStoreQuery::Statuses(id) => (
             Method::Get,
             format!("v1/subscriptions/{}", encoded(id)),
             "subscriptions",
             None,
         ),
-        Query::Transaction(id) => (
+        AppStoreQuery::Transaction(id) => (
             Method::Get,
             format!("v1/transactions/{}", encoded(id)),
             "transactions",
             None,
         ),
-        Query::History {
+        AppStoreQuery::History {
             purchase_id,
             since,
             revision,
@@ -95,7 +95,7 @@ pub fn request(
             }
             (Method::Get, path, "history", None)
         }
-        Query::Notifications {
+        AppStoreQuery::Notifications {
             since,
             until,
             only_failures,
@@ -110,7 +110,7 @@ pub fn request(
             });
             (Method::Post, path, "notifications", Some(body))
         }
-        Query::Test => (
+        AppStoreQuery::Test => (
             Method::Post,
             "v1/notifications/test".to_owned(),
             TESTS.name,
