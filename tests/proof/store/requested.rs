@@ -1,10 +1,27 @@
 //! A test notification that the store sends on request: declined, accepted, and arrived.
 
-use super::{Proof, Shared, in_days, shown, start};
-use serde_json::json;
+use super::{Proof, Shared, check, in_days, shown, start};
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use serde_json::{Value, json};
 use system_tests::process::Backend;
 use system_tests::wait;
 use system_tests::world::SOON;
+
+/// Accepts a request for a test, except the first one.
+pub(super) async fn test(
+    State(shared): State<Shared>,
+    headers: HeaderMap,
+) -> Result<Json<Value>, StatusCode> {
+    let mut shown = shown(&shared);
+    check(&headers, &mut shown)?;
+    shown.tests += 1;
+    if shown.tests == 1 {
+        return Err(StatusCode::CONFLICT);
+    }
+    Ok(Json(json!({ "test": shown.tests })))
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_test_of_the_store_is_requested_and_arrives() {

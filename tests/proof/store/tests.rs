@@ -66,7 +66,7 @@ async fn serve(shared: Shared) -> String {
         .route("/purchases/{purchase}", get(purchase))
         .route("/orders/{order}", get(order))
         .route("/failures/{page}", get(failures))
-        .route("/tests/new", get(test))
+        .route("/tests/new", get(requested::test))
         .with_state(shared);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
         .await
@@ -149,16 +149,6 @@ async fn failures(
     Ok(Json(
         json!({ "messages": messages.unwrap_or_else(|| json!([])), "next": next }),
     ))
-}
-
-async fn test(State(shared): State<Shared>, headers: HeaderMap) -> Result<Json<Value>, StatusCode> {
-    let mut shown = shown(&shared);
-    check(&headers, &mut shown)?;
-    shown.tests += 1;
-    if shown.tests == 1 {
-        return Err(StatusCode::CONFLICT);
-    }
-    Ok(Json(json!({ "test": shown.tests })))
 }
 
 /// Returns the time `days` days from now, in milliseconds since 1970.
