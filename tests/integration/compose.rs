@@ -53,7 +53,7 @@ const SETTINGS: &str = "api/src/config/README.md";
 const TELEMETRY: &str = "api/src/telemetry/README.md";
 const IMAGES: &[&str] = &[
     "postgres:17.6",
-    "settle:0.2.0",
+    "settle:0.3.0",
     "temporalio/admin-tools:1.31.0",
     "temporalio/server:1.31.0",
     "temporalio/ui:2.49.1",

@@ -260,7 +260,7 @@ fn a_version_that_is_rolled_back_refuses_newer_tables() {
     let commands: [&[&str]; 3] = [STAYING[0], STAYING[1], &["migrate"]];
     for site in Site::both() {
         for command in commands {
-            let newer = "this one, 0.2.0, does not work with them: run 99.0.0 or later, or restore the backup from before it";
+            let newer = "this one, 0.3.0, does not work with them: run 99.0.0 or later, or restore the backup from before it";
             check_failure(
                 &refused(&mut site.older(command)),
                 &["its tables are those of a newer settle", newer],
