@@ -305,7 +305,7 @@ async fn the_third_store_of_the_demo_has_whole_lives() {
         ("refund", "revoked"),
         ("refund-reversed", "off"),
         ("auto-renew-enabled", "active"),
-        ("billing-retry", "account_hold"),
+        ("did-fail-to-renew", "account_hold"),
         ("expired-billing-retry", "expired"),
         ("resubscribe", "active"),
     ] {
