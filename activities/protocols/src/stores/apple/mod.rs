@@ -6,6 +6,7 @@
 pub mod chain;
 mod check;
 pub mod duty;
+pub mod handed;
 pub mod jws;
 pub mod notification;
 mod repair;

@@ -29,7 +29,7 @@ pub const NO_NOTIFICATION: &str = "signed payload is no notification";
 /// Environments of development tools, in which nothing is bought.
 const LOCAL: [&str; 2] = ["Xcode", "LocalTesting"];
 /// Members that contain a signed text, each with the one in which it lies.
-const TRANSACTION: &str = "signedTransactionInfo";
+pub(super) const TRANSACTION: &str = "signedTransactionInfo";
 const RENEWAL: &str = "signedRenewalInfo";
 const APP_TRANSACTION: &str = "signedAppTransactionInfo";
 

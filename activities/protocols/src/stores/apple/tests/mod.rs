@@ -3,6 +3,7 @@
 mod checks;
 mod forged;
 mod forgery;
+mod handed;
 mod hostile;
 mod notifications;
 mod repairs;
