@@ -133,7 +133,7 @@ async fn a10_a_refund_of_an_older_transaction_is_money_alone() {
     let queried = shop.fake().count(Resource::Statuses);
     shop.fake().show(&bought);
     let refund = shop.notice("REFUND", &bought).about(&bought, &older);
-    shop.notify_all(&[refund.clone()]).await;
+    shop.notify_all(std::slice::from_ref(&refund)).await;
     let expected = [
         "subscription.purchased",
         "subscription.sku_change",

@@ -111,6 +111,7 @@ fn routes() -> Vec<Route> {
         .summary("What the deletion of a platform means."),
     ];
     all.extend(changes());
+    all.extend(queries());
     all
 }
 
@@ -188,6 +189,12 @@ fn changes() -> Vec<Route> {
         )
         .twin("POST /v1/platforms/{platform_id}/rotate-publishable-key")
         .summary("Makes a new key for devices."),
+    ]
+}
+
+/// Returns the routes that have the store of a platform queried or tested, and the one that deletes it.
+fn queries() -> Vec<Route> {
+    vec![
         Route::page(
             Support,
             "POST",
