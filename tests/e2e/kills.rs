@@ -2,7 +2,9 @@
 //! the receiver has the newest revision, without another notification. Only messages that were not answered 200 are
 //! posted again, like SNS does. Windows and back-offs pass in real time.
 
+use domain::CollapseKey;
 use futures::future::join_all;
+use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 use system_tests::postgres::Hold;
@@ -14,6 +16,7 @@ use system_tests::wait;
 use system_tests::world::{SOON, Setting, World};
 use temporalio_common::protos::temporal::api::enums::v1::EventType;
 use tokio::sync::Semaphore;
+use workflows::contract;
 
 /// Limits the number of these tests' worlds that run concurrently.
 static PLACES: Semaphore = Semaphore::const_new(3);
@@ -208,6 +211,37 @@ pub const DELIVERING: [&str; 3] = [
     "deliver.after_send",
     "deliver.after_finish",
 ];
+
+/// Returns the name of the purchase during which the process aborts at this fail point.
+pub fn purchase_at(point: &str) -> String {
+    point.replace(['.', '_'], "-")
+}
+
+/// Returns the types of the `user.*` events about a purchase that arrived, each event once. A killed process repeats
+/// requests.
+pub fn events_of(world: &World, purchase_id: &str) -> Vec<String> {
+    let received = world.receiver.of_receipt(purchase_id);
+    let of_user = received
+        .iter()
+        .filter(|one| one.is_acked() && one.collapse_key().is_empty());
+    let distinct: BTreeMap<String, String> = of_user
+        .map(|one| (one.webhook_id.clone(), one.event_type().to_owned()))
+        .collect();
+    distinct.into_values().collect()
+}
+
+/// Waits until no run of a purchase is open, so that it does not reach the next fail point.
+pub async fn wait_asleep(world: &World, key: CollapseKey) {
+    let workflow = contract::workflow_id(key);
+    wait::until(SOON, &format!("the end of {workflow}"), async || {
+        if world.temporal.is_closed(&workflow).await {
+            Ok(())
+        } else {
+            Err("an open run".to_owned())
+        }
+    })
+    .await;
+}
 
 /// Sends two purchases and kills a process at a fail point. At a point of `accept`, the first purchase passes, so that
 /// a window is open when the API dies at the second. At `dispatch.before_signal`, there is only one purchase, because a

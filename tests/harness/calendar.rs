@@ -11,6 +11,7 @@ use super::wait;
 use super::world::{SOON, Setting, World};
 use domain::Timestamp;
 use serde_json::Value;
+use std::os::unix::process::ExitStatusExt as _;
 use std::time::Duration;
 use workflows::contract;
 
@@ -102,6 +103,19 @@ impl Calendar {
     pub async fn restart_with(&mut self, fail_point: &str) {
         self.start_again(&format!("{};{fail_point}", self.clock.fail_point()))
             .await;
+    }
+
+    /// Waits until the process has aborted itself at a fail point.
+    ///
+    /// # Panics
+    /// When it ends otherwise.
+    pub async fn wait_abort(&mut self, point: &str) {
+        let exit = self.world.worker().wait_end().await;
+        assert_eq!(
+            exit.signal(),
+            Some(6),
+            "{point}: ended with {exit} and not by aborting itself"
+        );
     }
 
     async fn start_again(&mut self, fail_points: &str) {

@@ -84,7 +84,7 @@ pub use devices::accept::AcceptedReports;
 pub use devices::claims::accept::ClaimCounts;
 pub use devices::claims::due::ClaimPage;
 pub use devices::claims::reported::Claiming;
-pub use devices::request::{DeviceReport, DeviceRequest};
+pub use devices::request::{DeviceReport, DeviceRequest, SignedReceipt};
 pub use devices::secret::SecretHash;
 pub use events::alarms::{STORE_SILENT, VERIFICATION_WAITS};
 pub use events::status::DeliveryStatus;

@@ -183,10 +183,11 @@ pub fn check(purchase: Map<String, Value>, store: &str) -> Result<(), Error> {
     let proof = StorePolicy::of(store).map(|policy| policy.proof).ok();
     let draft = match proof {
         Some(Proof::Pair) => drafted_by(purchase, &PURCHASE_WITH_CUSTOMER),
-        Some(Proof::Possession) | None => drafted::<ImportedPurchase>(purchase),
+        Some(Proof::Possession | Proof::Signed) | None => drafted::<ImportedPurchase>(purchase),
     };
     let Draft { body, mut wrong } = draft?;
-    if proof == Some(Proof::Possession) && body.app_user_id.is_some() {
+    let is_pair = proof.is_none_or(|proof| proof == Proof::Pair);
+    if !is_pair && body.app_user_id.is_some() {
         wrong.add("app_user_id", NO_CUSTOMER);
     }
     wrong.finish()

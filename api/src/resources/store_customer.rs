@@ -1,5 +1,5 @@
 //! The store's id of a customer in a request, `app_user_id`: required if the store confirms pairs of customer and
-//! receipt, and not allowed if a receipt alone proves its purchase.
+//! receipt, and not allowed if the store identifies a purchase by its receipt alone.
 
 use crate::error::Error;
 use crate::extract::schema;

@@ -3,10 +3,11 @@
 use super::intake::Intake;
 use super::samples::Samples;
 use axum::http::HeaderMap;
+use domain::Timestamp;
 use futures::future::BoxFuture;
 use secrecy::SecretString;
 use std::sync::Arc;
-use storage::chain;
+use storage::{Platform, SignedReceipt, chain};
 
 /// Reason for refusing a message that the database refuses permanently.
 pub const REFUSED_BY_DATABASE: &str = "the database refuses the message";
@@ -61,6 +62,20 @@ pub trait Ingress: Send + Sync {
         intake: Intake<'a>,
         request: StoreRequest<'a>,
     ) -> BoxFuture<'a, Answer>;
+
+    /// Verifies a transaction that the store signed and a device hands in, without the network. Waits for other
+    /// verifications at most, so do not call it on a thread that responds to requests. `None` if the store signs none.
+    ///
+    /// # Errors
+    /// What is expected instead of this text, as a sentence.
+    fn signed_receipt(
+        &self,
+        _platform: &Platform,
+        _text: &str,
+        _now: Timestamp,
+    ) -> Option<Result<SignedReceipt, &'static str>> {
+        None
+    }
 
     /// Returns this store's samples, if it has any.
     fn samples(&self) -> Option<&dyn Samples> {

@@ -1,9 +1,14 @@
 //! The App Store: cases from real life by their numbers, against a fake of the App Store Server API. Notifications are
 //! signed by a chain of the fake; events arrive at a webhook, each once.
 
+mod accounts;
+mod away;
+mod burst;
 mod doubts;
 mod forged;
+mod kills;
 mod life;
+mod payments;
 mod plans;
 mod refunds;
 

@@ -198,7 +198,7 @@ async fn a_kill_around_an_acknowledgement_sends_it_once() {
         shop.fake().show(&bought);
         let notice = Notice::subscription(PURCHASED, &id, shop.now());
         let message = shop.calendar.world.push(&notice).await;
-        shop.wait_abort(point).await;
+        shop.calendar.wait_abort(point).await;
         assert_eq!(shop.fake().acknowledgements(&id).len(), calls, "{point}");
         shop.calendar.restart().await;
         shop.skip(MINUTE + Duration::from_secs(1)).await;

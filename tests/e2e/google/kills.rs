@@ -2,9 +2,8 @@
 //! booked once. `duties` kills around an acknowledgement.
 
 use super::{CENTS, GOLD, Shop, token};
-use crate::kills::{ACCEPTING, DELIVERING, SETTLING};
+use crate::kills::{ACCEPTING, DELIVERING, SETTLING, events_of, purchase_at, wait_asleep};
 use domain::time::{HOUR, MINUTE};
-use std::collections::BTreeMap;
 use system_tests::play::push::PURCHASED;
 use system_tests::play::{Bought, Notice};
 use system_tests::wait;
@@ -14,40 +13,9 @@ use workflows::contract;
 /// The fail points of a repair that found something.
 const REPAIRING: [&str; 2] = ["repairs.after_answer", "repairs.after_accept"];
 
-/// Returns the name of the purchase during which the process aborts at this fail point.
-fn name(point: &str) -> String {
-    point.replace(['.', '_'], "-")
-}
-
-/// Returns the types of the `user.*` events about a purchase that arrived, each event once. A killed process repeats
-/// requests.
-fn events(shop: &Shop, token: &str) -> Vec<String> {
-    let received = shop.world().receiver.of_receipt(token);
-    let of_user = received
-        .iter()
-        .filter(|one| one.is_acked() && one.collapse_key().is_empty());
-    let distinct: BTreeMap<String, String> = of_user
-        .map(|one| (one.webhook_id.clone(), one.event_type().to_owned()))
-        .collect();
-    distinct.into_values().collect()
-}
-
-/// Waits until no run of a purchase is open, so that it does not reach the next fail point.
-async fn wait_asleep(shop: &Shop, token: &str) {
-    let workflow = contract::workflow_id(shop.world().play_key(token));
-    wait::until(SOON, &format!("the end of {workflow}"), async || {
-        if shop.world().temporal.is_closed(&workflow).await {
-            Ok(())
-        } else {
-            Err("an open run".to_owned())
-        }
-    })
-    .await;
-}
-
 /// Buys a subscription while the process aborts at a fail point, and checks that it counts once.
 async fn buy_and_kill(shop: &mut Shop, point: &str) {
-    let name = name(point);
+    let name = purchase_at(point);
     let id = token(&name);
     let bought = Bought::subscription(&id, GOLD, shop.now());
     shop.fake().show(&bought.of(&format!("customer-{name}")));
@@ -56,7 +24,7 @@ async fn buy_and_kill(shop: &mut Shop, point: &str) {
         .await;
     let message = Notice::subscription(PURCHASED, &id, shop.now()).message();
     let answer = shop.calendar.world.post_push(&message).await;
-    shop.wait_abort(point).await;
+    shop.calendar.wait_abort(point).await;
     if ACCEPTING[..2].contains(&point) {
         assert!(
             answer.is_err(),
@@ -70,12 +38,12 @@ async fn buy_and_kill(shop: &mut Shop, point: &str) {
     assert_eq!(outcomes.len(), 1, "{point}: {outcomes:?}");
     shop.rest().await;
     assert_eq!(
-        events(shop, &id),
+        events_of(shop.world(), &id),
         ["user.subscription.purchased"],
         "{point}"
     );
     assert_eq!(shop.amounts(&id).await, [CENTS], "{point}");
-    wait_asleep(shop, &id).await;
+    wait_asleep(shop.world(), shop.world().play_key(&id)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -107,7 +75,7 @@ async fn repair_and_kill(shop: &mut Shop, point: &str) {
         Err("it runs".to_owned())
     })
     .await;
-    shop.wait_abort(point).await;
+    shop.calendar.wait_abort(point).await;
     shop.calendar.restart().await;
     shop.skip(MINUTE * 11).await;
 }
@@ -126,7 +94,7 @@ async fn check_returned(shop: &mut Shop, token: &str, events: &[&str]) {
 async fn a_void_survives_every_kill_in_the_repair_that_finds_it() {
     let mut shop = Shop::open().await;
     for point in REPAIRING {
-        let mut bought = shop.buy(&name(point)).await;
+        let mut bought = shop.buy(&purchase_at(point)).await;
         shop.pass_days(1).await;
         shop.void(&mut bought);
         shop.calendar
@@ -144,7 +112,7 @@ async fn a_void_survives_every_kill_in_the_repair_that_finds_it() {
 async fn a_refund_survives_every_kill_in_the_repair_that_finds_it() {
     let mut shop = Shop::open().await;
     for point in REPAIRING {
-        let mut bought = shop.buy(&name(point)).await;
+        let mut bought = shop.buy(&purchase_at(point)).await;
         shop.pass_days(3).await;
         let (order, now) = (bought.order_id(1), shop.now());
         bought.refund(&order, now);

@@ -7,6 +7,7 @@ use futures::stream;
 use serde_json::json;
 use std::fs;
 use system_tests::play::{Choices, FURTHER_PACKAGES, Fault, Resource};
+use system_tests::world::Setting;
 
 /// Number of platforms, and of those before them, so that everything that is loaded once is loaded.
 const PLATFORMS: usize = 200;
@@ -15,6 +16,9 @@ const WARM_UP: usize = 40;
 const MAX_KIB: u64 = 10 * 1024;
 /// Number of requests that are sent at the same time.
 const AT_ONCE: usize = 8;
+
+/// Has the allocator release memory without a delay.
+const RELEASED: [&str; 2] = ["MIMALLOC_PURGE_DELAY", "0"];
 
 /// Returns the resident memory of a process, in KiB.
 fn resident_kib(process: u32) -> u64 {
@@ -62,7 +66,12 @@ async fn read_lists(shop: &mut Shop, platforms: usize) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_tokens_of_two_hundred_platforms_cost_ten_mib() {
-    let mut shop = Shop::open().await;
+    let setting = Setting {
+        play: Some(Choices::default()),
+        variables: vec![RELEASED.map(str::to_owned).into()],
+        ..Setting::default()
+    };
+    let mut shop = Shop::open_in(setting).await;
     create(&shop, 0..WARM_UP).await;
     let few = 1 + WARM_UP;
     wait_requests(&shop, Resource::Token, few).await;
@@ -79,8 +88,14 @@ async fn the_tokens_of_two_hundred_platforms_cost_ten_mib() {
     read_lists(&mut shop, few + PLATFORMS).await;
     let tokens = shop.fake().count(Resource::Token) - refused;
     assert_eq!(tokens, PLATFORMS, "each token was used again");
-    let more = resident_kib(process).saturating_sub(before);
-    println!("{PLATFORMS} platforms with a token: {more} KiB more than {before}");
-    assert!(more <= MAX_KIB, "{more} KiB more than {before}");
+    // The memory of the queries themselves is released when they end, which takes its time on a busy machine.
+    shop.sweep_until("tokens alone in memory", async || {
+        let more = resident_kib(process).saturating_sub(before);
+        println!("{PLATFORMS} platforms with a token: {more} KiB more than {before}");
+        (more <= MAX_KIB)
+            .then_some(())
+            .ok_or_else(|| format!("{more} KiB more than {before}"))
+    })
+    .await;
     shop.finish().await;
 }

@@ -21,7 +21,6 @@ mod year;
 use domain::Timestamp;
 use domain::time::{DAY, HOUR};
 use serde_json::Value;
-use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 use system_tests::calendar::Calendar;
 use system_tests::play::push::PURCHASED;
@@ -252,16 +251,6 @@ impl Shop {
     /// Moves the clock and lets the sweep run once.
     async fn skip(&mut self, time: Duration) {
         self.calendar.skip(time, &[]).await;
-    }
-
-    /// Waits until the process has aborted itself at a fail point.
-    async fn wait_abort(&mut self, point: &str) {
-        let exit = self.calendar.world.worker().wait_end().await;
-        assert_eq!(
-            exit.signal(),
-            Some(6),
-            "{point}: ended with {exit} and not by aborting itself"
-        );
     }
 
     /// Lets two days pass with some runs of the sweep, so that every list was read again.

@@ -10,6 +10,7 @@ use api::figures::Figures;
 use api::keyring::{Keys, Refusals};
 use api::metrics::Metrics;
 use api::stores::amazon::{Amazon, Fetch, FetchError, Settings};
+use api::stores::apple::{self, Apple, signer};
 use api::stores::ingress::Ingresses;
 use api::stores::{self, StoreEntry};
 use api::{clock, router};
@@ -25,7 +26,7 @@ use serde_json::{Value, json};
 use std::fmt::Display;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 use storage::{Accepted, Config, Database, Handling, Key, NewNotification, Store};
 use system_tests::contract::{self, Answered};
@@ -192,6 +193,13 @@ impl Fetch for Scripted {
     }
 }
 
+/// Returns the chain that signs what the App Store signs.
+pub fn apple_chain() -> &'static signer::Chain {
+    static CHAIN: LazyLock<signer::Chain> =
+        LazyLock::new(|| signer::Chain::generate().expect("a chain"));
+    &CHAIN
+}
+
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
@@ -284,10 +292,16 @@ impl Service {
             pages: api::edge::pages::Pages::new(&config),
             dispatch: Dispatch::start(engine.clone(), store.clone()),
             store: store.clone(),
-            stores: Ingresses::new(vec![Arc::new(adjust(
-                Amazon::with_fetch(settings, sns.clone()).expect("valid settings"),
-                &folder,
-            ))]),
+            stores: Ingresses::new(vec![
+                Arc::new(adjust(
+                    Amazon::with_fetch(settings, sns.clone()).expect("valid settings"),
+                    &folder,
+                )),
+                Arc::new(Apple::new(apple::Settings {
+                    root: Some(apple_chain().root().to_vec()),
+                    clock: clock::now,
+                })),
+            ]),
             known: known.iter().collect(),
             devices: Devices::new(&config.devices),
             allowed: commands::allowed(&config),

@@ -4,6 +4,7 @@ mod accounting;
 mod actions;
 mod adopting;
 mod alike;
+mod apple_devices;
 mod audit_log;
 mod destinations;
 mod device_secrets;

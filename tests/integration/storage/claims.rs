@@ -88,6 +88,7 @@ impl World {
             time: now,
             session: None,
             content,
+            signed: Vec::new(),
         };
         let request = DeviceRequest {
             platform: self.platform.id,
@@ -402,6 +403,7 @@ story! {
                 time: now,
                 session: None,
                 content: session(10_000 + round * 500 + number, &[("r1", CUSTOMER)]),
+                signed: Vec::new(),
             });
             let request = DeviceRequest {
                 platform: world.platform.id,
@@ -446,7 +448,7 @@ story! {
                 secret: Some(secret(device(1).id)),
                 sent_at: now,
                 received_at: Instant::now(),
-                reports: vec![DeviceReport { client_id: id.to_owned(), time: now, session, content }],
+                reports: vec![DeviceReport { client_id: id.to_owned(), time: now, session, content, signed: Vec::new() }],
                 claiming: Claiming::Stored,
                 network: String::new(),
             };

@@ -68,6 +68,7 @@ impl Reporter {
                 time: now,
                 session,
                 content,
+                signed: Vec::new(),
             }],
             claiming: Claiming::Stored,
             network: String::new(),

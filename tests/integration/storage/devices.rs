@@ -60,6 +60,7 @@ pub fn report(client_id: &str, at_ms: i64, content: Content) -> DeviceReport {
         time,
         session: Some(named),
         content,
+        signed: Vec::new(),
     }
 }
 

@@ -16,6 +16,7 @@ mod catalogue;
 mod chains;
 mod checking;
 mod claims;
+mod claims_signed;
 mod claims_waiting;
 mod columns;
 mod connecting;

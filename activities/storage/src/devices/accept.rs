@@ -14,6 +14,7 @@ use crate::devices::events::{self, Identity, NewEvent, SESSION_BYTES};
 use crate::devices::request::{DeviceReport, DeviceRequest};
 use crate::devices::rows::{DescribedDevice, Origin, Origins};
 use crate::devices::sessions::{self, SessionKey};
+use crate::devices::signed::{self, Received};
 use crate::store::Store;
 use db::claim_backlogs::ClaimBacklogs;
 use db::error::{Error, Unproved};
@@ -23,7 +24,7 @@ use db::writer::{Faults, Items, JobKind, Write};
 use domain::device::clock::DeviceClock;
 use domain::device::session::{Session, SessionEffect};
 use domain::device::{Content, DeviceEvent, DeviceEventKind, DeviceOwner, Happened, SessionMark};
-use domain::{DestinationId, DevicePlace, EventId, OrgId, Timestamp};
+use domain::{CollapseKey, DestinationId, DevicePlace, EventId, OrgId, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::AddAssign;
 
@@ -50,8 +51,11 @@ pub struct AcceptedReports {
     pub queued_for: BTreeSet<DestinationId>,
     /// The claims of purchases in the new events.
     pub claims: ClaimCounts,
-    /// Claims of known purchases, which `examine_claim` can decide at once.
+    /// Claims of known purchases, which `examine_claim` can decide at once, and those with a signed transaction, which
+    /// `finish_claim` decides by it.
     pub known: Vec<ClaimKey>,
+    /// The new notifications, of what the store signed: each purchase with its sequence number.
+    pub notified: Vec<(CollapseKey, i64)>,
 }
 
 impl AddAssign for AcceptedReports {
@@ -63,6 +67,7 @@ impl AddAssign for AcceptedReports {
             queued_for,
             claims,
             known,
+            notified,
         } = other;
         let ClaimCounts {
             new,
@@ -77,6 +82,7 @@ impl AddAssign for AcceptedReports {
         self.claims.dropped += dropped;
         self.claims.displaced += displaced;
         self.known.extend(known);
+        self.notified.extend(notified);
     }
 }
 
@@ -177,6 +183,7 @@ fn conceal_and_accept(
             epoch,
             origins: &origins,
             backlogs,
+            secrets,
         },
         &admission,
         &proved,
@@ -198,6 +205,7 @@ struct WriteContext<'a> {
     epoch: i64,
     origins: &'a Origins,
     backlogs: &'a ClaimBacklogs,
+    secrets: &'a Secrets,
 }
 
 /// Accepts requests whose devices are proved.
@@ -212,6 +220,7 @@ fn accept(
         epoch,
         origins,
         backlogs,
+        secrets,
     } = *context;
     let received = requests
         .iter()
@@ -255,7 +264,9 @@ fn accept(
     let mut presences = gathered.presences(&new, &inserted);
     present::identify(write.connection, &mut presences)?;
     let before = present::on_devices(write.connection, devices, &presences)?;
-    let claims = gathered.claims(requests, &new, &inserted);
+    // A purchase with an open notification counts as known.
+    let receipts = signed::store(write, secrets, &gathered.signed(&new, &inserted))?;
+    let claims = gathered.claims(requests, &new, &inserted, origins);
     let mut stored = claims::store(write, &claims, origins, backlogs)?;
     present::note(write, before, &presences)?;
     let none = |(index, one): (usize, &&DeviceRequest)| {
@@ -291,6 +302,12 @@ fn accept(
                     .filter(|one| one.enabled)
                     .map(|one| one.id),
             );
+        }
+    }
+    for receipt in receipts {
+        if let Some(counts) = accepted.get_mut(receipt.request) {
+            counts.stored_bytes += receipt.bytes;
+            counts.notified.push((receipt.collapse_key, receipt.seq));
         }
     }
     Ok(accepted)
@@ -350,6 +367,7 @@ impl<'r> Gathered<'r> {
         requests: &[&'r DeviceRequest],
         events: &[NewEvent],
         inserted: &BTreeSet<Identity>,
+        origins: &Origins,
     ) -> Vec<ReportedClaim<'r>> {
         let mut claims = Vec::new();
         for ((index, report), event) in self.events.iter().zip(events) {
@@ -358,17 +376,31 @@ impl<'r> Gathered<'r> {
                     claiming, network, ..
                 } = requests[*index];
                 let (claiming, place, occurred_at) = (*claiming, event.place, event.occurred_at);
+                let origin = origins.get(&place.platform);
+                let is_signed = origin.is_some_and(Origin::signs_receipts);
                 let source = ClaimSource {
                     request: *index,
                     place,
                     network,
                     claiming,
                     occurred_at,
+                    signed: is_signed.then_some(report.signed.as_slice()),
                 };
                 claims.extend(source.claims(&report.content));
             }
         }
         claims
+    }
+
+    /// Returns the signed transactions in the new events.
+    fn signed(&self, events: &[NewEvent], inserted: &BTreeSet<Identity>) -> Vec<Received<'r>> {
+        let all = self.events.iter().zip(events);
+        let new = all.filter(|(_, event)| inserted.contains(&event.identity()));
+        let signed = new.flat_map(|((index, report), _)| {
+            let receipts = report.signed.iter();
+            receipts.map(move |receipt| (*index, receipt))
+        });
+        signed.collect()
     }
 
     /// Returns the store's customers on the devices, according to the new events, in order.

@@ -13,4 +13,5 @@ pub mod retention;
 mod rows;
 pub mod secret;
 mod sessions;
+mod signed;
 pub mod timeouts;

@@ -2,8 +2,10 @@
 
 use crate::devices::claims::reported::Claiming;
 use crate::devices::secret::SecretHash;
+use crate::inbox::notifications::NewNotification;
 use domain::device::{Content, Device};
-use domain::{PlatformId, SessionId, Timestamp};
+use domain::{PlatformId, SessionId, Snapshot, Timestamp};
+use std::fmt;
 use tokio::time::Instant;
 
 /// The reports in one request of a device.
@@ -35,4 +37,24 @@ pub struct DeviceReport {
     pub time: Timestamp,
     pub session: Option<SessionId>,
     pub content: Content,
+    /// The transactions of these purchases that the store signed, if its devices hand them in.
+    pub signed: Vec<SignedReceipt>,
+}
+
+/// A transaction that the store signed and a device hands in, as its verified content.
+#[derive(Clone)]
+pub struct SignedReceipt {
+    /// The row of the content in the inbox. A later check of the purchase rests on it.
+    pub notification: NewNotification,
+    /// The purchase as the transaction alone shows it.
+    pub snapshot: Box<Snapshot>,
+    /// The store's id of the customer, if the transaction names one.
+    pub customer: Option<String>,
+}
+
+impl fmt::Debug for SignedReceipt {
+    /// Omits the content and the customer.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SignedReceipt").finish_non_exhaustive()
+    }
 }

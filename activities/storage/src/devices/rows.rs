@@ -10,7 +10,10 @@ use db::sql::{Sql, statement};
 use db::statement::{Value, batches, row, sql};
 use db::writer::Write;
 use domain::device::{Device, DeviceOwner};
-use domain::{AppId, DeviceId, DevicePlace, Environment, PlatformId, Timestamp, UserId};
+use domain::stores::Proof;
+use domain::{
+    AppId, DeviceId, DevicePlace, Environment, PlatformId, StorePolicy, Timestamp, UserId,
+};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
@@ -61,6 +64,11 @@ impl Origin {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(unknown) => unknown.insert(Self::read(connection, platform)?),
         })
+    }
+
+    /// Whether the store signs the transactions that devices hand in, so that nothing else proves a purchase.
+    pub fn signs_receipts(&self) -> bool {
+        StorePolicy::of(&self.store).is_ok_and(|policy| policy.proof == Proof::Signed)
     }
 
     fn read(connection: &mut AnyConnection, platform: PlatformId) -> Result<Self, Error> {

@@ -173,9 +173,10 @@ impl Store {
                 return Ok(ClaimStep::Done(ClaimStatus::Verified));
             };
             let row = purchase::find(write.connection, key)?;
-            let unnamed = match pending.proof()? {
+            let proof = pending.proof()?;
+            let unnamed = match proof {
                 Proof::Pair => None,
-                Proof::Possession => Some(pending.unnamed_customer()),
+                Proof::Possession | Proof::Signed => Some(pending.unnamed_customer()),
             };
             let status = match claimed_purchase(write.connection, key, row.as_ref(), unnamed)? {
                 ClaimedPurchase::Verified(customer) if pending.is_proved_for(&customer)? => {
@@ -188,6 +189,10 @@ impl Store {
                 ClaimedPurchase::Unknown if pending.was_refused(write)? => ClaimStatus::Refused,
                 ClaimedPurchase::Unsettled => {
                     pending.postpone(write, Some(ClaimReason::Unsettled), Duration::ZERO)?
+                }
+                // The purchase's id, which is all that a query has, proves nothing.
+                ClaimedPurchase::Unknown if proof == Proof::Signed => {
+                    pending.postpone(write, None, Duration::ZERO)?
                 }
                 ClaimedPurchase::Unknown
                     if claim::may_query(pending.row.created_at, write.now()?) =>
@@ -216,7 +221,7 @@ impl Store {
             };
             match &answer {
                 ClaimAnswer::Confirmed { snapshot, customer } => {
-                    let pending = pending.named(write, &secrets, customer.as_deref())?;
+                    let pending = pending.named(write, &secrets, snapshot, customer.as_deref())?;
                     pending.confirm(write, installation, &secrets, snapshot)
                 }
                 ClaimAnswer::Refused(reason) => pending
@@ -296,6 +301,15 @@ fn claimed_purchase(
     })
 }
 
+/// Returns the customer of a known purchase, unless what the store signed names the customer of a later period.
+fn known_customer(row: &PurchaseRow, signed: &Snapshot) -> Result<Option<String>, Error> {
+    let named_at = signed.state.as_ref().and_then(|state| state.named_at);
+    let known = row.known()?;
+    let known_since = known.store_state().and_then(|state| state.named_at);
+    let is_later = named_at.is_some() && named_at >= known_since;
+    Ok(row.app_user_id.clone().filter(|_| !is_later))
+}
+
 struct Pending {
     place: DevicePlace,
     key: CollapseKey,
@@ -333,7 +347,8 @@ impl Pending {
     fn is_proved_for(&self, customer: &str) -> Result<bool, Error> {
         Ok(match self.proof()? {
             Proof::Pair => customer == self.app_user_id,
-            Proof::Possession => true,
+            // A claim is stored only with a signed transaction, if the store signs them.
+            Proof::Possession | Proof::Signed => true,
         })
     }
 
@@ -356,15 +371,25 @@ impl Pending {
         }
     }
 
-    /// Returns the claim, assigned to the customer in the store's answer, if the answer identifies the customer.
+    /// Returns the claim, assigned to the customer in the store's answer, if the answer identifies the customer. A signed
+    /// transaction may be an old one: the customer of a known purchase stays, unless the transaction names a later one.
     fn named(
         self,
         write: &mut Write<'_>,
         secrets: &Secrets,
+        snapshot: &Snapshot,
         customer: Option<&str>,
     ) -> Result<Self, Error> {
-        if self.proof()? == Proof::Pair {
-            return Ok(self);
+        match self.proof()? {
+            Proof::Pair => return Ok(self),
+            Proof::Possession => {}
+            Proof::Signed => {
+                let row = purchase::find(write.connection, self.key)?;
+                let known = row.map(|row| known_customer(&row, snapshot)).transpose()?;
+                if let Some(known) = known.flatten() {
+                    return Ok(self.of(known));
+                }
+            }
         }
         // Only the store may name the customer, not the device: without a name the purchase stands for its customer.
         let Some(name) = customer else {
@@ -517,6 +542,8 @@ impl Pending {
         let claim = match self.proof()? {
             Proof::Pair => sql(REFUSED).bind((self.key, self.row.app_user_id.as_str(), now)),
             Proof::Possession => sql(REFUSED_PURCHASE).bind((self.key, now)),
+            // No query of the store refuses such a claim.
+            Proof::Signed => return Ok(false),
         };
         let refused: Option<RefusedRow> = claim.first(write.connection)?;
         let Some(RefusedRow { reason, due_at }) = refused else {

@@ -7,6 +7,7 @@ pub mod login;
 mod ornaments;
 mod request;
 pub mod secret;
+mod signed;
 
 pub use login::{login, logout};
 
@@ -20,12 +21,14 @@ use crate::resources::store_customer;
 use axum::Json;
 use axum::extract::State;
 use client::Client;
+use domain::stores::Proof as StoreProof;
 use domain::user::ActiveEntitlement;
 use domain::{DeviceId, DevicePlace, Timestamp, UserId};
 use request::{Checked, DeviceEvents, EVENTS, Receipt, ReportContext};
 use schemars::JsonSchema;
 use secret::{Proof, Secret};
 use serde::{Deserialize, Serialize};
+use signed::{UNVERIFIED, limited};
 use storage::{AcceptedReports, Claiming, DeviceAccess, DeviceUsage};
 use tokio::time::Instant;
 
@@ -118,22 +121,11 @@ pub async fn report(
         claiming,
         address: client.address,
     };
-    let devices = edge.clone();
-    let checked = edge.devices.checks.run(body.bytes(), move || {
-        let listed = body.read_beside(EVENTS)?;
-        // An invalid request counts too.
-        let place = DevicePlace {
-            platform,
-            device: listed.draft.body.device.id,
-        };
-        devices.devices.count(place, context.secret.clone())?;
-        request::check(context, listed)
-    });
     let Checked {
         request,
         rejected,
         left_out,
-    } = checked.await?;
+    } = check(&edge, &client, context, body, now).await?;
     let (quotas, place) = (
         &edge.devices.quotas,
         DevicePlace {
@@ -148,6 +140,8 @@ pub async fn report(
     let is_new = quotas
         .check_device(&edge.store, reporter, place, now)
         .await?;
+    let receipts = request.reports.iter().flat_map(|report| &report.signed);
+    let answers = signed::answers(receipts);
     let reports = edge.store.accept_reports(request).await?;
     quotas.count(place, reporter.network, used(&reports, is_new), now);
     let AcceptedReports {
@@ -156,19 +150,18 @@ pub async fn report(
         queued_for,
         claims,
         known,
+        notified,
         ..
     } = reports;
     limits.count_claims(client.address, claims.new, received_at);
     claims::count(claims, known.len());
-    for (result, number) in [
-        ("accepted", accepted),
-        ("repeated", repeated),
-        ("rejected", rejected.len()),
-    ] {
-        let number = u64::try_from(number).unwrap_or(u64::MAX);
-        metrics::counter!("settle_device_events_total", "result" => result).increment(number);
+    count_events(accepted, repeated, rejected.len());
+    let settings = &client.platform.settings;
+    for (key, seq) in notified {
+        edge.dispatch
+            .notify(key, seq, settings.window_ms, settings.max_wait_ms);
     }
-    let is_left = claims::decide(&edge, known).await;
+    let is_left = claims::decide(&edge, known, answers).await;
     if (claims.new > 0 || is_left) && client.platform.can_verify() {
         edge.dispatch.engine().verify_claims(platform);
     }
@@ -181,6 +174,50 @@ pub async fn report(
         rejected,
         left_out,
     }))
+}
+
+/// Checks a request on a thread for such work.
+async fn check(
+    edge: &Shared,
+    client: &Client,
+    context: ReportContext,
+    body: Unread<DeviceEvents>,
+    now: Timestamp,
+) -> Result<Checked, Error> {
+    let (shared, platform) = (edge.clone(), client.platform.clone());
+    // A signature takes time to verify, however small the body is.
+    let size = match context.proof {
+        StoreProof::Signed => usize::MAX,
+        StoreProof::Pair | StoreProof::Possession => body.bytes(),
+    };
+    let checked = edge.devices.checks.run(size, move || {
+        let listed = body.read_beside(EVENTS)?;
+        // An invalid request counts too.
+        let place = DevicePlace {
+            platform: platform.id,
+            device: listed.draft.body.device.id,
+        };
+        shared.devices.count(place, context.secret.clone())?;
+        let ingress = shared.stores.of(&platform.store);
+        let read = |text: &str| {
+            let receipt = ingress.and_then(|ingress| ingress.signed_receipt(&platform, text, now));
+            receipt.unwrap_or(Err(UNVERIFIED))
+        };
+        request::check(context, listed, &limited(read))
+    });
+    checked.await
+}
+
+/// Adds the events of a request to the metrics.
+fn count_events(accepted: usize, repeated: usize, rejected: usize) {
+    for (result, number) in [
+        ("accepted", accepted),
+        ("repeated", repeated),
+        ("rejected", rejected),
+    ] {
+        let number = u64::try_from(number).unwrap_or(u64::MAX);
+        metrics::counter!("settle_device_events_total", "result" => result).increment(number);
+    }
 }
 
 /// Returns what a request adds to its platform's daily usage.

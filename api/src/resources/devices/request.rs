@@ -3,6 +3,7 @@
 //! forever.
 
 use super::ornaments;
+use super::signed::{self, ReadSigned};
 use crate::devices::address::site;
 use crate::error::{Error, Field};
 use crate::extract::{Budget, Draft, FieldErrors, Listed, part_by, schema};
@@ -24,6 +25,8 @@ const RANDOM: usize = 4;
 /// Maximum size of an event in bytes, without unnecessary whitespace and escapes; and as received.
 const MAX_EVENT_BYTES: usize = 16 * 1024;
 const MAX_WRITTEN_BYTES: usize = 4 * MAX_EVENT_BYTES;
+/// Maximum size of an event as received, if it may contain signed transactions. Without those it has the usual size.
+const MAX_SIGNED_EVENT_BYTES: usize = 128 * 1024;
 /// Field with the list of events, which are read one by one.
 pub const EVENTS: &str = "events";
 
@@ -116,7 +119,11 @@ pub struct ReportContext {
 ///
 /// # Errors
 /// An invalid field outside of the events.
-pub fn check(context: ReportContext, listed: Listed<'_, DeviceEvents>) -> Result<Checked, Error> {
+pub fn check(
+    context: ReportContext,
+    listed: Listed<'_, DeviceEvents>,
+    read: ReadSigned<'_>,
+) -> Result<Checked, Error> {
     let Listed {
         draft:
             Draft {
@@ -145,7 +152,7 @@ pub fn check(context: ReportContext, listed: Listed<'_, DeviceEvents>) -> Result
     let mut budget = Budget::default();
     for (index, event) in events.into_iter().enumerate() {
         let mut wrong = FieldErrors::within(budget);
-        let report = report(event, context.proof, &mut wrong);
+        let report = report(event, context.proof, read, &mut wrong);
         budget = wrong.budget();
         let errors = wrong.into_fields();
         match report {
@@ -194,11 +201,30 @@ pub fn is_random(id: DeviceId) -> bool {
 
 /// Returns an event without its invalid optional parts, whose errors are added to `wrong`. `None` if the event itself
 /// is invalid.
-fn report(event: &RawValue, proof: Proof, wrong: &mut FieldErrors) -> Option<DeviceReport> {
-    let mut fields = fields(event.get(), wrong)?;
+fn report(
+    event: &RawValue,
+    proof: Proof,
+    read: ReadSigned<'_>,
+    wrong: &mut FieldErrors,
+) -> Option<DeviceReport> {
+    let longest = match proof {
+        Proof::Pair | Proof::Possession => MAX_WRITTEN_BYTES,
+        Proof::Signed => MAX_SIGNED_EVENT_BYTES,
+    };
+    let mut fields = fields(event.get(), longest, wrong)?;
+    let mut receipts = Vec::new();
+    if proof == Proof::Signed {
+        receipts = signed::take(&mut fields, read, wrong);
+    }
+    if is_large(&fields) {
+        wrong.add("event", "at most 16 KiB");
+        return None;
+    }
     let (schema, unproving) = match proof {
         Proof::Pair => (&*WITH_CUSTOMERS, Vec::new()),
-        Proof::Possession => (schema::<ReportedEvent>(), take_customers(&mut fields)),
+        Proof::Possession | Proof::Signed => {
+            (schema::<ReportedEvent>(), take_customers(&mut fields))
+        }
     };
     let event = readable(fields, schema, wrong)?;
     for field in unproving {
@@ -226,21 +252,22 @@ fn report(event: &RawValue, proof: Proof, wrong: &mut FieldErrors) -> Option<Dev
         client_id: event.id,
         time: event.time,
         session: event.session_id,
+        signed: signed::listed(receipts, &content),
         content,
     })
 }
 
-/// Returns an event's fields as received.
-fn fields(event: &str, wrong: &mut FieldErrors) -> Option<Map<String, Value>> {
-    let is_large = |fields: &Map<String, Value>| {
-        serde_json::to_string(fields).is_ok_and(|text| text.len() > MAX_EVENT_BYTES)
-    };
-    if event.len() > MAX_WRITTEN_BYTES {
+fn is_large(fields: &Map<String, Value>) -> bool {
+    serde_json::to_string(fields).is_ok_and(|text| text.len() > MAX_EVENT_BYTES)
+}
+
+/// Returns an event's fields as received, in at most this number of bytes.
+fn fields(event: &str, longest: usize, wrong: &mut FieldErrors) -> Option<Map<String, Value>> {
+    if event.len() > longest {
         wrong.add("event", "at most 16 KiB");
         return None;
     }
     match serde_json::from_str(event) {
-        Ok(Value::Object(fields)) if is_large(&fields) => wrong.add("event", "at most 16 KiB"),
         Ok(Value::Object(fields)) => return Some(fields),
         Ok(_) => wrong.add("event", "an object"),
         Err(error) => wrong.add("event", format!("an object ({error})")),

@@ -112,8 +112,8 @@ fn entries() -> Vec<Entry> {
         ),
         Entry::new("transfers", "A login on a device with another customer's purchases", Input::Select)
             .help(
-                "If purchases move immediately, anyone who knows a purchase's number and its app account token can move it \
-                 to themselves. Purchases without a logged-in customer always move.",
+                "If purchases move immediately, anyone who logs in with a signed transaction gets that customer's \
+                 purchases. Purchases without a logged-in customer always move.",
             )
             .choices(&[
                 ("", "Immediately; after approval while logins are signed"),

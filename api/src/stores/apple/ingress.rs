@@ -4,9 +4,10 @@ use super::{Apple, STORE, sample};
 use crate::stores::ingress::{Answer, Ingress, StoreRequest};
 use crate::stores::intake::Intake;
 use crate::stores::samples::{NoSample, SampleSettings, Samples, SentSample};
+use domain::Timestamp;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use storage::Platform;
+use storage::{Platform, SignedReceipt};
 
 impl Ingress for Apple {
     fn name(&self) -> &'static str {
@@ -28,6 +29,15 @@ impl Ingress for Apple {
         request: StoreRequest<'a>,
     ) -> BoxFuture<'a, Answer> {
         self.take(intake, request).boxed()
+    }
+
+    fn signed_receipt(
+        &self,
+        platform: &Platform,
+        text: &str,
+        now: Timestamp,
+    ) -> Option<Result<SignedReceipt, &'static str>> {
+        Some(self.receipt(platform, text, now))
     }
 
     fn samples(&self) -> Option<&dyn Samples> {

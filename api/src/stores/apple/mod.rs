@@ -8,6 +8,7 @@
 //! stored and answered with 200.
 
 mod config;
+mod device;
 pub mod form;
 mod ingress;
 pub mod mapping;
@@ -34,7 +35,7 @@ use protocols::stores::apple::chain::Chains;
 use protocols::stores::apple::jws::{self, JwsRefusal};
 use protocols::stores::apple::notification::{self, SignedPayload};
 use serde::Deserialize;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use storage::Recipient;
 use tokio::sync::Semaphore;
@@ -82,6 +83,8 @@ pub struct Apple {
     chains: Arc<Chains>,
     /// Verifies one new chain at a time, so that a flood of forged ones takes no more than one processor.
     new_chains: Semaphore,
+    /// Verifies one new chain from a device at a time. Notifications do not wait for it.
+    device_chains: Mutex<()>,
     inbox: PushInbox,
     /// Recognizes samples, if this process accepts any.
     samples: Option<Mint>,
@@ -100,6 +103,7 @@ impl Apple {
             chains: Arc::new(settings.chains()),
             settings,
             new_chains: Semaphore::new(1),
+            device_chains: Mutex::default(),
             inbox: PushInbox::new(STORE, ACCEPTED),
             samples: None,
         }

@@ -67,7 +67,8 @@ names!(ClaimReason, "the reason of a claim" {
     Displaced = "displaced",
 });
 
-/// The store type of the notification that a new verified claim becomes; no store uses it.
+/// The store type of the notification that a new verified claim becomes, and of a signed transaction that a device hands
+/// in; no store uses it.
 pub const CLAIM_STORE_TYPE: &str = "DEVICE_TRANSACTION";
 
 /// The ages of a claim at which it is checked; afterwards, it is checked every hour.
@@ -134,6 +135,12 @@ pub fn reported(
         Product::Entitlement => (NotificationKind::EntitlementPurchased, began),
         Product::Unknown => adopted,
     }
+}
+
+/// Returns the message id of the notification that a transaction becomes which the store signed and a device hands in:
+/// one for each content.
+pub fn signed_message_id(content_id: &str) -> String {
+    format!("signed/{content_id}")
 }
 
 /// Returns the message id of the notification that a claim becomes: one for each device and purchase.

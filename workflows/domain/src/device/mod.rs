@@ -19,7 +19,7 @@ pub use body::{
 };
 pub use report::{
     Content, DEVICE_VERSION, Device, DeviceEventKind, DeviceReceipt, DeviceTransaction, Impression,
-    OfferedProduct, Os, ReportedEvent, TransactionKind, WrongField,
+    MAX_SIGNED_BYTES, OfferedProduct, Os, ReportedEvent, TransactionKind, WrongField,
 };
 
 pub(crate) use body::{

@@ -8,6 +8,13 @@ use rust_decimal::Decimal;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// Maximum size in bytes of a signed transaction that a device hands in.
+pub const MAX_SIGNED_BYTES: usize = 16 * 1024;
+
+/// Rule of a purchase's id in a report.
+const RECEIPT_RULE: &str = "An id of at most 1000 bytes, not a placeholder such as `null`. If the platform's store signs \
+     transactions, the signed transaction instead.";
+
 /// The version of the bodies of `device.*`.
 pub const DEVICE_VERSION: &str = "1.0";
 
@@ -101,9 +108,11 @@ pub struct ReportedEvent {
 /// A purchase on a device, by the store's ids.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DeviceReceipt {
-    /// The store's id for the purchase.
-    #[schemars(length(min = 1, max = 1000))]
+    /// The store's id for the purchase. If the platform's store signs transactions: the signed transaction, of which only
+    /// the id of its purchase is stored here.
+    #[schemars(length(min = 1, max = MAX_SIGNED_BYTES))]
     #[schemars(extend("x-maxBytes" = MAX_ID_BYTES, "x-identifies" = true, "x-trimmed" = true))]
+    #[schemars(extend("x-expected" = "text of 1 to 1000 characters", "x-rule" = RECEIPT_RULE))]
     pub receipt_id: String,
     /// The store's id for the customer who is signed in to the store on the device. Required unless the platform's
     /// store identifies a purchase by its receipt alone.
@@ -161,9 +170,11 @@ pub struct OfferedProduct {
 pub struct DeviceTransaction {
     /// Whether the purchase was made or restored.
     pub kind: TransactionKind,
-    /// The store's id for the purchase.
-    #[schemars(length(min = 1, max = 1000))]
+    /// The store's id for the purchase. If the platform's store signs transactions: the signed transaction, of which only
+    /// the id of its purchase is stored here.
+    #[schemars(length(min = 1, max = MAX_SIGNED_BYTES))]
     #[schemars(extend("x-maxBytes" = MAX_ID_BYTES, "x-identifies" = true, "x-trimmed" = true))]
+    #[schemars(extend("x-expected" = "text of 1 to 1000 characters", "x-rule" = RECEIPT_RULE))]
     pub receipt_id: String,
     /// The store's id of the customer. Required unless the platform's store identifies a purchase by its receipt
     /// alone.

@@ -75,6 +75,8 @@ pub enum Proof {
     Pair,
     /// The store knows the purchase: its id is a secret of its owner.
     Possession,
+    /// The device hands in a transaction that the store signed. The purchase's id proves nothing: it can be guessed.
+    Signed,
 }
 
 /// What a check may rest on.

@@ -4,6 +4,7 @@
 use super::bounds::{Admitted, Bounds};
 use super::known;
 use super::reported::{ClaimStart, Claiming, ReportedClaim, WaitingClaim};
+use crate::devices::request::SignedReceipt;
 use crate::devices::rows::{Origins, SIZES};
 use crate::events::alarms;
 use crate::settings::unnamed::unnamed;
@@ -37,6 +38,8 @@ pub struct ClaimSource<'r> {
     pub claiming: Claiming,
     /// When the reported event happened, by settle's clock.
     pub occurred_at: Timestamp,
+    /// The transactions that the device handed in, if the platform's store signs them: only they prove a purchase.
+    pub signed: Option<&'r [SignedReceipt]>,
 }
 
 /// Numbers of claims of one request.
@@ -75,7 +78,7 @@ row! {
 }
 
 impl<'r> ClaimSource<'r> {
-    /// Returns the claims in a report's content.
+    /// Returns the claims in a report's content: those of purchases that can be proved.
     pub fn claims(self, content: &'r Content) -> Vec<ReportedClaim<'r>> {
         let all = match content {
             Content::SessionStart { receipts, .. } => receipts
@@ -90,7 +93,15 @@ impl<'r> ClaimSource<'r> {
             let customer = claim.app_user_id.map_or(0, str::len);
             claim.receipt_id.len().max(customer) <= MAX_ID_BYTES
         };
-        all.into_iter().filter(fits).collect()
+        let is_proved = |claim: &ReportedClaim<'_>| self.signed.is_none() || claim.is_signed;
+        let claims = all.into_iter().filter(fits).filter(is_proved);
+        claims.collect()
+    }
+
+    /// Whether the device handed in a transaction of this purchase.
+    fn is_signed(self, receipt_id: &str) -> bool {
+        let mut signed = self.signed.into_iter().flatten();
+        signed.any(|one| one.notification.receipt_id == receipt_id)
     }
 
     fn present(self, receipt: &'r DeviceReceipt) -> ReportedClaim<'r> {
@@ -100,10 +111,12 @@ impl<'r> ClaimSource<'r> {
             network,
             claiming,
             occurred_at,
+            signed: _,
         } = self;
         let (receipt_id, app_user_id) =
             (receipt.receipt_id.as_str(), receipt.app_user_id.as_deref());
         let (kind, transaction) = (ClaimKind::Present, None);
+        let is_signed = self.is_signed(receipt_id);
         ReportedClaim {
             request,
             place,
@@ -114,6 +127,7 @@ impl<'r> ClaimSource<'r> {
             kind,
             transaction,
             occurred_at,
+            is_signed,
         }
     }
 
@@ -124,6 +138,7 @@ impl<'r> ClaimSource<'r> {
             network,
             claiming,
             occurred_at,
+            signed: _,
         } = self;
         let kind = match transaction.kind {
             TransactionKind::Purchased => ClaimKind::Purchased,
@@ -134,6 +149,7 @@ impl<'r> ClaimSource<'r> {
             transaction.app_user_id.as_deref(),
         );
         let transaction = Some(transaction);
+        let is_signed = self.is_signed(receipt_id);
         ReportedClaim {
             request,
             place,
@@ -144,6 +160,7 @@ impl<'r> ClaimSource<'r> {
             kind,
             transaction,
             occurred_at,
+            is_signed,
         }
     }
 }
@@ -185,7 +202,13 @@ impl<'r> ReportedClaim<'r> {
         if !self.is_of_customer(row) {
             return Some(ClaimStart::Renewed);
         }
-        (row.reason == Some(ClaimReason::Displaced)).then_some(ClaimStart::Returned)
+        let is_open_again = self.is_signed || row.reason == Some(ClaimReason::Displaced);
+        is_open_again.then_some(ClaimStart::Returned)
+    }
+
+    /// Whether the claim's stored row still waits although the claim is proved.
+    fn is_undecided(&self, row: &KnownRow) -> bool {
+        self.is_signed && row.status == ClaimStatus::Pending
     }
 
     fn values(&self, reason: Option<ClaimReason>, now: Timestamp) -> [Value<'_>; 17] {
@@ -246,7 +269,7 @@ pub fn store(
         return Ok(StoredByRequest::new());
     }
     let known = stored(write, by_key.keys())?;
-    let (mut wanted, mut filled) = (Vec::new(), Vec::new());
+    let (mut wanted, mut filled, mut undecided) = (Vec::new(), Vec::new(), Vec::new());
     for (key, claim) in by_key {
         let row = known.get(&key);
         wanted.extend(
@@ -255,10 +278,15 @@ pub fn store(
         );
         let is_filled = |row: &KnownRow| claim.outranks(row.kind) && claim.is_of_customer(row);
         filled.extend(row.is_some_and(is_filled).then_some(claim));
+        let is_undecided = row.is_some_and(|row| claim.is_undecided(row));
+        undecided.extend(is_undecided.then_some((claim.request, key)));
     }
     let (free, wanted) = set_apart(write, wanted, origins)?;
     let admitted = Bounds::of(write, &wanted, backlogs)?.keep_within(write, wanted, backlogs)?;
-    let counts = count(&free, &admitted);
+    let mut counts = count(&free, &admitted);
+    for (request, key) in undecided {
+        counts.entry(request).or_default().known.push(key);
+    }
     let started: Vec<WaitingClaim<'_>> = free.into_iter().chain(admitted.wanted).collect();
     warn_without_secret(write, started.iter().map(|one| &one.claim), origins)?;
     let new = started
@@ -342,11 +370,10 @@ fn stored<'k>(
     Ok(found)
 }
 
-/// Returns why the claims of a platform cannot be verified; `None` if they can.
+/// Returns why a claim cannot be verified; `None` if it can. What the store signed needs no query.
 fn waits_for(claim: &ReportedClaim<'_>, origins: &Origins) -> Option<ClaimReason> {
-    let can_verify = origins
-        .get(&claim.place.platform)
-        .is_some_and(|origin| origin.has_secret);
+    let origin = origins.get(&claim.place.platform);
+    let can_verify = claim.is_signed || origin.is_some_and(|origin| origin.has_secret);
     (!can_verify).then_some(ClaimReason::NoSecret)
 }
 

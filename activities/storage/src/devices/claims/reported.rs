@@ -27,6 +27,8 @@ pub struct ReportedClaim<'r> {
     pub transaction: Option<&'r DeviceTransaction>,
     /// When the reported event happened, by settle's clock.
     pub occurred_at: Timestamp,
+    /// Whether the device handed in a transaction that the store signed.
+    pub is_signed: bool,
 }
 
 /// Why a claim begins to wait.
@@ -35,7 +37,7 @@ pub enum ClaimStart {
     New,
     /// The claim's row was refused for another customer of the store.
     Renewed,
-    /// The claim's row had been displaced by a claim of another network.
+    /// The claim's row had been displaced by a claim of another network, or is proved by now.
     Returned,
 }
 

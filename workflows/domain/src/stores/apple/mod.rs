@@ -28,8 +28,7 @@ pub const POLICY: Policy = Policy {
     store: "apple",
     purchase_id_key: "original_transaction_id",
     customer: CustomerSource::Answer,
-    // A bare transaction id is a number that can be guessed.
-    proof: Proof::Pair,
+    proof: Proof::Signed,
     evidence: Evidence::Signed,
     answers: Answers(&rules::BySignature),
     // 4040010 of a known purchase.
