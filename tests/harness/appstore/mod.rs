@@ -21,7 +21,7 @@ pub use notice::{APP_ID, Message, Notice, SentNotice};
 pub use platform::{AppStorePlatform, Choices};
 pub use purchase::{
     ACTIVE, BY_BILLING, BY_CUSTOMER, BY_PRICE, Bought, CONSUMABLE, EXPIRED, GRACE, NON_CONSUMABLE,
-    NON_RENEWING, PRICE, RETRY, REVOKED, SUBSCRIPTION, TERM, account,
+    NON_RENEWING, PRICE, RETRY, REVOKED, SUBSCRIPTION, TERM, account, original_id,
 };
 pub use transaction::{Introduced, Returned, Transaction};
 

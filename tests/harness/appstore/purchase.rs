@@ -75,6 +75,12 @@ fn transaction_id() -> String {
     NUMBER.fetch_add(1, Ordering::Relaxed).to_string()
 }
 
+/// Returns the id of a purchase with this name: a number, as Apple's are.
+pub fn original_id(name: &str) -> String {
+    let (number, _) = Uuid::new_v5(&Uuid::NAMESPACE_OID, name.as_bytes()).as_u64_pair();
+    (2_000_001_000_000_000 + number % 1_000_000_000_000_000).to_string()
+}
+
 /// Returns the account token of a customer with this name.
 pub fn account(name: &str) -> String {
     Uuid::new_v5(&Uuid::NAMESPACE_OID, name.as_bytes()).to_string()
@@ -137,6 +143,15 @@ impl Bought {
     /// Returns a one-time purchase of this type.
     pub fn one_time(product: &str, kind: &'static str, now: Timestamp) -> Self {
         Self::new(product, kind, now)
+    }
+
+    /// Returns this purchase with another id, before it changes.
+    #[must_use]
+    pub fn with_id(mut self, id: &str) -> Self {
+        id.clone_into(&mut self.current_mut().id);
+        self.customer = format!("70{id}");
+        id.clone_into(&mut self.id);
+        self
     }
 
     /// Returns this purchase as one of a customer with this account token.

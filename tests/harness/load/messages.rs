@@ -12,6 +12,25 @@ pub struct Message {
     pub request: Arc<[u8]>,
 }
 
+impl Message {
+    /// Returns a message that is posted to this path with these headers, each with its name, separated by line ends.
+    pub(super) fn new(id: String, path: &str, headers: &str, body: &str) -> Self {
+        let length = body.len();
+        let request = format!(
+            "POST /{path} HTTP/1.1\r\nhost: localhost\r\n{headers}\r\ncontent-length: {length}\r\n\r\n{body}"
+        );
+        Self {
+            id,
+            request: request.into_bytes().into(),
+        }
+    }
+}
+
+/// Returns the path of a URL, without its first slash.
+pub(super) fn path_of(url: &str) -> String {
+    url.splitn(4, '/').nth(3).unwrap_or_default().to_owned()
+}
+
 pub struct Messages<'a> {
     sns: &'a Sns,
     path: String,
@@ -21,10 +40,9 @@ pub struct Messages<'a> {
 
 impl<'a> Messages<'a> {
     pub fn new(sns: &'a Sns, url: &str) -> Self {
-        let path = url.splitn(4, '/').nth(3).unwrap_or_default().to_owned();
         Self {
             sns,
-            path,
+            path: path_of(url),
             created: 0,
             began: api::clock::now(),
         }
@@ -49,16 +67,8 @@ impl<'a> Messages<'a> {
             .began
             .plus_millis(i64::try_from(number).unwrap_or(i64::MAX));
         let message = self.sns.notification(&rtn);
-        let request = format!(
-            "POST /{} HTTP/1.1\r\nhost: localhost\r\ncontent-type: text/plain; charset=UTF-8\r\ncontent-length: {}\r\n\r\n{}",
-            self.path,
-            message.body.len(),
-            message.body
-        );
-        Message {
-            id: message.id,
-            request: request.into_bytes().into(),
-        }
+        let headers = "content-type: text/plain; charset=UTF-8";
+        Message::new(message.id, &self.path, headers, &message.body)
     }
 }
 

@@ -1,10 +1,12 @@
 //! The load generator: keep-alive connections that write prepared requests and read the status of each answer.
 
 mod messages;
+mod notices;
 mod pushes;
 pub mod store;
 
 pub use messages::{Message, Messages};
+pub use notices::Notices;
 pub use pushes::{Pushes, Tokens};
 
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! Pushes of Pub/Sub as complete HTTP requests, prepared before the measurement.
 
 use super::Message;
-use super::messages::on_two_threads;
+use super::messages::{on_two_threads, path_of};
 use crate::play::push::{self, RENEWED};
 use crate::play::{Notice, Push};
 use api::clock;
@@ -27,9 +27,8 @@ pub struct Pushes {
 impl Pushes {
     /// Returns a source of pushes to this notification URL.
     pub fn new(url: &str) -> Self {
-        let path = url.splitn(4, '/').nth(3).unwrap_or_default().to_owned();
         Self {
-            path,
+            path: path_of(url),
             created: 0,
             began: clock::now(),
         }
@@ -65,16 +64,7 @@ impl Pushes {
     }
 
     fn request(&self, message: &Push, token: &str) -> Message {
-        let request = format!(
-            "POST /{} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\n\
-             content-type: application/json\r\ncontent-length: {}\r\n\r\n{}",
-            self.path,
-            message.body.len(),
-            message.body
-        );
-        Message {
-            id: message.id.clone(),
-            request: request.into_bytes().into(),
-        }
+        let headers = format!("authorization: Bearer {token}\r\ncontent-type: application/json");
+        Message::new(message.id.clone(), &self.path, &headers, &message.body)
     }
 }

@@ -30,6 +30,7 @@ use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::time::Duration;
 use subject::{Installed, Other, Subject, Variant};
+use system_tests::appstore;
 use system_tests::contract;
 use system_tests::play::Choices;
 use system_tests::process::Backend;
@@ -46,7 +47,7 @@ const WARM: usize = 20;
 struct Options {
     #[command(subcommand)]
     command: Option<Command>,
-    /// The store of the purchases in all rounds, or both beside each other.
+    /// The store of the purchases in all rounds, or all stores beside each other.
     #[arg(long, value_enum, default_value_t = Stores::Amazon)]
     store: Stores,
     /// The database of settle.
@@ -93,10 +94,10 @@ struct Options {
     /// A further variable of the variant `other`.
     #[arg(long, value_name = "NAME=VALUE")]
     other_variable: Vec<String>,
-    /// Notifications per second of both stores together, half of them each, with `--store both`.
+    /// Notifications per second of all stores together, with `--store all`: an equal part of each.
     #[arg(long, default_value_t = 200)]
     together: u32,
-    /// Does not verify Amazon's receipts, with `--store both`: otherwise settle queries both stores.
+    /// Does not verify Amazon's receipts, with `--store all`: otherwise settle queries the stores.
     #[arg(long)]
     unverified: bool,
     /// Then measures the ingress while the burst's windows end, at saturation and at a third of that.
@@ -132,8 +133,10 @@ enum Stores {
     Amazon,
     /// At a fake.
     Google,
+    /// At a fake.
+    Apple,
     /// In turn and then at once, without variants and `--paces`.
-    Both,
+    All,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -158,7 +161,7 @@ async fn measure(options: &Options) {
         contract::leave_out_for_another_build();
     }
     let installed = installed(options);
-    if options.store == Stores::Both {
+    if options.store == Stores::All {
         let burst = burst(options);
         let plan = sides::Plan {
             burst,
@@ -252,8 +255,9 @@ fn burst(options: &Options) -> Plan {
     Plan {
         name: "burst".to_owned(),
         store: match options.store {
-            Stores::Amazon | Stores::Both => Store::Amazon,
+            Stores::Amazon | Stores::All => Store::Amazon,
             Stores::Google => Store::Google,
+            Stores::Apple => Store::Apple,
         },
         purchases: options.purchases,
         notifications: options.notifications,
@@ -264,6 +268,7 @@ fn burst(options: &Options) -> Plan {
 }
 
 fn installed(options: &Options) -> Installed {
+    let is_used = |store| [store, Stores::All].contains(&options.store);
     let variables = |named: &[String]| -> Vec<(String, String)> {
         let pairs = named.iter().filter_map(|variable| variable.split_once('='));
         pairs
@@ -278,8 +283,9 @@ fn installed(options: &Options) -> Installed {
         window: Duration::from_secs(options.window),
         temporal_distance: Duration::from_millis(options.temporal_distance),
         variables: variables(&options.variable),
-        play: (options.store != Stores::Amazon).then(Choices::default),
-        rvs: options.store == Stores::Both && !options.unverified,
+        play: is_used(Stores::Google).then(Choices::default),
+        appstore: is_used(Stores::Apple).then(appstore::Choices::default),
+        rvs: options.store == Stores::All && !options.unverified,
         other: Other {
             program: options.other_program.clone(),
             variables: variables(&options.other_variable),

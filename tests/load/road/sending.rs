@@ -4,7 +4,8 @@ use super::subject::CONNECTIONS;
 use domain::CollapseKey;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
-use system_tests::load::{Load, Measured, Message, Messages, Pace, Pushes, Tokens};
+use system_tests::appstore;
+use system_tests::load::{Load, Measured, Message, Messages, Notices, Pace, Pushes, Tokens};
 use system_tests::play::{self, Bought, Play};
 use system_tests::rvs::Receipt;
 use system_tests::world::World;
@@ -21,6 +22,7 @@ const SENT_WITHIN: Duration = Duration::from_secs(3_000);
 pub enum Store {
     Amazon,
     Google,
+    Apple,
 }
 
 /// Notifications that were accepted.
@@ -106,33 +108,36 @@ impl Batch {
 }
 
 impl Store {
-    pub const BOTH: [Self; 2] = [Self::Amazon, Self::Google];
+    pub const ALL: [Self; 3] = [Self::Amazon, Self::Google, Self::Apple];
 
     pub const fn name(self) -> &'static str {
         match self {
             Self::Amazon => "amazon",
             Self::Google => "google",
+            Self::Apple => "apple",
         }
     }
 
-    /// Returns a receipt or purchase token with this name. The fake of Google refuses short ones.
+    /// Returns a receipt, purchase token or transaction id with this name. The fake of Google refuses short tokens.
     pub fn receipt(self, name: &str) -> String {
         match self {
             Self::Amazon => name.to_owned(),
             Self::Google => play::token(name),
+            Self::Apple => appstore::original_id(name),
         }
     }
 
-    /// Returns the collapse key of a receipt or purchase token.
+    /// Returns the collapse key of a receipt, purchase token or transaction id.
     pub fn key(self, world: &World, receipt: &str) -> CollapseKey {
         match self {
             Self::Amazon => world.key(receipt),
             Self::Google => world.play_key(receipt),
+            Self::Apple => world.appstore_key(receipt),
         }
     }
 
     /// Makes the store show a subscription in its first term for each of these receipts. Amazon shows nothing if
-    /// receipts are not verified.
+    /// receipts are not verified, and the App Store shows what it signs.
     fn show(self, world: &World, receipts: &[String]) {
         let now = api::clock::now();
         match self {
@@ -146,7 +151,7 @@ impl Store {
                     world.rvs().know(receipt, shown);
                 }
             }
-            Self::Amazon => {}
+            Self::Amazon | Self::Apple => {}
             Self::Google => {
                 let (product, plan) = PRODUCT;
                 let sku = format!("{product}:{plan}");
@@ -171,6 +176,11 @@ impl Store {
                 let url = world.play().notification_url.clone();
                 let messages = Pushes::new(&url).prepare(receipts, Tokens::One);
                 (url, messages)
+            }
+            Self::Apple => {
+                let platform = world.appstore();
+                let messages = Notices::new(platform).prepare(receipts, 0);
+                (platform.notification_url.clone(), messages)
             }
         }
     }

@@ -1,16 +1,17 @@
-//! Both stores beside each other, in one installation: first the cost of a purchase of each store, measured in turn;
-//! then notifications of both stores at once, none of which may be lost, doubled or sent twice.
+//! All stores beside each other, in one installation: first the cost of a purchase of each store, measured in turn;
+//! then notifications of all stores at once, none of which may be lost, doubled or sent twice.
 
 use super::WARM;
 use super::phase::{self, Figures, WindowEnds};
 use super::report::median;
 use super::sending::{Batch, Sent, Store};
 use super::subject::{Installed, Subject, Variant};
+use futures::future::join_all;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use system_tests::receiver::{Received, Receiver};
 
-/// Maximum CPU time of settle per purchase at Google, as a multiple of that at Amazon.
+/// Maximum CPU time of settle per purchase at each other store, as a multiple of that at Amazon.
 const MOST_OWN: f64 = 1.5;
 
 /// The load.
@@ -19,21 +20,22 @@ pub struct Plan {
     pub burst: phase::Plan,
     /// Number of bursts of each store.
     pub rounds: u32,
-    /// Notifications per second of both stores together, and for how long.
+    /// Notifications per second of all stores together, and for how long.
     pub per_second: u32,
     pub seconds: u32,
 }
 
-/// Measures both stores, prints the figures, and checks them.
+/// Measures all stores, prints the figures, and checks them.
 ///
 /// # Panics
-/// When a notification is lost, doubled or sent twice, or Google costs more than [`MOST_OWN`].
+/// When a notification is lost, doubled or sent twice, or another store than Amazon costs more than [`MOST_OWN`].
 pub async fn measure(plan: &Plan, installed: &Installed, prints_json: bool) {
     let mut variables = installed.variables.clone();
-    // A burst must not wait for the rate of queries, and both generators connect from one address. `Play::variables`
+    // A burst must not wait for the rate of queries, and all generators connect from one address. `Play::variables`
     // sets the rate of Google.
     for (name, value) in [
         ("SETTLE_AMAZON_RVS_PER_SECOND", "1000"),
+        ("SETTLE_APPLE_REQUESTS_PER_SECOND", "1000"),
         ("SETTLE_CONNECTIONS_PER_ADDRESS", "1024"),
     ] {
         variables.push((name.to_owned(), value.to_owned()));
@@ -55,12 +57,12 @@ pub async fn measure(plan: &Plan, installed: &Installed, prints_json: bool) {
         "lag p99",
         "missing"
     );
-    for store in Store::BOTH {
+    for store in Store::ALL {
         plan.burst(store, "warm", WARM).run(&mut subject).await;
     }
     let mut bursts = BTreeMap::<Store, Vec<Figures>>::new();
     for round in 1..=plan.rounds {
-        for store in Store::BOTH {
+        for store in Store::ALL {
             let name = format!("burst-{round}");
             let burst = plan.burst(store, &name, plan.burst.purchases);
             let figures = burst.run(&mut subject).await;
@@ -70,26 +72,45 @@ pub async fn measure(plan: &Plan, installed: &Installed, prints_json: bool) {
     }
     let together = plan.together(&mut subject).await;
     subject.finish().await;
-    let own = |store: Store| {
-        let figures: Vec<&Figures> = bursts.get(&store).into_iter().flatten().collect();
-        median(&figures, Figures::own_ms)
-    };
-    let times = own(Store::Google) / own(Store::Amazon);
-    println!("\nown CPU per purchase, Google to Amazon, medians of the bursts: {times:.2}");
+    let times = times(&bursts);
+    println!();
+    for (store, times) in &times {
+        let name = store.name();
+        println!("own CPU per purchase, {name} to amazon, medians of the bursts: {times:.2}");
+    }
     if prints_json {
         let bursts: Value = bursts
             .iter()
             .map(|(store, all)| json_of(*store, all))
             .collect();
+        let times = times.iter().map(|(store, times)| (store.name(), times));
+        let times: BTreeMap<&str, &f64> = times.collect();
         println!(
             "{}",
             json!({ "bursts": bursts, "together": together, "own_cpu_times": times })
         );
     }
-    assert!(
-        plan.rounds == 0 || times <= MOST_OWN,
-        "own CPU per purchase: {times:.2} times Amazon's, above {MOST_OWN}"
-    );
+    for (store, times) in times {
+        let name = store.name();
+        assert!(
+            plan.rounds == 0 || times <= MOST_OWN,
+            "own CPU per purchase: {name} {times:.2} times Amazon's, above {MOST_OWN}"
+        );
+    }
+}
+
+/// Returns the CPU time of settle per purchase at each other store, as a multiple of that at Amazon.
+fn times(bursts: &BTreeMap<Store, Vec<Figures>>) -> Vec<(Store, f64)> {
+    let own = |store: Store| {
+        let figures: Vec<&Figures> = bursts.get(&store).into_iter().flatten().collect();
+        median(&figures, Figures::own_ms)
+    };
+    let others = Store::ALL
+        .into_iter()
+        .filter(|store| *store != Store::Amazon);
+    others
+        .map(|store| (store, own(store) / own(Store::Amazon)))
+        .collect()
 }
 
 fn json_of(store: Store, all: &[Figures]) -> Value {
@@ -124,19 +145,19 @@ impl Plan {
         }
     }
 
-    /// Sends notifications of both stores at once, at the same rate, waits for all webhooks, and checks them. Returns
-    /// the figures of both, without costs, which cannot be separated.
+    /// Sends notifications of all stores at once, at the same rate, waits for all webhooks, and checks them. Returns the
+    /// figures of each store, without costs, which cannot be separated.
     async fn together(&self, subject: &mut Subject) -> Value {
-        let [amazon, google] = Store::BOTH.map(|store| self.paced(store));
+        let plans = Store::ALL.map(|store| self.paced(store));
         let Subject::Settle(world) = &mut *subject else {
             return Value::Null;
         };
         let prepare = |plan: &phase::Plan| Batch::prepare(world, plan.store, &plan.receipts());
-        let (of_amazon, of_google) = (prepare(&amazon), prepare(&google));
-        let (of_amazon, of_google) =
-            tokio::join!(of_amazon.send(amazon.pace()), of_google.send(google.pace()));
+        let batches: Vec<Batch> = plans.iter().map(prepare).collect();
+        let sending = plans.iter().zip(batches);
+        let all_sent = join_all(sending.map(|(plan, batch)| batch.send(plan.pace()))).await;
         let mut sent = Vec::new();
-        for (plan, Sent { due, message_ids }) in [(amazon, of_amazon), (google, of_google)] {
+        for (plan, Sent { due, message_ids }) in plans.into_iter().zip(all_sent) {
             world.expect_outcomes(message_ids);
             sent.push((plan.window_ends(due), plan));
         }
@@ -154,10 +175,11 @@ impl Plan {
         Value::Array(all)
     }
 
-    /// Returns the half of the notifications that a store sends.
+    /// Returns the part of the notifications that a store sends.
     fn paced(&self, store: Store) -> phase::Plan {
         let notifications = u32::try_from(self.burst.notifications).unwrap_or(u32::MAX);
-        let per_second = (self.per_second / 2 / notifications.max(1)).max(1);
+        let stores = u32::try_from(Store::ALL.len()).unwrap_or(u32::MAX);
+        let per_second = (self.per_second / stores / notifications.max(1)).max(1);
         let purchases = per_second.saturating_mul(self.seconds);
         phase::Plan {
             per_second: Some(per_second),

@@ -5,6 +5,7 @@ use super::sending::{self, Batch, Store};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
+use system_tests::appstore;
 use system_tests::load::Pace;
 use system_tests::play::Choices;
 use system_tests::process::Backend;
@@ -44,6 +45,8 @@ pub struct Installed {
     pub variables: Vec<(String, String)>,
     /// How the app uses Google Play, at a fake; `None` if it does not.
     pub play: Option<Choices>,
+    /// How the app uses the App Store, at a fake; `None` if it does not.
+    pub appstore: Option<appstore::Choices>,
     /// Whether Amazon's receipts are verified at a fake of RVS.
     pub rvs: bool,
     /// The differences of [`Variant::Other`].
@@ -87,6 +90,7 @@ impl Subject {
             window_seconds: installed.window.as_secs(),
             program: other.program,
             play: installed.play,
+            appstore: installed.appstore,
             rvs: installed.rvs,
             variables,
             ..Setting::default()
