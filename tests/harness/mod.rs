@@ -30,6 +30,7 @@ pub mod http;
 pub mod invariants;
 pub mod leases;
 pub mod load;
+pub mod machine;
 pub mod mailbox;
 pub mod play;
 pub mod pooler;

@@ -119,7 +119,7 @@ pub async fn database(folder: &Folder, store_name: &str) -> (Store, Platform) {
         app_id: app.id,
         store: store_name.to_owned(),
         settings: PlatformSettings {
-            environment: domain::Environment::Sandbox,
+            environment: domain::Environment::Production,
             ..PlatformSettings::new("floors", PACKAGE, 120_000)
         },
         shared_secret: None,

@@ -6,15 +6,20 @@
 //! cargo build --release --workspace && target/release/ingress-load
 //! ```
 //!
-//! With `--store google`, a server that only checks the tokens of pushes and inserts their rows is the comparison.
+//! With `--store google` and `--store apple`, a bare server that only checks the tokens or signatures of the requests and
+//! inserts their rows is the comparison.
 //!
 //! The generator, the service with its dispatcher and worker, and the Temporal server share this machine's cores.
 //! Floors and load alternate. All messages differ in id, time and signature.
 
+mod apple;
+mod bare;
+mod bench;
 mod floors;
 mod google;
 mod outcome;
 mod pages;
+mod report;
 
 use clap::{Parser, ValueEnum};
 use std::time::Duration;
@@ -57,13 +62,14 @@ struct Options {
     #[arg(long, default_value_t = 8_000)]
     per_second: usize,
     #[command(flatten)]
-    beside: google::Beside,
+    beside: bench::Beside,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Store {
     Amazon,
     Google,
+    Apple,
 }
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
@@ -72,6 +78,7 @@ async fn main() {
     match options.store {
         Store::Amazon => measure(options).await,
         Store::Google => google::measure(&options).await,
+        Store::Apple => apple::measure(&options).await,
     }
 }
 

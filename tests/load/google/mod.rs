@@ -3,266 +3,124 @@
 //! that can never be right.
 
 mod bare;
-mod report;
+mod fetches;
 
-use super::{Options, count, outcome, receipts};
-use bare::Bare;
-use clap::Args;
-use domain::Timestamp;
-use report::{Phase, Report, Subject};
+use super::bare::Bare;
+use super::bench::{self, Bench, Others};
+use super::report::{Disturbance, MOST_MS, Subject};
+use super::{Options, count};
+use bare::TokenCheck;
+use fetches::Fetches;
 use std::time::Duration;
-use system_tests::load::{Load, Measured, Message, Pace, Pushes, Tokens};
-use system_tests::play::{self, Bought, Call, Choices, Play};
-use system_tests::process::Backend;
-use system_tests::temporal::Memory;
-use system_tests::wait;
+use system_tests::load::{Message, Pushes, Tokens};
+use system_tests::play::{self, Bought, Choices};
 use system_tests::world::{Setting, World};
 
-/// Pause before a measurement, while settle signals what it accepted before.
-const REST: Duration = Duration::from_secs(5);
-/// Connections of the generator of forged tokens, and of that of the repeated message.
-const CONNECTIONS_BESIDE: usize = 32;
-/// Maximum number of connections from this machine: the default is below those of all generators.
-const CONNECTIONS: (&str, &str) = ("SETTLE_CONNECTIONS_PER_ADDRESS", "1024");
+/// A message that can never be right. The honest pushes have one token.
+const REPEAT: Disturbance = Disturbance {
+    name: "beside one repeated message",
+    most_ms: MOST_MS,
+    most_times: 1.5,
+};
+/// The answer to a request whose token is not Google's.
+const REFUSED: u16 = 401;
 
-/// Options of `--store google` alone.
-#[derive(Debug, Args)]
-pub struct Beside {
-    /// Seconds of the flood of forged tokens: more than the 30 s between two fetches of the keys.
-    #[arg(long, default_value_t = 40)]
-    flood_seconds: u64,
-    /// Forged tokens per second.
-    #[arg(long, default_value_t = 1_000)]
-    flood_per_second: u32,
-    /// How often per second a message that can never be right is repeated.
-    #[arg(long, default_value_t = 100)]
-    repeats_per_second: u32,
-    /// Prints JSON after the tables.
-    #[arg(long)]
-    json: bool,
+const fn tokens_name(tokens: Tokens) -> &'static str {
+    match tokens {
+        Tokens::One => "known token",
+        Tokens::Each => "new token each",
+        Tokens::Forged => "forged tokens",
+    }
 }
+
+/// Name of the pushes beside which others are sent.
+const KNOWN: &str = tokens_name(Tokens::One);
 
 /// Measures everything, and checks afterwards that every acknowledged push was settled and received.
 pub async fn measure(options: &Options) {
-    let mut world = start(options).await;
-    let bare = Bare::start().await;
+    let world = start(options).await;
+    let bare = Bare::start(TokenCheck::new()).await;
     let settle_url = world.play().notification_url.clone();
-    let mut bench = Bench {
-        options,
-        urls: [bare.url.clone(), settle_url.clone()],
+    let mut sender = Sender {
         pushes: Pushes::new(&settle_url),
-        created: 0,
-        sent: Vec::new(),
-        report: Report::default(),
+        bench: Bench::new(options, [bare.url.clone(), settle_url]),
     };
     for round in 1..=options.rounds {
         for tokens in [Tokens::One, Tokens::Each] {
-            bench.saturate(round, tokens).await;
+            let batch = sender.prepare(sender.bench.saturating(), tokens);
+            let name = tokens_name(tokens);
+            sender.bench.saturate(round, name, &batch).await;
         }
     }
     for tokens in [Tokens::One, Tokens::Each] {
-        bench.alone(tokens).await;
+        let name = tokens_name(tokens);
+        let batch = sender.prepare(sender.bench.paced(name), tokens);
+        sender.bench.alone(name, name, &batch).await;
     }
-    bench.flood(&world.play().fake).await;
-    bench.repeat().await;
-    let Bench { sent, report, .. } = bench;
+    sender.flood().await;
+    let fetches = Fetches::of(&world.play().fake);
+    println!("{fetches} since the start");
+    sender.repeat(options).await;
     drop(bare);
     let platform = world.play().id;
-    let window = Duration::from_secs(options.window);
-    outcome::check(&mut world, platform, &sent, options.purchases, window).await;
-    world.finish().await;
+    let report = sender.bench.finish(world, platform).await;
     if options.beside.json {
-        println!("{}", report.json());
+        let mut all = report.json();
+        all["key_fetches"] = fetches.json();
+        println!("{all}");
     }
     report.check();
+    fetches.check();
 }
 
 async fn start(options: &Options) -> World {
-    let (name, value) = CONNECTIONS;
-    let mut world = World::start(Setting {
-        backend: Backend::Sqlite,
-        memory: Memory::File,
-        window_seconds: options.window,
+    let setting = Setting {
         play: Some(Choices::default()),
-        variables: vec![(name.to_owned(), value.to_owned())],
         ..Setting::default()
-    })
-    .await;
-    world.temporal.let_others_first();
-    world.let_sweep_help("settling is behind while the ingress is measured");
+    };
+    let world = bench::start(options, setting).await;
     let fake = &world.play().fake;
     fake.sell("gold", "monthly", "P1M");
-    for token in purchase_tokens(options, &mut 0, options.purchases) {
+    for name in super::receipts(options, &mut 0, options.purchases) {
+        let token = play::token(&name);
         fake.show(&Bought::subscription(&token, "gold:monthly", fake.now()));
     }
     world
 }
 
-/// Returns the purchase tokens of the next pushes, each purchase in turn. The fake of Google refuses short ones.
-fn purchase_tokens(options: &Options, created: &mut usize, count: usize) -> Vec<String> {
-    let names = receipts(options, created, count);
-    names.iter().map(|name| play::token(name)).collect()
-}
-
-struct Bench<'a> {
-    options: &'a Options,
-    /// The bare server's URL and settle's, as in [`Subject::BOTH`].
-    urls: [String; 2],
+struct Sender<'a> {
     pushes: Pushes,
-    created: usize,
-    /// Ids of the messages that settle acknowledged.
-    sent: Vec<String>,
-    report: Report,
+    bench: Bench<'a>,
 }
 
-impl Bench<'_> {
+impl Sender<'_> {
     fn prepare(&mut self, count: usize, tokens: Tokens) -> Vec<Message> {
-        eprintln!("preparing {count} pushes …");
-        let purchases = purchase_tokens(self.options, &mut self.created, count);
+        let names = self.bench.receipts(count);
+        // The fake of Google refuses short tokens.
+        let purchases: Vec<String> = names.iter().map(|name| play::token(name)).collect();
         self.pushes.prepare(&purchases, tokens)
     }
 
-    fn url(&self, subject: Subject) -> &str {
-        let [bare, settle] = &self.urls;
-        match subject {
-            Subject::Bare => bare,
-            Subject::Settle => settle,
-        }
-    }
-
-    fn load(&self, subject: Subject) -> Load {
-        Load::new(self.url(subject), self.options.connections)
-    }
-
-    /// Sends honest pushes, and notes those that settle acknowledged.
-    async fn send(
-        &mut self,
-        subject: Subject,
-        batch: &[Message],
-        pace: Pace,
-        at_most: Duration,
-    ) -> Measured {
-        wait::pass(REST).await;
-        let measured = self.load(subject).run(batch.to_vec(), pace, at_most).await;
-        self.note(subject, batch, &measured);
-        measured
-    }
-
-    fn note(&mut self, subject: Subject, batch: &[Message], measured: &Measured) {
-        measured.check();
-        if subject == Subject::Settle {
-            let acknowledged = measured.acknowledged().iter();
-            let messages = acknowledged.filter_map(|one| batch.get(one.number));
-            self.sent.extend(messages.map(|message| message.id.clone()));
-        }
-    }
-
-    async fn saturate(&mut self, round: u32, tokens: Tokens) {
-        let time = Duration::from_secs(self.options.seconds);
-        let seconds = usize::try_from(self.options.seconds).unwrap_or(usize::MAX);
-        let batch = self.prepare(self.options.per_second.saturating_mul(seconds), tokens);
-        let [bare, settle] = Subject::BOTH;
-        let bare = self.send(bare, &batch, Pace::Saturate, time).await.rate();
-        let settle = self.send(settle, &batch, Pace::Saturate, time).await.rate();
-        self.report.add_rates(round, tokens, bare, settle);
-    }
-
-    /// Sends honest pushes at a third of settle's rate with these tokens.
-    async fn alone(&mut self, tokens: Tokens) {
-        let rate = self.report.rate(tokens) / 3.0;
-        let time = Duration::from_secs(self.options.paced_seconds);
-        let batch = self.prepare(count(rate, time), tokens);
-        for subject in Subject::BOTH {
-            let pace = Pace::PerSecond(rate);
-            let measured = self.send(subject, &batch, pace, time * 2).await;
-            self.report
-                .add_latencies(Phase::Alone(tokens), subject, &measured);
-        }
-    }
-
     /// Sends forged tokens beside honest pushes.
-    async fn flood(&mut self, fake: &Play) {
-        let time = Duration::from_secs(self.options.beside.flood_seconds);
-        let per_second = f64::from(self.options.beside.flood_per_second);
-        let honest = self.prepare(count(self.third(), time), Tokens::One);
-        let messages = self.prepare(count(per_second, time), Tokens::Forged);
-        let mut refusal_rate = 0.0;
-        for subject in Subject::BOTH {
-            let others = Others {
-                load: Load::new(self.url(subject), CONNECTIONS_BESIDE).reconnecting(),
-                messages: messages.clone(),
-                per_second,
-                at_most: time * 2,
-            };
-            let (measured, forged) = self.send_beside(subject, &honest, others).await;
-            let is_right = forged.refused().iter().all(|status| *status == 401);
-            assert!(
-                is_right && forged.acknowledged().is_empty(),
-                "a forged token is answered otherwise than with 401"
-            );
-            refusal_rate = forged.refusal_rate();
-            self.report.add_latencies(Phase::Flood, subject, &measured);
-        }
-        self.report.add_flood(refusal_rate, fetches(fake));
+    async fn flood(&mut self) {
+        let honest = self.prepare(self.bench.honest_in_flood(KNOWN), Tokens::One);
+        let forged = self.prepare(self.bench.forged(), Tokens::Forged);
+        self.bench.flood(&honest, &forged, REFUSED).await;
     }
 
     /// Repeats a message that can never be right beside honest pushes.
-    async fn repeat(&mut self) {
-        let time = Duration::from_secs(self.options.paced_seconds);
-        let per_second = f64::from(self.options.beside.repeats_per_second);
-        let honest = self.prepare(count(self.third(), time), Tokens::One);
-        let subject = Subject::Settle;
+    async fn repeat(&mut self, options: &Options) {
+        let time = Duration::from_secs(options.paced_seconds);
+        let per_second = f64::from(options.beside.repeats_per_second);
+        let honest = self.prepare(self.bench.paced(KNOWN), Tokens::One);
         let others = Others {
-            load: Load::new(self.url(subject), CONNECTIONS_BESIDE),
+            load: self.bench.load_beside(Subject::Settle),
             messages: self.pushes.unreadable(count(per_second, time)),
             per_second,
             at_most: time * 2,
         };
-        let (measured, repeated) = self.send_beside(subject, &honest, others).await;
+        let subject = Subject::Settle;
+        let repeated = self.bench.beside(REPEAT, subject, &honest, others).await;
         repeated.check();
-        self.report.add_latencies(Phase::Repeat, subject, &measured);
     }
-
-    /// Returns a third of settle's rate with one token.
-    fn third(&self) -> f64 {
-        self.report.rate(Tokens::One) / 3.0
-    }
-
-    /// Sends honest pushes at a third of settle's rate and others at the same time, and measures both.
-    async fn send_beside(
-        &mut self,
-        subject: Subject,
-        honest: &[Message],
-        others: Others,
-    ) -> (Measured, Measured) {
-        wait::pass(REST).await;
-        let (load, pace) = (self.load(subject), Pace::PerSecond(self.third()));
-        let (measured, others) = tokio::join!(
-            load.run(honest.to_vec(), pace, others.at_most),
-            others.load.run(
-                others.messages,
-                Pace::PerSecond(others.per_second),
-                others.at_most
-            )
-        );
-        self.note(subject, honest, &measured);
-        (measured, others)
-    }
-}
-
-/// Messages that are sent beside honest pushes.
-struct Others {
-    load: Load,
-    messages: Vec<Message>,
-    per_second: f64,
-    at_most: Duration,
-}
-
-/// Returns when the keys of pushes were fetched.
-fn fetches(fake: &Play) -> Vec<Timestamp> {
-    let exchanges = fake.exchanges().into_iter();
-    exchanges
-        .filter(|one| one.call == Call::Keys)
-        .map(|one| one.at)
-        .collect()
 }

@@ -11,7 +11,6 @@
 
 mod floor;
 mod ingress;
-mod machine;
 mod phase;
 mod replay;
 mod report;
@@ -32,6 +31,7 @@ use std::time::Duration;
 use subject::{Installed, Other, Subject, Variant};
 use system_tests::appstore;
 use system_tests::contract;
+use system_tests::machine;
 use system_tests::play::Choices;
 use system_tests::process::Backend;
 

@@ -1,6 +1,5 @@
 //! A phase of a round: notifications are sent, all windows end, and everything in between is measured.
 
-use super::machine::{self, Usage};
 use super::requests;
 use super::sending::Store;
 use super::subject::Subject;
@@ -8,6 +7,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use system_tests::load::{Pace, quantile};
+use system_tests::machine::{self, Usage};
 use system_tests::wait;
 use temporalio_common::protos::temporal::api::enums::v1::EventType;
 use tokio::time::Instant;

@@ -1,7 +1,6 @@
 //! The cost of idling with open windows and sleeping purchases: memory and CPU time of each process, and the duration
 //! of a sweep, without them and with them.
 
-use super::machine::{self, Usage};
 use super::requests;
 use super::rows;
 use super::sending::Store;
@@ -10,6 +9,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use system_tests::load::Pace;
+use system_tests::machine::{self, Usage};
 use system_tests::runs::time;
 use system_tests::temporal::Temporal;
 use system_tests::wait;
