@@ -57,6 +57,9 @@ pub struct Period {
     /// When the store voided the payment, and thereby ended the access that it gave.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub voided_at: Option<Timestamp>,
+    /// Whether the customer bought the period, in place of a renewal by the store, if the store shows that.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_bought: bool,
 }
 
 /// The phase of an offer in which a period lies.
@@ -131,6 +134,7 @@ impl Period {
             refund: None,
             refunded_tax: None,
             voided_at: None,
+            is_bought: false,
         }
     }
 

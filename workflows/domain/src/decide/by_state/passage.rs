@@ -15,6 +15,8 @@ use std::time::Duration;
 
 /// How old a beginning may be that is announced after the first sight.
 const ANNOUNCED_FOR: Duration = DAY.saturating_mul(7);
+/// How long before it begins a period may be reported.
+const REPORTED_EARLY: Duration = DAY;
 /// Kinds which report a payment.
 const PAYMENTS: [NotificationKind; 3] = NotificationKind::PAYMENTS;
 /// Kinds which report that auto-renewal was switched.
@@ -181,8 +183,8 @@ impl<'a> Passage<'a> {
             return self.see_first();
         }
         let shown = self.state.map_or(0, |state| state.cycle.unwrap_or(0));
-        let reports = self.payment_reports();
-        self.left = shown.saturating_sub(1).min(reports);
+        let reports = u64::try_from(self.payment_reports().count());
+        self.left = shown.saturating_sub(1).min(reports.unwrap_or(u64::MAX));
         self.begins = true;
         self.walk.announced.unannounced.clear();
         self.walk.announced.is_expired = false;
@@ -240,7 +242,8 @@ impl<'a> Passage<'a> {
     fn see_first(&mut self) {
         let goal = self.goal.clone();
         let is_subscription = !self.walk.known.is_one_time();
-        let is_off = goal.runs() && goal.is_off && !self.is_prepaid();
+        let shows_renewal = goal.runs() || self.holds_renewal(&goal);
+        let is_off = shows_renewal && goal.is_off && !self.is_prepaid();
         let is_paid = goal.runs() && !goal.in_trial && !goal.in_grace && goal.terms > Some(1);
         self.walk.stage.terms = goal.terms;
         let mut seen = BTreeSet::new();
@@ -314,11 +317,13 @@ impl<'a> Passage<'a> {
     /// Runs again after an end: what the customer bought is a beginning, other paid time a payment; without any, it is
     /// resumed. Returns whether it runs.
     fn leave_end(&mut self) -> bool {
-        if !self.goal.runs() {
+        if !self.goal.runs() && !self.ran_meanwhile() {
             return false;
         }
         self.walk.run_again();
         self.walk.stage.is_off = self.goal.is_off;
+        // A trial that ended was announced as not converted.
+        self.walk.stage.in_trial &= self.left == 0;
         if self.left == 0 {
             let reported = self.newest(&[NotificationKind::AutoRenewalOn]);
             self.announce(TransitionKind::Resumed, reported);
@@ -326,6 +331,12 @@ impl<'a> Passage<'a> {
             self.begin_again();
         }
         true
+    }
+
+    /// Whether a purchase that was over and gives no access now was paid again between the two answers.
+    fn ran_meanwhile(&self) -> bool {
+        let can_begin_again = self.walk.known.rules().can_begin_again();
+        can_begin_again && self.left > self.voided_payments()
     }
 
     /// Announces a new beginning with the first of the new payments. Its product is no change of plan.
@@ -347,10 +358,14 @@ impl<'a> Passage<'a> {
         if !self.goal.runs() && self.left == 0 {
             return;
         }
+        let was_off = self.walk.stage.is_off && self.holds_renewal(&self.walk.stage);
         self.walk.stage.halt = None;
         self.walk.run_again();
-        // A cancellation since then is announced as one.
-        self.walk.stage.is_off &= self.goal.is_off;
+        // A cancellation that was not announced in the hold is announced as one.
+        self.walk.stage.is_off = was_off;
+        if self.walk.stage.is_off && !self.goal.is_off {
+            self.switch_on(self.newest(&[NotificationKind::AutoRenewalOn]));
+        }
         let place = self
             .reports
             .iter()
@@ -368,20 +383,14 @@ impl<'a> Passage<'a> {
     /// Announces what reports name between the two answers.
     fn follow_reports(&mut self) {
         let mut steps = self.steps();
-        let payments = steps
-            .iter()
-            .filter(|(_, step)| *step == ReportStep::Payment);
-        let reported = u64::try_from(payments.count());
-        let reported = reported.unwrap_or(u64::MAX);
+        let unreported = self.unreported_payments();
         let is_switched_on = self.walk.stage.is_off && self.left > 0 && !self.goal.is_off;
         if is_switched_on && self.goal.goes_on() {
             let place = steps.iter().position(|(_, step)| *step == ReportStep::On);
             let on = place.map(|place| steps.remove(place).0);
             self.switch_on(on);
         }
-        while self.left > reported.saturating_add(self.voided_payments(reported)) {
-            self.pay(None);
-        }
+        (0..unreported).for_each(|_| self.pay(None));
         for (time, step) in steps {
             match step {
                 ReportStep::Payment => self.pay(Some(time)),
@@ -392,11 +401,33 @@ impl<'a> Passage<'a> {
         }
     }
 
+    /// Returns the number of payments that are announced although no report names them.
+    fn unreported_payments(&self) -> u64 {
+        let reported = u64::try_from(self.payment_times().len());
+        let named = reported
+            .unwrap_or(u64::MAX)
+            .saturating_add(self.voided_payments());
+        self.left.saturating_sub(named)
+    }
+
+    /// Returns the times of the reports that name the shown payments.
+    fn payment_times(&self) -> Vec<Timestamp> {
+        let named = self.left.saturating_sub(self.voided_payments());
+        let named = usize::try_from(named).unwrap_or(usize::MAX);
+        let all: Vec<Timestamp> = self.payment_reports().collect();
+        let skipped = all.len().saturating_sub(named);
+        all.into_iter().skip(skipped).collect()
+    }
+
     /// The number of payments that are not announced, since the store voided them before any report named them.
-    fn voided_payments(&self, reported: u64) -> u64 {
-        let current = self.current_period();
-        let is_voided = current.is_some_and(Period::is_voided) && !self.goal.runs();
-        u64::from(is_voided && reported == 0)
+    fn voided_payments(&self) -> u64 {
+        let voided = self.current_period().filter(|period| period.is_voided());
+        let voided = voided.filter(|_| self.left > 0 && !self.goal.runs());
+        let is_named = |begins_at: Timestamp| {
+            let mut reports = self.payment_reports().chain(self.reported_beginning());
+            reports.any(|time| time.plus(REPORTED_EARLY) > begins_at)
+        };
+        u64::from(voided.is_some_and(|period| !is_named(period.begins_at)))
     }
 
     /// The period of the last payment, if it is known.
@@ -407,11 +438,7 @@ impl<'a> Passage<'a> {
 
     /// The reports that name something which the answer confirms, in order.
     fn steps(&self) -> Vec<(Timestamp, ReportStep)> {
-        let skipped = self.payment_reports().saturating_sub(self.left);
-        let skipped = usize::try_from(skipped).unwrap_or(usize::MAX);
-        let is_payment = |(_, kind): &&Moment| PAYMENTS.contains(kind);
-        let payments = self.reports.iter().filter(is_payment).skip(skipped);
-        let payments: Vec<Timestamp> = payments.map(|(time, _)| *time).collect();
+        let payments = self.payment_times();
         let last = payments.last().copied();
         let covered = |kinds: &[TransitionKind]| self.walk.announced.last_covered(kinds);
         let of_kind = |kind: NotificationKind| {
@@ -462,11 +489,13 @@ impl<'a> Passage<'a> {
         }
     }
 
-    /// The number of new reports of payments.
-    fn payment_reports(&self) -> u64 {
+    /// The times of the new reports of payments, without those of payments that were announced before.
+    fn payment_reports(&self) -> impl Iterator<Item = Timestamp> {
+        let covered = self.walk.announced.last_covered(&TransitionKind::PAYMENTS);
         let reports = self.reports.iter();
-        let count = reports.filter(|(_, kind)| PAYMENTS.contains(kind)).count();
-        u64::try_from(count).unwrap_or(u64::MAX)
+        let payments = reports.filter(|(_, kind)| PAYMENTS.contains(kind));
+        let times = payments.map(|(time, _)| *time);
+        times.filter(move |time| covered < Some(*time))
     }
 
     /// The time of the newest new report of these kinds.
@@ -592,8 +621,25 @@ impl<'a> Passage<'a> {
         self.walk.announce_unreported(TransitionKind::Cancelled, at);
     }
 
-    /// Announces a pause. An account hold is announced by no event.
+    /// Whether this stage is an account hold whose renewal is shown.
+    fn holds_renewal(&self, stage: &Stage) -> bool {
+        let shows_renewal = self.walk.known.rules().shows_renewal_in_hold();
+        shows_renewal && stage.halt == Some(Halt::AccountHold)
+    }
+
+    /// Announces a pause, and what the customer switched. An account hold is announced by no event.
     fn reach_halt(&mut self) {
+        if self.holds_renewal(&self.goal) && self.walk.stage.is_off != self.goal.is_off {
+            if self.goal.is_off {
+                let reported = self.newest(&[NotificationKind::AutoRenewalOff]);
+                match reported {
+                    Some(_) => self.switch_off(reported),
+                    None => self.cancel(),
+                }
+            } else {
+                self.switch_on(self.newest(&[NotificationKind::AutoRenewalOn]));
+            }
+        }
         if self.goal.halt == Some(Halt::Paused) && self.walk.stage.halt != Some(Halt::Paused) {
             let at = self.walk.known.expires_at_in(&self.goal);
             self.walk.announce_unreported(TransitionKind::Paused, at);

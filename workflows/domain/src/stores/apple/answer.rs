@@ -77,7 +77,7 @@ pub struct RenewalFact {
 }
 
 /// How a subscription renews.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Renewal {
     pub product: String,
     /// The product from the next renewal on.

@@ -2,7 +2,8 @@
 //! recorded counts like a fact.
 
 use super::answer::{Doubt, PurchaseFacts, Renewal, RenewalFact, TransactionFact};
-use super::mapping::{self, SubscriptionStatus, TransactionCause};
+use super::mapping::{self, Ownership, SubscriptionStatus, TransactionCause};
+use super::rules::{RETRIED_FOR, is_revoked};
 use crate::environment::Environment;
 use crate::period::{OfferPhase, Period, PeriodRefund, RefundExtent};
 use crate::purchase::Purchase;
@@ -13,6 +14,8 @@ use rust_decimal::Decimal;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+/// How far apart the parts of one message may be signed.
+const SIGNED_TOGETHER: Duration = Duration::from_secs(5);
 /// How long before the end of a period Apple renews it at the earliest.
 const RENEWED_EARLY: Duration = DAY;
 
@@ -22,6 +25,7 @@ pub(super) struct Lanes<'a> {
     transactions: Vec<&'a TransactionFact>,
     /// All facts, also those that a newer one of the same transaction replaces.
     all: &'a [TransactionFact],
+    renewals: &'a [RenewalFact],
     /// The newest renewal information, and when it was signed.
     renewal: Option<(Timestamp, &'a Renewal)>,
     status: Option<(Timestamp, SubscriptionStatus)>,
@@ -59,9 +63,13 @@ impl TransactionFact {
         )
     }
 
-    /// Returns the order of facts about one transaction. Of two that were signed together, a revocation counts.
-    fn order(&self) -> (Timestamp, bool) {
-        (self.signed_at, self.revocation.is_some())
+    /// Returns the order of facts about one transaction. Of those that were signed together, a revocation counts, then
+    /// the end by an upgrade.
+    fn order(&self) -> impl Ord {
+        let revocation = self
+            .revocation
+            .map(|one| (one.ends_access, one.at, one.extent));
+        (self.signed_at, revocation, self.is_upgraded)
     }
 
     /// Whether it can be the current period.
@@ -69,16 +77,21 @@ impl TransactionFact {
         self.cause != TransactionCause::SeatAddition
     }
 
+    /// Returns the phase. A free renewal is of a customer who pays already, or did: it is no trial.
     fn phase(&self) -> OfferPhase {
-        mapping::phase(self.offer, self.is_free)
+        let is_trial = self.is_free && self.cause == TransactionCause::Purchase;
+        match mapping::phase(self.offer, is_trial) {
+            OfferPhase::Base if self.is_free && !is_trial => OfferPhase::Other,
+            phase => phase,
+        }
     }
 
-    /// Returns the price. What another customer paid, and a trial, costs nothing.
+    /// Returns the price. What another customer paid, and a trial, costs nothing. Whether the holder of a purchase that
+    /// is held in an unknown way paid for it is not known.
     fn paid_price(&self) -> Option<Decimal> {
-        if self.ownership.is_shared() {
-            return Some(Decimal::ZERO);
-        }
-        self.price.or(self.is_free.then_some(Decimal::ZERO))
+        let shown = self.price.filter(|_| self.ownership == Ownership::Buyer);
+        let is_free = self.is_free || self.ownership.is_shared();
+        shown.or(is_free.then_some(Decimal::ZERO))
     }
 }
 
@@ -104,6 +117,35 @@ impl Renewal {
 }
 
 impl Current {
+    /// Returns the running or last period: the latest one that no upgrade left.
+    fn of(
+        transactions: &[&TransactionFact],
+        known: Option<&Purchase>,
+        renewal: Option<(Timestamp, &Renewal)>,
+    ) -> Option<Self> {
+        let periods = transactions.iter().filter(|fact| fact.is_period());
+        // A renewal that was paid early, before an upgrade, is not marked yet in what was signed before.
+        let is_left = |product: &str, begins_at: Timestamp, as_of: Timestamp| {
+            renewal.is_some_and(|(at, renewal)| {
+                renewal.product != product && begins_at > at && at >= as_of
+            })
+        };
+        let mut unmarked = periods.clone().rev().filter(|fact| !fact.is_upgraded);
+        let shown = unmarked.find(|fact| !is_left(&fact.product, fact.bought_at, fact.signed_at));
+        let recorded = known.and_then(Self::of_record);
+        match (shown, recorded) {
+            (Some(fact), Some(recorded))
+                if recorded.is_after(fact)
+                    && !is_left(&recorded.product, recorded.begins_at, recorded.as_of) =>
+            {
+                Some(recorded)
+            }
+            (Some(fact), _) => Some(Self::of_fact(fact, known)),
+            (None, Some(recorded)) => Some(recorded),
+            (None, None) => Some(Self::of_fact(periods.clone().next_back()?, known)),
+        }
+    }
+
     fn of_fact(fact: &TransactionFact, known: Option<&Purchase>) -> Self {
         let revocation = fact.revocation.filter(|revocation| revocation.ends_access);
         Self {
@@ -146,7 +188,7 @@ impl Current {
             is_bought: state.is_bought,
             began_at: shown.purchased_at,
             committed_until: shown.ends_at.filter(|_| state.ends_after_commitment),
-            revoked: shown.end_reason.filter(|_| period.is_voided()),
+            revoked: shown.end_reason.filter(|_| is_revoked(period)),
             as_of: period.as_of,
             is_new: false,
         })
@@ -164,28 +206,21 @@ impl<'a> Lanes<'a> {
     pub fn of(facts: &'a PurchaseFacts, known: Option<&'a Purchase>) -> Option<Self> {
         let known = known.filter(|known| known.store_state().is_some());
         let transactions = newest_of_each(&facts.transactions, known);
-        let periods = transactions.iter().filter(|fact| fact.is_period());
-        let shown = periods.clone().rfind(|fact| !fact.is_upgraded);
-        let recorded = known.and_then(Current::of_record);
-        let current = match (shown, recorded) {
-            (Some(fact), Some(recorded)) if recorded.is_after(fact) => recorded,
-            (Some(fact), _) => Current::of_fact(fact, known),
-            (None, Some(recorded)) => recorded,
-            (None, None) => Current::of_fact(periods.clone().next_back()?, known),
-        };
         let as_of = known.and_then(Purchase::store_state);
         let as_of = as_of.and_then(|state| state.renewal_as_of);
         let newer = facts.renewals.iter();
         let newer = newer.filter(|fact| Some(fact.signed_at) >= as_of);
-        let renewals = newer.clone().filter_map(RenewalFact::renewal_at);
-        let statuses = newer.filter_map(|fact| Some((fact.signed_at, fact.status?)));
+        // Of facts that were signed together, the same one counts in any order.
+        let renewal = newer.clone().filter_map(RenewalFact::renewal_at).max();
+        let status = newer.filter_map(|fact| Some((fact.signed_at, fact.status?)));
         Some(Self {
             known,
             all: &facts.transactions,
-            renewal: renewals.max_by_key(|(at, _)| *at),
-            status: statuses.max_by_key(|(at, _)| *at),
+            renewals: &facts.renewals,
+            renewal,
+            status: status.max(),
+            current: Current::of(&transactions, known, renewal)?,
             transactions,
-            current,
         })
     }
 
@@ -376,26 +411,10 @@ impl<'a> Lanes<'a> {
     fn period(&self, fact: &TransactionFact) -> Period {
         let price = fact.paid_price();
         let is_free = price.is_some_and(|price| price.is_zero());
-        let refund = match fact.revocation {
-            Some(revocation) => Some(PeriodRefund {
-                at: revocation.at,
-                extent: revocation.extent,
-            }),
-            None if self.was_revoked(fact) => Some(PeriodRefund {
-                at: fact.signed_at,
-                extent: RefundExtent::Reversed,
-            }),
-            None if is_free => None,
-            None => {
-                let upgraded = fact.is_upgraded.then_some(self.current.begins_at);
-                let left_at = self.left_at(&fact.product, fact.bought_at, fact.expires_at);
-                left_at.or(upgraded).map(part_returned)
-            }
-        };
         let revocation = fact.revocation.filter(|revocation| revocation.ends_access);
         let currency = fact.currency.as_deref().and_then(mapping::currency);
         let country = fact.storefront.as_deref().and_then(mapping::country);
-        Period {
+        let period = Period {
             transaction_id: fact.transaction_id.clone(),
             as_of: fact.signed_at,
             product: fact.product.clone(),
@@ -408,10 +427,26 @@ impl<'a> Lanes<'a> {
             tax: None,
             country: country.map(str::to_owned),
             quantity: fact.quantity,
-            refund,
+            refund: None,
             refunded_tax: None,
             voided_at: revocation.map(|revocation| revocation.at),
-        }
+            is_bought: fact.cause == TransactionCause::Purchase,
+        };
+        let refund = match fact.revocation {
+            Some(revocation) => Some(PeriodRefund {
+                at: revocation.at,
+                extent: revocation.extent,
+            }),
+            None if self.was_revoked(fact) => Some(PeriodRefund {
+                at: fact.signed_at,
+                extent: RefundExtent::Reversed,
+            }),
+            None if !is_free && self.is_left(&period, fact.is_upgraded) => {
+                Some(part_returned(&period))
+            }
+            None => None,
+        };
+        Period { refund, ..period }
     }
 
     /// Whether a transaction that is not revoked was revoked before.
@@ -442,40 +477,46 @@ impl<'a> Lanes<'a> {
             let is_shown = shown.any(|fact| fact.transaction_id == left.transaction_id);
             let is_free = left.price.is_some_and(|price| price.is_zero());
             let is_unreturned = left.refund.is_none() && !is_free && !is_shown;
-            let left_at = self.left_at(&left.product, left.begins_at, left.ends_at);
-            let refund = left_at.filter(|_| is_unreturned).map(part_returned)?;
-            Some(Period {
-                refund: Some(refund),
+            (is_unreturned && self.is_left(left, false)).then(|| Period {
+                refund: Some(part_returned(left)),
                 ..left.clone()
             })
         })
     }
 
-    /// Returns when an upgrade left a period of this product before its end: when another product was bought meanwhile.
-    /// A record does not have which periods were bought, but no renewal begins long before the end of the last period.
-    fn left_at(
-        &self,
-        product: &str,
-        begins_at: Timestamp,
-        ends_at: Option<Timestamp>,
-    ) -> Option<Timestamp> {
-        let is_within = |at: Timestamp, margin: Duration| {
-            at > begins_at && ends_at.is_some_and(|end| end.since(at) > margin)
-        };
-        let current = &self.current;
-        let bought = self.transactions.iter();
-        let bought = bought
-            .filter(|fact| fact.cause == TransactionCause::Purchase && fact.product != product);
-        let bought = bought.map(|fact| fact.bought_at);
-        let is_other = current.is_bought && current.product != product;
-        let bought = bought.chain(is_other.then_some(current.begins_at));
-        let bought = bought.filter(|at| is_within(*at, SAME));
+    /// Whether an upgrade left this period before its end. `is_marked` is whether Apple marks it as upgraded: without a
+    /// known upgrade, and not out of an account hold, it was left before its end.
+    fn is_left(&self, left: &Period, is_marked: bool) -> bool {
+        let upgraded_at = self.upgraded_at(left).zip(left.ends_at);
+        match upgraded_at {
+            Some((at, end)) if end.since(at) > SAME => true,
+            Some((at, end)) => is_marked && at.since(end) > RETRIED_FOR,
+            None => is_marked,
+        }
+    }
+
+    /// Returns when another product was first bought after the beginning of this period, in the same row.
+    fn upgraded_at(&self, left: &Period) -> Option<Timestamp> {
         let recorded = self.known.into_iter();
         let recorded = recorded.flat_map(|known| known.periods().iter());
-        let recorded = recorded.filter(|period| period.product != product);
-        let recorded = recorded.map(|period| period.begins_at);
-        let recorded = recorded.filter(|at| is_within(*at, RENEWED_EARLY));
-        bought.chain(recorded).min()
+        let recorded = recorded.filter(|period| period.is_bought);
+        let recorded = recorded.map(|period| (period.product.as_str(), period.begins_at));
+        let facts = self.transactions.iter();
+        let facts = facts.filter(|fact| fact.cause == TransactionCause::Purchase);
+        let facts = facts.map(|fact| (fact.product.as_str(), fact.bought_at));
+        let began_at = self.renewal().and_then(|renewal| renewal.began_at);
+        let begins_row =
+            |at: Timestamp| began_at.is_some_and(|began_at| began_at.distance(at) <= SAME);
+        let early = if left.is_bought {
+            Duration::ZERO
+        } else {
+            RENEWED_EARLY
+        };
+        let from = left.begins_at.minus(early);
+        let others = recorded.chain(facts);
+        let others = others.filter(|(product, _)| *product != left.product);
+        let others = others.map(|(_, at)| at);
+        others.filter(|at| *at > from && !begins_row(*at)).min()
     }
 
     /// Returns what has to be requested because these facts do not suffice.
@@ -492,20 +533,53 @@ impl<'a> Lanes<'a> {
         (is_subscription && is_uncounted()).then_some(Doubt::History)
     }
 
-    /// Whether the state is not shown, another transaction was refunded, or two facts contradict each other.
+    /// Whether the state is not shown as of the newest fact, another transaction was refunded since, or two facts
+    /// contradict each other.
     fn is_state_doubtful(&self) -> bool {
         if self.current.kind != Product::Subscription {
             return false;
         }
         let current = &self.current;
-        let is_shown = self.renewal_as_of().is_some();
-        let mut transactions = self.transactions.iter();
-        let is_other_refunded = transactions
-            .any(|fact| fact.revocation.is_some() && fact.transaction_id != current.transaction_id);
+        let recorded = self.last_state().and_then(|state| state.renewal_as_of);
+        let shown = recorded.max(self.renewal.map(|(at, _)| at));
+        let newest = self.all.iter().map(|fact| fact.signed_at).max();
+        let is_shown =
+            shown.map(|at| at.plus(SIGNED_TOGETHER)) >= newest.max(shown) && shown.is_some();
+        let is_refunded = |fact: &&&TransactionFact| {
+            fact.revocation.is_some() && fact.signed_at > current.as_of.plus(SIGNED_TOGETHER)
+        };
+        let mut transactions = self.transactions.iter().filter(is_refunded);
+        let is_other_refunded =
+            transactions.any(|fact| fact.transaction_id != current.transaction_id);
         let renewal = self.renewal;
         let is_contradicted = renewal
             .is_some_and(|(at, renewal)| at >= current.as_of && renewal.product != current.product);
-        !is_shown || is_other_refunded || is_contradicted
+        !is_shown || is_other_refunded || is_contradicted || self.has_tie()
+    }
+
+    /// Whether the newest renewal information contradicts another one that was signed at the same time.
+    fn has_tie(&self) -> bool {
+        let Some((at, renewal)) = self.renewal else {
+            return false;
+        };
+        let status = self.status.filter(|(status_at, _)| *status_at == at);
+        let is_other = |fact: &RenewalFact| {
+            let status = status.map(|(_, status)| status);
+            let shown = fact.renewal.as_ref();
+            shown.is_some_and(|shown| shown != renewal) || fact.status != status
+        };
+        let together = |fact: &&RenewalFact| fact.signed_at == at;
+        let is_contradicted = self.renewals.iter().filter(together).any(is_other);
+        let last = self.last();
+        let last =
+            last.filter(|_| self.last_state().and_then(|state| state.renewal_as_of) == Some(at));
+        let is_changed = |last: &Snapshot| {
+            let shown = self.status();
+            let state = last.state.as_ref();
+            last.auto_renewing != Some(renewal.is_on)
+                || state.is_some_and(|state| state.status != shown)
+        };
+        is_contradicted || last.is_some_and(is_changed)
     }
 
     /// Whether a renewal begins behind the end of all periods before it, so that one between them is not known. A payment
@@ -546,10 +620,11 @@ fn newest_of_each<'a>(
     all
 }
 
-/// Returns the refund of a period that an upgrade left. Apple shows nowhere how much it returned.
-const fn part_returned(at: Timestamp) -> PeriodRefund {
+/// Returns the refund of a period that an upgrade left. Apple shows nowhere how much it returned, nor when: what it signs
+/// of a refund is newer.
+const fn part_returned(left: &Period) -> PeriodRefund {
     PeriodRefund {
-        at,
+        at: left.begins_at,
         extent: RefundExtent::Unknown,
     }
 }

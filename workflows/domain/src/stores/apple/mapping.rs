@@ -124,7 +124,7 @@ impl Ownership {
 }
 
 /// Why a subscription ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Intent {
     Customer,
     /// A payment failed.
@@ -169,7 +169,7 @@ pub const fn revoked_reason(ownership: Ownership) -> EndReason {
 }
 
 /// The state of a subscription.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SubscriptionStatus {
     Active,
     Expired,

@@ -1,7 +1,7 @@
 //! How an answer decides: it shows the state, and what it shows of an end is completed by what was known before.
 
 use crate::decide::wake::{WEEK, by_dates, recheck};
-use crate::period::Period;
+use crate::period::{Period, PeriodRefund, RefundExtent};
 use crate::purchase::{Halt, Life, Purchase, Stage};
 use crate::store_state::StoreStatus;
 use crate::stores::{AnswerRules, dates, states};
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 /// How long Apple tries to collect a failed payment, counted from the end of the paid period
 /// (<https://developer.apple.com/documentation/appstoreservernotifications/notificationtype>).
-const RETRIED_FOR: Duration = DAY.saturating_mul(60);
+pub(super) const RETRIED_FOR: Duration = DAY.saturating_mul(60);
 
 #[derive(Debug)]
 pub(super) struct BySignature;
@@ -25,25 +25,33 @@ impl AnswerRules for BySignature {
         true
     }
 
+    fn shows_renewal_in_hold(&self) -> bool {
+        true
+    }
+
     fn complete(&self, before: &Purchase, after: &Purchase, snapshot: &Snapshot) -> Snapshot {
         let mut complete = snapshot.clone();
         let Some(mut state) = complete.state.take() else {
             return complete;
         };
-        let has_paid = before.stage.goes_on() && !before.stage.in_trial;
+        let last = before.store_state();
+        let last = last.and_then(|last| last.transaction_id.as_ref());
+        let is_same = last.is_some() && last == state.transaction_id.as_ref();
+        let has_begun = before.stage.goes_on() || (is_same && !before.stage.is_unknown());
+        let has_paid = has_begun && !before.stage.in_trial;
         if has_paid && !begins_again(before, &complete) {
             // A free period of a customer who pays already.
             complete.trial_ends_at = None;
         }
-        let end = access_end(before, &complete, state.transaction_id.as_ref());
+        let current = state.transaction_id.as_deref();
+        let current = current.and_then(|id| after.periods().of(id));
+        state.revoked_at = current.and_then(revoked_at);
+        let end = access_end(before, &complete, is_same, state.revoked_at);
         match state.status {
             StoreStatus::Over => complete.ends_at = end,
             StoreStatus::AccountHold => complete.renews_at = end,
             _ => {}
         }
-        let current = state.transaction_id.as_deref();
-        let current = current.and_then(|id| after.periods().of(id));
-        state.revoked_at = current.and_then(revoked_at);
         if let Some(revoked_at) = state.revoked_at {
             let end = complete.ends_at.or(complete.renews_at);
             complete.ends_at = Some(end.map_or(revoked_at, |end| end.min(revoked_at)));
@@ -76,30 +84,44 @@ fn begins_again(before: &Purchase, shown: &Snapshot) -> bool {
     rows.is_some_and(|(last, shown)| shown.since(last) > SAME)
 }
 
-/// The end of access of a purchase that is over or in an account hold. After a failed payment, access lasted until the
-/// end of the grace period; what shows the end shows only that of what was paid.
-fn access_end(before: &Purchase, shown: &Snapshot, current: Option<&String>) -> Option<Timestamp> {
-    let last = before
-        .store_state()
-        .and_then(|state| state.transaction_id.as_ref());
-    let is_same = last.is_some() && last == current;
+/// The end of access of a purchase that is over or in an account hold, before any revocation. After a failed payment,
+/// access lasted until the end of the grace period; what shows the end shows only that of what was paid. `is_same` is
+/// whether the last payment is the recorded one.
+fn access_end(
+    before: &Purchase,
+    shown: &Snapshot,
+    is_same: bool,
+    revoked_at: Option<Timestamp>,
+) -> Option<Timestamp> {
     let last = before.snapshot.as_ref().filter(|_| is_same);
     match before.stage.halt {
         Some(Halt::AccountHold) => last.and_then(|last| last.renews_at).or(shown.renews_at),
         _ if before.stage.life == Life::Expired => {
             last.and_then(|last| last.ends_at).or(shown.renews_at)
         }
+        _ if before.stage.life == Life::Revoked && revoked_at.is_some() => {
+            last.and_then(|last| last.ends_at).or(shown.renews_at)
+        }
         _ if before.stage.in_grace => {
-            let grace_end = before.last_grace_end().filter(|end| *end <= shown.at);
+            let has_passed = |end: &Timestamp| *end <= shown.at || revoked_at.is_some();
+            let grace_end = before.last_grace_end().filter(has_passed);
             shown.renews_at.max(grace_end)
         }
         _ => shown.renews_at,
     }
 }
 
+/// Whether a revocation of this payment took access away, and was not reversed. Only seats of what is valid are returned.
+pub(super) fn is_revoked(period: &Period) -> bool {
+    let are_units = |refund: PeriodRefund| {
+        matches!(refund.extent, RefundExtent::Units(_)) && Some(refund.at) > period.voided_at
+    };
+    period.is_voided() && !period.refund.is_some_and(are_units)
+}
+
 /// When a revocation of the current payment took access away; `None` if there is none, or if it was reversed.
 fn revoked_at(period: &Period) -> Option<Timestamp> {
-    let voided_at = period.voided_at.filter(|_| period.is_voided())?;
+    let voided_at = period.voided_at.filter(|_| is_revoked(period))?;
     let refunded_at = period.refund.map(|refund| refund.at);
     Some(refunded_at.map_or(voided_at, |at| at.max(voided_at)))
 }
