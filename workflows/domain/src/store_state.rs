@@ -56,6 +56,10 @@ pub struct StoreState {
     /// change of plan at once.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub is_bought: bool,
+    /// Up to which beginning of a payment `cycle` counts all payments, also those that the purchase does not have; `None` if
+    /// it counts those that are known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub counted_until: Option<Timestamp>,
     /// When the store signed what it shows of renewal, if it signs that apart from payments.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub renewal_as_of: Option<Timestamp>,

@@ -57,9 +57,21 @@ pub struct Period {
     /// When the store voided the payment, and thereby ended the access that it gave.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub voided_at: Option<Timestamp>,
-    /// Whether the customer bought the period, in place of a renewal by the store, if the store shows that.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub is_bought: bool,
+    /// Why the period exists; `None` if the store does not show it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<PeriodCause>,
+}
+
+/// Why a period exists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PeriodCause {
+    /// The customer bought it: a beginning, or a change of plan at once.
+    Bought,
+    /// The store renewed the subscription, also with another plan.
+    Renewed,
+    /// Units were added to a running period.
+    UnitsAdded,
 }
 
 /// The phase of an offer in which a period lies.
@@ -134,8 +146,13 @@ impl Period {
             refund: None,
             refunded_tax: None,
             voided_at: None,
-            is_bought: false,
+            cause: None,
         }
+    }
+
+    /// Whether it is a period of its own, and not an addition to another one.
+    pub fn is_own(&self) -> bool {
+        self.cause != Some(PeriodCause::UnitsAdded)
     }
 
     /// Whether money was paid for the period, of a known amount.
@@ -164,12 +181,21 @@ impl Period {
         refunded.map(|refunded| refunded.clamp(Decimal::ZERO, price.max(Decimal::ZERO)))
     }
 
-    /// Whether the store voided the payment, and did not take that back.
+    /// Whether the store voided the payment, and did not take that back. Only of a valid one are single units returned.
     pub fn is_voided(&self) -> bool {
-        let is_reversed = |refund: PeriodRefund| {
-            refund.extent == RefundExtent::Reversed && Some(refund.at) >= self.voided_at
+        let is_reversed = |refund: PeriodRefund| match refund.extent {
+            RefundExtent::Reversed => Some(refund.at) >= self.voided_at,
+            RefundExtent::Units(units) => units < self.quantity && Some(refund.at) > self.voided_at,
+            _ => false,
         };
         self.voided_at.is_some() && !self.refund.is_some_and(is_reversed)
+    }
+
+    /// Returns when the store last voided the payment; `None` if it did not, or took that back.
+    pub fn revoked_at(&self) -> Option<Timestamp> {
+        let voided_at = self.voided_at.filter(|_| self.is_voided())?;
+        let refunded_at = self.refund.map(|refund| refund.at);
+        Some(refunded_at.map_or(voided_at, |at| at.max(voided_at)))
     }
 
     /// The refund of this period; `None` if it has none.
@@ -276,6 +302,14 @@ impl Periods {
     /// All of them, the oldest first.
     pub fn iter(&self) -> std::slice::Iter<'_, Period> {
         self.0.iter()
+    }
+
+    /// Returns the period before this one, without additions.
+    pub fn before(&self, period: &Period) -> Option<&Period> {
+        let mut earlier = self.0.iter().filter(|one| one.is_own());
+        earlier.rfind(|one| {
+            one.begins_at < period.begins_at && one.transaction_id != period.transaction_id
+        })
     }
 
     /// Returns the newest period.

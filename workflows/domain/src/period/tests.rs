@@ -38,7 +38,7 @@ fn order(renewal: u32) -> Period {
         refund: None,
         refunded_tax: None,
         voided_at: None,
-        is_bought: false,
+        cause: None,
     }
 }
 

@@ -5,6 +5,7 @@
 mod announced;
 mod details;
 mod fields;
+mod lapse;
 mod plan;
 mod reports;
 mod state;

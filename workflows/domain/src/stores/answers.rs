@@ -56,12 +56,6 @@ pub(crate) trait AnswerRules: Debug + Sync {
         false
     }
 
-    /// Whether the state shows in an account hold, too, if the customer switched renewal off, who can do that without
-    /// ending the purchase.
-    fn shows_renewal_in_hold(&self) -> bool {
-        false
-    }
-
     /// Returns the SKU of the product to which the plan with this SKU belongs; `None` if the SKU does not show it.
     fn product_sku<'a>(&self, _sku: &'a str) -> Option<&'a str> {
         None

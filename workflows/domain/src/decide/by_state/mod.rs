@@ -4,6 +4,7 @@
 //! an earlier answer shows of payments adds up, its state does not count.
 
 mod passage;
+mod replay;
 
 use super::{Decision, Reports, SettlingContext, Waits, waiting, wake};
 use crate::notification::{Notification, Outcome};

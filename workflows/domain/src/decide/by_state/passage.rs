@@ -1,7 +1,8 @@
 //! The passage of a purchase from the stage that was announced last to the one that an answer shows, with a transition
 //! for each change.
 
-use super::{begins_again, unannounced_payments};
+use super::replay::NewPeriods;
+use super::unannounced_payments;
 use crate::decide::{PaidAt, Reports, Walk};
 use crate::notification::NotificationKind;
 use crate::period::Period;
@@ -16,9 +17,9 @@ use std::time::Duration;
 /// How old a beginning may be that is announced after the first sight.
 const ANNOUNCED_FOR: Duration = DAY.saturating_mul(7);
 /// How long before it begins a period may be reported.
-const REPORTED_EARLY: Duration = DAY;
+pub(super) const REPORTED_EARLY: Duration = DAY;
 /// Kinds which report a payment.
-const PAYMENTS: [NotificationKind; 3] = NotificationKind::PAYMENTS;
+pub(super) const PAYMENTS: [NotificationKind; 3] = NotificationKind::PAYMENTS;
 /// Kinds which report that auto-renewal was switched.
 const SWITCHES: [NotificationKind; 2] = [
     NotificationKind::AutoRenewalOff,
@@ -26,26 +27,21 @@ const SWITCHES: [NotificationKind; 2] = [
 ];
 
 pub(super) struct Passage<'a> {
-    walk: Walk<'a>,
-    goal: Stage,
-    state: Option<&'a StoreState>,
+    pub(super) walk: Walk<'a>,
+    pub(super) goal: Stage,
+    pub(super) state: Option<&'a StoreState>,
     /// The new reports, by the store's clock.
-    reports: Vec<Moment>,
+    pub(super) reports: Vec<Moment>,
     /// The number of shown payments that are not announced yet.
-    left: u64,
+    pub(super) left: u64,
     /// Whether it has other parts than before.
-    has_new_parts: bool,
+    pub(super) has_new_parts: bool,
     /// Whether another change is planned than before.
     has_new_plan: bool,
     /// Whether its beginning is announced in this passage: then only what reports name is announced besides.
     begins: bool,
-    /// Whether a new series of payments began, after the known one.
-    begins_again: bool,
-    /// Whether the known series of payments lapsed without an announcement, and its last known end.
-    has_lapsed: bool,
-    last_end: Option<Timestamp>,
-    /// Whether the last payment is that of a change of plan at once, which no renewal announces.
-    is_plan_bought: bool,
+    /// The new periods, if the store shows why each exists.
+    pub(super) new: NewPeriods<'a>,
 }
 
 /// What a report names that is announced.
@@ -81,23 +77,16 @@ impl<'a> Passage<'a> {
             planned.is_some() && planned != last.and_then(|last| last.planned.as_ref());
         let mut moments = [reports.late.clone(), reports.fresh.clone()].concat();
         moments.sort_unstable();
-        let begins_again = begins_again(before, after);
-        let left = unannounced_payments(before, after);
-        let is_bought = state.is_some_and(|state| state.is_bought);
-        let runs_on = before.stage.goes_on() && !begins_again;
         Self {
             walk: Walk::new(after, reports, Some(goal.clone()), now),
             goal,
             state,
             reports: moments,
-            left,
+            left: unannounced_payments(before, after),
             has_new_parts,
             has_new_plan,
             begins: false,
-            begins_again,
-            has_lapsed: begins_again && before.stage.goes_on(),
-            last_end: before.expires_at(),
-            is_plan_bought: is_bought && runs_on && has_new_parts && left > 0,
+            new: NewPeriods::between(before, after),
         }
     }
 
@@ -182,6 +171,10 @@ impl<'a> Passage<'a> {
         if reported.is_none() && !is_implied {
             return self.see_first();
         }
+        if self.walk.known.rules().can_begin_again() && !self.walk.known.is_one_time() {
+            self.begins = true;
+            return self.replay_beginning(reported);
+        }
         let shown = self.state.map_or(0, |state| state.cycle.unwrap_or(0));
         let reports = u64::try_from(self.payment_reports().count());
         self.left = shown.saturating_sub(1).min(reports.unwrap_or(u64::MAX));
@@ -242,8 +235,8 @@ impl<'a> Passage<'a> {
     fn see_first(&mut self) {
         let goal = self.goal.clone();
         let is_subscription = !self.walk.known.is_one_time();
-        let shows_renewal = goal.runs() || self.holds_renewal(&goal);
-        let is_off = shows_renewal && goal.is_off && !self.is_prepaid();
+        let is_off = goal.runs() && goal.is_off && !self.is_prepaid();
+        let is_off_in_hold = self.is_renewal_held() && goal.is_off;
         let is_paid = goal.runs() && !goal.in_trial && !goal.in_grace && goal.terms > Some(1);
         self.walk.stage.terms = goal.terms;
         let mut seen = BTreeSet::new();
@@ -268,7 +261,7 @@ impl<'a> Passage<'a> {
         }
         self.unannounced(
             TransitionKind::Cancelled,
-            is_off && !seen.contains(&TransitionKind::Cancelled),
+            is_off_in_hold || (is_off && !seen.contains(&TransitionKind::Cancelled)),
         );
         self.unannounced(
             TransitionKind::GraceBegan,
@@ -284,14 +277,13 @@ impl<'a> Passage<'a> {
         if self.walk.known.is_one_time() {
             return;
         }
-        self.lapse();
+        if self.walk.known.rules().can_begin_again() {
+            return self.replay();
+        }
         if self.walk.stage.is_over() && !self.leave_end() {
             return;
         }
         self.leave_halt();
-        if self.is_plan_bought {
-            self.left = self.left.saturating_sub(1);
-        }
         if self.walk.stage.runs() {
             self.follow_reports();
         }
@@ -304,50 +296,18 @@ impl<'a> Passage<'a> {
         }
     }
 
-    /// Announces the end of the known series of payments if a new one shows that it lapsed.
-    fn lapse(&mut self) {
-        if !std::mem::take(&mut self.has_lapsed) {
-            return;
-        }
-        self.end(self.last_end);
-        self.walk.stage.life = Life::Expired;
-        self.walk.stage.halt = None;
-    }
-
-    /// Runs again after an end: what the customer bought is a beginning, other paid time a payment; without any, it is
-    /// resumed. Returns whether it runs.
+    /// Runs again after an end: paid time is a payment; without any, it is resumed. Returns whether it runs.
     fn leave_end(&mut self) -> bool {
-        if !self.goal.runs() && !self.ran_meanwhile() {
+        if !self.goal.runs() {
             return false;
         }
         self.walk.run_again();
         self.walk.stage.is_off = self.goal.is_off;
-        // A trial that ended was announced as not converted.
-        self.walk.stage.in_trial &= self.left == 0;
         if self.left == 0 {
             let reported = self.newest(&[NotificationKind::AutoRenewalOn]);
             self.announce(TransitionKind::Resumed, reported);
-        } else if self.begins_again || self.state.is_some_and(|state| state.is_bought) {
-            self.begin_again();
         }
         true
-    }
-
-    /// Whether a purchase that was over and gives no access now was paid again between the two answers.
-    fn ran_meanwhile(&self) -> bool {
-        let can_begin_again = self.walk.known.rules().can_begin_again();
-        can_begin_again && self.left > self.voided_payments()
-    }
-
-    /// Announces a new beginning with the first of the new payments. Its product is no change of plan.
-    fn begin_again(&mut self) {
-        self.walk.stage.terms = self.next_term();
-        self.left = self.left.saturating_sub(1);
-        self.walk.stage.in_trial = self.goal.in_trial && self.left == 0;
-        self.walk.stage.is_off = false;
-        self.has_new_parts = false;
-        let reported = self.reported_beginning();
-        self.announce_beginning(reported);
     }
 
     /// Gives access again after a pause or an account hold.
@@ -358,14 +318,10 @@ impl<'a> Passage<'a> {
         if !self.goal.runs() && self.left == 0 {
             return;
         }
-        let was_off = self.walk.stage.is_off && self.holds_renewal(&self.walk.stage);
         self.walk.stage.halt = None;
         self.walk.run_again();
-        // A cancellation that was not announced in the hold is announced as one.
-        self.walk.stage.is_off = was_off;
-        if self.walk.stage.is_off && !self.goal.is_off {
-            self.switch_on(self.newest(&[NotificationKind::AutoRenewalOn]));
-        }
+        // A cancellation since then is announced as one.
+        self.walk.stage.is_off &= self.goal.is_off;
         let place = self
             .reports
             .iter()
@@ -375,7 +331,7 @@ impl<'a> Passage<'a> {
             self.walk.stage.terms = self.next_term();
             self.left = self.left.saturating_sub(1);
             self.announce(TransitionKind::Resumed, reported);
-        } else if !self.is_plan_bought {
+        } else {
             self.pay(reported);
         }
     }
@@ -431,7 +387,7 @@ impl<'a> Passage<'a> {
     }
 
     /// The period of the last payment, if it is known.
-    fn current_period(&self) -> Option<&'a Period> {
+    pub(super) fn current_period(&self) -> Option<&'a Period> {
         let id = self.state?.transaction_id.as_ref()?;
         self.walk.known.periods().of(id)
     }
@@ -499,14 +455,14 @@ impl<'a> Passage<'a> {
     }
 
     /// The time of the newest new report of these kinds.
-    fn newest(&self, kinds: &[NotificationKind]) -> Option<Timestamp> {
+    pub(super) fn newest(&self, kinds: &[NotificationKind]) -> Option<Timestamp> {
         let mut reports = self.reports.iter().rev();
         let found = reports.find(|(_, kind)| kinds.contains(kind));
         found.map(|(time, _)| *time)
     }
 
     /// Announces a transition at the time of its report, if there is one.
-    fn announce(&mut self, transition: TransitionKind, reported_at: Option<Timestamp>) {
+    pub(super) fn announce(&mut self, transition: TransitionKind, reported_at: Option<Timestamp>) {
         match reported_at {
             Some(time) => self.walk.announce(transition, time),
             None => self.walk.announce_unreported(transition, None),
@@ -515,14 +471,13 @@ impl<'a> Passage<'a> {
 
     /// The number of the term that the next payment begins.
     fn next_term(&self) -> Option<u64> {
-        let bought = u64::from(self.is_plan_bought);
-        let later = self.left.saturating_sub(1).saturating_add(bought);
+        let later = self.left.saturating_sub(1);
         let next = self.goal.terms.map(|last| last.saturating_sub(later));
         next.filter(|_| self.left > 0).or(self.walk.stage.terms)
     }
 
     /// Announces the next payment.
-    fn pay(&mut self, reported_at: Option<Timestamp>) {
+    pub(super) fn pay(&mut self, reported_at: Option<Timestamp>) {
         self.walk.stage.terms = self.next_term();
         self.left = self.left.saturating_sub(1);
         let began_at = || {
@@ -533,7 +488,7 @@ impl<'a> Passage<'a> {
         self.walk.renew(paid_at);
     }
 
-    fn switch_on(&mut self, reported_at: Option<Timestamp>) {
+    pub(super) fn switch_on(&mut self, reported_at: Option<Timestamp>) {
         if !std::mem::take(&mut self.walk.stage.is_off) {
             return;
         }
@@ -543,7 +498,7 @@ impl<'a> Passage<'a> {
         }
     }
 
-    fn switch_off(&mut self, at: Option<Timestamp>) {
+    pub(super) fn switch_off(&mut self, at: Option<Timestamp>) {
         let unannounced = &mut self.walk.announced.unannounced;
         let is_named_late = unannounced.remove(&TransitionKind::Cancelled);
         if self.walk.stage.is_off && !is_named_late {
@@ -553,7 +508,7 @@ impl<'a> Passage<'a> {
         self.announce(TransitionKind::Cancelled, at);
     }
 
-    fn begin_grace(&mut self, reported_at: Option<Timestamp>) {
+    pub(super) fn begin_grace(&mut self, reported_at: Option<Timestamp>) {
         let unannounced = &mut self.walk.announced.unannounced;
         let is_named_late = unannounced.remove(&TransitionKind::GraceBegan);
         if self.walk.stage.in_grace && !is_named_late {
@@ -564,17 +519,12 @@ impl<'a> Passage<'a> {
     }
 
     /// Announces the rest of the difference to a purchase that runs.
-    fn reach_running(&mut self) {
+    pub(super) fn reach_running(&mut self) {
         if self.walk.stage.is_off && !self.goal.is_off {
             self.switch_on(None);
         }
         while self.left > 0 {
             self.pay(None);
-        }
-        if self.is_plan_bought {
-            self.walk.stage.in_trial = self.goal.in_trial;
-            self.walk.stage.in_grace = self.goal.in_grace;
-            self.walk.stage.terms = self.goal.terms;
         }
         let is_unnamed = |passage: &mut Self| {
             let unannounced = &mut passage.walk.announced.unannounced;
@@ -588,9 +538,7 @@ impl<'a> Passage<'a> {
         if self.has_new_parts {
             let payment = self.walk.transitions.last();
             let payment = payment.filter(|last| TransitionKind::PAYMENTS.contains(&last.kind));
-            let bought = self.current_period().filter(|_| self.is_plan_bought);
-            let bought_at = bought.map(|period| period.begins_at);
-            let at = bought_at.or_else(|| payment.and_then(|payment| payment.at));
+            let at = payment.and_then(|payment| payment.at);
             self.walk
                 .announce_unreported(TransitionKind::PlanChanged, at);
         }
@@ -615,38 +563,21 @@ impl<'a> Passage<'a> {
     }
 
     /// Announces that renewal was switched off, which no report names.
-    fn cancel(&mut self) {
+    pub(super) fn cancel(&mut self) {
         self.walk.stage.is_off = true;
         let at = self.state.and_then(|state| state.canceled_at);
         self.walk.announce_unreported(TransitionKind::Cancelled, at);
     }
 
-    /// Whether this stage is an account hold whose renewal is shown.
-    fn holds_renewal(&self, stage: &Stage) -> bool {
-        let shows_renewal = self.walk.known.rules().shows_renewal_in_hold();
-        shows_renewal && stage.halt == Some(Halt::AccountHold)
-    }
-
-    /// Announces a pause, and what the customer switched. An account hold is announced by no event.
+    /// Announces a pause. An account hold is announced by no event.
     fn reach_halt(&mut self) {
-        if self.holds_renewal(&self.goal) && self.walk.stage.is_off != self.goal.is_off {
-            if self.goal.is_off {
-                let reported = self.newest(&[NotificationKind::AutoRenewalOff]);
-                match reported {
-                    Some(_) => self.switch_off(reported),
-                    None => self.cancel(),
-                }
-            } else {
-                self.switch_on(self.newest(&[NotificationKind::AutoRenewalOn]));
-            }
-        }
         if self.goal.halt == Some(Halt::Paused) && self.walk.stage.halt != Some(Halt::Paused) {
             let at = self.walk.known.expires_at_in(&self.goal);
             self.walk.announce_unreported(TransitionKind::Paused, at);
         }
     }
 
-    fn reach_end(&mut self) {
+    pub(super) fn reach_end(&mut self) {
         let ends = [
             NotificationKind::Expired,
             NotificationKind::SubscriptionCancelled,
@@ -656,7 +587,7 @@ impl<'a> Passage<'a> {
         self.end(at);
     }
 
-    fn end(&mut self, at: Option<Timestamp>) {
+    pub(super) fn end(&mut self, at: Option<Timestamp>) {
         if self.walk.stage.in_trial {
             self.walk
                 .announce_unreported(TransitionKind::TrialDidNotConvert, at);

@@ -10,7 +10,7 @@ mod ends;
 mod ends_and_switches;
 mod first_sights;
 mod lag;
-mod lives;
+pub mod lives;
 mod order;
 mod properties;
 mod seeds;

@@ -120,8 +120,9 @@ pub fn period_payments(
     leave_out_uncertain(&mut carriers, new.len());
     let mut apart = Vec::new();
     while new.len() > carriers.len() {
-        let voided = new.iter().rposition(Period::is_voided);
-        apart.push(new.remove(voided.unwrap_or(0)));
+        let added = new.iter().position(|period| !period.is_own());
+        let apart_from_all = added.or_else(|| new.iter().rposition(Period::is_voided));
+        apart.push(new.remove(apart_from_all.unwrap_or(0)));
     }
     // The last announcement is of the last period.
     let earlier = carriers.len().saturating_sub(new.len());

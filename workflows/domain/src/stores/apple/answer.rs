@@ -13,7 +13,7 @@ use crate::period::{OfferPhase, RefundExtent};
 use crate::purchase::Purchase;
 use crate::store_state::{StoreState, StoreStatus};
 use crate::time::Timestamp;
-use crate::verification::{Offer, Product, Snapshot};
+use crate::verification::{Offer, Product, SAME, Snapshot};
 use rust_decimal::Decimal;
 use std::collections::BTreeSet;
 
@@ -163,6 +163,10 @@ impl PurchaseFacts {
                     .cycle(self.counted, purchased_at)
                     .filter(|_| is_subscription),
                 canceled_at: lanes.canceled_at(self).filter(|_| is_off),
+                counted_until: match self.counted {
+                    Some(_) if lanes.known.is_none() => Some(current.begins_at),
+                    _ => last_state(last).and_then(|state| state.counted_until),
+                },
                 is_bought: current.is_bought,
                 renewal_as_of: lanes.renewal_as_of(),
                 named_at: self
@@ -174,6 +178,12 @@ impl PurchaseFacts {
             })),
             ..Snapshot::default()
         })
+    }
+
+    /// Whether these facts show the beginning of this row of periods. Of another purchase, settle books no earlier periods.
+    pub fn shows_beginning(&self, row: Option<Timestamp>) -> bool {
+        let mut all = self.transactions.iter();
+        row.is_some_and(|row| all.any(|fact| fact.bought_at.distance(row) <= SAME))
     }
 
     /// Returns whether there is no fact.

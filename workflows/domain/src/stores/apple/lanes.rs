@@ -1,11 +1,11 @@
 //! The facts that count: of each transaction, and of the renewal apart from them, what was signed last. What is
 //! recorded counts like a fact.
 
-use super::answer::{Doubt, PurchaseFacts, Renewal, RenewalFact, TransactionFact};
+use super::answer::{PurchaseFacts, Renewal, RenewalFact, TransactionFact};
 use super::mapping::{self, Ownership, SubscriptionStatus, TransactionCause};
-use super::rules::{RETRIED_FOR, is_revoked};
+use super::rules::RETRIED_FOR;
 use crate::environment::Environment;
-use crate::period::{OfferPhase, Period, PeriodRefund, RefundExtent};
+use crate::period::{OfferPhase, Period, PeriodCause, PeriodRefund, RefundExtent};
 use crate::purchase::Purchase;
 use crate::store_state::{StoreState, StoreStatus};
 use crate::time::{DAY, Timestamp};
@@ -14,21 +14,19 @@ use rust_decimal::Decimal;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// How far apart the parts of one message may be signed.
-const SIGNED_TOGETHER: Duration = Duration::from_secs(5);
 /// How long before the end of a period Apple renews it at the earliest.
 const RENEWED_EARLY: Duration = DAY;
 
 pub(super) struct Lanes<'a> {
-    known: Option<&'a Purchase>,
+    pub known: Option<&'a Purchase>,
     /// The newest fact of each transaction, the oldest transaction first.
-    transactions: Vec<&'a TransactionFact>,
+    pub transactions: Vec<&'a TransactionFact>,
     /// All facts, also those that a newer one of the same transaction replaces.
-    all: &'a [TransactionFact],
-    renewals: &'a [RenewalFact],
+    pub all: &'a [TransactionFact],
+    pub renewals: &'a [RenewalFact],
     /// The newest renewal information, and when it was signed.
-    renewal: Option<(Timestamp, &'a Renewal)>,
-    status: Option<(Timestamp, SubscriptionStatus)>,
+    pub renewal: Option<(Timestamp, &'a Renewal)>,
+    pub status: Option<(Timestamp, SubscriptionStatus)>,
     pub current: Current,
 }
 
@@ -47,10 +45,10 @@ pub(super) struct Current {
     began_at: Option<Timestamp>,
     committed_until: Option<Timestamp>,
     /// Why it was revoked, if it was.
-    revoked: Option<EndReason>,
-    as_of: Timestamp,
+    pub revoked: Option<EndReason>,
+    pub as_of: Timestamp,
     /// Whether the record does not have it.
-    is_new: bool,
+    pub is_new: bool,
 }
 
 impl TransactionFact {
@@ -73,7 +71,7 @@ impl TransactionFact {
     }
 
     /// Whether it can be the current period.
-    fn is_period(&self) -> bool {
+    pub fn is_period(&self) -> bool {
         self.cause != TransactionCause::SeatAddition
     }
 
@@ -188,7 +186,7 @@ impl Current {
             is_bought: state.is_bought,
             began_at: shown.purchased_at,
             committed_until: shown.ends_at.filter(|_| state.ends_after_commitment),
-            revoked: shown.end_reason.filter(|_| is_revoked(period)),
+            revoked: shown.end_reason.filter(|_| period.is_voided()),
             as_of: period.as_of,
             is_new: false,
         })
@@ -229,7 +227,7 @@ impl<'a> Lanes<'a> {
         self.known?.snapshot.as_ref()
     }
 
-    fn last_state(&self) -> Option<&'a StoreState> {
+    pub fn last_state(&self) -> Option<&'a StoreState> {
         self.known?.store_state()
     }
 
@@ -241,7 +239,16 @@ impl<'a> Lanes<'a> {
     /// Whether the renewal information was signed with the current transaction or after it.
     fn has_current_renewal(&self) -> bool {
         let signed = self.renewal.map(|(at, _)| at.plus(SAME));
-        signed >= Some(self.current.as_of) || (self.renewal.is_some() && !self.current.is_new)
+        signed >= Some(self.first_signed()) || (self.renewal.is_some() && !self.current.is_new)
+    }
+
+    /// Returns when the current transaction was signed first. A history signs all of them again.
+    fn first_signed(&self) -> Timestamp {
+        let of_current = self.all.iter();
+        let of_current =
+            of_current.filter(|fact| fact.transaction_id == self.current.transaction_id);
+        let first = of_current.map(|fact| fact.signed_at).min();
+        first.map_or(self.current.as_of, |first| first.min(self.current.as_of))
     }
 
     /// Returns the state: the shown one, else that of the renewal information, else the recorded one. A payment that
@@ -264,7 +271,7 @@ impl<'a> Lanes<'a> {
             .unwrap_or((Timestamp::default(), StoreStatus::Active));
         let current = &self.current;
         let is_running = current.ends_at > Some(current.as_of);
-        if current.is_new && current.as_of > as_of && is_running {
+        if current.is_new && self.first_signed() > as_of && is_running {
             StoreStatus::Active
         } else {
             status
@@ -273,6 +280,10 @@ impl<'a> Lanes<'a> {
 
     /// Returns whether renewal is on; `None` if nothing shows it.
     pub fn is_on(&self) -> Option<bool> {
+        if self.current.is_new && self.current.is_bought && !self.has_current_renewal() {
+            // What a customer buys renews at first.
+            return Some(true);
+        }
         let recorded = || self.last()?.auto_renewing;
         let shown = self.renewal().map(|renewal| renewal.is_on);
         shown.or_else(recorded)
@@ -281,8 +292,8 @@ impl<'a> Lanes<'a> {
     /// Returns the product from the next renewal on, if it is another one.
     pub fn planned(&self) -> Option<String> {
         let planned = match self.renewal() {
+            _ if self.current.is_new && !self.has_current_renewal() => None,
             Some(renewal) => renewal.next_product.clone(),
-            None if self.current.is_new => None,
             None => self.last()?.deferred_sku.clone(),
         };
         planned.filter(|product| *product != self.current.product)
@@ -319,8 +330,10 @@ impl<'a> Lanes<'a> {
     }
 
     /// Returns why the current transaction was revoked, if it was.
-    pub const fn revoked(&self) -> Option<EndReason> {
-        self.current.revoked
+    pub fn revoked(&self) -> Option<EndReason> {
+        let mut shown = self.transactions.iter();
+        let is_other = shown.any(|fact| self.runs_without(fact));
+        self.current.revoked.filter(|_| !is_other)
     }
 
     /// Returns why it ended or will end without a renewal.
@@ -375,7 +388,13 @@ impl<'a> Lanes<'a> {
             Some(row) => is_later(row, recorded) && is_later(row, begins_at),
             None => current.is_bought && known.stage.is_over(),
         };
-        if is_new_row && current.is_new {
+        // The recorded period was not known to begin it.
+        let period = known.paid_period();
+        let period = period.filter(|period| period.cause == Some(PeriodCause::Bought));
+        let has_begun = row.is_some_and(|row| {
+            is_later(row, recorded) && period.is_some_and(|one| one.begins_at.distance(row) <= SAME)
+        });
+        if has_begun || (is_new_row && current.is_new) {
             row.or(Some(current.begins_at))
         } else {
             recorded.or(row)
@@ -385,20 +404,32 @@ impl<'a> Lanes<'a> {
     /// Returns the number of periods in the row that began at this time; `None` if its beginning is not known.
     pub fn cycle(&self, counted: Option<u64>, began_at: Option<Timestamp>) -> Option<u64> {
         let began_at = began_at?;
+        let counted_until = self.last_state().and_then(|state| state.counted_until);
         let is_of_row = |fact: &&&TransactionFact| {
-            fact.is_period() && fact.bought_at.plus(SAME) >= began_at && is_new(self.known, fact)
+            fact.is_period()
+                && fact.bought_at.plus(SAME) >= began_at
+                && Some(fact.bought_at) > counted_until
+                && is_new(self.known, fact)
         };
         let new = self.transactions.iter().filter(is_of_row);
-        let has_first = new
-            .clone()
-            .any(|fact| fact.bought_at.distance(began_at) <= SAME);
-        let new = u64::try_from(new.count()).unwrap_or(u64::MAX);
+        let new: Vec<Timestamp> = new.map(|fact| fact.bought_at).collect();
+        let known = self.known.into_iter();
+        let known = known.flat_map(|known| known.periods().iter());
+        let known = known.filter(|one| one.is_own() && one.begins_at.plus(SAME) >= began_at);
+        let known: Vec<Timestamp> = known.map(|one| one.begins_at).collect();
+        let mut all = new.iter().chain(&known);
+        let has_first = all.any(|begins_at| begins_at.distance(began_at) <= SAME);
+        let count = |some: usize| u64::try_from(some).unwrap_or(u64::MAX);
+        let (new, all) = (
+            count(new.len()),
+            count(new.len().saturating_add(known.len())),
+        );
         let last = self.last();
         let last = last.filter(|last| last.purchased_at == Some(began_at));
         let recorded = last.and_then(|last| last.state.as_ref()?.cycle);
         match recorded {
             Some(recorded) => Some(recorded.saturating_add(new)),
-            None => counted.or(has_first.then_some(new)),
+            None => counted.or(has_first.then_some(all)),
         }
     }
 
@@ -411,7 +442,8 @@ impl<'a> Lanes<'a> {
     fn period(&self, fact: &TransactionFact) -> Period {
         let price = fact.paid_price();
         let is_free = price.is_some_and(|price| price.is_zero());
-        let revocation = fact.revocation.filter(|revocation| revocation.ends_access);
+        let revocation = fact.revocation;
+        let revocation = revocation.filter(|one| one.ends_access && !self.runs_without(fact));
         let currency = fact.currency.as_deref().and_then(mapping::currency);
         let country = fact.storefront.as_deref().and_then(mapping::country);
         let period = Period {
@@ -430,7 +462,7 @@ impl<'a> Lanes<'a> {
             refund: None,
             refunded_tax: None,
             voided_at: revocation.map(|revocation| revocation.at),
-            is_bought: fact.cause == TransactionCause::Purchase,
+            cause: Some(mapping::period_cause(fact.cause)),
         };
         let refund = match fact.revocation {
             Some(revocation) => Some(PeriodRefund {
@@ -447,6 +479,21 @@ impl<'a> Lanes<'a> {
             None => None,
         };
         Period { refund, ..period }
+    }
+
+    /// Whether the subscription runs although this transaction is the newest known one and was revoked: then what runs is
+    /// another transaction, which is not known.
+    fn runs_without(&self, fact: &TransactionFact) -> bool {
+        let is_current = fact.transaction_id == self.current.transaction_id;
+        let runs = |status| matches!(status, StoreStatus::Active | StoreStatus::Grace);
+        let is_past = fact.expires_at <= Some(fact.signed_at);
+        let is_shown = self.status.is_some_and(|(at, status)| {
+            is_past && at >= fact.signed_at && runs(status.store_status())
+        });
+        let is_other = self
+            .renewal
+            .is_some_and(|(at, renewal)| at >= fact.signed_at && renewal.product != fact.product);
+        is_current && runs(self.status()) && (is_shown || is_other)
     }
 
     /// Whether a transaction that is not revoked was revoked before.
@@ -499,7 +546,7 @@ impl<'a> Lanes<'a> {
     fn upgraded_at(&self, left: &Period) -> Option<Timestamp> {
         let recorded = self.known.into_iter();
         let recorded = recorded.flat_map(|known| known.periods().iter());
-        let recorded = recorded.filter(|period| period.is_bought);
+        let recorded = recorded.filter(|period| period.cause == Some(PeriodCause::Bought));
         let recorded = recorded.map(|period| (period.product.as_str(), period.begins_at));
         let facts = self.transactions.iter();
         let facts = facts.filter(|fact| fact.cause == TransactionCause::Purchase);
@@ -507,7 +554,7 @@ impl<'a> Lanes<'a> {
         let began_at = self.renewal().and_then(|renewal| renewal.began_at);
         let begins_row =
             |at: Timestamp| began_at.is_some_and(|began_at| began_at.distance(at) <= SAME);
-        let early = if left.is_bought {
+        let early = if left.cause == Some(PeriodCause::Bought) {
             Duration::ZERO
         } else {
             RENEWED_EARLY
@@ -517,85 +564,6 @@ impl<'a> Lanes<'a> {
         let others = others.filter(|(product, _)| *product != left.product);
         let others = others.map(|(_, at)| at);
         others.filter(|at| *at > from && !begins_row(*at)).min()
-    }
-
-    /// Returns what has to be requested because these facts do not suffice.
-    pub fn doubt(&self, facts: &PurchaseFacts) -> Option<Doubt> {
-        let is_wake = facts.transactions.is_empty() && facts.renewals.is_empty();
-        if is_wake || self.is_state_doubtful() {
-            return Some(Doubt::Statuses);
-        }
-        let is_subscription = self.current.kind == Product::Subscription;
-        let is_uncounted = || {
-            let cycle = self.cycle(facts.counted, self.began_at());
-            facts.counted.is_none() && (cycle.is_none() || self.has_gap())
-        };
-        (is_subscription && is_uncounted()).then_some(Doubt::History)
-    }
-
-    /// Whether the state is not shown as of the newest fact, another transaction was refunded since, or two facts
-    /// contradict each other.
-    fn is_state_doubtful(&self) -> bool {
-        if self.current.kind != Product::Subscription {
-            return false;
-        }
-        let current = &self.current;
-        let recorded = self.last_state().and_then(|state| state.renewal_as_of);
-        let shown = recorded.max(self.renewal.map(|(at, _)| at));
-        let newest = self.all.iter().map(|fact| fact.signed_at).max();
-        let is_shown =
-            shown.map(|at| at.plus(SIGNED_TOGETHER)) >= newest.max(shown) && shown.is_some();
-        let is_refunded = |fact: &&&TransactionFact| {
-            fact.revocation.is_some() && fact.signed_at > current.as_of.plus(SIGNED_TOGETHER)
-        };
-        let mut transactions = self.transactions.iter().filter(is_refunded);
-        let is_other_refunded =
-            transactions.any(|fact| fact.transaction_id != current.transaction_id);
-        let renewal = self.renewal;
-        let is_contradicted = renewal
-            .is_some_and(|(at, renewal)| at >= current.as_of && renewal.product != current.product);
-        !is_shown || is_other_refunded || is_contradicted || self.has_tie()
-    }
-
-    /// Whether the newest renewal information contradicts another one that was signed at the same time.
-    fn has_tie(&self) -> bool {
-        let Some((at, renewal)) = self.renewal else {
-            return false;
-        };
-        let status = self.status.filter(|(status_at, _)| *status_at == at);
-        let is_other = |fact: &RenewalFact| {
-            let status = status.map(|(_, status)| status);
-            let shown = fact.renewal.as_ref();
-            shown.is_some_and(|shown| shown != renewal) || fact.status != status
-        };
-        let together = |fact: &&RenewalFact| fact.signed_at == at;
-        let is_contradicted = self.renewals.iter().filter(together).any(is_other);
-        let last = self.last();
-        let last =
-            last.filter(|_| self.last_state().and_then(|state| state.renewal_as_of) == Some(at));
-        let is_changed = |last: &Snapshot| {
-            let shown = self.status();
-            let state = last.state.as_ref();
-            last.auto_renewing != Some(renewal.is_on)
-                || state.is_some_and(|state| state.status != shown)
-        };
-        is_contradicted || last.is_some_and(is_changed)
-    }
-
-    /// Whether a renewal begins behind the end of all periods before it, so that one between them is not known. A payment
-    /// that was collected late begins later, too.
-    fn has_gap(&self) -> bool {
-        let stage = self.known.map(|known| &known.stage);
-        let is_late = stage.is_some_and(|stage| !stage.runs() || stage.in_grace);
-        let recorded = self.known.and_then(Purchase::paid_period);
-        let mut last = recorded.and_then(|period| period.ends_at);
-        let mut has_gap = false;
-        for fact in self.transactions.iter().filter(|fact| fact.is_period()) {
-            let is_behind = last.is_some_and(|end| fact.bought_at.since(end) > SAME);
-            has_gap |= is_behind && fact.cause == TransactionCause::Renewal;
-            last = last.max(fact.expires_at);
-        }
-        has_gap && !is_late
     }
 }
 

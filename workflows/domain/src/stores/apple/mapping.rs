@@ -3,7 +3,7 @@
 
 use super::storefronts::STOREFRONTS;
 use crate::environment::Environment;
-use crate::period::OfferPhase;
+use crate::period::{OfferPhase, PeriodCause};
 use crate::store_state::StoreStatus;
 use crate::verification::{EndReason, Offer, Product};
 
@@ -93,6 +93,15 @@ pub enum TransactionCause {
     Renewal,
     /// Seats were added to a running period.
     SeatAddition,
+}
+
+/// Returns why the period of a transaction exists.
+pub(super) const fn period_cause(cause: TransactionCause) -> PeriodCause {
+    match cause {
+        TransactionCause::Purchase => PeriodCause::Bought,
+        TransactionCause::Renewal => PeriodCause::Renewed,
+        TransactionCause::SeatAddition => PeriodCause::UnitsAdded,
+    }
 }
 
 /// The holder of a purchase.

@@ -4,6 +4,7 @@
 //! the enum's catch-all variant, or to nothing.
 
 mod answer;
+mod doubt;
 mod lanes;
 mod mapping;
 mod money;

@@ -1,9 +1,9 @@
 //! How an answer decides: it shows the state, and what it shows of an end is completed by what was known before.
 
 use crate::decide::wake::{WEEK, by_dates, recheck};
-use crate::period::{Period, PeriodRefund, RefundExtent};
+use crate::period::{OfferPhase, Period};
 use crate::purchase::{Halt, Life, Purchase, Stage};
-use crate::store_state::StoreStatus;
+use crate::store_state::{StoreState, StoreStatus};
 use crate::stores::{AnswerRules, dates, states};
 use crate::time::{DAY, Timestamp};
 use crate::verification::{EndReason, SAME, Snapshot};
@@ -25,10 +25,6 @@ impl AnswerRules for BySignature {
         true
     }
 
-    fn shows_renewal_in_hold(&self) -> bool {
-        true
-    }
-
     fn complete(&self, before: &Purchase, after: &Purchase, snapshot: &Snapshot) -> Snapshot {
         let mut complete = snapshot.clone();
         let Some(mut state) = complete.state.take() else {
@@ -37,15 +33,12 @@ impl AnswerRules for BySignature {
         let last = before.store_state();
         let last = last.and_then(|last| last.transaction_id.as_ref());
         let is_same = last.is_some() && last == state.transaction_id.as_ref();
-        let has_begun = before.stage.goes_on() || (is_same && !before.stage.is_unknown());
-        let has_paid = has_begun && !before.stage.in_trial;
-        if has_paid && !begins_again(before, &complete) {
-            // A free period of a customer who pays already.
-            complete.trial_ends_at = None;
-        }
+        complete.trial_ends_at = complete
+            .trial_ends_at
+            .filter(|_| is_trial(before, after, snapshot, &state));
         let current = state.transaction_id.as_deref();
         let current = current.and_then(|id| after.periods().of(id));
-        state.revoked_at = current.and_then(revoked_at);
+        state.revoked_at = current.and_then(Period::revoked_at);
         let end = access_end(before, &complete, is_same, state.revoked_at);
         match state.status {
             StoreStatus::Over => complete.ends_at = end,
@@ -62,10 +55,23 @@ impl AnswerRules for BySignature {
     }
 
     fn shown(&self, before: &Purchase, after: &Purchase, snapshot: &Snapshot) -> Stage {
-        match snapshot.state.as_deref() {
-            Some(state) => states::stage(before, after, snapshot, state),
-            None => dates::shown(before, after, snapshot),
+        let Some(state) = snapshot.state.as_deref() else {
+            return dates::shown(before, after, snapshot);
+        };
+        let stage = states::stage(before, after, snapshot, state);
+        let is_running = stage.runs() && !stage.in_grace;
+        Stage {
+            in_trial: stage.in_trial || (!is_running && is_trial(before, after, snapshot, state)),
+            ..stage
         }
+    }
+
+    fn unshown_trial_end(&self, purchase: &Purchase, snapshot: &Snapshot) -> Option<Timestamp> {
+        let began_at = snapshot.purchased_at?;
+        let mut periods = purchase.periods().iter();
+        let first = periods.find(|period| period.begins_at.distance(began_at) <= SAME);
+        let trial = first.filter(|period| period.phase == OfferPhase::Trial);
+        trial?.ends_at
     }
 
     fn billing_cycles(&self, _stage: &Stage, snapshot: &Snapshot) -> Option<u64> {
@@ -75,6 +81,26 @@ impl AnswerRules for BySignature {
     fn revoked_at(&self, purchase: &Purchase) -> Option<Timestamp> {
         purchase.store_state()?.revoked_at
     }
+}
+
+/// Whether the current period is a trial: a free one of a customer who has not paid in this series of payments.
+fn is_trial(before: &Purchase, after: &Purchase, shown: &Snapshot, state: &StoreState) -> bool {
+    let id = state.transaction_id.as_deref();
+    let current = id.and_then(|id| after.periods().of(id));
+    let Some(current) = current.filter(|period| period.phase == OfferPhase::Trial) else {
+        return false;
+    };
+    let last = before.paid_period();
+    let is_known = last.is_some_and(|last| last.transaction_id == current.transaction_id);
+    if is_known && !before.stage.is_unknown() {
+        return before.stage.in_trial;
+    }
+    let Some(previous) = after.periods().before(current) else {
+        return true;
+    };
+    previous.phase == OfferPhase::Trial
+        || begins_again(before, shown)
+        || after.is_bought_again(current, previous, &before.stage)
 }
 
 /// Whether a snapshot shows a later row of payments than the recorded one, which lapsed.
@@ -109,21 +135,6 @@ fn access_end(
         }
         _ => shown.renews_at,
     }
-}
-
-/// Whether a revocation of this payment took access away, and was not reversed. Only seats of what is valid are returned.
-pub(super) fn is_revoked(period: &Period) -> bool {
-    let are_units = |refund: PeriodRefund| {
-        matches!(refund.extent, RefundExtent::Units(_)) && Some(refund.at) > period.voided_at
-    };
-    period.is_voided() && !period.refund.is_some_and(are_units)
-}
-
-/// When a revocation of the current payment took access away; `None` if there is none, or if it was reversed.
-fn revoked_at(period: &Period) -> Option<Timestamp> {
-    let voided_at = period.voided_at.filter(|_| is_revoked(period))?;
-    let refunded_at = period.refund.map(|refund| refund.at);
-    Some(refunded_at.map_or(voided_at, |at| at.max(voided_at)))
 }
 
 /// The next recheck: by the dates of the last answer, weekly, and when Apple no longer tries to collect a payment.

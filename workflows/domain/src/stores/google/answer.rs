@@ -312,7 +312,7 @@ impl PurchaseAnswer {
                 }),
                 refunded_tax: order.refunded_tax,
                 voided_at: None,
-                is_bought: false,
+                cause: None,
             }
         };
         paid.map(period).collect()

@@ -2,7 +2,7 @@
 //!
 //! Every life has a seed, which failure messages contain. The same seed gives the same life.
 
-mod chance;
+pub mod chance;
 mod replay;
 mod sights;
 mod store;

@@ -229,7 +229,7 @@ const CHANGES: &[Row] = &[
         "hold off",
         40,
         "account_hold",
-        "cancelled",
+        "",
     ),
 ];
 

@@ -3,6 +3,7 @@
 mod answers;
 mod arrows;
 mod cases;
+mod lives;
 mod mappings;
 mod refunds;
 mod states;
