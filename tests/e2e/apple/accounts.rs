@@ -2,13 +2,14 @@
 //! key.
 
 use super::{BASIC, CENTS, GOLD, Shop};
-use domain::time::DAY;
+use domain::time::{DAY, HOUR};
 use serde_json::json;
 use system_tests::appstore::{BY_CUSTOMER, Bought, Choices, Resource, account};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a03_a_subscription_bought_again_is_its_new_customers() {
     let mut shop = Shop::open().await;
+    shop.grant("gold", GOLD).await;
     let mut bought = shop.buy("first customer").await;
     let own = shop.data(&bought)["last_seen_external_id"].clone();
     assert_eq!(own, json!(account("first customer")));
@@ -23,17 +24,31 @@ async fn a03_a_subscription_bought_again_is_its_new_customers() {
     bought.account = Some(account("second customer"));
     bought.buy_again(GOLD, shop.now());
     shop.happen(&bought, "SUBSCRIBED/RESUBSCRIBE").await;
-    shop.rest().await;
     let data = shop.data(&bought);
     assert_eq!(
         data["last_seen_external_id"],
         json!(account("second customer")),
         "{data}"
     );
-    let types = shop.world().receiver.event_types(&bought.id);
-    let count = |name: &str| types.iter().filter(|one| one.ends_with(name)).count();
-    assert_eq!(count("subscription.expired"), 1, "{types:?}");
-    assert_eq!(count("subscription.purchased"), 2, "{types:?}");
+    let expected = [
+        "subscription.purchased",
+        "subscription.cancelled",
+        "subscription.expired",
+        "subscription.purchased",
+        "subscription.transferred.from",
+        "subscription.transferred.to",
+    ];
+    shop.sweep_until_events(&bought, &expected).await;
+    let announced = shop.world().receiver.of_receipt(&bought.id);
+    let owner = |name: &str| {
+        let mut found = announced
+            .iter()
+            .filter(|one| one.event_type().ends_with(name));
+        found.next().expect("an event").body["user_id"].clone()
+    };
+    assert_ne!(owner("transferred.from"), owner("transferred.to"));
+    shop.calendar.skip(HOUR, &[]).await;
+    shop.check_events(&bought, &expected).await;
     assert_eq!(shop.amounts(&bought).await, [CENTS; 2]);
     shop.finish().await;
 }

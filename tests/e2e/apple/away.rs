@@ -8,25 +8,8 @@ use std::time::Duration;
 use system_tests::appstore::{BY_CUSTOMER, Bought, Fault, Notice, Resource, account, whole};
 use system_tests::wait;
 use system_tests::world::SOON;
-use workflows::contract;
 
 impl Shop {
-    /// Lets the sweep run until exactly these `user.*` events of a purchase have arrived.
-    async fn sweep_until_events(&self, bought: &Bought, wanted: &[&str]) {
-        let what = format!("the events {wanted:?} of {}", bought.id);
-        wait::until(SOON, &what, async || {
-            let seen = self.world().receiver.event_types(&bought.id);
-            if seen.len() >= wanted.len() {
-                return Ok(());
-            }
-            let temporal = &self.world().temporal;
-            temporal.skip_timer(contract::SWEEP, 31).await;
-            Err(format!("{seen:?}"))
-        })
-        .await;
-        self.check_events(bought, wanted).await;
-    }
-
     /// Returns the requests to the sandbox about purchases.
     fn sandbox_requests(&self) -> Vec<Resource> {
         let all = self.fake().exchanges().into_iter();

@@ -14,12 +14,14 @@ mod refunds;
 
 use domain::Timestamp;
 use domain::time::DAY;
+use reqwest::Method;
 use serde_json::{Value, json};
 use system_tests::appstore::{AppStore, Bought, Choices, Message, Notice, account};
 use system_tests::calendar::Calendar;
 use system_tests::subscription::at;
 use system_tests::wait;
 use system_tests::world::{SOON, Setting, World};
+use workflows::contract;
 
 /// Initial time of the clock.
 const START: &str = "2027-01-31T10:00";
@@ -180,6 +182,38 @@ impl Shop {
             .map(|name| name.strip_prefix("user.").unwrap_or(name))
             .collect();
         assert_eq!(names, wanted, "{}", bought.id);
+    }
+
+    /// Lets the sweep run until exactly these `user.*` events of a purchase have arrived.
+    async fn sweep_until_events(&self, bought: &Bought, wanted: &[&str]) {
+        let what = format!("the events {wanted:?} of {}", bought.id);
+        wait::until(SOON, &what, async || {
+            let seen = self.world().receiver.event_types(&bought.id);
+            if seen.len() >= wanted.len() {
+                return Ok(());
+            }
+            let temporal = &self.world().temporal;
+            temporal.skip_timer(contract::SWEEP, 31).await;
+            Err(format!("{seen:?}"))
+        })
+        .await;
+        self.check_events(bought, wanted).await;
+    }
+
+    /// Has a product grant an entitlement.
+    async fn grant(&self, entitlement: &str, product: &str) {
+        let app = format!("/v1/apps/{}", self.world().app_id);
+        let (named, grants) = (
+            json!({ "name": entitlement }),
+            json!({ "entitlements": [entitlement] }),
+        );
+        for (path, body) in [
+            (format!("{app}/entitlements/{entitlement}"), named),
+            (format!("{app}/products/{product}"), grants),
+        ] {
+            let api = &self.world().api;
+            drop(api.call(Method::PUT, &path, &body).await.ok());
+        }
     }
 
     /// Returns the ledger of a purchase, oldest entry first.

@@ -263,6 +263,12 @@ fn undo(
     if let Some(by) = transfers::find(write.connection, id)?.undone_by {
         return refused(format!("it was already undone by the transfer {by}"));
     }
+    if !transfer.moved.is_reversible() {
+        return refused(
+            "the store itself names another customer of its purchase: move it with `settle customer move`"
+                .to_owned(),
+        );
+    }
     if !still_owned(write, &from, Some(&transfer.moved.customers))? {
         return refused(
             "a customer that it moved has since moved again: use `settle customer move`".to_owned(),

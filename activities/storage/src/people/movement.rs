@@ -17,7 +17,7 @@ stored! {
     pub enum Cause {
         /// A login on a device with a verified claim.
         Login = "login",
-        /// The customer was given the external id of another user.
+        /// The customer was given the external id of another user, or the store names another customer of a purchase.
         Naming = "naming",
         Admin = "admin",
         /// A person took a transfer back.

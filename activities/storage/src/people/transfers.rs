@@ -31,6 +31,11 @@ pub struct MovedRows {
 }
 
 impl MovedRows {
+    /// Whether anything was moved that can be given back. A purchase that the store assigned to another customer cannot.
+    pub fn is_reversible(&self) -> bool {
+        !self.customers.is_empty() || !self.devices.is_empty()
+    }
+
     /// Returns the store's ids of the customers, without purchases whose customer is unknown.
     pub fn app_user_ids(&self) -> Vec<String> {
         let ids = self.customers.iter().map(|one| &one.app_user_id);
@@ -210,7 +215,9 @@ impl TransferRow {
             to: self.to_user_id,
             to_external_id: self.to_external_id,
             cause: self.cause,
-            can_undo: self.undone_by.is_none() && moved.customers.is_subset(owned),
+            can_undo: self.undone_by.is_none()
+                && moved.is_reversible()
+                && moved.customers.is_subset(owned),
             moved,
             author: self.author.map(|by| Author {
                 by,

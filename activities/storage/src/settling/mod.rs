@@ -6,6 +6,7 @@ pub mod continuation;
 pub mod duties;
 pub mod events;
 pub mod facts;
+mod handover;
 pub mod known;
 pub mod load;
 pub mod owners;

@@ -20,7 +20,7 @@ use crate::settling::facts::Facts;
 use crate::settling::known::Known;
 use crate::settling::profiles::{self, ProfileCheck, Subject, Trigger};
 use crate::settling::revision::{Announcement, Settling};
-use crate::settling::{continuation, events, succession, unlisted};
+use crate::settling::{continuation, events, handover, succession, unlisted};
 use db::alarm::About;
 use db::config::Installation;
 use db::error::Error;
@@ -141,6 +141,7 @@ pub fn record_once(
     }
     continuation::announce(write, &mut settling, former, &row)?;
     announce_change(write, &mut settling, &mut facts.listings)?;
+    handover::note(write, &settling, &row, &mut facts.listings)?;
     if succession::succeed(write, &mut settling)? {
         facts.replaced = replacements::replaced_ahead(write.connection, key)?;
     }
