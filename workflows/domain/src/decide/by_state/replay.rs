@@ -330,9 +330,9 @@ impl<'a> Passage<'a> {
             REPORTED_EARLY
         };
         // What was refunded behind the next payment ended nothing.
-        let paid_at = reported.unwrap_or_else(|| period.begins_at.minus(early));
-        let voided_at = last.revoked_at();
-        let voided_at = voided_at.filter(|at| *at <= paid_at.min(period.begins_at));
+        let paid_at = reported.filter(|time| *time <= period.begins_at);
+        let paid_at = paid_at.unwrap_or_else(|| period.begins_at.minus(early));
+        let voided_at = last.revoked_at().filter(|at| *at <= paid_at);
         let begins_row = self.new.begins_row(period);
         let known = self.walk.known;
         let is_again = known.is_bought_again(period, last, &self.walk.stage);

@@ -4,7 +4,7 @@ use super::answer::{Doubt, PurchaseFacts, RenewalFact, TransactionFact};
 use super::lanes::Lanes;
 use super::mapping::TransactionCause;
 use super::rules::RETRIED_FOR;
-use crate::purchase::Purchase;
+use crate::purchase::{Purchase, Stage};
 use crate::store_state::StoreStatus;
 use crate::verification::{Product, SAME, Snapshot};
 use std::time::Duration;
@@ -63,11 +63,14 @@ impl Lanes<'_> {
         is_over && end.is_some_and(|(end, as_of)| end.since(as_of) > SAME)
     }
 
-    /// Whether it left an account hold with a payment that is not known.
+    /// Whether it runs again behind an account hold or an end, with a payment that is not known.
     fn has_recovered(&self) -> bool {
         let stage = self.known.map(|known| &known.stage);
         let was_held = stage.is_some_and(|stage| stage.halt.is_some());
-        was_held && !self.current.is_new && self.status() == StoreStatus::Active
+        let is_past = self.current.ends_at <= self.renewal_as_of();
+        let was_over = is_past && stage.is_some_and(Stage::is_over);
+        let is_unknown = !self.current.is_new && self.status() == StoreStatus::Active;
+        (was_held || was_over) && is_unknown
     }
 
     /// Whether the newest renewal information contradicts another one that was signed at the same time.
@@ -99,6 +102,7 @@ impl Lanes<'_> {
     /// collected late begins later, too.
     fn has_gap(&self) -> bool {
         let stage = self.known.map(|known| &known.stage);
+        let goes_on = stage.is_some_and(Stage::goes_on);
         let mut is_late = stage.is_some_and(|stage| !stage.runs() || stage.in_grace);
         let recorded = self.known.and_then(Purchase::paid_period);
         let is_revoked =
@@ -126,6 +130,7 @@ impl Lanes<'_> {
                     }
                     TransactionCause::Renewal => is_within || is_behind,
                     // Within a period, another product is bought, unless it was revoked, and that not reversed.
+                    _ if is_late && goes_on => is_same,
                     _ => is_behind || (is_within && was_revoked != is_same),
                 };
             }
