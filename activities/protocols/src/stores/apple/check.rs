@@ -282,8 +282,9 @@ impl<'a> CheckWalk<'a> {
         Ok(())
     }
 
-    /// Reads the periods of the running row. If the record has an earlier part of it, those that it lacks are facts; of
-    /// another purchase, only their number counts, since they were paid before settle knew it.
+    /// Reads the periods of the running row. If the record has an earlier part of it, or what was signed shows its
+    /// beginning, those that it lacks are facts; of another purchase, only their number counts, since they were paid
+    /// before settle knew it.
     fn history(&mut self, id: &str) -> Result<(), Halt> {
         let known = self.known().filter(|known| known.is_shown());
         let last = known.and_then(Purchase::paid_period);
@@ -314,7 +315,7 @@ impl<'a> CheckWalk<'a> {
                 break;
             }
         }
-        if last.is_some() {
+        if last.is_some() || self.facts.shows_beginning(row) {
             found.into_iter().for_each(|one| self.take(one));
         } else {
             self.facts.counted = self.count(&found, row);
@@ -330,14 +331,18 @@ impl<'a> CheckWalk<'a> {
         newest.and_then(|fact| fact.renewal.as_ref()?.began_at)
     }
 
-    /// Returns the number of periods since the beginning of the row.
+    /// Returns the number of periods since the beginning of the row, up to the newest one that was signed. The
+    /// notification of a later one is still on its way, and counts it.
     fn count(&self, found: &[SignedTransaction], row: Option<Timestamp>) -> Option<u64> {
         let id = &self.checked.subject.receipt_id;
         let of_purchase = found.iter().filter(|one| one.purchase_id == *id);
         let listed = of_purchase.map(|one| &one.fact);
         let all = listed.chain(&self.facts.transactions);
+        let newest = self.facts.transactions.iter().map(|fact| fact.bought_at);
+        let newest = newest.max();
         let of_row = all.filter(|fact| {
             fact.cause != TransactionCause::SeatAddition
+                && newest.is_none_or(|newest| fact.bought_at <= newest)
                 && row.is_none_or(|row| fact.bought_at.plus(SAME) >= row)
         });
         let ids: BTreeSet<&str> = of_row.map(|fact| fact.transaction_id.as_str()).collect();
