@@ -98,7 +98,7 @@ impl World {
     }
 }
 
-/// Returns the content without the customer, whom only the store names.
+/// Returns the content without the customer: the store alone names it.
 fn unnamed(content: Content) -> Content {
     match content {
         Content::Transaction(mut transaction) => {

@@ -1,5 +1,5 @@
 //! Signed transactions in events: each is verified and replaced by the id of its purchase, before anything else of the
-//! event is read. So no signed text is stored, and no id that nobody proved.
+//! event is read. So no signed text is stored, and no id without a proof.
 
 use crate::extract::FieldErrors;
 use domain::device::Content;

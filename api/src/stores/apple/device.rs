@@ -8,7 +8,7 @@ use protocols::stores::apple::jws::{self, JwsRefusal};
 use std::sync::PoisonError;
 use storage::{NewNotification, Platform, SignedReceipt};
 
-/// Expected instead of a number, or of another text that nobody signed.
+/// Expected instead of a number, or of another text without a signature.
 const NOT_SIGNED: &str = "the signed transaction that StoreKit gives the app (`jwsRepresentation`): the transaction's number proves \
      nothing";
 const NOT_GENUINE: &str =

@@ -41,7 +41,7 @@ enum Replayed<'a> {
     On,
 }
 
-type Step<'a> = (Timestamp, Replayed<'a>);
+type ReplayStep<'a> = (Timestamp, Replayed<'a>);
 
 impl<'a> NewPeriods<'a> {
     pub fn between(before: &Purchase, after: &'a Purchase) -> Self {
@@ -187,8 +187,8 @@ impl<'a> Passage<'a> {
     }
 
     /// The new periods and the reports of what came and went, by their times.
-    fn replayed(&mut self) -> Vec<Step<'a>> {
-        let mut steps: Vec<Step<'a>> = Vec::new();
+    fn replayed(&mut self) -> Vec<ReplayStep<'a>> {
+        let mut steps: Vec<ReplayStep<'a>> = Vec::new();
         let mut used = BTreeSet::new();
         let begins = |place: usize| self.new.periods.get(place).map(|one| one.begins_at);
         for (place, period) in self.new.periods.iter().enumerate() {
@@ -212,7 +212,7 @@ impl<'a> Passage<'a> {
             steps.push((time, Replayed::Period(period, reported)));
         }
         // A payment that was returned before any report named it is not announced.
-        let is_returned = |(_, step): &mut Step<'_>| matches!(step, Replayed::Period(period, None) if period.is_voided());
+        let is_returned = |(_, step): &mut ReplayStep<'_>| matches!(step, Replayed::Period(period, None) if period.is_voided());
         let returned = steps.pop_if(|step| !self.goal.runs() && is_returned(step));
         self.new.returned = match returned {
             Some((_, Replayed::Period(period, _))) => Some(period),
@@ -224,7 +224,7 @@ impl<'a> Passage<'a> {
     }
 
     /// The reports of failed payments and of switches, if the record is not newer.
-    fn replayed_reports(&self) -> impl Iterator<Item = Step<'a>> {
+    fn replayed_reports(&self) -> impl Iterator<Item = ReplayStep<'a>> {
         let end = self.walk.known.expires_at_in(&self.goal);
         let end = end.filter(|_| self.goal.is_over() || self.is_renewal_held());
         // The cancellation that comes with an end is none of its own, and a hold announces none.
@@ -266,12 +266,17 @@ impl<'a> Passage<'a> {
         }
     }
 
-    fn take_up(&mut self, period: &'a Period, reported: Option<Timestamp>, later: &[Step<'a>]) {
+    fn take_up(
+        &mut self,
+        period: &'a Period,
+        reported: Option<Timestamp>,
+        later: &[ReplayStep<'a>],
+    ) {
         let last = self.new.last.clone();
         let begins_row = self.new.begins_row(period);
         self.lapse(last.as_ref(), period, reported);
-        let was_over = self.walk.stage.is_over() || self.is_ended_in_hold();
-        let is_period = |(_, step): &&Step<'_>| matches!(step, Replayed::Period(..));
+        let was_over = self.walk.stage.is_over() || self.is_over_in_hold();
+        let is_period = |(_, step): &&ReplayStep<'_>| matches!(step, Replayed::Period(..));
         self.walk.stage.terms = self.term_of(period, later.iter().filter(is_period).count());
         let is_bought = period.cause == Some(PeriodCause::Bought);
         self.new.was_committed &= !is_bought;
@@ -313,13 +318,13 @@ impl<'a> Passage<'a> {
     }
 
     /// Whether it is in an account hold behind an end that was announced, so that nothing announced its resumption.
-    const fn is_ended_in_hold(&self) -> bool {
+    const fn is_over_in_hold(&self) -> bool {
         self.walk.stage.halt.is_some() && self.walk.announced.is_expired
     }
 
     /// Announces the end between two periods, if there was one.
     fn lapse(&mut self, last: Option<&Period>, period: &Period, reported: Option<Timestamp>) {
-        let goes_on = self.walk.stage.goes_on() && !self.is_ended_in_hold();
+        let goes_on = self.walk.stage.goes_on() && !self.is_over_in_hold();
         let Some(last) = last.filter(|_| goes_on) else {
             return;
         };
@@ -401,7 +406,7 @@ impl<'a> Passage<'a> {
             self.reach_running();
         } else if self.goal.halt.is_some() {
             self.switch_in_hold(self.goal.is_off);
-        } else if !self.walk.stage.is_over() && !self.is_ended_in_hold() {
+        } else if !self.walk.stage.is_over() && !self.is_over_in_hold() {
             let returned = self.new.returned;
             // Also what was returned ended the trial.
             let is_trial = |period: &Period| period.phase == OfferPhase::Trial;

@@ -266,7 +266,7 @@ impl Message {
         report(self.kind, self.signed_at)
     }
 
-    /// The same content, signed at another time.
+    /// Signs the content again, at another time.
     pub fn sign_again(&mut self, at: Timestamp) {
         self.signed_at = at;
         for fact in &mut self.facts.transactions {
