@@ -187,6 +187,44 @@ fn the_history_counts_the_running_row_alone() {
     assert_eq!(state.periods.len(), 1, "what was paid before is not booked");
 }
 
+/// A customer with 300 transactions: other plans and what is used up, between the payments of the running row.
+#[test]
+fn a25_of_300_transactions_the_running_row_alone_counts() {
+    let store = AppStore::new();
+    let row = began() + 288 * 30 * DAY_MS;
+    let renews = with(renewal(), &json!({ "recentSubscriptionStartDate": row }));
+    let data = [
+        ("signedTransactionInfo", &transaction(300)),
+        ("signedRenewalInfo", &renews),
+    ];
+    let body = store.stored(&store.notification("DID_RENEW", &data));
+    let listed = |number: i64| {
+        let is_of_row = number % 25 == 0;
+        let own = 288 + number / 25;
+        let other = json!({ "originalTransactionId": "9", "transactionId": format!("9{number}") });
+        let one = if is_of_row {
+            transaction(own)
+        } else {
+            with(transaction(own), &other)
+        };
+        store.sign(&one)
+    };
+    let pages: Vec<_> = (0..15_i64)
+        .map(|page| {
+            let numbers = 20 * page + 1..=20 * (page + 1);
+            let signed: Vec<String> = numbers.map(listed).collect();
+            let body = json!({
+                "revision": page.to_string(), "hasMore": page < 14, "signedTransactions": signed,
+            });
+            reply(200, &body)
+        })
+        .collect();
+    let (answer, paths) = store.check(&subject(vec![body]), &pages);
+    assert_eq!(paths.len(), pages.len(), "each page once");
+    let state = shown(&answer).state.as_deref().expect("a state");
+    assert_eq!((state.cycle, state.periods.len()), (Some(12), 1));
+}
+
 #[test]
 fn errors_differ_by_their_number() {
     let store = AppStore::new();
