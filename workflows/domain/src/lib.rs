@@ -49,7 +49,7 @@ pub use lane::Lane;
 pub use notification::{Notification, NotificationKind, Outcome};
 pub use purchase::{Purchase, State};
 pub use redelivery::{Receivers, RedeliverySelector, Selection};
-pub use store_state::{StoreState, StoreStatus, VoidedPayment};
+pub use store_state::{SharedAccess, StoreState, StoreStatus, VoidedPayment};
 pub use stores::StorePolicy;
 pub use time::Timestamp;
 pub use trace::TraceContext;

@@ -60,6 +60,9 @@ pub struct StoreState {
     /// it counts those that are known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub counted_until: Option<Timestamp>,
+    /// How its holder has it if another customer paid.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shared: Option<SharedAccess>,
     /// When the store signed what it shows of renewal, if it signs that apart from payments.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub renewal_as_of: Option<Timestamp>,
@@ -93,6 +96,16 @@ pub enum StoreStatus {
     /// The customer paused it; there is no access.
     Paused,
     Over,
+}
+
+/// How the holder of a purchase has it that another customer paid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SharedAccess {
+    /// As a member of the buyer's family.
+    Family,
+    /// With a seat that the buyer assigned.
+    Seat,
 }
 
 /// A payment that the store voided, with the access that it gave.

@@ -2,6 +2,7 @@
 
 use crate::ids::DeviceId;
 use crate::names::names;
+use crate::store_state::SharedAccess;
 use crate::time::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -17,11 +18,17 @@ pub enum ClaimType {
     OriginalPurchaser,
     /// The user made the purchase as another customer of the store, or on another platform.
     CrossPlatformShared,
+    /// The device is signed in to the store as a member of the buyer's family.
+    FamilySharing,
+    /// The device is signed in to the store as the holder of a seat that the buyer assigned.
+    Assigned,
 }
 
 names!(ClaimType {
     OriginalPurchaser = "original_purchaser",
     CrossPlatformShared = "cross_platform_shared",
+    FamilySharing = "family_sharing",
+    Assigned = "assigned",
 });
 
 /// A device with access to a purchase.
@@ -53,9 +60,15 @@ pub(super) struct DeviceWithAccess {
 }
 
 impl DeviceWithAccess {
-    pub(super) fn of(access: &DeviceAccess) -> Self {
+    /// Returns how a device has access to a purchase, which may be shared with its holder.
+    pub(super) fn of(access: &DeviceAccess, shared: Option<SharedAccess>) -> Self {
+        let claim_type = match (access.claim_type, shared) {
+            (ClaimType::OriginalPurchaser, Some(SharedAccess::Family)) => ClaimType::FamilySharing,
+            (ClaimType::OriginalPurchaser, Some(SharedAccess::Seat)) => ClaimType::Assigned,
+            (claim_type, _) => claim_type,
+        };
         Self {
-            claim_type: access.claim_type.as_str().to_owned(),
+            claim_type: claim_type.as_str().to_owned(),
             first_launch: access.first_launch,
             id: access.id.uuid(),
             last_active: access.last_active,
@@ -70,4 +83,36 @@ pub(super) fn last_seen(devices: &[DeviceAccess]) -> Option<Uuid> {
     named
         .max_by_key(|device| (device.seen_at, device.id))
         .map(|device| device.id.uuid())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ClaimType, DeviceAccess, DeviceWithAccess};
+    use crate::ids::DeviceId;
+    use crate::store_state::SharedAccess;
+    use crate::time::Timestamp;
+    use uuid::Uuid;
+
+    #[test]
+    fn what_another_customer_paid_has_a_claim_type_of_its_own() {
+        let shown = |claim_type, shared| {
+            let at = Timestamp::from_millis(0);
+            let access = DeviceAccess {
+                id: DeviceId::new(Uuid::nil()),
+                platform_type: String::new(),
+                claim_type,
+                first_launch: at,
+                last_active: at,
+                seen_at: at,
+            };
+            DeviceWithAccess::of(&access, shared).claim_type
+        };
+        let (own, other) = (ClaimType::OriginalPurchaser, ClaimType::CrossPlatformShared);
+        assert_eq!(shown(own, None), "original_purchaser");
+        assert_eq!(shown(own, Some(SharedAccess::Family)), "family_sharing");
+        assert_eq!(shown(own, Some(SharedAccess::Seat)), "assigned");
+        for shared in [None, Some(SharedAccess::Family)] {
+            assert_eq!(shown(other, shared), "cross_platform_shared");
+        }
+    }
 }

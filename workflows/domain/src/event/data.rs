@@ -108,6 +108,7 @@ impl<'a> Data<'a> {
             ..
         } = source;
         let price = price(source);
+        let shared = purchase.store_state().and_then(|state| state.shared);
         Self {
             billing_cycles: purchase.billing_cycles(),
             canceled_at: purchase.canceled_at(),
@@ -116,7 +117,7 @@ impl<'a> Data<'a> {
                 .devices
                 .iter()
                 .take(MAX_DEVICES)
-                .map(DeviceWithAccess::of)
+                .map(|device| DeviceWithAccess::of(device, shared))
                 .collect(),
             entitlements: &source.listing.entitlements,
             expires_at: purchase.expires_at(),

@@ -168,6 +168,7 @@ impl PurchaseFacts {
                     _ => last_state(last).and_then(|state| state.counted_until),
                 },
                 is_bought: current.is_bought,
+                shared: current.shared,
                 renewal_as_of: lanes.renewal_as_of(),
                 named_at: self
                     .named_at

@@ -7,7 +7,7 @@ use super::rules::RETRIED_FOR;
 use crate::environment::Environment;
 use crate::period::{OfferPhase, Period, PeriodCause, PeriodRefund, RefundExtent};
 use crate::purchase::Purchase;
-use crate::store_state::{StoreState, StoreStatus};
+use crate::store_state::{SharedAccess, StoreState, StoreStatus};
 use crate::time::{DAY, Timestamp};
 use crate::verification::{EndReason, Offer, Product, SAME, Snapshot};
 use rust_decimal::Decimal;
@@ -42,6 +42,8 @@ pub(super) struct Current {
     pub country: Option<String>,
     pub environment: Environment,
     pub is_bought: bool,
+    /// How its holder has it if another customer paid.
+    pub shared: Option<SharedAccess>,
     began_at: Option<Timestamp>,
     committed_until: Option<Timestamp>,
     /// Why it was revoked, if it was.
@@ -88,7 +90,7 @@ impl TransactionFact {
     /// is held in an unknown way paid for it is not known.
     fn paid_price(&self) -> Option<Decimal> {
         let shown = self.price.filter(|_| self.ownership == Ownership::Buyer);
-        let is_free = self.is_free || self.ownership.is_shared();
+        let is_free = self.is_free || self.ownership.shared().is_some();
         shown.or(is_free.then_some(Decimal::ZERO))
     }
 }
@@ -163,6 +165,7 @@ impl Current {
             is_bought: fact.cause == TransactionCause::Purchase,
             began_at: fact.began_at,
             committed_until: fact.committed_until,
+            shared: fact.ownership.shared(),
             revoked: revocation.map(|_| mapping::revoked_reason(fact.ownership)),
             as_of: fact.signed_at,
             is_new: is_new(known, fact),
@@ -186,6 +189,7 @@ impl Current {
             is_bought: state.is_bought,
             began_at: shown.purchased_at,
             committed_until: shown.ends_at.filter(|_| state.ends_after_commitment),
+            shared: state.shared,
             revoked: shown.end_reason.filter(|_| period.is_voided()),
             as_of: period.as_of,
             is_new: false,

@@ -4,7 +4,7 @@
 use super::storefronts::STOREFRONTS;
 use crate::environment::Environment;
 use crate::period::{OfferPhase, PeriodCause};
-use crate::store_state::StoreStatus;
+use crate::store_state::{SharedAccess, StoreStatus};
 use crate::verification::{EndReason, Offer, Product};
 
 /// The type of a product.
@@ -126,9 +126,13 @@ impl Ownership {
         }
     }
 
-    /// Whether another customer paid.
-    pub const fn is_shared(self) -> bool {
-        matches!(self, Self::Family | Self::Assigned)
+    /// Returns how the holder has it, if another customer paid.
+    pub const fn shared(self) -> Option<SharedAccess> {
+        match self {
+            Self::Family => Some(SharedAccess::Family),
+            Self::Assigned => Some(SharedAccess::Seat),
+            Self::Buyer | Self::Unknown => None,
+        }
     }
 }
 
@@ -170,7 +174,7 @@ pub const fn end_reason(intent: Intent) -> EndReason {
 
 /// Returns the reason of an end by revocation. Apple has no number for it.
 pub const fn revoked_reason(ownership: Ownership) -> EndReason {
-    if ownership.is_shared() {
+    if ownership.shared().is_some() {
         EndReason::Other(0)
     } else {
         EndReason::Store

@@ -10,6 +10,7 @@ use crate::notification::NotificationKind::{
 use crate::payment::EntryKind;
 use crate::period::{PeriodEntry, RefundExtent, missing_entries};
 use crate::purchase::{Purchase, State};
+use crate::store_state::SharedAccess;
 use crate::stores::apple::{
     Intent, Ownership, PurchaseFacts, Revocation, SubscriptionStatus, TransactionCause,
     TransactionFact,
@@ -208,6 +209,8 @@ fn a33_a_family_member_has_a_purchase_without_money() {
         amount: Some(Decimal::ZERO),
     };
     assert_eq!(entries(&known), [free]);
+    let shared = |purchase: &Purchase| purchase.store_state().and_then(|state| state.shared);
+    assert_eq!(shared(&known), Some(SharedAccess::Family));
     let revocation = Revocation {
         at: day(5),
         extent: RefundExtent::Full,
