@@ -9,7 +9,7 @@ use system_tests::promises::{DATABASES, Executed, Gate, Promise, Promises, parse
 
 const FILE: &str = include_str!("promises.toml");
 /// Binaries that are only executed by the gate `release`.
-const RELEASE: [&str; 3] = ["fire", "hostile", "production"];
+const RELEASE: [&str; 4] = ["fire", "hostile", "matrix", "production"];
 /// The headings of sections whose entries are invariants.
 const HEADINGS: [&str; 3] = ["The invariants", "Invariants", "What always holds"];
 /// Minimum length, in bytes, of a sentence that represents an invariant of a README.
